@@ -1,0 +1,9 @@
+"""The front end: torch modules in, clean ATen FX graphs out.
+
+`export_graph` makes the graph of a whole stage, `extract` cuts a piece of it out as a module.
+"""
+
+from compiler.frontend.export import export_graph
+from compiler.frontend.extract import constants_of, extract
+
+__all__ = ["constants_of", "export_graph", "extract"]

@@ -1,0 +1,183 @@
+"""Clean-up of an exported graph: what remains is arithmetic.
+
+Works in place on an ExportedProgram's graph and keeps its signature right.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+from torch.fx import Graph, Node
+
+__all__ = ["clean", "clean_graph", "is_view", "view_as_reshape"]
+
+_aten = torch.ops.aten
+
+_ERASED = ("_guards_fn", "_assert_tensor_metadata", "_assert_scalar", "_assert_async",
+           "sym_constrain_range", "sym_constrain_range_for_size")
+"""Nodes that only check; they would keep values alive across cuts."""
+
+_ALIASES = {
+    _aten.alias.default,
+    _aten.clone.default,
+    _aten.contiguous.default,
+    _aten.detach.default,
+    _aten.detach_.default,
+    _aten.lift_fresh.default,
+    _aten.lift_fresh_copy.default,
+    _aten.dropout.default,
+    _aten.native_dropout.default,
+    _aten.positive.default,
+}
+"""Operations that return their first argument in an inference graph."""
+
+_SAME_WHEN_TYPE_KEPT = {
+    _aten._to_copy.default,
+    _aten.to.dtype,
+    _aten.to.dtype_layout,
+    _aten.to.device,
+    _aten.type_as.default,
+}
+_SAME_WHEN_SHAPE_KEPT = {
+    _aten.view.default,
+    _aten._unsafe_view.default,
+    _aten.reshape.default,
+    _aten.expand.default,
+    _aten.squeeze.dim,
+    _aten.squeeze.dims,
+    _aten.slice.Tensor,
+}
+_RESHAPES = {_aten.view.default, _aten._unsafe_view.default}
+
+
+def clean(program: ExportedProgram) -> None:
+    """Clean `program`'s graph in place; its signature follows when an output is renamed."""
+    renamed = clean_graph(program.graph_module.graph)
+    for spec in program.graph_signature.output_specs:
+        name = getattr(spec.arg, "name", None)
+        if name in renamed:
+            spec.arg.name = renamed[name]
+    program.graph_module.graph.lint()
+    program.graph_module.recompile()
+
+
+def clean_graph(graph: Graph) -> dict[str, str]:
+    """Clean `graph` in place.
+
+    Returns:
+        For every output that was an erased alias: its old name -> the name that replaces it.
+    """
+    before = _output_names(graph)
+    for rewrite in (_erase_checks, _erase_same, _drop_empty_operands, _reshape_for_view, _on_cpu):
+        for node in list(graph.nodes):
+            rewrite(graph, node)
+    _eliminate_dead(graph)
+    after = _output_names(graph)
+    return {old: new for old, new in zip(before, after, strict=True) if old and new and old != new}
+
+
+def _output_names(graph: Graph) -> list[str | None]:
+    (output,) = (node for node in graph.nodes if node.op == "output")
+    values = output.args[0]
+    flat = values if isinstance(values, (list, tuple)) else (values,)
+    return [value.name if isinstance(value, Node) else None for value in flat]
+
+
+def _erase_checks(graph: Graph, node: Node) -> None:
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    is_check = node.op.startswith("call") and name.split(".")[0] in _ERASED
+    if is_check and not node.users:
+        graph.erase_node(node)
+
+
+def _erase_same(graph: Graph, node: Node) -> None:
+    """Replace a node that returns its first argument by that argument."""
+    if node.op != "call_function":
+        return
+    if node.target is operator.getitem:
+        source, index = node.args
+        if isinstance(source, Node) and source.target is _aten.native_dropout.default and index == 0:
+            _replace(graph, node, source.args[0])
+        return
+    if node.target is _aten.native_dropout.default:
+        return
+    if _returns_first_argument(node):
+        _replace(graph, node, node.args[0])
+
+
+def _returns_first_argument(node: Node) -> bool:
+    source = node.args[0] if node.args else None
+    if not isinstance(source, Node):
+        return False
+    if node.target in _ALIASES:
+        return True
+    here, there = node.meta.get("val"), source.meta.get("val")
+    if not isinstance(here, Tensor) or not isinstance(there, Tensor):
+        return False
+    if node.target in _SAME_WHEN_TYPE_KEPT:
+        return here.dtype == there.dtype
+    # a slice with a step of -1 does not exist in torch, so an equal shape means the whole tensor
+    return node.target in _SAME_WHEN_SHAPE_KEPT and here.shape == there.shape
+
+
+def _replace(graph: Graph, node: Node, value: Any) -> None:
+    # the replacement keeps its own meta; `propagate_meta` would copy the alias's strides
+    node.replace_all_uses_with(value)
+    graph.erase_node(node)
+
+
+def _drop_empty_operands(graph: Graph, node: Node) -> None:
+    """`cat` of a zero-element tensor: causal convolutions with kernel 1 pad by nothing."""
+    if node.target is not _aten.cat.default:
+        return
+    operands: Sequence[Node] = node.args[0]
+    kept = [operand for operand in operands if _elements(operand) != 0]
+    if len(kept) == len(operands) or not kept:
+        return
+    if len(kept) == 1:
+        _replace(graph, node, kept[0])
+        return
+    node.args = (kept, *node.args[1:])
+
+
+def _elements(node: Node) -> int | None:
+    value = node.meta.get("val")
+    return value.numel() if isinstance(value, Tensor) else None
+
+
+def _reshape_for_view(graph: Graph, node: Node) -> None:
+    if is_view(node):
+        view_as_reshape(node)
+
+
+def is_view(node: Node) -> bool:
+    """Whether `node` is a `view` to another shape."""
+    return node.op == "call_function" and node.target in _RESHAPES
+
+
+def view_as_reshape(node: Node) -> None:
+    """`view` demands strides that a value read from a file does not have; `reshape` does not."""
+    node.target = _aten.reshape.default
+
+
+def _on_cpu(graph: Graph, node: Node) -> None:
+    """One spelling of the device, so that meta and real parameters give the same graph."""
+    if node.op != "call_function" or "device" not in node.kwargs:
+        return
+    node.kwargs = {**node.kwargs, "device": torch.device("cpu")}
+
+
+def _eliminate_dead(graph: Graph) -> None:
+    """Erase unused operations. Placeholders stay: the signature lists them.
+
+    torch's own `eliminate_dead_code` keeps whatever it deems impure (random, in-place); after
+    functionalisation nothing of that kind has an effect an inference graph may keep.
+    """
+    for node in reversed(list(graph.nodes)):
+        if node.op in ("call_function", "get_attr") and not node.users:
+            graph.erase_node(node)

@@ -1,0 +1,163 @@
+"""A torch module becomes a clean ATen FX graph.
+
+The path is the one measured in `reference/conversion.md` (1.2): `torch.export` ->
+`run_decompositions({})` -> decomposition of only what the converter lacks (and einsum) ->
+clean-up. Attention, normalisations and GELU stay single operations.
+
+The graph depends on shapes alone: parameters may live on the meta device or be fake, and the
+result is node for node the one that real parameters give.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.export import ExportedProgram
+
+from compiler.frontend.cleanup import clean
+
+__all__ = ["export_graph"]
+
+_DECOMPOSITION_ROUNDS = 3
+"""A decomposition may give an operation that must be decomposed itself; three rounds suffice for
+every model tried, and a fourth would only hide a cycle."""
+
+
+def export_graph(module: nn.Module, args: tuple[Tensor, ...]) -> ExportedProgram:
+    """The clean ATen program of `module` called with `args`.
+
+    Args:
+        module: in eval mode; its parameters real, on the meta device, or FakeTensors.
+        args: example inputs, positional; shapes and dtypes are baked in. Real, meta or fake.
+
+    Returns:
+        An ExportedProgram with functional ATen operations only, no aliases, clones, dropouts,
+        assertions or guards, `aten.reshape` in place of `aten.view`, device kwargs `cpu`.
+
+    Raises:
+        ValueError: the module is in training mode, or torch.export refuses it (data-dependent
+            control flow, for instance); the message names the module's class.
+    """
+    _check_eval(module)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        with _on_cpu_shapes(module, args) as cpu_args:
+            try:
+                program = torch.export.export(module, cpu_args, strict=False)
+            except Exception as error:
+                raise ValueError(_refusal(module, error)) from error
+            program = _decompose(program)
+    clean(program)
+    return program
+
+
+def _check_eval(module: nn.Module) -> None:
+    training = [name or "(root)" for name, child in module.named_modules() if child.training]
+    if training:
+        raise ValueError(
+            f"{type(module).__name__}: module `{training[0]}` is in training mode; "
+            "a compiled graph is for inference: call `.eval()` on the module first"
+        )
+
+
+def _refusal(module: nn.Module, error: Exception) -> str:
+    first = str(error).strip().splitlines()[0] if str(error).strip() else ""
+    return (
+        f"{type(module).__name__}: torch.export refuses it: {type(error).__name__}: {first}; "
+        "the graph may depend on shapes only, never on tensor values (`.item()`, `.tolist()`, "
+        "`if tensor:`): pass such values as Python numbers when the module is built"
+    )
+
+
+@contextlib.contextmanager
+def _on_cpu_shapes(module: nn.Module, args: tuple[Tensor, ...]) -> Iterator[tuple[Tensor, ...]]:
+    """The arguments to export with, while the module's meta tensors stand in as fake CPU ones.
+
+    Meta tensors cannot meet the CPU tensors that many modules create in `forward`; fake tensors on
+    the CPU can. The module is put back as it was, also after an error.
+    """
+    mode = _fake_mode(module, args)
+    if mode is None:
+        yield tuple(arg.contiguous() for arg in args)
+        return
+    swapped: list[tuple[dict[str, Tensor | None], str, Tensor]] = []
+    made: dict[int, Tensor] = {}  # one stand-in per tensor, so that tied weights stay tied
+    try:
+        for child in module.modules():
+            for table in (child._parameters, child._buffers):
+                for name, tensor in table.items():
+                    if tensor is None or not _needs_stand_in(tensor):
+                        continue
+                    swapped.append((table, name, tensor))
+                    table[name] = made.setdefault(id(tensor), _stand_in(tensor, mode))
+        yield tuple(_fake_argument(arg, mode) for arg in args)
+    finally:
+        for table, name, tensor in swapped:
+            table[name] = tensor
+
+
+def _fake_mode(module: nn.Module, args: tuple[Tensor, ...]) -> FakeTensorMode | None:
+    """The fake mode in use by any tensor, a new one if any tensor is meta, else None."""
+    tensors = [*module.parameters(), *module.buffers(), *args]
+    for tensor in tensors:
+        if isinstance(tensor, FakeTensor):
+            return tensor.fake_mode
+    if any(tensor.device.type == "meta" for tensor in tensors):
+        return FakeTensorMode(allow_non_fake_inputs=True)
+    return None
+
+
+def _needs_stand_in(tensor: Tensor) -> bool:
+    return not isinstance(tensor, FakeTensor) and tensor.device.type == "meta"
+
+
+def _stand_in(tensor: Tensor, mode: FakeTensorMode) -> Tensor:
+    with mode:
+        fake = torch.empty_strided(
+            tensor.shape, tensor.stride(), dtype=tensor.dtype, device="cpu"
+        )
+    if isinstance(tensor, nn.Parameter):
+        return nn.Parameter(fake, requires_grad=False)
+    return fake
+
+
+def _fake_argument(arg: Tensor, mode: FakeTensorMode) -> Tensor:
+    if isinstance(arg, FakeTensor):
+        return arg
+    if arg.device.type == "meta":
+        with mode:
+            return torch.empty(arg.shape, dtype=arg.dtype, device="cpu")
+    return mode.from_tensor(arg.contiguous())
+
+
+def _decompose(program: ExportedProgram) -> ExportedProgram:
+    """Functional ATen, with what the converter lacks (and einsum) written in simpler terms."""
+    from compiler.lower.registrations import is_convertible
+
+    table = _decomposition_table()
+    program = program.run_decompositions({})
+    for _ in range(_DECOMPOSITION_ROUNDS):
+        targets = {n.target for n in program.graph.nodes if n.op == "call_function"}
+        wanted = {
+            target: table[target]
+            for target in targets
+            if target in table
+            # coremltools has an einsum, but it does not know `...`
+            and (target is torch.ops.aten.einsum.default or not is_convertible(target))
+        }
+        if not wanted:
+            break
+        program = program.run_decompositions(wanted)
+    return program
+
+
+def _decomposition_table() -> dict[object, object]:
+    defaults = torch.export.default_decompositions()
+    defaults = defaults.materialize() if hasattr(defaults, "materialize") else defaults
+    # the defaults must win: the general table maps where.ScalarOther to a prim
+    return {**torch._decomp.decomposition_table, **defaults}

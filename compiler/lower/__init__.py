@@ -1,0 +1,1 @@
+"""Lowering: one chunk of a stage graph becomes one deterministic .mlpackage."""

@@ -1,0 +1,272 @@
+"""One chunk becomes one .mlpackage."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from compiler.frontend.export import export_graph
+from compiler.lower import package
+from compiler.lower.boundary import Copy, check_inputs_used, settle_outputs
+from compiler.lower.compress import Compression, check_compression, compress
+from compiler.lower.errors import LowerError
+from compiler.lower.islands import fp16_selector
+from compiler.lower.ports import DType, Port, check_arguments, check_ports
+from compiler.lower.quiet import TAIL_CHARS, captured_output, coremltools
+from compiler.lower.registrations import install_cures, is_convertible
+from compiler.lower.values import check_weights, clamp_masks
+
+__all__ = ["PRECISIONS", "ConversionFacts", "convert_chunk"]
+
+PRECISIONS = ("fp16", "fp32")
+
+_NUMPY = {DType.FP16: np.float16, DType.FP32: np.float32, DType.INT32: np.int32}
+_OLDEST_SPEC = 7
+"""iOS 16: the first target with fp16 inputs and outputs."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConversionFacts:
+    """What one conversion made, as found on disk."""
+
+    digest: str
+    """`package.canonical_digest` of the package."""
+    package_bytes: int
+    weight_bytes: int
+    op_counts: tuple[tuple[str, int], ...]
+    """MIL operation types and how often each occurs, constants left out, sorted by name."""
+    compressed_tensors: int
+    """Weights stored compressed (constexpr operations)."""
+    fp32_values: int
+    """Values an fp16 program computes in fp32 (its islands); for fp32 all of them."""
+    clamped: tuple[str, ...]
+    """Graph nodes and constants whose mask values were made finite for fp16."""
+
+
+def convert_chunk(
+    module: nn.Module,
+    example_inputs: tuple[Tensor, ...],
+    *,
+    inputs: Sequence[Port],
+    outputs: Sequence[Port],
+    precision: str,
+    deployment: str,
+    compression: str,
+    path: Path,
+    fp32_ops: Collection[str] = (),
+) -> ConversionFacts:
+    """Convert `module` and write it to `path`, which is replaced in one step or left alone.
+
+    Args:
+        module: a chunk from `extract`, or any module whose forward returns a tuple of tensors.
+        example_inputs: one tensor per input port, in the dtype that the module expects.
+        inputs: the package's inputs; names, shapes and dtypes are taken exactly as given. Their
+            dtype may differ from the module's: an fp16 port feeds an fp32 module.
+        outputs: the package's outputs, in the order in which the module returns them.
+        precision: `fp16` (with fp32 islands, see `islands`) or `fp32`.
+        deployment: a coremltools target: `iOS17`, `iOS18`, `macOS14`, ...
+        compression: a value of `Compression`.
+        path: ends in `.mlpackage`; parent folders are made.
+        fp32_ops: names of graph nodes that an fp16 program shall compute in fp32.
+
+    Returns:
+        Facts read back from the package. The same arguments give the same bytes in any process.
+
+    Raises:
+        LowerError: a port, weight, target or scheme that cannot be; an operation that does not
+            convert; the message holds the tail of what coremltools said.
+    """
+    check_ports(inputs, "input")
+    check_ports(outputs, "output")
+    check_arguments(inputs, example_inputs)
+    _check_options(precision, path)
+    target = _target(deployment)
+    chosen = check_compression(compression, deployment, int(target.value))
+    with _scratch(path) as scratch, captured_output() as log:
+        try:
+            program, copies, clamped = _prepare(module, example_inputs, inputs, outputs, precision)
+            kept = [port for port in outputs if port.name not in {c.port.name for c in copies}]
+            made = scratch / "dense.mlpackage"
+            _convert(program, inputs, kept, precision, target, made, fp32_ops)
+            del program
+            gc.collect()  # coremltools' graph is cyclic and holds the chunk's weights
+            made = _finish(made, chosen, copies, outputs)
+            facts = _facts(made, tuple(clamped))
+            _check_features(made, inputs, outputs)
+        except LowerError:
+            raise
+        except Exception as error:
+            raise LowerError(f"conversion failed: {_explain(error)}") from error
+        _replace(made, path, scratch)
+    return facts
+
+
+def _check_options(precision: str, path: Path) -> None:
+    if precision not in PRECISIONS:
+        raise LowerError(f"precision={precision}: not one of {', '.join(PRECISIONS)}")
+    if path.suffix != ".mlpackage":
+        raise LowerError(f"{path}: a package's name ends in .mlpackage")
+
+
+def _target(deployment: str) -> Any:
+    targets = {name: t for name, t in vars(coremltools().target).items() if name[:3] in _SYSTEMS}
+    known = [name for name, target in targets.items() if int(target.value) >= _OLDEST_SPEC]
+    if deployment not in known:
+        raise LowerError(f"target.deployment={deployment}: not one of {', '.join(sorted(known))}")
+    return targets[deployment]
+
+
+_SYSTEMS = ("iOS", "mac", "tvO", "wat", "vis")
+
+
+@contextlib.contextmanager
+def _scratch(path: Path) -> Iterator[Path]:
+    """A folder beside `path` that also takes coremltools' temporary files, removed at the end.
+
+    coremltools keeps temporary packages until the interpreter exits, and forgets them altogether
+    when the process is killed: what an earlier, killed conversion left is removed here.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for stale in path.parent.glob(f".{path.name}.*.tmp"):
+        shutil.rmtree(stale, ignore_errors=True)
+    folder = path.parent / f".{path.name}.{os.getpid()}.tmp"
+    folder.mkdir()
+    previous = tempfile.tempdir
+    tempfile.tempdir = str(folder)
+    try:
+        yield folder
+    finally:
+        tempfile.tempdir = previous
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _prepare(
+    module: nn.Module,
+    example_inputs: tuple[Tensor, ...],
+    inputs: Sequence[Port],
+    outputs: Sequence[Port],
+    precision: str,
+) -> tuple[ExportedProgram, list[Copy], list[str]]:
+    """Export the chunk and make its graph one that the converter takes."""
+    install_cures()
+    program = export_graph(module, tuple(arg.contiguous() for arg in example_inputs))
+    _check_convertible(program)
+    check_inputs_used(program, inputs)
+    check_weights(program)
+    clamped = clamp_masks(program) if precision == "fp16" else []
+    _, copies = settle_outputs(program, inputs, outputs)
+    return program, copies, clamped
+
+
+def _check_convertible(program: ExportedProgram) -> None:
+    nodes = [node for node in program.graph.nodes if node.op == "call_function"]
+    missing = {str(node.target): node.name for node in nodes if not is_convertible(node.target)}
+    if missing:
+        listed = ", ".join(f"{target} (node `{name}`)" for target, name in missing.items())
+        raise LowerError(
+            f"operations without a conversion: {listed}; write them in terms of others in the "
+            "graph, or register a conversion in compiler/lower/registrations.py"
+        )
+
+
+def _convert(
+    program: ExportedProgram,
+    inputs: Sequence[Port],
+    outputs: Sequence[Port],
+    precision: str,
+    target: Any,
+    path: Path,
+    fp32_ops: Collection[str],
+) -> None:
+    ct = coremltools()
+    from coremltools.converters.mil.converter import _reset_conversion_state
+
+    _reset_conversion_state()  # a failed conversion leaves its name counters behind
+    compute = ct.precision.FLOAT32
+    if precision == "fp16":
+        compute = ct.transform.FP16ComputePrecision(op_selector=fp16_selector(fp32_ops))
+    ct.convert(
+        program,
+        inputs=[
+            ct.TensorType(name=port.name, shape=port.shape, dtype=_NUMPY[port.dtype])
+            for port in inputs
+        ],
+        outputs=[ct.TensorType(name=port.name, dtype=_NUMPY[port.dtype]) for port in outputs],
+        minimum_deployment_target=target,
+        compute_precision=compute,
+        compute_units=ct.ComputeUnit.ALL,
+        package_dir=str(path),
+        skip_model_load=True,
+    )
+
+
+def _finish(
+    made: Path, chosen: Compression, copies: Sequence[Copy], outputs: Sequence[Port]
+) -> Path:
+    """Compress, add repeated outputs, normalise; the folder that holds the result."""
+    if chosen is not Compression.NONE:
+        dense, made = made, made.with_name("compressed.mlpackage")
+        compress(dense, chosen, made)
+    if copies:
+        package.add_copies(made, copies, [port.name for port in outputs])
+    package.normalise(made)
+    return made
+
+
+def _check_features(made: Path, inputs: Sequence[Port], outputs: Sequence[Port]) -> None:
+    """The last word: the package declares exactly the ports that were asked for."""
+    found = package.described_ports(made)
+    for role, ports in (("input", inputs), ("output", outputs)):
+        wanted = [(port.name, tuple(port.shape), port.dtype) for port in ports]
+        if sorted(found[role]) != sorted(wanted):
+            raise LowerError(
+                f"coremltools changed the {role}s: asked for {wanted}, the package has "
+                f"{found[role]}; this is a fault of the converter, please report the chunk"
+            )
+
+
+def _facts(made: Path, clamped: tuple[str, ...]) -> ConversionFacts:
+    spec = package.read_spec(made)
+    (function,) = spec.mlProgram.functions.values()
+    (block,) = function.block_specializations.values()
+    counts = Counter(op.type for op in block.operations if op.type != "const")
+    fp32 = sum(
+        value.type.tensorType.dataType == package.FLOAT32
+        for op in block.operations
+        if op.type not in ("const", "cast")
+        for value in op.outputs
+    )
+    weights = made / package.WEIGHT_FILE
+    return ConversionFacts(
+        digest=package.canonical_digest(made),
+        package_bytes=sum(file.stat().st_size for file in made.rglob("*") if file.is_file()),
+        weight_bytes=weights.stat().st_size if weights.exists() else 0,
+        op_counts=tuple(sorted(counts.items())),
+        compressed_tensors=sum(n for kind, n in counts.items() if kind.startswith("constexpr_")),
+        fp32_values=fp32,
+        clamped=clamped,
+    )
+
+
+def _explain(error: Exception) -> str:
+    text = f"{type(error).__name__}: {error}".strip()
+    return text if len(text) <= TAIL_CHARS else f"{text[:TAIL_CHARS]} ..."
+
+
+def _replace(made: Path, path: Path, scratch: Path) -> None:
+    """Put `made` at `path`; what was there is moved aside first, since folders do not overwrite."""
+    if path.exists():
+        os.replace(path, scratch / "previous")
+    os.replace(made, path)

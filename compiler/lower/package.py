@@ -1,0 +1,199 @@
+"""Deterministic .mlpackage folders.
+
+coremltools writes random identifiers into Manifest.json, the date into the model and its map
+fields in an order that changes from process to process; weight.bin alone is stable
+(`reference/conversion.md`, section 8). `normalise` makes the same program the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+from compiler.lower.boundary import Copy
+from compiler.lower.errors import LowerError
+from compiler.lower.ports import DType
+from compiler.lower.quiet import coremltools
+
+__all__ = [
+    "FLOAT32",
+    "MODEL_FILE",
+    "WEIGHT_FILE",
+    "add_copies",
+    "canonical_digest",
+    "described_ports",
+    "normalise",
+    "read_spec",
+]
+
+MODEL_FILE = "Data/com.apple.CoreML/model.mlmodel"
+WEIGHT_FILE = "Data/com.apple.CoreML/weights/weight.bin"
+FLOAT32 = 11
+"""MIL.proto's number for fp32 values."""
+_MANIFEST = "Manifest.json"
+_AUTHOR = "com.apple.CoreML"
+_NAMESPACE = uuid.UUID("6f9d5f0e-3f0c-5b57-9d58-656e74726163")
+_CHUNK_BYTES = 1 << 20
+
+
+def read_spec(path: Path):  # noqa: ANN201 - a protobuf class of coremltools, imported lazily
+    """The Model message of the package at `path` (weights stay on disk)."""
+    coremltools()
+    from coremltools.proto import Model_pb2
+
+    spec = Model_pb2.Model()
+    spec.ParseFromString((path / MODEL_FILE).read_bytes())
+    return spec
+
+
+def _write_spec(path: Path, spec) -> None:  # noqa: ANN001
+    (path / MODEL_FILE).write_bytes(spec.SerializeToString(deterministic=True))
+
+
+def normalise(path: Path) -> None:
+    """Rewrite the package at `path` so that the same program gives the same bytes anywhere.
+
+    Removes the conversion date and tool versions from the model, serialises it with sorted maps,
+    removes files that are neither model nor weights, and writes a manifest whose identifiers
+    derive from the content. weight.bin is left as it is.
+
+    Raises:
+        LowerError: not a package.
+    """
+    _check_package(path)
+    spec = read_spec(path)
+    spec.description.metadata.userDefined.clear()
+    spec.mlProgram.attributes.clear()
+    _write_spec(path, spec)
+    _remove_strangers(path)
+    items = {_MODEL_KEY: _item(path, "model.mlmodel", "CoreML Model Specification")}
+    if (path / WEIGHT_FILE).exists():
+        items["weights"] = _item(path, "weights", "CoreML Model Weights")
+    identifiers = {key: _identifier(path, item["path"]) for key, item in items.items()}
+    manifest = {
+        "fileFormatVersion": "1.0.0",
+        "itemInfoEntries": {identifiers[key]: item for key, item in items.items()},
+        "rootModelIdentifier": identifiers[_MODEL_KEY],
+    }
+    (path / _MANIFEST).write_text(json.dumps(manifest, indent=4, sort_keys=True) + "\n")
+
+
+_MODEL_KEY = "model"
+
+
+def _check_package(path: Path) -> None:
+    for name in (_MANIFEST, MODEL_FILE):
+        if not (path / name).is_file():
+            raise LowerError(f"{path}: not an .mlpackage folder: {name} is missing")
+
+
+def _item(path: Path, name: str, description: str) -> dict[str, str]:
+    return {
+        "author": _AUTHOR,
+        "description": description,
+        "name": name,
+        "path": f"{_AUTHOR}/{name}",
+    }
+
+
+def _identifier(path: Path, item: str) -> str:
+    file = path / "Data" / item
+    file = file / "weight.bin" if file.is_dir() else file
+    return str(uuid.uuid5(_NAMESPACE, f"{item} {_file_digest(file)}")).upper()
+
+
+def _remove_strangers(path: Path) -> None:
+    """coremltools adds an executorch debug mapping, which names this machine's source files."""
+    keep = {path / name for name in (_MANIFEST, MODEL_FILE, WEIGHT_FILE)}
+    for file in sorted(path.rglob("*")):
+        if file.is_file() and file not in keep:
+            file.unlink()
+
+
+def canonical_digest(path: Path) -> str:
+    """SHA-256, in hex, of a normalised package: model, then weights.
+
+    The manifest is left out, since it follows from the two.
+    """
+    _check_package(path)
+    digest = hashlib.sha256()
+    for name in (MODEL_FILE, WEIGHT_FILE):
+        file = path / name
+        if file.is_file():
+            digest.update(f"{name} {_file_digest(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def _file_digest(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(_CHUNK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def add_copies(path: Path, copies: Sequence[Copy], order: Sequence[str]) -> None:
+    """Add outputs that repeat the value of another input or output, as identity operations.
+
+    Args:
+        path: the package.
+        copies: what to add; the source of each is a feature of the package, of the same dtype.
+        order: the names of all outputs, in the order in which the description shall list them.
+    """
+    spec = read_spec(path)
+    (function,) = spec.mlProgram.functions.values()
+    (block,) = function.block_specializations.values()
+    types = {value.name: value.type for value in function.inputs}
+    types.update({value.name: value.type for op in block.operations for value in op.outputs})
+    features = {f.name: f for f in [*spec.description.input, *spec.description.output]}
+    for copy in copies:
+        operation = block.operations.add(type="identity")
+        operation.inputs["x"].arguments.add(name=copy.source)
+        operation.outputs.add(name=copy.port.name, type=types[copy.source])
+        operation.attributes["name"].CopyFrom(_string(f"copy_{copy.port.name}"))
+        feature = spec.description.output.add()
+        feature.CopyFrom(features[copy.source])
+        feature.name = copy.port.name
+        types[copy.port.name] = types[copy.source]
+        features[copy.port.name] = feature
+    made = {feature.name: feature for feature in spec.description.output}
+    ordered = [made[name] for name in order]
+    copied = [type(feature).FromString(feature.SerializeToString()) for feature in ordered]
+    del spec.description.output[:]
+    spec.description.output.extend(copied)
+    block.outputs[:] = list(order)
+    _write_spec(path, spec)
+
+
+def _string(text: str):  # noqa: ANN202
+    from coremltools.proto import MIL_pb2
+
+    value = MIL_pb2.Value()
+    value.type.tensorType.dataType = MIL_pb2.DataType.STRING
+    value.immediateValue.tensor.strings.values.append(text)
+    return value
+
+
+def described_ports(path: Path) -> dict[str, list[tuple[str, tuple[int, ...], DType]]]:
+    """`input` and `output` -> (name, shape, dtype) of each feature, as the package declares them.
+
+    Raises:
+        LowerError: a feature that is not a plain array of a known dtype.
+    """
+    spec = read_spec(path)
+    described = spec.description
+    return {
+        "input": [_feature(feature) for feature in described.input],
+        "output": [_feature(feature) for feature in described.output],
+    }
+
+
+def _feature(feature) -> tuple[str, tuple[int, ...], DType]:  # noqa: ANN001
+    array = feature.type.multiArrayType
+    names = {65552: DType.FP16, 65568: DType.FP32, 131104: DType.INT32}
+    if array.dataType not in names:
+        raise LowerError(f"feature `{feature.name}`: array type {array.dataType} is not supported")
+    return feature.name, tuple(array.shape), names[array.dataType]

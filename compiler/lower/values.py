@@ -1,0 +1,115 @@
+"""Weights and constants that fp16 cannot hold: refused, clamped or left to fp32.
+
+Works on the exported program of a chunk, before coremltools sees it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind, InputSpec
+from torch.fx import Node
+
+from compiler.lower.errors import LowerError
+
+__all__ = ["FP16_MAX", "MASKED", "check_weights", "clamp_masks"]
+
+FP16_MAX = 65504.0
+MASKED = -3e4
+"""What a masked attention score becomes in fp16: two of them still add up to a finite number, and
+exp of it is 0. coremltools uses the same value for boolean masks."""
+
+_aten = torch.ops.aten
+_FILLING = {
+    _aten.full.default: 1,
+    _aten.full_like.default: 1,
+    _aten.new_full.default: 2,
+    _aten.scalar_tensor.default: 0,
+    _aten.masked_fill.Scalar: 2,
+    _aten.where.ScalarOther: 2,
+    _aten.where.ScalarSelf: 1,
+    _aten.where.Scalar: 2,
+    _aten.mul.Tensor: 1,
+    _aten.mul.Scalar: 1,
+}
+"""Operations that write masks -> position of the value. `mul`: `(1 - mask) * -1e9`."""
+
+
+def check_weights(program: ExportedProgram) -> None:
+    """Refuse NaN and infinity, which coremltools converts without a word.
+
+    Minus infinity is allowed in buffers and constants: masks are stored that way.
+
+    Raises:
+        LowerError: naming the parameter, buffer or constant.
+    """
+    for spec in _weight_specs(program):
+        low, high = _extremes(_tensor(program, spec))
+        if math.isnan(low) or math.isnan(high):
+            raise LowerError(f"weight `{spec.target}` contains NaN: the checkpoint is damaged")
+        infinite_low = math.isinf(low) and spec.kind is InputKind.PARAMETER
+        if math.isinf(high) or infinite_low:
+            raise LowerError(
+                f"weight `{spec.target}` contains infinity: the checkpoint is damaged, "
+                "or was saved in fp16 after an overflow"
+            )
+
+
+def clamp_masks(program: ExportedProgram) -> list[str]:
+    """Replace mask values below fp16's range by `MASKED`, in place.
+
+    A fully masked row gives NaN from -inf and a finite result from -3e4 (measured, section 1.5).
+
+    Returns:
+        The names of the nodes and constants changed.
+    """
+    changed = []
+    for node in program.graph.nodes:
+        position = _FILLING.get(node.target) if node.op == "call_function" else None
+        if position is not None and _clamp_argument(node, position):
+            changed.append(node.name)
+    for spec in _weight_specs(program):
+        if spec.kind is not InputKind.PARAMETER and _clamp_tensor(program, spec):
+            changed.append(str(spec.target))
+    return changed
+
+
+def _weight_specs(program: ExportedProgram) -> list[InputSpec]:
+    kinds = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
+    return [spec for spec in program.graph_signature.input_specs if spec.kind in kinds]
+
+
+def _tensor(program: ExportedProgram, spec: InputSpec) -> Tensor:
+    value = program.constants.get(spec.target)
+    return value if value is not None else program.state_dict[spec.target]
+
+
+def _extremes(tensor: Tensor) -> tuple[float, float]:
+    """(lowest, highest); NaN if there is one. One pass, no copy."""
+    if not tensor.is_floating_point() or tensor.numel() == 0:
+        return 0.0, 0.0
+    low, high = torch.aminmax(tensor.detach())
+    return float(low), float(high)
+
+
+def _clamp_argument(node: Node, position: int) -> bool:
+    value: Any = node.args[position] if len(node.args) > position else None
+    is_mask = isinstance(value, float) and value < -FP16_MAX
+    if is_mask:
+        node.update_arg(position, MASKED)
+    return is_mask
+
+
+def _clamp_tensor(program: ExportedProgram, spec: InputSpec) -> bool:
+    tensor = _tensor(program, spec)
+    low, _ = _extremes(tensor)
+    if low >= -FP16_MAX:
+        return False
+    clamped = torch.where(tensor < -FP16_MAX, MASKED, tensor)
+    table = program.constants if spec.target in program.constants else program.state_dict
+    table[spec.target] = clamped
+    return True
