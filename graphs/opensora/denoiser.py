@@ -1,0 +1,37 @@
+"""One guided evaluation of STDiT3, with the inputs that a sampling loop has at hand."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from graphs.opensora.stdit3 import STDiT3, STDiT3Config
+
+# Finite, because fp16 has no room for more and compression of constants turns -inf into NaN.
+MASKED = -3e4
+
+
+def mask_to_bias(mask: Tensor) -> Tensor:
+    """Attention mask [B, L] of zeros and ones -> additive bias [B, 1, 1, L]."""
+    return ((1.0 - mask) * MASKED)[:, None, None, :]
+
+
+class GuidedDenoiser(nn.Module):
+    """Both halves of classifier-free guidance in one batch, in the order [cond, uncond].
+
+    The unconditional half reads the stored null caption under the *conditional* mask, as upstream.
+    """
+
+    def __init__(self, cfg: STDiT3Config) -> None:
+        super().__init__()
+        self.model = STDiT3(cfg)
+
+    def forward(self, z: Tensor, timestep: Tensor, text: Tensor, mask: Tensor) -> Tensor:
+        """z [1, C, T, H, W], timestep [1], text [1, L, D], mask [1, L] -> [2, out, T, H, W]."""
+        null = self.model.y_embedder.y_embedding[None]
+        return self.model(
+            torch.cat((z, z)),
+            torch.cat((timestep, timestep)),
+            torch.cat((text, null)),
+            mask_to_bias(mask),
+        )

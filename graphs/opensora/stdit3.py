@@ -1,0 +1,329 @@
+"""STDiT3, the denoiser of Open-Sora v1.2, at any width and depth.
+
+Parameter names and shapes are those of `hpcai-tech/OpenSora-STDiT-v3` (973 tensors at depth 28);
+the arithmetic follows `reference/systems.md` section 3.1. Every size that could vary at run time
+upstream (latent grid, pixel size, frame rate, text length) is fixed when the module is built, so
+the forward pass holds no data-dependent control flow and no tensor of more than five dimensions.
+All frames are denoised (upstream's `x_mask` is taken to be all True).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+TIME_FREQUENCIES = 256
+NORM_EPS = 1e-6
+
+
+@dataclass(frozen=True)
+class STDiT3Config:
+    """Sizes of STDiT3; the defaults are STDiT3-XL/2 on a 2 s, 240p, 9:16 clip.
+
+    Attributes:
+        hidden, depth, heads, mlp_ratio: width, pairs of blocks, attention heads, MLP expansion.
+        patch: latent frames, rows and columns per token.
+        in_channels: latent channels; the output has twice as many when `pred_sigma` is set.
+        caption_channels, text_tokens: width and length of the text encoder's output.
+        input_sq_size: pixel size at which positions have unit spacing.
+        latent: latent frames, rows and columns.
+        pixels: height and width of the video, for the position scale.
+        fps: frame rate the model is conditioned on.
+    """
+
+    hidden: int = 1152
+    depth: int = 28
+    heads: int = 16
+    mlp_ratio: float = 4.0
+    patch: tuple[int, int, int] = (1, 2, 2)
+    in_channels: int = 4
+    pred_sigma: bool = True
+    caption_channels: int = 4096
+    text_tokens: int = 300
+    input_sq_size: int = 512
+    latent: tuple[int, int, int] = (15, 30, 53)
+    pixels: tuple[int, int] = (240, 426)
+    fps: float = 24.0
+
+    @property
+    def out_channels(self) -> int:
+        """Channels of the prediction: the velocity, then (unused) variances."""
+        return self.in_channels * (2 if self.pred_sigma else 1)
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Tokens along time, height and width, after padding to whole patches."""
+        t, h, w = (-(-size // patch) for size, patch in zip(self.latent, self.patch))
+        return t, h, w
+
+
+def position_table(cfg: STDiT3Config) -> Tensor:
+    """Sine and cosine of the column, then of the row, of every token of a frame: [1, S, hidden]."""
+    _, rows, columns = cfg.grid
+    scale = math.sqrt(cfg.pixels[0] * cfg.pixels[1]) / cfg.input_sq_size
+    base = round(math.sqrt(rows * columns))
+    row = np.arange(rows) / scale * base / rows
+    column = np.arange(columns) / scale * base / columns
+    half = cfg.hidden // 2
+    frequency = 10000.0 ** (-2.0 * np.arange(half // 2) / half)
+    row, column = np.meshgrid(row, column, indexing="ij")
+    parts = []
+    for place in (column, row):
+        angle = place.reshape(-1, 1) * frequency
+        parts += [np.sin(angle), np.cos(angle)]
+    # from_numpy, not torch.tensor: a real table also while parameters are made on `meta`.
+    return torch.from_numpy(np.concatenate(parts, axis=1, dtype=np.float32)[None])
+
+
+def _time_frequencies() -> Tensor:
+    """The 128 frequencies of the timestep and frame-rate embeddings."""
+    half = TIME_FREQUENCIES // 2
+    return torch.from_numpy(np.exp(-math.log(10000.0) * np.arange(half) / half).astype(np.float32))
+
+
+def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """LayerNorm without parameters, then scale and shift; x [B, N, C], shift and scale [B, 1, C]."""
+    return F.layer_norm(x, x.shape[-1:], eps=NORM_EPS) * (1 + scale) + shift
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square norm over the last dimension."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., size] -> the same."""
+        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + NORM_EPS) * self.weight
+
+
+class RotaryFrequencies(nn.Module):
+    """Holder of the stored `rope.freqs`; rotates neighbouring channel pairs by time."""
+
+    def __init__(self, head: int, frames: int) -> None:
+        super().__init__()
+        freqs = 10000.0 ** (-2.0 * torch.arange(head // 2) / head)
+        self.freqs = nn.Parameter(freqs, requires_grad=False)
+        places = torch.from_numpy(np.arange(frames, dtype=np.float32)[:, None])
+        self.register_buffer("places", places, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [B, heads, T, head] -> the same, rotated."""
+        angle = self.places * self.freqs
+        cos, sin = angle.cos(), angle.sin()
+        even, odd = x[..., 0::2], x[..., 1::2]
+        pairs = torch.stack((even * cos - odd * sin, odd * cos + even * sin), dim=-1)
+        return pairs.reshape(x.shape)
+
+
+def _split_heads(x: Tensor, heads: int) -> Tensor:
+    """[B, N, heads * D] -> [B, heads, N, D]."""
+    b, n, c = x.shape
+    return x.reshape(b, n, heads, c // heads).transpose(1, 2)
+
+
+class SelfAttention(nn.Module):
+    """Self-attention with RMS-normalised queries and keys, and optional rotation."""
+
+    def __init__(self, hidden: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(hidden, 3 * hidden)
+        self.q_norm = RMSNorm(hidden // heads)
+        self.k_norm = RMSNorm(hidden // heads)
+        self.proj = nn.Linear(hidden, hidden)
+
+    def forward(self, x: Tensor, rope: RotaryFrequencies | None = None) -> Tensor:
+        """x [B, N, C] -> [B, N, C]."""
+        q, k, v = (_split_heads(part, self.heads) for part in self.qkv(x).chunk(3, dim=-1))
+        q, k = self.q_norm(q), self.k_norm(k)
+        if rope is not None:
+            q, k = rope(q), rope(k)
+        out = F.scaled_dot_product_attention(q, k, v)
+        return self.proj(out.transpose(1, 2).reshape(x.shape))
+
+
+class CrossAttention(nn.Module):
+    """Attention from video tokens to text tokens."""
+
+    def __init__(self, hidden: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q_linear = nn.Linear(hidden, hidden)
+        self.kv_linear = nn.Linear(hidden, 2 * hidden)
+        self.proj = nn.Linear(hidden, hidden)
+
+    def forward(self, x: Tensor, y: Tensor, mask_bias: Tensor) -> Tensor:
+        """x [B, N, C], y [B, L, C], mask_bias [1 or B, 1, 1, L] additive -> [B, N, C]."""
+        q = _split_heads(self.q_linear(x), self.heads)
+        k, v = (_split_heads(part, self.heads) for part in self.kv_linear(y).chunk(2, dim=-1))
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask_bias)
+        return self.proj(out.transpose(1, 2).reshape(x.shape))
+
+
+class MLP(nn.Module):
+    """Linear, GELU (tanh form), linear."""
+
+    def __init__(self, inputs: int, middle: int, outputs: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(inputs, middle)
+        self.fc2 = nn.Linear(middle, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., inputs] -> [..., outputs]."""
+        return self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
+
+
+class STDiT3Block(nn.Module):
+    """Modulated self-attention along space or time, cross-attention, modulated MLP."""
+
+    def __init__(self, cfg: STDiT3Config, temporal: bool) -> None:
+        super().__init__()
+        self.temporal = temporal
+        self.scale_shift_table = nn.Parameter(torch.randn(6, cfg.hidden) / cfg.hidden**0.5)
+        self.attn = SelfAttention(cfg.hidden, cfg.heads)
+        self.cross_attn = CrossAttention(cfg.hidden, cfg.heads)
+        self.mlp = MLP(cfg.hidden, int(cfg.hidden * cfg.mlp_ratio), cfg.hidden)
+        self.frames, self.tokens = cfg.grid[0], cfg.grid[1] * cfg.grid[2]
+
+    def forward(
+        self, x: Tensor, y: Tensor, t_mlp: Tensor, mask_bias: Tensor, rope: RotaryFrequencies
+    ) -> Tensor:
+        """x [B, T*S, C], y [B, L, C], t_mlp [B, 6, C] -> [B, T*S, C]."""
+        table = self.scale_shift_table + t_mlp
+        shift1, scale1, gate1, shift2, scale2, gate2 = table.chunk(6, dim=1)
+        x = x + gate1 * self._attend(modulate(x, shift1, scale1), rope)
+        x = x + self.cross_attn(x, y, mask_bias)
+        return x + gate2 * self.mlp(modulate(x, shift2, scale2))
+
+    def _attend(self, x: Tensor, rope: RotaryFrequencies) -> Tensor:
+        """Self-attention over each frame's tokens, or over each place's frames."""
+        b, n, c = x.shape
+        if not self.temporal:
+            return self.attn(x.reshape(b * self.frames, self.tokens, c)).reshape(b, n, c)
+        x = x.reshape(b, self.frames, self.tokens, c).transpose(1, 2)
+        x = self.attn(x.reshape(b * self.tokens, self.frames, c), rope)
+        x = x.reshape(b, self.tokens, self.frames, c).transpose(1, 2)
+        return x.reshape(b, n, c)
+
+
+class PatchEmbedder(nn.Module):
+    """Latents -> tokens; odd heights and widths are zero-padded on the right and bottom."""
+
+    def __init__(self, cfg: STDiT3Config) -> None:
+        super().__init__()
+        self.proj = nn.Conv3d(cfg.in_channels, cfg.hidden, cfg.patch, cfg.patch)
+        missing = [-size % patch for size, patch in zip(cfg.latent, cfg.patch)]
+        self.padding = (0, missing[2], 0, missing[1], 0, missing[0])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, T, H, W] -> [B, T*S, hidden]."""
+        if any(self.padding):
+            x = F.pad(x, self.padding)
+        return self.proj(x).flatten(2).transpose(1, 2)
+
+
+class ScalarEmbedder(nn.Module):
+    """Sinusoids of a scalar (cosines first), then two linear layers."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(
+            nn.Linear(TIME_FREQUENCIES, hidden), nn.SiLU(), nn.Linear(hidden, hidden)
+        )
+        self.register_buffer("frequencies", _time_frequencies(), persistent=False)
+
+    def forward(self, value: Tensor) -> Tensor:
+        """[B] -> [B, hidden]."""
+        angle = value[:, None] * self.frequencies
+        return self.mlp(torch.cat((angle.cos(), angle.sin()), dim=-1))
+
+
+class CaptionEmbedder(nn.Module):
+    """Projects text features; owns the embedding that stands for "no caption"."""
+
+    def __init__(self, cfg: STDiT3Config) -> None:
+        super().__init__()
+        null = torch.randn(cfg.text_tokens, cfg.caption_channels) / cfg.caption_channels**0.5
+        self.register_buffer("y_embedding", null)
+        self.y_proj = MLP(cfg.caption_channels, cfg.hidden, cfg.hidden)
+
+    def forward(self, y: Tensor) -> Tensor:
+        """[B, L, caption_channels] -> [B, L, hidden]."""
+        return self.y_proj(y)
+
+
+class FinalLayer(nn.Module):
+    """Modulated norm and projection back to patches."""
+
+    def __init__(self, cfg: STDiT3Config) -> None:
+        super().__init__()
+        self.scale_shift_table = nn.Parameter(torch.randn(2, cfg.hidden) / cfg.hidden**0.5)
+        self.linear = nn.Linear(cfg.hidden, math.prod(cfg.patch) * cfg.out_channels)
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        """x [B, N, hidden], t [B, hidden] -> [B, N, patch * out]."""
+        shift, scale = (self.scale_shift_table + t[:, None]).chunk(2, dim=1)
+        return self.linear(modulate(x, shift, scale))
+
+
+class STDiT3(nn.Module):
+    """The denoiser. Predicts velocity (and unused variances) for latents at a timestep."""
+
+    def __init__(self, cfg: STDiT3Config) -> None:
+        super().__init__()
+        self.cfg = cfg
+        self.rope = RotaryFrequencies(cfg.hidden // cfg.heads, cfg.grid[0])
+        self.x_embedder = PatchEmbedder(cfg)
+        self.t_embedder = ScalarEmbedder(cfg.hidden)
+        self.fps_embedder = ScalarEmbedder(cfg.hidden)
+        self.t_block = nn.Sequential(nn.SiLU(), nn.Linear(cfg.hidden, 6 * cfg.hidden))
+        self.y_embedder = CaptionEmbedder(cfg)
+        self.spatial_blocks = nn.ModuleList(STDiT3Block(cfg, False) for _ in range(cfg.depth))
+        self.temporal_blocks = nn.ModuleList(STDiT3Block(cfg, True) for _ in range(cfg.depth))
+        self.final_layer = FinalLayer(cfg)
+        self.register_buffer("positions", position_table(cfg), persistent=False)
+        fps = torch.from_numpy(np.array([cfg.fps], dtype=np.float32))
+        self.register_buffer("fps", fps, persistent=False)
+
+    def forward(self, x: Tensor, timestep: Tensor, y: Tensor, mask_bias: Tensor) -> Tensor:
+        """One evaluation.
+
+        Args:
+            x: latents [B, in_channels, T, H, W].
+            timestep: [B], 1000 for noise, 0 for data.
+            y: text features [B, L, caption_channels].
+            mask_bias: 0 where a text token counts and a large negative number where it does
+                not, [1 or B, 1, 1, L].
+
+        Returns:
+            [B, out_channels, T, H, W]; the first `in_channels` are the velocity.
+        """
+        t = self.t_embedder(timestep) + self.fps_embedder(self.fps)
+        t_mlp = self.t_block(t).reshape(-1, 6, self.cfg.hidden)
+        y = self.y_embedder(y)
+        x = self._add_positions(self.x_embedder(x))
+        for spatial, temporal in zip(self.spatial_blocks, self.temporal_blocks):
+            x = spatial(x, y, t_mlp, mask_bias, self.rope)
+            x = temporal(x, y, t_mlp, mask_bias, self.rope)
+        return self._unpatchify(self.final_layer(x, t))
+
+    def _add_positions(self, x: Tensor) -> Tensor:
+        """Add the same place table to every frame; x [B, T*S, hidden]."""
+        b, n, c = x.shape
+        frames = self.cfg.grid[0]
+        return (x.reshape(b * frames, n // frames, c) + self.positions).reshape(b, n, c)
+
+    def _unpatchify(self, x: Tensor) -> Tensor:
+        """[B, T*S, (1, ph, pw, out)] -> [B, out, T, H, W], channel fastest, padding cropped."""
+        (_, ph, pw), (t, h, w) = self.cfg.patch, self.cfg.grid
+        b, out = x.shape[0], self.cfg.out_channels
+        x = x.reshape(b * t, h, w, ph, pw * out).permute(0, 1, 3, 2, 4)
+        x = x.reshape(b, t, h * ph, w * pw, out).permute(0, 4, 1, 2, 3)
+        return x[:, :, :, : self.cfg.latent[1], : self.cfg.latent[2]]

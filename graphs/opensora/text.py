@@ -1,0 +1,46 @@
+"""The text encoder: transformers' T5 encoder, fed a finite additive mask."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from transformers import T5Config, T5EncoderModel
+
+from graphs.opensora.denoiser import mask_to_bias
+
+
+def t5_v1_1_config(
+    hidden: int, layers: int, heads: int, head: int, inner: int, vocabulary: int
+) -> T5Config:
+    """A T5 v1.1 encoder (gated GELU, no dropout) of the given sizes."""
+    return T5Config(
+        vocab_size=vocabulary,
+        d_model=hidden,
+        d_kv=head,
+        d_ff=inner,
+        num_layers=layers,
+        num_heads=heads,
+        feed_forward_proj="gated-gelu",
+        dropout_rate=0.0,
+        pad_token_id=0,
+        eos_token_id=1,
+        is_encoder_decoder=False,
+        use_cache=False,
+        # Plain matmul and softmax: T5 does not scale its scores, so the fused op does not fit.
+        attn_implementation="eager",
+    )
+
+
+class TextEncoder(nn.Module):
+    """Token ids -> features. `model` has the published T5 parameter names."""
+
+    def __init__(self, config: T5Config) -> None:
+        super().__init__()
+        self.model = T5EncoderModel(config)
+
+    def forward(self, input_ids: Tensor, mask: Tensor) -> Tensor:
+        """input_ids [1, L] int32, mask [1, L] of zeros and ones (float) -> [1, L, D]."""
+        # A 4-D mask is passed through by transformers; its own would hold -inf-like constants.
+        features = self.model(
+            input_ids=input_ids, attention_mask=mask_to_bias(mask), return_dict=False
+        )
+        return features[0]
