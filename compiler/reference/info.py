@@ -1,0 +1,125 @@
+"""What a package is, without running it: interface, bytes, operations, static memory peak."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from compiler.reference import program as ir
+from compiler.reference.errors import PackageError
+from compiler.reference.liveness import activation_peak
+from compiler.reference.reader import read_program
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One input, output or state. `shape` has None where the package leaves a dimension open."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+    """MIL type: 'fp16', 'fp32', 'int32', ..."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackageInfo:
+    """One function of a package as it is declared.
+
+    Attributes:
+        weight_bytes: bytes of weight blobs the function refers to, each record counted once.
+        activation_peak_bytes: largest sum of live tensors over the program in its declared
+            types, inputs and outputs included. Reshapes count as copies unless torch certainly
+            shares their memory. None when a shape is open.
+        functions: names of all functions of the package.
+        operations: how often each operation type occurs, nested blocks included.
+        deployment: the generation the program is written for, 15 to 18.
+    """
+
+    path: str
+    function: str
+    inputs: tuple[Feature, ...]
+    outputs: tuple[Feature, ...]
+    states: tuple[Feature, ...]
+    weight_bytes: int
+    activation_peak_bytes: int | None
+    functions: tuple[str, ...]
+    operations: Mapping[str, int]
+    deployment: int
+
+
+def describe(path: str | Path, function: str = "main") -> PackageInfo:
+    """Read a package's declarations. Nothing is executed and no weight is read.
+
+    Raises:
+        PackageError: the package cannot be read, or has no such function.
+    """
+    program = read_program(path)
+    return describe_program(program, pick(program, function))
+
+
+def pick(program: ir.Program, function: str) -> ir.Function:
+    """A function by name; `main` also means the package's default function."""
+    found = program.functions.get(function)
+    if found is None and function == "main":
+        found = program.functions[program.default]
+    if found is None:
+        known = ", ".join(sorted(program.functions))
+        raise PackageError(program.package, f"no function {function!r}; it has {known}")
+    return found
+
+
+def describe_program(program: ir.Program, function: ir.Function) -> PackageInfo:
+    """The same for a program already read."""
+    types = types_of(function)
+    inputs = [n for n in function.inputs if isinstance(n.type, ir.TensorType)]
+    states = [n for n in function.inputs if isinstance(n.type, ir.StateType)]
+    return PackageInfo(
+        path=program.package,
+        function=function.name,
+        inputs=tuple(_feature(n.name, n.type) for n in inputs),
+        outputs=tuple(_feature(name, types.get(name)) for name in function.block.outputs),
+        states=tuple(_feature(n.name, n.type) for n in states),
+        weight_bytes=sum(_blobs(function).values()),
+        activation_peak_bytes=activation_peak(function),
+        functions=tuple(program.functions),
+        operations=dict(Counter(o.type for o in walk(function.block)).most_common()),
+        deployment=function.opset,
+    )
+
+
+def walk(block: ir.Block) -> Iterator[ir.Operation]:
+    """Every operation of a block and of the blocks inside it."""
+    for operation in block.operations:
+        yield operation
+        for inner in operation.blocks:
+            yield from walk(inner)
+
+
+def types_of(function: ir.Function) -> dict[str, ir.Type]:
+    """Declared types of the names of the outermost block."""
+    types = {n.name: n.type for n in function.inputs}
+    for operation in function.block.operations:
+        types |= {n.name: n.type for n in operation.outputs}
+    return types
+
+
+def _feature(name: str, kind: ir.Type | None) -> Feature:
+    if isinstance(kind, ir.StateType):
+        kind = kind.wrapped
+    if isinstance(kind, ir.TensorType):
+        return Feature(name, kind.shape, kind.dtype)
+    return Feature(name, (), kind.kind if isinstance(kind, ir.OtherType) else "list")
+
+
+def _blobs(function: ir.Function) -> dict[tuple[str, int], int]:
+    found: dict[tuple[str, int], int] = {}
+    for operation in walk(function.block):
+        for bindings in operation.inputs.values():
+            for binding in bindings:
+                if isinstance(binding, ir.Value) and binding.blob is not None:
+                    kind = binding.type
+                    size = kind.nbytes if isinstance(kind, ir.TensorType) else 0
+                    found[binding.blob] = size or 0
+    return found

@@ -1,0 +1,280 @@
+"""A package ready to be called."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from compiler.reference import program as ir
+from compiler.reference.bind import TORCH, check_elements
+from compiler.reference.errors import PackageError
+from compiler.reference.info import PackageInfo, describe_program, pick
+from compiler.reference.precision import POLICIES
+from compiler.reference.prepare import Compiler
+from compiler.reference.reader import read_program
+from compiler.reference.strict import lint
+from compiler.reference.watch import Accounts
+from compiler.reference.weights import Weights
+
+State = dict[str, torch.Tensor]
+Hook = Callable[[str, str, Sequence[Any]], None]
+
+
+def load(
+    path: str | Path, *, function: str = "main", policy: str = "hybrid", own: bool = True,
+    strict: bool = False, lazy: bool | None = None,
+) -> Loaded:  # fmt: skip
+    """Read a package and prepare one of its functions for calls.
+
+    Args:
+        path: the `.mlpackage` folder.
+        function: name of the function.
+        policy: how fp16 is computed: `hybrid`, `round` or `fp32` (see `precision`).
+        own: read the weights into memory of our own; else borrow the mapped file.
+        strict: refuse what Core ML is known to refuse although coremltools writes it.
+        lazy: keep compressed weights compressed and decompress at each use; the default does so
+            when `own` is set, so that the resident bytes are the stored ones.
+
+    Raises:
+        PackageError: unreadable, inconsistent or unsupported; all unsupported operations are
+            named at once.
+    """
+    if policy not in POLICIES:
+        raise ValueError(f"policy {policy!r} is none of {', '.join(POLICIES)}")
+    program = read_program(path)
+    found = pick(program, function)
+    info = describe_program(program, found)
+    try:
+        check_elements((info.activation_peak_bytes or 0) // 2, "the activations")
+    except ValueError as error:
+        raise PackageError(path, str(error), place=f"function {found.name!r}") from None
+    if strict:
+        lint(program, found)
+    weights = Weights(program, own)
+    try:
+        compiler = Compiler(program, found, weights, policy=policy, strict=strict,
+                            lazy=own if lazy is None else lazy)  # fmt: skip
+    except BaseException:
+        weights.close()
+        raise
+    return Loaded(program, found, info, compiler, policy)
+
+
+class Loaded:
+    """One function of a package, prepared. Not to be called from two threads at once.
+
+    Attributes:
+        info: the package's declarations.
+        on_op: called with (operation name, type, results) after each operation when set.
+        observed_peak_bytes: most bytes of live tensors during the last `predict`, by the same
+            accounting as `activation_peak_bytes`; 0 before the first.
+    """
+
+    def __init__(
+        self, program: ir.Program, function: ir.Function, info: PackageInfo, compiler: Compiler,
+        policy: str,
+    ) -> None:  # fmt: skip
+        self.info = info
+        self.on_op: Hook | None = None
+        self.observed_peak_bytes = 0
+        self._program = program
+        self._interface = program.interfaces[function.name]
+        self._inputs = function.inputs
+        self._outputs = function.block.outputs
+        self._code = compiler.code
+        self._session = compiler.session
+        self._pinned = compiler.pinned
+        self._weights = compiler.weights
+        self._dense_bytes = compiler.pinned_bytes
+        self._policy = policy
+        self._measured: tuple[tuple[int, ...], ...] | None = None
+        self._closed = False
+
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes of weights held between calls (mapped pages when borrowed)."""
+        return self._weights.resident_bytes + self._dense_bytes
+
+    @property
+    def activation_peak_bytes(self) -> int | None:
+        """The static peak of `describe`."""
+        return self.info.activation_peak_bytes
+
+    def make_state(self) -> State:
+        """Fresh states, all zero."""
+        return {
+            n.name: torch.zeros(self._known(n.type.wrapped), dtype=self._held(n.type.wrapped.dtype))
+            for n in self._inputs
+            if isinstance(n.type, ir.StateType)
+        }
+
+    def predict(self, inputs: Mapping[str, Any], state: State | None = None) -> dict[str, Any]:
+        """Run the function.
+
+        Args:
+            inputs: arrays or tensors by name, converted to the declared types.
+            state: from `make_state`, changed in place; needed when the function has states.
+
+        Returns:
+            Tensors by name in the declared types and shapes (fp32 in place of fp16 under the
+            fp32 policy). They share no memory with inputs or weights.
+
+        Raises:
+            PackageError: an input is missing, unknown or of the wrong shape, or an operation
+                failed; it is named.
+        """
+        if self._closed:
+            raise PackageError(self._program.package, "is closed")
+        values = self._arguments(inputs, state)
+        shapes = tuple(tuple(v.shape) for v in values)
+        watcher = None
+        if self.on_op is not None or shapes != self._measured:
+            watcher = Accounts(self._session.frame, self._pinned, values, self.on_op)
+        self._session.watcher = watcher
+        try:
+            with torch.inference_mode():
+                results = self._code(values)
+                single = len(self._outputs) == 1
+                return self._results([results] if single else results, values)
+        finally:
+            self._session.watcher = None
+            self._clear()
+            if watcher is not None:
+                self.observed_peak_bytes, self._measured = watcher.peak, shapes
+
+    def first_nonfinite(self, inputs: Mapping[str, Any], state: State | None = None) -> str | None:
+        """Name of the first operation whose result holds an infinity or a NaN, else None."""
+        found: list[str] = []
+
+        def look(name: str, kind: str, results: Sequence[Any]) -> None:
+            if found:
+                return
+            for result in results:
+                if isinstance(result, torch.Tensor) and result.is_floating_point() \
+                        and not bool(torch.isfinite(result).all()):  # fmt: skip
+                    found.append(name)
+
+        outer, self.on_op = self.on_op, look
+        try:
+            self.predict(inputs, state)
+        finally:
+            self.on_op = outer
+        return found[0] if found else None
+
+    def close(self) -> None:
+        """Give weights and files back; later calls are refused."""
+        self._closed = True
+        self._weights.close()
+        self._code.steps.clear()
+        self._session.frame.clear()
+        self._dense_bytes = 0
+
+    def __enter__(self) -> Loaded:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- inputs and outputs -----------------------------------------------------------------
+
+    def _fail(self, message: str) -> PackageError:
+        place = f"function {self.info.function!r}"
+        return PackageError(self._program.package, message, place=place)
+
+    def _held(self, dtype: str) -> torch.dtype:
+        return torch.float32 if dtype == "fp16" and self._policy == "fp32" else TORCH[dtype]
+
+    def _known(self, kind: ir.TensorType) -> tuple[int, ...]:
+        if None in kind.shape:
+            raise self._fail("a state of unknown shape")
+        check_elements(math.prod(kind.shape), "a state")  # type: ignore[arg-type]
+        return kind.shape  # type: ignore[return-value]
+
+    def _arguments(self, inputs: Mapping[str, Any], state: State | None) -> list[torch.Tensor]:
+        names = {n.name for n in self._inputs if isinstance(n.type, ir.TensorType)}
+        missing = sorted(names - set(inputs) - set(self._interface.optional))
+        unknown = sorted(set(inputs) - names)
+        if missing or unknown:
+            raise self._fail(
+                f"missing inputs {missing}, unknown inputs {unknown}; it takes {sorted(names)}"
+            )
+        return [self._argument(named, inputs, state) for named in self._inputs]
+
+    def _argument(self, named: ir.Named, inputs: Mapping[str, Any], state: State | None
+                  ) -> torch.Tensor:  # fmt: skip
+        if isinstance(named.type, ir.StateType):
+            if state is None or named.name not in state:
+                raise self._fail(f"needs state {named.name!r}; see make_state")
+            return state[named.name]
+        kind = named.type
+        if not isinstance(kind, ir.TensorType):
+            raise self._fail(f"input {named.name!r} is no tensor")
+        if named.name not in inputs:
+            filler = self._interface.optional[named.name]
+            return torch.full(self._known(kind), filler, dtype=self._held(kind.dtype))
+        value = self._tensor(named.name, inputs[named.name])
+        self._check_shape(named.name, kind, tuple(value.shape))
+        return value.to(self._held(kind.dtype)).contiguous()
+
+    def _tensor(self, name: str, value: Any) -> torch.Tensor:
+        if isinstance(value, torch.Tensor):
+            return value.detach()
+        if hasattr(value, "convert") and name in self._interface.images:
+            return self._image(name, value)
+        array = np.asarray(value)
+        if array.dtype.kind not in "biuf":
+            raise self._fail(f"input {name!r} is not an array of numbers")
+        if array.dtype in (np.uint16, np.uint32, np.uint64):
+            array = array.astype(np.int64)
+        # A read-only or reversed array cannot be borrowed by torch.
+        return torch.from_numpy(np.require(array, requirements=["C", "W"]))
+
+    def _image(self, name: str, value: Any) -> torch.Tensor:
+        """A PIL image as [1, channels, height, width] with values 0 to 255."""
+        color = self._interface.images[name].color
+        gray = color == "GRAYSCALE"
+        pixels = np.array(value.convert("L" if gray else "RGB"))
+        planes = pixels[None] if gray else pixels.transpose(2, 0, 1)
+        ordered = planes[::-1].copy() if color == "BGR" else planes
+        return torch.from_numpy(np.ascontiguousarray(ordered))[None]
+
+    def _check_shape(self, name: str, kind: ir.TensorType, shape: tuple[int, ...]) -> None:
+        flexible = self._interface.flexible.get(name)
+        if flexible is not None and flexible.enumerated and shape not in flexible.enumerated:
+            raise self._fail(f"input {name!r} has shape {shape}, allowed: {flexible.enumerated}")
+        fits = len(shape) == len(kind.shape) and all(
+            want is None or have == want for have, want in zip(shape, kind.shape, strict=True)
+        )
+        if not fits and not (flexible and flexible.enumerated):
+            raise self._fail(f"input {name!r} has shape {shape}, it takes {kind.shape}")
+        for have, (low, high) in zip(shape, flexible.ranges if flexible else (), strict=False):
+            if have < low or (high >= 0 and have > high):
+                raise self._fail(f"input {name!r} has shape {shape}, allowed {flexible.ranges}")
+
+    def _results(self, results: Sequence[Any], values: Sequence[torch.Tensor]) -> dict[str, Any]:
+        taken = {v.untyped_storage().data_ptr() for v in values}
+        for slot in self._pinned:
+            held = self._session.frame[slot]
+            if isinstance(held, torch.Tensor):
+                taken.add(held.untyped_storage().data_ptr())
+        found: dict[str, Any] = {}
+        for name, value in zip(self._outputs, results, strict=True):
+            if isinstance(value, torch.Tensor):
+                shared = value.untyped_storage().data_ptr() in taken
+                value = value.clone() if shared else value.contiguous()
+                taken.add(value.untyped_storage().data_ptr())
+            found[name] = value
+        if "classLabel" not in found and len(results) == 2 and isinstance(results[1], dict):
+            found = dict(zip(self._outputs, results, strict=True))
+        return found
+
+    def _clear(self) -> None:
+        frame = self._session.frame
+        for slot in range(len(frame)):
+            if slot not in self._pinned:
+                frame[slot] = None

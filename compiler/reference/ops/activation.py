@@ -1,0 +1,107 @@
+"""Activations and softmax."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional
+
+from compiler.reference.bind import Bind
+from compiler.reference.registry import Kind, Run, op, plain
+
+plain("relu", "x", torch.relu)
+plain("relu6", "x", functional.relu6)
+plain("sigmoid", "x", torch.sigmoid)
+plain("silu", "x", functional.silu)
+plain("softsign", "x", functional.softsign, Kind.WIDE)
+plain("softplus", "x", lambda x: torch.logaddexp(x, torch.zeros_like(x)), Kind.WIDE)
+
+
+@op("leaky_relu", "x", Kind.EXACT)
+def leaky_relu(bind: Bind) -> Run:
+    """x where positive, else alpha * x."""
+    alpha = bind.const("alpha")
+    return lambda x: functional.leaky_relu(x, alpha)
+
+
+@op("elu", "x")
+def elu(bind: Bind) -> Run:
+    """x where positive, else alpha * (exp(x) - 1)."""
+    alpha = bind.const("alpha")
+    return lambda x: functional.elu(x, alpha)
+
+
+@op("clamped_relu", "x")
+def clamped_relu(bind: Bind) -> Run:
+    """min(beta, x) where x >= 0, else min(beta, alpha * x)."""
+    alpha, beta = bind.const("alpha"), bind.const("beta")
+    return lambda x: torch.clamp(torch.where(x >= 0, x, alpha * x), max=beta)
+
+
+@op("linear_activation", "x")
+def linear_activation(bind: Bind) -> Run:
+    """alpha * x + beta."""
+    alpha, beta = bind.const("alpha"), bind.const("beta")
+    return lambda x: x * alpha + beta
+
+
+@op("scaled_tanh", "x")
+def scaled_tanh(bind: Bind) -> Run:
+    """alpha * tanh(beta * x)."""
+    alpha, beta = bind.const("alpha"), bind.const("beta")
+    return lambda x: torch.tanh(x * beta) * alpha
+
+
+@op("sigmoid_hard", "x")
+def sigmoid_hard(bind: Bind) -> Run:
+    """min(max(alpha * x + beta, 0), 1)."""
+    alpha, beta = bind.const("alpha"), bind.const("beta")
+    return lambda x: torch.clamp(x * alpha + beta, 0, 1)
+
+
+@op("thresholded_relu", "x", Kind.EXACT)
+def thresholded_relu(bind: Bind) -> Run:
+    """x where x >= alpha, else 0."""
+    alpha = bind.const("alpha")
+    return lambda x: torch.where(x >= alpha, x, torch.zeros_like(x))
+
+
+def _per_channel(values: torch.Tensor, rank: int) -> torch.Tensor:
+    return values.reshape((1, -1) + (1,) * (rank - 2))
+
+
+@op("prelu", "x alpha")
+def prelu(bind: Bind) -> Run:
+    """x where positive, else alpha[channel] * x; channels are axis 1."""
+    return lambda x, alpha: torch.where(x > 0, x, x * _per_channel(alpha, x.dim()))
+
+
+@op("softplus_parametric", "x alpha beta")
+def softplus_parametric(bind: Bind) -> Run:
+    """alpha[channel] * log(1 + exp(beta[channel] * x)); channels are axis 1."""
+
+    def run(x: torch.Tensor, alpha: torch.Tensor, beta: torch.Tensor) -> torch.Tensor:
+        scaled = x * _per_channel(beta, x.dim())
+        return _per_channel(alpha, x.dim()) * torch.logaddexp(scaled, torch.zeros_like(scaled))
+
+    return run
+
+
+@op("gelu", "x", Kind.EXACT)
+def gelu(bind: Bind) -> Run:
+    """Gaussian error unit: exact, tanh or sigmoid form."""
+    mode = bind.const("mode", "EXACT")
+    if mode == "EXACT":
+        return functional.gelu
+    if mode == "TANH_APPROXIMATION":
+        return lambda x: functional.gelu(x, approximate="tanh")
+    if mode == "SIGMOID_APPROXIMATION":
+        bind.kind = Kind.WIDE
+        return lambda x: x * torch.sigmoid(1.702 * x)
+    raise bind.fail(f"unknown mode {mode!r}")
+
+
+@op("softmax", "x", Kind.EXACT)
+def softmax(bind: Bind) -> Run:
+    """exp(x) / sum(exp(x)) along `axis`."""
+    axis = bind.const("axis", -1)
+    return lambda x: torch.softmax(x, axis)

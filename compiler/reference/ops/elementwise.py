@@ -1,0 +1,119 @@
+"""Elementwise unary and binary operations, casts and selection."""
+
+from __future__ import annotations
+
+import torch
+
+from compiler.reference.bind import Bind
+from compiler.reference.registry import Kind, Run, op, plain
+
+for _name in ("abs", "acos", "asin", "atan", "atanh", "ceil", "cos", "cosh", "erf", "exp", "exp2",
+              "floor", "sign", "sin", "sinh", "sqrt", "tan", "tanh", "square"):  # fmt: skip
+    plain(_name, "x", getattr(torch, _name))
+
+# Core ML rounds halves to even, as numpy does.
+plain("round", "x", torch.round)
+
+for _name, _run in (
+    ("add", torch.add), ("sub", torch.sub), ("mul", torch.mul),
+    ("maximum", torch.maximum), ("minimum", torch.minimum),
+):  # fmt: skip
+    plain(_name, "x y", _run)
+
+plain("mod", "x y", torch.remainder, Kind.WIDE)
+
+for _name, _run in (
+    ("equal", torch.eq), ("not_equal", torch.ne), ("greater", torch.gt),
+    ("greater_equal", torch.ge), ("less", torch.lt), ("less_equal", torch.le),
+    ("logical_and", torch.logical_and), ("logical_or", torch.logical_or),
+    ("logical_xor", torch.logical_xor),
+):  # fmt: skip
+    plain(_name, "x y", _run, Kind.MOVE)
+
+plain("logical_not", "x", torch.logical_not, Kind.MOVE)
+
+
+@op("real_div", "x y", Kind.EXACT)
+def real_div(bind: Bind) -> Run:
+    """True quotient; of integers it is truncated to the declared integer type."""
+    if bind.is_float("x"):
+        return torch.div
+    dtype = bind.out_dtype()
+    return lambda x, y: torch.true_divide(x, y).to(dtype)
+
+
+@op("floor_div", "x y", Kind.WIDE)
+def floor_div(bind: Bind) -> Run:
+    """Quotient rounded towards minus infinity."""
+    return torch.floor_divide
+
+
+@op("pow", "x y", Kind.EXACT)
+def power(bind: Bind) -> Run:
+    """Power; a negative integer exponent of an integer is computed in floats and truncated."""
+    if bind.is_float("x"):
+        return torch.pow
+    dtype = bind.out_dtype()
+    return lambda x, y: torch.pow(x.double(), y.double()).to(dtype)
+
+
+@op("log", "x")
+def log(bind: Bind) -> Run:
+    """Natural logarithm of x + epsilon."""
+    epsilon = bind.const("epsilon", 1e-45)
+    return lambda x: torch.log(x + epsilon)
+
+
+@op("inverse", "x")
+def inverse(bind: Bind) -> Run:
+    """1 / (x + epsilon)."""
+    epsilon = bind.const("epsilon", 1e-4)
+    return lambda x: torch.reciprocal(x + epsilon)
+
+
+@op("rsqrt", "x")
+def rsqrt(bind: Bind) -> Run:
+    """1 / sqrt(x + epsilon)."""
+    epsilon = bind.const("epsilon", 1e-12)
+    return lambda x: torch.rsqrt(x + epsilon)
+
+
+@op("threshold", "x", Kind.EXACT)
+def threshold(bind: Bind) -> Run:
+    """max(x, alpha)."""
+    alpha = bind.const("alpha")
+    return lambda x: torch.clamp(x, min=alpha)
+
+
+@op("clip", "x", Kind.EXACT)
+def clip(bind: Bind) -> Run:
+    """min(max(x, alpha), beta)."""
+    alpha, beta = bind.const("alpha"), bind.const("beta")
+    return lambda x: torch.clamp(x, alpha, beta)
+
+
+@op("select", "cond a b", Kind.MOVE)
+def select(bind: Bind) -> Run:
+    """Elements of `a` where `cond` holds, else of `b`."""
+    found = bind.in_type("cond")
+    if found is not None and found.dtype == "bool":
+        return torch.where
+    return lambda cond, a, b: torch.where(cond != 0, a, b)
+
+
+@op("cast", "x", Kind.RAW)
+def cast(bind: Bind) -> Run:
+    """Change the element type; floats are truncated towards zero, unsigned types wrap."""
+    target = bind.const("dtype")
+    try:
+        dtype = bind.held(target)
+    except KeyError:
+        raise bind.fail(f"cannot cast to {target!r}") from None
+    if target == "bool":
+        return lambda x: x != 0
+    if target == "uint16":
+        return lambda x: x.to(dtype) & 0xFFFF
+    if target in ("uint8", "int8") and bind.is_float("x"):
+        # Straight from a float, an out-of-range value is undefined in C; wrap it as C does for int.
+        return lambda x: x.to(torch.int32).to(dtype)
+    return lambda x: x.to(dtype)

@@ -1,0 +1,144 @@
+"""Gather and scatter families.
+
+Negative indices count from the end: the older operation sets define that, the newer ones leave it
+open. Indices outside the axis are an error here; Core ML leaves their result undefined.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from compiler.reference.bind import Bind
+from compiler.reference.registry import Kind, Run, op
+
+_REDUCE = {"mul": "prod", "max": "amax", "min": "amin"}
+
+
+def _wrapped(indices: torch.Tensor, size: int) -> torch.Tensor:
+    indices = indices.long()
+    return torch.where(indices < 0, indices + size, indices)
+
+
+@op("gather", "x indices", Kind.MOVE)
+def gather(bind: Bind) -> Run:
+    """Slices of x along `axis`, the first `batch_dims` axes taken in step."""
+    rank = bind.rank()
+    axis = bind.const("axis", 0) % max(rank, 1)
+    batch = bind.const("batch_dims", 0)
+    batch = batch + len(bind.in_type("indices").shape) if batch < 0 else batch  # type: ignore[union-attr]
+    if batch:
+        return lambda x, indices: _batched(x, indices, axis, batch)
+
+    def run(x: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+        flat = _wrapped(indices, x.shape[axis]).reshape(-1)
+        picked = x.index_select(axis, flat)
+        return picked.reshape(x.shape[:axis] + indices.shape + x.shape[axis + 1 :])
+
+    return run
+
+
+def _batched(x: torch.Tensor, indices: torch.Tensor, axis: int, batch: int) -> torch.Tensor:
+    lead, middle, tail = x.shape[:batch], x.shape[batch:axis], x.shape[axis + 1 :]
+    inner = indices.shape[batch:]
+    flat = x.reshape(lead.numel(), middle.numel(), x.shape[axis], tail.numel())
+    picks = _wrapped(indices, x.shape[axis]).reshape(lead.numel(), 1, inner.numel(), 1)
+    found = flat.gather(2, picks.expand(-1, middle.numel(), -1, tail.numel()))
+    return found.reshape(lead + middle + inner + tail)
+
+
+@op("gather_along_axis", "x indices", Kind.MOVE)
+def gather_along_axis(bind: Bind) -> Run:
+    """numpy.take_along_axis."""
+    axis = bind.const("axis", 0)
+    return lambda x, indices: x.gather(axis, _wrapped(indices, x.shape[axis]))
+
+
+def _nd_index(shape: torch.Size, indices: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    parts = indices.long().unbind(-1)
+    return tuple(torch.where(p < 0, p + shape[i], p) for i, p in enumerate(parts))
+
+
+@op("gather_nd", "x indices", Kind.MOVE)
+def gather_nd(bind: Bind) -> Run:
+    """Elements or slices at coordinates held in the last axis of `indices`."""
+    batch = bind.const("batch_dims", 0)
+
+    def run(x: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+        if batch == 0:
+            return x[_nd_index(x.shape, indices)]
+        lead = x.shape[:batch]
+        flat = x.reshape((lead.numel(), *x.shape[batch:]))
+        picks = indices.reshape((lead.numel(), *indices.shape[batch:]))
+        rows = torch.arange(lead.numel()).reshape((-1,) + (1,) * (picks.dim() - 2))
+        inner = _nd_index(flat.shape[1:], picks)
+        found = flat[(rows.expand(picks.shape[:-1]), *inner)]
+        return found.reshape(lead + found.shape[1:])
+
+    return run
+
+
+def _combine(mode: str, old: torch.Tensor, new: torch.Tensor, where: torch.Tensor, axis: int
+             ) -> torch.Tensor:  # fmt: skip
+    """`new` scattered into a copy of `old` along `axis`; `where` has the shape of `new`."""
+    if mode == "update":
+        return old.scatter(axis, where, new)
+    if mode in ("add", "sub"):
+        return old.scatter_add(axis, where, new if mode == "add" else -new)
+    if mode == "div":
+        return old.scatter_reduce(axis, where, torch.reciprocal(new), "prod")
+    return old.scatter_reduce(axis, where, new, _REDUCE[mode])
+
+
+def _mode(bind: Bind) -> str:
+    mode = bind.const("mode", "add")
+    if mode not in ("update", "add", "sub", "div", *_REDUCE):
+        raise bind.fail(f"unknown mode {mode!r}")
+    if mode == "update":
+        bind.kind = Kind.MOVE
+    return mode
+
+
+@op("scatter", "data indices updates")
+def scatter(bind: Bind) -> Run:
+    """Whole slices of `updates` into `data` along `axis`."""
+    axis = bind.const("axis", 0) % bind.rank("data")
+    mode = _mode(bind)
+
+    def run(data: torch.Tensor, indices: torch.Tensor, updates: torch.Tensor) -> torch.Tensor:
+        where = _wrapped(indices, data.shape[axis]).reshape(-1)
+        updates = updates.reshape(data.shape[:axis] + where.shape + data.shape[axis + 1 :])
+        shape = [-1 if a == axis else 1 for a in range(data.dim())]
+        return _combine(mode, data, updates, where.reshape(shape).expand_as(updates), axis)
+
+    return run
+
+
+@op("scatter_along_axis", "data indices updates")
+def scatter_along_axis(bind: Bind) -> Run:
+    """Elements of `updates` into `data` along `axis`."""
+    axis = bind.const("axis", 0) % bind.rank("data")
+    mode = _mode(bind)
+
+    def run(data: torch.Tensor, indices: torch.Tensor, updates: torch.Tensor) -> torch.Tensor:
+        return _combine(mode, data, updates, _wrapped(indices, data.shape[axis]), axis)
+
+    return run
+
+
+@op("scatter_nd", "data indices updates")
+def scatter_nd(bind: Bind) -> Run:
+    """Elements or slices into `data` at coordinates held in the last axis of `indices`."""
+    mode = _mode(bind)
+
+    def run(data: torch.Tensor, indices: torch.Tensor, updates: torch.Tensor) -> torch.Tensor:
+        depth = indices.shape[-1]
+        lead, tail = data.shape[:depth], data.shape[depth:]
+        where = torch.zeros(indices.shape[:-1], dtype=torch.long)
+        for size, part in zip(lead, _nd_index(data.shape, indices), strict=True):
+            where = where * size + part
+        flat = data.reshape(lead.numel(), tail.numel())
+        rows = updates.reshape(where.numel(), tail.numel())
+        where = where.reshape(-1, 1).expand_as(rows)
+        return _combine(mode, flat, rows, where, 0).reshape(data.shape)
+
+    return run

@@ -1,0 +1,89 @@
+"""Matrix products and attention."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional
+
+from compiler.reference.bind import Bind
+from compiler.reference.registry import Run, op
+
+
+def _aligned(*tensors: torch.Tensor | None) -> list[torch.Tensor | None]:
+    """Integer and float operands may meet; torch's products want one type."""
+    present = [t for t in tensors if t is not None]
+    dtype = present[0].dtype
+    for tensor in present[1:]:
+        dtype = torch.promote_types(dtype, tensor.dtype)
+    return [None if t is None else t.to(dtype) for t in tensors]
+
+
+@op("linear", "x weight bias?")
+def linear(bind: Bind) -> Run:
+    """x @ weight.T + bias."""
+    kinds = {t.dtype for n in ("x", "weight", "bias") if (t := bind.in_type(n)) is not None}
+    if len(kinds) == 1:
+        return functional.linear
+    dtype = bind.out_dtype() if not bind.is_float() else None
+
+    def run(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        result = functional.linear(*_aligned(x, weight, bias))
+        return result if dtype is None else result.to(dtype)
+
+    return run
+
+
+@op("matmul", "x y")
+def matmul(bind: Bind) -> Run:
+    """Batched matrix product with optional transposes of the last two axes."""
+    # A transpose has no effect on a vector.
+    left = bind.const("transpose_x", False) and bind.rank("x") > 1
+    right = bind.const("transpose_y", False) and bind.rank("y") > 1
+    same = bind.in_type("x").dtype == bind.in_type("y").dtype  # type: ignore[union-attr]
+    if same and not left:
+        return (lambda x, y: torch.matmul(x, y.mT)) if right else torch.matmul
+
+    def run(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        x, y = (x, y) if same else _aligned(x, y)  # type: ignore[assignment]
+        return torch.matmul(x.mT if left else x, y.mT if right else y)
+
+    return run
+
+
+@op("einsum", "values*")
+def einsum(bind: Bind) -> Run:
+    """Einstein sum of the given equation; size-1 axes broadcast."""
+    equation = bind.const("equation")
+    if not isinstance(equation, str) or len(equation) > 64:
+        raise bind.fail(f"equation {equation!r} is not an einsum equation")
+    return lambda values: torch.einsum(equation, *values)
+
+
+@op("scaled_dot_product_attention", "query key value attn_mask?")
+def attention(bind: Bind) -> Run:
+    """softmax(q k^T / sqrt(E) + mask) v; a bool mask keeps where it is true.
+
+    A row whose mask is false everywhere is 0/0 by the operation's definition; torch's fused kernel
+    answers 0 there, so such masks go through the defining formula.
+    """
+    mask_type = bind.in_type("attn_mask")
+    if mask_type is None:
+        return functional.scaled_dot_product_attention
+    if mask_type.dtype != "bool":
+        return _masked
+
+    def run(
+        query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor
+    ) -> torch.Tensor:
+        if bool(mask.any(-1).all()):
+            return functional.scaled_dot_product_attention(query, key, value, mask)
+        scores = query @ key.mT / query.shape[-1] ** 0.5
+        return torch.softmax(scores.masked_fill(~mask, float("-inf")), -1) @ value
+
+    return run
+
+
+def _masked(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor
+) -> torch.Tensor:
+    return functional.scaled_dot_product_attention(query, key, value, mask.to(query.dtype))

@@ -1,0 +1,53 @@
+"""Activation quantisation (iOS17)."""
+
+from __future__ import annotations
+
+import torch
+
+from compiler.reference import program as ir
+from compiler.reference.bind import Bind
+from compiler.reference.registry import Kind, Run, op
+
+_RANGE = {"int8": (-128, 127), "uint8": (0, 255), "int4": (-8, 7), "uint4": (0, 15)}
+
+
+def _spread(values: torch.Tensor | None, axis: int | None, rank: int) -> torch.Tensor | None:
+    if values is None or values.dim() == 0 or axis is None:
+        return values
+    return values.reshape([-1 if a == axis % rank else 1 for a in range(rank)])
+
+
+@op("quantize", "input scale zero_point?", Kind.RAW)
+def quantize(bind: Bind) -> Run:
+    """round(input / scale) + zero_point, clamped to the output type."""
+    axis = bind.const("axis")
+    target = bind.const("output_dtype")
+    low, high = _RANGE[target]
+    dtype = bind.held(target)
+
+    def run(x: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor | None) -> torch.Tensor:
+        scale = _spread(scale, axis, x.dim())
+        zero = _spread(zero, axis, x.dim())
+        result = torch.round(x.float() / scale.float())
+        result = result if zero is None else result + zero.float()
+        return result.clamp(low, high).to(dtype)
+
+    return run
+
+
+@op("dequantize", "input scale zero_point?", Kind.RAW)
+def dequantize(bind: Bind) -> Run:
+    """(input - zero_point) * scale, in the scale's type."""
+    axis = bind.const("axis")
+    dtype = bind.out_dtype()
+    declared = bind.out_type()
+    round_to = torch.float16 if isinstance(declared, ir.TensorType) and declared.dtype == "fp16" \
+        and bind.policy != "fp32" else dtype  # fmt: skip
+
+    def run(x: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor | None) -> torch.Tensor:
+        scale = _spread(scale, axis, x.dim())
+        zero = _spread(zero, axis, x.dim())
+        centred = x.float() if zero is None else x.float() - zero.float()
+        return (centred * scale.float()).to(round_to)
+
+    return run

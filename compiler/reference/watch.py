@@ -1,0 +1,77 @@
+"""Accounting of live tensors while a program runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from compiler.reference import program as ir
+
+
+class Accounts:
+    """Counts the storages that live tensors of the frame hold; constants are not counted.
+
+    Weights that are decompressed for a use are weights, not activations: not counted either.
+    """
+
+    def __init__(
+        self, frame: list[Any], pinned: frozenset[int], inputs: Sequence[torch.Tensor],
+        hook: Callable[[str, str, Sequence[Any]], None] | None,
+    ) -> None:  # fmt: skip
+        self._hook = hook
+        self._live: dict[int, tuple[int, int]] = {}
+        """Storage address: (bytes, references)."""
+        self._of: dict[int, list[int]] = {}
+        self._sum = 0
+        self._ignored = {a for slot in pinned for a, _ in _storages(frame[slot])}
+        for index, value in enumerate(inputs):
+            self._hold(-1 - index, value)
+        self.peak = self._sum
+
+    def step(
+        self, operation: ir.Operation, out: Sequence[int], result: Sequence[Any],
+        frees: Sequence[int],
+    ) -> None:  # fmt: skip
+        """Account for one operation's results, then for what it drops."""
+        if self._hook is not None:
+            self._hook(operation.name, operation.type, result)
+        weight = operation.type.startswith("constexpr_")
+        for slot, value in zip(out, result, strict=True):
+            self._release(slot)
+            if not weight:
+                self._hold(slot, value)
+        self.peak = max(self.peak, self._sum)
+        for slot in frees:
+            self._release(slot)
+
+    def _hold(self, slot: int, value: Any) -> None:
+        addresses = []
+        for address, nbytes in _storages(value):
+            if address in self._ignored:
+                continue
+            size, count = self._live.get(address, (nbytes, 0))
+            if count == 0:
+                self._sum += nbytes
+            self._live[address] = (size, count + 1)
+            addresses.append(address)
+        self._of[slot] = addresses
+
+    def _release(self, slot: int) -> None:
+        for address in self._of.pop(slot, ()):
+            nbytes, count = self._live[address]
+            if count > 1:
+                self._live[address] = (nbytes, count - 1)
+                continue
+            del self._live[address]
+            self._sum -= nbytes
+
+
+def _storages(value: Any) -> list[tuple[int, int]]:
+    if isinstance(value, torch.Tensor):
+        storage = value.untyped_storage()
+        return [(storage.data_ptr(), storage.nbytes())] if storage.nbytes() else []
+    if isinstance(value, (list, tuple)):
+        return [pair for item in value for pair in _storages(item)]
+    return []

@@ -1,0 +1,129 @@
+"""Constant tensors: owned bytes or views on the mapped weight file, unpacked where sub-byte."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from compiler.reference import program as ir
+from compiler.reference.bind import NUMPY, TORCH
+from compiler.reference.blob import BlobFile
+from compiler.reference.errors import PackageError
+from compiler.reference.package import blob_file
+
+_WIDENED = {"uint16": np.int32, "uint32": np.int64, "uint64": np.int64}
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Stored bytes of a constant with its type; `unpack` makes the tensor."""
+
+    raw: torch.Tensor
+    type: ir.TensorType
+
+
+class Weights:
+    """All blob constants of one load, each record read once.
+
+    Attributes:
+        resident_bytes: bytes held for the constants handed out so far (owned memory, or the
+            mapped file's pages when borrowed).
+    """
+
+    def __init__(self, program: ir.Program, own: bool) -> None:
+        self._program = program
+        self._own = own
+        self._files: dict[str, BlobFile] = {}
+        self._raw: dict[tuple[str, int], torch.Tensor] = {}
+
+    @property
+    def resident_bytes(self) -> int:
+        return sum(raw.numel() for raw in self._raw.values())
+
+    def packed(self, value: ir.Value, op: str) -> Packed:
+        """A constant as it is stored."""
+        kind = value.type
+        if not isinstance(kind, ir.TensorType) or kind.elements is None:
+            raise self._fail("a constant that is not a tensor of known shape", op)
+        if value.blob is None:
+            if value.data is None:
+                raise self._fail(f"a {kind.dtype} constant cannot be a tensor", op)
+            return Packed(torch.frombuffer(bytearray(value.data), dtype=torch.uint8)
+                          if value.data else torch.empty(0, dtype=torch.uint8), kind)  # fmt: skip
+        key = value.blob
+        if key not in self._raw:
+            self._raw[key] = self._read(key, kind, op)
+        elif self._raw[key].numel() != kind.nbytes:
+            raise self._fail("two constants share a record but not its size", op)
+        return Packed(self._raw[key], kind)
+
+    def tensor(self, value: ir.Value, op: str) -> torch.Tensor:
+        """A constant as a dense tensor (see `unpack`)."""
+        return unpack(self.packed(value, op))
+
+    def release(self, key: object) -> None:
+        """Forget a blob constant, by its (file, offset), whose stored form is not needed."""
+        self._raw.pop(key, None)  # type: ignore[call-overload]
+
+    def close(self) -> None:
+        """Drop every constant and close the files."""
+        self._raw.clear()
+        for file in self._files.values():
+            file.close()
+
+    def _read(self, key: tuple[str, int], kind: ir.TensorType, op: str) -> torch.Tensor:
+        name, offset = key
+        if name not in self._files:
+            path = blob_file(Path(self._program.package), Path(self._program.model_folder), name)
+            self._files[name] = BlobFile(self._program.package, path)
+        file = self._files[name]
+        start, nbytes = file.locate(offset, kind, op)
+        if nbytes == 0:
+            return torch.empty(0, dtype=torch.uint8)
+        if not self._own:
+            return torch.frombuffer(file.view(), dtype=torch.uint8, count=nbytes, offset=start)
+        owned = torch.empty(nbytes, dtype=torch.uint8)
+        file.read_into(memoryview(owned.numpy()), start)
+        return owned
+
+    def _fail(self, message: str, op: str) -> PackageError:
+        return PackageError(self._program.package, message, op=op)
+
+
+def unpack(packed: Packed) -> torch.Tensor:
+    """Dense tensor of a stored constant.
+
+    Whole-byte types are views. Sub-byte types become one int8 or uint8 per element. uint16,
+    uint32 and uint64 become the next wider signed type.
+    """
+    raw, kind = packed.raw, packed.type
+    shape: tuple[int, ...] = kind.shape  # type: ignore[assignment]
+    if kind.dtype in _WIDENED:
+        wide = raw.numpy().view(NUMPY[kind.dtype]).astype(_WIDENED[kind.dtype])
+        return torch.from_numpy(wide).reshape(shape)
+    bits = ir.DTYPE_BITS[kind.dtype]
+    if bits < 8:
+        values = _unpack_bits(raw, bits, kind.elements or 0)
+        if kind.dtype == "int4":
+            values = (values ^ 8).view(torch.int8) - 8
+        return values.reshape(shape)
+    # An immediate or a mapped record is aligned to 64 bytes or freshly allocated; both view safely.
+    return raw.view(TORCH[kind.dtype]).reshape(shape)
+
+
+def _unpack_bits(raw: torch.Tensor, bits: int, count: int) -> torch.Tensor:
+    """Elements packed lowest bit first; 3 and 6 bits cross byte boundaries."""
+    if 8 % bits == 0:
+        shifts = torch.arange(0, 8, bits, dtype=torch.uint8)
+        words = raw[:, None]
+    else:
+        padded = torch.zeros((raw.numel() + 2) // 3 * 3, dtype=torch.uint8)
+        padded[: raw.numel()] = raw
+        triple = padded.reshape(-1, 3).to(torch.int32)
+        words = (triple[:, 0] | triple[:, 1] << 8 | triple[:, 2] << 16)[:, None]
+        shifts = torch.arange(0, 24, bits, dtype=torch.int32)
+    values = (words >> shifts) & ((1 << bits) - 1)
+    return values.reshape(-1)[:count].to(torch.uint8)
