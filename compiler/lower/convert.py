@@ -94,21 +94,16 @@ def convert_chunk(
     _check_options(precision, path)
     target = _target(deployment)
     chosen = check_compression(compression, deployment, int(target.value))
-    with _scratch(path) as scratch, captured_output() as log:
-        try:
-            program, copies, clamped = _prepare(module, example_inputs, inputs, outputs, precision)
-            kept = [port for port in outputs if port.name not in {c.port.name for c in copies}]
-            made = scratch / "dense.mlpackage"
-            _convert(program, inputs, kept, precision, target, made, fp32_ops)
-            del program
-            gc.collect()  # coremltools' graph is cyclic and holds the chunk's weights
-            made = _finish(made, chosen, copies, outputs)
-            facts = _facts(made, tuple(clamped))
-            _check_features(made, inputs, outputs)
-        except LowerError:
-            raise
-        except Exception as error:
-            raise LowerError(f"conversion failed: {_explain(error)}") from error
+    with _scratch(path) as scratch, _told():
+        program, copies, clamped = _prepare(module, example_inputs, inputs, outputs, precision)
+        kept = [port for port in outputs if port.name not in {copy.port.name for copy in copies}]
+        made = scratch / "dense.mlpackage"
+        _convert(program, inputs, kept, precision, target, made, fp32_ops)
+        del program
+        gc.collect()  # coremltools' graph is cyclic and holds the chunk's weights
+        made = _finish(made, chosen, copies, outputs)
+        facts = _facts(made, tuple(clamped))
+        _check_features(made, inputs, outputs)
         _replace(made, path, scratch)
     return facts
 
@@ -150,6 +145,19 @@ def _scratch(path: Path) -> Iterator[Path]:
     finally:
         tempfile.tempdir = previous
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Silence inside; whatever fails leaves as a LowerError, with what was said as its note."""
+    said: list[str] = []
+    try:
+        with captured_output() as said:
+            yield
+    except Exception as error:
+        refusal = error if isinstance(error, LowerError) else LowerError(_explain(error))
+        refusal.add_note(f"coremltools said:\n{said[0][-TAIL_CHARS:]}" if said and said[0] else "")
+        raise refusal from error.__cause__ if refusal is error else error
 
 
 def _prepare(
@@ -194,7 +202,11 @@ def _convert(
     from coremltools.converters.mil.converter import _reset_conversion_state
 
     _reset_conversion_state()  # a failed conversion leaves its name counters behind
+    passes = ct.PassPipeline.DEFAULT
     compute = ct.precision.FLOAT32
+    if precision == "fp32":
+        # turns GroupNorm's scale and shift into batch_norm with epsilon 1e-5: 5e-6 off each time
+        passes.remove_passes({"common::fuse_elementwise_to_batchnorm"})
     if precision == "fp16":
         compute = ct.transform.FP16ComputePrecision(op_selector=fp16_selector(fp32_ops))
     ct.convert(
@@ -207,6 +219,7 @@ def _convert(
         minimum_deployment_target=target,
         compute_precision=compute,
         compute_units=ct.ComputeUnit.ALL,
+        pass_pipeline=passes,
         package_dir=str(path),
         skip_model_load=True,
     )
@@ -261,7 +274,7 @@ def _facts(made: Path, clamped: tuple[str, ...]) -> ConversionFacts:
 
 
 def _explain(error: Exception) -> str:
-    text = f"{type(error).__name__}: {error}".strip()
+    text = f"conversion failed: {type(error).__name__}: {error}".strip()
     return text if len(text) <= TAIL_CHARS else f"{text[:TAIL_CHARS]} ..."
 
 

@@ -92,7 +92,6 @@ def cure_alias_names() -> None:
     _register("alias", ops.noop)
     _register("concatenate", ops.cat)
     _register("__and__", ops.bitwise_and)
-    _register("__or__", ops.bitwise_or if hasattr(ops, "bitwise_or") else ops.logical_or)
 
 
 def cure_new_ones() -> None:

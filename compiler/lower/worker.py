@@ -1,0 +1,193 @@
+"""Conversions in processes of their own.
+
+coremltools is not thread-safe, keeps memory and can be killed by the system when memory runs out.
+In a process of its own one conversion can fail, or die, without taking the compile along: the
+caller gets a `LowerError` that names the chunk and its log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from compiler.errors import EntracteError
+from compiler.lower.errors import LowerError
+from compiler.lower.quiet import TAIL_CHARS
+
+__all__ = ["Job", "run_job", "run_jobs"]
+
+_DONE, _REFUSED, _FAILED = "done", "refused", "failed"
+_STOP_S = 5.0
+"""How long a process may take to end after SIGTERM before it is killed, in seconds."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One call to make in a process of its own."""
+
+    name: str
+    """For messages: the chunk."""
+    call: Callable[..., Any]
+    """A module-level function (the process may be spawned)."""
+    arguments: tuple[Any, ...]
+    """Its positional arguments. Under `spawn` they are pickled; under `fork` (Linux) inherited."""
+    log: Path
+    """Where the process's stdout and stderr go. Replaced."""
+
+
+def run_job(call: Callable[..., Any], arguments: tuple[Any, ...], log: Path) -> Any:
+    """`call(*arguments)` in a process of its own; its result.
+
+    Raises:
+        LowerError: as `run_jobs`; the job is named after the log.
+    """
+    ((_, result),) = run_jobs([Job(log.stem, call, arguments, log)], workers=1)
+    return result
+
+
+def run_jobs(jobs: Iterable[Job], workers: int = 1) -> Iterator[tuple[Job, Any]]:
+    """Run the jobs, at most `workers` at a time; yield each with its result as it finishes.
+
+    Jobs are taken from the iterable only when there is room, so it may be a generator that loads
+    each job's weights. If one fails, or the caller stops iterating or is interrupted, the others
+    are ended and waited for.
+
+    Raises:
+        LowerError: a job raised an exception or died; the message has the job's name, the cause
+            and the log's path, and the tail of the log.
+        ValueError: `workers` below 1.
+    """
+    if workers < 1:
+        raise ValueError(f"workers={workers}: at least 1 is needed")
+    waiting = iter(jobs)
+    running: dict[Connection, tuple[Job, BaseProcess]] = {}
+    try:
+        while _start_some(waiting, running, workers):
+            for pipe in wait(list(running)):
+                job, process = running[pipe]
+                result = _collect(job, process, pipe)
+                del running[pipe]
+                yield job, result
+    finally:
+        _end_all(running)
+
+
+def _start_some(
+    waiting: Iterator[Job], running: dict[Connection, tuple[Job, BaseProcess]], workers: int
+) -> bool:
+    """Start jobs while there is room; whether any job is running."""
+    while len(running) < workers:
+        job = next(waiting, None)
+        if job is None:
+            break
+        pipe, process = _start(job)
+        running[pipe] = (job, process)
+    return bool(running)
+
+
+def _start(job: Job) -> tuple[Connection, BaseProcess]:
+    # fork hands the weights over without copying or pickling; it is safe here because the parent
+    # has one torch thread and no conversion of its own under way
+    method = "fork" if sys.platform == "linux" else "spawn"
+    context = multiprocessing.get_context(method)
+    job.log.parent.mkdir(parents=True, exist_ok=True)
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(job, sender), name=f"lower {job.name}")
+    process.daemon = True
+    sys.stdout.flush()
+    sys.stderr.flush()
+    process.start()
+    sender.close()  # so that the child's death is seen as the end of the pipe
+    return receiver, process
+
+
+def _child(job: Job, sender: Connection) -> None:
+    # Ctrl-C reaches the whole group; the parent decides and ends its children itself
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    log = job.log.open("w", buffering=1, errors="replace")
+    os.dup2(log.fileno(), 1)
+    os.dup2(log.fileno(), 2)
+    sys.stdout = sys.stderr = log  # a caller may have replaced them by objects without descriptors
+    torch.set_num_threads(1)
+    try:
+        answer = (_DONE, job.call(*job.arguments))
+    except EntracteError as error:
+        traceback.print_exc()  # with the notes, which are too long for the message
+        answer = (_REFUSED, str(error))
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the parent must hear of it
+        traceback.print_exc()
+        answer = (_FAILED, _short(error))
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    _send(sender, answer)
+
+
+def _send(sender: Connection, answer: tuple[str, Any]) -> None:
+    try:
+        sender.send(answer)
+    except Exception as error:  # noqa: BLE001 - a result that cannot be sent is a failed job
+        sender.send((_FAILED, f"the result cannot be sent to the parent: {_short(error)}"))
+
+
+def _short(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".strip()[:TAIL_CHARS]
+
+
+def _collect(job: Job, process: BaseProcess, pipe: Connection) -> Any:
+    """The job's result. Called when its pipe is readable: it has answered or died."""
+    try:
+        outcome, value = pipe.recv()
+    except (EOFError, OSError):
+        process.join()
+        raise LowerError(
+            f"{job.name}: the conversion's process died: {_death(process.exitcode)}; "
+            f"log {job.log}{_tail(job.log)}"
+        ) from None
+    finally:
+        pipe.close()
+    process.join()
+    if outcome == _REFUSED:  # a complete message; the log adds nothing that a user wants
+        raise LowerError(f"{job.name}: {value}; log {job.log}")
+    if outcome == _FAILED:
+        raise LowerError(f"{job.name}: {value}; log {job.log}{_tail(job.log)}")
+    return value
+
+
+def _death(exit_code: int | None) -> str:
+    if exit_code is None or exit_code >= 0:
+        return f"exit code {exit_code}, no result"
+    name = signal.Signals(-exit_code).name
+    remedy = "; memory ran out? try smaller chunks or fewer workers" if name == "SIGKILL" else ""
+    return f"signal {name}{remedy}"
+
+
+def _tail(log: Path) -> str:
+    with contextlib.suppress(OSError):
+        text = log.read_text(errors="replace").strip()
+        return f"\n--- end of the log ---\n{text[-TAIL_CHARS:]}" if text else ""
+    return ""
+
+
+def _end_all(running: dict[Connection, tuple[Job, BaseProcess]]) -> None:
+    for pipe, (_, process) in running.items():
+        process.terminate()
+        pipe.close()
+    for _, process in running.values():
+        process.join(_STOP_S)
+        if process.is_alive():
+            process.kill()
+            process.join()

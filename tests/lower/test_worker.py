@@ -1,0 +1,125 @@
+"""Jobs in processes of their own: results, failures, deaths, and no process left behind."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from compiler.lower.errors import LowerError
+from compiler.lower.worker import Job, run_job, run_jobs
+
+
+def _square(value: int) -> int:
+    print(f"squaring {value}", flush=True)
+    return value * value
+
+
+def _fail(text: str) -> None:
+    print("about to fail", flush=True)
+    raise RuntimeError(text)
+
+
+def _refuse() -> None:
+    raise LowerError("no such target")
+
+
+def _die(number: int) -> None:
+    os.write(2, b"last words\n")
+    os.kill(os.getpid(), number)
+
+
+def _leave() -> None:
+    os._exit(3)
+
+
+def _sleep(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+def _lambda() -> object:
+    return lambda: 0
+
+
+def _threads() -> int:
+    import torch
+
+    return torch.get_num_threads()
+
+
+def test_result_and_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    log = tmp_path / "logs" / "chunk.log"
+    assert run_job(_square, (7,), log) == 49
+    assert log.read_text() == "squaring 7\n"
+    assert capfd.readouterr() == ("", "")
+
+
+def test_one_torch_thread(tmp_path: Path) -> None:
+    assert run_job(_threads, (), tmp_path / "log") == 1
+
+
+def test_all_results_arrive(tmp_path: Path) -> None:
+    jobs = [Job(f"chunk {n}", _square, (n,), tmp_path / f"{n}.log") for n in range(5)]
+    assert dict((job.arguments[0], r) for job, r in run_jobs(jobs, 2)) == {n: n * n for n in range(5)}
+
+
+def test_jobs_are_made_only_when_there_is_room(tmp_path: Path) -> None:
+    made = []
+
+    def jobs():
+        for n in range(4):
+            made.append(n)
+            yield Job(str(n), _square, (n,), tmp_path / f"{n}.log")
+
+    results = run_jobs(jobs(), workers=1)
+    next(results)
+    assert made == [0]
+    assert len(list(results)) == 3
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments", "message"),
+    [
+        (_fail, ("no luck",), r"chunk: RuntimeError: no luck; log .*chunk.log(.|\n)*about to fail"),
+        (_die, (signal.SIGKILL,), r"died: signal SIGKILL; memory ran out\?(.|\n)*last words"),
+        (_die, (signal.SIGXCPU,), "died: signal SIGXCPU"),
+        (_refuse, (), r"chunk: no such target; log \S+$"),
+        (_leave, (), "exit code 3, no result"),
+        (_lambda, (), "result cannot be sent"),
+    ],
+)
+def test_failures_name_the_chunk_and_the_log(tmp_path, call, arguments, message) -> None:
+    with pytest.raises(LowerError, match=message):
+        run_job(call, arguments, tmp_path / "chunk.log")
+
+
+def test_a_failure_ends_the_others(tmp_path: Path) -> None:
+    jobs = [
+        Job("slow", _sleep, (60,), tmp_path / "slow.log"),
+        Job("bad", _fail, ("no",), tmp_path / "bad.log"),
+    ]
+    start = time.monotonic()
+    with pytest.raises(LowerError, match="bad: RuntimeError"):
+        list(run_jobs(jobs, workers=2))
+    assert time.monotonic() - start < 30
+    assert not multiprocessing.active_children()
+
+
+def test_stopping_early_ends_the_others(tmp_path: Path) -> None:
+    jobs = [
+        Job("quick", _square, (2,), tmp_path / "quick.log"),
+        Job("slow", _sleep, (60,), tmp_path / "slow.log"),
+    ]
+    results = run_jobs(jobs, workers=2)
+    assert next(results)[1] == 4
+    results.close()
+    assert not multiprocessing.active_children()
+
+
+def test_no_workers_are_refused() -> None:
+    with pytest.raises(ValueError, match="workers=0: at least 1"):
+        list(run_jobs([], workers=0))
