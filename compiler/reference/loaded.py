@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -174,7 +174,7 @@ class Loaded:
         self._session.frame.clear()
         self._dense_bytes = 0
 
-    def __enter__(self) -> Loaded:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

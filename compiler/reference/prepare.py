@@ -75,7 +75,7 @@ class Code:
         frame = self.session.frame
         operation: ir.Operation | None = None
         try:
-            for run, ins, out, frees, operation in self.steps:  # noqa: B007
+            for run, ins, out, frees, operation in self.steps:
                 result = run(*[frame[slot] for slot in ins])
                 if type(out) is int:
                     frame[out] = result
@@ -93,7 +93,7 @@ class Code:
         frame = self.session.frame
         operation: ir.Operation | None = None
         try:
-            for run, ins, out, frees, operation in self.steps:  # noqa: B007
+            for run, ins, out, frees, operation in self.steps:
                 result = run(*[frame[slot] for slot in ins])
                 slots = (out,) if isinstance(out, int) else out
                 values = (result,) if isinstance(out, int) else result
