@@ -9,6 +9,7 @@ All shapes are static and no tensor has more than five dimensions.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -112,7 +113,7 @@ class ResBlock(nn.Module):
 def _level(inputs: int, outputs: int, cfg: VAEConfig) -> nn.Sequential:
     """One level's residual blocks; the first of them changes the width."""
     widths = [inputs] + [outputs] * cfg.res_blocks
-    return nn.Sequential(*(ResBlock(a, b, cfg.groups) for a, b in zip(widths, widths[1:])))
+    return nn.Sequential(*(ResBlock(a, b, cfg.groups) for a, b in pairwise(widths)))
 
 
 class TemporalEncoder3d(nn.Module):

@@ -1,15 +1,45 @@
-"""`python -m tools.train_tiny --seed 0 --out DIR`: every stage in turn; finished ones are skipped."""
+"""`python -m tools.train_tiny --seed 0 --out DIR`: every stage in turn; finished ones are skipped.
+
+Writes the shipped files to DIR/shipped (copy them to graphs/weights/tiny_t2v).
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
-from tools.train_tiny import vae_stage
-from graphs.opensora.tiny import TINY_VAE
+from graphs.opensora.tiny import TINY_VAE, tiny_decoders
+from tools.train_tiny import denoiser_stage, ship, vae_stage
 from tools.train_tiny.config import Budget
+
+
+def last_losses(out: Path) -> dict[str, float]:
+    """The last logged loss of every stage."""
+    lines = [json.loads(line) for line in (out / "loss.jsonl").read_text().splitlines()]
+    return {line["stage"]: line["loss"] for line in lines}
+
+
+def write_shipped(vae: vae_stage.TrainableVAE, out: Path, seed: int) -> None:
+    """Averaged text encoder and denoiser of the last checkpoint, and the decoders."""
+    state = torch.load(out / "denoiser.pt", weights_only=True)
+    model = denoiser_stage.TextToLatent()
+    model.load_state_dict(state["average"])
+    temporal, spatial = tiny_decoders()
+    temporal.temporal_vae.load_state_dict(
+        {k: v for k, v in vae.temporal.state_dict().items() if not k.startswith(("enc", "quant"))}
+    )
+    temporal.shift.copy_(state["shift"])
+    temporal.scale.copy_(state["scale"])
+    spatial.spatial_vae["module"].load_state_dict(
+        {k: v for k, v in vae.spatial.state_dict().items() if not k.startswith(("enc", "quant"))}
+    )
+    card = {"trained": True, "seed": seed, "denoiser_step": state["step"]}
+    card |= {"budget": asdict(Budget()), "last_loss": last_losses(out)}
+    ship.write(out / "shipped", model.text, model.denoiser, (temporal, spatial), card)
 
 
 def main() -> None:
@@ -17,13 +47,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--until", choices=("vae", "all"), default="all")
+    parser.add_argument("--only", choices=("vae", "all", "ship"), default="all")
     arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    out, seed = arguments.out, arguments.seed
+    out.mkdir(parents=True, exist_ok=True)
     torch.set_flush_denormal(True)
-    torch.manual_seed(arguments.seed)
+    torch.manual_seed(seed)
     vae = vae_stage.TrainableVAE(TINY_VAE)
-    vae_stage.run(vae, Budget(), arguments.out, arguments.seed)
+    vae_stage.run(vae, Budget(), out, seed)
+    if arguments.only == "all":
+        denoiser_stage.train(vae, Budget(), out, seed)
+    if arguments.only != "vae":
+        write_shipped(vae, out, seed)
 
 
 if __name__ == "__main__":

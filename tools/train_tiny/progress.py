@@ -40,6 +40,12 @@ def rate(step: int, steps: int, peak: float, warm: int = 50) -> float:
     return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
 
 
+def plateau(step: int, steps: int, peak: float, warm: int = 100, fall: float = 0.3) -> float:
+    """Linear warm-up, constant, then a linear fall to 1 % over the last `fall` of the steps."""
+    left = (steps - step) / (fall * steps)
+    return peak * min(1.0, (step + 1) / warm, max(0.01, left))
+
+
 def set_rate(optimiser: torch.optim.Optimizer, value: float) -> None:
     """Give every parameter group the learning rate `value`."""
     for group in optimiser.param_groups:
