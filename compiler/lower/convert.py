@@ -23,7 +23,7 @@ from compiler.lower.boundary import Copy, check_inputs_used, settle_outputs
 from compiler.lower.compress import Compression, check_compression, compress
 from compiler.lower.errors import LowerError
 from compiler.lower.islands import fp16_selector
-from compiler.lower.ports import DType, Port, check_arguments, check_ports
+from compiler.lower.ports import DType, Port, check_arguments, check_distinct, check_ports
 from compiler.lower.quiet import TAIL_CHARS, captured_output, coremltools
 from compiler.lower.registrations import install_cures, is_convertible
 from compiler.lower.values import check_weights, clamp_masks
@@ -90,6 +90,7 @@ def convert_chunk(
     """
     check_ports(inputs, "input")
     check_ports(outputs, "output")
+    check_distinct(inputs, outputs)
     check_arguments(inputs, example_inputs)
     _check_options(precision, path)
     target = _target(deployment)

@@ -11,7 +11,7 @@ from torch import Tensor
 from compiler.ir import DType, Port
 from compiler.lower.errors import LowerError
 
-__all__ = ["DType", "Port", "TORCH_DTYPES", "check_arguments", "check_ports"]
+__all__ = ["DType", "Port", "TORCH_DTYPES", "check_arguments", "check_distinct", "check_ports"]
 
 TORCH_DTYPES = {
     DType.FP16: torch.float16,
@@ -64,6 +64,17 @@ def _check_port(port: Port, role: str) -> None:
         )
     if min(port.shape) < 1:
         raise LowerError(f"{role} `{port.name}`: shape {port.shape} has no elements")
+
+
+def check_distinct(inputs: Sequence[Port], outputs: Sequence[Port]) -> None:
+    """Refuse a name on both sides: values of a program have one name each.
+
+    Raises:
+        LowerError: naming the port.
+    """
+    both = sorted({port.name for port in inputs} & {port.name for port in outputs})
+    if both:
+        raise LowerError(f"`{both[0]}` is both an input and an output: rename the output")
 
 
 def check_arguments(ports: Sequence[Port], args: Sequence[Tensor]) -> None:

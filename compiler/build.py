@@ -1,0 +1,267 @@
+"""Job -> build folder: trace, decide, emit, plan. The one place where the phases meet."""
+
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from compiler.cost import emitted_facts
+from compiler.decide import Decision, decide
+from compiler.errors import ConfigError, DoesNotFit
+from compiler.ir import Bundle, Chunk, ChunkFacts, Package, Pipeline, Plan, Schedule
+from compiler.plan import FILE, file_sha256, make_plan, write_plan
+from compiler.read import Job
+from compiler.schedule import make_schedule
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from compiler.trace.wire import TracedPipeline
+
+CONSTANTS = "constants.safetensors"
+_ATTEMPTS = 3
+"""Conversions may need more activations than traced; then chunks are chosen again."""
+
+
+class Reporter(Protocol):
+    """Told what is going on; the command draws progress bars from it."""
+
+    def phase(self, name: str, total: int, unit_bytes: bool = False) -> None: ...
+
+    def advance(self, label: str, amount: int = 1) -> None: ...
+
+
+class Quiet:
+    """A reporter that says nothing."""
+
+    def phase(self, name: str, total: int, unit_bytes: bool = False) -> None: ...
+
+    def advance(self, label: str, amount: int = 1) -> None: ...
+
+
+@dataclass(frozen=True)
+class Built:
+    plan: Plan
+    folder: Path | None
+    seconds: float
+
+
+def build_folder(job: Job) -> Path:
+    """Where a job's results go: `out`, or a name that differs for each variant."""
+    if job.out is not None:
+        return Path(job.out).expanduser()
+    return Path("build") / f"{job.pipeline.name}-{job.target.name}"
+
+
+def compile_job(job: Job, reporter: Reporter | None = None) -> Built:
+    """Compile. With `dry_run` nothing is converted, and written only if `out` is given."""
+    begun = time.monotonic()
+    report = reporter or Quiet()
+    folder = build_folder(job)
+    writes = not job.dry_run or job.out is not None
+    if writes:
+        check_out(folder)
+    traced = _trace(job, report)
+    report.phase("plan", 1)
+    decision = _decide(job, traced, {})
+    report.advance("partition and schedule")
+    if job.dry_run:
+        plan = _plan(job, decision, decision.facts, decision.schedule, None, ())
+        if writes:
+            with _Aside(folder) as aside:
+                write_plan(plan, aside)
+        return Built(plan, folder if writes else None, time.monotonic() - begun)
+    with _Aside(folder) as aside:
+        plan = _emit_and_plan(job, traced, decision, aside, report)
+        write_plan(plan, aside)
+        shutil.rmtree(aside / "logs", ignore_errors=True)
+    return Built(plan, folder, time.monotonic() - begun)
+
+
+def _trace(job: Job, report: Reporter) -> "TracedPipeline":
+    from compiler.trace.wire import trace_pipeline
+
+    report.phase("trace", len(job.pipeline.stages))
+    return trace_pipeline(job.pipeline, lambda stage, *_: report.advance(stage))
+
+
+def _decide(job: Job, traced: "TracedPipeline", corrections: Mapping[str, float]) -> Decision:
+    return decide(
+        job.pipeline,
+        traced.graphs,
+        traced.ports,
+        job.target,
+        job.policy,
+        job.chunk_bytes,
+        corrections=corrections,
+    )
+
+
+def _emit_and_plan(
+    job: Job, traced: "TracedPipeline", decision: Decision, aside: Path, report: Reporter
+) -> Plan:
+    """Convert; if packages need more room than traced, choose again with what was learnt."""
+    made: dict[tuple[str, int, int], Package] = {}
+    corrections: dict[str, float] = {}
+    for attempt in range(_ATTEMPTS):
+        bundle = _emit(job, traced, decision, aside, made, report)
+        facts = emitted_facts(decision.partition.chunks, bundle, job.target)
+        try:
+            schedule = make_schedule(
+                decision.program, {f.id: f for f in facts}, job.policy, job.target.budget_bytes
+            )
+            files = _write_files(job.pipeline, traced.constants, aside)
+            return _plan(job, decision, facts, schedule, bundle, files)
+        except DoesNotFit:
+            if attempt + 1 == _ATTEMPTS:
+                raise
+            corrections = _corrections(decision, bundle, corrections)
+            decision = _decide(job, traced, corrections)
+    raise AssertionError("unreachable")
+
+
+def _corrections(
+    decision: Decision, bundle: Bundle, known: Mapping[str, float]
+) -> dict[str, float]:
+    """Per stage graph: how much larger activations became when converted."""
+    result = dict(known)
+    for chunk, package in zip(decision.partition.chunks, bundle.packages, strict=True):
+        ratio = package.activation_bytes / max(1, chunk.activation_bytes)
+        result[chunk.graph] = max(result.get(chunk.graph, 1.0), ratio)
+    return result
+
+
+def _emit(
+    job: Job,
+    traced: "TracedPipeline",
+    decision: Decision,
+    aside: Path,
+    made: dict[tuple[str, int, int], Package],
+    report: Reporter,
+) -> Bundle:
+    from compiler.emit import emit
+    from compiler.trace.weights import weight_source
+
+    chunks = decision.partition.chunks
+    wanted = [c for c in chunks if (c.graph, c.start, c.stop) not in made]
+    _move_renamed(chunks, made, aside)
+    size = {c.id: max(1, c.weight_bytes) for c in chunks}
+    report.phase("convert", sum(size[c.id] for c in wanted), unit_bytes=True)
+    bundle = emit(
+        traced.stages,
+        wanted,
+        weight_source(job.pipeline.weights),
+        deployment=job.target.deployment,
+        folder=aside,
+        workers=job.workers,
+        done=lambda p: report.advance(p.chunk, size[p.chunk]),
+    )
+    for chunk, package in zip(wanted, bundle.packages, strict=True):
+        made[chunk.graph, chunk.start, chunk.stop] = package
+    return Bundle(tuple(made[c.graph, c.start, c.stop] for c in chunks))
+
+
+def _move_renamed(
+    chunks: tuple[Chunk, ...], made: dict[tuple[str, int, int], Package], aside: Path
+) -> None:
+    """Packages of an earlier attempt keep their bytes under their chunk's new number."""
+    kept = {(c.graph, c.start, c.stop): c.id for c in chunks}
+    for key, package in list(made.items()):
+        if key not in kept:
+            shutil.rmtree(aside / package.path, ignore_errors=True)
+            del made[key]
+    parked = {key: aside / f"{i}.parked" for i, key in enumerate(made)}
+    for key, package in made.items():
+        os.replace(aside / package.path, parked[key])
+    for key, package in list(made.items()):
+        path = f"packages/{kept[key]}.mlpackage"
+        os.replace(parked[key], aside / path)
+        made[key] = replace(package, chunk=kept[key], path=path)
+
+
+def _write_files(
+    pipeline: Pipeline, constants: "Mapping[str, np.ndarray]", aside: Path
+) -> tuple[tuple[str, str], ...]:
+    """Constants and tokenizer files: the folder must run where there is no model code."""
+    from safetensors.numpy import save_file
+
+    names = []
+    if constants:
+        save_file(dict(sorted(constants.items())), aside / CONSTANTS)
+        names.append(CONSTANTS)
+    for stage in pipeline.stages:
+        if stage.op == "tokenize":
+            names.append(_copy_tokenizer(pipeline, str(dict(stage.params)["tokenizer"]), aside))
+    return tuple((name, file_sha256(aside / name)) for name in names)
+
+
+def _copy_tokenizer(pipeline: Pipeline, name: str, aside: Path) -> str:
+    from compiler.trace.weights import weights_folder
+
+    source = weights_folder(pipeline.weights) / name
+    if not source.is_file() or Path(name).name != name:
+        raise ConfigError(f"tokenize.params.tokenizer: there is no file {source}")
+    shutil.copyfile(source, aside / name)
+    return name
+
+
+def _plan(
+    job: Job,
+    decision: Decision,
+    facts: tuple[ChunkFacts, ...],
+    schedule: Schedule,
+    bundle: Bundle | None,
+    files: tuple[tuple[str, str], ...],
+) -> Plan:
+    return make_plan(
+        job.pipeline,
+        job.target,
+        job.settings,
+        program=decision.program,
+        chunks=decision.partition.chunks,
+        facts=facts,
+        schedule=schedule,
+        bundle=bundle,
+        files=files,
+    )
+
+
+# ---------------------------------------------------------------- folders
+
+
+def check_out(folder: Path) -> None:
+    """A build folder may be replaced; anything else that is there is left alone."""
+    if folder.exists() and not (folder / FILE).is_file() and any(_entries(folder)):
+        raise ConfigError(
+            f"out={folder}: there is something that is no build folder; choose another name"
+        )
+
+
+def _entries(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else [folder]
+
+
+class _Aside:
+    """A folder beside the final one, renamed into its place when all went well."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._aside = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+
+    def __enter__(self) -> Path:
+        shutil.rmtree(self._aside, ignore_errors=True)
+        self._aside.mkdir(parents=True)
+        return self._aside
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            shutil.rmtree(self._aside, ignore_errors=True)
+            return
+        old = self._folder.with_name(f".{self._folder.name}.{os.getpid()}.old")
+        if self._folder.exists():
+            os.replace(self._folder, old)
+        os.replace(self._aside, self._folder)
+        shutil.rmtree(old, ignore_errors=True)

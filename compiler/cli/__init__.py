@@ -1,0 +1,1 @@
+"""The commands: `compile` (Hydra) and `plan` (typer). Nothing heavy is imported here."""

@@ -1,0 +1,108 @@
+"""What both commands share: one console, progress bars, and errors as one message."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Column
+
+from compiler.errors import EntracteError
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def fail(error: EntracteError) -> None:
+    """Print a user's fault as one message and leave with code 1."""
+    errors.print("error:", style="bold red", end=" ")
+    errors.print(str(error), markup=False)
+    sys.exit(1)
+
+
+@contextmanager
+def one_message() -> Iterator[None]:
+    """Faults of the user's inside end the command with one message, without a traceback."""
+    try:
+        yield
+    except EntracteError as error:
+        fail(error)
+    except KeyboardInterrupt:
+        errors.print("interrupted; nothing half-written was left behind")
+        sys.exit(130)
+
+
+class Bars:
+    """A `Reporter` that draws one bar per phase with what is being done and the time left."""
+
+    def __init__(self) -> None:
+        label = TextColumn(
+            "{task.fields[label]}", table_column=Column(width=22, no_wrap=True, overflow="ellipsis")
+        )
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description:8}"),
+            BarColumn(bar_width=18),
+            _Amount(),
+            label,
+            TimeElapsedColumn(),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=console,
+            transient=True,
+        )
+        self._task: TaskID | None = None
+        self.began = time.monotonic()
+
+    def __enter__(self) -> "Bars":
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def phase(self, name: str, total: int, unit_bytes: bool = False) -> None:
+        """Start the next phase; the one before it is complete."""
+        if self._task is not None:
+            task = next(t for t in self._progress.tasks if t.id == self._task)
+            self._progress.update(self._task, completed=task.total, label="")
+        self._task = self._progress.add_task(name, total=total, label="", bytes=unit_bytes)
+
+    def advance(self, label: str, amount: int = 1) -> None:
+        assert self._task is not None
+        self._progress.update(self._task, advance=amount, label=label)
+
+    def at(self, label: str, completed: int) -> None:
+        """Set the current phase's position."""
+        assert self._task is not None
+        self._progress.update(self._task, completed=completed, label=label)
+
+
+class _Amount(DownloadColumn):
+    """Bytes for phases that move bytes, counts for the others."""
+
+    def __init__(self) -> None:
+        super().__init__(binary_units=True)
+        self._count = MofNCompleteColumn()
+
+    def render(self, task):  # noqa: ANN001, ANN201 - rich's signature
+        if task.fields.get("bytes"):
+            return super().render(task)
+        return self._count.render(task)

@@ -1,0 +1,252 @@
+"""Tables about a plan, for 80 columns and more."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from compiler.ir import Call, Chunk, Event, Plan, Run, Segment
+from compiler.units import format_bytes, format_count, format_seconds
+
+_LANE = 60
+
+
+def show_summary(console: Console, plan: Plan, folder: Path | None, seconds: float) -> None:
+    """What `compile` ends with: stages, memory, time, and what to type next."""
+    console.print(stage_table(plan))
+    console.print(budget_line(plan))
+    console.print(time_line(plan))
+    if not plan.built:
+        console.print(f"dry run in {format_seconds(seconds)}; nothing was converted")
+    else:
+        console.print(f"compiled in {format_seconds(seconds)}")
+    if folder is not None and plan.built:
+        console.print(
+            f'\nnext:  plan show {folder}\n       plan run {folder} --prompt "a blue square moves '
+            'up" --out clip.mp4',
+            soft_wrap=True,
+            markup=False,
+        )
+
+
+def show_plan(
+    console: Console, plan: Plan, *, stage: str | None = None, chunk: str | None = None
+) -> None:
+    """The whole inspection: header, stages, chunks, schedule of each loop, budget."""
+    state = "built" if plan.built else "dry run, not built"
+    console.print(f"[bold]{plan.title}[/bold]")
+    console.print(f"{plan.target.title}; policy {plan.schedule.policy.name}; {state}\n")
+    if stage is None and chunk is None:
+        console.print(stage_table(plan))
+    console.print(chunk_table(plan, stage=stage, chunk=chunk))
+    if stage is None and chunk is None:
+        for s, segment in enumerate(plan.program.segments):
+            if segment.is_loop:
+                show_iteration(console, plan, s, segment)
+    console.print(budget_line(plan))
+    console.print(time_line(plan))
+    if plan.target.estimated:
+        listed = ", ".join(plan.target.estimated)
+        console.print(f"[dim]estimated figures of {plan.target.name}: {listed}[/dim]")
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False, padding=(0, 1))
+
+
+def stage_table(plan: Plan) -> Table:
+    """One row per stage: packages, bytes, operations, calls, time."""
+    table = _table("Stages")
+    table.add_column("stage")
+    for name in ("chunks", "weights", "activ.", "FLOPs", "calls", "time", "share"):
+        table.add_column(name, justify="right", no_wrap=True)
+    calls = _calls(plan)
+    facts = {f.id: f for f in plan.facts}
+    total = max(plan.forecast.compute_s, 1e-12)
+    seconds = dict(plan.forecast.stage_s)
+    for graph in dict.fromkeys(c.graph for c in plan.chunks):
+        chunks = [c for c in plan.chunks if c.graph == graph]
+        times = calls[chunks[0].id]
+        table.add_row(
+            graph,
+            str(len(chunks)),
+            format_bytes(sum(facts[c.id].weight_bytes for c in chunks)),
+            format_bytes(max(facts[c.id].activation_bytes for c in chunks)),
+            format_count(sum(c.flops for c in chunks) * times),
+            str(times),
+            format_seconds(seconds.get(graph, 0.0)),
+            f"{100 * seconds.get(graph, 0.0) / total:.0f} %",
+        )
+    weights = sum(f.weight_bytes for f in plan.facts)
+    table.add_section()
+    table.add_row(
+        "all",
+        str(len(plan.chunks)),
+        format_bytes(weights),
+        "",
+        format_count(sum(c.flops * calls[c.id] for c in plan.chunks)),
+        "",
+        format_seconds(plan.forecast.compute_s),
+        "",
+    )
+    return table
+
+
+def _calls(plan: Plan) -> dict[str, int]:
+    count: dict[str, int] = {}
+    for segment in plan.program.segments:
+        for step in segment.steps:
+            if isinstance(step, Call):
+                count[step.chunk] = count.get(step.chunk, 0) + segment.count * step.repeat
+    return count
+
+
+def chunk_table(plan: Plan, *, stage: str | None = None, chunk: str | None = None) -> Table:
+    """One row per chunk. PSNR is there once `plan verify` measured it."""
+    table = _table("Chunks")
+    table.add_column("chunk", no_wrap=True)
+    for name in ("weights", "activ.", "boundary", "load", "exec", "loads", "resident"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("prec.", no_wrap=True)
+    facts = {f.id: f for f in plan.facts}
+    loads = _loads(plan)
+    packages = {p.chunk: p for p in plan.packages}
+    scored = any(p.psnr_db is not None for p in plan.packages)
+    if scored:
+        table.add_column("PSNR", justify="right", no_wrap=True)
+    for c in _selected(plan.chunks, stage, chunk):
+        f = facts[c.id]
+        package = packages.get(c.id)
+        row = [
+            c.id,
+            format_bytes(f.weight_bytes),
+            format_bytes(f.activation_bytes),
+            format_bytes(sum(p.size_bytes for p in c.outputs)),
+            format_seconds(f.load_s),
+            format_seconds(f.exec_s),
+            str(loads.get(c.id, 0)),
+            "loop" if c.id in plan.schedule.resident else "use",
+            _precision(package.precision, package.compression) if package else "",
+        ]
+        if scored:
+            row.append(_decibels(package.psnr_db) if package else "")
+        table.add_row(*row)
+    return table
+
+
+def _precision(precision: str, compression: str) -> str:
+    return precision if compression == "none" else compression
+
+
+def _decibels(value: float | None) -> str:
+    return "" if value is None else f"{value:.0f} dB"
+
+
+def _selected(chunks: Iterable[Chunk], stage: str | None, chunk: str | None) -> list[Chunk]:
+    return [
+        c
+        for c in chunks
+        if (stage is None or c.graph == stage or c.graph.split(".")[0] == stage)
+        and (chunk is None or c.id == chunk)
+    ]
+
+
+def _loads(plan: Plan) -> dict[str, int]:
+    count: dict[str, int] = {}
+    for load in plan.schedule.loads:
+        iterations = plan.program.segments[load.segment].count
+        times = 1 if load.iterations == "first" else iterations - 1
+        count[load.chunk] = count.get(load.chunk, 0) + times
+    return count
+
+
+def show_iteration(console: Console, plan: Plan, number: int, segment: Segment) -> None:
+    """One steady iteration of a loop as two lanes: what loads while what computes."""
+    events = [e for e in plan.forecast.events if e.segment == number]
+    steady = min(2, segment.count - 1)
+    own = [e for e in events if e.iteration == steady]
+    computing = [e for e in own if e.queue == "compute"]
+    if not computing:
+        return
+    begin, end = computing[0].start_s, computing[-1].end_s
+    span = max(end - begin, 1e-12)
+    console.print(
+        f"One steady iteration of [bold]{segment.name}[/bold] ({segment.count} in all): "
+        f"{format_seconds(span)}"
+    )
+    names = {e.label: chr(ord("A") + i % 26) for i, e in enumerate(computing)}
+    shown = [e for e in events if e.queue == "load" and e.end_s > begin and e.start_s < end]
+    console.print(f"  load    |{_lane(shown, names, begin, span)}|")
+    console.print(f"  compute |{_lane(computing, names, begin, span)}|")
+    if not shown:
+        console.print("  nothing is loaded: every chunk of the loop stays resident")
+    legend = "  ".join(f"{letter} {label}" for label, letter in names.items())
+    console.print(f"  [dim]{legend}[/dim]\n")
+
+
+def _lane(events: list[Event], names: dict[str, str], begin: float, span: float) -> str:
+    lane = ["."] * _LANE
+    for e in events:
+        first = max(0, int((e.start_s - begin) / span * _LANE))
+        last = min(_LANE, max(first + 1, round((e.end_s - begin) / span * _LANE)))
+        for k in range(first, last):
+            lane[k] = names.get(e.label, "+")
+    return "".join(lane)
+
+
+def budget_line(plan: Plan) -> str:
+    """The proven peak against the budget, and when it is."""
+    budget = plan.target.budget_bytes
+    share = 100 * plan.forecast.peak_bytes / budget
+    return (
+        f"memory  peak {format_bytes(plan.forecast.peak_bytes)} of {format_bytes(budget)} budget "
+        f"({share:.0f} %) at {plan.forecast.peak_step}, proven for any timing"
+    )
+
+
+def time_line(plan: Plan) -> str:
+    """The predicted time and what it is made of."""
+    f = plan.forecast
+    return (
+        f"time    {format_seconds(f.makespan_s)} predicted: computing "
+        f"{format_seconds(f.compute_s)}, waiting for loads {format_seconds(f.stall_s)}; "
+        f"{f.loads} loads of {format_bytes(f.loaded_bytes)}; "
+        f"{f.makespan_s / max(f.lower_bound_s, 1e-12):.2f} x the {f.lower_bound} bound"
+    )
+
+
+def run_table(plan: Plan, run: Run) -> Table:
+    """Claimed against observed, per chunk."""
+    table = _table(f"Claimed and observed on device {run.device}")
+    table.add_column("chunk", no_wrap=True)
+    for name in ("calls", "loads", "exec cl.", "exec ob.", "load cl.", "load ob.", "activ. cl.", "ob."):
+        table.add_column(name, justify="right", no_wrap=True)
+    facts = {f.id: f for f in plan.facts}
+    for c in run.chunks:
+        f = facts[c.chunk]
+        table.add_row(
+            c.chunk,
+            str(c.calls),
+            str(c.loads),
+            format_seconds(f.exec_s),
+            format_seconds(c.exec_s / max(1, c.calls)),
+            format_seconds(f.load_s),
+            format_seconds(c.load_s / max(1, c.loads)),
+            format_bytes(f.activation_bytes),
+            format_bytes(c.peak_activation_bytes),
+        )
+    return table
+
+
+def run_lines(plan: Plan, run: Run) -> list[str]:
+    """Peak and time, claimed against observed."""
+    f = plan.forecast
+    return [
+        f"peak    claimed at most {format_bytes(f.peak_bytes)}, observed "
+        f"{format_bytes(run.peak_bytes)}",
+        f"time    claimed {format_seconds(f.makespan_s)} on {plan.target.name}, observed "
+        f"{format_seconds(run.wall_s)} on device {run.device} (waiting for loads "
+        f"{format_seconds(run.stall_s)}; {format_bytes(run.loaded_bytes)} loaded)",
+    ]

@@ -1,0 +1,130 @@
+"""Frozen dataclasses <-> JSON, strictly: a file from a stranger becomes a value or an error.
+
+The types are the schema. Unknown or missing fields, wrong types, numbers that are not finite
+and nesting that is too deep are refused with the place where they stand.
+"""
+
+import math
+import types
+from dataclasses import MISSING, fields, is_dataclass
+from enum import Enum
+from functools import cache
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from compiler.errors import PlanError
+
+_TAG = "type"
+_MAX_DEPTH = 40
+
+
+def encode(value: Any) -> Any:
+    """A frozen value as what `json.dumps` takes. Members of unions carry their type's name."""
+    if is_dataclass(value) and not isinstance(value, type):
+        hints = _hints(type(value))
+        made = {f.name: encode(getattr(value, f.name)) for f in fields(value)}
+        assert hints.keys() == made.keys()
+        return {_TAG: type(value).__name__} | made
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, tuple):
+        return [encode(v) for v in value]
+    return value
+
+
+def decode(kind: Any, data: Any, where: str = "plan", depth: int = 0) -> Any:
+    """The value of type `kind` that `data` describes. Raises `PlanError` with the place."""
+    if depth > _MAX_DEPTH:
+        raise PlanError(f"{where}: nested deeper than {_MAX_DEPTH}")
+    if kind is object:
+        return _plain(data, where, depth)
+    origin = get_origin(kind)
+    if origin in (Union, types.UnionType):
+        return _union(get_args(kind), data, where, depth)
+    if origin is tuple:
+        return _tuple(get_args(kind), data, where, depth)
+    if is_dataclass(kind):
+        return _dataclass(kind, data, where, depth)
+    return _scalar(kind, data, where)
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _dataclass(kind: Any, data: Any, where: str, depth: int) -> Any:
+    if not isinstance(data, dict):
+        raise PlanError(f"{where}: wants a {kind.__name__}, finds {_short(data)}")
+    known = {f.name: f for f in fields(kind)}
+    stray = sorted(set(data) - set(known) - {_TAG})
+    if stray:
+        raise PlanError(f"{where}: {kind.__name__} has no field {stray[0]!r}")
+    hints = _hints(kind)
+    made = {}
+    for name, f in known.items():
+        if name in data:
+            made[name] = decode(hints[name], data[name], f"{where}.{name}", depth + 1)
+        elif f.default is MISSING and f.default_factory is MISSING:
+            raise PlanError(f"{where}: {kind.__name__} lacks {name!r}")
+    return kind(**made)
+
+
+def _union(kinds: tuple[Any, ...], data: Any, where: str, depth: int) -> Any:
+    if data is None and type(None) in kinds:
+        return None
+    rest = [k for k in kinds if k is not type(None)]
+    if all(is_dataclass(k) for k in rest) and len(rest) > 1:
+        tag = data.get(_TAG) if isinstance(data, dict) else None
+        for kind in rest:
+            if kind.__name__ == tag:
+                return decode(kind, data, where, depth + 1)
+        names = ", ".join(k.__name__ for k in rest)
+        raise PlanError(f"{where}: the type {tag!r} is none of {names}")
+    for kind in rest:
+        try:
+            return decode(kind, data, where, depth + 1)
+        except PlanError:
+            if len(rest) == 1:
+                raise
+    raise PlanError(f"{where}: {_short(data)} is of no allowed type")
+
+
+def _tuple(kinds: tuple[Any, ...], data: Any, where: str, depth: int) -> tuple[Any, ...]:
+    if not isinstance(data, list):
+        raise PlanError(f"{where}: wants a list, finds {_short(data)}")
+    if len(kinds) == 2 and kinds[1] is Ellipsis:
+        return tuple(decode(kinds[0], v, f"{where}[{i}]", depth + 1) for i, v in enumerate(data))
+    if len(kinds) != len(data):
+        raise PlanError(f"{where}: wants {len(kinds)} items, finds {len(data)}")
+    pairs = zip(kinds, data, strict=True)
+    return tuple(decode(k, v, f"{where}[{i}]", depth + 1) for i, (k, v) in enumerate(pairs))
+
+
+def _scalar(kind: Any, data: Any, where: str) -> Any:
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        values = [m.value for m in kind]
+        if data not in values:
+            raise PlanError(f"{where}: {_short(data)} is not one of {', '.join(values)}")
+        return kind(data)
+    if kind is float and isinstance(data, int | float) and not isinstance(data, bool):
+        if not math.isfinite(data):
+            raise PlanError(f"{where}: {data} is not finite")
+        return float(data)
+    if kind is int and (not isinstance(data, int) or isinstance(data, bool)):
+        raise PlanError(f"{where}: wants a whole number, finds {_short(data)}")
+    if not isinstance(data, kind):
+        raise PlanError(f"{where}: wants {kind.__name__}, finds {_short(data)}")
+    return data
+
+
+def _plain(data: Any, where: str, depth: int) -> Any:
+    if isinstance(data, list):
+        return tuple(decode(object, v, where, depth + 1) for v in data)
+    if data is None or isinstance(data, str | int | float | bool):
+        return data
+    raise PlanError(f"{where}: {_short(data)} is no parameter")
+
+
+def _short(data: Any) -> str:
+    text = repr(data)
+    return text if len(text) <= 40 else text[:37] + "..."

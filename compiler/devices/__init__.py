@@ -1,0 +1,9 @@
+"""Devices: what executes packages. One small protocol, three implementations.
+
+`null` counts bytes and computes nothing; `reference` executes MLPackages with torch on any
+machine; `coreml` hands them to Core ML on macOS. Importing this package imports none of them.
+"""
+
+from compiler.devices.protocol import Device, Handle
+
+__all__ = ["Device", "Handle"]

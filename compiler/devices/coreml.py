@@ -1,0 +1,103 @@
+"""The Core ML device (macOS): loads and predicts through coremltools.
+
+The engine, the few coremltools calls that need macOS, is a parameter, so the device's own
+logic is tested anywhere with a stand-in. On iOS the Swift runner takes this one's place.
+"""
+
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from compiler.devices.arrays import NumpyValues
+from compiler.errors import RunError
+from compiler.ir import DType, Package
+
+COMPUTE_UNITS = {
+    "all": "ALL",
+    "cpuOnly": "CPU_ONLY",
+    "cpuAndGPU": "CPU_AND_GPU",
+    "cpuAndNeuralEngine": "CPU_AND_NE",
+}
+
+
+class Engine(Protocol):
+    """Loads a model for a compute unit and predicts with it."""
+
+    def load(self, path: Path, compute_unit: str, function: str) -> Any: ...
+
+    def predict(self, model: Any, inputs: dict[str, np.ndarray]) -> dict[str, Any]: ...
+
+
+class CoreMLTools:
+    """coremltools' MLModel, compiled once per package and cached beside it as .mlmodelc."""
+
+    def load(self, path: Path, compute_unit: str, function: str) -> Any:
+        import coremltools as ct
+
+        unit = getattr(ct.ComputeUnit, COMPUTE_UNITS[compute_unit])
+        compiled = path.with_suffix(".mlmodelc")
+        if not compiled.exists():
+            # A package is compiled at every load unless the compiled model is kept.
+            ct.models.utils.compile_model(str(path), str(compiled))
+        return ct.models.CompiledMLModel(str(compiled), compute_units=unit)
+
+    def predict(self, model: Any, inputs: dict[str, np.ndarray]) -> dict[str, Any]:
+        return model.predict(inputs)
+
+
+class CoreMLDevice(NumpyValues):
+    """Runs packages on Apple hardware. Weights count as resident by the bytes of the package."""
+
+    name = "coreml"
+
+    def __init__(self, compute_unit: str = "all", engine: Engine | None = None) -> None:
+        if engine is None and platform.system() != "Darwin":
+            raise RunError(
+                f"device coreml: Core ML runs on macOS only, this is {platform.system()}; "
+                "use `--device reference`"
+            )
+        if compute_unit not in COMPUTE_UNITS:
+            raise RunError(
+                f"device coreml: compute unit {compute_unit!r} is not one of "
+                f"{', '.join(COMPUTE_UNITS)}"
+            )
+        self._engine = engine or CoreMLTools()
+        self._compute_unit = compute_unit
+        self._resident: dict[int, int] = {}
+
+    def load(self, package: Package, folder: Path) -> Any:
+        model = self._engine.load(folder / package.path, self._compute_unit, "main")
+        handle = (package, model)
+        self._resident[id(handle)] = package.weight_bytes
+        return handle
+
+    def call(self, handle: Any, function: str, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        package, model = handle
+        given = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
+        results = self._engine.predict(model, given)
+        return {p.name: _as_declared(results, p.name, p.dtype, p.shape) for p in package.outputs}
+
+    def free(self, handle: Any) -> None:
+        # Core ML has no unload call: dropping the last reference is the way.
+        del self._resident[id(handle)]
+
+    def resident_bytes(self) -> int:
+        return sum(list(self._resident.values()))
+
+    def activation_peak_bytes(self) -> int:
+        return 0
+
+
+_NUMPY = {DType.FP16: np.float16, DType.FP32: np.float32, DType.INT32: np.int32}
+
+
+def _as_declared(
+    results: Mapping[str, Any], name: str, dtype: DType, shape: tuple[int, ...]
+) -> np.ndarray:
+    if name not in results:
+        raise RunError(f"device coreml: the model gave no {name!r}, only {sorted(results)}")
+    # coremltools hands fp16 outputs back as fp32 on some versions.
+    return np.asarray(results[name]).astype(_NUMPY[dtype], copy=False).reshape(shape)

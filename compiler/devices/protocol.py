@@ -1,0 +1,57 @@
+"""What a runner asks of a device: load, call, free, and how much memory it holds.
+
+`load` may run on another thread than `call`; the runner never frees a chunk that is being
+called and never calls one that is not loaded.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from compiler.ir import Package
+
+Handle = Any
+"""Whatever a device returns from `load`; only that device looks into it."""
+
+Value = Any
+"""A tensor as the device holds it; `make`, `piece`, `gather` and `fetch` are the way in and out."""
+
+
+class Device(Protocol):
+    name: str
+
+    def load(self, package: Package, folder: Path) -> Handle:
+        """Bring a package into memory, whole. `package.path` is inside `folder`."""
+        ...
+
+    def call(self, handle: Handle, function: str, inputs: Mapping[str, Value]) -> dict[str, Value]:
+        """Run a loaded package once."""
+        ...
+
+    def free(self, handle: Handle) -> None:
+        """Give the package's memory back."""
+        ...
+
+    def resident_bytes(self) -> int:
+        """Bytes of loaded weights now."""
+        ...
+
+    def activation_peak_bytes(self) -> int:
+        """Peak of live tensors inside the last call; 0 if the device cannot tell."""
+        ...
+
+    def make(self, array: Any) -> Value:
+        """A numpy array as a value of this device."""
+        ...
+
+    def fetch(self, value: Value) -> Any:
+        """A value as a numpy array."""
+        ...
+
+    def piece(self, value: Value, axis: int, start: int, size: int) -> Value:
+        """The slice [start, start + size) along an axis."""
+        ...
+
+    def gather(self, pieces: list[Value], axis: int) -> Value:
+        """Pieces put together along an axis."""
+        ...

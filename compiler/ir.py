@@ -1,0 +1,531 @@
+"""The data model: every value that flows between the phases, in one file.
+
+    declared   Pipeline, Target            what the configuration says
+    measured   StageGraph                  what tracing found: operations, bytes, FLOPs, cuts
+    decided    Partition, Program, Schedule
+    emitted    Bundle                      what the packages on disk really are
+    promised   Plan                        all a runner needs, and what it may expect
+    observed   Run                         what happened
+
+All are frozen and hold only ints, floats, strings and tuples: no torch, coremltools, numpy
+or OmegaConf object, no open file. Heavy things are named by path and digest. Bytes end in
+`_bytes`, seconds in `_s`. A change is a new value.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from math import prod
+
+Params = tuple[tuple[str, object], ...]
+"""Frozen `{name: value}`: values are str, int, float, bool or tuples of them."""
+
+
+class DType(StrEnum):
+    """Element type of a tensor that crosses a package boundary."""
+
+    FP16 = "fp16"
+    FP32 = "fp32"
+    INT32 = "int32"
+
+    @property
+    def width_bytes(self) -> int:
+        return 2 if self is DType.FP16 else 4
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A named, shaped, typed input or output."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: DType
+
+    @property
+    def size_bytes(self) -> int:
+        return prod(self.shape) * self.dtype.width_bytes
+
+
+# ---------------------------------------------------------------- declared
+
+
+class StageKind(StrEnum):
+    GRAPH = "graph"
+    """A torch module of the graphs registry: compiled."""
+    CONSTANT = "constant"
+    """Tensors computed when compiling, stored in the build folder."""
+    HOST = "host"
+    """One of the runner's few own steps: tokenize, random_normal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """Run a stage over slices of one input; its outputs are concatenated."""
+
+    port: str
+    axis: int
+    size: int
+    output_axis: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One box of the pipeline. `inputs` maps each port to the value it reads."""
+
+    name: str
+    kind: StageKind
+    op: str
+    params: Params = ()
+    inputs: tuple[tuple[str, str], ...] = ()
+    map: Map | None = None
+    precision: str = "fp16"
+    compression: str = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loop:
+    """Stages run `count` times. State is carried, scans are read row by row.
+
+    Values: `<loop>.<state>` is the state inside the loop and its last value after it;
+    `<loop>.<scan>` is the row of this iteration.
+    """
+
+    name: str
+    count: int
+    stages: tuple[str, ...]
+    state: tuple[tuple[str, str, str], ...]
+    """(name, value it starts with, value it takes after each iteration)"""
+    scan: tuple[tuple[str, str], ...] = ()
+    """(name, table whose first axis is the iteration)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """What a user gives to a run. `kind` is text, seed or number."""
+
+    name: str
+    kind: str
+    default: str | float | int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipeline:
+    name: str
+    title: str
+    weights: str
+    """Where weights are read: `package:FOLDER`, a folder, or `random:SEED`."""
+    inputs: tuple[Input, ...]
+    stages: tuple[Stage, ...]
+    loops: tuple[Loop, ...]
+    output: str
+    """The value that is the video: (1, 3, frames, height, width), pixels in [0, 1]."""
+    fps: float
+
+    def stage(self, name: str) -> Stage:
+        return next(s for s in self.stages if s.name == name)
+
+    def loop_of(self, stage: str) -> Loop | None:
+        return next((p for p in self.loops if stage in p.stages), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A device profile. `estimated` names the figures nobody has published."""
+
+    name: str
+    title: str
+    memory_bytes: int
+    base_footprint_bytes: int
+    settle_fraction: float
+    chunk_limit_bytes: int
+    deployment: str
+    compute_unit: str
+    load_bandwidth: float
+    """Bytes per second from storage to a loaded package."""
+    load_overhead_s: float
+    compute_flops: float
+    """Sustained operations per second, efficiency included."""
+    memory_bandwidth: float
+    """Bytes per second between memory and the compute unit."""
+    call_overhead_s: float
+    sources: tuple[str, ...] = ()
+    estimated: tuple[str, ...] = ()
+
+    @property
+    def budget_bytes(self) -> int:
+        """What chunks, activations and tensors may take together (DESIGN section 5)."""
+        free = self.memory_bytes - self.base_footprint_bytes
+        return int(free * (1 - self.settle_fraction))
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How loads are placed. `lookahead` loads may run ahead of their use."""
+
+    name: str
+    lookahead: int
+    retain: bool
+    """Keep chunks loaded over the iterations of a loop where memory allows."""
+
+
+# ---------------------------------------------------------------- measured
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """A parameter as the checkpoint names it (after the graph's key map)."""
+
+    name: str
+    shape: tuple[int, ...]
+    size_bytes: int
+    """At the stage's precision and compression."""
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """One node of the exported graph; it makes the values `outputs`."""
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    weights: tuple[str, ...]
+    flops: int
+    output_bytes: int
+    workspace_bytes: int
+    """Scratch while it runs, e.g. attention scores that are not fused away."""
+    alias: bool
+    """A reshape or view: its output shares its input's memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A legal place between ops[position - 1] and ops[position]."""
+
+    position: int
+    values: tuple[str, ...]
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageGraph:
+    """The measured part of one stage that is compiled: a linear order of operations.
+
+    A stage inside a loop gives up to three parts: `once` (depends on nothing that changes),
+    `schedule` (depends only on the scanned tables: run for all rows before the loop), `body`.
+    """
+
+    name: str
+    stage: str
+    part: str
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    ops: tuple[Op, ...]
+    values: tuple[Port, ...]
+    """Every value that may cross a cut, with its dtype at a boundary."""
+    weights: tuple[Weight, ...]
+    cuts: tuple[Cut, ...]
+    digest: str
+
+    def value(self, name: str) -> Port:
+        return next(v for v in self.values if v.name == name)
+
+
+# ---------------------------------------------------------------- decided
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """Ops [start, stop) of a stage graph, to become one package."""
+
+    id: str
+    graph: str
+    start: int
+    stop: int
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    weight_bytes: int
+    activation_bytes: int
+    """Peak of inputs, outputs and intermediates while it runs."""
+    flops: int
+    moved_bytes: int
+    """Bytes read and written by its operations: the memory side of the roofline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    chunks: tuple[Chunk, ...]
+
+    def of(self, graph: str) -> tuple[Chunk, ...]:
+        return tuple(c for c in self.chunks if c.graph == graph)
+
+    def chunk(self, id: str) -> Chunk:
+        return next(c for c in self.chunks if c.id == id)
+
+
+class By(StrEnum):
+    """Which index picks the piece of a tensor that a call reads or writes."""
+
+    WHOLE = "whole"
+    MAP = "map"
+    ITERATION = "iteration"
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A feature of a package (or a port of a host step) tied to a tensor of the program.
+
+    With an `axis`, piece k is the slice [k * size, (k + 1) * size) of it; without one the
+    tensor has several slots and piece k is slot k.
+    """
+
+    feature: str
+    tensor: str
+    by: By = By.WHOLE
+    axis: int | None = None
+    size: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TensorDecl:
+    """A tensor of the program, `slots` times its port's bytes."""
+
+    port: Port
+    slots: int = 1
+
+    @property
+    def name(self) -> str:
+        return self.port.name
+
+    @property
+    def size_bytes(self) -> int:
+        return self.port.size_bytes * self.slots
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """Run a chunk `repeat` times (a map, chunk-major) and then free tensors."""
+
+    stage: str
+    chunk: str
+    inputs: tuple[Binding, ...]
+    outputs: tuple[Binding, ...]
+    repeat: int = 1
+    frees: tuple[str, ...] = ()
+    function: str = "main"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostStep:
+    """One of the runner's own steps."""
+
+    stage: str
+    op: str
+    params: Params
+    inputs: tuple[tuple[str, str], ...]
+    outputs: tuple[Binding, ...]
+    frees: tuple[str, ...] = ()
+
+
+Step = Call | HostStep
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """Steps in order, `count` times. State moves `init` in at entry and `next` each time."""
+
+    name: str
+    count: int
+    steps: tuple[Step, ...]
+    state: tuple[tuple[str, str, str], ...] = ()
+    frees: tuple[str, ...] = ()
+    """Tensors dropped when the segment is over."""
+
+    @property
+    def is_loop(self) -> bool:
+        return bool(self.state) or self.count > 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """What is computed, in which order. Loops are never unrolled."""
+
+    inputs: tuple[Input, ...]
+    constants: tuple[Port, ...]
+    tensors: tuple[TensorDecl, ...]
+    segments: tuple[Segment, ...]
+    output: str
+
+
+class Moment(StrEnum):
+    """Which iteration of a segment a gate or a use speaks of."""
+
+    FIRST = "first"
+    SAME = "same"
+    PREVIOUS = "previous"
+    LAST = "last"
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """The step whose end lets a load start; `None` in its place means the very start.
+
+    `SAME` and `PREVIOUS` are relative to the iteration the load belongs to, `LAST` is the
+    last iteration of an earlier segment.
+    """
+
+    segment: int
+    step: int
+    moment: Moment
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Bring a chunk in before `step` of a segment and drop it after `free_step`.
+
+    `iterations` says when this load happens: `first` (once, on entering the segment) or
+    `each` (in every iteration after the first). The copy is dropped when `free_step` ends,
+    in the same iteration (`SAME`) or in the segment's last one (`LAST`).
+    """
+
+    chunk: str
+    segment: int
+    iterations: str
+    step: int
+    gate: Gate | None
+    free_step: int
+    free_moment: Moment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """When chunks are loaded and freed: loads in the order the loader makes them.
+
+    Within a segment the `first` loads come before the `each` loads, in order of use.
+    """
+
+    policy: Policy
+    budget_bytes: int
+    loads: tuple[Load, ...]
+    resident: tuple[str, ...]
+    """Chunks that stay loaded for a whole loop."""
+
+
+# ---------------------------------------------------------------- emitted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    """One package on disk and what it really needs."""
+
+    chunk: str
+    path: str
+    """Relative to the build folder."""
+    digest: str
+    file_bytes: int
+    weight_bytes: int
+    activation_bytes: int
+    precision: str
+    compression: str
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    psnr_db: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    packages: tuple[Package, ...]
+
+
+# ---------------------------------------------------------------- promised
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkFacts:
+    """What scheduling and simulation need to know of a chunk, from wherever it is known."""
+
+    id: str
+    weight_bytes: int
+    activation_bytes: int
+    load_s: float
+    exec_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A bar of a timeline: queue is `load` or `compute`."""
+
+    queue: str
+    label: str
+    segment: int
+    iteration: int
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """The schedule simulated under nominal times."""
+
+    makespan_s: float
+    compute_s: float
+    loading_s: float
+    stall_s: float
+    loaded_bytes: int
+    loads: int
+    peak_bytes: int
+    """Over all timings, by accounting: an upper bound, not a prediction."""
+    peak_step: str
+    lower_bound_s: float
+    lower_bound: str
+    stage_s: tuple[tuple[str, float], ...]
+    events: tuple[Event, ...]
+    """Prologue, first, one steady and last iteration of each loop, epilogue."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything a runner needs, and what it may expect. Written as plan.json."""
+
+    version: int
+    entracte: str
+    built: bool
+    pipeline: str
+    title: str
+    target: Target
+    settings: str
+    """The resolved configuration, as JSON text: provenance, and what `verify` retraces."""
+    fps: float
+    program: Program
+    chunks: tuple[Chunk, ...]
+    packages: tuple[Package, ...]
+    facts: tuple[ChunkFacts, ...]
+    schedule: Schedule
+    forecast: Forecast
+    files: tuple[tuple[str, str], ...] = ()
+    """(path, sha256) of constants and tokenizer files."""
+
+
+# ---------------------------------------------------------------- observed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkRun:
+    chunk: str
+    loads: int
+    calls: int
+    load_s: float
+    exec_s: float
+    peak_activation_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What one run did."""
+
+    device: str
+    wall_s: float
+    peak_bytes: int
+    """Weights, activations and tensors the device and the runner held at once."""
+    stall_s: float
+    loaded_bytes: int
+    chunks: tuple[ChunkRun, ...]
+    stage_s: tuple[tuple[str, float], ...] = field(default=())

@@ -1,0 +1,207 @@
+"""StageGraph -> chunks, by dynamic programming over the cuts.
+
+In a linear order of the operations every position has a frontier: the values that would cross
+it. Chunks are the intervals between chosen frontiers. For a bound on the weights of a chunk,
+`cut_stage` finds the cheapest legal cuts: a boundary costs its bytes twice (written, read) and
+a call; among equally cheap ones the most equal weights win, because equal chunks stream best
+(shared reference scheduling.md, section 6).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+from compiler.ir import Chunk, Cut, Op, Port, StageGraph, Target
+
+_CANDIDATES = 96
+"""Cuts kept for the dynamic programme: the cheapest of each stretch of the stage."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A stage graph with what the search asks again and again, computed once."""
+
+    graph: StageGraph
+
+    @cached_property
+    def weight_size(self) -> dict[str, int]:
+        return {w.name: w.size_bytes for w in self.graph.weights}
+
+    @cached_property
+    def last_use(self) -> dict[str, int]:
+        """The index of the last op that reads a value, through its aliases."""
+        last: dict[str, int] = {}
+        for i, op in enumerate(self.graph.ops):
+            for name in op.inputs:
+                last[self.root(name)] = i
+        return last
+
+    @cached_property
+    def _roots(self) -> dict[str, str]:
+        roots: dict[str, str] = {}
+        for op in self.graph.ops:
+            source = op.inputs[0] if op.alias and op.inputs else op.name
+            roots[op.name] = roots.get(source, source)
+        return roots
+
+    def root(self, name: str) -> str:
+        """The value whose memory this one shares."""
+        return self._roots.get(name, name)
+
+    @cached_property
+    def made_at(self) -> dict[str, int]:
+        return {op.name: i for i, op in enumerate(self.graph.ops)}
+
+    @cached_property
+    def position_weights(self) -> list[int]:
+        """Bytes of weights first used before each position (a running sum)."""
+        seen: set[str] = set()
+        sums = [0]
+        for op in self.graph.ops:
+            fresh = set(op.weights) - seen
+            seen |= fresh
+            sums.append(sums[-1] + sum(self.weight_size[w] for w in fresh))
+        return sums
+
+    @cached_property
+    def positions(self) -> list[int]:
+        """Candidate cuts, both ends included."""
+        total = len(self.graph.ops)
+        inner = [c for c in self.graph.cuts if 0 < c.position < total]
+        return [0, *_thin(inner, self.position_weights), total]
+
+    def chunk(self, start: int, stop: int, index: int) -> Chunk:
+        return _measure(self, start, stop, index)
+
+
+def _thin(cuts: Sequence[Cut], weights_before: list[int]) -> list[int]:
+    """The cheapest cut of each stretch between operations that bring weights."""
+    best: dict[int, Cut] = {}
+    for cut in cuts:
+        stretch = weights_before[cut.position]
+        if stretch not in best or cut.size_bytes < best[stretch].size_bytes:
+            best[stretch] = cut
+    kept = sorted(best.values(), key=lambda c: c.position)
+    while len(kept) > _CANDIDATES:
+        # Drop the dearer of each neighbouring pair until few enough are left.
+        pairs = [kept[i : i + 2] for i in range(0, len(kept), 2)]
+        kept = [min(p, key=lambda c: (c.size_bytes, c.position)) for p in pairs]
+    return [c.position for c in kept]
+
+
+def cut_stage(
+    measured: Measured, weight_limit: int, target: Target, calls: int
+) -> tuple[Chunk, ...]:
+    """Chunks of at most `weight_limit` bytes where the cuts allow it, cheapest boundaries.
+
+    Where one operation's weights exceed the limit, or no legal cut is near enough, that chunk
+    alone is larger. `calls` is how often the stage runs per video.
+    """
+    positions = measured.positions
+    limit = min(weight_limit, target.chunk_limit_bytes)
+    best: list[tuple[float, float, int]] = [(0.0, 0.0, -1)]
+    for j in range(1, len(positions)):
+        best.append(_best_last(measured, positions, best, j, limit, target, calls))
+    ends, j = [len(positions) - 1], len(positions) - 1
+    while (j := best[j][2]) > 0:
+        ends.append(j)
+    stops = [positions[e] for e in reversed(ends)]
+    starts = [0, *stops[:-1]]
+    return tuple(
+        measured.chunk(a, b, i) for i, (a, b) in enumerate(zip(starts, stops, strict=True))
+    )
+
+
+def _best_last(
+    measured: Measured,
+    positions: list[int],
+    best: list[tuple[float, float, int]],
+    j: int,
+    limit: int,
+    target: Target,
+    calls: int,
+) -> tuple[float, float, int]:
+    weights = measured.position_weights
+    options = []
+    for i in range(j - 1, -1, -1):
+        size = weights[positions[j]] - weights[positions[i]]
+        if size > limit and i < j - 1:
+            break
+        cost = best[i][0] + _boundary_cost(measured, positions[j], target, calls)
+        options.append((cost, best[i][1] + (size / max(1, limit)) ** 2, i))
+    return min(options)
+
+
+def _boundary_cost(measured: Measured, position: int, target: Target, calls: int) -> float:
+    crossing = frontier_bytes(measured.graph, position)
+    per_call = target.call_overhead_s + 2 * crossing / target.memory_bandwidth
+    return calls * per_call + target.load_overhead_s
+
+
+@lru_cache(maxsize=65536)
+def _cut_sizes(graph: StageGraph) -> dict[int, int]:
+    return {c.position: c.size_bytes for c in graph.cuts}
+
+
+def frontier_bytes(graph: StageGraph, position: int) -> int:
+    """Bytes that cross a position; the ends of the stage cost nothing extra."""
+    return _cut_sizes(graph).get(position, 0)
+
+
+def _measure(m: Measured, start: int, stop: int, index: int) -> Chunk:
+    ops = m.graph.ops[start:stop]
+    inputs = _inputs(m, ops, start, stop)
+    outputs = _outputs(m, ops, start, stop)
+    weights = {w for op in ops for w in op.weights}
+    weight_bytes = sum(m.weight_size[w] for w in weights)
+    made = sum(op.output_bytes for op in ops if not op.alias)
+    return Chunk(
+        id=f"{m.graph.name}.{index:02d}",
+        graph=m.graph.name,
+        start=start,
+        stop=stop,
+        inputs=inputs,
+        outputs=outputs,
+        weight_bytes=weight_bytes,
+        activation_bytes=_activation_peak(m, ops, start, inputs, outputs),
+        flops=sum(op.flops for op in ops),
+        moved_bytes=weight_bytes + 2 * made + sum(p.size_bytes for p in inputs),
+    )
+
+
+def _inputs(m: Measured, ops: Sequence[Op], start: int, stop: int) -> tuple[Port, ...]:
+    names: dict[str, None] = {}
+    for op in ops:
+        for name in op.inputs:
+            if m.made_at.get(name, -1) < start:
+                names[name] = None
+    declared = {p.name: p for p in m.graph.inputs}
+    return tuple(declared.get(n) or m.graph.value(n) for n in names)
+
+
+def _outputs(m: Measured, ops: Sequence[Op], start: int, stop: int) -> tuple[Port, ...]:
+    final = {p.name: p for p in m.graph.outputs}
+    later = {name for op in m.graph.ops[stop:] for name in op.inputs}
+    return tuple(
+        final.get(op.name) or m.graph.value(op.name)
+        for op in ops
+        if op.name in later or op.name in final
+    )
+
+
+def _activation_peak(
+    m: Measured, ops: Sequence[Op], start: int, inputs: Sequence[Port], outputs: Sequence[Port]
+) -> int:
+    """Peak of inputs (held by the caller throughout), outputs and intermediates."""
+    kept = {m.root(p.name) for p in outputs}
+    base = sum(p.size_bytes for p in inputs)
+    alive: dict[str, int] = {}
+    peak = base
+    for i, op in enumerate(ops, start):
+        if not op.alias:
+            alive[op.name] = op.output_bytes
+        peak = max(peak, base + sum(alive.values()) + op.workspace_bytes)
+        for name in {m.root(n) for n in (*op.inputs, op.name)}:
+            if name in alive and name not in kept and m.last_use.get(name, -1) <= i:
+                del alive[name]
+    return peak

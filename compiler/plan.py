@@ -1,0 +1,166 @@
+"""plan.json: written whole or not at all, and read as what a stranger may have written.
+
+The file holds the plan and its own SHA-256. Reading checks, in this order: JSON, version,
+hash, types, paths, and with the independent checker every claim the plan makes.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from compiler import __version__
+from compiler.check import Proof, check, check_features
+from compiler.codec import decode, encode
+from compiler.errors import PlanError
+from compiler.ir import Bundle, Chunk, ChunkFacts, Pipeline, Plan, Program, Schedule, Target
+from compiler.simulate import forecast
+
+VERSION = 1
+FILE = "plan.json"
+MAX_BYTES = 64 * 2**20
+
+
+def make_plan(
+    pipeline: Pipeline,
+    target: Target,
+    settings: str,
+    *,
+    program: Program,
+    chunks: tuple[Chunk, ...],
+    facts: tuple[ChunkFacts, ...],
+    schedule: Schedule,
+    bundle: Bundle | None,
+    files: tuple[tuple[str, str], ...] = (),
+) -> Plan:
+    """Put the decided (and, if built, emitted) values together; the checker proves the peak."""
+    proof = check(program, facts, schedule, budget_bytes=target.budget_bytes)
+    plan = Plan(
+        version=VERSION,
+        entracte=__version__,
+        built=bundle is not None,
+        pipeline=pipeline.name,
+        title=pipeline.title,
+        target=target,
+        settings=settings,
+        fps=pipeline.fps,
+        program=program,
+        chunks=chunks,
+        packages=bundle.packages if bundle is not None else (),
+        facts=facts,
+        schedule=schedule,
+        forecast=forecast(
+            program,
+            {f.id: f for f in facts},
+            schedule,
+            peak_bytes=proof.peak_bytes,
+            peak_step=proof.peak_step,
+        ),
+        files=files,
+    )
+    check_plan(plan)
+    return plan
+
+
+def check_plan(plan: Plan) -> Proof:
+    """Everything a plan claims about itself, checked. Raises `PlanError`."""
+    budget = plan.target.budget_bytes
+    proof = check(plan.program, plan.facts, plan.schedule, budget_bytes=budget)
+    if proof.peak_bytes != plan.forecast.peak_bytes:
+        raise PlanError(
+            f"plan: claims a peak of {plan.forecast.peak_bytes} bytes, the checker proves "
+            f"{proof.peak_bytes}"
+        )
+    check_features(plan.program, {c.id: (c.inputs, c.outputs) for c in plan.chunks})
+    for package in plan.packages:
+        _inside(package.path)
+    for path, _ in plan.files:
+        _inside(path)
+    if plan.built and {p.chunk for p in plan.packages} != {c.id for c in plan.chunks}:
+        raise PlanError("plan: says it is built, but not every chunk has its package")
+    for package in plan.packages:
+        chunk = next(c for c in plan.chunks if c.id == package.chunk)
+        if (package.inputs, package.outputs) != (chunk.inputs, chunk.outputs):
+            raise PlanError(f"plan: package {package.path} has other ports than its chunk")
+    return proof
+
+
+def _inside(path: str) -> None:
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or ".." in pure.parts or "\\" in path or not path:
+        raise PlanError(f"plan: the path {path!r} leads out of the build folder")
+
+
+def write_plan(plan: Plan, folder: Path) -> Path:
+    """Write `plan.json` aside and rename it into place."""
+    body = encode(plan)
+    text = _canonical(body)
+    whole = {"sha256": _sha256(text), "plan": body}
+    path = folder / FILE
+    aside = path.with_suffix(".tmp")
+    aside.write_text(json.dumps(whole, indent=1, sort_keys=True) + "\n")
+    os.replace(aside, path)
+    return path
+
+
+def read_plan(folder: Path) -> Plan:
+    """Read and check the plan of a build folder (or the plan file itself)."""
+    path = folder / FILE if folder.is_dir() else folder
+    if not path.is_file():
+        raise PlanError(
+            f"{folder}: there is no {FILE} here; give a build folder made by `compile`"
+        )
+    if path.stat().st_size > MAX_BYTES:
+        raise PlanError(f"{path}: larger than {MAX_BYTES} bytes; this is no plan")
+    try:
+        whole = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise PlanError(f"{path}: not a whole JSON file ({error}); compile again") from None
+    body = whole.get("plan") if isinstance(whole, dict) else None
+    if not isinstance(body, dict):
+        raise PlanError(f"{path}: holds no plan; compile again")
+    if body.get("version") != VERSION:
+        raise PlanError(
+            f"{path}: plan version {body.get('version')}, this Entracte {__version__} reads "
+            f"version {VERSION}; compile again, or use the Entracte that made it"
+        )
+    if whole.get("sha256") != _sha256(_canonical(body)):
+        raise PlanError(f"{path}: changed since it was written (wrong SHA-256); compile again")
+    plan = decode(Plan, body)
+    check_plan(plan)
+    return plan
+
+
+def check_files(plan: Plan, folder: Path) -> None:
+    """The build folder is complete: every file the plan names is there and inside it."""
+    if not plan.built:
+        raise PlanError(f"{folder}: a dry run, nothing was built; compile without dry_run=true")
+    root = folder.resolve()
+    for path in [p.path for p in plan.packages] + [p for p, _ in plan.files]:
+        place = (folder / path).resolve()
+        if root not in place.parents:
+            raise PlanError(f"{folder}: {path} leads out of the build folder")
+        if not place.exists():
+            raise PlanError(f"{folder}: {path} is missing; compile again")
+    for path, digest in plan.files:
+        if file_sha256(folder / path) != digest:
+            raise PlanError(f"{folder}: {path} changed since it was written; compile again")
+
+
+def file_sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def with_bundle_scores(plan: Plan, scores: dict[str, float]) -> Plan:
+    """The plan with measured PSNR per package."""
+    packages = tuple(replace(p, psnr_db=scores.get(p.chunk, p.psnr_db)) for p in plan.packages)
+    return replace(plan, packages=packages)
+
+
+def _canonical(body: object) -> str:
+    return json.dumps(body, sort_keys=True, separators=(",", ":"))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

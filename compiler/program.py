@@ -1,0 +1,254 @@
+"""Pipeline x partition -> Program: which call reads and writes what, in which order.
+
+Stages come in the order of the configuration. A loop becomes one segment; the parts of its
+stages that do not change are put before it. Values are named `<stage>.<value>`.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from compiler.errors import ConfigError
+from compiler.ir import (
+    Binding,
+    By,
+    Call,
+    Chunk,
+    HostStep,
+    Loop,
+    Partition,
+    Pipeline,
+    Port,
+    Program,
+    Segment,
+    Stage,
+    StageGraph,
+    StageKind,
+    Step,
+    TensorDecl,
+)
+
+PARTS = ("once", "schedule", "body")
+
+
+@dataclass
+class _Builder:
+    """Working state; it does not leave this module."""
+
+    pipeline: Pipeline
+    graphs: Mapping[str, tuple[StageGraph, ...]]
+    partition: Partition
+    ports: Mapping[str, Port]
+    tensors: dict[str, TensorDecl] = field(default_factory=dict)
+    segments: list[Segment] = field(default_factory=list)
+    straight: list[Step] = field(default_factory=list)
+
+
+def build_program(
+    pipeline: Pipeline,
+    graphs: Mapping[str, tuple[StageGraph, ...]],
+    partition: Partition,
+    ports: Mapping[str, Port],
+) -> Program:
+    """The program that computes `pipeline.output`.
+
+    `graphs` maps each compiled stage to its parts; `ports` maps every declared value
+    (`stage.port`, `loop.state`, inputs) to its port.
+    """
+    b = _Builder(pipeline, graphs, partition, ports)
+    constants = _declare_constants(b)
+    done: set[str] = set()
+    for stage in pipeline.stages:
+        loop = pipeline.loop_of(stage.name)
+        if loop is None:
+            b.straight.extend(_steps(b, stage, "body", None))
+        elif loop.name not in done:
+            done.add(loop.name)
+            _add_loop(b, loop)
+    _flush(b)
+    program = Program(
+        inputs=pipeline.inputs,
+        constants=constants,
+        tensors=tuple(b.tensors.values()),
+        segments=tuple(b.segments),
+        output=pipeline.output,
+    )
+    return _with_frees(program)
+
+
+def _declare_constants(b: _Builder) -> tuple[Port, ...]:
+    constants = []
+    for stage in b.pipeline.stages:
+        if stage.kind is StageKind.CONSTANT:
+            named = [p for n, p in b.ports.items() if n.startswith(stage.name + ".")]
+            constants += [replace(p, name=f"{stage.name}.{p.name}") for p in named]
+    for i in b.pipeline.inputs:
+        if i.name in b.ports:
+            b.tensors[i.name] = TensorDecl(replace(b.ports[i.name], name=i.name))
+    b.tensors |= {p.name: TensorDecl(p) for p in constants}
+    return tuple(constants)
+
+
+def _add_loop(b: _Builder, loop: Loop) -> None:
+    stages = [b.pipeline.stage(n) for n in loop.stages]
+    for part in ("once", "schedule"):
+        for stage in stages:
+            b.straight.extend(_steps(b, stage, part, loop))
+    for name, init, _ in loop.state:
+        value = f"{loop.name}.{name}"
+        b.tensors[value] = TensorDecl(replace(b.ports[init], name=value))
+    body = [step for stage in stages for step in _steps(b, stage, "body", loop)]
+    _flush(b)
+    state = tuple((f"{loop.name}.{n}", init, after) for n, init, after in loop.state)
+    b.segments.append(Segment(name=loop.name, count=loop.count, steps=tuple(body), state=state))
+
+
+def _flush(b: _Builder) -> None:
+    if b.straight:
+        name = b.straight[0].stage if len(b.straight) == 1 else f"{b.straight[0].stage}.."
+        b.segments.append(Segment(name=name, count=1, steps=tuple(b.straight)))
+        b.straight = []
+
+
+def _steps(b: _Builder, stage: Stage, part: str, loop: Loop | None) -> list[Step]:
+    if stage.kind is StageKind.HOST and part == "body":
+        return [_host_step(b, stage)]
+    if stage.kind is not StageKind.GRAPH:
+        return []
+    graph = next((g for g in b.graphs[stage.name] if g.part == part), None)
+    if graph is None:
+        return []
+    return [_call(b, stage, graph, chunk, loop) for chunk in b.partition.of(graph.name)]
+
+
+def _host_step(b: _Builder, stage: Stage) -> HostStep:
+    outputs = []
+    for name, port in b.ports.items():
+        if name.startswith(stage.name + "."):
+            b.tensors[name] = TensorDecl(replace(port, name=name))
+            outputs.append(Binding(port.name, name))
+    return HostStep(
+        stage=stage.name,
+        op=stage.op,
+        params=stage.params,
+        inputs=stage.inputs,
+        outputs=tuple(outputs),
+    )
+
+
+def _call(
+    b: _Builder, stage: Stage, graph: StageGraph, chunk: Chunk, loop: Loop | None
+) -> Call:
+    repeat = _repeat(b, stage, graph, loop)
+    inputs = tuple(_input_binding(b, stage, graph, p, loop) for p in chunk.inputs)
+    outputs = tuple(_output_binding(b, stage, graph, p, repeat) for p in chunk.outputs)
+    return Call(
+        stage=graph.name, chunk=chunk.id, inputs=inputs, outputs=outputs, repeat=repeat
+    )
+
+
+def _repeat(b: _Builder, stage: Stage, graph: StageGraph, loop: Loop | None) -> int:
+    if graph.part == "schedule":
+        assert loop is not None
+        return loop.count
+    if stage.map is None:
+        return 1
+    value = dict(stage.inputs)[stage.map.port]
+    extent = b.ports[value].shape[stage.map.axis]
+    if extent % stage.map.size:
+        raise ConfigError(
+            f"pipeline.stages.{stage.name}.map.size: {stage.map.size} does not divide the "
+            f"{extent} rows of {value}; choose a divisor"
+        )
+    return extent // stage.map.size
+
+
+def _input_binding(
+    b: _Builder, stage: Stage, graph: StageGraph, port: Port, loop: Loop | None
+) -> Binding:
+    declared = dict(stage.inputs).get(port.name)
+    if declared is None:
+        return _value_binding(b, stage, graph, port.name)
+    owner, _, name = declared.partition(".")
+    scan = dict(loop.scan) if loop is not None and owner == loop.name else {}
+    if name in scan:
+        by = By.MAP if graph.part == "schedule" else By.ITERATION
+        return Binding(port.name, scan[name], by, axis=0, size=1)
+    if stage.map is not None and port.name == stage.map.port:
+        return Binding(port.name, declared, By.MAP, axis=stage.map.axis, size=stage.map.size)
+    return Binding(port.name, declared)
+
+
+def _value_binding(b: _Builder, stage: Stage, graph: StageGraph, value: str) -> Binding:
+    """A value made by an earlier chunk of the same stage, maybe by another part of it."""
+    tensor = f"{stage.name}.{value}"
+    if b.tensors[tensor].slots == 1:
+        return Binding(value, tensor)
+    by = By.ITERATION if graph.part == "body" and stage.map is None else By.MAP
+    return Binding(value, tensor, by)
+
+
+def _output_binding(
+    b: _Builder, stage: Stage, graph: StageGraph, port: Port, repeat: int
+) -> Binding:
+    tensor = f"{stage.name}.{port.name}"
+    if repeat == 1:
+        b.tensors[tensor] = TensorDecl(replace(port, name=tensor))
+        return Binding(port.name, tensor)
+    final = graph.part == "body" and tensor in b.ports
+    if not final or stage.map is None:
+        b.tensors[tensor] = TensorDecl(replace(port, name=tensor), slots=repeat)
+        return Binding(port.name, tensor, By.MAP)
+    axis = stage.map.output_axis
+    b.tensors[tensor] = TensorDecl(replace(b.ports[tensor], name=tensor))
+    return Binding(port.name, tensor, By.MAP, axis=axis, size=port.shape[axis])
+
+
+# ---------------------------------------------------------------- frees
+
+
+def reads(step: Step) -> set[str]:
+    """The tensors a step reads."""
+    if isinstance(step, HostStep):
+        return {value for _, value in step.inputs}
+    return {x.tensor for x in step.inputs}
+
+
+def writes(step: Step) -> set[str]:
+    """The tensors a step writes."""
+    return {x.tensor for x in step.outputs}
+
+
+def _with_frees(program: Program) -> Program:
+    """Drop every tensor after its last use; the output and constants in use stay."""
+    known = {t.name for t in program.tensors}
+    needed: set[str] = {program.output}
+    segments: list[Segment] = []
+    for segment in reversed(program.segments):
+        new = _segment_frees(segment, needed, known)
+        touched = set().union(*(reads(s) | writes(s) for s in segment.steps))
+        touched |= {x for name, init, after in segment.state for x in (name, init, after)}
+        needed |= touched & known
+        segments.append(new)
+    return replace(program, segments=tuple(reversed(segments)))
+
+
+def _segment_frees(segment: Segment, later: set[str], known: set[str]) -> Segment:
+    inside = set().union(*(writes(s) for s in segment.steps)) & known
+    carried = {after for _, _, after in segment.state}
+    steps: list[Step] = []
+    seen: set[str] = set()
+    for step in reversed(segment.steps):
+        fresh = ((reads(step) | writes(step)) & known) - seen
+        seen |= fresh
+        local = inside if segment.is_loop else known
+        frees = sorted(x for x in fresh & local if x not in later and x not in carried)
+        steps.append(replace(step, frees=tuple(frees)))
+    states = {name for name, _, _ in segment.state} | carried
+    over = _only_here(segment, seen, inside) | {i for _, i, _ in segment.state}
+    frees = sorted(x for x in (over | states) & known if x not in later) if segment.is_loop else ()
+    return replace(segment, steps=tuple(reversed(steps)), frees=tuple(frees))
+
+
+def _only_here(segment: Segment, seen: Iterable[str], inside: set[str]) -> set[str]:
+    """Tensors from before a loop that its iterations read: they live until it is over."""
+    return set(seen) - inside

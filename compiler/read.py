@@ -1,0 +1,225 @@
+"""settings -> Pipeline, Target, Policy: the declared values, with every fault reported."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from compiler.errors import ConfigError
+from compiler.ir import Input, Loop, Map, Params, Pipeline, Policy, Stage, StageKind, Target
+from compiler.settings import (
+    CompileSettings,
+    InputSettings,
+    LoopSettings,
+    PipelineSettings,
+    StageSettings,
+    TargetSettings,
+)
+from compiler.units import parse_bytes
+
+COMPRESSIONS = ("none", "int8", "palette8", "palette6", "palette4", "int4_block32")
+PRECISIONS = ("fp16", "fp32")
+HOST_OPS = {"tokenize": ("input_ids", "mask"), "random_normal": ("noise",)}
+INPUT_KINDS = ("text", "seed", "number")
+_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One compile, declared: everything between the user's words and the side effects."""
+
+    pipeline: Pipeline
+    target: Target
+    policy: Policy
+    chunk_bytes: int | None
+    out: str | None
+    dry_run: bool
+    workers: int
+    settings: str
+
+
+def read(config: DictConfig) -> Job:
+    """Check a composed configuration and freeze it. Raises `ConfigError`."""
+    missing = sorted(k for k in OmegaConf.missing_keys(config) if not k.startswith("hydra"))
+    if missing:
+        raise ConfigError(f"{missing[0]}: a value is missing (of {len(missing)} missing in all)")
+    try:
+        settings = OmegaConf.to_object(config)
+        text = json.dumps(OmegaConf.to_container(config, resolve=True), sort_keys=True)
+    except (AttributeError, OmegaConfBaseException) as error:
+        message = str(error).splitlines()[0]
+        raise ConfigError(f"configuration: {message}; see `compile --cfg job`") from None
+    assert isinstance(settings, CompileSettings)
+    return Job(
+        pipeline=_pipeline(settings.pipeline, settings.compression.name),
+        target=_target(settings.target),
+        policy=Policy(settings.policy.name, settings.policy.lookahead, settings.policy.retain),
+        chunk_bytes=_chunk_bytes(settings.partition.chunk_bytes),
+        out=settings.out,
+        dry_run=settings.dry_run,
+        workers=max(1, settings.workers),
+        settings=text,
+    )
+
+
+def _chunk_bytes(text: str) -> int | None:
+    return None if text == "auto" else parse_bytes(text, "partition.chunk_bytes")
+
+
+def _target(s: TargetSettings) -> Target:
+    known = {f.name for f in fields(TargetSettings)} - {"name", "title", "sources", "estimated"}
+    stray = sorted(set(s.estimated) - known)
+    if stray:
+        raise ConfigError(f"target.estimated: {stray[0]!r} is no figure of a target: {sorted(known)}")
+    target = Target(
+        name=s.name,
+        title=s.title,
+        memory_bytes=parse_bytes(s.memory, "target.memory"),
+        base_footprint_bytes=parse_bytes(s.base_footprint, "target.base_footprint"),
+        settle_fraction=s.settle_fraction,
+        chunk_limit_bytes=parse_bytes(s.chunk_limit, "target.chunk_limit"),
+        deployment=s.deployment,
+        compute_unit=s.compute_unit,
+        load_bandwidth=float(parse_bytes(s.load_bandwidth, "target.load_bandwidth")),
+        load_overhead_s=s.load_overhead_s,
+        compute_flops=s.compute_gflops * 1e9,
+        memory_bandwidth=float(parse_bytes(s.memory_bandwidth, "target.memory_bandwidth")),
+        call_overhead_s=s.call_overhead_s,
+        sources=tuple(s.sources),
+        estimated=tuple(s.estimated),
+    )
+    if not 0 <= target.settle_fraction < 1:
+        raise ConfigError(f"target.settle_fraction: {s.settle_fraction} is not in [0, 1)")
+    if target.budget_bytes <= 0:
+        raise ConfigError(
+            f"target.memory: {s.memory} leaves nothing beside the app's own "
+            f"{s.base_footprint}; give more, or lower target.base_footprint"
+        )
+    return target
+
+
+def _pipeline(s: PipelineSettings, compression: str) -> Pipeline:
+    stages = tuple(_stage(name, stage, s, compression) for name, stage in s.stages.items())
+    pipeline = Pipeline(
+        name=s.name,
+        title=s.title,
+        weights=s.weights,
+        inputs=tuple(_input(name, i) for name, i in s.inputs.items()),
+        stages=stages,
+        loops=tuple(_loop(name, loop) for name, loop in s.loops.items()),
+        output=s.output,
+        fps=float(s.video.get("fps", 8)),
+    )
+    _check_wiring(pipeline)
+    return pipeline
+
+
+def _input(name: str, s: InputSettings) -> Input:
+    _allowed(f"pipeline.inputs.{name}.kind", s.kind, INPUT_KINDS)
+    if s.kind == "number" and s.default is not None:
+        return Input(name, s.kind, float(s.default))
+    return Input(name, s.kind, s.default)
+
+
+def _stage(name: str, s: StageSettings, pipeline: PipelineSettings, compression: str) -> Stage:
+    where = f"pipeline.stages.{name}"
+    if not _NAME.match(name):
+        raise ConfigError(f"{where}: a stage's name is letters, digits and _, a letter first")
+    given = [(k, op) for k in StageKind if (op := getattr(s, k.value)) is not None]
+    if len(given) != 1:
+        raise ConfigError(f"{where}: give exactly one of graph, constant, host")
+    kind, op = given[0]
+    if kind is StageKind.HOST:
+        _allowed(f"{where}.host", op, tuple(HOST_OPS))
+    precision = s.precision or pipeline.precision
+    chosen = s.compression or pipeline.compression or compression
+    _allowed(f"{where}.precision", precision, PRECISIONS)
+    _allowed(f"{where}.compression", chosen, COMPRESSIONS)
+    return Stage(
+        name=name,
+        kind=kind,
+        op=op,
+        params=freeze(s.params),
+        inputs=tuple(s.inputs.items()),
+        map=_map(where, s),
+        precision=precision,
+        compression=chosen,
+    )
+
+
+def _map(where: str, s: StageSettings) -> Map | None:
+    if s.map is None:
+        return None
+    if s.map.port not in s.inputs:
+        raise ConfigError(f"{where}.map.port: {s.map.port!r} is none of {sorted(s.inputs)}")
+    if s.map.size < 1:
+        raise ConfigError(f"{where}.map.size: {s.map.size} is not positive")
+    output_axis = s.map.axis if s.map.output_axis is None else s.map.output_axis
+    return Map(s.map.port, s.map.axis, s.map.size, output_axis)
+
+
+def _loop(name: str, s: LoopSettings) -> Loop:
+    where = f"pipeline.loops.{name}"
+    if s.count < 1:
+        raise ConfigError(f"{where}.count: {s.count} iterations; at least 1 (sampler.steps=1)")
+    for state, pair in s.state.items():
+        if len(pair) != 2:
+            raise ConfigError(f"{where}.state.{state}: give [first value, next value]")
+    return Loop(
+        name=name,
+        count=s.count,
+        stages=tuple(s.stages),
+        state=tuple((n, pair[0], pair[1]) for n, pair in s.state.items()),
+        scan=tuple(s.scan.items()),
+    )
+
+
+def _check_wiring(p: Pipeline) -> None:
+    """Every value that is read must be one that somebody makes, by its producer's name."""
+    names = {s.name for s in p.stages} | {loop.name for loop in p.loops}
+    inputs = {i.name for i in p.inputs}
+    clash = names & inputs
+    if clash:
+        raise ConfigError(f"pipeline: {sorted(clash)[0]!r} is both an input and a stage or loop")
+    for stage in p.stages:
+        for port, value in stage.inputs:
+            _known_value(f"pipeline.stages.{stage.name}.inputs.{port}", value, names, inputs)
+    for loop in p.loops:
+        where = f"pipeline.loops.{loop.name}"
+        for member in loop.stages:
+            _allowed(f"{where}.stages", member, tuple(s.name for s in p.stages))
+        for state, init, after in loop.state:
+            _known_value(f"{where}.state.{state}", init, names, inputs)
+            _known_value(f"{where}.state.{state}", after, names, inputs)
+    _known_value("pipeline.output", p.output, names, inputs)
+
+
+def _known_value(where: str, value: str, names: set[str], inputs: set[str]) -> None:
+    producer, dot, _ = value.partition(".")
+    if (dot and producer in names) or (not dot and value in inputs):
+        return
+    raise ConfigError(
+        f"{where}: nothing makes {value!r}; inputs: {', '.join(sorted(inputs))}; "
+        f"stages and loops (write NAME.PORT): {', '.join(sorted(names))}"
+    )
+
+
+def _allowed(where: str, given: str, allowed: tuple[str, ...]) -> None:
+    if given not in allowed:
+        raise ConfigError(f"{where}: {given!r} is not one of {', '.join(allowed)}")
+
+
+def freeze(params: Mapping[str, object]) -> Params:
+    """A mapping from YAML as nested tuples, in a fixed order."""
+    return tuple((str(k), _frozen(v)) for k, v in sorted(params.items()))
+
+
+def _frozen(value: object) -> object:
+    if isinstance(value, list | tuple):
+        return tuple(_frozen(v) for v in value)
+    if isinstance(value, Mapping):
+        return freeze(value)
+    return value

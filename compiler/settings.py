@@ -1,0 +1,128 @@
+"""The schema of `conf/`: what Hydra composes and checks, before anything is read from it.
+
+Mutable on purpose (OmegaConf merges into it) and `slots=True` so that a stray key given
+with `+` is an error and not a silent attribute. `compiler.read` turns it into frozen values.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+
+@dataclass(slots=True, kw_only=True)
+class TargetSettings:
+    name: str = MISSING
+    title: str = MISSING
+    memory: str = MISSING
+    """Memory limit of the app; override it to plan for a budget."""
+    base_footprint: str = MISSING
+    settle_fraction: float = MISSING
+    chunk_limit: str = MISSING
+    deployment: str = MISSING
+    compute_unit: str = MISSING
+    load_bandwidth: str = MISSING
+    load_overhead_s: float = MISSING
+    compute_gflops: float = MISSING
+    memory_bandwidth: str = MISSING
+    call_overhead_s: float = MISSING
+    sources: list[str] = MISSING
+    estimated: list[str] = MISSING
+
+
+@dataclass(slots=True, kw_only=True)
+class MapSettings:
+    port: str = MISSING
+    axis: int = MISSING
+    size: int = MISSING
+    output_axis: int | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class StageSettings:
+    """Exactly one of `graph`, `constant`, `host` names what the stage is."""
+
+    graph: str | None = None
+    constant: str | None = None
+    host: str | None = None
+    params: dict[str, Any] = field(default_factory=dict)
+    inputs: dict[str, str] = field(default_factory=dict)
+    map: MapSettings | None = None
+    precision: str | None = None
+    compression: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class LoopSettings:
+    count: int = MISSING
+    stages: list[str] = MISSING
+    state: dict[str, list[str]] = MISSING
+    """name: [value it starts with, value it takes after each iteration]"""
+    scan: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class InputSettings:
+    kind: str = MISSING
+    default: Any = None
+
+
+@dataclass(slots=True, kw_only=True)
+class PipelineSettings:
+    name: str = MISSING
+    title: str = MISSING
+    weights: str = MISSING
+    video: dict[str, Any] = field(default_factory=dict)
+    """Sizes that several stages share: frames, height, width, fps."""
+    inputs: dict[str, InputSettings] = field(default_factory=dict)
+    stages: dict[str, StageSettings] = MISSING
+    loops: dict[str, LoopSettings] = field(default_factory=dict)
+    output: str = MISSING
+    precision: str = "fp16"
+    compression: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class PolicySettings:
+    name: str = MISSING
+    lookahead: int = MISSING
+    retain: bool = MISSING
+
+
+@dataclass(slots=True, kw_only=True)
+class SamplerSettings:
+    name: str = MISSING
+    steps: int = MISSING
+    guidance: float = MISSING
+
+
+@dataclass(slots=True, kw_only=True)
+class CompressionSettings:
+    name: str = MISSING
+
+
+@dataclass(slots=True, kw_only=True)
+class PartitionSettings:
+    """`chunk_bytes` bounds the weights of a chunk; `auto` lets the search choose."""
+
+    chunk_bytes: str = "auto"
+
+
+@dataclass(slots=True, kw_only=True)
+class CompileSettings:
+    target: TargetSettings = field(default_factory=TargetSettings)
+    pipeline: PipelineSettings = field(default_factory=PipelineSettings)
+    policy: PolicySettings = field(default_factory=PolicySettings)
+    sampler: SamplerSettings = field(default_factory=SamplerSettings)
+    compression: CompressionSettings = field(default_factory=CompressionSettings)
+    partition: PartitionSettings = field(default_factory=PartitionSettings)
+    out: str | None = None
+    """Build folder; by default build/<pipeline>-<target>, one name for each variant."""
+    dry_run: bool = False
+    workers: int = 2
+
+
+def register() -> None:
+    """Tell Hydra the schema. Called before composing, by the command and by the tests."""
+    ConfigStore.instance().store(name="compile_schema", node=CompileSettings)

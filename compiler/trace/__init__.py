@@ -1,0 +1,1 @@
+"""graphs (torch) -> StageGraph: export, measure, hoist. Imports torch when used."""

@@ -1,0 +1,173 @@
+"""Follow a pipeline's values from stage to stage: every port's shape and type, every trace."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from compiler.errors import ConfigError
+from compiler.ir import DType, Loop, Pipeline, Port, Stage, StageGraph, StageKind
+from compiler.trace.measure import Traced, trace_stage
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Progress = Callable[[str, int, int], None]
+"""(stage, done, total)"""
+
+
+@dataclass(frozen=True)
+class TracedPipeline:
+    """A pipeline with everything tracing found; the torch side stays in `stages`."""
+
+    pipeline: Pipeline
+    ports: dict[str, Port]
+    """Every declared value: `stage.port`, `loop.state`, `loop.scan` (one row), inputs."""
+    stages: dict[str, Traced]
+    constants: "dict[str, np.ndarray]"
+
+    @property
+    def graphs(self) -> dict[str, tuple[StageGraph, ...]]:
+        return {name: traced.parts for name, traced in self.stages.items()}
+
+
+def trace_pipeline(pipeline: Pipeline, progress: Progress = lambda *_: None) -> TracedPipeline:
+    """Build and trace every stage in order. Raises `ConfigError` naming the stage."""
+    result = TracedPipeline(pipeline, _input_ports(pipeline), {}, {})
+    for i, stage in enumerate(pipeline.stages):
+        progress(stage.name, i, len(pipeline.stages))
+        loop = pipeline.loop_of(stage.name)
+        if loop is not None:
+            _open_loop(result, loop)
+        if stage.kind is StageKind.HOST:
+            result.ports.update(_host_ports(stage))
+        else:
+            _build(result, stage, loop)
+    _check_loops(result)
+    if pipeline.output not in result.ports:
+        raise ConfigError(f"pipeline.output: no stage makes {pipeline.output!r}")
+    return result
+
+
+def _input_ports(pipeline: Pipeline) -> dict[str, Port]:
+    """Numbers are tensors of one element; texts and seeds go to host steps only."""
+    numbers = [i for i in pipeline.inputs if i.kind == "number"]
+    return {i.name: Port(i.name, (1,), DType.FP32) for i in numbers}
+
+
+def _open_loop(result: TracedPipeline, loop: Loop) -> None:
+    for name, init, _ in loop.state:
+        source = _known(result, f"pipeline.loops.{loop.name}.state.{name}", init)
+        result.ports.setdefault(f"{loop.name}.{name}", replace(source, name=name))
+    for name, table in loop.scan:
+        source = _known(result, f"pipeline.loops.{loop.name}.scan.{name}", table)
+        if not source.shape or source.shape[0] != loop.count:
+            raise ConfigError(
+                f"pipeline.loops.{loop.name}.scan.{name}: {table} has shape {source.shape}; its "
+                f"first axis must be the {loop.count} iterations (sampler.steps)"
+            )
+        row = replace(source, name=name, shape=(1, *source.shape[1:]))
+        result.ports.setdefault(f"{loop.name}.{name}", row)
+
+
+def _known(result: TracedPipeline, where: str, value: str) -> Port:
+    if value not in result.ports:
+        raise ConfigError(
+            f"{where}: {value!r} is not made by an earlier stage; "
+            f"known here: {', '.join(sorted(result.ports))}"
+        )
+    return result.ports[value]
+
+
+def _host_ports(stage: Stage) -> dict[str, Port]:
+    params = dict(stage.params)
+    if stage.op == "tokenize":
+        length = int(str(params.get("length", 0)))
+        ports = [Port("input_ids", (1, length), DType.INT32), Port("mask", (1, length), DType.FP32)]
+    else:
+        shape = params.get("shape")
+        if not isinstance(shape, tuple) or not all(isinstance(d, int) for d in shape):
+            raise ConfigError(f"pipeline.stages.{stage.name}.params.shape: give a list of sizes")
+        ports = [Port("noise", shape, DType.FP32)]
+    if any(math.prod(p.shape) < 1 for p in ports):
+        raise ConfigError(f"pipeline.stages.{stage.name}.params: sizes must be positive")
+    return {f"{stage.name}.{p.name}": p for p in ports}
+
+
+def _build(result: TracedPipeline, stage: Stage, loop: Loop | None) -> None:
+    import graphs
+
+    try:
+        built = graphs.build(stage.op, dict(stage.params))
+    except ValueError as error:
+        raise ConfigError(f"pipeline.stages.{stage.name}: {error}") from error
+    if isinstance(built, graphs.Constants):
+        _add_constants(result, stage, built)
+        return
+    if stage.kind is StageKind.CONSTANT:
+        raise ConfigError(f"pipeline.stages.{stage.name}: {stage.op} is a graph, not constants")
+    traced = trace_stage(stage, built, _stage_inputs(result, stage), loop)
+    result.stages[stage.name] = traced
+    made = {p.name: p for part in traced.parts for p in part.outputs}
+    for name in built.outputs:
+        result.ports[f"{stage.name}.{name}"] = _whole(result, stage, made[name])
+
+
+def _add_constants(result: TracedPipeline, stage: Stage, built: object) -> None:
+    from graphs import Constants
+
+    assert isinstance(built, Constants)
+    for name, array in built.arrays.items():
+        dtype = DType.INT32 if array.dtype.kind in "iu" else DType.FP32
+        value = f"{stage.name}.{name}"
+        result.ports[value] = Port(name, tuple(array.shape), dtype)
+        result.constants[value] = array.astype("int32" if dtype is DType.INT32 else "float32")
+
+
+def _stage_inputs(result: TracedPipeline, stage: Stage) -> dict[str, Port]:
+    ports = {}
+    for port, value in stage.inputs:
+        where = f"pipeline.stages.{stage.name}.inputs.{port}"
+        source = replace(_known(result, where, value), name=port)
+        if stage.map is not None and port == stage.map.port:
+            source = _slice(where, source, stage.map.axis, stage.map.size)
+        ports[port] = source
+    return ports
+
+
+def _slice(where: str, port: Port, axis: int, size: int) -> Port:
+    if not 0 <= axis < len(port.shape) or port.shape[axis] % size:
+        raise ConfigError(
+            f"{where}: cannot map over axis {axis} of {port.shape} in slices of {size}; "
+            "choose a size that divides it"
+        )
+    shape = (*port.shape[:axis], size, *port.shape[axis + 1 :])
+    return replace(port, shape=shape)
+
+
+def _whole(result: TracedPipeline, stage: Stage, port: Port) -> Port:
+    """An output of a mapped stage, put together again."""
+    if stage.map is None:
+        return port
+    source = result.ports[dict(stage.inputs)[stage.map.port]]
+    slices = source.shape[stage.map.axis] // stage.map.size
+    axis = stage.map.output_axis
+    if not 0 <= axis < len(port.shape):
+        raise ConfigError(
+            f"pipeline.stages.{stage.name}.map.output_axis: {port.name} has shape {port.shape}"
+        )
+    shape = (*port.shape[:axis], port.shape[axis] * slices, *port.shape[axis + 1 :])
+    return replace(port, shape=shape)
+
+
+def _check_loops(result: TracedPipeline) -> None:
+    for loop in result.pipeline.loops:
+        for name, init, after in loop.state:
+            where = f"pipeline.loops.{loop.name}.state.{name}"
+            first, following = _known(result, where, init), _known(result, where, after)
+            if (first.shape, first.dtype) != (following.shape, following.dtype):
+                raise ConfigError(
+                    f"{where}: starts as {first.dtype} {first.shape} from {init} but goes on as "
+                    f"{following.dtype} {following.shape} from {after}; set that stage's "
+                    f"precision to {first.dtype}"
+                )

@@ -1,0 +1,62 @@
+"""Sizes and durations: text to numbers and back."""
+
+import re
+
+from compiler.errors import ConfigError
+
+_SIZE = re.compile(r"^\s*([0-9]+(?:\.[0-9]+)?)\s*([kKMGT]?i?B?)\s*$")
+_SCALE = {
+    "": 1, "B": 1,
+    "k": 10**3, "kB": 10**3, "K": 10**3, "KB": 10**3, "KiB": 2**10, "Ki": 2**10, "kiB": 2**10,
+    "M": 10**6, "MB": 10**6, "MiB": 2**20, "Mi": 2**20,
+    "G": 10**9, "GB": 10**9, "GiB": 2**30, "Gi": 2**30,
+    "T": 10**12, "TB": 10**12, "TiB": 2**40, "Ti": 2**40,
+}  # fmt: skip
+
+
+def parse_bytes(text: str | int | float, where: str) -> int:
+    """`"3.3GiB"`, `"24MiB"`, `"170MB"` or a number of bytes, as an int.
+
+    Raises `ConfigError` naming `where` for anything else.
+    """
+    if isinstance(text, int | float) and not isinstance(text, bool):
+        return int(text)
+    match = _SIZE.match(str(text))
+    if match is None or match[2] not in _SCALE:
+        raise ConfigError(
+            f"{where}: {text!r} is not a size; write a number with a unit: 24MiB, 3.3GiB or 170MB"
+        )
+    return int(float(match[1]) * _SCALE[match[2]])
+
+
+def format_bytes(count: int | float) -> str:
+    """A size in at most eight characters: `812 B`, `1.2 MiB`, `3.30 GiB`."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(value) < 1024 or unit == "GiB":
+            break
+        value /= 1024
+    if unit == "B":
+        return f"{int(value)} B"
+    return f"{value:.2f} {unit}" if unit == "GiB" else f"{value:.1f} {unit}"
+
+
+def format_seconds(seconds: float) -> str:
+    """A duration: `310 us`, `4.2 ms`, `1.35 s`, `12 min 30 s`."""
+    if seconds < 1e-3:
+        return f"{seconds * 1e6:.0f} us"
+    if seconds < 1:
+        return f"{seconds * 1e3:.1f} ms"
+    if seconds < 60:
+        return f"{seconds:.2f} s"
+    return f"{int(seconds // 60)} min {seconds % 60:.0f} s"
+
+
+def format_count(count: int | float) -> str:
+    """A count of parameters or operations: `950`, `1.2 k`, `42.5 M`, `3.1 G`."""
+    value = float(count)
+    for unit in ("", "k", "M", "G", "T"):
+        if abs(value) < 1000 or unit == "T":
+            break
+        value /= 1000
+    return f"{value:.0f}" if unit == "" else f"{value:.1f} {unit}"

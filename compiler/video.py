@@ -1,0 +1,87 @@
+"""Frames to files: .mp4, .gif, or a contact sheet as .png, by the suffix."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compiler.errors import RunError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SUFFIXES = (".mp4", ".gif", ".png")
+_SMALLEST_SIDE = 256
+"""Smaller videos are enlarged by whole numbers: players blur 64 pixels beyond recognition."""
+
+
+def check_suffix(path: Path) -> None:
+    """Raises `RunError` before any work is done for a file that could not be written."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise RunError(f"--out {path}: the suffix decides the format: one of {', '.join(SUFFIXES)}")
+    if not path.parent.exists():
+        raise RunError(f"--out {path}: there is no folder {path.parent}")
+
+
+def to_frames(video: Any) -> "np.ndarray":
+    """(1, 3, frames, height, width) in [0, 1] -> uint8 (frames, height, width, 3)."""
+    import numpy as np
+
+    array = np.asarray(video, dtype=np.float32)[0].transpose(1, 2, 3, 0)
+    return np.clip(np.rint(array * 255.0), 0, 255).astype(np.uint8)
+
+
+def write_video(frames: "np.ndarray", path: Path, fps: float) -> None:
+    """Write the frames in the format of the suffix, aside first and then renamed."""
+    check_suffix(path)
+    scale = max(1, -(-_SMALLEST_SIDE // max(1, min(frames.shape[1:3]))))
+    large = frames.repeat(scale, axis=1).repeat(scale, axis=2)
+    aside = path.with_name(f".{path.stem}.tmp{path.suffix}")
+    try:
+        writer = {".mp4": _write_mp4, ".gif": _write_gif, ".png": _write_sheet}
+        writer[path.suffix.lower()](large if path.suffix != ".png" else frames, aside, fps)
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _write_mp4(frames: "np.ndarray", path: Path, fps: float) -> None:
+    from fractions import Fraction
+
+    import av
+
+    with av.open(str(path), "w") as container:
+        rate = Fraction(fps).limit_denominator(1000)
+        stream = container.add_stream("libx264", rate=rate, options={"crf": "12"})
+        stream.height, stream.width = frames.shape[1], frames.shape[2]
+        stream.pix_fmt = "yuv420p"
+        for frame in frames:
+            image = av.VideoFrame.from_ndarray(frame, format="rgb24")
+            container.mux(stream.encode(image))
+        container.mux(stream.encode())
+
+
+def _write_gif(frames: "np.ndarray", path: Path, fps: float) -> None:
+    import imageio.v3 as iio
+
+    iio.imwrite(path, frames, duration=1000.0 / fps, loop=0)
+
+
+def _write_sheet(frames: "np.ndarray", path: Path, fps: float) -> None:
+    import imageio.v3 as iio
+
+    iio.imwrite(path, contact_sheet(frames))
+
+
+def contact_sheet(frames: "np.ndarray", columns: int = 8) -> "np.ndarray":
+    """All frames in rows of `columns`, left to right, with a thin grey border."""
+    import numpy as np
+
+    count, height, width, _ = frames.shape
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    sheet = np.full((rows * (height + 2) + 2, columns * (width + 2) + 2, 3), 128, np.uint8)
+    for i, frame in enumerate(frames):
+        top = 2 + (i // columns) * (height + 2)
+        left = 2 + (i % columns) * (width + 2)
+        sheet[top : top + height, left : left + width] = frame
+    return sheet

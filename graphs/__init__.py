@@ -1,0 +1,53 @@
+"""The graphs registry: names that configurations use, mapped to lazy factories.
+
+A factory takes the stage's `params` as keyword arguments and returns a `graphs.spec.Graph`
+(or `Constants`). Other packages add graphs through the entry point group `entracte.graphs`:
+
+    [project.entry-points."entracte.graphs"]
+    "mymodel.denoiser" = "mypackage.build:denoiser"
+
+Nothing here imports the compiler, and torch is imported only by the factory that is asked for.
+"""
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+
+from graphs.spec import Constants, Graph, Input
+
+__all__ = ["Constants", "Graph", "Input", "build", "names"]
+
+_BUILT_IN = {
+    "opensora.text_encoder": "graphs.opensora.build:text_encoder",
+    "opensora.denoiser": "graphs.opensora.build:denoiser",
+    "opensora.temporal_decoder": "graphs.opensora.build:temporal_decoder",
+    "opensora.spatial_decoder": "graphs.opensora.build:spatial_decoder",
+    "opensora.rflow_schedule": "graphs.opensora.build:rflow_schedule",
+    "opensora.guided_euler": "graphs.opensora.build:guided_euler",
+}
+GROUP = "entracte.graphs"
+
+
+def names() -> list[str]:
+    """All known graph names, built in and contributed."""
+    return sorted({*_BUILT_IN, *(p.name for p in entry_points(group=GROUP))})
+
+
+def build(name: str, params: Mapping[str, object]) -> Graph | Constants:
+    """Make the graph `name`. Raises `ValueError` for an unknown name or wrong params."""
+    factory = _factory(name)
+    try:
+        return factory(**params)
+    except TypeError as error:
+        raise ValueError(f"graph {name!r}: params {sorted(params)} do not suit it: {error}") from error
+
+
+def _factory(name: str) -> Callable[..., Graph | Constants]:
+    place = _BUILT_IN.get(name)
+    if place is not None:
+        module, _, attribute = place.partition(":")
+        return getattr(import_module(module), attribute)
+    for point in entry_points(group=GROUP):
+        if point.name == name:
+            return point.load()
+    raise ValueError(f"no graph is named {name!r}; known: {', '.join(names())}")
