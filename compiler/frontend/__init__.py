@@ -3,7 +3,8 @@
 `export_graph` makes the graph of a whole stage, `extract` cuts a piece of it out as a module.
 """
 
+from compiler.frontend.errors import GraphError
 from compiler.frontend.export import export_graph
 from compiler.frontend.extract import constants_of, extract
 
-__all__ = ["constants_of", "export_graph", "extract"]
+__all__ = ["GraphError", "constants_of", "export_graph", "extract"]

@@ -20,6 +20,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.export import ExportedProgram
 
 from compiler.frontend.cleanup import clean
+from compiler.frontend.errors import GraphError
 
 __all__ = ["export_graph"]
 
@@ -40,7 +41,7 @@ def export_graph(module: nn.Module, args: tuple[Tensor, ...]) -> ExportedProgram
         assertions or guards, `aten.reshape` in place of `aten.view`, device kwargs `cpu`.
 
     Raises:
-        ValueError: the module is in training mode, or torch.export refuses it (data-dependent
+        GraphError: the module is in training mode, or torch.export refuses it (data-dependent
             control flow, for instance); the message names the module's class.
     """
     _check_eval(module)
@@ -50,7 +51,7 @@ def export_graph(module: nn.Module, args: tuple[Tensor, ...]) -> ExportedProgram
             try:
                 program = torch.export.export(module, cpu_args, strict=False)
             except Exception as error:
-                raise ValueError(_refusal(module, error)) from error
+                raise GraphError(_refusal(module, error)) from error
             program = _decompose(program)
     clean(program)
     return program
@@ -59,7 +60,7 @@ def export_graph(module: nn.Module, args: tuple[Tensor, ...]) -> ExportedProgram
 def _check_eval(module: nn.Module) -> None:
     training = [name or "(root)" for name, child in module.named_modules() if child.training]
     if training:
-        raise ValueError(
+        raise GraphError(
             f"{type(module).__name__}: module `{training[0]}` is in training mode; "
             "a compiled graph is for inference: call `.eval()` on the module first"
         )

@@ -14,6 +14,7 @@ from torch.export.graph_signature import InputKind
 from torch.fx import Graph, GraphModule, Node
 
 from compiler.frontend.cleanup import is_view, view_as_reshape
+from compiler.frontend.errors import GraphError
 
 __all__ = ["constants_of", "extract"]
 
@@ -53,7 +54,7 @@ def extract(
         it may be called with any strides.
 
     Raises:
-        ValueError: an unknown name, a value used but neither copied, given nor a weight, a weight
+        GraphError: an unknown name, a value used but neither copied, given nor a weight, a weight
             that is missing or of another shape.
     """
     graph = source.graph_module.graph if isinstance(source, ExportedProgram) else source.graph
@@ -91,7 +92,7 @@ def _known(by_name: Mapping[str, Node], name: str, role: str) -> Node:
     if name in by_name:
         return by_name[name]
     near = get_close_matches(name, by_name, n=3)
-    raise ValueError(
+    raise GraphError(
         f"extract: {role} `{name}` is not a node of the graph ({len(by_name)} nodes); "
         f"nearest names: {', '.join(near) or 'none'}"
     )
@@ -146,7 +147,7 @@ def _copy(piece: Graph, node: Node, copies: dict[Node, Node]) -> None:
     if node.op == "get_attr" and node in copies:
         return
     if node.op != "call_function":
-        raise ValueError(
+        raise GraphError(
             f"extract: node `{node.name}` is a {node.op}, not an operation; "
             "list boundary values under `inputs`; weights need no listing"
         )
@@ -161,7 +162,7 @@ def _copy(piece: Graph, node: Node, copies: dict[Node, Node]) -> None:
 def _copied(copies: Mapping[Node, Node], node: Node, reader: str) -> Node:
     if node in copies:
         return copies[node]
-    raise ValueError(
+    raise GraphError(
         f"extract: {reader} reads `{node.name}`, which is neither among the nodes before it nor an "
         f"input; add `{node.name}` to `inputs`, or to `nodes` ahead of its reader"
     )
@@ -180,14 +181,14 @@ def _weight(
     tensor = weights[item.fqn] if item.fqn in weights else _own_tensor(source, item.fqn)
     if not _has_data(tensor):
         near = get_close_matches(item.fqn, list(weights), n=3)
-        raise ValueError(
+        raise GraphError(
             f"extract: no data for weight `{item.fqn}`: it is not among the {len(weights)} given "
             f"weights and the graph was made without real data; nearest names: "
             f"{', '.join(near) or 'none'}"
         )
     wanted = item.node.meta.get("val")
     if isinstance(wanted, Tensor) and wanted.shape != tensor.shape:
-        raise ValueError(
+        raise GraphError(
             f"extract: weight `{item.fqn}` has shape {tuple(tensor.shape)}, "
             f"the graph was made with {tuple(wanted.shape)}: the checkpoint is of another model"
         )

@@ -21,7 +21,7 @@ __all__ = ["Copy", "check_inputs_used", "settle_outputs"]
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """An output that has the value of another port: made by an identity in the finished package."""
+    """An output with the value of another port: an identity or cast in the finished package."""
 
     port: Port
     source: str
@@ -65,19 +65,31 @@ def settle_outputs(
         raise LowerError(f"{len(outputs)} output ports but the chunk returns {len(values)} values")
     for port, node in zip(outputs, values, strict=True):
         _check_output(port, node)
-    origin = {(n, p.dtype): p.name for n, p in zip(user_inputs(program), inputs, strict=True)}
-    kept: list[tuple[Port, Node]] = []
-    copies: list[Copy] = []
-    for port, node in zip(outputs, values, strict=True):
-        if (node, port.dtype) in origin:
-            copies.append(Copy(port, origin[(node, port.dtype)]))
-            continue
-        origin[(node, port.dtype)] = port.name
-        kept.append((port, _cast_to_port(program, node, port)))
+    given = {node: port for node, port in zip(user_inputs(program), inputs, strict=True)}
+    sources = _sources(values, outputs, given)
+    kept = [(p, n) for p, n in zip(outputs, values, strict=True) if sources[n] is p]
+    copies = [
+        Copy(port, sources[node].name)
+        for port, node in zip(outputs, values, strict=True)
+        if sources[node] is not port
+    ]
     if not kept:
-        raise LowerError("every output is an input or a repeated output: the chunk does nothing")
-    _return(program, [node for _, node in kept])
+        raise LowerError("every output is an input handed through: the chunk does nothing")
+    _return(program, [_cast_to_port(program, node, port) for port, node in kept])
     return [port for port, _ in kept], copies
+
+
+def _sources(
+    values: Sequence[Node], outputs: Sequence[Port], given: dict[Node, Port]
+) -> dict[Node, Port]:
+    """Each returned value's own port: an input's, or the first of the most precise outputs."""
+    sources = dict(given)
+    for port, node in zip(outputs, values, strict=True):
+        known = sources.get(node)
+        is_wider = known is not None and known.dtype is DType.FP16 and port.dtype is DType.FP32
+        if known is None or (is_wider and node not in given):
+            sources[node] = port
+    return sources
 
 
 def _returned(program: ExportedProgram) -> list[Node]:

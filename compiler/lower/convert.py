@@ -17,6 +17,7 @@ import numpy as np
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from compiler.errors import EntracteError
 from compiler.frontend.export import export_graph
 from compiler.lower import package
 from compiler.lower.boundary import Copy, check_inputs_used, settle_outputs
@@ -157,8 +158,9 @@ def _told() -> Iterator[None]:
             yield
     except Exception as error:
         refusal = error if isinstance(error, LowerError) else LowerError(_explain(error))
-        refusal.add_note(f"coremltools said:\n{said[0][-TAIL_CHARS:]}" if said and said[0] else "")
-        raise refusal from error.__cause__ if refusal is error else error
+        if said and said[0]:
+            refusal.add_note(f"coremltools said:\n{said[0][-TAIL_CHARS:]}")
+        raise refusal from (error.__cause__ if refusal is error else error)
 
 
 def _prepare(
@@ -275,6 +277,8 @@ def _facts(made: Path, clamped: tuple[str, ...]) -> ConversionFacts:
 
 
 def _explain(error: Exception) -> str:
+    if isinstance(error, EntracteError):
+        return str(error)
     text = f"conversion failed: {type(error).__name__}: {error}".strip()
     return text if len(text) <= TAIL_CHARS else f"{text[:TAIL_CHARS]} ..."
 

@@ -33,6 +33,10 @@ MODEL_FILE = "Data/com.apple.CoreML/model.mlmodel"
 WEIGHT_FILE = "Data/com.apple.CoreML/weights/weight.bin"
 FLOAT32 = 11
 """MIL.proto's number for fp32 values."""
+_MIL_TYPES = {DType.FP16: 10, DType.FP32: FLOAT32, DType.INT32: 23}
+"""MIL.proto's numbers for values."""
+_ARRAY_TYPES = {DType.FP16: 65552, DType.FP32: 65568, DType.INT32: 131104}
+"""FeatureTypes.proto's numbers for the same."""
 _MANIFEST = "Manifest.json"
 _AUTHOR = "com.apple.CoreML"
 _NAMESPACE = uuid.UUID("6f9d5f0e-3f0c-5b57-9d58-656e74726163")
@@ -136,11 +140,11 @@ def _file_digest(file: Path) -> str:
 
 
 def add_copies(path: Path, copies: Sequence[Copy], order: Sequence[str]) -> None:
-    """Add outputs that repeat the value of another input or output, as identity operations.
+    """Add outputs that repeat the value of another input or output.
 
     Args:
         path: the package.
-        copies: what to add; the source of each is a feature of the package, of the same dtype.
+        copies: what to add: an identity of the source, or a cast where the dtypes differ.
         order: the names of all outputs, in the order in which the description shall list them.
     """
     spec = read_spec(path)
@@ -150,22 +154,35 @@ def add_copies(path: Path, copies: Sequence[Copy], order: Sequence[str]) -> None
     types.update({value.name: value.type for op in block.operations for value in op.outputs})
     features = {f.name: f for f in [*spec.description.input, *spec.description.output]}
     for copy in copies:
-        operation = block.operations.add(type="identity")
-        operation.inputs["x"].arguments.add(name=copy.source)
-        operation.outputs.add(name=copy.port.name, type=types[copy.source])
-        operation.attributes["name"].CopyFrom(_string(f"copy_{copy.port.name}"))
-        feature = spec.description.output.add()
+        _append_copy(block, copy, types[copy.source])
+        feature = type(features[copy.source])()
         feature.CopyFrom(features[copy.source])
         feature.name = copy.port.name
-        types[copy.port.name] = types[copy.source]
+        feature.type.multiArrayType.dataType = _ARRAY_TYPES[copy.port.dtype]
         features[copy.port.name] = feature
-    made = {feature.name: feature for feature in spec.description.output}
-    ordered = [made[name] for name in order]
-    copied = [type(feature).FromString(feature.SerializeToString()) for feature in ordered]
+    ordered = [type(features[name]).FromString(features[name].SerializeToString()) for name in order]
     del spec.description.output[:]
-    spec.description.output.extend(copied)
+    spec.description.output.extend(ordered)
     block.outputs[:] = list(order)
     _write_spec(path, spec)
+
+
+def _append_copy(block, copy: Copy, source_type) -> None:  # noqa: ANN001
+    dtype = copy.port.dtype
+    is_same = source_type.tensorType.dataType == _MIL_TYPES[dtype]
+    if not is_same:
+        constant = block.operations.add(type="const")
+        name = f"copy_{copy.port.name}_dtype"
+        constant.attributes["name"].CopyFrom(_string(name))
+        constant.attributes["val"].CopyFrom(_string(str(dtype)))
+        constant.outputs.add(name=name, type=_string("").type)
+    operation = block.operations.add(type="identity" if is_same else "cast")
+    operation.inputs["x"].arguments.add(name=copy.source)
+    if not is_same:
+        operation.inputs["dtype"].arguments.add(name=name)
+    made = operation.outputs.add(name=copy.port.name, type=source_type)
+    made.type.tensorType.dataType = _MIL_TYPES[dtype]
+    operation.attributes["name"].CopyFrom(_string(f"copy_{copy.port.name}"))
 
 
 def _string(text: str):  # noqa: ANN202
@@ -193,7 +210,7 @@ def described_ports(path: Path) -> dict[str, list[tuple[str, tuple[int, ...], DT
 
 def _feature(feature) -> tuple[str, tuple[int, ...], DType]:  # noqa: ANN001
     array = feature.type.multiArrayType
-    names = {65552: DType.FP16, 65568: DType.FP32, 131104: DType.INT32}
+    names = {number: dtype for dtype, number in _ARRAY_TYPES.items()}
     if array.dataType not in names:
         raise LowerError(f"feature `{feature.name}`: array type {array.dataType} is not supported")
     return feature.name, tuple(array.shape), names[array.dataType]
