@@ -91,7 +91,7 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One MIL operation. `inputs` holds attributes too: MIL uses either place for the same thing."""
+    """One MIL operation. `inputs` holds attributes too: MIL uses either place for one thing."""
 
     type: str
     name: str

@@ -96,13 +96,23 @@ def test_reduce(axes, keep, tmp_path):
 
 
 SLICES = [
-    (dict(begin=[0, 1, 2], end=[2, 3, 5]), np.s_[0:2, 1:3, 2:5]),
-    (dict(begin=[0, -1, 4], end=[2, -4, 0], stride=[1, -1, -2]), np.s_[0:2, -1:-4:-1, 4:0:-2]),
-    (dict(begin=[1, 0, 0], end=[0, 0, 0], begin_mask=[False, True, True],
-          end_mask=[False, True, True], squeeze_mask=[True, False, False]), np.s_[1]),
-    (dict(begin=[-1, 0, 3], end=[0, 0, 0], squeeze_mask=[True, False, True],
-          begin_mask=[False, True, False], end_mask=[False, True, False],
-          stride=[1, -1, 1]), np.s_[-1, ::-1, 3]),
+    ({"begin": [0, 1, 2], "end": [2, 3, 5]}, np.s_[0:2, 1:3, 2:5]),
+    ({"begin": [0, -1, 4], "end": [2, -4, 0], "stride": [1, -1, -2]}, np.s_[0:2, -1:-4:-1, 4:0:-2]),
+    (
+        {
+            "begin": [1, 0, 0], "end": [0, 0, 0], "squeeze_mask": [True, False, False],
+            "begin_mask": [False, True, True], "end_mask": [False, True, True],
+        },
+        np.s_[1],
+    ),
+    (
+        {
+            "begin": [-1, 0, 3], "end": [0, 0, 0], "squeeze_mask": [True, False, True],
+            "begin_mask": [False, True, False], "end_mask": [False, True, False],
+            "stride": [1, -1, 1],
+        },
+        np.s_[-1, ::-1, 3],
+    ),
 ]  # fmt: skip
 
 

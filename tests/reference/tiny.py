@@ -35,7 +35,8 @@ class T5Block(nn.Module):
         x = self.embed(ids)
         b, s, w = x.shape
         y = self.norm1(x)
-        q, k, v = (f(y).view(b, s, self.heads, -1).transpose(1, 2) for f in (self.q, self.k, self.v))
+        q, k, v = (f(y).view(b, s, self.heads, -1) for f in (self.q, self.k, self.v))
+        q, k, v = (t.transpose(1, 2) for t in (q, k, v))
         scores = q @ k.transpose(2, 3) + self.bias + mask[:, None, None, :]
         y = (torch.softmax(scores, -1) @ v).transpose(1, 2).reshape(b, s, w)
         x = x + self.o(y)
@@ -59,7 +60,8 @@ class DitBlock(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"),
                                  nn.Linear(4 * width, width))  # fmt: skip
         self.final = nn.Linear(width, 16)
-        angles = torch.outer(torch.arange(16.0), 10000 ** -torch.linspace(0, 1, width // heads // 2))
+        speeds = 10000 ** -torch.linspace(0, 1, width // heads // 2)
+        angles = torch.outer(torch.arange(16.0), speeds)
         self.register_buffer("cos", angles.cos().repeat_interleave(2, -1))
         self.register_buffer("sin", angles.sin().repeat_interleave(2, -1))
         self.register_buffer("freqs", torch.exp(-math.log(10000) * torch.arange(8) / 8))
