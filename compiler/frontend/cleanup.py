@@ -18,8 +18,14 @@ __all__ = ["clean", "clean_graph", "is_view", "view_as_reshape"]
 
 _aten = torch.ops.aten
 
-_ERASED = ("_guards_fn", "_assert_tensor_metadata", "_assert_scalar", "_assert_async",
-           "sym_constrain_range", "sym_constrain_range_for_size")
+_ERASED = (
+    "_guards_fn",
+    "_assert_tensor_metadata",
+    "_assert_scalar",
+    "_assert_async",
+    "sym_constrain_range",
+    "sym_constrain_range_for_size",
+)
 """Nodes that only check; they would keep values alive across cuts."""
 
 _ALIASES = {
@@ -101,7 +107,7 @@ def _erase_same(graph: Graph, node: Node) -> None:
         return
     if node.target is operator.getitem:
         source, index = node.args
-        if isinstance(source, Node) and source.target is _aten.native_dropout.default and index == 0:
+        if index == 0 and getattr(source, "target", None) is _aten.native_dropout.default:
             _replace(graph, node, source.args[0])
         return
     if node.target is _aten.native_dropout.default:

@@ -119,9 +119,7 @@ def _needs_stand_in(tensor: Tensor) -> bool:
 
 def _stand_in(tensor: Tensor, mode: FakeTensorMode) -> Tensor:
     with mode:
-        fake = torch.empty_strided(
-            tensor.shape, tensor.stride(), dtype=tensor.dtype, device="cpu"
-        )
+        fake = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="cpu")
     if isinstance(tensor, nn.Parameter):
         return nn.Parameter(fake, requires_grad=False)
     return fake

@@ -65,7 +65,7 @@ def settle_outputs(
         raise LowerError(f"{len(outputs)} output ports but the chunk returns {len(values)} values")
     for port, node in zip(outputs, values, strict=True):
         _check_output(port, node)
-    given = {node: port for node, port in zip(user_inputs(program), inputs, strict=True)}
+    given = dict(zip(user_inputs(program), inputs, strict=True))
     sources = _sources(values, outputs, given)
     kept = [(p, n) for p, n in zip(outputs, values, strict=True) if sources[n] is p]
     copies = [
@@ -143,5 +143,3 @@ def _return(program: ExportedProgram, nodes: list[Node]) -> None:
     specs[:] = new_specs
     program.graph_module.graph.lint()
     program.graph_module.recompile()
-
-

@@ -160,7 +160,8 @@ def add_copies(path: Path, copies: Sequence[Copy], order: Sequence[str]) -> None
         feature.name = copy.port.name
         feature.type.multiArrayType.dataType = _ARRAY_TYPES[copy.port.dtype]
         features[copy.port.name] = feature
-    ordered = [type(features[name]).FromString(features[name].SerializeToString()) for name in order]
+    # copies of the messages, since deleting the list below ends those it holds
+    ordered = [type(f).FromString(f.SerializeToString()) for f in map(features.get, order)]
     del spec.description.output[:]
     spec.description.output.extend(ordered)
     block.outputs[:] = list(order)

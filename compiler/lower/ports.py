@@ -39,7 +39,7 @@ def check_ports(ports: Sequence[Port], role: str) -> None:
     for port in ports:
         if not _NAME.match(port.name):
             raise LowerError(
-                f"{role} `{port.name}`: Core ML feature names match [A-Za-z_][A-Za-z0-9_]*; rename it"
+                f"{role} `{port.name}`: Core ML names match [A-Za-z_][A-Za-z0-9_]*; rename it"
             )
         if port.name in seen:
             raise LowerError(f"{role} `{port.name}`: the name is given twice; rename one of them")

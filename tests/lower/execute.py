@@ -57,4 +57,5 @@ def psnr(found: Tensor, expected: Tensor) -> float:
 def torch_result(module: nn.Module, args: tuple[Tensor, ...]) -> Tensor:
     """The module's first output."""
     with torch.no_grad():
-        return module(*args)[0]
+        result = module(*args)
+    return result if isinstance(result, Tensor) else result[0]

@@ -14,6 +14,7 @@ def ports_of(
     """Inputs `in_0`, ... and outputs `out_0`, ...; floats in `precision`, the rest int32."""
     with torch.no_grad():
         results = module(*args)
+    results = (results,) if isinstance(results, Tensor) else results
     return (
         [_port(f"in_{n}", arg, precision) for n, arg in enumerate(args)],
         [_port(f"out_{n}", result, precision) for n, result in enumerate(results)],

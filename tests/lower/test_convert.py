@@ -74,12 +74,12 @@ def test_chunks_chain_through_files(tmp_path: Path) -> None:
     names = [n.name for n in program.graph.nodes if n.op == "call_function"]
     cut = names.index("layer_norm_1")
     weights = dict(module.named_parameters())
-    first = extract(program, names[:cut], ["x", "t"], ["add_6", "getitem_3"], weights)
     nodes = {n.name: n for n in program.graph.nodes}
     reads = {s.name for name in names[cut:] for s in nodes[name].all_input_nodes}
     carried = [name for name in names[:cut] if name in reads]
     first = extract(program, names[:cut], ["x", "t"], carried, weights)
-    second = extract(program, names[cut:], carried, list(program.graph_signature.user_outputs), weights)
+    outputs = program.graph_signature.user_outputs
+    second = extract(program, names[cut:], carried, outputs, weights)
     with torch.no_grad():
         middle = first(*args)
     values = args
@@ -115,9 +115,7 @@ def test_repeated_and_passed_through_outputs(tmp_path: Path, precision: str) -> 
     assert dict(facts.op_counts)["identity"] >= 4
     results = run(tmp_path / "m.mlpackage", args)
     for found, expected in zip(results, function(*args), strict=True):
-        torch.testing.assert_close(
-            found, expected, rtol=1e-3, atol=1e-3, check_dtype=False
-        )
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3, check_dtype=False)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])

@@ -64,7 +64,8 @@ def test_one_torch_thread(tmp_path: Path) -> None:
 
 def test_all_results_arrive(tmp_path: Path) -> None:
     jobs = [Job(f"chunk {n}", _square, (n,), tmp_path / f"{n}.log") for n in range(5)]
-    assert dict((job.arguments[0], r) for job, r in run_jobs(jobs, 2)) == {n: n * n for n in range(5)}
+    results = {job.arguments[0]: result for job, result in run_jobs(jobs, 2)}
+    assert results == {n: n * n for n in range(5)}
 
 
 def test_jobs_are_made_only_when_there_is_room(tmp_path: Path) -> None:
