@@ -137,7 +137,7 @@ class Loaded:
             watcher = Accounts(self._session.frame, self._pinned, values, self.on_op)
         self._session.watcher = watcher
         try:
-            with torch.inference_mode():
+            with torch.no_grad():
                 results = self._code(values)
                 single = len(self._outputs) == 1
                 return self._results([results] if single else results, values)

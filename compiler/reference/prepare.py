@@ -75,7 +75,7 @@ class Code:
         frame = self.session.frame
         operation: ir.Operation | None = None
         try:
-            for run, ins, out, frees, operation in self.steps:
+            for run, ins, out, frees, operation in self.steps:  # noqa: B007
                 result = run(*[frame[slot] for slot in ins])
                 if type(out) is int:
                     frame[out] = result

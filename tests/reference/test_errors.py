@@ -158,14 +158,11 @@ def test_a_shape_that_does_not_fit_the_machine(make):
 
     def change(model):
         for operation in operations(model):
-            for argument in operation.inputs.values():
-                for binding in argument.arguments:
-                    ints = binding.value.immediateValue.tensor.ints.values
-                    if list(ints) == [1000, 1000]:
-                        ints[:] = [2_000_000_000, 2_000_000_000]
-            value = operation.attributes["val"] if "val" in operation.attributes else None
-            if value is not None and list(value.immediateValue.tensor.ints.values) == [1000, 1000]:
-                value.immediateValue.tensor.ints.values[:] = [2_000_000_000, 2_000_000_000]
+            found = [b.value for a in operation.inputs.values() for b in a.arguments]
+            for value in [*found, *operation.attributes.values()]:
+                ints = value.immediateValue.tensor.ints.values
+                if list(ints) == [1000, 1000]:
+                    ints[:] = [2_000_000_000, 2_000_000_000]
 
     edit(path, change)
     with load(path) as model, pytest.raises(PackageError, match="tile"):

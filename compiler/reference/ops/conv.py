@@ -57,7 +57,8 @@ def _geometry(bind: Bind) -> tuple[int, list[int], list[int], int]:
     if spatial not in _CONV:
         raise bind.fail(f"{spatial} spatial dimensions; 1 to 3 are possible")
     ones = [1] * spatial
-    return spatial, bind.ints("strides", ones), bind.ints("dilations", ones), bind.const("groups", 1)
+    strides, dilations = bind.ints("strides", ones), bind.ints("dilations", ones)
+    return spatial, strides, dilations, bind.const("groups", 1)
 
 
 def _convolve(bind: Bind) -> Run:

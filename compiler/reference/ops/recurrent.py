@@ -122,7 +122,7 @@ class _Lstm:
         backwards: bool,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # fmt: skip
         w_ih, w_hh, bias, peephole = weights
-        assert w_ih is not None and w_hh is not None, "declared without '?', or checked by the caller"
+        assert w_ih is not None and w_hh is not None, "checked at load"
         peeps = (None,) * 3 if peephole is None else peephole.split(h.shape[-1])
 
         def peep(value: torch.Tensor, cell: torch.Tensor, weight: Maybe) -> torch.Tensor:

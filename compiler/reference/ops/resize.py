@@ -1,7 +1,7 @@
 """Resampling of the last axes on a regular grid.
 
 The sampling grids are those of coremltools' documentation (`resize_bilinear`); fractional
-`upsample_nearest_neighbor` takes floor(i * in / out) with the real sizes, as Core ML's tests expect.
+`upsample_nearest_neighbor` takes floor(i * in / out) with the real sizes, as Apple's tests expect.
 """
 
 from __future__ import annotations

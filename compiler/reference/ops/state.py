@@ -32,7 +32,7 @@ List = list[torch.Tensor | None]
 
 @op("make_list", "#init_length?", Kind.RAW)
 def make_list(bind: Bind) -> Run:
-    """A list of zeros in the element shape; open dimensions stay unwritten until the first write."""
+    """A list of zeros in the element shape; unwritten where that is open."""
     shape = bind.const("elem_shape", [])
     shape = shape if isinstance(shape, list) else [shape]
     dtype = TORCH[bind.const("dtype", "fp32")]
