@@ -25,6 +25,7 @@ from compiler.ir import (
     Port,
     Program,
     Schedule,
+    Segment,
     Step,
 )
 
@@ -126,8 +127,22 @@ def _check_references(
         for step in segment.steps:
             if isinstance(step, Call) and (step.chunk not in facts or step.repeat < 1):
                 raise PlanError(f"plan: a call of {step.chunk!r} which is no chunk of the plan")
+        _check_state_types(program, segment)
     for load in schedule.loads:
         _check_load_reference(program, facts, load)
+
+
+def _check_state_types(program: Program, segment: Segment) -> None:
+    ports = {t.name: (t.port.shape, t.port.dtype, t.slots) for t in program.tensors}
+    for name, first, following in segment.state:
+        unknown = [x for x in (name, first, following) if x not in ports]
+        if unknown:
+            raise PlanError(f"plan: loop {segment.name} carries {unknown[0]}, which is not declared")
+        if not ports[name] == ports[first] == ports[following]:
+            raise PlanError(
+                f"plan: loop {segment.name}: state {name} is {ports[name]}, starts as "
+                f"{ports[first]} and goes on as {ports[following]}"
+            )
 
 
 def _check_load_reference(

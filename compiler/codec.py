@@ -80,7 +80,8 @@ def _union(kinds: tuple[Any, ...], data: Any, where: str, depth: int) -> Any:
                 return decode(kind, data, where, depth + 1)
         names = ", ".join(k.__name__ for k in rest)
         raise PlanError(f"{where}: the type {tag!r} is none of {names}")
-    for kind in rest:
+    exact = [k for k in rest if type(data) is k]
+    for kind in exact or rest:
         try:
             return decode(kind, data, where, depth + 1)
         except PlanError:

@@ -72,7 +72,7 @@ def build_program(
         segments=tuple(b.segments),
         output=pipeline.output,
     )
-    return _with_frees(program)
+    return with_frees(program)
 
 
 def _declare_constants(b: _Builder) -> tuple[Port, ...]:
@@ -218,7 +218,7 @@ def writes(step: Step) -> set[str]:
     return {x.tensor for x in step.outputs}
 
 
-def _with_frees(program: Program) -> Program:
+def with_frees(program: Program) -> Program:
     """Drop every tensor after its last use; the output and constants in use stay."""
     known = {t.name for t in program.tensors}
     needed: set[str] = {program.output}

@@ -3,13 +3,14 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from compiler.errors import ConfigError
 from compiler.ir import Input, Loop, Map, Params, Pipeline, Policy, Stage, StageKind, Target
+from compiler.order import ordered
 from compiler.settings import (
     CompileSettings,
     InputSettings,
@@ -48,7 +49,7 @@ def read(config: DictConfig) -> Job:
         raise ConfigError(f"{missing[0]}: a value is missing (of {len(missing)} missing in all)")
     try:
         settings = OmegaConf.to_object(config)
-        text = json.dumps(OmegaConf.to_container(config, resolve=True), sort_keys=True)
+        text = json.dumps(OmegaConf.to_container(config, resolve=True))
     except (AttributeError, OmegaConfBaseException) as error:
         message = str(error).splitlines()[0]
         raise ConfigError(f"configuration: {message}; see `compile --cfg job`") from None
@@ -103,18 +104,19 @@ def _target(s: TargetSettings) -> Target:
 
 def _pipeline(s: PipelineSettings, compression: str) -> Pipeline:
     stages = tuple(_stage(name, stage, s, compression) for name, stage in s.stages.items())
+    loops = tuple(_loop(name, loop) for name, loop in s.loops.items())
     pipeline = Pipeline(
         name=s.name,
         title=s.title,
         weights=s.weights,
         inputs=tuple(_input(name, i) for name, i in s.inputs.items()),
         stages=stages,
-        loops=tuple(_loop(name, loop) for name, loop in s.loops.items()),
+        loops=loops,
         output=s.output,
         fps=float(s.video.get("fps", 8)),
     )
     _check_wiring(pipeline)
-    return pipeline
+    return replace(pipeline, stages=ordered(stages, loops))
 
 
 def _input(name: str, s: InputSettings) -> Input:
@@ -187,6 +189,7 @@ def _check_wiring(p: Pipeline) -> None:
     for stage in p.stages:
         for port, value in stage.inputs:
             _known_value(f"pipeline.stages.{stage.name}.inputs.{port}", value, names, inputs)
+        _check_scope(p, stage)
     for loop in p.loops:
         where = f"pipeline.loops.{loop.name}"
         for member in loop.stages:
@@ -195,6 +198,19 @@ def _check_wiring(p: Pipeline) -> None:
             _known_value(f"{where}.state.{state}", init, names, inputs)
             _known_value(f"{where}.state.{state}", after, names, inputs)
     _known_value("pipeline.output", p.output, names, inputs)
+
+
+def _check_scope(p: Pipeline, stage: Stage) -> None:
+    """What a loop's stages make is gone after each iteration; only its state is left."""
+    for port, value in stage.inputs:
+        owner = value.partition(".")[0]
+        loop = p.loop_of(owner) if "." in value else None
+        if loop is not None and stage.name not in loop.stages:
+            states = ", ".join(f"{loop.name}.{n}" for n, _, _ in loop.state)
+            raise ConfigError(
+                f"pipeline.stages.{stage.name}.inputs.{port}: {value} is made inside the loop "
+                f"{loop.name}; read its state instead: {states}"
+            )
 
 
 def _known_value(where: str, value: str, names: set[str], inputs: set[str]) -> None:

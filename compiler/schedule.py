@@ -221,6 +221,9 @@ def _floor(slots: list[Slot], placed: list[_Placed], policy: Policy, use: int) -
         floor = placed[-policy.lookahead].use - 1
     if placed:
         floor = max(floor, placed[-1].gate)
+    # A chunk is never in memory twice.
+    before = [p.free for p in placed if p.chunk == slots[use].chunk]
+    floor = max(floor, *before) if before else floor
     first = next(
         t
         for t, s in enumerate(slots)

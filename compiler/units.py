@@ -60,3 +60,30 @@ def format_count(count: int | float) -> str:
             break
         value /= 1000
     return f"{value:.0f}" if unit == "" else f"{value:.1f} {unit}"
+
+
+def compact_bytes(count: int | float) -> str:
+    """A size for table cells, at most six characters: `812B`, `676K`, `1.2M`, `3.3G` (binary)."""
+    value, unit = float(count), "B"
+    for unit in ("B", "K", "M", "G", "T"):
+        if value < 1023.5 or unit == "T":
+            break
+        value /= 1024
+    return f"{value:.0f}{unit}" if unit in "BK" or value >= 100 else f"{value:.1f}{unit}"
+
+
+def compact_seconds(seconds: float) -> str:
+    """A duration for table cells, at most six characters: `310us`, `4.2ms`, `1.35s`, `12m30s`."""
+    if seconds < 0.9995e-3:
+        return f"{seconds * 1e6:.0f}us"
+    if seconds < 0.9995:
+        value = seconds * 1e3
+        return f"{value:.0f}ms" if value >= 100 else f"{value:.1f}ms"
+    if seconds < 60:
+        return f"{seconds:.2f}s" if seconds < 10 else f"{seconds:.1f}s"
+    return f"{int(seconds // 60)}m{int(seconds % 60):02d}s"
+
+
+def compact_count(count: int | float) -> str:
+    """A count for table cells: `950`, `1.2k`, `42.5M`, `3.1G`."""
+    return format_count(count).replace(" ", "")

@@ -8,7 +8,13 @@ from rich.console import Console
 from rich.table import Table
 
 from compiler.ir import Call, Chunk, Event, Plan, Run, Segment
-from compiler.units import format_bytes, format_count, format_seconds
+from compiler.units import (
+    compact_bytes,
+    compact_count,
+    compact_seconds,
+    format_bytes,
+    format_seconds,
+)
 
 _LANE = 60
 
@@ -53,13 +59,21 @@ def show_plan(
 
 
 def _table(title: str) -> Table:
-    return Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False, padding=(0, 1))
+    return Table(
+        title=title,
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        title_style="bold",
+        pad_edge=False,
+        collapse_padding=True,
+        padding=(0, 1),
+    )
 
 
 def stage_table(plan: Plan) -> Table:
     """One row per stage: packages, bytes, operations, calls, time."""
     table = _table("Stages")
-    table.add_column("stage")
+    table.add_column("stage", no_wrap=True)
     for name in ("chunks", "weights", "activ.", "FLOPs", "calls", "time", "share"):
         table.add_column(name, justify="right", no_wrap=True)
     calls = _calls(plan)
@@ -72,11 +86,11 @@ def stage_table(plan: Plan) -> Table:
         table.add_row(
             graph,
             str(len(chunks)),
-            format_bytes(sum(facts[c.id].weight_bytes for c in chunks)),
-            format_bytes(max(facts[c.id].activation_bytes for c in chunks)),
-            format_count(sum(c.flops for c in chunks) * times),
+            compact_bytes(sum(facts[c.id].weight_bytes for c in chunks)),
+            compact_bytes(max(facts[c.id].activation_bytes for c in chunks)),
+            compact_count(sum(c.flops for c in chunks) * times),
             str(times),
-            format_seconds(seconds.get(graph, 0.0)),
+            compact_seconds(seconds.get(graph, 0.0)),
             f"{100 * seconds.get(graph, 0.0) / total:.0f} %",
         )
     weights = sum(f.weight_bytes for f in plan.facts)
@@ -84,11 +98,11 @@ def stage_table(plan: Plan) -> Table:
     table.add_row(
         "all",
         str(len(plan.chunks)),
-        format_bytes(weights),
+        compact_bytes(weights),
         "",
-        format_count(sum(c.flops * calls[c.id] for c in plan.chunks)),
+        compact_count(sum(c.flops * calls[c.id] for c in plan.chunks)),
         "",
-        format_seconds(plan.forecast.compute_s),
+        compact_seconds(plan.forecast.compute_s),
         "",
     )
     return table
@@ -107,9 +121,9 @@ def chunk_table(plan: Plan, *, stage: str | None = None, chunk: str | None = Non
     """One row per chunk. PSNR is there once `plan verify` measured it."""
     table = _table("Chunks")
     table.add_column("chunk", no_wrap=True)
-    for name in ("weights", "activ.", "boundary", "load", "exec", "loads", "resident"):
+    for name in ("weights", "activ.", "out", "load", "exec", "loads", "kept"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("prec.", no_wrap=True)
+    table.add_column("form", no_wrap=True)
     facts = {f.id: f for f in plan.facts}
     loads = _loads(plan)
     packages = {p.chunk: p for p in plan.packages}
@@ -121,11 +135,11 @@ def chunk_table(plan: Plan, *, stage: str | None = None, chunk: str | None = Non
         package = packages.get(c.id)
         row = [
             c.id,
-            format_bytes(f.weight_bytes),
-            format_bytes(f.activation_bytes),
-            format_bytes(sum(p.size_bytes for p in c.outputs)),
-            format_seconds(f.load_s),
-            format_seconds(f.exec_s),
+            compact_bytes(f.weight_bytes),
+            compact_bytes(f.activation_bytes),
+            compact_bytes(sum(p.size_bytes for p in c.outputs)),
+            compact_seconds(f.load_s),
+            compact_seconds(f.exec_s),
             str(loads.get(c.id, 0)),
             "loop" if c.id in plan.schedule.resident else "use",
             _precision(package.precision, package.compression) if package else "",
@@ -170,7 +184,8 @@ def show_iteration(console: Console, plan: Plan, number: int, segment: Segment) 
     computing = [e for e in own if e.queue == "compute"]
     if not computing:
         return
-    begin, end = computing[0].start_s, computing[-1].end_s
+    end = computing[-1].end_s
+    begin = end - _period(events, segment.count, steady, computing)
     span = max(end - begin, 1e-12)
     console.print(
         f"One steady iteration of [bold]{segment.name}[/bold] ({segment.count} in all): "
@@ -184,6 +199,14 @@ def show_iteration(console: Console, plan: Plan, number: int, segment: Segment) 
         console.print("  nothing is loaded: every chunk of the loop stays resident")
     legend = "  ".join(f"{letter} {label}" for label, letter in names.items())
     console.print(f"  [dim]{legend}[/dim]\n")
+
+
+def _period(events: list[Event], count: int, steady: int, computing: list[Event]) -> float:
+    """From the end of one iteration to the end of the next, stalls included."""
+    last = [e.end_s for e in events if e.iteration == count - 1 and e.queue == "compute"]
+    if count - 1 > steady and last:
+        return (last[-1] - computing[-1].end_s) / (count - 1 - steady)
+    return computing[-1].end_s - computing[0].start_s
 
 
 def _lane(events: list[Event], names: dict[str, str], begin: float, span: float) -> str:
@@ -202,40 +225,41 @@ def budget_line(plan: Plan) -> str:
     share = 100 * plan.forecast.peak_bytes / budget
     return (
         f"memory  peak {format_bytes(plan.forecast.peak_bytes)} of {format_bytes(budget)} budget "
-        f"({share:.0f} %) at {plan.forecast.peak_step}, proven for any timing"
+        f"({share:.0f} %), proven for any timing\n"
+        f"        at {plan.forecast.peak_step}"
     )
 
 
 def time_line(plan: Plan) -> str:
     """The predicted time and what it is made of."""
     f = plan.forecast
+    times = f.makespan_s / max(f.lower_bound_s, 1e-12)
     return (
         f"time    {format_seconds(f.makespan_s)} predicted: computing "
-        f"{format_seconds(f.compute_s)}, waiting for loads {format_seconds(f.stall_s)}; "
-        f"{f.loads} loads of {format_bytes(f.loaded_bytes)}; "
-        f"{f.makespan_s / max(f.lower_bound_s, 1e-12):.2f} x the {f.lower_bound} bound"
+        f"{format_seconds(f.compute_s)}, waiting {format_seconds(f.stall_s)}\n"
+        f"        {f.loads} loads of {format_bytes(f.loaded_bytes)} in all; "
+        f"{times:.2f} x the {f.lower_bound} bound"
     )
 
 
 def run_table(plan: Plan, run: Run) -> Table:
     """Claimed against observed, per chunk."""
-    table = _table(f"Claimed and observed on device {run.device}")
+    table = _table(f"Claimed / observed on device {run.device}")
     table.add_column("chunk", no_wrap=True)
-    for name in ("calls", "loads", "exec cl.", "exec ob.", "load cl.", "load ob.", "activ. cl.", "ob."):
+    for name in ("calls", "loads", "load", "exec", "activations"):
         table.add_column(name, justify="right", no_wrap=True)
     facts = {f.id: f for f in plan.facts}
     for c in run.chunks:
         f = facts[c.chunk]
+        load = compact_seconds(c.load_s / max(1, c.loads))
+        execution = compact_seconds(c.exec_s / max(1, c.calls))
         table.add_row(
             c.chunk,
             str(c.calls),
             str(c.loads),
-            format_seconds(f.exec_s),
-            format_seconds(c.exec_s / max(1, c.calls)),
-            format_seconds(f.load_s),
-            format_seconds(c.load_s / max(1, c.loads)),
-            format_bytes(f.activation_bytes),
-            format_bytes(c.peak_activation_bytes),
+            f"{compact_seconds(f.load_s)} / {load}",
+            f"{compact_seconds(f.exec_s)} / {execution}",
+            f"{compact_bytes(f.activation_bytes)} / {compact_bytes(c.peak_activation_bytes)}",
         )
     return table
 
@@ -247,6 +271,7 @@ def run_lines(plan: Plan, run: Run) -> list[str]:
         f"peak    claimed at most {format_bytes(f.peak_bytes)}, observed "
         f"{format_bytes(run.peak_bytes)}",
         f"time    claimed {format_seconds(f.makespan_s)} on {plan.target.name}, observed "
-        f"{format_seconds(run.wall_s)} on device {run.device} (waiting for loads "
-        f"{format_seconds(run.stall_s)}; {format_bytes(run.loaded_bytes)} loaded)",
+        f"{format_seconds(run.wall_s)} on device {run.device}",
+        f"        waiting for loads {format_seconds(run.stall_s)}; "
+        f"{format_bytes(run.loaded_bytes)} loaded",
     ]

@@ -1,0 +1,43 @@
+"""Fixtures for all tests: the golden text of a test, and Hydra's schema registered once."""
+
+from pathlib import Path
+
+import pytest
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden", action="store_true", help="rewrite the golden files from the results"
+    )
+
+
+class Golden:
+    """Compares a text with tests/golden/<test file>/<test name>.txt."""
+
+    def __init__(self, path: Path, update: bool) -> None:
+        self._path, self._update = path, update
+
+    def check(self, text: str) -> None:
+        if self._update:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.write_text(text)
+            return
+        if not self._path.exists():
+            pytest.fail(f"no golden file {self._path}; make it with --update-golden")
+        assert text == self._path.read_text(), f"differs from {self._path} (--update-golden)"
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Golden:
+    name = request.node.name.replace("/", "_")
+    path = GOLDEN / Path(request.node.fspath).stem / f"{name}.txt"
+    return Golden(path, request.config.getoption("--update-golden"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _schema() -> None:
+    from compiler.settings import register
+
+    register()

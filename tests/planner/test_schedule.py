@@ -1,0 +1,235 @@
+"""The planner's promises, on programs that hypothesis makes up."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from compiler.check import check
+from compiler.errors import DoesNotFit, PlanError
+from compiler.ir import Gate, Moment
+from compiler.schedule import expand, make_schedule, spread, unroll
+from compiler.simulate import lower_bound, simulate
+from tests.planner.programs import DEEP, DOUBLE_BUFFER, POLICIES, SEQUENTIAL, Part, make_program, parts
+
+EXAMPLES = settings(max_examples=300, deadline=None)
+
+
+def by_id(facts):
+    return {f.id: f for f in facts}
+
+
+def least_budget(program, facts) -> int:
+    """What the hungriest single call needs: no schedule can do with less."""
+    return max(
+        s.need_bytes + (by_id(facts)[s.chunk].weight_bytes if s.chunk else 0)
+        for s in expand(program, by_id(facts), 3)
+    )
+
+
+@EXAMPLES
+@given(parts, st.sampled_from(POLICIES), st.integers(0, 600))
+def test_every_schedule_is_proven_safe_and_fits_whenever_it_can(shape, policy, extra):
+    program, _, facts = make_program(shape)
+    budget = least_budget(program, facts) + extra
+    schedule = make_schedule(program, by_id(facts), policy, budget)
+    proof = check(program, facts, schedule, budget_bytes=budget)
+    assert proof.peak_bytes <= budget
+
+
+@EXAMPLES
+@given(parts, st.sampled_from(POLICIES))
+def test_one_byte_less_than_the_hungriest_call_is_refused(shape, policy):
+    program, _, facts = make_program(shape)
+    with pytest.raises(DoesNotFit, match=r"does not fit: stage `c\d`, chunk c\d\.\d\d, needs"):
+        make_schedule(program, by_id(facts), policy, least_budget(program, facts) - 1)
+
+
+@EXAMPLES
+@given(parts, st.sampled_from(POLICIES), st.integers(0, 400), st.randoms(use_true_random=False))
+def test_memory_stays_within_the_proven_peak_for_any_durations(shape, policy, extra, random):
+    """Replays the schedule on a clock with adversarial times and counts bytes at every instant."""
+    program, _, facts = make_program(shape)
+    budget = least_budget(program, facts) + extra
+    schedule = make_schedule(program, by_id(facts), policy, budget)
+    peak = check(program, facts, schedule, budget_bytes=budget).peak_bytes
+    scale = random.choice((0.01, 1.0, 100.0))
+    assert _replayed_peak(program, facts, schedule, random, scale) <= peak
+
+
+def _replayed_peak(program, facts, schedule, random, scale) -> int:
+    slots = expand(program, by_id(facts))
+    loads = list(unroll(program, schedule))
+    clock_free, ends, starts, spans = 0.0, [], [], []
+    pending = iter(loads)
+    load, ready = next(pending, None), {}
+    for t in range(len(slots)):
+        while load is not None and load.use <= t:
+            begin = max(clock_free, ends[load.gate] if load.gate >= 0 else 0.0)
+            clock_free = begin + random.random() * scale
+            ready[load.use] = clock_free
+            spans.append((begin, load))
+            load = next(pending, None)
+        starts.append(max(ends[-1] if ends else 0.0, ready.get(t, 0.0)))
+        ends.append(starts[-1] + random.random())
+    weight = {f.id: f.weight_bytes for f in facts}
+    worst = 0
+    for t, slot in enumerate(slots):
+        present = sum(weight[x.chunk] for begin, x in spans if begin < ends[t] and x.free >= t)
+        worst = max(worst, present + slot.need_bytes)
+    return worst
+
+
+@EXAMPLES
+@given(parts, st.sampled_from(POLICIES), st.integers(0, 600))
+def test_no_time_beats_the_lower_bound(shape, policy, extra):
+    program, _, facts = make_program(shape)
+    schedule = make_schedule(program, by_id(facts), policy, least_budget(program, facts) + extra)
+    result = simulate(program, by_id(facts), schedule)
+    bound, _ = lower_bound(program, by_id(facts))
+    assert result.makespan_s >= bound - 1e-9
+
+
+@EXAMPLES
+@given(parts, st.integers(0, 600))
+def test_overlap_is_never_slower_than_none(shape, extra):
+    program, _, facts = make_program(shape)
+    budget = least_budget(program, facts) + extra
+
+    def time(policy):
+        return simulate(program, by_id(facts), make_schedule(program, by_id(facts), policy, budget)).makespan_s  # fmt: skip
+
+    assert time(DOUBLE_BUFFER) <= time(SEQUENTIAL) + 1e-9
+
+
+@EXAMPLES
+@given(parts, st.integers(0, 600))
+def test_every_step_of_every_iteration_has_one_copy(shape, extra):
+    program, _, facts = make_program(shape)
+    schedule = make_schedule(program, by_id(facts), DEEP, least_budget(program, facts) + extra)
+    slots = expand(program, by_id(facts))
+    loads = list(unroll(program, schedule))
+    for t, slot in enumerate(slots):
+        serving = [x for x in loads if x.chunk == slot.chunk and x.use <= t <= x.free]
+        assert len(serving) == 1
+
+
+def test_everything_stays_loaded_when_it_fits():
+    program, _, facts = make_program((Part(30, (100, 100, 100)),))
+    schedule = make_schedule(program, by_id(facts), DOUBLE_BUFFER, 10_000)
+    assert simulate(program, by_id(facts), schedule).loads == 3
+    assert schedule.resident == ("c0.00", "c0.01", "c0.02")
+
+
+def test_a_tight_loop_streams_and_wraps_around():
+    """With room for two of three chunks, one iteration's end already loads the next one's start."""
+    program, _, facts = make_program((Part(30, (100, 100, 100)),))
+    schedule = make_schedule(program, by_id(facts), DOUBLE_BUFFER, 290)
+    each = [x for x in schedule.loads if x.iterations == "each"]
+    assert each
+    assert any(x.gate is not None and x.gate.moment is Moment.PREVIOUS for x in each)
+
+
+def test_spread_keeps_even_distances():
+    chunks = list("abcdefgh")
+    assert spread(chunks, 4) == ["b", "d", "f", "h"]
+    assert spread(chunks, 8) == chunks
+    assert len(spread(chunks, 3)) == 3
+
+
+def test_the_schedule_does_not_grow_with_the_iterations():
+    short = make_program((Part(4, (100, 90, 80)),))
+    long = make_program((Part(400, (100, 90, 80)),))
+    one = make_schedule(short[0], by_id(short[2]), DOUBLE_BUFFER, 260)
+    many = make_schedule(long[0], by_id(long[2]), DOUBLE_BUFFER, 260)
+    assert len(one.loads) == len(many.loads)
+
+
+# ---------------------------------------------------------------- the checker refuses
+
+
+@pytest.fixture
+def sound():
+    program, _, facts = make_program((Part(1, (50, 60)), Part(5, (70, 80, 90)), Part(1, (40,))))
+    budget = least_budget(program, facts) + 60
+    schedule = make_schedule(program, by_id(facts), DOUBLE_BUFFER, budget)
+    check(program, facts, schedule, budget_bytes=budget)
+    return program, facts, schedule, budget
+
+
+def refuse(program, facts, schedule, budget, message):
+    with pytest.raises(PlanError, match=message):
+        check(program, facts, schedule, budget_bytes=budget)
+
+
+def test_checker_refuses_a_budget_below_the_peak(sound):
+    program, facts, schedule, budget = sound
+    peak = check(program, facts, schedule, budget_bytes=budget).peak_bytes
+    refuse(program, facts, schedule, peak - 1, "the budget is")
+
+
+def test_checker_refuses_a_missing_load(sound):
+    program, facts, schedule, budget = sound
+    for k in range(len(schedule.loads)):
+        fewer = replace(schedule, loads=schedule.loads[:k] + schedule.loads[k + 1 :])
+        refuse(program, facts, fewer, budget, "without its chunk being loaded")
+
+
+def test_checker_refuses_a_double_load(sound):
+    program, facts, schedule, budget = sound
+    refuse(program, facts, replace(schedule, loads=(schedule.loads[0], *schedule.loads)), budget,
+           "loaded again")  # fmt: skip
+
+
+def test_checker_refuses_a_deadlock(sound):
+    program, facts, schedule, budget = sound
+    first, second, *rest = schedule.loads
+    # The first load waits for the step that needs the second one, which is behind it.
+    swapped = (replace(second, gate=Gate(0, 0, Moment.SAME)), first, *rest)
+    refuse(program, facts, replace(schedule, loads=swapped), budget, "deadlock")
+
+
+def test_checker_refuses_a_gate_after_the_use(sound):
+    program, facts, schedule, budget = sound
+    late = replace(schedule.loads[0], gate=Gate(0, 1, Moment.SAME))
+    refuse(program, facts, replace(schedule, loads=(late, *schedule.loads[1:])), budget,
+           "not between its gate and its free")  # fmt: skip
+
+
+def test_checker_refuses_gates_and_steps_that_are_not_there(sound):
+    program, facts, schedule, budget = sound
+    for bad in (Gate(9, 0, Moment.LAST), Gate(0, 9, Moment.SAME), Gate(0, -1, Moment.SAME),
+                Gate(0, 0, Moment.PREVIOUS), Gate(0, 0, Moment.FIRST)):  # fmt: skip
+        load = replace(schedule.loads[0], gate=bad)
+        refuse(program, facts, replace(schedule, loads=(load, *schedule.loads[1:])), budget,
+               "names a step or gate that is not there")  # fmt: skip
+
+
+def _with_step(program, segment, step, **changes):
+    steps = list(program.segments[segment].steps)
+    steps[step] = replace(steps[step], **changes)
+    segments = list(program.segments)
+    segments[segment] = replace(segments[segment], steps=tuple(steps))
+    return replace(program, segments=tuple(segments))
+
+
+def test_checker_refuses_use_after_free_and_leaks(sound):
+    program, facts, schedule, budget = sound
+    early = _with_step(program, 0, 0, frees=("t0",))
+    refuse(early, facts, schedule, budget, "which is not there any more or yet")
+    leak = _with_step(program, 0, 1, frees=())
+    refuse(leak, facts, schedule, budget, "never freed")
+    twice = _with_step(program, 0, 1, frees=("t0", "nothing"))
+    refuse(twice, facts, schedule, budget, "frees nothing, which is not there")
+
+
+def test_checker_refuses_an_output_nobody_makes(sound):
+    program, facts, schedule, budget = sound
+    refuse(replace(program, output="t0"), facts, schedule, budget, "not there at the end")
+
+
+def test_checker_refuses_negative_sizes(sound):
+    program, facts, schedule, budget = sound
+    bad = (replace(facts[0], weight_bytes=-1000), *facts[1:])
+    refuse(program, bad, schedule, budget, "negative")
