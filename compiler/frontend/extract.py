@@ -42,7 +42,8 @@ def extract(
         source: a program from `export_graph`, or a GraphModule whose weights are `get_attr` nodes.
         nodes: names of the operations to copy, topologically ordered.
         inputs: names of the boundary values that become the module's arguments, in order. A weight
-            placeholder may be listed too; it is an argument then.
+            placeholder may be listed too; it is an argument then. Where the graph has a boolean,
+            the module takes numbers too: what is not 0 is true.
         outputs: names of the values to return, as a tuple, in order. May repeat and may name
             inputs or weights.
         weights: parameter or buffer FQN -> tensor; only the ones the nodes use are read. What is
@@ -62,7 +63,9 @@ def extract(
     lifted = _lifted(source, graph)
     piece, copies = Graph(), {}
     for name in inputs:
-        copies[_known(by_name, name, "input")] = _placeholder(piece, by_name[name])
+        node = _known(by_name, name, "input")
+        copies[node] = _placeholder(piece, node)
+    copies.update({node: _as_boolean(piece, copy) for node, copy in copies.items()})
     wanted = [_known(by_name, name, "node") for name in nodes]
     returned = [_known(by_name, name, "output") for name in outputs]
     used = _weights_used(wanted, returned, copies, lifted)
@@ -129,6 +132,16 @@ def _weights_used(
 def _placeholder(piece: Graph, node: Node) -> Node:
     made = piece.create_node("placeholder", node.name, name=node.name)
     made.meta = _meta(node)
+    return made
+
+
+def _as_boolean(piece: Graph, placeholder: Node) -> Node:
+    """A boolean argument as `argument != 0`: no package has boolean ports, so numbers may come."""
+    value = placeholder.meta.get("val")
+    if not isinstance(value, Tensor) or value.dtype is not torch.bool:
+        return placeholder
+    made = piece.call_function(torch.ops.aten.ne.Scalar, (placeholder, 0))
+    made.meta = _meta(placeholder)
     return made
 
 

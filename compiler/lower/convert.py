@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 from torch.export import ExportedProgram
+from torch.fx import Graph, GraphModule
 
 from compiler.errors import EntracteError
 from compiler.frontend.export import export_graph
@@ -80,7 +81,8 @@ def convert_chunk(
         deployment: a coremltools target: `iOS17`, `iOS18`, `macOS14`, ...
         compression: a value of `Compression`.
         path: ends in `.mlpackage`; parent folders are made.
-        fp32_ops: names of graph nodes that an fp16 program shall compute in fp32.
+        fp32_ops: names of nodes that an fp16 program shall compute in fp32, for instance
+            `fp32_values` of the stage's graph; those that the chunk does not have are ignored.
 
     Returns:
         Facts read back from the package. The same arguments give the same bytes in any process.
@@ -100,7 +102,8 @@ def convert_chunk(
         program, copies, clamped = _prepare(module, example_inputs, inputs, outputs, precision)
         kept = [port for port in outputs if port.name not in {copy.port.name for copy in copies}]
         made = scratch / "dense.mlpackage"
-        _convert(program, inputs, kept, precision, target, made, fp32_ops)
+        selected = _own_names(module, program, fp32_ops)
+        _convert(program, inputs, kept, precision, target, made, selected)
         del program
         gc.collect()  # coremltools' graph is cyclic and holds the chunk's weights
         made = _finish(made, chosen, copies, outputs)
@@ -179,6 +182,35 @@ def _prepare(
     clamped = clamp_masks(program) if precision == "fp16" else []
     _, copies = settle_outputs(program, inputs, outputs)
     return program, copies, clamped
+
+
+def _own_names(module: nn.Module, program: ExportedProgram, names: Collection[str]) -> set[str]:
+    """What the nodes of `module`, called `names`, are called in `program`.
+
+    Exporting numbers the operations of an extracted piece anew. The piece is clean already, so its
+    operations of one kind come out in the same order and number, which gives the correspondence.
+    """
+    if not isinstance(module, GraphModule):
+        return set(names)
+    found = set()
+    for kind, mine in _by_target(module.graph).items():
+        theirs = _by_target(program.graph).get(kind, [])
+        wanted = set(mine) & set(names)
+        if wanted and len(mine) != len(theirs):
+            raise LowerError(
+                f"fp32_ops: cannot tell which of {len(theirs)} {kind} are {sorted(wanted)}: "
+                f"the chunk was extracted with {len(mine)}; convert it with precision=fp32"
+            )
+        found |= {new for old, new in zip(mine, theirs, strict=False) if old in wanted}
+    return found
+
+
+def _by_target(graph: Graph) -> dict[str, list[str]]:
+    table: dict[str, list[str]] = {}
+    for node in graph.nodes:
+        if node.op == "call_function":
+            table.setdefault(str(node.target), []).append(node.name)
+    return table
 
 
 def _check_convertible(program: ExportedProgram) -> None:

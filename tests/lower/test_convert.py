@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from compiler.frontend import export_graph, extract
+from compiler.frontend import export_graph, extract, fp32_values
 from compiler.lower.convert import ConversionFacts, convert_chunk
 from compiler.lower.errors import LowerError
 from compiler.lower.ports import DType, Port
@@ -238,6 +238,37 @@ def test_named_operations_stay_fp32(tmp_path: Path) -> None:
     )  # fmt: skip
     assert facts.fp32_values == 3  # the two factors are merged
     assert relative_error(run(tmp_path / "m.mlpackage", args)[0], function(*args)[0]) < 1e-3
+
+
+def test_norm_cut_in_two_does_not_overflow(tmp_path: Path) -> None:
+    """Neither half shows the pattern; the whole stage's `fp32_values` tells both."""
+
+    def norm(x: Tensor) -> tuple[Tensor]:
+        return (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6),)
+
+    x = 1000 * torch.randn(4, 64)
+    program = export_graph(Function(norm), (x,))
+    names = [n.name for n in program.graph.nodes if n.op == "call_function"]
+    cut, keep = names.index("mean") + 1, fp32_values(program)
+    assert "mean" in keep
+    (source,), outputs = program.graph_signature.user_inputs, program.graph_signature.user_outputs
+    wide, narrow = _ports(("mean", (4, 1), "fp32")), _ports((source, (4, 64), "fp16"))
+    values = [x, x.pow(2).mean(-1, keepdim=True)]
+    for number, (nodes, inputs, results) in enumerate(
+        [
+            (names[:cut], narrow, wide),
+            (names[cut:], [*narrow, *wide], _ports((outputs[0], (4, 64), "fp16"))),
+        ]
+    ):
+        given = [port.name for port in inputs]
+        piece = extract(program, nodes, given, [port.name for port in results], {})
+        convert_chunk(
+            piece, tuple(values[: len(given)]), inputs=inputs, outputs=results, precision="fp16",
+            deployment="iOS17", compression="none", path=tmp_path / f"{number}.mlpackage",
+            fp32_ops=keep,
+        )  # fmt: skip
+        values[1:] = run(tmp_path / f"{number}.mlpackage", values[: len(given)])
+    assert relative_error(values[1], norm(x)[0]) <= 2e-3
 
 
 def test_large_constants_keep_their_operation_fp32(tmp_path: Path) -> None:

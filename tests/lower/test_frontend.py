@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from compiler.frontend import constants_of, export_graph, extract
+from compiler.frontend import constants_of, export_graph, extract, fp32_values
 from compiler.frontend.cleanup import clean_graph
 from tests.lower.models import CASES, on_meta
 
@@ -266,3 +266,35 @@ def test_data_dependence_is_refused() -> None:
 def test_clean_graph_reports_nothing_when_outputs_stay() -> None:
     program = _real("dit")
     assert clean_graph(program.graph_module.graph) == {}
+
+
+def test_boolean_inputs_of_a_piece_may_be_numbers() -> None:
+    class Choose(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.where((x > 0) & (x < 1), x, -x)
+
+    x = torch.randn(8)
+    program = export_graph(Choose().eval(), (x,))
+    (condition,) = (n for n in program.graph.nodes if "and" in n.name)
+    after = [n.name for n in program.graph.nodes if n.op == "call_function" and n > condition]
+    piece = extract(program, after, [condition.name, "x"], program.graph_signature.user_outputs, {})
+    mask = (x > 0) & (x < 1)
+    for given in (mask, mask.float(), mask.int()):
+        assert torch.equal(piece(given, x)[0], Choose()(x))
+
+
+def test_values_that_fp16_cannot_carry() -> None:
+    program = _real("dit")
+    found = fp32_values(program)
+    nodes = {n.name: n for n in program.graph.nodes}
+    kinds = {
+        str(nodes[name].target).split(".")[1] for name in found if name in nodes and name != "t"
+    }
+    assert "t" in found and "x" not in found
+    assert {"sin", "cos", "rsqrt", "mean", "pow"} <= kinds
+    assert not {"linear", "layer_norm", "scaled_dot_product_attention"} & kinds
+
+
+@pytest.mark.parametrize("name", ["vae", "causal"])
+def test_networks_without_such_values(name: str) -> None:
+    assert fp32_values(_real(name)) == frozenset()

@@ -9,8 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
+from compiler.lower.convert import convert_chunk
 from compiler.lower.errors import LowerError
+from compiler.lower.package import canonical_digest
+from compiler.lower.ports import DType, Port
 from compiler.lower.worker import Job, run_job, run_jobs
 
 
@@ -46,8 +50,6 @@ def _lambda() -> object:
 
 
 def _threads() -> int:
-    import torch
-
     return torch.get_num_threads()
 
 
@@ -119,6 +121,38 @@ def test_stopping_early_ends_the_others(tmp_path: Path) -> None:
     assert next(results)[1] == 4
     results.close()
     assert not multiprocessing.active_children()
+
+
+def _lower(width: int, path: Path) -> str:
+    from torch import nn
+
+    module = nn.Linear(width, 4).requires_grad_(False).eval()
+    inputs = (Port("x", (1, width), DType.FP32),)
+    outputs = (Port("y", (1, 5 if width == 7 else 4), DType.FP32),)
+    facts = convert_chunk(
+        module, (torch.zeros(1, width),), inputs=inputs, outputs=outputs, precision="fp32",
+        deployment="iOS17", compression="none", path=path,
+    )  # fmt: skip
+    return facts.digest
+
+
+def test_conversions_side_by_side(tmp_path: Path) -> None:
+    jobs = [
+        Job(f"chunk {n}", _lower, (n, tmp_path / f"{n}.mlpackage"), tmp_path / f"{n}.log")
+        for n in (4, 5)
+    ]
+    digests = {job.name: digest for job, digest in run_jobs(jobs, workers=2)}
+    assert digests == {f"chunk {n}": canonical_digest(tmp_path / f"{n}.mlpackage") for n in (4, 5)}
+
+
+def test_a_refused_conversion(tmp_path: Path) -> None:
+    log = tmp_path / "chunk 7.log"
+    with pytest.raises(LowerError) as caught:
+        run_job(_lower, (7, tmp_path / "7.mlpackage"), log)
+    assert str(caught.value) == (
+        f"chunk 7: output `y`: the port has shape (1, 5), the chunk returns (1, 4); log {log}"
+    )
+    assert [p.name for p in tmp_path.iterdir()] == ["chunk 7.log"]
 
 
 def test_no_workers_are_refused() -> None:
