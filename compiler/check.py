@@ -32,6 +32,9 @@ from compiler.ir import (
 _ITERATIONS = 5
 """Loops are periodic after their first iteration, so five cover every kind of neighbour."""
 
+MAX_CALLS = 1_000_000
+"""No real pipeline calls one chunk so often; a plan that says so would only hang its runner."""
+
 
 @dataclass(frozen=True, slots=True)
 class Proof:
@@ -124,12 +127,18 @@ def _check_references(
     for segment in program.segments:
         if segment.count < 1 or not segment.steps:
             raise PlanError(f"plan: segment {segment.name} is empty")
+        if segment.count * max(_repeat(s) for s in segment.steps) > MAX_CALLS:
+            raise PlanError(f"plan: segment {segment.name} makes more than {MAX_CALLS} calls of a chunk")
         for step in segment.steps:
             if isinstance(step, Call) and (step.chunk not in facts or step.repeat < 1):
                 raise PlanError(f"plan: a call of {step.chunk!r} which is no chunk of the plan")
         _check_state_types(program, segment)
     for load in schedule.loads:
         _check_load_reference(program, facts, load)
+
+
+def _repeat(step: Step) -> int:
+    return step.repeat if isinstance(step, Call) else 1
 
 
 def _check_state_types(program: Program, segment: Segment) -> None:

@@ -1,0 +1,68 @@
+"""What `plan show` prints, at 80 columns: golden."""
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from compiler.cli.plan import app
+from compiler.cli.show import show_plan, show_summary
+from compiler.plan import write_plan
+from compiler.units import (
+    compact_bytes,
+    compact_seconds,
+    format_bytes,
+    format_seconds,
+    parse_bytes,
+)
+from tests.planner.plans import make_plan
+
+
+def printed(draw, width=80) -> str:
+    console = Console(width=width, record=True, file=open("/dev/null", "w"), highlight=False)
+    draw(console)
+    text = console.export_text()
+    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+
+
+def test_show_plan(golden):
+    text = printed(lambda c: show_plan(c, make_plan()))
+    golden.check(text)
+    assert max(len(line) for line in text.splitlines()) <= 80
+
+
+def test_show_one_stage(golden):
+    golden.check(printed(lambda c: show_plan(c, make_plan(), stage="c1")))
+
+
+def test_summary_of_a_dry_run(golden):
+    golden.check(printed(lambda c: show_summary(c, make_plan(built=False), None, 1.25)))
+
+
+@pytest.mark.parametrize("arguments", [["--stage", "nope"], ["--chunk", "c9.00"]])
+def test_unknown_names_list_the_known(tmp_path, arguments):
+    write_plan(make_plan(), tmp_path)
+    result = CliRunner().invoke(app, ["show", str(tmp_path), *arguments])
+    assert result.exit_code == 1
+    assert "c0" in result.output
+
+
+def test_json_is_the_plan(tmp_path):
+    import json
+
+    write_plan(make_plan(), tmp_path)
+    result = CliRunner().invoke(app, ["show", str(tmp_path), "--json"])
+    assert json.loads(result.output)["pipeline"] == "toy"
+
+
+def test_sizes_and_times_print_and_parse():
+    assert [format_bytes(n) for n in (0, 1023, 1536, 5 * 2**20, 3.3 * 2**30)] == [
+        "0 B", "1023 B", "1.5 KiB", "5.0 MiB", "3.30 GiB"]  # fmt: skip
+    assert [compact_bytes(n) for n in (0, 999, 2048, 1.2 * 2**20, 150 * 2**20)] == [
+        "0B", "999B", "2K", "1.2M", "150M"]  # fmt: skip
+    assert [compact_seconds(s) for s in (0, 3e-4, 0.0042, 0.5, 1.35, 75)] == [
+        "0us", "300us", "4.2ms", "500ms", "1.35s", "1m15s"]  # fmt: skip
+    assert [format_seconds(s) for s in (3e-4, 0.0042, 1.35, 750)] == [
+        "300 us", "4.2 ms", "1.35 s", "12 min 30 s"]  # fmt: skip
+    assert parse_bytes("3.3GB", "x") == 3_300_000_000
+    assert parse_bytes("24MiB", "x") == 24 * 2**20
+    assert parse_bytes(17, "x") == 17

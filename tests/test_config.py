@@ -1,0 +1,108 @@
+"""Configurations: every combination composes and reads; faults give the message a user needs."""
+
+from importlib.resources import files
+
+import pytest
+from hydra import compose, initialize_config_module
+
+from compiler.errors import ConfigError
+from compiler.read import read
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _hydra():
+    with initialize_config_module("compiler.conf", version_base="1.3"):
+        yield
+
+
+def options(group: str) -> list[str]:
+    folder = files("compiler.conf") / group
+    return sorted(f.name[:-5] for f in folder.iterdir() if f.name.endswith(".yaml"))
+
+
+def job(*overrides: str, target: str = "iphone15pro"):
+    return read(compose("compile", overrides=[f"+target={target}", *overrides]))
+
+
+@pytest.mark.parametrize("target", options("target"))
+@pytest.mark.parametrize("pipeline", options("pipeline"))
+def test_every_target_reads_with_every_pipeline(target, pipeline):
+    made = job(f"pipeline={pipeline}", target=target)
+    assert made.target.name == target
+    assert made.pipeline.name == pipeline
+    assert made.target.budget_bytes > 0
+
+
+@pytest.mark.parametrize("group", ["policy", "compression", "sampler", "partition"])
+def test_every_option_of_a_group_reads(group):
+    for option in options(group):
+        assert job(f"{group}={option}")
+
+
+def test_named_targets_are_all_there():
+    assert {"iphone15pro", "iphone16pro", "ipad_m4", "macbook_m3", "host"} <= set(options("target"))
+
+
+@pytest.mark.parametrize("target", options("target"))
+def test_every_figure_of_a_target_is_sourced_or_marked_estimated(target):
+    made = job(target=target).target
+    figures = {"memory", "base_footprint", "settle_fraction", "chunk_limit", "load_bandwidth",
+               "load_overhead_s", "compute_gflops", "memory_bandwidth", "call_overhead_s"}  # fmt: skip
+    sourced = {s.split(":")[0] for s in made.sources}
+    assert figures <= sourced | set(made.estimated)
+    assert not sourced & set(made.estimated)
+
+
+def test_overrides_reach_the_job():
+    made = job("target.memory=24MiB", "policy=sequential", "sampler.steps=5", "compression=int8",
+               "pipeline.stages.text.precision=fp32", "out=x", "dry_run=true")  # fmt: skip
+    assert made.target.memory_bytes == 24 * 2**20
+    assert made.policy.name == "sequential"
+    assert made.pipeline.loops[0].count == 5
+    assert made.pipeline.stage("text").precision == "fp32"
+    assert made.pipeline.stage("denoise").compression == "int8"
+    assert (made.out, made.dry_run) == ("x", True)
+
+
+def test_a_budget_below_the_footprint_is_refused():
+    with pytest.raises(ConfigError, match="target.memory: 1MiB leaves nothing"):
+        job("target.memory=1MiB")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["target.memory=lots"], r"target.memory: 'lots' is not a size"),
+        (["+traget=mac"], "traget"),
+        (["+target.foo=1"], "foo"),
+        (["pipeline.stages.text.precision=fp8"], "'fp8' is not one of fp16, fp32"),
+        (["pipeline.stages.text.compression=int2"], "'int2' is not one of none, int8"),
+        (["pipeline.stages.noise.host=dice"], "'dice' is not one of tokenize, random_normal"),
+        (["+pipeline.stages.text.host=tokenize"], "Key|exactly one of graph, constant, host"),
+        (["pipeline.stages.text.inputs.mask=tokenise.mask"], "nothing makes 'tokenise.mask'"),
+        (["pipeline.output=nowhere.video"], "pipeline.output: nothing makes"),
+        (["pipeline.stages.decode_time.inputs.z=step.z_next"], "made inside the loop sample"),
+        (["pipeline.stages.text.inputs.mask=decode_space.pixels"], "need each other's values"),
+        (["sampler.steps=0"], "pipeline.loops.sample.count: 0 iterations"),
+        (["pipeline.stages.decode_time.map.size=0"], "map.size: 0 is not positive"),
+        (["pipeline.stages.decode_time.map.port=q"], "map.port: 'q' is none of"),
+        (["partition.chunk_bytes=big"], "partition.chunk_bytes: 'big' is not a size"),
+    ],
+)
+def test_faults_name_the_place(overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        job(*overrides)
+
+
+def test_stages_may_be_written_in_any_order():
+    from compiler.order import ordered
+
+    pipeline = job().pipeline
+    shuffled = tuple(reversed(pipeline.stages))
+    again = ordered(shuffled, pipeline.loops)
+    place = {s.name: i for i, s in enumerate(again)}
+    for stage in again:
+        for _, value in stage.inputs:
+            owner = value.partition(".")[0]
+            if owner in place and pipeline.loop_of(stage.name) is None:
+                assert place[owner] < place[stage.name]

@@ -1,0 +1,78 @@
+"""The Core ML device with a stand-in engine, and what devices share."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from compiler.devices.arrays import NumpyValues
+from compiler.devices.coreml import CoreMLDevice
+from compiler.errors import RunError
+from compiler.execute import make_device
+from compiler.ir import DType, Package, Port
+from tests.planner.plans import make_plan
+
+PACKAGE = Package(
+    chunk="c.00", path="packages/c.00.mlpackage", digest="", file_bytes=1, weight_bytes=1000,
+    activation_bytes=10, precision="fp16", compression="none",
+    inputs=(Port("x", (2, 3), DType.FP16),), outputs=(Port("y", (2, 3), DType.FP16),),
+)  # fmt: skip
+
+
+class StandIn:
+    """Answers like Core ML: fp32 arrays whatever was declared, maybe flattened."""
+
+    def __init__(self, names=("y",)) -> None:
+        self.names, self.loaded, self.given = names, [], []
+
+    def load(self, path, compute_unit, function):
+        self.loaded.append((path, compute_unit, function))
+        return "model"
+
+    def predict(self, model, inputs):
+        self.given.append(inputs)
+        assert all(a.flags["C_CONTIGUOUS"] for a in inputs.values())
+        return {n: inputs["x"].astype(np.float32).reshape(-1) * 2 for n in self.names}
+
+
+def test_coreml_device_loads_calls_and_frees():
+    engine = StandIn()
+    device = CoreMLDevice("cpuAndGPU", engine)
+    handle = device.load(PACKAGE, Path("/build"))
+    assert engine.loaded == [(Path("/build/packages/c.00.mlpackage"), "cpuAndGPU", "main")]
+    assert device.resident_bytes() == 1000
+    x = np.arange(6, dtype=np.float16).reshape(3, 2).T
+    outputs = device.call(handle, "main", {"x": x})
+    assert outputs["y"].dtype == np.float16
+    assert outputs["y"].shape == (2, 3)
+    np.testing.assert_array_equal(outputs["y"], x * 2)
+    device.free(handle)
+    assert device.resident_bytes() == 0
+
+
+def test_coreml_device_names_a_missing_output():
+    device = CoreMLDevice("all", StandIn(names=("other",)))
+    handle = device.load(PACKAGE, Path())
+    with pytest.raises(RunError, match="gave no 'y', only"):
+        device.call(handle, "main", {"x": np.zeros((2, 3), np.float16)})
+
+
+def test_coreml_device_refuses_unknown_units_and_other_systems(monkeypatch):
+    with pytest.raises(RunError, match="'tpu' is not one of all, cpuOnly"):
+        CoreMLDevice("tpu", StandIn())
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    with pytest.raises(RunError, match="Core ML runs on macOS only, this is Linux"):
+        CoreMLDevice()
+
+
+def test_unknown_devices_list_the_known():
+    with pytest.raises(RunError, match="--device cuda: not one of auto, reference, coreml, null"):
+        make_device("cuda", make_plan())
+
+
+def test_pieces_and_gather_are_inverse():
+    values = NumpyValues()
+    whole = np.random.default_rng(0).normal(size=(2, 6, 3)).astype(np.float16)
+    pieces = [values.piece(whole, 1, k * 2, 2) for k in range(3)]
+    assert all(p.flags["C_CONTIGUOUS"] for p in pieces)
+    np.testing.assert_array_equal(values.gather(pieces, 1), whole)

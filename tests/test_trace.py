@@ -1,0 +1,201 @@
+"""Tracing on small torch modules: what is measured, hoisted and cut adds up to the module."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from compiler.emit import chunk_module
+from compiler.errors import ConfigError
+from compiler.ir import DType, Loop, Port, Stage, StageKind, Target
+from compiler.partition import Measured, cut_stage
+from compiler.trace.hoist import Depends, Node, split
+from compiler.trace.measure import checkpoint_key, trace_stage
+from graphs.spec import Graph, Input
+
+
+class Step(nn.Module):
+    """A toy denoiser step: a prompt path, a timestep path, and a path that needs the state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text = nn.Linear(64, 64)
+        self.time = nn.Linear(64, 128)
+        self.layers = nn.ModuleList(nn.Linear(64, 64) for _ in range(6))
+        self.register_buffer("table", torch.linspace(0, 1, 64), persistent=False)
+
+    def forward(self, z, t, y):
+        y = torch.nn.functional.gelu(self.text(y))
+        scale, shift = self.time(t[:, None] * self.table).chunk(2, dim=-1)
+        for layer in self.layers:
+            z = torch.nn.functional.silu(layer(z) * (1 + scale) + shift) + y
+        return z
+
+
+def graph() -> Graph:
+    torch.manual_seed(0)
+    inputs = (Input("z", (8, 64)), Input("t", (1,)), Input("y", (8, 64)))
+    return Graph(Step().eval(), inputs, ("out",), checkpoint="x.safetensors")
+
+
+PORTS = {
+    "z": Port("z", (8, 64), DType.FP32),
+    "t": Port("t", (1,), DType.FP32),
+    "y": Port("y", (8, 64), DType.FP16),
+}
+STAGE = Stage(
+    name="step", kind=StageKind.GRAPH, op="toy", inputs=(("z", "loop.z"), ("t", "loop.t"), ("y", "text.y"))
+)  # fmt: skip
+LOOP = Loop(name="loop", count=10, stages=("step",), state=(("z", "noise.z", "step.out"),),
+            scan=(("t", "table.t"),))  # fmt: skip
+TARGET = Target(
+    name="toy", title="", memory_bytes=10**9, base_footprint_bytes=0, settle_fraction=0,
+    chunk_limit_bytes=10**9, deployment="iOS18", compute_unit="all", load_bandwidth=1e8,
+    load_overhead_s=1e-3, compute_flops=1e9, memory_bandwidth=1e9, call_overhead_s=1e-4,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def traced():
+    return trace_stage(STAGE, graph(), PORTS, LOOP)
+
+
+def weights(traced):
+    return dict(traced.graph.module.state_dict()) | dict(traced.program.constants)
+
+
+def test_what_does_not_change_leaves_the_loop(traced):
+    parts = {p.part: p for p in traced.parts}
+    assert set(parts) == {"once", "schedule", "body"}
+    assert {w.name for w in parts["once"].weights} == {"text.weight", "text.bias"}
+    assert {w.name for w in parts["schedule"].weights} >= {"time.weight", "time.bias"}
+    assert not {w.name for w in parts["body"].weights} & {"text.weight", "time.weight"}
+    assert [p.name for p in parts["once"].inputs] == ["y"]
+    assert [p.name for p in parts["schedule"].inputs] == ["t"]
+
+
+def test_outside_a_loop_there_is_one_part():
+    traced = trace_stage(STAGE, graph(), PORTS, None)
+    assert [p.name for p in traced.parts] == ["step"]
+
+
+def test_flops_and_bytes_are_counted_at_the_precision(traced):
+    body = traced.part("step")
+    assert sum(w.size_bytes for w in body.weights) == 6 * (64 * 64 + 64) * 2
+    linear = [op for op in body.ops if op.kind in {"linear", "addmm"}]
+    assert {op.flops for op in linear} == {2 * 8 * 64 * 64}
+    assert len(linear) == 6
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 3, 6])
+def test_chunks_chained_equal_the_module(traced, pieces):
+    """Every cut, in any number of chunks: the values of the pieces are the module's own."""
+    torch.manual_seed(1)
+    given = {"z": torch.randn(8, 64), "t": torch.tensor([0.3]), "y": torch.randn(8, 64)}
+    wanted = traced.graph.module(given["z"], given["t"], given["y"])
+    values = dict(given)
+    for part in traced.parts:
+        measured = Measured(part)
+        total = measured.position_weights[-1]
+        for chunk in cut_stage(measured, total // pieces + 64, TARGET, 1):
+            module = chunk_module(traced, chunk, weights(traced))
+            outputs = module(*(values[p.name] for p in chunk.inputs))
+            values |= {p.name: v for p, v in zip(chunk.outputs, outputs, strict=True)}
+    # The same operations in the same order on the same numbers.
+    torch.testing.assert_close(values["out"], wanted, rtol=0, atol=1e-6)
+
+
+def test_more_pieces_make_more_and_smaller_chunks(traced):
+    measured = Measured(traced.part("step"))
+    total = measured.position_weights[-1]
+    counts = []
+    for pieces in (1, 2, 3, 6):
+        limit = int(1.1 * total / pieces) + 1
+        chunks = cut_stage(measured, limit, TARGET, 1)
+        assert all(c.weight_bytes <= limit for c in chunks)
+        assert [c.start for c in chunks[1:]] == [c.stop for c in chunks[:-1]]
+        assert sum(c.weight_bytes for c in chunks) == total
+        counts.append(len(chunks))
+    assert counts == [1, 2, 3, 6]
+
+
+def test_equal_weights_are_preferred(traced):
+    measured = Measured(traced.part("step"))
+    total = measured.position_weights[-1]
+    sizes = [c.weight_bytes for c in cut_stage(measured, int(total / 3 * 1.1), TARGET, 1)]
+    assert max(sizes) == min(sizes)
+
+
+def test_tracing_twice_gives_the_same_value(traced):
+    again = trace_stage(STAGE, graph(), PORTS, LOOP)
+    assert again.parts == traced.parts
+
+
+def test_a_wrong_shape_or_name_is_a_message():
+    with pytest.raises(ConfigError, match=r"inputs.y: graph toy wants shape \(8, 64\)"):
+        trace_stage(STAGE, graph(), PORTS | {"y": Port("y", (8, 32), DType.FP16)}, LOOP)
+    with pytest.raises(ConfigError, match="graph toy wants t, y, z; given t, z"):
+        trace_stage(STAGE, graph(), {k: PORTS[k] for k in "zt"}, LOOP)
+
+
+def test_key_map_takes_the_longest_prefix():
+    rules = (("model.encoder.embed.", "shared."), ("model.", ""))
+    assert checkpoint_key("model.encoder.embed.weight", rules) == "shared.weight"
+    assert checkpoint_key("model.encoder.block.0", rules) == "encoder.block.0"
+
+
+# ---------------------------------------------------------------- the cut, on numbers alone
+
+INPUTS = {"s": (Depends.STATE, 10), "y": (Depends.NOTHING, 100), "t": (Depends.SCAN, 4)}
+
+
+def test_a_small_result_of_large_weights_is_hoisted():
+    nodes = [Node("k", ("y",), 50, 10_000, 0), Node("use", ("s", "k"), 10, 0, 0)]
+    assert split(nodes, INPUTS, 30) == {"k": "once", "use": "body"}
+
+
+def test_a_large_result_of_nothing_stays_inside():
+    nodes = [Node("big", ("y",), 10_000, 0, 100), Node("use", ("s", "big"), 10, 0, 0)]
+    assert split(nodes, INPUTS, 30)["big"] == "body"
+
+
+def test_the_narrow_place_is_found():
+    """A wide value made of a narrow one is remade in the body; the narrow one is kept."""
+    nodes = [
+        Node("narrow", ("t",), 20, 50_000, 0),
+        Node("wide", ("narrow",), 5_000, 10, 0),
+        Node("use", ("s", "wide"), 10, 0, 0),
+    ]
+    assert split(nodes, INPUTS, 30) == {"narrow": "schedule", "wide": "body", "use": "body"}
+
+
+def test_what_depends_on_the_state_never_leaves():
+    nodes = [Node("a", ("s",), 1, 10**9, 10**12), Node("b", ("a", "y"), 1, 10**9, 0)]
+    assert set(split(nodes, INPUTS, 30).values()) == {"body"}
+
+
+def test_random_normal_is_the_documented_one():
+    """SplitMix64 and Box-Muller in plain Python, as another runner would write it."""
+    import math
+
+    from compiler.host import random_normal
+
+    def words(seed):
+        x = seed
+        while True:
+            x = (x + 0x9E3779B97F4A7C15) % 2**64
+            z = x
+            z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) % 2**64
+            z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) % 2**64
+            yield z ^ (z >> 31)
+
+    source = words(7)
+    expected = []
+    for _ in range(4):
+        u, v = (((next(source) >> 11) + 1) / 2**53 for _ in range(2))
+        radius = math.sqrt(-2 * math.log(u))
+        expected += [radius * math.cos(2 * math.pi * v), radius * math.sin(2 * math.pi * v)]
+    np.testing.assert_allclose(random_normal(7, (7,)), expected[:7], rtol=1e-6)
+    many = random_normal(1, (100_000,))
+    assert abs(many.mean()) < 0.02
+    assert abs(many.std() - 1) < 0.02
