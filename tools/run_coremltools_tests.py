@@ -37,7 +37,7 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
-from compiler.reference import Loaded, load  # noqa: E402
+from compiler.reference import Loaded, PackageError, load  # noqa: E402
 
 SUITES = {
     "mil": ["converters/mil/mil/ops/tests"],
@@ -61,6 +61,9 @@ class FakeState:
 
 
 def _load(model: Any) -> Loaded:
+    kind = model._spec.WhichOneof("Type")
+    if kind != "mlProgram":
+        pytest.skip(f"the test makes a {kind}, not an ML Program")
     loaded = getattr(model, "_entracte_loaded", None)
     if loaded is None:
         # A model may have been edited after it was made: what counts is what save() writes.
@@ -94,7 +97,11 @@ def predict(self: Any, data: Any, state: FakeState | None = None) -> Any:
         if not hasattr(plain, "convert") and ranks.get(name) == 0 and plain.shape == (1,):
             plain = plain.reshape(())
         inputs[name] = plain
-    found = loaded.predict(inputs, None if state is None else state.values)
+    try:
+        found = loaded.predict(inputs, None if state is None else state.values)
+    except PackageError as error:
+        # What coremltools raises when Core ML refuses, in its words.
+        raise RuntimeError(f"Unable to compute the prediction using ML Program: {error}") from error
     names = [o.name for o in self._spec.description.output]
     results = [_result(v) for v in found.values()]
     if len(names) == len(results) and set(names) != set(found):
@@ -123,7 +130,8 @@ def pretend_macos() -> None:
 class Recorder:
     """Samples the collection and keeps every outcome."""
 
-    def __init__(self, per_function: int, shard: tuple[int, int]) -> None:
+    def __init__(self, per_function: int, shard: tuple[int, int], log: str | None) -> None:
+        self.log = Path(log).open("w") if log else None  # noqa: SIM115 - open for the whole run
         self.per_function = per_function
         self.shard = shard
         self.outcomes: dict[str, tuple[str, str]] = {}
@@ -152,6 +160,8 @@ class Recorder:
             elif report.skipped and isinstance(report.longrepr, tuple):
                 text = report.longrepr[2]
             self.outcomes[report.nodeid] = (outcome, text[:600])
+            if self.log:
+                print(json.dumps([report.nodeid, outcome, text[:600]]), file=self.log, flush=True)
 
 
 def table(recorder: Recorder) -> str:
@@ -170,30 +180,34 @@ def table(recorder: Recorder) -> str:
     return "\n".join(lines)
 
 
+def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Ours, and pytest's behind a `--`."""
+    place = arguments.index("--") if "--" in arguments else len(arguments)
+    return arguments[:place], arguments[place + 1 :]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("suite", choices=sorted(SUITES))
     parser.add_argument("--per-function", type=int, default=0, help="most cases of one test")
     parser.add_argument("--shard", default="0/1", help="this part of the tests: index/count")
-    parser.add_argument("--json", help="file for every outcome")
-    parser.add_argument("rest", nargs="*", help="arguments for pytest, after --")
-    options = parser.parse_args()
+    parser.add_argument("--json", help="file that gets every outcome as a line")
+    own, rest = _split(sys.argv[1:])
+    options = parser.parse_args(own)
     torch.set_num_threads(1)
     pretend_macos()
     index, count = map(int, options.shard.split("/"))
-    recorder = Recorder(options.per_function, (index, count))
+    recorder = Recorder(options.per_function, (index, count), options.json)
     root = Path(ct.__file__).parent
     targets = [str(root / t) for t in SUITES[options.suite]]
     quiet = ["-q", "--no-header", "-p", "no:cacheprovider", "--tb=no", "-W", "ignore",
              "--rootdir", str(root), "--disable-warnings", "--no-summary"]  # fmt: skip
-    pytest.main([*quiet, *targets, *options.rest], plugins=[recorder])
+    pytest.main([*quiet, *targets, *rest], plugins=[recorder])
     print(f"\ncollected {recorder.collected}, run {len(recorder.outcomes)}\n")
     print(table(recorder))
     failed = {n: t for n, (o, t) in recorder.outcomes.items() if o == "failed"}
     for name, text in failed.items():
         print(f"\nFAILED {name}\n    {text[:300]}")
-    if options.json:
-        Path(options.json).write_text(json.dumps(recorder.outcomes, indent=1))
     return 1 if failed else 0
 
 

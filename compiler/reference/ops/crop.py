@@ -19,7 +19,7 @@ def crop(bind: Bind) -> Run:
 
 
 def _points(mode: str, low: torch.Tensor, high: torch.Tensor, count: int) -> torch.Tensor:
-    """[boxes, count] positions between `low` and `high` (both inclusive pixel positions)."""
+    """[boxes, count] positions from `low` to `high` (pixels, inclusive), on `resize`'s grids."""
     index = torch.arange(count, dtype=low.dtype)
     span = (high - low)[:, None]
     if mode == "ALIGN_CORNERS" and count == 1:
@@ -31,10 +31,11 @@ def _points(mode: str, low: torch.Tensor, high: torch.Tensor, count: int) -> tor
     elif mode == "OFFSET_CORNERS":
         offset = (index + 0.5) * span.clamp(min=1) / count
     elif mode == "UNALIGN_CORNERS":
-        offset = (index + 0.5) * span / count
+        offset = (index + 0.5) * (span + 1) / count - 0.5
     else:
         raise ValueError(f"unknown sampling mode {mode!r}")
-    return low[:, None] + offset
+    first, last = torch.minimum(low, high), torch.maximum(low, high)
+    return torch.clamp(low[:, None] + offset, first[:, None], last[:, None])
 
 
 def _corners(boxes: torch.Tensor, mode: str) -> tuple[torch.Tensor, ...]:
@@ -79,12 +80,19 @@ def crop_resize(bind: Bind) -> Run:
     boxes_mode = bind.const("box_coordinate_mode", "CORNERS_HEIGHT_FIRST")
     mode = bind.const("sampling_mode", "DEFAULT")
     outside = bind.const("pad_value", 0.0)
+    oldest = bind.opset < 16
 
     def cut(x: torch.Tensor, boxes: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
         top, left, bottom, right = _corners(boxes * scale, boxes_mode)
         if normalized:
             top, bottom = top * (x.shape[2] - 1), bottom * (x.shape[2] - 1)
             left, right = left * (x.shape[3] - 1), right * (x.shape[3] - 1)
+        if oldest:
+            # Apple's expected value of iOS15's: an inverted box means the whole image.
+            inverted = (bottom < top) | (right < left)
+            top, left = top.masked_fill(inverted, 0), left.masked_fill(inverted, 0)
+            bottom = bottom.masked_fill(inverted, x.shape[2] - 1)
+            right = right.masked_fill(inverted, x.shape[3] - 1)
         rows = _points(mode, top, bottom, height)
         columns = _points(mode, left, right, width)
         return _bilinear(x[which.long()], rows, columns, outside)

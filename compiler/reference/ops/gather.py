@@ -1,10 +1,13 @@
 """Gather and scatter families.
 
-Negative indices count from the end: the older operation sets define that, the newer ones leave it
-open. Indices outside the axis are an error here; Core ML leaves their result undefined.
+Up to iOS16 a negative index counts from the end. From iOS17 on it does not: Core ML refuses it
+when `validate_indices` is set and leaves the result undefined when not. Here every index outside
+the axis is an error, so that a program that relies on the undefined is found out.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 
@@ -14,9 +17,27 @@ from compiler.reference.registry import Kind, Run, op
 _REDUCE = {"mul": "prod", "max": "amax", "min": "amin"}
 
 
-def _wrapped(indices: torch.Tensor, size: int) -> torch.Tensor:
+Wrap = Callable[[torch.Tensor, int], torch.Tensor]
+
+
+def _from_the_end(indices: torch.Tensor, size: int) -> torch.Tensor:
     indices = indices.long()
     return torch.where(indices < 0, indices + size, indices)
+
+
+def _as_it_is(indices: torch.Tensor, size: int) -> torch.Tensor:
+    # index_select, gather and scatter check the bounds themselves.
+    return indices.long()
+
+
+def _checked(indices: torch.Tensor, size: int) -> torch.Tensor:
+    if bool(((indices < 0) | (indices >= size)).any()):
+        raise IndexError(f"an index is outside an axis of {size}")
+    return indices.long()
+
+
+def _wrap(bind: Bind) -> Wrap:
+    return _from_the_end if bind.opset < 17 else _as_it_is
 
 
 @op("gather", "x indices", Kind.MOVE)
@@ -26,11 +47,12 @@ def gather(bind: Bind) -> Run:
     axis = bind.const("axis", 0) % max(rank, 1)
     batch = bind.const("batch_dims", 0)
     batch = batch + len(bind.in_type("indices").shape) if batch < 0 else batch  # type: ignore[union-attr]
+    wrapped = _wrap(bind)
     if batch:
-        return lambda x, indices: _batched(x, indices, axis, batch)
+        return lambda x, indices: _batched(x, wrapped(indices, x.shape[axis]), axis, batch)
 
     def run(x: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
-        flat = _wrapped(indices, x.shape[axis]).reshape(-1)
+        flat = wrapped(indices, x.shape[axis]).reshape(-1)
         picked = x.index_select(axis, flat)
         return picked.reshape(x.shape[:axis] + indices.shape + x.shape[axis + 1 :])
 
@@ -41,7 +63,7 @@ def _batched(x: torch.Tensor, indices: torch.Tensor, axis: int, batch: int) -> t
     lead, middle, tail = x.shape[:batch], x.shape[batch:axis], x.shape[axis + 1 :]
     inner = indices.shape[batch:]
     flat = x.reshape(lead.numel(), middle.numel(), x.shape[axis], tail.numel())
-    picks = _wrapped(indices, x.shape[axis]).reshape(lead.numel(), 1, inner.numel(), 1)
+    picks = indices.reshape(lead.numel(), 1, inner.numel(), 1)
     found = flat.gather(2, picks.expand(-1, middle.numel(), -1, tail.numel()))
     return found.reshape(lead + middle + inner + tail)
 
@@ -49,28 +71,33 @@ def _batched(x: torch.Tensor, indices: torch.Tensor, axis: int, batch: int) -> t
 @op("gather_along_axis", "x indices", Kind.MOVE)
 def gather_along_axis(bind: Bind) -> Run:
     """numpy.take_along_axis."""
-    axis = bind.const("axis", 0)
-    return lambda x, indices: x.gather(axis, _wrapped(indices, x.shape[axis]))
+    axis, wrapped = bind.const("axis", 0), _wrap(bind)
+    return lambda x, indices: x.gather(axis, wrapped(indices, x.shape[axis]))
 
 
-def _nd_index(shape: torch.Size, indices: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    parts = indices.long().unbind(-1)
-    return tuple(torch.where(p < 0, p + shape[i], p) for i, p in enumerate(parts))
+def _nd_index(bind: Bind) -> Callable[[torch.Size, torch.Tensor], tuple[torch.Tensor, ...]]:
+    # torch's own indexing would take negative indices.
+    wrapped = _from_the_end if bind.opset < 17 else _checked
+
+    def split(shape: torch.Size, indices: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(wrapped(p, shape[i]) for i, p in enumerate(indices.unbind(-1)))
+
+    return split
 
 
 @op("gather_nd", "x indices", Kind.MOVE)
 def gather_nd(bind: Bind) -> Run:
     """Elements or slices at coordinates held in the last axis of `indices`."""
-    batch = bind.const("batch_dims", 0)
+    batch, split = bind.const("batch_dims", 0), _nd_index(bind)
 
     def run(x: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
         if batch == 0:
-            return x[_nd_index(x.shape, indices)]
+            return x[split(x.shape, indices)]
         lead = x.shape[:batch]
         flat = x.reshape((lead.numel(), *x.shape[batch:]))
         picks = indices.reshape((lead.numel(), *indices.shape[batch:]))
         rows = torch.arange(lead.numel()).reshape((-1,) + (1,) * (picks.dim() - 2))
-        inner = _nd_index(flat.shape[1:], picks)
+        inner = split(flat.shape[1:], picks)
         found = flat[(rows.expand(picks.shape[:-1]), *inner)]
         return found.reshape(lead + found.shape[1:])
 
@@ -102,10 +129,10 @@ def _mode(bind: Bind) -> str:
 def scatter(bind: Bind) -> Run:
     """Whole slices of `updates` into `data` along `axis`."""
     axis = bind.const("axis", 0) % bind.rank("data")
-    mode = _mode(bind)
+    mode, wrapped = _mode(bind), _wrap(bind)
 
     def run(data: torch.Tensor, indices: torch.Tensor, updates: torch.Tensor) -> torch.Tensor:
-        where = _wrapped(indices, data.shape[axis]).reshape(-1)
+        where = wrapped(indices, data.shape[axis]).reshape(-1)
         updates = updates.reshape(data.shape[:axis] + where.shape + data.shape[axis + 1 :])
         shape = [-1 if a == axis else 1 for a in range(data.dim())]
         return _combine(mode, data, updates, where.reshape(shape).expand_as(updates), axis)
@@ -117,10 +144,10 @@ def scatter(bind: Bind) -> Run:
 def scatter_along_axis(bind: Bind) -> Run:
     """Elements of `updates` into `data` along `axis`."""
     axis = bind.const("axis", 0) % bind.rank("data")
-    mode = _mode(bind)
+    mode, wrapped = _mode(bind), _wrap(bind)
 
     def run(data: torch.Tensor, indices: torch.Tensor, updates: torch.Tensor) -> torch.Tensor:
-        return _combine(mode, data, updates, _wrapped(indices, data.shape[axis]), axis)
+        return _combine(mode, data, updates, wrapped(indices, data.shape[axis]), axis)
 
     return run
 
@@ -128,13 +155,13 @@ def scatter_along_axis(bind: Bind) -> Run:
 @op("scatter_nd", "data indices updates")
 def scatter_nd(bind: Bind) -> Run:
     """Elements or slices into `data` at coordinates held in the last axis of `indices`."""
-    mode = _mode(bind)
+    mode, split = _mode(bind), _nd_index(bind)
 
     def run(data: torch.Tensor, indices: torch.Tensor, updates: torch.Tensor) -> torch.Tensor:
         depth = indices.shape[-1]
         lead, tail = data.shape[:depth], data.shape[depth:]
         where = torch.zeros(indices.shape[:-1], dtype=torch.long)
-        for size, part in zip(lead, _nd_index(data.shape, indices), strict=True):
+        for size, part in zip(lead, split(data.shape, indices), strict=True):
             where = where * size + part
         flat = data.reshape(lead.numel(), tail.numel())
         rows = updates.reshape(where.numel(), tail.numel())

@@ -75,8 +75,19 @@ def l2_norm(bind: Bind) -> Run:
 
 @op("local_response_norm", "x")
 def local_response_norm(bind: Bind) -> Run:
-    """x / (k + alpha / size * sum of squares of `size` neighbouring channels) ** beta."""
+    """x / (k + alpha / size * sum of squares of the neighbouring channels) ** beta.
+
+    (size - 1) // 2 channels on either side count; for an even size Apple's expected values leave
+    out the extra channel that torch adds on one side.
+    """
     size = bind.const("size")
     alpha, beta = bind.const("alpha", 1e-4), bind.const("beta", 0.75)
     offset = bind.const("k", 1.0)
-    return lambda x: functional.local_response_norm(x, size, alpha, beta, offset)
+    reach = (size - 1) // 2
+
+    def run(x: torch.Tensor) -> torch.Tensor:
+        rows = x.square().movedim(1, -1)
+        total = functional.pad(rows, (reach, reach)).unfold(-1, 2 * reach + 1, 1).sum(-1)
+        return x / (offset + alpha / size * total.movedim(-1, 1)) ** beta
+
+    return run

@@ -21,9 +21,9 @@ _ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "linear": lambda x: x,
     "hard_sigmoid": lambda x: torch.clamp(0.2 * x + 0.5, 0, 1),
     "sigmoid_hard": lambda x: torch.clamp(0.2 * x + 0.5, 0, 1),
-    "scaled_tanh": lambda x: 1.7159 * torch.tanh(2 / 3 * x),
+    "scaled_tanh": torch.tanh,
 }
-"""Constants of the parametrised ones are Core ML's defaults (`NeuralNetwork.proto`)."""
+"""The parametrised ones take Core ML's defaults: alpha 0.2, beta 0.5; alpha 1, beta 1."""
 
 
 def _activation(bind: Bind, name: str, default: str) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -34,13 +34,11 @@ def _activation(bind: Bind, name: str, default: str) -> Callable[[torch.Tensor],
 
 
 def _scan(x: torch.Tensor, state: Any, cell: Cell, backwards: bool) -> tuple[torch.Tensor, Any]:
-    """Run a cell over [s, b, i]; outputs [s, b, h] in the order of the input."""
+    """Run a cell over [s, b, i]; outputs [s, b, h] in the order of their computation."""
     rows: list[torch.Tensor] = []
     for row in reversed(x.unbind(0)) if backwards else x.unbind(0):
         state = cell(row, state)
         rows.append(state[0])
-    if backwards:
-        rows.reverse()
     return torch.stack(rows), state
 
 
@@ -76,7 +74,7 @@ def _backwards(bind: Bind) -> bool:
 
 @op("gru", "x initial_h weight_ih weight_hh bias? input_bias?")
 def gru(bind: Bind) -> Run:
-    """Gates in the order reset, output (update), candidate."""
+    """Gates in the order reset, candidate, update."""
     gate = _activation(bind, "recurrent_activation", "sigmoid")
     activate = _activation(bind, "activation", "tanh")
     whole, backwards = bind.const("output_sequence", False), _backwards(bind)
@@ -88,12 +86,12 @@ def gru(bind: Bind) -> Run:
     ) -> tuple[torch.Tensor, ...]:  # fmt: skip
         size = h.shape[-1]
         b = w_hh.new_zeros(3 * size) if bias is None else bias
-        b_r, b_z, b_n = b.split(size)
-        w_r, w_z, w_n = w_hh.split(size)
+        b_r, b_n, b_z = b.split(size)
+        w_r, w_n, w_z = w_hh.split(size)
 
         def cell(row: torch.Tensor, state: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
             (old,) = state
-            x_r, x_z, x_n = functional.linear(row, w_ih, input_bias).split(size, -1)
+            x_r, x_n, x_z = functional.linear(row, w_ih, input_bias).split(size, -1)
             reset = gate(x_r + functional.linear(old, w_r, b_r))
             update = gate(x_z + functional.linear(old, w_z, b_z))
             if reset_after:
@@ -163,6 +161,8 @@ def lstm(bind: Bind) -> Run:
         size = h.shape[-1] // 2
         there = step(x, h[:, :size], c[:, :size], weights[:4], False)
         back = step(x, h[:, size:], c[:, size:], weights[4:], True)
+        # Of two directions the outputs are in the order of time, unlike those of a reverse one.
+        back = (back[0].flip(0), *back[1:])
         sequence, last_h, last_c = (torch.cat(p, -1) for p in zip(there, back, strict=True))
         return _pick(sequence, last_h, whole), last_h, last_c
 

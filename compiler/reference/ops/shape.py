@@ -20,11 +20,17 @@ def reshape(bind: Bind) -> Run:
         return lambda x, _: x.reshape(shape)
 
     def run(x: torch.Tensor, shape: list[int]) -> torch.Tensor:
-        if 0 in shape and len(shape) == x.dim():
-            shape = [s or x.shape[i] for i, s in enumerate(shape)]
+        if 0 in shape:
+            shape = _inherit(shape, x.shape)
         return x.reshape(shape)
 
     return run
+
+
+def _inherit(shape: list[int], old: torch.Size) -> list[int]:
+    """Zeros take the old dimension, counted from the right; beyond its rank they are 1."""
+    shift = len(old) - len(shape)
+    return [s or (old[i + shift] if i + shift >= 0 else 1) for i, s in enumerate(shape)]
 
 
 @op("reshape_like", "x ref_tensors*", Kind.MOVE)
