@@ -1,4 +1,4 @@
-"""Open-Sora's graphs: published names and counts on `meta`, shapes and export at the demo's size."""
+"""Open-Sora's graphs: published names and counts on `meta`, export at the demo's size."""
 
 import numpy as np
 import pytest

@@ -50,7 +50,9 @@ def accuracy(cells: list[Combination], clips: np.ndarray) -> dict[str, dict[str,
         if not pairs:
             continue
         right = [[getattr(c, a) == getattr(f, a) for a in ATTRIBUTES] for c, f in pairs]
-        row = {a: round(float(v), 4) for a, v in zip(ATTRIBUTES, np.mean(right, axis=0))}
+        row = {
+            a: round(float(v), 4) for a, v in zip(ATTRIBUTES, np.mean(right, axis=0), strict=True)
+        }
         row |= {"all": round(float(np.all(right, axis=1).mean()), 4), "clips": len(pairs)}
         table[name] = row
     return table
@@ -108,7 +110,7 @@ def main() -> None:
     else:
         prompts = [cell.plain_caption for cell in cells]
         clips = np.stack(
-            [generate_with_plan(arguments.build, p, s) for p, s in zip(prompts, seeds)]
+            [generate_with_plan(arguments.build, p, s) for p, s in zip(prompts, seeds, strict=True)]
         )
     seconds = time.time() - start
     result = {"device": arguments.device, "steps": arguments.steps, "guidance": arguments.guidance}

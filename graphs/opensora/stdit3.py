@@ -58,7 +58,7 @@ class STDiT3Config:
     @property
     def grid(self) -> tuple[int, int, int]:
         """Tokens along time, height and width, after padding to whole patches."""
-        t, h, w = (-(-size // patch) for size, patch in zip(self.latent, self.patch))
+        t, h, w = (-(-size // patch) for size, patch in zip(self.latent, self.patch, strict=True))
         return t, h, w
 
 
@@ -87,7 +87,7 @@ def _time_frequencies() -> Tensor:
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """LayerNorm without parameters, then scale and shift; x [B, N, C], shift and scale [B, 1, C]."""
+    """LayerNorm without parameters, scaled and shifted; x [B, N, C], shift, scale [B, 1, C]."""
     return F.layer_norm(x, x.shape[-1:], eps=NORM_EPS) * (1 + scale) + shift
 
 
@@ -219,7 +219,7 @@ class PatchEmbedder(nn.Module):
     def __init__(self, cfg: STDiT3Config) -> None:
         super().__init__()
         self.proj = nn.Conv3d(cfg.in_channels, cfg.hidden, cfg.patch, cfg.patch)
-        missing = [-size % patch for size, patch in zip(cfg.latent, cfg.patch)]
+        missing = [-size % patch for size, patch in zip(cfg.latent, cfg.patch, strict=True)]
         self.padding = (0, missing[2], 0, missing[1], 0, missing[0])
 
     def forward(self, x: Tensor) -> Tensor:
@@ -309,7 +309,7 @@ class STDiT3(nn.Module):
         t_mlp = self.t_block(t).reshape(-1, 6, self.cfg.hidden)
         y = self.y_embedder(y)
         x = self._add_positions(self.x_embedder(x))
-        for spatial, temporal in zip(self.spatial_blocks, self.temporal_blocks):
+        for spatial, temporal in zip(self.spatial_blocks, self.temporal_blocks, strict=True):
             x = spatial(x, y, t_mlp, mask_bias, self.rope)
             x = temporal(x, y, t_mlp, mask_bias, self.rope)
         return self._unpatchify(self.final_layer(x, t))

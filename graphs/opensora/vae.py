@@ -129,7 +129,7 @@ class TemporalEncoder3d(nn.Module):
         )
         self.conv_blocks = nn.ModuleList(
             CausalConv3d(w, w, 3, time_stride=2) if down else nn.Identity()
-            for w, down in zip(widths, cfg.temporal_down)
+            for w, down in zip(widths[:-1], cfg.temporal_down, strict=True)
         )
         self.res_blocks = _level(widths[-1], widths[-1], cfg)
         self.norm1 = GroupNorm(cfg.groups, widths[-1])
@@ -166,7 +166,7 @@ class TemporalDecoder3d(nn.Module):
         )
         self.conv_blocks = nn.ModuleList(
             CausalConv3d(w, 2 * w, 3) if up else nn.Identity()
-            for w, up in zip(widths[1:], cfg.temporal_down)
+            for w, up in zip(widths[1:], cfg.temporal_down, strict=True)
         )
         self.norm1 = GroupNorm(cfg.groups, widths[0])
         self.conv_out = CausalConv3d(widths[0], cfg.latent_channels, 3)

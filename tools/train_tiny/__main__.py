@@ -1,6 +1,7 @@
 """`python -m tools.train_tiny --seed 0 --out DIR`: every stage in turn; finished ones are skipped.
 
-Writes the shipped files to DIR/shipped (copy them to graphs/weights/tiny_t2v).
+Writes the shipped files to DIR/shipped (copy them to graphs/weights/tiny_t2v). `--only` runs one
+late stage: the denoiser and the decoders' finish do not depend on each other.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 from graphs.opensora.tiny import TINY_VAE, tiny_decoders
 from tools.train_tiny import denoiser_stage, ship, vae_stage
 from tools.train_tiny.config import Budget
+from tools.train_tiny.progress import load_module
 
 
 def last_losses(out: Path) -> dict[str, float]:
@@ -24,7 +26,9 @@ def last_losses(out: Path) -> dict[str, float]:
 
 
 def write_shipped(vae: vae_stage.TrainableVAE, out: Path, seed: int) -> None:
-    """Averaged text encoder and denoiser of the last checkpoint, and the decoders."""
+    """Averaged text encoder and denoiser of the last checkpoint, and the best decoders."""
+    if (out / "vae_finish.safetensors").exists():
+        load_module(vae, out / "vae_finish.safetensors")
     state = torch.load(out / "denoiser.pt", weights_only=True)
     model = denoiser_stage.TextToLatent()
     model.load_state_dict(state["average"])
@@ -47,17 +51,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--only", choices=("vae", "all", "ship"), default="all")
+    parser.add_argument("--only", choices=("all", "denoiser", "decoders", "ship"), default="all")
     arguments = parser.parse_args()
     out, seed = arguments.out, arguments.seed
     out.mkdir(parents=True, exist_ok=True)
     torch.set_flush_denormal(True)
     torch.manual_seed(seed)
     vae = vae_stage.TrainableVAE(TINY_VAE)
-    vae_stage.run(vae, Budget(), out, seed)
-    if arguments.only == "all":
+    vae_stage.run(vae, Budget(), out, seed, ("spatial", "temporal"))
+    if arguments.only in ("all", "denoiser"):
         denoiser_stage.train(vae, Budget(), out, seed)
-    if arguments.only != "vae":
+    if arguments.only in ("all", "decoders"):
+        vae_stage.run(vae, Budget(), out, seed, ("finish",))
+    if arguments.only in ("all", "ship"):
         write_shipped(vae, out, seed)
 
 

@@ -16,8 +16,8 @@ class Budget:
     temporal_batch: int = 32
     finish_steps: int = 500
     finish_batch: int = 8
-    cached_clips: int = 8192
-    fresh_every: int = 40
+    cached_clips: int = 4096
+    fresh_every: int = 24
     fresh_clips: int = 16
-    denoiser_steps: int = 9000
+    denoiser_steps: int = 5200
     denoiser_batch: int = 64

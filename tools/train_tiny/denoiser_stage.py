@@ -116,7 +116,7 @@ def caption_ids(cells: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor
 TOKENIZER = tokenizer.build()
 
 
-def flow_loss(model: TextToLatent, z: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
+def flow_loss(model: nn.Module, z: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
     """Mean squared error of the velocity data - noise at random times."""
     count = len(z)
     # Mostly logit-normal (the middle decides what is drawn where), one in five uniform.
@@ -182,6 +182,7 @@ class Training:
         self.clips = clips
         self.shift, self.scale = normalisation(clips)
         self.model = TextToLatent()
+        self.compiled = torch.compile(self.model)  # 1.6x faster; shares the parameters
         self.average = Average(self.model)
         self.solvers = optimisers(self.model)
         self.step = 0
@@ -219,7 +220,8 @@ class Training:
         index = torch.randint(len(self.clips.cells), (budget.denoiser_batch,))
         shift, scale = (v[:, None, None, None] for v in (self.shift, self.scale))
         z = (self.clips.latents[index] - shift) / scale
-        loss = flow_loss(self.model, z, *caption_ids(self.clips.cells[index], rng))
+        with plain_attention():
+            loss = flow_loss(self.compiled, z, *caption_ids(self.clips.cells[index], rng))
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for solver in self.solvers:
@@ -238,8 +240,7 @@ def train(vae: TrainableVAE, budget: Budget, out: Path, seed: int) -> None:
     if running.exists():
         training.load(running)
     log = LossLog(out / "loss.jsonl", "denoiser")
-    with plain_attention():
-        while training.step < budget.denoiser_steps:
-            log.add(training.step, training.advance(vae, budget, seed))
-            if training.step % 250 == 0 or training.step == budget.denoiser_steps:
-                training.save(running)
+    while training.step < budget.denoiser_steps:
+        log.add(training.step, training.advance(vae, budget, seed))
+        if training.step % 100 == 0 or training.step == budget.denoiser_steps:
+            training.save(running)

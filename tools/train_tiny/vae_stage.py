@@ -7,6 +7,7 @@ KL term and makes the decoders forgive the denoiser's errors.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -141,14 +142,16 @@ def train_temporal(vae: TrainableVAE, budget: Budget, out: Path, seed: int) -> N
 
 
 def train_finish(vae: TrainableVAE, budget: Budget, out: Path, seed: int) -> None:
-    """Stage 3: the temporal VAE and the spatial decoder together, judged by pixels."""
+    """Stage 3: both decoders together, judged by pixels.
+
+    The encoders stay as they are, so the denoiser's latents do not depend on this stage.
+    """
     rng = np.random.default_rng([seed, 3])
     torch.manual_seed(seed + 3)
-    vae.train()
-    vae.white_spatial.eval()
-    vae.spatial.encoder.requires_grad_(False)
-    vae.spatial.quant_conv.requires_grad_(False)
-    parameters = [p for p in vae.parameters() if p.requires_grad]
+    vae.eval()
+    decoders = (vae.spatial.decoder, vae.spatial.post_quant_conv)
+    decoders += (vae.temporal.decoder, vae.temporal.post_quant_conv)
+    parameters = [p for decoder in decoders for p in decoder.parameters()]
     optimiser = torch.optim.AdamW(parameters, weight_decay=1e-3, betas=(0.9, 0.99))
     log = LossLog(out / "loss.jsonl", "finish", every=25)
     for step in range(budget.finish_steps):
@@ -158,7 +161,7 @@ def train_finish(vae: TrainableVAE, budget: Budget, out: Path, seed: int) -> Non
         with bf16():
             with torch.no_grad():
                 latents = vae.encode_clips(clips)
-            z = vae.encode_group(latents)
+                z = vae.encode_group(latents)
             output = vae.decode_group(z + TEMPORAL_NOISE * torch.randn_like(z))
             pixels = vae.decode_frames(output.transpose(1, 2).flatten(0, 1))
         target = clips.flatten(0, 1).permute(0, 3, 1, 2) * 2 - 1
@@ -170,10 +173,15 @@ def train_finish(vae: TrainableVAE, budget: Budget, out: Path, seed: int) -> Non
         log.add(step, loss)
 
 
-def run(vae: TrainableVAE, budget: Budget, out: Path, seed: int) -> None:
-    """Run, or load, stages 1 to 3."""
-    stages = {"spatial": train_spatial, "temporal": train_temporal, "finish": train_finish}
-    for name, stage in stages.items():
+STAGES = {"spatial": train_spatial, "temporal": train_temporal, "finish": train_finish}
+
+
+def run(
+    vae: TrainableVAE, budget: Budget, out: Path, seed: int, names: Sequence[str] = tuple(STAGES)
+) -> None:
+    """Run, or load, the named ones of stages 1 to 3."""
+    for name in names:
+        stage = STAGES[name]
         done = out / f"vae_{name}.safetensors"
         if done.exists():
             load_module(vae, done)

@@ -1,7 +1,7 @@
 """The tiny world: one coloured shape that moves on a plain background.
 
-Every clip is [16, 64, 64, 3] and belongs to one of 3 shapes x 6 colours x 6 motions x 2 backgrounds.
-Clips are drawn on the fly from signed distances (anti-aliased over one pixel), so a whole batch is a
+Every clip is [16, 64, 64, 3] and one of 3 shapes x 6 colours x 6 motions x 2 backgrounds. Clips
+are drawn on the fly from signed distances (anti-aliased over one pixel), so a whole batch is a
 handful of numpy operations and no data set is stored anywhere.
 """
 
