@@ -75,14 +75,19 @@ def check(
     return _check_memory(timeline, held, copies, by_id, budget_bytes)
 
 
-def check_features(program: Program, ports: Mapping[str, tuple[Sequence[Port], Sequence[Port]]]) -> None:  # fmt: skip
+def check_features(
+    program: Program, ports: Mapping[str, tuple[Sequence[Port], Sequence[Port]]]
+) -> None:
     """Every call gives each input of its package once, with the shape and type it wants."""
     decls = {t.name: t for t in program.tensors}
     for step in (s for g in program.segments for s in g.steps):
         if not isinstance(step, Call):
             continue
         inputs, outputs = ports[step.chunk]
-        for side, wanted, given in (("input", inputs, step.inputs), ("output", outputs, step.outputs)):  # fmt: skip
+        for side, wanted, given in (
+            ("input", inputs, step.inputs),
+            ("output", outputs, step.outputs),
+        ):
             names = [b.feature for b in given]
             if sorted(names) != sorted(p.name for p in wanted):
                 raise PlanError(
@@ -128,7 +133,9 @@ def _check_references(
         if segment.count < 1 or not segment.steps:
             raise PlanError(f"plan: segment {segment.name} is empty")
         if segment.count * max(_repeat(s) for s in segment.steps) > MAX_CALLS:
-            raise PlanError(f"plan: segment {segment.name} makes more than {MAX_CALLS} calls of a chunk")
+            raise PlanError(
+                f"plan: segment {segment.name} makes more than {MAX_CALLS} calls of a chunk"
+            )
         for step in segment.steps:
             if isinstance(step, Call) and (step.chunk not in facts or step.repeat < 1):
                 raise PlanError(f"plan: a call of {step.chunk!r} which is no chunk of the plan")
@@ -146,7 +153,9 @@ def _check_state_types(program: Program, segment: Segment) -> None:
     for name, first, following in segment.state:
         unknown = [x for x in (name, first, following) if x not in ports]
         if unknown:
-            raise PlanError(f"plan: loop {segment.name} carries {unknown[0]}, which is not declared")
+            raise PlanError(
+                f"plan: loop {segment.name} carries {unknown[0]}, which is not declared"
+            )
         if not ports[name] == ports[first] == ports[following]:
             raise PlanError(
                 f"plan: loop {segment.name}: state {name} is {ports[name]}, starts as "
@@ -154,9 +163,7 @@ def _check_state_types(program: Program, segment: Segment) -> None:
             )
 
 
-def _check_load_reference(
-    program: Program, facts: Mapping[str, ChunkFacts], load: Load
-) -> None:
+def _check_load_reference(program: Program, facts: Mapping[str, ChunkFacts], load: Load) -> None:
     def has(segment: int, step: int) -> bool:
         inside = 0 <= segment < len(program.segments)
         return inside and 0 <= step < len(program.segments[segment].steps)
@@ -201,7 +208,9 @@ def _check_tensors(program: Program, timeline: list[_At]) -> list[int]:
         needs = _reads(at.what)
         lost = sorted(needs - alive - untyped)
         if lost:
-            raise PlanError(f"plan: {_name(at)} reads {lost[0]}, which is not there any more or yet")
+            raise PlanError(
+                f"plan: {_name(at)} reads {lost[0]}, which is not there any more or yet"
+            )
         made = {b.tensor for b in at.what.outputs}
         unknown = sorted(made - set(size))
         if unknown:
@@ -229,7 +238,9 @@ def _enter_iteration(
     for name, first, following in state:
         source = first if iteration == 0 else following
         if source not in alive:
-            raise PlanError(f"plan: loop {segment}: state {name} takes {source}, which is not there")
+            raise PlanError(
+                f"plan: loop {segment}: state {name} takes {source}, which is not there"
+            )
         alive.add(name)
         if iteration > 0:
             alive.discard(following)

@@ -48,9 +48,7 @@ def emit(
     from compiler.lower.worker import run_jobs
 
     made = {}
-    for _, package in run_jobs(
-        _jobs(traced, chunks, source, deployment, folder), workers=workers
-    ):
+    for _, package in run_jobs(_jobs(traced, chunks, source, deployment, folder), workers=workers):
         made[package.chunk] = package
         done(package)
     return Bundle(tuple(made[c.id] for c in chunks))
@@ -89,6 +87,7 @@ def _emit_one(emission: Emission) -> Package:
         deployment=emission.deployment,
         compression=stage.compression,
         path=path,
+        fp32_ops=emission.traced.fp32_nodes,
     )
     info = reference.describe(path)
     if info.activation_peak_bytes is None:

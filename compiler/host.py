@@ -17,7 +17,9 @@ def run_host_step(step: HostStep, inputs: dict[str, Any], folder: Path) -> "dict
     """Run one host step; arrays by port name."""
     params = dict(step.params)
     if step.op == "tokenize":
-        return tokenize(str(inputs["text"]), folder / str(params["tokenizer"]), _int(params["length"]))
+        return tokenize(
+            str(inputs["text"]), folder / str(params["tokenizer"]), _int(params["length"])
+        )
     if step.op == "random_normal":
         shape = params["shape"]
         assert isinstance(shape, tuple)

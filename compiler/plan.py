@@ -108,9 +108,7 @@ def read_plan(folder: Path) -> Plan:
     """Read and check the plan of a build folder (or the plan file itself)."""
     path = folder / FILE if folder.is_dir() else folder
     if not path.is_file():
-        raise PlanError(
-            f"{folder}: there is no {FILE} here; give a build folder made by `compile`"
-        )
+        raise PlanError(f"{folder}: there is no {FILE} here; give a build folder made by `compile`")
     if path.stat().st_size > MAX_BYTES:
         raise PlanError(f"{path}: larger than {MAX_BYTES} bytes; this is no plan")
     try:

@@ -135,15 +135,11 @@ def _host_step(b: _Builder, stage: Stage) -> HostStep:
     )
 
 
-def _call(
-    b: _Builder, stage: Stage, graph: StageGraph, chunk: Chunk, loop: Loop | None
-) -> Call:
+def _call(b: _Builder, stage: Stage, graph: StageGraph, chunk: Chunk, loop: Loop | None) -> Call:
     repeat = _repeat(b, stage, graph, loop)
     inputs = tuple(_input_binding(b, stage, graph, p, loop) for p in chunk.inputs)
     outputs = tuple(_output_binding(b, stage, graph, p, repeat) for p in chunk.outputs)
-    return Call(
-        stage=graph.name, chunk=chunk.id, inputs=inputs, outputs=outputs, repeat=repeat
-    )
+    return Call(stage=graph.name, chunk=chunk.id, inputs=inputs, outputs=outputs, repeat=repeat)
 
 
 def _repeat(b: _Builder, stage: Stage, graph: StageGraph, loop: Loop | None) -> int:
@@ -245,8 +241,8 @@ def _segment_frees(segment: Segment, later: set[str], known: set[str]) -> Segmen
         steps.append(replace(step, frees=tuple(frees)))
     states = {name for name, _, _ in segment.state} | carried
     over = _only_here(segment, seen, inside) | {i for _, i, _ in segment.state}
-    frees = sorted(x for x in (over | states) & known if x not in later) if segment.is_loop else ()
-    return replace(segment, steps=tuple(reversed(steps)), frees=tuple(frees))
+    ended = (over | states) & known - later if segment.is_loop else set()
+    return replace(segment, steps=tuple(reversed(steps)), frees=tuple(sorted(ended)))
 
 
 def _only_here(segment: Segment, seen: Iterable[str], inside: set[str]) -> set[str]:

@@ -74,7 +74,9 @@ def _target(s: TargetSettings) -> Target:
     known = {f.name for f in fields(TargetSettings)} - {"name", "title", "sources", "estimated"}
     stray = sorted(set(s.estimated) - known)
     if stray:
-        raise ConfigError(f"target.estimated: {stray[0]!r} is no figure of a target: {sorted(known)}")
+        raise ConfigError(
+            f"target.estimated: {stray[0]!r} is no figure of a target: {sorted(known)}"
+        )
     target = Target(
         name=s.name,
         title=s.title,

@@ -220,14 +220,12 @@ class _Runner:
             self.env[name] = self.device.make(array)
         uses = {p.use for p in self.placements}
         total = sum(s.count * len(s.steps) for s in self.plan.program.segments)
-        number = 0
-        for segment, iteration, step in self._steps():
+        for number, (segment, iteration, step) in enumerate(self._steps()):
             if number in uses and isinstance(step, Call):
                 self.copy_of[step.chunk] = number
             self._step(step, iteration)
             self._end_step(number)
-            number += 1
-            self.progress(step.stage, number, total)
+            self.progress(step.stage, number + 1, total)
             self._leave(segment, iteration, step)
 
     def _steps(self) -> Iterator[tuple[Segment, int, Step]]:

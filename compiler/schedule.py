@@ -227,8 +227,7 @@ def _floor(slots: list[Slot], placed: list[_Placed], policy: Policy, use: int) -
     first = next(
         t
         for t, s in enumerate(slots)
-        if s.segment == slots[use].segment
-        and s.iteration == max(0, slots[use].iteration - 1)
+        if s.segment == slots[use].segment and s.iteration == max(0, slots[use].iteration - 1)
     )
     if slots[use].iteration > 0 or slots[use].segment == 0:
         return max(floor, first if slots[use].iteration > 0 else START)
@@ -296,9 +295,7 @@ def _gate(slots: list[Slot], load: _Placed, use: Slot) -> Gate | None:
     return Gate(gate.segment, gate.step, moment)
 
 
-def _does_not_fit(
-    conflict: _Conflict, facts: Mapping[str, ChunkFacts], budget: int
-) -> DoesNotFit:
+def _does_not_fit(conflict: _Conflict, facts: Mapping[str, ChunkFacts], budget: int) -> DoesNotFit:
     slot = conflict.slot
     assert slot.chunk is not None
     f = facts[slot.chunk]
@@ -364,6 +361,4 @@ def _absolute(program: Program, base: list[int], load: Load, iteration: int) -> 
         back = 1 if load.gate.moment is Moment.PREVIOUS else 0
         gate = at(iteration - back, load.gate.step)
     last_iteration = segment.count - 1 if load.free_moment is Moment.LAST else iteration
-    return Placement(
-        load.chunk, gate, at(iteration, load.step), at(last_iteration, load.free_step)
-    )
+    return Placement(load.chunk, gate, at(iteration, load.step), at(last_iteration, load.free_step))

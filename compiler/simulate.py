@@ -67,8 +67,16 @@ def simulate(
             loads += 1
             loaded_bytes += facts[load.chunk].weight_bytes
             where = _where(program, load.use)
-            events.append(Event(queue="load", label=load.chunk, segment=where[0],
-                                iteration=where[1], start_s=start, end_s=loader_free))  # fmt: skip
+            events.append(
+                Event(
+                    queue="load",
+                    label=load.chunk,
+                    segment=where[0],
+                    iteration=where[1],
+                    start_s=start,
+                    end_s=loader_free,
+                )
+            )
             load = next(pending, None)
         begin = max(ends[-1] if ends else 0.0, ready.get(t, 0.0))
         duration = 0.0
@@ -76,8 +84,16 @@ def simulate(
             count = seen.get(step.chunk, 0)
             duration = step.repeat * exec_s(step.chunk, count)
             seen[step.chunk] = count + 1
-            events.append(Event(queue="compute", label=step.chunk, segment=s, iteration=i,
-                                start_s=begin, end_s=begin + duration))  # fmt: skip
+            events.append(
+                Event(
+                    queue="compute",
+                    label=step.chunk,
+                    segment=s,
+                    iteration=i,
+                    start_s=begin,
+                    end_s=begin + duration,
+                )
+            )
         stage_s[step.stage] = stage_s.get(step.stage, 0.0) + duration
         computing += duration
         ends.append(begin + duration)

@@ -39,7 +39,9 @@ def build(name: str, params: Mapping[str, object]) -> Graph | Constants:
     try:
         return factory(**params)
     except TypeError as error:
-        raise ValueError(f"graph {name!r}: params {sorted(params)} do not suit it: {error}") from error
+        raise ValueError(
+            f"graph {name!r}: params {sorted(params)} do not suit it: {error}"
+        ) from error
 
 
 def _factory(name: str) -> Callable[..., Graph | Constants]:

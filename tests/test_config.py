@@ -46,16 +46,32 @@ def test_named_targets_are_all_there():
 @pytest.mark.parametrize("target", options("target"))
 def test_every_figure_of_a_target_is_sourced_or_marked_estimated(target):
     made = job(target=target).target
-    figures = {"memory", "base_footprint", "settle_fraction", "chunk_limit", "load_bandwidth",
-               "load_overhead_s", "compute_gflops", "memory_bandwidth", "call_overhead_s"}  # fmt: skip
+    figures = {
+        "memory",
+        "base_footprint",
+        "settle_fraction",
+        "chunk_limit",
+        "load_bandwidth",
+        "load_overhead_s",
+        "compute_gflops",
+        "memory_bandwidth",
+        "call_overhead_s",
+    }
     sourced = {s.split(":")[0] for s in made.sources}
     assert figures <= sourced | set(made.estimated)
     assert not sourced & set(made.estimated)
 
 
 def test_overrides_reach_the_job():
-    made = job("target.memory=24MiB", "policy=sequential", "sampler.steps=5", "compression=int8",
-               "pipeline.stages.text.precision=fp32", "out=x", "dry_run=true")  # fmt: skip
+    made = job(
+        "target.memory=24MiB",
+        "policy=sequential",
+        "sampler.steps=5",
+        "compression=int8",
+        "pipeline.stages.text.precision=fp32",
+        "out=x",
+        "dry_run=true",
+    )
     assert made.target.memory_bytes == 24 * 2**20
     assert made.policy.name == "sequential"
     assert made.pipeline.loops[0].count == 5

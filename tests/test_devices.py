@@ -13,10 +13,17 @@ from compiler.ir import DType, Package, Port
 from tests.planner.plans import make_plan
 
 PACKAGE = Package(
-    chunk="c.00", path="packages/c.00.mlpackage", digest="", file_bytes=1, weight_bytes=1000,
-    activation_bytes=10, precision="fp16", compression="none",
-    inputs=(Port("x", (2, 3), DType.FP16),), outputs=(Port("y", (2, 3), DType.FP16),),
-)  # fmt: skip
+    chunk="c.00",
+    path="packages/c.00.mlpackage",
+    digest="",
+    file_bytes=1,
+    weight_bytes=1000,
+    activation_bytes=10,
+    precision="fp16",
+    compression="none",
+    inputs=(Port("x", (2, 3), DType.FP16),),
+    outputs=(Port("y", (2, 3), DType.FP16),),
+)
 
 
 class StandIn:

@@ -56,7 +56,9 @@ def imports_of(path: Path) -> set[str]:
 
 
 def files() -> list[Path]:
-    return sorted(p for p in COMPILER.rglob("*.py") if p.name != "__init__.py" or p.parent != COMPILER)
+    return sorted(
+        p for p in COMPILER.rglob("*.py") if p.name != "__init__.py" or p.parent != COMPILER
+    )
 
 
 def package(path: Path) -> str:
@@ -108,7 +110,7 @@ def test_the_compiler_names_no_model_and_no_device_figure():
     ],
 )
 def test_light_imports_stay_light(code):
-    heavy = "torch coremltools transformers diffusers scipy".split()
+    heavy = ["torch", "coremltools", "transformers", "diffusers", "scipy"]
     script = f"{code}; import sys; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
@@ -119,6 +121,9 @@ def test_no_module_reads_pickles_or_evaluates():
         tree = ast.parse(path.read_text())
         names = imports_of(path)
         assert not names & {"pickle", "dill", "hydra.utils"}, path
-        calls = {n.func.id for n in ast.walk(tree)
-                 if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}  # fmt: skip
+        calls = {
+            n.func.id
+            for n in ast.walk(tree)
+            if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)
+        }
         assert not calls & {"eval", "exec"}, path

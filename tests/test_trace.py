@@ -44,15 +44,33 @@ PORTS = {
     "y": Port("y", (8, 64), DType.FP16),
 }
 STAGE = Stage(
-    name="step", kind=StageKind.GRAPH, op="toy", inputs=(("z", "loop.z"), ("t", "loop.t"), ("y", "text.y"))
-)  # fmt: skip
-LOOP = Loop(name="loop", count=10, stages=("step",), state=(("z", "noise.z", "step.out"),),
-            scan=(("t", "table.t"),))  # fmt: skip
+    name="step",
+    kind=StageKind.GRAPH,
+    op="toy",
+    inputs=(("z", "loop.z"), ("t", "loop.t"), ("y", "text.y")),
+)
+LOOP = Loop(
+    name="loop",
+    count=10,
+    stages=("step",),
+    state=(("z", "noise.z", "step.out"),),
+    scan=(("t", "table.t"),),
+)
 TARGET = Target(
-    name="toy", title="", memory_bytes=10**9, base_footprint_bytes=0, settle_fraction=0,
-    chunk_limit_bytes=10**9, deployment="iOS18", compute_unit="all", load_bandwidth=1e8,
-    load_overhead_s=1e-3, compute_flops=1e9, memory_bandwidth=1e9, call_overhead_s=1e-4,
-)  # fmt: skip
+    name="toy",
+    title="",
+    memory_bytes=10**9,
+    base_footprint_bytes=0,
+    settle_fraction=0,
+    chunk_limit_bytes=10**9,
+    deployment="iOS18",
+    compute_unit="all",
+    load_bandwidth=1e8,
+    load_overhead_s=1e-3,
+    compute_flops=1e9,
+    memory_bandwidth=1e9,
+    call_overhead_s=1e-4,
+)
 
 
 @pytest.fixture(scope="module")

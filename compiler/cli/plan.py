@@ -80,9 +80,7 @@ def run(
         chosen = make_device(device, plan, policy)
         with Bars() as bars:
             bars.phase("run", _steps(plan))
-            outcome = execute(
-                plan, build, chosen, given, progress=lambda s, n, _: bars.at(s, n)
-            )
+            outcome = execute(plan, build, chosen, given, progress=lambda s, n, _: bars.at(s, n))
         if chosen.name != "null":
             write_video(to_frames(outcome.output), out, plan.fps)
         console.print(run_table(plan, outcome.run))

@@ -26,9 +26,7 @@ def verify_build(
     )
     if save:
         write_plan(with_scores(plan, result), build)
-    console.print(
-        f"plan: sound; {proof.steps_checked} steps checked, peak proven for any timing"
-    )
+    console.print(f"plan: sound; {proof.steps_checked} steps checked, peak proven for any timing")
     console.print(verification_table(result))
     verdict = "passed" if result.passed else "[red]failed[/red]"
     console.print(
@@ -40,8 +38,12 @@ def verify_build(
 
 def verification_table(result: Verification) -> Table:
     """One row per chunk: PSNR, gate, largest error."""
-    table = Table(title="Packages against their torch source", box=box.SIMPLE_HEAD,
-                  title_justify="left", pad_edge=False)  # fmt: skip
+    table = Table(
+        title="Packages against their torch source",
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        pad_edge=False,
+    )
     table.add_column("chunk", no_wrap=True)
     for name in ("calls", "PSNR", "gate", "largest error"):
         table.add_column(name, justify="right", no_wrap=True)

@@ -46,9 +46,7 @@ class NullDevice:
         self._pause("load", package.chunk)
         return package
 
-    def call(
-        self, handle: Package, function: str, inputs: Mapping[str, Any]
-    ) -> dict[str, Blank]:
+    def call(self, handle: Package, function: str, inputs: Mapping[str, Any]) -> dict[str, Blank]:
         with self._lock:
             if handle.chunk not in self._loaded:
                 raise RunError(f"null device: {handle.chunk} is called but not loaded")

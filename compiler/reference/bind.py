@@ -58,7 +58,7 @@ def plain_value(value: ir.Value) -> Any:
         return [plain_value(item) for item in value.items]
     if value.data is None or not isinstance(value.type, ir.TensorType):
         raise ValueError("not an immediate constant")
-    array = np.frombuffer(value.data, NUMPY[value.type.dtype])
+    array: np.ndarray = np.frombuffer(value.data, NUMPY[value.type.dtype])
     return array.reshape(value.type.shape).tolist()  # type: ignore[arg-type]
 
 
@@ -90,13 +90,12 @@ class Bind:
         bindings = self.operation.inputs.get(name)
         if not bindings:
             return default
-        values = [self.compiler.constant(b) for b in bindings]
-        if any(v is None for v in values):
-            raise self.fail(f"input {name!r} must be a constant")
-        plains = [self._plain(name, v) for v in values]
+        plains = [self._plain(name, self.compiler.constant(b)) for b in bindings]
         return plains[0] if len(plains) == 1 else plains
 
-    def _plain(self, name: str, value: ir.Value) -> Any:
+    def _plain(self, name: str, value: ir.Value | None) -> Any:
+        if value is None:
+            raise self.fail(f"input {name!r} must be a constant")
         try:
             if value.blob is not None:
                 return self.compiler.weights.tensor(value, self.operation.name).tolist()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,7 +14,7 @@ import torch
 from compiler.reference import program as ir
 from compiler.reference.bind import TORCH, check_elements
 from compiler.reference.errors import PackageError
-from compiler.reference.info import PackageInfo, describe_program, pick
+from compiler.reference.info import describe_program, pick
 from compiler.reference.precision import POLICIES
 from compiler.reference.prepare import Compiler
 from compiler.reference.reader import read_program
@@ -47,22 +48,22 @@ def load(
     if policy not in POLICIES:
         raise ValueError(f"policy {policy!r} is none of {', '.join(POLICIES)}")
     program = read_program(path)
-    found = pick(program, function)
-    info = describe_program(program, found)
-    try:
-        check_elements((info.activation_peak_bytes or 0) // 2, "the activations")
-    except ValueError as error:
-        raise PackageError(path, str(error), place=f"function {found.name!r}") from None
-    if strict:
-        lint(program, found)
     weights = Weights(program, own)
+    options = Options(policy, strict, own if lazy is None else lazy)
     try:
-        compiler = Compiler(program, found, weights, policy=policy, strict=strict,
-                            lazy=own if lazy is None else lazy)  # fmt: skip
+        return Loaded(program, function, weights, options)
     except BaseException:
         weights.close()
         raise
-    return Loaded(program, found, info, compiler, policy)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `load` was asked for."""
+
+    policy: str
+    strict: bool
+    lazy: bool
 
 
 class Loaded:
@@ -76,10 +77,16 @@ class Loaded:
     """
 
     def __init__(
-        self, program: ir.Program, function: ir.Function, info: PackageInfo, compiler: Compiler,
-        policy: str,
+        self, program: ir.Program, name: str, weights: Weights, options: Options,
+        owner: bool = True,
     ) -> None:  # fmt: skip
-        self.info = info
+        function = pick(program, name)
+        self.info = describe_program(program, function)
+        self._check_memory()
+        if options.strict:
+            lint(program, function)
+        compiler = Compiler(program, function, weights, policy=options.policy,
+                            strict=options.strict, lazy=options.lazy)  # fmt: skip
         self.on_op: Hook | None = None
         self.observed_peak_bytes = 0
         self._program = program
@@ -89,9 +96,10 @@ class Loaded:
         self._code = compiler.code
         self._session = compiler.session
         self._pinned = compiler.pinned
-        self._weights = compiler.weights
+        self._weights = weights
+        self._owner = owner
         self._dense_bytes = compiler.pinned_bytes
-        self._policy = policy
+        self._options = options
         self._measured: tuple[tuple[int, ...], ...] | None = None
         self._closed = False
 
@@ -129,7 +137,7 @@ class Loaded:
                 failed; it is named.
         """
         if self._closed:
-            raise PackageError(self._program.package, "is closed")
+            raise self._fail("is closed")
         values = self._arguments(inputs, state)
         shapes = tuple(tuple(v.shape) for v in values)
         watcher = None
@@ -166,10 +174,20 @@ class Loaded:
             self.on_op = outer
         return found[0] if found else None
 
+    def sibling(self, function: str) -> Loaded:
+        """Another function of the package on the same weights, none of which is read twice.
+
+        It is usable until this one is closed; closing it frees only what it alone holds.
+        """
+        if self._closed:
+            raise self._fail("is closed")
+        return Loaded(self._program, function, self._weights, self._options, owner=False)
+
     def close(self) -> None:
         """Give weights and files back; later calls are refused."""
         self._closed = True
-        self._weights.close()
+        if self._owner:
+            self._weights.close()
         self._code.steps.clear()
         self._session.frame.clear()
         self._dense_bytes = 0
@@ -182,12 +200,19 @@ class Loaded:
 
     # -- inputs and outputs -----------------------------------------------------------------
 
+    def _check_memory(self) -> None:
+        try:
+            check_elements((self.info.activation_peak_bytes or 0) // 2, "the activations")
+        except ValueError as error:
+            raise PackageError(self.info.path, str(error),
+                               place=f"function {self.info.function!r}") from None  # fmt: skip
+
     def _fail(self, message: str) -> PackageError:
         place = f"function {self.info.function!r}"
         return PackageError(self._program.package, message, place=place)
 
     def _held(self, dtype: str) -> torch.dtype:
-        return torch.float32 if dtype == "fp16" and self._policy == "fp32" else TORCH[dtype]
+        return torch.float32 if dtype == "fp16" and self._options.policy == "fp32" else TORCH[dtype]
 
     def _known(self, kind: ir.TensorType) -> tuple[int, ...]:
         if None in kind.shape:
@@ -252,9 +277,10 @@ class Loaded:
         )
         if not fits and not (flexible and flexible.enumerated):
             raise self._fail(f"input {name!r} has shape {shape}, it takes {kind.shape}")
-        for have, (low, high) in zip(shape, flexible.ranges if flexible else (), strict=False):
+        ranges = flexible.ranges if flexible else ()
+        for have, (low, high) in zip(shape, ranges, strict=False):
             if have < low or (high >= 0 and have > high):
-                raise self._fail(f"input {name!r} has shape {shape}, allowed {flexible.ranges}")
+                raise self._fail(f"input {name!r} has shape {shape}, allowed {ranges}")
 
     def _results(self, results: Sequence[Any], values: Sequence[torch.Tensor]) -> dict[str, Any]:
         taken = {v.untyped_storage().data_ptr() for v in values}
@@ -269,8 +295,6 @@ class Loaded:
                 value = value.clone() if shared else value.contiguous()
                 taken.add(value.untyped_storage().data_ptr())
             found[name] = value
-        if "classLabel" not in found and len(results) == 2 and isinstance(results[1], dict):
-            found = dict(zip(self._outputs, results, strict=True))
         return found
 
     def _clear(self) -> None:

@@ -2,116 +2,22 @@
 
 Everything that can be decided at load is: constants become Python values or tensors in the frame,
 precision wrappers are chosen per operation, liveness says what to drop after each step. The run
-loop (`Code`) then costs one Python call per operation beyond torch's own.
+loop (`code.Code`) then costs one Python call per operation beyond torch's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
 from compiler.reference import program as ir
 from compiler.reference.bind import Bind
+from compiler.reference.code import Code, Session, Step
 from compiler.reference.errors import PackageError
 from compiler.reference.precision import wrap
 from compiler.reference.registry import Arg, Run, load_table
 from compiler.reference.weights import Packed, Weights, unpack
-
-Frame = list[Any]
-Step = tuple[Run, tuple[int, ...], "int | tuple[int, ...]", tuple[int, ...], ir.Operation]
-
-
-class Watcher(Protocol):
-    """Sees every step's results before they are dropped."""
-
-    def step(self, operation: ir.Operation, out: Any, result: Any, frees: Sequence[int]) -> None:
-        """Called after each operation."""
-
-
-@dataclass(slots=True)
-class Session:
-    """The frame of a load and who watches it."""
-
-    package: str
-    function: str
-    frame: Frame = field(default_factory=list)
-    watcher: Watcher | None = None
-
-
-@dataclass(slots=True)
-class Code:
-    """A block as steps; calling it binds its inputs, runs, and returns its outputs."""
-
-    session: Session
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    steps: list[Step]
-    uses: set[int]
-    """Frame slots of enclosing blocks that this one reads."""
-    clears: tuple[int, ...] = ()
-
-    def __call__(self, values: Sequence[Any]) -> Any:
-        frame = self.session.frame
-        for slot, value in zip(self.inputs, values, strict=True):
-            frame[slot] = value
-        self.run()
-        results = [frame[slot] for slot in self.outputs]
-        for slot in self.clears:
-            frame[slot] = None
-        return results[0] if len(results) == 1 else results
-
-    def run(self) -> None:
-        """Execute the steps on the frame.
-
-        Raises:
-            PackageError: an operation failed; it is named.
-        """
-        if self.session.watcher is not None:
-            self._run_watched(self.session.watcher)
-            return
-        frame = self.session.frame
-        operation: ir.Operation | None = None
-        try:
-            for run, ins, out, frees, operation in self.steps:  # noqa: B007
-                result = run(*[frame[slot] for slot in ins])
-                if type(out) is int:
-                    frame[out] = result
-                else:
-                    for slot, value in zip(out, result, strict=True):
-                        frame[slot] = value
-                for slot in frees:
-                    frame[slot] = None
-        except PackageError:
-            raise
-        except (RuntimeError, ValueError, TypeError, IndexError, MemoryError) as error:
-            raise self._failed(operation, error) from error
-
-    def _run_watched(self, watcher: Watcher) -> None:
-        frame = self.session.frame
-        operation: ir.Operation | None = None
-        try:
-            for run, ins, out, frees, operation in self.steps:
-                result = run(*[frame[slot] for slot in ins])
-                slots = (out,) if isinstance(out, int) else out
-                values = (result,) if isinstance(out, int) else result
-                for slot, value in zip(slots, values, strict=True):
-                    frame[slot] = value
-                watcher.step(operation, slots, values, frees)
-                for slot in frees:
-                    frame[slot] = None
-        except PackageError:
-            raise
-        except (RuntimeError, ValueError, TypeError, IndexError, MemoryError) as error:
-            raise self._failed(operation, error) from error
-
-    def _failed(self, operation: ir.Operation | None, error: Exception) -> PackageError:
-        name, kind = (operation.name, operation.type) if operation else ("", "")
-        reason = str(error).split("\n")[0]
-        place = f"function {self.session.function!r}"
-        return PackageError(self.session.package, f"{kind}: {reason}", op=name, place=place)
 
 
 class Compiler:
@@ -150,7 +56,7 @@ class Compiler:
 
     def is_constant(self, operation: ir.Operation, name: str) -> bool:
         """Whether an input is given and constant."""
-        bindings = operation.inputs.get(name)
+        bindings = operation.inputs.get(name, ())
         return bool(bindings) and all(self.constant(b) is not None for b in bindings)
 
     def type_of(self, binding: ir.Binding) -> ir.Type | None:
@@ -269,8 +175,8 @@ class Compiler:
         except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
             raise self.fail(f"{operation.type}: {error}", operation.name) from error
         ins, counts = self._arguments(operation, entry.args)
-        types = [self.type_of(b[0]) if (b := operation.inputs.get(a.name)) else None
-                 for a in entry.args]  # fmt: skip
+        given = [operation.inputs.get(arg.name) for arg in entry.args]
+        types = [self.type_of(bindings[0]) if bindings else None for bindings in given]
         run = wrap(run, bind.kind or entry.kind, self._policy, entry.args, types, operation)
         run = _grouped(run, entry.args, counts)
         if operation.type.startswith("constexpr_"):
@@ -313,8 +219,8 @@ class Compiler:
             return self._pin(("packed", value.blob or id(value), value.type),
                              self.weights.packed(value, op))  # fmt: skip
         if value is not None:
-            key = value.blob or (binding if isinstance(binding, str) else id(value))
-            key = (key, value.type)
+            source = value.blob or (binding if isinstance(binding, str) else id(value))
+            key = (source, value.type)
             if key not in self._pinned:
                 self._pin(key, self.weights.tensor(value, op))
             return self._pinned[key]

@@ -180,8 +180,8 @@ class _Reader:
             return ir.StateType(self.tensor_type(proto.stateType.wrappedType.tensorType))
         if which == "listType":
             element = self.type(proto.listType.type)
-            known = isinstance(element, ir.TensorType)
-            return ir.ListType(element if known else None, self.dimension(proto.listType.length))
+            length = self.dimension(proto.listType.length)
+            return ir.ListType(element if isinstance(element, ir.TensorType) else None, length)
         return ir.OtherType(which or "none")
 
     def tensor_type(self, proto: Any) -> ir.TensorType:

@@ -86,7 +86,7 @@ class Weights:
         if not self._own:
             return torch.frombuffer(file.view(), dtype=torch.uint8, count=nbytes, offset=start)
         owned = torch.empty(nbytes, dtype=torch.uint8)
-        file.read_into(memoryview(owned.numpy()), start)
+        file.read_into(owned.numpy().data, start)
         return owned
 
     def _fail(self, message: str, op: str) -> PackageError:

@@ -4,10 +4,12 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING
 
 from compiler.errors import ConfigError
+from compiler.frontend import fp32_values
 from compiler.ir import Chunk, Cut, DType, Loop, Op, Port, Stage, StageGraph, Weight
 from compiler.trace.flops import flops_of, kind_of, shape_of, workspace_elements
 from compiler.trace.hoist import Depends, Node, split
@@ -48,6 +50,8 @@ class Traced:
     """Nodes that read weights only, in graph order: they are folded into whoever reads them."""
     key_of: Mapping[str, str]
     """Weight name in the module -> key in the checkpoint."""
+    fp32_nodes: frozenset[str]
+    """Nodes whose values fp16 cannot carry: the inside of RMS norms, arguments of sines."""
 
     def part(self, name: str) -> StageGraph:
         return next(p for p in self.parts if p.name == name)
@@ -133,6 +137,7 @@ class _Measurement:
             zip(signature.user_inputs, (i.name for i in graph.inputs), strict=True)
         )
         self.value_of = self._value_names()
+        self.fp32_nodes = fp32_values(program) if stage.precision == "fp16" else frozenset()
         self.constants = self._constant_nodes()
         self.ops = [self._op(n) for n in self.calls if n.name not in self.constants]
 
@@ -171,8 +176,11 @@ class _Measurement:
 
     def _op(self, node: "fx.Node") -> Op:
         sources = node.all_input_nodes
-        values = tuple(self.value_of[s.name] for s in sources if s.name in self.value_of
-                       and s.name not in self.constants)  # fmt: skip
+        values = tuple(
+            self.value_of[s.name]
+            for s in sources
+            if s.name in self.value_of and s.name not in self.constants
+        )
         weights = set().union(*(self._weights(s, self.constants) for s in sources))
         kind = kind_of(node)
         return Op(
@@ -195,13 +203,17 @@ class _Measurement:
         for tensor in tensors:
             if isinstance(tensor, torch.Tensor):
                 floating = tensor.dtype.is_floating_point
-                total += tensor.numel() * (self.width if floating else 4)
+                wide = not floating or node.name in self.fp32_nodes
+                total += tensor.numel() * (4 if wide else self.width)
         return total
 
     def traced(self) -> Traced:
         place = self._places()
-        names = {"once": f"{self.stage.name}.once", "schedule": f"{self.stage.name}.schedule",
-                 "body": self.stage.name}  # fmt: skip
+        names = {
+            "once": f"{self.stage.name}.once",
+            "schedule": f"{self.stage.name}.schedule",
+            "body": self.stage.name,
+        }
         parts = []
         for part, name in names.items():
             ops = tuple(o for o in self.ops if place[o.name] == part)
@@ -212,9 +224,10 @@ class _Measurement:
             program=self.program,
             graph=self.graph,
             parts=tuple(parts),
-            node_of={v: k for k, v in self.value_of.items()},
+            node_of=self._node_name,
             constant_nodes=tuple(self.constants),
             key_of={w: checkpoint_key(w, self.graph.key_map) for w in self.weight_of.values()},
+            fp32_nodes=self.fp32_nodes,
         )
 
     def _places(self) -> dict[str, str]:
@@ -246,9 +259,7 @@ class _Measurement:
         inputs = tuple(self.ports.get(i) or self._port(i) for i in read)
         elsewhere = {i for o in self.ops if o.name not in made for i in o.inputs}
         final = set(self.graph.outputs)
-        outputs = tuple(
-            self._port(o.name) for o in ops if o.name in final or o.name in elsewhere
-        )
+        outputs = tuple(self._port(o.name) for o in ops if o.name in final or o.name in elsewhere)
         crossable = tuple(self._port(o.name) for o in ops if self._can_cross(o.name))
         graph = StageGraph(
             name=name,
@@ -264,14 +275,6 @@ class _Measurement:
         )
         return replace(graph, digest=_digest(graph))
 
-    def _node(self, value: str) -> "fx.Node":
-        names = {v: k for k, v in self.value_of.items()}
-        return self._by_name[names[value]]
-
-    @property
-    def _by_name(self) -> "dict[str, fx.Node]":
-        return {n.name: n for n in self.program.graph.nodes}
-
     def _can_cross(self, value: str) -> bool:
         import torch
 
@@ -280,15 +283,17 @@ class _Measurement:
             return False
         return tensor.dtype in {torch.float32, torch.float16, torch.int32, torch.int64}
 
-    @property
+    @cached_property
+    def _node_name(self) -> dict[str, str]:
+        return {value: node for node, value in self.value_of.items()}
+
+    @cached_property
     def _tensors(self) -> "dict[str, object]":
-        if not hasattr(self, "_tensor_cache"):
-            self._tensor_cache = {
-                self.value_of[n.name]: n.meta.get("val")
-                for n in self.program.graph.nodes
-                if n.name in self.value_of
-            }
-        return self._tensor_cache
+        return {
+            self.value_of[n.name]: n.meta.get("val")
+            for n in self.program.graph.nodes
+            if n.name in self.value_of
+        }
 
     def _port(self, value: str) -> Port:
         import torch
@@ -301,11 +306,16 @@ class _Measurement:
             )
         floating = tensor.dtype.is_floating_point
         dtype = DType(self.stage.precision) if floating else DType.INT32
+        if floating and self._node_name[value] in self.fp32_nodes:
+            dtype = DType.FP32
         return Port(value, tuple(int(d) for d in tensor.shape), dtype)
 
     def _all_weights(self, ops: Sequence[Op]) -> tuple[Weight, ...]:
-        shapes = {self.weight_of[n.name]: shape_of(n) for n in self.program.graph.nodes
-                  if n.name in self.weight_of}  # fmt: skip
+        shapes = {
+            self.weight_of[n.name]: shape_of(n)
+            for n in self.program.graph.nodes
+            if n.name in self.weight_of
+        }
         used = sorted({w for o in ops for w in o.weights})
         return tuple(Weight(w, shapes[w], self._weight_bytes(shapes[w])) for w in used)
 

@@ -9,11 +9,21 @@ from tests.planner.programs import DOUBLE_BUFFER, Part, make_program, packages
 
 def make_target(budget: int) -> Target:
     return Target(
-        name="toy", title="A toy device", memory_bytes=budget, base_footprint_bytes=0,
-        settle_fraction=0.0, chunk_limit_bytes=10**9, deployment="iOS18", compute_unit="all",
-        load_bandwidth=100.0, load_overhead_s=0.0, compute_flops=1.0, memory_bandwidth=1.0,
-        call_overhead_s=0.0, estimated=("call_overhead_s",),
-    )  # fmt: skip
+        name="toy",
+        title="A toy device",
+        memory_bytes=budget,
+        base_footprint_bytes=0,
+        settle_fraction=0.0,
+        chunk_limit_bytes=10**9,
+        deployment="iOS18",
+        compute_unit="all",
+        load_bandwidth=100.0,
+        load_overhead_s=0.0,
+        compute_flops=1.0,
+        memory_bandwidth=1.0,
+        call_overhead_s=0.0,
+        estimated=("call_overhead_s",),
+    )
 
 
 def make_plan(built: bool = True) -> Plan:
@@ -25,9 +35,20 @@ def make_plan(built: bool = True) -> Plan:
     schedule = make_schedule(program, by_id, DOUBLE_BUFFER, budget)
     proof = check(program, facts, schedule, budget_bytes=budget)
     return Plan(
-        version=1, entracte="0.1.0", built=built, pipeline="toy", title="A toy pipeline",
-        target=make_target(budget), settings="{}", fps=8.0, program=program, chunks=chunks,
-        packages=packages(chunks) if built else (), facts=facts, schedule=schedule,
-        forecast=forecast(program, by_id, schedule, peak_bytes=proof.peak_bytes,
-                          peak_step=proof.peak_step),
-    )  # fmt: skip
+        version=1,
+        entracte="0.1.0",
+        built=built,
+        pipeline="toy",
+        title="A toy pipeline",
+        target=make_target(budget),
+        settings="{}",
+        fps=8.0,
+        program=program,
+        chunks=chunks,
+        packages=packages(chunks) if built else (),
+        facts=facts,
+        schedule=schedule,
+        forecast=forecast(
+            program, by_id, schedule, peak_bytes=proof.peak_bytes, peak_step=proof.peak_step
+        ),
+    )

@@ -60,17 +60,36 @@ class _Chain:
         sliced = repeat > 1 and self.size > 4
         self.declare(made, 4 * repeat)
         source = port("in", 4 if sliced else self.size)
-        read = Binding("in", self.current, By.MAP, axis=0, size=4) if sliced else Binding("in", self.current)  # fmt: skip
+        read = (
+            Binding("in", self.current, By.MAP, axis=0, size=4)
+            if sliced
+            else Binding("in", self.current)
+        )
         write = Binding("out", made, By.MAP, axis=0, size=4) if repeat > 1 else Binding("out", made)
         graph = name.split(".")[0]
         self.chunks.append(
-            Chunk(id=name, graph=graph, start=k, stop=k + 1, inputs=(source,), outputs=(port("out"),),
-                  weight_bytes=weight, activation_bytes=16 + k, flops=1, moved_bytes=1)
-        )  # fmt: skip
+            Chunk(
+                id=name,
+                graph=graph,
+                start=k,
+                stop=k + 1,
+                inputs=(source,),
+                outputs=(port("out"),),
+                weight_bytes=weight,
+                activation_bytes=16 + k,
+                flops=1,
+                moved_bytes=1,
+            )
+        )
         self.facts.append(
-            ChunkFacts(id=name, weight_bytes=weight, activation_bytes=16 + k,
-                       load_s=weight / 100, exec_s=1.0)
-        )  # fmt: skip
+            ChunkFacts(
+                id=name,
+                weight_bytes=weight,
+                activation_bytes=16 + k,
+                load_s=weight / 100,
+                exec_s=1.0,
+            )
+        )
         self.current, self.size = made, 4 * repeat
         return Call(stage=graph, chunk=name, inputs=(read,), outputs=(write,), repeat=repeat)
 
@@ -98,16 +117,30 @@ def make_program(
     chain = _Chain()
     for p, part in enumerate(parts):
         (chain.loop if part.count > 1 else chain.straight)(p, part)
-    program = Program(inputs=(), constants=(port("x"),), tensors=tuple(chain.tensors),
-                      segments=tuple(chain.segments), output=chain.current)  # fmt: skip
+    program = Program(
+        inputs=(),
+        constants=(port("x"),),
+        tensors=tuple(chain.tensors),
+        segments=tuple(chain.segments),
+        output=chain.current,
+    )
     return with_frees(program), tuple(chain.chunks), tuple(chain.facts)
 
 
 def packages(chunks: tuple[Chunk, ...]) -> tuple[Package, ...]:
     return tuple(
-        Package(chunk=c.id, path=f"packages/{c.id}.mlpackage", digest="d", file_bytes=c.weight_bytes,
-                weight_bytes=c.weight_bytes, activation_bytes=c.activation_bytes, precision="fp16",
-                compression="none", inputs=c.inputs, outputs=c.outputs)  # fmt: skip
+        Package(
+            chunk=c.id,
+            path=f"packages/{c.id}.mlpackage",
+            digest="d",
+            file_bytes=c.weight_bytes,
+            weight_bytes=c.weight_bytes,
+            activation_bytes=c.activation_bytes,
+            precision="fp16",
+            compression="none",
+            inputs=c.inputs,
+            outputs=c.outputs,
+        )
         for c in chunks
     )
 

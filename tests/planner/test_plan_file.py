@@ -114,7 +114,9 @@ def test_unions_and_enums_survive():
     gate = Gate(1, 2, Moment.PREVIOUS)
     assert decode(Gate, encode(gate)) == gate
     assert decode(Gate | None, None) is None
-    host = HostStep(stage="s", op="tokenize", params=(("a", (1, 2.5, "x", True)),), inputs=(), outputs=())  # fmt: skip
+    host = HostStep(
+        stage="s", op="tokenize", params=(("a", (1, 2.5, "x", True)),), inputs=(), outputs=()
+    )
     assert decode(Step, encode(host)) == host
     call = Call(stage="s", chunk="c", inputs=(), outputs=())
     assert decode(Step, encode(call)) == call

@@ -29,11 +29,21 @@ def make(shape, policy, extra):
     schedule = make_schedule(program, by_id, policy, budget)
     proof = check(program, facts, schedule, budget_bytes=budget)
     plan = Plan(
-        version=1, entracte="test", built=True, pipeline="p", title="t", target=make_target(budget),
-        settings="{}", fps=8.0, program=program, chunks=chunks, packages=packages(chunks),
-        facts=facts, schedule=schedule,
+        version=1,
+        entracte="test",
+        built=True,
+        pipeline="p",
+        title="t",
+        target=make_target(budget),
+        settings="{}",
+        fps=8.0,
+        program=program,
+        chunks=chunks,
+        packages=packages(chunks),
+        facts=facts,
+        schedule=schedule,
         forecast=forecast(program, by_id, schedule, peak_bytes=proof.peak_bytes, peak_step=""),
-    )  # fmt: skip
+    )
     return plan, proof
 
 

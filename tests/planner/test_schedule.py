@@ -11,7 +11,15 @@ from compiler.errors import DoesNotFit, PlanError
 from compiler.ir import Gate, Moment
 from compiler.schedule import expand, make_schedule, spread, unroll
 from compiler.simulate import lower_bound, simulate
-from tests.planner.programs import DEEP, DOUBLE_BUFFER, POLICIES, SEQUENTIAL, Part, make_program, parts
+from tests.planner.programs import (
+    DEEP,
+    DOUBLE_BUFFER,
+    POLICIES,
+    SEQUENTIAL,
+    Part,
+    make_program,
+    parts,
+)
 
 EXAMPLES = settings(max_examples=300, deadline=None)
 
@@ -98,7 +106,9 @@ def test_overlap_is_never_slower_than_none(shape, extra):
     budget = least_budget(program, facts) + extra
 
     def time(policy):
-        return simulate(program, by_id(facts), make_schedule(program, by_id(facts), policy, budget)).makespan_s  # fmt: skip
+        return simulate(
+            program, by_id(facts), make_schedule(program, by_id(facts), policy, budget)
+        ).makespan_s
 
     assert time(DOUBLE_BUFFER) <= time(SEQUENTIAL) + 1e-9
 
@@ -178,8 +188,13 @@ def test_checker_refuses_a_missing_load(sound):
 
 def test_checker_refuses_a_double_load(sound):
     program, facts, schedule, budget = sound
-    refuse(program, facts, replace(schedule, loads=(schedule.loads[0], *schedule.loads)), budget,
-           "loaded again")  # fmt: skip
+    refuse(
+        program,
+        facts,
+        replace(schedule, loads=(schedule.loads[0], *schedule.loads)),
+        budget,
+        "loaded again",
+    )
 
 
 def test_checker_refuses_a_deadlock(sound):
@@ -193,17 +208,32 @@ def test_checker_refuses_a_deadlock(sound):
 def test_checker_refuses_a_gate_after_the_use(sound):
     program, facts, schedule, budget = sound
     late = replace(schedule.loads[0], gate=Gate(0, 1, Moment.SAME))
-    refuse(program, facts, replace(schedule, loads=(late, *schedule.loads[1:])), budget,
-           "not between its gate and its free")  # fmt: skip
+    refuse(
+        program,
+        facts,
+        replace(schedule, loads=(late, *schedule.loads[1:])),
+        budget,
+        "not between its gate and its free",
+    )
 
 
 def test_checker_refuses_gates_and_steps_that_are_not_there(sound):
     program, facts, schedule, budget = sound
-    for bad in (Gate(9, 0, Moment.LAST), Gate(0, 9, Moment.SAME), Gate(0, -1, Moment.SAME),
-                Gate(0, 0, Moment.PREVIOUS), Gate(0, 0, Moment.FIRST)):  # fmt: skip
+    for bad in (
+        Gate(9, 0, Moment.LAST),
+        Gate(0, 9, Moment.SAME),
+        Gate(0, -1, Moment.SAME),
+        Gate(0, 0, Moment.PREVIOUS),
+        Gate(0, 0, Moment.FIRST),
+    ):
         load = replace(schedule.loads[0], gate=bad)
-        refuse(program, facts, replace(schedule, loads=(load, *schedule.loads[1:])), budget,
-               "names a step or gate that is not there")  # fmt: skip
+        refuse(
+            program,
+            facts,
+            replace(schedule, loads=(load, *schedule.loads[1:])),
+            budget,
+            "names a step or gate that is not there",
+        )
 
 
 def _with_step(program, segment, step, **changes):

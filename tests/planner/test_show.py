@@ -1,5 +1,7 @@
 """What `plan show` prints, at 80 columns: golden."""
 
+import io
+
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
@@ -18,7 +20,7 @@ from tests.planner.plans import make_plan
 
 
 def printed(draw, width=80) -> str:
-    console = Console(width=width, record=True, file=open("/dev/null", "w"), highlight=False)
+    console = Console(width=width, record=True, file=io.StringIO(), highlight=False)
     draw(console)
     text = console.export_text()
     return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
@@ -56,13 +58,33 @@ def test_json_is_the_plan(tmp_path):
 
 def test_sizes_and_times_print_and_parse():
     assert [format_bytes(n) for n in (0, 1023, 1536, 5 * 2**20, 3.3 * 2**30)] == [
-        "0 B", "1023 B", "1.5 KiB", "5.0 MiB", "3.30 GiB"]  # fmt: skip
+        "0 B",
+        "1023 B",
+        "1.5 KiB",
+        "5.0 MiB",
+        "3.30 GiB",
+    ]
     assert [compact_bytes(n) for n in (0, 999, 2048, 1.2 * 2**20, 150 * 2**20)] == [
-        "0B", "999B", "2K", "1.2M", "150M"]  # fmt: skip
+        "0B",
+        "999B",
+        "2K",
+        "1.2M",
+        "150M",
+    ]
     assert [compact_seconds(s) for s in (0, 3e-4, 0.0042, 0.5, 1.35, 75)] == [
-        "0us", "300us", "4.2ms", "500ms", "1.35s", "1m15s"]  # fmt: skip
+        "0us",
+        "300us",
+        "4.2ms",
+        "500ms",
+        "1.35s",
+        "1m15s",
+    ]
     assert [format_seconds(s) for s in (3e-4, 0.0042, 1.35, 750)] == [
-        "300 us", "4.2 ms", "1.35 s", "12 min 30 s"]  # fmt: skip
+        "300 us",
+        "4.2 ms",
+        "1.35 s",
+        "12 min 30 s",
+    ]
     assert parse_bytes("3.3GB", "x") == 3_300_000_000
     assert parse_bytes("24MiB", "x") == 24 * 2**20
     assert parse_bytes(17, "x") == 17

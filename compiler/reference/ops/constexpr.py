@@ -24,8 +24,8 @@ def _spread(values: torch.Tensor, shape: torch.Size) -> torch.Tensor:
     return values
 
 
-def _blocks(shape: torch.Size, scale: torch.Tensor) -> list[int] | None:
-    """`shape` with every blocked axis split in [blocks, block size]; None if all blocks are 1."""
+def _blocks(shape: torch.Size, scale: torch.Tensor) -> list[int]:
+    """`shape` with every axis split in [blocks, block size]."""
     split: list[int] = []
     for size, count in zip(shape, scale.shape, strict=True):
         if count == 0 or size % count:

@@ -108,9 +108,9 @@ def crop_resize(bind: Bind) -> Run:
         rows = roi.reshape(roi.shape[0], roi.shape[2])
         if rows.shape[1] == 5:
             return cut(x, rows[:, 1:], rows[:, 0])[:, None]
-        count, batch = rows.shape[0], x.shape[0]
-        many = cut(x, rows.repeat_interleave(batch, 0), torch.arange(batch).repeat(count))
-        return many.reshape(count, batch, *many.shape[1:])
+        number, batch = rows.shape[0], x.shape[0]
+        many = cut(x, rows.repeat_interleave(batch, 0), torch.arange(batch).repeat(number))
+        return many.reshape(number, batch, *many.shape[1:])
 
     if not bind.has("roi") and not bind.has("boxes"):
         raise bind.fail("needs boxes")

@@ -75,7 +75,7 @@ def linear(bind: Bind) -> Run:
     dtype = bind.out_dtype() if not bind.is_float() else None
 
     def run(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        result = functional.linear(*_aligned(x, weight, bias))
+        result = functional.linear(*_aligned(x, weight, bias))  # type: ignore[arg-type]
         return result if dtype is None else result.to(dtype)
 
     return run

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 
 from compiler.reference import program as ir
 from compiler.reference.bind import Bind
 from compiler.reference.registry import Kind, Run, op
 
+Maybe = TypeVar("Maybe", torch.Tensor, torch.Tensor | None)
 _RANGE = {"int8": (-128, 127), "uint8": (0, 255), "int4": (-8, 7), "uint4": (0, 15)}
 
 
-def _spread(values: torch.Tensor | None, axis: int | None, rank: int) -> torch.Tensor | None:
+def _spread(values: Maybe, axis: int | None, rank: int) -> Maybe:
     if values is None or values.dim() == 0 or axis is None:
         return values
     return values.reshape([-1 if a == axis % rank else 1 for a in range(rank)])
@@ -26,9 +29,8 @@ def quantize(bind: Bind) -> Run:
     dtype = bind.held(target)
 
     def run(x: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor | None) -> torch.Tensor:
-        scale = _spread(scale, axis, x.dim())
         zero = _spread(zero, axis, x.dim())
-        result = torch.round(x.float() / scale.float())
+        result = torch.round(x.float() / _spread(scale, axis, x.dim()).float())
         result = result if zero is None else result + zero.float()
         return result.clamp(low, high).to(dtype)
 
@@ -45,9 +47,8 @@ def dequantize(bind: Bind) -> Run:
         and bind.policy != "fp32" else dtype  # fmt: skip
 
     def run(x: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor | None) -> torch.Tensor:
-        scale = _spread(scale, axis, x.dim())
         zero = _spread(zero, axis, x.dim())
         centred = x.float() if zero is None else x.float() - zero.float()
-        return (centred * scale.float()).to(round_to)
+        return (centred * _spread(scale, axis, x.dim()).float()).to(round_to)
 
     return run

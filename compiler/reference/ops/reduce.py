@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -53,7 +54,7 @@ def _build(bind: Bind, reduction: Reduction) -> Run:
 
 for _name, _reduction in _REDUCTIONS.items():
     _kind = Kind.EXACT if _name in ("reduce_max", "reduce_min") else Kind.WIDE
-    op(_name, "x", _kind)(lambda bind, reduction=_reduction: _build(bind, reduction))
+    op(_name, "x", _kind)(partial(_build, reduction=_reduction))
 
 
 @op("reduce_argmax reduce_argmin", "x", Kind.MOVE)

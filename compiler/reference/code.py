@@ -1,0 +1,108 @@
+"""Compiled blocks and the loop that runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from compiler.reference import program as ir
+from compiler.reference.errors import PackageError
+from compiler.reference.registry import Run
+
+Frame = list[Any]
+Step = tuple[Run, tuple[int, ...], "int | tuple[int, ...]", tuple[int, ...], ir.Operation]
+
+
+_FAULTS = (RuntimeError, ValueError, TypeError, IndexError, MemoryError)
+"""What torch and our handlers raise for values that do not fit; anything else is a bug of ours."""
+
+
+class Watcher(Protocol):
+    """Sees every step's results before they are dropped."""
+
+    def step(self, operation: ir.Operation, out: Any, result: Any, frees: Sequence[int]) -> None:
+        """Called after each operation."""
+
+
+@dataclass(slots=True)
+class Session:
+    """The frame of a load and who watches it."""
+
+    package: str
+    function: str
+    frame: Frame = field(default_factory=list)
+    watcher: Watcher | None = None
+
+
+@dataclass(slots=True)
+class Code:
+    """A block as steps; calling it binds its inputs, runs, and returns its outputs."""
+
+    session: Session
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    steps: list[Step]
+    uses: set[int]
+    """Frame slots of enclosing blocks that this one reads."""
+    clears: tuple[int, ...] = ()
+
+    def __call__(self, values: Sequence[Any]) -> Any:
+        frame = self.session.frame
+        for slot, value in zip(self.inputs, values, strict=True):
+            frame[slot] = value
+        self.run()
+        results = [frame[slot] for slot in self.outputs]
+        for slot in self.clears:
+            frame[slot] = None
+        return results[0] if len(results) == 1 else results
+
+    def run(self) -> None:
+        """Execute the steps on the frame.
+
+        Raises:
+            PackageError: an operation failed; it is named.
+        """
+        if self.session.watcher is not None:
+            self._run_watched(self.session.watcher)
+            return
+        frame = self.session.frame
+        operation: ir.Operation | None = None
+        try:
+            for run, ins, out, frees, operation in self.steps:  # noqa: B007
+                result = run(*[frame[slot] for slot in ins])
+                if isinstance(out, int):
+                    frame[out] = result
+                else:
+                    for slot, value in zip(out, result, strict=True):
+                        frame[slot] = value
+                for slot in frees:
+                    frame[slot] = None
+        except PackageError:
+            raise
+        except _FAULTS as error:
+            raise self._failed(operation, error) from error
+
+    def _run_watched(self, watcher: Watcher) -> None:
+        frame = self.session.frame
+        operation: ir.Operation | None = None
+        try:
+            for run, ins, out, frees, operation in self.steps:
+                result = run(*[frame[slot] for slot in ins])
+                slots = (out,) if isinstance(out, int) else out
+                values = (result,) if isinstance(out, int) else result
+                for slot, value in zip(slots, values, strict=True):
+                    frame[slot] = value
+                watcher.step(operation, slots, values, frees)
+                for slot in frees:
+                    frame[slot] = None
+        except PackageError:
+            raise
+        except _FAULTS as error:
+            raise self._failed(operation, error) from error
+
+    def _failed(self, operation: ir.Operation | None, error: Exception) -> PackageError:
+        name, kind = (operation.name, operation.type) if operation else ("", "")
+        reason = str(error).split("\n")[0]
+        place = f"function {self.session.function!r}"
+        return PackageError(self.session.package, f"{kind}: {reason}", op=name, place=place)

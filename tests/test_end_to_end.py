@@ -1,0 +1,217 @@
+"""The whole thread on the real embedded pipeline: compile, run, verify; split or whole."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_module
+
+from compiler.build import compile_job
+from compiler.errors import ConfigError, DoesNotFit
+from compiler.execute import execute, make_device
+from compiler.plan import FILE, check_files, read_plan
+from compiler.read import read
+from compiler.verify import verify_plan
+from compiler.video import to_frames
+
+STEPS = 3
+"""Denoising steps in these tests: enough for first, steady and last iteration."""
+
+
+def job(out: Path, *overrides: str):
+    with initialize_config_module("compiler.conf", version_base="1.3"):
+        config = compose(
+            "compile",
+            overrides=["+target=iphone15pro", f"sampler.steps={STEPS}", f"out={out}", *overrides],
+        )
+    return read(config)
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory):
+    """The demo with room for everything."""
+    folder = tmp_path_factory.mktemp("whole") / "build"
+    compile_job(job(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def split(tmp_path_factory):
+    """The demo in 24 MiB, every stage cut small."""
+    folder = tmp_path_factory.mktemp("split") / "build"
+    compile_job(job(folder, "target.memory=24MiB", "partition.chunk_bytes=700KiB"))
+    return folder
+
+
+def video(folder, policy="hybrid", **inputs):
+    plan = read_plan(folder)
+    check_files(plan, folder)
+    given = {"prompt": "a red circle moves right", "seed": 3} | inputs
+    return execute(plan, folder, make_device("reference", plan, policy), given)
+
+
+def test_split_and_whole_make_the_same_video(whole, split):
+    """Cutting, streaming and freeing change when weights are there, never a number."""
+    one, many = video(whole), video(split)
+    np.testing.assert_array_equal(one.output, many.output)
+    assert to_frames(one.output).shape == (16, 64, 64, 3)
+
+
+def test_a_tight_budget_really_streams(split):
+    plan = read_plan(split)
+    chunks = {
+        g: len([c for c in plan.chunks if c.graph == g]) for g in {c.graph for c in plan.chunks}
+    }
+    assert chunks["denoise"] >= 4
+    assert chunks["text"] >= 2
+    assert chunks["decode_time"] >= 2
+    assert chunks["decode_space"] >= 2
+    loop = next(i for i, s in enumerate(plan.program.segments) if s.is_loop)
+    assert [x for x in plan.schedule.loads if x.segment == loop and x.iterations == "each"]
+    run = video(split).run
+    assert run.loaded_bytes > sum(p.weight_bytes for p in plan.packages)
+    assert run.peak_bytes <= plan.forecast.peak_bytes <= plan.target.budget_bytes
+
+
+def test_24_mib_alone_forces_chunks_and_loads_inside_the_loop(tmp_path):
+    built = compile_job(job(tmp_path / "b", "target.memory=24MiB", "dry_run=true"))
+    plan = built.plan
+    assert len([c for c in plan.chunks if c.graph == "denoise"]) >= 3
+    assert any(x.iterations == "each" for x in plan.schedule.loads)
+    assert plan.forecast.peak_bytes <= plan.target.budget_bytes < 4 * 2**20
+
+
+def test_prompt_and_seed_change_the_video(whole):
+    base = video(whole).output
+    assert not np.array_equal(video(whole, seed=4).output, base)
+    assert not np.array_equal(video(whole, prompt="a blue square moves up").output, base)
+    np.testing.assert_array_equal(video(whole).output, base)
+
+
+def test_packages_agree_with_their_source(whole):
+    plan = read_plan(whole)
+    result = verify_plan(plan, whole, make_device("reference", plan), {"seed": 1})
+    assert result.passed, result
+    worst = min(result.chunks, key=lambda c: c.psnr_db)
+    # fp16 storage with fp32 accumulation: 11 bits of mantissa give about 66 dB per rounding.
+    assert worst.psnr_db > 45, worst
+
+
+def test_the_same_settings_give_the_same_bytes(whole, tmp_path):
+    compile_job(job(tmp_path / "again"))
+    first = {p.relative_to(whole): p.read_bytes() for p in whole.rglob("*") if p.is_file()}
+    again = tmp_path / "again"
+    second = {p.relative_to(again): p.read_bytes() for p in again.rglob("*") if p.is_file()}
+    assert first.keys() == second.keys()
+    plan = Path(FILE)
+    assert {p for p in first if first[p] != second[p]} <= {plan}
+    # The plan records its settings, and those name the folder.
+    assert read_plan(whole).packages == read_plan(again).packages
+
+
+def test_a_damaged_package_is_named(whole, tmp_path):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(whole, copy)
+    weights = next((copy / "packages" / "text.00.mlpackage").rglob("weight.bin"))
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ValueError, match="text.00.mlpackage"):
+        video(copy)
+
+
+def test_an_impossible_budget_says_what_would_help(tmp_path):
+    with pytest.raises(DoesNotFit) as caught:
+        compile_job(job(tmp_path / "b", "target.memory=21500KiB"))
+    message = str(caught.value)
+    assert "does not fit: stage `decode_space`, chunk decode_space." in message
+    assert "budget" in message
+    assert "try `pipeline.stages.decode_space.map.size=1`" in message
+    assert not (tmp_path / "b").exists()
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_remedy_in_the_message_is_enough(tmp_path):
+    with pytest.raises(DoesNotFit) as caught:
+        compile_job(
+            job(
+                tmp_path / "b",
+                "target.memory=21MiB",
+                "dry_run=true",
+                "pipeline.stages.decode_space.map.size=1",
+            )
+        )
+    remedy = str(caught.value).split("try `")[1].split("`")[0]
+    assert remedy.startswith("target.memory=")
+    built = compile_job(
+        job(tmp_path / "b", remedy, "dry_run=true", "pipeline.stages.decode_space.map.size=1")
+    )
+    assert built.plan.forecast.peak_bytes <= built.plan.target.budget_bytes
+
+
+def test_a_failed_compile_leaves_the_old_build_alone(whole, tmp_path):
+    with pytest.raises(ConfigError, match="there is no folder"):
+        compile_job(job(whole, "pipeline.weights=/nowhere"))
+    assert read_plan(whole).built
+    (tmp_path / "mine.txt").write_text("keep me")
+    with pytest.raises(ConfigError, match="there is something that is no build folder"):
+        compile_job(job(tmp_path))
+    assert (tmp_path / "mine.txt").read_text() == "keep me"
+
+
+def command(*arguments, cwd):
+    return subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=cwd, capture_output=True, text=True, timeout=600
+    )
+
+
+def test_no_target_lists_them_and_says_what_to_type(tmp_path):
+    done = command("compiler.cli.compile", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "one of host, ipad_m4, iphone15pro, iphone16pro, macbook_m3" in done.stderr
+    assert "compile +target=iphone15pro" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_multirun_makes_one_folder_per_job(tmp_path):
+    done = command(
+        "compiler.cli.compile",
+        "-m",
+        "+target=iphone15pro,host",
+        "dry_run=true",
+        "sampler.steps=2",
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    names = sorted(p.name for p in (tmp_path / "build").iterdir())
+    assert len(names) == 2
+    plans = [read_plan(tmp_path / "build" / n) for n in names]
+    assert {p.target.name for p in plans} == {"iphone15pro", "host"}
+
+
+def test_the_commands_run_a_build(whole, tmp_path):
+    for suffix in ("mp4", "gif", "png"):
+        out = tmp_path / f"clip.{suffix}"
+        done = command(
+            "compiler.cli.plan",
+            "run",
+            str(whole),
+            "--prompt",
+            "a green triangle grows",
+            "--seed",
+            "2",
+            "--input",
+            "guidance=3",
+            "--out",
+            str(out),
+            cwd=tmp_path,
+        )
+        assert done.returncode == 0, done.stderr
+        assert out.stat().st_size > 500
+        assert "claimed" in done.stdout
+    done = command("compiler.cli.plan", "run", str(whole), "--out", "clip.avi", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "one of .mp4, .gif, .png" in done.stderr
