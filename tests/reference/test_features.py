@@ -122,6 +122,30 @@ def test_functions_are_loaded_one_by_one(make):
     assert run(both, x, function="double")[0][0] == 2
 
 
+def test_functions_share_their_weights(make):
+    weight = np.random.default_rng(0).standard_normal((40, 30)).astype(np.float32)
+    paths = [
+        make.mil(
+            lambda x, f=f: mb.mul(x=mb.linear(x=x, weight=weight), y=f), [((1, 30), "fp32")], 18
+        )
+        for f in (1.0, 3.0)
+    ]
+    description = ct.utils.MultiFunctionDescriptor()
+    for name, path in zip(("one", "three"), paths, strict=True):
+        description.add_function(str(path), "main", name)
+    description.default_function_name = "one"
+    both = make.folder / "both.mlpackage"
+    ct.utils.save_multifunction(description, str(both))
+    inputs = {"x0": np.ones((1, 30), np.float32)}
+    with load(both, function="one") as one:
+        three = one.sibling("three")
+        found = [next(iter(m.predict(inputs).values())) for m in (one, three)]
+        assert one.resident_bytes == three.resident_bytes == one.info.weight_bytes
+        three.close()
+        assert torch.equal(next(iter(one.predict(inputs).values())), found[0])
+    assert torch.allclose(3 * found[0], found[1])
+
+
 def test_flexible_shapes_are_checked(make):
     traced = torch.jit.trace(torch.nn.Softmax(-1), torch.zeros(2, 4))
     for shape in (
