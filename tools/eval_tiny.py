@@ -22,23 +22,51 @@ ATTRIBUTES = ("shape", "colour", "motion", "background")
 
 
 def generate_with_plan(build: Path, prompt: str, seed: int) -> np.ndarray:
-    """Frames [16, 64, 64, 3] in [0, 1] (or uint8) of one clip made by the compiled plan.
+    """Frames uint8 [16, 64, 64, 3] of one clip, made by executing the packages of `build`."""
+    import torch
 
-    TO BE FILLED BY THE RUNNER: call the plan in `build` on the reference device.
-    """
-    raise NotImplementedError(f"running the plan in {build} is not connected yet")
+    from compiler.execute import execute, make_device
+    from compiler.plan import read_plan
+    from compiler.video import to_frames
+
+    torch.set_num_threads(1)  # clips are made side by side, one per core
+    plan = read_plan(build)
+    device = make_device("reference", plan)
+    outcome = execute(plan, build, device, {"prompt": prompt, "seed": seed})
+    return to_frames(outcome.output)
+
+
+def generate_all_with_plan(
+    build: Path, cells: list[Combination], seeds: list[int], workers: int
+) -> np.ndarray:
+    """Clips [N, 16, 64, 64, 3] in [0, 1], made in `workers` processes, with a progress bar."""
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    from rich.progress import track
+
+    prompts = [cell.plain_caption for cell in cells]
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        made = pool.map(generate_with_plan, [build] * len(cells), prompts, seeds)
+        clips = list(track(made, "clips", total=len(cells), transient=True))
+    return np.stack(clips).astype(np.float32) / 255
 
 
 def generate_with_torch(
     cells: list[Combination], seeds: list[int], arguments: argparse.Namespace
 ) -> np.ndarray:
     """Clips [N, 16, 64, 64, 3] in [0, 1] from the torch modules."""
+    import torch
+
+    from compiler.host import random_normal  # so that both devices start from the same noise
+    from graphs.opensora.tiny import TINY_DENOISER, WEIGHTS
     from tools.train_tiny.sample import TinyPipeline, generate
 
-    pipeline = TinyPipeline.shipped(arguments.weights) if arguments.weights else None
-    pipeline = pipeline or TinyPipeline.shipped()
+    pipeline = TinyPipeline.shipped(arguments.weights or WEIGHTS)
+    shape = (TINY_DENOISER.in_channels, *TINY_DENOISER.latent)
+    noise = torch.from_numpy(np.stack([random_normal(seed, shape) for seed in seeds]))
     prompts = [cell.plain_caption for cell in cells]
-    return generate(pipeline, prompts, seeds, arguments.steps, arguments.guidance)
+    return generate(pipeline, prompts, noise, arguments.steps, arguments.guidance)
 
 
 def accuracy(cells: list[Combination], clips: np.ndarray) -> dict[str, dict[str, float]]:
@@ -91,6 +119,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--guidance", type=float, default=4.0)
     parser.add_argument("--seeds", type=int, default=1, help="clips per combination")
     parser.add_argument("--every", type=int, default=1, help="only every n-th combination")
+    parser.add_argument("--workers", type=int, default=2, help="processes (reference only)")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--sheet", type=Path)
     arguments = parser.parse_args()
@@ -108,10 +137,7 @@ def main() -> None:
     if arguments.device == "torch":
         clips = generate_with_torch(cells, seeds, arguments)
     else:
-        prompts = [cell.plain_caption for cell in cells]
-        clips = np.stack(
-            [generate_with_plan(arguments.build, p, s) for p, s in zip(prompts, seeds, strict=True)]
-        )
+        clips = generate_all_with_plan(arguments.build, cells, seeds, arguments.workers)
     seconds = time.time() - start
     result = {"device": arguments.device, "steps": arguments.steps, "guidance": arguments.guidance}
     result |= {"accuracy": accuracy(cells, clips), "seconds": round(seconds, 1)}

@@ -17,7 +17,6 @@ from graphs.opensora.tiny import (
     FRAMES,
     HEIGHT,
     TIMESTEP_SHIFT,
-    TINY_DENOISER,
     TINY_VAE,
     WEIGHTS,
     WIDTH,
@@ -50,13 +49,6 @@ class TinyPipeline:
             load_shipped(temporal, "vae.safetensors", folder),
             load_shipped(spatial, "vae.safetensors", folder),
         )
-
-
-def noise(seeds: list[int]) -> Tensor:
-    """Starting latents [B, C, T, H, W], one seed each."""
-    shape = (TINY_DENOISER.in_channels, *TINY_DENOISER.latent)
-    draws = [np.random.default_rng(seed).standard_normal(shape, np.float32) for seed in seeds]
-    return torch.from_numpy(np.stack(draws))
 
 
 @torch.no_grad()
@@ -96,15 +88,15 @@ def decode(pipeline: TinyPipeline, z: Tensor) -> np.ndarray:
 def generate(
     pipeline: TinyPipeline,
     prompts: list[str],
-    seeds: list[int],
+    noise: Tensor,
     steps: int = 30,
     guidance: float = 4.0,
     batch: int = 72,
 ) -> np.ndarray:
-    """Clips [N, 16, 64, 64, 3] in [0, 1] for the prompts, `batch` at a time."""
+    """Clips [N, 16, 64, 64, 3] in [0, 1] from noise [N, C, T, H, W], `batch` at a time."""
     clips = []
     for start in range(0, len(prompts), batch):
         some = slice(start, start + batch)
-        z = denoise(pipeline, prompts[some], noise(seeds[some]), steps, guidance)
+        z = denoise(pipeline, prompts[some], noise[some], steps, guidance)
         clips.append(decode(pipeline, z))
     return np.concatenate(clips)
