@@ -115,9 +115,9 @@ def _emit_and_plan(
             )
             files = _write_files(job.pipeline, traced.constants, aside)
             return _plan(job, decision, facts, schedule, bundle, files)
-        except DoesNotFit:
+        except DoesNotFit as error:
             if attempt + 1 == _ATTEMPTS:
-                raise
+                raise DoesNotFit(f"{error}, once converted; try a larger `target.memory`") from None
             corrections = _corrections(decision, bundle, corrections)
             decision = _decide(job, traced, corrections)
     raise AssertionError("unreachable")
@@ -252,6 +252,9 @@ class _Aside:
         self._aside = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
 
     def __enter__(self) -> Path:
+        for left in self._folder.parent.glob(f".{self._folder.name}.*.partial"):
+            if not _alive(left.name.split(".")[-2]):
+                shutil.rmtree(left, ignore_errors=True)
         shutil.rmtree(self._aside, ignore_errors=True)
         self._aside.mkdir(parents=True)
         return self._aside
@@ -265,3 +268,14 @@ class _Aside:
             os.replace(self._folder, old)
         os.replace(self._aside, self._folder)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _alive(pid: str) -> bool:
+    """Whether the process that made a partial folder still runs (a killed one cannot tidy up)."""
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -96,6 +96,10 @@ class Loaded:
         self._code = compiler.code
         self._session = compiler.session
         self._pinned = compiler.pinned
+        held = [self._session.frame[slot] for slot in self._pinned]
+        self._constants = {
+            v.untyped_storage().data_ptr() for v in held if isinstance(v, torch.Tensor)
+        }
         self._weights = weights
         self._owner = owner
         self._dense_bytes = compiler.pinned_bytes
@@ -141,19 +145,24 @@ class Loaded:
         values = self._arguments(inputs, state)
         shapes = tuple(tuple(v.shape) for v in values)
         watcher = None
+        # Liveness is the same for the same shapes: it is measured on the first call of each.
         if self.on_op is not None or shapes != self._measured:
-            watcher = Accounts(self._session.frame, self._pinned, values, self.on_op)
+            check = self._check_result if self._options.strict else None
+            watcher = Accounts(self._session.frame, self._pinned, values, self.on_op, check)
         self._session.watcher = watcher
         try:
             with torch.no_grad():
                 results = self._code(values)
                 single = len(self._outputs) == 1
-                return self._results([results] if single else results, values)
+                found = self._results([results] if single else results, values)
+        except BaseException:
+            self._clear()
+            raise
         finally:
             self._session.watcher = None
-            self._clear()
-            if watcher is not None:
-                self.observed_peak_bytes, self._measured = watcher.peak, shapes
+        if watcher is not None:
+            self.observed_peak_bytes, self._measured = watcher.peak, shapes
+        return found
 
     def first_nonfinite(self, inputs: Mapping[str, Any], state: State | None = None) -> str | None:
         """Name of the first operation whose result holds an infinity or a NaN, else None."""
@@ -283,11 +292,7 @@ class Loaded:
                 raise self._fail(f"input {name!r} has shape {shape}, allowed {ranges}")
 
     def _results(self, results: Sequence[Any], values: Sequence[torch.Tensor]) -> dict[str, Any]:
-        taken = {v.untyped_storage().data_ptr() for v in values}
-        for slot in self._pinned:
-            held = self._session.frame[slot]
-            if isinstance(held, torch.Tensor):
-                taken.add(held.untyped_storage().data_ptr())
+        taken = {v.untyped_storage().data_ptr() for v in values} | self._constants
         found: dict[str, Any] = {}
         for name, value in zip(self._outputs, results, strict=True):
             if isinstance(value, torch.Tensor):
@@ -297,7 +302,26 @@ class Loaded:
             found[name] = value
         return found
 
+    def _check_result(self, operation: ir.Operation, results: Sequence[Any]) -> None:
+        """Results have the declared types; Core ML's compiler refuses a program that lies."""
+        for named, value in zip(operation.outputs, results, strict=False):
+            kind = named.type
+            if not isinstance(kind, ir.TensorType) or not isinstance(value, torch.Tensor):
+                continue
+            same = len(kind.shape) == value.dim() and all(
+                want is None or want == have
+                for want, have in zip(kind.shape, value.shape, strict=True)
+            )
+            if not same or value.dtype != self._held(kind.dtype):
+                raise PackageError(
+                    self._program.package,
+                    f"{operation.type}: declares {kind.dtype} {kind.shape}, computes "
+                    f"{value.dtype} {tuple(value.shape)}",
+                    op=operation.name, place=f"function {self.info.function!r}",
+                )  # fmt: skip
+
     def _clear(self) -> None:
+        """Drop what an interrupted run left behind."""
         frame = self._session.frame
         for slot in range(len(frame)):
             if slot not in self._pinned:

@@ -19,8 +19,10 @@ class Accounts:
     def __init__(
         self, frame: list[Any], pinned: frozenset[int], inputs: Sequence[torch.Tensor],
         hook: Callable[[str, str, Sequence[Any]], None] | None,
+        check: Callable[[ir.Operation, Sequence[Any]], None] | None,
     ) -> None:  # fmt: skip
         self._hook = hook
+        self._check = check
         self._live: dict[int, tuple[int, int]] = {}
         """Storage address: (bytes, references)."""
         self._of: dict[int, list[int]] = {}
@@ -35,6 +37,8 @@ class Accounts:
         frees: Sequence[int],
     ) -> None:  # fmt: skip
         """Account for one operation's results, then for what it drops."""
+        if self._check is not None:
+            self._check(operation, result)
         if self._hook is not None:
             self._hook(operation.name, operation.type, result)
         weight = operation.type.startswith("constexpr_")

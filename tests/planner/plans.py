@@ -1,8 +1,8 @@
 """Whole plans for tests of what reads them."""
 
 from compiler.check import check
-from compiler.ir import ChunkFacts, Plan, Target
-from compiler.schedule import make_schedule
+from compiler.ir import Plan, Policy, Target
+from compiler.schedule import expand, make_schedule
 from compiler.simulate import forecast
 from tests.planner.programs import DOUBLE_BUFFER, Part, make_program, packages
 
@@ -26,14 +26,19 @@ def make_target(budget: int) -> Target:
     )
 
 
-def make_plan(built: bool = True) -> Plan:
-    """A prologue, a loop that streams, a map, an epilogue."""
-    shape = (Part(1, (90, 40)), Part(6, (70, 80, 90)), Part(1, (60,), repeat=3), Part(1, (10,)))
+def plan_of(shape: tuple[Part, ...], policy: Policy, spare: int, *, built: bool = True) -> Plan:
+    """A plan with `spare` bytes more than its hungriest call needs."""
     program, chunks, facts = make_program(shape)
-    by_id: dict[str, ChunkFacts] = {f.id: f for f in facts}
-    budget = 260
-    schedule = make_schedule(program, by_id, DOUBLE_BUFFER, budget)
+    by_id = {f.id: f for f in facts}
+    budget = spare + max(
+        s.need_bytes + (by_id[s.chunk].weight_bytes if s.chunk else 0)
+        for s in expand(program, by_id, 3)
+    )
+    schedule = make_schedule(program, by_id, policy, budget)
     proof = check(program, facts, schedule, budget_bytes=budget)
+    promise = forecast(
+        program, by_id, schedule, peak_bytes=proof.peak_bytes, peak_step=proof.peak_step
+    )
     return Plan(
         version=1,
         entracte="0.1.0",
@@ -48,7 +53,11 @@ def make_plan(built: bool = True) -> Plan:
         packages=packages(chunks) if built else (),
         facts=facts,
         schedule=schedule,
-        forecast=forecast(
-            program, by_id, schedule, peak_bytes=proof.peak_bytes, peak_step=proof.peak_step
-        ),
+        forecast=promise,
     )
+
+
+def make_plan(built: bool = True) -> Plan:
+    """A prologue, a loop that streams, a map, an epilogue."""
+    shape = (Part(1, (90, 40)), Part(6, (70, 80, 90)), Part(1, (60,), repeat=3), Part(1, (10,)))
+    return plan_of(shape, DOUBLE_BUFFER, 100, built=built)

@@ -9,42 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.check import check
 from compiler.devices.null import NullDevice
 from compiler.errors import RunError
-from compiler.ir import Plan
 from compiler.run import run_plan
-from compiler.schedule import expand, make_schedule
-from compiler.simulate import forecast
-from tests.planner.plans import make_target
-from tests.planner.programs import POLICIES, Part, make_program, packages, parts
-
-
-def make(shape, policy, extra):
-    program, chunks, facts = make_program(shape)
-    by_id = {f.id: f for f in facts}
-    budget = extra + max(
-        s.need_bytes + by_id[s.chunk].weight_bytes for s in expand(program, by_id, 3)
-    )
-    schedule = make_schedule(program, by_id, policy, budget)
-    proof = check(program, facts, schedule, budget_bytes=budget)
-    plan = Plan(
-        version=1,
-        entracte="test",
-        built=True,
-        pipeline="p",
-        title="t",
-        target=make_target(budget),
-        settings="{}",
-        fps=8.0,
-        program=program,
-        chunks=chunks,
-        packages=packages(chunks),
-        facts=facts,
-        schedule=schedule,
-        forecast=forecast(program, by_id, schedule, peak_bytes=proof.peak_bytes, peak_step=""),
-    )
-    return plan, proof
+from tests.planner.plans import plan_of
+from tests.planner.programs import POLICIES, Part, parts
 
 
 def run(plan, device):
@@ -55,9 +24,11 @@ def run(plan, device):
 @settings(max_examples=60, deadline=None)
 @given(parts, st.sampled_from(POLICIES), st.integers(0, 400), st.integers(0, 2**32))
 def test_any_timing_stays_within_the_proven_peak(shape, policy, extra, seed):
-    plan, proof = make(shape, policy, extra)
+    plan = plan_of(shape, policy, extra)
     rng = random.Random(seed)
-    device = NullDevice(proof.peak_bytes, lambda *_: time.sleep(rng.choice((0, 0, 0, 2e-4))))
+    device = NullDevice(
+        plan.forecast.peak_bytes, lambda *_: time.sleep(rng.choice((0, 0, 0, 2e-4)))
+    )
     outcome = run(plan, device)
     calls = [c for what, c in device.log if what == "call"]
     expected = [
@@ -68,37 +39,37 @@ def test_any_timing_stays_within_the_proven_peak(shape, policy, extra, seed):
         for _ in range(s.repeat)
     ]
     assert calls == expected
-    assert outcome.run.peak_bytes <= proof.peak_bytes
+    assert outcome.run.peak_bytes <= plan.forecast.peak_bytes
     assert device.resident_bytes() == 0
     assert outcome.run.loaded_bytes == plan.forecast.loaded_bytes
 
 
 def test_a_failing_load_ends_the_run_with_its_error():
-    plan, proof = make((Part(3, (50, 60)),), POLICIES[1], 0)
+    plan = plan_of((Part(3, (50, 60)),), POLICIES[1], 0)
 
     def pause(what, chunk):
         if what == "load" and chunk == "c0.01":
             raise RunError("the disk is gone")
 
-    device = NullDevice(proof.peak_bytes, pause)
+    device = NullDevice(plan.forecast.peak_bytes, pause)
     with pytest.raises(RunError, match="the disk is gone"):
         run(plan, device)
 
 
 def test_a_failing_call_ends_the_run_and_frees_everything():
-    plan, proof = make((Part(3, (50, 60)),), POLICIES[1], 200)
+    plan = plan_of((Part(3, (50, 60)),), POLICIES[1], 200)
 
     def pause(what, chunk):
         if what == "call" and chunk == "c0.01":
             raise RunError("no such operation")
 
-    device = NullDevice(proof.peak_bytes, pause)
+    device = NullDevice(plan.forecast.peak_bytes, pause)
     with pytest.raises(RunError, match="no such operation"):
         run(plan, device)
     assert device.resident_bytes() == 0
 
 
 def test_unknown_and_missing_inputs_are_named():
-    plan, proof = make((Part(1, (5,)),), POLICIES[0], 0)
+    plan = plan_of((Part(1, (5,)),), POLICIES[0], 0)
     with pytest.raises(RunError, match="input 'promt': the plan's inputs are"):
         run_plan(plan, Path(), NullDevice(), {"promt": "x"}, constants={})
