@@ -45,6 +45,8 @@ SUITES = {
     "torch-rest": ["converters/mil/frontend/torch/test"],
 }
 POLICY = "round"
+RAN: set[tuple[str, int]] = set()
+"""(operation, deployment) pairs executed by the current test."""
 
 
 class FakeState:
@@ -73,6 +75,7 @@ def _load(model: Any) -> Loaded:
             name = getattr(model, "function_name", None) or "main"
             loaded = load(path, function=name, policy=POLICY, own=True, strict=True)
         model._entracte_loaded = loaded
+    RAN.update((name, loaded.info.deployment) for name in loaded.info.operations)
     return loaded
 
 
@@ -161,7 +164,9 @@ class Recorder:
                 text = report.longrepr[2]
             self.outcomes[report.nodeid] = (outcome, text[:600])
             if self.log:
-                print(json.dumps([report.nodeid, outcome, text[:600]]), file=self.log, flush=True)
+                line = [report.nodeid, outcome, text[:600], sorted(RAN)]
+                print(json.dumps(line), file=self.log, flush=True)
+            RAN.clear()
 
 
 def table(recorder: Recorder) -> str:

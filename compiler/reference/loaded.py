@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import torch
 
 from compiler.reference import program as ir
 from compiler.reference.bind import TORCH, check_elements
 from compiler.reference.errors import PackageError
 from compiler.reference.info import describe_program, pick
+from compiler.reference.inputs import as_tensor
 from compiler.reference.precision import POLICIES
 from compiler.reference.prepare import Compiler
 from compiler.reference.reader import read_program
-from compiler.reference.strict import lint
+from compiler.reference.strict import check_types, lint
 from compiler.reference.watch import Accounts
 from compiler.reference.weights import Weights
 
@@ -104,6 +104,7 @@ class Loaded:
         self._owner = owner
         self._dense_bytes = compiler.pinned_bytes
         self._options = options
+        self._check = check_types(program, name, self._held) if options.strict else None
         self._measured: tuple[tuple[int, ...], ...] | None = None
         self._closed = False
 
@@ -147,8 +148,7 @@ class Loaded:
         watcher = None
         # Liveness is the same for the same shapes: it is measured on the first call of each.
         if self.on_op is not None or shapes != self._measured:
-            check = self._check_result if self._options.strict else None
-            watcher = Accounts(self._session.frame, self._pinned, values, self.on_op, check)
+            watcher = Accounts(self._session.frame, self._pinned, values, self.on_op, self._check)
         self._session.watcher = watcher
         try:
             with torch.no_grad():
@@ -251,31 +251,13 @@ class Loaded:
         if named.name not in inputs:
             filler = self._interface.optional[named.name]
             return torch.full(self._known(kind), filler, dtype=self._held(kind.dtype))
-        value = self._tensor(named.name, inputs[named.name])
+        image = self._interface.images.get(named.name)
+        try:
+            value = as_tensor(inputs[named.name], image)
+        except TypeError as error:
+            raise self._fail(f"input {named.name!r} {error}") from None
         self._check_shape(named.name, kind, tuple(value.shape))
         return value.to(self._held(kind.dtype)).contiguous()
-
-    def _tensor(self, name: str, value: Any) -> torch.Tensor:
-        if isinstance(value, torch.Tensor):
-            return value.detach()
-        if hasattr(value, "convert") and name in self._interface.images:
-            return self._image(name, value)
-        array = np.asarray(value)
-        if array.dtype.kind not in "biuf":
-            raise self._fail(f"input {name!r} is not an array of numbers")
-        if array.dtype in (np.uint16, np.uint32, np.uint64):
-            array = array.astype(np.int64)
-        # A read-only or reversed array cannot be borrowed by torch.
-        return torch.from_numpy(np.require(array, requirements=["C", "W"]))
-
-    def _image(self, name: str, value: Any) -> torch.Tensor:
-        """A PIL image as [1, channels, height, width] with values 0 to 255."""
-        color = self._interface.images[name].color
-        gray = color == "GRAYSCALE"
-        pixels = np.array(value.convert("L" if gray else "RGB"))
-        planes = pixels[None] if gray else pixels.transpose(2, 0, 1)
-        ordered = planes[::-1].copy() if color == "BGR" else planes
-        return torch.from_numpy(np.ascontiguousarray(ordered))[None]
 
     def _check_shape(self, name: str, kind: ir.TensorType, shape: tuple[int, ...]) -> None:
         flexible = self._interface.flexible.get(name)
@@ -301,24 +283,6 @@ class Loaded:
                 taken.add(value.untyped_storage().data_ptr())
             found[name] = value
         return found
-
-    def _check_result(self, operation: ir.Operation, results: Sequence[Any]) -> None:
-        """Results have the declared types; Core ML's compiler refuses a program that lies."""
-        for named, value in zip(operation.outputs, results, strict=False):
-            kind = named.type
-            if not isinstance(kind, ir.TensorType) or not isinstance(value, torch.Tensor):
-                continue
-            same = len(kind.shape) == value.dim() and all(
-                want is None or want == have
-                for want, have in zip(kind.shape, value.shape, strict=True)
-            )
-            if not same or value.dtype != self._held(kind.dtype):
-                raise PackageError(
-                    self._program.package,
-                    f"{operation.type}: declares {kind.dtype} {kind.shape}, computes "
-                    f"{value.dtype} {tuple(value.shape)}",
-                    op=operation.name, place=f"function {self.info.function!r}",
-                )  # fmt: skip
 
     def _clear(self) -> None:
         """Drop what an interrupted run left behind."""

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
 from compiler.reference import program as ir
 from compiler.reference.errors import PackageError
 from compiler.reference.info import walk
@@ -29,3 +34,36 @@ def lint(program: ir.Program, function: ir.Function) -> None:
             f"Core ML takes ranks up to {MAX_RANK}: {'; '.join(found)}",
             place=f"function {function.name!r}",
         )
+
+
+def check_types(
+    program: ir.Program, function: str, held: Callable[[str], torch.dtype]
+) -> Callable[[ir.Operation, Sequence[Any]], None]:
+    """A check that results have their declared types, as Core ML's compiler demands.
+
+    Args:
+        held: the torch type that holds a MIL type under the policy in use.
+    """
+
+    def check(operation: ir.Operation, results: Sequence[Any]) -> None:
+        for named, value in zip(operation.outputs, results, strict=False):
+            kind = named.type
+            if not isinstance(kind, ir.TensorType) or not isinstance(value, torch.Tensor):
+                continue
+            if _fits(kind.shape, tuple(value.shape)) and value.dtype == held(kind.dtype):
+                continue
+            raise PackageError(
+                program.package,
+                f"{operation.type}: declares {kind.dtype} {kind.shape}, computes "
+                f"{value.dtype} {tuple(value.shape)}",
+                op=operation.name,
+                place=f"function {function!r}",
+            )
+
+    return check
+
+
+def _fits(declared: tuple[int | None, ...], found: tuple[int, ...]) -> bool:
+    return len(declared) == len(found) and all(
+        want is None or want == have for want, have in zip(declared, found, strict=True)
+    )

@@ -79,6 +79,7 @@ def run(path: Path, *values: Any, **options: Any) -> list[np.ndarray]:
     """Outputs of a package, in order, for inputs x0, x1, ..."""
     from compiler.reference import load
 
+    options.setdefault("strict", True)
     with load(path, **options) as model:
         found = model.predict({f"x{i}": v for i, v in enumerate(values)})
     return [v.numpy() if isinstance(v, torch.Tensor) else v for v in found.values()]

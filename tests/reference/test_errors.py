@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from coremltools.converters.mil.mil import Builder as mb
 from coremltools.proto import MIL_pb2, Model_pb2
+from packages import Maker
 
 from compiler.reference import PackageError, describe, load
 
@@ -20,11 +23,17 @@ MODEL = "Data/com.apple.CoreML/model.mlmodel"
 BLOB = "Data/com.apple.CoreML/weights/weight.bin"
 
 
-@pytest.fixture
-def package(make):
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
     torch.manual_seed(0)
     module = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.ReLU())
-    return make.traced(module, (torch.randn(1, 64),), 16)
+    maker = Maker(tmp_path_factory.mktemp("template"))
+    return maker.traced(module, (torch.randn(1, 64),), 16)
+
+
+@pytest.fixture
+def package(template, tmp_path):
+    return Path(shutil.copytree(template, tmp_path / "p.mlpackage"))
 
 
 def edit(package, change) -> None:

@@ -140,7 +140,8 @@ def test_pad_repeats_the_time_axis_of_a_video(make):
     pad = [0, 0, 0, 0, 2, 0, 0, 0, 0, 0]
     path = make.mil(lambda x: mb.pad(x=x, pad=pad, mode="replicate"), [(x.shape, "fp32")])
     wanted = np.pad(x, [(0, 0), (0, 0), (2, 0), (0, 0), (0, 0)], mode="edge")
-    np.testing.assert_array_equal(run(path, x)[0], wanted)
+    # Core ML refuses this pad, and so does the strict device.
+    np.testing.assert_array_equal(run(path, x, strict=False)[0], wanted)
 
 
 @pytest.mark.parametrize("spatial", [1, 2, 3])
