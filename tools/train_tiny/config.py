@@ -14,8 +14,8 @@ class Budget:
     temporal_clips: int = 2048
     temporal_steps: int = 1500
     temporal_batch: int = 32
-    finish_steps: int = 500
-    finish_batch: int = 8
+    finish_steps: int = 320
+    finish_batch: int = 16
     cached_clips: int = 4096
     fresh_every: int = 24
     fresh_clips: int = 16

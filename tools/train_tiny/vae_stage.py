@@ -141,6 +141,14 @@ def train_temporal(vae: TrainableVAE, budget: Budget, out: Path, seed: int) -> N
         log.add(step, loss)
 
 
+def _groups(count: int, frames: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """One decoding group of random clips: [B, n, 64, 64, 3] in [0, 1], coverage [B, n, 64, 64]."""
+    clips, coverage = world.draw(world.sample(count, rng), rng)
+    start = frames * int(rng.integers(0, clips.shape[1] // frames))
+    some = slice(start, start + frames)
+    return torch.from_numpy(clips[:, some]), torch.from_numpy(coverage[:, some])
+
+
 def train_finish(vae: TrainableVAE, budget: Budget, out: Path, seed: int) -> None:
     """Stage 3: both decoders together, judged by pixels.
 
@@ -155,17 +163,19 @@ def train_finish(vae: TrainableVAE, budget: Budget, out: Path, seed: int) -> Non
     optimiser = torch.optim.AdamW(parameters, weight_decay=1e-3, betas=(0.9, 0.99))
     log = LossLog(out / "loss.jsonl", "finish", every=25)
     for step in range(budget.finish_steps):
-        set_rate(optimiser, rate(step, budget.finish_steps, 7e-4))
-        clips, coverage = world.draw(world.sample(budget.finish_batch // 2, rng), rng)
-        clips, coverage = torch.from_numpy(clips), torch.from_numpy(coverage).flatten(0, 1)
+        set_rate(optimiser, rate(step, budget.finish_steps, 2e-4, warm=20))
+        clips, coverage = _groups(budget.finish_batch, vae.cfg.micro_frames, rng)
+        # Half of the frames are judged: more clips say more than more frames of a clip.
+        judged = torch.randperm(vae.cfg.micro_frames)[: vae.cfg.micro_frames // 2]
         with bf16():
             with torch.no_grad():
                 latents = vae.encode_clips(clips)
                 z = vae.encode_group(latents)
             output = vae.decode_group(z + TEMPORAL_NOISE * torch.randn_like(z))
-            pixels = vae.decode_frames(output.transpose(1, 2).flatten(0, 1))
-        target = clips.flatten(0, 1).permute(0, 3, 1, 2) * 2 - 1
-        loss = pixel_loss(pixels, target, coverage) + 0.05 * F.mse_loss(output.float(), latents)
+            pixels = vae.decode_frames(output.transpose(1, 2)[:, judged].flatten(0, 1))
+        target = clips[:, judged].flatten(0, 1).permute(0, 3, 1, 2) * 2 - 1
+        loss = pixel_loss(pixels, target, coverage[:, judged].flatten(0, 1))
+        loss = loss + 0.05 * F.mse_loss(output.float(), latents)
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
