@@ -48,6 +48,13 @@ def _corners(boxes: torch.Tensor, mode: str) -> tuple[torch.Tensor, ...]:
     return a, b, c, d
 
 
+def _whole_if_outside(boxes: torch.Tensor, mode: str) -> torch.Tensor:
+    """iOS15 takes the whole image for a box outside [0, 1]: Apple's expected value says so."""
+    outside = ((boxes < 0) | (boxes > 1)).any(-1, keepdim=True)
+    whole = [0.5, 0.5, 1.0, 1.0] if mode.startswith("CENTER_SIZE") else [0.0, 0.0, 1.0, 1.0]
+    return torch.where(outside, torch.tensor(whole, dtype=boxes.dtype), boxes)
+
+
 def _bilinear(images: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, outside: float
               ) -> torch.Tensor:  # fmt: skip
     """Sample [n, c, h, w] at rows [n, i] and columns [n, j]; beyond the border is `outside`."""
@@ -83,16 +90,13 @@ def crop_resize(bind: Bind) -> Run:
     oldest = bind.opset < 16
 
     def cut(x: torch.Tensor, boxes: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
-        top, left, bottom, right = _corners(boxes * scale, boxes_mode)
+        boxes = boxes * scale
+        if oldest and normalized:
+            boxes = _whole_if_outside(boxes, boxes_mode)
+        top, left, bottom, right = _corners(boxes, boxes_mode)
         if normalized:
             top, bottom = top * (x.shape[2] - 1), bottom * (x.shape[2] - 1)
             left, right = left * (x.shape[3] - 1), right * (x.shape[3] - 1)
-        if oldest:
-            # Apple's expected value of iOS15's: an inverted box means the whole image.
-            inverted = (bottom < top) | (right < left)
-            top, left = top.masked_fill(inverted, 0), left.masked_fill(inverted, 0)
-            bottom = bottom.masked_fill(inverted, x.shape[2] - 1)
-            right = right.masked_fill(inverted, x.shape[3] - 1)
         rows = _points(mode, top, bottom, height)
         columns = _points(mode, left, right, width)
         return _bilinear(x[which.long()], rows, columns, outside)

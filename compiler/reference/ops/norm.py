@@ -75,19 +75,14 @@ def l2_norm(bind: Bind) -> Run:
 
 @op("local_response_norm", "x")
 def local_response_norm(bind: Bind) -> Run:
-    """x / (k + alpha / size * sum of squares of the neighbouring channels) ** beta.
+    """x / (k + alpha / size * sum of squares of `size` neighbouring channels) ** beta.
 
-    (size - 1) // 2 channels on either side count; for an even size Apple's expected values leave
-    out the extra channel that torch adds on one side.
+    Channels are axis 1, but axis 0 of a rank-3 input: Apple's expected values take that for one
+    image [channels, height, width], against the operation's own documentation.
     """
     size = bind.const("size")
     alpha, beta = bind.const("alpha", 1e-4), bind.const("beta", 0.75)
     offset = bind.const("k", 1.0)
-    reach = (size - 1) // 2
-
-    def run(x: torch.Tensor) -> torch.Tensor:
-        rows = x.square().movedim(1, -1)
-        total = functional.pad(rows, (reach, reach)).unfold(-1, 2 * reach + 1, 1).sum(-1)
-        return x / (offset + alpha / size * total.movedim(-1, 1)) ** beta
-
-    return run
+    if bind.rank() != 3:
+        return lambda x: functional.local_response_norm(x, size, alpha, beta, offset)
+    return lambda x: functional.local_response_norm(x[None], size, alpha, beta, offset)[0]
