@@ -8,8 +8,11 @@ from compiler.reference.bind import Bind
 from compiler.reference.registry import Kind, Run, op, plain
 
 for _name in ("abs", "acos", "asin", "atan", "atanh", "ceil", "cos", "cosh", "erf", "exp", "exp2",
-              "floor", "sign", "sin", "sinh", "sqrt", "tan", "tanh", "square"):  # fmt: skip
+              "floor", "sin", "sinh", "sqrt", "tan", "tanh", "square"):  # fmt: skip
     plain(_name, "x", getattr(torch, _name))
+
+# torch's sign of NaN is 0, which would hide it; coremltools' is NaN.
+plain("sign", "x", lambda x: torch.where(x == x, torch.sign(x), x))
 
 # Core ML rounds halves to even, as numpy does.
 plain("round", "x", torch.round)

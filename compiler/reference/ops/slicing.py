@@ -137,6 +137,9 @@ def stack(bind: Bind) -> Run:
 def split(bind: Bind) -> Run:
     """Equal parts, or parts of the given sizes, along `axis`."""
     axis = bind.const("axis")
+    if len(bind.operation.outputs) == 1:
+        # One part is the whole, and not a tuple of one.
+        return lambda x: x
     if bind.has("split_sizes"):
         sizes = bind.ints("split_sizes")
         return lambda x: torch.split(x, sizes, axis)
