@@ -86,7 +86,7 @@ def softplus_parametric(bind: Bind) -> Run:
     return run
 
 
-@op("gelu", "x", Kind.EXACT)
+@op("gelu", "x")
 def gelu(bind: Bind) -> Run:
     """Gaussian error unit: exact, tanh or sigmoid form."""
     mode = bind.const("mode", "EXACT")
@@ -95,12 +95,11 @@ def gelu(bind: Bind) -> Run:
     if mode == "TANH_APPROXIMATION":
         return lambda x: functional.gelu(x, approximate="tanh")
     if mode == "SIGMOID_APPROXIMATION":
-        bind.kind = Kind.WIDE
         return lambda x: x * torch.sigmoid(1.702 * x)
     raise bind.fail(f"unknown mode {mode!r}")
 
 
-@op("softmax", "x", Kind.EXACT)
+@op("softmax", "x")
 def softmax(bind: Bind) -> Run:
     """exp(x) / sum(exp(x)) along `axis`."""
     axis = bind.const("axis", -1)
