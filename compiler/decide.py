@@ -70,23 +70,31 @@ def decide(
     problem = _Problem(
         pipeline, graphs, ports, target, policy, chunk_bytes, measured, corrections or {}
     )
-    levels = dict.fromkeys(measured, 0)
-    levels, decision = _first_fit(problem, levels)
+    coarsest = dict.fromkeys(measured, 0)
+    try:
+        levels, decision = _first_fit(problem, coarsest)
+    except DoesNotFit as error:
+        remedy = _remedy(problem, coarsest, error)
+        raise DoesNotFit(f"{error}; try {remedy}", error.chunk, error.need_bytes) from None
     if chunk_bytes is not None:
         return decision
     return _refine(problem, levels, decision)
 
 
 def _first_fit(p: _Problem, levels: dict[str, int]) -> tuple[dict[str, int], Decision]:
+    """Refine whichever stage does not fit until all do; else the least need is reported."""
+    least: dict[str, DoesNotFit] = {}
     while True:
         partition = _partition(p, levels)
         try:
             return levels, _evaluate(p, partition)
         except DoesNotFit as error:
             graph = _graph_of(error, partition)
+            if graph not in least or error.need_bytes < least[graph].need_bytes:
+                least[graph] = error
             finer = _next_level(p, levels, graph)
             if finer is None:
-                raise DoesNotFit(f"{error}; try {_remedy(p, graph, error.need_bytes)}") from None
+                raise least[graph] from None
             levels = levels | {graph: finer}
 
 
@@ -161,13 +169,28 @@ def _graph_of(error: DoesNotFit, partition: Partition) -> str:
     return partition.chunk(error.chunk).graph
 
 
-def _remedy(p: _Problem, graph: str, need_bytes: int) -> str:
-    """The override that would help most: smaller map slices, else a larger budget."""
+def _remedy(p: _Problem, coarsest: dict[str, int], error: DoesNotFit) -> str:
+    """Overrides that would help: smaller map slices, and the memory that is enough."""
+    memory = f"`target.memory={_enough_bytes(p, coarsest, error) // 2**20}MiB`"
+    graph = error.chunk.rsplit(".", 1)[0]
     stage = p.pipeline.stage(p.measured[graph].graph.stage)
     if stage.map is not None and stage.map.size > 1:
-        return f"`pipeline.stages.{stage.name}.map.size={_smaller(stage.map.size)}`"
-    wanted = need_bytes / (1 - p.target.settle_fraction) + p.target.base_footprint_bytes
-    return f"`target.memory={-(-int(wanted) // 2**20)}MiB`"
+        return f"`pipeline.stages.{stage.name}.map.size={_smaller(stage.map.size)}` or {memory}"
+    return memory
+
+
+def _enough_bytes(p: _Problem, coarsest: dict[str, int], error: DoesNotFit) -> int:
+    """Whole MiB of `target.memory` with which everything fits: other stages may need more."""
+    target, need = p.target, error.need_bytes
+    while True:
+        wanted = need / (1 - target.settle_fraction) + target.base_footprint_bytes
+        memory = (int(wanted) // 2**20 + 1) * 2**20
+        try:
+            _first_fit(replace(p, target=replace(target, memory_bytes=memory)), coarsest)
+        except DoesNotFit as again:
+            need = max(again.need_bytes, need + 2**20)
+            continue
+        return memory
 
 
 def _smaller(size: int) -> int:
