@@ -121,6 +121,8 @@ class Bind:
         found = self.in_type(name)
         if found is None:
             raise self.fail(f"input {name!r} is not a tensor")
+        if not found.ranked:
+            raise self.fail(f"the number of dimensions of input {name!r} must be known")
         return len(found.shape)
 
     def out_type(self, index: int = 0) -> ir.TensorType | None:

@@ -73,7 +73,9 @@ class Loaded:
         info: the package's declarations.
         on_op: called with (operation name, type, results) after each operation when set.
         observed_peak_bytes: most bytes of live tensors during the last `predict`, by the same
-            accounting as `activation_peak_bytes`; 0 before the first.
+            accounting as `activation_peak_bytes`; 0 before the first. Neither counts weights
+            decompressed for one use or an operation's own workspace, and under the fp32 policy
+            the observed one is up to twice the declared.
     """
 
     def __init__(

@@ -28,6 +28,8 @@ class TensorType:
 
     dtype: str
     shape: tuple[int | None, ...]
+    ranked: bool = True
+    """False where even the number of dimensions is open; `shape` is then (None,)."""
 
     @property
     def elements(self) -> int | None:

@@ -191,6 +191,8 @@ class _Reader:
         shape = tuple(self.dimension(d) for d in proto.dimensions)
         if math.prod(d for d in shape if d) > _MAX_ELEMENTS:
             raise self.fail(f"absurd shape {shape}")
+        if any(d.unknown.variadic for d in proto.dimensions):
+            return ir.TensorType(names[proto.dataType], (None,), ranked=False)
         return ir.TensorType(names[proto.dataType], shape)
 
     @staticmethod

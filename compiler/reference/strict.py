@@ -50,7 +50,7 @@ def check_types(
             kind = named.type
             if not isinstance(kind, ir.TensorType) or not isinstance(value, torch.Tensor):
                 continue
-            if _fits(kind.shape, tuple(value.shape)) and value.dtype == held(kind.dtype):
+            if _fits(kind, tuple(value.shape)) and value.dtype == held(kind.dtype):
                 continue
             raise PackageError(
                 program.package,
@@ -63,7 +63,9 @@ def check_types(
     return check
 
 
-def _fits(declared: tuple[int | None, ...], found: tuple[int, ...]) -> bool:
-    return len(declared) == len(found) and all(
-        want is None or want == have for want, have in zip(declared, found, strict=True)
+def _fits(declared: ir.TensorType, found: tuple[int, ...]) -> bool:
+    if not declared.ranked:
+        return True
+    return len(declared.shape) == len(found) and all(
+        want is None or want == have for want, have in zip(declared.shape, found, strict=True)
     )

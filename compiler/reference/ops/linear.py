@@ -72,11 +72,10 @@ def linear(bind: Bind) -> Run:
         return product
     if len(kinds) == 1:
         return functional.linear
-    dtype = bind.out_dtype() if not bind.is_float() else None
+    dtype = bind.out_dtype()
 
     def run(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        result = functional.linear(*_aligned(x, weight, bias))  # type: ignore[arg-type]
-        return result if dtype is None else result.to(dtype)
+        return functional.linear(*_aligned(x, weight, bias)).to(dtype)  # type: ignore[arg-type]
 
     return run
 
@@ -90,10 +89,13 @@ def matmul(bind: Bind) -> Run:
     same = bind.in_type("x").dtype == bind.in_type("y").dtype  # type: ignore[union-attr]
     if same and not left:
         return (lambda x, y: torch.matmul(x, y.mT)) if right else torch.matmul
+    dtype = bind.out_dtype()
 
     def run(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        x, y = (x, y) if same else _aligned(x, y)  # type: ignore[assignment]
-        return torch.matmul(x.mT if left else x, y.mT if right else y)
+        if same:
+            return torch.matmul(x.mT if left else x, y.mT if right else y)
+        x, y = _aligned(x, y)  # type: ignore[assignment]
+        return torch.matmul(x.mT if left else x, y.mT if right else y).to(dtype)
 
     return run
 
