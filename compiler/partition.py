@@ -9,7 +9,7 @@ a call; among equally cheap ones the most equal weights win, because equal chunk
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 from compiler.ir import Chunk, Cut, Op, Port, StageGraph, Target
 
@@ -62,6 +62,11 @@ class Measured:
             seen |= fresh
             sums.append(sums[-1] + sum(self.weight_size[w] for w in fresh))
         return sums
+
+    @cached_property
+    def crossing_bytes(self) -> dict[int, int]:
+        """Bytes that cross each cut; the ends of the stage cost nothing extra."""
+        return {c.position: c.size_bytes for c in self.graph.cuts}
 
     @cached_property
     def positions(self) -> list[int]:
@@ -133,19 +138,9 @@ def _best_last(
 
 
 def _boundary_cost(measured: Measured, position: int, target: Target, calls: int) -> float:
-    crossing = frontier_bytes(measured.graph, position)
+    crossing = measured.crossing_bytes.get(position, 0)
     per_call = target.call_overhead_s + 2 * crossing / target.memory_bandwidth
     return calls * per_call + target.load_overhead_s
-
-
-@lru_cache(maxsize=65536)
-def _cut_sizes(graph: StageGraph) -> dict[int, int]:
-    return {c.position: c.size_bytes for c in graph.cuts}
-
-
-def frontier_bytes(graph: StageGraph, position: int) -> int:
-    """Bytes that cross a position; the ends of the stage cost nothing extra."""
-    return _cut_sizes(graph).get(position, 0)
 
 
 def _measure(m: Measured, start: int, stop: int, index: int) -> Chunk:

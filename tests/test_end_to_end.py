@@ -91,6 +91,8 @@ def test_a_tight_budget_really_streams(split):
     run = video(split).run
     assert run.loaded_bytes > sum(p.weight_bytes for p in plan.packages)
     assert run.peak_bytes <= plan.forecast.peak_bytes <= plan.target.budget_bytes
+    claimed = {f.id: f.activation_bytes for f in plan.facts}
+    assert all(c.peak_activation_bytes <= claimed[c.chunk] for c in run.chunks)
 
 
 def test_24_mib_alone_forces_chunks_and_loads_inside_the_loop(tmp_path):

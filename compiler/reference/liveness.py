@@ -1,7 +1,8 @@
 """Static memory: the largest sum of live tensors, from declared shapes and types alone.
 
 Torch shares memory for some operations; a shared tensor keeps its whole base alive. Where sharing
-is not certain (a reshape of something that may not lie contiguously), a copy is assumed.
+is not certain (a reshape of something that may not lie contiguously, a slice), both are assumed: a
+copy is made and the base stays alive. So the result bounds what any execution in this order holds.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from compiler.reference import program as ir
 
 _VIEWS = frozenset({"squeeze", "expand_dims", "identity", "transpose", "split", "slice_by_size"})
+_MAYBE_VIEWS = frozenset({"reshape", "slice_by_index"})
 _KEEPS_LAYOUT = frozenset({"squeeze", "expand_dims", "identity", "reshape"})
 _CONTIGUOUS = frozenset({
     "linear", "layer_norm", "gather", "reduce_mean", "reduce_sum", "fill", "concat", "stack",
@@ -119,7 +121,8 @@ def _define(operation: ir.Operation, ledger: _Ledger, ordered: set[str]) -> bool
         if kind.nbytes is None:
             return False
         fresh = (_Storage(kind.nbytes),)
-        ledger.define(named.name, (base if base else fresh) if shares else fresh)
+        kept = base if operation.type in _MAYBE_VIEWS else ()
+        ledger.define(named.name, base if shares and base else (*kept, *fresh))
         if _in_order(operation, in_order, [s in ordered for s in sources]):
             ordered.add(named.name)
     return True
