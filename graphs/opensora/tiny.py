@@ -15,7 +15,7 @@ from graphs.opensora.vae import SpatialDecoder, TemporalDecoder, VAEConfig
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "tiny_t2v"
 
 FRAMES, HEIGHT, WIDTH, FPS = 16, 64, 64, 8
-TEXT_TOKENS, TEXT_WIDTH, VOCABULARY = 16, 128, 80
+TEXT_TOKENS, TEXT_WIDTH, VOCABULARY = 16, 128, 173
 # The noise schedule of the demo: evenly spaced timesteps. Upstream's shift is for >= 192 pixels.
 TIMESTEP_SHIFT = 1.0
 

@@ -1,31 +1,28 @@
-"""The demo's tokenizer: a Unigram model of the world's words, with letters as a fall-back."""
+"""The demo's tokenizer: byte-pair encoding trained on the world's captions."""
 
 from __future__ import annotations
 
 import string
 
 from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
-from tokenizers.models import Unigram
+from tokenizers.models import BPE
+from tokenizers.trainers import BpeTrainer
 
 from tools.train_tiny import world
 
 LENGTH = 16
 PAD, END, UNKNOWN = 0, 1, 2
+_MOST_PIECES = 200
+"""More than the captions have merges for, so every word of theirs becomes one piece."""
 
 
 def build() -> Tokenizer:
-    """A tokenizer that pads to 16 and ends every text with </s>, as T5's does.
+    """Train the tokenizer; it pads to 16 and ends every text with </s>, as T5's does.
 
-    The vocabulary is written down, not trained: every word of the captions is one piece, any
-    other word falls apart into letters. Nothing a user types is refused.
+    Letters and digits are pieces of their own, so nothing a user types is refused. Training
+    is deterministic: the captions are sorted and the merges follow from their counts.
     """
-    words = sorted({word for line in world.every_wording() for word in line.split()})
-    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -20.0)]
-    pieces += [(f"▁{word}", -2.0) for word in words if len(word) > 1 or word == "a"]
-    known = {piece for piece, _ in pieces}
-    letters = ["▁", *string.ascii_lowercase, *string.digits]
-    pieces += [(letter, -10.0) for letter in letters if letter not in known]
-    tokenizer = Tokenizer(Unigram(pieces, unk_id=UNKNOWN, byte_fallback=False))
+    tokenizer = Tokenizer(BPE(unk_token="<unk>"))
     tokenizer.normalizer = normalizers.Sequence(
         [
             normalizers.NFKC(),
@@ -37,6 +34,14 @@ def build() -> Tokenizer:
     )
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
+    trainer = BpeTrainer(
+        vocab_size=_MOST_PIECES,
+        min_frequency=1,
+        special_tokens=["<pad>", "</s>", "<unk>"],
+        initial_alphabet=["▁", *string.ascii_lowercase, *string.digits],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(sorted(world.every_wording()), trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="$A </s>", special_tokens=[("</s>", END)]
     )
