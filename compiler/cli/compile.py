@@ -1,7 +1,6 @@
 """`compile`: compose a configuration with Hydra and build it."""
 
 import os
-import sys
 from pathlib import Path
 
 import hydra
@@ -93,4 +92,4 @@ def _own_folder(job):  # noqa: ANN001, ANN202 - Job, imported lazily
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

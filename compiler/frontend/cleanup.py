@@ -6,7 +6,6 @@ Works in place on an ExportedProgram's graph and keeps its signature right.
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -107,7 +106,9 @@ def _erase_same(graph: Graph, node: Node) -> None:
         return
     if node.target is operator.getitem:
         source, index = node.args
-        if index == 0 and getattr(source, "target", None) is _aten.native_dropout.default:
+        if not isinstance(source, Node) or index != 0:
+            return
+        if source.target is _aten.native_dropout.default:
             _replace(graph, node, source.args[0])
         return
     if node.target is _aten.native_dropout.default:
@@ -141,7 +142,7 @@ def _drop_empty_operands(graph: Graph, node: Node) -> None:
     """`cat` of a zero-element tensor: causal convolutions with kernel 1 pad by nothing."""
     if node.target is not _aten.cat.default:
         return
-    operands: Sequence[Node] = node.args[0]
+    operands: Any = node.args[0]
     kept = [operand for operand in operands if _elements(operand) != 0]
     if len(kept) == len(operands) or not kept:
         return

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -86,11 +87,12 @@ def _on_cpu_shapes(module: nn.Module, args: tuple[Tensor, ...]) -> Iterator[tupl
     if mode is None:
         yield tuple(arg.contiguous() for arg in args)
         return
-    swapped: list[tuple[dict[str, Tensor | None], str, Tensor]] = []
+    swapped: list[tuple[Any, str, Tensor]] = []
     made: dict[int, Tensor] = {}  # one stand-in per tensor, so that tied weights stay tied
     try:
         for child in module.modules():
-            for table in (child._parameters, child._buffers):
+            tables: tuple[Any, ...] = (child._parameters, child._buffers)
+            for table in tables:
                 for name, tensor in table.items():
                     if tensor is None or not _needs_stand_in(tensor):
                         continue
@@ -156,7 +158,7 @@ def _decompose(program: ExportedProgram) -> ExportedProgram:
 
 
 def _decomposition_table() -> dict[object, object]:
-    defaults = torch.export.default_decompositions()
+    defaults: Any = torch.export.default_decompositions()
     defaults = defaults.materialize() if hasattr(defaults, "materialize") else defaults
     # the defaults must win: the general table maps where.ScalarOther to a prim
     return {**torch._decomp.decomposition_table, **defaults}

@@ -88,7 +88,7 @@ def constants_of(program: ExportedProgram) -> dict[str, Tensor]:
     """
     names = [s.target for s in program.graph_signature.input_specs if s.kind in _WEIGHT_KINDS[1:]]
     found = {name: _own_tensor(program, name) for name in names}
-    return {name: tensor for name, tensor in found.items() if _has_data(tensor)}
+    return {n: tensor for n, tensor in found.items() if tensor is not None and _has_data(tensor)}
 
 
 def _known(by_name: Mapping[str, Node], name: str, role: str) -> Node:
@@ -192,7 +192,7 @@ def _weight(
     source: ExportedProgram | GraphModule, item: _Lifted, weights: Mapping[str, Tensor]
 ) -> Tensor:
     tensor = weights[item.fqn] if item.fqn in weights else _own_tensor(source, item.fqn)
-    if not _has_data(tensor):
+    if tensor is None or not _has_data(tensor):
         near = get_close_matches(item.fqn, list(weights), n=3)
         raise GraphError(
             f"extract: no data for weight `{item.fqn}`: it is not among the {len(weights)} given "

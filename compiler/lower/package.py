@@ -161,7 +161,8 @@ def add_copies(path: Path, copies: Sequence[Copy], order: Sequence[str]) -> None
         feature.type.multiArrayType.dataType = _ARRAY_TYPES[copy.port.dtype]
         features[copy.port.name] = feature
     # copies of the messages, since deleting the list below ends those it holds
-    ordered = [type(f).FromString(f.SerializeToString()) for f in map(features.get, order)]
+    chosen = [features[name] for name in order]
+    ordered = [type(f).FromString(f.SerializeToString()) for f in chosen]
     del spec.description.output[:]
     spec.description.output.extend(ordered)
     block.outputs[:] = list(order)

@@ -75,7 +75,8 @@ def run_jobs(jobs: Iterable[Job], workers: int = 1) -> Iterator[tuple[Job, Any]]
     running: dict[Connection, tuple[Job, BaseProcess]] = {}
     try:
         while _start_some(waiting, running, workers):
-            for pipe in wait(list(running)):
+            ready: list[Any] = wait(list(running))
+            for pipe in ready:
                 job, process = running[pipe]
                 result = _collect(job, process, pipe)
                 del running[pipe]
@@ -101,7 +102,7 @@ def _start(job: Job) -> tuple[Connection, BaseProcess]:
     # fork hands the weights over without copying or pickling; it is safe here because the parent
     # has one torch thread and no conversion of its own under way
     method = "fork" if sys.platform == "linux" else "spawn"
-    context = multiprocessing.get_context(method)
+    context: Any = multiprocessing.get_context(method)
     job.log.parent.mkdir(parents=True, exist_ok=True)
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(job, sender), name=f"lower {job.name}")
