@@ -36,14 +36,13 @@ NOT_WRITTEN = {"_const_symbolic"}
 
 
 def counts(logs: list[str]) -> collections.Counter[tuple[str, int]]:
-    """Passed cases that ran (operation, deployment)."""
-    found: collections.Counter[tuple[str, int]] = collections.Counter()
+    """Passed cases that ran (operation, deployment); of a case run twice the last run counts."""
+    cases: dict[str, list[tuple[str, int]]] = {}
     for log in logs:
         for line in Path(log).read_text().splitlines():
-            _, outcome, _, ran = json.loads(line)
-            if outcome == "passed":
-                found.update((name, deployment) for name, deployment in ran)
-    return found
+            case, outcome, _, ran = json.loads(line)
+            cases[case] = [tuple(pair) for pair in ran] if outcome == "passed" else []
+    return collections.Counter(pair for ran in cases.values() for pair in ran)
 
 
 def available(name: str) -> set[int]:

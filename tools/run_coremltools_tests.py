@@ -92,7 +92,10 @@ def predict(self: Any, data: Any, state: FakeState | None = None) -> Any:
     if isinstance(data, list):
         return [predict(self, d, state) for d in data]
     self._verify_input_dict(data)
-    loaded = _load(self)
+    try:
+        loaded = _load(self)
+    except PackageError as error:
+        raise RuntimeError(f"Unable to compute the prediction using ML Program: {error}") from error
     ranks = {f.name: len(f.shape) for f in loaded.info.inputs}
     inputs = {}
     for name, value in data.items():

@@ -27,11 +27,13 @@ def lint(program: ir.Program, function: ir.Function) -> None:
             if operation.type.startswith(("const", "constexpr_")):
                 continue
             if isinstance(kind, ir.TensorType) and len(kind.shape) > MAX_RANK:
-                found.append(f"{operation.type} {named.name!r} has rank {len(kind.shape)}")
+                found.append(
+                    f"{operation.type} {named.name!r} has rank {len(kind.shape)}, above {MAX_RANK}"
+                )
     if found:
         raise PackageError(
             program.package,
-            f"Core ML takes ranks up to {MAX_RANK}: {'; '.join(found)}",
+            f"Core ML refuses this: {'; '.join(found)}",
             place=f"function {function.name!r}",
         )
 
