@@ -94,7 +94,7 @@ def compact_seconds(seconds: float) -> str:
         return f"{seconds * 1e6:.0f}us"
     if seconds < 0.9995:
         value = seconds * 1e3
-        return f"{value:.0f}ms" if value >= 100 else f"{value:.1f}ms"
+        return f"{value:.0f}ms" if value >= 99.95 else f"{value:.1f}ms"
     if seconds < 60:
         return f"{seconds:.2f}s" if seconds < 10 else f"{seconds:.1f}s"
     return f"{int(seconds // 60)}m{int(seconds % 60):02d}s"

@@ -244,9 +244,9 @@ def time_line(plan: Plan) -> str:
 
 def run_table(plan: Plan, run: Run) -> Table:
     """Claimed against observed, per chunk."""
-    table = _table(f"Claimed / observed on device {run.device}")
+    table = _table(f"Claimed/observed on device {run.device}")
     table.add_column("chunk", no_wrap=True)
-    for name in ("calls", "loads", "load", "exec", "activations"):
+    for name in ("calls", "loads", "load", "exec", "activ."):
         table.add_column(name, justify="right", no_wrap=True)
     facts = {f.id: f for f in plan.facts}
     for c in run.chunks:
@@ -257,9 +257,9 @@ def run_table(plan: Plan, run: Run) -> Table:
             c.chunk,
             str(c.calls),
             str(c.loads),
-            f"{compact_seconds(f.load_s)} / {load}",
-            f"{compact_seconds(f.exec_s)} / {execution}",
-            f"{compact_bytes(f.activation_bytes)} / {compact_bytes(c.peak_activation_bytes)}",
+            f"{compact_seconds(f.load_s)}/{load}",
+            f"{compact_seconds(f.exec_s)}/{execution}",
+            f"{compact_bytes(f.activation_bytes)}/{compact_bytes(c.peak_activation_bytes)}",
         )
     return table
 

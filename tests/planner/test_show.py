@@ -7,7 +7,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from compiler.cli.plan import app
-from compiler.cli.show import show_plan, show_summary
+from compiler.cli.show import run_lines, run_table, show_plan, show_summary
+from compiler.ir import ChunkRun, Run
 from compiler.plan import write_plan
 from compiler.units import (
     compact_bytes,
@@ -34,6 +35,32 @@ def test_show_plan(golden):
 
 def test_show_one_stage(golden):
     golden.check(printed(lambda c: show_plan(c, make_plan(), stage="c1")))
+
+
+def test_claimed_against_observed(golden):
+    plan = make_plan()
+    chunks = tuple(
+        ChunkRun(
+            chunk=c.id, loads=3, calls=60, load_s=0.3, exec_s=7.5, peak_activation_bytes=600_000
+        )
+        for c in plan.chunks
+    )
+    run = Run(
+        device="reference",
+        wall_s=9.5,
+        peak_bytes=200,
+        stall_s=0.25,
+        loaded_bytes=4096,
+        chunks=chunks,
+    )
+
+    def draw(console):
+        console.print(run_table(plan, run))
+        console.print("\n".join(run_lines(plan, run)))
+
+    text = printed(draw)
+    golden.check(text)
+    assert max(len(line) for line in text.splitlines()) <= 80
 
 
 def test_summary_of_a_dry_run(golden):
