@@ -206,6 +206,18 @@ def test_multirun_makes_one_folder_per_job(tmp_path):
     assert {p.target.name for p in plans} == {"iphone15pro", "host"}
 
 
+def test_a_failed_job_of_a_sweep_is_a_message_and_the_rest_goes_on(tmp_path):
+    done = command(
+        "compiler.cli.compile", "-m", "+target=iphone15pro", "target.memory=1MiB,64MiB",
+        "dry_run=true", "sampler.steps=2", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "target.memory: 1MiB leaves nothing" in done.stderr
+    assert "1 of the sweep's jobs failed" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert len(list((tmp_path / "build").iterdir())) == 1
+
+
 def test_the_commands_run_a_build(whole, tmp_path):
     for suffix in ("mp4", "gif", "png"):
         out = tmp_path / f"clip.{suffix}"

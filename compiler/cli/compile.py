@@ -1,6 +1,6 @@
 """`compile`: compose a configuration with Hydra and build it."""
 
-import os
+import sys
 from pathlib import Path
 
 import hydra
@@ -8,7 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from compiler.cli.console import Bars, console, fail, one_message
+from compiler.cli.console import Bars, console, errors, one_message, show_error
 from compiler.errors import ConfigError, EntracteError
 from compiler.read import read
 from compiler.settings import register
@@ -16,11 +16,16 @@ from compiler.settings import register
 register()
 
 
+_failed: list[str] = []
+"""Jobs of this process's sweep that failed; Hydra itself only knows exceptions with tracebacks."""
+
+
 def main() -> None:
     """Entry point of the console script."""
-    # Hydra prints a traceback for overrides it cannot parse unless it may shorten it.
-    os.environ.pop("HYDRA_FULL_ERROR", None)
     _hydra()
+    if _failed:
+        errors.print(f"{len(_failed)} of the sweep's jobs failed:", *_failed, sep="\n  ")
+        sys.exit(1)
 
 
 @hydra.main(version_base="1.3", config_path="pkg://compiler.conf", config_name="compile")
@@ -34,16 +39,14 @@ def _hydra(config: DictConfig) -> None:
 
 
 def _one_of_many(config: DictConfig) -> None:
-    """A job of a sweep: its fault is printed and the sweep goes on, ending with exit code 1."""
+    """A job of a sweep: its fault is printed and the sweep goes on, to end with exit code 1."""
     overrides = " ".join(HydraConfig.get().overrides.task)
     console.print(f"[bold]compile {overrides}[/bold]")
     try:
         _compile(config)
     except EntracteError as error:
-        try:
-            fail(error)
-        except SystemExit:
-            raise RuntimeError(str(error)) from None
+        show_error(error)
+        _failed.append(overrides)
 
 
 def _compile(config: DictConfig) -> None:

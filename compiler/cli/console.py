@@ -26,11 +26,10 @@ console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def fail(error: EntracteError) -> None:
-    """Print a user's fault as one message and leave with code 1."""
+def show_error(error: EntracteError) -> None:
+    """Print a user's fault as one message."""
     errors.print("error:", style="bold red", end=" ")
     errors.print(str(error), markup=False)
-    sys.exit(1)
 
 
 @contextmanager
@@ -39,7 +38,8 @@ def one_message() -> Iterator[None]:
     try:
         yield
     except EntracteError as error:
-        fail(error)
+        show_error(error)
+        sys.exit(1)
     except KeyboardInterrupt:
         errors.print("interrupted; nothing half-written was left behind")
         sys.exit(130)
