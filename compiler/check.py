@@ -176,7 +176,6 @@ def _check_load_reference(program: Program, facts: Mapping[str, ChunkFacts], loa
         same = gate.moment in {Moment.SAME, Moment.PREVIOUS}
         fine = fine and has(gate.segment, gate.step)
         fine = fine and (gate.segment == load.segment if same else gate.segment < load.segment)
-        fine = fine and gate.moment is not Moment.FIRST
         fine = fine and not (gate.moment is Moment.PREVIOUS and load.iterations == "first")
     if not fine:
         raise PlanError(f"plan: the load of {load.chunk!r} names a step or gate that is not there")

@@ -358,7 +358,6 @@ class Program:
 class Moment(StrEnum):
     """Which iteration of a segment a gate or a use speaks of."""
 
-    FIRST = "first"
     SAME = "same"
     PREVIOUS = "previous"
     LAST = "last"

@@ -7,7 +7,6 @@ hash, types, paths, and with the independent checker every claim the plan makes.
 import hashlib
 import json
 import os
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from compiler import __version__
@@ -148,12 +147,6 @@ def check_files(plan: Plan, folder: Path) -> None:
 
 def file_sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def with_bundle_scores(plan: Plan, scores: dict[str, float]) -> Plan:
-    """The plan with measured PSNR per package."""
-    packages = tuple(replace(p, psnr_db=scores.get(p.chunk, p.psnr_db)) for p in plan.packages)
-    return replace(plan, packages=packages)
 
 
 def _canonical(body: object) -> str:

@@ -39,8 +39,8 @@ GATES_DB = {
     "palette4": 15.0,
     "int4_block32": 15.0,
 }
-_SAMPLES = 3
-"""Calls of each chunk that are compared: the first ones and, in loops, later ones."""
+_SAMPLED_CALLS = (1, 8, 64)
+"""Calls of each chunk that are compared: early and late in a loop, without keeping all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def verify_plan(
 ) -> Verification:
     """Compare every package, and the whole video, with the torch source."""
     source = SourceDevice.of(plan)
-    recorder = _Recorder(plan)
+    recorder = _Recorder()
     emitted = execute(plan, folder, device, inputs, progress=progress, observe=recorder.note)
     wanted = execute(plan, folder, source, inputs, progress=progress)
     scores = tuple(_score(p, source, recorder.samples[p.chunk]) for p in plan.packages)
@@ -128,16 +128,12 @@ def _gate(package: Package) -> float:
 class _Recorder:
     """Keeps the inputs and outputs of a few calls of each chunk."""
 
-    plan: Plan
     samples: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = field(default_factory=dict)
     seen: dict[str, int] = field(default_factory=dict)
 
     def note(self, chunk: str, inputs: dict[str, Any], outputs: dict[str, Any]) -> None:
         count = self.seen[chunk] = self.seen.get(chunk, 0) + 1
-        # Calls 1, 8, 64: early and late in a loop, without keeping all of it.
-        if len(self.samples.get(chunk, ())) < _SAMPLES and (count & (count - 1)) == 0:
-            if count not in (1, 8, 64):
-                return
+        if count in _SAMPLED_CALLS:
             self.samples.setdefault(chunk, []).append((dict(inputs), dict(outputs)))
 
 

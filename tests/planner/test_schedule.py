@@ -224,7 +224,6 @@ def test_checker_refuses_gates_and_steps_that_are_not_there(sound):
         Gate(0, 9, Moment.SAME),
         Gate(0, -1, Moment.SAME),
         Gate(0, 0, Moment.PREVIOUS),
-        Gate(0, 0, Moment.FIRST),
     ):
         load = replace(schedule.loads[0], gate=bad)
         refuse(
