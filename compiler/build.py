@@ -12,7 +12,7 @@ from compiler.cost import emitted_facts
 from compiler.decide import Decision, decide
 from compiler.errors import ConfigError, DoesNotFit
 from compiler.ir import Bundle, Chunk, ChunkFacts, Package, Pipeline, Plan, Schedule
-from compiler.plan import FILE, file_sha256, make_plan, write_plan
+from compiler.plan import CONSTANTS, FILE, file_sha256, make_plan, write_plan
 from compiler.read import Job
 from compiler.schedule import make_schedule
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from compiler.trace.wire import TracedPipeline
 
-CONSTANTS = "constants.safetensors"
 _ATTEMPTS = 3
 """Conversions may need more activations than traced; then chunks are chosen again."""
 

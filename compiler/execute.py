@@ -8,6 +8,7 @@ from typing import Any
 from compiler.devices import Device
 from compiler.errors import RunError
 from compiler.ir import Plan
+from compiler.plan import CONSTANTS
 from compiler.run import Outcome, Progress, run_plan
 
 DEVICES = ("auto", "reference", "coreml", "null")
@@ -60,8 +61,8 @@ def load_constants(plan: Plan, folder: Path) -> dict[str, Any]:
         return {}
     from safetensors.numpy import load_file
 
-    arrays = load_file(folder / "constants.safetensors")
+    arrays = load_file(folder / CONSTANTS)
     for port in plan.program.constants:
         if port.name not in arrays or tuple(arrays[port.name].shape) != port.shape:
-            raise RunError(f"{folder}: constants.safetensors lacks {port.name} of {port.shape}")
+            raise RunError(f"{folder}: {CONSTANTS} lacks {port.name} of {port.shape}")
     return {p.name: arrays[p.name] for p in plan.program.constants}

@@ -354,6 +354,11 @@ class Program:
     segments: tuple[Segment, ...]
     output: str
 
+    @property
+    def step_count(self) -> int:
+        """Steps of all iterations: what a run's progress counts to."""
+        return sum(s.count * len(s.steps) for s in self.segments)
+
 
 class Moment(StrEnum):
     """Which iteration of a segment a gate or a use speaks of."""

@@ -18,6 +18,7 @@ from compiler.simulate import forecast
 
 VERSION = 1
 FILE = "plan.json"
+CONSTANTS = "constants.safetensors"
 MAX_BYTES = 64 * 2**20
 
 

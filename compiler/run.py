@@ -219,7 +219,7 @@ class _Runner:
         for name, array in self.constants.items():
             self.env[name] = self.device.make(array)
         uses = {p.use for p in self.placements}
-        total = sum(s.count * len(s.steps) for s in self.plan.program.segments)
+        total = self.plan.program.step_count
         for number, (segment, iteration, step) in enumerate(self._steps()):
             if number in uses and isinstance(step, Call):
                 self.copy_of[step.chunk] = number

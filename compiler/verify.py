@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -172,6 +173,7 @@ class SourceDevice(NumpyValues):
         source = weight_source(job.pipeline.weights)
         chunks = {c.id: c for c in plan.chunks}
 
+        @cache  # a streaming plan loads a chunk in every iteration
         def find(name: str) -> "tuple[Traced, Chunk, Any]":
             chunk = chunks[name]
             for stage in traced.stages.values():

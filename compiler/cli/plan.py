@@ -18,7 +18,6 @@ app = typer.Typer(
 )
 
 Build = Annotated[Path, typer.Argument(help="A build folder made by `compile`.")]
-DEVICES = ("reference", "coreml", "null")
 
 
 def main() -> None:
@@ -79,7 +78,7 @@ def run(
         given = _given(inputs or [], prompt, seed)
         chosen = make_device(device, plan, policy)
         with Bars() as bars:
-            bars.phase("run", _steps(plan))
+            bars.phase("run", plan.program.step_count)
             outcome = execute(plan, build, chosen, given, progress=lambda s, n, _: bars.at(s, n))
         if chosen.name != "null":
             write_video(to_frames(outcome.output), out, plan.fps)
@@ -88,10 +87,6 @@ def run(
             console.print(line)
         if chosen.name != "null":
             console.print(f"wrote {out}", soft_wrap=True)
-
-
-def _steps(plan) -> int:  # noqa: ANN001 - Plan, imported lazily
-    return sum(s.count * len(s.steps) for s in plan.program.segments)
 
 
 def _given(inputs: list[str], prompt: str | None, seed: int | None) -> dict[str, object]:

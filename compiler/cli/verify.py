@@ -19,8 +19,7 @@ def verify_build(
     plan = read_plan(build)
     proof = check_plan(plan)
     check_files(plan, build)
-    steps = sum(s.count * len(s.steps) for s in plan.program.segments)
-    bars.phase("verify", steps)
+    bars.phase("verify", plan.program.step_count)
     result = verify_plan(
         plan, build, make_device("reference", plan), inputs, lambda s, n, _: bars.at(s, n)
     )
