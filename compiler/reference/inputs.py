@@ -31,7 +31,7 @@ def as_tensor(value: Any, image: ir.Image | None) -> torch.Tensor:
 
 def _pixels(value: Any, image: ir.Image) -> torch.Tensor:
     """A PIL image as [1, channels, height, width] with values 0 to 255."""
-    gray = image.color == "GRAYSCALE"
+    gray = image.color.startswith("GRAYSCALE")
     pixels = np.array(value.convert("L" if gray else "RGB"))
     planes = pixels[None] if gray else pixels.transpose(2, 0, 1)
     ordered = planes[::-1].copy() if image.color == "BGR" else planes

@@ -128,7 +128,17 @@ class Image:
     width: int
     height: int
     color: str
-    """'RGB', 'BGR' or 'GRAYSCALE'."""
+    """'RGB', 'BGR', 'GRAYSCALE' or 'GRAYSCALE_FLOAT16'."""
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """An output as the model description has it, which is what Core ML hands to its caller."""
+
+    name: str
+    array: str = ""
+    """Core ML's array type ('FLOAT16', 'FLOAT32', 'DOUBLE', 'INT32', ...), empty for another."""
+    image: Image | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +149,7 @@ class Interface:
     optional: Mapping[str, float]
     """Inputs that may be left out, with the value that replaces them."""
     flexible: Mapping[str, Flexible]
+    outputs: tuple[Described, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

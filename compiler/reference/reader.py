@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 import math
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from compiler.reference import program as ir
 from compiler.reference.errors import PackageError
 from compiler.reference.package import model_file
+from compiler.reference.protos import protos
 
 _MAX_ELEMENTS = 1 << 44
 _NUMPY = {
@@ -22,27 +22,20 @@ _NUMPY = {
 }  # fmt: skip
 
 
+_MALFORMED = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError,
+              RecursionError, MemoryError)  # fmt: skip
+"""What taking a damaged message apart may raise: unknown enum values, names that are no text, ..."""
+
+
 @functools.cache
 def warm_up() -> None:
-    """Import what reading needs now (seconds, once), so that no first load pays for it."""
-    _protos()
-
-
-def _protos() -> tuple[Any, Any]:
-    # coremltools warns on import about native libraries that only exist on macOS.
-    logger = logging.getLogger("coremltools")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        from coremltools.proto import MIL_pb2, Model_pb2
-    finally:
-        logger.setLevel(level)
-    return MIL_pb2, Model_pb2
+    """Import what reading needs now, so that no first load pays for it."""
+    protos()
 
 
 @functools.cache
 def _dtype_names() -> dict[int, str]:
-    mil, _ = _protos()
+    mil, _ = protos()
     names = {"FLOAT16": "fp16", "FLOAT32": "fp32", "FLOAT64": "fp64", "BFLOAT16": "bf16",
              "FLOAT8E4M3FN": "fp8e4m3fn", "FLOAT8E5M2": "fp8e5m2"}  # fmt: skip
     return {
@@ -60,7 +53,7 @@ def read_program(path: str | Path) -> ir.Program:
     """
     package = Path(path)
     model_path = model_file(package)
-    _, model_pb2 = _protos()
+    _, model_pb2 = protos()
     from google.protobuf.message import DecodeError
 
     model = model_pb2.Model()
@@ -71,7 +64,13 @@ def read_program(path: str | Path) -> ir.Program:
     kind = model.WhichOneof("Type")
     if kind != "mlProgram":
         raise PackageError(package, f"holds a {kind or 'nothing'}, only ML Programs are executed")
-    return _Reader(package).program(model, model_path.parent)
+    reader = _Reader(package)
+    try:
+        return reader.program(model, model_path.parent)
+    except PackageError:
+        raise
+    except _MALFORMED as error:
+        raise reader.fail(f"malformed: {type(error).__name__}: {error}") from error
 
 
 class _Reader:
@@ -109,8 +108,7 @@ class _Reader:
             kind = feature.type.WhichOneof("Type")
             if kind == "imageType":
                 image = feature.type.imageType
-                color = image.ColorSpace.Name(image.colorSpace).removesuffix("_FLOAT16")
-                images[feature.name] = ir.Image(image.width, image.height, color)
+                images[feature.name] = self.image(image)
             if kind != "multiArrayType":
                 continue
             array = feature.type.multiArrayType
@@ -120,7 +118,21 @@ class _Reader:
             found = self.flexible(array)
             if found is not None:
                 flexible[feature.name] = found
-        return ir.Interface(images, optional, flexible)
+        outputs = tuple(self.described(feature) for feature in description.output)
+        return ir.Interface(images, optional, flexible, outputs)
+
+    @staticmethod
+    def image(proto: Any) -> ir.Image:
+        return ir.Image(proto.width, proto.height, proto.ColorSpace.Name(proto.colorSpace))
+
+    def described(self, feature: Any) -> ir.Described:
+        kind = feature.type.WhichOneof("Type")
+        if kind == "imageType":
+            return ir.Described(feature.name, image=self.image(feature.type.imageType))
+        if kind != "multiArrayType":
+            return ir.Described(feature.name)
+        array = feature.type.multiArrayType
+        return ir.Described(feature.name, array.ArrayDataType.Name(array.dataType))
 
     @staticmethod
     def flexible(array: Any) -> ir.Flexible | None:
