@@ -11,24 +11,37 @@ from compiler.ir import Package
 
 
 class ReferenceDevice(NumpyValues):
-    """Packages are read into owned memory when loaded, so loads and frees are real."""
+    """Packages are read into owned memory when loaded, so loads and frees are real.
+
+    A package's program (its operations, without weights) is parsed at its first load and kept, as
+    Core ML keeps compiled models: later loads read weights and little else, and so leave the
+    interpreter to the computing thread.
+    """
 
     name = "reference"
 
-    def __init__(self, policy: str = "hybrid") -> None:
+    def __init__(self, policy: str = "hybrid", direct: bool = False) -> None:
+        """`direct` reads weights past the page cache: every load is a load from the disk."""
         # torch and coremltools are imported here and not inside the first load, which is timed.
         import compiler.reference.loaded  # noqa: F401
         from compiler.reference.reader import warm_up
 
         warm_up()
-        self._policy = policy
+        self._policy, self._direct = policy, direct
+        self._programs: dict[Path, Any] = {}
         self._loaded: dict[int, Any] = {}
         self._peak = 0
 
     def load(self, package: Package, folder: Path) -> Any:
         from compiler import reference
+        from compiler.reference.reader import read_program
 
-        handle = reference.load(folder / package.path, policy=self._policy, own=True)
+        path = folder / package.path
+        if path not in self._programs:
+            self._programs[path] = read_program(path)
+        handle = reference.load(
+            self._programs[path], policy=self._policy, own=True, direct=self._direct
+        )
         self._loaded[id(handle)] = handle
         return handle
 

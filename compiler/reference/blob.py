@@ -12,8 +12,11 @@ import os
 import struct
 from pathlib import Path
 
+import torch
+
 from compiler.reference import program as ir
 from compiler.reference.errors import PackageError
+from compiler.reference.owned import PAGE_BYTES, open_direct, read_pages
 
 _SENTINEL = 0xDEADBEEF
 _RECORD = struct.Struct("<IIQQQ")
@@ -22,28 +25,39 @@ _STORED = {
     9: "uint1", 10: "uint2", 11: "uint4", 12: "uint3", 13: "uint6", 14: "int32", 15: "uint32",
     16: "fp8e4m3fn", 17: "fp8e5m2",
 }  # fmt: skip
+RECORD_BYTES = 64
+"""A record's own size; coremltools' writer puts the data right behind it."""
 
 
 class BlobFile:
-    """One weight file, open for reading; `close` releases it."""
+    """One weight file, open for reading; `close` releases it.
 
-    def __init__(self, package: str, path: Path) -> None:
+    With `direct`, `read` leaves the page cache out where the file system can do that.
+    """
+
+    def __init__(self, package: str, path: Path, direct: bool = False) -> None:
         self.package = package
         self.path = path
         self._handle = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        self._direct = open_direct(path) if direct else None
         self.size = os.fstat(self._handle).st_size
         self._map: mmap.mmap | None = None
 
-    def locate(self, offset: int, kind: ir.TensorType, op: str) -> tuple[int, int]:
+    def locate(
+        self, offset: int, kind: ir.TensorType, op: str, record: bytes | None = None
+    ) -> tuple[int, int]:
         """(data offset, data bytes) of the record at `offset`, checked against the type.
+
+        Args:
+            record: the record's own 64 bytes, if they are known already.
 
         Raises:
             PackageError: the record or its data lies outside the file, or disagrees with `kind`.
         """
         if offset < 0 or offset + _RECORD.size > self.size:
             raise self._fail(f"record at {offset} lies outside the file ({self.size} bytes)", op)
-        raw = os.pread(self._handle, _RECORD.size, offset)
-        sentinel, stored, nbytes, start, padding = _RECORD.unpack(raw)
+        raw = record or os.pread(self._handle, _RECORD.size, offset)
+        sentinel, stored, nbytes, start, padding = _RECORD.unpack_from(raw)
         if sentinel != _SENTINEL:
             raise self._fail(f"no record at offset {offset}", op)
         if start + nbytes > self.size:
@@ -58,14 +72,24 @@ class BlobFile:
             raise self._fail(f"holds {nbytes} bytes, the program's type needs {kind.nbytes}", op)
         return start, nbytes
 
-    def read_into(self, target: memoryview, start: int) -> None:
-        """Fill `target` with the file's bytes from `start` on."""
-        done = 0
-        while done < len(target):
-            got = os.preadv(self._handle, [target[done:]], start + done)
-            if got <= 0:
-                raise self._fail("the file ends early", "")
-            done += got
+    def read(self, start: int, stop: int) -> tuple[torch.Tensor, int]:
+        """Bytes [start, stop) of the file and what is before them in their first page.
+
+        Returns:
+            The bytes (uint8, in owned memory), and the file offset of the first one.
+
+        Raises:
+            PackageError: the file ends early, or cannot be read.
+        """
+        low = start // PAGE_BYTES * PAGE_BYTES
+        handle = self._handle if self._direct is None else self._direct
+        try:
+            region = read_pages(handle, low, stop - low)
+        except OSError as error:
+            raise self._fail(f"cannot be read: {error.strerror}", "") from None
+        if region is None:
+            raise self._fail("the file ends early", "")
+        return torch.frombuffer(region, dtype=torch.uint8, count=stop - low), low
 
     def view(self) -> mmap.mmap:
         """The file mapped copy-on-write: tensors may borrow it, nothing reaches the disk."""
@@ -75,9 +99,10 @@ class BlobFile:
 
     def close(self) -> None:
         """Give the file back. A borrowed map lives on until its last tensor is gone."""
-        if self._handle >= 0:
-            os.close(self._handle)
-        self._handle = -1
+        for handle in (self._handle, self._direct):
+            if handle is not None and handle >= 0:
+                os.close(handle)
+        self._handle, self._direct = -1, None
         self._map = None
 
     def _fail(self, message: str, op: str) -> PackageError:

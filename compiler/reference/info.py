@@ -81,7 +81,7 @@ def describe_program(program: ir.Program, function: ir.Function) -> PackageInfo:
         inputs=tuple(_feature(n.name, n.type) for n in inputs),
         outputs=tuple(_feature(name, types.get(name)) for name in function.block.outputs),
         states=tuple(_feature(n.name, n.type) for n in states),
-        weight_bytes=sum(_blobs(function).values()),
+        weight_bytes=sum(kind.nbytes or 0 for kind, _ in blobs(function).values()),
         activation_peak_bytes=activation_peak(function),
         functions=tuple(program.functions),
         operations=dict(Counter(o.type for o in walk(function.block)).most_common()),
@@ -113,13 +113,14 @@ def _feature(name: str, kind: ir.Type | None) -> Feature:
     return Feature(name, (), kind.kind if isinstance(kind, ir.OtherType) else "list")
 
 
-def _blobs(function: ir.Function) -> dict[tuple[str, int], int]:
-    found: dict[tuple[str, int], int] = {}
+def blobs(function: ir.Function) -> dict[tuple[str, int], tuple[ir.TensorType, str]]:
+    """(file, record offset) -> type and operation name of every weight the function refers to."""
+    found: dict[tuple[str, int], tuple[ir.TensorType, str]] = {}
     for operation in walk(function.block):
         for bindings in operation.inputs.values():
             for binding in bindings:
-                if isinstance(binding, ir.Value) and binding.blob is not None:
-                    kind = binding.type
-                    size = kind.nbytes if isinstance(kind, ir.TensorType) else 0
-                    found[binding.blob] = size or 0
+                if not isinstance(binding, ir.Value) or binding.blob is None:
+                    continue
+                if isinstance(binding.type, ir.TensorType):
+                    found[binding.blob] = binding.type, operation.name
     return found

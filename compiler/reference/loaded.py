@@ -13,7 +13,7 @@ import torch
 from compiler.reference import program as ir
 from compiler.reference.bind import TORCH, check_elements
 from compiler.reference.errors import PackageError
-from compiler.reference.info import describe_program, pick
+from compiler.reference.info import blobs, describe_program, pick
 from compiler.reference.inputs import as_tensor
 from compiler.reference.precision import POLICIES
 from compiler.reference.prepare import Compiler
@@ -27,19 +27,20 @@ Hook = Callable[[str, str, Sequence[Any]], None]
 
 
 def load(
-    path: str | Path, *, function: str = "main", policy: str = "hybrid", own: bool = True,
-    strict: bool = False, lazy: bool | None = None,
+    path: str | Path | ir.Program, *, function: str = "main", policy: str = "hybrid",
+    own: bool = True, strict: bool = False, lazy: bool | None = None, direct: bool = False,
 ) -> Loaded:  # fmt: skip
     """Read a package and prepare one of its functions for calls.
 
     Args:
-        path: the `.mlpackage` folder.
+        path: the `.mlpackage` folder, or its program if `reader.read_program` has read it.
         function: name of the function.
         policy: how fp16 is computed: `hybrid`, `round` or `fp32` (see `precision`).
         own: read the weights into memory of our own; else borrow the mapped file.
         strict: refuse what Core ML is known to refuse although coremltools writes it.
         lazy: keep compressed weights compressed and decompress at each use; the default does so
             when `own` is set, so that the resident bytes are the stored ones.
+        direct: read owned weights past the page cache, where the file system can.
 
     Raises:
         PackageError: unreadable, inconsistent or unsupported; all unsupported operations are
@@ -47,8 +48,8 @@ def load(
     """
     if policy not in POLICIES:
         raise ValueError(f"policy {policy!r} is none of {', '.join(POLICIES)}")
-    program = read_program(path)
-    weights = Weights(program, own)
+    program = path if isinstance(path, ir.Program) else read_program(path)
+    weights = Weights(program, own, direct)
     options = Options(policy, strict, own if lazy is None else lazy)
     try:
         return Loaded(program, function, weights, options)
@@ -87,6 +88,9 @@ class Loaded:
         self._check_memory()
         if options.strict:
             lint(program, function)
+        if options.lazy:
+            # Everything is kept as it is stored, so it can be read in one go.
+            weights.fetch(blobs(function))
         compiler = Compiler(program, function, weights, policy=options.policy,
                             strict=options.strict, lazy=options.lazy)  # fmt: skip
         self.on_op: Hook | None = None

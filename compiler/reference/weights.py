@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +11,16 @@ import torch
 
 from compiler.reference import program as ir
 from compiler.reference.bind import NUMPY, TORCH
-from compiler.reference.blob import BlobFile
+from compiler.reference.blob import RECORD_BYTES, BlobFile
 from compiler.reference.errors import PackageError
 from compiler.reference.package import blob_file
 
 _WIDENED = {"uint16": np.int32, "uint32": np.int64, "uint64": np.int64}
+_NEAR_BYTES = 4096
+"""Records no further apart than this are read together: reading the gap costs less than a call."""
+
+Key = tuple[str, int]
+"""Where a blob constant is: the file's name in the program, and the record's offset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +39,49 @@ class Weights:
             mapped file's pages when borrowed).
     """
 
-    def __init__(self, program: ir.Program, own: bool) -> None:
+    def __init__(self, program: ir.Program, own: bool, direct: bool = False) -> None:
         self._program = program
-        self._own = own
+        self._own, self._direct = own, direct
         self._files: dict[str, BlobFile] = {}
-        self._raw: dict[tuple[str, int], torch.Tensor] = {}
+        self._raw: dict[Key, torch.Tensor] = {}
 
     @property
     def resident_bytes(self) -> int:
         return sum(raw.numel() for raw in self._raw.values())
+
+    def fetch(self, wanted: Mapping[Key, tuple[ir.TensorType, str]]) -> None:
+        """Read blob constants into owned memory, neighbours in one go. Borrowed ones stay mapped.
+
+        Args:
+            wanted: type and operation name of each constant; those held already are left out.
+
+        Raises:
+            PackageError: a record is not what the program says, or the file ends early.
+        """
+        if not self._own:
+            return
+        for name in sorted({name for name, _ in wanted}):
+            sizes = {
+                offset: kind.nbytes or 0
+                for (file, offset), (kind, _) in wanted.items()
+                if file == name and (file, offset) not in self._raw and kind.nbytes
+            }
+            for stretch in _stretches(sizes, self._file(name).size):
+                self._fetch(name, stretch, wanted)
+
+    def _fetch(
+        self, name: str, stretch: _Stretch, wanted: Mapping[Key, tuple[ir.TensorType, str]]
+    ) -> None:
+        file = self._file(name)
+        held, base = file.read(stretch.start, stretch.stop)
+        for offset in stretch.offsets:
+            kind, op = wanted[name, offset]
+            at = offset - base
+            record = held[at : at + RECORD_BYTES].numpy().tobytes()
+            start, nbytes = file.locate(offset, kind, op, record)
+            # Data that does not lie behind its record is read by itself when it is asked for.
+            if start >= base and start + nbytes <= base + held.numel():
+                self._raw[name, offset] = held[start - base : start - base + nbytes]
 
     def packed(self, value: ir.Value, op: str) -> Packed:
         """A constant as it is stored."""
@@ -74,23 +114,48 @@ class Weights:
         for file in self._files.values():
             file.close()
 
-    def _read(self, key: tuple[str, int], kind: ir.TensorType, op: str) -> torch.Tensor:
+    def _read(self, key: Key, kind: ir.TensorType, op: str) -> torch.Tensor:
         name, offset = key
-        if name not in self._files:
-            path = blob_file(Path(self._program.package), Path(self._program.model_folder), name)
-            self._files[name] = BlobFile(self._program.package, path)
-        file = self._files[name]
+        file = self._file(name)
         start, nbytes = file.locate(offset, kind, op)
         if nbytes == 0:
             return torch.empty(0, dtype=torch.uint8)
         if not self._own:
             return torch.frombuffer(file.view(), dtype=torch.uint8, count=nbytes, offset=start)
-        owned = torch.empty(nbytes, dtype=torch.uint8)
-        file.read_into(owned.numpy().data, start)
-        return owned
+        held, base = file.read(start, start + nbytes)
+        return held[start - base :]
+
+    def _file(self, name: str) -> BlobFile:
+        if name not in self._files:
+            path = blob_file(Path(self._program.package), Path(self._program.model_folder), name)
+            self._files[name] = BlobFile(self._program.package, path, self._direct)
+        return self._files[name]
 
     def _fail(self, message: str, op: str) -> PackageError:
         return PackageError(self._program.package, message, op=op)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """Neighbouring records of one file and the bytes [start, stop) that hold them."""
+
+    start: int
+    stop: int
+    offsets: tuple[int, ...]
+
+
+def _stretches(sizes: Mapping[int, int], limit: int) -> Iterator[_Stretch]:
+    """Records (offset: data bytes) of a file of `limit` bytes, those near each other together."""
+    near: list[int] = []
+    stop = 0
+    for offset in sorted(o for o in sizes if 0 <= o and o + RECORD_BYTES <= limit):
+        if near and offset > stop + _NEAR_BYTES:
+            yield _Stretch(near[0], stop, tuple(near))
+            near = []
+        near.append(offset)
+        stop = min(max(stop, offset + RECORD_BYTES + sizes[offset]), limit)
+    if near:
+        yield _Stretch(near[0], stop, tuple(near))
 
 
 def unpack(packed: Packed) -> torch.Tensor:
