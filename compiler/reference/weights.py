@@ -148,7 +148,7 @@ def _stretches(sizes: Mapping[int, int], limit: int) -> Iterator[_Stretch]:
     """Records (offset: data bytes) of a file of `limit` bytes, those near each other together."""
     near: list[int] = []
     stop = 0
-    for offset in sorted(o for o in sizes if 0 <= o and o + RECORD_BYTES <= limit):
+    for offset in sorted(o for o in sizes if o >= 0 and o + RECORD_BYTES <= limit):
         if near and offset > stop + _NEAR_BYTES:
             yield _Stretch(near[0], stop, tuple(near))
             near = []
