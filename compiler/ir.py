@@ -79,6 +79,9 @@ class Stage:
     map: Map | None = None
     precision: str = "fp16"
     compression: str = "none"
+    functions: tuple[tuple[str, int], ...] = ()
+    """(graph variant, n): it runs while the loop's iteration is below n, then the next, at last
+    `main`. By rising n; none is 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +99,8 @@ class Loop:
     """(name, value it starts with, value it takes after each iteration)"""
     scan: tuple[tuple[str, str], ...] = ()
     """(name, table whose first axis is the iteration)"""
+    until: str | None = None
+    """A value of one element made in every iteration: where it is not zero, the loop ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +170,11 @@ class Policy:
     lookahead: int
     retain: bool
     """Keep chunks loaded over the iterations of a loop where memory allows."""
+    rule: str = "gates"
+    """`gates`: as early as memory allows, evenly spread chunks kept; `ci_dl`: the published rule
+    of On-device Sora (`compiler/ci_dl.py`)."""
+    margin: int = 0
+    """ci_dl only: chunks' weights left free beside what one chunk needs (published: 2)."""
 
 
 # ---------------------------------------------------------------- measured
@@ -233,6 +243,21 @@ class StageGraph:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """Ops [start, stop) of another graph of the same stage: another function of the package.
+
+    Same ports and weights as its chunk; only what it computes and needs differs.
+    """
+
+    name: str
+    start: int
+    stop: int
+    activation_bytes: int
+    flops: int
+    moved_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
     """Ops [start, stop) of a stage graph, to become one package."""
 
@@ -248,6 +273,8 @@ class Chunk:
     flops: int
     moved_bytes: int
     """Bytes read and written by its operations: the memory side of the roofline."""
+    variants: tuple[Variant, ...] = ()
+    """Measured in the graphs `GRAPH@NAME`; everything above is of `main`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,6 +338,12 @@ class Call:
     repeat: int = 1
     frees: tuple[str, ...] = ()
     function: str = "main"
+    switch: tuple[tuple[str, int], ...] = ()
+    """(function, n) by rising n: it is called while the iteration is below n; then `function`."""
+
+    def function_at(self, iteration: int) -> str:
+        """The function that this call uses in an iteration of its segment."""
+        return next((name for name, n in self.switch if iteration < n), self.function)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -338,6 +371,10 @@ class Segment:
     state: tuple[tuple[str, str, str], ...] = ()
     frees: tuple[str, ...] = ()
     """Tensors dropped when the segment is over."""
+    until: str | None = None
+    """A tensor of one element that every iteration makes: not zero after an iteration, and the
+    segment is over. Read at the end of each iteration, and dropped there unless it is a state's
+    next value."""
 
     @property
     def is_loop(self) -> bool:
@@ -432,6 +469,8 @@ class Package:
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     psnr_db: float | None = None
+    functions: tuple[str, ...] = ("main",)
+    """They share the weights; `activation_bytes` is the largest of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -451,6 +490,12 @@ class ChunkFacts:
     activation_bytes: int
     load_s: float
     exec_s: float
+    exec_by: tuple[tuple[str, float], ...] = ()
+    """(function, seconds) of functions other than `main`; `activation_bytes` is the maximum."""
+
+    def exec_of(self, function: str) -> float:
+        """Seconds of one call of a function."""
+        return dict(self.exec_by).get(function, self.exec_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -483,6 +528,9 @@ class Forecast:
     stage_s: tuple[tuple[str, float], ...]
     events: tuple[Event, ...]
     """Prologue, first, one steady and last iteration of each loop, epilogue."""
+    earliest_s: float | None = None
+    """Makespan when every loop with `until` ends after its first iteration; all other figures
+    are of the run in which no loop ends early. None where no loop has one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
