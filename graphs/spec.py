@@ -1,5 +1,6 @@
 """What a graph factory returns: a module, its ports, and where its weights come from."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,12 +23,20 @@ class Graph:
     """A stage's torch module as the compiler needs it.
 
     Attributes:
-        module: in eval mode. Its parameters need hold no data: weights are read from
-            `checkpoint`. Buffers that no checkpoint holds must be real tensors.
+        module: in eval mode. Its parameters need hold no data (they may be on the meta device):
+            weights are read from `checkpoint`. Buffers that no checkpoint holds must be real.
         inputs: in the order of `forward`'s parameters.
         outputs: names of what `forward` returns, in order; none may equal an input's name.
-        checkpoint: file name inside the pipeline's weights folder; None for no weights.
+        checkpoint: stem of a file or folder inside the pipeline's weights folder,
+            `STEM.safetensors` or `STEM/*.safetensors`; None for no weights.
         key_map: (prefix in the module, prefix in the checkpoint); the longest match wins.
+        scales: (suffix of a weight's name in the module, factor): the checkpoint's value is
+            multiplied by it when it is read.
+        owns: prefixes of the checkpoint's keys that this graph reads completely: a key of the
+            file that begins with one of them and that the module does not have is an error.
+            Files may hold more than one stage needs (an encoder beside a decoder).
+        variants: other functions over the same weights by name: modules with the same parameter
+            names and shapes, the same inputs and outputs.
     """
 
     module: "nn.Module"
@@ -35,6 +44,9 @@ class Graph:
     outputs: tuple[str, ...]
     checkpoint: str | None = None
     key_map: tuple[tuple[str, str], ...] = (("", ""),)
+    scales: tuple[tuple[str, float], ...] = ()
+    owns: tuple[str, ...] = ()
+    variants: "Mapping[str, nn.Module]" = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
