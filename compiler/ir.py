@@ -188,6 +188,8 @@ class Weight:
     shape: tuple[int, ...]
     size_bytes: int
     """At the stage's precision and compression."""
+    digest: str = ""
+    """Of the value, where the graph itself holds it (a table); empty for a checkpoint's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +206,10 @@ class Op:
     """Scratch while it runs, e.g. attention scores that are not fused away."""
     alias: bool
     """A reshape or view: its output shares its input's memory."""
+    code: str = ""
+    """Digest of what it computes, with its inputs and weights by position, not by name."""
+    folded: tuple[str, ...] = ()
+    """Those of its weights that are first computed with (a table from frequencies)."""
 
 
 @dataclass(frozen=True, slots=True)
