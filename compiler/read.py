@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -16,6 +17,7 @@ from compiler.settings import (
     InputSettings,
     LoopSettings,
     PipelineSettings,
+    PolicySettings,
     StageSettings,
     TargetSettings,
 )
@@ -25,6 +27,7 @@ COMPRESSIONS = ("none", "int8", "palette8", "palette6", "palette4", "int4_block3
 PRECISIONS = ("fp16", "fp32")
 HOST_OPS = {"tokenize": ("input_ids", "mask"), "random_normal": ("noise",)}
 INPUT_KINDS = ("text", "seed", "number")
+RULES = ("gates", "ci_dl")
 _NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
 
 
@@ -57,7 +60,7 @@ def read(config: DictConfig) -> Job:
     return Job(
         pipeline=_pipeline(settings.pipeline, settings.compression.name),
         target=_target(settings.target),
-        policy=Policy(settings.policy.name, settings.policy.lookahead, settings.policy.retain),
+        policy=_policy(settings.policy),
         chunk_bytes=_chunk_bytes(settings.partition.chunk_bytes),
         out=settings.out,
         dry_run=settings.dry_run,
@@ -68,6 +71,14 @@ def read(config: DictConfig) -> Job:
 
 def _chunk_bytes(text: str) -> int | None:
     return None if text == "auto" else parse_bytes(text, "partition.chunk_bytes")
+
+
+def _policy(s: PolicySettings) -> Policy:
+    _allowed("policy.rule", s.rule, RULES)
+    for key in ("lookahead", "margin"):
+        if getattr(s, key) < 0:
+            raise ConfigError(f"policy.{key}: {getattr(s, key)} is negative; give 0 or more")
+    return Policy(s.name, s.lookahead, s.retain, s.rule, s.margin)
 
 
 def _target(s: TargetSettings) -> Target:
@@ -151,7 +162,30 @@ def _stage(name: str, s: StageSettings, pipeline: PipelineSettings, compression:
         map=_map(where, s),
         precision=precision,
         compression=chosen,
+        functions=_functions(where, s.functions),
     )
+
+
+def _functions(where: str, given: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    """By rising count, so that the first one whose count is above the iteration is meant."""
+    for name, count in given.items():
+        if not _NAME.match(name) or name == "main":
+            raise ConfigError(
+                f"{where}.functions: {name!r} is no variant; give letters, digits and _ (`main` "
+                "runs after all others)"
+            )
+        if count < 0:
+            raise ConfigError(
+                f"{where}.functions.{name}: {count} iterations; give 0 (never) or more"
+            )
+    kept = sorted((count, name) for name, count in given.items() if count > 0)
+    for (count, first), (other, second) in pairwise(kept):
+        if count == other:
+            raise ConfigError(
+                f"{where}.functions: {first} and {second} both end after {count} iterations, so "
+                f"{second} never runs; leave it out"
+            )
+    return tuple((name, count) for count, name in kept)
 
 
 def _map(where: str, s: StageSettings) -> Map | None:
@@ -178,6 +212,7 @@ def _loop(name: str, s: LoopSettings) -> Loop:
         stages=tuple(s.stages),
         state=tuple((n, pair[0], pair[1]) for n, pair in s.state.items()),
         scan=tuple(s.scan.items()),
+        until=s.until,
     )
 
 
@@ -192,6 +227,7 @@ def _check_wiring(p: Pipeline) -> None:
         for port, value in stage.inputs:
             _known_value(f"pipeline.stages.{stage.name}.inputs.{port}", value, names, inputs)
         _check_scope(p, stage)
+        _check_functions(p, stage)
     for loop in p.loops:
         where = f"pipeline.loops.{loop.name}"
         for member in loop.stages:
@@ -199,6 +235,7 @@ def _check_wiring(p: Pipeline) -> None:
         for state, init, after in loop.state:
             _known_value(f"{where}.state.{state}", init, names, inputs)
             _known_value(f"{where}.state.{state}", after, names, inputs)
+        _check_until(where, loop)
     _known_value("pipeline.output", p.output, names, inputs)
 
 
@@ -213,6 +250,30 @@ def _check_scope(p: Pipeline, stage: Stage) -> None:
                 f"pipeline.stages.{stage.name}.inputs.{port}: {value} is made inside the loop "
                 f"{loop.name}; read its state instead: {states}"
             )
+
+
+def _check_until(where: str, loop: Loop) -> None:
+    """An iteration decides by what it made itself."""
+    if loop.until is None:
+        return
+    owner, dot, _ = loop.until.partition(".")
+    if not dot or owner not in loop.stages:
+        raise ConfigError(
+            f"{where}.until: {loop.until!r} is not made in the loop; write STAGE.PORT of "
+            f"{', '.join(loop.stages)}"
+        )
+
+
+def _check_functions(p: Pipeline, stage: Stage) -> None:
+    where = f"pipeline.stages.{stage.name}.functions"
+    if stage.functions and stage.kind is not StageKind.GRAPH:
+        raise ConfigError(f"{where}: only a graph has variants, {stage.name} is a {stage.kind}")
+    if stage.functions and p.loop_of(stage.name) is None:
+        inside = ", ".join(n for loop in p.loops for n in loop.stages) or "none"
+        raise ConfigError(
+            f"{where}: {stage.name} is in no loop, so it has no first iterations; stages of "
+            f"loops: {inside}"
+        )
 
 
 def _known_value(where: str, value: str, names: set[str], inputs: set[str]) -> None:

@@ -51,6 +51,8 @@ class StageSettings:
     map: MapSettings | None = None
     precision: str | None = None
     compression: str | None = None
+    functions: dict[str, int] = field(default_factory=dict)
+    """graph variant: it runs in the first so many iterations of the stage's loop, then `main`"""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,6 +62,8 @@ class LoopSettings:
     state: dict[str, list[str]] = MISSING
     """name: [value it starts with, value it takes after each iteration]"""
     scan: dict[str, str] = field(default_factory=dict)
+    until: str | None = None
+    """STAGE.PORT of one element: where it is not zero after an iteration, the loop ends."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -88,6 +92,8 @@ class PolicySettings:
     name: str = MISSING
     lookahead: int = MISSING
     retain: bool = MISSING
+    rule: str = "gates"
+    margin: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
