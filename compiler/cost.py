@@ -20,13 +20,7 @@ def exec_seconds(flops: int, moved_bytes: int, target: Target) -> float:
 
 def predicted_facts(chunk: Chunk, target: Target) -> ChunkFacts:
     """What tracing says of a chunk, before it is converted."""
-    return ChunkFacts(
-        id=chunk.id,
-        weight_bytes=chunk.weight_bytes,
-        activation_bytes=chunk.activation_bytes,
-        load_s=load_seconds(chunk.weight_bytes, target),
-        exec_s=exec_seconds(chunk.flops, chunk.moved_bytes, target),
-    )
+    return _facts(chunk, chunk.weight_bytes, 0, target)
 
 
 def emitted_facts(
@@ -35,12 +29,20 @@ def emitted_facts(
     """What the packages on disk say. A package may need less than traced, or more."""
     by_id = {p.chunk: p for p in bundle.packages}
     return tuple(
-        ChunkFacts(
-            id=c.id,
-            weight_bytes=by_id[c.id].weight_bytes,
-            activation_bytes=max(by_id[c.id].activation_bytes, c.activation_bytes),
-            load_s=load_seconds(by_id[c.id].weight_bytes, target),
-            exec_s=exec_seconds(c.flops, c.moved_bytes, target),
-        )
-        for c in chunks
+        _facts(c, by_id[c.id].weight_bytes, by_id[c.id].activation_bytes, target) for c in chunks
+    )
+
+
+def _facts(chunk: Chunk, weight_bytes: int, emitted_bytes: int, target: Target) -> ChunkFacts:
+    """A switch of function is planned for nowhere, so the hungriest function counts always."""
+    traced_bytes = max([chunk.activation_bytes, *(v.activation_bytes for v in chunk.variants)])
+    return ChunkFacts(
+        id=chunk.id,
+        weight_bytes=weight_bytes,
+        activation_bytes=max(emitted_bytes, traced_bytes),
+        load_s=load_seconds(weight_bytes, target),
+        exec_s=exec_seconds(chunk.flops, chunk.moved_bytes, target),
+        exec_by=tuple(
+            (v.name, exec_seconds(v.flops, v.moved_bytes, target)) for v in chunk.variants
+        ),
     )

@@ -6,6 +6,7 @@ stages that do not change are put before it. Values are named `<stage>.<value>`.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from math import prod
 
 from compiler.errors import ConfigError
 from compiler.ir import (
@@ -99,7 +100,28 @@ def _add_loop(b: _Builder, loop: Loop) -> None:
     body = [step for stage in stages for step in _steps(b, stage, "body", loop)]
     _flush(b)
     state = tuple((f"{loop.name}.{n}", init, after) for n, init, after in loop.state)
-    b.segments.append(Segment(name=loop.name, count=loop.count, steps=tuple(body), state=state))
+    _check_until(b, loop, body)
+    b.segments.append(
+        Segment(name=loop.name, count=loop.count, steps=tuple(body), state=state, until=loop.until)
+    )
+
+
+def _check_until(b: _Builder, loop: Loop, body: list[Step]) -> None:
+    """The value is one number, and each iteration makes its own."""
+    if loop.until is None:
+        return
+    where = f"pipeline.loops.{loop.name}.until"
+    made = set().union(*(writes(s) for s in body))
+    if loop.until not in made:
+        raise ConfigError(
+            f"{where}: no iteration makes {loop.until} anew (it depends on nothing that changes, "
+            f"or is no output); allowed here: {', '.join(sorted(made & set(b.ports)))}"
+        )
+    port = b.tensors[loop.until].port
+    if prod(port.shape) != 1:
+        raise ConfigError(
+            f"{where}: {loop.until} has shape {port.shape}; it must be one element, (1,)"
+        )
 
 
 def _flush(b: _Builder) -> None:
@@ -139,7 +161,16 @@ def _call(b: _Builder, stage: Stage, graph: StageGraph, chunk: Chunk, loop: Loop
     repeat = _repeat(b, stage, graph, loop)
     inputs = tuple(_input_binding(b, stage, graph, p, loop) for p in chunk.inputs)
     outputs = tuple(_output_binding(b, stage, graph, p, repeat) for p in chunk.outputs)
-    return Call(stage=graph.name, chunk=chunk.id, inputs=inputs, outputs=outputs, repeat=repeat)
+    # What is hoisted runs once, before there are iterations to tell apart.
+    switch = stage.functions if graph.part == "body" and loop is not None else ()
+    return Call(
+        stage=graph.name,
+        chunk=chunk.id,
+        inputs=inputs,
+        outputs=outputs,
+        repeat=repeat,
+        switch=switch,
+    )
 
 
 def _repeat(b: _Builder, stage: Stage, graph: StageGraph, loop: Loop | None) -> int:
@@ -231,13 +262,15 @@ def with_frees(program: Program) -> Program:
 def _segment_frees(segment: Segment, later: set[str], known: set[str]) -> Segment:
     inside = set().union(*(writes(s) for s in segment.steps)) & known
     carried = {after for _, _, after in segment.state}
+    # Read by the runner after the last step, and dropped there.
+    kept = carried | ({segment.until} if segment.until is not None else set())
     steps: list[Step] = []
     seen: set[str] = set()
     for step in reversed(segment.steps):
         fresh = ((reads(step) | writes(step)) & known) - seen
         seen |= fresh
         local = inside if segment.is_loop else known
-        frees = sorted(x for x in fresh & local if x not in later and x not in carried)
+        frees = sorted(x for x in fresh & local if x not in later and x not in kept)
         steps.append(replace(step, frees=tuple(frees)))
     states = {name for name, _, _ in segment.state} | carried
     over = _only_here(segment, seen, inside) | {i for _, i, _ in segment.state}
