@@ -587,3 +587,5 @@ class Run:
     loaded_bytes: int
     chunks: tuple[ChunkRun, ...]
     stage_s: tuple[tuple[str, float], ...] = field(default=())
+    anonymous_peak_bytes: int | None = None
+    """Most anonymous memory of the whole process, above what it had when the run began."""

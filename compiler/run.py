@@ -26,6 +26,7 @@ from compiler.ir import (
     Segment,
     Step,
 )
+from compiler.memory import AnonymousPeak
 from compiler.schedule import START, Placement, unroll
 
 Progress = Callable[[str, int, int], None]
@@ -118,6 +119,7 @@ class _Runner:
 
     def __post_init__(self) -> None:
         self.change = threading.Condition()
+        self.memory = AnonymousPeak()
         self.tallies: dict[str, _Tally] = {p.chunk: _Tally() for p in self.plan.packages}
         self.stage_s: dict[str, float] = {}
         self.packages = {p.chunk: p for p in self.plan.packages}
@@ -133,16 +135,17 @@ class _Runner:
     def run(self, given: dict[str, Any]) -> Outcome:
         begun = time.perf_counter()
         loader = threading.Thread(target=self._load_all, name="entracte-loader")
-        loader.start()
-        try:
-            self._compute(given)
-        except BaseException as error:
-            self._stop(error)
-            raise
-        finally:
-            self._stop(None)
-            loader.join()
-            self._free_everything()
+        with self.memory:
+            loader.start()
+            try:
+                self._compute(given)
+            except BaseException as error:
+                self._stop(error)
+                raise
+            finally:
+                self._stop(None)
+                loader.join()
+                self._free_everything()
         output = self.device.fetch(self.env[self.plan.program.output])
         return Outcome(output, self._record(time.perf_counter() - begun))
 
@@ -165,6 +168,7 @@ class _Runner:
                 for name, t in self.tallies.items()
             ),
             stage_s=tuple(self.stage_s.items()),
+            anonymous_peak_bytes=self.memory.peak_bytes,
         )
 
     # ------------------------------------------------------------ loader
@@ -188,6 +192,7 @@ class _Runner:
         begun = time.perf_counter()
         handle = self.device.load(package, self.folder)
         seconds = time.perf_counter() - begun
+        self.memory.look()
         with self.change:
             tally = self.tallies[placement.chunk]
             tally.loads += 1

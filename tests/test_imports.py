@@ -12,7 +12,7 @@ COMPILER = ROOT / "compiler"
 
 LAYERS = [
     {"errors"},
-    {"units", "ir"},
+    {"units", "ir", "memory"},
     {"codec", "order", "settings", "cost", "partition", "check"},
     {"read", "program"},
     {"schedule"},

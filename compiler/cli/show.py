@@ -267,9 +267,15 @@ def run_table(plan: Plan, run: Run) -> Table:
 def run_lines(plan: Plan, run: Run) -> list[str]:
     """Peak and time, claimed against observed."""
     f = plan.forecast
+    anonymous = run.anonymous_peak_bytes
+    measured = "" if anonymous is None else (
+        f"        the process took {format_bytes(anonymous)} more than at the start, everything "
+        "included"
+    )  # fmt: skip
     return [
         f"peak    claimed at most {format_bytes(f.peak_bytes)}, observed "
         f"{format_bytes(run.peak_bytes)}",
+        *([measured] if measured else []),
         f"time    claimed {format_seconds(f.makespan_s)} on {plan.target.name}, observed "
         f"{format_seconds(run.wall_s)} on device {run.device}",
         f"        waiting for loads {format_seconds(run.stall_s)}; "
