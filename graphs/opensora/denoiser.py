@@ -20,11 +20,12 @@ class GuidedDenoiser(nn.Module):
     """Both halves of classifier-free guidance in one batch, in the order [cond, uncond].
 
     The unconditional half reads the stored null caption under the *conditional* mask, as upstream.
+    `merged`: see `STDiT3`.
     """
 
-    def __init__(self, cfg: STDiT3Config) -> None:
+    def __init__(self, cfg: STDiT3Config, merged: bool = False) -> None:
         super().__init__()
-        self.model = STDiT3(cfg)
+        self.model = STDiT3(cfg, merged)
 
     def forward(self, z: Tensor, timestep: Tensor, text: Tensor, mask: Tensor) -> Tensor:
         """z [1, C, T, H, W], timestep [1], text [1, L, D], mask [1, L] -> [2, out, T, H, W]."""

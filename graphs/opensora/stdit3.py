@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from graphs.opensora.merge import merge_frames, merged_count, unmerge_frames
+
 TIME_FREQUENCIES = 256
 NORM_EPS = 1e-6
 
@@ -114,8 +116,10 @@ class RotaryFrequencies(nn.Module):
         self.register_buffer("places", places, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x [B, heads, T, head] -> the same, rotated."""
-        angle = self.places * self.freqs
+        """x [B, heads, n, head], n up to `frames` -> the same, rotated by places 0 to n - 1."""
+        shorter = x.shape[2] < self.places.shape[0]
+        places = self.places[: x.shape[2]] if shorter else self.places
+        angle = places * self.freqs
         cos, sin = angle.cos(), angle.sin()
         even, odd = x[..., 0::2], x[..., 1::2]
         pairs = torch.stack((even * cos - odd * sin, odd * cos + even * sin), dim=-1)
@@ -181,11 +185,16 @@ class MLP(nn.Module):
 
 
 class STDiT3Block(nn.Module):
-    """Modulated self-attention along space or time, cross-attention, modulated MLP."""
+    """Modulated self-attention along space or time, cross-attention, modulated MLP.
 
-    def __init__(self, cfg: STDiT3Config, temporal: bool) -> None:
+    With `merged`, both attentions run on averaged pairs of frames (`graphs.opensora.merge`);
+    modulation, gates, residuals and the MLP keep all frames. Self-attention merges its normalised
+    and modulated input, cross-attention the residual stream, as published.
+    """
+
+    def __init__(self, cfg: STDiT3Config, temporal: bool, merged: bool = False) -> None:
         super().__init__()
-        self.temporal = temporal
+        self.temporal, self.merged = temporal, merged
         self.scale_shift_table = nn.Parameter(torch.randn(6, cfg.hidden) / cfg.hidden**0.5)
         self.attn = SelfAttention(cfg.hidden, cfg.heads)
         self.cross_attn = CrossAttention(cfg.hidden, cfg.heads)
@@ -198,18 +207,26 @@ class STDiT3Block(nn.Module):
         """x [B, T*S, C], y [B, L, C], t_mlp [B, 6, C] -> [B, T*S, C]."""
         table = self.scale_shift_table + t_mlp
         shift1, scale1, gate1, shift2, scale2, gate2 = table.chunk(6, dim=1)
-        x = x + gate1 * self._attend(modulate(x, shift1, scale1), rope)
-        x = x + self.cross_attn(x, y, mask_bias)
+        h = self._merge(modulate(x, shift1, scale1))
+        x = x + gate1 * self._unmerge(self._attend(h, rope))
+        x = x + self._unmerge(self.cross_attn(self._merge(x), y, mask_bias))
         return x + gate2 * self.mlp(modulate(x, shift2, scale2))
+
+    def _merge(self, x: Tensor) -> Tensor:
+        return merge_frames(x, self.frames) if self.merged else x
+
+    def _unmerge(self, x: Tensor) -> Tensor:
+        return unmerge_frames(x, self.frames) if self.merged else x
 
     def _attend(self, x: Tensor, rope: RotaryFrequencies) -> Tensor:
         """Self-attention over each frame's tokens, or over each place's frames."""
         b, n, c = x.shape
+        frames = merged_count(self.frames) if self.merged else self.frames
         if not self.temporal:
-            return self.attn(x.reshape(b * self.frames, self.tokens, c)).reshape(b, n, c)
-        x = x.reshape(b, self.frames, self.tokens, c).transpose(1, 2)
-        x = self.attn(x.reshape(b * self.tokens, self.frames, c), rope)
-        x = x.reshape(b, self.tokens, self.frames, c).transpose(1, 2)
+            return self.attn(x.reshape(b * frames, self.tokens, c)).reshape(b, n, c)
+        x = x.reshape(b, frames, self.tokens, c).transpose(1, 2)
+        x = self.attn(x.reshape(b * self.tokens, frames, c), rope)
+        x = x.reshape(b, self.tokens, frames, c).transpose(1, 2)
         return x.reshape(b, n, c)
 
 
@@ -273,10 +290,18 @@ class FinalLayer(nn.Module):
         return self.linear(modulate(x, shift, scale))
 
 
-class STDiT3(nn.Module):
-    """The denoiser. Predicts velocity (and unused variances) for latents at a timestep."""
+def _blocks(cfg: STDiT3Config, temporal: bool, merged: bool) -> nn.ModuleList:
+    return nn.ModuleList(STDiT3Block(cfg, temporal, merged) for _ in range(cfg.depth))
 
-    def __init__(self, cfg: STDiT3Config) -> None:
+
+class STDiT3(nn.Module):
+    """The denoiser. Predicts velocity (and unused variances) for latents at a timestep.
+
+    `merged` makes the variant whose attentions run on averaged pairs of frames: the same
+    parameters, inputs and outputs.
+    """
+
+    def __init__(self, cfg: STDiT3Config, merged: bool = False) -> None:
         super().__init__()
         self.cfg = cfg
         self.rope = RotaryFrequencies(cfg.hidden // cfg.heads, cfg.grid[0])
@@ -285,8 +310,8 @@ class STDiT3(nn.Module):
         self.fps_embedder = ScalarEmbedder(cfg.hidden)
         self.t_block = nn.Sequential(nn.SiLU(), nn.Linear(cfg.hidden, 6 * cfg.hidden))
         self.y_embedder = CaptionEmbedder(cfg)
-        self.spatial_blocks = nn.ModuleList(STDiT3Block(cfg, False) for _ in range(cfg.depth))
-        self.temporal_blocks = nn.ModuleList(STDiT3Block(cfg, True) for _ in range(cfg.depth))
+        self.spatial_blocks = _blocks(cfg, False, merged)
+        self.temporal_blocks = _blocks(cfg, True, merged)
         self.final_layer = FinalLayer(cfg)
         self.register_buffer("positions", position_table(cfg), persistent=False)
         fps = torch.from_numpy(np.array([cfg.fps], dtype=np.float32))
