@@ -29,6 +29,7 @@ Hook = Callable[[str, str, Sequence[Any]], None]
 def load(
     path: str | Path | ir.Program, *, function: str = "main", policy: str = "hybrid",
     own: bool = True, strict: bool = False, lazy: bool | None = None, direct: bool = False,
+    portable: bool = False,
 ) -> Loaded:  # fmt: skip
     """Read a package and prepare one of its functions for calls.
 
@@ -41,6 +42,8 @@ def load(
         lazy: keep compressed weights compressed and decompress at each use; the default does so
             when `own` is set, so that the resident bytes are the stored ones.
         direct: read owned weights past the page cache, where the file system can.
+        portable: use no kernel that only this machine's torch has, so that torch.export can
+            follow `execute`; slower.
 
     Raises:
         PackageError: unreadable, inconsistent or unsupported; all unsupported operations are
@@ -50,7 +53,7 @@ def load(
         raise ValueError(f"policy {policy!r} is none of {', '.join(POLICIES)}")
     program = path if isinstance(path, ir.Program) else read_program(path)
     weights = Weights(program, own, direct)
-    options = Options(policy, strict, own if lazy is None else lazy)
+    options = Options(policy, strict, own if lazy is None else lazy, portable)
     try:
         return Loaded(program, function, weights, options)
     except BaseException:
@@ -65,6 +68,7 @@ class Options:
     policy: str
     strict: bool
     lazy: bool
+    portable: bool = False
 
 
 class Loaded:
@@ -92,7 +96,8 @@ class Loaded:
             # Everything is kept as it is stored, so it can be read in one go.
             weights.fetch(blobs(function))
         compiler = Compiler(program, function, weights, policy=options.policy,
-                            strict=options.strict, lazy=options.lazy)  # fmt: skip
+                            strict=options.strict, lazy=options.lazy,
+                            portable=options.portable)  # fmt: skip
         self.on_op: Hook | None = None
         self.observed_peak_bytes = 0
         self._program = program
@@ -169,6 +174,18 @@ class Loaded:
         if watcher is not None:
             self.observed_peak_bytes, self._measured = watcher.peak, shapes
         return found
+
+    def prepared(self, inputs: Mapping[str, Any]) -> list[torch.Tensor]:
+        """Inputs as the program takes them: checked, in declared order, types and shapes."""
+        return self._arguments(inputs, None)
+
+    def execute(self, values: Sequence[torch.Tensor]) -> list[Any]:
+        """The bare program: results in declared order, which may share memory with `values`.
+
+        Nothing is checked, copied or measured; torch.export can follow a `portable` load.
+        """
+        results = self._code(list(values))
+        return [results] if len(self._outputs) == 1 else results
 
     def first_nonfinite(self, inputs: Mapping[str, Any], state: State | None = None) -> str | None:
         """Name of the first operation whose result holds an infinity or a NaN, else None."""

@@ -25,11 +25,12 @@ class Compiler:
 
     def __init__(
         self, program: ir.Program, function: ir.Function, weights: Weights, *,
-        policy: str, strict: bool, lazy: bool,
+        policy: str, strict: bool, lazy: bool, portable: bool = False,
     ) -> None:  # fmt: skip
         self.session = Session(program.package, function.name)
         self.weights = weights
         self.opset = function.opset
+        self.portable = portable
         self._policy, self._strict, self._lazy = policy, strict, lazy
         self._slots: dict[str, int] = {}
         self._constants: dict[str, ir.Value] = {}

@@ -65,6 +65,8 @@ def _aligned(*tensors: torch.Tensor | None) -> list[torch.Tensor | None]:
 def linear(bind: Bind) -> Run:
     """x @ weight.T + bias."""
     kinds = {t.dtype for n in ("x", "weight", "bias") if (t := bind.in_type(n)) is not None}
+    if bind.compiler.portable and len(kinds) == 1:
+        return functional.linear
     if kinds == {"fp16"} and bind.policy != "fp32":
         bind.kind = Kind.RAW
         return half_product
@@ -121,16 +123,24 @@ def attention(bind: Bind) -> Run:
         return functional.scaled_dot_product_attention
     if mask_type.dtype != "bool":
         return _masked
+    if bind.compiler.portable:
+        return _defined
 
     def run(
         query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor
     ) -> torch.Tensor:
         if bool(mask.any(-1).all()):
             return functional.scaled_dot_product_attention(query, key, value, mask)
-        scores = query @ key.mT / query.shape[-1] ** 0.5
-        return torch.softmax(scores.masked_fill(~mask, float("-inf")), -1) @ value
+        return _defined(query, key, value, mask)
 
     return run
+
+
+def _defined(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor
+) -> torch.Tensor:
+    scores = query @ key.mT / query.shape[-1] ** 0.5
+    return torch.softmax(scores.masked_fill(~mask, float("-inf")), -1) @ value
 
 
 def _masked(
