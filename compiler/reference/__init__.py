@@ -1,8 +1,13 @@
 """The reference device: executes an `.mlpackage` with torch, on any machine.
 
-    info = describe("model.mlpackage")
-    with load("model.mlpackage") as model:
+    from compiler.reference import Model
+
+    with Model("model.mlpackage") as model:
         outputs = model.predict({"x": array})
+
+`Model` is called like coremltools' `MLModel` (docs/reference-device.md). Below it, `load` prepares
+a function for a runner of many chunks (tensors in the program's own types, measured bytes) and
+`describe` reads declarations without executing anything.
 
 Names resolve on first use, so importing this package imports neither torch nor coremltools.
 """
@@ -12,16 +17,26 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from compiler.reference.errors import PackageError
+from compiler.reference.errors import (
+    InputKindError,
+    PackageError,
+    PredictionError,
+    UnknownInputError,
+)
 
 if TYPE_CHECKING:
     from compiler.reference.info import Feature, PackageInfo, describe
     from compiler.reference.loaded import Loaded, load
+    from compiler.reference.model import Description, Model, ModelState
+    from compiler.reference.range import OutOfRange, first_out_of_range
 
-__all__ = ["Feature", "Loaded", "PackageError", "PackageInfo", "describe", "load"]
+__all__ = ["Description", "Feature", "InputKindError", "Loaded", "Model", "ModelState",
+           "OutOfRange", "PackageError", "PackageInfo", "PredictionError", "UnknownInputError",
+           "describe", "first_out_of_range", "load"]  # fmt: skip
 
 _HOME = {"Feature": "info", "PackageInfo": "info", "describe": "info", "Loaded": "loaded",
-         "load": "loaded"}  # fmt: skip
+         "load": "loaded", "Model": "model", "ModelState": "model", "Description": "model",
+         "OutOfRange": "range", "first_out_of_range": "range"}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -9,6 +9,11 @@ import torch
 
 from compiler.reference import program as ir
 
+_TAKEN = ("float16", "float32", "float64", "int32", "int8")
+"""coremltools' bridge to Core ML refuses arrays of any other type."""
+
+_MODES = {"RGB": "RGB", "BGR": "RGB", "GRAYSCALE": "L", "GRAYSCALE_FLOAT16": "F"}
+
 
 def as_tensor(value: Any, image: ir.Image | None) -> torch.Tensor:
     """A tensor of an array, a tensor, a number, or (for an image input) a PIL image.
@@ -29,10 +34,47 @@ def as_tensor(value: Any, image: ir.Image | None) -> torch.Tensor:
     return torch.from_numpy(np.require(array, requirements=["C", "W"]))
 
 
+def door_value(value: Any, image: ir.Image | None, rank: int) -> Any:
+    """The same, held to what coremltools' `MLModel.predict` takes.
+
+    Args:
+        rank: dimensions the program declares. Core ML has no rank-0 inputs: (1,) stands for ().
+
+    Raises:
+        TypeError: a picture is needed and this is none of the right mode, or it is no array.
+        ValueError: an element type that coremltools cannot hand to Core ML.
+    """
+    if image is not None:
+        return _checked_picture(value, image)
+    if hasattr(value, "convert"):
+        raise TypeError("is an array input, but was given a picture")
+    if isinstance(value, (bool, int)):
+        value = np.int32(value)
+    array = value.detach().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        raise TypeError("is not an array of numbers")
+    if array.dtype.name not in _TAKEN:
+        raise ValueError(
+            f"has element type {array.dtype.name}; Core ML takes {', '.join(_TAKEN)}: convert it, "
+            "for example with .astype(numpy.int32)"
+        )
+    return array.reshape(()) if rank == 0 and array.shape == (1,) else array
+
+
+def _checked_picture(value: Any, image: ir.Image) -> Any:
+    wanted = _MODES.get(image.color, "RGB")
+    if not hasattr(value, "convert"):
+        raise TypeError(f"is an image input: give a PIL image of mode {wanted!r}")
+    if value.mode != wanted:
+        raise TypeError(f"is an image of mode {value.mode!r}, it takes {wanted!r}")
+    return value
+
+
 def _pixels(value: Any, image: ir.Image) -> torch.Tensor:
-    """A PIL image as [1, channels, height, width] with values 0 to 255."""
+    """A PIL image as [1, channels, height, width]: values 0 to 255, or those of a float image."""
     gray = image.color.startswith("GRAYSCALE")
-    pixels = np.array(value.convert("L" if gray else "RGB"))
+    float_mode = image.color == "GRAYSCALE_FLOAT16"
+    pixels = np.array(value.convert("F" if float_mode else "L" if gray else "RGB"))
     planes = pixels[None] if gray else pixels.transpose(2, 0, 1)
     ordered = planes[::-1].copy() if image.color == "BGR" else planes
     return torch.from_numpy(np.ascontiguousarray(ordered))[None]

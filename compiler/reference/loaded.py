@@ -76,6 +76,7 @@ class Loaded:
 
     Attributes:
         info: the package's declarations.
+        interface: what the model description adds to them.
         on_op: called with (operation name, type, results) after each operation when set.
         observed_peak_bytes: most bytes of live tensors during the last `predict`, by the same
             accounting as `activation_peak_bytes`; 0 before the first. Neither counts weights
@@ -101,7 +102,7 @@ class Loaded:
         self.on_op: Hook | None = None
         self.observed_peak_bytes = 0
         self._program = program
-        self._interface = program.interfaces[function.name]
+        self.interface = program.interfaces[function.name]
         self._inputs = function.inputs
         self._outputs = function.block.outputs
         self._code = compiler.code
@@ -187,25 +188,6 @@ class Loaded:
         results = self._code(list(values))
         return [results] if len(self._outputs) == 1 else results
 
-    def first_nonfinite(self, inputs: Mapping[str, Any], state: State | None = None) -> str | None:
-        """Name of the first operation whose result holds an infinity or a NaN, else None."""
-        found: list[str] = []
-
-        def look(name: str, kind: str, results: Sequence[Any]) -> None:
-            if found:
-                return
-            for result in results:
-                if isinstance(result, torch.Tensor) and result.is_floating_point() \
-                        and not bool(torch.isfinite(result).all()):  # fmt: skip
-                    found.append(name)
-
-        outer, self.on_op = self.on_op, look
-        try:
-            self.predict(inputs, state)
-        finally:
-            self.on_op = outer
-        return found[0] if found else None
-
     def sibling(self, function: str) -> Loaded:
         """Another function of the package on the same weights, none of which is read twice.
 
@@ -254,7 +236,7 @@ class Loaded:
 
     def _arguments(self, inputs: Mapping[str, Any], state: State | None) -> list[torch.Tensor]:
         names = {n.name for n in self._inputs if isinstance(n.type, ir.TensorType)}
-        missing = sorted(names - set(inputs) - set(self._interface.optional))
+        missing = sorted(names - set(inputs) - set(self.interface.optional))
         unknown = sorted(set(inputs) - names)
         if missing or unknown:
             raise self._fail(
@@ -272,9 +254,9 @@ class Loaded:
         if not isinstance(kind, ir.TensorType):
             raise self._fail(f"input {named.name!r} is no tensor")
         if named.name not in inputs:
-            filler = self._interface.optional[named.name]
+            filler = self.interface.optional[named.name]
             return torch.full(self._known(kind), filler, dtype=self._held(kind.dtype))
-        image = self._interface.images.get(named.name)
+        image = self.interface.images.get(named.name)
         try:
             value = as_tensor(inputs[named.name], image)
         except TypeError as error:
@@ -283,7 +265,7 @@ class Loaded:
         return value.to(self._held(kind.dtype)).contiguous()
 
     def _check_shape(self, name: str, kind: ir.TensorType, shape: tuple[int, ...]) -> None:
-        flexible = self._interface.flexible.get(name)
+        flexible = self.interface.flexible.get(name)
         if flexible is not None and flexible.enumerated and shape not in flexible.enumerated:
             raise self._fail(f"input {name!r} has shape {shape}, allowed: {flexible.enumerated}")
         fits = len(shape) == len(kind.shape) and all(

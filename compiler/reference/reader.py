@@ -24,7 +24,7 @@ _NUMPY = {
 
 _MALFORMED = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError,
               RecursionError, MemoryError)  # fmt: skip
-"""What taking a damaged message apart may raise: unknown enum values, names that are no text, ..."""
+"""What taking a damaged message apart may raise: unknown enum values, names that are no text."""
 
 
 @functools.cache
@@ -92,9 +92,7 @@ class _Reader:
             raise self.fail("the program has no function")
         description = model.description
         described = {entry.name: entry for entry in description.functions}
-        interfaces = {
-            name: self.interface(described.get(name, description)) for name in functions
-        }
+        interfaces = {name: self.interface(described.get(name, description)) for name in functions}
         default = description.defaultFunctionName or "main"
         if default not in functions:
             default = next(iter(functions))
