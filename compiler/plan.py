@@ -10,13 +10,14 @@ import os
 from pathlib import Path, PurePosixPath
 
 from compiler import __version__
-from compiler.check import Proof, check, check_features
+from compiler.check import Proof, check
+from compiler.check_life import check_features
 from compiler.codec import decode, encode
 from compiler.errors import PlanError
-from compiler.ir import Bundle, Chunk, ChunkFacts, Pipeline, Plan, Program, Schedule, Target
+from compiler.ir import Bundle, Call, Chunk, ChunkFacts, Pipeline, Plan, Program, Schedule, Target
 from compiler.simulate import forecast
 
-VERSION = 1
+VERSION = 2
 FILE = "plan.json"
 CONSTANTS = "constants.safetensors"
 MAX_BYTES = 64 * 2**20
@@ -72,11 +73,14 @@ def check_plan(plan: Plan) -> Proof:
             f"plan: claims a peak of {plan.forecast.peak_bytes} bytes, the checker proves "
             f"{proof.peak_bytes}"
         )
+    if {c.id for c in plan.chunks} != {f.id for f in plan.facts}:
+        raise PlanError("plan: its chunks and the facts about chunks have different names")
     check_features(plan.program, {c.id: (c.inputs, c.outputs) for c in plan.chunks})
     for package in plan.packages:
         _inside(package.path)
     for path, _ in plan.files:
         _inside(path)
+    _check_functions(plan)
     if plan.built and {p.chunk for p in plan.packages} != {c.id for c in plan.chunks}:
         raise PlanError("plan: says it is built, but not every chunk has its package")
     for package in plan.packages:
@@ -84,6 +88,21 @@ def check_plan(plan: Plan) -> Proof:
         if (package.inputs, package.outputs) != (chunk.inputs, chunk.outputs):
             raise PlanError(f"plan: package {package.path} has other ports than its chunk")
     return proof
+
+
+def _check_functions(plan: Plan) -> None:
+    """Every function that a call uses in some iteration is one of its chunk's package."""
+    packages = {p.chunk: p.functions for p in plan.packages}
+    traced = {c.id: ("main", *(v.name for v in c.variants)) for c in plan.chunks}
+    for step in (s for g in plan.program.segments for s in g.steps):
+        if not isinstance(step, Call):
+            continue
+        known = set(traced[step.chunk]) & set(packages.get(step.chunk, traced[step.chunk]))
+        stray = sorted({step.function, *(name for name, _ in step.switch)} - known)
+        if stray:
+            raise PlanError(
+                f"plan: calls function {stray[0]!r} of {step.chunk}, which has {sorted(known)}"
+            )
 
 
 def _inside(path: str) -> None:

@@ -9,7 +9,7 @@ holds (shared reference scheduling.md, section 1: gates lose nothing). Predicted
 among safe schedules and nothing else.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from compiler.errors import DoesNotFit
@@ -24,24 +24,13 @@ from compiler.ir import (
     Schedule,
     Segment,
 )
-from compiler.program import reads, writes
+from compiler.slots import START, Slot, expand
+from compiler.slots import Placement as Placement
+from compiler.slots import unroll as unroll
 from compiler.units import format_bytes
 
-START = -1
 _UNROLL = 4
 """Iterations looked at: the first, two alike in the middle, the last."""
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """One step of one iteration of the expanded program."""
-
-    segment: int
-    iteration: int
-    step: int
-    chunk: str | None
-    need_bytes: int
-    """Activations of the call and every tensor alive while it runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,39 +39,6 @@ class _Placed:
     use: int
     free: int
     gate: int
-
-
-def held_bytes(program: Program) -> dict[tuple[int, int], int]:
-    """Bytes of all tensors alive during (segment, step), the same in every iteration."""
-    size = {t.name: t.size_bytes for t in program.tensors}
-    alive = {i.name for i in program.inputs} | {c.name for c in program.constants}
-    alive &= set(size)
-    held: dict[tuple[int, int], int] = {}
-    for s, segment in enumerate(program.segments):
-        alive |= {name for name, _, _ in segment.state}
-        for k, step in enumerate(segment.steps):
-            alive |= (reads(step) | writes(step)) & set(size)
-            held[s, k] = sum(size[x] for x in alive)
-            alive -= set(step.frees)
-        # A state keeps its last value; the tensor it came from is renamed, not copied.
-        alive -= {after for _, _, after in segment.state} | set(segment.frees)
-    return held
-
-
-def expand(
-    program: Program, facts: Mapping[str, ChunkFacts], iterations: int | None = None
-) -> list[Slot]:
-    """The steps in order; at most `iterations` of each loop (all of them when None)."""
-    held = held_bytes(program)
-    slots = []
-    for s, segment in enumerate(program.segments):
-        count = segment.count if iterations is None else min(segment.count, iterations)
-        for i in range(count):
-            for k, step in enumerate(segment.steps):
-                chunk = step.chunk if isinstance(step, Call) else None
-                activation = facts[chunk].activation_bytes if chunk is not None else 0
-                slots.append(Slot(s, i, k, chunk, held[s, k] + activation))
-    return slots
 
 
 def make_schedule(
@@ -310,55 +266,3 @@ def _does_not_fit(conflict: _Conflict, facts: Mapping[str, ChunkFacts], budget: 
         chunk=slot.chunk,
         need_bytes=total,
     )
-
-
-# ---------------------------------------------------------------- meaning of a schedule
-
-
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """One load of the unrolled program, in absolute step numbers (-1 is the start)."""
-
-    chunk: str
-    gate: int
-    use: int
-    free: int
-
-
-def bases(program: Program) -> list[int]:
-    """The absolute number of each segment's first step."""
-    result, total = [], 0
-    for segment in program.segments:
-        result.append(total)
-        total += segment.count * len(segment.steps)
-    return result
-
-
-def unroll(program: Program, schedule: Schedule) -> Iterator[Placement]:
-    """The loads in the order the loader makes them, for all iterations."""
-    base = bases(program)
-    for s, segment in enumerate(program.segments):
-        first = [x for x in schedule.loads if x.segment == s and x.iterations == "first"]
-        each = [x for x in schedule.loads if x.segment == s and x.iterations == "each"]
-        for i in range(segment.count):
-            for load in first if i == 0 else each:
-                yield _absolute(program, base, load, i)
-
-
-def _absolute(program: Program, base: list[int], load: Load, iteration: int) -> Placement:
-    segment = program.segments[load.segment]
-    length = len(segment.steps)
-
-    def at(i: int, step: int) -> int:
-        return base[load.segment] + i * length + step
-
-    gate = START
-    if load.gate is not None and load.gate.moment is Moment.LAST:
-        before = program.segments[load.gate.segment]
-        last = (before.count - 1) * len(before.steps)
-        gate = base[load.gate.segment] + last + load.gate.step
-    elif load.gate is not None:
-        back = 1 if load.gate.moment is Moment.PREVIOUS else 0
-        gate = at(iteration - back, load.gate.step)
-    last_iteration = segment.count - 1 if load.free_moment is Moment.LAST else iteration
-    return Placement(load.chunk, gate, at(iteration, load.step), at(last_iteration, load.free_step))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from compiler.ir import Call, ChunkFacts, Event, Forecast, Program, Schedule
-from compiler.schedule import START, bases, unroll
+from compiler.slots import START, bases, unroll
 
 Times = Callable[[str, int], float]
 """(chunk, how many times it happened before) -> seconds."""

@@ -2,6 +2,7 @@
 
 from compiler.check import check
 from compiler.ir import Plan, Policy, Target
+from compiler.plan import VERSION
 from compiler.schedule import expand, make_schedule
 from compiler.simulate import forecast
 from tests.planner.programs import DOUBLE_BUFFER, Part, make_program, packages
@@ -40,7 +41,7 @@ def plan_of(shape: tuple[Part, ...], policy: Policy, spare: int, *, built: bool 
         program, by_id, schedule, peak_bytes=proof.peak_bytes, peak_step=proof.peak_step
     )
     return Plan(
-        version=1,
+        version=VERSION,
         entracte="0.1.0",
         built=built,
         pipeline="toy",
