@@ -1,4 +1,4 @@
-"""`plan`: look at, run and verify what `compile` made."""
+"""`plan`: look at, run and verify what `compile` made; execute any package."""
 
 import json
 from pathlib import Path
@@ -116,6 +116,35 @@ def verify(
     with one_message(), Bars() as bars:
         failed = verify_build(build, _given([], prompt, seed), bars, save=save)
     if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def predict(
+    package: Annotated[Path, typer.Argument(help="An .mlpackage, made by anyone.")],
+    inputs: Annotated[Path, typer.Argument(help="An .npz with one array per input.")],
+    out: Annotated[Path | None, typer.Option(help="Write the outputs to this .npz.")] = None,
+    function: Annotated[
+        str | None, typer.Option(help="Function of a multifunction package.")
+    ] = None,
+    policy: Annotated[str, typer.Option(help="Arithmetic: hybrid, round, fp32.")] = "hybrid",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse what Core ML is known to refuse.")
+    ] = False,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Name the first operation that leaves fp16's range; exit 1."),
+    ] = False,
+) -> None:
+    """Run one package on the reference device and print its outputs."""
+    from compiler.cli.predict import predict_package
+
+    with one_message():
+        found = predict_package(
+            console, package, inputs, out,
+            function=function, policy=policy, strict=strict, watch=watch,
+        )  # fmt: skip
+    if found:
         raise typer.Exit(1)
 
 
