@@ -24,6 +24,8 @@ _BUILT_IN = {
     "opensora.spatial_decoder": "graphs.opensora.build:spatial_decoder",
     "opensora.rflow_schedule": "graphs.opensora.build:rflow_schedule",
     "opensora.guided_euler": "graphs.opensora.build:guided_euler",
+    "opensora.guided_euler_leap": "graphs.opensora.build:guided_euler_leap",
+    "opensora.leap_start": "graphs.opensora.build:leap_start",
 }
 GROUP = "entracte.graphs"
 

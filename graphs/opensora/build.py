@@ -1,66 +1,137 @@
-"""Factories of the Open-Sora family, by preset: the same modules at several sizes.
+"""Factories of the Open-Sora family: a preset names the models' sizes, numbers the clip's.
 
-`tiny` is the embedded demo; other presets are rows of the table below.
+Modules are built on the meta device, whatever their size: their weights are read from files when
+a package is made. Every factory takes the same five numbers, so that a pipeline can give them to
+all of its stages alike.
 """
 
-import numpy as np
+from __future__ import annotations
 
+from collections.abc import Callable
+from math import prod
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from graphs.opensora.denoiser import GuidedDenoiser
+from graphs.opensora.leap import GuidedEulerLeap, check_leap
+from graphs.opensora.presets import preset as models
 from graphs.opensora.sampler import GuidedEuler, rflow_timesteps
+from graphs.opensora.stdit3 import STDiT3Config
+from graphs.opensora.vae import SpatialDecoder, TemporalDecoder
+from graphs.opensora.video import Video, check_batch, latent_size
 from graphs.spec import Constants, Graph, Input
 
-PRESETS = ("tiny",)
+_Module = TypeVar("_Module", bound=nn.Module)
+
+
+def _on_meta(make: Callable[[], _Module]) -> _Module:
+    """A module without its numbers. Tables that no checkpoint holds stay real (from numpy)."""
+    with torch.device("meta"):
+        return make().eval()
 
 
 def rflow_schedule(
-    steps: int, frames: int, height: int, width: int, shift: float | None = None
+    steps: int,
+    frames: int,
+    height: int,
+    width: int,
+    shift: float | None = None,
+    evaluations: int | None = None,
 ) -> Constants:
-    """`timestep` and `dt`, each [steps]; an iteration reads one row, [1]."""
-    timesteps, dt = rflow_timesteps(steps, frames, height, width, shift)
+    """`timestep` and `dt`, each [evaluations]; an iteration reads one row, [1]."""
+    timesteps, dt = rflow_timesteps(steps, frames, height, width, shift, evaluations)
     return Constants({"timestep": timesteps.astype(np.float32), "dt": dt.astype(np.float32)})
 
 
-def guided_euler(preset: str) -> Graph:
+def guided_euler(preset: str, frames: int, height: int, width: int, fps: float) -> Graph:
     """Guidance and one Euler step on latents [1, C, T, H, W]."""
-    cfg = _denoiser(preset)
-    latent = (cfg.in_channels, *cfg.latent)
+    cfg = models(preset).denoiser_for(Video(frames, height, width, fps))
     return Graph(
         module=GuidedEuler(cfg.in_channels).eval(),
-        inputs=(
-            Input("z", (1, *latent)),
-            Input("velocity", (2, cfg.out_channels, *cfg.latent)),
-            Input("dt", (1,)),
-            Input("guidance", (1,)),
-        ),
+        inputs=(*_step_inputs(cfg), Input("guidance", (1,))),
         outputs=("z_next",),
     )
 
 
+def _step_inputs(cfg: STDiT3Config) -> tuple[Input, ...]:
+    return (
+        Input("z", (1, cfg.in_channels, *cfg.latent)),
+        Input("velocity", (2, cfg.out_channels, *cfg.latent)),
+        Input("dt", (1,)),
+    )
+
+
+def guided_euler_leap(
+    preset: str,
+    frames: int,
+    height: int,
+    width: int,
+    fps: float,
+    *,
+    over: str,
+    tolerance: float,
+    patience: int,
+    minimum: int,
+) -> Graph:
+    """Guidance, an Euler step and the adaptive leap; `done` is 1 when it has leapt."""
+    cfg = models(preset).denoiser_for(Video(frames, height, width, fps))
+    check_leap(over, tolerance, patience, minimum)
+    return Graph(
+        module=GuidedEulerLeap(cfg.in_channels, over, tolerance, patience, minimum).eval(),
+        inputs=(
+            *_step_inputs(cfg),
+            Input("timestep", (1,)),
+            Input("guidance", (1,)),
+            Input("direction", _direction(cfg, over)),
+            Input("record", (3,)),
+        ),
+        outputs=("z_next", "direction_next", "record_next", "done"),
+    )
+
+
+def leap_start(
+    preset: str, frames: int, height: int, width: int, fps: float, over: str
+) -> Constants:
+    """What an adaptive leap remembers before the first step: `direction` and `record`, zeros."""
+    cfg = models(preset).denoiser_for(Video(frames, height, width, fps))
+    zeros = np.zeros(_direction(cfg, over), np.float32)
+    return Constants({"direction": zeros, "record": np.zeros(3, np.float32)})
+
+
+def _direction(cfg: STDiT3Config, over: str) -> tuple[int, int]:
+    """Rows of the velocity that are compared: all of it as one, or the first channel's frame."""
+    return (1, cfg.in_channels * prod(cfg.latent)) if over == "all" else cfg.latent[1:]
+
+
 def text_encoder(preset: str) -> Graph:
     """T5 encoder: token ids and mask -> features [1, L, D]."""
-    _check(preset)
-    from graphs.opensora import tiny
-
-    length = tiny.TEXT_TOKENS
+    sizes = models(preset)
+    length = sizes.denoiser.text_tokens
+    module = _on_meta(lambda: sizes.text_encoder(sizes.residual_scale))
     return Graph(
-        module=tiny.tiny_text_encoder().eval(),
+        module=module,
         inputs=(Input("input_ids", (1, length), "int"), Input("mask", (1, length))),
         outputs=("features",),
-        checkpoint="text_encoder.safetensors",
+        checkpoint="text_encoder",
         key_map=(
             # The embedding has two names in the module and one in the file.
             ("model.encoder.embed_tokens.", "shared."),
             ("model.", ""),
         ),
+        scales=module.residual_scales,
+        # A published T5 may have a decoder too, and its embedding a second time.
+        owns=("encoder.block.", "encoder.final_layer_norm.", "shared."),
     )
 
 
-def denoiser(preset: str) -> Graph:
+def denoiser(preset: str, frames: int, height: int, width: int, fps: float) -> Graph:
     """STDiT3 on both halves of guidance: latents, timestep, text -> velocity [2, 2C, T, H, W]."""
-    from graphs.opensora.denoiser import GuidedDenoiser
-
-    cfg = _denoiser(preset)
+    cfg = models(preset).denoiser_for(Video(frames, height, width, fps))
     return Graph(
-        module=GuidedDenoiser(cfg).eval(),
+        module=_on_meta(lambda: GuidedDenoiser(cfg)),
         inputs=(
             Input("z", (1, cfg.in_channels, *cfg.latent)),
             Input("timestep", (1,)),
@@ -68,49 +139,38 @@ def denoiser(preset: str) -> Graph:
             Input("mask", (1, cfg.text_tokens)),
         ),
         outputs=("velocity",),
-        checkpoint="denoiser.safetensors",
+        checkpoint="denoiser",
         key_map=(("model.", ""),),
+        owns=("",),
+        variants={"merged": _on_meta(lambda: GuidedDenoiser(cfg, merged=True))},
     )
 
 
-def temporal_decoder(preset: str) -> Graph:
+def temporal_decoder(preset: str, frames: int, height: int, width: int, fps: float) -> Graph:
     """One group of video latents -> the spatial latents of its frames."""
-    _check(preset)
-    from graphs.opensora.tiny import TINY_DENOISER, TINY_VAE
-    from graphs.opensora.vae import TemporalDecoder
-
-    _, rows, columns = TINY_DENOISER.latent
-    group = TINY_VAE.latent_frames(TINY_VAE.micro_frames)
+    vae = models(preset).vae
+    _, rows, columns = latent_size(Video(frames, height, width, fps), vae)
+    group = vae.latent_frames(vae.micro_frames)
     return Graph(
-        module=TemporalDecoder(TINY_VAE).eval(),
-        inputs=(Input("z", (1, TINY_VAE.latent_channels, group, rows, columns)),),
+        module=_on_meta(lambda: TemporalDecoder(vae)),
+        inputs=(Input("z", (1, vae.latent_channels, group, rows, columns)),),
         outputs=("frames",),
-        checkpoint="vae.safetensors",
+        checkpoint="vae",
+        owns=("temporal_vae.decoder.", "temporal_vae.post_quant_conv.", "scale", "shift"),
     )
 
 
-def spatial_decoder(preset: str, batch: int = 4) -> Graph:
+def spatial_decoder(
+    preset: str, frames: int, height: int, width: int, fps: float, batch: int = 4
+) -> Graph:
     """Spatial latents of `batch` frames -> pixels [1, 3, batch, H, W] in [0, 1]."""
-    _check(preset)
-    from graphs.opensora.tiny import TINY_DENOISER, TINY_VAE
-    from graphs.opensora.vae import SpatialDecoder
-
-    _, rows, columns = TINY_DENOISER.latent
+    vae = models(preset).vae
+    _, rows, columns = latent_size(Video(frames, height, width, fps), vae)
+    check_batch(batch, frames)
     return Graph(
-        module=SpatialDecoder(TINY_VAE).eval(),
-        inputs=(Input("x", (1, TINY_VAE.latent_channels, batch, rows, columns)),),
+        module=_on_meta(lambda: SpatialDecoder(vae)),
+        inputs=(Input("x", (1, vae.latent_channels, batch, rows, columns)),),
         outputs=("pixels",),
-        checkpoint="vae.safetensors",
+        checkpoint="vae",
+        owns=("spatial_vae.module.decoder.", "spatial_vae.module.post_quant_conv."),
     )
-
-
-def _denoiser(preset: str):
-    _check(preset)
-    from graphs.opensora.tiny import TINY_DENOISER
-
-    return TINY_DENOISER
-
-
-def _check(preset: str) -> None:
-    if preset not in PRESETS:
-        raise ValueError(f"preset {preset!r} is not one of {', '.join(PRESETS)}")

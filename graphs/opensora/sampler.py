@@ -22,20 +22,46 @@ def resolution_shift(frames: int, height: int, width: int) -> float:
 
 
 def rflow_timesteps(
-    steps: int, frames: int, height: int, width: int, shift: float | None = None
+    steps: int,
+    frames: int,
+    height: int,
+    width: int,
+    shift: float | None = None,
+    evaluations: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Timesteps and step lengths, each float64 [steps].
+    """Timesteps and step lengths, each float64 [evaluations].
+
+    With fewer evaluations than steps the last length is all the time that remains: the static
+    linear proportional leap (arXiv 2502.04363v2, equation 5), `evaluations - 1` plain steps and
+    the leap.
 
     Args:
-        steps: number of Euler steps.
+        steps: number of Euler steps that divide the whole time.
         frames, height, width: size of the video in pixels.
         shift: use this shift instead of `resolution_shift`; 1 spaces the steps evenly.
+        evaluations: how many of the steps are taken, by default all.
+
+    Raises:
+        ValueError: there are fewer steps than evaluations.
     """
+    taken = steps if evaluations is None else evaluations
+    if not 1 <= taken <= steps:
+        raise ValueError(f"sampler.evaluations: {taken} of {steps} steps; give 1 to {steps}")
     if shift is None:
         shift = resolution_shift(frames, height, width)
-    even = 1.0 - np.arange(steps, dtype=np.float64) / steps
+    even = 1.0 - np.arange(taken, dtype=np.float64) / steps
     timesteps = 1000.0 * shift * even / (1.0 + (shift - 1.0) * even)
     return timesteps, (timesteps - np.append(timesteps[1:], 0.0)) / 1000.0
+
+
+def guided(velocity: Tensor, guidance: Tensor, channels: int) -> Tensor:
+    """Classifier-free guidance: [2, >= channels, T, H, W] as [cond, uncond] -> [1, channels, ...].
+
+    Channels after the first ones (variances) are not read.
+    """
+    conditional = velocity[:1, :channels]
+    unconditional = velocity[1:, :channels]
+    return unconditional + guidance * (conditional - unconditional)
 
 
 class GuidedEuler(nn.Module):
@@ -47,6 +73,4 @@ class GuidedEuler(nn.Module):
 
     def forward(self, z: Tensor, v: Tensor, dt: Tensor, guidance: Tensor) -> Tensor:
         """z [1, C, T, H, W], v [2, >=C, T, H, W] as [cond, uncond], dt [1], guidance [1] -> z'."""
-        conditional = v[:1, : self.channels]
-        unconditional = v[1:, : self.channels]
-        return z + (unconditional + guidance * (conditional - unconditional)) * dt
+        return z + guided(v, guidance, self.channels) * dt

@@ -7,6 +7,10 @@ from transformers import T5Config, T5EncoderModel
 
 from graphs.opensora.denoiser import mask_to_bias
 
+RESIDUAL_WRITERS = ("shared.weight", "embed_tokens.weight", "SelfAttention.o.weight",
+                    "DenseReluDense.wo.weight")  # fmt: skip
+"""Ends of the names of the weights whose results are added up in T5's residual stream."""
+
 
 def t5_v1_1_config(
     hidden: int, layers: int, heads: int, head: int, inner: int, vocabulary: int
@@ -31,11 +35,25 @@ def t5_v1_1_config(
 
 
 class TextEncoder(nn.Module):
-    """Token ids -> features. `model` has the published T5 parameter names."""
+    """Token ids -> features. `model` has the published T5 parameter names.
 
-    def __init__(self, config: T5Config) -> None:
+    T5-XXL's residual stream leaves the range of fp16. All that reads the stream normalises it
+    first, so with `residual_scale` s the module expects everything that is written to it (the
+    embedding, the outputs of attention and feed-forward: `residual_scales`) divided by s, and
+    its norms' epsilon is divided by s^2. With s a power of two the features are the same to the
+    last bits of fp32 (`reference/conversion.md` section 1.5).
+    """
+
+    def __init__(self, config: T5Config, residual_scale: float = 1.0) -> None:
         super().__init__()
+        config.layer_norm_epsilon /= residual_scale**2
+        self.residual_scale = residual_scale
         self.model = T5EncoderModel(config)
+
+    @property
+    def residual_scales(self) -> tuple[tuple[str, float], ...]:
+        """(end of a weight's name, factor for the published value)."""
+        return tuple((name, 1.0 / self.residual_scale) for name in RESIDUAL_WRITERS)
 
     def forward(self, input_ids: Tensor, mask: Tensor) -> Tensor:
         """input_ids [1, L] int32, mask [1, L] of zeros and ones (float) -> [1, L, D]."""

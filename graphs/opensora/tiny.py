@@ -45,12 +45,12 @@ TINY_VAE = VAEConfig(
 )
 
 
-def tiny_text_encoder() -> TextEncoder:
+def tiny_text_encoder(residual_scale: float = 1.0) -> TextEncoder:
     """The demo's T5 encoder, randomly initialised: 4 layers of width 128."""
     config = t5_v1_1_config(
         hidden=TEXT_WIDTH, layers=4, heads=4, head=32, inner=192, vocabulary=VOCABULARY
     )
-    return TextEncoder(config)
+    return TextEncoder(config, residual_scale)
 
 
 def tiny_denoiser() -> GuidedDenoiser:
