@@ -35,6 +35,9 @@ def extract(
     inputs: Sequence[str],
     outputs: Sequence[str],
     weights: Mapping[str, Tensor],
+    *,
+    input_names: Sequence[str] | None = None,
+    weight_names: Mapping[str, str] | None = None,
 ) -> GraphModule:
     """A module made of the named nodes of `source`, in the given order.
 
@@ -48,10 +51,12 @@ def extract(
             inputs or weights.
         weights: parameter or buffer FQN -> tensor; only the ones the nodes use are read. What is
             missing is taken from the program itself if it holds real data.
+        input_names: names of the module's arguments, `inputs` by default.
+        weight_names: FQN -> the name to register a weight under, its FQN by default.
 
     Returns:
         A GraphModule in eval mode, with placeholders named as `inputs`, weights registered under
-        their FQN (cast to the dtype that the graph expects), `view` written as `reshape`, so that
+        their FQN, or the names given instead (cast to the dtype that the graph expects), `view` written as `reshape`, so that
         it may be called with any strides.
 
     Raises:
@@ -62,16 +67,16 @@ def extract(
     by_name = {node.name: node for node in graph.nodes}
     lifted = _lifted(source, graph)
     piece, copies = Graph(), {}
-    for name in inputs:
+    for name, given in zip(inputs, input_names or inputs, strict=True):
         node = _known(by_name, name, "input")
-        copies[node] = _placeholder(piece, node)
+        copies[node] = _placeholder(piece, node, given)
     copies.update({node: _as_boolean(piece, copy) for node, copy in copies.items()})
     wanted = [_known(by_name, name, "node") for name in nodes]
     returned = [_known(by_name, name, "output") for name in outputs]
     used = _weights_used(wanted, returned, copies, lifted)
     attributes: dict[str, Tensor] = {}
     for item in used:
-        target = _attribute_target(item.fqn)
+        target = _attribute_target((weight_names or {}).get(item.fqn, item.fqn))
         attributes[target] = _weight(source, item, weights)
         copies[item.node] = _attribute(piece, item, target)
     for node in wanted:
@@ -129,8 +134,8 @@ def _weights_used(
     return [lifted[node] for node in used if node in lifted and node not in given]
 
 
-def _placeholder(piece: Graph, node: Node) -> Node:
-    made = piece.create_node("placeholder", node.name, name=node.name)
+def _placeholder(piece: Graph, node: Node, name: str) -> Node:
+    made = piece.create_node("placeholder", name, name=name)
     made.meta = _meta(node)
     return made
 

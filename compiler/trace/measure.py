@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from compiler.errors import ConfigError
 from compiler.frontend import fp32_values
 from compiler.ir import Chunk, Cut, DType, Loop, Op, Port, Stage, StageGraph, Weight
+from compiler.trace.codes import Coder
 from compiler.trace.flops import flops_of, kind_of, shape_of, workspace_elements
 from compiler.trace.hoist import Depends, Node, split
 
@@ -36,22 +37,74 @@ _COMPRESSED_FROM = 2048
 """Tensors with fewer elements are left alone."""
 
 
-@dataclass(frozen=True)
-class Traced:
-    """A compiled stage: the exported program and the parts measured on it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceRecord:
+    """All that is known of a traced stage, without torch: what the cache keeps."""
 
-    stage: Stage
-    program: "ExportedProgram"
-    graph: "Graph"
     parts: tuple[StageGraph, ...]
-    node_of: Mapping[str, str]
-    """Value name -> node name; they differ for outputs, which carry their port's name."""
+    outputs: tuple[str, ...]
+    node_of: tuple[tuple[str, str], ...]
     constant_nodes: tuple[str, ...]
     """Nodes that read weights only, in graph order: they are folded into whoever reads them."""
-    key_of: Mapping[str, str]
+    key_of: tuple[tuple[str, str], ...]
     """Weight name in the module -> key in the checkpoint."""
-    fp32_nodes: frozenset[str]
+    shapes: tuple[tuple[str, tuple[int, ...]], ...]
+    held: tuple[str, ...]
+    """Weights whose values the module itself holds: tables and literals."""
+    known_keys: tuple[str, ...]
+    """Keys of everything the module has, used or not."""
+    owns: tuple[str, ...]
+    """Prefixes of the checkpoint's keys that the stage reads completely."""
+    fp32_nodes: tuple[str, ...]
     """Nodes whose values fp16 cannot carry: the inside of RMS norms, arguments of sines."""
+    checkpoint: str | None
+    scales: tuple[tuple[str, float], ...]
+    """(suffix of a weight's name, factor on the checkpoint's value)"""
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A compiled stage: what was measured, and how to get the torch program it was measured on.
+
+    The program is exported again only where a chunk must be converted: a stage read from the cache
+    never imports torch.
+    """
+
+    stage: Stage
+    record: TraceRecord
+    export: "Callable[[], ExportedProgram]" = field(repr=False, compare=False)
+
+    @property
+    def parts(self) -> tuple[StageGraph, ...]:
+        return self.record.parts
+
+    @cached_property
+    def program(self) -> "ExportedProgram":
+        return self.export()
+
+    @cached_property
+    def node_of(self) -> Mapping[str, str]:
+        """Value name -> node name; they differ for outputs, which carry their port's name."""
+        return dict(self.record.node_of)
+
+    @cached_property
+    def key_of(self) -> Mapping[str, str]:
+        """Weight name in the module -> key in the checkpoint."""
+        return dict(self.record.key_of)
+
+    @cached_property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Weight name in the module -> its shape."""
+        return dict(self.record.shapes)
+
+    @cached_property
+    def held(self) -> frozenset[str]:
+        """Weights whose values the module itself holds."""
+        return frozenset(self.record.held)
+
+    @property
+    def fp32_nodes(self) -> frozenset[str]:
+        return frozenset(self.record.fp32_nodes)
 
     def part(self, name: str) -> StageGraph:
         return next(p for p in self.parts if p.name == name)
@@ -60,7 +113,7 @@ class Traced:
         """Names of the nodes that make up a chunk, in graph order."""
         own = {self.node_of[o.name] for o in self.part(chunk.graph).ops[chunk.start : chunk.stop]}
         nodes = list(self.program.graph.nodes)
-        constant = set(self.constant_nodes)
+        constant = set(self.record.constant_nodes)
         needed = set(own)
         for node in reversed(nodes):
             if node.name in needed:
@@ -80,14 +133,20 @@ def trace_stage(
     Raises:
         ConfigError: the ports do not suit the graph, or torch.export refuses the module.
     """
+    _check_ports(stage, graph, ports)
+    program = export_stage(stage, graph)
+    record = _Measurement(stage, graph, program, ports, loop).record()
+    return Traced(stage, record, lambda: program)
+
+
+def export_stage(stage: Stage, graph: "Graph") -> "ExportedProgram":
+    """The stage's exported program. Raises `ConfigError` if torch.export refuses the module."""
     from compiler.frontend import export_graph
 
-    _check_ports(stage, graph, ports)
     try:
-        program = export_graph(graph.module, _examples(graph))
+        return export_graph(graph.module, _examples(graph))
     except ValueError as error:
         raise ConfigError(f"stage {stage.name}: {error}") from error
-    return _Measurement(stage, graph, program, ports, loop).traced()
 
 
 def _check_ports(stage: Stage, graph: "Graph", ports: Mapping[str, Port]) -> None:
@@ -139,6 +198,8 @@ class _Measurement:
         self.value_of = self._value_names()
         self.fp32_nodes = fp32_values(program) if stage.precision == "fp16" else frozenset()
         self.constants = self._constant_nodes()
+        self.held = _held(program, graph)
+        self.coder = Coder(self.weight_of, set(self.constants), self.fp32_nodes)
         self.ops = [self._op(n) for n in self.calls if n.name not in self.constants]
 
     def _value_names(self) -> dict[str, str]:
@@ -160,19 +221,13 @@ class _Measurement:
             names[node] = port
         return names
 
-    def _constant_nodes(self) -> dict[str, set[str]]:
-        """Nodes that depend on no input, with the weights behind each."""
-        found: dict[str, set[str]] = {}
+    def _constant_nodes(self) -> dict[str, None]:
+        """Nodes that depend on no input, in graph order."""
+        found: dict[str, None] = {}
         for node in self.calls:
-            sources = node.all_input_nodes
-            if all(s.name in self.weight_of or s.name in found for s in sources):
-                found[node.name] = set().union(*(self._weights(s, found) for s in sources))
+            if all(s.name in self.weight_of or s.name in found for s in node.all_input_nodes):
+                found[node.name] = None
         return found
-
-    def _weights(self, node: "fx.Node", constants: Mapping[str, set[str]]) -> set[str]:
-        if node.name in self.weight_of:
-            return {self.weight_of[node.name]}
-        return constants.get(node.name, set())
 
     def _op(self, node: "fx.Node") -> Op:
         sources = node.all_input_nodes
@@ -181,17 +236,19 @@ class _Measurement:
             for s in sources
             if s.name in self.value_of and s.name not in self.constants
         )
-        weights = set().union(*(self._weights(s, self.constants) for s in sources))
+        code = self.coder.code(node)
         kind = kind_of(node)
         return Op(
             name=self.value_of[node.name],
             kind=kind,
             inputs=values,
-            weights=tuple(sorted(weights)),
+            weights=code.weights,
             flops=flops_of(node),
             output_bytes=self._bytes(node),
             workspace_bytes=workspace_elements(node) * self.width,
             alias=kind in _ALIASES,
+            code=code.digest,
+            folded=code.folded,
         )
 
     def _bytes(self, node: "fx.Node") -> int:
@@ -207,7 +264,7 @@ class _Measurement:
                 total += tensor.numel() * (4 if wide else self.width)
         return total
 
-    def traced(self) -> Traced:
+    def record(self) -> TraceRecord:
         place = self._places()
         names = {
             "once": f"{self.stage.name}.once",
@@ -219,15 +276,27 @@ class _Measurement:
             ops = tuple(o for o in self.ops if place[o.name] == part)
             if ops:
                 parts.append(self._part(name, part, ops))
-        return Traced(
-            stage=self.stage,
-            program=self.program,
-            graph=self.graph,
+        return TraceRecord(
             parts=tuple(parts),
-            node_of=self._node_name,
+            outputs=tuple(self.graph.outputs),
+            node_of=tuple(self._node_name.items()),
             constant_nodes=tuple(self.constants),
-            key_of={w: checkpoint_key(w, self.graph.key_map) for w in self.weight_of.values()},
-            fp32_nodes=self.fp32_nodes,
+            key_of=tuple(
+                (w, checkpoint_key(w, self.graph.key_map)) for w in self.weight_of.values()
+            ),
+            shapes=tuple(
+                (self.weight_of[n.name], shape_of(n))
+                for n in self.program.graph.nodes
+                if n.name in self.weight_of
+            ),
+            held=tuple(sorted(self.held)),
+            known_keys=tuple(
+                checkpoint_key(w, self.graph.key_map) for w in self.graph.module.state_dict()
+            ),
+            owns=tuple(self.graph.owns),
+            fp32_nodes=tuple(sorted(self.fp32_nodes)),
+            checkpoint=self.graph.checkpoint,
+            scales=tuple(self.graph.scales),
         )
 
     def _places(self) -> dict[str, str]:
@@ -317,7 +386,9 @@ class _Measurement:
             if n.name in self.weight_of
         }
         used = sorted({w for o in ops for w in o.weights})
-        return tuple(Weight(w, shapes[w], self._weight_bytes(shapes[w])) for w in used)
+        return tuple(
+            Weight(w, shapes[w], self._weight_bytes(shapes[w]), self.held.get(w, "")) for w in used
+        )
 
     def _weight_bytes(self, shape: tuple[int, ...]) -> int:
         elements = prod(shape)
@@ -326,6 +397,20 @@ class _Measurement:
         if packed is None or small:
             return elements * self.width
         return int(elements * packed)
+
+
+def _held(program: "ExportedProgram", graph: "Graph") -> dict[str, str]:
+    """Digests of the tables and literals that no checkpoint holds: they are the module's own."""
+    from compiler.frontend import constants_of
+
+    persistent = set(graph.module.state_dict())
+    held = {k: v for k, v in constants_of(program).items() if k not in persistent}
+    return {k: _tensor_digest(v) for k, v in held.items()}
+
+
+def _tensor_digest(tensor: "torch.Tensor") -> str:
+    spelled = f"{tensor.dtype} {tuple(tensor.shape)} ".encode()
+    return hashlib.sha256(spelled + tensor.contiguous().numpy().tobytes()).hexdigest()
 
 
 def _cuts(ops: Sequence[Op], ports: Mapping[str, Port], final: set[str]) -> tuple[Cut, ...]:

@@ -1,8 +1,11 @@
 """Where the numbers come from: safetensors files, or a seed for measuring without them."""
 
+import hashlib
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from functools import cached_property
 from importlib.resources import files
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,13 +15,31 @@ if TYPE_CHECKING:
     import torch
 
     from compiler.trace.measure import Traced
-    from graphs.spec import Graph
+
+Digests = Mapping[str, str]
+
+
+class DigestMemo(Protocol):
+    """Remembers the digests of a file's tensors for as long as the file stays what it is."""
+
+    def known(self, file: Path) -> Digests: ...
+
+    def note(self, file: Path, digests: Digests) -> None: ...
 
 
 class WeightSource(Protocol):
     """Gives the tensors of a traced stage, by their names in the module."""
 
-    def tensors(self, traced: "Traced") -> "Mapping[str, torch.Tensor]": ...
+    def check(self, traced: "Traced") -> None:
+        """Raises `ConfigError` listing what the source lacks for this stage."""
+
+    def tensors(
+        self, traced: "Traced", names: Collection[str] | None = None
+    ) -> "Mapping[str, torch.Tensor]":
+        """fp32 tensors of the named weights, of all by default. Nothing else is read."""
+
+    def identity(self, traced: "Traced", names: Collection[str], memo: DigestMemo) -> list[str]:
+        """What tells these weights' values from any others: a text for each, in order."""
 
 
 def weight_source(spec: str) -> WeightSource:
@@ -50,26 +71,57 @@ class FileWeights:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def tensors(self, traced: "Traced") -> "Mapping[str, torch.Tensor]":
+    def check(self, traced: "Traced") -> None:
         """Raises `ConfigError` listing missing, unexpected and mis-shaped keys."""
+        wanted = _wanted(traced, None)
+        if wanted:
+            places = self._places(traced)
+            shapes = {key: shape for key, (_, shape) in places.items()}
+            check_keys(traced, wanted, shapes, self._folder)
+
+    def tensors(
+        self, traced: "Traced", names: Collection[str] | None = None
+    ) -> "Mapping[str, torch.Tensor]":
+        """As stored and memory-mapped where that is fp32 already."""
         from safetensors import safe_open
 
-        own = _held_by_module(traced)
-        wanted = {name: key for name, key in traced.key_of.items() if name not in own}
-        if not wanted:
-            return own
-        places = self._places(traced)
-        check_keys(traced, wanted, {key: shape for key, (_, shape) in places.items()}, self._folder)
-        result = dict(own)
+        self.check(traced)
+        result = _held_by_module(traced, names)
+        wanted = _wanted(traced, names)
+        places = self._places(traced) if wanted else {}
         for path in sorted({places[key][0] for key in wanted.values()}):
             with safe_open(path, framework="pt") as file:
                 for name, key in wanted.items():
                     if places[key][0] == path:
-                        result[name] = file.get_tensor(key).float() * scale_of(traced.graph, name)
+                        result[name] = _scaled(file.get_tensor(key).float(), traced, name)
         return result
 
+    def identity(self, traced: "Traced", names: Collection[str], memo: DigestMemo) -> list[str]:
+        """SHA-256 of every tensor's bytes, computed once for a file as it is."""
+        wanted = _wanted(traced, names)
+        places = self._places(traced) if wanted else {}
+        digests: dict[str, str] = {}
+        for path in sorted({places[key][0] for key in wanted.values()}):
+            here = [key for key in wanted.values() if places[key][0] == path]
+            known = dict(memo.known(path))
+            fresh = _tensor_digests(path, [key for key in here if key not in known])
+            if fresh:
+                memo.note(path, known | fresh)
+            digests |= {key: (known | fresh)[key] for key in here}
+        return [_identity(traced, n, digests[wanted[n]]) for n in names if n in wanted]
+
+    @cached_property
+    def _headers(self) -> dict[str, dict[str, tuple[Path, tuple[int, ...]]]]:
+        return {}
+
     def _places(self, traced: "Traced") -> dict[str, tuple[Path, tuple[int, ...]]]:
-        """Key -> (file that holds it, shape), from the files' headers."""
+        """Key -> (file that holds it, shape), from the files' headers, read once."""
+        stem = str(traced.record.checkpoint)
+        if stem not in self._headers:
+            self._headers[stem] = self._read_headers(traced)
+        return self._headers[stem]
+
+    def _read_headers(self, traced: "Traced") -> dict[str, tuple[Path, tuple[int, ...]]]:
         from safetensors import safe_open
 
         found: dict[str, tuple[Path, tuple[int, ...]]] = {}
@@ -80,7 +132,7 @@ class FileWeights:
         return found
 
     def _files(self, traced: "Traced") -> list[Path]:
-        stem = traced.graph.checkpoint
+        stem = traced.record.checkpoint
         place = self._folder / str(stem)
         if stem is not None and place.is_dir():
             files = sorted(place.glob("*.safetensors"))
@@ -96,9 +148,40 @@ class FileWeights:
         return files
 
 
-def scale_of(graph: "Graph", name: str) -> float:
+def scale_of(traced: "Traced", name: str) -> float:
     """By what the checkpoint's value of the weight `name` is multiplied when it is read."""
-    return next((factor for suffix, factor in graph.scales if name.endswith(suffix)), 1.0)
+    scales = traced.record.scales
+    return next((factor for suffix, factor in scales if name.endswith(suffix)), 1.0)
+
+
+def _scaled(tensor: "torch.Tensor", traced: "Traced", name: str) -> "torch.Tensor":
+    factor = scale_of(traced, name)
+    return tensor if factor == 1.0 else tensor * factor
+
+
+def _identity(traced: "Traced", name: str, digest: str) -> str:
+    return f"{digest} x {scale_of(traced, name)}"
+
+
+def _wanted(traced: "Traced", names: Collection[str] | None) -> dict[str, str]:
+    """Name -> key of the weights a checkpoint must give."""
+    held = traced.held
+    chosen = set(traced.key_of) if names is None else set(names)
+    return {n: k for n, k in traced.key_of.items() if n in chosen and n not in held}
+
+
+def _tensor_digests(path: Path, keys: list[str]) -> dict[str, str]:
+    import torch
+    from safetensors import safe_open
+
+    found = {}
+    with safe_open(path, framework="pt") as file:
+        for key in keys:
+            tensor = file.get_tensor(key)
+            digest = hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
+            digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy())
+            found[key] = digest.hexdigest()
+    return found
 
 
 def check_keys(
@@ -116,17 +199,14 @@ def check_keys(
     Raises:
         ConfigError: lists what is missing, unexpected and of another shape.
     """
-    from compiler.trace.measure import checkpoint_key
-
-    graph = traced.graph
-    state = graph.module.state_dict()
-    known = {checkpoint_key(name, graph.key_map) for name in state} | set(wanted.values())
+    record, shape_of = traced.record, traced.shapes
+    known = set(record.known_keys) | set(wanted.values())
     missing = sorted(k for k in wanted.values() if k not in shapes)
-    unexpected = sorted(k for k in shapes if k.startswith(graph.owns) and k not in known)
+    unexpected = sorted(k for k in shapes if k.startswith(record.owns) and k not in known)
     other = [
-        f"{key} {shapes[key]} instead of {tuple(state[name].shape)}"
+        f"{key} {shapes[key]} instead of {shape_of[name]}"
         for name, key in sorted(wanted.items())
-        if name in state and key in shapes and tuple(state[name].shape) != shapes[key]
+        if key in shapes and shape_of[name] != shapes[key]
     ]
     faults = [
         f"{title}: {_listed(names)}"
@@ -136,7 +216,7 @@ def check_keys(
     if faults:
         held = f"the weights hold {len(shapes)} tensors, e.g. {', '.join(sorted(shapes)[:3])}"
         raise ConfigError(
-            f"stage {traced.stage.name}: {folder}/{graph.checkpoint}: {'; '.join(faults)}; {held}"
+            f"stage {traced.stage.name}: {folder}/{record.checkpoint}: {'; '.join(faults)}; {held}"
         )
 
 
@@ -150,28 +230,43 @@ class RandomWeights:
     def __init__(self, seed: int) -> None:
         self._seed = seed
 
-    def tensors(self, traced: "Traced") -> "Mapping[str, torch.Tensor]":
-        import torch
+    def check(self, traced: "Traced") -> None:
+        """Nothing can be missing."""
 
-        own = _held_by_module(traced)
-        result = dict(own)
-        state = traced.graph.module.state_dict()
-        for name, key in traced.key_of.items():
-            if name in own:
-                continue
-            shape = state[name].shape
-            generator = torch.Generator().manual_seed(zlib.crc32(key.encode()) ^ self._seed)
-            fan_in = max(1, shape[1:].numel())
-            scale = 1.0 if len(shape) == 1 and key.endswith("weight") else fan_in**-0.5
-            values = torch.randn(shape, generator=generator) * scale
-            values = values if len(shape) > 1 else values * 0.02 + (scale == 1.0)
-            result[name] = values * scale_of(traced.graph, name)
+    def tensors(
+        self, traced: "Traced", names: Collection[str] | None = None
+    ) -> "Mapping[str, torch.Tensor]":
+        result = _held_by_module(traced, names)
+        for name, key in _wanted(traced, names).items():
+            result[name] = _scaled(self._values(key, traced.shapes[name]), traced, name)
         return result
 
+    def identity(self, traced: "Traced", names: Collection[str], memo: DigestMemo) -> list[str]:
+        wanted = _wanted(traced, names)
+        drawn = f"random {_RANDOM_VERSION} {self._seed}"
+        return [_identity(traced, n, f"{drawn} {wanted[n]}") for n in names if n in wanted]
 
-def _held_by_module(traced: "Traced") -> "dict[str, torch.Tensor]":
+    def _values(self, key: str, shape: tuple[int, ...]) -> "torch.Tensor":
+        import torch
+
+        generator = torch.Generator().manual_seed(zlib.crc32(key.encode()) ^ self._seed)
+        values = torch.randn(shape, generator=generator)
+        if len(shape) == 1:
+            return values.mul_(0.02).add_(1.0 if key.endswith("weight") else 0.0)
+        return values.mul_(max(1, prod(shape[1:])) ** -0.5)
+
+
+_RANDOM_VERSION = 1
+"""Part of what names these values: raise it when they change."""
+
+
+def _held_by_module(
+    traced: "Traced", names: Collection[str] | None
+) -> "dict[str, torch.Tensor]":
     """Tables and literals that no checkpoint holds: they are the module's own."""
+    held = traced.held if names is None else {n for n in traced.held if n in names}
+    if not held:
+        return {}
     from compiler.frontend import constants_of
 
-    persistent = set(traced.graph.module.state_dict())
-    return {k: v for k, v in constants_of(traced.program).items() if k not in persistent}
+    return {k: v for k, v in constants_of(traced.program).items() if k in held}
