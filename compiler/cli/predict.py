@@ -67,17 +67,22 @@ def read_arrays(path: Path) -> "dict[str, np.ndarray]":
     import numpy as np
 
     try:
-        with np.load(path, allow_pickle=False) as found:
-            if isinstance(found, np.ndarray):
-                raise RunError(f"{path}: holds one array without a name; save it with numpy.savez")
+        found = np.load(path, allow_pickle=False)
+        if isinstance(found, np.ndarray):
+            raise ValueError("one array without a name")
+        with found:
             return {name: found[name] for name in found.files}
-    except RunError:
-        raise
     except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
-        reason = str(error)
-        if "allow_pickle" in reason or "pickle" in reason:
-            reason = "holds Python objects; only arrays of numbers are read"
-        raise RunError(f"{path}: not a readable .npz of arrays: {reason}") from None
+        raise RunError(f"{path}: {_reason(error)}; write it with numpy.savez") from None
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror[0].lower() + error.strerror[1:]
+    if "Object arrays" in str(error):
+        return "holds Python objects, and only arrays of numbers are read"
+    # numpy takes any file that it does not know for a pickle.
+    return "not an .npz file" if "pickle" in str(error) else f"not an .npz file ({error})"
 
 
 def write_arrays(path: Path, outputs: Mapping[str, Any]) -> None:

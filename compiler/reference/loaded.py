@@ -239,9 +239,9 @@ class Loaded:
         missing = sorted(names - set(inputs) - set(self.interface.optional))
         unknown = sorted(set(inputs) - names)
         if missing or unknown:
-            raise self._fail(
-                f"missing inputs {missing}, unknown inputs {unknown}; it takes {sorted(names)}"
-            )
+            parts = [f"missing inputs {missing}"] if missing else []
+            parts += [f"unknown inputs {unknown}"] if unknown else []
+            raise self._fail(f"{', '.join(parts)}; it takes {sorted(names)}")
         return [self._argument(named, inputs, state) for named in self._inputs]
 
     def _argument(self, named: ir.Named, inputs: Mapping[str, Any], state: State | None
