@@ -9,9 +9,10 @@ holds (shared reference scheduling.md, section 1: gates lose nothing). Predicted
 among safe schedules and nothing else.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from compiler.ci_dl import earliest_gate, kept_blocks
 from compiler.errors import DoesNotFit
 from compiler.ir import (
     Call,
@@ -48,6 +49,8 @@ def make_schedule(
 
     Raises `DoesNotFit` naming the chunk when even the leanest one exceeds the budget.
     """
+    if policy.rule == "ci_dl":
+        return _published(program, facts, policy, budget_bytes)
     best = _attempt(program, facts, policy, budget_bytes, {})
     if isinstance(best, _Conflict):
         raise _does_not_fit(best, facts, budget_bytes)
@@ -58,6 +61,22 @@ def make_schedule(
         if segment.is_loop:
             best, chosen = _retain(program, facts, policy, budget_bytes, best, chosen, s)
     return best
+
+
+def _published(
+    program: Program, facts: Mapping[str, ChunkFacts], policy: Policy, budget: int
+) -> Schedule:
+    """CI-DL's kept blocks, fewer where they would break the budget: its margin is a guess."""
+    slots = expand(program, facts, 1)
+    kept = kept_blocks(program, facts, policy, budget, slots) if policy.retain else {}
+    while True:
+        attempt = _attempt(program, facts, policy, budget, kept)
+        if isinstance(attempt, Schedule):
+            return attempt
+        segment = attempt.slot.segment
+        if not kept.get(segment):
+            raise _does_not_fit(attempt, facts, budget)
+        kept[segment] = kept[segment][:-1]
 
 
 def _retain(
@@ -116,80 +135,90 @@ def _attempt(
     facts: Mapping[str, ChunkFacts],
     policy: Policy,
     budget: int,
-    retained: Mapping[int, frozenset[str]],
+    retained: Mapping[int, Collection[str]],
 ) -> Schedule | _Conflict:
-    slots = expand(program, facts, _UNROLL)
-    placed: list[_Placed] = []
-    used = [slot.need_bytes for slot in slots]
-    for use, slot in enumerate(slots):
-        load = _place(slots, facts, policy, retained, placed, used, budget, use, slot)
-        if isinstance(load, _Conflict):
-            return load
-        if load is None:
-            continue
-        placed.append(load)
-        for t in range(load.gate + 1, load.free + 1):
-            used[t] += facts[load.chunk].weight_bytes
-    loads = _compress(program, slots, placed)
-    resident = tuple(sorted(set().union(*retained.values()))) if retained else ()
+    placer = _Placer(program, facts, policy, budget, retained)
+    for use in range(len(placer.slots)):
+        conflict = placer.place(use)
+        if conflict is not None:
+            return conflict
+    loads = _compress(program, placer.slots, placer.placed)
+    resident = tuple(sorted({c for kept in retained.values() for c in kept}))
     return Schedule(policy=policy, budget_bytes=budget, loads=loads, resident=resident)
 
 
-def _place(
-    slots: list[Slot],
-    facts: Mapping[str, ChunkFacts],
-    policy: Policy,
-    retained: Mapping[int, frozenset[str]],
-    placed: list[_Placed],
-    used: list[int],
-    budget: int,
-    use: int,
-    slot: Slot,
-) -> _Placed | _Conflict | None:
-    """The load for one use, at the earliest gate the policy, order and memory allow."""
-    if slot.chunk is None:
+class _Placer:
+    """Places the loads one after the other; working state of one attempt."""
+
+    def __init__(
+        self,
+        program: Program,
+        facts: Mapping[str, ChunkFacts],
+        policy: Policy,
+        budget: int,
+        retained: Mapping[int, Collection[str]],
+    ) -> None:
+        self.program, self.facts, self.policy = program, facts, policy
+        self.budget, self.retained = budget, retained
+        self.slots = expand(program, facts, _UNROLL)
+        self.used = [slot.need_bytes for slot in self.slots]
+        self.placed: list[_Placed] = []
+
+    def place(self, use: int) -> _Conflict | None:
+        """The load for one use, at the earliest gate the policy, order and memory allow."""
+        slot, slots = self.slots[use], self.slots
+        if slot.chunk is None:
+            return None
+        keep = slot.chunk in self.retained.get(slot.segment, ())
+        if keep and slot.iteration > 0:
+            return None
+        free = _last_use(slots, use) if keep else use
+        weight = self.facts[slot.chunk].weight_bytes
+        for t in range(use, free + 1):
+            if self.used[t] + weight > self.budget:
+                return _Conflict(slots[t], self.used[t] - slots[t].need_bytes + weight)
+        gate, floor = use - 1, self.floor(use)
+        while gate > floor and self.used[gate] + weight <= self.budget:
+            gate -= 1
+        self.placed.append(_Placed(slot.chunk, use, free, gate))
+        for t in range(gate + 1, free + 1):
+            self.used[t] += weight
         return None
-    keep = slot.chunk in retained.get(slot.segment, frozenset())
-    if keep and slot.iteration > 0:
-        return None
-    free = _last_use(slots, use) if keep else use
-    weight = facts[slot.chunk].weight_bytes
-    for t in range(use, free + 1):
-        if used[t] + weight > budget:
-            return _Conflict(slots[t], used[t] - slots[t].need_bytes + weight)
-    gate = use - 1
-    floor = _floor(slots, placed, policy, use)
-    while gate > floor and used[gate] + weight <= budget:
-        gate -= 1
-    return _Placed(slot.chunk, use, free, gate)
 
+    def floor(self, use: int) -> int:
+        """The earliest gate: by the policy, the order of loads, and what a plan can say."""
+        if self.policy.lookahead == 0:
+            return use - 1
+        floor = START
+        if len(self.placed) >= self.policy.lookahead:
+            floor = self.placed[-self.policy.lookahead].use - 1
+        if self.placed:
+            floor = max(floor, self.placed[-1].gate)
+        # A chunk is never in memory twice.
+        before = [p.free for p in self.placed if p.chunk == self.slots[use].chunk]
+        floor = max([floor, *before])
+        if self.policy.rule == "ci_dl":
+            floor = max(floor, earliest_gate(self.program, self.slots, use))
+        return max(floor, self.earliest_name(use))
 
-def _floor(slots: list[Slot], placed: list[_Placed], policy: Policy, use: int) -> int:
-    """The earliest gate: by the lookahead, the order of loads, and what a plan can say.
-
-    A plan can name the load's own iteration, the one before it, and the last iteration of
-    the segment before; anything earlier is moved later, which is always safe.
-    """
-    floor = START
-    if policy.lookahead == 0:
-        return use - 1
-    if len(placed) >= policy.lookahead:
-        floor = placed[-policy.lookahead].use - 1
-    if placed:
-        floor = max(floor, placed[-1].gate)
-    # A chunk is never in memory twice.
-    before = [p.free for p in placed if p.chunk == slots[use].chunk]
-    floor = max(floor, *before) if before else floor
-    first = next(
-        t
-        for t, s in enumerate(slots)
-        if s.segment == slots[use].segment and s.iteration == max(0, slots[use].iteration - 1)
-    )
-    if slots[use].iteration > 0 or slots[use].segment == 0:
-        return max(floor, first if slots[use].iteration > 0 else START)
-    previous = slots[first - 1]
-    opening = first - 1 - previous.step
-    return max(floor, opening)
+    def earliest_name(self, use: int) -> int:
+        """A plan can name the load's own iteration, the one before it, and the last iteration
+        of the segment before, but only its end where that may come early; anything earlier is
+        moved later, which is always safe."""
+        slots, slot = self.slots, self.slots[use]
+        first = next(
+            t
+            for t, s in enumerate(slots)
+            if s.segment == slot.segment and s.iteration == max(0, slot.iteration - 1)
+        )
+        if slot.iteration > 0:
+            return first
+        if slot.segment == 0:
+            return START
+        last = slots[first - 1]
+        if self.program.segments[last.segment].until is not None:
+            return first - 1
+        return first - 1 - last.step
 
 
 def _last_use(slots: list[Slot], use: int) -> int:
