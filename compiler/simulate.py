@@ -2,13 +2,14 @@
 
 The recurrence is exact for given durations (max-plus): a load starts when the loader is free
 and its gate has ended; a call starts when the call before it has ended and its chunk is there.
+A loop that ends early waits for the load in flight and skips its other loads.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from compiler.ir import Call, ChunkFacts, Event, Forecast, Program, Schedule
-from compiler.slots import START, bases, unroll
+from compiler.ir import Call, ChunkFacts, Event, Forecast, Program, Schedule, Segment, Step
+from compiler.slots import START, Placement, bases, unroll
 
 Times = Callable[[str, int], float]
 """(chunk, how many times it happened before) -> seconds."""
@@ -36,76 +37,124 @@ def simulate(
     *,
     load_times: Times | None = None,
     exec_times: Times | None = None,
+    ends: Mapping[int, int] | None = None,
 ) -> Simulation:
-    """Run the schedule on the clock. Times default to the nominal ones of `facts`."""
-    load_s = load_times or (lambda chunk, _: facts[chunk].load_s)
-    exec_s = exec_times or (lambda chunk, _: facts[chunk].exec_s)
-    steps = [
-        (s, i, step)
-        for s, segment in enumerate(program.segments)
-        for i in range(segment.count)
-        for step in segment.steps
-    ]
-    ready: dict[int, float] = {}
-    ends: list[float] = []
-    loader_free = loading = computing = 0.0
-    loaded_bytes = loads = 0
-    events: list[Event] = []
-    stage_s: dict[str, float] = {}
-    pending = unroll(program, schedule)
-    load = next(pending, None)
-    seen: dict[str, int] = {}
-    for t, (s, i, step) in enumerate(steps):
+    """Run the schedule on the clock. Times default to the nominal ones of `facts`, each call's
+    those of the function it uses in its iteration. `ends` maps segments that may end early
+    (`until`) to the iterations they do; the others do all of theirs."""
+    clock = _Clock(program, facts, schedule, load_times, exec_times)
+    number = 0
+    for s, segment in enumerate(program.segments):
+        done = min((ends or {}).get(s, segment.count), segment.count)
+        for i in range(done):
+            for step in segment.steps:
+                clock.step(number, s, i, step)
+                number += 1
+        skipped = (segment.count - done) * len(segment.steps)
+        if skipped:
+            clock.end_early(number, number + skipped)
+            number += skipped
+    return clock.result()
+
+
+class _Clock:
+    """Working state of `simulate`: when the loader is free and when each step ended."""
+
+    def __init__(
+        self,
+        program: Program,
+        facts: Mapping[str, ChunkFacts],
+        schedule: Schedule,
+        load_times: Times | None,
+        exec_times: Times | None,
+    ) -> None:
+        self.program, self.facts = program, facts
+        self.load_times, self.exec_times = load_times, exec_times
+        self.pending = unroll(program, schedule)
+        self.load = next(self.pending, None)
+        self.ready: dict[int, float] = {}
+        self.ends: list[float] = []
+        self.loader_free = self.loading = self.computing = 0.0
+        self.loads = self.loaded_bytes = 0
+        self.events: list[Event] = []
+        self.stage_s: dict[str, float] = {}
+        self.calls: dict[str, int] = {}
+
+    def step(self, number: int, segment: int, iteration: int, step: Step) -> None:
         # Every load for this step or an earlier one has its gate among the steps that ended.
-        while load is not None and load.use <= t:
-            gate_end = 0.0 if load.gate == START else ends[load.gate]
-            start = max(loader_free, gate_end)
-            duration = load_s(load.chunk, loads)
-            loader_free = start + duration
-            ready[load.use] = loader_free
-            loading += duration
-            loads += 1
-            loaded_bytes += facts[load.chunk].weight_bytes
-            where = _where(program, load.use)
-            events.append(
-                Event(
-                    queue="load",
-                    label=load.chunk,
-                    segment=where[0],
-                    iteration=where[1],
-                    start_s=start,
-                    end_s=loader_free,
-                )
-            )
-            load = next(pending, None)
-        begin = max(ends[-1] if ends else 0.0, ready.get(t, 0.0))
-        duration = 0.0
+        while self.load is not None and self.load.use <= number:
+            self._make(self.load)
+            self.load = next(self.pending, None)
+        begin = max(self._now(), self.ready.get(number, 0.0))
+        seconds = self._seconds(step, iteration) if isinstance(step, Call) else 0.0
         if isinstance(step, Call):
-            count = seen.get(step.chunk, 0)
-            duration = step.repeat * exec_s(step.chunk, count)
-            seen[step.chunk] = count + 1
-            events.append(
-                Event(
-                    queue="compute",
-                    label=step.chunk,
-                    segment=s,
-                    iteration=i,
-                    start_s=begin,
-                    end_s=begin + duration,
-                )
+            self._note("compute", step.chunk, (segment, iteration), begin, begin + seconds)
+        self.stage_s[step.stage] = self.stage_s.get(step.stage, 0.0) + seconds
+        self.computing += seconds
+        self.ends.append(begin + seconds)
+
+    def end_early(self, number: int, resume: int) -> None:
+        """The steps from `number` to `resume` are not done. A load of theirs that began before
+        is finished (its gate is not the last step's: that opens only if the loop goes on)."""
+        while self.load is not None and self.load.use < resume:
+            opened = self.load.gate < number - 1
+            if opened and self._start(self.load) < self._now():
+                self._make(self.load)
+                self.load = next(self.pending, None)
+                continue
+            while self.load is not None and self.load.use < resume:
+                self.load = next(self.pending, None)
+        end = max(self._now(), self.loader_free)
+        self.ends += [end] * (resume - number)
+
+    def result(self) -> Simulation:
+        return Simulation(
+            makespan_s=self._now(),
+            compute_s=self.computing,
+            loading_s=self.loading,
+            loads=self.loads,
+            loaded_bytes=self.loaded_bytes,
+            events=tuple(self.events),
+            stage_s=tuple(self.stage_s.items()),
+        )
+
+    def _now(self) -> float:
+        return self.ends[-1] if self.ends else 0.0
+
+    def _start(self, load: Placement) -> float:
+        return max(self.loader_free, 0.0 if load.gate == START else self.ends[load.gate])
+
+    def _make(self, load: Placement) -> None:
+        start = self._start(load)
+        nominal = self.facts[load.chunk].load_s
+        seconds = self.load_times(load.chunk, self.loads) if self.load_times else nominal
+        self.loader_free = self.ready[load.use] = start + seconds
+        self.loading += seconds
+        self.loads += 1
+        self.loaded_bytes += self.facts[load.chunk].weight_bytes
+        self._note("load", load.chunk, _where(self.program, load.use), start, self.loader_free)
+
+    def _seconds(self, call: Call, iteration: int) -> float:
+        count = self.calls.get(call.chunk, 0)
+        self.calls[call.chunk] = count + 1
+        if self.exec_times:
+            return call.repeat * self.exec_times(call.chunk, count)
+        return call.repeat * self.facts[call.chunk].exec_of(call.function_at(iteration))
+
+    def _note(
+        self, queue: str, label: str, where: tuple[int, int], start: float, end: float
+    ) -> None:
+        segment, iteration = where
+        self.events.append(
+            Event(
+                queue=queue,
+                label=label,
+                segment=segment,
+                iteration=iteration,
+                start_s=start,
+                end_s=end,
             )
-        stage_s[step.stage] = stage_s.get(step.stage, 0.0) + duration
-        computing += duration
-        ends.append(begin + duration)
-    return Simulation(
-        makespan_s=ends[-1] if ends else 0.0,
-        compute_s=computing,
-        loading_s=loading,
-        loads=loads,
-        loaded_bytes=loaded_bytes,
-        events=tuple(events),
-        stage_s=tuple(stage_s.items()),
-    )
+        )
 
 
 def _where(program: Program, step: int) -> tuple[int, int]:
@@ -121,17 +170,23 @@ def lower_bound(program: Program, facts: Mapping[str, ChunkFacts]) -> tuple[floa
     read at least once by one loader, and the last chunk's calls come after all loads.
     """
     calls = [
-        (step.chunk, step.repeat * facts[step.chunk].exec_s, segment.count)
+        (step, _all_seconds(step, facts[step.chunk], segment))
         for segment in program.segments
         for step in segment.steps
         if isinstance(step, Call)
     ]
     if not calls:
         return 0.0, "compute"
-    compute = facts[calls[0][0]].load_s + sum(e * n for _, e, n in calls)
-    shortest = min(e for _, e, _ in calls)
-    load = sum(facts[c].load_s for c in {c for c, _, _ in calls}) + shortest
+    compute = facts[calls[0][0].chunk].load_s + sum(sum(times) for _, times in calls)
+    shortest = min(min(times) for _, times in calls)
+    load = sum(facts[c].load_s for c in {call.chunk for call, _ in calls}) + shortest
     return (compute, "compute") if compute >= load else (load, "load")
+
+
+def _all_seconds(call: Call, facts: ChunkFacts, segment: Segment) -> list[float]:
+    """Of each iteration, by the function it uses."""
+    functions = (call.function_at(i) for i in range(segment.count))
+    return [call.repeat * facts.exec_of(f) for f in functions]
 
 
 def forecast(
@@ -142,8 +197,13 @@ def forecast(
     peak_bytes: int,
     peak_step: str,
 ) -> Forecast:
-    """The plan's promise: nominal times, the proven peak, and the lower bound."""
+    """The plan's promise: nominal times, the proven peak, and the lower bound.
+
+    When a loop ends early is known only when it runs, so all figures are of the run in which
+    none does; `earliest_s` says what an end after the first iteration would make of it.
+    """
     result = simulate(program, facts, schedule)
+    early = {s: 1 for s, g in enumerate(program.segments) if g.until is not None}
     bound, why = lower_bound(program, facts)
     return Forecast(
         makespan_s=result.makespan_s,
@@ -158,6 +218,7 @@ def forecast(
         lower_bound=why,
         stage_s=result.stage_s,
         events=tuple(e for e in result.events if _worth_keeping(program, e)),
+        earliest_s=simulate(program, facts, schedule, ends=early).makespan_s if early else None,
     )
 
 
