@@ -1,6 +1,6 @@
 """Small programs made of numbers: what the planner's tests plan. No torch, no graphs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hypothesis import strategies as st
 
@@ -17,6 +17,7 @@ from compiler.ir import (
     Program,
     Segment,
     TensorDecl,
+    Variant,
 )
 from compiler.program import with_frees
 
@@ -24,7 +25,8 @@ SEQUENTIAL = Policy("sequential", 0, False)
 DOUBLE_BUFFER = Policy("double_buffer", 1, True)
 STREAM = Policy("stream", 1, False)
 DEEP = Policy("deep", 3, True)
-POLICIES = (SEQUENTIAL, DOUBLE_BUFFER, STREAM, DEEP)
+CI_DL = Policy("ci_dl", 1, True, "ci_dl", 2)
+POLICIES = (SEQUENTIAL, DOUBLE_BUFFER, STREAM, DEEP, CI_DL)
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,10 @@ class Part:
     count: int
     weights: tuple[int, ...]
     repeat: int = 1
+    until: bool = False
+    """The loop may end early: its first chunk also makes `done`."""
+    switch: int = 0
+    """So many first iterations use the function `merged` of all chunks."""
 
 
 def port(name: str, size: int = 4) -> Port:
@@ -104,10 +110,41 @@ class _Chain:
         state, begin = f"s{p}", self.current
         self.declare(state, 4)
         self.current = state
-        steps = tuple(self.step(f"c{p}.{k:02d}", w, 1) for k, w in enumerate(part.weights))
+        steps = [self.step(f"c{p}.{k:02d}", w, 1) for k, w in enumerate(part.weights)]
         carried = ((state, begin, self.current),)
-        self.segments.append(Segment(name=f"p{p}", count=part.count, steps=steps, state=carried))
+        until = f"done{p}" if part.until else None
+        if until is not None:
+            steps[0] = self.with_done(steps[0], until)
+        if part.switch:
+            steps = [self.with_switch(step, part.switch) for step in steps]
+        self.segments.append(
+            Segment(name=f"p{p}", count=part.count, steps=tuple(steps), state=carried, until=until)
+        )
         self.current = state
+
+    def with_done(self, step: Call, until: str) -> Call:
+        """The chunk also says whether the loop is over, which is read after the last one."""
+        self.declare(until, 1)
+        k = next(i for i, c in enumerate(self.chunks) if c.id == step.chunk)
+        self.chunks[k] = replace(self.chunks[k], outputs=(*self.chunks[k].outputs, port("done", 1)))
+        return replace(step, outputs=(*step.outputs, Binding("done", until)))
+
+    def with_switch(self, step: Call, first: int) -> Call:
+        """Its chunk gets a second function: half the time, one byte more."""
+        k = next(i for i, c in enumerate(self.chunks) if c.id == step.chunk)
+        c, f = self.chunks[k], self.facts[k]
+        more = c.activation_bytes + 1
+        variant = Variant(
+            name="merged",
+            start=c.start,
+            stop=c.stop,
+            activation_bytes=more,
+            flops=1,
+            moved_bytes=1,
+        )
+        self.chunks[k] = replace(c, variants=(variant,))
+        self.facts[k] = replace(f, activation_bytes=more, exec_by=(("merged", f.exec_s / 2),))
+        return replace(step, switch=(("merged", first),))
 
 
 def make_program(
@@ -135,11 +172,12 @@ def packages(chunks: tuple[Chunk, ...]) -> tuple[Package, ...]:
             digest="d",
             file_bytes=c.weight_bytes,
             weight_bytes=c.weight_bytes,
-            activation_bytes=c.activation_bytes,
+            activation_bytes=max([c.activation_bytes, *(v.activation_bytes for v in c.variants)]),
             precision="fp16",
             compression="none",
             inputs=c.inputs,
             outputs=c.outputs,
+            functions=("main", *(v.name for v in c.variants)),
         )
         for c in chunks
     )
@@ -152,8 +190,11 @@ parts = st.lists(
         count=st.sampled_from((1, 1, 2, 3, 4, 7)),
         weights=st.lists(weights, min_size=1, max_size=5).map(tuple),
         repeat=st.sampled_from((1, 1, 3)),
+        until=st.booleans(),
+        switch=st.sampled_from((0, 0, 2, 9)),
     ),
     min_size=1,
     max_size=4,
 ).map(tuple)
-"""Chains of straight parts and loops with chunks of any size, empty ones included."""
+"""Chains of straight parts and loops with chunks of any size, empty ones included; some loops
+may end early, some change their chunks' function."""
