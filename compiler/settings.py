@@ -100,7 +100,10 @@ class PolicySettings:
 class SamplerSettings:
     name: str = MISSING
     steps: int = MISSING
-    guidance: float = MISSING
+    evaluations: int = MISSING
+    """Steps that are taken at most; with fewer than `steps` the last covers what remains."""
+    leap: dict[str, Any] = field(default_factory=dict)
+    """Parameters of a rule that ends the loop early; the sampler's own step graph reads them."""
 
 
 @dataclass(slots=True, kw_only=True)

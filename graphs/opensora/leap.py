@@ -100,5 +100,9 @@ class GuidedEulerLeap(nn.Module):
         failures = torch.where(better, torch.zeros_like(failures), failures)
         failures = torch.where(worse, failures + 1, failures)
         leaps = failures >= self.patience
-        z = z + v * torch.where(leaps, timestep / 1000.0, dt)
-        return z, rows * 1.0, torch.cat((best, failures, index + 1)), leaps.to(z.dtype)
+        # The unit is chosen after the decision: `timestep / 1000` alone would be hoisted out of
+        # the loop, into a package of its own.
+        length = torch.where(leaps, timestep, dt) * torch.where(leaps, 1e-3, 1.0)
+        # `* 1.0` makes a value of its own: two outputs must not share memory.
+        record = torch.cat((best, failures, index + 1))
+        return z + v * length, rows * 1.0, record, leaps.to(z.dtype)
