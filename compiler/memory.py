@@ -17,6 +17,8 @@ _EVERY_S = 0.002
 class AnonymousPeak:
     """Inside `with`: the largest anonymous memory above what was there at the beginning.
 
+    `resident_peak_bytes` counts mapped files too, for programs that compute on them.
+
     A thread looks every 2 ms, and whoever changes a lot calls `look`: a maximum that lasts less
     than 2 ms between two looks is missed. Before Linux 6.16 the counters may lag by 128 KiB for
     each core.
@@ -27,24 +29,32 @@ class AnonymousPeak:
         self._page_bytes = os.sysconf("SC_PAGE_SIZE")
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="entracte-memory", daemon=True)
-        self._most = 0
-        self.baseline_bytes = 0
+        self._lock = threading.Lock()
+        self._first = self._most = (0, 0)
 
     @property
     def peak_bytes(self) -> int | None:
-        """Bytes above the baseline; None where the system does not say."""
-        return None if self.baseline_bytes == 0 else self._most - self.baseline_bytes
+        """Anonymous bytes above the beginning; None where the system does not say."""
+        return self._most[0] - self._first[0] if self._first[0] else None
+
+    @property
+    def resident_peak_bytes(self) -> int | None:
+        """The same of all resident memory."""
+        return self._most[1] - self._first[1] if self._first[1] else None
 
     def look(self) -> None:
         """Take a sample now."""
-        if self._file >= 0:
-            self._most = max(self._most, self._anonymous())
+        if self._file < 0:
+            return
+        anonymous, resident = self._counts()
+        with self._lock:
+            self._most = max(self._most[0], anonymous), max(self._most[1], resident)
 
     def __enter__(self) -> Self:
         if self._file >= 0:
             self._thread.start()
             # Read after the start: the thread's own stack is no part of what is measured.
-            self.baseline_bytes = self._most = self._anonymous()
+            self._first = self._most = self._counts()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -60,7 +70,9 @@ class AnonymousPeak:
         while not self._over.wait(_EVERY_S):
             self.look()
 
-    def _anonymous(self) -> int:
+    def _counts(self) -> tuple[int, int]:
+        """Bytes of anonymous and of all resident memory."""
         # Fields of statm, in pages: all, resident, resident and backed by a file or shared.
         _, resident, shared, *_ = os.pread(self._file, 128, 0).split()
-        return (int(resident) - int(shared)) * self._page_bytes
+        anonymous = int(resident) - int(shared)
+        return anonymous * self._page_bytes, int(resident) * self._page_bytes
