@@ -193,14 +193,17 @@ def _write_files(
         names.append(CONSTANTS)
     for stage in pipeline.stages:
         if stage.op == "tokenize":
-            names.append(_copy_tokenizer(pipeline, str(dict(stage.params)["tokenizer"]), aside))
+            names.append(_copy_tokenizer(pipeline, dict(stage.params), aside))
     return tuple((name, file_sha256(aside / name)) for name in names)
 
 
-def _copy_tokenizer(pipeline: Pipeline, name: str, aside: Path) -> str:
+def _copy_tokenizer(pipeline: Pipeline, params: Mapping[str, object], aside: Path) -> str:
+    """From the weights' folder; random weights have none, `params.stand_in` names one for them."""
     from compiler.trace.weights import weights_folder
 
-    source = weights_folder(pipeline.weights) / name
+    name = str(params["tokenizer"])
+    stand_in = pipeline.weights.startswith("random:") and "stand_in" in params
+    source = weights_folder(str(params["stand_in"]) if stand_in else pipeline.weights) / name
     if not source.is_file() or Path(name).name != name:
         raise ConfigError(f"tokenize.params.tokenizer: there is no file {source}")
     shutil.copyfile(source, aside / name)

@@ -17,9 +17,8 @@ def run_host_step(step: HostStep, inputs: dict[str, Any], folder: Path) -> "dict
     """Run one host step; arrays by port name."""
     params = dict(step.params)
     if step.op == "tokenize":
-        return tokenize(
-            str(inputs["text"]), folder / str(params["tokenizer"]), _int(params["length"])
-        )
+        text = str(inputs["text"]) + str(params.get("suffix", ""))
+        return tokenize(text, folder / str(params["tokenizer"]), _int(params["length"]))
     if step.op == "random_normal":
         shape = params["shape"]
         assert isinstance(shape, tuple)
