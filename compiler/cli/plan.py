@@ -148,5 +148,22 @@ def predict(
         raise typer.Exit(1)
 
 
+@app.command()
+def export(
+    package: Annotated[Path, typer.Argument(help="An .mlpackage, made by anyone.")],
+    out: Annotated[Path, typer.Argument(help="The file to write; its name ends in .onnx.")],
+    function: Annotated[str, typer.Option(help="Function of a multifunction package.")] = "main",
+    policy: Annotated[
+        str, typer.Option(help="round keeps fp16 rounding and overflow visible; fp32 has neither.")
+    ] = "round",
+    seed: Annotated[int, typer.Option(help="Seed of the inputs it is checked on.")] = 0,
+) -> None:
+    """Write one package as an ONNX model, checked against the reference device."""
+    from compiler.cli.export import export_package
+
+    with one_message():
+        export_package(package, out, function=function, policy=policy, seed=seed)
+
+
 if __name__ == "__main__":
     main()

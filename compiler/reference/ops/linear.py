@@ -119,12 +119,12 @@ def attention(bind: Bind) -> Run:
     answers 0 there, so such masks go through the defining formula.
     """
     mask_type = bind.in_type("attn_mask")
+    if bind.compiler.portable:
+        return _defined
     if mask_type is None:
         return functional.scaled_dot_product_attention
     if mask_type.dtype != "bool":
         return _masked
-    if bind.compiler.portable:
-        return _defined
 
     def run(
         query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor
@@ -137,10 +137,14 @@ def attention(bind: Bind) -> Run:
 
 
 def _defined(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None = None
 ) -> torch.Tensor:
-    scores = query @ key.mT / query.shape[-1] ** 0.5
-    return torch.softmax(scores.masked_fill(~mask, float("-inf")), -1) @ value
+    scores = (query * query.shape[-1] ** -0.5) @ key.mT
+    if mask is not None:
+        scores = scores + mask if mask.dtype != torch.bool else scores.masked_fill(
+            ~mask, float("-inf")
+        )
+    return torch.softmax(scores, -1) @ value
 
 
 def _masked(
