@@ -587,5 +587,7 @@ class Run:
     loaded_bytes: int
     chunks: tuple[ChunkRun, ...]
     stage_s: tuple[tuple[str, float], ...] = field(default=())
+    iterations: tuple[tuple[str, int], ...] = ()
+    """(loop, iterations done) of the loops that may end early."""
     anonymous_peak_bytes: int | None = None
     """Most anonymous memory of the whole process, above what it had when the run began."""

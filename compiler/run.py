@@ -3,11 +3,14 @@
 The loader makes the loads in the plan's order, each when its gate step has ended. The
 computer makes the steps in order, each when its chunk is there, and frees what the plan frees
 before it lets the next gate open. So memory stays within the proven peak whatever the timings.
+A loop whose `until` is not zero after an iteration ends there: the load in flight is finished,
+the loop's other loads are skipped and its copies dropped before any later gate opens.
 """
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +30,7 @@ from compiler.ir import (
     Step,
 )
 from compiler.memory import AnonymousPeak
-from compiler.schedule import START, Placement, unroll
+from compiler.slots import START, Placement, bases, unroll
 
 Progress = Callable[[str, int, int], None]
 """(stage, steps done, steps in all)"""
@@ -113,6 +116,9 @@ class _Runner:
     ended: int = START
     failure: BaseException | None = None
     stopping: bool = False
+    loading: bool = False
+    skip_to: int = 0
+    """Loads for steps before this one are no longer made: their loop has ended."""
     stall_s: float = 0.0
     peak_bytes: int = 0
     loaded_bytes: int = 0
@@ -122,12 +128,15 @@ class _Runner:
         self.memory = AnonymousPeak()
         self.tallies: dict[str, _Tally] = {p.chunk: _Tally() for p in self.plan.packages}
         self.stage_s: dict[str, float] = {}
+        self.iterations: dict[str, int] = {}
         self.packages = {p.chunk: p for p in self.plan.packages}
         self.size = {t.name: t.size_bytes for t in self.plan.program.tensors}
         self.env: dict[str, Any] = {}
         self.copy_of: dict[str, int] = {}
         """Chunk -> the copy that serves its calls now."""
+        self.bases = bases(self.plan.program)
         self.placements = list(unroll(self.plan.program, self.plan.schedule))
+        self.uses = {p.use for p in self.placements}
         self.freed_at: dict[int, list[Placement]] = {}
         for placement in self.placements:
             self.freed_at.setdefault(placement.free, []).append(placement)
@@ -168,6 +177,7 @@ class _Runner:
                 for name, t in self.tallies.items()
             ),
             stage_s=tuple(self.stage_s.items()),
+            iterations=tuple(self.iterations.items()),
             anonymous_peak_bytes=self.memory.peak_bytes,
         )
 
@@ -176,21 +186,26 @@ class _Runner:
     def _load_all(self) -> None:
         try:
             for placement in self.placements:
-                if not self._wait_for_gate(placement.gate):
-                    return
-                self._load(placement)
+                if self._may_load(placement):
+                    self._load(placement)
         except BaseException as error:
             self._stop(error)
 
-    def _wait_for_gate(self, gate: int) -> bool:
+    def _may_load(self, placement: Placement) -> bool:
+        """Wait for the gate; no if the run or the load's loop ended meanwhile."""
+
+        def skipped() -> bool:
+            return self.stopping or placement.use < self.skip_to
+
         with self.change:
-            self.change.wait_for(lambda: self.ended >= gate or self.stopping)
-            return not self.stopping
+            self.change.wait_for(lambda: self.ended >= placement.gate or skipped())
+            self.loading = not skipped()
+            return self.loading
 
     def _load(self, placement: Placement) -> None:
         package = self.packages[placement.chunk]
         begun = time.perf_counter()
-        handle = self.device.load(package, self.folder)
+        handle = self.device.load(package, self.folder, self._function_of(placement))
         seconds = time.perf_counter() - begun
         self.memory.look()
         with self.change:
@@ -199,7 +214,17 @@ class _Runner:
             tally.load_s += seconds
             self.loaded_bytes += package.weight_bytes
             self.handles[placement.use] = handle
+            self.loading = False
             self.change.notify_all()
+
+    def _function_of(self, placement: Placement) -> str:
+        """The function that the copy's first call uses."""
+        s = bisect_right(self.bases, placement.use) - 1
+        segment = self.plan.program.segments[s]
+        iteration, k = divmod(placement.use - self.bases[s], len(segment.steps))
+        step = segment.steps[k]
+        assert isinstance(step, Call)
+        return step.function_at(iteration)
 
     def _stop(self, error: BaseException | None) -> None:
         with self.change:
@@ -223,41 +248,78 @@ class _Runner:
             self.env[i.name] = self.device.make(np.array([value], np.float32)) if numeric else value
         for name, array in self.constants.items():
             self.env[name] = self.device.make(array)
-        uses = {p.use for p in self.placements}
-        total = self.plan.program.step_count
-        for number, (segment, iteration, step) in enumerate(self._steps()):
+        for s, segment in enumerate(self.plan.program.segments):
+            self._segment(self.bases[s], segment)
+
+    def _segment(self, base: int, segment: Segment) -> None:
+        length = len(segment.steps)
+        for name, first, _ in segment.state:
+            self.env[name] = self.env[first]
+        for iteration in range(segment.count):
+            number = base + iteration * length
+            self._iteration(number, segment, iteration)
+            over = self._is_over(segment)
+            self._move_state(segment)
+            if over or iteration + 1 == segment.count:
+                break
+            self._end_step(number + length - 1)
+        for tensor in segment.frees:
+            self.env.pop(tensor, None)
+        if iteration + 1 < segment.count:
+            self._drop_copies(base + segment.count * length)
+        self._end_step(base + segment.count * length - 1)
+        if segment.until is not None:
+            self.iterations[segment.name] = iteration + 1
+
+    def _iteration(self, number: int, segment: Segment, iteration: int) -> None:
+        """All steps; the last one's end is for the caller to announce."""
+        uses, total = self.uses, self.plan.program.step_count
+        last = number + len(segment.steps) - 1
+        for step in segment.steps:
             if number in uses and isinstance(step, Call):
                 self.copy_of[step.chunk] = number
             self._step(step, iteration)
-            self._end_step(number)
+            if number < last:
+                self._end_step(number)
             self.progress(step.stage, number + 1, total)
-            self._leave(segment, iteration, step)
+            number += 1
 
-    def _steps(self) -> Iterator[tuple[Segment, int, Step]]:
-        for segment in self.plan.program.segments:
-            for iteration in range(segment.count):
-                for name, first, following in segment.state:
-                    source = first if iteration == 0 else following
-                    self.env[name] = self.env[source]
-                    if iteration > 0:
-                        del self.env[following]
-                for step in segment.steps:
-                    yield segment, iteration, step
+    def _is_over(self, segment: Segment) -> bool:
+        """Whether the iteration that was done says that it is the last."""
+        if segment.until is None:
+            return False
+        import numpy as np
 
-    def _leave(self, segment: Segment, iteration: int, step: Step) -> None:
-        if step is not segment.steps[-1] or iteration + 1 < segment.count:
-            return
+        said = np.asarray(self.device.fetch(self.env[segment.until])).reshape(-1)
+        if segment.until not in {following for _, _, following in segment.state}:
+            del self.env[segment.until]
+        return bool(said[0] != 0)
+
+    def _move_state(self, segment: Segment) -> None:
         for name, _, following in segment.state:
-            self.env[name] = self.env.pop(following)
-        for tensor in segment.frees:
-            self.env.pop(tensor, None)
+            self.env[name] = self.env[following]
+        for following in {following for _, _, following in segment.state}:
+            del self.env[following]
+
+    def _drop_copies(self, resume: int) -> None:
+        """A loop ended early: none of its copies or loads is left when this returns."""
+        with self.change:
+            self.skip_to = resume
+            self.change.notify_all()
+            self.change.wait_for(lambda: not self.loading or self.stopping)
+            if self.failure is not None:
+                raise self.failure
+            left = [self.handles.pop(use) for use in sorted(self.handles) if use < resume]
+        for handle in left:
+            self.device.free(handle)
 
     def _end_step(self, number: int) -> None:
         """Free the copies whose last step this was, then open the gates."""
         for placement in self.freed_at.get(number, ()):
             with self.change:
-                handle = self.handles.pop(placement.use)
-            self.device.free(handle)
+                handle = self.handles.pop(placement.use, None)
+            if handle is not None:
+                self.device.free(handle)
         with self.change:
             self.ended = number
             self.change.notify_all()
@@ -295,7 +357,7 @@ class _Runner:
         for index in range(step.repeat):
             inputs = {b.feature: self._read(b, index, iteration) for b in step.inputs}
             begun = time.perf_counter()
-            outputs = self.device.call(handle, step.function, inputs)
+            outputs = self.device.call(handle, step.function_at(iteration), inputs)
             tally.exec_s += time.perf_counter() - begun
             tally.calls += 1
             activation = self.device.activation_peak_bytes()

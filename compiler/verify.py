@@ -185,7 +185,7 @@ class SourceDevice(NumpyValues):
 
         return cls(find)
 
-    def load(self, package: Package, folder: Path) -> Any:
+    def load(self, package: Package, folder: Path, function: str = "main") -> Any:
         from compiler.emit import chunk_module
 
         traced, chunk, tensors = self._find(package.chunk)

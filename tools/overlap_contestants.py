@@ -137,9 +137,9 @@ def _computing(setting: Setting, detail: str) -> dict[str, Any]:
             super().__init__()
             self.kept: dict[str, Any] = {}
 
-        def load(self, package: Any, folder: Path) -> Any:
+        def load(self, package: Any, folder: Path, function: str = "main") -> Any:
             if package.chunk not in self.kept:
-                self.kept[package.chunk] = super().load(package, folder)
+                self.kept[package.chunk] = super().load(package, folder, function)
             return self.kept[package.chunk]
 
         def free(self, handle: Any) -> None:

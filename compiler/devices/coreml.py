@@ -6,6 +6,7 @@ logic is tested anywhere with a stand-in. On iOS the Swift runner takes this one
 
 import platform
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -42,14 +43,34 @@ class CoreMLTools:
         if not compiled.exists():
             # A package is compiled at every load unless the compiled model is kept.
             ct.models.utils.compile_model(str(path), str(compiled))
-        return ct.models.CompiledMLModel(str(compiled), compute_units=unit)
+        # Only multifunction programs have names to choose from; `main` is the default function.
+        name = None if function == "main" else function
+        return ct.models.CompiledMLModel(str(compiled), compute_units=unit, function_name=name)
 
     def predict(self, model: Any, inputs: dict[str, np.ndarray]) -> dict[str, Any]:
         return model.predict(inputs)
 
 
+@dataclass
+class _Copy:
+    """A package with the one function of it that is loaded now."""
+
+    package: Package
+    path: Path
+    function: str
+    model: Any
+
+
 class CoreMLDevice(NumpyValues):
-    """Runs packages on Apple hardware. Weights count as resident by the bytes of the package."""
+    """Runs packages on Apple hardware. Weights count as resident by the bytes of the package.
+
+    Core ML binds a model to one function when it loads it. Functions share their weights in the
+    package's file (coremltools guide, "Multifunction Models"); whether two models of one package
+    share them in memory is not documented. So one function of a package is loaded at a time: a
+    call of another drops the first model and then loads the other, and the weights never count
+    twice. That costs each chunk that stays loaded one more load at the switch, which the plan's
+    forecast does not have.
+    """
 
     name = "coreml"
 
@@ -68,21 +89,29 @@ class CoreMLDevice(NumpyValues):
         self._compute_unit = compute_unit
         self._resident: dict[int, int] = {}
 
-    def load(self, package: Package, folder: Path) -> Any:
-        model = self._engine.load(folder / package.path, self._compute_unit, "main")
-        handle = (package, model)
+    def load(self, package: Package, folder: Path, function: str = "main") -> "_Copy":
+        path = folder / package.path
+        model = self._engine.load(path, self._compute_unit, function)
+        handle = _Copy(package, path, function, model)
         self._resident[id(handle)] = package.weight_bytes
         return handle
 
-    def call(self, handle: Any, function: str, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        package, model = handle
+    def call(
+        self, handle: "_Copy", function: str, inputs: Mapping[str, Any]
+    ) -> dict[str, np.ndarray]:
+        package = handle.package
+        if function != handle.function:
+            handle.model = None
+            handle.model = self._engine.load(handle.path, self._compute_unit, function)
+            handle.function = function
         given = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
-        results = self._engine.predict(model, given)
+        results = self._engine.predict(handle.model, given)
         return {p.name: _as_declared(results, p.name, p.dtype, p.shape) for p in package.outputs}
 
-    def free(self, handle: Any) -> None:
+    def free(self, handle: "_Copy") -> None:
         # Core ML has no unload call: dropping the last reference is the way.
         del self._resident[id(handle)]
+        handle.model = None
 
     def resident_bytes(self) -> int:
         return sum(list(self._resident.values()))

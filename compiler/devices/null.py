@@ -12,24 +12,36 @@ from compiler.ir import Package, Port
 
 @dataclass(frozen=True, slots=True)
 class Blank:
-    """A tensor without numbers."""
+    """A tensor without numbers, or with one and the same everywhere."""
 
     shape: tuple[int, ...]
+    number: float = 0.0
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        import numpy as np
+
+        return np.full(self.shape, self.number, dtype or np.float32)
 
 
 class NullDevice:
     """Counts bytes; raises when a call has no chunk, a chunk is loaded twice, or room runs out.
 
     `budget_bytes` bounds weights plus the activation peak of the running call. `pause(what,
-    chunk)` is called at each load and call, so that tests can make any timing happen.
+    chunk)` is called at each load and call, so that tests can make any timing happen;
+    `number(chunk, output)` is asked after each call what an output holds, so that they can end
+    loops.
     """
 
     name = "null"
 
     def __init__(
-        self, budget_bytes: int | None = None, pause: Callable[[str, str], None] | None = None
+        self,
+        budget_bytes: int | None = None,
+        pause: Callable[[str, str], None] | None = None,
+        number: Callable[[str, str], float] | None = None,
     ) -> None:
         self._budget = budget_bytes
+        self._number = number or (lambda chunk, output: 0.0)
         self._pause = pause or (lambda what, chunk: None)
         self._loaded: dict[str, Package] = {}
         self._running = 0
@@ -37,7 +49,7 @@ class NullDevice:
         self.peak_bytes = 0
         self.log: list[tuple[str, str]] = []
 
-    def load(self, package: Package, folder: Path) -> Package:
+    def load(self, package: Package, folder: Path, function: str = "main") -> Package:
         with self._lock:
             if package.chunk in self._loaded:
                 raise RunError(f"null device: {package.chunk} is loaded twice")
@@ -50,13 +62,15 @@ class NullDevice:
         with self._lock:
             if handle.chunk not in self._loaded:
                 raise RunError(f"null device: {handle.chunk} is called but not loaded")
+            if function not in handle.functions:
+                raise RunError(f"null device: {handle.chunk} has no function {function!r}")
             self._check(handle.inputs, inputs)
             self._running = handle.activation_bytes
             self._note("call", handle.chunk)
         self._pause("call", handle.chunk)
         with self._lock:
             self._running = 0
-        return {p.name: Blank(p.shape) for p in handle.outputs}
+        return {p.name: Blank(p.shape, self._number(handle.chunk, p.name)) for p in handle.outputs}
 
     @staticmethod
     def _check(ports: tuple[Port, ...], inputs: Mapping[str, Any]) -> None:

@@ -20,12 +20,15 @@ Value = Any
 class Device(Protocol):
     name: str
 
-    def load(self, package: Package, folder: Path) -> Handle:
-        """Bring a package into memory, whole. `package.path` is inside `folder`."""
+    def load(self, package: Package, folder: Path, function: str = "main") -> Handle:
+        """Bring a package into memory, whole. `package.path` is inside `folder`.
+
+        `function` is the one that is called first; any of `package.functions` may follow.
+        """
         ...
 
     def call(self, handle: Handle, function: str, inputs: Mapping[str, Value]) -> dict[str, Value]:
-        """Run a loaded package once."""
+        """Run a function of a loaded package once."""
         ...
 
     def free(self, handle: Handle) -> None:

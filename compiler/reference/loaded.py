@@ -126,6 +126,11 @@ class Loaded:
         return self._weights.resident_bytes + self._dense_bytes
 
     @property
+    def own_bytes(self) -> int:
+        """What this function alone holds between calls, without the weights siblings share."""
+        return self._dense_bytes
+
+    @property
     def activation_peak_bytes(self) -> int | None:
         """The static peak of `describe`."""
         return self.info.activation_peak_bytes
