@@ -1,5 +1,6 @@
 """The Core ML device with a stand-in engine, and what devices share."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,21 @@ def test_coreml_device_loads_calls_and_frees():
     assert outputs["y"].dtype == np.float16
     assert outputs["y"].shape == (2, 3)
     np.testing.assert_array_equal(outputs["y"], x * 2)
+    device.free(handle)
+    assert device.resident_bytes() == 0
+
+
+def test_coreml_device_holds_one_function_of_a_package_at_a_time():
+    """Whether two models of a package share weights in memory is not documented."""
+    engine = StandIn()
+    device = CoreMLDevice("all", engine)
+    package = replace(PACKAGE, functions=("main", "merged"))
+    handle = device.load(package, Path(), "merged")
+    x = {"x": np.zeros((2, 3), np.float16)}
+    for function in ("merged", "merged", "main", "main"):
+        device.call(handle, function, x)
+        assert device.resident_bytes() == 1000
+    assert [function for _, _, function in engine.loaded] == ["merged", "main"]
     device.free(handle)
     assert device.resident_bytes() == 0
 
