@@ -4,14 +4,16 @@ import os
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from compiler.cache import Cache, DigestMemo, cache_folder, is_alive
 from compiler.cost import emitted_facts
 from compiler.decide import Decision, decide
+from compiler.emit import LOGS, PACKAGES
 from compiler.errors import ConfigError, DoesNotFit
-from compiler.ir import Bundle, Chunk, ChunkFacts, Package, Pipeline, Plan, Schedule
+from compiler.ir import Bundle, ChunkFacts, Pipeline, Plan, Schedule
 from compiler.plan import CONSTANTS, FILE, file_sha256, make_plan, write_plan
 from compiler.read import Job
 from compiler.schedule import make_schedule
@@ -63,7 +65,8 @@ def compile_job(job: Job, reporter: Reporter | None = None) -> Built:
     writes = not job.dry_run or job.out is not None
     if writes:
         check_out(folder)
-    traced = _trace(job, report)
+    cache = Cache(cache_folder(job.cache))
+    traced = _trace(job, cache, report)
     report.phase("plan", 1)
     decision = _decide(job, traced, {})
     report.advance("partition and schedule")
@@ -74,22 +77,23 @@ def compile_job(job: Job, reporter: Reporter | None = None) -> Built:
                 write_plan(plan, aside)
         return Built(plan, folder if writes else None, time.monotonic() - begun)
     with _Aside(folder) as aside:
-        plan = _emit_and_plan(job, traced, decision, aside, report)
+        plan = _emit_and_plan(job, traced, decision, aside, cache, report)
         write_plan(plan, aside)
-        shutil.rmtree(aside / "logs", ignore_errors=True)
+        shutil.rmtree(aside / LOGS, ignore_errors=True)
+    cache.prune(job.cache_limit_bytes)
     return Built(plan, folder, time.monotonic() - begun)
 
 
-def _trace(job: Job, report: Reporter) -> "TracedPipeline":
+def _trace(job: Job, cache: Cache, report: Reporter) -> "TracedPipeline":
     from compiler.trace.wire import trace_pipeline
 
     report.phase("trace", len(job.pipeline.stages))
-    return trace_pipeline(job.pipeline, lambda stage, *_: report.advance(stage))
+    return trace_pipeline(job.pipeline, lambda stage, *_: report.advance(stage), cache)
 
 
 def _decide(job: Job, traced: "TracedPipeline", corrections: Mapping[str, float]) -> Decision:
     return decide(
-        job.pipeline,
+        traced.pipeline,
         traced.graphs,
         traced.ports,
         job.target,
@@ -100,13 +104,17 @@ def _decide(job: Job, traced: "TracedPipeline", corrections: Mapping[str, float]
 
 
 def _emit_and_plan(
-    job: Job, traced: "TracedPipeline", decision: Decision, aside: Path, report: Reporter
+    job: Job,
+    traced: "TracedPipeline",
+    decision: Decision,
+    aside: Path,
+    cache: Cache,
+    report: Reporter,
 ) -> Plan:
     """Convert; if packages need more room than traced, choose again with what was learnt."""
-    made: dict[tuple[str, int, int], Package] = {}
     corrections: dict[str, float] = {}
     for attempt in range(_ATTEMPTS):
-        bundle = _emit(job, traced, decision, aside, made, report)
+        bundle = _emit(job, traced, decision, aside, cache, report)
         facts = emitted_facts(decision.partition.chunks, bundle, job.target)
         try:
             schedule = make_schedule(
@@ -138,47 +146,28 @@ def _emit(
     traced: "TracedPipeline",
     decision: Decision,
     aside: Path,
-    made: dict[tuple[str, int, int], Package],
+    cache: Cache,
     report: Reporter,
 ) -> Bundle:
-    from compiler.emit import emit
+    from compiler.emit import Progress, emit
     from compiler.trace.weights import weight_source
 
-    chunks = decision.partition.chunks
-    wanted = [c for c in chunks if (c.graph, c.start, c.stop) not in made]
-    _move_renamed(chunks, made, aside)
-    size = {c.id: max(1, c.weight_bytes) for c in chunks}
-    report.phase("convert", sum(size[c.id] for c in wanted), unit_bytes=True)
-    bundle = emit(
+    # Links of an earlier attempt; the cache keeps the packages themselves.
+    shutil.rmtree(aside / PACKAGES, ignore_errors=True)
+    return emit(
         traced.stages,
-        wanted,
+        decision.partition.chunks,
         weight_source(job.pipeline.weights),
         deployment=job.target.deployment,
         folder=aside,
+        cache=cache,
+        memo=DigestMemo(cache),
         workers=job.workers,
-        done=lambda p: report.advance(p.chunk, size[p.chunk]),
+        progress=Progress(
+            begin=lambda total: report.phase("convert", total, unit_bytes=True),
+            advance=report.advance,
+        ),
     )
-    for chunk, package in zip(wanted, bundle.packages, strict=True):
-        made[chunk.graph, chunk.start, chunk.stop] = package
-    return Bundle(tuple(made[c.graph, c.start, c.stop] for c in chunks))
-
-
-def _move_renamed(
-    chunks: tuple[Chunk, ...], made: dict[tuple[str, int, int], Package], aside: Path
-) -> None:
-    """Packages of an earlier attempt keep their bytes under their chunk's new number."""
-    kept = {(c.graph, c.start, c.stop): c.id for c in chunks}
-    for key, package in list(made.items()):
-        if key not in kept:
-            shutil.rmtree(aside / package.path, ignore_errors=True)
-            del made[key]
-    parked = {key: aside / f"{i}.parked" for i, key in enumerate(made)}
-    for key, package in made.items():
-        os.replace(aside / package.path, parked[key])
-    for key, package in list(made.items()):
-        path = f"packages/{kept[key]}.mlpackage"
-        os.replace(parked[key], aside / path)
-        made[key] = replace(package, chunk=kept[key], path=path)
 
 
 def _write_files(
@@ -255,7 +244,7 @@ class _Aside:
 
     def __enter__(self) -> Path:
         for left in self._folder.parent.glob(f".{self._folder.name}.*.partial"):
-            if not _alive(left.name.split(".")[-2]):
+            if not is_alive(left.name.split(".")[-2]):
                 shutil.rmtree(left, ignore_errors=True)
         shutil.rmtree(self._aside, ignore_errors=True)
         self._aside.mkdir(parents=True)
@@ -270,14 +259,3 @@ class _Aside:
             os.replace(self._folder, old)
         os.replace(self._aside, self._folder)
         shutil.rmtree(old, ignore_errors=True)
-
-
-def _alive(pid: str) -> bool:
-    """Whether the process that made a partial folder still runs (a killed one cannot tidy up)."""
-    try:
-        os.kill(int(pid), 0)
-    except (ProcessLookupError, ValueError):
-        return False
-    except PermissionError:
-        return True
-    return True

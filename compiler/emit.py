@@ -1,34 +1,46 @@
-"""Partition -> Bundle: every chunk becomes a package, each in a process of its own."""
+"""Partition -> Bundle: every chunk becomes a package, each in a process of its own.
+
+What the cache holds is linked. Of the rest, chunks that are the same program with other weights
+are converted once, as a template, and stamped (`compiler.lower.stamp`); the others are converted.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compiler.errors import ConfigError
-from compiler.ir import Bundle, Chunk, Package
+from compiler import make
+from compiler.cache import Cache, digest, link_tree, size_bytes
+from compiler.errors import EntracteError
+from compiler.form import form_of
+from compiler.ir import Bundle, Chunk, Package, StageGraph
+from compiler.make import CHUNK, Order
+from compiler.origin import code_digest
 
 if TYPE_CHECKING:
-    import torch
-
     from compiler.lower.worker import Job
     from compiler.trace.measure import Traced
-    from compiler.trace.weights import WeightSource
+    from compiler.trace.weights import DigestMemo, WeightSource
 
 PACKAGES = "packages"
 LOGS = "logs"
-Done = Callable[[Package], None]
+_TWINS_FROM = 3
+"""A template costs two conversions: worth it for three chunks and more."""
+_MEMORY_BYTES = 3 << 30
+"""What workers may be expected to take together."""
+_FIXED_BYTES = 400 << 20
+_BYTES_PER_ELEMENT = 6
+"""A conversion holds its weights once in fp32 and once in fp16 (conversion.md, section 3)."""
 
 
 @dataclass(frozen=True)
-class Emission:
-    """What one conversion needs; it travels to the worker's process."""
+class Progress:
+    """Told of the work as it is known and as it is done, in bytes of weights."""
 
-    traced: "Traced"
-    chunk: Chunk
-    tensors: "Mapping[str, torch.Tensor]"
-    deployment: str
-    folder: Path
+    begin: Callable[[int], None] = lambda _: None
+    advance: Callable[[str, int], None] = lambda *_: None
 
 
 def emit(
@@ -38,96 +50,140 @@ def emit(
     *,
     deployment: str,
     folder: Path,
+    cache: Cache,
+    memo: "DigestMemo",
     workers: int,
-    done: Done = lambda _: None,
+    progress: Progress | None = None,
 ) -> Bundle:
-    """Convert chunks into `folder/packages`. Raises `LowerError` naming the chunk.
+    """Packages of all chunks in `folder/packages`. Raises `LowerError` naming the chunk."""
+    for stage in traced.values():
+        source.check(stage)
+    orders = [_order(traced, c, source, deployment, memo) for c in chunks]
+    missing = [o for o in orders if not _is_made(o, cache)]
+    _make(missing, cache, folder / LOGS, workers, progress or Progress())
+    return Bundle(tuple(_link(o, cache, folder) for o in orders))
 
-    `done` is told of each package as it is finished.
-    """
-    from compiler.lower.worker import run_jobs
 
-    made = {}
-    for _, package in run_jobs(_jobs(traced, chunks, source, deployment, folder), workers=workers):
-        made[package.chunk] = package
-        done(package)
-    return Bundle(tuple(made[c.id] for c in chunks))
+def _order(
+    traced: "Mapping[str, Traced]",
+    chunk: Chunk,
+    source: "WeightSource",
+    deployment: str,
+    memo: "DigestMemo",
+) -> Order:
+    stage = next(t for t in traced.values() if any(p.name == chunk.graph for p in t.parts))
+    form = form_of(_graphs(stage), chunk)
+    shared = [form.slots[i] for i in sorted(form.literal)]
+    how = [stage.stage.precision, stage.stage.compression, deployment, _tools()]
+    ports = [[p.name for p in chunk.inputs], [p.name for p in chunk.outputs]]
+    values = source.identity(stage, form.slots, memo)
+    return Order(
+        traced=stage,
+        chunk=chunk,
+        form=form,
+        source=source,
+        deployment=deployment,
+        key=digest(form.digest, form.slots, values, ports, how),
+        twin_key=digest(form.twin_key, source.identity(stage, shared, memo), how),
+    )
+
+
+def _graphs(stage: "Traced") -> dict[str, StageGraph]:
+    return {p.name: p for p in stage.parts}
+
+
+def _tools() -> list[str]:
+    """What converts: another version may convert differently."""
+    return [version("coremltools"), version("torch"), code_digest("compiler")]
+
+
+def _make(missing: list[Order], cache: Cache, logs: Path, workers: int, progress: Progress) -> None:
+    """First what must be converted, templates included, then what can be stamped."""
+    twins: dict[str, list[Order]] = {}
+    for order in missing:
+        twins.setdefault(order.twin_key, []).append(order)
+    templates = [
+        orders[0]
+        for key, orders in twins.items()
+        if len(orders) >= _TWINS_FROM and cache.folder(make.TEMPLATES, key) is None
+    ]
+    weight = {o.chunk.id: max(1, o.chunk.weight_bytes) for o in missing}
+    progress.begin(sum(weight.values()) + 2 * sum(weight[o.chunk.id] for o in templates))
+
+    def run(jobs: "Iterator[Job]", times: int = 1) -> None:
+        from compiler.lower.worker import run_jobs
+
+        for job, _ in run_jobs(jobs, workers=workers, memory_bytes=_MEMORY_BYTES):
+            chunk = job.name.split(" ")[0]
+            progress.advance(job.name, times * weight[chunk])
+
+    run(_jobs(templates, "template", make.make_template, cache, logs), 2)
+    stampable = {
+        key: entry
+        for key in twins
+        if (entry := cache.folder(make.TEMPLATES, key)) and make.read_layout(entry) is not None
+    }
+    rest = [o for o in missing if o.twin_key not in stampable]
+    run(_jobs(rest, "", make.convert_order, cache, logs))
+    stamped = [o for o in missing if o.twin_key in stampable]
+    run(_stamps(stamped, stampable, cache, logs))
 
 
 def _jobs(
-    traced: "Mapping[str, Traced]",
-    chunks: Sequence[Chunk],
-    source: "WeightSource",
-    deployment: str,
-    folder: Path,
+    orders: Sequence[Order],
+    what: str,
+    call: Callable[[Order, Cache], object],
+    cache: Cache,
+    logs: Path,
 ) -> "Iterator[Job]":
-    """One job at a time, so that only the chunks being converted have their weights in memory."""
     from compiler.lower.worker import Job
 
-    for chunk in chunks:
-        stage = next(t for t in traced.values() if any(p.name == chunk.graph for p in t.parts))
-        tensors = source.tensors(stage)
-        emission = Emission(stage, chunk, tensors, deployment, folder)
-        yield Job(chunk.id, _emit_one, (emission,), folder / LOGS / f"{chunk.id}.log")
+    for order in orders:
+        # Exported here, once: the processes inherit it.
+        assert order.traced.program is not None
+        elements = sum(prod(order.traced.shapes[n]) for n in order.form.slots)
+        yield Job(
+            name=f"{order.chunk.id} {what}".strip(),
+            call=call,
+            arguments=(order, cache),
+            log=logs / f"{order.chunk.id}.log",
+            memory_bytes=_FIXED_BYTES + _BYTES_PER_ELEMENT * elements,
+        )
 
 
-def _emit_one(emission: Emission) -> Package:
-    """Runs in the worker's process."""
-    from compiler import reference
-    from compiler.lower.convert import convert_chunk
+def _stamps(
+    orders: Sequence[Order], templates: Mapping[str, Path], cache: Cache, logs: Path
+) -> "Iterator[Job]":
+    from compiler.lower.worker import Job
 
-    chunk, stage = emission.chunk, emission.traced.stage
-    path = emission.folder / PACKAGES / f"{chunk.id}.mlpackage"
-    facts = convert_chunk(
-        chunk_module(emission.traced, chunk, emission.tensors),
-        example_inputs(chunk),
-        inputs=chunk.inputs,
-        outputs=chunk.outputs,
-        precision=stage.precision,
-        deployment=emission.deployment,
-        compression=stage.compression,
-        path=path,
-        fp32_ops=emission.traced.fp32_nodes,
-    )
-    info = reference.describe(path)
-    if info.activation_peak_bytes is None:
-        raise ConfigError(f"{chunk.id}: the package has open shapes; all must be static")
-    return Package(
-        chunk=chunk.id,
-        path=f"{PACKAGES}/{path.name}",
-        digest=facts.digest,
-        file_bytes=facts.package_bytes,
-        weight_bytes=info.weight_bytes,
-        activation_bytes=info.activation_peak_bytes,
-        precision=stage.precision,
-        compression=stage.compression,
-        inputs=chunk.inputs,
-        outputs=chunk.outputs,
-    )
+    for order in orders:
+        largest = max(prod(order.traced.shapes[n]) for n in order.form.slots)
+        yield Job(
+            name=order.chunk.id,
+            call=make.stamp_order,
+            arguments=(order, cache, templates[order.twin_key]),
+            log=logs / f"{order.chunk.id}.log",
+            memory_bytes=_FIXED_BYTES + _BYTES_PER_ELEMENT * largest,
+        )
 
 
-def chunk_module(
-    traced: "Traced", chunk: Chunk, tensors: "Mapping[str, torch.Tensor]"
-) -> "torch.nn.Module":
-    """The chunk as a torch module (fp32): what is converted, and what packages are judged by."""
-    from compiler.frontend import extract
+def _is_made(order: Order, cache: Cache) -> bool:
+    """Whether the cache holds the package, with as many bytes as when it was kept."""
+    entry = cache.folder(make.PACKAGES, order.key)
+    if entry is None:
+        return False
+    try:
+        whole = size_bytes(entry / CHUNK) == make.facts_of(entry).file_bytes
+    except (OSError, ValueError, EntracteError):
+        whole = False
+    if not whole:
+        cache.drop(make.PACKAGES, order.key)
+    return whole
 
-    return extract(
-        traced.program,
-        traced.chunk_nodes(chunk),
-        [traced.node_of.get(p.name, p.name) for p in chunk.inputs],
-        [traced.node_of[p.name] for p in chunk.outputs],
-        tensors,
-    )
 
-
-def example_inputs(chunk: Chunk) -> "tuple[torch.Tensor, ...]":
-    """Zeros in the types the torch chunk computes in: fp32 and int32."""
-    import torch
-
-    from compiler.ir import DType
-
-    return tuple(
-        torch.zeros(p.shape, dtype=torch.int32 if p.dtype is DType.INT32 else torch.float32)
-        for p in chunk.inputs
-    )
+def _link(order: Order, cache: Cache, folder: Path) -> Package:
+    entry = cache.folder(make.PACKAGES, order.key)
+    assert entry is not None, order.chunk.id
+    path = f"{PACKAGES}/{order.chunk.id}.mlpackage"
+    link_tree(entry / CHUNK, folder / path)
+    return replace(make.facts_of(entry), chunk=order.chunk.id, path=path)

@@ -13,6 +13,7 @@ from compiler.errors import ConfigError
 from compiler.ir import Input, Loop, Map, Params, Pipeline, Policy, Stage, StageKind, Target
 from compiler.order import ordered
 from compiler.settings import (
+    LOCAL,
     CompileSettings,
     InputSettings,
     LoopSettings,
@@ -42,6 +43,8 @@ class Job:
     out: str | None
     dry_run: bool
     workers: int
+    cache: str
+    cache_limit_bytes: int
     settings: str
 
 
@@ -52,7 +55,9 @@ def read(config: DictConfig) -> Job:
         raise ConfigError(f"{missing[0]}: a value is missing (of {len(missing)} missing in all)")
     try:
         settings = OmegaConf.to_object(config)
-        text = json.dumps(OmegaConf.to_container(config, resolve=True))
+        plain = OmegaConf.to_container(config, resolve=True)
+        assert isinstance(plain, dict)
+        text = json.dumps({k: v for k, v in plain.items() if k not in LOCAL})
     except (AttributeError, OmegaConfBaseException) as error:
         message = str(error).splitlines()[0]
         raise ConfigError(f"configuration: {message}; see `compile --cfg job`") from None
@@ -65,6 +70,8 @@ def read(config: DictConfig) -> Job:
         out=settings.out,
         dry_run=settings.dry_run,
         workers=max(1, settings.workers),
+        cache=settings.cache,
+        cache_limit_bytes=parse_bytes(settings.cache_limit, "cache_limit"),
         settings=text,
     )
 

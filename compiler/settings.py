@@ -130,6 +130,14 @@ class CompileSettings:
     """Build folder; by default build/<pipeline>-<target>, one name for each variant."""
     dry_run: bool = False
     workers: int = 2
+    cache: str = "auto"
+    """Where finished work is kept: a folder; `auto` is $ENTRACTE_CACHE or ~/.cache/entracte."""
+    cache_limit: str = "60GiB"
+    """What has not been used for longest is removed above this size."""
+
+
+LOCAL = ("out", "dry_run", "workers", "cache", "cache_limit")
+"""Settings that say how to work and not what to make; a plan does not record them."""
 
 
 def register() -> None:

@@ -20,7 +20,7 @@ from compiler.devices import Device
 from compiler.devices.arrays import NumpyValues
 from compiler.errors import PlanError
 from compiler.execute import execute
-from compiler.ir import Chunk, DType, Package, Plan
+from compiler.ir import Chunk, DType, Package, Plan, StageGraph
 from compiler.partition import Measured
 from compiler.read import Job, read
 from compiler.run import Progress
@@ -180,13 +180,13 @@ class SourceDevice(NumpyValues):
                 for part in stage.parts:
                     if part.name == chunk.graph:
                         _check_same(Measured(part), chunk)
-                        return stage, chunk, source.tensors(stage)
+                        return stage, chunk, source.tensors(stage, _weights_of(part, chunk))
             raise PlanError(f"plan: no stage of the pipeline makes {chunk.graph} any more")
 
         return cls(find)
 
     def load(self, package: Package, folder: Path, function: str = "main") -> Any:
-        from compiler.emit import chunk_module
+        from compiler.make import chunk_module
 
         traced, chunk, tensors = self._find(package.chunk)
         return chunk, chunk_module(traced, chunk, tensors)
@@ -209,6 +209,10 @@ class SourceDevice(NumpyValues):
 
     def activation_peak_bytes(self) -> int:
         return 0
+
+
+def _weights_of(part: StageGraph, chunk: Chunk) -> set[str]:
+    return {w for op in part.ops[chunk.start : chunk.stop] for w in op.weights}
 
 
 def _source_input(value: Any, dtype: DType) -> Any:

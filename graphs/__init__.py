@@ -15,7 +15,7 @@ from importlib.metadata import entry_points
 
 from graphs.spec import Constants, Graph, Input
 
-__all__ = ["Constants", "Graph", "Input", "build", "names"]
+__all__ = ["Constants", "Graph", "Input", "build", "names", "package_of"]
 
 _BUILT_IN = {
     "opensora.text_encoder": "graphs.opensora.build:text_encoder",
@@ -44,6 +44,12 @@ def build(name: str, params: Mapping[str, object]) -> Graph | Constants:
         raise ValueError(
             f"graph {name!r}: params {sorted(params)} do not suit it: {error}"
         ) from error
+
+
+def package_of(name: str) -> str:
+    """The top-level package that makes the graph `name`; this one for an unknown name."""
+    places = {p.name: p.value for p in entry_points(group=GROUP)}
+    return places.get(name, __name__).partition(":")[0].partition(".")[0]
 
 
 def _factory(name: str) -> Callable[..., Graph | Constants]:

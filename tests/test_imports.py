@@ -12,9 +12,9 @@ COMPILER = ROOT / "compiler"
 
 LAYERS = [
     {"errors"},
-    {"units", "ir", "memory"},
-    {"codec", "order", "settings", "cost", "partition", "check_life"},
-    {"read", "program", "check"},
+    {"units", "ir", "memory", "origin"},
+    {"codec", "form", "order", "settings", "cost", "partition", "check_life"},
+    {"read", "program", "check", "cache"},
     {"slots"},
     {"ci_dl"},
     {"schedule"},
@@ -22,7 +22,8 @@ LAYERS = [
     {"decide", "plan"},
     {"host", "video", "frontend", "lower", "reference", "devices"},
     {"trace", "run"},
-    {"emit", "execute"},
+    {"make", "execute"},
+    {"emit"},
     {"build", "verify"},
     {"cli"},
 ]

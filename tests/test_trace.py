@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from compiler.emit import chunk_module
+from compiler.make import chunk_module
 from compiler.errors import ConfigError
 from compiler.ir import DType, Loop, Port, Stage, StageKind, Target
 from compiler.partition import Measured, cut_stage

@@ -25,8 +25,10 @@ __all__ = [
     "add_copies",
     "canonical_digest",
     "described_ports",
+    "digest_of",
     "normalise",
     "read_spec",
+    "write_manifest",
 ]
 
 MODEL_FILE = "Data/com.apple.CoreML/model.mlmodel"
@@ -73,10 +75,21 @@ def normalise(path: Path) -> None:
     spec.mlProgram.attributes.clear()
     _write_spec(path, spec)
     _remove_strangers(path)
-    items = {_MODEL_KEY: _item(path, "model.mlmodel", "CoreML Model Specification")}
-    if (path / WEIGHT_FILE).exists():
-        items["weights"] = _item(path, "weights", "CoreML Model Weights")
-    identifiers = {key: _identifier(path, item["path"]) for key, item in items.items()}
+    weights = path / WEIGHT_FILE
+    write_manifest(path, _file_digest(weights) if weights.exists() else None)
+
+
+def write_manifest(path: Path, weights_sha256: str | None) -> None:
+    """The package's manifest; its identifiers derive from the model and the weights' digest."""
+    items = {_MODEL_KEY: _item("model.mlmodel", "CoreML Model Specification")}
+    digests = {_MODEL_KEY: _file_digest(path / MODEL_FILE)}
+    if weights_sha256 is not None:
+        items["weights"] = _item("weights", "CoreML Model Weights")
+        digests["weights"] = weights_sha256
+    identifiers = {
+        key: str(uuid.uuid5(_NAMESPACE, f"{item['path']} {digests[key]}")).upper()
+        for key, item in items.items()
+    }
     manifest = {
         "fileFormatVersion": "1.0.0",
         "itemInfoEntries": {identifiers[key]: item for key, item in items.items()},
@@ -94,19 +107,13 @@ def _check_package(path: Path) -> None:
             raise LowerError(f"{path}: not an .mlpackage folder: {name} is missing")
 
 
-def _item(path: Path, name: str, description: str) -> dict[str, str]:
+def _item(name: str, description: str) -> dict[str, str]:
     return {
         "author": _AUTHOR,
         "description": description,
         "name": name,
         "path": f"{_AUTHOR}/{name}",
     }
-
-
-def _identifier(path: Path, item: str) -> str:
-    file = path / "Data" / item
-    file = file / "weight.bin" if file.is_dir() else file
-    return str(uuid.uuid5(_NAMESPACE, f"{item} {_file_digest(file)}")).upper()
 
 
 def _remove_strangers(path: Path) -> None:
@@ -123,11 +130,15 @@ def canonical_digest(path: Path) -> str:
     The manifest is left out, since it follows from the two.
     """
     _check_package(path)
-    digest = hashlib.sha256()
-    for name in (MODEL_FILE, WEIGHT_FILE):
-        file = path / name
-        if file.is_file():
-            digest.update(f"{name} {_file_digest(file)}\n".encode())
+    weights = path / WEIGHT_FILE
+    return digest_of(path, _file_digest(weights) if weights.is_file() else None)
+
+
+def digest_of(path: Path, weights_sha256: str | None) -> str:
+    """`canonical_digest` of a package whose weights' digest is known already."""
+    digest = hashlib.sha256(f"{MODEL_FILE} {_file_digest(path / MODEL_FILE)}\n".encode())
+    if weights_sha256 is not None:
+        digest.update(f"{WEIGHT_FILE} {weights_sha256}\n".encode())
     return digest.hexdigest()
 
 

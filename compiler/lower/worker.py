@@ -45,6 +45,8 @@ class Job:
     """Its positional arguments. Under `spawn` they are pickled; under `fork` (Linux) inherited."""
     log: Path
     """Where the process's stdout and stderr go. Replaced."""
+    memory_bytes: int = 0
+    """What the process is expected to take."""
 
 
 def run_job(call: Callable[..., Any], arguments: tuple[Any, ...], log: Path) -> Any:
@@ -57,8 +59,12 @@ def run_job(call: Callable[..., Any], arguments: tuple[Any, ...], log: Path) -> 
     return result
 
 
-def run_jobs(jobs: Iterable[Job], workers: int = 1) -> Iterator[tuple[Job, Any]]:
+def run_jobs(
+    jobs: Iterable[Job], workers: int = 1, memory_bytes: int | None = None
+) -> Iterator[tuple[Job, Any]]:
     """Run the jobs, at most `workers` at a time; yield each with its result as it finishes.
+
+    With `memory_bytes`, a job waits while it and those that run are expected to take more.
 
     Jobs are taken from the iterable only when there is room, so it may be a generator that loads
     each job's weights. If one fails, or the caller stops iterating or is interrupted, the others
@@ -71,10 +77,10 @@ def run_jobs(jobs: Iterable[Job], workers: int = 1) -> Iterator[tuple[Job, Any]]
     """
     if workers < 1:
         raise ValueError(f"workers={workers}: at least 1 is needed")
-    waiting = iter(jobs)
+    waiting = _Waiting(iter(jobs))
     running: dict[Connection, tuple[Job, BaseProcess]] = {}
     try:
-        while _start_some(waiting, running, workers):
+        while _start_some(waiting, running, workers, memory_bytes):
             ready: list[Any] = wait(list(running))
             for pipe in ready:
                 job, process = running[pipe]
@@ -85,14 +91,34 @@ def run_jobs(jobs: Iterable[Job], workers: int = 1) -> Iterator[tuple[Job, Any]]
         _end_all(running)
 
 
+class _Waiting:
+    """Jobs not yet started; the next one may be looked at before it is taken."""
+
+    def __init__(self, jobs: Iterator[Job]) -> None:
+        self._jobs = jobs
+        self._next: Job | None = None
+
+    def peek(self) -> Job | None:
+        if self._next is None:
+            self._next = next(self._jobs, None)
+        return self._next
+
+    def take(self) -> None:
+        self._next = None
+
+
 def _start_some(
-    waiting: Iterator[Job], running: dict[Connection, tuple[Job, BaseProcess]], workers: int
+    waiting: _Waiting,
+    running: dict[Connection, tuple[Job, BaseProcess]],
+    workers: int,
+    memory_bytes: int | None,
 ) -> bool:
     """Start jobs while there is room; whether any job is running."""
-    while len(running) < workers:
-        job = next(waiting, None)
-        if job is None:
+    while len(running) < workers and (job := waiting.peek()) is not None:
+        taken = sum(j.memory_bytes for j, _ in running.values())
+        if running and memory_bytes is not None and taken + job.memory_bytes > memory_bytes:
             break
+        waiting.take()
         pipe, process = _start(job)
         running[pipe] = (job, process)
     return bool(running)

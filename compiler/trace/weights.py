@@ -260,9 +260,7 @@ _RANDOM_VERSION = 1
 """Part of what names these values: raise it when they change."""
 
 
-def _held_by_module(
-    traced: "Traced", names: Collection[str] | None
-) -> "dict[str, torch.Tensor]":
+def _held_by_module(traced: "Traced", names: Collection[str] | None) -> "dict[str, torch.Tensor]":
     """Tables and literals that no checkpoint holds: they are the module's own."""
     held = traced.held if names is None else {n for n in traced.held if n in names}
     if not held:

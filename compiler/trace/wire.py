@@ -1,13 +1,15 @@
 """Follow a pipeline's values from stage to stage: every port's shape and type, every trace."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from compiler.cache import Cache
 from compiler.errors import ConfigError
 from compiler.ir import DType, Loop, Pipeline, Port, Stage, StageGraph, StageKind
-from compiler.trace.measure import Traced, trace_stage
+from compiler.trace.measure import Traced
+from compiler.trace.stored import Shelf
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,8 +33,17 @@ class TracedPipeline:
         return {name: traced.parts for name, traced in self.stages.items()}
 
 
-def trace_pipeline(pipeline: Pipeline, progress: Progress = lambda *_: None) -> TracedPipeline:
-    """Build and trace every stage in order. Raises `ConfigError` naming the stage."""
+def trace_pipeline(
+    pipeline: Pipeline,
+    progress: Progress = lambda *_: None,
+    cache: Cache | None = None,
+) -> TracedPipeline:
+    """Build and trace every stage in order. Raises `ConfigError` naming the stage.
+
+    With a `cache`, stages that were traced before are read from it.
+    """
+    shelf = Shelf(cache)
+    pipeline = _with_shapes(pipeline, shelf)
     result = TracedPipeline(pipeline, _input_ports(pipeline), {}, {})
     for i, stage in enumerate(pipeline.stages):
         progress(stage.name, i, len(pipeline.stages))
@@ -42,11 +53,32 @@ def trace_pipeline(pipeline: Pipeline, progress: Progress = lambda *_: None) -> 
         if stage.kind is StageKind.HOST:
             result.ports.update(_host_ports(stage))
         else:
-            _build(result, stage, loop)
+            _build(result, stage, loop, shelf)
     _check_loops(result)
     if pipeline.output not in result.ports:
         raise ConfigError(f"pipeline.output: no stage makes {pipeline.output!r}")
     return result
+
+
+def _with_shapes(pipeline: Pipeline, shelf: Shelf) -> Pipeline:
+    """`shape_of: STAGE.INPUT` of a host step becomes the shape that graph declares."""
+    return replace(pipeline, stages=tuple(_with_shape(pipeline, s, shelf) for s in pipeline.stages))
+
+
+def _with_shape(pipeline: Pipeline, stage: Stage, shelf: Shelf) -> Stage:
+    params = dict(stage.params)
+    if "shape_of" not in params:
+        return stage
+    name, _, port = str(params.pop("shape_of")).partition(".")
+    graphs = {s.name: s for s in pipeline.stages if s.kind is StageKind.GRAPH}
+    shapes = shelf.input_shapes(graphs[name]) if name in graphs else {}
+    if port not in shapes:
+        known = [f"{name}.{p}" for p in shapes] or sorted(graphs)
+        raise ConfigError(
+            f"pipeline.stages.{stage.name}.params.shape_of: no graph declares {name}.{port}; "
+            f"known: {', '.join(known)}"
+        )
+    return replace(stage, params=tuple((params | {"shape": shapes[port]}).items()))
 
 
 def _input_ports(pipeline: Pipeline) -> dict[str, Port]:
@@ -94,30 +126,21 @@ def _host_ports(stage: Stage) -> dict[str, Port]:
     return {f"{stage.name}.{p.name}": p for p in ports}
 
 
-def _build(result: TracedPipeline, stage: Stage, loop: Loop | None) -> None:
-    import graphs
-
-    try:
-        built = graphs.build(stage.op, dict(stage.params))
-    except ValueError as error:
-        raise ConfigError(f"pipeline.stages.{stage.name}: {error}") from error
-    if isinstance(built, graphs.Constants):
-        _add_constants(result, stage, built)
-        return
+def _build(result: TracedPipeline, stage: Stage, loop: Loop | None, shelf: Shelf) -> None:
     if stage.kind is StageKind.CONSTANT:
-        raise ConfigError(f"pipeline.stages.{stage.name}: {stage.op} is a graph, not constants")
-    traced = trace_stage(stage, built, _stage_inputs(result, stage), loop)
+        _add_constants(result, stage, shelf.constants(stage))
+        return
+    traced = shelf.traced(stage, _stage_inputs(result, stage), loop)
     result.stages[stage.name] = traced
     made = {p.name: p for part in traced.parts for p in part.outputs}
-    for name in built.outputs:
+    for name in traced.record.outputs:
         result.ports[f"{stage.name}.{name}"] = _whole(result, stage, made[name])
 
 
-def _add_constants(result: TracedPipeline, stage: Stage, built: object) -> None:
-    from graphs import Constants
-
-    assert isinstance(built, Constants)
-    for name, array in built.arrays.items():
+def _add_constants(
+    result: TracedPipeline, stage: Stage, arrays: "Mapping[str, np.ndarray]"
+) -> None:
+    for name, array in arrays.items():
         dtype = DType.INT32 if array.dtype.kind in "iu" else DType.FP32
         value = f"{stage.name}.{name}"
         result.ports[value] = Port(name, tuple(array.shape), dtype)

@@ -1,0 +1,112 @@
+"""Names in a converted program: neutral while it is made, readable when it is done.
+
+Chunks are converted with numbered inputs, outputs and weights, so that equal chunks give equal
+programs; the last step gives the features and weights the names they have in the pipeline. The
+same step serves a program that was converted and one that was stamped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+__all__ = ["input_name", "output_name", "rename", "weight_name"]
+
+_WEIGHT = re.compile(r"b_w(\d+)(?=_|\Z)")
+
+
+def input_name(position: int) -> str:
+    return f"in{position}"
+
+
+def output_name(position: int) -> str:
+    return f"out{position}"
+
+
+def weight_name(slot: int) -> str:
+    """The attribute a weight is registered under; coremltools calls its constant `b_w<slot>`."""
+    return f"w{slot}"
+
+
+def rename(spec: Any, features: Mapping[str, str], weights: Mapping[int, str]) -> None:
+    """Give a Model message its final names, in place.
+
+    Args:
+        features: neutral name of an input or output -> its name in the pipeline.
+        weights: slot -> the weight's name in the module.
+    """
+    for function in spec.mlProgram.functions.values():
+        table = _table(function, features, weights)
+        for value in function.inputs:
+            value.name = table[value.name]
+        for block in function.block_specializations.values():
+            _rename_block(block, table)
+    for feature in _features(spec):
+        feature.name = features.get(feature.name, feature.name)
+
+
+def _features(spec: Any) -> Iterator[Any]:
+    yield from spec.description.input
+    yield from spec.description.output
+    for function in spec.description.functions:
+        yield from function.input
+        yield from function.output
+
+
+def _table(function: Any, features: Mapping[str, str], weights: Mapping[int, str]) -> dict:
+    """Old name -> new name of every value; a value that is in a feature's way steps aside."""
+    names = [value.name for value in function.inputs]
+    for block in function.block_specializations.values():
+        names += _made(block)
+    table = {name: features[name] for name in names if name in features}
+    taken = set(features.values())
+    for name in names:
+        if name in table:
+            continue
+        new = _WEIGHT.sub(lambda found: _spelled(weights[int(found[1])]), name)
+        while new in taken:
+            new += "_"
+        taken.add(new)
+        table[name] = new
+    return table
+
+
+def _spelled(weight: str) -> str:
+    return re.sub(r"\W", "_", weight)
+
+
+def _made(block: Any) -> list[str]:
+    names = []
+    for operation in block.operations:
+        names += [value.name for value in operation.outputs]
+        for inner in operation.blocks:
+            names += [value.name for value in inner.inputs] + _made(inner)
+    return names
+
+
+def _rename_block(block: Any, table: Mapping[str, str]) -> None:
+    def new(name: str) -> str:
+        return table.get(name, name)
+
+    for value in block.inputs:
+        value.name = new(value.name)
+    for operation in block.operations:
+        for argument in operation.inputs.values():
+            for binding in argument.arguments:
+                if binding.WhichOneof("binding") == "name":
+                    binding.name = new(binding.name)
+        for value in operation.outputs:
+            value.name = new(value.name)
+        _rename_attribute(operation, new)
+        for inner in operation.blocks:
+            _rename_block(inner, table)
+    block.outputs[:] = [new(name) for name in block.outputs]
+
+
+def _rename_attribute(operation: Any, new: Callable[[str], str]) -> None:
+    """An operation's own `name` follows its output where the two were the same."""
+    if "name" not in operation.attributes:
+        return
+    strings = operation.attributes["name"].immediateValue.tensor.strings.values
+    strings[:] = [new(text) for text in strings]

@@ -1,0 +1,259 @@
+"""One chunk -> one package, in a worker's process: converted, or stamped from a template.
+
+A finished package is an entry of the cache: a folder with `chunk.mlpackage` and `facts.json`.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compiler.cache import Cache
+from compiler.codec import decode, encode
+from compiler.errors import ConfigError
+from compiler.form import Form
+from compiler.ir import Chunk, DType, Package, Port
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from compiler.lower.stamp import Layout
+    from compiler.trace.measure import Traced
+    from compiler.trace.weights import WeightSource
+
+PACKAGES = "packages"
+TEMPLATES = "templates"
+FACTS = "facts.json"
+CHUNK = "chunk.mlpackage"
+TEMPLATE = "template.mlpackage"
+LAYOUT = "layout.json"
+MAIN = "main"
+
+
+@dataclass(frozen=True)
+class Order:
+    """What one package is made from; it travels to the worker's process."""
+
+    traced: "Traced"
+    chunk: Chunk
+    form: Form
+    source: "WeightSource"
+    deployment: str
+    key: str
+    """Of the package in the cache."""
+    twin_key: str
+    """Of the template it could be stamped from."""
+
+    @property
+    def weight_names(self) -> dict[str, str]:
+        from compiler.lower.rename import weight_name
+
+        return {name: weight_name(i) for i, name in enumerate(self.form.slots)}
+
+    @property
+    def features(self) -> dict[str, str]:
+        """Neutral names of the chunk's inputs and outputs -> their names in the pipeline."""
+        from compiler.lower.rename import input_name, output_name
+
+        inputs = {input_name(i): p.name for i, p in enumerate(self.chunk.inputs)}
+        return inputs | {output_name(i): p.name for i, p in enumerate(self.chunk.outputs)}
+
+
+def chunk_module(
+    traced: "Traced", chunk: Chunk, tensors: "Mapping[str, torch.Tensor]"
+) -> "torch.nn.Module":
+    """The chunk as a torch module (fp32): what packages are judged by."""
+    from compiler.frontend import extract
+
+    return extract(traced.program, *_boundary(traced, chunk), tensors)
+
+
+def _boundary(traced: "Traced", chunk: Chunk) -> tuple[list[str], list[str], list[str]]:
+    return (
+        traced.chunk_nodes(chunk),
+        [traced.node_of.get(p.name, p.name) for p in chunk.inputs],
+        [traced.node_of[p.name] for p in chunk.outputs],
+    )
+
+
+def example_inputs(chunk: Chunk) -> "tuple[torch.Tensor, ...]":
+    """Zeros in the types the torch chunk computes in: fp32 and int32."""
+    import torch
+
+    return tuple(
+        torch.zeros(p.shape, dtype=torch.int32 if p.dtype is DType.INT32 else torch.float32)
+        for p in chunk.inputs
+    )
+
+
+def facts_of(entry: Path) -> Package:
+    """What was noted when the entry was made; its chunk and path are still to be filled in."""
+    package: Package = decode(Package, json.loads((entry / FACTS).read_text()), str(entry))
+    return package
+
+
+# ---------------------------------------------------------------- conversion
+
+
+def convert_order(order: Order, cache: Cache) -> None:
+    """Convert a chunk with its own weights and keep the package."""
+    tensors = order.source.tensors(order.traced, order.form.slots)
+    with cache.making(PACKAGES, order.key) as entry:
+        path = entry / CHUNK
+        _convert(order, tensors, path)
+        digest = _finish(order, path)
+        _write_facts(order, path, digest, entry)
+
+
+def _convert(order: Order, tensors: "Mapping[str, torch.Tensor]", path: Path) -> None:
+    """A package with neutral names."""
+    from compiler.frontend import extract
+    from compiler.lower.convert import convert_chunk
+
+    chunk, stage = order.chunk, order.traced.stage
+    inputs, outputs = _neutral(order, chunk.inputs), _neutral(order, chunk.outputs)
+    module = extract(
+        order.traced.program,
+        *_boundary(order.traced, chunk),
+        tensors,
+        input_names=[p.name for p in inputs],
+        weight_names=order.weight_names,
+    )
+    convert_chunk(
+        module,
+        example_inputs(chunk),
+        inputs=inputs,
+        outputs=outputs,
+        precision=stage.precision,
+        deployment=order.deployment,
+        compression=stage.compression,
+        path=path,
+        fp32_ops=order.traced.fp32_nodes,
+    )
+
+
+def _neutral(order: Order, ports: tuple[Port, ...]) -> list[Port]:
+    neutral = {name: new for new, name in order.features.items()}
+    return [replace(p, name=neutral[p.name]) for p in ports]
+
+
+def _finish(order: Order, path: Path) -> str:
+    """Give a converted package its readable names; its digest."""
+    from compiler.lower import package
+    from compiler.lower.rename import rename
+
+    spec = package.read_spec(path)
+    rename(spec, order.features, dict(enumerate(order.form.slots)))
+    (path / package.MODEL_FILE).write_bytes(spec.SerializeToString(deterministic=True))
+    package.normalise(path)
+    return package.canonical_digest(path)
+
+
+def _write_facts(order: Order, path: Path, digest: str, entry: Path) -> None:
+    from compiler import reference
+
+    info = reference.describe(path)
+    if info.activation_peak_bytes is None:
+        raise ConfigError(f"{order.chunk.id}: the package has open shapes; all must be static")
+    stage = order.traced.stage
+    package = Package(
+        chunk="",
+        path="",
+        digest=digest,
+        file_bytes=sum(f.stat().st_size for f in path.rglob("*") if f.is_file()),
+        weight_bytes=info.weight_bytes,
+        activation_bytes=info.activation_peak_bytes,
+        precision=stage.precision,
+        compression=stage.compression,
+        inputs=order.chunk.inputs,
+        outputs=order.chunk.outputs,
+    )
+    (entry / FACTS).write_text(json.dumps(encode(package)))
+
+
+# ---------------------------------------------------------------- stamping
+
+
+def make_template(order: Order, cache: Cache) -> bool:
+    """Convert a chunk twice with markers; whether its twins can be stamped.
+
+    What was found out is kept either way, so that it is tried only once.
+    """
+    from compiler.lower.stamp import find_layout
+
+    with cache.making(TEMPLATES, order.twin_key) as entry:
+        paths = [entry / TEMPLATE, entry / "again.mlpackage"]
+        for seed, path in enumerate(paths):
+            _convert(order, _marked(order, seed), path)
+        slots = _own_slots(order)
+        layout = find_layout(paths[0], paths[1], _marker_of(order), slots)
+        _remove(paths[1])
+        (entry / LAYOUT).write_text(json.dumps(encode(layout)))
+    return layout is not None
+
+
+def _own_slots(order: Order) -> list[int]:
+    return [i for i in range(len(order.form.slots)) if i not in order.form.literal]
+
+
+def _marker_of(order: Order) -> "Callable[[int, int], np.ndarray]":
+    from compiler.lower.stamp import marker
+
+    shapes = [order.traced.shapes[name] for name in order.form.slots]
+    return lambda slot, seed: marker(slot, shapes[slot], seed)
+
+
+def _marked(order: Order, seed: int) -> "dict[str, torch.Tensor]":
+    """Markers for the weights of its own, the true values of what all twins share."""
+    import torch
+
+    slots, marker = order.form.slots, _marker_of(order)
+    shared = [slots[i] for i in sorted(order.form.literal)]
+    tensors = dict(order.source.tensors(order.traced, shared)) if shared else {}
+    return tensors | {slots[i]: torch.from_numpy(marker(i, seed)) for i in _own_slots(order)}
+
+
+def read_layout(entry: Path) -> "Layout | None":
+    """The layout kept with a template; None if its chunk cannot be stamped."""
+    from compiler.lower.stamp import Layout
+
+    data = json.loads((entry / LAYOUT).read_text())
+    return None if data is None else decode(Layout, data, str(entry))
+
+
+def stamp_order(order: Order, cache: Cache, template: Path) -> None:
+    """Write the chunk's weights into its template and keep the package.
+
+    A chunk whose weights fp16 cannot hold is converted instead.
+    """
+    from compiler.lower.stamp import Unstampable, stamp
+
+    layout = read_layout(template)
+    assert layout is not None
+    slots = order.form.slots
+    try:
+        with cache.making(PACKAGES, order.key) as entry:
+            path = entry / CHUNK
+            digest = stamp(
+                template / TEMPLATE,
+                layout,
+                lambda slot: _values(order, slots[slot]),
+                features=order.features,
+                names=dict(enumerate(slots)),
+                path=path,
+            )
+            _write_facts(order, path, digest, entry)
+    except Unstampable:
+        convert_order(order, cache)
+
+
+def _values(order: Order, name: str) -> "np.ndarray":
+    return order.source.tensors(order.traced, [name])[name].numpy()
+
+
+def _remove(path: Path) -> None:
+    import shutil
+
+    shutil.rmtree(path)

@@ -1,0 +1,92 @@
+"""Stages by configuration: traced, or read from the cache of earlier traces."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from compiler.cache import Cache, digest
+from compiler.codec import encode
+from compiler.errors import ConfigError
+from compiler.ir import Loop, Port, Stage
+from compiler.origin import code_digest
+from compiler.trace.measure import Traced, TraceRecord, export_stage, trace_stage
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch.export import ExportedProgram
+
+    from graphs import Constants, Graph
+
+_LIBRARIES = ("torch", "transformers", "diffusers", "numpy")
+_Shapes = tuple[tuple[str, tuple[int, ...]], ...]
+
+
+class Shelf:
+    """Graphs of one compile: each is built at most once, and only if it is needed."""
+
+    def __init__(self, cache: Cache | None) -> None:
+        self._cache = cache
+        self._built: dict[str, Graph | Constants] = {}
+
+    def traced(self, stage: Stage, ports: Mapping[str, Port], loop: Loop | None) -> Traced:
+        """The stage, measured. Raises `ConfigError` naming it."""
+        key = digest(encode(stage), encode(tuple(ports.values())), encode(loop), _code(stage))
+        found = self._cache.record("traces", key, TraceRecord) if self._cache else None
+        if found is not None:
+            return Traced(stage, found, lambda: self._export(stage))
+        traced = trace_stage(stage, self._graph(stage), ports, loop)
+        if self._cache:
+            self._cache.keep("traces", key, traced.record)
+        return traced
+
+    def input_shapes(self, stage: Stage) -> dict[str, tuple[int, ...]]:
+        """Shapes of the inputs that a stage's graph declares."""
+        key = digest(stage.op, encode(replace(stage, name="", inputs=())), _code(stage))
+        found = self._cache.record("inputs", key, _Shapes) if self._cache else None
+        if found is None:
+            found = tuple((i.name, i.shape) for i in self._graph(stage).inputs)
+            if self._cache:
+                self._cache.keep("inputs", key, found)
+        return dict(found)
+
+    def constants(self, stage: Stage) -> "Mapping[str, np.ndarray]":
+        """The tables of a constant stage."""
+        import graphs
+
+        built = self._build(stage)
+        if not isinstance(built, graphs.Constants):
+            raise ConfigError(f"pipeline.stages.{stage.name}: {stage.op} is a graph, not constants")
+        return built.arrays
+
+    def _export(self, stage: Stage) -> "ExportedProgram":
+        return export_stage(stage, self._graph(stage))
+
+    def _graph(self, stage: Stage) -> "Graph":
+        import graphs
+
+        built = self._build(stage)
+        if not isinstance(built, graphs.Graph):
+            raise ConfigError(
+                f"pipeline.stages.{stage.name}: {stage.op} gives constants; "
+                f"write `constant: {stage.op}`"
+            )
+        return built
+
+    def _build(self, stage: Stage) -> "Graph | Constants":
+        import graphs
+
+        if stage.name not in self._built:
+            try:
+                self._built[stage.name] = graphs.build(stage.op, dict(stage.params))
+            except ValueError as error:
+                raise ConfigError(f"pipeline.stages.{stage.name}: {error}") from error
+        return self._built[stage.name]
+
+
+def _code(stage: Stage) -> list[str]:
+    """The sources and libraries that a trace depends on."""
+    import graphs
+
+    libraries = [f"{name} {version(name)}" for name in _LIBRARIES]
+    return [code_digest("compiler"), code_digest(graphs.package_of(stage.op)), *libraries]
