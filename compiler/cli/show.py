@@ -76,7 +76,7 @@ def stage_table(plan: Plan) -> Table:
     table.add_column("stage", no_wrap=True)
     for name in ("chunks", "weights", "activ.", "FLOPs", "calls", "time", "share"):
         table.add_column(name, justify="right", no_wrap=True)
-    calls = _calls(plan)
+    calls, flops = _calls(plan), _flops(plan)
     facts = {f.id: f for f in plan.facts}
     total = max(plan.forecast.compute_s, 1e-12)
     seconds = dict(plan.forecast.stage_s)
@@ -88,7 +88,7 @@ def stage_table(plan: Plan) -> Table:
             str(len(chunks)),
             compact_bytes(sum(facts[c.id].weight_bytes for c in chunks)),
             compact_bytes(max(facts[c.id].activation_bytes for c in chunks)),
-            compact_count(sum(c.flops for c in chunks) * times),
+            compact_count(sum(flops[c.id] for c in chunks)),
             str(times),
             compact_seconds(seconds.get(graph, 0.0)),
             f"{100 * seconds.get(graph, 0.0) / total:.0f} %",
@@ -100,7 +100,7 @@ def stage_table(plan: Plan) -> Table:
         str(len(plan.chunks)),
         compact_bytes(weights),
         "",
-        compact_count(sum(c.flops * calls[c.id] for c in plan.chunks)),
+        compact_count(sum(flops.values())),
         "",
         compact_seconds(plan.forecast.compute_s),
         "",
@@ -115,6 +115,42 @@ def _calls(plan: Plan) -> dict[str, int]:
             if isinstance(step, Call):
                 count[step.chunk] = count.get(step.chunk, 0) + segment.count * step.repeat
     return count
+
+
+def _flops(plan: Plan) -> dict[str, int]:
+    """Operations of all calls of each chunk, by the functions they use."""
+    chunks = {c.id: c for c in plan.chunks}
+    total = dict.fromkeys(chunks, 0)
+    for segment in plan.program.segments:
+        for step in segment.steps:
+            if not isinstance(step, Call):
+                continue
+            chunk = chunks[step.chunk]
+            by = {v.name: v.flops for v in chunk.variants}
+            for i in range(segment.count):
+                once = by.get(step.function_at(i), chunk.flops)
+                total[step.chunk] += step.repeat * once
+    return total
+
+
+def loop_lines(segment: Segment) -> list[str]:
+    """What is special about a loop: an early end, functions that change by iteration."""
+    lines = []
+    if segment.until is not None:
+        lines.append(
+            f"  ends early after an iteration whose [bold]{segment.until}[/bold] is not zero"
+        )
+    switched: dict[tuple[str, tuple[tuple[str, int], ...]], int] = {}
+    for step in segment.steps:
+        if isinstance(step, Call) and step.switch:
+            key = (step.stage, step.switch)
+            switched[key] = switched.get(key, 0) + 1
+    for stage, switch in switched:
+        (first, n), *others = switch
+        named = [f"{first} in the first {n} iterations"]
+        named += [f"{name} up to the {end}th" for name, end in others]
+        lines.append(f"  {stage} calls {', then '.join(named)}, then main")
+    return lines
 
 
 def chunk_table(plan: Plan, *, stage: str | None = None, chunk: str | None = None) -> Table:
@@ -185,12 +221,16 @@ def show_iteration(console: Console, plan: Plan, number: int, segment: Segment) 
     if not computing:
         return
     end = computing[-1].end_s
-    begin = end - _period(events, segment.count, steady, computing)
+    changing = any(isinstance(s, Call) and s.switch for s in segment.steps)
+    alike = 0 if changing else segment.count
+    begin = end - _period(events, alike, steady, computing)
     span = max(end - begin, 1e-12)
     console.print(
         f"One steady iteration of [bold]{segment.name}[/bold] ({segment.count} in all): "
         f"{format_seconds(span)}"
     )
+    for line in loop_lines(segment):
+        console.print(line)
     names = {e.label: chr(ord("A") + i % 26) for i, e in enumerate(computing)}
     shown = [e for e in events if e.queue == "load" and e.end_s > begin and e.start_s < end]
     console.print(f"  load    |{_lane(shown, names, begin, span)}|")
@@ -233,12 +273,16 @@ def budget_line(plan: Plan) -> str:
 def time_line(plan: Plan) -> str:
     """The predicted time and what it is made of."""
     f = plan.forecast
+    early = "" if f.earliest_s is None else (
+        f"\n        without an early end; {format_seconds(f.earliest_s)} if loops that may end "
+        "early do\n        after one iteration"
+    )  # fmt: skip
     times = f.makespan_s / max(f.lower_bound_s, 1e-12)
     return (
         f"time    {format_seconds(f.makespan_s)} predicted: computing "
         f"{format_seconds(f.compute_s)}, waiting {format_seconds(f.stall_s)}\n"
         f"        {f.loads} loads of {format_bytes(f.loaded_bytes)} in all; "
-        f"{times:.2f} x the {f.lower_bound} bound"
+        f"{times:.2f} x the {f.lower_bound} bound{early}"
     )
 
 
@@ -267,6 +311,8 @@ def run_table(plan: Plan, run: Run) -> Table:
 def run_lines(plan: Plan, run: Run) -> list[str]:
     """Peak and time, claimed against observed."""
     f = plan.forecast
+    ends = run.iterations
+    counts = {g.name: g.count for g in plan.program.segments}
     anonymous = run.anonymous_peak_bytes
     measured = "" if anonymous is None else (
         f"        the process took {format_bytes(anonymous)} more than at the start, everything "
@@ -280,4 +326,5 @@ def run_lines(plan: Plan, run: Run) -> list[str]:
         f"{format_seconds(run.wall_s)} on device {run.device}",
         f"        waiting for loads {format_seconds(run.stall_s)}; "
         f"{format_bytes(run.loaded_bytes)} loaded",
+        *(f"        loop {name} did {done} of {counts[name]} iterations" for name, done in ends),
     ]

@@ -58,6 +58,11 @@ def plan_of(shape: tuple[Part, ...], policy: Policy, spare: int, *, built: bool 
     )
 
 
+def make_special_plan() -> Plan:
+    """A loop that may end early and changes its chunks' function after two iterations."""
+    return plan_of((Part(1, (90,)), Part(6, (70, 80), until=True, switch=2)), DOUBLE_BUFFER, 40)
+
+
 def make_plan(built: bool = True) -> Plan:
     """A prologue, a loop that streams, a map, an epilogue."""
     shape = (Part(1, (90, 40)), Part(6, (70, 80, 90)), Part(1, (60,), repeat=3), Part(1, (10,)))

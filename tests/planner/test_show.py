@@ -17,7 +17,7 @@ from compiler.units import (
     format_seconds,
     parse_bytes,
 )
-from tests.planner.plans import make_plan
+from tests.planner.plans import make_plan, make_special_plan
 
 
 def printed(draw, width=80) -> str:
@@ -31,6 +31,26 @@ def test_show_plan(golden):
     text = printed(lambda c: show_plan(c, make_plan()))
     golden.check(text)
     assert max(len(line) for line in text.splitlines()) <= 80
+
+
+def test_show_a_loop_that_may_end_early_and_changes_functions(golden):
+    text = printed(lambda c: show_plan(c, make_special_plan()))
+    golden.check(text)
+    assert max(len(line) for line in text.splitlines()) <= 80
+
+
+def test_an_early_end_is_told():
+    plan = make_special_plan()
+    run = Run(
+        device="null",
+        wall_s=1.0,
+        peak_bytes=1,
+        stall_s=0.0,
+        loaded_bytes=1,
+        chunks=(),
+        iterations=(("p1", 4),),
+    )
+    assert run_lines(plan, run)[-1].strip() == "loop p1 did 4 of 6 iterations"
 
 
 def test_show_one_stage(golden):
