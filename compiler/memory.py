@@ -50,6 +50,13 @@ class AnonymousPeak:
         with self._lock:
             self._most = max(self._most[0], anonymous), max(self._most[1], resident)
 
+    def restart(self) -> None:
+        """Forget the peak so far; the beginning stays what it was."""
+        if self._file < 0:
+            return
+        with self._lock:
+            self._most = self._counts()
+
     def __enter__(self) -> Self:
         if self._file >= 0:
             self._thread.start()

@@ -281,6 +281,8 @@ def _loop(
     wall = cpu = 0.0
     with AnonymousPeak() as memory, torch.no_grad():
         prepare()
+        # What preparing took for a while is not the run's; what it keeps is.
+        memory.restart()
         for _ in range(setting.steps):
             if setting.cold:
                 forget(files)
