@@ -102,12 +102,36 @@ def test_a_budget_below_the_footprint_is_refused():
         (["sampler.steps=0"], "pipeline.loops.sample.count: 0 iterations"),
         (["pipeline.stages.decode_time.map.size=0"], "map.size: 0 is not positive"),
         (["pipeline.stages.decode_time.map.port=q"], "map.port: 'q' is none of"),
+        (["pipeline.loops.sample.until=denoise"], "until: 'denoise' is not made in the loop"),
+        (["pipeline.loops.sample.until=text.features"], "write STAGE.PORT of denoise, step"),
+        (
+            ["+pipeline.stages.text.functions={a: 3}"],
+            "text is in no loop.*denoise, step",
+        ),
+        (["+pipeline.stages.noise.functions={a: 3}"], "only a graph has variants, noise is a host"),
+        (["+pipeline.stages.denoise.functions={main: 3}"], "'main' is no variant"),
+        (["+pipeline.stages.denoise.functions={a: -1}"], "functions.a: -1 iterations; give 0"),
+        (["+pipeline.stages.denoise.functions={a: 3,b: 3}"], "both end after 3 iterations"),
+        (["policy.rule=fifo"], "policy.rule: 'fifo' is not one of gates, ci_dl"),
+        (["policy.margin=-1"], "policy.margin: -1 is negative"),
         (["partition.chunk_bytes=big"], "partition.chunk_bytes: 'big' is not a size"),
     ],
 )
 def test_faults_name_the_place(overrides, message):
     with pytest.raises(ConfigError, match=message):
         job(*overrides)
+
+
+def test_early_ends_and_functions_reach_the_job():
+    made = job(
+        "pipeline.loops.sample.until=step.done",
+        "+pipeline.stages.denoise.functions={late: 20, never: 0, early: 5}",
+        "policy=ci_dl",
+    )
+    assert made.pipeline.loops[0].until == "step.done"
+    assert made.pipeline.stage("denoise").functions == (("early", 5), ("late", 20))
+    assert (made.policy.rule, made.policy.margin) == ("ci_dl", 2)
+    assert job().pipeline.loops[0].until is None
 
 
 def test_stages_may_be_written_in_any_order():
