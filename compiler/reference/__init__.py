@@ -25,18 +25,20 @@ from compiler.reference.errors import (
 )
 
 if TYPE_CHECKING:
+    from compiler.reference.guard import Limits
     from compiler.reference.info import Feature, PackageInfo, describe
     from compiler.reference.loaded import Loaded, load
     from compiler.reference.model import Description, Model, ModelState
     from compiler.reference.range import OutOfRange, first_out_of_range
 
-__all__ = ["Description", "Feature", "InputKindError", "Loaded", "Model", "ModelState",
+__all__ = ["Description", "Feature", "InputKindError", "Limits", "Loaded", "Model", "ModelState",
            "OutOfRange", "PackageError", "PackageInfo", "PredictionError", "UnknownInputError",
            "describe", "first_out_of_range", "load"]  # fmt: skip
 
-_HOME = {"Feature": "info", "PackageInfo": "info", "describe": "info", "Loaded": "loaded",
-         "load": "loaded", "Model": "model", "ModelState": "model", "Description": "model",
-         "OutOfRange": "range", "first_out_of_range": "range"}  # fmt: skip
+_HOME = {"Feature": "info", "PackageInfo": "info", "describe": "info", "Limits": "guard",
+         "Loaded": "loaded", "load": "loaded", "Model": "model", "ModelState": "model",
+         "Description": "model", "OutOfRange": "range",
+         "first_out_of_range": "range"}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -32,17 +33,20 @@ NUMPY = {
     "uint8": np.uint8, "uint16": np.uint16, "uint32": np.uint32, "uint64": np.uint64,
 }  # fmt: skip
 
-_MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+MEMORY_BYTES = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+ALLOWED_BYTES: ContextVar[int] = ContextVar("allowed_bytes", default=MEMORY_BYTES)
+"""Largest tensor that may be made now; `guard` lowers it for packages from strangers."""
 
 
 def check_elements(count: int, what: str) -> None:
-    """Refuse a result that cannot fit the machine before anything is allocated.
+    """Refuse a result that is not allowed or cannot fit the machine, before it is allocated.
 
     Raises:
-        ValueError: `count` elements of two bytes exceed the physical memory.
+        ValueError: `count` elements of two bytes exceed `ALLOWED_BYTES`.
     """
-    if count < 0 or 2 * count > _MEMORY:
-        raise ValueError(f"{what} would have {count} elements, more than this machine can hold")
+    if count < 0 or 2 * count > ALLOWED_BYTES.get():
+        where = "this machine can hold" if ALLOWED_BYTES.get() == MEMORY_BYTES else "is allowed"
+        raise ValueError(f"{what} would have {count} elements, more than {where}")
 
 
 def plain_value(value: ir.Value) -> Any:

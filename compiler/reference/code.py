@@ -14,12 +14,16 @@ Frame = list[Any]
 Step = tuple[Run, tuple[int, ...], "int | tuple[int, ...]", tuple[int, ...], ir.Operation]
 
 
-_FAULTS = (RuntimeError, ValueError, TypeError, IndexError, MemoryError)
-"""What torch and our handlers raise for values that do not fit; anything else is a bug of ours."""
+_FAULTS = (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError,
+           MemoryError)  # fmt: skip
+"""What torch and our handlers raise for values that do not fit."""
 
 
 class Watcher(Protocol):
-    """Sees every step's results before they are dropped."""
+    """Sees every step before it runs, and its results before they are dropped."""
+
+    def before(self, operation: ir.Operation, run: Run, values: Sequence[Any]) -> None:
+        """Called before each operation; raises to refuse it."""
 
     def step(self, operation: ir.Operation, out: Any, result: Any, frees: Sequence[int]) -> None:
         """Called after each operation."""
@@ -33,6 +37,15 @@ class Session:
     function: str
     frame: Frame = field(default_factory=list)
     watcher: Watcher | None = None
+    iterations: int = 100_000
+    """Of all loops together in one call; more are taken for a loop that never ends."""
+    counted: int = 0
+
+    def count_iteration(self) -> None:
+        """Raises ValueError when the loops of this call have gone on for too long."""
+        self.counted += 1
+        if self.counted > self.iterations:
+            raise ValueError(f"did not end after {self.iterations} iterations")
 
 
 @dataclass(slots=True)
@@ -88,7 +101,10 @@ class Code:
         operation: ir.Operation | None = None
         try:
             for run, ins, out, frees, operation in self.steps:
-                result = run(*[frame[slot] for slot in ins])
+                given = [frame[slot] for slot in ins]
+                watcher.before(operation, run, given)
+                result = run(*given)
+                del given  # what is freed below must not live on in it
                 slots = (out,) if isinstance(out, int) else out
                 values = (result,) if isinstance(out, int) else result
                 for slot, value in zip(slots, values, strict=True):

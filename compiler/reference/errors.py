@@ -6,7 +6,14 @@ written for one catches the other.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from compiler.errors import EntracteError
+
+_MALFORMED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, AssertionError,
+              RuntimeError, MemoryError)  # fmt: skip
+"""What taking a damaged program apart may raise (RecursionError is a RuntimeError)."""
 
 
 class PackageError(EntracteError):
@@ -41,3 +48,17 @@ class InputKindError(PackageError, TypeError):
 
 class PredictionError(PackageError, RuntimeError):
     """What Core ML itself refuses: missing inputs, shapes, element types, failing operations."""
+
+
+@contextmanager
+def malformed(package: object) -> Iterator[None]:
+    """Whatever reading and preparing raises inside, besides PackageError, is the package's fault.
+
+    The original error stays attached as the cause: it may be a fault of ours after all.
+    """
+    try:
+        yield
+    except PackageError:
+        raise
+    except _MALFORMED as error:
+        raise PackageError(package, f"malformed: {type(error).__name__}: {error}") from error

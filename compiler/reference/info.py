@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compiler.reference import program as ir
-from compiler.reference.errors import PackageError
+from compiler.reference.errors import PackageError, malformed
 from compiler.reference.liveness import activation_peak
 from compiler.reference.reader import read_program
 
@@ -56,7 +56,8 @@ def describe(path: str | Path, function: str = "main") -> PackageInfo:
         PackageError: the package cannot be read, or has no such function.
     """
     program = read_program(path)
-    return describe_program(program, pick(program, function))
+    with malformed(program.package):
+        return describe_program(program, pick(program, function))
 
 
 def pick(program: ir.Program, function: str) -> ir.Function:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -12,7 +13,8 @@ import torch
 
 from compiler.reference import program as ir
 from compiler.reference.bind import TORCH, check_elements
-from compiler.reference.errors import PackageError
+from compiler.reference.errors import PackageError, malformed
+from compiler.reference.guard import Guard, Limits
 from compiler.reference.info import blobs, describe_program, pick
 from compiler.reference.inputs import as_tensor
 from compiler.reference.precision import POLICIES
@@ -29,7 +31,7 @@ Hook = Callable[[str, str, Sequence[Any]], None]
 def load(
     path: str | Path | ir.Program, *, function: str = "main", policy: str = "hybrid",
     own: bool = True, strict: bool = False, lazy: bool | None = None, direct: bool = False,
-    portable: bool = False,
+    portable: bool = False, limits: Limits | None = None,
 ) -> Loaded:  # fmt: skip
     """Read a package and prepare one of its functions for calls.
 
@@ -44,6 +46,7 @@ def load(
         direct: read owned weights past the page cache, where the file system can.
         portable: use no kernel that only this machine's torch has, so that torch.export can
             follow `execute`; slower.
+        limits: what the package may ask for; None trusts it with the machine's memory.
 
     Raises:
         PackageError: unreadable, inconsistent or unsupported; all unsupported operations are
@@ -53,9 +56,10 @@ def load(
         raise ValueError(f"policy {policy!r} is none of {', '.join(POLICIES)}")
     program = path if isinstance(path, ir.Program) else read_program(path)
     weights = Weights(program, own, direct)
-    options = Options(policy, strict, own if lazy is None else lazy, portable)
+    options = Options(policy, strict, own if lazy is None else lazy, portable, limits)
     try:
-        return Loaded(program, function, weights, options)
+        with malformed(program.package):
+            return Loaded(program, function, weights, options)
     except BaseException:
         weights.close()
         raise
@@ -69,6 +73,7 @@ class Options:
     strict: bool
     lazy: bool
     portable: bool = False
+    limits: Limits | None = None
 
 
 class Loaded:
@@ -91,6 +96,8 @@ class Loaded:
         function = pick(program, name)
         self.info = describe_program(program, function)
         self._check_memory()
+        limits = options.limits
+        self._guard = None if limits is None else Guard(program, function, limits)
         if options.strict:
             lint(program, function)
         if options.lazy:
@@ -116,7 +123,9 @@ class Loaded:
         self._owner = owner
         self._dense_bytes = compiler.pinned_bytes
         self._options = options
-        self._check = check_types(program, name, self._held) if options.strict else None
+        if limits is not None:
+            self._session.iterations = limits.iterations
+        self._check = check_types(program, name, self._held if options.strict else None)
         self._measured: tuple[tuple[int, ...], ...] | None = None
         self._closed = False
 
@@ -137,11 +146,10 @@ class Loaded:
 
     def make_state(self) -> State:
         """Fresh states, all zero."""
-        return {
-            n.name: torch.zeros(self._known(n.type.wrapped), dtype=self._held(n.type.wrapped.dtype))
-            for n in self._inputs
-            if isinstance(n.type, ir.StateType)
-        }
+        kinds = {n.name: n.type.wrapped for n in self._inputs if isinstance(n.type, ir.StateType)}
+        with self._allowed({}):
+            shapes = {name: self._known(kind) for name, kind in kinds.items()}
+        return {n: torch.zeros(shapes[n], dtype=self._held(k.dtype)) for n, k in kinds.items()}
 
     def predict(self, inputs: Mapping[str, Any], state: State | None = None) -> dict[str, Any]:
         """Run the function.
@@ -160,15 +168,19 @@ class Loaded:
         """
         if self._closed:
             raise self._fail("is closed")
-        values = self._arguments(inputs, state)
+        with self._allowed({}):
+            values = self._arguments(inputs, state)
         shapes = tuple(tuple(v.shape) for v in values)
         watcher = None
+        steady = self._guard is None or self._guard.steady
         # Liveness is the same for the same shapes: it is measured on the first call of each.
-        if self.on_op is not None or shapes != self._measured:
-            watcher = Accounts(self._session.frame, self._pinned, values, self.on_op, self._check)
+        if self.on_op is not None or shapes != self._measured or not steady:
+            watcher = Accounts(self._session.frame, self._pinned, values, self.on_op, self._check,
+                               self._guard)  # fmt: skip
         self._session.watcher = watcher
+        self._session.counted = 0
         try:
-            with torch.no_grad():
+            with torch.no_grad(), self._allowed(inputs, values):
                 results = self._code(values)
                 single = len(self._outputs) == 1
                 found = self._results([results] if single else results, values)
@@ -226,6 +238,15 @@ class Loaded:
             raise PackageError(self.info.path, str(error),
                                place=f"function {self.info.function!r}") from None  # fmt: skip
 
+    def _allowed(
+        self, given: Mapping[str, Any], values: Sequence[torch.Tensor] = ()
+    ) -> AbstractContextManager[None]:
+        """What may be allocated within: as much as the inputs that were given justify."""
+        if self._guard is None:
+            return nullcontext()
+        pairs = zip(self._inputs, values, strict=False)
+        return self._guard.call(sum(v.nbytes for named, v in pairs if named.name in given))
+
     def _fail(self, message: str) -> PackageError:
         place = f"function {self.info.function!r}"
         return PackageError(self._program.package, message, place=place)
@@ -235,8 +256,11 @@ class Loaded:
 
     def _known(self, kind: ir.TensorType) -> tuple[int, ...]:
         if None in kind.shape:
-            raise self._fail("a state of unknown shape")
-        check_elements(math.prod(kind.shape), "a state")  # type: ignore[arg-type]
+            raise self._fail("a state, or an input that is left out, has no known shape")
+        try:
+            check_elements(math.prod(kind.shape), "it")  # type: ignore[arg-type]
+        except ValueError as error:
+            raise self._fail(f"a state or an input that is left out: {error}") from None
         return kind.shape  # type: ignore[return-value]
 
     def _arguments(self, inputs: Mapping[str, Any], state: State | None) -> list[torch.Tensor]:

@@ -27,6 +27,7 @@ from compiler.reference.errors import (
     PredictionError,
     UnknownInputError,
 )
+from compiler.reference.guard import Limits
 from compiler.reference.info import Feature
 from compiler.reference.inputs import door_value
 from compiler.reference.loaded import Loaded, load
@@ -90,6 +91,7 @@ class Model:
         function_name: which function of a multifunction package; None is its default.
         policy: how fp16 is computed: `hybrid`, `round` or `fp32` (docs/reference-device.md).
         strict: refuse what Core ML is known to refuse although coremltools writes it.
+        limits: what the package may ask for (largest tensor, iterations of loops).
 
     Raises:
         PackageError: the package cannot be read, is inconsistent or not supported.
@@ -102,9 +104,10 @@ class Model:
 
     def __init__(
         self, path: str | Path, function_name: str | None = None, *, policy: str = "hybrid",
-        strict: bool = False,
+        strict: bool = False, limits: Limits | None = None,
     ) -> None:  # fmt: skip
-        self._loaded = load(path, function=function_name or "main", policy=policy, strict=strict)
+        self._loaded = load(path, function=function_name or "main", policy=policy, strict=strict,
+                            limits=limits or Limits())  # fmt: skip
         self._lock = threading.Lock()
         interface = self._loaded.interface
         info = self._loaded.info

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from compiler.reference import program as ir
-from compiler.reference.errors import PackageError
+from compiler.reference.errors import PackageError, malformed
 from compiler.reference.package import model_file
 from compiler.reference.protos import protos
 
@@ -20,11 +20,6 @@ _NUMPY = {
     "int8": np.int8, "int16": np.int16, "int32": np.int32, "int64": np.int64,
     "uint8": np.uint8, "uint16": np.uint16, "uint32": np.uint32, "uint64": np.uint64,
 }  # fmt: skip
-
-
-_MALFORMED = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError,
-              RecursionError, MemoryError)  # fmt: skip
-"""What taking a damaged message apart may raise: unknown enum values, names that are no text."""
 
 
 @functools.cache
@@ -64,13 +59,8 @@ def read_program(path: str | Path) -> ir.Program:
     kind = model.WhichOneof("Type")
     if kind != "mlProgram":
         raise PackageError(package, f"holds a {kind or 'nothing'}, only ML Programs are executed")
-    reader = _Reader(package)
-    try:
-        return reader.program(model, model_path.parent)
-    except PackageError:
-        raise
-    except _MALFORMED as error:
-        raise reader.fail(f"malformed: {type(error).__name__}: {error}") from error
+    with malformed(package):
+        return _Reader(package).program(model, model_path.parent)
 
 
 class _Reader:

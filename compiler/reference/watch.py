@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from compiler.reference import program as ir
+from compiler.reference.guard import Guard
 
 
 class Accounts:
@@ -19,9 +20,10 @@ class Accounts:
     def __init__(
         self, frame: list[Any], pinned: frozenset[int], inputs: Sequence[torch.Tensor],
         hook: Callable[[str, str, Sequence[Any]], None] | None,
-        check: Callable[[ir.Operation, Sequence[Any]], None] | None,
+        check: Callable[[ir.Operation, Sequence[Any]], None] | None, guard: Guard | None = None,
     ) -> None:  # fmt: skip
         self._hook = hook
+        self._guard = guard
         self._check = check
         self._live: dict[int, tuple[int, int]] = {}
         """Storage address: (bytes, references)."""
@@ -31,6 +33,11 @@ class Accounts:
         for index, value in enumerate(inputs):
             self._hold(-1 - index, value)
         self.peak = self._sum
+
+    def before(self, operation: ir.Operation, run: Any, values: Sequence[Any]) -> None:
+        """Have the operation rehearsed where the package is not trusted."""
+        if self._guard is not None:
+            self._guard.before(operation, run, values)
 
     def step(
         self, operation: ir.Operation, out: Sequence[int], result: Sequence[Any],
@@ -47,6 +54,8 @@ class Accounts:
             if not weight:
                 self._hold(slot, value)
         self.peak = max(self.peak, self._sum)
+        if self._guard is not None:
+            self._guard.after(operation, self._sum)
         for slot in frees:
             self._release(slot)
 

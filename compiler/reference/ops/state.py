@@ -40,7 +40,7 @@ def make_list(bind: Bind) -> Run:
 
     def run(length: int | list[int] | None) -> List:
         count = length[0] if isinstance(length, list) else 1 if length is None else length
-        check_elements(count, "the list")
+        check_elements(4 * count, "the list")
         return [torch.zeros(shape, dtype=dtype) if known else None] * count
 
     return run
@@ -53,7 +53,8 @@ def list_length(bind: Bind) -> Run:
 
 
 def _grown(ls: List, count: int) -> List:
-    check_elements(count, "the list")
+    # An entry takes a pointer, four times the two bytes that are counted.
+    check_elements(4 * count, "the list")
     return list(ls) + [None] * (count - len(ls))
 
 
