@@ -4,23 +4,31 @@ Apple's expected values test the meaning of each operation; on Linux coremltools
 numeric assertion. Here `MLModel.predict` and `make_state` are replaced by the reference device and
 the suites are told that they run on macOS 15.
 
-    python tools/run_coremltools_tests.py mil --per-function 4
+    python tools/run_coremltools_tests.py mil --resume mil.jsonl
+    python tools/run_coremltools_tests.py torch --resume torch.jsonl --minutes 30
+    python tools/run_coremltools_tests.py torch --resume torch.jsonl --again failed
+    python tools/run_coremltools_tests.py mil --of mil.jsonl --again failed --policy fp32
     python tools/run_coremltools_tests.py torch -- -k "TestLinear"
 
-Prints a table by file and the failures; `--json` keeps every outcome.
+Cases run in a fixed order: one case of every test function, then a second of each, and so on, by a
+hash of their names. A run that is stopped has therefore done an even sample, and `--resume` goes
+on where it stopped. Each case's random numbers are seeded by its name.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
+import gc
 import hashlib
-import json
 import logging
 import os
+import random
+import re
 import sys
-import tempfile
+import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,160 +40,118 @@ warnings.simplefilter("ignore")
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import apple_shims  # noqa: E402
 import coremltools as ct  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from apple_device import Device, pretend_macos  # noqa: E402
+from apple_outcomes import (  # noqa: E402
+    Outcome, by_file, explanation, read_known, read_log, table, write_line,
+)  # fmt: skip
 
-from compiler.reference import Loaded, PackageError, load  # noqa: E402
-
+TORCH = "converters/mil/frontend/torch/test"
+TORCH_OPS = f"{TORCH}/test_torch_ops.py"
 SUITES = {
     "mil": ["converters/mil/mil/ops/tests"],
-    "torch": ["converters/mil/frontend/torch/test/test_torch_ops.py"],
-    "torch-rest": ["converters/mil/frontend/torch/test"],
-}
-POLICY = "round"
-RAN: set[tuple[str, int]] = set()
-"""(operation, deployment) pairs executed by the current test."""
+    "torch": [TORCH_OPS],
+    "torch-rest": [TORCH],
+    "programs": ["test/ml_program", "test/optimize/coreml", "converters/mil/mil/passes/tests",
+                 "converters/mil/mil/tests", "converters/mil/backend/mil", "test/api",
+                 "converters/mil/test_flexible_shape_inputs.py",
+                 "converters/mil/test_inputs_outputs_shape.py"],
+}  # fmt: skip
 
 
-class FakeState:
-    """Looks like coremltools' MLState."""
-
-    def __init__(self, values: dict[str, torch.Tensor]) -> None:
-        self.values = values
-
-    def read_state(self, name: str) -> np.ndarray:
-        return self.values[name].float().numpy().copy()
-
-    def write_state(self, name: str, value: np.ndarray) -> None:
-        self.values[name].copy_(torch.from_numpy(np.asarray(value)))
-
-
-def _load(model: Any) -> Loaded:
-    kind = model._spec.WhichOneof("Type")
-    if kind != "mlProgram":
-        pytest.skip(f"the test makes a {kind}, not an ML Program")
-    loaded = getattr(model, "_entracte_loaded", None)
-    if loaded is None:
-        # A model may have been edited after it was made: what counts is what save() writes.
-        with tempfile.TemporaryDirectory() as folder:
-            path = str(Path(folder) / "model.mlpackage")
-            model.save(path)
-            name = getattr(model, "function_name", None) or "main"
-            loaded = load(path, function=name, policy=POLICY, own=True, strict=True)
-        model._entracte_loaded = loaded
-    RAN.update((name, loaded.info.deployment) for name in loaded.info.operations)
-    return loaded
-
-
-def _result(value: Any) -> Any:
-    if not isinstance(value, torch.Tensor):
-        return value
-    array = value.numpy()
-    # Core ML has no rank-0 outputs.
-    return array.reshape(1) if array.ndim == 0 else array
-
-
-def predict(self: Any, data: Any, state: FakeState | None = None) -> Any:
-    """Stands in for `MLModel.predict`."""
-    if isinstance(data, list):
-        return [predict(self, d, state) for d in data]
-    self._verify_input_dict(data)
-    try:
-        loaded = _load(self)
-    except PackageError as error:
-        raise RuntimeError(f"Unable to compute the prediction using ML Program: {error}") from error
-    ranks = {f.name: len(f.shape) for f in loaded.info.inputs}
-    inputs = {}
-    for name, value in data.items():
-        plain = value if hasattr(value, "convert") else np.asarray(value)
-        if not hasattr(plain, "convert") and ranks.get(name) == 0 and plain.shape == (1,):
-            plain = plain.reshape(())
-        inputs[name] = plain
-    try:
-        found = loaded.predict(inputs, None if state is None else state.values)
-    except PackageError as error:
-        # What coremltools raises when Core ML refuses, in its words.
-        raise RuntimeError(f"Unable to compute the prediction using ML Program: {error}") from error
-    names = [o.name for o in self._spec.description.output]
-    results = [_result(v) for v in found.values()]
-    if len(names) == len(results) and set(names) != set(found):
-        return dict(zip(names, results, strict=True))
-    return dict(zip(found, results, strict=True))
-
-
-def make_state(self: Any) -> FakeState:
-    """Stands in for `MLModel.make_state`."""
-    return FakeState(_load(self).make_state())
-
-
-def pretend_macos() -> None:
-    """Make the suites' conditions true and give them our device."""
-    from coremltools import _deps
-    from coremltools.models import model, utils
-
-    _deps._IS_MACOS = True
-    for module in (model, utils):
-        module._is_macos = lambda: True
-        module._macos_version = lambda: (15, 0)
-    model.MLModel.predict = predict
-    model.MLModel.make_state = make_state
+def _digest(name: str) -> bytes:
+    return hashlib.sha256(name.encode()).digest()
 
 
 class Recorder:
-    """Samples the collection and keeps every outcome."""
+    """Orders and samples the collection, watches the device, keeps every outcome."""
 
-    def __init__(self, per_function: int, shard: tuple[int, int], log: str | None) -> None:
-        self.log = Path(log).open("w") if log else None  # noqa: SIM115 - open for the whole run
-        self.per_function = per_function
-        self.shard = shard
-        self.outcomes: dict[str, tuple[str, str]] = {}
+    def __init__(self, options: argparse.Namespace, device: Device) -> None:
+        self.options = options
+        self.device = device
+        self.before = read_log(options.resume) if _exists(options.resume) else {}
+        self.chosen = read_log(options.of) if options.of else self.before
+        log = options.resume or options.json
+        self.log = Path(log).open("a" if options.resume else "w") if log else None  # noqa: SIM115
+        self.outcomes: dict[str, Outcome] = {}
         self.collected = 0
+        self.unreadable: list[str] = []
+        self.stop_at = time.monotonic() + 60 * options.minutes if options.minutes else None
+
+    def pytest_collectreport(self, report: Any) -> None:
+        if report.failed:
+            crash = getattr(report.longrepr, "longrepr", None) or str(report.longrepr)
+            self.unreadable.append(f"{report.nodeid}: {crash.strip().splitlines()[-1]}")
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         self.collected = len(items)
         groups: dict[str, list[Any]] = collections.defaultdict(list)
+        without = re.compile(self.options.without or "(?!)")
         for item in items:
-            groups[item.nodeid.split("[")[0]].append(item)
-        kept = []
+            if not without.search(item.nodeid):
+                groups[item.nodeid.split("[")[0]].append(item)
+        ranked = []
         for group in groups.values():
-            # A fixed sample, spread over the parameters by a hash of the test's own name.
-            group.sort(key=lambda i: hashlib.sha256(i.nodeid.encode()).digest())
-            kept += group[: self.per_function] if self.per_function else group
-        index, count = self.shard
-        items[:] = sorted(kept, key=lambda i: i.nodeid)[index::count]
+            group.sort(key=lambda i: _digest(i.nodeid))
+            ranked += [(rank, _digest(item.nodeid), item) for rank, item in enumerate(group)]
+        most = self.options.per_function or len(items)
+        ranked.sort(key=lambda r: r[:2])
+        items[:] = [i for rank, _, i in ranked if rank < most and self._wanted(i.nodeid)]
+        apple_shims.complete_modules()
+        # Collected tests are garbage to nobody: without this, every collection walks them.
+        gc.collect()
+        gc.freeze()
+
+    def _wanted(self, name: str) -> bool:
+        if self.options.again:
+            return name in self.chosen and self.chosen[name].outcome == self.options.again
+        return name not in self.before
+
+    def pytest_runtest_setup(self, item: Any) -> None:
+        seed = int.from_bytes(_digest(item.nodeid)[:4])
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        self.device.reset()
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_call(self) -> Iterator[None]:
+        with self.device.watching():
+            yield
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        if report.when == "call" or report.outcome != "passed":
-            outcome = "xfailed" if hasattr(report, "wasxfail") else report.outcome
-            text = ""
-            if report.failed:
-                crash = getattr(report.longrepr, "reprcrash", None)
-                text = crash.message if crash else str(report.longrepr)
-            elif report.skipped and isinstance(report.longrepr, tuple):
-                text = report.longrepr[2]
-            self.outcomes[report.nodeid] = (outcome, text[:600])
-            if self.log:
-                line = [report.nodeid, outcome, text[:600], sorted(RAN)]
-                print(json.dumps(line), file=self.log, flush=True)
-            RAN.clear()
+        if report.when != "call" and report.outcome == "passed":
+            return
+        outcome = report.outcome
+        if hasattr(report, "wasxfail"):
+            outcome = "xpassed" if report.passed else "xfailed"
+        made = Outcome(report.nodeid, outcome, _reason(report)[:600],
+                       tuple(sorted(self.device.ran)), self.device.calls, self.device.error,
+                       round(report.duration, 3), self.device.policy)  # fmt: skip
+        self.outcomes[report.nodeid] = made
+        if self.log:
+            print(write_line(made), file=self.log, flush=True)
+
+    def pytest_runtest_logfinish(self) -> None:
+        if self.stop_at and time.monotonic() > self.stop_at:
+            pytest.exit("the minutes are over", returncode=0)
 
 
-def table(recorder: Recorder) -> str:
-    """Markdown: one row per test file, then the totals."""
-    rows: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
-    for name, (outcome, _) in recorder.outcomes.items():
-        parts = name.split("::")[0].split("/")
-        rows["/".join(parts[-2:])][outcome] += 1
-    kinds = ("passed", "failed", "skipped", "xfailed")
-    lines = ["| file | " + " | ".join(kinds) + " |", "|---|" + "---:|" * len(kinds)]
-    total: collections.Counter[str] = collections.Counter()
-    for name in sorted(rows):
-        total += rows[name]
-        lines.append(f"| {name} | " + " | ".join(str(rows[name][k]) for k in kinds) + " |")
-    lines.append("| **all** | " + " | ".join(f"**{total[k]}**" for k in kinds) + " |")
-    return "\n".join(lines)
+def _exists(path: str | None) -> bool:
+    return path is not None and Path(path).exists()
+
+
+def _reason(report: Any) -> str:
+    if report.failed:
+        crash = getattr(report.longrepr, "reprcrash", None)
+        return crash.message if crash else str(report.longrepr)
+    if report.skipped and isinstance(report.longrepr, tuple):
+        return report.longrepr[2]
+    return getattr(report, "wasxfail", "")
 
 
 def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -194,29 +160,61 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
     return arguments[:place], arguments[place + 1 :]
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("suite", choices=sorted(SUITES))
+def _options(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("suites", nargs="+", choices=sorted(SUITES), metavar="suite",
+                        help=", ".join(SUITES))  # fmt: skip
     parser.add_argument("--per-function", type=int, default=0, help="most cases of one test")
-    parser.add_argument("--shard", default="0/1", help="this part of the tests: index/count")
-    parser.add_argument("--json", help="file that gets every outcome as a line")
+    parser.add_argument("--without", help="leave out cases whose name this expression matches")
+    parser.add_argument("--policy", default="round", help="round (default), hybrid or fp32")
+    parser.add_argument("--minutes", type=float, help="stop after the case that reaches this")
+    parser.add_argument("--json", help="new file that gets every outcome as a line")
+    parser.add_argument("--resume", help="file to go on with: what it holds is not run again")
+    parser.add_argument("--again", help="run only the cases that had this outcome in --of")
+    parser.add_argument("--of", help="log for --again; default: that of --resume")
+    return parser.parse_args(arguments)
+
+
+def main() -> int:
     own, rest = _split(sys.argv[1:])
-    options = parser.parse_args(own)
+    options = _options(own)
     torch.set_num_threads(1)
-    pretend_macos()
-    index, count = map(int, options.shard.split("/"))
-    recorder = Recorder(options.per_function, (index, count), options.json)
+    device = Device(options.policy)
+    apple_shims.install()
+    pretend_macos(device)
+    recorder = Recorder(options, device)
     root = Path(ct.__file__).parent
-    targets = [str(root / t) for t in SUITES[options.suite]]
-    quiet = ["-q", "--no-header", "-p", "no:cacheprovider", "--tb=no", "-W", "ignore",
-             "--rootdir", str(root), "--disable-warnings", "--no-summary"]  # fmt: skip
+    targets = [str(root / t) for suite in options.suites for t in SUITES[suite]]
+    if "torch" not in options.suites:
+        targets.append(f"--ignore={root / TORCH_OPS}")
+    quiet = ["-q", "--no-header", "-p", "no:cacheprovider", "--tb=line", "-W", "ignore",
+             "--rootdir", str(root), "--disable-warnings", "--no-summary",
+             "--continue-on-collection-errors", "-p", "no:logging"]  # fmt: skip
     pytest.main([*quiet, *targets, *rest], plugins=[recorder])
-    print(f"\ncollected {recorder.collected}, run {len(recorder.outcomes)}\n")
-    print(table(recorder))
-    failed = {n: t for n, (o, t) in recorder.outcomes.items() if o == "failed"}
-    for name, text in failed.items():
-        print(f"\nFAILED {name}\n    {text[:300]}")
-    return 1 if failed else 0
+    return _report(recorder)
+
+
+def _report(recorder: Recorder) -> int:
+    """Print the table and the failures; 1 when one of them is not a known one."""
+    known = read_known()
+    outcomes = {**recorder.before, **recorder.outcomes}
+    print(f"\ncollected {recorder.collected}, run now {len(recorder.outcomes)}, "
+          f"in all {len(outcomes)}\n")  # fmt: skip
+    print(table("file", by_file(outcomes.values())))
+    for line in recorder.unreadable:
+        print(f"\nNOT READ {line}")
+    unknown = 0
+    for outcome in outcomes.values():
+        if outcome.outcome != "failed":
+            continue
+        found = explanation(outcome, known)
+        unknown += found is None
+        word = "KNOWN " + found.kind if found else "FAILED"
+        print(f"\n{word} {outcome.case}\n    {outcome.message[:300]}")
+    print(f"\nfailures that are not known: {unknown}")
+    return 1 if unknown else 0
 
 
 if __name__ == "__main__":

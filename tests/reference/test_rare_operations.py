@@ -27,13 +27,19 @@ def test_suppression_keeps_the_best_of_overlapping_boxes():
     np.testing.assert_array_equal(found[1][0], [*scores[0, [1, 2]], np.zeros(2)])
 
 
-def test_suppression_within_classes_only():
-    boxes = np.array([[[5, 5, 4, 4], [5, 5, 4, 4]]], np.float32)
-    scores = np.array([[[0.5, 0.1], [0.2, 0.9]]], np.float32)
-    options = {"iou_threshold": 0.5, "max_boxes": 2, "per_class_suppression": True}
-    found = evaluate("non_maximum_suppression", {"boxes": boxes, "scores": scores}, options,
-                     out=("fp32", "fp32", "int32", "int32"))  # fmt: skip
-    np.testing.assert_array_equal(found[2], [[1, 0]])
+@pytest.mark.parametrize("opset", [16, 17])
+def test_suppression_within_classes_only(opset):
+    boxes = np.array([[[5, 5, 4, 4], [5, 5, 4, 4], [5, 5, 4, 4]]], np.float32)
+    scores = np.array([[[0.5, 0.1], [0.2, 0.9], [0.3, 0.1]]], np.float32)
+    options = {"iou_threshold": 0.5, "max_boxes": 3, "per_class_suppression": True}
+    tensors = {"boxes": boxes, "scores": scores}
+    if opset == 17:  # the boxes are the last axis, and their number is not returned
+        tensors = {name: value.swapaxes(1, 2) for name, value in tensors.items()}
+    found = evaluate("non_maximum_suppression", tensors, options, opset=opset,
+                     out=("fp32", "fp32", "int32", "int32")[: 4 if opset < 17 else 3])  # fmt: skip
+    np.testing.assert_array_equal(found[2], [[1, 0, -1]])
+    kept = found[1] if opset < 17 else found[1].swapaxes(1, 2)
+    np.testing.assert_array_equal(kept, [[*scores[0, [1, 0]], np.zeros(2)]])
 
 
 POOLS = {1: (functional.max_pool1d, functional.avg_pool1d),

@@ -143,7 +143,11 @@ class _Lstm:
 @op("lstm", "x initial_h initial_c weight_ih weight_hh bias? peephole? "
             "weight_ih_back? weight_hh_back? bias_back? peephole_back?")  # fmt: skip
 def lstm(bind: Bind) -> Run:
-    """Long short-term memory in one or both directions."""
+    """Long short-term memory in one or both directions.
+
+    Rows of the initial state beyond the batch are not read: Apple's packed-sequence tests convert
+    to such programs and expect Core ML to run them.
+    """
     direction = bind.const("direction", "forward")
     whole = bind.const("output_sequence", False)
     step = _Lstm(bind)
@@ -155,6 +159,7 @@ def lstm(bind: Bind) -> Run:
     def run(
         x: torch.Tensor, h: torch.Tensor, c: torch.Tensor, *weights: Maybe
     ) -> tuple[torch.Tensor, ...]:
+        h, c = h[: x.shape[1]], c[: x.shape[1]]
         if direction != "bidirectional":
             sequence, last_h, last_c = step(x, h, c, weights[:4], direction == "reverse")
             return _pick(sequence, last_h, whole), last_h, last_c

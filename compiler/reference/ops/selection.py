@@ -47,21 +47,24 @@ def _overlap(box: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
 
 def _suppress(boxes: torch.Tensor, scores: torch.Tensor, limit: float, floor: float, most: int,
               classes: torch.Tensor | None) -> list[int]:  # fmt: skip
-    order = torch.argsort(scores, descending=True, stable=True).tolist()
+    left = torch.argsort(scores, descending=True, stable=True)
     kept: list[int] = []
-    for index in order:
-        if len(kept) >= most or not scores[index] > floor:
-            break
-        rivals = [k for k in kept if classes is None or classes[k] == classes[index]]
-        if rivals and bool((_overlap(boxes[index], boxes[rivals]) > limit).any()):
-            continue
-        kept.append(index)
+    while len(left) and len(kept) < most and scores[left[0]] > floor:
+        best, left = left[0], left[1:]
+        kept.append(int(best))
+        rival = _overlap(boxes[best], boxes[left]) > limit
+        if classes is not None:
+            rival &= classes[left] == classes[best]
+        left = left[~rival]
     return kept
 
 
 @op("non_maximum_suppression", "boxes scores")
 def non_maximum_suppression(bind: Bind) -> Run:
-    """Best-scored boxes that do not overlap a better one; padded with zeros, indices with -1."""
+    """Best-scored boxes that do not overlap a better one; padded with zeros, indices with -1.
+
+    From iOS17 on the boxes are the last axis, and their number is not returned.
+    """
     limit = bind.const("iou_threshold")
     floor = bind.const("score_threshold", float("-inf"))
     most = bind.const("max_boxes")
@@ -81,7 +84,11 @@ def non_maximum_suppression(bind: Bind) -> Run:
         rows = [one(b, s) for b, s in zip(boxes, scores, strict=True)]
         return tuple(torch.stack(part) for part in zip(*rows, strict=True))
 
-    return run
+    def run_ios17(boxes: torch.Tensor, scores: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        found = run(boxes.mT, scores.mT)
+        return found[0].mT.contiguous(), found[1].mT.contiguous(), found[2]
+
+    return run if bind.opset < 17 else run_ios17
 
 
 @op("classify", "probabilities", Kind.RAW)
