@@ -1,0 +1,43 @@
+"""The tokenizer for random weights, and a prompt's suffix."""
+
+import json
+
+import numpy as np
+import pytest
+
+from compiler.host import run_host_step, tokenize
+from compiler.ir import Binding, HostStep
+from tools.stand_in_tokenizer import FILE, build
+
+
+def test_the_shipped_file_is_what_the_tool_writes():
+    assert json.loads(FILE.read_text()) == json.loads(build().to_str())
+
+
+@pytest.mark.parametrize("text", ["a red circle", "", "naïve 中文 🎞", "x" * 400])
+def test_every_byte_is_a_token_and_the_end_is_kept(text):
+    made = tokenize(text, FILE, 300)
+    ids, mask = made["input_ids"][0], made["mask"][0]
+    length = min(300, len(text.encode()) + 1)
+    assert mask.sum() == length and not ids[length:].any()
+    assert ids[length - 1] == 1 and ids.max() < 258 and (ids[: length - 1] >= 2).all()
+    if length < 300:
+        # Normalised back: ByteLevel's decoder undoes the characters that stand for bytes.
+        assert build().decode(ids[: length - 1].tolist()) == text
+
+
+def test_a_suffix_is_put_after_the_prompt():
+    def step(**params) -> HostStep:
+        given = {"tokenizer": FILE.name, "length": 64, **params}
+        outputs = tuple(Binding(n, f"t.{n}") for n in ("input_ids", "mask"))
+        return HostStep(
+            stage="t", op="tokenize", params=tuple(sorted(given.items())),
+            inputs=(("text", "prompt"),), outputs=outputs,
+        )  # fmt: skip
+
+    with_suffix = run_host_step(step(suffix=" score: 6.5."), {"text": "a fox"}, FILE.parent)
+    whole = run_host_step(step(), {"text": "a fox score: 6.5."}, FILE.parent)
+    bare = run_host_step(step(), {"text": "a fox"}, FILE.parent)
+    for name in ("input_ids", "mask"):
+        np.testing.assert_array_equal(with_suffix[name], whole[name])
+    assert bare["mask"].sum() < whole["mask"].sum()
