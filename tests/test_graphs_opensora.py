@@ -6,8 +6,9 @@ import torch
 
 from graphs.opensora import tiny
 from graphs.opensora.denoiser import MASKED, mask_to_bias
+from graphs.opensora.embed import STDiT3Config
 from graphs.opensora.sampler import GuidedEuler, rflow_timesteps
-from graphs.opensora.stdit3 import STDiT3, STDiT3Config
+from graphs.opensora.stdit3 import STDiT3
 from graphs.opensora.vae import SpatialDecoder, VAEConfig, VAETemporal, spatial_vae
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from graphs.opensora.embed import ScalarEmbedder
 from graphs.opensora.sampler import rflow_timesteps
-from graphs.opensora.stdit3 import ScalarEmbedder
 from tests.lower.execute import lower, psnr, run
 from tests.lower.ports import ports_of
 

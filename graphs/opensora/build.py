@@ -16,10 +16,10 @@ import torch
 from torch import nn
 
 from graphs.opensora.denoiser import GuidedDenoiser
+from graphs.opensora.embed import STDiT3Config
 from graphs.opensora.leap import GuidedEulerLeap, check_leap
 from graphs.opensora.presets import preset as models
 from graphs.opensora.sampler import GuidedEuler, rflow_timesteps
-from graphs.opensora.stdit3 import STDiT3Config
 from graphs.opensora.vae import SpatialDecoder, TemporalDecoder
 from graphs.opensora.video import Video, check_batch, latent_size
 from graphs.spec import Constants, Graph, Input

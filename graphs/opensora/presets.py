@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from graphs.opensora import tiny
-from graphs.opensora.stdit3 import STDiT3Config
+from graphs.opensora.embed import STDiT3Config
 from graphs.opensora.text import TextEncoder, t5_v1_1_config
 from graphs.opensora.vae import VAEConfig
 from graphs.opensora.video import Video, latent_size

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from graphs.opensora.denoiser import GuidedDenoiser
-from graphs.opensora.stdit3 import STDiT3Config
+from graphs.opensora.embed import STDiT3Config
 from graphs.opensora.text import TextEncoder, t5_v1_1_config
 from graphs.opensora.vae import SpatialDecoder, TemporalDecoder, VAEConfig
 
