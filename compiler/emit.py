@@ -73,7 +73,6 @@ def _order(
 ) -> Order:
     stage = next(t for t in traced.values() if any(p.name == chunk.graph for p in t.parts))
     form = form_of(_graphs(stage), chunk)
-    shared = [form.slots[i] for i in sorted(form.literal)]
     how = [stage.stage.precision, stage.stage.compression, deployment, _tools()]
     ports = [[p.name for p in chunk.inputs], [p.name for p in chunk.outputs]]
     values = source.identity(stage, form.slots, memo)
@@ -84,7 +83,7 @@ def _order(
         source=source,
         deployment=deployment,
         key=digest(form.digest, form.slots, values, ports, how),
-        twin_key=digest(form.twin_key, source.identity(stage, shared, memo), how),
+        twin_key=digest(form.twin_key, source.identity(stage, form.shared, memo), how),
     )
 
 

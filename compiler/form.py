@@ -21,14 +21,15 @@ class Form:
     slots: tuple[str, ...]
     """Weight names; position is the slot's number."""
     literal: frozenset[int]
-    """Slots whose value is part of the program: tables that the graph holds, and weights that
-    are first computed with. Equal forms may be stamped only if these are the same weights."""
+    """Slots whose value is part of the program: tables that the graph holds (the digest covers
+    them), and weights that are first computed with."""
+    shared: tuple[str, ...]
+    """The latter: equal forms may be stamped only if these are the same weights."""
 
     @property
     def twin_key(self) -> str:
         """Equal for chunks that one converted program can serve."""
-        fixed = [self.slots[i] for i in sorted(self.literal)]
-        return _sha([self.digest, fixed])
+        return _sha([self.digest, self.shared])
 
 
 def form_of(graphs: Mapping[str, StageGraph], chunk: Chunk) -> Form:
@@ -43,10 +44,11 @@ def form_of(graphs: Mapping[str, StageGraph], chunk: Chunk) -> Form:
         parts.append([function, _span(graph.ops[start:stop], chunk, slots)])
         literal |= {slots[w] for op in graph.ops[start:stop] for w in op.folded}
     known = {w.name: w for _, name, *_ in spans for w in graphs[name].weights}
-    literal |= {i for name, i in slots.items() if known[name].digest}
+    held = {i for name, i in slots.items() if known[name].digest}
+    shared = tuple(name for name, i in slots.items() if i in literal - held)
     weights = [[list(known[n].shape), known[n].digest] for n in slots]
     ports = [[_port(p) for p in chunk.inputs], [_port(p) for p in chunk.outputs]]
-    return Form(_sha([parts, weights, ports]), tuple(slots), frozenset(literal))
+    return Form(_sha([parts, weights, ports]), tuple(slots), frozenset(literal | held), shared)
 
 
 def _span(ops: tuple[Op, ...], chunk: Chunk, slots: dict[str, int]) -> list[object]:
