@@ -1,0 +1,95 @@
+"""Every pipeline with every sampler: the graphs can be built, and their ports meet."""
+
+from math import prod
+
+import pytest
+from hydra import compose, initialize_config_module
+
+import graphs
+from compiler.ir import Pipeline, StageKind
+from compiler.read import read
+from graphs.opensora.sampler import resolution_shift
+
+SIZES = {
+    "tiny_t2v": [(16, 64, 64)],
+    "on_device_sora": [(68, 256, 256), (68, 192, 192)],
+    "open_sora": [(51, 240, 426), (51, 360, 640)],
+}
+CASES = [(name, size) for name, sizes in SIZES.items() for size in sizes]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _hydra():
+    with initialize_config_module("compiler.conf", version_base="1.3"):
+        yield
+
+
+def pipeline(name: str, *overrides: str) -> Pipeline:
+    given = ["+target=iphone15pro", f"pipeline={name}", *overrides]
+    return read(compose("compile", overrides=given)).pipeline
+
+
+def of_size(name: str, size: tuple[int, int, int], *overrides: str) -> Pipeline:
+    keys = ("frames", "height", "width")
+    clip = [f"pipeline.video.{key}={n}" for key, n in zip(keys, size, strict=True)]
+    return pipeline(name, *clip, *overrides)
+
+
+def built(p: Pipeline) -> dict[str, graphs.Graph | graphs.Constants]:
+    stages = [s for s in p.stages if s.kind is not StageKind.HOST]
+    return {s.name: graphs.build(s.op, dict(s.params)) for s in stages}
+
+
+@pytest.mark.parametrize("sampler", ["rflow", "lpl_static", "lpl_adaptive"])
+@pytest.mark.parametrize(("name", "size"), CASES)
+def test_ports_meet(name, size, sampler):
+    p = of_size(name, size, f"sampler={sampler}")
+    made = built(p)
+    (loop,) = p.loops
+    for stage in p.stages:
+        graph = made.get(stage.name)
+        if isinstance(graph, graphs.Graph):
+            assert {i.name for i in graph.inputs} == {port for port, _ in stage.inputs}
+    for _, table in loop.scan:
+        owner, _, array = table.partition(".")
+        assert made[owner].arrays[array].shape == (loop.count,)
+    inputs = {i.name: i.shape for i in made["step"].inputs}
+    assert inputs["z"] == next(i.shape for i in made["denoise"].inputs if i.name == "z")
+    plain = sampler != "lpl_adaptive"
+    assert [n for n, _, _ in loop.state] == (["z"] if plain else ["z", "direction", "record"])
+    assert loop.until == (None if plain else "step.done")
+    assert loop.count == (16 if sampler == "lpl_static" else 30)
+
+
+@pytest.mark.parametrize(("name", "size"), CASES)
+def test_maps_cover_the_clip(name, size):
+    """Groups of latent frames make all frames, batches of frames too."""
+    p = of_size(name, size)
+    made = built(p)
+    z = next(i.shape for i in made["denoise"].inputs if i.name == "z")
+    group = made["decode_time"].inputs[0].shape
+    stage = {s.name: s for s in p.stages}
+    assert stage["decode_time"].map.size == group[2] and z[2] % group[2] == 0
+    assert (z[2] // group[2]) * made["decode_time"].module.frames == size[0]
+    batch = made["decode_space"].inputs[0].shape
+    assert stage["decode_space"].map.size == batch[2] and size[0] % batch[2] == 0
+    assert batch[3:] == group[3:] == z[3:]
+    assert prod(z[3:]) == (size[1] // 8) * (size[2] // 8)
+
+
+def test_the_shift_and_the_rate_are_those_of_the_clip():
+    """On-device Sora's app shifts for 51 frames and writes 30 a second; here the clip decides."""
+    p = of_size("on_device_sora", (68, 256, 256))
+    assert round(resolution_shift(68, 256, 256), 3) == 2.236
+    timesteps = built(p)["schedule"].arrays["timestep"]
+    # 1000 s e / (1 + (s - 1) e) at e = 1/30; the app, which rounds e to 0.033, would have 70.9.
+    assert round(float(timesteps[-1]), 1) == 71.6
+    assert p.fps == 24.0
+    assert float(built(p)["denoise"].module.model.fps) == 24.0
+
+
+def test_guidance_and_the_prompt_are_the_published_ones():
+    p = pipeline("on_device_sora")
+    assert {i.name: i.default for i in p.inputs}["guidance"] == 7.0
+    params = dict(p.stage("tokenize").params)
+    assert (params["suffix"], params["length"]) == (" aesthetic score: 6.5.", 300)
