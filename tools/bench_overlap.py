@@ -71,6 +71,8 @@ def main() -> None:
         return
     os.environ["OMP_NUM_THREADS"] = str(setting.threads)
     _build(setting, options.memory)
+    if options.rounds < 1:
+        return
     names = _contestants(setting, options)
     results = _rounds(names, setting, options.rounds)
     _report(results, setting, options)
@@ -87,7 +89,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--memory", help="budget, as in target.memory; default: a quarter of it")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, help="0: only build what is missing")
     parser.add_argument("--threads", type=int, default=1, help="torch's computing threads")
     parser.add_argument("--keep", type=int, help="blocks that the peers keep in memory")
     parser.add_argument("--json", help="write every figure of every round here")
