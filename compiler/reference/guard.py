@@ -21,6 +21,7 @@ from compiler.reference import program as ir
 from compiler.reference.bind import ALLOWED_BYTES, MEMORY_BYTES
 from compiler.reference.errors import PackageError
 from compiler.reference.info import walk
+from compiler.reference.weights import Packed
 from compiler.units import format_bytes
 
 _FLOOR_BYTES = 1 << 30
@@ -150,6 +151,8 @@ def _weightless(value: Any) -> Any:
         return torch.empty_strided(
             value.shape, value.stride(), dtype=value.dtype, device="meta"
         )  # fmt: skip
+    if isinstance(value, Packed):
+        return Packed(_weightless(value.raw), value.type)
     if isinstance(value, (list, tuple)):
         return [_weightless(v) for v in value]
     return value

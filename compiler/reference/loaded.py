@@ -252,6 +252,8 @@ class Loaded:
         return PackageError(self._program.package, message, place=place)
 
     def _held(self, dtype: str) -> torch.dtype:
+        if dtype not in TORCH:
+            raise self._fail(f"a tensor of {dtype} can be no input, state or result")
         return torch.float32 if dtype == "fp16" and self._options.policy == "fp32" else TORCH[dtype]
 
     def _known(self, kind: ir.TensorType) -> tuple[int, ...]:

@@ -26,6 +26,7 @@ from compiler.reference.errors import (
     PackageError,
     PredictionError,
     UnknownInputError,
+    malformed,
 )
 from compiler.reference.guard import Limits
 from compiler.reference.info import Feature
@@ -156,7 +157,8 @@ class Model:
 
     def make_state(self) -> ModelState:
         """Fresh states, all zero."""
-        return ModelState(self._loaded.make_state(), self._loaded.info.path)
+        with malformed(self._loaded.info.path):
+            return ModelState(self._loaded.make_state(), self._loaded.info.path)
 
     def first_out_of_range(
         self, data: Mapping[str, Any], state: ModelState | None = None
@@ -186,7 +188,8 @@ class Model:
 
     def _guarded(self, run: Any, given: dict[str, Any], state: ModelState | None) -> Any:
         try:
-            return run(self._loaded, given, None if state is None else state._tensors)
+            with malformed(self._loaded.info.path):
+                return run(self._loaded, given, None if state is None else state._tensors)
         except PackageError as error:
             raise PredictionError(
                 error.package, error.message, op=error.op, place=error.place

@@ -92,6 +92,7 @@ def _look_up(indices: torch.Tensor, lut: torch.Tensor, vector_axis: int) -> torc
     if lut.dim() != indices.dim() + 2:
         raise ValueError(f"a table of rank {lut.dim()} for indices of rank {indices.dim()}")
     palettes, vector = lut.shape[-2], lut.shape[-1]
+    check_elements(indices.numel() * vector, "the weight")
     tables = lut.reshape(-1, vector)
     numbers = torch.arange(math.prod(lut.shape[:-2])).reshape(lut.shape[:-2]) * palettes
     flat = _spread(numbers, indices.shape) + indices.long()
