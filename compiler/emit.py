@@ -15,13 +15,13 @@ from compiler import make
 from compiler.cache import Cache, digest, link_tree, size_bytes
 from compiler.errors import EntracteError
 from compiler.form import form_of
-from compiler.ir import Bundle, Chunk, Package, StageGraph
+from compiler.ir import Bundle, Chunk, Package
 from compiler.make import CHUNK, Order
 from compiler.origin import code_digest
 
 if TYPE_CHECKING:
     from compiler.lower.worker import Job
-    from compiler.trace.measure import Traced
+    from compiler.trace.traced import Traced
     from compiler.trace.weights import DigestMemo, WeightSource
 
 PACKAGES = "packages"
@@ -72,7 +72,7 @@ def _order(
     memo: "DigestMemo",
 ) -> Order:
     stage = next(t for t in traced.values() if any(p.name == chunk.graph for p in t.parts))
-    form = form_of(_graphs(stage), chunk)
+    form = form_of(stage.part(chunk.graph), chunk)
     how = [stage.stage.precision, stage.stage.compression, deployment, _tools()]
     ports = [[p.name for p in chunk.inputs], [p.name for p in chunk.outputs]]
     values = source.identity(stage, form.slots, memo)
@@ -85,10 +85,6 @@ def _order(
         key=digest(form.digest, form.slots, values, ports, how),
         twin_key=digest(form.twin_key, source.identity(stage, form.shared, memo), how),
     )
-
-
-def _graphs(stage: "Traced") -> dict[str, StageGraph]:
-    return {p.name: p for p in stage.parts}
 
 
 def _tools() -> list[str]:
@@ -138,8 +134,8 @@ def _jobs(
     from compiler.lower.worker import Job
 
     for order in orders:
-        # Exported here, once: the processes inherit it.
-        assert order.traced.program is not None
+        for function in order.functions:
+            order.traced.program_of(function)  # here, once: the processes inherit it
         elements = sum(prod(order.traced.shapes[n]) for n in order.form.slots)
         yield Job(
             name=f"{order.chunk.id} {what}".strip(),

@@ -7,7 +7,6 @@ slots say which weight of this chunk stands at which number.
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from compiler.ir import Chunk, Op, Port, StageGraph
@@ -32,8 +31,9 @@ class Form:
         return _sha([self.digest, self.shared])
 
 
-def form_of(graphs: Mapping[str, StageGraph], chunk: Chunk) -> Form:
-    """The form of a chunk, over all its functions. `graphs` holds its graph and its variants'."""
+def form_of(graph: StageGraph, chunk: Chunk) -> Form:
+    """The form of a chunk of `graph`, over all its functions."""
+    graphs = {g.name: g for g in (graph, *graph.variants)}
     slots: dict[str, int] = {}
     spans = [("main", chunk.graph, chunk.start, chunk.stop)]
     spans += [(v.name, f"{chunk.graph}@{v.name}", v.start, v.stop) for v in chunk.variants]

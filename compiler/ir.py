@@ -240,6 +240,9 @@ class StageGraph:
     weights: tuple[Weight, ...]
     cuts: tuple[Cut, ...]
     digest: str
+    variants: tuple["StageGraph", ...] = ()
+    """Other functions over the same weights, named `GRAPH@FUNCTION`. The cuts of this graph are
+    those that all functions allow."""
 
     def value(self, name: str) -> Port:
         return next(v for v in self.values if v.name == name)

@@ -4,6 +4,7 @@ A finished package is an entry of the cache: a folder with `chunk.mlpackage` and
 """
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,13 +15,14 @@ from compiler.codec import decode, encode
 from compiler.errors import ConfigError
 from compiler.form import Form
 from compiler.ir import Chunk, DType, Package, Port
+from compiler.trace.names import MAIN
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
     from compiler.lower.stamp import Layout
-    from compiler.trace.measure import Traced
+    from compiler.trace.traced import Traced
     from compiler.trace.weights import WeightSource
 
 PACKAGES = "packages"
@@ -29,7 +31,6 @@ FACTS = "facts.json"
 CHUNK = "chunk.mlpackage"
 TEMPLATE = "template.mlpackage"
 LAYOUT = "layout.json"
-MAIN = "main"
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,19 @@ class Order:
     """Of the template it could be stamped from."""
 
     @property
-    def weight_names(self) -> dict[str, str]:
+    def functions(self) -> tuple[str, ...]:
+        return (MAIN, *(v.name for v in self.chunk.variants))
+
+    def own_name(self, name: str, function: str) -> str:
+        """A weight's name in a function's program; tables of variants are named apart."""
+        return dict(self.traced.functions[function].held).get(name, name)
+
+    def weight_names(self, function: str) -> dict[str, str]:
+        """Name in the function's program -> neutral name."""
         from compiler.lower.rename import weight_name
 
-        return {name: weight_name(i) for i, name in enumerate(self.form.slots)}
+        slots = enumerate(self.form.slots)
+        return {self.own_name(name, function): weight_name(i) for i, name in slots}
 
     @property
     def features(self) -> dict[str, str]:
@@ -62,20 +72,17 @@ class Order:
 
 
 def chunk_module(
-    traced: "Traced", chunk: Chunk, tensors: "Mapping[str, torch.Tensor]"
+    traced: "Traced",
+    chunk: Chunk,
+    tensors: "Mapping[str, torch.Tensor]",
+    function: str = MAIN,
 ) -> "torch.nn.Module":
     """The chunk as a torch module (fp32): what packages are judged by."""
     from compiler.frontend import extract
 
-    return extract(traced.program, *_boundary(traced, chunk), tensors)
-
-
-def _boundary(traced: "Traced", chunk: Chunk) -> tuple[list[str], list[str], list[str]]:
-    return (
-        traced.chunk_nodes(chunk),
-        [traced.node_of.get(p.name, p.name) for p in chunk.inputs],
-        [traced.node_of[p.name] for p in chunk.outputs],
-    )
+    held = dict(traced.functions[function].held)
+    own = {held.get(name, name): tensor for name, tensor in tensors.items()}
+    return extract(traced.program_of(function), *traced.boundary(chunk, function), own)
 
 
 def example_inputs(chunk: Chunk) -> "tuple[torch.Tensor, ...]":
@@ -108,29 +115,45 @@ def convert_order(order: Order, cache: Cache) -> None:
 
 
 def _convert(order: Order, tensors: "Mapping[str, torch.Tensor]", path: Path) -> None:
-    """A package with neutral names."""
+    """A package with neutral names; of several functions, if the chunk has them."""
+    from compiler.lower.merge import merge_functions
+
+    if len(order.functions) == 1:
+        _convert_function(order, MAIN, tensors, path)
+        return
+    single = {f: path.with_name(f"{path.stem}.{f}.mlpackage") for f in order.functions}
+    for function, place in single.items():
+        _convert_function(order, function, tensors, place)
+    merge_functions(single, path)
+    for place in single.values():
+        shutil.rmtree(place)
+
+
+def _convert_function(
+    order: Order, function: str, tensors: "Mapping[str, torch.Tensor]", path: Path
+) -> None:
     from compiler.frontend import extract
     from compiler.lower.convert import convert_chunk
 
-    chunk, stage = order.chunk, order.traced.stage
+    chunk, traced = order.chunk, order.traced
     inputs, outputs = _neutral(order, chunk.inputs), _neutral(order, chunk.outputs)
     module = extract(
-        order.traced.program,
-        *_boundary(order.traced, chunk),
-        tensors,
+        traced.program_of(function),
+        *traced.boundary(chunk, function),
+        {order.own_name(name, function): tensor for name, tensor in tensors.items()},
         input_names=[p.name for p in inputs],
-        weight_names=order.weight_names,
+        weight_names=order.weight_names(function),
     )
     convert_chunk(
         module,
         example_inputs(chunk),
         inputs=inputs,
         outputs=outputs,
-        precision=stage.precision,
+        precision=traced.stage.precision,
         deployment=order.deployment,
-        compression=stage.compression,
+        compression=traced.stage.compression,
         path=path,
-        fp32_ops=order.traced.fp32_nodes,
+        fp32_ops=traced.functions[function].fp32_nodes,
     )
 
 
@@ -154,8 +177,9 @@ def _finish(order: Order, path: Path) -> str:
 def _write_facts(order: Order, path: Path, digest: str, entry: Path) -> None:
     from compiler import reference
 
-    info = reference.describe(path)
-    if info.activation_peak_bytes is None:
+    infos = [reference.describe(path, function) for function in order.functions]
+    peaks = [i.activation_peak_bytes for i in infos if i.activation_peak_bytes is not None]
+    if len(peaks) < len(infos):
         raise ConfigError(f"{order.chunk.id}: the package has open shapes; all must be static")
     stage = order.traced.stage
     package = Package(
@@ -163,12 +187,13 @@ def _write_facts(order: Order, path: Path, digest: str, entry: Path) -> None:
         path="",
         digest=digest,
         file_bytes=sum(f.stat().st_size for f in path.rglob("*") if f.is_file()),
-        weight_bytes=info.weight_bytes,
-        activation_bytes=info.activation_peak_bytes,
+        weight_bytes=reference.package_weight_bytes(path),
+        activation_bytes=max(peaks),
         precision=stage.precision,
         compression=stage.compression,
         inputs=order.chunk.inputs,
         outputs=order.chunk.outputs,
+        functions=order.functions,
     )
     (entry / FACTS).write_text(json.dumps(encode(package)))
 
@@ -189,7 +214,7 @@ def make_template(order: Order, cache: Cache) -> bool:
             _convert(order, _marked(order, seed), path)
         slots = _own_slots(order)
         layout = find_layout(paths[0], paths[1], _marker_of(order), slots)
-        _remove(paths[1])
+        shutil.rmtree(paths[1])
         (entry / LAYOUT).write_text(json.dumps(encode(layout)))
     return layout is not None
 
@@ -251,9 +276,3 @@ def stamp_order(order: Order, cache: Cache, template: Path) -> None:
 
 def _values(order: Order, name: str) -> "np.ndarray":
     return order.source.tensors(order.traced, [name])[name].numpy()
-
-
-def _remove(path: Path) -> None:
-    import shutil
-
-    shutil.rmtree(path)

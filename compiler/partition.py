@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from compiler.ir import Chunk, Cut, Op, Port, StageGraph, Target
+from compiler.ir import Chunk, Cut, Op, Port, StageGraph, Target, Variant
 
 _CANDIDATES = 96
 """Cuts kept for the dynamic programme: the cheapest of each stretch of the stage."""
@@ -74,6 +74,19 @@ class Measured:
         total = len(self.graph.ops)
         inner = [c for c in self.graph.cuts if 0 < c.position < total]
         return [0, *_thin(inner, self.position_weights), total]
+
+    @cached_property
+    def variants(self) -> tuple["Measured", ...]:
+        return tuple(Measured(v) for v in self.graph.variants)
+
+    @cached_property
+    def position_of(self) -> dict[frozenset[str], int]:
+        """The last position at which exactly these values are alive."""
+        return {frozenset(c.values): c.position for c in self.graph.cuts}
+
+    @cached_property
+    def alive_at(self) -> dict[int, frozenset[str]]:
+        return {c.position: frozenset(c.values) for c in self.graph.cuts}
 
     def chunk(self, start: int, stop: int, index: int) -> Chunk:
         return _measure(self, start, stop, index)
@@ -144,23 +157,68 @@ def _boundary_cost(measured: Measured, position: int, target: Target, calls: int
 
 
 def _measure(m: Measured, start: int, stop: int, index: int) -> Chunk:
+    needs = _needs(m, start, stop)
+    return Chunk(
+        id=f"{m.graph.name}.{index:02d}",
+        graph=m.graph.name,
+        start=start,
+        stop=stop,
+        inputs=needs.inputs,
+        outputs=needs.outputs,
+        weight_bytes=needs.weight_bytes,
+        activation_bytes=needs.activation_bytes,
+        flops=needs.flops,
+        moved_bytes=needs.moved_bytes,
+        variants=tuple(_variant(m, v, start, stop) for v in m.variants),
+    )
+
+
+@dataclass(frozen=True)
+class _Needs:
+    """What a run of operations needs."""
+
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    weight_bytes: int
+    activation_bytes: int
+    flops: int
+    moved_bytes: int
+
+
+def _needs(m: Measured, start: int, stop: int) -> _Needs:
     ops = m.graph.ops[start:stop]
     inputs = _inputs(m, ops, start, stop)
     outputs = _outputs(m, ops, start, stop)
     weights = {w for op in ops for w in op.weights}
     weight_bytes = sum(m.weight_size[w] for w in weights)
     made = sum(op.output_bytes for op in ops if not op.alias)
-    return Chunk(
-        id=f"{m.graph.name}.{index:02d}",
-        graph=m.graph.name,
-        start=start,
-        stop=stop,
+    return _Needs(
         inputs=inputs,
         outputs=outputs,
         weight_bytes=weight_bytes,
         activation_bytes=_activation_peak(m, ops, start, inputs, outputs),
         flops=sum(op.flops for op in ops),
         moved_bytes=weight_bytes + 2 * made + sum(p.size_bytes for p in inputs),
+    )
+
+
+def _variant(m: Measured, variant: Measured, start: int, stop: int) -> Variant:
+    """The same chunk in another function: between the same frontiers."""
+
+    def place(position: int) -> int:
+        if position in (0, len(m.graph.ops)):
+            return 0 if position == 0 else len(variant.graph.ops)
+        return variant.position_of[m.alive_at[position]]
+
+    first, last = place(start), place(stop)
+    needs = _needs(variant, first, last)
+    return Variant(
+        name=variant.graph.name.rpartition("@")[2],
+        start=first,
+        stop=last,
+        activation_bytes=needs.activation_bytes,
+        flops=needs.flops,
+        moved_bytes=needs.moved_bytes,
     )
 
 

@@ -27,7 +27,7 @@ from compiler.run import Progress
 from compiler.settings import CompileSettings
 
 if TYPE_CHECKING:
-    from compiler.trace.measure import Traced
+    from compiler.trace.traced import Traced
 
 GATES_DB = {
     # Apple's Core AI guidance: fp32 above 70, fp16 above 50 (investigate below 40), 4-bit about

@@ -56,8 +56,8 @@ def extract(
 
     Returns:
         A GraphModule in eval mode, with placeholders named as `inputs`, weights registered under
-        their FQN, or the names given instead (cast to the dtype that the graph expects), `view` written as `reshape`, so that
-        it may be called with any strides.
+        their FQN or the names given instead (cast to the dtype that the graph expects), `view`
+        written as `reshape`, so that it may be called with any strides.
 
     Raises:
         GraphError: an unknown name, a value used but neither copied, given nor a weight, a weight

@@ -28,7 +28,7 @@ __all__ = ["Field", "Layout", "Unstampable", "find_layout", "marker", "stamp"]
 _RECORD = struct.Struct("<IIQQQ")
 _SENTINEL = 0xDEADBEEF
 _FP16, _FP32 = 1, 2
-_TYPES = {_FP16: np.dtype(np.float16), _FP32: np.dtype(np.float32)}
+_TYPES: dict[int, np.dtype[Any]] = {_FP16: np.dtype(np.float16), _FP32: np.dtype(np.float32)}
 _FP16_MAX = 65504.0
 _FEW = 400
 """Below so many elements coremltools keeps values that fp16 would round to zero (its

@@ -26,19 +26,19 @@ from compiler.reference.errors import (
 
 if TYPE_CHECKING:
     from compiler.reference.guard import Limits
-    from compiler.reference.info import Feature, PackageInfo, describe
+    from compiler.reference.info import Feature, PackageInfo, describe, package_weight_bytes
     from compiler.reference.loaded import Loaded, load
     from compiler.reference.model import Description, Model, ModelState
     from compiler.reference.range import OutOfRange, first_out_of_range
 
 __all__ = ["Description", "Feature", "InputKindError", "Limits", "Loaded", "Model", "ModelState",
            "OutOfRange", "PackageError", "PackageInfo", "PredictionError", "UnknownInputError",
-           "describe", "first_out_of_range", "load"]  # fmt: skip
+           "describe", "first_out_of_range", "load", "package_weight_bytes"]  # fmt: skip
 
 _HOME = {"Feature": "info", "PackageInfo": "info", "describe": "info", "Limits": "guard",
          "Loaded": "loaded", "load": "loaded", "Model": "model", "ModelState": "model",
-         "Description": "model", "OutOfRange": "range",
-         "first_out_of_range": "range"}  # fmt: skip
+         "Description": "model", "OutOfRange": "range", "first_out_of_range": "range",
+         "package_weight_bytes": "info"}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -71,6 +71,18 @@ def pick(program: ir.Program, function: str) -> ir.Function:
     return found
 
 
+def package_weight_bytes(path: str | Path) -> int:
+    """Bytes of the weight blobs of all functions, each record counted once.
+
+    Raises:
+        PackageError: the package cannot be read.
+    """
+    program = read_program(path)
+    with malformed(program.package):
+        found = {k: v for f in program.functions.values() for k, v in blobs(f).items()}
+        return sum(kind.nbytes or 0 for kind, _ in found.values())
+
+
 def describe_program(program: ir.Program, function: ir.Function) -> PackageInfo:
     """The same for a program already read."""
     types = types_of(function)

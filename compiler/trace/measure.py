@@ -2,18 +2,21 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING
 
 from compiler.errors import ConfigError
 from compiler.frontend import fp32_values
-from compiler.ir import Chunk, Cut, DType, Loop, Op, Port, Stage, StageGraph, Weight
+from compiler.ir import Cut, DType, Loop, Op, Port, Stage, StageGraph, Weight
 from compiler.trace.codes import Coder
 from compiler.trace.flops import flops_of, kind_of, shape_of, workspace_elements
 from compiler.trace.hoist import Depends, Node, split
+from compiler.trace.names import MAIN, variant_graph
+from compiler.trace.traced import FunctionRecord, Traced, TraceRecord
+from compiler.trace.variants import Identities, identities, needed_ops, same_values, with_variant
 
 if TYPE_CHECKING:
     import torch
@@ -37,90 +40,6 @@ _COMPRESSED_FROM = 2048
 """Tensors with fewer elements are left alone."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TraceRecord:
-    """All that is known of a traced stage, without torch: what the cache keeps."""
-
-    parts: tuple[StageGraph, ...]
-    outputs: tuple[str, ...]
-    node_of: tuple[tuple[str, str], ...]
-    constant_nodes: tuple[str, ...]
-    """Nodes that read weights only, in graph order: they are folded into whoever reads them."""
-    key_of: tuple[tuple[str, str], ...]
-    """Weight name in the module -> key in the checkpoint."""
-    shapes: tuple[tuple[str, tuple[int, ...]], ...]
-    held: tuple[str, ...]
-    """Weights whose values the module itself holds: tables and literals."""
-    known_keys: tuple[str, ...]
-    """Keys of everything the module has, used or not."""
-    owns: tuple[str, ...]
-    """Prefixes of the checkpoint's keys that the stage reads completely."""
-    fp32_nodes: tuple[str, ...]
-    """Nodes whose values fp16 cannot carry: the inside of RMS norms, arguments of sines."""
-    checkpoint: str | None
-    scales: tuple[tuple[str, float], ...]
-    """(suffix of a weight's name, factor on the checkpoint's value)"""
-
-
-@dataclass(frozen=True)
-class Traced:
-    """A compiled stage: what was measured, and how to get the torch program it was measured on.
-
-    The program is exported again only where a chunk must be converted: a stage read from the cache
-    never imports torch.
-    """
-
-    stage: Stage
-    record: TraceRecord
-    export: "Callable[[], ExportedProgram]" = field(repr=False, compare=False)
-
-    @property
-    def parts(self) -> tuple[StageGraph, ...]:
-        return self.record.parts
-
-    @cached_property
-    def program(self) -> "ExportedProgram":
-        return self.export()
-
-    @cached_property
-    def node_of(self) -> Mapping[str, str]:
-        """Value name -> node name; they differ for outputs, which carry their port's name."""
-        return dict(self.record.node_of)
-
-    @cached_property
-    def key_of(self) -> Mapping[str, str]:
-        """Weight name in the module -> key in the checkpoint."""
-        return dict(self.record.key_of)
-
-    @cached_property
-    def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """Weight name in the module -> its shape."""
-        return dict(self.record.shapes)
-
-    @cached_property
-    def held(self) -> frozenset[str]:
-        """Weights whose values the module itself holds."""
-        return frozenset(self.record.held)
-
-    @property
-    def fp32_nodes(self) -> frozenset[str]:
-        return frozenset(self.record.fp32_nodes)
-
-    def part(self, name: str) -> StageGraph:
-        return next(p for p in self.parts if p.name == name)
-
-    def chunk_nodes(self, chunk: Chunk) -> list[str]:
-        """Names of the nodes that make up a chunk, in graph order."""
-        own = {self.node_of[o.name] for o in self.part(chunk.graph).ops[chunk.start : chunk.stop]}
-        nodes = list(self.program.graph.nodes)
-        constant = set(self.record.constant_nodes)
-        needed = set(own)
-        for node in reversed(nodes):
-            if node.name in needed:
-                needed |= {n.name for n in node.all_input_nodes if n.name in constant}
-        return [n.name for n in nodes if n.name in needed]
-
-
 def trace_stage(
     stage: Stage, graph: "Graph", ports: Mapping[str, Port], loop: Loop | None
 ) -> Traced:
@@ -134,17 +53,30 @@ def trace_stage(
         ConfigError: the ports do not suit the graph, or torch.export refuses the module.
     """
     _check_ports(stage, graph, ports)
-    program = export_stage(stage, graph)
-    record = _Measurement(stage, graph, program, ports, loop).record()
-    return Traced(stage, record, lambda: program)
+    programs = {name: export_stage(stage, graph, name) for name in _function_names(stage)}
+    record = _record(stage, graph, programs, ports, loop)
+    return Traced(stage, record, programs.__getitem__)
 
 
-def export_stage(stage: Stage, graph: "Graph") -> "ExportedProgram":
-    """The stage's exported program. Raises `ConfigError` if torch.export refuses the module."""
+def _function_names(stage: Stage) -> list[str]:
+    return [MAIN, *(name for name, _ in stage.functions)]
+
+
+def export_stage(stage: Stage, graph: "Graph", function: str) -> "ExportedProgram":
+    """The exported program of a stage's function.
+
+    Raises `ConfigError` if the graph has no such variant, or torch.export refuses the module.
+    """
     from compiler.frontend import export_graph
 
+    modules = {MAIN: graph.module, **graph.variants}
+    if function not in modules:
+        raise ConfigError(
+            f"pipeline.stages.{stage.name}.functions: graph {stage.op} has no variant "
+            f"{function!r}; it has {', '.join(graph.variants) or 'none'}"
+        )
     try:
-        return export_graph(graph.module, _examples(graph))
+        return export_graph(modules[function], _examples(graph))
     except ValueError as error:
         raise ConfigError(f"stage {stage.name}: {error}") from error
 
@@ -171,8 +103,36 @@ def _examples(graph: "Graph") -> "tuple[torch.Tensor, ...]":
     return tuple(torch.zeros(i.shape, dtype=kinds[i.kind]) for i in graph.inputs)
 
 
+def _record(
+    stage: Stage,
+    graph: "Graph",
+    programs: "Mapping[str, ExportedProgram]",
+    ports: Mapping[str, Port],
+    loop: Loop | None,
+) -> TraceRecord:
+    main = _Measurement(stage, graph, programs[MAIN], ports, loop)
+    parts = main.parts()
+    measured = [main]
+    for name in list(programs)[1:]:
+        variant = _Measurement(stage, graph, programs[name], ports, loop, name, main)
+        parts = [with_variant(p, variant.variant_of(p, parts)) for p in parts]
+        measured.append(variant)
+    weights = [pair for m in measured for pair in m.shapes()]
+    return TraceRecord(
+        parts=tuple(parts),
+        outputs=tuple(graph.outputs),
+        functions=tuple(m.function() for m in measured),
+        key_of=tuple((w, checkpoint_key(w, graph.key_map)) for w in main.weight_of.values()),
+        shapes=tuple(dict(weights).items()),
+        known_keys=tuple(checkpoint_key(w, graph.key_map) for w in graph.module.state_dict()),
+        owns=tuple(graph.owns),
+        checkpoint=graph.checkpoint,
+        scales=tuple(graph.scales),
+    )
+
+
 class _Measurement:
-    """Working state of one stage's measurement; it does not leave this module."""
+    """Working state of one function's measurement; it does not leave this module."""
 
     def __init__(
         self,
@@ -181,26 +141,49 @@ class _Measurement:
         program: "ExportedProgram",
         ports: Mapping[str, Port],
         loop: Loop | None,
+        function: str = MAIN,
+        main: "_Measurement | None" = None,
     ) -> None:
+        """A variant's values that are `main`'s too get their names."""
+        self.name = function
         self.stage, self.graph, self.program = stage, graph, program
         self.ports, self.loop = ports, loop
         self.width = DType(stage.precision).width_bytes
         signature = program.graph_signature
+        self.held = _held(program, graph)
         self.weight_of = {
-            **signature.inputs_to_parameters,
-            **signature.inputs_to_buffers,
-            **signature.inputs_to_lifted_tensor_constants,
+            node: self._weight_name(name)
+            for node, name in {
+                **signature.inputs_to_parameters,
+                **signature.inputs_to_buffers,
+                **signature.inputs_to_lifted_tensor_constants,
+            }.items()
         }
         self.calls = [n for n in program.graph.nodes if n.op == "call_function"]
         self.input_of = dict(
             zip(signature.user_inputs, (i.name for i in graph.inputs), strict=True)
         )
-        self.value_of = self._value_names()
         self.fp32_nodes = fp32_values(program) if stage.precision == "fp16" else frozenset()
         self.constants = self._constant_nodes()
-        self.held = _held(program, graph)
         self.coder = Coder(self.weight_of, set(self.constants), self.fp32_nodes)
+        self.value_of = self._value_names()
+        if main is not None:
+            self.value_of |= self._names_of_main(main)
         self.ops = [self._op(n) for n in self.calls if n.name not in self.constants]
+
+    def _weight_name(self, name: str) -> str:
+        """Variants have the same weights, but tables of their own."""
+        return f"{name}@{self.name}" if self.name != MAIN and name in self.held else name
+
+    def identities(self) -> Identities:
+        """What tells this function's values from others', by node."""
+        inner = [n for n in self.calls if n.name not in self.constants]
+        return identities(inner, self.input_of, self.coder)
+
+    def _names_of_main(self, main: "_Measurement") -> dict[str, str]:
+        """Node -> value name: `main`'s where both compute the same value, one apart elsewhere."""
+        apart = {n.name: f"{n.name}@{self.name}" for n in self.calls}
+        return apart | same_values(self.identities(), main.identities(), main.value_of)
 
     def _value_names(self) -> dict[str, str]:
         returned = list(self.program.graph_signature.user_outputs)
@@ -264,7 +247,8 @@ class _Measurement:
                 total += tensor.numel() * (4 if wide else self.width)
         return total
 
-    def record(self) -> TraceRecord:
+    def parts(self) -> list[StageGraph]:
+        """The stage's parts: what runs once, what runs for all rows, what runs in the loop."""
         place = self._places()
         names = {
             "once": f"{self.stage.name}.once",
@@ -276,28 +260,32 @@ class _Measurement:
             ops = tuple(o for o in self.ops if place[o.name] == part)
             if ops:
                 parts.append(self._part(name, part, ops))
-        return TraceRecord(
-            parts=tuple(parts),
-            outputs=tuple(self.graph.outputs),
+        return parts
+
+    def variant_of(self, part: StageGraph, parts: Sequence[StageGraph]) -> StageGraph | None:
+        """This function's form of a part; only what is in the loop has one."""
+        if part.part != "body":
+            return None
+        given = {v.name for p in parts if p is not part for v in p.outputs}
+        ops = needed_ops(self.ops, set(self.graph.outputs), given)
+        return self._part(variant_graph(part.name, self.name), "body", ops)
+
+    def function(self) -> FunctionRecord:
+        held = [(self._weight_name(name), name) for name in sorted(self.held)]
+        return FunctionRecord(
+            name=self.name,
             node_of=tuple(self._node_name.items()),
             constant_nodes=tuple(self.constants),
-            key_of=tuple(
-                (w, checkpoint_key(w, self.graph.key_map)) for w in self.weight_of.values()
-            ),
-            shapes=tuple(
-                (self.weight_of[n.name], shape_of(n))
-                for n in self.program.graph.nodes
-                if n.name in self.weight_of
-            ),
-            held=tuple(sorted(self.held)),
-            known_keys=tuple(
-                checkpoint_key(w, self.graph.key_map) for w in self.graph.module.state_dict()
-            ),
-            owns=tuple(self.graph.owns),
             fp32_nodes=tuple(sorted(self.fp32_nodes)),
-            checkpoint=self.graph.checkpoint,
-            scales=tuple(self.graph.scales),
+            held=tuple(held),
         )
+
+    def shapes(self) -> list[tuple[str, tuple[int, ...]]]:
+        return [
+            (self.weight_of[n.name], shape_of(n))
+            for n in self.program.graph.nodes
+            if n.name in self.weight_of
+        ]
 
     def _places(self) -> dict[str, str]:
         if self.loop is None:
@@ -387,8 +375,11 @@ class _Measurement:
         }
         used = sorted({w for o in ops for w in o.weights})
         return tuple(
-            Weight(w, shapes[w], self._weight_bytes(shapes[w]), self.held.get(w, "")) for w in used
+            Weight(w, shapes[w], self._weight_bytes(shapes[w]), self._digest_of(w)) for w in used
         )
+
+    def _digest_of(self, weight: str) -> str:
+        return self.held.get(weight.partition("@")[0], "")
 
     def _weight_bytes(self, shape: tuple[int, ...]) -> int:
         elements = prod(shape)

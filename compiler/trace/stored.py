@@ -10,7 +10,8 @@ from compiler.codec import encode
 from compiler.errors import ConfigError
 from compiler.ir import Loop, Port, Stage
 from compiler.origin import code_digest
-from compiler.trace.measure import Traced, TraceRecord, export_stage, trace_stage
+from compiler.trace.measure import export_stage, trace_stage
+from compiler.trace.traced import Traced, TraceRecord
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +35,7 @@ class Shelf:
         key = digest(encode(stage), encode(tuple(ports.values())), encode(loop), _code(stage))
         found = self._cache.record("traces", key, TraceRecord) if self._cache else None
         if found is not None:
-            return Traced(stage, found, lambda: self._export(stage))
+            return Traced(stage, found, lambda name: self._export(stage, name))
         traced = trace_stage(stage, self._graph(stage), ports, loop)
         if self._cache:
             self._cache.keep("traces", key, traced.record)
@@ -59,8 +60,8 @@ class Shelf:
             raise ConfigError(f"pipeline.stages.{stage.name}: {stage.op} is a graph, not constants")
         return built.arrays
 
-    def _export(self, stage: Stage) -> "ExportedProgram":
-        return export_stage(stage, self._graph(stage))
+    def _export(self, stage: Stage, function: str) -> "ExportedProgram":
+        return export_stage(stage, self._graph(stage), function)
 
     def _graph(self, stage: Stage) -> "Graph":
         import graphs

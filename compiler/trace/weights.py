@@ -14,7 +14,7 @@ from compiler.errors import ConfigError
 if TYPE_CHECKING:
     import torch
 
-    from compiler.trace.measure import Traced
+    from compiler.trace.traced import Traced
 
 Digests = Mapping[str, str]
 
@@ -262,9 +262,15 @@ _RANDOM_VERSION = 1
 
 def _held_by_module(traced: "Traced", names: Collection[str] | None) -> "dict[str, torch.Tensor]":
     """Tables and literals that no checkpoint holds: they are the module's own."""
-    held = traced.held if names is None else {n for n in traced.held if n in names}
-    if not held:
+    chosen = traced.held if names is None else {n for n in traced.held if n in names}
+    if not chosen:
         return {}
     from compiler.frontend import constants_of
 
-    return {k: v for k, v in constants_of(traced.program).items() if k in held}
+    found: dict[str, torch.Tensor] = {}
+    for function in traced.record.functions:
+        wanted = {name: own for name, own in function.held if name in chosen}
+        if wanted:
+            constants = constants_of(traced.program_of(function.name))
+            found |= {name: constants[own] for name, own in wanted.items()}
+    return found

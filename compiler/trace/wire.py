@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from compiler.cache import Cache
 from compiler.errors import ConfigError
 from compiler.ir import DType, Loop, Pipeline, Port, Stage, StageGraph, StageKind
-from compiler.trace.measure import Traced
 from compiler.trace.stored import Shelf
+from compiler.trace.traced import Traced
 
 if TYPE_CHECKING:
     import numpy as np

@@ -85,7 +85,7 @@ def _block_chunks(measured, depth):
 
 
 def _order(traced, chunk, source):
-    form = form_of({p.name: p for p in traced.parts}, chunk)
+    form = form_of(traced.parts[0], chunk)
     return Order(traced, chunk, form, source, "iOS18", f"aa{chunk.id}", f"bb{form.twin_key}")
 
 

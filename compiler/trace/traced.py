@@ -1,0 +1,127 @@
+"""What tracing gives: the record of a stage, and the way back to its torch programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from compiler.ir import Chunk, Stage, StageGraph
+from compiler.trace.names import MAIN, span_of
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionRecord:
+    """One function of a stage: `main`, or a variant over the same weights."""
+
+    name: str
+    node_of: tuple[tuple[str, str], ...]
+    """Value name -> node name; they differ for outputs, which carry their port's name."""
+    constant_nodes: tuple[str, ...]
+    """Nodes that read weights only, in graph order: they are folded into whoever reads them."""
+    fp32_nodes: tuple[str, ...]
+    """Nodes whose values fp16 cannot carry: the inside of RMS norms, arguments of sines."""
+    held: tuple[tuple[str, str], ...]
+    """Weights whose values the module itself holds, tables and literals: (name, name in the
+    program). Those of a variant are named apart from `main`'s."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceRecord:
+    """All that is known of a traced stage, without torch: what the cache keeps."""
+
+    parts: tuple[StageGraph, ...]
+    outputs: tuple[str, ...]
+    functions: tuple[FunctionRecord, ...]
+    key_of: tuple[tuple[str, str], ...]
+    """Weight name in the module -> key in the checkpoint."""
+    shapes: tuple[tuple[str, tuple[int, ...]], ...]
+    known_keys: tuple[str, ...]
+    """Keys of everything the module has, used or not."""
+    owns: tuple[str, ...]
+    """Prefixes of the checkpoint's keys that the stage reads completely."""
+    checkpoint: str | None
+    scales: tuple[tuple[str, float], ...]
+    """(suffix of a weight's name, factor on the checkpoint's value)"""
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A compiled stage: what was measured, and how to get the torch programs it was measured on.
+
+    A program is exported again only where a chunk must be converted: a stage read from the cache
+    never imports torch.
+    """
+
+    stage: Stage
+    record: TraceRecord
+    export: Callable[[str], ExportedProgram] = field(repr=False, compare=False)
+    """Function name -> its program."""
+    _programs: dict[str, ExportedProgram] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    @property
+    def parts(self) -> tuple[StageGraph, ...]:
+        return self.record.parts
+
+    @property
+    def program(self) -> ExportedProgram:
+        return self.program_of(MAIN)
+
+    def program_of(self, function: str) -> ExportedProgram:
+        """A function's exported program, exported at most once."""
+        if function not in self._programs:
+            self._programs[function] = self.export(function)
+        return self._programs[function]
+
+    @cached_property
+    def functions(self) -> Mapping[str, FunctionRecord]:
+        return {f.name: f for f in self.record.functions}
+
+    @cached_property
+    def key_of(self) -> Mapping[str, str]:
+        """Weight name in the module -> key in the checkpoint."""
+        return dict(self.record.key_of)
+
+    @cached_property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Weight name in the module -> its shape."""
+        return dict(self.record.shapes)
+
+    @cached_property
+    def held(self) -> frozenset[str]:
+        """Weights whose values the module itself holds, of all functions."""
+        return frozenset(name for f in self.record.functions for name, _ in f.held)
+
+    def part(self, name: str) -> StageGraph:
+        """A stage graph by name: a part, or a part's variant."""
+        every = [g for p in self.parts for g in (p, *p.variants)]
+        return next(g for g in every if g.name == name)
+
+    def boundary(self, chunk: Chunk, function: str) -> tuple[list[str], list[str], list[str]]:
+        """Node names of a chunk's operations, inputs and outputs in a function's program."""
+        record = self.functions[function]
+        node_of = dict(record.node_of)
+        return (
+            self._nodes(chunk, function),
+            [node_of.get(p.name, p.name) for p in chunk.inputs],
+            [node_of[p.name] for p in chunk.outputs],
+        )
+
+    def _nodes(self, chunk: Chunk, function: str) -> list[str]:
+        """The chunk's own operations and the constants they read, in graph order."""
+        record = self.functions[function]
+        node_of = dict(record.node_of)
+        name, start, stop = span_of(chunk, function)
+        needed = {node_of[o.name] for o in self.part(name).ops[start:stop]}
+        nodes = list(self.program_of(function).graph.nodes)
+        constant = set(record.constant_nodes)
+        for node in reversed(nodes):
+            if node.name in needed:
+                needed |= {n.name for n in node.all_input_nodes if n.name in constant}
+        return [n.name for n in nodes if n.name in needed]
