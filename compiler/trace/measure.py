@@ -178,7 +178,11 @@ class _Measurement:
     def identities(self) -> Identities:
         """What tells this function's values from others', by node."""
         inner = [n for n in self.calls if n.name not in self.constants]
-        return identities(inner, self.input_of, self.coder)
+        return identities(inner, self.input_of, self.coder, self._spelled)
+
+    def _spelled(self, weight: str) -> str:
+        """A weight by its name, a table by its value too."""
+        return f"{weight.partition('@')[0]} {self._digest_of(weight)}"
 
     def _names_of_main(self, main: "_Measurement") -> dict[str, str]:
         """Node -> value name: `main`'s where both compute the same value, one apart elsewhere."""

@@ -8,7 +8,7 @@ of a prompt); it stands for the same if it is what the same module returns (a bl
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from torch import fx
@@ -27,13 +27,22 @@ class Identities:
     shapes: Mapping[str, tuple[int, ...]]
 
 
-def identities(nodes: Sequence[fx.Node], input_of: Mapping[str, str], coder: Coder) -> Identities:
-    """Of the operations of one program, in graph order, constants left out."""
+def identities(
+    nodes: Sequence[fx.Node],
+    input_of: Mapping[str, str],
+    coder: Coder,
+    spell: Callable[[str], str],
+) -> Identities:
+    """Of the operations of one program, in graph order, constants left out.
+
+    Args:
+        spell: weight name -> a text that is the same in both programs for equal weights.
+    """
     computed = dict(input_of)
     for node in nodes:
         code = coder.code(node)
         reads = [computed[s.name] for s in node.all_input_nodes if s.name in computed]
-        text = repr((code.digest, code.weights, reads))
+        text = repr((code.digest, [spell(w) for w in code.weights], reads))
         computed[node.name] = hashlib.sha256(text.encode()).hexdigest()
     own = {n.name: computed[n.name] for n in nodes}
     return Identities(own, _returned(nodes), {n.name: shape_of(n) for n in nodes})
