@@ -22,6 +22,10 @@ _FAULTS = (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, At
 class Watcher(Protocol):
     """Sees every step before it runs, and its results before they are dropped."""
 
+    @property
+    def detailed(self) -> bool:
+        """Whether someone looks at every operation's result."""
+
     def before(self, operation: ir.Operation, run: Run, values: Sequence[Any]) -> None:
         """Called before each operation; raises to refuse it."""
 
@@ -59,6 +63,8 @@ class Code:
     uses: set[int]
     """Frame slots of enclosing blocks that this one reads."""
     clears: tuple[int, ...] = ()
+    quick: list[Step] | None = None
+    """The same with groups of operations run as one: done unless each of them is looked at."""
 
     def __call__(self, values: Sequence[Any]) -> Any:
         frame = self.session.frame
@@ -76,13 +82,15 @@ class Code:
         Raises:
             PackageError: an operation failed; it is named.
         """
-        if self.session.watcher is not None:
-            self._run_watched(self.session.watcher)
+        watcher = self.session.watcher
+        steps = self.steps if self.quick is None else self.quick
+        if watcher is not None:
+            self._run_watched(watcher, self.steps if watcher.detailed else steps)
             return
         frame = self.session.frame
         operation: ir.Operation | None = None
         try:
-            for run, ins, out, frees, operation in self.steps:  # noqa: B007
+            for run, ins, out, frees, operation in steps:  # noqa: B007
                 result = run(*[frame[slot] for slot in ins])
                 if isinstance(out, int):
                     frame[out] = result
@@ -96,11 +104,11 @@ class Code:
         except _FAULTS as error:
             raise self._failed(operation, error) from error
 
-    def _run_watched(self, watcher: Watcher) -> None:
+    def _run_watched(self, watcher: Watcher, steps: list[Step]) -> None:
         frame = self.session.frame
         operation: ir.Operation | None = None
         try:
-            for run, ins, out, frees, operation in self.steps:
+            for run, ins, out, frees, operation in steps:
                 given = [frame[slot] for slot in ins]
                 watcher.before(operation, run, given)
                 result = run(*given)

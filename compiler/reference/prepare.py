@@ -15,6 +15,7 @@ from compiler.reference import program as ir
 from compiler.reference.bind import Bind
 from compiler.reference.code import Code, Session, Step
 from compiler.reference.errors import PackageError
+from compiler.reference.fuse import fuse
 from compiler.reference.precision import wrap
 from compiler.reference.registry import Arg, Run, load_table
 from compiler.reference.weights import Packed, Weights, unpack
@@ -31,7 +32,7 @@ class Compiler:
         self.weights = weights
         self.opset = function.opset
         self.portable = portable
-        self._policy, self._strict, self._lazy = policy, strict, lazy
+        self.policy, self._strict, self._lazy = policy, strict, lazy
         self._slots: dict[str, int] = {}
         self._constants: dict[str, ir.Value] = {}
         self._expressions: dict[str, ir.Operation] = {}
@@ -116,7 +117,16 @@ class Compiler:
         before = len(steps)
         outputs = tuple(self._tensor_slot(name, "output") for name in block.outputs)
         extra += [set()] * (len(steps) - before)
-        return self._live(steps, extra, inputs, outputs)
+        code = self._live(steps, extra, inputs, outputs)
+        # A strict load checks the type of every operation's result; a portable one is exported.
+        fused = None if self._strict or self.portable else fuse(self, steps, extra, outputs)
+        if fused is not None:
+            code.quick = self._live(*fused, inputs, outputs).steps
+        return code
+
+    def constant_value(self, slot: int) -> Any:
+        """The tensor in a slot that holds a constant; None for a computed one."""
+        return self.session.frame[slot] if slot in self._pinned.values() else None
 
     def _live(
         self, steps: list[Step], extra: list[set[int]], inputs: tuple[int, ...],
@@ -168,7 +178,7 @@ class Compiler:
     def _emit(self, operation: ir.Operation) -> tuple[int, ...]:
         """Append the step of one operation; its output slots."""
         entry = self._table[operation.type]
-        bind = Bind(self, operation, self.opset, self._policy, self._strict)
+        bind = Bind(self, operation, self.opset, self.policy, self._strict)
         try:
             run = entry.build(bind)
         except PackageError:
@@ -178,7 +188,7 @@ class Compiler:
         ins, counts = self._arguments(operation, entry.args)
         given = [operation.inputs.get(arg.name) for arg in entry.args]
         types = [self.type_of(bindings[0]) if bindings else None for bindings in given]
-        run = wrap(run, bind.kind or entry.kind, self._policy, entry.args, types, operation)
+        run = wrap(run, bind.kind or entry.kind, self.policy, entry.args, types, operation)
         run = _grouped(run, entry.args, counts)
         if operation.type.startswith("constexpr_"):
             run = _unpacking(run)
@@ -200,7 +210,7 @@ class Compiler:
             if not bindings and not arg.optional:
                 raise self.fail(f"{operation.type}: input {arg.name!r} is missing", operation.name)
             if arg.plain and bindings and self.is_constant(operation, arg.name):
-                bind = Bind(self, operation, self.opset, self._policy, self._strict)
+                bind = Bind(self, operation, self.opset, self.policy, self._strict)
                 found = [self._pin((operation.name, arg.name), bind.const(arg.name))]
             elif not bindings:
                 found = [self._pin("none", None)]

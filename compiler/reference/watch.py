@@ -39,6 +39,11 @@ class Accounts:
         if self._guard is not None:
             self._guard.before(operation, run, values)
 
+    @property
+    def detailed(self) -> bool:
+        """Whether someone looks at every operation's result."""
+        return self._hook is not None
+
     def step(
         self, operation: ir.Operation, out: Sequence[int], result: Sequence[Any],
         frees: Sequence[int],

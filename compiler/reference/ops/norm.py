@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 from torch.nn import functional
 
@@ -64,6 +68,66 @@ def instance_norm(bind: Bind) -> Run:
         return result if beta is None else result + beta.reshape(shape)
 
     return run
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """What follows a group norm: which of its tensors are given, and the epsilon beside variance.
+
+    A `batch_norm` of mean 0 scales by gamma / sqrt(variance + epsilon); a `mul` by gamma alone.
+    """
+
+    scale: bool
+    shift: bool
+    variance: bool
+    epsilon: float
+
+
+_SUMMED = 4096
+"""Elements summed in one row of a product; longer rows lose digits to fp32's running sum."""
+
+
+def group_norm(
+    shape: Sequence[int], axes: tuple[int, ...], out_shape: Sequence[int], affine: Affine
+) -> Run:
+    """x reshaped to `shape` [batch, groups, ...], normalised over `axes`, as `out_shape`.
+
+    The mean is taken and subtracted as the separate operations do it, so that a mean much larger
+    than the deviation costs no digit more; only the squares are not stored, and scale and shift
+    are applied in place. Arguments of the result: x, epsilon, then scale, shift and variance as
+    far as `affine` has them; one element per channel (axis 1 of `out_shape`).
+    """
+    batch, groups = shape[:2]
+    inner = (1, groups, out_shape[1] // groups, 1)
+
+    def run(x: torch.Tensor, epsilon: torch.Tensor, *given: torch.Tensor) -> torch.Tensor:
+        rest = list(given)
+        scale = rest.pop(0) if affine.scale else None
+        shift = rest.pop(0) if affine.shift else None
+        grouped = x.reshape(shape).float()
+        centred = grouped - grouped.mean(axes, keepdim=True)
+        factor = 1 / torch.sqrt(_mean_square(centred, batch, groups) + epsilon)
+        if affine.variance:
+            deviation = torch.sqrt(rest[0].float() + affine.epsilon).reshape(inner)
+            factor = factor / deviation
+        if scale is not None:
+            factor = factor * scale.reshape(inner)
+        spread = centred.reshape(batch, groups, inner[2], -1).mul_(factor)
+        if shift is not None:
+            spread.add_(shift.reshape(inner))
+        return centred.reshape(out_shape)
+
+    return run
+
+
+def _mean_square(x: torch.Tensor, batch: int, groups: int) -> torch.Tensor:
+    """Mean of x squared over all but the first two axes, [batch, groups, 1, 1]."""
+    count = x.numel() // max(batch * groups, 1)
+    parts = math.gcd(count, 1 << max(count // _SUMMED, 1).bit_length() - 1)
+    rows = x.reshape(batch * groups * parts, 1, -1)
+    return (rows @ rows.mT).reshape(batch, groups, parts, 1).mean(2, keepdim=True) * (
+        parts / max(count, 1)
+    )
 
 
 @op("l2_norm", "x")
