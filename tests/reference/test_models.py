@@ -1,4 +1,4 @@
-"""Converted models agree with the torch source they were made from."""
+"""Packages of coremltools' own lowering agree with the torch source they were made from."""
 
 from __future__ import annotations
 
@@ -33,26 +33,23 @@ def case(request):
     return CASES[request.param]()
 
 
-@pytest.mark.parametrize("ios", [16, 18])
-def test_an_fp32_package_agrees_with_its_source(case, make, ios):
+def test_an_fp32_package_agrees_with_its_source(case, make):
     module, inputs = case
-    found = run(make.traced(module, inputs, ios, "fp32"), *inputs)
+    found = run(make.traced(module, inputs, 16, "fp32"), *inputs)
     with torch.no_grad():
-        # coremltools writes GroupNorm's affine as a batch_norm with epsilon 1e-5: -5e-6 in itself.
+        # coremltools itself writes GroupNorm's affine as a batch_norm with epsilon 1e-5, which is
+        # -5e-6; our own lowering does not, and is held to 1e-5 (test_families).
         assert relative(found[0], module(*inputs)) <= 1.2e-5
 
 
-@pytest.mark.parametrize("policy", ["hybrid", "round"])
-def test_an_fp16_package_agrees_with_its_source(case, make, policy):
-    module, inputs = case
-    found = run(make.traced(module, inputs, 18), *inputs, policy=policy)
-    with torch.no_grad():
-        assert psnr(found[0], module(*inputs)) >= 50
-
-
-def test_the_static_peak_bounds_the_observed_one(case, make):
+def test_an_fp16_package_agrees_with_its_source_and_its_static_peak(case, make):
+    """Within 50 dB under both policies; the peak that is declared bounds the observed one."""
     module, inputs = case
     path = make.traced(module, inputs, 18)
+    with torch.no_grad():
+        wanted = module(*inputs)
+    for policy in ("hybrid", "round"):
+        assert psnr(run(path, *inputs, policy=policy)[0], wanted) >= 50
     with load(path) as model:
         model.predict({f"x{i}": v for i, v in enumerate(inputs)})
         assert 0 < model.observed_peak_bytes <= model.activation_peak_bytes
