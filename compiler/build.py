@@ -136,7 +136,8 @@ def _corrections(
     """Per stage graph: how much larger activations became when converted."""
     result = dict(known)
     for chunk, package in zip(decision.partition.chunks, bundle.packages, strict=True):
-        ratio = package.activation_bytes / max(1, chunk.activation_bytes)
+        traced = max([chunk.activation_bytes, *(v.activation_bytes for v in chunk.variants)])
+        ratio = package.activation_bytes / max(1, traced)
         result[chunk.graph] = max(result.get(chunk.graph, 1.0), ratio)
     return result
 

@@ -1,7 +1,7 @@
 """A plan, a folder and a device name -> a run: what `plan run`, `plan verify` and tools share."""
 
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from compiler.devices import Device
 from compiler.errors import RunError
 from compiler.ir import Plan
 from compiler.plan import CONSTANTS
-from compiler.run import Outcome, Progress, run_plan
+from compiler.run import Observe, Outcome, Progress, run_plan
 
 DEVICES = ("auto", "reference", "coreml", "null")
 
@@ -41,7 +41,7 @@ def execute(
     inputs: Mapping[str, object],
     *,
     progress: Progress = lambda *_: None,
-    observe: Callable[[str, dict[str, Any], dict[str, Any]], None] | None = None,
+    observe: Observe | None = None,
 ) -> Outcome:
     """Run a plan of a build folder with its constants."""
     return run_plan(

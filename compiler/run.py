@@ -32,6 +32,7 @@ from compiler.ir import (
 from compiler.memory import AnonymousPeak
 from compiler.slots import START, Placement, bases, unroll
 
+Observe = Callable[[str, str, dict[str, Any]], None]
 Progress = Callable[[str, int, int], None]
 """(stage, steps done, steps in all)"""
 
@@ -61,14 +62,14 @@ def run_plan(
     *,
     constants: Mapping[str, Any],
     progress: Progress = lambda *_: None,
-    observe: Callable[[str, dict[str, Any], dict[str, Any]], None] | None = None,
+    observe: Observe | None = None,
 ) -> Outcome:
     """Execute a plan.
 
     Args:
         inputs: values for the plan's inputs; those left out take their defaults.
         constants: the plan's constant tensors as numpy arrays.
-        observe: called with (chunk, inputs, outputs) after each call, for verification.
+        observe: called with (chunk, function, inputs) after each call, for verification.
     """
     return _Runner(plan, folder, device, constants, progress, observe).run(_given(plan, inputs))
 
@@ -110,7 +111,7 @@ class _Runner:
     device: Device
     constants: Mapping[str, Any]
     progress: Progress
-    observe: Callable[[str, dict[str, Any], dict[str, Any]], None] | None
+    observe: Observe | None
     handles: dict[int, Any] = field(default_factory=dict)
     """By the absolute number of the step that first uses the copy."""
     ended: int = START
@@ -364,7 +365,7 @@ class _Runner:
             tally.peak = max(tally.peak, activation)
             self._note_peak(step, activation)
             if self.observe is not None:
-                self.observe(step.chunk, inputs, outputs)
+                self.observe(step.chunk, step.function_at(iteration), inputs)
             for binding in step.outputs:
                 pieces[binding.feature].append(outputs[binding.feature])
         for binding in step.outputs:

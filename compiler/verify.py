@@ -5,29 +5,20 @@ Its inputs are recorded from a run of the packages, so every chunk is judged by 
 end-to-end comparison runs the whole plan twice, once on packages and once on sources.
 """
 
-import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from omegaconf import OmegaConf
 
 from compiler.devices import Device
-from compiler.devices.arrays import NumpyValues
-from compiler.errors import PlanError
 from compiler.execute import execute
-from compiler.ir import Chunk, DType, Package, Plan, StageGraph
-from compiler.partition import Measured
-from compiler.read import Job, read
+from compiler.ir import Package, Plan
 from compiler.run import Progress
-from compiler.settings import CompileSettings
-
-if TYPE_CHECKING:
-    from compiler.trace.traced import Traced
+from compiler.sampled import sample_inputs
+from compiler.source import SourceDevice
 
 GATES_DB = {
     # Apple's Core AI guidance: fp32 above 70, fp16 above 50 (investigate below 40), 4-bit about
@@ -83,13 +74,6 @@ def psnr(reference: np.ndarray, other: np.ndarray) -> float:
     return 20 * math.log10(peak / rms) if peak > 0 else -math.inf
 
 
-def job_of(plan: Plan) -> Job:
-    """The job that made a plan, from the settings recorded in it."""
-    settings = OmegaConf.merge(OmegaConf.structured(CompileSettings), json.loads(plan.settings))
-    assert OmegaConf.is_dict(settings)
-    return read(settings)  # type: ignore[arg-type]
-
-
 def verify_plan(
     plan: Plan,
     folder: Path,
@@ -113,11 +97,33 @@ def verify_plan(
     )
 
 
-def with_scores(plan: Plan, verification: Verification) -> Plan:
-    """The plan with each package's PSNR recorded (capped: JSON has no infinity)."""
-    score = {c.chunk: min(c.psnr_db, 999.0) for c in verification.chunks}
-    packages = tuple(replace(p, psnr_db=score[p.chunk]) for p in plan.packages)
-    return replace(plan, packages=packages)
+def verify_distinct(
+    plan: Plan, folder: Path, progress: Progress = lambda *_: None
+) -> tuple[ChunkScore, ...]:
+    """One package of each kind against its source, alone, on sampled inputs.
+
+    For pipelines that are too large to run twice from end to end: chunks that are the same
+    program with other weights count as one kind.
+    """
+    source = SourceDevice.of(plan)
+    kinds: dict[str, Package] = {}
+    for package in plan.packages:
+        kinds.setdefault(source.kind_of(package.chunk), package)
+    samples = sample_inputs(plan, folder)
+    scores = []
+    for i, package in enumerate(kinds.values()):
+        progress(package.chunk, i, len(kinds))
+        given = [(f, samples(package.chunk)) for f in package.functions]
+        scores.append(_score(package, folder, source, given))
+    return tuple(scores)
+
+
+def with_scores(plan: Plan, scores: Sequence[ChunkScore]) -> Plan:
+    """The plan with the PSNR of the packages that have one (capped: JSON has no infinity)."""
+    score = {c.chunk: min(c.psnr_db, 999.0) for c in scores}
+    known = {p.chunk: p.psnr_db for p in plan.packages}
+    packages = [replace(p, psnr_db=score.get(p.chunk, known[p.chunk])) for p in plan.packages]
+    return replace(plan, packages=tuple(packages))
 
 
 def _gate(package: Package) -> float:
@@ -125,114 +131,42 @@ def _gate(package: Package) -> float:
     return GATES_DB[kind]
 
 
+Sample = tuple[str, dict[str, Any]]
+"""The function that was called, and its inputs."""
+
+
 @dataclass
 class _Recorder:
-    """Keeps the inputs of a few calls of each chunk."""
+    """Keeps the inputs of a few calls of each chunk, of each of its functions."""
 
-    samples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    seen: dict[str, int] = field(default_factory=dict)
+    samples: dict[str, list[Sample]] = field(default_factory=dict)
+    seen: dict[tuple[str, str], int] = field(default_factory=dict)
 
-    def note(self, chunk: str, inputs: dict[str, Any], outputs: dict[str, Any]) -> None:
-        count = self.seen[chunk] = self.seen.get(chunk, 0) + 1
+    def note(self, chunk: str, function: str, inputs: dict[str, Any]) -> None:
+        count = self.seen[chunk, function] = self.seen.get((chunk, function), 0) + 1
         if count in _SAMPLED_CALLS:
-            self.samples.setdefault(chunk, []).append(dict(inputs))
+            self.samples.setdefault(chunk, []).append((function, dict(inputs)))
 
 
 def _score(
     package: Package,
     folder: Path,
-    source: "SourceDevice",
-    samples: list[dict[str, Any]],
+    source: SourceDevice,
+    samples: Sequence[Sample],
 ) -> ChunkScore:
     """A package through the public door, as anyone may call it, against its source."""
     from compiler.reference import Model
 
     handle = source.load(package, folder)
     worst, largest = math.inf, 0.0
-    with Model(folder / package.path) as model:
-        for inputs in samples:
-            wanted, found = source.call(handle, "main", inputs), model.predict(inputs)
-            for name, value in wanted.items():
-                # Core ML has no rank-0 outputs: they come as (1,).
-                given = found[name].reshape(value.shape)
-                worst = min(worst, psnr(value, given))
-                error = np.abs(np.asarray(given, np.float64) - value)
-                largest = max(largest, float(error.max()))
+    for function in dict.fromkeys(name for name, _ in samples):
+        with Model(folder / package.path, function_name=function) as model:
+            for inputs in [given for name, given in samples if name == function]:
+                wanted, found = source.call(handle, function, inputs), model.predict(inputs)
+                for name, value in wanted.items():
+                    # Core ML has no rank-0 outputs: they come as (1,).
+                    given = found[name].reshape(value.shape)
+                    worst = min(worst, psnr(value, given))
+                    error = np.abs(np.asarray(given, np.float64) - value)
+                    largest = max(largest, float(error.max()))
     return ChunkScore(package.chunk, worst, largest, _gate(package), len(samples))
-
-
-class SourceDevice(NumpyValues):
-    """Executes the torch source of each chunk in fp32: the plan, without the packages."""
-
-    name = "source"
-
-    def __init__(self, find: Callable[[str], tuple["Traced", Chunk, Any]]) -> None:
-        self._find = find
-
-    @classmethod
-    def of(cls, plan: Plan) -> "SourceDevice":
-        """Retrace what the plan was compiled from. Raises `PlanError` if it has changed."""
-        from compiler.trace.weights import weight_source
-        from compiler.trace.wire import trace_pipeline
-
-        job = job_of(plan)
-        traced = trace_pipeline(job.pipeline)
-        source = weight_source(job.pipeline.weights)
-        chunks = {c.id: c for c in plan.chunks}
-
-        @cache  # a streaming plan loads a chunk in every iteration
-        def find(name: str) -> "tuple[Traced, Chunk, Any]":
-            chunk = chunks[name]
-            for stage in traced.stages.values():
-                for part in stage.parts:
-                    if part.name == chunk.graph:
-                        _check_same(Measured(part), chunk)
-                        return stage, chunk, source.tensors(stage, _weights_of(part, chunk))
-            raise PlanError(f"plan: no stage of the pipeline makes {chunk.graph} any more")
-
-        return cls(find)
-
-    def load(self, package: Package, folder: Path, function: str = "main") -> Any:
-        from compiler.make import chunk_module
-
-        traced, chunk, tensors = self._find(package.chunk)
-        return chunk, chunk_module(traced, chunk, tensors)
-
-    def call(self, handle: Any, function: str, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        import torch
-
-        chunk, module = handle
-        given = [_source_input(inputs[p.name], p.dtype) for p in chunk.inputs]
-        with torch.inference_mode():
-            outputs = module(*given)
-        named = zip(chunk.outputs, outputs, strict=True)
-        return {port.name: value.numpy() for port, value in named}
-
-    def free(self, handle: Any) -> None:
-        """Nothing to do: the module goes with its last reference."""
-
-    def resident_bytes(self) -> int:
-        return 0
-
-    def activation_peak_bytes(self) -> int:
-        return 0
-
-
-def _weights_of(part: StageGraph, chunk: Chunk) -> set[str]:
-    return {w for op in part.ops[chunk.start : chunk.stop] for w in op.weights}
-
-
-def _source_input(value: Any, dtype: DType) -> Any:
-    import torch
-
-    wanted = np.int32 if dtype is DType.INT32 else np.float32
-    return torch.from_numpy(np.array(value, dtype=wanted))
-
-
-def _check_same(measured: Measured, chunk: Chunk) -> None:
-    index = int(chunk.id.rsplit(".", 1)[1])
-    if measured.chunk(chunk.start, chunk.stop, index) != chunk:
-        raise PlanError(
-            f"plan: chunk {chunk.id} is not what the graphs give now: they, or the versions of "
-            "torch and transformers, changed since it was compiled; compile again"
-        )

@@ -1,8 +1,11 @@
 """Fixtures for all tests: the golden text of a test, and Hydra's schema registered once."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from compiler.cache import VARIABLE
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -34,6 +37,14 @@ def golden(request: pytest.FixtureRequest) -> Golden:
     name = request.node.name.replace("/", "_")
     path = GOLDEN / Path(request.node.fspath).stem / f"{name}.txt"
     return Golden(path, request.config.getoption("--update-golden"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests share a cache of their own and leave the user's alone; subprocesses inherit it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -23,7 +23,7 @@ LAYERS = [
     {"host", "video", "frontend", "lower", "reference", "devices"},
     {"trace", "run"},
     {"make", "execute"},
-    {"emit"},
+    {"emit", "source", "sampled"},
     {"build", "verify"},
     {"cli"},
 ]

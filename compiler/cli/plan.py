@@ -109,12 +109,15 @@ def verify(
     prompt: Annotated[str | None, typer.Option(help="Prompt of the end-to-end run.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the noise.")] = None,
     save: Annotated[bool, typer.Option(help="Write the PSNRs into the plan.")] = True,
+    distinct: Annotated[
+        bool, typer.Option("--distinct", help="One package of each kind, alone; for large builds.")
+    ] = False,
 ) -> None:
     """Check the plan, and every package against the torch source: PSNR, largest error."""
     from compiler.cli.verify import verify_build
 
     with one_message(), Bars() as bars:
-        failed = verify_build(build, _given([], prompt, seed), bars, save=save)
+        failed = verify_build(build, _given([], prompt, seed), bars, save=save, distinct=distinct)
     if failed:
         raise typer.Exit(1)
 

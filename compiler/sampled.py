@@ -1,0 +1,60 @@
+"""Inputs for chunks that are tried alone: real where they are cheap, drawn from a seed elsewhere."""
+
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compiler.execute import load_constants
+from compiler.host import run_host_step
+from compiler.ir import Binding, By, Call, DType, HostStep, Plan, Port
+
+Inputs = dict[str, Any]
+
+
+def sample_inputs(plan: Plan, folder: Path) -> Callable[[str], Inputs]:
+    """Chunk -> inputs of its first call.
+
+    What host steps and constants give is real (tokens, masks, noise, timesteps); what another chunk
+    would compute is drawn from a normal distribution.
+    """
+    known = dict(load_constants(plan, folder)) | _host_values(plan, folder)
+    chunks = {c.id: c for c in plan.chunks}
+    calls: dict[str, Call] = {}
+    for segment in plan.program.segments:
+        for step in segment.steps:
+            if isinstance(step, Call):
+                calls.setdefault(step.chunk, step)
+
+    def sample(chunk: str) -> Inputs:
+        ports = {p.name: p for p in chunks[chunk].inputs}
+        return {b.feature: _value(b, ports[b.feature], known) for b in calls[chunk].inputs}
+
+    return sample
+
+
+def _host_values(plan: Plan, folder: Path) -> Inputs:
+    given = {i.name: i.default for i in plan.program.inputs}
+    numbers = [i for i in plan.program.inputs if i.kind == "number"]
+    found: Inputs = {i.name: np.array([i.default], np.float32) for i in numbers}
+    for segment in plan.program.segments:
+        for step in segment.steps:
+            if isinstance(step, HostStep):
+                outputs = run_host_step(step, {p: given[v] for p, v in step.inputs}, folder)
+                found |= {b.tensor: outputs[b.feature] for b in step.outputs}
+    return found
+
+
+def _value(binding: Binding, port: Port, known: Mapping[str, Any]) -> Any:
+    value = known.get(binding.tensor)
+    if value is not None and binding.by is not By.WHOLE and binding.axis is not None:
+        value = np.take(value, range(binding.size), axis=binding.axis)
+    if value is not None and tuple(np.shape(value)) == port.shape:
+        return value
+    generator = np.random.default_rng(zlib.crc32(port.name.encode()))
+    if port.dtype is DType.INT32:
+        return generator.integers(0, 16, port.shape, dtype=np.int32)
+    width = np.float16 if port.dtype is DType.FP16 else np.float32
+    return generator.standard_normal(port.shape, dtype=np.float32).astype(width)
