@@ -159,6 +159,8 @@ class Flexible:
     enumerated: tuple[tuple[int, ...], ...] = ()
     ranges: tuple[tuple[int, int], ...] = ()
     """(lowest, highest) of each dimension; highest -1 means unbounded."""
+    default: tuple[int, ...] = ()
+    """The shape at which Core ML checks the program when it loads."""
 
 
 @dataclass(frozen=True, slots=True)

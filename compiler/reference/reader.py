@@ -124,12 +124,13 @@ class _Reader:
 
     @staticmethod
     def flexible(array: Any) -> ir.Flexible | None:
-        which = array.WhichOneof("ShapeFlexibility")
+        which, default = array.WhichOneof("ShapeFlexibility"), tuple(array.shape)
         if which == "enumeratedShapes":
-            return ir.Flexible(tuple(tuple(s.shape) for s in array.enumeratedShapes.shapes))
+            shapes = tuple(tuple(s.shape) for s in array.enumeratedShapes.shapes)
+            return ir.Flexible(shapes, default=default)
         if which == "shapeRange":
-            ranges = array.shapeRange.sizeRanges
-            return ir.Flexible(ranges=tuple((r.lowerBound, r.upperBound) for r in ranges))
+            ranges = tuple((r.lowerBound, r.upperBound) for r in array.shapeRange.sizeRanges)
+            return ir.Flexible(ranges=ranges, default=default)
         return None
 
     def function(self, name: str, proto: Any) -> ir.Function:

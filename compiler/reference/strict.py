@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from compiler.reference import program as ir
+from compiler.reference.bind import TORCH
 from compiler.reference.errors import PackageError
-from compiler.reference.info import walk
+from compiler.reference.info import types_of, walk
 
 MAX_RANK = 5
 
@@ -30,12 +31,41 @@ def lint(program: ir.Program, function: ir.Function) -> None:
                 found.append(
                     f"{operation.type} {named.name!r} has rank {len(kind.shape)}, above {MAX_RANK}"
                 )
+    found += _uneven_stacks(program, function)
     if found:
         raise PackageError(
             program.package,
             f"Core ML refuses this: {'; '.join(found)}",
             place=f"function {function.name!r}",
         )
+
+
+def _uneven_stacks(program: ir.Program, function: ir.Function) -> list[str]:
+    """`stack` of different shapes when every flexible input has its default shape.
+
+    Core ML checks a flexible program at that shape when it loads.
+    """
+    flexible = program.interfaces[function.name].flexible
+    types = types_of(function)
+    sources = {o.outputs[0].name: o.inputs["x"][0] for o in function.block.operations
+               if o.type in ("cast", "identity")}  # fmt: skip
+
+    def shape(name: ir.Binding) -> tuple[int | None, ...]:
+        while isinstance(name, str) and name in sources:
+            name = sources[name]
+        if isinstance(name, str) and name in flexible:
+            return flexible[name].default
+        kind = types.get(name) if isinstance(name, str) else name.type
+        return kind.shape if isinstance(kind, ir.TensorType) else (None,)
+
+    found = []
+    for operation in function.block.operations:
+        shapes = [shape(b) for b in operation.inputs.get("values", ())]
+        known = all(None not in s for s in shapes)
+        if operation.type == "stack" and known and len(set(shapes)) > 1:
+            found.append(f"stack {operation.name!r} joins shapes {sorted(set(shapes))} at the "
+                         "inputs' default shapes")  # fmt: skip
+    return found
 
 
 def check_types(
@@ -53,7 +83,8 @@ def check_types(
             kind = named.type
             if not isinstance(kind, ir.TensorType) or not isinstance(value, torch.Tensor):
                 continue
-            typed = held is None or value.dtype == held(kind.dtype)
+            # Weights and constants keep fp16 under the policy that computes in fp32.
+            typed = held is None or value.dtype in (held(kind.dtype), TORCH[kind.dtype])
             if typed and _fits(kind, tuple(value.shape)):
                 continue
             raise PackageError(

@@ -254,3 +254,37 @@ def test_epsilons_are_used_as_they_are_stored(make):
 
     (found,) = run(make._convert(program, 17, "fp16"), np.zeros((2, 4), np.float16))
     assert np.isinf(found).all()
+
+
+@pytest.mark.parametrize("default, refused", [(2, True), (4, False)])
+def test_strict_checks_a_stack_at_the_default_shape(make, default, refused):
+    class Stack(torch.nn.Module):
+        def forward(self, x, y):
+            return torch.stack((x, y))
+
+    open_axis = ct.RangeDim(1, 8, default=default)
+    shapes = (3, 4), (3, open_axis)
+    path = make._save(ct.convert(
+        torch.jit.trace(Stack(), (torch.zeros(3, 4), torch.zeros(3, 4))),
+        inputs=[ct.TensorType(f"x{i}", shape) for i, shape in enumerate(shapes)],
+        minimum_deployment_target=TARGETS[17], skip_model_load=True,
+    ))  # fmt: skip
+    load(path).close()
+    if refused:
+        with pytest.raises(PackageError, match="default shapes"):
+            load(path, strict=True)
+    else:
+        load(path, strict=True).close()
+
+
+def test_strict_takes_fp16_weights_under_the_policy_that_never_rounds(make):
+    def build(x):
+        weight = mb.constexpr_affine_dequantize(
+            quantized_data=np.eye(4, dtype=np.int8), zero_point=np.int8(0), axis=0,
+            scale=np.float16(1),
+        )  # fmt: skip
+        return mb.matmul(x=x, y=weight)
+
+    x = np.arange(8, dtype=np.float16).reshape(2, 4)
+    with load(make.mil(build, [((2, 4), "fp16")]), strict=True, policy="fp32") as model:
+        np.testing.assert_array_equal(next(iter(model.predict({"x0": x}).values())), x)
