@@ -61,8 +61,13 @@ class Outcome:
 
     @property
     def precision(self) -> str:
+        """The configuration: fp16, fp32, fp32 on fp16 data (inputs, weights or parameters)."""
         found = re.search(r"precision='(fp\d+)'|'mlprogram', '(fp\d+)'", self.case)
-        return (found[1] or found[2]) if found else "default"
+        if not found:
+            return "default"
+        chosen = found[1] or found[2]
+        halves = re.search(r"numpy\.float16|dtype=fp16", self.case)
+        return "fp32, fp16 data" if chosen == "fp32" and halves else chosen
 
     @property
     def frontend(self) -> str:
@@ -80,10 +85,12 @@ class Known:
     kind: str
     because: str
     error: float
+    reached: bool
 
     def explains(self, outcome: Outcome) -> bool:
         named = self.cases.search(outcome.case) and self.message.search(outcome.message)
-        return bool(named) and (outcome.error or 0.0) <= self.error
+        near = (outcome.error or 0.0) <= self.error
+        return bool(named) and near and self.reached == (outcome.calls > 0)
 
 
 def read_known(path: Path = KNOWN_FILE) -> list[Known]:
@@ -91,7 +98,7 @@ def read_known(path: Path = KNOWN_FILE) -> list[Known]:
     entries = tomllib.loads(path.read_text())["known"]
     return [
         Known(re.compile(e["cases"]), re.compile(e.get("message", "")), e["kind"], e["because"],
-              e.get("error", math.inf))
+              e.get("error", math.inf), e.get("reached", True))
         for e in entries
     ]  # fmt: skip
 

@@ -33,7 +33,8 @@ def _nms(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> tor
     kept: list[int] = []
     while len(left):
         kept.append(int(left[0]))
-        left = left[1:][overlap[left[0], left[1:]] <= iou_threshold]
+        # A box of no size overlaps by 0 / 0, which is not above any threshold.
+        left = left[1:][~(overlap[left[0], left[1:]] > iou_threshold)]
     return torch.tensor(kept, dtype=torch.int64)
 
 

@@ -10,9 +10,9 @@ the suites are told that they run on macOS 15.
     python tools/run_coremltools_tests.py mil --of mil.jsonl --again failed --policy fp32
     python tools/run_coremltools_tests.py torch -- -k "TestLinear"
 
-Cases run in a fixed order: one case of every test function, then a second of each, and so on, by a
-hash of their names. A run that is stopped has therefore done an even sample, and `--resume` goes
-on where it stopped. Each case's random numbers are seeded by its name.
+Cases run in a fixed order: one case of every test function (at each deployment target), then a
+second of each, and so on, by a hash of their names. A run that is stopped has therefore done an
+even sample, and `--resume` goes on where it stopped. A case's name seeds its random numbers.
 """
 
 from __future__ import annotations
@@ -47,7 +47,13 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 from apple_device import Device, pretend_macos  # noqa: E402
 from apple_outcomes import (  # noqa: E402
-    Outcome, by_file, explanation, read_known, read_log, table, write_line,
+    Outcome,
+    by_file,
+    explanation,
+    read_known,
+    read_log,
+    table,
+    write_line,
 )  # fmt: skip
 
 TORCH = "converters/mil/frontend/torch/test"
@@ -65,6 +71,12 @@ SUITES = {
 
 def _digest(name: str) -> bytes:
     return hashlib.sha256(name.encode()).digest()
+
+
+def _group(name: str) -> str:
+    """A test function at one deployment target."""
+    target = re.search(r"AvailableTarget\.iOS\d+", name)
+    return name.split("[")[0] + (target[0] if target else "")
 
 
 class Recorder:
@@ -93,7 +105,7 @@ class Recorder:
         without = re.compile(self.options.without or "(?!)")
         for item in items:
             if not without.search(item.nodeid):
-                groups[item.nodeid.split("[")[0]].append(item)
+                groups[_group(item.nodeid)].append(item)
         ranked = []
         for group in groups.values():
             group.sort(key=lambda i: _digest(i.nodeid))
@@ -166,7 +178,10 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("suites", nargs="+", choices=sorted(SUITES), metavar="suite",
                         help=", ".join(SUITES))  # fmt: skip
-    parser.add_argument("--per-function", type=int, default=0, help="most cases of one test")
+    parser.add_argument("--per-function", type=int, default=0,
+                        help="most cases of a test function at a deployment target")  # fmt: skip
+    parser.add_argument("--every-opset", action="store_true",
+                        help="older operations at every later deployment target too")  # fmt: skip
     parser.add_argument("--without", help="leave out cases whose name this expression matches")
     parser.add_argument("--policy", default="round", help="round (default), hybrid or fp32")
     parser.add_argument("--minutes", type=float, help="stop after the case that reaches this")
@@ -180,6 +195,8 @@ def _options(arguments: list[str]) -> argparse.Namespace:
 def main() -> int:
     own, rest = _split(sys.argv[1:])
     options = _options(own)
+    if options.every_opset:
+        os.environ["RUN_BACKWARD_COMPATIBILITY"] = "1"
     torch.set_num_threads(1)
     device = Device(options.policy)
     apple_shims.install()

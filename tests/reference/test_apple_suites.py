@@ -1,0 +1,81 @@
+"""A fixed sample of coremltools' own suites, judged by Apple's expected values and tolerances.
+
+One case of every test function of the MIL suite and of the torch suite's torch.jit frontend, chosen
+by a hash of the case's name, so the same on every machine with this coremltools. The whole suites'
+results are in docs/reference-suites.md.
+"""
+
+from __future__ import annotations
+
+import collections
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+
+from apple_outcomes import (  # noqa: E402
+    Outcome,
+    explanation,
+    grouped,
+    read_known,
+    read_log,
+    write_line,
+)  # fmt: skip
+
+SAMPLE = ["mil", "torch", "--per-function", "1", "--without", "TORCHEXPORT"]
+AT_LEAST = {"MIL": 280, "torch.jit": 300}
+"""Cases that must have predicted on the device and passed, by frontend: the sample is not empty."""
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+    """The sample's outcomes. A process of its own: the suites patch coremltools."""
+    log = tmp_path_factory.mktemp("apple") / "sample.jsonl"
+    tool = ROOT / "tools" / "run_coremltools_tests.py"
+    done = subprocess.run(
+        [sys.executable, str(tool), *SAMPLE, "--json", str(log)],
+        capture_output=True, text=True, check=False, cwd=log.parent,
+    )  # fmt: skip
+    assert log.exists(), done.stdout[-2000:] + done.stderr[-2000:]
+    return read_log(log)
+
+
+def test_nothing_fails_but_what_is_known(outcomes: dict[str, Outcome]) -> None:
+    known = read_known()
+    new = [o for o in outcomes.values() if o.outcome == "failed" and not explanation(o, known)]
+    assert not new, "\n".join(f"{o.case}: {o.message}" for o in new)
+
+
+def test_the_sample_ran_on_the_device(outcomes: dict[str, Outcome]) -> None:
+    ran = [o for o in outcomes.values() if o.calls and o.outcome == "passed"]
+    count = collections.Counter({k: len(v) for k, v in grouped(ran, "frontend").items()})
+    assert all(count[name] >= least for name, least in AT_LEAST.items()), count
+
+
+def test_known_failures_are_few(outcomes: dict[str, Outcome]) -> None:
+    """The list may not grow into an excuse: 99 % of what reaches the device passes."""
+    reached = [o for o in outcomes.values() if o.calls and o.outcome in ("passed", "failed")]
+    passed = sum(o.outcome == "passed" for o in reached)
+    assert passed >= 0.99 * len(reached), f"{passed} of {len(reached)}"
+
+
+def test_a_log_that_was_cut_off_is_read(tmp_path: Path) -> None:
+    whole = Outcome("a::b[x]", "passed", "", (("add", 15),), 1, 0.0, 0.1)
+    later = Outcome("a::b[x]", "failed", "no", (), 1, 0.5, 0.1)
+    log = tmp_path / "log.jsonl"
+    log.write_text("\n".join([write_line(whole), write_line(later), '{"case": "a::']))
+    assert read_log(log) == {"a::b[x]": later}
+
+
+@pytest.mark.parametrize(("error", "known"), [(4e-4, True), (0.2, False)])
+def test_rounding_explains_small_differences_only(error: float, known: bool) -> None:
+    case = (
+        "converters/mil/mil/ops/tests/iOS17/test_normalization.py::TestNormalizationL2Norm::test_x["
+        "precision='fp32', x_param_dtype=(<class 'numpy.float16'>, <class 'numpy.float32'>)]"
+    )
+    outcome = Outcome(case, "failed", "Not equal to tolerance rtol=1e-05", (), 1, error, 0.1)
+    assert (explanation(outcome, read_known()) is not None) is known
