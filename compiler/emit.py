@@ -112,14 +112,17 @@ def _make(missing: list[Order], cache: Cache, logs: Path, workers: int, progress
             chunk = job.name.split(" ")[0]
             progress.advance(job.name, times * weight[chunk])
 
-    run(_jobs(templates, "template", make.make_template, cache, logs), 2)
+    for seed in make.SEEDS:
+        marked = [o for o in templates if not make.is_marked(o, cache, seed)]
+        run(_jobs(marked, "template", make.convert_marked, logs, cache, seed))
+    run(_comparisons(templates, cache, logs), 0)
     stampable = {
         key: entry
         for key in twins
         if (entry := cache.folder(make.TEMPLATES, key)) and make.read_layout(entry) is not None
     }
     rest = [o for o in missing if o.twin_key not in stampable]
-    run(_jobs(rest, "", make.convert_order, cache, logs))
+    run(_jobs(rest, "", make.convert_order, logs, cache))
     stamped = [o for o in missing if o.twin_key in stampable]
     run(_stamps(stamped, stampable, cache, logs))
 
@@ -127,10 +130,11 @@ def _make(missing: list[Order], cache: Cache, logs: Path, workers: int, progress
 def _jobs(
     orders: Sequence[Order],
     what: str,
-    call: Callable[[Order, Cache], object],
-    cache: Cache,
+    call: Callable[..., object],
     logs: Path,
+    *arguments: object,
 ) -> "Iterator[Job]":
+    """Conversions: `call(order, *arguments)`."""
     from compiler.lower.worker import Job
 
     for order in orders:
@@ -140,10 +144,18 @@ def _jobs(
         yield Job(
             name=f"{order.chunk.id} {what}".strip(),
             call=call,
-            arguments=(order, cache),
+            arguments=(order, *arguments),
             log=logs / f"{order.chunk.id}.log",
             memory_bytes=_FIXED_BYTES + _BYTES_PER_ELEMENT * elements,
         )
+
+
+def _comparisons(orders: Sequence[Order], cache: Cache, logs: Path) -> "Iterator[Job]":
+    from compiler.lower.worker import Job
+
+    for order in orders:
+        log = logs / f"{order.chunk.id}.log"
+        yield Job(f"{order.chunk.id} template", make.make_template, (order, cache), log)
 
 
 def _stamps(

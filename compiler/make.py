@@ -5,12 +5,12 @@ A finished package is an entry of the cache: a folder with `chunk.mlpackage` and
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compiler.cache import Cache
+from compiler.cache import Cache, link_tree
 from compiler.codec import decode, encode
 from compiler.errors import ConfigError
 from compiler.form import Form
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 PACKAGES = "packages"
 TEMPLATES = "templates"
+MARKED = "marked"
 FACTS = "facts.json"
 CHUNK = "chunk.mlpackage"
 TEMPLATE = "template.mlpackage"
@@ -201,43 +202,60 @@ def _write_facts(order: Order, path: Path, digest: str, entry: Path) -> None:
 # ---------------------------------------------------------------- stamping
 
 
+SEEDS = (0, 1)
+
+
+def convert_marked(order: Order, cache: Cache, seed: int) -> None:
+    """Convert a chunk with markers in place of its weights, and keep the package."""
+    with cache.making(MARKED, _marked_key(order, seed)) as entry:
+        _convert(order, _marked(order, seed), entry / TEMPLATE)
+
+
 def make_template(order: Order, cache: Cache) -> bool:
-    """Convert a chunk twice with markers; whether its twins can be stamped.
+    """Compare the two marked conversions; whether the chunk's twins can be stamped.
 
     What was found out is kept either way, so that it is tried only once.
     """
     from compiler.lower.stamp import find_layout
 
+    halves = [cache.folder(MARKED, _marked_key(order, seed)) for seed in SEEDS]
+    first, second = (half / TEMPLATE for half in halves if half is not None)
+    shapes = {i: order.traced.shapes[order.form.slots[i]] for i in _own_slots(order)}
     with cache.making(TEMPLATES, order.twin_key) as entry:
-        paths = [entry / TEMPLATE, entry / "again.mlpackage"]
-        for seed, path in enumerate(paths):
-            _convert(order, _marked(order, seed), path)
-        slots = _own_slots(order)
-        layout = find_layout(paths[0], paths[1], _marker_of(order), slots)
-        shutil.rmtree(paths[1])
+        layout = find_layout(first, second, shapes)
+        link_tree(first, entry / TEMPLATE)
         (entry / LAYOUT).write_text(json.dumps(encode(layout)))
+    for seed in SEEDS:
+        cache.drop(MARKED, _marked_key(order, seed))
     return layout is not None
+
+
+def is_marked(order: Order, cache: Cache, seed: int) -> bool:
+    """Whether `convert_marked` was done before."""
+    return cache.folder(MARKED, _marked_key(order, seed)) is not None
+
+
+def _marked_key(order: Order, seed: int) -> str:
+    return f"{order.twin_key}{seed}"
 
 
 def _own_slots(order: Order) -> list[int]:
     return [i for i in range(len(order.form.slots)) if i not in order.form.literal]
 
 
-def _marker_of(order: Order) -> "Callable[[int, int], np.ndarray]":
-    from compiler.lower.stamp import marker
-
-    shapes = [order.traced.shapes[name] for name in order.form.slots]
-    return lambda slot, seed: marker(slot, shapes[slot], seed)
-
-
 def _marked(order: Order, seed: int) -> "dict[str, torch.Tensor]":
     """Markers for the weights of its own, the true values of what all twins share."""
     import torch
 
-    slots, marker = order.form.slots, _marker_of(order)
+    from compiler.lower.stamp import marker
+
+    slots = order.form.slots
     shared = [slots[i] for i in sorted(order.form.literal)]
     tensors = dict(order.source.tensors(order.traced, shared)) if shared else {}
-    return tensors | {slots[i]: torch.from_numpy(marker(i, seed)) for i in _own_slots(order)}
+    for i in _own_slots(order):
+        values = marker(i, order.traced.shapes[slots[i]], seed)
+        tensors[slots[i]] = torch.from_numpy(values)
+    return tensors
 
 
 def read_layout(entry: Path) -> "Layout | None":

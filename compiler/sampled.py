@@ -1,4 +1,4 @@
-"""Inputs for chunks that are tried alone: real where they are cheap, drawn from a seed elsewhere."""
+"""Inputs for chunks that are tried alone: real where they are cheap, drawn from a seed else."""
 
 import zlib
 from collections.abc import Callable, Mapping

@@ -14,6 +14,7 @@ import os
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -62,20 +63,20 @@ class Layout:
 
 
 def marker(slot: int, shape: Sequence[int], seed: int) -> np.ndarray:
-    """Random fp32 numbers that belong to one slot: no two slots or seeds give the same."""
+    """Random fp32 numbers that belong to one slot: no two slots or seeds give the same.
+
+    A smaller shape gives the first of the same numbers.
+    """
     generator = np.random.default_rng([seed, slot])
     return generator.standard_normal(tuple(shape), dtype=np.float32)
 
 
-def find_layout(
-    first: Path, second: Path, markers: Callable[[int, int], np.ndarray], slots: Sequence[int]
-) -> Layout | None:
+def find_layout(first: Path, second: Path, shapes: Mapping[int, Sequence[int]]) -> Layout | None:
     """Where each weight went, by looking for markers in two conversions.
 
     Args:
         first, second: packages converted with the markers of seeds 0 and 1.
-        markers: (slot, seed) -> its marker.
-        slots: the slots that had markers.
+        shapes: of the weights that had markers, by slot.
 
     Returns:
         None if the packages differ in anything else.
@@ -92,7 +93,7 @@ def find_layout(
         span = slice(start, start + size)
         if np.array_equal(bins[0][span], bins[1][span]):
             continue
-        found = _find(bins, span, stored, markers, slots)
+        found = _find(bins, span, stored, shapes)
         if found is None:
             return None
         fields.append(found)
@@ -126,25 +127,28 @@ def _offsets(block: Any) -> Iterator[int]:
 
 
 def _find(
-    bins: Sequence[np.ndarray],
-    span: slice,
-    stored: int,
-    markers: Callable[[int, int], np.ndarray],
-    slots: Sequence[int],
+    bins: Sequence[np.ndarray], span: slice, stored: int, shapes: Mapping[int, Sequence[int]]
 ) -> Field | None:
     """The weight whose markers both files hold in this place."""
     size = span.stop - span.start
-    for slot in slots:
-        if stored not in _TYPES or markers(slot, 0).size * _TYPES[stored].itemsize != size:
+    for slot, shape in shapes.items():
+        if stored not in _TYPES or prod(shape) * _TYPES[stored].itemsize != size:
             continue
-        for exchange in _exchanges(markers(slot, 0).ndim):
+        if not _begins_with(bins[0][span], slot, stored):
+            continue  # the first number stays the first whatever is exchanged
+        for exchange in _exchanges(len(shape)):
             field = Field(span.start, size, slot, exchange, stored)
             if all(
-                np.array_equal(bins[seed][span], _bytes(markers(slot, seed), field))
+                np.array_equal(bins[seed][span], _bytes(marker(slot, shape, seed), field))
                 for seed in (0, 1)
             ):
                 return field
     return None
+
+
+def _begins_with(data: np.ndarray, slot: int, stored: int) -> bool:
+    first = marker(slot, (1,), 0).astype(_TYPES[stored]).view(np.uint8)
+    return np.array_equal(data[: len(first)], first)
 
 
 def _exchanges(rank: int) -> Iterator[tuple[int, ...]]:

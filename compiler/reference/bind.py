@@ -149,6 +149,14 @@ class Bind:
             return torch.float32
         return TORCH[dtype]
 
+    def rounds(self, *names: str) -> bool:
+        """Whether all these inputs that are given are fp16 and so is what is computed from them.
+
+        False for a portable load, which has no use for blocks.
+        """
+        given = [t.dtype for name in names if (t := self.in_type(name)) is not None]
+        return set(given) == {"fp16"} and self.policy != "fp32" and not self.compiler.portable
+
     def is_float(self, name: str = "x") -> bool:
         """Whether a tensor input has a floating type."""
         found = self.in_type(name)

@@ -89,6 +89,12 @@ def _order(traced, chunk, source):
     return Order(traced, chunk, form, source, "iOS18", f"aa{chunk.id}", f"bb{form.twin_key}")
 
 
+def templated(order: Order, cache: Cache) -> bool:
+    for seed in make.SEEDS:
+        make.convert_marked(order, cache, seed)
+    return make.make_template(order, cache)
+
+
 def made(order: Order, cache: Cache, how: str) -> Path:
     if how == "converted":
         make.convert_order(order, cache)
@@ -106,7 +112,7 @@ def test_a_stamped_package_is_the_converted_one(tmp_path, precision):
     chunks = orders(precision=precision)
     (key,) = {o.twin_key for o in chunks[1:-1]}
     stamped, converted = Cache(tmp_path / "s"), Cache(tmp_path / "c")
-    assert make.make_template(chunks[1], stamped)
+    assert templated(chunks[1], stamped)
     for order in [o for o in chunks if o.twin_key == key]:
         a, b = made(order, stamped, "stamped"), made(order, converted, "converted")
         for name in (package.MODEL_FILE, package.WEIGHT_FILE, "Manifest.json"):
@@ -119,7 +125,7 @@ def test_blocks_share_a_form_and_their_names_are_their_own(tmp_path):
     assert Counter(o.twin_key for o in chunks).most_common(1)[0][1] >= 3
     assert len({o.form.slots for o in chunks}) == len(chunks)
     cache = Cache(tmp_path)
-    make.make_template(chunks[1], cache)
+    templated(chunks[1], cache)
     spec = package.read_spec(made(chunks[2], cache, "stamped") / CHUNK)
     (function,) = spec.mlProgram.functions.values()
     (block,) = function.block_specializations.values()
@@ -154,7 +160,7 @@ class Huge(RandomWeights):
 def test_a_weight_beyond_fp16_is_converted_as_ever(tmp_path):
     chunks = orders(source=Huge(0))
     stamped, converted = Cache(tmp_path / "s"), Cache(tmp_path / "c")
-    make.make_template(chunks[1], stamped)
+    templated(chunks[1], stamped)
     a, b = made(chunks[2], stamped, "stamped"), made(chunks[2], converted, "converted")
     assert make.facts_of(a) == make.facts_of(b)
 
@@ -175,7 +181,7 @@ def test_a_difference_that_is_no_weight_gives_no_template(tmp_path, monkeypatch)
     monkeypatch.setattr(make, "_convert", converts_differently)
     cache = Cache(tmp_path)
     order = orders()[1]
-    assert not make.make_template(order, cache)
+    assert not templated(order, cache)
     assert make.read_layout(cache.folder(make.TEMPLATES, order.twin_key)) is None
 
 
@@ -193,6 +199,6 @@ def test_values_that_fp16_would_lose_are_kept_as_the_converter_keeps_them(tmp_pa
 
     chunks = orders(source=Small(0))
     stamped, converted = Cache(tmp_path / "s"), Cache(tmp_path / "c")
-    make.make_template(chunks[1], stamped)
+    templated(chunks[1], stamped)
     a, b = made(chunks[2], stamped, "stamped"), made(chunks[2], converted, "converted")
     assert make.facts_of(a) == make.facts_of(b)

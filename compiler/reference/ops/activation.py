@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch.nn import functional
 
 from compiler.reference.bind import Bind
+from compiler.reference.blocks import in_rows
 from compiler.reference.registry import Kind, Run, op, plain
 
 plain("relu", "x", torch.relu)
@@ -90,17 +93,31 @@ def softplus_parametric(bind: Bind) -> Run:
 def gelu(bind: Bind) -> Run:
     """Gaussian error unit: exact, tanh or sigmoid form."""
     mode = bind.const("mode", "EXACT")
-    if mode == "EXACT":
-        return functional.gelu
-    if mode == "TANH_APPROXIMATION":
-        return lambda x: functional.gelu(x, approximate="tanh")
-    if mode == "SIGMOID_APPROXIMATION":
-        return lambda x: x * torch.sigmoid(1.702 * x)
-    raise bind.fail(f"unknown mode {mode!r}")
+    if mode not in _GELUS:
+        raise bind.fail(f"unknown mode {mode!r}")
+    run = _GELUS[mode]
+    if bind.rounds("x"):
+        bind.kind = Kind.RAW
+        return lambda x: in_rows(run, x, 0)
+    return run
+
+
+_GELUS: dict[str, Run] = {
+    "EXACT": functional.gelu,
+    "TANH_APPROXIMATION": partial(functional.gelu, approximate="tanh"),
+    "SIGMOID_APPROXIMATION": lambda x: x * torch.sigmoid(1.702 * x),
+}
 
 
 @op("softmax", "x")
 def softmax(bind: Bind) -> Run:
     """exp(x) / sum(exp(x)) along `axis`."""
     axis = bind.const("axis", -1)
+    if bind.rounds("x") and axis in (-1, bind.rank() - 1) and bind.rank() > 0:
+        bind.kind = Kind.RAW
+        return lambda x: in_rows(_softmax_last, x, 1)
     return lambda x: torch.softmax(x, axis)
+
+
+def _softmax_last(x: torch.Tensor) -> torch.Tensor:
+    return torch.softmax(x, -1)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import torch
 from torch.nn import functional
 
 from compiler.reference.bind import Bind
-from compiler.reference.registry import Run, op
+from compiler.reference.blocks import weight_rows
+from compiler.reference.registry import Kind, Run, op
 
 _CONV = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 _TRANSPOSE = {
@@ -61,10 +65,30 @@ def _geometry(bind: Bind) -> tuple[int, list[int], list[int], int]:
     return spatial, strides, dilations, bind.const("groups", 1)
 
 
+def _half(
+    conv: Run, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, *options: Any
+) -> torch.Tensor:
+    """A convolution of halves, accumulated in fp32 and rounded once."""
+    wide, bias = x.float(), None if bias is None else bias.float()
+    result = None
+    for rows in weight_rows(weight):
+        part = conv(wide, weight[rows].float(), None if bias is None else bias[rows], *options)
+        if part.shape[1] == weight.shape[0]:
+            return part.half()
+        if result is None:
+            result = x.new_empty((part.shape[0], weight.shape[0], *part.shape[2:]))
+        result[:, rows] = part
+    assert result is not None, "a weight without rows is one block"
+    return result
+
+
 def _convolve(bind: Bind) -> Run:
     spatial, strides, dilations, groups = _geometry(bind)
-    conv = _CONV[spatial]
+    conv: Run = _CONV[spatial]
     pads = explicit_pads(bind, spatial)
+    if groups == 1 and bind.rounds("x", "weight", "bias"):
+        bind.kind = Kind.RAW
+        conv = partial(_half, conv)
     if pads is not None and all(before == after >= 0 for before, after in pads):
         padding = [before for before, _ in pads]
         return lambda x, weight, bias: conv(x, weight, bias, strides, padding, dilations, groups)

@@ -142,8 +142,8 @@ def _defined(
 ) -> torch.Tensor:
     scores = (query * query.shape[-1] ** -0.5) @ key.mT
     if mask is not None:
-        scores = scores + mask if mask.dtype != torch.bool else scores.masked_fill(
-            ~mask, float("-inf")
+        scores = (
+            scores + mask if mask.dtype != torch.bool else scores.masked_fill(~mask, float("-inf"))
         )
     return torch.softmax(scores, -1) @ value
 

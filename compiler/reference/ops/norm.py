@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch.nn import functional
 
 from compiler.reference.bind import Bind
-from compiler.reference.registry import Run, op
+from compiler.reference.blocks import in_rows
+from compiler.reference.registry import Kind, Run, op
 
 Maybe = torch.Tensor | None
 
@@ -37,6 +39,12 @@ def layer_norm(bind: Bind) -> Run:
     axes = list(range(rank)) if axes is None else sorted(a % rank for a in axes)
     if axes == list(range(rank - len(axes), rank)):
         first = rank - len(axes)
+        if bind.rounds("x", "gamma", "beta"):
+            bind.kind = Kind.RAW
+            return lambda x, gamma, beta: in_rows(
+                partial(_layer_norm, gamma=_wide(gamma), beta=_wide(beta), epsilon=epsilon),
+                x, len(axes),
+            )  # fmt: skip
         return lambda x, gamma, beta: functional.layer_norm(
             x, x.shape[first:], gamma, beta, epsilon
         )
@@ -50,6 +58,15 @@ def layer_norm(bind: Bind) -> Run:
         return result if beta is None else result + beta.reshape(shape)
 
     return run
+
+
+def _wide(value: Maybe) -> Maybe:
+    return None if value is None else value.float()
+
+
+def _layer_norm(x: torch.Tensor, gamma: Maybe, beta: Maybe, epsilon: float) -> torch.Tensor:
+    """Over all axes but the first."""
+    return functional.layer_norm(x, x.shape[1:], gamma, beta, epsilon)
 
 
 @op("instance_norm", "x gamma? beta?")

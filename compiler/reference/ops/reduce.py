@@ -8,6 +8,7 @@ from functools import partial
 import torch
 
 from compiler.reference.bind import Bind
+from compiler.reference.blocks import in_rows
 from compiler.reference.registry import Kind, Run, op
 
 Reduction = Callable[[torch.Tensor, list[int], bool], torch.Tensor]
@@ -33,6 +34,23 @@ _REDUCTIONS: dict[str, Reduction] = {
 }
 
 
+def _trailing(axes: list[int], rank: int) -> int:
+    """How many axes there are if they are the last ones and not all, else 0."""
+    places = sorted(a % rank for a in axes)
+    first = rank - len(places)
+    return len(places) if first > 0 and places == list(range(first, rank)) else 0
+
+
+def _by_rows(reduction: Reduction, trailing: int, keep: bool) -> Run:
+    inner = list(range(1, trailing + 1))
+
+    def run(x: torch.Tensor) -> torch.Tensor:
+        result = in_rows(lambda rows: reduction(rows, inner, False), x, trailing)
+        return result.reshape(*result.shape, *(1,) * trailing) if keep else result
+
+    return run
+
+
 def _build(bind: Bind, reduction: Reduction) -> Run:
     axes = bind.const("axes")
     keep = bind.const("keep_dims", False)
@@ -42,6 +60,11 @@ def _build(bind: Bind, reduction: Reduction) -> Run:
         return lambda x: reduction(x.reshape(1), [0], False).to(x.dtype)
     if axes is None:
         axes = list(range(bind.rank()))
+    if bind.rounds("x") and bind.operation.type in ("reduce_mean", "reduce_sum"):
+        trailing = _trailing(axes, bind.rank())
+        if trailing:
+            bind.kind = Kind.RAW
+            return _by_rows(reduction, trailing, bool(keep))
     if bind.is_float():
         return lambda x: reduction(x, axes, keep)
     dtype = bind.out_dtype()
