@@ -38,7 +38,8 @@ def range_1d(bind: Bind) -> Run:
     def run(end: float, start: float, step: float) -> torch.Tensor:
         count = max(math.ceil((end - start) / step), 0)
         check_elements(count, "the range")
-        return torch.arange(start, end, step, dtype=dtype)
+        # Steps that lead away from the end make nothing; torch refuses them.
+        return torch.arange(start, end if count else start, step, dtype=dtype)
 
     return run
 
