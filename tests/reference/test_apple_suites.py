@@ -1,8 +1,8 @@
 """A fixed sample of coremltools' own suites, judged by Apple's expected values and tolerances.
 
 One case of every test function of the MIL suite and of the torch suite's torch.jit frontend, chosen
-by a hash of the case's name, so the same on every machine with this coremltools. The whole suites'
-results are in docs/reference-suites.md.
+by a hash of the case's name, so the same on every machine with this coremltools; about a minute.
+The whole suites' results are in docs/reference-suites.md.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from apple_outcomes import (  # noqa: E402
     write_line,
 )  # fmt: skip
 
-SAMPLE = ["mil", "torch", "--per-function", "1", "--without", "TORCHEXPORT"]
-AT_LEAST = {"MIL": 280, "torch.jit": 300}
+SLOW = r"TestTransformer::test_transformer\["
+SAMPLE = ["mil", "torch", "--per-function", "1", "--without", f"TORCHEXPORT|{SLOW}"]
+AT_LEAST = {"MIL": 250, "torch.jit": 370}
 """Cases that must have predicted on the device and passed, by frontend: the sample is not empty."""
 
 
@@ -71,11 +72,14 @@ def test_a_log_that_was_cut_off_is_read(tmp_path: Path) -> None:
     assert read_log(log) == {"a::b[x]": later}
 
 
+MISSED = "Not equal to tolerance rtol=1e-05, atol=0.0001"
+
+
 @pytest.mark.parametrize(("error", "known"), [(4e-4, True), (0.2, False)])
 def test_rounding_explains_small_differences_only(error: float, known: bool) -> None:
     case = (
         "converters/mil/mil/ops/tests/iOS17/test_normalization.py::TestNormalizationL2Norm::test_x["
         "precision='fp32', x_param_dtype=(<class 'numpy.float16'>, <class 'numpy.float32'>)]"
     )
-    outcome = Outcome(case, "failed", "Not equal to tolerance rtol=1e-05", (), 1, error, 0.1)
+    outcome = Outcome(case, "failed", MISSED, (), 1, error, 0.1)
     assert (explanation(outcome, read_known()) is not None) is known
