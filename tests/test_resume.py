@@ -1,0 +1,152 @@
+"""A compile that is killed, at any moment, goes on where it was and ends with the same bytes."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from compiler.cache import Cache, DigestMemo, digest
+from compiler.plan import read_plan
+
+# Several chunks of every stage, so that there is much to interrupt.
+OVERRIDES = (
+    "+target=iphone15pro",
+    "target.memory=24MiB",
+    "partition.chunk_bytes=700KiB",
+    "sampler.steps=2",
+)
+
+
+def start(out: Path, cache: Path) -> subprocess.Popen:
+    command = [sys.executable, "-m", "compiler.cli.compile", *OVERRIDES, f"out={out}"]
+    return subprocess.Popen(
+        [*command, f"cache={cache}"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+def finish(out: Path, cache: Path) -> None:
+    process = start(out, cache)
+    _, errors = process.communicate(timeout=900)
+    assert process.returncode == 0, errors.decode()
+
+
+def kill(process: subprocess.Popen) -> None:
+    """The command and all its workers, with no chance to tidy up."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+def kept(cache: Path) -> int:
+    return len(list(cache.glob("v1/packages/??/*")))
+
+
+def digests(folder: Path) -> list[tuple[str, str]]:
+    return [(p.path, p.digest) for p in read_plan(folder).packages]
+
+
+def kills_until_done(out: Path, cache: Path, moments: random.Random, most: int) -> int:
+    """Kill the compile `most` times, each time after some more packages were kept."""
+    done = 0
+    while done < most:
+        process, goal = start(out, cache), kept(cache) + moments.randint(0, 2)
+        while process.poll() is None and kept(cache) < goal:
+            time.sleep(0.02)
+        time.sleep(moments.random() * 2)
+        if process.poll() is not None:
+            break
+        kill(process)
+        assert not out.exists(), "a killed compile left something where the build should be"
+        done += 1
+    return done
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A build made in one go, with a cache of its own."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    finish(folder / "build", folder / "cache")
+    return folder / "build"
+
+
+def check_resumed(undisturbed, folder, most, seed):
+    out, cache = folder / "build", folder / "cache"
+    done = kills_until_done(out, cache, random.Random(seed), most)
+    assert done >= min(most, 2)
+    finish(out, cache)
+    assert digests(out) == digests(undisturbed)
+    left = [p for p in (*folder.glob(".*partial"), *cache.rglob("*.tmp")) if p.exists()]
+    assert not left, "what a killed compile left behind is removed by the next"
+    return done
+
+
+def test_a_killed_compile_goes_on(undisturbed, tmp_path):
+    check_resumed(undisturbed, tmp_path, most=3, seed=0)
+
+
+@pytest.mark.slow
+def test_dozens_of_kills(undisturbed, tmp_path):
+    total = 0
+    for seed in range(1, 9):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        total += check_resumed(undisturbed, folder, most=5, seed=seed)
+    print(f"{total} kills")
+    assert total >= 24
+
+
+def test_a_second_compile_converts_nothing(undisturbed, tmp_path):
+    """Everything comes from the cache: the same command again, into another folder."""
+    cache = undisturbed.parent / "cache"
+    before = {p: p.stat().st_ino for p in cache.glob("v1/packages/??/*/chunk.mlpackage")}
+    finish(tmp_path / "again", cache)
+    assert before == {p: p.stat().st_ino for p in cache.glob("v1/packages/??/*/chunk.mlpackage")}
+    assert digests(tmp_path / "again") == digests(undisturbed)
+
+
+def test_a_damaged_entry_is_made_again(tmp_path):
+    cache = Cache(tmp_path)
+    key = digest("x")
+    cache.keep("things", key, (("a", "b"),))
+    kind = tuple[tuple[str, str], ...]
+    assert cache.record("things", key, kind) == (("a", "b"),)
+    next(tmp_path.rglob("*.json")).write_text('[["a"')
+    assert cache.record("things", key, kind) is None
+
+
+def test_an_entry_is_whole_or_absent(tmp_path):
+    cache = Cache(tmp_path)
+    with pytest.raises(RuntimeError), cache.making("things", "aabb") as folder:
+        (folder / "half").write_text("x")
+        raise RuntimeError
+    assert cache.folder("things", "aabb") is None
+    assert not list(tmp_path.rglob("half"))
+
+
+def test_the_oldest_entries_go_first(tmp_path):
+    cache = Cache(tmp_path)
+    for i in range(4):
+        with cache.making("things", f"{i}{i}key") as folder:
+            (folder / "data").write_bytes(bytes(1000))
+        os.utime(cache.folder("things", f"{i}{i}key"), (i, i))
+    os.utime(tmp_path / "v1" / "things" / "00" / "00key", (99, 99))
+    cache.prune(2000)
+    left = sorted(p.name for p in (tmp_path / "v1" / "things").glob("??/*"))
+    assert left == ["00key", "33key"]
+
+
+def test_digests_of_a_file_are_forgotten_when_it_changes(tmp_path):
+    file = tmp_path / "w.safetensors"
+    file.write_bytes(b"one")
+    memo = DigestMemo(Cache(tmp_path / "cache"))
+    memo.note(file, {"k": "d"})
+    assert memo.known(file) == {"k": "d"}
+    file.write_bytes(b"other")
+    assert memo.known(file) == {}
