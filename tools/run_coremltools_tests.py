@@ -119,9 +119,12 @@ class Recorder:
         gc.freeze()
 
     def _wanted(self, name: str) -> bool:
-        if self.options.again:
-            return name in self.chosen and self.chosen[name].outcome == self.options.again
-        return name not in self.before
+        done, again = name in self.before, self.options.again
+        if again is None:
+            return not done
+        chosen = self.chosen.get(name)
+        # With a log of its own for --of, what --resume holds has been run again already.
+        return chosen is not None and chosen.outcome == again and not (done and self.options.of)
 
     def pytest_runtest_setup(self, item: Any) -> None:
         seed = int.from_bytes(_digest(item.nodeid)[:4])
