@@ -1,0 +1,261 @@
+"""Leaps and token merging on the demo: quality and time against the plain 30 steps.
+
+    python -m tools.bench_techniques --clips 216               # make what is missing, and the table
+    python -m tools.bench_techniques --clips 216 --timed 8     # the loop's time too
+    python -m tools.bench_techniques --clips 216 --sheet docs/pictures/techniques.png
+
+Every variant is compiled and runs through its packages on the reference device. Builds, clips and
+times are kept in --folder and go on from what is there; delete it to start over. The 216 prompts
+come in the order of their SHA-256, so the first N are an even choice, and the same for all.
+docs/techniques.md has the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from compiler.build import compile_job
+from compiler.errors import PlanError
+from compiler.ir import Plan
+from compiler.plan import read_plan
+from tools.techniques_table import (
+    Clips,
+    Row,
+    attribute_table,
+    growth_lines,
+    loop_of,
+    make_row,
+    quality_table,
+)
+from tools.train_tiny.world import COMBINATIONS
+
+_MERGED = "+pipeline.stages.denoise.functions.merged"
+_SLICE = "sampler.leap.over=published_slice"
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "plain": (),
+    "LPL static": ("sampler=lpl_static",),
+    "LPL adaptive": ("sampler=lpl_adaptive",),
+    "LPL adaptive, slice": ("sampler=lpl_adaptive", _SLICE),
+    "TDTM 15": (f"{_MERGED}=15",),
+    "TDTM 30": (f"{_MERGED}=30",),
+    "TDTM 15, LPL static": (f"{_MERGED}=15", "sampler=lpl_static"),
+    "TDTM 15, LPL adaptive": (f"{_MERGED}=15", "sampler=lpl_adaptive"),
+}
+
+
+# ---------------------------------------------------------------- building
+
+
+def build_path(folder: Path, name: str) -> Path:
+    return folder / name.replace(", ", "-").replace(" ", "_")
+
+
+def build_all(folder: Path) -> dict[str, Plan]:
+    """The plans by name; builds that are missing are compiled."""
+    from hydra import compose, initialize_config_module
+
+    from compiler.read import read
+    from compiler.settings import register
+
+    register()
+    plans = {}
+    with initialize_config_module("compiler.conf", version_base="1.3"):
+        for name, overrides in VARIANTS.items():
+            path = build_path(folder, name)
+            try:
+                plans[name] = read_plan(path)
+            except PlanError:
+                print(f"compiling {name}", file=sys.stderr, flush=True)
+                given = ["+target=iphone15pro", f"out={path}", *overrides]
+                plans[name] = compile_job(read(compose("compile", overrides=given))).plan
+    return plans
+
+
+# ---------------------------------------------------------------- clips
+
+
+def prompt_order() -> list[int]:
+    """Indices into the 216 combinations, mixed in a fixed way."""
+
+    def key(i: int) -> str:
+        return hashlib.sha256(COMBINATIONS[i].plain_caption.encode()).hexdigest()
+
+    return sorted(range(len(COMBINATIONS)), key=key)
+
+
+def clip_path(build: Path, plan: Plan, index: int) -> Path:
+    """Clips belong to what made them: program, packages and other files."""
+    made_by = [repr(plan.program), [p.digest for p in plan.packages], plan.files]
+    name = hashlib.sha256(json.dumps(made_by).encode()).hexdigest()[:16]
+    return build.parent / "clips" / name / f"{index}.npz"
+
+
+def make_clip(build: Path, index: int) -> float:
+    """Run a plan for a combination, keep its frames; seconds of the loop.
+
+    The seed is the combination's index, as in `tools/eval_tiny.py`.
+    """
+    import torch
+
+    from compiler.execute import execute, make_device
+    from compiler.slots import bases
+    from compiler.video import to_frames
+
+    torch.set_num_threads(1)
+    plan = read_plan(build)
+    loop = loop_of(plan)
+    begin = bases(plan.program)[plan.program.segments.index(loop)]
+    end = begin + loop.count * len(loop.steps)
+    ended = {0: time.perf_counter()}
+
+    def note(_: str, done: int, total: int) -> None:
+        ended[done] = time.perf_counter()
+
+    given = {"prompt": COMBINATIONS[index].plain_caption, "seed": index}
+    outcome = execute(plan, build, make_device("reference", plan), given, progress=note)
+    last = max(done for done in ended if done <= end)
+    evaluations = dict(outcome.run.iterations).get(loop.name, loop.count)
+    _keep(clip_path(build, plan, index), to_frames(outcome.output), evaluations)
+    return ended[last] - ended[begin]
+
+
+def _keep(path: Path, frames: np.ndarray, evaluations: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_suffix(f".{os.getpid()}.partial")
+    with aside.open("wb") as file:
+        np.savez_compressed(file, frames=frames, evaluations=evaluations)
+    aside.replace(path)
+
+
+def make_missing(
+    folder: Path, plans: dict[str, Plan], indices: Sequence[int], workers: int
+) -> None:
+    """Prompt by prompt, so that a run which is stopped leaves the same prompts for all."""
+    from rich.progress import track
+
+    builds = [(build_path(folder, name), plan) for name, plan in plans.items()]
+    work = [(b, i) for i in indices for b, p in builds if not clip_path(b, p, i).is_file()]
+    if not work:
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        made = pool.map(make_clip, *zip(*work, strict=True))
+        for _ in track(made, "clips", total=len(work), transient=True):
+            pass
+
+
+def read_clips(build: Path, plan: Plan, indices: Sequence[int]) -> Clips:
+    frames, evaluations = [], []
+    for index in indices:
+        with np.load(clip_path(build, plan, index)) as kept:
+            frames.append(kept["frames"])
+            evaluations.append(int(kept["evaluations"]))
+    return Clips(np.stack(frames), tuple(evaluations))
+
+
+# ---------------------------------------------------------------- times
+
+
+def measure(folder: Path, names: Sequence[str], count: int) -> None:
+    """`count` prompts, every variant in turns, after one that is not counted; added to a file."""
+    indices = prompt_order()[:count]
+    make_clip(build_path(folder, names[0]), indices[0])
+    taken: dict[str, list[float]] = {name: [] for name in names}
+    for index in indices:
+        for name in names:
+            taken[name].append(make_clip(build_path(folder, name), index))
+    old = read_times(folder)
+    text = json.dumps({n: old.get(n, []) + times for n, times in taken.items()}, indent=1)
+    aside = folder / "times.partial"
+    aside.write_text(text + "\n")
+    aside.replace(folder / "times.json")
+
+
+def read_times(folder: Path) -> dict[str, list[float]]:
+    """Seconds of the loop by variant; empty if nothing was measured."""
+    path = folder / "times.json"
+    if not path.is_file():
+        return {}
+    times: dict[str, list[float]] = json.loads(path.read_text())
+    return times
+
+
+# ---------------------------------------------------------------- reporting
+
+SHEET_ROWS = ("plain", "LPL static", "LPL adaptive", "TDTM 15", "TDTM 30", "TDTM 15, LPL static")
+
+
+def write_sheet(clips: dict[str, Clips], path: Path, prompts: int = 3, every: int = 3) -> None:
+    """Rows are variants in the order of `SHEET_ROWS`, columns the first prompts' frames."""
+    from tools.eval_tiny import contact_sheet
+
+    chosen = [clips[name].frames[k] for name in SHEET_ROWS for k in range(prompts)]
+    contact_sheet(np.stack(chosen).astype(np.float32) / 255, path, columns=prompts, every=every)
+
+
+def report(folder: Path, plans: dict[str, Plan], rows: Sequence[Row], clips: int) -> str:
+    """The tables as markdown."""
+    times = read_times(folder)
+    pair = (build_path(folder, "plain"), build_path(folder, "TDTM 15"))
+    lines = [
+        f"{clips} of {len(COMBINATIONS)} prompts; loop here: reference device, one thread, median "
+        f"of {len(times.get('plain', []))} clips in turns; iPhone: the loop, predicted",
+        *("", *quality_table(rows), "", *attribute_table(rows), ""),
+        *growth_lines(plans["plain"], plans["TDTM 15"], pair),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--folder", type=Path, default=Path("/tmp/entracte-techniques"))
+    parser.add_argument("--clips", type=int, default=24, help="prompts, at most 216")
+    parser.add_argument("--timed", type=int, default=0, help="prompts whose loops are timed")
+    parser.add_argument("--workers", type=int, default=1, help="clips made side by side")
+    parser.add_argument("--markdown", type=Path, help="write the tables, which are also printed")
+    parser.add_argument("--json", type=Path, help="write the rows")
+    parser.add_argument("--sheet", type=Path, help="write a picture of the first prompts")
+    options = parser.parse_args()
+    if not 1 <= options.clips <= len(COMBINATIONS):
+        parser.error(f"--clips {options.clips}: give 1 to {len(COMBINATIONS)}")
+    return options
+
+
+def main() -> None:
+    """Compile, make clips, measure, print."""
+    options = _options()
+    folder = options.folder
+    plans = build_all(folder)
+    indices = prompt_order()[: options.clips]
+    make_missing(folder, plans, indices, options.workers)
+    if options.timed:
+        measure(folder, list(plans), options.timed)
+    clips = {n: read_clips(build_path(folder, n), p, indices) for n, p in plans.items()}
+    cells, times = [COMBINATIONS[i] for i in indices], read_times(folder)
+    rows = [
+        make_row(name, plan, cells, clips[name], clips["plain"], times.get(name, []))
+        for name, plan in plans.items()
+    ]
+    text = report(folder, plans, rows, options.clips)
+    print(text, end="")
+    if options.markdown:
+        options.markdown.write_text(text)
+    if options.json:
+        options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    if options.sheet:
+        write_sheet(clips, options.sheet)
+
+
+if __name__ == "__main__":
+    main()
