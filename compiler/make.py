@@ -222,7 +222,7 @@ def make_template(order: Order, cache: Cache) -> bool:
     first, second = (half / TEMPLATE for half in halves if half is not None)
     shapes = {i: order.traced.shapes[order.form.slots[i]] for i in _own_slots(order)}
     with cache.making(TEMPLATES, order.twin_key) as entry:
-        layout = find_layout(first, second, shapes)
+        layout = find_layout(first, second, shapes, order.traced.stage.compression)
         link_tree(first, entry / TEMPLATE)
         (entry / LAYOUT).write_text(json.dumps(encode(layout)))
     for seed in SEEDS:

@@ -13,7 +13,7 @@ import numpy as np
 from compiler.lower.errors import LowerError
 from compiler.lower.quiet import coremltools
 
-__all__ = ["Compression", "check_compression", "compress", "palette_of"]
+__all__ = ["SMALLEST", "Compression", "check_compression", "compress", "palette_of", "pieces"]
 
 
 class Compression(StrEnum):
@@ -106,6 +106,46 @@ def _named(function: Callable[..., Any]) -> Callable[[np.ndarray], Any]:
         return function(weight)
 
     return lut_function
+
+
+def pieces(weight: np.ndarray, chosen: Compression) -> dict[str, np.ndarray]:
+    """What `compress` stores for one weight, in the order of a linear or convolution's own.
+
+    Args:
+        weight: fp16, as the dense package holds it.
+
+    Returns:
+        `data` and `scale`, or `table` and `indices`, as the bytes of weight.bin.
+    """
+    if chosen in _BITS:
+        table, indices = palette_of(weight, _BITS[chosen])
+        return {"table": _raw(table), "indices": _pack(indices, _BITS[chosen])}
+    coremltools()
+    from coremltools.optimize.coreml._quantization_passes import linear_quantize_weights
+
+    bits, block = (8, 0) if chosen is Compression.INT8 else (4, 32)
+    block_sizes = [1, block, *[0] * (weight.ndim - 2)]
+    made = linear_quantize_weights.blockwise_compress(
+        weight, bits, "LINEAR_SYMMETRIC", True, block_sizes
+    )
+    if made is None:
+        return {}
+    return {"data": _pack(made.data.reshape(-1).view(np.uint8), bits), "scale": _raw(made.scale)}
+
+
+def _raw(values: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+
+
+def _pack(codes: np.ndarray, bits: int) -> np.ndarray:
+    """The low `bits` of each byte, packed from the lowest bit on, as blobs of the format v2 are."""
+    if bits == 8:
+        return codes
+    if bits == 4:
+        even = np.append(codes, np.zeros(len(codes) % 2, np.uint8)) & 15
+        return even[0::2] | (even[1::2] << 4)
+    spread = np.unpackbits(codes[:, None], axis=1, count=bits, bitorder="little")
+    return np.packbits(spread.reshape(-1), bitorder="little")
 
 
 def palette_of(weight: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:

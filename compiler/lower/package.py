@@ -16,7 +16,7 @@ from pathlib import Path
 from compiler.lower.boundary import Copy
 from compiler.lower.errors import LowerError
 from compiler.lower.ports import DType
-from compiler.lower.quiet import coremltools
+from compiler.reference.protos import protos
 
 __all__ = [
     "FLOAT32",
@@ -47,10 +47,7 @@ _CHUNK_BYTES = 1 << 20
 
 def read_spec(path: Path):  # noqa: ANN201 - a protobuf class of coremltools, imported lazily
     """The Model message of the package at `path` (weights stay on disk)."""
-    coremltools()
-    from coremltools.proto import Model_pb2
-
-    spec = Model_pb2.Model()
+    spec = protos()[1].Model()
     spec.ParseFromString((path / MODEL_FILE).read_bytes())
     return spec
 
@@ -199,8 +196,7 @@ def _append_copy(block, copy: Copy, source_type) -> None:  # noqa: ANN001
 
 
 def _string(text: str):  # noqa: ANN202
-    from coremltools.proto import MIL_pb2
-
+    MIL_pb2 = protos()[0]
     value = MIL_pb2.Value()
     value.type.tensorType.dataType = MIL_pb2.DataType.STRING
     value.immediateValue.tensor.strings.values.append(text)

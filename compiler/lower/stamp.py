@@ -14,13 +14,13 @@ import os
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from compiler.lower import package
+from compiler.lower.compress import SMALLEST, Compression, pieces
 from compiler.lower.errors import LowerError
 from compiler.lower.rename import rename
 
@@ -28,8 +28,11 @@ __all__ = ["Field", "Layout", "Unstampable", "find_layout", "marker", "stamp"]
 
 _RECORD = struct.Struct("<IIQQQ")
 _SENTINEL = 0xDEADBEEF
-_FP16, _FP32 = 1, 2
-_TYPES: dict[int, np.dtype[Any]] = {_FP16: np.dtype(np.float16), _FP32: np.dtype(np.float32)}
+_FP16, _FP32 = "fp16", "fp32"
+_TYPES: dict[str, np.dtype[Any]] = {
+    _FP16: np.dtype(np.float16),
+    _FP32: np.dtype(np.float32),
+}
 _FP16_MAX = 65504.0
 _FEW = 400
 """Below so many elements coremltools keeps values that fp16 would round to zero (its
@@ -43,15 +46,15 @@ class Unstampable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """Bytes [start, start + size) of weight.bin are a weight."""
+    """Bytes [start, start + size) of weight.bin are a weight, or a piece of a compressed one."""
 
     start: int
     size: int
     slot: int
     exchange: tuple[int, ...]
     """The two axes that are exchanged; empty for none."""
-    stored: int
-    """The blob format's number for the type: 1 fp16, 2 fp32."""
+    piece: str
+    """`fp16` or `fp32` for the weight itself; a name of `compress.pieces` otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ class Layout:
 
     fields: tuple[Field, ...]
     total: int
+    compression: str
 
 
 def marker(slot: int, shape: Sequence[int], seed: int) -> np.ndarray:
@@ -71,7 +75,9 @@ def marker(slot: int, shape: Sequence[int], seed: int) -> np.ndarray:
     return generator.standard_normal(tuple(shape), dtype=np.float32)
 
 
-def find_layout(first: Path, second: Path, shapes: Mapping[int, Sequence[int]]) -> Layout | None:
+def find_layout(
+    first: Path, second: Path, shapes: Mapping[int, Sequence[int]], compression: str
+) -> Layout | None:
     """Where each weight went, by looking for markers in two conversions.
 
     Args:
@@ -88,31 +94,38 @@ def find_layout(first: Path, second: Path, shapes: Mapping[int, Sequence[int]]) 
     bins = [np.memmap(p, dtype=np.uint8, mode="r") for p in pair]
     if len(bins[0]) != len(bins[1]):
         return None
-    fields = []
-    for start, size, stored in _records(bins[0], package.read_spec(first)):
-        span = slice(start, start + size)
-        if np.array_equal(bins[0][span], bins[1][span]):
-            continue
-        found = _find(bins, span, stored, shapes)
-        if found is None:
-            return None
-        fields.append(found)
-    layout = Layout(tuple(sorted(fields, key=lambda f: f.start)), len(bins[0]))
-    return layout if _same_elsewhere(bins, layout) else None
+    spans = [
+        span
+        for span in _spans(bins[0], package.read_spec(first))
+        if not np.array_equal(bins[0][span], bins[1][span])
+    ]
+    places = _places(bins[0], spans, shapes, Compression(compression))
+    if len(places) < len(spans):
+        return None
+    fields = tuple(
+        Field(span.start, span.stop - span.start, *place)
+        for span, place in zip(spans, places, strict=True)
+    )
+    layout = Layout(fields, len(bins[0]), compression)
+    again = _Pieces(layout, lambda slot: marker(slot, shapes[slot], 1))
+    agree = all(np.array_equal(bins[1][f.start : f.start + f.size], again.of(f)) for f in fields)
+    return layout if agree and _same_elsewhere(bins, layout) else None
 
 
-def _records(blob: np.ndarray, spec: Any) -> Iterator[tuple[int, int, int]]:
-    """(data start, data bytes, stored type) of every constant the program reads from the file."""
+def _spans(blob: np.ndarray, spec: Any) -> list[slice]:
+    """The data of every constant that the program reads from the file, in the file's order."""
     offsets: set[int] = set()
     for function in spec.mlProgram.functions.values():
         for block in function.block_specializations.values():
             offsets |= set(_offsets(block))
+    spans = []
     for offset in sorted(offsets):
         raw = bytes(blob[offset : offset + _RECORD.size])
-        sentinel, stored, size, start, _ = _RECORD.unpack(raw)
+        sentinel, _, size, start, _ = _RECORD.unpack(raw)
         if sentinel != _SENTINEL:
             raise LowerError(f"weight.bin: no record at {offset}")
-        yield start, size, stored
+        spans.append(slice(start, start + size))
+    return sorted(spans, key=lambda span: span.start)
 
 
 def _offsets(block: Any) -> Iterator[int]:
@@ -126,29 +139,49 @@ def _offsets(block: Any) -> Iterator[int]:
             yield from _offsets(inner)
 
 
-def _find(
-    bins: Sequence[np.ndarray], span: slice, stored: int, shapes: Mapping[int, Sequence[int]]
-) -> Field | None:
-    """The weight whose markers both files hold in this place."""
-    size = span.stop - span.start
-    for slot, shape in shapes.items():
-        if stored not in _TYPES or prod(shape) * _TYPES[stored].itemsize != size:
-            continue
-        if not _begins_with(bins[0][span], slot, stored):
-            continue  # the first number stays the first whatever is exchanged
-        for exchange in _exchanges(len(shape)):
-            field = Field(span.start, size, slot, exchange, stored)
-            if all(
-                np.array_equal(bins[seed][span], _bytes(marker(slot, shape, seed), field))
-                for seed in (0, 1)
-            ):
-                return field
-    return None
+_Place = tuple[int, tuple[int, ...], str]
+"""slot, exchange, piece"""
 
 
-def _begins_with(data: np.ndarray, slot: int, stored: int) -> bool:
-    first = marker(slot, (1,), 0).astype(_TYPES[stored]).view(np.uint8)
-    return np.array_equal(data[: len(first)], first)
+def _places(
+    blob: np.ndarray,
+    spans: Sequence[slice],
+    shapes: Mapping[int, Sequence[int]],
+    compression: Compression,
+) -> list[_Place]:
+    """Which weight, in which form, each span holds; fewer than spans if one holds none.
+
+    Weights are tried as they are first, and with axes exchanged only if something is left over.
+    """
+    wanted = {_sha(blob[span]): i for i, span in enumerate(spans)}
+    sizes = {span.stop - span.start for span in spans}
+    found: dict[int, _Place] = {}
+    for turn in range(_MOST_EXCHANGES):
+        for slot, shape in shapes.items():
+            exchanges = list(_exchanges(len(shape)))
+            if turn >= len(exchanges) or len(found) == len(wanted):
+                continue
+            values = marker(slot, shape, 0)
+            for piece, data in _forms(values, exchanges[turn], compression):
+                i = wanted.get(_sha(data)) if len(data) in sizes else None
+                if i is not None:
+                    found.setdefault(i, (slot, exchanges[turn], piece))
+    return [found[i] for i in sorted(found)]
+
+
+def _sha(data: np.ndarray) -> bytes:
+    return hashlib.sha256(np.ascontiguousarray(data).data).digest()
+
+
+def _forms(
+    values: np.ndarray, exchange: tuple[int, ...], compression: Compression
+) -> Iterator[tuple[str, np.ndarray]]:
+    """All that a package may store of a weight."""
+    arranged = _arranged(values, exchange)
+    for name in _TYPES:
+        yield name, _bytes(_cast(arranged, name))
+    if compression is not Compression.NONE and values.ndim >= 2 and values.size >= SMALLEST:
+        yield from pieces(_cast(arranged, _FP16), compression).items()
 
 
 def _exchanges(rank: int) -> Iterator[tuple[int, ...]]:
@@ -158,6 +191,9 @@ def _exchanges(rank: int) -> Iterator[tuple[int, ...]]:
         yield (rank - 2, rank - 1)
     if rank >= 3:
         yield (0, 1)
+
+
+_MOST_EXCHANGES = 3
 
 
 def _same_elsewhere(bins: Sequence[np.ndarray], layout: Layout) -> bool:
@@ -173,22 +209,50 @@ def _gaps(layout: Layout) -> Iterator[tuple[int, int]]:
     yield at, layout.total
 
 
-def _bytes(values: np.ndarray, field: Field) -> np.ndarray:
-    """What coremltools stores for a weight: cast, axes exchanged."""
-    arranged = np.swapaxes(values, *field.exchange) if field.exchange else values
-    made = np.ascontiguousarray(_cast(arranged, field.stored))
-    return made.reshape(-1).view(np.uint8)
+def _arranged(values: np.ndarray, exchange: tuple[int, ...]) -> np.ndarray:
+    return np.ascontiguousarray(np.swapaxes(values, *exchange)) if exchange else values
 
 
-def _cast(values: np.ndarray, stored: int) -> np.ndarray:
-    if stored == _FP32:
-        return values.astype(np.float32)
+def _bytes(values: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+
+
+def _cast(values: np.ndarray, name: str) -> np.ndarray:
+    """To the stored type, as coremltools does it."""
     with np.errstate(over="ignore"):
-        made = values.astype(np.float16)
-    if values.size < _FEW:
+        made = values.astype(_TYPES[name])
+    if name == _FP16 and values.size < _FEW:
         lost = (made == 0) & (values != 0)
         made[lost] = np.copysign(_SMALLEST, values[lost])
     return made
+
+
+class _Pieces:
+    """The bytes of a layout's fields; what was computed for a weight serves its other pieces."""
+
+    def __init__(self, layout: Layout, weights: Callable[[int], np.ndarray]) -> None:
+        self._compression = Compression(layout.compression)
+        self._weights = weights
+        self._last: tuple[tuple[int, tuple[int, ...]], dict[str, np.ndarray]] | None = None
+
+    def of(self, field: Field) -> np.ndarray:
+        """Raises `Unstampable` for values that fp16 cannot hold."""
+        if field.piece in _TYPES:
+            values = _arranged(self._weights(field.slot), field.exchange)
+            if field.piece == _FP16:
+                _check_range(values)
+            return _bytes(_cast(values, field.piece))
+        key = (field.slot, field.exchange)
+        if self._last is None or self._last[0] != key:
+            values = _arranged(self._weights(field.slot), field.exchange)
+            _check_range(values)
+            self._last = (key, pieces(_cast(values, _FP16), self._compression))
+        return self._last[1][field.piece]
+
+
+def _check_range(values: np.ndarray) -> None:
+    if max(float(values.max()), -float(values.min())) > _FP16_MAX:
+        raise Unstampable("a weight exceeds fp16")
 
 
 def stamp(
@@ -219,6 +283,7 @@ def stamp(
     (path / package.WEIGHT_FILE).parent.mkdir(parents=True)
     (path / package.MODEL_FILE).write_bytes(spec.SerializeToString(deterministic=True))
     digest = hashlib.sha256()
+    found = _Pieces(layout, lambda slot: _finite(weights(slot), names[slot]))
     source = np.memmap(template / package.WEIGHT_FILE, dtype=np.uint8, mode="r")
     with (path / package.WEIGHT_FILE).open("wb") as file:
 
@@ -229,7 +294,7 @@ def stamp(
         at = 0
         for field in layout.fields:
             put(source[at : field.start])
-            put(_checked(weights(field.slot), field, names[field.slot]))
+            put(_of_size(found.of(field), field, names[field.slot]))
             at = field.start + field.size
             _start_writing(file.fileno())
         put(source[at:])
@@ -237,13 +302,13 @@ def stamp(
     return package.digest_of(path, digest.hexdigest())
 
 
-def _checked(values: np.ndarray, field: Field, name: str) -> np.ndarray:
-    largest = max(float(values.max()), -float(values.min()))
-    if not np.isfinite(largest):
+def _finite(values: np.ndarray, name: str) -> np.ndarray:
+    if not np.isfinite(max(float(values.max()), -float(values.min()))):
         raise LowerError(f"weight `{name}` contains NaN or infinity: the checkpoint is damaged")
-    if field.stored == _FP16 and largest > _FP16_MAX:
-        raise Unstampable(f"weight `{name}` exceeds fp16")
-    data = _bytes(values, field)
+    return values
+
+
+def _of_size(data: np.ndarray, field: Field, name: str) -> np.ndarray:
     if len(data) != field.size:
         raise LowerError(f"weight `{name}` has {len(data)} bytes, the program wants {field.size}")
     return data

@@ -107,9 +107,20 @@ def made(order: Order, cache: Cache, how: str) -> Path:
     return found
 
 
-@pytest.mark.parametrize("precision", ["fp16", "fp32"])
-def test_a_stamped_package_is_the_converted_one(tmp_path, precision):
-    chunks = orders(precision=precision)
+@pytest.mark.parametrize(
+    ("precision", "compression"),
+    [
+        ("fp16", "none"),
+        ("fp32", "none"),
+        ("fp16", "int8"),
+        ("fp16", "int4_block32"),
+        ("fp16", "palette4"),
+        ("fp16", "palette6"),
+        ("fp16", "palette8"),
+    ],
+)
+def test_a_stamped_package_is_the_converted_one(tmp_path, precision, compression):
+    chunks = orders(precision=precision, compression=compression)
     (key,) = {o.twin_key for o in chunks[1:-1]}
     stamped, converted = Cache(tmp_path / "s"), Cache(tmp_path / "c")
     assert templated(chunks[1], stamped)
