@@ -14,25 +14,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
-from compiler.reference import Loaded, PackageError, load
+from compiler.reference import Model, ModelState, PackageError, describe
 
 REFUSED = "Unable to compute the prediction using ML Program"
 """How coremltools begins the message when Core ML refuses a program or its inputs."""
-
-
-class FakeState:
-    """Looks like coremltools' MLState."""
-
-    def __init__(self, values: dict[str, torch.Tensor]) -> None:
-        self.values = values
-
-    def read_state(self, name: str) -> np.ndarray:
-        return self.values[name].float().numpy().copy()
-
-    def write_state(self, name: str, value: np.ndarray) -> None:
-        self.values[name].copy_(torch.from_numpy(np.asarray(value)))
 
 
 class Device:
@@ -55,7 +41,7 @@ class Device:
         self.calls = 0
         self.error: float | None = None
 
-    def load(self, model: Any) -> Loaded:
+    def load(self, model: Any) -> Model:
         """What `MLModel.__init__` asks of Core ML, done at the first use.
 
         Raises:
@@ -68,41 +54,32 @@ class Device:
         loaded = getattr(model, "_entracte_loaded", None)
         if loaded is None:
             loaded = model._entracte_loaded = self._read(model)
-        self.ran.update((name, loaded.info.deployment) for name in loaded.info.operations)
+        self.ran.update(model._entracte_ran)
         return loaded
 
-    def _read(self, model: Any) -> Loaded:
+    def _read(self, model: Any) -> Model:
         # A model may have been edited after it was made: what counts is what save() writes.
         with tempfile.TemporaryDirectory() as folder:
             path = str(Path(folder) / "model.mlpackage")
             model.save(path)
-            name = getattr(model, "function_name", None) or "main"
-            try:
-                return load(path, function=name, policy=self.policy, own=True, strict=True)
-            except PackageError as error:
-                raise RuntimeError(f"{REFUSED}: {error}") from error
+            name = getattr(model, "function_name", None)
+            with _refusals():
+                info = describe(path, name or "main")
+                model._entracte_ran = {(kind, info.deployment) for kind in info.operations}
+                return Model(path, name, policy=self.policy, strict=True)
 
-    def predict(self, model: Any, data: Any, state: FakeState | None = None) -> Any:
+    def predict(self, model: Any, data: Any, state: ModelState | None = None) -> Any:
         """Stands in for `MLModel.predict`."""
         if isinstance(data, list):
             return [self.predict(model, d, state) for d in data]
         model._verify_input_dict(data)
         loaded = self.load(model)
-        ranks = {f.name: len(f.shape) for f in loaded.info.inputs}
-        inputs = {name: _input(value, ranks.get(name)) for name, value in data.items()}
-        try:
-            found = loaded.predict(inputs, None if state is None else state.values)
-        except PackageError as error:
-            raise RuntimeError(f"{REFUSED}: {error}") from error
-        names = [o.name for o in model._spec.description.output]
-        results = [_result(v) for v in found.values()]
-        if len(names) == len(results) and set(names) != set(found):
-            return dict(zip(names, results, strict=True))
-        return dict(zip(found, results, strict=True))
+        with _refusals():
+            return loaded.predict(data, state)
 
-    def make_state(self, model: Any) -> FakeState:
+    def make_state(self, model: Any) -> ModelState:
         """Stands in for `MLModel.make_state`."""
-        return FakeState(self.load(model).make_state())
+        return self.load(model).make_state()
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
@@ -133,20 +110,15 @@ class Device:
         self.error = max(self.error or 0.0, float(difference[known].max()) / scale)
 
 
-def _input(value: Any, rank: int | None) -> Any:
-    if hasattr(value, "convert"):
-        return value
-    plain = np.asarray(value)
-    # Tests pass scalars as arrays of one element, as Core ML wants them.
-    return plain.reshape(()) if rank == 0 and plain.shape == (1,) else plain
-
-
-def _result(value: Any) -> Any:
-    if not isinstance(value, torch.Tensor):
-        return value
-    array = value.numpy()
-    # Core ML has no rank-0 outputs.
-    return array.reshape(1) if array.ndim == 0 else array
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
+    """Our refusals in the words of coremltools; a TypeError stays one."""
+    try:
+        yield
+    except TypeError:
+        raise
+    except PackageError as error:
+        raise RuntimeError(f"{REFUSED}: {error}") from error
 
 
 def pretend_macos(device: Device) -> None:

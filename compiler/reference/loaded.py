@@ -298,16 +298,21 @@ class Loaded:
     def _check_shape(self, name: str, kind: ir.TensorType, shape: tuple[int, ...]) -> None:
         flexible = self.interface.flexible.get(name)
         if flexible is not None and flexible.enumerated and shape not in flexible.enumerated:
-            raise self._fail(f"input {name!r} has shape {shape}, allowed: {flexible.enumerated}")
+            # In the words of Core ML, which code that runs elsewhere may look for.
+            plain = " x ".join(map(str, shape))
+            raise self._fail(f"input {name!r}: MultiArray Shape ({plain}) was not in enumerated "
+                             f"set of allowed shapes {flexible.enumerated}")  # fmt: skip
         fits = len(shape) == len(kind.shape) and all(
             want is None or have == want for have, want in zip(shape, kind.shape, strict=True)
         )
         if not fits and not (flexible and flexible.enumerated):
             raise self._fail(f"input {name!r} has shape {shape}, it takes {kind.shape}")
         ranges = flexible.ranges if flexible else ()
-        for have, (low, high) in zip(shape, ranges, strict=False):
+        for axis, (have, (low, high)) in enumerate(zip(shape, ranges, strict=False)):
             if have < low or (high >= 0 and have > high):
-                raise self._fail(f"input {name!r} has shape {shape}, allowed {ranges}")
+                most = high if high >= 0 else "inf"
+                raise self._fail(f"input {name!r}: Size ({have}) of dimension ({axis}) is not in "
+                                 f"allowed range ({low}..{most})")  # fmt: skip
 
     def _results(self, results: Sequence[Any], values: Sequence[torch.Tensor]) -> dict[str, Any]:
         taken = {v.untyped_storage().data_ptr() for v in values} | self._constants
