@@ -52,3 +52,14 @@ def _schema() -> None:
     from compiler.settings import register
 
     register()
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo with room for everything, compiled once for all tests."""
+    from compiler.build import compile_job
+    from tests.demo import job
+
+    folder = tmp_path_factory.mktemp("whole") / "build"
+    compile_job(job(folder))
+    return folder

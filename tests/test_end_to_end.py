@@ -7,35 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_module
 
 from compiler.build import compile_job
 from compiler.errors import ConfigError, DoesNotFit
 from compiler.execute import execute, make_device
 from compiler.plan import check_files, read_plan
-from compiler.read import read
 from compiler.verify import verify_plan
 from compiler.video import to_frames
-
-STEPS = 3
-"""Denoising steps in these tests: enough for first, steady and last iteration."""
-
-
-def job(out: Path, *overrides: str):
-    with initialize_config_module("compiler.conf", version_base="1.3"):
-        config = compose(
-            "compile",
-            overrides=["+target=iphone15pro", f"sampler.steps={STEPS}", f"out={out}", *overrides],
-        )
-    return read(config)
-
-
-@pytest.fixture(scope="session")
-def whole(tmp_path_factory):
-    """The demo with room for everything."""
-    folder = tmp_path_factory.mktemp("whole") / "build"
-    compile_job(job(folder))
-    return folder
+from tests.demo import job
 
 
 @pytest.fixture(scope="session")

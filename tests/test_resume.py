@@ -13,17 +13,19 @@ import pytest
 from compiler.cache import Cache, DigestMemo, digest
 from compiler.plan import read_plan
 
-# Several chunks of every stage, so that there is much to interrupt.
-OVERRIDES = (
+DEMO = ("+target=iphone15pro", "sampler.steps=3")
+"""As the build that all tests share."""
+MANY = (
     "+target=iphone15pro",
+    "sampler.steps=3",
     "target.memory=24MiB",
     "partition.chunk_bytes=700KiB",
-    "sampler.steps=2",
 )
+"""Several chunks of every stage, so that there is much to interrupt."""
 
 
-def start(out: Path, cache: Path) -> subprocess.Popen:
-    command = [sys.executable, "-m", "compiler.cli.compile", *OVERRIDES, f"out={out}"]
+def start(out: Path, cache: Path, overrides: tuple[str, ...]) -> subprocess.Popen:
+    command = [sys.executable, "-m", "compiler.cli.compile", *overrides, f"out={out}"]
     return subprocess.Popen(
         [*command, f"cache={cache}"],
         stdout=subprocess.DEVNULL,
@@ -32,8 +34,8 @@ def start(out: Path, cache: Path) -> subprocess.Popen:
     )
 
 
-def finish(out: Path, cache: Path) -> None:
-    process = start(out, cache)
+def finish(out: Path, cache: Path, overrides: tuple[str, ...]) -> None:
+    process = start(out, cache, overrides)
     _, errors = process.communicate(timeout=900)
     assert process.returncode == 0, errors.decode()
 
@@ -52,11 +54,13 @@ def digests(folder: Path) -> list[tuple[str, str]]:
     return [(p.path, p.digest) for p in read_plan(folder).packages]
 
 
-def kills_until_done(out: Path, cache: Path, moments: random.Random, most: int) -> int:
+def kills_until_done(
+    out: Path, cache: Path, overrides: tuple[str, ...], moments: random.Random, most: int
+) -> int:
     """Kill the compile `most` times, each time after some more packages were kept."""
     done = 0
     while done < most:
-        process, goal = start(out, cache), kept(cache) + moments.randint(0, 2)
+        process, goal = start(out, cache, overrides), kept(cache) + moments.randint(0, 2)
         while process.poll() is None and kept(cache) < goal:
             time.sleep(0.02)
         time.sleep(moments.random() * 2)
@@ -68,47 +72,37 @@ def kills_until_done(out: Path, cache: Path, moments: random.Random, most: int) 
     return done
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    """A build made in one go, with a cache of its own."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    finish(folder / "build", folder / "cache")
-    return folder / "build"
-
-
-def check_resumed(undisturbed, folder, most, seed):
+def check_resumed(wanted: Path, folder: Path, overrides, most: int, seed: int) -> int:
     out, cache = folder / "build", folder / "cache"
-    done = kills_until_done(out, cache, random.Random(seed), most)
+    done = kills_until_done(out, cache, overrides, random.Random(seed), most)
     assert done >= min(most, 2)
-    finish(out, cache)
-    assert digests(out) == digests(undisturbed)
+    finish(out, cache, overrides)
+    assert digests(out) == digests(wanted)
     left = [p for p in (*folder.glob(".*partial"), *cache.rglob("*.tmp")) if p.exists()]
     assert not left, "what a killed compile left behind is removed by the next"
     return done
 
 
-def test_a_killed_compile_goes_on(undisturbed, tmp_path):
-    check_resumed(undisturbed, tmp_path, most=3, seed=0)
+def test_a_killed_compile_goes_on_and_a_second_converts_nothing(whole, tmp_path):
+    """Killed twice; then everything comes from the cache, also into another folder."""
+    check_resumed(whole, tmp_path, DEMO, most=2, seed=0)
+    cache = tmp_path / "cache"
+    before = {p: p.stat().st_ino for p in cache.glob("v1/packages/??/*/chunk.mlpackage")}
+    finish(tmp_path / "again", cache, DEMO)
+    assert before == {p: p.stat().st_ino for p in cache.glob("v1/packages/??/*/chunk.mlpackage")}
+    assert digests(tmp_path / "again") == digests(whole)
 
 
 @pytest.mark.slow
-def test_dozens_of_kills(undisturbed, tmp_path):
+def test_dozens_of_kills(tmp_path):
+    finish(tmp_path / "undisturbed", tmp_path / "cache", MANY)
     total = 0
     for seed in range(1, 9):
         folder = tmp_path / str(seed)
         folder.mkdir()
-        total += check_resumed(undisturbed, folder, most=5, seed=seed)
+        total += check_resumed(tmp_path / "undisturbed", folder, MANY, most=5, seed=seed)
     print(f"{total} kills")
     assert total >= 24
-
-
-def test_a_second_compile_converts_nothing(undisturbed, tmp_path):
-    """Everything comes from the cache: the same command again, into another folder."""
-    cache = undisturbed.parent / "cache"
-    before = {p: p.stat().st_ino for p in cache.glob("v1/packages/??/*/chunk.mlpackage")}
-    finish(tmp_path / "again", cache)
-    assert before == {p: p.stat().st_ino for p in cache.glob("v1/packages/??/*/chunk.mlpackage")}
-    assert digests(tmp_path / "again") == digests(undisturbed)
 
 
 def test_a_damaged_entry_is_made_again(tmp_path):
