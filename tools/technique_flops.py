@@ -63,7 +63,7 @@ def flops_lines(plan: Plan, flops: StepFlops, pairs: int) -> list[str]:
     size = f"{video['height']} x {video['width']} x {video['frames']}"
 
     def share(saved: int) -> str:
-        return f"{saved / 1e9:.1f} ({100 * saved / flops.repeated:.3f} %)"
+        return f"{saved / 1e9:.4g} ({100 * saved / flops.repeated:.2g} %)"
 
     return [
         f"| {size}: a step | {flops.body / 1e9:.1f} |",

@@ -154,8 +154,8 @@ def growth_lines(plain: Plan, merged: Plan, folders: tuple[Path, Path]) -> list[
         own = weights[1] - weights[0]
         lines.append(
             f"{package.chunk}: {old.file_bytes} -> {package.file_bytes} bytes, "
-            f"+{100 * more / old.file_bytes:.2f} %; of them weights +{own} "
-            f"(+{100 * own / weights[0]:.3f} %), program +{more - own}"
+            f"+{100 * more / old.file_bytes:.2f} %; of them weights {own:+d} "
+            f"({100 * own / weights[0]:+.3f} %), program {more - own:+d}"
         )
     return lines
 
