@@ -1,0 +1,276 @@
+"""What the online rule knows of a program: numbers, in iterations that are never unrolled.
+
+Steps of all iterations are numbered 0, 1, 2, ... as in `slots`; `Table.end` is the number after
+the last one and means "never". Times are whole nanoseconds, sizes whole bytes. The rule itself is
+`online`; both are specified in docs/online-rule.md, whose names are used here.
+"""
+
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from compiler.errors import PlanError
+from compiler.ir import Call, ChunkFacts, Program, Step
+from compiler.slots import expand
+
+MAX_NS = 2**44
+"""Most nominal time of a program (4.9 hours): times a scale it fits into 64 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What is loaded at once: a package, or one page of it. `load_ns` is the nominal time."""
+
+    chunk: str
+    page: int
+    size_bytes: int
+    load_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class TableStep:
+    """One step. `need_bytes`: its activations and every tensor alive while it runs."""
+
+    chunk: str | None
+    need_bytes: int
+    exec_ns: int
+    """Of all slices of a map together; 0 for a host step."""
+    switch: tuple[tuple[int, int], ...] = ()
+    """(ns, n) by rising n: takes `ns` while the iteration is below n; then `exec_ns`."""
+
+    def exec_at(self, iteration: int) -> int:
+        """Nominal nanoseconds in an iteration of its segment."""
+        return next((ns for ns, n in self.switch if iteration < n), self.exec_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class TableSegment:
+    count: int
+    steps: tuple[TableStep, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Home:
+    """A segment that calls a chunk, and at which of its steps."""
+
+    base: int
+    length: int
+    count: int
+    steps: tuple[int, ...]
+
+    def next_use(self, n: int) -> int | None:
+        if n <= self.base:
+            return self.base + self.steps[0]
+        iteration, step = divmod(n - self.base, self.length)
+        if iteration >= self.count:
+            return None
+        for k in self.steps:
+            if k >= step:
+                return self.base + iteration * self.length + k
+        more = iteration + 1 < self.count
+        return self.base + (iteration + 1) * self.length + self.steps[0] if more else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Iterations of a segment that take the same nominal times."""
+
+    first: int
+    before_ns: int
+    """Of the whole program before iteration `first`."""
+    prefix_ns: tuple[int, ...]
+    """Of the first k steps of one iteration; the last entry is the whole iteration."""
+
+
+class Table:
+    """Program, sizes and nominal times as the rule reads them. Never changes.
+
+    Raises `PlanError` where a step alone exceeds the budget (the rule's precondition): then no
+    rule could run the program.
+    """
+
+    def __init__(
+        self, units: tuple[Unit, ...], segments: tuple[TableSegment, ...], budget_bytes: int
+    ) -> None:
+        self.units, self.segments, self.budget_bytes = units, segments, budget_bytes
+        self.bases, self.end = _bases(segments)
+        self.units_of: dict[str, tuple[int, ...]] = {}
+        for u, unit in enumerate(units):
+            self.units_of[unit.chunk] = (*self.units_of.get(unit.chunk, ()), u)
+        self._homes = {c: self._homes_of(c) for c in self.units_of}
+        self._pieces, self._total_ns = _pieces(segments)
+        self._margins = tuple(self._mean_load_ns(s) for s in segments)
+        self._most = tuple(max(x.need_bytes for x in s.steps) for s in segments)
+        self._check()
+
+    # ------------------------------------------------------------ questions
+
+    def step(self, n: int) -> TableStep:
+        """The step with this number, below `end`."""
+        s = self._segment_of(n)
+        segment = self.segments[s]
+        return segment.steps[(n - self.bases[s]) % len(segment.steps)]
+
+    def exec_ns(self, n: int) -> int:
+        """Nominal time of the step with this number."""
+        s = self._segment_of(n)
+        segment = self.segments[s]
+        iteration, k = divmod(n - self.bases[s], len(segment.steps))
+        return segment.steps[k].exec_at(iteration)
+
+    def after(self, n: int, over: bool) -> int:
+        """The step after step n; if the loop of step n is over, the first one after the loop."""
+        if not over:
+            return n + 1
+        s = self._segment_of(n)
+        return self.bases[s + 1] if s + 1 < len(self.bases) else self.end
+
+    def next_use(self, chunk: str, n: int) -> int:
+        """The first step from n on that calls the chunk, if no loop ends early; else `end`."""
+        for home in self._homes[chunk]:
+            use = home.next_use(n)
+            if use is not None:
+                return use
+        return self.end
+
+    def most_need(self, first: int, last: int) -> int:
+        """The largest need of the steps `first` to `last`, both included."""
+        s, most = self._segment_of(first), 0
+        while first <= last:
+            segment = self.segments[s]
+            length = len(segment.steps)
+            stop = min(last + 1, self.bases[s] + segment.count * length)
+            if stop - first >= length:
+                most = max(most, self._most[s])
+            else:
+                within = range(first - self.bases[s], stop - self.bases[s])
+                most = max([most, *(segment.steps[k % length].need_bytes for k in within)])
+            first, s = stop, s + 1
+        return most
+
+    def nominal_before(self, n: int) -> int:
+        """Nominal nanoseconds of all steps before step n."""
+        if n >= self.end:
+            return self._total_ns
+        s = self._segment_of(n)
+        iteration, k = divmod(n - self.bases[s], len(self.segments[s].steps))
+        piece = next(p for p in reversed(self._pieces[s]) if p.first <= iteration)
+        whole = (iteration - piece.first) * piece.prefix_ns[-1]
+        return piece.before_ns + whole + piece.prefix_ns[k]
+
+    def margin_ns(self, n: int) -> int:
+        """Mean nominal load time of the chunks of step n's segment, rounded down."""
+        return self._margins[self._segment_of(n)]
+
+    # ------------------------------------------------------------ making
+
+    def _segment_of(self, n: int) -> int:
+        return bisect_right(self.bases, n) - 1
+
+    def _homes_of(self, chunk: str) -> tuple[_Home, ...]:
+        homes = []
+        for base, segment in zip(self.bases, self.segments, strict=True):
+            steps = tuple(k for k, x in enumerate(segment.steps) if x.chunk == chunk)
+            if steps:
+                homes.append(_Home(base, len(segment.steps), segment.count, steps))
+        return tuple(homes)
+
+    def _mean_load_ns(self, segment: TableSegment) -> int:
+        chunks = {x.chunk for x in segment.steps if x.chunk is not None}
+        total = sum(self.units[u].load_ns for c in chunks for u in self.units_of[c])
+        return total // len(chunks) if chunks else 0
+
+    def _check(self) -> None:
+        loads = sum(u.load_ns for u in self.units)
+        if max(self._total_ns, loads) > MAX_NS:
+            raise PlanError(f"online rule: nominal times exceed {MAX_NS} ns")
+        for s, segment in enumerate(self.segments):
+            for k, step in enumerate(segment.steps):
+                own = sum(self.units[u].size_bytes for u in self.units_of.get(step.chunk or "", ()))
+                if own + step.need_bytes > self.budget_bytes:
+                    raise PlanError(
+                        f"online rule: step {s}.{k} ({step.chunk or 'host'}) needs "
+                        f"{own + step.need_bytes} bytes alone, the budget is "
+                        f"{self.budget_bytes} bytes"
+                    )
+
+
+def _bases(segments: tuple[TableSegment, ...]) -> tuple[list[int], int]:
+    bases, total = [], 0
+    for segment in segments:
+        bases.append(total)
+        total += segment.count * len(segment.steps)
+    return bases, total
+
+
+def _pieces(segments: tuple[TableSegment, ...]) -> tuple[list[list[_Piece]], int]:
+    """Each segment's iterations, cut where a function switches."""
+    result, total = [], 0
+    for segment in segments:
+        cuts = {0} | {n for x in segment.steps for _, n in x.switch if n < segment.count}
+        firsts = sorted(cuts)
+        pieces = []
+        for first, stop in zip(firsts, [*firsts[1:], segment.count], strict=True):
+            prefix = [0]
+            for step in segment.steps:
+                prefix.append(prefix[-1] + step.exec_at(first))
+            pieces.append(_Piece(first, total, tuple(prefix)))
+            total += (stop - first) * prefix[-1]
+        result.append(pieces)
+    return result, total
+
+
+def make_table(
+    program: Program,
+    facts: Mapping[str, ChunkFacts],
+    budget_bytes: int,
+    pages: Mapping[str, int] | None = None,
+) -> Table:
+    """The table of a plan's program. Units are in order of first call, then of page.
+
+    Args:
+        pages: chunk -> into how many pages it is split; 1 where it is not named.
+
+    Raises `PlanError` where a step alone exceeds the budget.
+    """
+    needs = {(x.segment, x.step): x.need_bytes for x in expand(program, facts, 1)}
+    segments = tuple(
+        TableSegment(
+            g.count, tuple(_step(x, needs[s, k], facts) for k, x in enumerate(g.steps))
+        )
+        for s, g in enumerate(program.segments)
+    )
+    order = dict.fromkeys(x.chunk for g in segments for x in g.steps if x.chunk is not None)
+    units = tuple(
+        u for c in order for u in split(c, facts[c].weight_bytes, _ns(facts[c].load_s), pages)
+    )
+    return Table(units, segments, budget_bytes)
+
+
+def split(
+    chunk: str, size_bytes: int, load_ns: int, pages: Mapping[str, int] | None
+) -> list[Unit]:
+    """Equal pages; what does not divide goes to the first ones, one byte or nanosecond each."""
+    n = (pages or {}).get(chunk, 1)
+
+    def share(whole: int, j: int) -> int:
+        return whole // n + (j < whole % n)
+
+    return [Unit(chunk, j, share(size_bytes, j), share(load_ns, j)) for j in range(n)]
+
+
+def _step(step: Step, need: int, facts: Mapping[str, ChunkFacts]) -> TableStep:
+    if not isinstance(step, Call):
+        return TableStep(None, need, 0)
+    f = facts[step.chunk]
+
+    def ns(function: str) -> int:
+        return step.repeat * _ns(f.exec_of(function))
+
+    switch = tuple((ns(name), n) for name, n in step.switch)
+    return TableStep(step.chunk, need, ns(step.function), switch)
+
+
+def _ns(seconds: float) -> int:
+    """Nearest whole nanosecond, halves to even."""
+    return round(seconds * 1e9)

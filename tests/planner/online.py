@@ -1,0 +1,90 @@
+"""Random programs, budgets and timings for the online rule."""
+
+import random
+from dataclasses import dataclass, replace
+
+from compiler.ir import Binding, Call, ChunkFacts, Program, TensorDecl
+from compiler.online_simulate import Gamma, OnlineRun, calls_of, simulate_online
+from compiler.online_table import Table, make_table
+from compiler.program import with_frees
+from compiler.slots import expand
+from tests.planner.programs import Part, make_program, port
+
+
+@dataclass(frozen=True)
+class Case:
+    program: Program
+    facts: dict[str, ChunkFacts]
+    table: Table
+    ends: dict[int, int]
+    gamma: Gamma
+    seed: int
+
+    def run(self) -> OnlineRun:
+        """Under timings that `seed` draws, as far from the nominal ones as they may be."""
+        rng = random.Random(self.seed)
+        factors = rng.choice(((1,), (0, 1, 30), (0, 0, 0, 1000), (1, 2, 3), (0,)))
+
+        def load(unit: int, _: int) -> int:
+            return self.table.units[unit].load_ns * rng.choice(factors) + rng.choice((0, 1))
+
+        def call(step: int, _: int) -> int:
+            return self.table.exec_ns(step) * rng.choice(factors) + rng.choice((0, 1))
+
+        return simulate_online(
+            self.table,
+            load_ns=load,
+            exec_ns=call,
+            gamma=self.gamma,
+            ends=self.ends,
+            program=self.program,
+            keep_history=True,
+        )
+
+    def calls(self) -> list[str]:
+        return calls_of(self.program, self.ends)
+
+
+def make_case(shape: tuple[Part, ...], spare: float, seed: int, paged: bool = False) -> Case:
+    """A program with needs of all sizes; a `spare` share of all weights is more than enough."""
+    rng = random.Random(seed)
+    program, _, made = make_program(shape)
+    program = _with_long_lives(program, rng)
+    facts = {f.id: replace(f, activation_bytes=rng.choice((0, 16, 90, 300))) for f in made}
+    facts = {c: replace(f, exec_s=rng.choice((0.0, 0.1, 1.0, 4.0))) for c, f in facts.items()}
+    least = max(
+        s.need_bytes + (facts[s.chunk].weight_bytes if s.chunk else 0)
+        for s in expand(program, facts, 1)
+    )
+    budget = least + int(spare * sum(f.weight_bytes for f in facts.values()))
+    pages = {c: rng.randint(1, 5) for c in facts} if paged else None
+    table = make_table(program, facts, budget, pages)
+    ends = {s: rng.randint(1, g.count) for s, g in enumerate(program.segments) if g.until}
+    gamma = rng.choice((Gamma(), Gamma(13, 10), Gamma(8, 5), Gamma(3)))
+    return Case(program, facts, table, ends, gamma, seed)
+
+
+def _with_long_lives(program: Program, rng: random.Random) -> Program:
+    """Some steps make tensors that later steps read: in the same iteration, or made before a loop
+    and read in it or after it. (Only a loop's state outlives its iterations.)"""
+    places = [(s, k) for s, g in enumerate(program.segments) for k in range(len(g.steps))]
+    segments = [list(g.steps) for g in program.segments]
+    tensors = list(program.tensors)
+    for n in range(rng.randint(0, 3)):
+        (s, k), (r, j) = sorted((rng.choice(places), rng.choice(places)))
+        maker, reader = segments[s][k], segments[r][j]
+        if not isinstance(maker, Call) or not isinstance(reader, Call):
+            continue
+        if (s, k) == (r, j) or (s != r and program.segments[s].is_loop):
+            continue
+        name = f"extra{n}"
+        tensors.append(TensorDecl(port(name, rng.choice((1, 40, 150)))))
+        made = (*maker.outputs, Binding(name, name))
+        read = (*reader.inputs, Binding(name, name))
+        segments[s][k] = replace(maker, outputs=made)
+        segments[r][j] = replace(reader, inputs=read)
+    changed = tuple(
+        replace(g, steps=tuple(steps))
+        for g, steps in zip(program.segments, segments, strict=True)
+    )
+    return with_frees(replace(program, tensors=tuple(tensors), segments=changed))

@@ -1,0 +1,186 @@
+"""The online rule for any program, budget, timing and early end.
+
+The simulator keeps a ledger of its own from the decisions alone and raises at the first that
+overruns the budget, runs a step without its chunk or tensors, loads twice, evicts what is in
+use, leaves something behind, or stops before the end.
+"""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from compiler.errors import PlanError
+from compiler.online import Evict, Fetch, Start, learned
+from compiler.online_simulate import OnlineRun, simulate_online
+from compiler.online_table import Table, TableSegment, TableStep, Unit
+from tests.planner.online import Case, make_case
+from tests.planner.programs import Part, parts
+
+spares = st.sampled_from((0.0, 0.0, 0.05, 0.2, 0.5, 0.8, 1.0))
+seeds = st.integers(0, 2**32)
+
+
+def started(case: Case, run: OnlineRun) -> list[str]:
+    steps = [d.step for h in run.history for d in h.decisions if isinstance(d, Start)]
+    chunks = [case.table.step(n).chunk for n in steps]
+    return [c for c in chunks if c is not None]
+
+
+def check_case(case: Case) -> None:
+    run = case.run()
+    assert started(case, run) == case.calls()
+    assert run.peak_bytes <= case.table.budget_bytes
+
+
+@settings(max_examples=1500, deadline=None)
+@given(parts, spares, seeds)
+def test_any_timing_keeps_the_budget_and_reaches_the_end(shape, spare, seed):
+    check_case(make_case(shape, spare, seed))
+
+
+@settings(max_examples=700, deadline=None)
+@given(parts, spares, seeds)
+def test_pages_keep_the_budget_and_reach_the_end(shape, spare, seed):
+    check_case(make_case(shape, spare, seed, paged=True))
+
+
+@settings(max_examples=300, deadline=None)
+@given(parts, seeds)
+def test_with_room_for_everything_each_chunk_is_loaded_at_most_once(shape, seed):
+    case = make_case(shape, 1.0, seed)
+    run = case.run()
+    assert run.loads == len(set(case.calls()))
+
+
+@settings(max_examples=300, deadline=None)
+@given(parts, seeds)
+def test_the_same_times_give_the_same_decisions(shape, seed):
+    case = make_case(shape, 0.3, seed)
+    assert case.run() == case.run()
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_programs():
+    """The long run: a third of them in pages, half with next to no spare memory."""
+    rng = random.Random(20261121)
+    for n in range(100_000):
+        shape = tuple(
+            Part(
+                count=rng.choice((1, 1, 2, 3, 4, 7)),
+                weights=tuple(rng.randint(0, 200) for _ in range(rng.randint(1, 5))),
+                repeat=rng.choice((1, 1, 3)),
+                until=rng.random() < 0.5,
+                switch=rng.choice((0, 0, 2, 9)),
+            )
+            for _ in range(rng.randint(1, 4))
+        )
+        spare = rng.choice((0.0, 0.0, 0.05, 0.2, 0.5, 0.8, 1.0))
+        check_case(make_case(shape, spare, rng.getrandbits(32), paged=n % 3 == 0))
+
+
+# ---------------------------------------------------------------- the table
+
+
+def unrolled(table: Table) -> list[TableStep]:
+    return [x for g in table.segments for _ in range(g.count) for x in g.steps]
+
+
+@settings(max_examples=200, deadline=None)
+@given(parts, seeds)
+def test_the_table_answers_as_the_unrolled_program_does(shape, seed):
+    table = make_case(shape, 0.3, seed).table
+    steps = unrolled(table)
+    times = [table.exec_ns(n) for n in range(table.end)]
+    assert table.end == len(steps)
+    rng = random.Random(seed)
+    for n in range(table.end + 1):
+        for chunk in table.units_of:
+            later = (m for m in range(n, table.end) if steps[m].chunk == chunk)
+            assert table.next_use(chunk, n) == next(later, table.end)
+        assert table.nominal_before(n) == sum(times[:n])
+        if n < table.end:
+            last = rng.randrange(n, table.end)
+            assert table.most_need(n, last) == max(x.need_bytes for x in steps[n : last + 1])
+
+
+def test_a_switch_changes_the_nominal_times():
+    step = TableStep("a", 0, 10, ((3, 2), (5, 4)))
+    table = Table((Unit("a", 0, 1, 1),), (TableSegment(6, (step,)),), 1)
+    assert [table.exec_ns(n) for n in range(6)] == [3, 3, 5, 5, 10, 10]
+    assert table.nominal_before(6) == 36
+
+
+def test_a_step_that_does_not_fit_alone_is_refused():
+    segments = (TableSegment(2, (TableStep("a", 5, 1),)),)
+    Table((Unit("a", 0, 7, 1), Unit("a", 1, 3, 1)), segments, 15)
+    with pytest.raises(PlanError, match=r"step 0.0 \(a\) needs 15 bytes alone, .* is 14 bytes"):
+        Table((Unit("a", 0, 7, 1), Unit("a", 1, 3, 1)), segments, 14)
+
+
+# ---------------------------------------------------------------- the rule
+
+
+def even(chunks: int, count: int, exec_ns: int, load_ns: int, slots: int) -> Table:
+    """A loop over chunks of 100 bytes, room for `slots` of them."""
+    units = tuple(Unit(f"c{k}", 0, 100, load_ns) for k in range(chunks))
+    steps = tuple(TableStep(u.chunk, 5, exec_ns) for u in units)
+    return Table(units, (TableSegment(count, steps),), slots * 100 + 5)
+
+
+def test_scales_are_exact():
+    assert learned(4096, 300, 100) == (4 * 4096 + 3 * 4096) // 5
+    assert learned(4096, 10**9, 1) == (4 * 4096 + 64 * 4096) // 5
+    assert learned(4096, 0, 7) == (4 * 4096 + 64) // 5
+    assert learned(5000, 7, 0) == 5000
+
+
+def test_a_load_waits_until_it_would_be_late():
+    """Five steps of 100 ns, loads of 10: each load comes one load's margin before its use, so
+    with the last step before it, and the evicted chunk is the one needed last."""
+    run = simulate_online(even(5, 3, 100, 10, 3), keep_history=True)
+    fetched = [
+        (h.ledger.at, d.unit) for h in run.history for d in h.decisions if isinstance(d, Fetch)
+    ]
+    assert fetched[:5] == [(0, 0), (0, 1), (1, 2), (2, 3), (3, 4)]
+    assert run.stall_ns == 10
+    # Two of five places stay with what they hold: five loads at first, then at most four each.
+    assert run.loads < 5 + 4 + 4
+
+
+def test_the_chunk_needed_last_is_evicted():
+    run = simulate_online(even(4, 2, 100, 100, 3), keep_history=True)
+    evicted = [d.unit for h in run.history for d in h.decisions if isinstance(d, Evict)]
+    # When chunk 3 is due, step 1 or 2 runs: of 0 (next used in step 4) and 1 (step 5), 1 goes
+    # where it does not run; 0 would be needed sooner.
+    assert evicted[0] == 1
+
+
+@pytest.mark.parametrize(("ratio", "slots"), [(1, 6), (2, 15), (3, 22), (4, 27), (2, 2)])
+def test_equal_chunks_run_close_to_the_closed_form(ratio, slots):
+    """scheduling.md, section 3: max(K e, (K-k+1) l + e) per iteration, after a cold first one;
+    it says 2 % at K = 28, and an iteration's end adds the last load of the cold one."""
+    chunks, count, e = 28, 30, 1000
+    load = ratio * e
+    run = simulate_online(even(chunks, count, e, load, slots))
+    steady = max(chunks * e, (chunks - slots + 1) * load + e)
+    bound = max(chunks * load + e, load + chunks * e) + (count - 1) * steady
+    assert run.makespan_ns <= 1.02 * bound
+
+
+def test_pages_beat_packages_where_one_package_more_does_not_fit():
+    """Room for 15.5 of 28 chunks, loads twice as long as steps: half a chunk of use."""
+    chunks = {f"c{k}": 160 for k in range(28)}
+    steps = tuple(TableStep(c, 5, 1000) for c in chunks)
+    budget = 15 * 160 + 80 + 5
+
+    def table(pages: int) -> Table:
+        units = tuple(
+            Unit(c, j, 160 // pages, 2000 // pages) for c in chunks for j in range(pages)
+        )
+        return Table(units, (TableSegment(10, steps),), budget)
+
+    whole, paged = simulate_online(table(1)), simulate_online(table(16))
+    assert paged.makespan_ns < whole.makespan_ns
+    assert paged.loaded_bytes < whole.loaded_bytes
