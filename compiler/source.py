@@ -56,6 +56,9 @@ class SourceDevice(NumpyValues):
 
         job = job_of(plan)
         traced = trace_pipeline(job.pipeline, cache=Cache(cache_folder(job.cache)))
+        for stage in traced.stages.values():
+            for function in stage.functions:
+                stage.program_of(function)  # here: torch exports in one thread at a time only
         return cls(
             {c.id: c for c in plan.chunks}, traced.stages, weight_source(job.pipeline.weights)
         )

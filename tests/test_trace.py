@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from compiler.make import chunk_module
 from compiler.errors import ConfigError
 from compiler.ir import DType, Loop, Port, Stage, StageKind, Target
+from compiler.make import chunk_module
 from compiler.partition import Measured, cut_stage
 from compiler.trace.hoist import Depends, Node, split
 from compiler.trace.measure import checkpoint_key, trace_stage
