@@ -4,18 +4,22 @@
     python tools/bench_reference.py --markdown docs/reference-speed.md   # and time
 
 Everybody runs in turn in one process, `--repeats` rounds after a warm-up; medians of the rounds
-are printed, and medians of each round's ratio. Packages and ONNX files are kept in --folder.
+are printed, and medians of each round's ratio. With one thread the clock is the process's CPU
+time, which on a free core is the wall clock and on a shared one leaves the other programs out;
+with more it is the wall clock. Packages, ONNX files and rows are kept in --folder; `--add` keeps
+the rows of earlier runs that this one does not measure anew.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +63,8 @@ def main() -> None:
             if not options.prepare:
                 rows += _time(case, name, precision, options)
     if rows:
-        text = _table(rows) + "\n\n" + _machine(options)
+        rows = _kept(rows, options)
+        text = _table(rows) + "\n\n" + _machine()
         print(text)
         if options.markdown is not None:
             _write(options.markdown, text)
@@ -73,8 +78,28 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--threads", type=lambda t: [int(n) for n in t.split(",")], default=[1, 2])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--prepare", action="store_true", help="convert and export only")
+    parser.add_argument("--add", action="store_true", help="to the rows of earlier runs")
     parser.add_argument("--markdown", type=Path, help="put the table below the file's marker")
     return parser.parse_args()
+
+
+def _kept(rows: list[Row], options: argparse.Namespace) -> list[Row]:
+    """The rows with those of earlier runs, in the order of the cases; written for later ones."""
+    file = options.folder / "rows.json"
+    found = {}
+    if options.add and file.exists():
+        found = {_key(row): row for row in (Row(**r) for r in json.loads(file.read_text()))}
+    found |= {_key(row): row for row in rows}
+    order = [make(name).title for name in CASES]
+    merged = sorted(found.values(), key=lambda r: (order.index(r.case), r.precision, r.threads))
+    made = file.with_suffix(".new")
+    made.write_text(json.dumps([asdict(row) for row in merged], indent=1))
+    os.replace(made, file)
+    return merged
+
+
+def _key(row: Row) -> tuple[str, str, int]:
+    return row.case, row.precision, row.threads
 
 
 def _names(known: Any) -> Callable[[str], list[str]]:
@@ -137,7 +162,9 @@ def _time(case: Case, name: str, precision: str, options: argparse.Namespace) ->
             )
             wanted, found = runs[0]()[0], runs[1]()["y"].float()
             error = float((found - wanted).norm() / wanted.norm())
-            rounds = [[_seconds(run) for run in runs] for _ in range(options.repeats + 1)][1:]
+            clock = time.process_time if threads == 1 else time.perf_counter
+            every = [[_seconds(run, clock) for run in runs] for _ in range(options.repeats + 1)]
+            rounds = every[1:]
             rows.append(_row(case, precision, threads, rounds, error))
             print(_line(rows[-1]), flush=True)
     return rows
@@ -153,10 +180,10 @@ def _session(model: Path, threads: int) -> Any:
     return onnxruntime.InferenceSession(model, chosen, providers=["CPUExecutionProvider"])
 
 
-def _seconds(run: Callable[[], Any]) -> float:
-    began = time.perf_counter()
+def _seconds(run: Callable[[], Any], clock: Callable[[], float]) -> float:
+    began = clock()
     run()
-    return time.perf_counter() - began
+    return clock() - began
 
 
 def _row(
@@ -191,7 +218,7 @@ def _table(rows: list[Row]) -> str:
     return "\n".join([head, *(_line(row) for row in rows)])
 
 
-def _machine(options: argparse.Namespace) -> str:
+def _machine() -> str:
     import onnxruntime
     import torch
 
@@ -202,7 +229,7 @@ def _machine(options: argparse.Namespace) -> str:
     )
     return (
         f"{model}, {os.cpu_count()} cores; torch {torch.__version__}, ONNX Runtime "
-        f"{onnxruntime.__version__}; medians of {options.repeats} rounds of wall seconds."
+        f"{onnxruntime.__version__}. One thread in CPU time, more in wall time."
     )
 
 

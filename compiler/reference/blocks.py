@@ -29,9 +29,9 @@ def in_rows(
     """
     leading, row = x.shape[: x.dim() - kept], x.shape[x.dim() - kept :]
     if x.numel() <= ACTIVATION_ELEMENTS:
-        found = run(x.float().reshape(leading.numel(), *row)).half()
-        return found.reshape(*leading, *found.shape[1:])
-    rows = x.reshape(-1, *row)
+        found = run(x.float().reshape((leading.numel(), *row))).half()
+        return found.reshape((*leading, *found.shape[1:]))
+    rows = x.reshape((-1, *row))
     step = max(ACTIVATION_ELEMENTS // row.numel(), 1)
     result = None
     for start in range(0, len(rows), step):
@@ -40,7 +40,7 @@ def in_rows(
             result = x.new_empty((len(rows), *part.shape[1:]))
         result[start : start + step] = part
     assert result is not None, "more elements than a block holds"
-    return result.reshape(*leading, *result.shape[1:])
+    return result.reshape((*leading, *result.shape[1:]))
 
 
 def weight_rows(weight: torch.Tensor) -> Iterator[slice]:

@@ -46,7 +46,7 @@ def _by_rows(reduction: Reduction, trailing: int, keep: bool) -> Run:
 
     def run(x: torch.Tensor) -> torch.Tensor:
         result = in_rows(lambda rows: reduction(rows, inner, False), x, trailing)
-        return result.reshape(*result.shape, *(1,) * trailing) if keep else result
+        return result.reshape((*result.shape, *(1,) * trailing)) if keep else result
 
     return run
 
