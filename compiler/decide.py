@@ -76,9 +76,9 @@ def decide(
     except DoesNotFit as error:
         remedy = _remedy(problem, coarsest, error)
         raise DoesNotFit(f"{error}; try {remedy}", error.chunk, error.need_bytes) from None
-    if chunk_bytes is not None:
-        return decision
-    return _refine(problem, levels, decision)
+    if chunk_bytes is None:
+        decision = _refine(problem, levels, decision)
+    return _scheduled(problem, decision)
 
 
 def _first_fit(p: _Problem, levels: dict[str, int]) -> tuple[dict[str, int], Decision]:
@@ -154,9 +154,17 @@ def _evaluate(p: _Problem, partition: Partition) -> Decision:
     program = build_program(p.pipeline, p.graphs, partition, p.ports)
     facts = tuple(_facts(p, c) for c in partition.chunks)
     by_id = {f.id: f for f in facts}
-    schedule = make_schedule(program, by_id, p.policy, p.target.budget_bytes)
-    makespan = simulate(program, by_id, schedule).makespan_s
+    schedule = make_schedule(program, by_id, p.policy, p.target.budget_bytes, quick=True)
+    makespan = simulate(program, by_id, schedule, contention=p.target.contention).makespan_s
     return Decision(partition, program, facts, schedule, makespan)
+
+
+def _scheduled(p: _Problem, chosen: Decision) -> Decision:
+    """The chosen partition with the policy's whole search."""
+    by_id = {f.id: f for f in chosen.facts}
+    schedule = make_schedule(chosen.program, by_id, p.policy, p.target.budget_bytes)
+    makespan = simulate(chosen.program, by_id, schedule).makespan_s
+    return replace(chosen, schedule=schedule, makespan_s=makespan)
 
 
 def _facts(p: _Problem, chunk: Chunk) -> ChunkFacts:

@@ -171,8 +171,9 @@ class Policy:
     retain: bool
     """Keep chunks loaded over the iterations of a loop where memory allows."""
     rule: str = "gates"
-    """`gates`: as early as memory allows, evenly spread chunks kept; `ci_dl`: the published rule
-    of On-device Sora (`compiler/ci_dl.py`)."""
+    """How kept chunks are chosen. `gates`: evenly spread by count; `strided`: also by bytes and
+    by load time; `optimal`: searched; `ci_dl`: the published rule of On-device Sora
+    (`compiler/ci_dl.py`). Loads are as early as memory and `lookahead` allow."""
     margin: int = 0
     """ci_dl only: chunks' weights left free beside what one chunk needs (published: 2)."""
 

@@ -1,0 +1,116 @@
+"""The clock of `simulate` without its notes: fast enough to try hundreds of schedules.
+
+The recurrence is that of `compiler/simulate.py` for nominal times and full counts. A loop longer
+than `_WHOLE` iterations is run that far and then goes on at the pace of its last few: the
+search ranks with that figure, and compares its best with the real clock.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from compiler.ir import Call, ChunkFacts, Load, Moment, Program, Segment
+from compiler.slots import START
+
+_WHOLE = 12
+_STEADY = 6
+"""Iterations over which the pace is averaged: a multiple of two and of three, in case loads
+fall into a pattern of several iterations."""
+
+_Step = tuple[float, int, bool]
+"""Seconds to load before the step (negative: nothing), its gate, whether the gate is relative."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """A segment in numbers: how many iterations are run, and the seconds of each one's steps."""
+
+    count: int
+    run: int
+    seconds: tuple[tuple[float, ...], ...]
+    """Of iterations 0, 1, ... as long as they differ; the last entry is all the others'."""
+
+
+class Pace:
+    """Prepared for one program and its facts."""
+
+    def __init__(self, program: Program, facts: Mapping[str, ChunkFacts]) -> None:
+        self.program, self.facts = program, facts
+        self.shapes = [_shape(segment, facts) for segment in program.segments]
+        self.base: list[int] = []
+        total = 0
+        for shape, segment in zip(self.shapes, program.segments, strict=True):
+            self.base.append(total)
+            total += shape.run * len(segment.steps)
+
+    def cost(self, loads: Iterable[Load]) -> tuple[float, int]:
+        """Seconds of the whole run, to a nanosecond, and the bytes it loads."""
+        first: list[dict[int, Load]] = [{} for _ in self.shapes]
+        each: list[dict[int, Load]] = [{} for _ in self.shapes]
+        loaded = 0
+        for load in loads:
+            kind, times = first, 1
+            if load.iterations == "each":
+                kind, times = each, self.shapes[load.segment].count - 1
+            kind[load.segment][load.step] = load
+            loaded += times * self.facts[load.chunk].weight_bytes
+        return round(self._run(first, each), 9), loaded
+
+    def _run(self, first: list[dict[int, Load]], each: list[dict[int, Load]]) -> float:
+        ends: list[float] = []
+        free = 0.0
+        for s, shape in enumerate(self.shapes):
+            length = len(self.program.segments[s].steps)
+            begin = [self._step(s, k, first[s].get(k)) for k in range(length)]
+            again = [self._step(s, k, each[s].get(k)) for k in range(length)]
+            for i in range(shape.run):
+                seconds = shape.seconds[min(i, len(shape.seconds) - 1)]
+                free = _iterate(again if i else begin, seconds, ends, free)
+            if shape.run < shape.count:
+                pace = (ends[-1] - ends[-1 - _STEADY * length]) / _STEADY
+                shift = (shape.count - shape.run) * pace
+                ends[-length:] = [t + shift for t in ends[-length:]]
+                free += shift
+        return ends[-1] if ends else 0.0
+
+    def _step(self, segment: int, step: int, load: Load | None) -> _Step:
+        if load is None:
+            return -1.0, START, False
+        seconds = self.facts[load.chunk].load_s
+        gate = load.gate
+        if gate is None:
+            return seconds, START, False
+        length = len(self.program.segments[gate.segment].steps)
+        if gate.moment is Moment.LAST:
+            last = (self.shapes[gate.segment].run - 1) * length
+            return seconds, self.base[gate.segment] + last + gate.step, False
+        back = length if gate.moment is Moment.PREVIOUS else 0
+        return seconds, gate.step - step - back, True
+
+
+def _iterate(
+    steps: list[_Step], seconds: tuple[float, ...], ends: list[float], free: float
+) -> float:
+    """One iteration of a segment; appends the end of each step, returns when the loader is free."""
+    now = ends[-1] if ends else 0.0
+    for (load, gate, relative), own in zip(steps, seconds, strict=True):
+        if load >= 0.0:
+            at = len(ends) + gate if relative else gate
+            opened = ends[at] if at >= 0 else 0.0
+            free = max(free, opened) + load
+            now = max(now, free)
+        now += own
+        ends.append(now)
+    return free
+
+
+def _shape(segment: Segment, facts: Mapping[str, ChunkFacts]) -> _Shape:
+    changes = [n for s in segment.steps if isinstance(s, Call) for _, n in s.switch]
+    distinct = min(segment.count, max([0, *changes]) + 1)
+    seconds = tuple(
+        tuple(
+            s.repeat * facts[s.chunk].exec_of(s.function_at(i)) if isinstance(s, Call) else 0.0
+            for s in segment.steps
+        )
+        for i in range(distinct)
+    )
+    return _Shape(segment.count, min(segment.count, distinct + _WHOLE), seconds)

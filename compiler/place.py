@@ -1,0 +1,180 @@
+"""Places loads: given the chunks to keep, every load at the earliest gate that memory allows.
+
+Loads are made in order of use. For a given set of kept chunks the earliest gates are the best:
+load k has its memory from its gate to its use, so an earlier gate takes memory only where no
+later load (which cannot start before load k) could have used it; and the clock is monotone in
+the gates. So what a policy chooses is which chunks to keep (scheduling.md, section 1).
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from compiler.ci_dl import earliest_gate
+from compiler.ir import ChunkFacts, Gate, Load, Moment, Policy, Program
+from compiler.slots import START, Slot, expand
+
+_UNROLL = 4
+"""Iterations looked at: the first, two alike in the middle, the last."""
+
+Kept = Mapping[int, Collection[str]]
+"""Segment number -> chunks that stay loaded over that loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A load in numbers of the shortened program: four iterations of each loop."""
+
+    chunk: str
+    use: int
+    free: int
+    gate: int
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Where a load found no room, beside how many bytes of chunks."""
+
+    slot: Slot
+    present_bytes: int
+
+
+class Frame:
+    """What is the same for every attempt at one program: its steps, needs and last uses."""
+
+    def __init__(self, program: Program, facts: Mapping[str, ChunkFacts], budget: int) -> None:
+        self.program, self.facts, self.budget = program, facts, budget
+        self.slots = expand(program, facts, _UNROLL)
+        self.need = [slot.need_bytes for slot in self.slots]
+        self.weight = [facts[s.chunk].weight_bytes if s.chunk else 0 for s in self.slots]
+        self.last: dict[tuple[int, str | None], int] = {}
+        begin: dict[tuple[int, int], int] = {}
+        for t, s in enumerate(self.slots):
+            self.last[s.segment, s.chunk] = t
+            begin.setdefault((s.segment, s.iteration), t)
+        self.earliest = [self._earliest(s, begin) for s in self.slots]
+
+    def _earliest(self, slot: Slot, begin: Mapping[tuple[int, int], int]) -> int:
+        """The earliest gate a plan can name: a step of the load's own iteration, of the one
+        before it, or of the last iteration of the segment before, but only its end where that
+        may come early. Anything earlier is moved later, which is always safe."""
+        first = begin[slot.segment, max(0, slot.iteration - 1)]
+        if slot.iteration > 0:
+            return first
+        if slot.segment == 0:
+            return START
+        last = self.slots[first - 1]
+        if self.program.segments[last.segment].until is not None:
+            return first - 1
+        return first - 1 - last.step
+
+
+def place(frame: Frame, policy: Policy, kept: Kept) -> list[Placed] | Conflict:
+    """All loads of the shortened program, or where they do not fit."""
+    attempt = _Attempt(frame, policy, kept)
+    for use in range(len(frame.slots)):
+        conflict = attempt.place(use)
+        if conflict is not None:
+            return conflict
+    return attempt.placed
+
+
+class _Attempt:
+    """Working state of `place`."""
+
+    def __init__(self, frame: Frame, policy: Policy, kept: Kept) -> None:
+        self.frame, self.policy, self.kept = frame, policy, kept
+        self.used = list(frame.need)
+        self.placed: list[Placed] = []
+        self.freed: dict[str, int] = {}
+
+    def place(self, use: int) -> Conflict | None:
+        frame, used = self.frame, self.used
+        slot = frame.slots[use]
+        if slot.chunk is None:
+            return None
+        keep = slot.chunk in self.kept.get(slot.segment, ())
+        if keep and (slot.iteration > 0 or self.freed.get(slot.chunk, START) >= use):
+            return None
+        free = frame.last[slot.segment, slot.chunk] if keep else use
+        weight = frame.weight[use]
+        room = frame.budget - weight
+        for t in range(use, free + 1):
+            if used[t] > room:
+                return Conflict(frame.slots[t], used[t] - frame.need[t] + weight)
+        gate, floor = use - 1, self.floor(use)
+        while gate > floor and used[gate] <= room:
+            gate -= 1
+        self.placed.append(Placed(slot.chunk, use, free, gate))
+        self.freed[slot.chunk] = free
+        for t in range(gate + 1, free + 1):
+            used[t] += weight
+        return None
+
+    def floor(self, use: int) -> int:
+        """The earliest gate: by the policy, the order of loads, and what a plan can say."""
+        if self.policy.lookahead == 0:
+            return use - 1
+        frame, placed = self.frame, self.placed
+        floor = frame.earliest[use]
+        if len(placed) >= self.policy.lookahead:
+            floor = max(floor, placed[-self.policy.lookahead].use - 1)
+        if placed:
+            floor = max(floor, placed[-1].gate)
+        # A chunk is never in memory twice.
+        floor = max(floor, self.freed.get(frame.slots[use].chunk or "", START))
+        if self.policy.rule == "ci_dl":
+            floor = max(floor, earliest_gate(frame.program, frame.slots, use))
+        return floor
+
+
+# ---------------------------------------------------------------- as a plan says it
+
+
+def compress(frame: Frame, placed: list[Placed]) -> tuple[Load, ...]:
+    """Loads of iteration 0 as `first`; those of later iterations, alike, as `each`."""
+    first: list[Load] = []
+    each: dict[tuple[int, int], Load] = {}
+    for load in placed:
+        slot = frame.slots[load.use]
+        made = _load(frame.slots, load)
+        if slot.iteration == 0:
+            first.append(made)
+            continue
+        key = (slot.segment, slot.step)
+        old = each.get(key)
+        each[key] = made if old is None else _later(old, made)
+    ordered = []
+    for s in range(len(frame.program.segments)):
+        ordered += [x for x in first if x.segment == s]
+        ordered += [x for (seg, _), x in sorted(each.items()) if seg == s]
+    return tuple(ordered)
+
+
+def _later(a: Load, b: Load) -> Load:
+    """The one with the later gate: it holds its copy for a shorter time, so it is safe."""
+    assert a.gate is not None and b.gate is not None
+    rank = {Moment.PREVIOUS: 0, Moment.SAME: 1}
+    return max(a, b, key=lambda x: (rank[x.gate.moment], x.gate.step))  # type: ignore[union-attr]
+
+
+def _load(slots: list[Slot], load: Placed) -> Load:
+    use, free = slots[load.use], slots[load.free]
+    return Load(
+        chunk=load.chunk,
+        segment=use.segment,
+        iterations="first" if use.iteration == 0 else "each",
+        step=use.step,
+        gate=_gate(slots, load, use),
+        free_step=free.step,
+        free_moment=Moment.SAME if free.iteration == use.iteration else Moment.LAST,
+    )
+
+
+def _gate(slots: list[Slot], load: Placed, use: Slot) -> Gate | None:
+    if load.gate == START:
+        return None
+    gate = slots[load.gate]
+    if gate.segment != use.segment:
+        return Gate(gate.segment, gate.step, Moment.LAST)
+    moment = Moment.SAME if gate.iteration == use.iteration else Moment.PREVIOUS
+    return Gate(gate.segment, gate.step, moment)

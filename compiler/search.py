@@ -1,0 +1,157 @@
+"""Chooses which chunks to keep over each loop: the search behind every policy that keeps any.
+
+Loops are treated one after the other, in order. For each, sets are tried that the policy names,
+and `optimal` then climbs from the best of them by changing one chunk at a time. A set is judged by
+the makespan of the whole program under nominal times, at equal time by the bytes it loads. The
+work is bounded by counts, never by a clock, so the same input always gives the same schedule.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from compiler.ir import Call, ChunkFacts, Load, Policy, Program
+from compiler.pace import Pace
+from compiler.place import Conflict, Frame, compress, place
+from compiler.retention import Positions, belady, neighbours, prefixes, spread, subsets, sweep
+
+_SUBSETS = 8
+"""Loops of so few chunks are searched whole."""
+_WORK = 50_000
+"""Steps placed while climbing, in each loop: about half a second."""
+
+Cost = tuple[float, int]
+"""Seconds, then bytes loaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A safe list of loads, the chunks it keeps, and what it costs."""
+
+    loads: tuple[Load, ...]
+    kept: dict[int, frozenset[str]]
+    cost: Cost
+
+
+class Searcher:
+    """One program under one budget. Attempts that were made are remembered."""
+
+    def __init__(
+        self,
+        program: Program,
+        facts: Mapping[str, ChunkFacts],
+        policy: Policy,
+        budget_bytes: int,
+    ) -> None:
+        self.program, self.facts, self.policy = program, facts, policy
+        self.frame, self.pace = Frame(program, facts, budget_bytes), Pace(program, facts)
+        self.loops = [_Loop(self.frame, s) for s, g in enumerate(program.segments) if g.is_loop]
+
+    def attempt(self, kept: Mapping[int, Iterable[str]]) -> Found | Conflict:
+        chosen = {s: frozenset(chunks) for s, chunks in kept.items()}
+        placed = place(self.frame, self.policy, chosen)
+        if isinstance(placed, Conflict):
+            return placed
+        loads = compress(self.frame, placed)
+        return Found(loads, chosen, self.pace.cost(loads))
+
+    def run(self, base: Found, quick: bool = False) -> Found:
+        """The best found from a schedule that keeps nothing."""
+        best = base
+        for loop in self.loops:
+            best = self._search(loop, best, quick)
+        return best
+
+    def _search(self, loop: "_Loop", best: Found, quick: bool) -> Found:
+        seen: set[Positions] = set()
+        for kept in self._candidates(loop, quick):
+            best = self._better(loop, kept, best, seen)
+            everything = len(kept) == len(loop.chunks)
+            if everything and len(best.kept.get(loop.segment, ())) == len(kept):
+                return best
+        if quick or self.policy.rule != "optimal" or len(loop.chunks) <= _SUBSETS:
+            return best
+        return self._climb(loop, best, seen)
+
+    def _candidates(self, loop: "_Loop", quick: bool) -> Iterator[Positions]:
+        total = len(loop.chunks)
+        if self.policy.rule == "gates":
+            yield from (spread(total, keep) for keep in range(total, 0, -1))
+            return
+        yield from sweep(loop.weights, loop.load_s)
+        if quick or self.policy.rule == "strided":
+            return
+        if total <= _SUBSETS:
+            yield from subsets(total)
+            return
+        yield from prefixes(total)
+        for lookahead in (1, 2, 4, total):
+            yield from belady(loop.weights, loop.load_s, loop.exec_s, loop.room, lookahead)
+
+    def _better(self, loop: "_Loop", kept: Positions, best: Found, seen: set[Positions]) -> Found:
+        if kept in seen or not loop.can_keep(kept):
+            return best
+        seen.add(kept)
+        # One loader: nothing is faster than this set's own loads in the loop's later iterations.
+        if loop.reload_s(kept) > best.cost[0]:
+            return best
+        trial = self.attempt(best.kept | {loop.segment: [loop.chunks[i] for i in kept]})
+        if isinstance(trial, Conflict) or trial.cost >= best.cost:
+            return best
+        return trial
+
+    def _climb(self, loop: "_Loop", best: Found, seen: set[Positions]) -> Found:
+        """First improvement, until a whole round brings nothing or the work is used up."""
+        left = max(1, _WORK // len(self.frame.slots))
+        improved = True
+        while improved:
+            improved = False
+            own = best.kept.get(loop.segment, frozenset())
+            kept = tuple(i for i, c in enumerate(loop.chunks) if c in own)
+            for trial in neighbours(kept, loop.load_s):
+                before = len(seen)
+                found = self._better(loop, trial, best, seen)
+                left -= len(seen) - before
+                if left <= 0:
+                    return found
+                if found is not best:
+                    best, improved = found, True
+                    break
+        return best
+
+
+class _Loop:
+    """The chunks of a loop in order of use, in numbers."""
+
+    def __init__(self, frame: Frame, segment: int) -> None:
+        self.segment, own = segment, frame.program.segments[segment]
+        calls: dict[str, float] = {}
+        for step in own.steps:
+            if isinstance(step, Call):
+                seconds = step.repeat * frame.facts[step.chunk].exec_s
+                calls[step.chunk] = calls.get(step.chunk, 0.0) + seconds
+        self.count, self.chunks = own.count, list(calls)
+        facts = [frame.facts[c] for c in self.chunks]
+        self.weights = [f.weight_bytes for f in facts]
+        self.load_s = [f.load_s for f in facts]
+        self.exec_s = list(calls.values())
+        self.room = [self._room(frame, c) for c in self.chunks]
+
+    def _room(self, frame: Frame, chunk: str) -> int:
+        """Bytes that chunks may take while this one is called."""
+        needs = [
+            s.need_bytes for s in frame.slots if s.segment == self.segment and s.chunk == chunk
+        ]
+        return frame.budget - max(needs)
+
+    def can_keep(self, kept: Positions) -> bool:
+        """All of them beside each chunk's own call: necessary, cheap to ask."""
+        total, own = sum(self.weights[i] for i in kept), set(kept)
+        return all(
+            total + (0 if i in own else w) <= room
+            for i, (w, room) in enumerate(zip(self.weights, self.room, strict=True))
+        )
+
+    def reload_s(self, kept: Positions) -> float:
+        own = set(kept)
+        streamed = sum(s for i, s in enumerate(self.load_s) if i not in own)
+        return (self.count - 1) * streamed
