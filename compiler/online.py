@@ -132,9 +132,7 @@ def _evicted(ledger: Ledger, units: list[int]) -> tuple[Ledger, list[Decision]]:
     return replace(ledger, resident=left), [Evict(u) for u in units]
 
 
-def _start(
-    table: Table, ledger: Ledger, uses: dict[str, int]
-) -> tuple[Ledger, list[Decision]]:
+def _start(table: Table, ledger: Ledger, uses: dict[str, int]) -> tuple[Ledger, list[Decision]]:
     """Start the step that comes next if its chunk is there and memory allows."""
     if ledger.running or ledger.at == table.end:
         return ledger, []
@@ -142,7 +140,7 @@ def _start(
     own = table.units_of[step.chunk] if step.chunk is not None else ()
     if not set(own) <= set(ledger.resident):
         return ledger, []
-    victims = _victims(table, ledger, uses, step.need_bytes, ledger.at)
+    victims = _victims_or_kept(table, ledger, uses, step.need_bytes, ledger.at)
     if victims is None:
         # Only after an early end: a load in flight takes the room, and will end.
         return ledger, []
@@ -150,9 +148,7 @@ def _start(
     return replace(ledger, running=True), [*decisions, Start(ledger.at)]
 
 
-def _fetch(
-    table: Table, ledger: Ledger, uses: dict[str, int]
-) -> tuple[Ledger, list[Decision]]:
+def _fetch(table: Table, ledger: Ledger, uses: dict[str, int]) -> tuple[Ledger, list[Decision]]:
     """Start the load of the first missing unit if it is due and memory allows."""
     if ledger.loading is not None:
         return ledger, []
@@ -164,7 +160,7 @@ def _fetch(
         return ledger, []
     use, unit = pending[0]
     room = table.units[unit].size_bytes + table.most_need(ledger.at, use)
-    victims = _victims(table, ledger, uses, room, use)
+    victims = _victims_or_kept(table, ledger, uses, room, use)
     if victims is None:
         return ledger, []
     ledger, decisions = _evicted(ledger, victims)
@@ -184,27 +180,41 @@ def _is_due(table: Table, ledger: Ledger, pending: list[tuple[int, int]]) -> boo
     return False
 
 
-def _victims(
+def _victims_or_kept(
     table: Table, ledger: Ledger, uses: dict[str, int], room: int, use: int
 ) -> list[int] | None:
-    """Units to evict so that `room` bytes are free, all of them used only after step `use`;
-    None where that is impossible. Furthest next use first, then the higher number."""
-    taken = sum(table.units[u].size_bytes for u in ledger.resident)
+    """Spare the chunks that the plan keeps in this loop, unless nothing runs and nothing could."""
+    stop = table.segment_end(ledger.at)
+    kept = {c for c in table.kept if uses[c] < stop}
+    victims = _victims(table, ledger, uses, kept, room, use)
+    if victims is None and kept and not ledger.running:
+        return _victims(table, ledger, uses, set(), room, use)
+    return victims
+
+
+def _victims(
+    table: Table, ledger: Ledger, uses: dict[str, int], kept: set[str], room: int, use: int
+) -> list[int] | None:
+    """Units to evict so that `room` bytes are free: not of kept chunks, and all of them used only
+    after step `use`; None where that is impossible. Furthest next use first, then the higher
+    number."""
+    units = table.units
+    taken = sum(units[u].size_bytes for u in ledger.resident)
     if ledger.loading is not None:
-        taken += table.units[ledger.loading].size_bytes
+        taken += units[ledger.loading].size_bytes
     short = taken + room - table.budget_bytes
-    by_use = sorted(((uses[table.units[u].chunk], u) for u in ledger.resident), reverse=True)
+    free = [(uses[units[u].chunk], u) for u in ledger.resident if units[u].chunk not in kept]
     chosen: list[int] = []
-    for when, unit in by_use:
+    for when, unit in sorted(free, reverse=True):
         if short <= 0 or when <= use:
             break
         chosen.append(unit)
-        short -= table.units[unit].size_bytes
+        short -= units[unit].size_bytes
     if short > 0:
         return None
     # Sizes differ: the last one chosen may have made earlier ones unnecessary.
     for unit in reversed(list(chosen)):
-        if short + table.units[unit].size_bytes <= 0:
+        if short + units[unit].size_bytes <= 0:
             chosen.remove(unit)
-            short += table.units[unit].size_bytes
+            short += units[unit].size_bytes
     return chosen

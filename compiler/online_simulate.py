@@ -11,8 +11,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from compiler.ir import Call, Program
-from compiler.online import Decision, Evict, Event, Fetch, Ledger, LoadDone, Start, StepDone
-from compiler.online import begin, react
+from compiler.online import (
+    Decision,
+    Event,
+    Evict,
+    Ledger,
+    LoadDone,
+    Start,
+    StepDone,
+    begin,
+    react,
+)
 from compiler.online_table import Table
 from compiler.program import reads, writes
 

@@ -6,7 +6,7 @@ the last one and means "never". Times are whole nanoseconds, sizes whole bytes. 
 """
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from compiler.errors import PlanError
@@ -90,8 +90,14 @@ class Table:
     """
 
     def __init__(
-        self, units: tuple[Unit, ...], segments: tuple[TableSegment, ...], budget_bytes: int
+        self,
+        units: tuple[Unit, ...],
+        segments: tuple[TableSegment, ...],
+        budget_bytes: int,
+        kept: Iterable[str] = (),
     ) -> None:
+        """`kept`: chunks that stay loaded over their loop while the two largest others of it
+        still fit beside them; those too many are left out (`_with_room`)."""
         self.units, self.segments, self.budget_bytes = units, segments, budget_bytes
         self.bases, self.end = _bases(segments)
         self.units_of: dict[str, tuple[int, ...]] = {}
@@ -102,6 +108,7 @@ class Table:
         self._margins = tuple(self._mean_load_ns(s) for s in segments)
         self._most = tuple(max(x.need_bytes for x in s.steps) for s in segments)
         self._check()
+        self.kept = self._with_room(kept)
 
     # ------------------------------------------------------------ questions
 
@@ -122,8 +129,7 @@ class Table:
         """The step after step n; if the loop of step n is over, the first one after the loop."""
         if not over:
             return n + 1
-        s = self._segment_of(n)
-        return self.bases[s + 1] if s + 1 < len(self.bases) else self.end
+        return self.segment_end(n)
 
     def next_use(self, chunk: str, n: int) -> int:
         """The first step from n on that calls the chunk, if no loop ends early; else `end`."""
@@ -158,6 +164,11 @@ class Table:
         whole = (iteration - piece.first) * piece.prefix_ns[-1]
         return piece.before_ns + whole + piece.prefix_ns[k]
 
+    def segment_end(self, n: int) -> int:
+        """The number after the last step of step n's segment."""
+        s = self._segment_of(n)
+        return self.bases[s + 1] if s + 1 < len(self.bases) else self.end
+
     def margin_ns(self, n: int) -> int:
         """Mean nominal load time of the chunks of step n's segment, rounded down."""
         return self._margins[self._segment_of(n)]
@@ -179,6 +190,34 @@ class Table:
         chunks = {x.chunk for x in segment.steps if x.chunk is not None}
         total = sum(self.units[u].load_ns for c in chunks for u in self.units_of[c])
         return total // len(chunks) if chunks else 0
+
+    def _size(self, chunk: str) -> int:
+        return sum(self.units[u].size_bytes for u in self.units_of[chunk])
+
+    def _with_room(self, kept: Iterable[str]) -> tuple[str, ...]:
+        """Those of the kept chunks that leave room to load one chunk beside another, so that a
+        plan made for faster loads does not end all overlap. In order of first call."""
+        wanted = set(kept)
+        chosen = [c for c in self.units_of if c in wanted]
+        for s, segment in enumerate(self.segments):
+            called = {x.chunk for x in segment.steps}
+            while (over := self._over(chosen, called, self._most[s])) > 0:
+                here = [c for c in chosen if c in called]
+                enough = [c for c in here if self._size(c) >= over]
+                # The first of the smallest that suffice, else the first of the largest.
+                by_size = min(enough, key=self._size) if enough else max(here, key=self._size)
+                chosen.remove(by_size)
+        return tuple(chosen)
+
+    def _over(self, kept: list[str], called: set[str | None], need: int) -> int:
+        """Bytes by which a segment's kept chunks with its two largest others exceed the budget;
+        0 where it keeps none."""
+        sizes = {c: self._size(c) for c in self.units_of if c in called}
+        held = sum(size for c, size in sizes.items() if c in kept)
+        others = sorted((size for c, size in sizes.items() if c not in kept), reverse=True)
+        if not set(kept) & set(sizes):
+            return 0
+        return held + sum(others[:2]) + need - self.budget_bytes
 
     def _check(self) -> None:
         loads = sum(u.load_ns for u in self.units)
@@ -225,31 +264,29 @@ def make_table(
     facts: Mapping[str, ChunkFacts],
     budget_bytes: int,
     pages: Mapping[str, int] | None = None,
+    kept: Iterable[str] = (),
 ) -> Table:
     """The table of a plan's program. Units are in order of first call, then of page.
 
     Args:
         pages: chunk -> into how many pages it is split; 1 where it is not named.
+        kept: chunks that stay loaded over their loop, e.g. the plan's `schedule.resident`.
 
     Raises `PlanError` where a step alone exceeds the budget.
     """
     needs = {(x.segment, x.step): x.need_bytes for x in expand(program, facts, 1)}
     segments = tuple(
-        TableSegment(
-            g.count, tuple(_step(x, needs[s, k], facts) for k, x in enumerate(g.steps))
-        )
+        TableSegment(g.count, tuple(_step(x, needs[s, k], facts) for k, x in enumerate(g.steps)))
         for s, g in enumerate(program.segments)
     )
     order = dict.fromkeys(x.chunk for g in segments for x in g.steps if x.chunk is not None)
     units = tuple(
         u for c in order for u in split(c, facts[c].weight_bytes, _ns(facts[c].load_s), pages)
     )
-    return Table(units, segments, budget_bytes)
+    return Table(units, segments, budget_bytes, kept)
 
 
-def split(
-    chunk: str, size_bytes: int, load_ns: int, pages: Mapping[str, int] | None
-) -> list[Unit]:
+def split(chunk: str, size_bytes: int, load_ns: int, pages: Mapping[str, int] | None) -> list[Unit]:
     """Equal pages; what does not divide goes to the first ones, one byte or nanosecond each."""
     n = (pages or {}).get(chunk, 1)
 

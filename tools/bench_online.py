@@ -234,7 +234,9 @@ class Row:
 def row(instance: Instance, truth: Truth, seed: int) -> Row:
     gamma = Gamma(round(truth.gamma * 10), 10)
     true = _true_facts(instance.facts, truth)
-    load_ns, exec_ns = _drawn(make_table(instance.program, true, instance.budget_bytes), truth, seed)
+    load_ns, exec_ns = _drawn(
+        make_table(instance.program, true, instance.budget_bytes), truth, seed
+    )
 
     def run(facts: Mapping[str, ChunkFacts], driver: Callable[[Table], Driver]) -> OnlineRun:
         table = make_table(instance.program, facts, instance.budget_bytes)

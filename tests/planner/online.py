@@ -58,7 +58,8 @@ def make_case(shape: tuple[Part, ...], spare: float, seed: int, paged: bool = Fa
     )
     budget = least + int(spare * sum(f.weight_bytes for f in facts.values()))
     pages = {c: rng.randint(1, 5) for c in facts} if paged else None
-    table = make_table(program, facts, budget, pages)
+    kept = [c for c in facts if rng.random() < 0.5] if rng.random() < 0.5 else []
+    table = make_table(program, facts, budget, pages, kept)
     ends = {s: rng.randint(1, g.count) for s, g in enumerate(program.segments) if g.until}
     gamma = rng.choice((Gamma(), Gamma(13, 10), Gamma(8, 5), Gamma(3)))
     return Case(program, facts, table, ends, gamma, seed)
@@ -84,7 +85,6 @@ def _with_long_lives(program: Program, rng: random.Random) -> Program:
         segments[s][k] = replace(maker, outputs=made)
         segments[r][j] = replace(reader, inputs=read)
     changed = tuple(
-        replace(g, steps=tuple(steps))
-        for g, steps in zip(program.segments, segments, strict=True)
+        replace(g, steps=tuple(steps)) for g, steps in zip(program.segments, segments, strict=True)
     )
     return with_frees(replace(program, tensors=tuple(tensors), segments=changed))

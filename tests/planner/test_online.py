@@ -175,9 +175,7 @@ def test_pages_beat_packages_where_one_package_more_does_not_fit():
     budget = 15 * 160 + 80 + 5
 
     def table(pages: int) -> Table:
-        units = tuple(
-            Unit(c, j, 160 // pages, 2000 // pages) for c in chunks for j in range(pages)
-        )
+        units = tuple(Unit(c, j, 160 // pages, 2000 // pages) for c in chunks for j in range(pages))
         return Table(units, (TableSegment(10, steps),), budget)
 
     whole, paged = simulate_online(table(1)), simulate_online(table(16))
