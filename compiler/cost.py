@@ -1,20 +1,85 @@
 """The cost model: nominal load and execution times of a chunk on a target.
 
-load = overhead + bytes / bandwidth; execution = call overhead + roofline of operations and
-moved bytes (Williams, Waterman, Patterson 2009). Times only decide how good a plan is; they
-never decide whether it is safe.
+    load = overhead + bytes / bandwidth           a package's first load in a run: cold bandwidth
+    call = call overhead + sum over the classes of operations of
+           max(FLOPs / (compute_flops x efficiency), bytes moved / memory bandwidth)
+
+the roofline of Williams, Waterman and Patterson (2009), once for each class, because classes run
+one after the other. Times only decide how good a plan is; they never decide whether it is safe.
+What the figures of a target mean, and where they are from: docs/cost-model.md.
 """
 
-from compiler.ir import Bundle, Chunk, ChunkFacts, Target
+from collections.abc import Sequence
+
+from compiler.ir import Bundle, Chunk, ChunkFacts, Op, Target, Variant, Work
+
+MATMUL, CONV, ATTENTION, ELEMENTWISE, MOVE = "matmul", "conv", "attention", "elementwise", "move"
+CLASSES = (MATMUL, CONV, ATTENTION, ELEMENTWISE, MOVE)
+"""Matrix products, convolutions, fused attention, one result per element (normalisation and
+softmax too), and copies that compute nothing."""
+
+_CLASS_OF = {
+    "linear": MATMUL,
+    "mm": MATMUL,
+    "bmm": MATMUL,
+    "matmul": MATMUL,
+    "addmm": MATMUL,
+    "baddbmm": MATMUL,
+    "convolution": CONV,
+    "conv1d": CONV,
+    "conv2d": CONV,
+    "conv3d": CONV,
+    "scaled_dot_product_attention": ATTENTION,
+}
+
+
+def class_of(op: Op) -> str:
+    """The class of an operation; what makes no FLOPs moves."""
+    return _CLASS_OF.get(op.kind, ELEMENTWISE if op.flops else MOVE)
+
+
+def work_of(ops: Sequence[Op], weight_size: dict[str, int], input_bytes: int) -> tuple[Work, ...]:
+    """FLOPs and bytes of a chunk's operations by class.
+
+    A result is written once and read once, a weight is read where it is used first, the chunk's
+    inputs are read by copies. Views move nothing.
+    """
+    flops = dict.fromkeys(CLASSES, 0)
+    moved = dict.fromkeys(CLASSES, 0) | {MOVE: input_bytes}
+    seen: set[str] = set()
+    for op in ops:
+        kind = class_of(op)
+        fresh = set(op.weights) - seen
+        seen |= fresh
+        flops[kind] += op.flops
+        moved[kind] += sum(weight_size[w] for w in fresh)
+        moved[kind] += 0 if op.alias else 2 * op.output_bytes
+    return tuple(Work(k, flops[k], moved[k]) for k in CLASSES if flops[k] or moved[k])
 
 
 def load_seconds(weight_bytes: int, target: Target) -> float:
+    """Seconds of a load that is not the first of its package."""
     return target.load_overhead_s + weight_bytes / target.load_bandwidth
 
 
-def exec_seconds(flops: int, moved_bytes: int, target: Target) -> float:
-    return target.call_overhead_s + max(
-        flops / target.compute_flops, moved_bytes / target.memory_bandwidth
+def cold_seconds(weight_bytes: int, target: Target) -> float:
+    """Seconds that a package's first load in a run takes more."""
+    if target.cold_bandwidth is None:
+        return 0.0
+    return max(0.0, weight_bytes / target.cold_bandwidth - weight_bytes / target.load_bandwidth)
+
+
+def exec_seconds(part: Chunk | Variant, target: Target) -> float:
+    """Seconds of one call. Work that is not told apart counts as matrix products."""
+    work = part.work or (Work(MATMUL, part.flops, part.moved_bytes),)
+    return target.call_overhead_s + sum(work_seconds(w, target) for w in work)
+
+
+def work_seconds(work: Work, target: Target) -> float:
+    """Seconds of the operations of one class."""
+    share = dict(target.efficiency).get(work.kind, 1.0)
+    return max(
+        work.flops / (target.compute_flops * share), work.moved_bytes / target.memory_bandwidth
     )
 
 
@@ -41,8 +106,7 @@ def _facts(chunk: Chunk, weight_bytes: int, emitted_bytes: int, target: Target) 
         weight_bytes=weight_bytes,
         activation_bytes=max(emitted_bytes, traced_bytes),
         load_s=load_seconds(weight_bytes, target),
-        exec_s=exec_seconds(chunk.flops, chunk.moved_bytes, target),
-        exec_by=tuple(
-            (v.name, exec_seconds(v.flops, v.moved_bytes, target)) for v in chunk.variants
-        ),
+        exec_s=exec_seconds(chunk, target),
+        cold_s=cold_seconds(weight_bytes, target),
+        exec_by=tuple((v.name, exec_seconds(v, target)) for v in chunk.variants),
     )

@@ -148,12 +148,18 @@ class Target:
     """Bytes per second from storage to a loaded package."""
     load_overhead_s: float
     compute_flops: float
-    """Sustained operations per second, efficiency included."""
+    """Operations per second, before the `efficiency` of each class."""
     memory_bandwidth: float
     """Bytes per second between memory and the compute unit."""
     call_overhead_s: float
     sources: tuple[str, ...] = ()
     estimated: tuple[str, ...] = ()
+    efficiency: tuple[tuple[str, float], ...] = ()
+    """(class of operations, share): what it reaches of `compute_flops`; 1 where none is given."""
+    cold_bandwidth: float | None = None
+    """Bytes per second of a package's first load in a run; None: like any other load."""
+    contention: float = 1.0
+    """How many times slower loads and calls are while they overlap."""
 
     @property
     def budget_bytes(self) -> int:
@@ -252,6 +258,15 @@ class StageGraph:
 # ---------------------------------------------------------------- decided
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What the operations of one class do (the classes: `compiler/cost.py`)."""
+
+    kind: str
+    flops: int
+    moved_bytes: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
     """Ops [start, stop) of another graph of the same stage: another function of the package.
@@ -265,6 +280,7 @@ class Variant:
     activation_bytes: int
     flops: int
     moved_bytes: int
+    work: tuple[Work, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,6 +301,8 @@ class Chunk:
     """Bytes read and written by its operations: the memory side of the roofline."""
     variants: tuple[Variant, ...] = ()
     """Measured in the graphs `GRAPH@NAME`; everything above is of `main`."""
+    work: tuple[Work, ...] = ()
+    """`flops` and `moved_bytes` by class; empty: all of one class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -500,6 +518,8 @@ class ChunkFacts:
     activation_bytes: int
     load_s: float
     exec_s: float
+    cold_s: float = 0.0
+    """More seconds of its first load in a run."""
     exec_by: tuple[tuple[str, float], ...] = ()
     """(function, seconds) of functions other than `main`; `activation_bytes` is the maximum."""
 

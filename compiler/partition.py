@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from compiler.ir import Chunk, Cut, Op, Port, StageGraph, Target, Variant
+from compiler.cost import work_of
+from compiler.ir import Chunk, Cut, Op, Port, StageGraph, Target, Variant, Work
 
 _CANDIDATES = 96
 """Cuts kept for the dynamic programme: the cheapest of each stretch of the stage."""
@@ -170,6 +171,7 @@ def _measure(m: Measured, start: int, stop: int, index: int) -> Chunk:
         flops=needs.flops,
         moved_bytes=needs.moved_bytes,
         variants=tuple(_variant(m, v, start, stop) for v in m.variants),
+        work=needs.work,
     )
 
 
@@ -183,22 +185,22 @@ class _Needs:
     activation_bytes: int
     flops: int
     moved_bytes: int
+    work: tuple[Work, ...]
 
 
 def _needs(m: Measured, start: int, stop: int) -> _Needs:
     ops = m.graph.ops[start:stop]
     inputs = _inputs(m, ops, start, stop)
     outputs = _outputs(m, ops, start, stop)
-    weights = {w for op in ops for w in op.weights}
-    weight_bytes = sum(m.weight_size[w] for w in weights)
-    made = sum(op.output_bytes for op in ops if not op.alias)
+    work = work_of(ops, m.weight_size, sum(p.size_bytes for p in inputs))
     return _Needs(
         inputs=inputs,
         outputs=outputs,
-        weight_bytes=weight_bytes,
+        weight_bytes=sum(m.weight_size[w] for w in {w for op in ops for w in op.weights}),
         activation_bytes=_activation_peak(m, ops, start, inputs, outputs),
-        flops=sum(op.flops for op in ops),
-        moved_bytes=weight_bytes + 2 * made + sum(p.size_bytes for p in inputs),
+        flops=sum(w.flops for w in work),
+        moved_bytes=sum(w.moved_bytes for w in work),
+        work=work,
     )
 
 
@@ -219,6 +221,7 @@ def _variant(m: Measured, variant: Measured, start: int, stop: int) -> Variant:
         activation_bytes=needs.activation_bytes,
         flops=needs.flops,
         moved_bytes=needs.moved_bytes,
+        work=needs.work,
     )
 
 

@@ -17,7 +17,7 @@ from compiler.errors import PlanError
 from compiler.ir import Bundle, Call, Chunk, ChunkFacts, Pipeline, Plan, Program, Schedule, Target
 from compiler.simulate import forecast
 
-VERSION = 2
+VERSION = 3
 FILE = "plan.json"
 CONSTANTS = "constants.safetensors"
 MAX_BYTES = 64 * 2**20
@@ -57,6 +57,7 @@ def make_plan(
             schedule,
             peak_bytes=proof.peak_bytes,
             peak_step=proof.peak_step,
+            contention=target.contention,
         ),
         files=files,
     )

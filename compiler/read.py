@@ -9,6 +9,7 @@ from itertools import pairwise
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from compiler.cost import CLASSES
 from compiler.errors import ConfigError
 from compiler.ir import Input, Loop, Map, Params, Pipeline, Policy, Stage, StageKind, Target
 from compiler.order import ordered
@@ -111,7 +112,15 @@ def _target(s: TargetSettings) -> Target:
         call_overhead_s=s.call_overhead_s,
         sources=tuple(s.sources),
         estimated=tuple(s.estimated),
+        efficiency=_efficiency(s.efficiency),
+        cold_bandwidth=_cold_bandwidth(s.cold_bandwidth),
+        contention=s.contention,
     )
+    if not target.contention >= 1:
+        raise ConfigError(
+            f"target.contention: {s.contention} is below 1; give how many times slower loads "
+            "and calls are while they overlap, 1 for not at all"
+        )
     if not 0 <= target.settle_fraction < 1:
         raise ConfigError(f"target.settle_fraction: {s.settle_fraction} is not in [0, 1)")
     if target.budget_bytes <= 0:
@@ -120,6 +129,18 @@ def _target(s: TargetSettings) -> Target:
             f"{s.base_footprint}; give more, or lower target.base_footprint"
         )
     return target
+
+
+def _efficiency(given: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
+    for name, share in given.items():
+        _allowed("target.efficiency", name, CLASSES)
+        if not 0 < share <= 1:
+            raise ConfigError(f"target.efficiency.{name}: {share} is not above 0 and at most 1")
+    return tuple((name, given[name]) for name in CLASSES if name in given)
+
+
+def _cold_bandwidth(text: str | None) -> float | None:
+    return None if text is None else float(parse_bytes(text, "target.cold_bandwidth"))
 
 
 def _pipeline(s: PipelineSettings, compression: str) -> Pipeline:

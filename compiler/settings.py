@@ -27,6 +27,11 @@ class TargetSettings:
     compute_gflops: float = MISSING
     memory_bandwidth: str = MISSING
     call_overhead_s: float = MISSING
+    efficiency: dict[str, float] = field(default_factory=dict)
+    """class of operations (`compiler/cost.py`): the share of compute_gflops it reaches"""
+    cold_bandwidth: str | None = None
+    """Of a package's first load in a run."""
+    contention: float = 1.0
     sources: list[str] = MISSING
     estimated: list[str] = MISSING
 

@@ -2,12 +2,14 @@
 
 The recurrence is exact for given durations (max-plus): a load starts when the loader is free
 and its gate has ended; a call starts when the call before it has ended and its chunk is there.
-A loop that ends early waits for the load in flight and skips its other loads.
+A loop that ends early waits for the load in flight and skips its other loads. The first load of
+a package is cold. With contention the durations come from `compiler/contend.py`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from compiler.contend import Shared
 from compiler.ir import Call, ChunkFacts, Event, Forecast, Program, Schedule, Segment, Step
 from compiler.slots import START, Placement, bases, unroll
 
@@ -38,23 +40,45 @@ def simulate(
     load_times: Times | None = None,
     exec_times: Times | None = None,
     ends: Mapping[int, int] | None = None,
+    contention: float = 1.0,
 ) -> Simulation:
     """Run the schedule on the clock. Times default to the nominal ones of `facts`, each call's
     those of the function it uses in its iteration. `ends` maps segments that may end early
-    (`until`) to the iterations they do; the others do all of theirs."""
+    (`until`) to the iterations they do; the others do all of theirs. `contention` is how much
+    slower loads and calls are while they overlap; `compute_s` and `loading_s` include it."""
+    done = _Done(program, ends or {})
     clock = _Clock(program, facts, schedule, load_times, exec_times)
-    number = 0
-    for s, segment in enumerate(program.segments):
-        done = min((ends or {}).get(s, segment.count), segment.count)
-        for i in range(done):
-            for step in segment.steps:
-                clock.step(number, s, i, step)
-                number += 1
-        skipped = (segment.count - done) * len(segment.steps)
-        if skipped:
-            clock.end_early(number, number + skipped)
-            number += skipped
+    if contention > 1.0:
+        alone = _Clock(program, facts, schedule, load_times, exec_times)
+        clock.shared = alone.shared_times(done, contention)
+    for number, segment, iteration, step in done:
+        if step is None:
+            clock.end_early(number, number + iteration)
+        else:
+            clock.step(number, segment, iteration, step)
     return clock.result()
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What is done: (number, segment, iteration, step). Where a loop ends early, the number of
+    steps that are skipped stands for the iteration, and there is no step."""
+
+    program: Program
+    ends: Mapping[int, int]
+
+    def __iter__(self) -> Iterator[tuple[int, int, int, Step | None]]:
+        number = 0
+        for s, segment in enumerate(self.program.segments):
+            done = min(self.ends.get(s, segment.count), segment.count)
+            for i in range(done):
+                for step in segment.steps:
+                    yield number, s, i, step
+                    number += 1
+            skipped = (segment.count - done) * len(segment.steps)
+            if skipped:
+                yield number, s, skipped, None
+                number += skipped
 
 
 class _Clock:
@@ -68,7 +92,7 @@ class _Clock:
         load_times: Times | None,
         exec_times: Times | None,
     ) -> None:
-        self.program, self.facts = program, facts
+        self.program, self.facts, self.schedule = program, facts, schedule
         self.load_times, self.exec_times = load_times, exec_times
         self.pending = unroll(program, schedule)
         self.load = next(self.pending, None)
@@ -79,6 +103,19 @@ class _Clock:
         self.events: list[Event] = []
         self.stage_s: dict[str, float] = {}
         self.calls: dict[str, int] = {}
+        self.seen: set[str] = set()
+        self.shared: Shared | None = None
+
+    def shared_times(self, done: _Done, contention: float) -> Shared:
+        """How long everything takes when loads and calls slow each other down."""
+        loads = unroll(self.program, self.schedule)
+        shared = Shared(loads, lambda x, n: self._load_seconds(x.chunk, n), contention)
+        for number, _, iteration, step in done:
+            if step is None:
+                shared.end_early(number + iteration)
+            else:
+                shared.step(number, self._seconds(step, iteration))
+        return shared
 
     def step(self, number: int, segment: int, iteration: int, step: Step) -> None:
         # Every load for this step or an earlier one has its gate among the steps that ended.
@@ -86,7 +123,9 @@ class _Clock:
             self._make(self.load)
             self.load = next(self.pending, None)
         begin = max(self._now(), self.ready.get(number, 0.0))
-        seconds = self._seconds(step, iteration) if isinstance(step, Call) else 0.0
+        seconds = self._seconds(step, iteration)
+        if self.shared is not None:
+            seconds = self.shared.step_s[number]
         if isinstance(step, Call):
             self._note("compute", step.chunk, (segment, iteration), begin, begin + seconds)
         self.stage_s[step.stage] = self.stage_s.get(step.stage, 0.0) + seconds
@@ -126,15 +165,26 @@ class _Clock:
 
     def _make(self, load: Placement) -> None:
         start = self._start(load)
-        nominal = self.facts[load.chunk].load_s
-        seconds = self.load_times(load.chunk, self.loads) if self.load_times else nominal
+        seconds = self._load_seconds(load.chunk, self.loads)
+        if self.shared is not None:
+            seconds = self.shared.load_s.get(load.use, seconds)
         self.loader_free = self.ready[load.use] = start + seconds
         self.loading += seconds
         self.loads += 1
         self.loaded_bytes += self.facts[load.chunk].weight_bytes
         self._note("load", load.chunk, _where(self.program, load.use), start, self.loader_free)
 
-    def _seconds(self, call: Call, iteration: int) -> float:
+    def _load_seconds(self, chunk: str, number: int) -> float:
+        """The first load of a package in a run is cold."""
+        if self.load_times:
+            return self.load_times(chunk, number)
+        cold = 0.0 if chunk in self.seen else self.facts[chunk].cold_s
+        self.seen.add(chunk)
+        return self.facts[chunk].load_s + cold
+
+    def _seconds(self, call: Step, iteration: int) -> float:
+        if not isinstance(call, Call):
+            return 0.0
         count = self.calls.get(call.chunk, 0)
         self.calls[call.chunk] = count + 1
         if self.exec_times:
@@ -196,14 +246,18 @@ def forecast(
     *,
     peak_bytes: int,
     peak_step: str,
+    contention: float = 1.0,
 ) -> Forecast:
     """The plan's promise: nominal times, the proven peak, and the lower bound.
 
     When a loop ends early is known only when it runs, so all figures are of the run in which
     none does; `earliest_s` says what an end after the first iteration would make of it.
     """
-    result = simulate(program, facts, schedule)
+    result = simulate(program, facts, schedule, contention=contention)
     early = {s: 1 for s, g in enumerate(program.segments) if g.until is not None}
+    ended = (
+        simulate(program, facts, schedule, ends=early, contention=contention) if early else None
+    )
     bound, why = lower_bound(program, facts)
     return Forecast(
         makespan_s=result.makespan_s,
@@ -218,7 +272,7 @@ def forecast(
         lower_bound=why,
         stage_s=result.stage_s,
         events=tuple(e for e in result.events if _worth_keeping(program, e)),
-        earliest_s=simulate(program, facts, schedule, ends=early).makespan_s if early else None,
+        earliest_s=ended.makespan_s if ended else None,
     )
 
 
