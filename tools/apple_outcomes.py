@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 KNOWN_FILE = Path(__file__).with_name("apple_known.toml")
-TARGETS = {"5": "iOS14", "6": "iOS15", "7": "iOS16", "8": "iOS17", "9": "iOS18"}
+TARGETS = {"5": "iOS14", "6": "iOS15", "7": "iOS16", "8": "iOS17", "9": "iOS18", "10": "iOS26"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +51,16 @@ class Outcome:
     def opset(self) -> str:
         """The deployment target of the case, `none` when it never reached one."""
         named = re.search(r"AvailableTarget\.(iOS\d+)", self.case)
-        numbered = re.search(r"minimum_deployment_target=(\d)\b", self.case)
+        numbered = re.search(r"minimum_deployment_target=(\d+)\b", self.case)
         if named:
             return named[1]
         if numbered:
             return TARGETS[numbered[1]]
         deployments = {deployment for _, deployment in self.ran}
-        return f"iOS{max(deployments)}" if deployments else "none"
+        # CoreML9, the operation set after iOS18's, came with iOS26.
+        names = {19: "iOS26"}
+        newest = max(deployments, default=0)
+        return names.get(newest, f"iOS{newest}") if newest else "none"
 
     @property
     def precision(self) -> str:
