@@ -106,8 +106,8 @@ def clip_path(build: Path, plan: Plan, index: int) -> Path:
     return build.parent / "clips" / name / f"{index}.npz"
 
 
-def make_clip(build: Path, index: int) -> float:
-    """Run a plan for a combination, keep its frames; seconds of the loop.
+def make_clip(build: Path, index: int) -> tuple[float, float]:
+    """Run a plan for a combination, keep its frames; seconds of the loop, and its thread's of CPU.
 
     The seed is the combination's index, as in `tools/eval_tiny.py`.
     """
@@ -122,17 +122,18 @@ def make_clip(build: Path, index: int) -> float:
     loop = loop_of(plan)
     begin = bases(plan.program)[plan.program.segments.index(loop)]
     end = begin + loop.count * len(loop.steps)
-    ended = {0: time.perf_counter()}
+    ended = {0: (time.perf_counter(), time.thread_time())}
 
     def note(_: str, done: int, total: int) -> None:
-        ended[done] = time.perf_counter()
+        ended[done] = time.perf_counter(), time.thread_time()
 
     given = {"prompt": COMBINATIONS[index].plain_caption, "seed": index}
     outcome = execute(plan, build, make_device("reference", plan), given, progress=note)
     last = max(done for done in ended if done <= end)
     evaluations = dict(outcome.run.iterations).get(loop.name, loop.count)
     _keep(clip_path(build, plan, index), to_frames(outcome.output), evaluations)
-    return ended[last] - ended[begin]
+    wall_s, cpu_s = (b - a for a, b in zip(ended[begin], ended[last], strict=True))
+    return wall_s, cpu_s
 
 
 def _keep(path: Path, frames: np.ndarray, evaluations: int) -> None:
@@ -175,24 +176,23 @@ def measure(folder: Path, names: Sequence[str], count: int) -> None:
     """`count` prompts, every variant in turns, after one that is not counted; added to a file."""
     indices = prompt_order()[:count]
     make_clip(build_path(folder, names[0]), indices[0])
-    taken: dict[str, list[float]] = {name: [] for name in names}
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     for index in indices:
         for name in names:
             taken[name].append(make_clip(build_path(folder, name), index))
     old = read_times(folder)
-    text = json.dumps({n: old.get(n, []) + times for n, times in taken.items()}, indent=1)
+    text = json.dumps({n: old.get(n, []) + times for n, times in taken.items()})
     aside = folder / "times.partial"
     aside.write_text(text + "\n")
     aside.replace(folder / "times.json")
 
 
-def read_times(folder: Path) -> dict[str, list[float]]:
-    """Seconds of the loop by variant; empty if nothing was measured."""
+def read_times(folder: Path) -> dict[str, list[tuple[float, float]]]:
+    """(seconds, CPU seconds) of loops by variant; empty if nothing was measured."""
     path = folder / "times.json"
     if not path.is_file():
         return {}
-    times: dict[str, list[float]] = json.loads(path.read_text())
-    return times
+    return {n: [(w, c) for w, c in times] for n, times in json.loads(path.read_text()).items()}
 
 
 # ---------------------------------------------------------------- reporting
@@ -213,8 +213,9 @@ def report(folder: Path, plans: dict[str, Plan], rows: Sequence[Row], clips: int
     times = read_times(folder)
     pair = (build_path(folder, "plain"), build_path(folder, "TDTM 15"))
     lines = [
-        f"{clips} of {len(COMBINATIONS)} prompts; loop here: reference device, one thread, median "
-        f"of {len(times.get('plain', []))} clips in turns; iPhone: the loop, predicted",
+        f"{clips} of {len(COMBINATIONS)} prompts. Loop: seconds (of CPU) on the reference device, "
+        f"one thread, medians of {len(times.get('plain', []))} clips in turns. iPhone: the loop, "
+        "predicted for iPhone 15 Pro.",
         *("", *quality_table(rows), "", *attribute_table(rows), ""),
         *growth_lines(plans["plain"], plans["TDTM 15"], pair),
     ]

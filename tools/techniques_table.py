@@ -35,6 +35,7 @@ class Row:
     psnr_min_db: float | None
     equal_clips: int
     loop_s: float | None
+    loop_cpu_s: float | None
     predicted_s: float
     package_bytes: int
 
@@ -89,9 +90,9 @@ def make_row(
     cells: Sequence[Combination],
     clips: Clips,
     plain: Clips,
-    loop_s: Sequence[float],
+    loops: Sequence[tuple[float, float]],
 ) -> Row:
-    """One line of the table. `loop_s`: measured seconds of the loop, any number of them."""
+    """One line of the table. `loops`: (seconds, CPU seconds) of loops, any number of them."""
     mean, least, equal = psnr_summary(plain.frames, clips.frames)
     counts = clips.evaluations
     return Row(
@@ -101,7 +102,8 @@ def make_row(
         psnr_mean_db=None if clips is plain else mean,
         psnr_min_db=None if clips is plain else least,
         equal_clips=0 if clips is plain else equal,
-        loop_s=statistics.median(loop_s) if loop_s else None,
+        loop_s=statistics.median(w for w, _ in loops) if loops else None,
+        loop_cpu_s=statistics.median(c for _, c in loops) if loops else None,
         predicted_s=statistics.fmean(predicted_loop_s(plan, n) for n in counts),
         package_bytes=sum(p.file_bytes for p in plan.packages),
     )
@@ -109,7 +111,16 @@ def make_row(
 
 # ---------------------------------------------------------------- text
 
-_HEAD = ("evaluations", "seen", "held out", "PSNR mean (least)", "loop here", "iPhone", "packages")
+_HEAD = (
+    "evaluations",
+    "seen",
+    "held out",
+    "PSNR mean (least)",
+    "loop",
+    "of CPU",
+    "iPhone",
+    "packages",
+)
 
 
 def quality_table(rows: Sequence[Row]) -> list[str]:
@@ -122,6 +133,7 @@ def quality_table(rows: Sequence[Row]) -> list[str]:
             *(_percent(row.accuracy.get(part, {}).get("all")) for part in ("seen", "held_out")),
             _decibels(row),
             _seconds(row.loop_s, plain.loop_s, "s"),
+            _seconds(row.loop_cpu_s, plain.loop_cpu_s, "s"),
             _seconds(row.predicted_s * 1e3, plain.predicted_s * 1e3, "ms"),
             f"{row.package_bytes / 1e6:.3f} MB",
         ]
