@@ -19,6 +19,11 @@ KNOWN_FILE = Path(__file__).with_name("apple_known.toml")
 TARGETS = {"5": "iOS14", "6": "iOS15", "7": "iOS16", "8": "iOS17", "9": "iOS18", "10": "iOS26"}
 
 
+def plain_name(name: str) -> str:
+    """pytest's name of a case without the addresses that some parameters print."""
+    return re.sub(r" at 0x[0-9a-f]+", "", name)
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """One run of one case.
@@ -125,6 +130,7 @@ def read_log(*paths: str | Path) -> dict[str, Outcome]:
             except json.JSONDecodeError:
                 continue
             raw["ran"] = tuple((name, deployment) for name, deployment in raw["ran"])
+            raw["case"] = plain_name(raw["case"])
             found[raw["case"]] = Outcome(**raw)
     return found
 

@@ -50,6 +50,7 @@ from apple_outcomes import (  # noqa: E402
     Outcome,
     by_file,
     explanation,
+    plain_name,
     read_known,
     read_log,
     table,
@@ -70,7 +71,7 @@ SUITES = {
 
 
 def _digest(name: str) -> bytes:
-    return hashlib.sha256(name.encode()).digest()
+    return hashlib.sha256(plain_name(name).encode()).digest()
 
 
 def _group(name: str) -> str:
@@ -119,6 +120,7 @@ class Recorder:
         gc.freeze()
 
     def _wanted(self, name: str) -> bool:
+        name = plain_name(name)
         done, again = name in self.before, self.options.again
         if again is None:
             return not done
@@ -144,10 +146,11 @@ class Recorder:
         outcome = report.outcome
         if hasattr(report, "wasxfail"):
             outcome = "xpassed" if report.passed else "xfailed"
-        made = Outcome(report.nodeid, outcome, _reason(report)[:600],
+        name = plain_name(report.nodeid)
+        made = Outcome(name, outcome, _reason(report)[:600],
                        tuple(sorted(self.device.ran)), self.device.calls, self.device.error,
                        round(report.duration, 3), self.device.policy)  # fmt: skip
-        self.outcomes[report.nodeid] = made
+        self.outcomes[name] = made
         if self.log:
             print(write_line(made), file=self.log, flush=True)
 
