@@ -97,10 +97,10 @@ def test_a_killed_compile_goes_on_and_a_second_converts_nothing(whole, tmp_path)
 def test_dozens_of_kills(tmp_path):
     finish(tmp_path / "undisturbed", tmp_path / "cache", MANY)
     total = 0
-    for seed in range(1, 9):
+    for seed in range(1, 6):
         folder = tmp_path / str(seed)
         folder.mkdir()
-        total += check_resumed(tmp_path / "undisturbed", folder, MANY, most=5, seed=seed)
+        total += check_resumed(tmp_path / "undisturbed", folder, MANY, most=6, seed=seed)
     print(f"{total} kills")
     assert total >= 24
 

@@ -11,6 +11,7 @@ command and all its workers. Linux only.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import subprocess
@@ -134,15 +135,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("overrides", nargs="*", help="as for `compile`")
     parser.add_argument("--folder", type=Path, help="where to work; a disk with room for 2 copies")
+    parser.add_argument("--keep", type=Path, help="work in this new folder and leave it")
     parser.add_argument("--markdown", action="store_true")
     arguments = parser.parse_args()
     overrides = arguments.overrides
     if not any(o.startswith(("+target", "target=")) for o in overrides):
         overrides = ["+target=iphone15pro", *overrides]
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+    if arguments.keep is not None:
+        arguments.keep.mkdir(parents=True)
+    with (
+        contextlib.nullcontext(arguments.keep)
+        if arguments.keep is not None
+        else tempfile.TemporaryDirectory(dir=arguments.folder)
+    ) as folder:
         rows, total_bytes = measure(overrides, Path(folder))
-        print("compile " + " ".join(overrides))
-        print(table(rows, total_bytes, arguments.markdown))
+    print("compile " + " ".join(overrides))
+    print(table(rows, total_bytes, arguments.markdown))
 
 
 if __name__ == "__main__":
