@@ -140,7 +140,7 @@ def _start(table: Table, ledger: Ledger, uses: dict[str, int]) -> tuple[Ledger, 
     own = table.units_of[step.chunk] if step.chunk is not None else ()
     if not set(own) <= set(ledger.resident):
         return ledger, []
-    victims = _victims_or_kept(table, ledger, uses, step.need_bytes, ledger.at)
+    victims = _victims(table, ledger, uses, step.need_bytes, ledger.at)
     if victims is None:
         # Only after an early end: a load in flight takes the room, and will end.
         return ledger, []
@@ -160,7 +160,7 @@ def _fetch(table: Table, ledger: Ledger, uses: dict[str, int]) -> tuple[Ledger, 
         return ledger, []
     use, unit = pending[0]
     room = table.units[unit].size_bytes + table.most_need(ledger.at, use)
-    victims = _victims_or_kept(table, ledger, uses, room, use)
+    victims = _victims(table, ledger, uses, room, use)
     if victims is None:
         return ledger, []
     ledger, decisions = _evicted(ledger, victims)
@@ -180,24 +180,14 @@ def _is_due(table: Table, ledger: Ledger, pending: list[tuple[int, int]]) -> boo
     return False
 
 
-def _victims_or_kept(
+def _victims(
     table: Table, ledger: Ledger, uses: dict[str, int], room: int, use: int
 ) -> list[int] | None:
-    """Spare the chunks that the plan keeps in this loop, unless nothing runs and nothing could."""
+    """Units to evict so that `room` bytes are free: all of them used only after step `use`, and not
+    of chunks that are kept in the loop of step `at`. None where that is impossible. Furthest next
+    use first, then the higher number."""
     stop = table.segment_end(ledger.at)
     kept = {c for c in table.kept if uses[c] < stop}
-    victims = _victims(table, ledger, uses, kept, room, use)
-    if victims is None and kept and not ledger.running:
-        return _victims(table, ledger, uses, set(), room, use)
-    return victims
-
-
-def _victims(
-    table: Table, ledger: Ledger, uses: dict[str, int], kept: set[str], room: int, use: int
-) -> list[int] | None:
-    """Units to evict so that `room` bytes are free: not of kept chunks, and all of them used only
-    after step `use`; None where that is impossible. Furthest next use first, then the higher
-    number."""
     units = table.units
     taken = sum(units[u].size_bytes for u in ledger.resident)
     if ledger.loading is not None:

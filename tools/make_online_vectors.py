@@ -46,12 +46,14 @@ def steps_of(*steps: tuple[str | None, int, int]) -> tuple[TableStep, ...]:
     return tuple(TableStep(*s) for s in steps)
 
 
-def even(chunks: int, count: int, slots: int, load: int, step: int) -> Table:
+def even(
+    chunks: int, count: int, slots: int, load: int, step: int, kept: tuple[str, ...] = ()
+) -> Table:
     """A loop over equal chunks of 100 bytes; each step needs 7 more."""
     names = [f"c{k}" for k in range(chunks)]
     units = chunks_of(dict.fromkeys(names, (100, load)))
     loop = TableSegment(count, steps_of(*((n, 7, step) for n in names)))
-    return Table(units, (loop,), 100 * slots + 7)
+    return Table(units, (loop,), 100 * slots + 7, kept)
 
 
 def uneven(kept: tuple[str, ...] = (), pages: int = 1) -> Table:
@@ -70,6 +72,14 @@ def staged() -> Table:
         TableSegment(1, steps_of(("d0", 120, 200))),
     )
     return Table(chunks_of(sizes), segments, 325)
+
+
+def uneven_stages() -> Table:
+    """Short loads, then long ones, then short ones; everything fits."""
+    sizes = {"a": (10, 5), "b": (10, 5), "c": (10, 90), "d": (10, 90), "e": (10, 5), "f": (10, 5)}
+    pairs = (("a", "b"), ("c", "d"), ("e", "f"))
+    segments = tuple(TableSegment(3, steps_of(*((c, 0, 40) for c in p))) for p in pairs)
+    return Table(chunks_of(sizes), segments, 60)
 
 
 def blocked() -> Table:
@@ -98,6 +108,29 @@ def twice() -> Table:
     loop = steps_of(("a", 5, 40), ("b", 5, 40), ("a", 5, 40), ("c", 5, 40))
     segments = (TableSegment(3, loop), TableSegment(2, steps_of(("c", 8, 10), ("b", 8, 10))))
     return Table(chunks_of(sizes), segments, 158)
+
+
+def given_back() -> Table:
+    """To load `h` beside `r`, either `x` or `y` can stay, and that is `y`."""
+    sizes = {"h": (110, 30), "z": (100, 30), "y": (10, 30), "x": (10, 30), "r": (5, 30)}
+    steps = steps_of(*((c, 0, 400 if c == "r" else 40) for c in sizes))
+    return Table(chunks_of(sizes), (TableSegment(3, steps),), 130)
+
+
+def kept_then_free() -> Table:
+    """`a` is kept in the loop, not in what follows, though it is called once more at the end."""
+    sizes = {"a": (100, 60), "b": (100, 60), "c": (100, 60), "d": (100, 200), "e": (100, 200)}
+    segments = (
+        TableSegment(4, steps_of(("a", 5, 40), ("b", 5, 40), ("c", 5, 40))),
+        TableSegment(1, steps_of(("d", 5, 40), ("e", 125, 40), ("c", 5, 40))),
+        TableSegment(
+            1,
+            steps_of(
+                ("a", 5, 40),
+            ),
+        ),
+    )
+    return Table(chunks_of(sizes), segments, 325, ("a",))
 
 
 def mapped() -> Table:
@@ -135,8 +168,18 @@ def vectors() -> tuple[Vector, ...]:
             uneven(("a", "b", "d", "e")),
             ("a", "b", "d", "e"),
         ),
+        Vector(
+            "loop_kept",
+            "two chunks of six kept, room for two others",
+            even(6, 4, 4, 130, 100, ("c0", "c3")),
+            ("c0", "c3"),
+        ),
+        Vector("kept_then_free", "a chunk is kept in its loop only", kept_then_free(), ("a",)),
+        Vector("give_back_order", "which victim is given back", given_back()),
         Vector("unequal_pages", "each chunk as three pages", uneven(pages=3)),
         Vector("staged", "prefetch from stage to stage; host steps", staged()),
+        Vector("staged_stuck", "a load takes 100 times its time", staged(), slow=(1000, 10)),
+        Vector("staged_uneven", "stages whose loads differ in length", uneven_stages()),
         Vector("staged_end_1", "the loop ends after its first iteration", staged(), ends={1: 1}),
         Vector("staged_end_4", "the loop ends after four of six", staged(), ends={1: 4}),
         Vector(
