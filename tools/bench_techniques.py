@@ -39,7 +39,7 @@ from tools.techniques_table import (
     make_row,
     quality_table,
 )
-from tools.train_tiny.world import COMBINATIONS
+from tools.train_tiny.world import COMBINATIONS, Combination
 
 _MERGED = "+pipeline.stages.denoise.functions.merged"
 _SLICE = "sampler.leap.over=published_slice"
@@ -200,12 +200,18 @@ def read_times(folder: Path) -> dict[str, list[tuple[float, float]]]:
 SHEET_ROWS = ("plain", "LPL static", "LPL adaptive", "TDTM 3", "TDTM 15", "TDTM 30")
 
 
-def write_sheet(clips: dict[str, Clips], path: Path, prompts: int = 3, every: int = 3) -> None:
-    """Rows are variants in the order of `SHEET_ROWS`, columns the first prompts' frames."""
+def write_sheet(
+    clips: dict[str, Clips], cells: Sequence[Combination], path: Path, every: int = 4
+) -> list[str]:
+    """Rows are the variants of `SHEET_ROWS`, columns the first prompt of each shape: they are
+    returned."""
     from tools.eval_tiny import contact_sheet
 
-    chosen = [clips[name].frames[k] for name in SHEET_ROWS for k in range(prompts)]
-    contact_sheet(np.stack(chosen).astype(np.float32) / 255, path, columns=prompts, every=every)
+    columns = sorted({c.shape: k for k, c in reversed(list(enumerate(cells)))}.values())
+    chosen = [clips[name].frames[k] for name in SHEET_ROWS for k in columns]
+    frames = np.stack(chosen).astype(np.float32) / 255
+    contact_sheet(frames, path, columns=len(columns), every=every)
+    return [cells[k].plain_caption for k in columns]
 
 
 def report(folder: Path, plans: dict[str, Plan], rows: Sequence[Row], clips: int) -> str:
@@ -259,7 +265,8 @@ def main() -> None:
     if options.json:
         options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
     if options.sheet:
-        write_sheet(clips, options.sheet)
+        shown = write_sheet(clips, cells, options.sheet)
+        print(f"{options.sheet}: rows {'; '.join(SHEET_ROWS)}; columns {'; '.join(shown)}")
 
 
 if __name__ == "__main__":
