@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from compiler.errors import PlanError
-from compiler.ir import Call, ChunkFacts, Program, Step
+from compiler.ir import Call, ChunkFacts, Plan, Program, Step
 from compiler.slots import expand
 
 MAX_NS = 2**44
@@ -284,6 +284,15 @@ def make_table(
         u for c in order for u in split(c, facts[c].weight_bytes, _ns(facts[c].load_s), pages)
     )
     return Table(units, segments, budget_bytes, kept)
+
+
+def table_of(plan: Plan) -> Table:
+    """The table that a plan's runner uses: whole packages, the schedule's kept chunks, and as its
+    budget the peak that the plan claims, so the claim holds for the online rule too. Raises
+    `PlanError` where a step alone exceeds it; the plan's gates, once checked, exclude that."""
+    facts = {f.id: f for f in plan.facts}
+    peak_bytes, kept = plan.forecast.peak_bytes, plan.schedule.resident
+    return make_table(plan.program, facts, peak_bytes, kept=kept)
 
 
 def split(chunk: str, size_bytes: int, load_ns: int, pages: Mapping[str, int] | None) -> list[Unit]:

@@ -15,6 +15,7 @@ from compiler.check_life import check_features
 from compiler.codec import decode, encode
 from compiler.errors import PlanError
 from compiler.ir import Bundle, Call, Chunk, ChunkFacts, Pipeline, Plan, Program, Schedule, Target
+from compiler.online_table import table_of
 from compiler.simulate import forecast
 
 VERSION = 3
@@ -82,6 +83,8 @@ def check_plan(plan: Plan) -> Proof:
     for path, _ in plan.files:
         _inside(path)
     _check_functions(plan)
+    if plan.schedule.policy.rule == "online":
+        table_of(plan)
     if plan.built and {p.chunk for p in plan.packages} != {c.id for c in plan.chunks}:
         raise PlanError("plan: says it is built, but not every chunk has its package")
     for package in plan.packages:

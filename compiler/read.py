@@ -29,7 +29,7 @@ COMPRESSIONS = ("none", "int8", "palette8", "palette6", "palette4", "int4_block3
 PRECISIONS = ("fp16", "fp32")
 HOST_OPS = {"tokenize": ("input_ids", "mask"), "random_normal": ("noise",)}
 INPUT_KINDS = ("text", "seed", "number")
-RULES = ("gates", "ci_dl", "strided", "optimal")
+RULES = ("gates", "ci_dl", "strided", "optimal", "online")
 _NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
 
 

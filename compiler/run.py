@@ -71,7 +71,13 @@ def run_plan(
         constants: the plan's constant tensors as numpy arrays.
         observe: called with (chunk, function, inputs) after each call, for verification.
     """
-    return _Runner(plan, folder, device, constants, progress, observe).run(_given(plan, inputs))
+    runner = Runner
+    if plan.schedule.policy.rule == "online":
+        # Imported here: it is a runner too, and stands to the right of this module.
+        from compiler.run_online import OnlineRunner
+
+        runner = OnlineRunner
+    return runner(plan, folder, device, constants, progress, observe).run(_given(plan, inputs))
 
 
 def _given(plan: Plan, inputs: Mapping[str, object]) -> dict[str, Any]:
@@ -105,7 +111,9 @@ def _seed(name: str, value: object) -> int:
 
 
 @dataclass
-class _Runner:
+class Runner:
+    """Follows the plan's gates. `run_online` follows the online rule instead."""
+
     plan: Plan
     folder: Path
     device: Device
@@ -204,25 +212,31 @@ class _Runner:
             return self.loading
 
     def _load(self, placement: Placement) -> None:
-        package = self.packages[placement.chunk]
-        begun = time.perf_counter()
-        handle = self.device.load(package, self.folder, self._function_of(placement))
-        seconds = time.perf_counter() - begun
-        self.memory.look()
+        handle, _ = self._fetched(placement.chunk, placement.use)
         with self.change:
-            tally = self.tallies[placement.chunk]
-            tally.loads += 1
-            tally.load_s += seconds
-            self.loaded_bytes += package.weight_bytes
             self.handles[placement.use] = handle
             self.loading = False
             self.change.notify_all()
 
-    def _function_of(self, placement: Placement) -> str:
-        """The function that the copy's first call uses."""
-        s = bisect_right(self.bases, placement.use) - 1
+    def _fetched(self, chunk: str, use: int) -> tuple[Any, float]:
+        """A new copy for the step `use`, and the seconds that its load took."""
+        package = self.packages[chunk]
+        begun = time.perf_counter()
+        handle = self.device.load(package, self.folder, self._function_at(use))
+        seconds = time.perf_counter() - begun
+        self.memory.look()
+        with self.change:
+            tally = self.tallies[chunk]
+            tally.loads += 1
+            tally.load_s += seconds
+            self.loaded_bytes += package.weight_bytes
+        return handle, seconds
+
+    def _function_at(self, use: int) -> str:
+        """The function that the call of this step uses."""
+        s = bisect_right(self.bases, use) - 1
         segment = self.plan.program.segments[s]
-        iteration, k = divmod(placement.use - self.bases[s], len(segment.steps))
+        iteration, k = divmod(use - self.bases[s], len(segment.steps))
         step = segment.steps[k]
         assert isinstance(step, Call)
         return step.function_at(iteration)

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from compiler.build import compile_job
 from compiler.errors import ConfigError, DoesNotFit
 from compiler.execute import execute, make_device
-from compiler.plan import check_files, read_plan
+from compiler.plan import check_files, check_plan, read_plan
 from compiler.verify import verify_plan
 from compiler.video import to_frames
 from tests.demo import job
@@ -54,6 +55,19 @@ def test_a_tight_budget_really_streams(split):
     assert run.peak_bytes <= plan.forecast.peak_bytes <= plan.target.budget_bytes
     claimed = {f.id: f.activation_bytes for f in plan.facts}
     assert all(c.peak_activation_bytes <= claimed[c.chunk] for c in run.chunks)
+
+
+def test_the_online_rule_makes_the_same_video_within_the_same_peak(whole, split):
+    """What is loaded and freed when is decided while it runs; the numbers are the same."""
+    plan = read_plan(split)
+    policy = replace(plan.schedule.policy, rule="online")
+    online = replace(plan, schedule=replace(plan.schedule, policy=policy))
+    check_plan(online)
+    given = {"prompt": "a red circle moves right", "seed": 3}
+    outcome = execute(online, split, make_device("reference", online, "hybrid"), given)
+    np.testing.assert_array_equal(outcome.output, video(whole).output)
+    assert outcome.run.peak_bytes <= plan.forecast.peak_bytes
+    assert outcome.run.loaded_bytes > sum(p.weight_bytes for p in plan.packages)
 
 
 def test_24_mib_alone_forces_chunks_and_loads_inside_the_loop(tmp_path):

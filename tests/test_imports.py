@@ -16,8 +16,8 @@ LAYERS = [
     {"codec", "form", "order", "settings", "cost", "check_life"},
     {"partition"},
     {"read", "program", "check", "cache"},
-    {"slots"},
-    {"ci_dl", "online_table", "pace", "retention"},
+    {"slots", "window_lp"},
+    {"ci_dl", "online_table", "pace", "retention", "bounds"},
     {"place"},
     {"search"},
     {"schedule", "online", "contend"},
@@ -25,9 +25,9 @@ LAYERS = [
     {"decide", "plan"},
     {"host", "video", "frontend", "lower", "reference", "devices"},
     {"trace", "run"},
-    {"make", "execute"},
+    {"make", "execute", "run_online"},
     {"emit", "source", "sampled"},
-    {"build", "verify"},
+    {"build", "verify", "advise"},
     {"cli"},
 ]
 """Each module may import from its own layer's lower ones, and from itself."""
@@ -35,6 +35,8 @@ LAYERS = [
 EXCEPTIONS = {
     # The search for what to retain compares simulated times; imported inside the function.
     ("schedule", "simulate"),
+    # Which of the two runners follows a plan; imported inside the function.
+    ("run", "run_online"),
     # Which operations the converter lacks decides what the front end decomposes.
     ("frontend", "lower"),
     ("lower", "frontend"),

@@ -32,7 +32,7 @@ from compiler.ir import (
     TensorDecl,
 )
 from compiler.online import Decision, Event, Evict, Fetch, LoadDone, Start
-from compiler.online_simulate import Driver, Gamma, OnlineRun, simulate_online
+from compiler.online_simulate import Driver, Gamma, simulate_online
 from compiler.online_table import Table, make_table
 from compiler.program import with_frees
 from compiler.schedule import make_schedule
