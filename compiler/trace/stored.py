@@ -10,7 +10,6 @@ from compiler.codec import encode
 from compiler.errors import ConfigError
 from compiler.ir import Loop, Port, Stage
 from compiler.origin import code_digest
-from compiler.trace.measure import export_stage, trace_stage
 from compiler.trace.traced import Traced, TraceRecord
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from graphs import Constants, Graph
 
 _LIBRARIES = ("torch", "transformers", "diffusers", "numpy")
+_TABLES = "tables.safetensors"
 _Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 
 
@@ -36,6 +36,8 @@ class Shelf:
         found = self._cache.record("traces", key, TraceRecord) if self._cache else None
         if found is not None:
             return Traced(stage, found, lambda name: self._export(stage, name))
+        from compiler.trace.measure import trace_stage
+
         traced = trace_stage(stage, self._graph(stage), ports, loop)
         if self._cache:
             self._cache.keep("traces", key, traced.record)
@@ -53,6 +55,19 @@ class Shelf:
 
     def constants(self, stage: Stage) -> "Mapping[str, np.ndarray]":
         """The tables of a constant stage."""
+        from safetensors.numpy import load_file, save_file
+
+        if self._cache is None:
+            return self._tables(stage)
+        key = digest(stage.op, encode(replace(stage, name="", inputs=())), _code(stage))
+        if self._cache.folder("constants", key) is None:
+            with self._cache.making("constants", key) as entry:
+                save_file(dict(self._tables(stage)), entry / _TABLES)
+        kept = self._cache.folder("constants", key)
+        assert kept is not None
+        return load_file(kept / _TABLES)
+
+    def _tables(self, stage: Stage) -> "Mapping[str, np.ndarray]":
         import graphs
 
         built = self._build(stage)
@@ -61,6 +76,8 @@ class Shelf:
         return built.arrays
 
     def _export(self, stage: Stage, function: str) -> "ExportedProgram":
+        from compiler.trace.measure import export_stage
+
         return export_stage(stage, self._graph(stage), function)
 
     def _graph(self, stage: Stage) -> "Graph":
