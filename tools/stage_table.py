@@ -1,0 +1,85 @@
+"""One row per stage of a plan, as Markdown: packages, bytes, memory, work, predicted times.
+
+    compile +target=iphone15pro pipeline=on_device_sora dry_run=true out=build/dry
+    python -m tools.stage_table build/dry
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from compiler.ir import Call, Chunk, ChunkFacts, Plan
+from compiler.plan import read_plan
+from compiler.schedule import unroll
+
+HEAD = (
+    "part", "packages", "weights", "largest package", "activations", "FLOPs of a call", "calls",
+    "loads", "predicted load", "predicted call",
+)  # fmt: skip
+
+
+def calls_of(plan: Plan) -> dict[str, int]:
+    """How often each chunk runs in a whole video."""
+    found: dict[str, int] = {}
+    for segment in plan.program.segments:
+        for step in segment.steps:
+            if isinstance(step, Call):
+                found[step.chunk] = found.get(step.chunk, 0) + step.repeat * segment.count
+    return found
+
+
+def loads_of(plan: Plan) -> dict[str, int]:
+    """How often each chunk is loaded in a whole video."""
+    found: dict[str, int] = {}
+    for placed in unroll(plan.program, plan.schedule):
+        found[placed.chunk] = found.get(placed.chunk, 0) + 1
+    return found
+
+
+def row(name: str, chunks: Sequence[Chunk], plan: Plan) -> list[str]:
+    by_id: dict[str, ChunkFacts] = {f.id: f for f in plan.facts}
+    facts = [by_id[c.id] for c in chunks]
+    calls, loads = calls_of(plan), loads_of(plan)
+    return [
+        name,
+        str(len(chunks)),
+        _mega(sum(f.weight_bytes for f in facts)),
+        _mega(max(f.weight_bytes for f in facts)),
+        _mega(max(f.activation_bytes for f in facts)),
+        f"{sum(c.flops for c in chunks) / 1e9:,.1f} G",
+        str(max(calls[c.id] for c in chunks)),
+        str(sum(loads[c.id] for c in chunks)),
+        f"{sum(f.load_s for f in facts):.2f} s",
+        f"{sum(f.exec_s for f in facts):.2f} s",
+    ]
+
+
+def _mega(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"
+
+
+def table(plan: Plan) -> str:
+    graphs = dict.fromkeys(c.graph for c in plan.chunks)
+    rows = [row(g, [c for c in plan.chunks if c.graph == g], plan) for g in graphs]
+    marks = ["---", *["---:"] * (len(HEAD) - 1)]
+    lines = [list(HEAD), marks, *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("build", type=Path)
+    plan = read_plan(parser.parse_args().build)
+    print(table(plan))
+    forecast = plan.forecast
+    print(
+        f"\npeak {forecast.peak_bytes / 1e9:.2f} GB of {plan.target.budget_bytes / 1e9:.2f} GB; "
+        f"{forecast.makespan_s:.0f} s, {forecast.loads} loads of "
+        f"{forecast.loaded_bytes / 1e9:.2f} GB; policy {plan.schedule.policy.name}"
+    )
+
+
+if __name__ == "__main__":
+    main()
