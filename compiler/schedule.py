@@ -12,6 +12,7 @@ What the policies do is in docs/planner.md; `Policy.rule` names how kept chunks 
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from compiler.ci_dl import kept_blocks
 from compiler.errors import DoesNotFit
@@ -32,6 +33,12 @@ BASELINES = (
 """`conf/policy/`: what `optimal` is never worse than, because it tries them too."""
 
 
+SLOWER = 2.0
+"""The chunks that the online rule keeps are searched for loads so many times slower than planned:
+that costs nothing where loads are hidden, and helps where they turn out slow (docs/online-rule.md).
+"""
+
+
 def make_schedule(
     program: Program,
     facts: Mapping[str, ChunkFacts],
@@ -45,6 +52,11 @@ def make_schedule(
     `quick` is for comparing many programs: `optimal` then tries the strided sets only.
     Raises `DoesNotFit` naming the chunk when even the leanest schedule exceeds the budget.
     """
+    if policy.rule == "online":
+        slower = {c: replace(f, load_s=f.load_s * SLOWER) for c, f in facts.items()}
+        searched = replace(policy, rule="optimal")
+        made = make_schedule(program, slower, searched, budget_bytes, quick=quick)
+        return replace(made, policy=policy)
     found = _find(program, facts, policy, budget_bytes, quick)
     if policy.rule == "optimal" and not quick:
         found = _never_worse(program, facts, found, budget_bytes)
