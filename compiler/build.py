@@ -118,7 +118,11 @@ def _emit_and_plan(
         facts = emitted_facts(decision.partition.chunks, bundle, job.target)
         try:
             schedule = make_schedule(
-                decision.program, {f.id: f for f in facts}, job.policy, job.target.budget_bytes
+                decision.program,
+                {f.id: f for f in facts},
+                job.policy,
+                job.target.budget_bytes,
+                contention=job.target.contention,
             )
             files = _write_files(job.pipeline, traced.constants, aside)
             return _plan(job, decision, facts, schedule, bundle, files)

@@ -162,8 +162,11 @@ def _evaluate(p: _Problem, partition: Partition) -> Decision:
 def _scheduled(p: _Problem, chosen: Decision) -> Decision:
     """The chosen partition with the policy's whole search."""
     by_id = {f.id: f for f in chosen.facts}
-    schedule = make_schedule(chosen.program, by_id, p.policy, p.target.budget_bytes)
-    makespan = simulate(chosen.program, by_id, schedule).makespan_s
+    gamma = p.target.contention
+    schedule = make_schedule(
+        chosen.program, by_id, p.policy, p.target.budget_bytes, contention=gamma
+    )
+    makespan = simulate(chosen.program, by_id, schedule, contention=gamma).makespan_s
     return replace(chosen, schedule=schedule, makespan_s=makespan)
 
 

@@ -554,6 +554,8 @@ class Forecast:
     """Over all timings, by accounting: an upper bound, not a prediction."""
     peak_step: str
     lower_bound_s: float
+    """No schedule in this budget is faster; `lower_bound` is the argument (`compiler/bounds.py`):
+    compute, load, volume or window."""
     lower_bound: str
     stage_s: tuple[tuple[str, float], ...]
     events: tuple[Event, ...]
@@ -561,6 +563,9 @@ class Forecast:
     earliest_s: float | None = None
     """Makespan when every loop with `until` ends after its first iteration; all other figures
     are of the run in which no loop ends early. None where no loop has one."""
+    stalls: tuple[tuple[str, float], ...] = ()
+    """(cause, seconds) of waiting for loads: `start` before the first step, `straight` outside
+    loops, `first` in a loop's first iteration, `steady` in its others. They add to `stall_s`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

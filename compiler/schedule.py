@@ -45,48 +45,54 @@ def make_schedule(
     policy: Policy,
     budget_bytes: int,
     *,
+    contention: float = 1.0,
     quick: bool = False,
 ) -> Schedule:
     """The best of the safe schedules of this policy by simulated time, then by bytes loaded.
 
-    `quick` is for comparing many programs: `optimal` then tries the strided sets only.
+    `contention` is how many times slower loads and calls are while they overlap. `quick` is for
+    comparing many programs: `optimal` then tries the strided sets only.
     Raises `DoesNotFit` naming the chunk when even the leanest schedule exceeds the budget.
     """
     if policy.rule == "online":
         slower = {c: replace(f, load_s=f.load_s * SLOWER) for c, f in facts.items()}
         searched = replace(policy, rule="optimal")
-        made = make_schedule(program, slower, searched, budget_bytes, quick=quick)
+        made = make_schedule(
+            program, slower, searched, budget_bytes, contention=contention, quick=quick
+        )
         return replace(made, policy=policy)
-    found = _find(program, facts, policy, budget_bytes, quick)
+
+    def find(by: Policy) -> Found:
+        return _find(Searcher(program, facts, by, budget_bytes, contention), quick)
+
+    found = find(policy)
     if policy.rule == "optimal" and not quick:
-        found = _never_worse(program, facts, found, budget_bytes)
+        trials = [found, *map(find, BASELINES)]
+        found = _fastest(program, facts, trials, contention)
     return _schedule(found, policy, budget_bytes)
 
 
-def _find(
-    program: Program, facts: Mapping[str, ChunkFacts], policy: Policy, budget: int, quick: bool
-) -> Found:
-    searcher = Searcher(program, facts, policy, budget)
-    if policy.rule == "ci_dl":
+def _find(searcher: Searcher, quick: bool) -> Found:
+    if searcher.policy.rule == "ci_dl":
         return _published(searcher)
     base = searcher.attempt({})
     if isinstance(base, Conflict):
-        raise _does_not_fit(base, facts, budget)
-    return searcher.run(base, quick) if policy.retain else base
+        raise _does_not_fit(base, searcher.facts, searcher.frame.budget)
+    return searcher.run(base, quick) if searcher.policy.retain else base
 
 
-def _never_worse(
-    program: Program, facts: Mapping[str, ChunkFacts], found: Found, budget: int
+def _fastest(
+    program: Program, facts: Mapping[str, ChunkFacts], trials: list[Found], contention: float
 ) -> Found:
-    """The baselines as candidates, on the clock that makes the forecast."""
+    """By the clock that makes the forecast: the baselines among them, `optimal` is never worse."""
     # Imported here: the simulator reads schedules, so it stands to the right of this module.
     from compiler.simulate import simulate
 
     def cost(trial: Found) -> tuple[float, int]:
-        result = simulate(program, facts, _schedule(trial, BASELINES[0], budget))
+        schedule = _schedule(trial, BASELINES[0], 0)
+        result = simulate(program, facts, schedule, contention=contention)
         return round(result.makespan_s, 9), result.loaded_bytes
 
-    trials = [found, *(_find(program, facts, policy, budget, False) for policy in BASELINES)]
     return min(trials, key=cost)
 
 

@@ -41,9 +41,11 @@ class Searcher:
         facts: Mapping[str, ChunkFacts],
         policy: Policy,
         budget_bytes: int,
+        contention: float = 1.0,
     ) -> None:
         self.program, self.facts, self.policy = program, facts, policy
-        self.frame, self.pace = Frame(program, facts, budget_bytes), Pace(program, facts)
+        self.frame = Frame(program, facts, budget_bytes)
+        self.pace = Pace(program, facts, contention)
         self.loops = [_Loop(self.frame, s) for s, g in enumerate(program.segments) if g.is_loop]
 
     def attempt(self, kept: Mapping[int, Iterable[str]]) -> Found | Conflict:

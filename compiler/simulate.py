@@ -9,8 +9,10 @@ a package is cold. With contention the durations come from `compiler/contend.py`
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from compiler.bounds import best_bound
+from compiler.bounds import lower_bound as lower_bound
 from compiler.contend import Shared
-from compiler.ir import Call, ChunkFacts, Event, Forecast, Program, Schedule, Segment, Step
+from compiler.ir import Call, ChunkFacts, Event, Forecast, Program, Schedule, Step
 from compiler.slots import START, Placement, bases, unroll
 
 Times = Callable[[str, int], float]
@@ -26,6 +28,8 @@ class Simulation:
     loaded_bytes: int
     events: tuple[Event, ...]
     stage_s: tuple[tuple[str, float], ...]
+    stalls: tuple[tuple[str, float], ...]
+    """(cause, seconds): see `Forecast.stalls`."""
 
     @property
     def stall_s(self) -> float:
@@ -102,6 +106,7 @@ class _Clock:
         self.loads = self.loaded_bytes = 0
         self.events: list[Event] = []
         self.stage_s: dict[str, float] = {}
+        self.stalls = dict.fromkeys(STALLS, 0.0)
         self.calls: dict[str, int] = {}
         self.seen: set[str] = set()
         self.shared: Shared | None = None
@@ -123,6 +128,7 @@ class _Clock:
             self._make(self.load)
             self.load = next(self.pending, None)
         begin = max(self._now(), self.ready.get(number, 0.0))
+        self.stalls[_cause(self.program, number, segment, iteration)] += begin - self._now()
         seconds = self._seconds(step, iteration)
         if self.shared is not None:
             seconds = self.shared.step_s[number]
@@ -155,6 +161,7 @@ class _Clock:
             loaded_bytes=self.loaded_bytes,
             events=tuple(self.events),
             stage_s=tuple(self.stage_s.items()),
+            stalls=tuple((cause, s) for cause, s in self.stalls.items() if s > 0),
         )
 
     def _now(self) -> float:
@@ -207,36 +214,22 @@ class _Clock:
         )
 
 
+STALLS = ("start", "straight", "first", "steady")
+
+
+def _cause(program: Program, number: int, segment: int, iteration: int) -> str:
+    """Which kind of wait a wait before this step is."""
+    if number == 0:
+        return "start"
+    if not program.segments[segment].is_loop:
+        return "straight"
+    return "first" if iteration == 0 else "steady"
+
+
 def _where(program: Program, step: int) -> tuple[int, int]:
     base = bases(program)
     segment = max(s for s, b in enumerate(base) if b <= step)
     return segment, (step - base[segment]) // len(program.segments[segment].steps)
-
-
-def lower_bound(program: Program, facts: Mapping[str, ChunkFacts]) -> tuple[float, str]:
-    """No schedule of this program is faster than this, and why.
-
-    `compute`: calls are serial and the first one waits for its load. `load`: every chunk is
-    read at least once by one loader, and the last chunk's calls come after all loads.
-    """
-    calls = [
-        (step, _all_seconds(step, facts[step.chunk], segment))
-        for segment in program.segments
-        for step in segment.steps
-        if isinstance(step, Call)
-    ]
-    if not calls:
-        return 0.0, "compute"
-    compute = facts[calls[0][0].chunk].load_s + sum(sum(times) for _, times in calls)
-    shortest = min(min(times) for _, times in calls)
-    load = sum(facts[c].load_s for c in {call.chunk for call, _ in calls}) + shortest
-    return (compute, "compute") if compute >= load else (load, "load")
-
-
-def _all_seconds(call: Call, facts: ChunkFacts, segment: Segment) -> list[float]:
-    """Of each iteration, by the function it uses."""
-    functions = (call.function_at(i) for i in range(segment.count))
-    return [call.repeat * facts.exec_of(f) for f in functions]
 
 
 def forecast(
@@ -255,10 +248,8 @@ def forecast(
     """
     result = simulate(program, facts, schedule, contention=contention)
     early = {s: 1 for s, g in enumerate(program.segments) if g.until is not None}
-    ended = (
-        simulate(program, facts, schedule, ends=early, contention=contention) if early else None
-    )
-    bound, why = lower_bound(program, facts)
+    ended = simulate(program, facts, schedule, ends=early, contention=contention) if early else None
+    bound = best_bound(program, facts, schedule.budget_bytes, enough_s=result.makespan_s)
     return Forecast(
         makespan_s=result.makespan_s,
         compute_s=result.compute_s,
@@ -268,11 +259,12 @@ def forecast(
         loads=result.loads,
         peak_bytes=peak_bytes,
         peak_step=peak_step,
-        lower_bound_s=bound,
-        lower_bound=why,
+        lower_bound_s=bound.seconds,
+        lower_bound=bound.name,
         stage_s=result.stage_s,
         events=tuple(e for e in result.events if _worth_keeping(program, e)),
         earliest_s=ended.makespan_s if ended else None,
+        stalls=result.stalls,
     )
 
 

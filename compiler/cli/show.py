@@ -270,6 +270,15 @@ def budget_line(plan: Plan) -> str:
     )
 
 
+_CAUSES = {
+    "start": "at the start",
+    "straight": "outside loops",
+    "first": "in first iterations",
+    "steady": "later",
+}
+"""`Forecast.stalls` in words."""
+
+
 def time_line(plan: Plan) -> str:
     """The predicted time and what it is made of."""
     f = plan.forecast
@@ -278,10 +287,12 @@ def time_line(plan: Plan) -> str:
         "early do\n        after one iteration"
     )  # fmt: skip
     times = f.makespan_s / max(f.lower_bound_s, 1e-12)
+    waits = ", ".join(f"{format_seconds(s)} {_CAUSES[cause]}" for cause, s in f.stalls)
     return (
         f"time    {format_seconds(f.makespan_s)} predicted: computing "
         f"{format_seconds(f.compute_s)}, waiting {format_seconds(f.stall_s)}\n"
-        f"        {f.loads} loads of {format_bytes(f.loaded_bytes)} in all; "
+        + (f"waits   {waits}\n" if waits else "")
+        + f"        {f.loads} loads of {format_bytes(f.loaded_bytes)} in all; "
         f"{times:.2f} x the {f.lower_bound} bound{early}"
     )
 

@@ -1,0 +1,234 @@
+"""Lower bounds: no schedule of this program in this budget is faster, and why.
+
+All hold for every safe schedule of whole chunks, periodic or not, whatever it keeps and in
+whatever order it loads; with `pages=True` also for those that load and evict parts of chunks.
+`docs/planner.md` compares them.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from compiler.ir import Call, ChunkFacts, Program, Segment
+from compiler.slots import Slot, expand
+from compiler.window_lp import Window, least_stall_s
+
+_PIECE = 48
+"""Calls in one LP. More are cut into pieces, each with any content at its start for nothing."""
+_LARGEST = 64
+"""Loops of more calls per iteration get no LP: it grows with the cube."""
+_SUMS = 20_000
+"""Subset sums that are followed; where there are more, rooms are not rounded down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Seconds, and which argument gave them: compute, load, volume or window."""
+
+    seconds: float
+    name: str
+
+
+def best_bound(
+    program: Program,
+    facts: Mapping[str, ChunkFacts],
+    budget_bytes: int,
+    *,
+    enough_s: float | None = None,
+    pages: bool = False,
+) -> Bound:
+    """The largest of all. The LP (seconds of work) is left out where the others already reach
+    `enough_s`, the time of a schedule, to a thousandth."""
+    simple = lower_bound(program, facts)
+    best = max(Bound(*simple), volume(program, facts, budget_bytes), key=lambda b: b.seconds)
+    if enough_s is not None and enough_s <= best.seconds * 1.001:
+        return best
+    return max(best, window(program, facts, budget_bytes, pages=pages), key=lambda b: b.seconds)
+
+
+def lower_bound(program: Program, facts: Mapping[str, ChunkFacts]) -> tuple[float, str]:
+    """What holds in any budget.
+
+    `compute`: calls are serial and the first one waits for its load. `load`: every chunk is
+    read at least once by one loader, and the last chunk's calls come after all loads.
+    """
+    calls = [
+        (step, _all_seconds(step, facts[step.chunk], segment))
+        for segment in program.segments
+        for step in segment.steps
+        if isinstance(step, Call)
+    ]
+    if not calls:
+        return 0.0, "compute"
+    compute = _first_s(facts[calls[0][0].chunk]) + sum(sum(times) for _, times in calls)
+    shortest = min(min(times) for _, times in calls)
+    load = sum(_first_s(facts[call.chunk]) for call, _ in _once(calls)) + shortest
+    return (compute, "compute") if compute >= load else (load, "load")
+
+
+def _first_s(facts: ChunkFacts) -> float:
+    """Seconds of a package's first load in a run."""
+    return facts.load_s + facts.cold_s
+
+
+def _once(calls: Sequence[tuple[Call, list[float]]]) -> list[tuple[Call, list[float]]]:
+    """The first call of each chunk."""
+    return list({call.chunk: (call, times) for call, times in reversed(calls)}.values())
+
+
+def volume(program: Program, facts: Mapping[str, ChunkFacts], budget_bytes: int) -> Bound:
+    """Loads that the budget forces: every chunk once, and what does not fit again each time.
+
+    At the end of a call only so much is present as fits beside it. All chunks of a loop are used
+    before that call ends again, an iteration later, so what was not present is loaded in between;
+    a load in progress counts as present. These spans do not overlap, there is one loader, and
+    after the last load a call follows. What is present saves at most a fractional knapsack:
+    seconds of loading for bytes, best first.
+    """
+    slots = expand(program, facts, 1)
+    once = dict.fromkeys(s.chunk for s in slots if s.chunk is not None)
+    total = sum(_first_s(facts[c]) for c in once)
+    shortest = [
+        min(_all_seconds(step, facts[step.chunk], g))
+        for g in program.segments
+        for step in g.steps
+        if isinstance(step, Call)
+    ]
+    for s, segment in enumerate(program.segments):
+        own = [slot for slot in slots if slot.segment == s and slot.chunk is not None]
+        if segment.count == 1 or not own:
+            continue
+        chunks = [facts[c] for c in dict.fromkeys(slot.chunk for slot in own) if c]
+        room = budget_bytes - max(slot.need_bytes for slot in own)
+        again = sum(f.load_s for f in chunks) - _saved_s(chunks, room)
+        total += (segment.count - 1) * max(0.0, again)
+    return Bound(total + min(shortest, default=0.0), "volume")
+
+
+def _saved_s(chunks: Sequence[ChunkFacts], room: int) -> float:
+    """Fractional knapsack: the most seconds of loading that `room` bytes hold."""
+    saved = 0.0
+    rest: float = max(0, room)
+    for f in sorted(chunks, key=lambda f: -f.load_s / max(f.weight_bytes, 1e-9)):
+        share = min(1.0, rest / f.weight_bytes) if f.weight_bytes else 1.0
+        saved += share * f.load_s
+        rest -= share * f.weight_bytes
+    return saved
+
+
+def window(
+    program: Program, facts: Mapping[str, ChunkFacts], budget_bytes: int, *, pages: bool = False
+) -> Bound:
+    """All computing, and the stalls that the window LP proves (`compiler/window_lp.py`).
+
+    The calls are cut into runs whose stalls add up: straight parts with a loop's first
+    iteration, then all its other iterations at once.
+    """
+    computing = sum(
+        sum(_all_seconds(step, facts[step.chunk], g))
+        for g in program.segments
+        for step in g.steps
+        if isinstance(step, Call)
+    )
+    stalls = 0.0
+    for windows, cold, repeats in _runs(program, facts, budget_bytes, pages):
+        stalls += least_stall_s(windows, cold=cold, repeats=repeats, pages=pages)
+    return Bound(computing + stalls, "window")
+
+
+def _runs(
+    program: Program, facts: Mapping[str, ChunkFacts], budget: int, pages: bool
+) -> Iterator[tuple[list[Window], bool, int]]:
+    slots = expand(program, facts, 1)
+    straight: list[Window] = []
+    cold, seen = True, set[str]()
+    for s, segment in enumerate(program.segments):
+        own = [slot for slot in slots if slot.segment == s and slot.chunk is not None]
+        windows = _windows(segment, own, facts, budget, pages)
+        straight += _cold(windows, facts, seen)
+        if segment.count == 1 or not windows:
+            continue
+        for piece in _pieces(straight):
+            yield piece, cold, 0
+            cold = False
+        straight = []
+        if len(windows) <= _LARGEST:
+            yield windows, False, segment.count - 1
+    for piece in _pieces(straight):
+        yield piece, cold, 0
+        cold = False
+
+
+def _cold(
+    windows: list[Window], facts: Mapping[str, ChunkFacts], seen: set[str]
+) -> Iterator[Window]:
+    """The same, where a chunk's first load takes its cold time. Marks chunks as seen."""
+    for w in windows:
+        fresh = w.chunk not in seen
+        seen.add(w.chunk)
+        yield replace(w, load_s=_first_s(facts[w.chunk])) if fresh else w
+
+
+def _pieces(windows: list[Window]) -> Iterator[list[Window]]:
+    for begin in range(0, len(windows), _PIECE):
+        yield windows[begin : begin + _PIECE]
+
+
+def _windows(
+    segment: Segment,
+    slots: Sequence[Slot],
+    facts: Mapping[str, ChunkFacts],
+    budget: int,
+    pages: bool,
+) -> list[Window]:
+    """Of one iteration. Where a call's function changes, its longest time hides the most."""
+    made = []
+    for slot in slots:
+        step = segment.steps[slot.step]
+        assert isinstance(step, Call)
+        f = facts[step.chunk]
+        longest = max(_all_seconds(step, f, segment))
+        room = budget - slot.need_bytes
+        made.append(Window(step.chunk, f.weight_bytes, f.load_s, longest, room))
+    if pages:
+        return made
+    weights = {w.chunk: w.weight_bytes for w in made}
+    if segment.count == 1:
+        return made
+    return [replace(w, room_bytes=_filled(w, weights)) for w in made]
+
+
+def _filled(window: Window, weights: Mapping[str, int]) -> int:
+    """The largest sum of whole chunks, this one among them, in the window's room."""
+    room = window.room_bytes - window.weight_bytes
+    sums = {0}
+    for chunk, weight in weights.items():
+        if chunk == window.chunk:
+            continue
+        sums |= {x + weight for x in sums if x + weight <= room}
+        if len(sums) > _SUMS:
+            return window.room_bytes
+    return window.weight_bytes + max(sums)
+
+
+def _all_seconds(call: Call, facts: ChunkFacts, segment: Segment) -> list[float]:
+    """Of each iteration, by the function it uses."""
+    functions = (call.function_at(i) for i in range(segment.count))
+    return [call.repeat * facts.exec_of(f) for f in functions]
+
+
+def periodic_s(count: int, slots: int, load_s: float, exec_s: float) -> float:
+    """Seconds per iteration of any schedule that does the same in every one: equal chunks.
+
+    `count` chunks, of which `slots` fit at once. With y loads per iteration, T its time:
+    computing takes K e, loading y l. A streamed chunk is in memory for l + e at least, a kept
+    one for T, and `slots` x T is all there is: (K - y) T + y (l + e) <= k T. With every chunk
+    used in every iteration y is at least K - k + 1 (the next load needs a slot while the kept
+    ones stay) unless everything fits. Source: scheduling.md, section 3, closed forms.
+    """
+    if slots >= count:
+        return count * exec_s
+    best = float("inf")
+    for y in range(count - slots + 1, count + 1):
+        memory = y * (load_s + exec_s) / (y - (count - slots))
+        best = min(best, max(count * exec_s, y * load_s, memory))
+    return best if slots > 1 else count * (load_s + exec_s)

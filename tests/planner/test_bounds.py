@@ -1,0 +1,134 @@
+"""bound <= exact optimum <= every policy, on programs small enough to solve exactly."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from compiler.bounds import best_bound, lower_bound, periodic_s, volume, window
+from compiler.schedule import make_schedule
+from compiler.simulate import forecast, simulate
+from tests.planner.exact import exact_s
+from tests.planner.programs import OPTIMAL, POLICIES, STRIDED, Part, make_program
+from tests.planner.test_schedule import by_id, least_budget
+
+ROUND = 1e-6
+"""Seconds: sums of a dozen times of about a second, in another order, and the exact solver's
+rounding of states to a nanosecond."""
+
+
+def program_of(counts, weights, load_s, exec_s):
+    """A loop of given chunks, with times of their own."""
+    program, _, facts = make_program((Part(counts, tuple(weights)),))
+    timed = tuple(
+        replace(f, load_s=load, exec_s=e) for f, load, e in zip(facts, load_s, exec_s, strict=True)
+    )
+    return program, timed
+
+
+@st.composite
+def small(draw):
+    chunks = draw(st.integers(2, 3))
+    count = draw(st.integers(1, 4))
+    weights = draw(st.lists(st.integers(20, 90), min_size=chunks, max_size=chunks))
+    loads = draw(st.lists(st.integers(1, 40), min_size=chunks, max_size=chunks))
+    execs = draw(st.lists(st.integers(1, 20), min_size=chunks, max_size=chunks))
+    extra = draw(st.integers(0, 200))
+    program, facts = program_of(count, weights, [x / 10 for x in loads], [x / 10 for x in execs])
+    return program, facts, least_budget(program, facts) + extra
+
+
+@settings(max_examples=60, deadline=None)
+@given(small())
+def test_bound_exact_policy_in_this_order(case):
+    program, facts, budget = case
+    exact = exact_s(program, by_id(facts), budget)
+    for bound in (
+        lower_bound(program, by_id(facts))[0],
+        volume(program, by_id(facts), budget).seconds,
+        window(program, by_id(facts), budget).seconds,
+        window(program, by_id(facts), budget, pages=True).seconds,
+    ):
+        assert bound <= exact + ROUND
+    for policy in POLICIES:
+        schedule = make_schedule(program, by_id(facts), policy, budget)
+        assert simulate(program, by_id(facts), schedule).makespan_s >= exact - ROUND, policy.name
+
+
+@settings(max_examples=40, deadline=None)
+@given(small(), st.integers(2, 3))
+def test_two_segments_are_bounded_too(case, chunks):
+    """A straight part before the loop: cold start, and loads for the loop behind its calls."""
+    _, facts, extra = case
+    weights = tuple(f.weight_bytes for f in facts)
+    program, _, made = make_program((Part(1, weights[:2]), Part(2, weights[-2:])))
+    timed = tuple(replace(f, load_s=f.weight_bytes / 30) for f in made)
+    budget = least_budget(program, timed) + extra % 97
+    exact = exact_s(program, by_id(timed), budget)
+    assert window(program, by_id(timed), budget).seconds <= exact + ROUND
+    schedule = make_schedule(program, by_id(timed), OPTIMAL, budget)
+    assert simulate(program, by_id(timed), schedule).makespan_s >= exact - ROUND
+
+
+def test_the_window_bound_is_tight_where_loads_hide_exactly():
+    """Two chunks, room for both: load, load and compute behind it, compute all the rest."""
+    program, facts = program_of(5, [50, 50], [1.0, 1.0], [1.0, 1.0])
+    budget = least_budget(program, facts) + 50
+    assert window(program, by_id(facts), budget).seconds == pytest.approx(11.0, abs=ROUND)
+
+
+def test_nothing_overlaps_in_room_for_one():
+    """Two chunks, room for one: each load waits for the call before it, in every iteration."""
+    program, facts = program_of(4, [50, 50], [2.0, 2.0], [1.0, 1.0])
+    budget = least_budget(program, facts)
+    assert exact_s(program, by_id(facts), budget) == pytest.approx(24.0)
+    # The averaged iterations may find one room's worth of content before the first: 2 s.
+    assert window(program, by_id(facts), budget).seconds == pytest.approx(22.0, abs=2.0)
+    assert volume(program, by_id(facts), budget).seconds <= 24.0
+
+
+def test_bounds_grow_as_the_budget_shrinks():
+    program, facts = program_of(6, [50] * 6, [3.0] * 6, [1.0] * 6)
+    least = least_budget(program, facts)
+    values = [best_bound(program, by_id(facts), least + 50 * k).seconds for k in range(6)]
+    assert values == sorted(values, reverse=True)
+    assert values[0] > 2 * values[-1]
+
+
+@pytest.mark.parametrize("load_s", [0.5, 1.0, 2.0, 4.0])
+@pytest.mark.parametrize("slots", [3, 5, 7])
+def test_the_periodic_form_is_below_every_periodic_schedule(slots, load_s):
+    """Eight equal chunks: the pinned sets are searched whole, so the best one there is."""
+    program, facts = program_of(30, [100] * 8, [load_s] * 8, [1.0] * 8)
+    exact = tuple(replace(f, activation_bytes=0) for f in facts)
+    budget = 100 * slots + 16
+    for policy in (STRIDED, OPTIMAL):
+        schedule = make_schedule(program, by_id(exact), policy, budget)
+        made = simulate(program, by_id(exact), schedule)
+        ends = [e.end_s for e in made.events if e.queue == "compute"]
+        period = (ends[8 * 26 - 1] - ends[8 * 14 - 1]) / 12
+        assert period >= periodic_s(8, slots, load_s, 1.0) - ROUND
+
+
+def test_cold_loads_count_once():
+    program, facts = program_of(3, [50, 50], [1.0, 1.0], [1.0, 1.0])
+    cold = tuple(replace(f, cold_s=5.0) for f in facts)
+    budget = least_budget(program, facts)
+    assert lower_bound(program, by_id(cold))[0] == pytest.approx(max(6.0 + 6.0, 12.0 + 1.0))
+    schedule = make_schedule(program, by_id(cold), OPTIMAL, budget)
+    made = simulate(program, by_id(cold), schedule).makespan_s
+    assert window(program, by_id(cold), budget).seconds <= made + ROUND
+
+
+def test_the_forecast_says_what_waits_and_which_bound_it_is():
+    program, facts = program_of(10, [100] * 6, [4.0] * 6, [1.0] * 6)
+    budget = least_budget(program, facts) + 200
+    schedule = make_schedule(program, by_id(facts), OPTIMAL, budget)
+    promise = forecast(program, by_id(facts), schedule, peak_bytes=0, peak_step="")
+    stalls = dict(promise.stalls)
+    assert stalls["start"] == pytest.approx(4.0)
+    assert set(stalls) == {"start", "first", "steady"}
+    assert sum(stalls.values()) == pytest.approx(promise.stall_s)
+    assert promise.lower_bound == "window"
+    assert 1.0 <= promise.makespan_s / promise.lower_bound_s < 1.25
