@@ -179,7 +179,8 @@ class Policy:
     rule: str = "gates"
     """How kept chunks are chosen. `gates`: evenly spread by count; `strided`: also by bytes and
     by load time; `optimal`: searched; `ci_dl`: the published rule of On-device Sora
-    (`compiler/ci_dl.py`). Loads are as early as memory and `lookahead` allow."""
+    (`compiler/ci_dl.py`). Loads are as early as memory and `lookahead` allow. `online`: searched,
+    for slow loads; the runner follows the online rule (docs/online-rule.md), not the gates."""
     margin: int = 0
     """ci_dl only: chunks' weights left free beside what one chunk needs (published: 2)."""
 
