@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from compiler.cli.show import run_lines
 from compiler.devices.null import NullDevice
 from compiler.errors import PlanError, RunError
 from compiler.ir import Policy
@@ -116,3 +117,9 @@ def test_a_real_loop_ends_early_and_switches_functions(folder):  # noqa: F811
     assert outcome.run.chunks[0].loads == 1
     assert outcome.run.peak_bytes <= plan.forecast.peak_bytes
     assert device.resident_bytes() == 0
+
+
+def test_plan_run_says_that_the_rule_decided():
+    plan = plan_of((Part(2, (50, 60)),), ONLINE, 30)
+    lines = run_lines(plan, run(plan, NullDevice(plan.forecast.peak_bytes)).run)
+    assert any("the online rule decided" in line for line in lines)
