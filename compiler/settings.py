@@ -134,6 +134,8 @@ class CompileSettings:
     out: str | None = None
     """Build folder; by default build/<pipeline>-<target>, one name for each variant."""
     dry_run: bool = False
+    advise: bool = False
+    """Rank settings by predicted time instead of compiling."""
     workers: int = 2
     cache: str = "auto"
     """Where finished work is kept: a folder; `auto` is $ENTRACTE_CACHE or ~/.cache/entracte."""
@@ -141,7 +143,7 @@ class CompileSettings:
     """What has not been used for longest is removed above this size."""
 
 
-LOCAL = ("out", "dry_run", "workers", "cache", "cache_limit")
+LOCAL = ("out", "dry_run", "advise", "workers", "cache", "cache_limit")
 """Settings that say how to work and not what to make; a plan does not record them."""
 
 

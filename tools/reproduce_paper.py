@@ -122,9 +122,7 @@ def _others(text: Case) -> list[Figure]:
     return [
         Figure("T5 (table 1)", 110.505, text, lambda w: w.text_s),
         Figure("STDiT, 50 steps (table 1)", 1768.32, Case(256, 50), lambda w: w.denoise_s),
-        Figure(
-            "T5 concurrent (B.2)", 137.0, replace(text, text_overlap=True), lambda w: w.text_s
-        ),
+        Figure("T5 concurrent (B.2)", 137.0, replace(text, text_overlap=True), lambda w: w.text_s),
         Figure("30 steps sequential (B.2)", 1000.0, sequential, lambda w: w.denoise_s),
         Figure("30 steps concurrent (B.2)", 750.0, overlapped, lambda w: w.denoise_s),
         Figure("first step (fig. 12)", 67.0, sequential, lambda w: w.first_pass_s),
@@ -209,9 +207,7 @@ def our_lines(bench: Bench, model: Model) -> list[str]:
         ("int8", ["compression=int8"]),
     ):
         for policy in ("ci_dl", "optimal"):
-            job = job_of(
-                "pipeline=on_device_sora", f"policy={policy}", "dry_run=true", *overrides
-            )
+            job = job_of("pipeline=on_device_sora", f"policy={policy}", "dry_run=true", *overrides)
             plan = compile_job(replace(job, target=ours)).plan
             f = plan.forecast
             lines.append(

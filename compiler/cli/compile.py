@@ -71,6 +71,11 @@ def _build(config: DictConfig) -> None:
     from compiler.build import build_folder, compile_job
     from compiler.cli.show import show_summary
 
+    if config.advise:
+        from compiler.cli.advise import show_advice
+
+        show_advice(console, config)
+        return
     job = read(config)
     if job.out is None and HydraConfig.get().mode is RunMode.MULTIRUN:
         job = _own_folder(job)

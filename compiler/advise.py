@@ -1,0 +1,268 @@
+"""Which settings to choose: precision, compression, policy, chunking and size under the budget.
+
+Every option is decided as `compile dry_run=true` would decide it, with the same cost model, and
+nothing is converted. Compressed weights are counted by the rule of tracing, so a size is traced
+once for each precision. The number of options is fixed, which bounds the time; all are looked at in
+one order, so the answer is the same every time.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import prod
+from typing import TYPE_CHECKING
+
+from compiler.decide import Decision, decide
+from compiler.errors import ConfigError, DoesNotFit
+from compiler.ir import DType, Pipeline, Policy, StageGraph, Weight
+from compiler.read import Job
+from compiler.simulate import simulate
+from compiler.units import compact_bytes
+
+if TYPE_CHECKING:
+    from compiler.trace.wire import TracedPipeline
+
+COMPRESSIONS = ("none", "int8", "palette6", "palette4")
+FIDELITY = ("fp32", "fp16", "int8", "palette8", "palette6", "palette4", "int4_block32")
+"""What keeps most of the weights first. Only the order: how far a video differs is not measured."""
+_COMPRESSED_FROM = 2048
+"""Elements from which tracing counts a tensor as compressed (`compiler/trace/measure.py`)."""
+_BOUND = 0.8
+"""Computing is the bottleneck where it takes this share of the time."""
+_NEAR = 1.1
+"""Times up to this many times the shortest count as nearly as fast."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One choice and what it would cost; no time where it does not fit."""
+
+    size: str
+    precision: str
+    compression: str
+    policy: str
+    chunks: int = 0
+    makespan_s: float | None = None
+    loaded_bytes: int = 0
+    bottleneck: str = "does not fit"
+    relief: str = ""
+    variation: bool = False
+    """Another policy or chunking than the configuration's."""
+
+    @property
+    def fidelity(self) -> int:
+        """Rank of what is kept of the weights; 0 is best."""
+        return FIDELITY.index(self.precision if self.compression == "none" else self.compression)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A size of the video, as overrides of the configuration."""
+
+    size: str
+    overrides: tuple[tuple[str, object], ...]
+
+
+Declare = Callable[[Choice, str, str], Job]
+"""(choice, precision, compression) -> the job with these settings."""
+Report = Callable[[str], None]
+
+
+def advise(
+    declare: Declare,
+    trace: "Callable[[Pipeline], TracedPipeline]",
+    sizes: tuple[Choice, ...],
+    policies: tuple[Policy, ...],
+    report: Report = lambda _: None,
+) -> tuple[Option, ...]:
+    """All options, those that fit first: by time, bytes read, fidelity.
+
+    The policies and finer chunks are tried for the fastest option of the first size only.
+    Raises `ConfigError` where the configuration itself cannot be traced.
+    """
+    found: list[tuple[Option, _Case]] = []
+    for choice in sizes:
+        for precision in ("fp32", "fp16"):
+            found += _of_precision(declare, trace, choice, precision, choice == sizes[0], report)
+    fitting = [x for x in found if x[0].makespan_s is not None and x[0].size == sizes[0].size]
+    if fitting:
+        best = min(fitting, key=lambda x: _rank(x[0]))[1]
+        for policy in policies:
+            report(policy.name)
+            found.append((_evaluate(replace(best, policy=policy)), best))
+        report("finer chunks")
+        found.append((_evaluate(_finer(best)), best))
+    return tuple(sorted(dict.fromkeys(o for o, _ in found), key=_rank))
+
+
+def count(sizes: int, policies: int) -> int:
+    """How often `advise` reports."""
+    return sizes * 2 * len(COMPRESSIONS) + policies + 1
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One option to be decided."""
+
+    size: str
+    precision: str
+    compression: str
+    job: Job
+    traced: "TracedPipeline"
+    policy: Policy
+    chunk_bytes: int | None
+
+
+def _of_precision(
+    declare: Declare,
+    trace: "Callable[[Pipeline], TracedPipeline]",
+    choice: Choice,
+    precision: str,
+    required: bool,
+    report: Report,
+) -> list[tuple[Option, _Case]]:
+    """A size that a graph refuses is no option, unless it is the configured one."""
+    try:
+        traced = trace(declare(choice, precision, "none").pipeline)
+    except ConfigError:
+        if required:
+            raise
+        for name in COMPRESSIONS:
+            report(name)
+        return []
+    options = []
+    for compression in COMPRESSIONS:
+        report(f"{choice.size} {precision} {compression}")
+        job = declare(choice, precision, compression)
+        case = _Case(choice.size, precision, compression, job, traced, job.policy, job.chunk_bytes)
+        options.append((_evaluate(case), case))
+    return options
+
+
+def _evaluate(case: _Case) -> Option:
+    try:
+        decision = _decide(case)
+    except DoesNotFit as error:
+        return replace(_blank(case), relief=str(error).rpartition("; ")[2])
+    target = case.job.target
+    facts = {f.id: f for f in decision.facts}
+    result = simulate(decision.program, facts, decision.schedule, contention=target.contention)
+    need = max(f.activation_bytes for f in decision.facts)
+    again = result.loads > len(decision.facts)
+    bottleneck = "load"
+    if result.compute_s >= _BOUND * result.makespan_s:
+        bottleneck = "compute"
+    elif again and need > target.budget_bytes // 2:
+        bottleneck = "activations"
+    return replace(
+        _blank(case),
+        chunks=len(decision.facts),
+        makespan_s=result.makespan_s,
+        loaded_bytes=result.loaded_bytes,
+        bottleneck=bottleneck,
+        relief=_RELIEF[bottleneck] if again or bottleneck == "compute" else _ONCE,
+    )
+
+
+_RELIEF = {
+    "compute": "fewer evaluations (sampler=lpl_static) or a smaller size",
+    "load": "smaller weights (precision, compression) or more `target.memory`",
+    "activations": "a smaller size or `map.size`, so that more chunks stay loaded",
+}
+_ONCE = "smaller weights: each package is loaded only once already"
+
+
+def _blank(case: _Case) -> Option:
+    policy = case.policy.name
+    if case.chunk_bytes is not None:
+        policy += f" {compact_bytes(case.chunk_bytes)}"
+    return Option(
+        size=case.size,
+        precision=case.precision,
+        compression=case.compression,
+        policy=policy,
+        variation=(case.policy, case.chunk_bytes) != (case.job.policy, case.job.chunk_bytes),
+    )
+
+
+def _decide(case: _Case) -> Decision:
+    stages = {s.name: s for s in case.job.pipeline.stages}
+    graphs = {
+        name: tuple(compressed(g, stages[name].precision, stages[name].compression) for g in parts)
+        for name, parts in case.traced.graphs.items()
+    }
+    return decide(
+        case.traced.pipeline,
+        graphs,
+        case.traced.ports,
+        case.job.target,
+        case.policy,
+        case.chunk_bytes,
+    )
+
+
+def compressed(graph: StageGraph, precision: str, compression: str) -> StageGraph:
+    """The graph with the bytes per weight that tracing would count.
+
+    What is hoisted stays as it is; a trace may hoist a little more or less.
+    """
+    from compiler.trace.measure import COMPRESSED_WIDTH
+
+    packed = COMPRESSED_WIDTH[compression]
+    if packed is None:
+        return graph
+
+    def size(weight: Weight) -> int:
+        elements = prod(weight.shape)
+        if elements < _COMPRESSED_FROM or len(weight.shape) < 2:
+            return elements * DType(precision).width_bytes
+        return int(elements * packed)
+
+    return replace(
+        graph,
+        weights=tuple(replace(w, size_bytes=size(w)) for w in graph.weights),
+        variants=tuple(compressed(v, precision, compression) for v in graph.variants),
+    )
+
+
+def _finer(case: _Case) -> _Case:
+    """Chunks of half the size of the largest one that the search chose."""
+    decision = _decide(case)
+    largest = max(f.weight_bytes for f in decision.facts)
+    return replace(case, chunk_bytes=max(1, largest // 2))
+
+
+def _rank(option: Option) -> tuple[bool, float, int, int, bool, str, str]:
+    time = option.makespan_s
+    return (
+        time is None,
+        round(time or 0.0, 3),
+        option.loaded_bytes,
+        option.fidelity,
+        option.variation,
+        option.size,
+        option.policy,
+    )
+
+
+def verdict(options: tuple[Option, ...], size: str) -> str:
+    """The final sentence: what to choose at the configured size, and what holds it up."""
+    here = [o for o in options if o.size == size]
+    fitting = [o for o in here if o.makespan_s is not None]
+    if not fitting:
+        relief = next((o.relief for o in here if o.relief), "more `target.memory`")
+        return f"Nothing fits at {size}; {relief}."
+    best = fitting[0]
+    near = [o for o in fitting if (o.makespan_s or 0.0) <= _NEAR * (best.makespan_s or 0.0)]
+    true = min(near, key=lambda o: (o.fidelity, _rank(o)))
+    text = f"Fastest at {size}: {_named(best)}, held up by {best.bottleneck}"
+    text += f"; what would help: {best.relief}." if best.relief else "."
+    if true.fidelity < best.fidelity:
+        text += f" Nearly as fast and truer to the weights: {_named(true)}."
+    return text
+
+
+def _named(option: Option) -> str:
+    weights = f"{option.precision} weights"
+    if option.compression != "none":
+        weights = f"{option.compression} weights in {option.precision}"
+    return f"{weights}, policy {option.policy}"

@@ -1,0 +1,50 @@
+"""`compile ... advise=true` on the demo in a tight budget; nothing is converted."""
+
+import io
+
+import pytest
+from hydra import compose, initialize_config_module
+from rich.console import Console
+
+from compiler.advise import compressed
+from compiler.cli.advise import show_advice
+from compiler.read import read
+from compiler.trace.wire import trace_pipeline
+
+
+def composed(*overrides):
+    with initialize_config_module("compiler.conf", version_base="1.3"):
+        return compose("compile", overrides=["+target=iphone15pro", *overrides])
+
+
+def test_the_table_of_the_demo_in_a_tight_budget(golden):
+    """80 columns; twice the same."""
+    texts = []
+    for _ in range(2):
+        out = io.StringIO()
+        show_advice(Console(file=out, width=80), composed("target.memory=24MiB"))
+        texts.append(out.getvalue())
+    assert texts[0] == texts[1]
+    assert max(len(line.rstrip()) for line in texts[0].splitlines()) <= 80
+    golden.check(texts[0])
+
+
+def test_nothing_fits_names_the_remedy():
+    out = io.StringIO()
+    show_advice(Console(file=out, width=80), composed("target.memory=21MiB"))
+    assert "Nothing fits at 64x64; try `target.memory=" in " ".join(out.getvalue().split())
+
+
+@pytest.mark.parametrize("compression", ["int8", "palette4"])
+def test_derived_sizes_are_those_of_a_trace(compression):
+    """Weight by weight; what is hoisted may differ, because it depends on the sizes."""
+    plain = trace_pipeline(read(composed()).pipeline)
+    traced = trace_pipeline(read(composed(f"compression={compression}")).pipeline)
+    for name, parts in traced.graphs.items():
+        stage = traced.pipeline.stage(name)
+        derived = [compressed(g, stage.precision, compression) for g in plain.graphs[name]]
+        assert sizes(derived) == sizes(parts)
+
+
+def sizes(graphs):
+    return {w.name: w.size_bytes for g in graphs for w in g.weights}
