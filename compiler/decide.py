@@ -1,13 +1,15 @@
 """Choose chunks, program and schedule together: the smallest predicted time that fits.
 
 A deterministic search. It starts from whole stages, refines the stage that does not fit until
-it does, and then tries finer chunks of one stage at a time as long as the simulated makespan
-shrinks by more than one per cent.
+it does, and then tries every finer level of one stage at a time as long as the simulated
+makespan shrinks by more than one per cent. Pieces of a level have equal weight bytes, as near as
+cuts allow; where loading does not matter, chunks stay as large as they are (docs/planner.md).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
+from compiler.bounds import lower_bound
 from compiler.cost import predicted_facts
 from compiler.errors import DoesNotFit
 from compiler.ir import (
@@ -25,11 +27,14 @@ from compiler.ir import (
 from compiler.partition import Measured, cut_stage
 from compiler.program import build_program
 from compiler.schedule import make_schedule
-from compiler.simulate import lower_bound, simulate
+from compiler.simulate import simulate
 
 _PIECES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 _WORTH = 0.99
 """A finer partition must be this much faster: every chunk is a file and a call."""
+
+
+_ROUNDS = 8
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,8 @@ class _Problem:
     chunk_bytes: int | None
     measured: Mapping[str, Measured]
     corrections: Mapping[str, float]
+    cuts: dict[tuple[str, int], tuple[Chunk, ...]] = field(default_factory=dict)
+    """Remembered by graph and level; the target's memory does not change them."""
 
 
 def decide(
@@ -100,29 +107,61 @@ def _first_fit(p: _Problem, levels: dict[str, int]) -> tuple[dict[str, int], Dec
 
 def _next_level(p: _Problem, levels: dict[str, int], graph: str) -> int | None:
     """The next level that really has more chunks than this one."""
-    now = len(_cut(p, graph, levels[graph]))
-    for level in range(levels[graph] + 1, len(_PIECES)):
-        if len(_cut(p, graph, level)) > now:
-            return level
-    return None
+    return next(_finer_levels(p, levels, graph), None)
 
 
 def _refine(p: _Problem, levels: dict[str, int], best: Decision) -> Decision:
-    improved = True
-    while improved and not _near_bound(best):
-        improved = False
-        for graph in p.measured:
-            finer = _next_level(p, levels, graph)
-            if finer is None:
-                continue
-            trial = levels | {graph: finer}
-            try:
-                decision = _evaluate(p, _partition(p, trial))
-            except DoesNotFit:
-                continue
-            if decision.makespan_s < best.makespan_s * _WORTH:
-                levels, best, improved = trial, decision, True
+    """Finer chunks for the stage that gains most, until no stage gains.
+
+    A stage is tried at all its finer levels at once: the next one alone is often no better,
+    because it neither leaves room for a second chunk nor ends a stall (three chunks of a third
+    of the budget are no faster than two of a half, six are). Each round tries at most
+    `len(_PIECES)` levels of each stage that waits for loads; there are at most `_ROUNDS`.
+    """
+    for _ in range(_ROUNDS):
+        if _near_bound(best):
+            break
+        found = best
+        for graph in _waiting(p, best):
+            for level in _finer_levels(p, levels, graph):
+                trial = _tried(p, levels | {graph: level})
+                if trial is not None and trial.makespan_s < found.makespan_s * _WORTH:
+                    found, chosen = trial, levels | {graph: level}
+        if found is best:
+            break
+        best, levels = found, chosen
     return best
+
+
+def _tried(p: _Problem, levels: Mapping[str, int]) -> Decision | None:
+    try:
+        return _evaluate(p, _partition(p, levels))
+    except DoesNotFit:
+        return None
+
+
+def _finer_levels(p: _Problem, levels: Mapping[str, int], graph: str) -> Iterator[int]:
+    """Those with more chunks than the one before, until cuts are no finer than before."""
+    now = len(_cut(p, graph, levels[graph]))
+    for level in range(levels[graph] + 1, len(_PIECES)):
+        count = len(_cut(p, graph, level))
+        if count > now:
+            yield level
+            now = count
+
+
+def _waiting(p: _Problem, decision: Decision) -> list[str]:
+    """Graphs whose loads take a share of the time worth the trials; chunks that load again in
+    every iteration count as often."""
+    loading = dict.fromkeys(p.measured, 0.0)
+    graphs = {c.id: c.graph for c in decision.partition.chunks}
+    facts = {f.id: f for f in decision.facts}
+    for load in decision.schedule.loads:
+        each = load.iterations == "each"
+        times = decision.program.segments[load.segment].count - 1 if each else 1
+        loading[graphs[load.chunk]] += times * facts[load.chunk].load_s
+    least = (1 - _WORTH) * decision.makespan_s
+    return [graph for graph, seconds in loading.items() if seconds > least]
 
 
 def _near_bound(decision: Decision) -> bool:
@@ -130,7 +169,13 @@ def _near_bound(decision: Decision) -> bool:
     return decision.makespan_s * _WORTH <= bound
 
 
-def _cut(p: _Problem, graph: str, level: int) -> tuple:
+def _cut(p: _Problem, graph: str, level: int) -> tuple[Chunk, ...]:
+    if (graph, level) not in p.cuts:
+        p.cuts[graph, level] = _cut_anew(p, graph, level)
+    return p.cuts[graph, level]
+
+
+def _cut_anew(p: _Problem, graph: str, level: int) -> tuple[Chunk, ...]:
     measured = p.measured[graph]
     total = measured.position_weights[-1]
     pieces = _PIECES[level]
@@ -154,8 +199,11 @@ def _evaluate(p: _Problem, partition: Partition) -> Decision:
     program = build_program(p.pipeline, p.graphs, partition, p.ports)
     facts = tuple(_facts(p, c) for c in partition.chunks)
     by_id = {f.id: f for f in facts}
-    schedule = make_schedule(program, by_id, p.policy, p.target.budget_bytes, quick=True)
-    makespan = simulate(program, by_id, schedule, contention=p.target.contention).makespan_s
+    gamma = p.target.contention
+    schedule = make_schedule(
+        program, by_id, p.policy, p.target.budget_bytes, contention=gamma, quick=True
+    )
+    makespan = simulate(program, by_id, schedule, contention=gamma).makespan_s
     return Decision(partition, program, facts, schedule, makespan)
 
 

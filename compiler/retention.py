@@ -10,6 +10,8 @@ Positions = tuple[int, ...]
 
 _SMALL = 8
 """A chunk of less than an eighth of the average is small."""
+_COARSE = 12
+"""Sizes looked at where few are enough."""
 
 
 def strided(shares: Sequence[float], streamed: float) -> Positions:
@@ -36,21 +38,25 @@ def spread(total: int, keep: int) -> Positions:
     return tuple(i for i in range(total) if (i + 1) * keep // total > i * keep // total)
 
 
-def sweep(weights: Sequence[int], load_s: Sequence[float]) -> Iterator[Positions]:
+def sweep(
+    weights: Sequence[int], load_s: Sequence[float], *, coarse: bool = False
+) -> Iterator[Positions]:
     """Strided sets of every size: by count, by bytes and by load time. The fullest come first.
 
-    Chunks far smaller than the average cost little to keep and a load each to stream: always kept.
+    Chunks far smaller than the average cost little to keep and a load each to stream: always
+    kept. `coarse` is for a first look: a dozen sizes, by count only.
     """
     mean = sum(weights) / len(weights)
     large = [i for i, w in enumerate(weights) if w * _SMALL > mean]
     small = sorted(set(range(len(weights))) - set(large))
-    for keep in range(len(large), -1, -1):
+    step = max(1, len(large) // _COARSE) if coarse else 1
+    for keep in range(len(large), -1, -step):
         streamed = 1 - keep / max(1, len(large))
-        for chosen in (
-            spread(len(large), keep),
-            strided([weights[i] for i in large], streamed),
-            strided([load_s[i] for i in large], streamed),
-        ):
+        sets = [spread(len(large), keep)]
+        if not coarse:
+            sets.append(strided([weights[i] for i in large], streamed))
+            sets.append(strided([load_s[i] for i in large], streamed))
+        for chosen in sets:
             yield tuple(sorted([*small, *(large[i] for i in chosen)]))
 
 

@@ -79,7 +79,7 @@ class Searcher:
         if self.policy.rule == "gates":
             yield from (spread(total, keep) for keep in range(total, 0, -1))
             return
-        yield from sweep(loop.weights, loop.load_s)
+        yield from sweep(loop.weights, loop.load_s, coarse=quick)
         if quick or self.policy.rule == "strided":
             return
         if total <= _SUBSETS:
