@@ -16,6 +16,8 @@ from compiler.retention import Positions, belady, neighbours, prefixes, spread, 
 
 _SUBSETS = 8
 """Loops of so few chunks are searched whole."""
+_FEW = 5
+"""And of so few even at a first look, where which one is kept decides."""
 _WORK = 50_000
 """Steps placed while climbing, in each loop: about half a second."""
 
@@ -80,10 +82,12 @@ class Searcher:
             yield from (spread(total, keep) for keep in range(total, 0, -1))
             return
         yield from sweep(loop.weights, loop.load_s, coarse=quick)
-        if quick or self.policy.rule == "strided":
-            return
-        if total <= _SUBSETS:
+        searched = self.policy.rule == "optimal" and not quick
+        few = self.policy.rule == "optimal" and total <= (_SUBSETS if searched else _FEW)
+        if few:
             yield from subsets(total)
+            return
+        if not searched:
             return
         yield from prefixes(total)
         for lookahead in (1, 2, 4, total):

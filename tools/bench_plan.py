@@ -1,0 +1,248 @@
+"""Every policy over the lower bound, on a grid of made-up loops and on the real pipelines.
+
+    python tools/bench_plan.py --quick          # under 40 s: K = 8 and 28, N = 10, no pipelines
+    python tools/bench_plan.py --grid           # all of scheduling.md, section 5, K <= 28
+    python tools/bench_plan.py --pipelines      # traces are cached after the first run
+
+A grid instance is a loop of K chunks done N times: per iteration, computing takes 56,000 and
+loading everything r x 56,000; the budget is f of all weights, and the activations. Chunks are equal, or
+log-normal (sigma 0.5, sizes and times independent), or bimodal (a quarter three times larger).
+"""
+
+import argparse
+import json
+import random
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from compiler.bounds import best_bound  # noqa: E402
+from compiler.errors import DoesNotFit  # noqa: E402
+from compiler.ir import ChunkFacts, Policy, Program  # noqa: E402
+from compiler.schedule import BASELINES, make_schedule  # noqa: E402
+from compiler.simulate import simulate  # noqa: E402
+from tests.planner.programs import OPTIMAL, Part, make_program  # noqa: E402
+
+COMPUTING_S = 56_000.0
+RATIOS = (0.1, 0.3, 0.5, 1.0, 2.0, 4.0)
+SHARES = (0.1, 0.2, 0.4, 0.6, 0.8, 0.95)
+POLICIES = (*BASELINES, OPTIMAL)
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One cell of the grid."""
+
+    chunks: int
+    iterations: int
+    ratio: float
+    share: float
+    kind: str
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One policy on one instance."""
+
+    case: str
+    policy: str
+    over: float
+    bound: str
+    reads: float
+    """Bytes loaded, in models per iteration (pipelines: in models)."""
+    seconds: float
+    planning_s: float
+
+
+def grid(quick: bool) -> Iterator[Instance]:
+    kinds = (("equal", 0), ("lognormal", 1), ("lognormal", 2), ("bimodal", 1))
+    for chunks in (8, 28):
+        for iterations in (10,) if quick else (1, 10, 30):
+            for kind, seed in kinds[:2] if quick else kinds:
+                for ratio in RATIOS[3:] if quick else RATIOS:
+                    for share in SHARES[1::2] if quick else SHARES:
+                        yield Instance(chunks, iterations, ratio, share, kind, seed)
+
+
+def program_of(i: Instance) -> tuple[Program, dict[str, ChunkFacts], int]:
+    """The program, its facts and the budget."""
+    generator = random.Random(f"{i.kind} {i.chunks} {i.seed}")
+    ones = [1.0] * i.chunks
+    weights, times = ones, ones
+    if i.kind == "lognormal":
+        weights = [generator.lognormvariate(0, 0.5) for _ in ones]
+        times = [generator.lognormvariate(0, 0.5) for _ in ones]
+    elif i.kind == "bimodal":
+        large = set(generator.sample(range(i.chunks), i.chunks // 4))
+        weights = times = [3.0 if k in large else 1.0 for k in range(i.chunks)]
+    sizes = tuple(int(1e9 * w / sum(weights)) for w in weights)
+    program, _, made = make_program((Part(i.iterations, sizes),))
+    facts = {}
+    for f, size, seconds in zip(made, sizes, times, strict=True):
+        load_s = i.ratio * COMPUTING_S * size / sum(sizes)
+        exec_s = COMPUTING_S * seconds / sum(times)
+        facts[f.id] = replace(f, activation_bytes=0, load_s=load_s, exec_s=exec_s)
+    # Tensors of the toy program: a few bytes beside a gigabyte.
+    return program, facts, int(i.share * sum(sizes)) + 64
+
+
+def solve(instance: Instance) -> list[Outcome]:
+    program, facts, budget = program_of(instance)
+    total = sum(f.weight_bytes for f in facts.values())
+    label = "equal" if instance.kind == "equal" else "unequal"
+    made = []
+    try:
+        for policy in POLICIES:
+            begin = time.process_time()
+            schedule = make_schedule(program, facts, policy, budget)
+            spent = time.process_time() - begin
+            made.append((policy, simulate(program, facts, schedule), spent))
+    except DoesNotFit:
+        return []
+    fastest = min(result.makespan_s for _, result, _ in made)
+    bound = best_bound(program, facts, budget, enough_s=fastest)
+    return [
+        Outcome(
+            case=f"K={instance.chunks} {label}",
+            policy=policy.name,
+            over=result.makespan_s / bound.seconds,
+            bound=bound.name,
+            reads=result.loaded_bytes / total / instance.iterations,
+            seconds=result.makespan_s,
+            planning_s=spent,
+        )
+        for policy, result, spent in made
+    ]
+
+
+# ---------------------------------------------------------------- the real pipelines
+
+CASES = {
+    "demo, 24 MiB": ["target.memory=24MiB"],
+    "on_device_sora, 3.3 GB, fp16": ["pipeline=on_device_sora"],
+    "on_device_sora, 3.3 GB, int8": ["pipeline=on_device_sora", "compression=int8"],
+    "on_device_sora, 1.5 GB, fp16": ["pipeline=on_device_sora", "target.memory=1.5GB"],
+    "on_device_sora, 1.5 GB, int8": [
+        "pipeline=on_device_sora",
+        "target.memory=1.5GB",
+        "compression=int8",
+    ],
+}
+
+
+def pipelines() -> Iterator[Outcome]:
+    """Dry runs for an iPhone 15 Pro; the partition is chosen for each policy anew."""
+    for case, overrides in CASES.items():
+        for policy in POLICIES:
+            yield planned(case, policy, overrides)
+
+
+def planned(case: str, policy: Policy, overrides: Sequence[str]) -> Outcome:
+    from hydra import compose, initialize_config_dir
+
+    from compiler.cache import Cache, cache_folder
+    from compiler.decide import decide
+    from compiler.read import read
+    from compiler.settings import register
+    from compiler.trace.wire import trace_pipeline
+
+    register()
+    given = ["+target=iphone15pro", f"policy={policy.name}", *overrides]
+    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
+        job = read(compose("compile", given))
+    traced = trace_pipeline(job.pipeline, lambda *_: None, Cache(cache_folder(job.cache)))
+    begin = time.process_time()
+    made = decide(traced.pipeline, traced.graphs, traced.ports, job.target, job.policy, None)
+    spent = time.process_time() - begin
+    facts = {f.id: f for f in made.facts}
+    result = simulate(made.program, facts, made.schedule, contention=job.target.contention)
+    bound = best_bound(made.program, facts, job.target.budget_bytes)
+    return Outcome(
+        case=case,
+        policy=policy.name,
+        over=result.makespan_s / bound.seconds,
+        bound=bound.name,
+        reads=result.loaded_bytes / sum(f.weight_bytes for f in facts.values()),
+        seconds=result.makespan_s,
+        planning_s=spent,
+    )
+
+
+# ---------------------------------------------------------------- tables
+
+
+def grid_table(outcomes: Sequence[Outcome]) -> str:
+    lines = [
+        "| instances | policy | number | mean | median | p90 | p99 | worst | within 5 % | reads "
+        "| planning s, mean (worst) |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for case in ["all", *sorted({o.case for o in outcomes})]:
+        for policy in POLICIES:
+            own = [o for o in outcomes if o.policy == policy.name and case in ("all", o.case)]
+            lines.append(_grid_line(case, policy.name, own))
+    return "\n".join(lines)
+
+
+def _grid_line(case: str, policy: str, own: Sequence[Outcome]) -> str:
+    over = sorted(o.over for o in own)
+    spent = [o.planning_s for o in own]
+
+    def at(share: float) -> float:
+        return over[min(len(over) - 1, int(share * len(over)))]
+
+    close = sum(x <= 1.05 for x in over) / len(over)
+    return (
+        f"| {case} | {policy} | {len(over)} | {statistics.mean(over):.3f} | {at(0.5):.3f} | "
+        f"{at(0.9):.3f} | {at(0.99):.3f} | {over[-1]:.3f} | {100 * close:.0f} % | "
+        f"{statistics.mean(o.reads for o in own):.2f} | "
+        f"{statistics.mean(spent):.2f} ({max(spent):.2f}) |"
+    )
+
+
+def pipeline_table(outcomes: Sequence[Outcome]) -> str:
+    lines = [
+        "| pipeline | policy | predicted s | over the bound | which | models read | planning s |",
+        "| --- | --- | ---: | ---: | --- | ---: | ---: |",
+    ]
+    lines += [
+        f"| {o.case} | {o.policy} | {o.seconds:.2f} | {o.over:.3f} | {o.bound} | {o.reads:.2f} | "
+        f"{o.planning_s:.2f} |"
+        for o in outcomes
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a part of the grid")
+    parser.add_argument("--grid", action="store_true", help="the grid only")
+    parser.add_argument("--pipelines", action="store_true", help="the pipelines only")
+    parser.add_argument("--json", action="store_true", help="every outcome instead of tables")
+    given = parser.parse_args()
+    both = not (given.grid or given.pipelines or given.quick)
+    loops: list[Outcome] = []
+    if given.grid or given.quick or both:
+        loops = [o for instance in grid(given.quick) for o in solve(instance)]
+    real = list(pipelines()) if given.pipelines or both else []
+    if given.json:
+        print(json.dumps({"grid": list(map(asdict, loops)), "pipelines": list(map(asdict, real))}))
+        return
+    if loops:
+        print(grid_table(loops))
+    if real:
+        print(pipeline_table(real))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"\npeak memory of this process: {peak:.0f} MiB")
+
+
+if __name__ == "__main__":
+    main()
