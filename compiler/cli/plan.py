@@ -64,6 +64,9 @@ def run(
     policy: Annotated[
         str, typer.Option(help="Arithmetic of the reference device: hybrid, round, fp32.")
     ] = "hybrid",
+    record: Annotated[
+        Path | None, typer.Option(help="Write what was observed to this file, as JSON.")
+    ] = None,
 ) -> None:
     """Execute the plan and write the video; then claimed against observed."""
     from compiler.cli.show import run_lines, run_table
@@ -82,6 +85,10 @@ def run(
             outcome = execute(plan, build, chosen, given, progress=lambda s, n, _: bars.at(s, n))
         if chosen.name != "null":
             write_video(to_frames(outcome.output), out, plan.fps)
+        if record is not None:
+            from compiler.codec import encode
+
+            record.write_text(json.dumps(encode(outcome.run), indent=1) + "\n")
         console.print(run_table(plan, outcome.run))
         for line in run_lines(plan, outcome.run):
             console.print(line)

@@ -1,0 +1,74 @@
+"""Calibration finds the figures that made the times, and never a negative one."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from compiler.cost import exec_seconds, load_seconds
+from compiler.ir import ChunkRun, Run, Work
+from tests.planner.plans import make_plan
+from tools.calibrate import error_lines, fit_calls, fit_loads, non_negative, target_lines
+
+
+def made():
+    """A plan whose chunks differ, and a run that took exactly what the cost model says."""
+    plan = make_plan()
+    target = replace(
+        plan.target,
+        load_bandwidth=1e6,
+        load_overhead_s=1e-5,
+        compute_flops=1e9,
+        memory_bandwidth=2e8,
+        call_overhead_s=1e-3,
+        efficiency=(("matmul", 1.0), ("conv", 0.5), ("attention", 0.25)),
+    )
+    draw = np.random.default_rng(0)
+    chunks = tuple(
+        replace(
+            c,
+            work=(
+                Work("matmul", int(draw.integers(10**6, 10**8)), 0),
+                Work("conv", int(draw.integers(10**6, 10**8)), 0),
+                Work("attention", int(draw.integers(10**6, 10**8)), 0),
+                Work("elementwise", 0, int(draw.integers(10**5, 10**7))),
+            ),
+        )
+        for c in plan.chunks
+    )
+    size = {f.id: f.weight_bytes for f in plan.facts}
+    runs = tuple(
+        ChunkRun(
+            chunk=c.id,
+            loads=2,
+            calls=3,
+            load_s=2 * load_seconds(size[c.id], target),
+            exec_s=3 * exec_seconds(c, target),
+            peak_activation_bytes=0,
+        )
+        for c in chunks
+    )
+    run = Run(device="toy", wall_s=1, peak_bytes=0, stall_s=0, loaded_bytes=0, chunks=runs)
+    return replace(plan, chunks=chunks), run
+
+
+def test_it_finds_the_figures_that_made_the_times():
+    """1e-6: sums of double precision."""
+    plan, run = made()
+    loads, calls = fit_loads([(plan, run)]), fit_calls([(plan, run)])
+    assert loads.values == pytest.approx((1e-5, 1e-6), rel=1e-6)
+    assert calls.values == pytest.approx((1e-3, 1e-9, 2e-9, 4e-9, 5e-9), rel=1e-6)
+    assert target_lines(loads, calls) == [
+        "load_overhead_s: 0.000010",
+        'load_bandwidth: "1MB"',
+        "compute_gflops: 1.0",
+        "efficiency: {matmul: 1.00, conv: 0.50, attention: 0.25}",
+        'memory_bandwidth: "200MB"',
+        "call_overhead_s: 0.001000",
+    ]
+    assert error_lines(loads, calls)[0].startswith("# loads: median error of a chunk 0 %")
+
+
+def test_no_coefficient_is_negative():
+    rows = np.array([[1.0, 0.0], [1.0, 1.0], [1.0, 2.0]])
+    assert non_negative(rows, np.array([3.0, 2.0, 1.0])) == pytest.approx([2.0, 0.0])

@@ -1,0 +1,148 @@
+"""Fit a target's figures to recorded runs, and say how well they fit.
+
+    compile +target=host out=/tmp/demo
+    plan run /tmp/demo --record /tmp/demo.json
+    python -m tools.calibrate /tmp/demo /tmp/demo.json [BUILD RECORD ...]
+
+Loads: overhead + bytes / bandwidth. Calls: overhead + for each class of operations its FLOPs at a
+rate, or, for what is bound by memory, its bytes at one bandwidth. Seconds of a call are sums over
+classes, so both are linear least squares with no coefficient below zero, weighted by 1 / seconds:
+the relative error counts, as it does for a plan. Prints lines for `conf/target/NAME.yaml`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from compiler.codec import decode
+from compiler.cost import ATTENTION, CONV, ELEMENTWISE, MATMUL, MOVE
+from compiler.ir import Chunk, Plan, Run
+from compiler.plan import read_plan
+
+COMPUTED = (MATMUL, CONV, ATTENTION)
+MOVED = (ELEMENTWISE, MOVE)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Coefficients by name (seconds per unit), and how far the fit is off."""
+
+    names: tuple[str, ...]
+    values: tuple[float, ...]
+    median_error: float
+    """Of |fitted / observed - 1| over chunks."""
+    total_error: float
+    """Sum of fitted seconds over sum of observed ones, less 1."""
+
+    def of(self, name: str) -> float:
+        return dict(zip(self.names, self.values, strict=True))[name]
+
+
+def non_negative(rows: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Least squares without negative coefficients: the most negative one is dropped until none is.
+
+    Args:
+        rows: (observations, coefficients); wanted: (observations,).
+    """
+    kept = list(np.flatnonzero(rows.any(axis=0)))
+    result = np.zeros(rows.shape[1])
+    while kept:
+        # Columns differ by ten orders of magnitude: scaled to length one.
+        scale = np.linalg.norm(rows[:, kept], axis=0)
+        found = np.linalg.lstsq(rows[:, kept] / scale, wanted, rcond=None)[0] / scale
+        if found.min() >= 0:
+            result[kept] = found
+            break
+        kept.pop(int(np.argmin(found * scale)))
+    return result
+
+
+def fit(names: tuple[str, ...], rows: list[list[float]], seconds: list[float]) -> Fit:
+    """Relative least squares of seconds on the named quantities."""
+    quantities, observed = np.array(rows, float), np.array(seconds)
+    values = non_negative(quantities / observed[:, None], np.ones_like(observed))
+    fitted = quantities @ values
+    return Fit(
+        names,
+        tuple(float(v) for v in values),
+        float(np.median(np.abs(fitted / observed - 1))),
+        float(fitted.sum() / observed.sum() - 1),
+    )
+
+
+def fit_loads(runs: list[tuple[Plan, Run]]) -> Fit:
+    """Seconds per load on one load and its bytes."""
+    rows, seconds = [], []
+    for plan, run in runs:
+        size = {f.id: f.weight_bytes for f in plan.facts}
+        for chunk in (c for c in run.chunks if c.loads and c.load_s > 0):
+            rows.append([1.0, size[chunk.chunk]])
+            seconds.append(chunk.load_s / chunk.loads)
+    return fit(("overhead", "bytes"), rows, seconds)
+
+
+def fit_calls(runs: list[tuple[Plan, Run]]) -> Fit:
+    """Seconds per call on one call, FLOPs by class and bytes moved."""
+    rows, seconds = [], []
+    for plan, run in runs:
+        chunks = {c.id: c for c in plan.chunks}
+        for chunk in (c for c in run.chunks if c.calls and c.exec_s > 0):
+            rows.append([1.0, *_quantities(chunks[chunk.chunk])])
+            seconds.append(chunk.exec_s / chunk.calls)
+    return fit(("overhead", *COMPUTED, "moved"), rows, seconds)
+
+
+def _quantities(chunk: Chunk) -> list[float]:
+    work = {w.kind: w for w in chunk.work}
+    flops = [work[k].flops if k in work else 0 for k in COMPUTED]
+    return [*flops, sum(work[k].moved_bytes for k in MOVED if k in work)]
+
+
+def target_lines(loads: Fit, calls: Fit) -> list[str]:
+    """Lines of a target's file. A class without a rate of its own was too little to be seen."""
+    rates = {k: 1 / calls.of(k) for k in COMPUTED if calls.of(k) > 0}
+    best = max(rates.values(), default=0.0)
+    shares = ", ".join(f"{k}: {rate / best:.2f}" for k, rate in rates.items())
+    lines = [f"load_overhead_s: {loads.of('overhead'):.6f}"]
+    if loads.of("bytes") > 0:
+        lines.append(f'load_bandwidth: "{1e-6 / loads.of("bytes"):.0f}MB"')
+    lines += [f"compute_gflops: {best / 1e9:.1f}", f"efficiency: {{{shares}}}"]
+    if calls.of("moved") > 0:
+        lines.append(f'memory_bandwidth: "{1e-6 / calls.of("moved"):.0f}MB"')
+    return [*lines, f"call_overhead_s: {calls.of('overhead'):.6f}"]
+
+
+def error_lines(loads: Fit, calls: Fit) -> list[str]:
+    """How far the fit is from what it was fitted to."""
+    return [
+        f"# {name}: median error of a chunk {100 * f.median_error:.0f} %, "
+        f"of the sum {100 * f.total_error:+.0f} %"
+        for name, f in (("loads", loads), ("calls", calls))
+    ]
+
+
+def read_record(path: Path) -> Run:
+    """What `plan run --record` wrote."""
+    return decode(Run, json.loads(path.read_text()), str(path))
+
+
+def main() -> None:
+    """Print the fitted lines and their errors."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("paths", type=Path, nargs="+", help="BUILD RECORD, one or more times")
+    given = parser.parse_args().paths
+    if len(given) % 2:
+        parser.error("give a record after each build: BUILD RECORD [BUILD RECORD ...]")
+    pairs = zip(given[::2], given[1::2], strict=True)
+    runs = [(read_plan(build), read_record(record)) for build, record in pairs]
+    loads, calls = fit_loads(runs), fit_calls(runs)
+    print(*target_lines(loads, calls), *error_lines(loads, calls), sep="\n")
+
+
+if __name__ == "__main__":
+    main()
