@@ -5,8 +5,9 @@
     python tools/bench_plan.py --pipelines      # traces are cached after the first run
 
 A grid instance is a loop of K chunks done N times: per iteration, computing takes 56,000 and
-loading everything r x 56,000; the budget is f of all weights, and the activations. Chunks are equal, or
-log-normal (sigma 0.5, sizes and times independent), or bimodal (a quarter three times larger).
+loading everything r x 56,000; the budget is f of all weights, and the activations. Chunks are
+equal, or log-normal (sigma 0.5, sizes and times independent), or bimodal (a quarter three times
+larger).
 """
 
 import argparse
