@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass, replace
 
-from compiler.ir import Binding, Call, ChunkFacts, Program, TensorDecl
+from compiler.ir import Binding, Call, ChunkFacts, HostStep, Program, Step, TensorDecl
 from compiler.online_simulate import Gamma, OnlineRun, calls_of, simulate_online
 from compiler.online_table import Table, make_table
 from compiler.program import with_frees
@@ -67,9 +67,10 @@ def make_case(shape: tuple[Part, ...], spare: float, seed: int, paged: bool = Fa
 
 def _with_long_lives(program: Program, rng: random.Random) -> Program:
     """Some steps make tensors that later steps read: in the same iteration, or made before a loop
-    and read in it or after it. (Only a loop's state outlives its iterations.)"""
+    and read in it or after it. (Only a loop's state outlives its iterations.) Some segments begin
+    with a host step, which may need much."""
     places = [(s, k) for s, g in enumerate(program.segments) for k in range(len(g.steps))]
-    segments = [list(g.steps) for g in program.segments]
+    segments: list[list[Step]] = [list(g.steps) for g in program.segments]
     tensors = list(program.tensors)
     for n in range(rng.randint(0, 3)):
         (s, k), (r, j) = sorted((rng.choice(places), rng.choice(places)))
@@ -84,7 +85,17 @@ def _with_long_lives(program: Program, rng: random.Random) -> Program:
         read = (*reader.inputs, Binding(name, name))
         segments[s][k] = replace(maker, outputs=made)
         segments[r][j] = replace(reader, inputs=read)
+    for s, steps in enumerate(segments):
+        if rng.random() < 0.4:
+            name = f"host{s}"
+            tensors.append(TensorDecl(port(name, rng.choice((1, 150, 400)))))
+            steps.insert(0, _host_step(name))
     changed = tuple(
         replace(g, steps=tuple(steps)) for g, steps in zip(program.segments, segments, strict=True)
     )
     return with_frees(replace(program, tensors=tuple(tensors), segments=changed))
+
+
+def _host_step(made: str) -> HostStep:
+    """One that reads nothing and makes a tensor that nobody reads."""
+    return HostStep(stage=made, op="none", params=(), inputs=(), outputs=(Binding("out", made),))
