@@ -1,0 +1,127 @@
+"""The choice of chunk sizes, on stages made of numbers: equal blocks in a loop."""
+
+import pytest
+
+from compiler.bounds import best_bound
+from compiler.decide import decide
+from compiler.ir import (
+    Cut,
+    DType,
+    Input,
+    Loop,
+    Op,
+    Pipeline,
+    Port,
+    Stage,
+    StageGraph,
+    StageKind,
+    Target,
+    Weight,
+)
+from tests.planner.programs import DOUBLE_BUFFER, OPTIMAL
+
+MB = 1_000_000
+
+
+def port(name: str) -> Port:
+    return Port(name, (1, 100), DType.FP16)
+
+
+def stack(blocks: int, weight: int, flops: int) -> StageGraph:
+    """A chain of blocks, one operation and one weight each, cuts between all of them."""
+    names = [f"b{k}" for k in range(blocks)]
+    before = ["x", *names[:-1]]
+    ops = tuple(
+        Op(n, "linear", (x,), (f"w{k}",), flops, 200, 0, False)
+        for k, (n, x) in enumerate(zip(names, before, strict=True))
+    )
+    return StageGraph(
+        name="stack",
+        stage="stack",
+        part="body",
+        inputs=(port("x"),),
+        outputs=(port(names[-1]),),
+        ops=ops,
+        values=tuple(port(n) for n in ["x", *names]),
+        weights=tuple(Weight(f"w{k}", (weight,), weight) for k in range(blocks)),
+        cuts=tuple(Cut(k + 1, (names[k],), 200) for k in range(blocks - 1)),
+        digest="d",
+    )
+
+
+def decided(budget: int, policy, *, blocks=30, weight=79 * MB, flops=5_000 * MB, steps=3):
+    graph = stack(blocks, weight, flops)
+    last = graph.outputs[0].name
+    pipeline = Pipeline(
+        name="toy",
+        title="Toy",
+        weights="random:0",
+        inputs=(Input("seed", "seed", 0),),
+        stages=(
+            Stage(
+                name="noise", kind=StageKind.HOST, op="random_normal", inputs=(("seed", "seed"),)
+            ),
+            Stage(name="stack", kind=StageKind.GRAPH, op="toy", inputs=(("x", "sample.x"),)),
+        ),
+        loops=(
+            Loop(
+                name="sample",
+                count=steps,
+                stages=("stack",),
+                state=(("x", "noise.noise", f"stack.{last}"),),
+            ),
+        ),
+        output="sample.x",
+        fps=8.0,
+    )
+    ports = {
+        "seed": Port("seed", (1,), DType.INT32),
+        "noise.noise": port("noise"),
+        "sample.x": port("x"),
+        f"stack.{last}": port(last),
+    }
+    target = Target(
+        name="toy",
+        title="Toy",
+        memory_bytes=budget,
+        base_footprint_bytes=0,
+        settle_fraction=0.0,
+        chunk_limit_bytes=2000 * MB,
+        deployment="iOS18",
+        compute_unit="all",
+        load_bandwidth=2500.0 * MB,
+        load_overhead_s=0.001,
+        compute_flops=160e9,
+        memory_bandwidth=50e9,
+        call_overhead_s=0.0002,
+    )
+    made = decide(pipeline, {"stack": (graph,)}, ports, target, policy)
+    bound = best_bound(made.program, {f.id: f for f in made.facts}, budget)
+    return made, bound
+
+
+@pytest.mark.parametrize("policy", [DOUBLE_BUFFER, OPTIMAL], ids=lambda p: p.name)
+def test_a_finer_level_is_found_behind_one_that_is_no_better(policy):
+    """30 blocks of 79 MB in 610 MB: of six chunks no two fit at once, and neither do two of the
+    next level's eight; from twelve pieces on, loading and computing overlap (docs/overlap.md)."""
+    made, bound = decided(610 * MB, policy)
+    assert len(made.partition.chunks) >= 8
+    assert made.makespan_s <= 1.1 * bound.seconds
+
+
+def test_chunks_have_equal_weights():
+    made, _ = decided(610 * MB, OPTIMAL)
+    weights = [c.weight_bytes for c in made.partition.chunks]
+    # Whole blocks only, so one block's difference; the search's slack is a tenth.
+    assert max(weights) - min(weights) <= 79 * MB
+
+
+def test_chunks_stay_large_where_loading_does_not_matter():
+    """Everything fits, and computing takes a hundred times as long."""
+    made, _ = decided(3000 * MB, OPTIMAL, flops=500_000 * MB)
+    assert len(made.partition.chunks) == 2  # the chunk limit is 2000 MB of 2370
+
+
+def test_the_choice_is_the_same_each_time():
+    one, other = decided(610 * MB, OPTIMAL)[0], decided(610 * MB, OPTIMAL)[0]
+    assert one == other
