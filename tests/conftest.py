@@ -1,5 +1,6 @@
 """Fixtures for all tests: the golden text of a test, and Hydra's schema registered once."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,9 +42,14 @@ def golden(request: pytest.FixtureRequest) -> Golden:
 
 @pytest.fixture(scope="session", autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tests share a cache of their own and leave the user's alone; subprocesses inherit it."""
+    """Tests share a cache of their own and leave the user's alone; subprocesses inherit it.
+
+    The processes of one run (pytest-xdist) have folders side by side: they share the cache too.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(VARIABLE, str(tmp_path_factory.mktemp("cache")))
+        patch.setenv(VARIABLE, str(shared / "entracte-cache"))
         yield
 
 
