@@ -4,10 +4,11 @@
     plan run /tmp/demo --record /tmp/demo.json
     python -m tools.calibrate /tmp/demo /tmp/demo.json [BUILD RECORD ...]
 
-Loads: overhead + bytes / bandwidth. Calls: overhead + for each class of operations its FLOPs at a
-rate, or, for what is bound by memory, its bytes at one bandwidth. Seconds of a call are sums over
-classes, so both are linear least squares with no coefficient below zero, weighted by 1 / seconds:
-the relative error counts, as it does for a plan. Prints lines for `conf/target/NAME.yaml`.
+Loads: overhead + bytes / bandwidth, and what a first load takes more. Calls: overhead + for each
+class of operations its FLOPs at a rate, or, for what is bound by memory, its bytes at one bandwidth;
+and what a first call takes more. Both are linear least squares over chunks with no coefficient below
+zero, weighted by 1 / seconds: between the absolute error, which the longest chunk decides, and the
+relative one, which errs low. Prints lines for `conf/target/NAME.yaml`.
 """
 
 from __future__ import annotations
@@ -63,9 +64,10 @@ def non_negative(rows: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 
 def fit(names: tuple[str, ...], rows: list[list[float]], seconds: list[float]) -> Fit:
-    """Relative least squares of seconds on the named quantities."""
+    """Least squares of seconds on the named quantities, weighted by 1 / seconds."""
     quantities, observed = np.array(rows, float), np.array(seconds)
-    values = non_negative(quantities / observed[:, None], np.ones_like(observed))
+    root = np.sqrt(observed)
+    values = non_negative(quantities / root[:, None], root)
     fitted = quantities @ values
     return Fit(
         names,
@@ -76,25 +78,28 @@ def fit(names: tuple[str, ...], rows: list[list[float]], seconds: list[float]) -
 
 
 def fit_loads(runs: list[tuple[Plan, Run]]) -> Fit:
-    """Seconds per load on one load and its bytes."""
+    """Seconds of all loads of a chunk on their number and bytes, and on the first one apart."""
     rows, seconds = [], []
     for plan, run in runs:
         size = {f.id: f.weight_bytes for f in plan.facts}
         for chunk in (c for c in run.chunks if c.loads and c.load_s > 0):
-            rows.append([1.0, size[chunk.chunk]])
-            seconds.append(chunk.load_s / chunk.loads)
-    return fit(("overhead", "bytes"), rows, seconds)
+            weight = size[chunk.chunk]
+            rows.append([chunk.loads, chunk.loads * weight, 1.0, weight])
+            seconds.append(chunk.load_s)
+    return fit(("overhead", "bytes", "first", "first_bytes"), rows, seconds)
 
 
 def fit_calls(runs: list[tuple[Plan, Run]]) -> Fit:
-    """Seconds per call on one call, FLOPs by class and bytes moved."""
+    """Seconds of all calls of a chunk on their number, FLOPs by class and bytes moved, and on the
+    first one apart."""
     rows, seconds = [], []
     for plan, run in runs:
         chunks = {c.id: c for c in plan.chunks}
         for chunk in (c for c in run.chunks if c.calls and c.exec_s > 0):
-            rows.append([1.0, *_quantities(chunks[chunk.chunk])])
-            seconds.append(chunk.exec_s / chunk.calls)
-    return fit(("overhead", *COMPUTED, "moved"), rows, seconds)
+            each = [1.0, *_quantities(chunks[chunk.chunk])]
+            rows.append([*(chunk.calls * q for q in each), 1.0])
+            seconds.append(chunk.exec_s)
+    return fit(("overhead", *COMPUTED, "moved", "first"), rows, seconds)
 
 
 def _quantities(chunk: Chunk) -> list[float]:
@@ -111,6 +116,9 @@ def target_lines(loads: Fit, calls: Fit) -> list[str]:
     lines = [f"load_overhead_s: {loads.of('overhead'):.6f}"]
     if loads.of("bytes") > 0:
         lines.append(f'load_bandwidth: "{1e-6 / loads.of("bytes"):.0f}MB"')
+    cold = loads.of("bytes") + loads.of("first_bytes")
+    if loads.of("first_bytes") > 0.01 * loads.of("bytes"):
+        lines.append(f'cold_bandwidth: "{1e-6 / cold:.0f}MB"')
     lines += [f"compute_gflops: {best / 1e9:.1f}", f"efficiency: {{{shares}}}"]
     if calls.of("moved") > 0:
         lines.append(f'memory_bandwidth: "{1e-6 / calls.of("moved"):.0f}MB"')
@@ -123,6 +131,9 @@ def error_lines(loads: Fit, calls: Fit) -> list[str]:
         f"# {name}: median error of a chunk {100 * f.median_error:.0f} %, "
         f"of the sum {100 * f.total_error:+.0f} %"
         for name, f in (("loads", loads), ("calls", calls))
+    ] + [
+        f"# not in a target: a first load takes {1e3 * loads.of('first'):.1f} ms more whatever its "
+        f"bytes, a first call {1e3 * calls.of('first'):.1f} ms"
     ]
 
 
