@@ -5,10 +5,10 @@
     python -m tools.calibrate /tmp/demo /tmp/demo.json [BUILD RECORD ...]
 
 Loads: overhead + bytes / bandwidth, and what a first load takes more. Calls: overhead + for each
-class of operations its FLOPs at a rate, or, for what is bound by memory, its bytes at one bandwidth;
-and what a first call takes more. Both are linear least squares over chunks with no coefficient below
-zero, weighted by 1 / seconds: between the absolute error, which the longest chunk decides, and the
-relative one, which errs low. Prints lines for `conf/target/NAME.yaml`.
+class of operations its FLOPs at a rate, or, for what is bound by memory, its bytes at one
+bandwidth; and what a first call takes more. Both are linear least squares over chunks with no
+coefficient below zero, weighted by 1 / seconds: between the absolute error, which the longest chunk
+decides, and the relative one, which errs low. Prints lines for `conf/target/NAME.yaml`.
 """
 
 from __future__ import annotations
