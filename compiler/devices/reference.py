@@ -15,6 +15,7 @@ from compiler.ir import Package
 class _Copy:
     """A loaded package: the function that owns the weights, and all by name, itself included."""
 
+    path: Path
     owner: Any
     functions: dict[str, Any]
 
@@ -29,7 +30,8 @@ class ReferenceDevice(NumpyValues):
 
     A package's program (its operations, without weights) is parsed at its first load and kept, as
     Core ML keeps compiled models: later loads read weights and little else, and so leave the
-    interpreter to the computing thread. All functions of a package are prepared at its load, on
+    interpreter to the computing thread. A function's first call is rehearsed and measured, those
+    of later loads are not. All functions of a package are prepared at its load, on
     one copy of the weights.
     """
 
@@ -44,6 +46,7 @@ class ReferenceDevice(NumpyValues):
         warm_up()
         self._policy, self._direct = policy, direct
         self._programs: dict[Path, Any] = {}
+        self._first_calls: dict[tuple[Path, str], Any] = {}
         self._loaded: dict[int, _Copy] = {}
         self._peak = 0
 
@@ -62,7 +65,10 @@ class ReferenceDevice(NumpyValues):
             direct=self._direct,
         )
         others = {n: owner.sibling(n) for n in package.functions if n != function}
-        handle = _Copy(owner, {function: owner} | others)
+        handle = _Copy(path, owner, {function: owner} | others)
+        for name, loaded in handle.functions.items():
+            if (path, name) in self._first_calls:
+                loaded.trust(self._first_calls[path, name])
         self._loaded[id(handle)] = handle
         return handle
 
@@ -72,6 +78,7 @@ class ReferenceDevice(NumpyValues):
         loaded = handle.functions[function]
         outputs = loaded.predict(inputs)
         self._peak = loaded.observed_peak_bytes
+        self._first_calls.setdefault((handle.path, function), loaded.first_call)
         return {name: tensor.numpy() for name, tensor in outputs.items()}
 
     def free(self, handle: "_Copy") -> None:
