@@ -425,6 +425,16 @@ class Program:
         """Steps of all iterations: what a run's progress counts to."""
         return sum(s.count * len(s.steps) for s in self.segments)
 
+    @property
+    def call_counts(self) -> dict[str, int]:
+        """How often each chunk runs when no loop ends early, map slices counted one by one."""
+        count: dict[str, int] = {}
+        for segment in self.segments:
+            for step in segment.steps:
+                if isinstance(step, Call):
+                    count[step.chunk] = count.get(step.chunk, 0) + segment.count * step.repeat
+        return count
+
 
 class Moment(StrEnum):
     """Which iteration of a segment a gate or a use speaks of."""

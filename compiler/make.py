@@ -5,12 +5,12 @@ A finished package is an entry of the cache: a folder with `chunk.mlpackage` and
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compiler.cache import Cache, link_tree
+from compiler.cache import Cache, link_tree, size_bytes
 from compiler.codec import decode, encode
 from compiler.errors import ConfigError
 from compiler.form import Form
@@ -52,17 +52,6 @@ class Order:
     def functions(self) -> tuple[str, ...]:
         return (MAIN, *(v.name for v in self.chunk.variants))
 
-    def own_name(self, name: str, function: str) -> str:
-        """A weight's name in a function's program; tables of variants are named apart."""
-        return dict(self.traced.functions[function].held).get(name, name)
-
-    def weight_names(self, function: str) -> dict[str, str]:
-        """Name in the function's program -> neutral name."""
-        from compiler.lower.rename import weight_name
-
-        slots = enumerate(self.form.slots)
-        return {self.own_name(name, function): weight_name(i) for i, name in slots}
-
     @property
     def features(self) -> dict[str, str]:
         """Neutral names of the chunk's inputs and outputs -> their names in the pipeline."""
@@ -77,13 +66,25 @@ def chunk_module(
     chunk: Chunk,
     tensors: "Mapping[str, torch.Tensor]",
     function: str = MAIN,
+    *,
+    input_names: Sequence[str] | None = None,
+    weight_names: Mapping[str, str] | None = None,
 ) -> "torch.nn.Module":
-    """The chunk as a torch module (fp32): what packages are judged by."""
+    """The chunk as a torch module (fp32): what is converted, and what packages are judged by.
+
+    The names to give are as for `frontend.extract`.
+    """
     from compiler.frontend import extract
 
+    # A weight's name in the function's program: tables of variants are named apart.
     held = dict(traced.functions[function].held)
-    own = {held.get(name, name): tensor for name, tensor in tensors.items()}
-    return extract(traced.program_of(function), *traced.boundary(chunk, function), own)
+    return extract(
+        traced.program_of(function),
+        *traced.boundary(chunk, function),
+        {held.get(name, name): tensor for name, tensor in tensors.items()},
+        input_names=input_names,
+        weight_names={held.get(n, n): new for n, new in (weight_names or {}).items()},
+    )
 
 
 def example_inputs(chunk: Chunk) -> "tuple[torch.Tensor, ...]":
@@ -133,17 +134,18 @@ def _convert(order: Order, tensors: "Mapping[str, torch.Tensor]", path: Path) ->
 def _convert_function(
     order: Order, function: str, tensors: "Mapping[str, torch.Tensor]", path: Path
 ) -> None:
-    from compiler.frontend import extract
     from compiler.lower.convert import convert_chunk
+    from compiler.lower.rename import weight_name
 
     chunk, traced = order.chunk, order.traced
     inputs, outputs = _neutral(order, chunk.inputs), _neutral(order, chunk.outputs)
-    module = extract(
-        traced.program_of(function),
-        *traced.boundary(chunk, function),
-        {order.own_name(name, function): tensor for name, tensor in tensors.items()},
+    module = chunk_module(
+        traced,
+        chunk,
+        tensors,
+        function,
         input_names=[p.name for p in inputs],
-        weight_names=order.weight_names(function),
+        weight_names={name: weight_name(i) for i, name in enumerate(order.form.slots)},
     )
     convert_chunk(
         module,
@@ -187,7 +189,7 @@ def _write_facts(order: Order, path: Path, digest: str, entry: Path) -> None:
         chunk="",
         path="",
         digest=digest,
-        file_bytes=sum(f.stat().st_size for f in path.rglob("*") if f.is_file()),
+        file_bytes=size_bytes(path),
         weight_bytes=reference.package_weight_bytes(path),
         activation_bytes=max(peaks),
         precision=stage.precision,

@@ -19,9 +19,7 @@ from compiler.errors import DoesNotFit
 from compiler.ir import ChunkFacts, Policy, Program, Schedule
 from compiler.place import Conflict
 from compiler.search import Found, Searcher
-from compiler.slots import Placement as Placement
-from compiler.slots import expand as expand
-from compiler.slots import unroll as unroll
+from compiler.slots import expand
 from compiler.units import format_bytes
 
 BASELINES = (

@@ -22,6 +22,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from compiler.cache import size_bytes
+
 EVERY_S = 0.2
 
 
@@ -101,10 +103,6 @@ def drop_caches() -> None:
         Path("/proc/sys/vm/drop_caches").write_text("1")
     except OSError:
         print("note: the page cache could not be dropped; the copy reads from memory")
-
-
-def size_bytes(folder: Path) -> int:
-    return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
 
 
 def measure(overrides: list[str], folder: Path) -> tuple[list[Measured], int]:

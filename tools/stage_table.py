@@ -1,7 +1,7 @@
 """One row per stage of a plan, as Markdown: packages, bytes, memory, work, predicted times.
 
-    compile +target=iphone15pro pipeline=on_device_sora dry_run=true out=build/dry
-    python -m tools.stage_table build/dry
+compile +target=iphone15pro pipeline=on_device_sora dry_run=true out=build/dry
+python -m tools.stage_table build/dry
 """
 
 from __future__ import annotations
@@ -10,24 +10,14 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from compiler.ir import Call, Chunk, ChunkFacts, Plan
+from compiler.ir import Chunk, ChunkFacts, Plan
 from compiler.plan import read_plan
-from compiler.schedule import unroll
+from compiler.slots import unroll
 
 HEAD = (
     "part", "packages", "weights", "largest package", "activations", "FLOPs of a call", "calls",
     "loads", "predicted load", "predicted call",
 )  # fmt: skip
-
-
-def calls_of(plan: Plan) -> dict[str, int]:
-    """How often each chunk runs in a whole video."""
-    found: dict[str, int] = {}
-    for segment in plan.program.segments:
-        for step in segment.steps:
-            if isinstance(step, Call):
-                found[step.chunk] = found.get(step.chunk, 0) + step.repeat * segment.count
-    return found
 
 
 def loads_of(plan: Plan) -> dict[str, int]:
@@ -41,7 +31,7 @@ def loads_of(plan: Plan) -> dict[str, int]:
 def row(name: str, chunks: Sequence[Chunk], plan: Plan) -> list[str]:
     by_id: dict[str, ChunkFacts] = {f.id: f for f in plan.facts}
     facts = [by_id[c.id] for c in chunks]
-    calls, loads = calls_of(plan), loads_of(plan)
+    calls, loads = plan.program.call_counts, loads_of(plan)
     return [
         name,
         str(len(chunks)),

@@ -76,7 +76,7 @@ def stage_table(plan: Plan) -> Table:
     table.add_column("stage", no_wrap=True)
     for name in ("chunks", "weights", "activ.", "FLOPs", "calls", "time", "share"):
         table.add_column(name, justify="right", no_wrap=True)
-    calls, flops = _calls(plan), _flops(plan)
+    calls, flops = plan.program.call_counts, _flops(plan)
     facts = {f.id: f for f in plan.facts}
     total = max(plan.forecast.compute_s, 1e-12)
     seconds = dict(plan.forecast.stage_s)
@@ -106,15 +106,6 @@ def stage_table(plan: Plan) -> Table:
         "",
     )
     return table
-
-
-def _calls(plan: Plan) -> dict[str, int]:
-    count: dict[str, int] = {}
-    for segment in plan.program.segments:
-        for step in segment.steps:
-            if isinstance(step, Call):
-                count[step.chunk] = count.get(step.chunk, 0) + segment.count * step.repeat
-    return count
 
 
 def _flops(plan: Plan) -> dict[str, int]:

@@ -12,8 +12,9 @@ from compiler.check import check
 from compiler.errors import DoesNotFit, PlanError
 from compiler.ir import Gate, Moment, Policy
 from compiler.retention import spread, strided
-from compiler.schedule import BASELINES, expand, make_schedule, unroll
+from compiler.schedule import BASELINES, make_schedule
 from compiler.simulate import lower_bound, simulate
+from compiler.slots import expand, unroll
 from tests.planner.programs import (
     CI_DL,
     DEEP,

@@ -10,6 +10,7 @@ import pytest
 import torch
 from coremltools.converters.mil.mil import Builder as mb
 from packages import relative
+from tiny import Counter
 
 from compiler.reference import Model, PackageError
 
@@ -126,16 +127,6 @@ def test_a_function_is_chosen_by_name(make):
             assert model.function_name == (name or "triple")
             (found,) = model.predict({"x0": np.ones(3, np.float32)}).values()
             np.testing.assert_array_equal(found, np.full(3, factor))
-
-
-class Counter(torch.nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("total", torch.zeros(3, dtype=torch.float16))
-
-    def forward(self, x):
-        self.total.add_(x)
-        return self.total * 2
 
 
 def test_states_are_read_and_written(make):

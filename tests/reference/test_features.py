@@ -9,6 +9,7 @@ import torch
 from coremltools.converters.mil.mil import Builder as mb
 from coremltools.converters.mil.mil import types
 from packages import TARGETS, run
+from tiny import Counter
 
 from compiler.reference import PackageError, describe, first_out_of_range, load
 
@@ -73,16 +74,6 @@ def test_results_share_no_memory_with_inputs_or_weights(make):
         again = list(model.predict({"x0": x}).values())
     assert not x.any()
     np.testing.assert_array_equal(again[1].numpy().ravel(), constant)
-
-
-class Counter(torch.nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("total", torch.zeros(3, dtype=torch.float16))
-
-    def forward(self, x):
-        self.total.add_(x)
-        return self.total * 2
 
 
 def test_states_outlive_a_call(make):
