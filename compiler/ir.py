@@ -160,6 +160,8 @@ class Target:
     """Bytes per second of a package's first load in a run; None: like any other load."""
     contention: float = 1.0
     """How many times slower loads and calls are while they overlap."""
+    page_bytes: int = 0
+    """What the device can load at once of a package's weights; 0: packages load whole."""
 
     @property
     def budget_bytes(self) -> int:
@@ -475,6 +477,15 @@ class Load:
     free_moment: Moment
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Chunks that the online rule keeps over their loop while loads, compared with calls, are
+    seen to be at least `slower` times as slow as planned."""
+
+    slower: float
+    chunks: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
     """When chunks are loaded and freed: loads in the order the loader makes them.
@@ -487,6 +498,11 @@ class Schedule:
     loads: tuple[Load, ...]
     resident: tuple[str, ...]
     """Chunks that stay loaded for a whole loop."""
+    rule: str = "gates"
+    """What the runner follows: `gates` (the loads above) or `online` (docs/online-rule.md). The
+    loads are there, and proven, in either case."""
+    kept: tuple[Kept, ...] = ()
+    """For the online rule: what it keeps, by rising `slower`."""
 
 
 # ---------------------------------------------------------------- emitted
@@ -539,16 +555,23 @@ class ChunkFacts:
         return dict(self.exec_by).get(function, self.exec_s)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Event:
-    """A bar of a timeline: queue is `load` or `compute`."""
+    """A bar of a timeline. Queue `load`: a chunk, or a page of it, is loaded; `compute`: it is
+    called, all slices of a map in one bar; `free`: its memory is given back, in no time.
+
+    `segment` and `iteration` are those of the call; of a load those of the call that it serves.
+    """
 
     queue: str
     label: str
+    """The chunk."""
     segment: int
     iteration: int
     start_s: float
     end_s: float
+    size_bytes: int = 0
+    """Weights loaded or given back; 0 for calls."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -629,5 +652,7 @@ class Run:
     stage_s: tuple[tuple[str, float], ...] = field(default=())
     iterations: tuple[tuple[str, int], ...] = ()
     """(loop, iterations done) of the loops that may end early."""
+    events: tuple[Event, ...] = ()
+    """Every load, call and free as it happened, in seconds since the run began, by end."""
     anonymous_peak_bytes: int | None = None
     """Most anonymous memory of the whole process, above what it had when the run began."""

@@ -18,7 +18,7 @@ from compiler.ir import Bundle, Call, Chunk, ChunkFacts, Pipeline, Plan, Program
 from compiler.online_table import table_of
 from compiler.simulate import forecast
 
-VERSION = 3
+VERSION = 4
 FILE = "plan.json"
 CONSTANTS = "constants.safetensors"
 MAX_BYTES = 64 * 2**20

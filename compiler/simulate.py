@@ -20,6 +20,18 @@ Times = Callable[[str, int], float]
 
 
 @dataclass(frozen=True, slots=True)
+class Wait:
+    """The compute unit waits for a load before a call. `cause`: see `Forecast.stalls`."""
+
+    chunk: str
+    segment: int
+    iteration: int
+    start_s: float
+    end_s: float
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
 class Simulation:
     makespan_s: float
     compute_s: float
@@ -30,6 +42,7 @@ class Simulation:
     stage_s: tuple[tuple[str, float], ...]
     stalls: tuple[tuple[str, float], ...]
     """(cause, seconds): see `Forecast.stalls`."""
+    waits: tuple[Wait, ...] = ()
 
     @property
     def stall_s(self) -> float:
@@ -107,6 +120,8 @@ class _Clock:
         self.events: list[Event] = []
         self.stage_s: dict[str, float] = {}
         self.stalls = dict.fromkeys(STALLS, 0.0)
+        self.waits: list[Wait] = []
+        self.made: list[Placement] = []
         self.calls: dict[str, int] = {}
         self.seen: set[str] = set()
         self.shared: Shared | None = None
@@ -128,7 +143,7 @@ class _Clock:
             self._make(self.load)
             self.load = next(self.pending, None)
         begin = max(self._now(), self.ready.get(number, 0.0))
-        self.stalls[_cause(self.program, number, segment, iteration)] += begin - self._now()
+        self._note_wait(number, segment, iteration, step, begin)
         seconds = self._seconds(step, iteration)
         if self.shared is not None:
             seconds = self.shared.step_s[number]
@@ -152,7 +167,25 @@ class _Clock:
         end = max(self._now(), self.loader_free)
         self.ends += [end] * (resume - number)
 
+    def _note_wait(
+        self, number: int, segment: int, iteration: int, step: Step, begin: float
+    ) -> None:
+        now = self._now()
+        cause = cause_of(self.program, number, segment, iteration)
+        self.stalls[cause] += begin - now
+        if begin > now and isinstance(step, Call):
+            self.waits.append(Wait(step.chunk, segment, iteration, now, begin, cause))
+
+    def _note_frees(self) -> None:
+        """Each copy is given back when its last step has ended."""
+        for load in self.made:
+            segment, iteration = where_is(self.program, load.free)
+            end = self.ends[load.free]
+            size = self.facts[load.chunk].weight_bytes
+            self.events.append(Event("free", load.chunk, segment, iteration, end, end, size))
+
     def result(self) -> Simulation:
+        self._note_frees()
         return Simulation(
             makespan_s=self._now(),
             compute_s=self.computing,
@@ -162,6 +195,7 @@ class _Clock:
             events=tuple(self.events),
             stage_s=tuple(self.stage_s.items()),
             stalls=tuple((cause, s) for cause, s in self.stalls.items() if s > 0),
+            waits=tuple(self.waits),
         )
 
     def _now(self) -> float:
@@ -179,7 +213,8 @@ class _Clock:
         self.loading += seconds
         self.loads += 1
         self.loaded_bytes += self.facts[load.chunk].weight_bytes
-        self._note("load", load.chunk, _where(self.program, load.use), start, self.loader_free)
+        self.made.append(load)
+        self._note("load", load.chunk, where_is(self.program, load.use), start, self.loader_free)
 
     def _load_seconds(self, chunk: str, number: int) -> float:
         """The first load of a package in a run is cold."""
@@ -202,22 +237,14 @@ class _Clock:
         self, queue: str, label: str, where: tuple[int, int], start: float, end: float
     ) -> None:
         segment, iteration = where
-        self.events.append(
-            Event(
-                queue=queue,
-                label=label,
-                segment=segment,
-                iteration=iteration,
-                start_s=start,
-                end_s=end,
-            )
-        )
+        size = self.facts[label].weight_bytes if queue == "load" else 0
+        self.events.append(Event(queue, label, segment, iteration, start, end, size))
 
 
 STALLS = ("start", "straight", "first", "steady")
 
 
-def _cause(program: Program, number: int, segment: int, iteration: int) -> str:
+def cause_of(program: Program, number: int, segment: int, iteration: int) -> str:
     """Which kind of wait a wait before this step is."""
     if number == 0:
         return "start"
@@ -226,7 +253,8 @@ def _cause(program: Program, number: int, segment: int, iteration: int) -> str:
     return "first" if iteration == 0 else "steady"
 
 
-def _where(program: Program, step: int) -> tuple[int, int]:
+def where_is(program: Program, step: int) -> tuple[int, int]:
+    """The segment and iteration of a step's absolute number."""
     base = bases(program)
     segment = max(s for s, b in enumerate(base) if b <= step)
     return segment, (step - base[segment]) // len(program.segments[segment].steps)
