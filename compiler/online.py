@@ -9,10 +9,9 @@ in docs/online-rule.md; tests/vectors holds its test vectors.
 
 from dataclasses import dataclass, replace
 
-from compiler.online_table import Table
+from compiler.online_table import SCALE, Table
 
-ONE = 4096
-"""The scale 1: scales are fixed-point numbers with 12 binary digits after the point."""
+ONE = SCALE
 SMALLEST, LARGEST = ONE // 64, ONE * 64
 """What one observation may say at most."""
 
@@ -27,6 +26,8 @@ class Ledger:
     resident: tuple[int, ...] = ()
     """Units in memory, by rising number."""
     loading: int | None = None
+    seen: tuple[int, ...] = ()
+    """Units that were loaded at least once, by rising number: their next load is not cold."""
     exec_scale: int = ONE
     """Observed over nominal times of steps, in 1/4096."""
     load_scale: int = ONE
@@ -87,11 +88,12 @@ def react(table: Table, ledger: Ledger, event: Event) -> tuple[Ledger, tuple[Dec
 def _note(table: Table, ledger: Ledger, event: Event) -> Ledger:
     if isinstance(event, LoadDone):
         assert ledger.loading is not None
-        nominal = table.units[ledger.loading].load_ns
+        nominal = _load_ns(table, ledger, ledger.loading)
         return replace(
             ledger,
             resident=tuple(sorted((*ledger.resident, ledger.loading))),
             loading=None,
+            seen=tuple(sorted({*ledger.seen, ledger.loading})),
             load_scale=learned(ledger.load_scale, event.ns, nominal),
         )
     assert ledger.running
@@ -101,6 +103,12 @@ def _note(table: Table, ledger: Ledger, event: Event) -> Ledger:
         running=False,
         exec_scale=learned(ledger.exec_scale, event.ns, table.exec_ns(ledger.at)),
     )
+
+
+def _load_ns(table: Table, ledger: Ledger, unit: int) -> int:
+    """Nominal time of the unit's next load."""
+    u = table.units[unit]
+    return u.load_ns + (0 if unit in ledger.seen else u.cold_ns)
 
 
 def learned(scale: int, observed_ns: int, nominal_ns: int) -> int:
@@ -173,7 +181,7 @@ def _is_due(table: Table, ledger: Ledger, pending: list[tuple[int, int]]) -> boo
     begin_ns = table.nominal_before(ledger.at + 1)
     load_ns = 0
     for use, unit in pending:
-        load_ns += table.units[unit].load_ns
+        load_ns += _load_ns(table, ledger, unit)
         until_ns = (table.nominal_before(use) - begin_ns) * ledger.exec_scale // ONE
         if until_ns <= (load_ns + margin) * ledger.load_scale // ONE:
             return True
@@ -187,7 +195,8 @@ def _victims(
     of chunks that are kept in the loop of step `at`. None where that is impossible. Furthest next
     use first, then the higher number."""
     stop = table.segment_end(ledger.at)
-    kept = {c for c in table.kept if uses[c] < stop}
+    slower = ledger.load_scale * ONE // ledger.exec_scale
+    kept = {c for c in table.kept(slower) if uses[c] < stop}
     units = table.units
     taken = sum(units[u].size_bytes for u in ledger.resident)
     if ledger.loading is not None:

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compiler.bounds import best_bound, lower_bound, periodic_s, volume, window
+from compiler.forecast import forecast
 from compiler.schedule import make_schedule
-from compiler.simulate import forecast, simulate
+from compiler.simulate import simulate
 from tests.planner.exact import exact_s
 from tests.planner.programs import OPTIMAL, POLICIES, STRIDED, Part, make_program
 from tests.planner.test_schedule import by_id, least_budget

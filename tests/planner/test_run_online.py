@@ -98,8 +98,8 @@ def test_a_failure_ends_the_run_with_its_error_and_frees_everything(when, chunk)
 def test_a_plan_is_checked_for_what_the_rule_needs():
     plan = plan_of((Part(3, (50, 60)),), ONLINE, 30)
     check_plan(plan)
-    assert table_of(plan).budget_bytes == plan.forecast.peak_bytes
-    tight = replace(plan, forecast=replace(plan.forecast, peak_bytes=60))
+    assert table_of(plan).budget_bytes == plan.target.budget_bytes
+    tight = replace(plan, schedule=replace(plan.schedule, budget_bytes=60))
     with pytest.raises(PlanError):
         table_of(tight)
 
