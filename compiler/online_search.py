@@ -26,7 +26,7 @@ LEVELS = ((0.0, 0.5), (0.707, 1.0), (1.414, 2.0), (2.828, 4.0))
 _RUN, _PACE = 10, 6
 """Iterations that are run of a long loop, and over how many of them its pace is averaged."""
 _WORK = 6_000
-"""Steps simulated while climbing, at each level and in each loop."""
+"""Steps simulated while climbing in each loop; half of it at levels other than the planned one."""
 _CLOSE = 1.0005
 """A run this close to what no schedule can beat is not improved further."""
 
@@ -52,38 +52,32 @@ def schedule_online(
 ) -> Schedule:
     """The online rule with what it keeps at each level; gates as in `by_gates`.
 
-    `quick` is for comparing many programs: only what `by_gates` keeps is tried, at one level.
+    `quick` is for comparing many programs: nothing is searched, and the one set is what `by_gates`
+    keeps.
     """
     made = replace(by_gates, rule="online", kept=(), resident=())
-    searches = _searches(program, facts, by_gates.budget_bytes, contention, page_bytes, quick)
-    kept: list[Kept] = []
+    if page_bytes:
+        # By pages, evicting what is used last is all but optimal by itself (docs/planner.md).
+        plain = _Search(program, facts, by_gates.budget_bytes, contention, page_bytes, 1.0)
+        return replace(made, resident=plain.resident(Kept(0.0, ())))
+    if quick:
+        kept = (Kept(0.0, by_gates.resident),) if by_gates.resident else ()
+        return replace(made, kept=kept, resident=by_gates.resident)
+    levels: list[Kept] = []
     best: frozenset[str] = frozenset()
-    for slower, search in searches:
-        hints = {frozenset(), best, frozenset(by_gates.resident)}
-        if not quick and search.speed != 1.0:
-            slow = schedule_by_gates(
+    resident: tuple[str, ...] = ()
+    for slower, speed in LEVELS:
+        search = _Search(program, facts, by_gates.budget_bytes, contention, page_bytes, speed)
+        own = by_gates
+        if speed != 1.0:
+            own = schedule_by_gates(
                 program, search.facts, _GATES, by_gates.budget_bytes, contention=contention
             )
-            hints.add(frozenset(slow.resident))
-        best = search.best(hints, climbing=not quick).kept
-        kept.append(Kept(slower, tuple(sorted(best))))
-    nominal = searches[0 if quick else 1][1]
-    return replace(made, kept=_merged(kept), resident=nominal.resident(kept[0 if quick else 1]))
-
-
-def _searches(
-    program: Program,
-    facts: Mapping[str, ChunkFacts],
-    budget: int,
-    contention: float,
-    page_bytes: int,
-    quick: bool,
-) -> list[tuple[float, "_Search"]]:
-    levels = ((0.0, 1.0),) if quick else LEVELS
-    return [
-        (slower, _Search(program, facts, budget, contention, page_bytes, speed))
-        for slower, speed in levels
-    ]
+        best = search.best({frozenset(), best, frozenset(own.resident)}).kept
+        levels.append(Kept(slower, tuple(sorted(best))))
+        if speed == 1.0:
+            resident = search.resident(levels[-1])
+    return replace(made, kept=_merged(levels), resident=resident)
 
 
 def _merged(kept: list[Kept]) -> tuple[Kept, ...]:
@@ -119,14 +113,14 @@ class _Search:
         self.weights_bytes = sum(f.weight_bytes for f in facts.values())
         self.trials: dict[tuple[str, ...], Cost] = {}
 
-    def best(self, hints: Iterable[frozenset[str]], *, climbing: bool) -> _Trial:
+    def best(self, hints: Iterable[frozenset[str]]) -> _Trial:
         """The best of the hints, then of what climbing from it finds, loop by loop."""
         ordered = sorted(hints, key=lambda h: (len(h), sorted(h)))
         best = self.tried(ordered[0])
         if self._is_enough(best):
             return best
         best = min([best, *map(self.tried, ordered[1:])], key=lambda t: t.cost)
-        for chunks in self._loops() if climbing else ():
+        for chunks in self._loops():
             best = self._climb(chunks, best)
         return best
 
@@ -160,6 +154,7 @@ class _Search:
         """One chunk more, one exchanged, one less; the first that helps, until none does."""
         seconds = [self.facts[c].load_s for c in chunks]
         left = _WORK // max(1, self.table.end)
+        left = left if self.speed == 1.0 else left // 2
         improved = True
         while improved and not self._is_enough(best):
             improved = False

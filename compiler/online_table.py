@@ -16,6 +16,7 @@ from compiler.slots import expand
 
 SCALE = 4096
 """The scale 1: scales are fixed-point numbers with 12 binary digits after the point."""
+_REMEMBERED = 2048
 MAX_NS = 2**44
 """Most nominal time of a program (4.9 hours): times a scale it fits into 64 bits."""
 
@@ -61,6 +62,15 @@ class Level:
 
     slower: int
     chunks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """When a chunk is called next, and its units."""
+
+    use: int
+    chunk: str
+    units: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +127,8 @@ class Table:
         self.units_of: dict[str, tuple[int, ...]] = {}
         for u, unit in enumerate(units):
             self.units_of[unit.chunk] = (*self.units_of.get(unit.chunk, ()), u)
+        self._uses: dict[int, tuple[Use, ...]] = {}
+        """Answers that were given: they are the same every time, and for all kept sets."""
         self._homes = {c: self._homes_of(c) for c in self.units_of}
         self._pieces, self._total_ns = _pieces(segments)
         self._margins = tuple(self._mean_load_ns(s) for s in segments)
@@ -158,6 +170,15 @@ class Table:
             if use is not None:
                 return use
         return self.end
+
+    def uses(self, n: int) -> tuple[Use, ...]:
+        """The next use of every chunk from step n on, by rising use, then by number."""
+        if n not in self._uses:
+            if len(self._uses) >= _REMEMBERED:
+                self._uses.clear()
+            made = [Use(self.next_use(c, n), c, units) for c, units in self.units_of.items()]
+            self._uses[n] = tuple(sorted(made, key=lambda x: (x.use, x.units)))
+        return self._uses[n]
 
     def most_need(self, first: int, last: int) -> int:
         """The largest need of the steps `first` to `last`, both included."""

@@ -280,9 +280,9 @@ def _happened(h: Happened) -> dict[str, object]:
         "decisions": [_decision(d) for d in h.decisions],
         "at": h.ledger.at,
         "running": h.ledger.running,
-        "resident": list(h.ledger.resident),
+        "resident": sorted(h.ledger.resident),
         "loading": h.ledger.loading,
-        "seen": list(h.ledger.seen),
+        "seen": sorted(h.ledger.seen),
         "exec_scale": h.ledger.exec_scale,
         "load_scale": h.ledger.load_scale,
     }
