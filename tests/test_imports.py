@@ -23,6 +23,8 @@ LAYERS = [
     {"schedule", "online", "contend"},
     {"simulate", "online_simulate"},
     {"decide", "plan", "timeline"},
+    {"residency", "record"},
+    {"overview"},
     {
         "host",
         "video",

@@ -33,13 +33,13 @@ def show_error(error: EntracteError) -> None:
 
 
 @contextmanager
-def one_message() -> Iterator[None]:
+def one_message(status: int = 1) -> Iterator[None]:
     """Faults of the user's inside end the command with one message, without a traceback."""
     try:
         yield
     except EntracteError as error:
         show_error(error)
-        sys.exit(1)
+        sys.exit(status)
     except KeyboardInterrupt:
         errors.print("interrupted; nothing half-written was left behind")
         sys.exit(130)

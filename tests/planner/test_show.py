@@ -7,7 +7,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from compiler.cli.plan import app
-from compiler.cli.show import run_lines, run_table, show_plan, show_summary
+from compiler.cli.observed import run_lines, run_table
+from compiler.cli.show import show_plan, show_summary
 from compiler.ir import ChunkRun, Run
 from compiler.plan import write_plan
 from compiler.units import (
