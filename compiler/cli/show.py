@@ -217,7 +217,7 @@ def chunk_lines(plan: Plan, c: ChunkRow) -> list[str]:
     form = _form(c.precision, c.compression) or "not built"
     lines = [
         f"chunk {c.id} of stage {c.stage}",
-        f"  weights      {format_bytes(c.weight_bytes)}; package {format_bytes(c.file_bytes)} on disk",
+        f"  weights      {format_bytes(c.weight_bytes)}; {format_bytes(c.file_bytes)} on disk",
         f"  activations  {format_bytes(c.activation_bytes)} at their peak",
         f"  form         {form}; PSNR {_decibels(c.psnr_db) or 'not measured (`plan verify`)'}",
         f"  unit         {c.compute_unit}; functions {', '.join(c.functions)}",
@@ -280,7 +280,7 @@ def _brief(held: Held) -> str:
     return compact_bytes(held.size_bytes)
 
 
-_CAUSES = {
+CAUSES = {
     "start": "at the start",
     "straight": "outside loops",
     "first": "in first iterations",
@@ -297,7 +297,7 @@ def time_line(plan: Plan) -> str:
         "early do\n        after one iteration"
     )  # fmt: skip
     times = f.makespan_s / max(f.lower_bound_s, 1e-12)
-    waits = ", ".join(f"{format_seconds(s)} {_CAUSES.get(cause, cause)}" for cause, s in f.stalls)
+    waits = ", ".join(f"{format_seconds(s)} {CAUSES.get(cause, cause)}" for cause, s in f.stalls)
     return (
         f"time    {format_seconds(f.makespan_s)} predicted: computing "
         f"{format_seconds(f.compute_s)}, waiting {format_seconds(f.stall_s)}\n"
