@@ -84,7 +84,9 @@ class _Drawing:
     def segment(self, s: int, segment: Segment) -> None:
         loop = None
         if segment.is_loop:
-            loop = self.group(("loop", s), "loop", f"{segment.name}: {segment.count} iterations")
+            most = "up to " if segment.until is not None else ""
+            title = f"{segment.name}: {most}{segment.count} iterations"
+            loop = self.group(("loop", s), "loop", title)
         for name, first, _ in segment.state:
             self.maker[name] = self.maker[first]
         readers: dict[str, set[str]] = {}

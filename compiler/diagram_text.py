@@ -126,7 +126,7 @@ _CLOSE = {"input": "])", "output": "])", "constant": ")]", "host": "]]", "stage"
 
 def as_mermaid(drawn: Diagram) -> str:
     """A Mermaid flowchart, as GitHub draws it in Markdown."""
-    lines = ["---", f"title: {_yaml(drawn.title)}", "---", "flowchart TD"]
+    lines = ["---", f"title: {_quoted([drawn.title])}", "---", "flowchart TD"]
     lines += _inside(drawn, None, "  ")
     for edge in drawn.edges:
         words = _words(edge)
@@ -136,7 +136,8 @@ def as_mermaid(drawn: Diagram) -> str:
     for kind, colour in _FILL.items():
         own = ",".join(n.id for n in drawn.nodes if n.kind == kind)
         if own:
-            lines.append(f"  style {own} fill:{colour},stroke:#5b6b7a,color:#1c2731")
+            lines.append(f"  classDef {kind}Box fill:{colour},stroke:#5b6b7a,color:#1c2731")
+            lines.append(f"  class {own} {kind}Box")
     return "\n".join(lines) + "\n"
 
 
@@ -163,10 +164,3 @@ def _quoted(lines: "tuple[str, ...] | list[str]") -> str:
 def _entity(letter: str) -> str:
     plain = letter.isalnum() or letter in " .,:;_-/+()"
     return letter if plain else f"#{ord(letter)};"
-
-
-def _yaml(text: str) -> str:
-    """A double-quoted YAML scalar; JSON's strings are."""
-    import json
-
-    return json.dumps(text)

@@ -189,7 +189,7 @@ class _Tensors:
         segment = self.program.segments[event.segment]
         gone = set(segment.steps[step].frees)
         if step + 1 == len(segment.steps):
-            gone |= {after for _, _, after in segment.state}
+            gone |= {after for _, _, after in segment.state} | {segment.until or ""}
             gone |= set(segment.frees) if event.iteration + 1 == segment.count else set()
         return sum(self.size[x] for x in during), sum(self.size[x] for x in during - gone)
 

@@ -24,7 +24,7 @@ LAYERS = [
     {"simulate", "online_simulate"},
     {"decide", "plan", "timeline"},
     {"residency", "record"},
-    {"overview"},
+    {"overview", "diagram"},
     {
         "host",
         "video",
@@ -34,7 +34,7 @@ LAYERS = [
         "devices",
         "report",
         "perfetto",
-        "diagram",
+        "diagram_text",
         "compare",
     },
     {"trace", "run"},

@@ -45,7 +45,7 @@ def sweep_table(rows: Sequence[SweepRow], width: int = 80) -> Table:
         return text if row.fits else ""
 
     return fitted(
-        "Sweep (* no other is faster and smaller)",
+        "Sweep (* none of the same target is faster and smaller)",
         (
             *_job_columns(rows),
             Column("target", [r.target for r in rows], left=True),
