@@ -5,19 +5,19 @@ const chunkOf = new Map(DATA.chunks.map((c) => [c.id, c]));
 
 function nodeElement(node) {
   if (node.kind !== 'stage') {
-    const about = { input: 'input', constant: 'constant', host: 'step of the runner', output: 'output' };
+    const about = { input: 'input', constant: 'constant', host: 'host step', output: 'of the pipeline' };
     const given = node.kind === 'host' ? 'host' : 'given';
     return make('div', { class: `node ${given}` },
-      make('div', { class: 'text' }, make('b', {}, node.label), make('small', {}, about[node.kind])));
+      make('div', { class: 'text' }, make('b', {}, node.kind === 'output' ? 'output' : node.label), make('small', {}, about[node.kind])));
   }
   const stage = stageOf.get(node.label);
   const open = opened.has(node.id);
   const count = node.chunks.length === 1 ? '1 chunk' : `${node.chunks.length} chunks`;
-  const slices = node.repeat > 1 ? ` · ${node.repeat} slices` : '';
   const button = make('button', {
     type: 'button', 'aria-expanded': String(open), 'data-node': node.id,
     onclick: () => toggleNode(node.id),
-  }, make('b', {}, node.label), make('small', {}, `${count} · ${formatBytes(stage.weight_bytes)}${slices}`));
+  }, make('b', {}, node.label), make('small', {}, `${count} · ${formatBytes(stage.weight_bytes)}`));
+  if (node.repeat > 1) button.append(make('small', { class: 'line' }, `${node.repeat} slices, one by one`));
   const box = make('div', { class: 'node stage', '--c': `var(--s${stage.colour % 8})` }, button);
   if (open) box.append(chunkTiles(node));
   return box;
@@ -68,7 +68,7 @@ function layoutDiagram() {
   host.style.cssText = '';
   const across = host.parentElement.clientWidth >= 760;
   const graph = new vendor.dagre.graphlib.Graph({ compound: true });
-  graph.setGraph({ rankdir: across ? 'LR' : 'TB', nodesep: across ? 16 : 14, ranksep: across ? 30 : 26, marginx: 8, marginy: 8 });
+  graph.setGraph({ rankdir: across ? 'LR' : 'TB', nodesep: across ? 16 : 14, ranksep: across ? 26 : 26, marginx: 8, marginy: 8 });
   graph.setDefaultEdgeLabel(() => ({}));
   const boxes = new Map();
   for (const loop of DATA.flow.loops) graph.setNode(`loop:${loop.segment}`, {});

@@ -46,11 +46,23 @@ function tellWindow() {
   [...$('#windows').children].forEach((button, i) => {
     button.setAttribute('aria-pressed', String(run.track.windows[i] === named));
   });
+  followStep(from, to, close);
   const step = 10 ** Math.floor(Math.log10((to - from) / 100));
   const names = run.track.loops.flatMap((loop) => stepsIn(loop, from, to));
-  $('#status').textContent = `${formatMoment(from, step)} to ${formatMoment(to, step)}, ${formatSeconds(to - from)}`
+  $('#status').textContent = `${formatMoment(from, step, to)} to ${formatMoment(to, step, to)}, ${formatSeconds(to - from)}`
     + `${names.length ? ` · ${names.join(', ')}` : ''} · ${LEVELS[timeline.level]}`;
   if ($('#bars-box').open) listBars();
+}
+
+/** A window that is a step of the chosen loop is told in the field, too. */
+function followStep(from, to, close) {
+  const at = (steps.loop?.ends_s ?? []).findIndex((_, i) => {
+    const [start, end] = windowOfStep(steps.loop, i);
+    return close(start, from) && close(end, to);
+  });
+  if (at < 0) return;
+  steps.at = at;
+  $('#step').value = String(at + 1);
 }
 
 function stepsIn(loop, from, to) {

@@ -102,7 +102,7 @@ class Timeline {
       axisTick: { show: false }, splitLine: { show: true, lineStyle: { color: line, opacity: 0.6 } },
       axisPointer: { show: true, triggerTooltip: false, label: { show: false }, lineStyle: { color: soft, type: 'dashed' } }, ...more,
     });
-    const labels = { color: soft, hideOverlap: true, formatter: (v) => formatMoment(v, this.tickSeconds()) };
+    const labels = { color: soft, hideOverlap: true, formatter: (v) => this.nameTick(v) };
     const narrow = this.element.clientWidth < 520;
     const left = narrow ? 58 : 74;
     const limit = Math.max(...this.run.memory.sums, ...this.run.track.limits.map(([, bytes]) => bytes));
@@ -111,7 +111,7 @@ class Timeline {
       textStyle: { fontFamily: fontOfPage(), color: colour('--ink') },
       axisPointer: { link: [{ xAxisIndex: 'all' }] },
       tooltip: { ...tipStyle(), trigger: 'item' },
-      grid: [{ left, right: 14, top: 6, height: 104 }, { left, right: 14, top: 146, bottom: 48 }],
+      grid: [{ left, right: 16, top: 6, height: 104, outerBoundsMode: 'none' }, { left, right: 16, top: 146, bottom: 48, outerBoundsMode: 'none' }],
       xAxis: [axis(0, { axisLabel: labels, splitNumber: narrow ? 3 : 7 }), axis(1, { axisLabel: { show: false }, splitNumber: narrow ? 3 : 7 })],
       yAxis: [
         { type: 'category', data: LANES, inverse: true, axisLine: { show: false }, axisTick: { show: false }, axisLabel: { color: soft, fontSize: 12 } },
@@ -119,9 +119,9 @@ class Timeline {
           splitLine: { lineStyle: { color: line, opacity: 0.6 } }, interval: niceBytes(limit / 4), axisPointer: { show: false } },
       ],
       dataZoom: [
-        { type: 'slider', xAxisIndex: [0, 1], filterMode: 'none', bottom: 8, height: 22, left, right: 14, startValue: this.from, endValue: this.to,
+        { type: 'slider', xAxisIndex: [0, 1], filterMode: 'none', bottom: 8, height: 22, left, right: 16, startValue: this.from, endValue: this.to,
           showDataShadow: false, brushSelect: false, borderColor: line, fillerColor: `${colour('--accent')}22`, handleStyle: { color: colour('--card'), borderColor: soft }, moveHandleStyle: { color: soft, opacity: 0.4 },
-          labelFormatter: (v) => formatMoment(v, (this.to - this.from) / 100), textStyle: { color: soft, fontSize: 11 } },
+          labelFormatter: (v) => formatMoment(v, (this.to - this.from) / 100, this.to), textStyle: { color: soft, fontSize: 11 } },
         { type: 'inside', xAxisIndex: [0, 1], filterMode: 'none', zoomOnMouseWheel: 'ctrl', moveOnMouseWheel: false, preventDefaultMouseMove: false },
       ],
       series: [],
@@ -130,6 +130,13 @@ class Timeline {
 
   tickSeconds() {
     return 10 ** Math.floor(Math.log10((this.to - this.from) / 8));
+  }
+
+  /** The ends of a window are no round moments: they get no name. */
+  nameTick(value) {
+    const step = this.tickSeconds();
+    const off = Math.abs(value / step - Math.round(value / step));
+    return off > 1e-4 ? '' : formatMoment(value, step, this.to);
   }
 
   barSeries() {
@@ -234,7 +241,7 @@ class Timeline {
   readAt(x) {
     const [time] = this.chart.convertFromPixel({ gridIndex: 1 }, [x, 0]);
     if (time < this.from || time > this.to) return;
-    this.tellMemory(indexAt(this.run.memory.at, time), `at ${formatMoment(time, (this.to - this.from) / 1000)}`);
+    this.tellMemory(indexAt(this.run.memory.at, time), `at ${formatMoment(time, (this.to - this.from) / 1000, this.to)}`);
   }
 
   tellLargest() {

@@ -16,10 +16,10 @@ function formatSeconds(seconds) {
   return `${Math.floor(seconds / 60)} min ${(seconds % 60).toFixed(0)} s`;
 }
 
-/** A moment on an axis whose ticks are `step` seconds apart: no digits that say nothing. */
-function formatMoment(seconds, step) {
+/** A moment in the unit that suits `largest`, told to `step` seconds: no digits that say nothing. */
+function formatMoment(seconds, step, largest) {
   if (seconds === 0) return '0';
-  const [scale, unit] = step >= 1 ? [1, 's'] : step >= 1e-3 ? [1e3, 'ms'] : [1e6, 'us'];
+  const [scale, unit] = largest >= 1 ? [1, 's'] : largest >= 1e-3 ? [1e3, 'ms'] : [1e6, 'us'];
   const digits = Math.max(0, -Math.floor(Math.log10(step * scale) + 1e-9));
-  return `${(seconds * scale).toFixed(Math.min(digits, 3))} ${unit}`;
+  return `${(seconds * scale).toFixed(Math.min(digits, 9))} ${unit}`;
 }
