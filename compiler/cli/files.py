@@ -10,7 +10,7 @@ def write_text(text: str, path: Path) -> None:
     """Write a whole file or nothing. Raises `RunError` where that is impossible."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        aside.write_text(text)
+        aside.write_text(text, encoding="utf-8", newline="\n")
         os.replace(aside, path)
     except OSError as error:
         raise RunError(

@@ -122,6 +122,23 @@ def compare(
 
 
 @app.command()
+def report(
+    build: Build,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The page; BUILD/report.html by default.")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="A recorded run; BUILD/run.json if it is there.")
+    ] = None,
+) -> None:
+    """One HTML page to look at: pipeline, timeline, memory, waits, policies, chunks."""
+    from compiler.cli.report import report_build
+
+    with one_message():
+        report_build(console, build, out, run)
+
+
+@app.command()
 def run(
     build: Build,
     prompt: Annotated[str | None, typer.Option(help="What the video shows.")] = None,

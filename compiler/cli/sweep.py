@@ -13,7 +13,7 @@ from compiler.cli.files import write_text
 from compiler.cli.outcome import Outcome, labels
 from compiler.cli.tables import Column, fitted, say
 from compiler.report.pareto import with_pareto
-from compiler.report.sweep import SweepRow
+from compiler.report.sweep import SweepRow, render_sweep
 from compiler.units import compact_bytes, compact_seconds
 
 PAGE, DATA = "sweep.html", "sweep.json"
@@ -21,9 +21,6 @@ PAGE, DATA = "sweep.html", "sweep.json"
 
 def show_sweep(console: Console, outcomes: Sequence[Outcome]) -> None:
     """Print the comparison of all jobs and write it into the folder that they share."""
-    # Imported here: templates are needed for the page only.
-    from compiler.report.sweep import render_sweep
-
     named = zip(outcomes, labels(outcomes), strict=True)
     rows = with_pareto([o.row(label) for o, label in named])
     console.print()
