@@ -123,7 +123,9 @@ def _key(key: str) -> str:
 
 def _figures(a: Overview, b: Overview) -> Iterator[Figure]:
     for name, unit, of in _FIGURES:
-        yield Figure(name, unit, of(a), of(b))
+        # A dry run has no packages: nothing to compare them with.
+        if name != "packages" or (a.built and b.built):
+            yield Figure(name, unit, of(a), of(b))
 
 
 _FIGURES: tuple[tuple[str, str, Callable[[Overview], float]], ...] = (

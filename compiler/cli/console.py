@@ -50,7 +50,9 @@ class Bars:
 
     def __init__(self) -> None:
         label = TextColumn(
-            "{task.fields[label]}", table_column=Column(width=22, no_wrap=True, overflow="ellipsis")
+            "{task.fields[label]}",
+            markup=False,
+            table_column=Column(width=22, no_wrap=True, overflow="ellipsis"),
         )
         self._progress = Progress(
             SpinnerColumn(),

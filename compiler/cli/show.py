@@ -36,7 +36,7 @@ def show_summary(console: Console, plan: Plan, folder: Path | None, seconds: flo
         say(console, f"compiled in {format_seconds(seconds)}")
     if folder is None:
         return
-    commands = [f"next:  plan show {folder}"]
+    commands = [f"next:  plan show {folder}", f"       plan report {folder}"]
     if plan.built:
         commands.append(
             f'       plan run {folder} --prompt "a blue square moves up" --out clip.mp4'

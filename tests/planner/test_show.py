@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from compiler.cli.console import Bars
 from compiler.cli.observed import run_lines, show_run
 from compiler.cli.plan import app
 from compiler.cli.show import show_plan, show_summary, strip
@@ -208,3 +209,11 @@ def test_sizes_and_times_print_and_parse():
     assert parse_bytes("3.3GB", "x") == 3_300_000_000
     assert parse_bytes("24MiB", "x") == 24 * 2**20
     assert parse_bytes(17, "x") == 17
+
+
+def test_progress_bars_show_names_as_they_are():
+    bars = Bars()
+    bars.phase("run", 2)
+    bars.advance(NAME)
+    text = printed(lambda c: c.print(bars._progress.make_tasks_table(bars._progress.tasks)), 200)
+    assert NAME[:20] in text
