@@ -7,12 +7,12 @@ const plainAxis = (more) => ({
 
 const plainChart = () => ({ animation: false, textStyle: { fontFamily: fontOfPage(), color: colour('--ink') }, tooltip: { ...tipStyle(), trigger: 'item' } });
 
-function policyOption(fitting, series, format, mark) {
+function policyOption(fitting, series, format, mark, step) {
   const names = fitting.map((p) => p.name.replace(' (this plan)', ' ★'));
   return {
     ...plainChart(),
     grid: { left: 8, right: 20, top: 8, bottom: 8, containLabel: true },
-    xAxis: plainAxis({ type: 'value', splitNumber: 3, axisLabel: { formatter: format } }),
+    xAxis: plainAxis({ type: 'value', splitNumber: 3, interval: step, max: step && ((top) => step * Math.ceil(top.max / step)), axisLabel: { formatter: format } }),
     yAxis: plainAxis({ type: 'category', inverse: true, data: names, axisLabel: { hideOverlap: false } }),
     series: series.map((s, i) => ({ type: 'bar', stack: 'all', barMaxWidth: 24, ...s, markLine: i === 0 ? mark : undefined })),
   };
@@ -33,7 +33,8 @@ function drawPolicies() {
     time.setOption(policyOption(fitting, [{ ...busy, ...told }, { ...waits, ...told }], axisTime, bound), { notMerge: true });
     const loaded = { data: fitting.map((p) => p.loaded_bytes), itemStyle: { color: colour('--k-loading') },
       tooltip: { formatter: (p) => tell(p, (q) => [`${q.loads} loads, ${formatBytes(q.loaded_bytes)}`]) } };
-    bytes.setOption(policyOption(fitting, [loaded], (v) => (v ? formatBytes(v) : '0')), { notMerge: true });
+    const step = niceBytes(Math.max(...fitting.map((p) => p.loaded_bytes), 3) / 3);
+    bytes.setOption(policyOption(fitting, [loaded], roundBytes, null, step), { notMerge: true });
   });
 }
 

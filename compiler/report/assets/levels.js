@@ -41,6 +41,7 @@ function nameOfIteration(bar) {
   return loop ? `${bar.chunk.stage} · step ${bar.iteration + 1}` : bar.chunk.stage;
 }
 
+/** Of the coarsest level, where a bar is a whole loop. */
 function nameOfSegment(bar) {
   const segment = DATA.segments[bar.segment];
   return segment.loop ? `${segment.name} × ${segment.count}` : segment.name;

@@ -115,7 +115,7 @@ class Timeline {
       xAxis: [axis(0, { axisLabel: labels, splitNumber: narrow ? 3 : 7 }), axis(1, { axisLabel: { show: false }, splitNumber: narrow ? 3 : 7 })],
       yAxis: [
         { type: 'category', data: LANES, inverse: true, axisLine: { show: false }, axisTick: { show: false }, axisLabel: { color: soft, fontSize: 12 } },
-        { type: 'value', gridIndex: 1, min: 0, max: limit * 1.07, axisLabel: { color: soft, fontSize: 11, showMaxLabel: false, formatter: (v) => (v ? formatBytes(v) : '0') },
+        { type: 'value', gridIndex: 1, min: 0, max: limit * 1.07, axisLabel: { color: soft, fontSize: 11, showMaxLabel: false, formatter: roundBytes },
           splitLine: { lineStyle: { color: line, opacity: 0.6 } }, interval: niceBytes(limit / 4), axisPointer: { show: false } },
       ],
       dataZoom: [
@@ -177,13 +177,12 @@ class Timeline {
   }
 
   nameOn(bar, shape) {
-    const wanted = bar.joined ? bar.name : bar.lane === 'wait' ? 'waits' : bar.chunk.id;
-    const text = shape.width > 34 ? wanted : '';
     const faint = bar.lane === 'wait' || (bar.joined && bar.busy < 0.62);
     return {
       type: 'text', silent: true,
-      style: { text, x: shape.x + 6, y: shape.y + shape.height / 2, verticalAlign: 'middle', width: shape.width - 10, overflow: 'truncate', ellipsis: '…',
-        fontSize: 11.5, fontFamily: fontOfPage(), fill: faint ? colour('--ink') : inkOn(stageColour(bar.chunk.colour)) },
+      style: { text: longestThatFits(namesOf(bar), shape.width - 10), x: shape.x + 6, y: shape.y + shape.height / 2, verticalAlign: 'middle',
+        fontSize: 11.5, fontFamily: fontOfPage(), fill: faint ? colour('--ink') : inkOn(stageColour(bar.chunk.colour)),
+        ...(faint ? { stroke: colour('--card'), lineWidth: 3 } : {}) },
     };
   }
 
@@ -259,15 +258,20 @@ class Timeline {
   }
 }
 
+/** What may be written on a bar, long to short. */
+function namesOf(bar) {
+  if (bar.lane === 'wait') return ['waits'];
+  if (!bar.joined) return [bar.chunk.id, bar.chunk.id.split('.').pop()];
+  const looped = DATA.segments[bar.segment].loop;
+  return looped ? [bar.name, String(bar.iteration + 1)] : [bar.name];
+}
+
+/** About: text is measured by its length, and what does not fit is left out. */
+const longestThatFits = (names, width) => names.find((name) => name.length * 6.6 <= width) ?? '';
+
 function stepOf(bar) {
   const segment = DATA.segments[bar.segment];
   return segment.loop ? `step ${bar.iteration + 1} of ${segment.count} of ${segment.name}` : '';
-}
-
-function niceBytes(rough) {
-  const unit = 1024 ** Math.floor(Math.log(Math.max(1, rough)) / Math.log(1024));
-  const steps = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1024];
-  return unit * steps.find((s) => s * unit >= rough);
 }
 
 /** Black or white, whichever is easier to read on a colour. */
