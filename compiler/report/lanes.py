@@ -134,7 +134,7 @@ def loops(program: Program, events: Sequence[Event]) -> tuple[LoopTimes, ...]:
 
 
 def windows(found: Sequence[LoopTimes], makespan_s: float) -> tuple[Window, ...]:
-    """The whole run and, around the longest loop, its prologue, a steady iteration, the epilogue."""
+    """The whole run; around the longest loop its prologue, a steady iteration, the epilogue."""
     whole = Window("Whole run", 0.0, makespan_s)
     if not found:
         return (whole,)

@@ -53,7 +53,7 @@ class ChunkRow:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """All that the template shows. `tracks`: the predicted run and, if there is one, the observed."""
+    """All that the template shows. `tracks`: the predicted run and, if any, the observed one."""
 
     title: str
     plan: Plan
@@ -102,9 +102,7 @@ def _predicted(plan: Plan, timeline: Timeline) -> Track:
         ("budget", plan.target.budget_bytes),
         ("proven peak", plan.forecast.peak_bytes),
     )
-    return track_of(
-        plan, "Predicted", timeline.events, timeline.waits, timeline.makespan_s, limits
-    )
+    return track_of(plan, "Predicted", timeline.events, timeline.waits, timeline.makespan_s, limits)
 
 
 def _observed(plan: Plan, run: Run) -> Track:

@@ -17,7 +17,6 @@ from typing import Any
 from compiler import __version__
 from compiler.report.memory import KINDS
 from compiler.report.model import Page
-from compiler.report.track import UNIT_BYTES
 from compiler.units import format_bytes, format_count, format_seconds
 
 SCRIPTS = ("base.js", "units.js", "tables.js", "diagram.js", "levels.js", "timeline.js",
@@ -38,7 +37,6 @@ def render(page: Page) -> str:
         "flow": asdict(page.flow),
         "tracks": [asdict(t) for t in page.tracks],
         "kinds": KINDS,
-        "unit_bytes": UNIT_BYTES,
         "policies": [asdict(p) for p in page.policies],
         "lower_bound_s": page.plan.forecast.lower_bound_s,
         "lower_bound": page.plan.forecast.lower_bound,

@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -16,7 +17,7 @@ from compiler.ir import Event, Plan
 from compiler.plan import write_plan
 from compiler.report import model
 from compiler.report.model import page_of
-from compiler.report.page import as_json, render
+from compiler.report.page import as_json, asset, render
 from compiler.report.policies import compared
 from compiler.report.sweep import SweepRow, render_sweep
 from compiler.timeline import Timeline, predicted
@@ -129,9 +130,7 @@ def paged(timeline: Timeline, pages: int) -> Timeline:
         for k in range(pages):
             start = e.start_s + k * step
             size = e.size_bytes // pages
-            made.append(
-                Event(e.queue, e.label, e.segment, e.iteration, start, start + step, size)
-            )
+            made.append(Event(e.queue, e.label, e.segment, e.iteration, start, start + step, size))
     return Timeline(tuple(sorted(made, key=lambda e: e.start_s)), timeline.waits,
                     timeline.makespan_s)  # fmt: skip
 
@@ -159,6 +158,15 @@ def test_compression_errors_are_shown_once_measured(plan):
     assert f"1 of {len(plan.chunks)} chunks" in text
     assert '<td class="n" data-sort="41.27">41.3 dB</td>' in text
     assert 'id="psnr"' in text and 'id="psnr"' not in rendered(plan)
+
+
+def test_the_bundle_goes_with_the_licences_of_what_is_in_it():
+    root = Path(__file__).parents[2]
+    wanted = json.loads((root / "tools/report_assets/package.json").read_text())["dependencies"]
+    licences = asset("vendor.LICENSES.txt")
+    assert wanted
+    for name, version in wanted.items():
+        assert f"\n{name} {version}, " in licences
 
 
 # ---------------------------------------------------------------- the command

@@ -90,7 +90,7 @@ function barsIn(run, from, to) {
 
 function memoryOf(track) {
   const at = undo(track.memory.at).map((t) => t * track.tick_s);
-  const kinds = track.memory.kinds.map((series) => undo(series).map((v) => v * DATA.unit_bytes));
+  const kinds = track.memory.kinds.map((series) => undo(series).map((v) => v * track.memory.unit_bytes));
   const sums = at.map((_, i) => kinds.reduce((sum, series) => sum + series[i], 0));
   return { at, kinds, sums };
 }
