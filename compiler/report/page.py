@@ -21,6 +21,8 @@ from compiler.units import format_bytes, format_count, format_seconds
 
 SCRIPTS = ("base.js", "units.js", "tables.js", "diagram.js", "levels.js", "timeline.js",
            "charts.js", "report.js")  # fmt: skip
+EXACT_DB = 999.0
+"""What `plan verify` writes where nothing differs."""
 SWEEP_SCRIPTS = ("base.js", "units.js", "tables.js", "sweep.js")
 
 
@@ -62,6 +64,7 @@ def fill(
         "size": format_bytes,
         "seconds": format_seconds,
         "count": format_count,
+        "decibels": lambda value: "exact" if value >= EXACT_DB else f"{value:.1f} dB",
         "share": lambda part, whole: f"{100 * part / whole:.1f}" if whole else "0",
     }
     own = "(() => {\n'use strict';\n" + "".join(asset(name) for name in scripts) + "})();\n"

@@ -176,7 +176,7 @@ def test_windows_steps_and_keys_move_the_timeline(show, text, plan):
 def lane_at(shown, share, lane):
     """A point of a lane (0 load, 1 compute) at a share of its width."""
     box = shown.page.locator("#lanes").bounding_box()
-    left, right = box["x"] + 74, box["x"] + box["width"] - 16
+    left, right = box["x"] + 74, box["x"] + box["width"] - 26
     return left + share * (right - left), box["y"] + 6 + 104 * (0.25 + 0.5 * lane)
 
 

@@ -153,10 +153,14 @@ def test_a_dry_run_says_what_is_missing(plan):
 
 def test_compression_errors_are_shown_once_measured(plan):
     first, *rest = plan.packages
-    scored = replace(plan, packages=(replace(first, psnr_db=41.27), *rest))
+    scored = replace(
+        plan,
+        packages=(replace(first, psnr_db=41.27), replace(rest[0], psnr_db=999.0), *rest[1:]),
+    )
     text = rendered(scored)
-    assert f"1 of {len(plan.chunks)} chunks" in text
+    assert f"2 of {len(plan.chunks)} chunks" in text
     assert '<td class="n" data-sort="41.27">41.3 dB</td>' in text
+    assert '<td class="n" data-sort="999.0">exact</td>' in text
     assert 'id="psnr"' in text and 'id="psnr"' not in rendered(plan)
 
 

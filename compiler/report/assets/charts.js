@@ -43,17 +43,25 @@ function stallItem() {
   return { color: fill, opacity, decal };
 }
 
+/** `plan verify` writes so many dB or more where nothing differs. */
+const EXACT_DB = 999;
+const tellError = (chunk) => (chunk.psnr_db >= EXACT_DB ? 'exact' : `${chunk.psnr_db.toFixed(1)} dB`);
+
 function drawErrors() {
   const scored = DATA.chunks.filter((c) => c.psnr_db !== null);
   if (!scored.length) return;
   const chart = chartIn($('#psnr'));
+  const top = Math.max(60, ...scored.map((c) => (c.psnr_db >= EXACT_DB ? 0 : c.psnr_db))) * 1.15;
   drawn(() => chart.setOption({
     ...plainChart(),
     grid: { left: 8, right: 16, top: 14, bottom: 8, containLabel: true },
-    xAxis: plainAxis({ type: 'category', data: scored.map((c) => c.id), axisLabel: { rotate: scored.length > 8 ? 40 : 0 } }),
-    yAxis: plainAxis({ type: 'value', axisLabel: { formatter: (v) => `${v} dB` } }),
-    series: [{ type: 'bar', barMaxWidth: 30,
-      data: scored.map((c) => ({ value: c.psnr_db, itemStyle: { color: stageColour(c.colour) } })),
-      tooltip: { formatter: (p) => tipBox(scored[p.dataIndex].id, `${scored[p.dataIndex].psnr_db.toFixed(1)} dB, ${scored[p.dataIndex].form}`) } }],
+    xAxis: plainAxis({ type: 'category', data: scored.map((c) => c.id), axisLabel: { rotate: scored.length > 6 ? 35 : 0 } }),
+    yAxis: plainAxis({ type: 'value', max: top, axisLabel: { formatter: (v) => (v === top ? '' : `${v} dB`) } }),
+    series: [{
+      type: 'bar', barMaxWidth: 30,
+      label: { show: scored.length <= 24, position: 'insideTop', color: colour('--ink'), fontSize: 10.5, textBorderColor: colour('--card'), textBorderWidth: 3, formatter: (p) => tellError(scored[p.dataIndex]).replace(' dB', '') },
+      data: scored.map((c) => ({ value: Math.min(c.psnr_db, top), itemStyle: { color: stageColour(c.colour) } })),
+      tooltip: { formatter: (p) => tipBox(scored[p.dataIndex].id, `${tellError(scored[p.dataIndex])}, ${scored[p.dataIndex].form}`) },
+    }],
   }, { notMerge: true }));
 }
