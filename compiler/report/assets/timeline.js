@@ -104,7 +104,7 @@ class Timeline {
     });
     const labels = { color: soft, hideOverlap: true, formatter: (v) => this.nameTick(v) };
     const narrow = this.element.clientWidth < 520;
-    const left = narrow ? 58 : 74;
+    const left = narrow ? 64 : 74;
     const limit = this.memoryLimit();
     return {
       animation: false,
