@@ -1,5 +1,6 @@
 """The pages in headless Chromium: what people see and do."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -246,6 +247,25 @@ def test_a_long_loop_is_drawn_by_step_until_one_zooms_in(show):
     assert "p1 step 17 · each bar is a load or a call" in shown.text("#status")
     names = shown.page.locator("#lanes svg text").all_text_contents()
     assert {f"{k:02d}" for k in range(28)} <= {n.split(".")[-1] for n in names}
+
+
+@pytest.mark.parametrize("loads", [0.0, 1.0])
+def test_a_plan_without_loops_or_without_times_is_shown(show, loads):
+    plan = plan_of((Part(1, (90, 40)),), DOUBLE_BUFFER, 100)
+    facts = tuple(replace(f, load_s=loads * f.load_s, exec_s=loads) for f in plan.facts)
+    short = replace(plan, facts=facts)
+    if not loads:
+        none = replace(
+            plan.forecast, makespan_s=0.0, stall_s=0.0, lower_bound_s=0.0, compute_s=0.0, stalls=()
+        )
+        short = replace(short, forecast=none)
+    shown = show(render(page_of(short, compared(short))))
+    assert not shown.page.locator("#steps").is_visible()
+    assert shown.page.locator("#windows button").all_text_contents() == ["Whole run"]
+    assert shown.text("#makespan") == format_seconds(short.forecast.makespan_s)
+    shown.page.locator("#lanes").focus()
+    for key in ("+", "-", "ArrowLeft", "PageDown", "Home"):
+        shown.page.keyboard.press(key)
 
 
 def test_tables_sort_and_are_searched(show, text, plan):

@@ -239,6 +239,15 @@ def age(path):
     path.write_text(json.dumps(whole))
 
 
+def test_a_plan_of_too_many_steps_is_refused_before_it_is_drawn(tmp_path):
+    plan = plan_of((Part(1, (90,)), Part(6, (70,))), DOUBLE_BUFFER, 40)
+    first, loop = plan.program.segments
+    endless = replace(plan.program, segments=(first, replace(loop, count=200_000)))
+    write_plan(replace(plan, program=endless), tmp_path)
+    code, said = report(tmp_path)
+    assert code == 1 and "the plan has 200001 steps" in said
+
+
 def test_a_place_that_cannot_be_written_is_named(build, tmp_path):
     code, said = report(build, "-o", tmp_path / "no" / "page.html")
     assert code == 1 and "--out" in said and "cannot be written: No such file" in said
