@@ -307,6 +307,17 @@ def test_light_and_dark_follow_the_system_and_the_button(show, text, scheme):
     assert shown.page.evaluate(ground) != before
 
 
+def test_paper_is_light_and_cuts_no_table(show, text):
+    shown = show(text, scheme="dark", size=(760, 1000))
+    shown.page.emulate_media(media="print")
+    shown.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert shown.page.evaluate("document.documentElement.dataset.theme") == "light"
+    wide = "Math.max(...[...document.querySelectorAll('table')].map(t => t.scrollWidth))"
+    assert shown.page.evaluate(wide) <= 760
+    shown.page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert shown.page.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
 def test_the_keyboard_reaches_every_part(show, text):
     shown = show(text)
     reached = set()
