@@ -19,8 +19,8 @@ class SweepRow:
     loaded_bytes: int = 0
     lower_bound_s: float = 0.0
     pareto: bool = False
-    """It fits, and no other plan that fits is at least as good in time and in peak memory and
-    better in one of them."""
+    """It fits, and no other plan for the same target is at least as good in time and in peak
+    memory and better in one of them."""
 
 
 def render_sweep(rows: Sequence[SweepRow]) -> str:

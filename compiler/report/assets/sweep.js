@@ -21,7 +21,8 @@ function sweepOption(narrow) {
     axisLine: { lineStyle: { color: colour('--line') } }, axisTick: { show: false }, splitLine: { lineStyle: { color: colour('--line') } }, ...more });
   const sizes = fitting.map((r) => r[across]);
   const step = niceBytes((Math.max(...sizes) - Math.min(...sizes)) / (narrow ? 2 : 4) || Math.max(...sizes));
-  const front = fitting.filter((r) => r.pareto).map((r) => [r[across], r.makespan_s]).sort((a, b) => a[0] - b[0] || a[1] - b[1]);
+  // Rows are marked target by target, so each has its own front.
+  const frontOf = (target) => fitting.filter((r) => r.pareto && r.target === target).map((r) => [r[across], r.makespan_s]).sort((a, b) => a[0] - b[0] || a[1] - b[1]);
   return {
     animation: false,
     textStyle: { fontFamily: fontOfPage(), color: colour('--ink') },
@@ -30,7 +31,7 @@ function sweepOption(narrow) {
     xAxis: axis({ name: across === 'peak_bytes' ? 'peak memory' : 'budget', interval: step, min: step * Math.floor(Math.min(...sizes) / step), max: step * Math.ceil(Math.max(...sizes) / step), axisLabel: { color: colour('--soft'), formatter: roundBytes, hideOverlap: true } }),
     yAxis: axis({ name: 'predicted time', nameGap: 62, axisLabel: { color: colour('--soft'), formatter: (v) => (v ? formatSeconds(v) : '0') } }),
     series: [
-      { id: 'front', type: 'line', step: 'end', symbol: 'none', silent: true, data: across === 'peak_bytes' ? front : [], lineStyle: { color: colour('--soft'), type: 'dashed', width: 1.5 } },
+      ...DATA.targets.map((target, i) => ({ id: `front${i}`, type: 'line', step: 'end', symbol: 'none', silent: true, data: across === 'peak_bytes' ? frontOf(target) : [], lineStyle: { color: stageColour(i), type: 'dashed', width: 1.5 } })),
       { id: 'plans', type: 'scatter', data: fitting.map(pointOf), tooltip: { formatter: (p) => tellRow(fitting[p.dataIndex]) } },
     ],
   };
