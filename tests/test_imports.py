@@ -126,6 +126,7 @@ def test_the_compiler_names_no_model_and_no_device_figure():
     [
         "import compiler.cli.compile",
         "import compiler.cli.plan, compiler.cli.show",
+        "import compiler.cli.report, compiler.report.page, compiler.report.sweep",
         "import compiler.decide, compiler.plan, compiler.run, compiler.devices.null",
         "import graphs",
         "import compiler.reference",

@@ -19,14 +19,15 @@ def report_build(console: Console, build: Path, out: Path | None, run: Path | No
     `run.json` is shown, if it has one.
 
     Raises:
-        PlanError: no plan, a damaged one, or one of another version.
+        PlanError: no plan, a damaged one, one of another version, or one of too many steps.
         RunError: a run of another build, or a file that cannot be written.
     """
-    from compiler.report.model import page_of
+    from compiler.report.model import check_size, page_of
     from compiler.report.page import render
     from compiler.report.policies import compared
 
     plan = read_plan(build)
+    check_size(plan)
     folder = build if build.is_dir() else build.parent
     page = page_of(plan, compared(plan), _run(plan, folder, run))
     path = out if out is not None else folder / FILE

@@ -134,7 +134,7 @@ def loops(program: Program, events: Sequence[Event]) -> tuple[LoopTimes, ...]:
 
 
 def windows(found: Sequence[LoopTimes], makespan_s: float) -> tuple[Window, ...]:
-    """The whole run and, around the longest loop, its prologue, a steady iteration, the epilogue."""
+    """The whole run; around the longest loop its prologue, a steady iteration, the epilogue."""
     whole = Window("Whole run", 0.0, makespan_s)
     if not found:
         return (whole,)
@@ -142,9 +142,8 @@ def windows(found: Sequence[LoopTimes], makespan_s: float) -> tuple[Window, ...]
     steady = min(2, len(main.ends_s) - 1)
     start = main.ends_s[steady - 1] if steady else main.start_s
     parts = [
-        whole,
         Window("Prologue", 0.0, main.start_s),
         Window("Steady iteration", start, main.ends_s[steady]),
         Window("Epilogue", main.ends_s[-1], makespan_s),
     ]
-    return tuple(w for w in parts if w.end_s - w.start_s > _NEAR * makespan_s)
+    return (whole, *(w for w in parts if w.end_s - w.start_s > _NEAR * makespan_s))

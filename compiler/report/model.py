@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from compiler.errors import PlanError
 from compiler.ir import Call, Event, Package, Plan, Run
 from compiler.report.flow import Flow, flow_of
 from compiler.report.lanes import bars, stalls
@@ -53,7 +54,7 @@ class ChunkRow:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """All that the template shows. `tracks`: the predicted run and, if there is one, the observed."""
+    """All that the template shows. `tracks`: the predicted run and, if any, the observed one."""
 
     title: str
     plan: Plan
@@ -71,8 +72,15 @@ class Page:
     overrides: tuple[tuple[str, str], ...]
 
 
+MOST_STEPS = 100_000
+"""Steps of all iterations that are drawn: a hundred times the full-size pipeline's."""
+
+
 def page_of(plan: Plan, policies: tuple[PolicyRow, ...], run: Run | None = None) -> Page:
-    """Everything the page shows. The predicted run is `compiler.timeline.predicted`."""
+    """Everything the page shows. The predicted run is `compiler.timeline.predicted`.
+
+    Raises `PlanError` for a plan of more steps than can be drawn."""
+    check_size(plan)
     timeline = predicted(plan)
     shown = bars(timeline.events)
     tracks = [_predicted(plan, timeline)]
@@ -97,14 +105,22 @@ def page_of(plan: Plan, policies: tuple[PolicyRow, ...], run: Run | None = None)
     )
 
 
+def check_size(plan: Plan) -> None:
+    """A few bytes of a plan can say very many iterations: refused before they are followed."""
+    steps = plan.program.step_count
+    if steps > MOST_STEPS:
+        raise PlanError(
+            f"report: the plan has {steps} steps, and at most {MOST_STEPS} are drawn; compile "
+            "it with fewer iterations"
+        )
+
+
 def _predicted(plan: Plan, timeline: Timeline) -> Track:
     limits = (
         ("budget", plan.target.budget_bytes),
         ("proven peak", plan.forecast.peak_bytes),
     )
-    return track_of(
-        plan, "Predicted", timeline.events, timeline.waits, timeline.makespan_s, limits
-    )
+    return track_of(plan, "Predicted", timeline.events, timeline.waits, timeline.makespan_s, limits)
 
 
 def _observed(plan: Plan, run: Run) -> Track:

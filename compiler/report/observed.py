@@ -6,7 +6,7 @@ from pathlib import Path
 
 from compiler.codec import decode
 from compiler.errors import RunError
-from compiler.ir import Event, Plan, Run
+from compiler.ir import Call, Event, Plan, Run
 from compiler.simulate import Wait
 
 FILE = "run.json"
@@ -60,10 +60,16 @@ def _check(run: Run, plan: Plan, path: Path) -> None:
     known = {f.id for f in plan.facts}
     named = {c.chunk for c in run.chunks} | {e.label for e in run.events}
     if stray := sorted(named - known):
-        raise RunError(f"{path}: observes chunk {stray[0]!r}, which the plan does not have; "
-                       "it is of another build, run this one again")  # fmt: skip
-    calls = {(s, k.chunk) for s, g in enumerate(plan.program.segments)
-             for k in g.steps if hasattr(k, "chunk")}  # fmt: skip
+        raise RunError(
+            f"{path}: observes chunk {stray[0]!r}, which the plan does not have; it is of another "
+            "build, run this one again"
+        )
+    calls = {
+        (s, step.chunk)
+        for s, segment in enumerate(plan.program.segments)
+        for step in segment.steps
+        if isinstance(step, Call)
+    }
     for n, e in enumerate(run.events):
         where = f"{path}: event {n}"
         if e.queue not in _QUEUES:
@@ -82,13 +88,15 @@ def claims(plan: Plan, run: Run) -> tuple[Claim, ...]:
     """The whole run: what the plan promised and what was seen."""
     f = plan.forecast
     device = f"claimed for {plan.target.name}, observed on device {run.device}"
+    bound = "claimed: at most, for any timing"
+    loads = sum(c.loads for c in run.chunks)
     rows = [
         Claim("time", "seconds", f.makespan_s, run.wall_s, device),
-        Claim("peak memory", "bytes", f.peak_bytes, run.peak_bytes, "claimed: at most, for any timing"),
+        Claim("peak memory", "bytes", f.peak_bytes, run.peak_bytes, bound),
         Claim("waiting for loads", "seconds", f.stall_s, run.stall_s),
         Claim("bytes loaded", "bytes", f.loaded_bytes, run.loaded_bytes),
-        Claim("loads", "count", f.loads, sum(c.loads for c in run.chunks)),
-    ]  # fmt: skip
+        Claim("loads", "count", f.loads, loads),
+    ]
     counts = {g.name: g.count for g in plan.program.segments}
     rows += [
         Claim(f"iterations of {name}", "count", counts.get(name, 0), done, "ended early")

@@ -17,11 +17,12 @@ from typing import Any
 from compiler import __version__
 from compiler.report.memory import KINDS
 from compiler.report.model import Page
-from compiler.report.track import UNIT_BYTES
 from compiler.units import format_bytes, format_count, format_seconds
 
 SCRIPTS = ("base.js", "units.js", "tables.js", "diagram.js", "levels.js", "timeline.js",
            "charts.js", "report.js")  # fmt: skip
+EXACT_DB = 999.0
+"""What `plan verify` writes where nothing differs."""
 SWEEP_SCRIPTS = ("base.js", "units.js", "tables.js", "sweep.js")
 
 
@@ -38,7 +39,6 @@ def render(page: Page) -> str:
         "flow": asdict(page.flow),
         "tracks": [asdict(t) for t in page.tracks],
         "kinds": KINDS,
-        "unit_bytes": UNIT_BYTES,
         "policies": [asdict(p) for p in page.policies],
         "lower_bound_s": page.plan.forecast.lower_bound_s,
         "lower_bound": page.plan.forecast.lower_bound,
@@ -64,6 +64,7 @@ def fill(
         "size": format_bytes,
         "seconds": format_seconds,
         "count": format_count,
+        "decibels": lambda value: "exact" if value >= EXACT_DB else f"{value:.1f} dB",
         "share": lambda part, whole: f"{100 * part / whole:.1f}" if whole else "0",
     }
     own = "(() => {\n'use strict';\n" + "".join(asset(name) for name in scripts) + "})();\n"

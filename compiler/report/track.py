@@ -9,9 +9,6 @@ from compiler.report.lanes import LoopTimes, Stall, Window, bars, loops, stalls,
 from compiler.report.memory import KINDS, Memory, memory_over, peak_of
 from compiler.simulate import Wait
 
-UNIT_BYTES = 1024
-"""Memory over time is drawn in KiB; the peak is told in bytes."""
-
 
 @dataclass(frozen=True, slots=True)
 class Columns:
@@ -30,8 +27,10 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """Memory over time: differences, `at` in ticks and each kind in units of `UNIT_BYTES`."""
+    """Memory over time: differences, `at` in ticks and each kind in `unit_bytes`, which is a
+    millionth of the largest sum or less. The peak is told in bytes."""
 
+    unit_bytes: int
     at: tuple[int, ...]
     kinds: tuple[tuple[int, ...], ...]
 
@@ -130,9 +129,12 @@ def _waits(
 
 def _drawn(memory: Memory, tick: float) -> Drawn:
     assert len(memory.kinds) == len(KINDS)
+    largest = memory.total(memory.peak) if memory.at_s else 0
+    unit = 2 ** max(0, largest.bit_length() - 21)
     return Drawn(
+        unit,
         _differences(round(t / tick) for t in memory.at_s),
-        tuple(_differences(round(b / UNIT_BYTES) for b in series) for series in memory.kinds),
+        tuple(_differences(round(b / unit) for b in series) for series in memory.kinds),
     )
 
 

@@ -16,6 +16,7 @@ CAUSES = {
 }
 """`Forecast.stalls` in words."""
 
+
 @dataclass(frozen=True, slots=True)
 class StallGroup:
     """Waits for the same chunk, in the same part of the run, for the same reason."""

@@ -36,6 +36,14 @@ $('#theme').addEventListener('click', () => {
   setTheme(document.documentElement.dataset.theme === 'dark' ? 'light' : 'dark');
 });
 
+// Paper is light.
+let beforePrint = 'light';
+addEventListener('beforeprint', () => {
+  beforePrint = document.documentElement.dataset.theme;
+  setTheme('light');
+});
+addEventListener('afterprint', () => setTheme(beforePrint));
+
 /** A chart that follows the size of its element. */
 function chartIn(element) {
   const chart = vendor.init(element, null, { renderer: 'svg' });

@@ -41,6 +41,7 @@ function nameOfIteration(bar) {
   return loop ? `${bar.chunk.stage} · step ${bar.iteration + 1}` : bar.chunk.stage;
 }
 
+/** Of the coarsest level, where a bar is a whole loop. */
 function nameOfSegment(bar) {
   const segment = DATA.segments[bar.segment];
   return segment.loop ? `${segment.name} × ${segment.count}` : segment.name;
@@ -89,7 +90,7 @@ function barsIn(run, from, to) {
 
 function memoryOf(track) {
   const at = undo(track.memory.at).map((t) => t * track.tick_s);
-  const kinds = track.memory.kinds.map((series) => undo(series).map((v) => v * DATA.unit_bytes));
+  const kinds = track.memory.kinds.map((series) => undo(series).map((v) => v * track.memory.unit_bytes));
   const sums = at.map((_, i) => kinds.reduce((sum, series) => sum + series[i], 0));
   return { at, kinds, sums };
 }

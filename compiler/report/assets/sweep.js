@@ -16,9 +16,11 @@ function tellRow(row) {
     `peak ${formatBytes(row.peak_bytes)} of ${formatBytes(row.budget_bytes)}`, `${formatBytes(row.loaded_bytes)} loaded`);
 }
 
-function sweepOption() {
+function sweepOption(narrow) {
   const axis = (more) => ({ type: 'value', nameGap: 30, nameLocation: 'middle', scale: true, nameTextStyle: { color: colour('--soft') },
     axisLine: { lineStyle: { color: colour('--line') } }, axisTick: { show: false }, splitLine: { lineStyle: { color: colour('--line') } }, ...more });
+  const sizes = fitting.map((r) => r[across]);
+  const step = niceBytes((Math.max(...sizes) - Math.min(...sizes)) / (narrow ? 2 : 4) || Math.max(...sizes));
   // Rows are marked target by target, so each has its own front.
   const frontOf = (target) => fitting.filter((r) => r.pareto && r.target === target).map((r) => [r[across], r.makespan_s]).sort((a, b) => a[0] - b[0] || a[1] - b[1]);
   return {
@@ -26,8 +28,8 @@ function sweepOption() {
     textStyle: { fontFamily: fontOfPage(), color: colour('--ink') },
     tooltip: { ...tipStyle(), trigger: 'item' },
     grid: { left: 78, right: 28, top: 20, bottom: 52 },
-    xAxis: axis({ name: across === 'peak_bytes' ? 'peak memory' : 'budget', axisLabel: { color: colour('--soft'), formatter: formatBytes, hideOverlap: true }, splitNumber: 4 }),
-    yAxis: axis({ name: 'predicted time', nameGap: 62, axisLabel: { color: colour('--soft'), formatter: formatSeconds } }),
+    xAxis: axis({ name: across === 'peak_bytes' ? 'peak memory' : 'budget', interval: step, min: step * Math.floor(Math.min(...sizes) / step), max: step * Math.ceil(Math.max(...sizes) / step), axisLabel: { color: colour('--soft'), formatter: roundBytes, hideOverlap: true } }),
+    yAxis: axis({ name: 'predicted time', nameGap: 62, axisLabel: { color: colour('--soft'), formatter: (v) => (v ? formatSeconds(v) : '0') } }),
     series: [
       ...DATA.targets.map((target, i) => ({ id: `front${i}`, type: 'line', step: 'end', symbol: 'none', silent: true, data: across === 'peak_bytes' ? frontOf(target) : [], lineStyle: { color: stageColour(i), type: 'dashed', width: 1.5 } })),
       { id: 'plans', type: 'scatter', data: fitting.map(pointOf), tooltip: { formatter: (p) => tellRow(fitting[p.dataIndex]) } },
@@ -37,7 +39,7 @@ function sweepOption() {
 
 if (fitting.length) {
   const chart = chartIn($('#scatter'));
-  const draw = () => chart.setOption(sweepOption(), { notMerge: true });
+  const draw = () => chart.setOption(sweepOption($('#scatter').clientWidth < 520), { notMerge: true });
   drawn(draw);
   for (const button of document.querySelectorAll('#axis button')) {
     button.addEventListener('click', () => {

@@ -104,22 +104,22 @@ class Timeline {
     });
     const labels = { color: soft, hideOverlap: true, formatter: (v) => this.nameTick(v) };
     const narrow = this.element.clientWidth < 520;
-    const left = narrow ? 58 : 74;
-    const limit = Math.max(...this.run.memory.sums, ...this.run.track.limits.map(([, bytes]) => bytes));
+    const left = narrow ? 64 : 74;
+    const limit = this.memoryLimit();
     return {
       animation: false,
       textStyle: { fontFamily: fontOfPage(), color: colour('--ink') },
       axisPointer: { link: [{ xAxisIndex: 'all' }] },
       tooltip: { ...tipStyle(), trigger: 'item' },
-      grid: [{ left, right: 16, top: 6, height: 104, outerBoundsMode: 'none' }, { left, right: 16, top: 146, bottom: 48, outerBoundsMode: 'none' }],
+      grid: [{ left, right: 26, top: 6, height: 104, outerBoundsMode: 'none' }, { left, right: 26, top: 146, bottom: 48, outerBoundsMode: 'none' }],
       xAxis: [axis(0, { axisLabel: labels, splitNumber: narrow ? 3 : 7 }), axis(1, { axisLabel: { show: false }, splitNumber: narrow ? 3 : 7 })],
       yAxis: [
         { type: 'category', data: LANES, inverse: true, axisLine: { show: false }, axisTick: { show: false }, axisLabel: { color: soft, fontSize: 12 } },
-        { type: 'value', gridIndex: 1, min: 0, max: limit * 1.07, axisLabel: { color: soft, fontSize: 11, showMaxLabel: false, formatter: (v) => (v ? formatBytes(v) : '0') },
+        { type: 'value', gridIndex: 1, min: 0, max: limit * 1.07, axisLabel: { color: soft, fontSize: 11, showMaxLabel: false, formatter: roundBytes },
           splitLine: { lineStyle: { color: line, opacity: 0.6 } }, interval: niceBytes(limit / 4), axisPointer: { show: false } },
       ],
       dataZoom: [
-        { type: 'slider', xAxisIndex: [0, 1], filterMode: 'none', bottom: 8, height: 22, left, right: 16, startValue: this.from, endValue: this.to,
+        { type: 'slider', xAxisIndex: [0, 1], filterMode: 'none', bottom: 8, height: 22, left, right: 26, startValue: this.from, endValue: this.to,
           showDataShadow: false, brushSelect: false, borderColor: line, fillerColor: `${colour('--accent')}22`, handleStyle: { color: colour('--card'), borderColor: soft }, moveHandleStyle: { color: soft, opacity: 0.4 },
           labelFormatter: (v) => formatMoment(v, (this.to - this.from) / 100, this.to), textStyle: { color: soft, fontSize: 11 } },
         { type: 'inside', xAxisIndex: [0, 1], filterMode: 'none', zoomOnMouseWheel: 'ctrl', moveOnMouseWheel: false, preventDefaultMouseMove: false },
@@ -177,13 +177,12 @@ class Timeline {
   }
 
   nameOn(bar, shape) {
-    const wanted = bar.joined ? bar.name : bar.lane === 'wait' ? 'waits' : bar.chunk.id;
-    const text = shape.width > 34 ? wanted : '';
     const faint = bar.lane === 'wait' || (bar.joined && bar.busy < 0.62);
     return {
       type: 'text', silent: true,
-      style: { text, x: shape.x + 6, y: shape.y + shape.height / 2, verticalAlign: 'middle', width: shape.width - 10, overflow: 'truncate', ellipsis: '…',
-        fontSize: 11.5, fontFamily: fontOfPage(), fill: faint ? colour('--ink') : inkOn(stageColour(bar.chunk.colour)) },
+      style: { text: longestThatFits(namesOf(bar), shape.width - 10), x: shape.x + 6, y: shape.y + shape.height / 2, verticalAlign: 'middle',
+        fontSize: 11.5, fontFamily: fontOfPage(), fill: faint ? colour('--ink') : inkOn(stageColour(bar.chunk.colour)),
+        ...(faint ? { stroke: colour('--card'), lineWidth: 3 } : {}) },
     };
   }
 
@@ -222,15 +221,25 @@ class Timeline {
     return layers;
   }
 
+  /** The top of the picture of memory: the budget, unless nearly all of it stays empty. */
+  memoryLimit() {
+    const [[, budget], [, peak]] = this.run.track.limits;
+    const used = this.run.memory.sums.reduce((a, b) => Math.max(a, b), peak);
+    return used < 0.25 * budget ? used * 1.2 : Math.max(used, budget);
+  }
+
   limitLines() {
-    const [budget, peak] = this.run.track.limits;
+    const [[, limit], peak] = this.run.track.limits;
+    const top = this.memoryLimit();
+    const outside = limit > top;
+    const budget = outside ? ['budget', top, `budget ${formatBytes(limit)}, ${Math.round(limit / top)} times the height of this picture`] : ['budget', limit];
     const near = Math.abs(budget[1] - peak[1]) < 0.12 * Math.max(budget[1], peak[1]);
-    const line = ([name, bytes], dash, position) => ({
+    const line = ([name, bytes, told], dash, position) => ({
       yAxis: bytes, lineStyle: { color: colour(name === 'budget' ? '--stall' : '--ink'), type: dash, width: 1.4 },
-      label: { formatter: `${name} ${formatBytes(bytes)}`, position, color: colour('--ink'), fontSize: 11.5, textBorderColor: colour('--card'), textBorderWidth: 3 },
+      label: { formatter: told ?? `${name} ${formatBytes(bytes)}`, position, color: colour('--ink'), fontSize: 11.5, textBorderColor: colour('--card'), textBorderWidth: 3 },
     });
     return { symbol: 'none', silent: true, z: 20,
-      data: [line(budget, 'solid', 'insideStartTop'), line(peak, 'dashed', near ? 'insideEndBottom' : 'insideEndTop')] };
+      data: [line(budget, outside ? 'dotted' : 'solid', 'insideStartTop'), line(peak, 'dashed', near ? 'insideEndBottom' : 'insideEndTop')] };
   }
 
   peakMark(peak) {
@@ -259,15 +268,23 @@ class Timeline {
   }
 }
 
+/** What may be written on a bar, long to short. */
+function namesOf(bar) {
+  if (bar.lane === 'wait') return ['waits'];
+  if (!bar.joined) {
+    const alone = stageOf.get(bar.chunk.stage).chunks === 1;
+    return [bar.chunk.id, alone ? bar.chunk.stage : bar.chunk.id.split('.').pop()];
+  }
+  const looped = DATA.segments[bar.segment].loop;
+  return looped ? [bar.name, String(bar.iteration + 1)] : [bar.name];
+}
+
+/** About: text is measured by its length, and what does not fit is left out. */
+const longestThatFits = (names, width) => names.find((name) => name.length * 6.6 <= width) ?? '';
+
 function stepOf(bar) {
   const segment = DATA.segments[bar.segment];
   return segment.loop ? `step ${bar.iteration + 1} of ${segment.count} of ${segment.name}` : '';
-}
-
-function niceBytes(rough) {
-  const unit = 1024 ** Math.floor(Math.log(Math.max(1, rough)) / Math.log(1024));
-  const steps = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1024];
-  return unit * steps.find((s) => s * unit >= rough);
 }
 
 /** Black or white, whichever is easier to read on a colour. */

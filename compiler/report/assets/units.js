@@ -23,3 +23,13 @@ function formatMoment(seconds, step, largest) {
   const digits = Math.max(0, -Math.floor(Math.log10(step * scale) + 1e-9));
   return `${(seconds * scale).toFixed(Math.min(digits, 9))} ${unit}`;
 }
+
+/** A round distance between the labels of an axis of bytes, `rough` or a little more. */
+function niceBytes(rough) {
+  const unit = 1024 ** Math.floor(Math.log(Math.max(1, rough)) / Math.log(1024));
+  const steps = [1, 2, 5, 10, 20, 50, 128, 256, 512, 1024];
+  return unit * steps.find((s) => s * unit >= rough);
+}
+
+/** The label of a round size: 2 GiB, not 2.00 GiB. */
+const roundBytes = (count) => (count ? formatBytes(count).replace(/\.0+ /, ' ') : '0');
