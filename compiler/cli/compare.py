@@ -9,11 +9,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from compiler.cli.files import read_for_show
 from compiler.cli.show import CAUSES
 from compiler.cli.tables import Column, fitted, listed, say
 from compiler.compare import ChunkChange, Comparison, Figure, Limit, broken, compare, limits
 from compiler.errors import ConfigError
-from compiler.plan import read_plan
 from compiler.units import compact_bytes, compact_count, compact_seconds
 
 FLAGS = {
@@ -31,8 +31,8 @@ def compare_builds(
     if len(builds) < 2:
         raise ConfigError("give two build folders or more: the base, then what to compare with it")
     allowed = limits(options, FLAGS)
-    base = read_plan(builds[0])
-    made = [(path, compare(base, read_plan(path))) for path in builds[1:]]
+    base = read_for_show(builds[0])
+    made = [(path, compare(base, read_for_show(path))) for path in builds[1:]]
     faults = [(path, broken(c, allowed)) for path, c in made]
     worse = any(found for _, found in faults)
     if as_json:

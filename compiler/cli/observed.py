@@ -8,6 +8,7 @@ from rich.table import Table
 from compiler.cli.tables import grid, row, say
 from compiler.errors import RunError
 from compiler.ir import Plan, Run
+from compiler.overview import rule_of
 from compiler.record import FILE, write_run
 from compiler.units import compact_bytes, compact_seconds, format_bytes, format_seconds
 
@@ -58,7 +59,7 @@ def run_lines(plan: Plan, run: Run) -> list[str]:
         *([measured] if measured else []),
         f"time    claimed {format_seconds(f.makespan_s)} on {plan.target.name}, observed "
         f"{format_seconds(run.wall_s)} on device {run.device}",
-        *([ONLINE] if plan.schedule.policy.rule == "online" else []),
+        *([ONLINE] if rule_of(plan) == "online" else []),
         f"        waiting for loads {format_seconds(run.stall_s)}; "
         f"{format_bytes(run.loaded_bytes)} loaded",
         *(f"        loop {name} did {done} of {counts[name]} iterations" for name, done in ends),

@@ -38,13 +38,13 @@ def show(
     run: Recorded = None,
 ) -> None:
     """Tables: stages, chunks, one steady iteration of each loop, memory, time, the last run."""
+    from compiler.cli.files import read_for_show
     from compiler.cli.show import show_plan
     from compiler.cli.show_json import plan_json
-    from compiler.plan import read_plan
     from compiler.record import run_of
 
     with one_message():
-        plan = read_plan(build)
+        plan = read_for_show(build)
         recorded = run_of(plan, run or build_folder(build))
         stages = {c.graph for c in plan.chunks} | {c.graph.split(".")[0] for c in plan.chunks}
         if stage is not None and stage not in stages:
