@@ -40,7 +40,7 @@ def run_table(plan: Plan, run: Run) -> Table:
     return table
 
 
-ONLINE = "        the online rule decided what was loaded when; the claim is of the plan's gates"
+ONLINE = "        the online rule decided the loads; the claim is of the plan's gates"
 
 
 def run_lines(plan: Plan, run: Run) -> list[str]:
