@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from compiler.ir import Call, ChunkFacts, Event, Plan, Program
+from compiler.ir import Call, Event, Plan, Program
 from compiler.slots import held_bytes
 
 KINDS = ("resident", "tensors", "activations", "loading")
@@ -37,10 +37,14 @@ class Peak:
     parts: tuple[tuple[str, str, int], ...]
 
 
-def memory_over(plan: Plan, events: Sequence[Event]) -> Memory:
+def memory_over(
+    plan: Plan, events: Sequence[Event], activations: Mapping[str, int] | None = None
+) -> Memory:
     """Memory at every change. Between two calls the tensors are those that both have alive: never
-    less than what is really alive there."""
-    changes = sorted(_changes(plan, events), key=lambda c: c[0])
+    less than what is really alive there. `activations`: bytes of each chunk's calls, where they
+    were observed; else what the plan claims."""
+    needs = {f.id: f.activation_bytes for f in plan.facts} | dict(activations or {})
+    changes = sorted(_changes(plan.program, needs, events), key=lambda c: c[0])
     now = dict.fromkeys(KINDS, 0)
     at: list[float] = []
     rows: list[tuple[int, ...]] = []
@@ -88,7 +92,9 @@ def _weights_at(events: Sequence[Event], time: float) -> tuple[Counter[str], Cou
     return resident, loading
 
 
-def _changes(plan: Plan, events: Sequence[Event]) -> list[tuple[float, str, int]]:
+def _changes(
+    program: Program, needs: Mapping[str, int], events: Sequence[Event]
+) -> list[tuple[float, str, int]]:
     changes: list[tuple[float, str, int]] = []
     for e in events:
         if e.queue == "load":
@@ -97,12 +103,11 @@ def _changes(plan: Plan, events: Sequence[Event]) -> list[tuple[float, str, int]
             changes.append((e.end_s, "resident", e.size_bytes))
         elif e.queue == "free":
             changes.append((e.end_s, "resident", -e.size_bytes))
-    facts = {f.id: f for f in plan.facts}
-    return changes + _calls(plan.program, facts, events)
+    return changes + _calls(program, needs, events)
 
 
 def _calls(
-    program: Program, facts: Mapping[str, ChunkFacts], events: Sequence[Event]
+    program: Program, needs: Mapping[str, int], events: Sequence[Event]
 ) -> list[tuple[float, str, int]]:
     """Activations while calls run; tensors during and between them."""
     changes: list[tuple[float, str, int]] = []
@@ -112,10 +117,9 @@ def _calls(
         between = min(held, tensors)
         if changes:
             changes.append((changes[-1][0], "tensors", between - held))
-        needs = facts[e.label].activation_bytes
         changes.append((e.start_s, "tensors", tensors - (between if changes else 0)))
-        changes.append((e.start_s, "activations", needs))
-        changes.append((e.end_s, "activations", -needs))
+        changes.append((e.start_s, "activations", needs[e.label]))
+        changes.append((e.end_s, "activations", -needs[e.label]))
         held = tensors
     return changes
 

@@ -128,7 +128,8 @@ def _observed(plan: Plan, run: Run) -> Track:
     waits = waits_of(plan, events)
     end = max(e.end_s for e in events)
     limits = (("budget", plan.target.budget_bytes), ("observed peak", run.peak_bytes))
-    return track_of(plan, f"Observed on {run.device}", events, waits, end, limits)
+    seen = {c.chunk: c.peak_activation_bytes for c in run.chunks}
+    return track_of(plan, f"Observed on {run.device}", events, waits, end, limits, seen)
 
 
 def colours(plan: Plan) -> dict[str, int]:

@@ -20,7 +20,7 @@ class SweepRow:
     lower_bound_s: float = 0.0
     pareto: bool = False
     """It fits, and no other plan for the same target is at least as good in time and in peak
-    memory and better in one of them."""
+    memory and better in one of them (`compiler/report/pareto.py`)."""
 
 
 def render_sweep(rows: Sequence[SweepRow]) -> str:

@@ -1,6 +1,6 @@
 """A timeline as columns of whole numbers: small in the page, exact to a billionth of the run."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import floor, log10
 
@@ -70,6 +70,7 @@ def track_of(
     waits: Sequence[Wait],
     makespan_s: float,
     limits: tuple[tuple[str, int], ...],
+    activations: Mapping[str, int] | None = None,
 ) -> Track:
     """The columns of a run, whose chunks are numbered as in `plan.chunks`."""
     index = {c.id: i for i, c in enumerate(plan.chunks)}
@@ -78,7 +79,7 @@ def track_of(
     shown = bars(events)
     explained = stalls(events, waits, makespan_s)
     sentences = tuple(dict.fromkeys(s.why for s in explained))
-    memory = memory_over(plan, events)
+    memory = memory_over(plan, events, activations)
     peak = peak_of(plan, events, memory)
     found = loops(plan.program, events)
     loads = [e for e in shown if e.queue == "load"]

@@ -81,7 +81,7 @@ def test_the_figures_on_the_page_are_the_plans(show, text, plan):
     assert shown.text("#loads") == str(f.loads)
     events = predicted(plan).events
     peak = peak_of(plan, events, memory_over(plan, events))
-    told = f"Predicted peak: {format_bytes(peak.total_bytes)} at {format_seconds(peak.at_s)}"
+    told = f"Predicted: peak {format_bytes(peak.total_bytes)} at {format_seconds(peak.at_s)}"
     assert shown.text(".peak h3") == told
     sizes = shown.page.locator(".peak li span:last-child").all_text_contents()
     assert sizes == [format_bytes(size) for _, _, size in peak.parts[:8]]
@@ -289,10 +289,10 @@ def test_the_observed_run_is_a_track_of_its_own(show, text, run):
     shown = show(text)
     shown.press("Observed on null")
     assert f"{format_seconds(run.wall_s)} · p1 steps 1 to 6" in shown.text("#status")
-    assert shown.text(".peak h3").startswith("Observed on null peak: ")
+    assert shown.text(".peak h3").startswith("Observed on null: at most ")
     assert shown.page.locator("#chunk-claim-table tbody tr").count() == 7
     shown.press("Predicted")
-    assert shown.text(".peak h3").startswith("Predicted peak: ")
+    assert shown.text(".peak h3").startswith("Predicted: peak ")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -196,6 +196,8 @@ def test_a_recorded_run_is_set_beside_the_claims(plan, run):
     assert all(c.exec_s[1] == pytest.approx(2 * c.exec_s[0]) for c in page.chunk_claims)
     observed = page.tracks[1]
     assert observed.makespan_s == pytest.approx(2 * plan.forecast.makespan_s)
+    by_kind = dict(zip(KINDS, observed.memory.kinds, strict=True))
+    assert max(accumulate(by_kind["activations"])) * observed.memory.unit_bytes == 1
     assert observed.limits[1] == ("observed peak", run.peak_bytes)
     waited = sum(w.end_s - w.start_s for w in waits_of(plan, run.events))
     assert waited == pytest.approx(run.stall_s)

@@ -95,7 +95,7 @@ function tellPeak() {
   const rest = peak.parts.slice(MOST_PARTS);
   if (rest.length) shown.push([`${rest.length} more`, 'resident', rest.reduce((sum, part) => sum + part[2], 0)]);
   $('#peak-box').append(make('div', { class: 'peak' },
-    make('h3', {}, `${name} peak: ${formatBytes(peak.total_bytes)} at ${formatSeconds(peak.at_s)}`),
+    make('h3', {}, `${name}: ${timeline.run === runs[0] ? 'peak' : 'at most'} ${formatBytes(peak.total_bytes)} at ${formatSeconds(peak.at_s)}`),
     make('ol', {}, ...shown.map(([what, kind, bytes]) => make('li', {},
       make('span', { class: 'dot', '--c': `var(${KIND_COLOURS[kind]})` }), make('span', {}, what), make('span', {}, formatBytes(bytes)))))));
 }
