@@ -17,8 +17,8 @@ def read_for_show(build: Path) -> Plan:
     plan = read_plan(build)
     if plan.program.step_count > MOST_STEPS:
         raise PlanError(
-            f"{build}: {plan.program.step_count} steps, at most {MOST_STEPS} are shown; compile with "
-            "fewer iterations"
+            f"{build}: {plan.program.step_count} steps, at most {MOST_STEPS} are shown; compile "
+            "with fewer iterations"
         )
     return plan
 
