@@ -12,9 +12,9 @@ from compiler.cache import Cache, DigestMemo, cache_folder, is_alive
 from compiler.cost import emitted_facts
 from compiler.decide import Decision, decide
 from compiler.emit import LOGS, PACKAGES
-from compiler.errors import ConfigError, DoesNotFit
+from compiler.errors import ConfigError, DoesNotFit, PlanError
 from compiler.ir import Bundle, ChunkFacts, Pipeline, Plan, Schedule
-from compiler.plan import CONSTANTS, FILE, file_sha256, make_plan, write_plan
+from compiler.plan import CONSTANTS, FILE, file_sha256, make_plan, read_plan, write_plan
 from compiler.read import Job
 from compiler.schedule import make_schedule
 
@@ -64,7 +64,7 @@ def compile_job(job: Job, reporter: Reporter | None = None) -> Built:
     folder = build_folder(job)
     writes = not job.dry_run or job.out is not None
     if writes:
-        check_out(folder)
+        check_out(folder, dry_run=job.dry_run)
     cache = Cache(cache_folder(job.cache))
     traced = _trace(job, cache, report)
     report.phase("plan", 1)
@@ -229,12 +229,24 @@ def _plan(
 # ---------------------------------------------------------------- folders
 
 
-def check_out(folder: Path) -> None:
-    """A build folder may be replaced; anything else that is there is left alone."""
+def check_out(folder: Path, *, dry_run: bool = False) -> None:
+    """A build folder may be replaced by a build, a dry run's by both; else what is there stays."""
     if folder.exists() and not (folder / FILE).is_file() and any(_entries(folder)):
         raise ConfigError(
             f"out={folder}: there is something that is no build folder; choose another name"
         )
+    if dry_run and (folder / FILE).is_file() and not _is_dry_run(folder):
+        raise ConfigError(
+            f"out={folder}: a build is there, with its packages; a dry run would leave only a plan "
+            "in its place: choose another name, or remove the folder first"
+        )
+
+
+def _is_dry_run(folder: Path) -> bool:
+    try:
+        return not read_plan(folder).built
+    except PlanError:
+        return False
 
 
 def _entries(folder: Path) -> list[Path]:

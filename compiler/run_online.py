@@ -46,7 +46,9 @@ class OnlineRunner(Runner):
     def _carry_out(self, decisions: tuple[Decision, ...]) -> None:
         for decision in decisions:
             if isinstance(decision, Evict):
+                unit = self.table.units[decision.unit]
                 self.device.free(self.handles.pop(decision.unit))
+                self._freed(unit.chunk, unit.size_bytes)
             elif isinstance(decision, Start):
                 self.started = decision.step
             else:
@@ -81,6 +83,7 @@ class OnlineRunner(Runner):
         for step in segment.steps:
             self._wait_for_start(number)
             begun = time.perf_counter()
+            self.doing = number
             self._step(step, iteration)
             self.step_s = time.perf_counter() - begun
             if number < last:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.cli.show import run_lines
+from compiler.cli.observed import run_lines
 from compiler.devices.null import NullDevice
 from compiler.errors import PlanError, RunError
 from compiler.ir import Policy
