@@ -10,9 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from compiler.errors import PlanError
-from compiler.ir import Call, ChunkFacts, Plan, Program, Step
+from compiler.ir import MIN_PAGE_BYTES, Call, ChunkFacts, Plan, Program, Step
 from compiler.slots import expand
 
+MAX_PAGES = 2**16
+"""Of a plan: the rule looks at all of them after each event."""
 MAX_NS = 2**44
 """Most nominal time of a program (4.9 hours): times a scale it fits into 64 bits."""
 
@@ -286,13 +288,37 @@ def make_table(
     return Table(units, segments, budget_bytes, kept)
 
 
-def table_of(plan: Plan) -> Table:
-    """The table that a plan's runner uses: whole packages, the schedule's kept chunks, and as its
-    budget the peak that the plan claims, so the claim holds for the online rule too. Raises
-    `PlanError` where a step alone exceeds it; the plan's gates, once checked, exclude that."""
+def table_of(plan: Plan, paged: bool = True) -> Table:
+    """The table that a plan's runner uses: the target's pages (whole packages if not `paged`), the
+    schedule's kept chunks, and as its budget the peak that the plan claims, so the claim holds for
+    the online rule too. Raises `PlanError` where a step alone exceeds it; the plan's gates,
+    once checked, exclude that."""
     facts = {f.id: f for f in plan.facts}
     peak_bytes, kept = plan.forecast.peak_bytes, plan.schedule.resident
-    return make_table(plan.program, facts, peak_bytes, kept=kept)
+    pages = pages_of(plan) if paged else None
+    return make_table(plan.program, facts, peak_bytes, pages, kept)
+
+
+def pages_of(plan: Plan) -> dict[str, int]:
+    """Chunk -> into how many pages of at most `target.page_bytes` it is cut; none if that is 0.
+
+    Raises `PlanError` where pages are smaller than `MIN_PAGE_BYTES` or more than `MAX_PAGES`.
+    """
+    size_bytes = plan.target.page_bytes
+    if size_bytes == 0:
+        return {}
+    if size_bytes < MIN_PAGE_BYTES:
+        raise PlanError(
+            f"plan: target.page_bytes is {size_bytes}; give at least {MIN_PAGE_BYTES}, or 0 for "
+            "whole packages"
+        )
+    pages = {f.id: max(1, -(-f.weight_bytes // size_bytes)) for f in plan.facts}
+    if sum(pages.values()) > MAX_PAGES:
+        raise PlanError(
+            f"plan: target.page_bytes={size_bytes} makes {sum(pages.values())} pages, more than "
+            f"{MAX_PAGES}; give larger ones, or 0 for whole packages"
+        )
+    return pages
 
 
 def split(chunk: str, size_bytes: int, load_ns: int, pages: Mapping[str, int] | None) -> list[Unit]:
