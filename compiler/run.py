@@ -225,9 +225,7 @@ class Runner:
             chunk, package.weight_bytes, lambda: self.device.load(package, self.folder, function)
         )
 
-    def _timed(
-        self, chunk: str, size_bytes: int, load: Callable[[], Any]
-    ) -> tuple[Any, float]:  # fmt: skip
+    def _timed(self, chunk: str, size_bytes: int, load: Callable[[], Any]) -> tuple[Any, float]:
         """What a load of so many bytes of a chunk returns, and the seconds that it took."""
         begun = time.perf_counter()
         handle = load()

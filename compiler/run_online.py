@@ -154,8 +154,9 @@ class OnlineRunner(Runner):
 
 def by_pages(plan: Plan, device: Device) -> PagedDevice | None:
     """The device, if the plan's target has pages and it can load them."""
-    can = isinstance(device, PagedDevice)
-    return device if plan.target.page_bytes and can else None
+    if plan.target.page_bytes and isinstance(device, PagedDevice):
+        return device
+    return None
 
 
 def whole_note(plan: Plan, device: Device) -> str | None:

@@ -129,9 +129,7 @@ class NullDevice:
         missing = sorted(set(range(len(handle.sizes))) - handle.there)
         if missing or handle.package.chunk not in self._open:
             page = missing[0] if missing else 0
-            raise RunError(
-                f"null device: {handle.package.chunk} is called without its page {page}"
-            )
+            raise RunError(f"null device: {handle.package.chunk} is called without its page {page}")
 
     @staticmethod
     def _check(ports: tuple[Port, ...], inputs: Mapping[str, Any]) -> None:

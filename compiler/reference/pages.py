@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 import torch
 
 from compiler.reference import program as ir
-from compiler.reference.errors import PackageError
 from compiler.reference.info import blobs
 from compiler.reference.owned import PAGE_BYTES, Reserved
 from compiler.reference.weights import NEAR_BYTES, Key, Weights
@@ -67,9 +66,7 @@ def stretches(data: Sequence[Datum]) -> tuple[Stretch, ...]:
     return tuple(found)
 
 
-def cut(
-    data: Sequence[tuple[int, int, int]], sizes: Sequence[int]
-) -> tuple[tuple[Span, ...], ...]:  # fmt: skip
+def cut(data: Sequence[tuple[int, int, int]], sizes: Sequence[int]) -> tuple[tuple[Span, ...], ...]:
     """The pages: data in order, `sizes` bytes to each.
 
     Args:
@@ -230,8 +227,9 @@ class PagedWeights(Weights):
         if not self._sizes or min(self._sizes) < 0 or sum(self._sizes) != held:
             raise self._fail(
                 f"holds {held} bytes of weights, its {len(self._sizes)} pages by the plan "
-                f"{sum(self._sizes)}", ""
-            )  # fmt: skip
+                f"{sum(self._sizes)}",
+                "",
+            )
 
     def _reserve(self, places: Mapping[Key, Datum], data: Sequence[Datum]) -> None:
         addresses = dict(_addresses(data, self._stretches))
@@ -296,5 +294,3 @@ def _ends(span: Span) -> set[int]:
 def _blocks(nbytes: int) -> int:
     """How many blocks hold so many bytes."""
     return -(-nbytes // PAGE_BYTES)
-
-
