@@ -70,6 +70,24 @@ def test_the_online_rule_makes_the_same_video_within_the_same_peak(whole, split)
     assert outcome.run.loaded_bytes > sum(p.weight_bytes for p in plan.packages)
 
 
+@pytest.mark.parametrize("page_bytes", [64 * 2**10, 4096])
+def test_pages_make_the_same_video_within_the_same_peak(whole, split, page_bytes):
+    """Chunks of up to 700 KiB, loaded and freed by pages: less is loaded, no number changes."""
+    plan = read_plan(split)
+    policy = replace(plan.schedule.policy, rule="online")
+    target = replace(plan.target, page_bytes=page_bytes)
+    paged = replace(plan, target=target, schedule=replace(plan.schedule, policy=policy))
+    check_plan(paged)
+    given = {"prompt": "a red circle moves right", "seed": 3}
+    device = make_device("reference", paged)
+    outcome = execute(paged, split, device, given)
+    np.testing.assert_array_equal(outcome.output, video(whole).output)
+    assert outcome.run.peak_bytes <= plan.forecast.peak_bytes
+    assert outcome.run.loaded_bytes > sum(p.weight_bytes for p in plan.packages)
+    assert sum(c.loads for c in outcome.run.chunks) >= outcome.run.loaded_bytes / page_bytes
+    assert device.resident_bytes() == 0
+
+
 def test_24_mib_alone_forces_chunks_and_loads_inside_the_loop(tmp_path):
     overrides = ("target.memory=24MiB", "dry_run=true", "sampler.steps=30")
     built = compile_job(job(tmp_path / "b", *overrides))
