@@ -13,6 +13,8 @@ from compiler.errors import PlanError
 from compiler.ir import MIN_PAGE_BYTES, Call, ChunkFacts, Plan, Program, Step
 from compiler.slots import expand
 
+CUT_BYTES = 2**21
+"""Large pages end at multiples of this: what memory comes in at once is not cut in two."""
 MAX_PAGES = 2**16
 """Of a plan: the rule looks at all of them after each event."""
 MAX_NS = 2**44
@@ -322,13 +324,20 @@ def pages_of(plan: Plan) -> dict[str, int]:
 
 
 def split(chunk: str, size_bytes: int, load_ns: int, pages: Mapping[str, int] | None) -> list[Unit]:
-    """Equal pages; what does not divide goes to the first ones, one byte or nanosecond each."""
+    """Equal pages; what does not divide goes to the first ones, one byte or nanosecond each. Pages
+    of twice `CUT_BYTES` or more are cut at multiples of it, the next ones above the equal cuts."""
     n = (pages or {}).get(chunk, 1)
 
-    def share(whole: int, j: int) -> int:
-        return whole // n + (j < whole % n)
+    def cut(j: int) -> int:
+        """The bytes before page j."""
+        if size_bytes // n < 2 * CUT_BYTES or j == n:
+            return size_bytes // n * j + min(j, size_bytes % n)
+        return -(-size_bytes * j // (n * CUT_BYTES)) * CUT_BYTES
 
-    return [Unit(chunk, j, share(size_bytes, j), share(load_ns, j)) for j in range(n)]
+    def share_ns(j: int) -> int:
+        return load_ns // n + (j < load_ns % n)
+
+    return [Unit(chunk, j, cut(j + 1) - cut(j), share_ns(j)) for j in range(n)]
 
 
 def _step(step: Step, need: int, facts: Mapping[str, ChunkFacts]) -> TableStep:

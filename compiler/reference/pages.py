@@ -17,8 +17,11 @@ import torch
 
 from compiler.reference import program as ir
 from compiler.reference.info import blobs
-from compiler.reference.owned import PAGE_BYTES, Reserved
+from compiler.reference.owned import HUGE_BYTES, PAGE_BYTES, Reserved
 from compiler.reference.weights import NEAR_BYTES, Key, Weights
+
+_SNAP_BYTES = 64 << 10
+"""Headers of some hundreds of records: how far data lies behind where it would be without them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,24 @@ def cut(data: Sequence[tuple[int, int, int]], sizes: Sequence[int]) -> tuple[tup
             low, size = low + taken, size - taken
         pages.append(tuple(spans))
     return tuple(pages)
+
+
+def snapped(pages: Sequence[tuple[Span, ...]]) -> tuple[tuple[Span, ...], ...]:
+    """Pages that end a little above a multiple of `HUGE_BYTES` end there, the next begin there.
+
+    Cut at multiples of it, data lies there but for the headers of the records before: so pages are
+    whole huge pages, and the headers' bytes are all in the last page.
+    """
+    found: list[tuple[Span, ...]] = []
+    for page in pages:
+        last = found[-1][-1] if found and found[-1] else None
+        if last is not None and page and page[0].stretch == last.stretch:
+            at = last.high // HUGE_BYTES * HUGE_BYTES
+            if last.high - at <= _SNAP_BYTES and last.low < at:
+                found[-1] = (*found[-1][:-1], replace(last, high=at))
+                page = (replace(page[0], low=at), *page[1:])
+        found.append(tuple(page))
+    return tuple(found)
 
 
 class PagedWeights(Weights):
@@ -233,14 +254,16 @@ class PagedWeights(Weights):
 
     def _reserve(self, places: Mapping[Key, Datum], data: Sequence[Datum]) -> None:
         addresses = dict(_addresses(data, self._stretches))
-        self._pages = cut([addresses[d] for d in data], self._sizes)
+        self._pages = snapped(cut([addresses[d] for d in data], self._sizes))
         size = _blocks(self._stretches[-1].stop_at) * PAGE_BYTES if self._stretches else 0
         try:
             self._memory = Reserved(size)
         except (OSError, OverflowError, ValueError):
             raise self._fail(f"no {size} addresses to be had", "") from None
         for span in (s for page in self._pages for s in page):
-            self._memory.huge(span.low, span.high)
+            # Nothing is before a stretch's first byte.
+            first = span.low - self._stretches[span.stretch].at < PAGE_BYTES
+            self._memory.huge(span.low // PAGE_BYTES * PAGE_BYTES if first else span.low, span.high)
         for key, datum in places.items():
             _, low, high = addresses[datum]
             self._raw[key] = self._memory.bytes[low:high]

@@ -26,7 +26,7 @@ from compiler.ir import Package
 from compiler.online_table import split
 from compiler.reference import PackageError, package_weight_bytes
 from compiler.reference.owned import PAGE_BYTES
-from compiler.reference.pages import Datum, PagedWeights, Span, cut, stretches
+from compiler.reference.pages import Datum, PagedWeights, Span, cut, snapped, stretches
 from compiler.reference.reader import read_program
 
 WEIGHTS = "Data/com.apple.CoreML/weights/weight.bin"
@@ -206,11 +206,12 @@ def anonymous_bytes() -> int:
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux says it")
 @pytest.mark.parametrize("direct", [False, True])
-def test_memory_is_the_pages_that_are_there(make, direct):
+@pytest.mark.parametrize("pages", [2, 7])
+def test_memory_is_the_pages_that_are_there(make, direct, pages):
     """The ledger counts the pages' bytes; the system that and the blocks at their ends."""
     path = _heavy(make)
     package, device = package_of(path), ReferenceDevice(direct=direct)
-    sizes = sizes_of(package, 7)
+    sizes = sizes_of(package, pages)
     handle = device.open(package, path.parent, sizes)
     begun, there = anonymous_bytes(), []
 
@@ -221,12 +222,13 @@ def test_memory_is_the_pages_that_are_there(make, direct):
         beyond = anonymous_bytes() - begun - held
         assert -PAGE_BYTES <= beyond <= (len(there) + 1) * PAGE_BYTES, beyond
 
-    # Not all: a package that is whole is prepared, and Python's own memory is not meant here.
-    for page in (3, 0, 6, 2, 1):
+    # Never all: a package that is whole is prepared, and Python's own memory is not meant here.
+    order = [p for p in (3, 0, 6, 2, 1) if p < pages][: pages - 1]
+    for page in order:
         device.load_page(handle, page)
         there.append(page)
         check()
-    for page in (2, 6, 3, 0, 1):
+    for page in reversed(order):
         device.free_page(handle, page)
         there.remove(page)
         check()
@@ -315,6 +317,27 @@ def test_pages_are_cut_from_the_data_alone():
         (Span(1, 16_277, 16_282),),
     )
     assert cut(places, [1001, 7793])[0] == (Span(0, 128, 1217),)
+
+
+def test_large_pages_end_where_huge_pages_do():
+    """Data of 6 MiB behind 192 bytes of headers: the headers' bytes go to the last page."""
+    mib = 2**20
+    pages = cut([(0, 128, 3 * mib), (0, 3 * mib + 64, 6 * mib + 192)], [2 * mib] * 3)
+    assert [s.low for (s,) in pages] == [128, 2 * mib + 128, 4 * mib + 192]
+    spans = snapped(pages)
+    assert [(s.low, s.high) for (s,) in spans] == [
+        (128, 2 * mib),
+        (2 * mib, 4 * mib),
+        (4 * mib, 6 * mib + 192),
+    ]
+    # Not where data lies far from there, or in another stretch; and no page is emptied.
+    for kept in (
+        [(Span(0, 0, 3 * mib),), (Span(0, 3 * mib, 5 * mib),)],
+        [(Span(0, 0, 2 * mib + 64),), (), (Span(0, 2 * mib + 64, 3 * mib),)],
+        [(Span(0, 0, 2 * mib + 64),), (Span(1, 4 * mib, 5 * mib),)],
+        [(Span(0, 2 * mib, 2 * mib + 8),), (Span(0, 2 * mib + 8, 3 * mib),)],
+    ):
+        assert list(snapped(kept)) == kept
 
 
 # ---------------------------------------------------------------- refusals
