@@ -64,7 +64,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--width", type=int, default=1280)
     parser.add_argument("--tokens", type=int, default=32)
     parser.add_argument("--steps", type=int, default=6)
-    parser.add_argument("--memory", default="424MiB", help="budget, as in target.memory")
+    parser.add_argument("--memory", default="470MiB", help="budget, as in target.memory")
+    parser.add_argument("--kept", action="store_true", help="keep the chunks that the plan keeps")
     parser.add_argument("--rounds", type=int, default=5, help="0: only build what is missing")
     parser.add_argument("--json", help="write every figure of every round to this file")
     parser.add_argument("--one", help=argparse.SUPPRESS)
@@ -103,7 +104,7 @@ def _one(name: str, setting: Setting, options: argparse.Namespace) -> dict[str, 
 
     torch.set_num_threads(1)
     kind, _, size = name.partition(":")
-    plan = _paged(setting, parse_bytes(size, "--pages"))
+    plan = _paged(setting, parse_bytes(size, "--pages"), options.kept)
     if kind == "load":
         return _load_alone(plan, setting)
     figures = run_compiled(setting, plan)
@@ -112,14 +113,16 @@ def _one(name: str, setting: Setting, options: argparse.Namespace) -> dict[str, 
     return figures | {"output": hashlib.sha256(output.tobytes()).hexdigest()}
 
 
-def _paged(setting: Setting, page_bytes: int) -> Any:
+def _paged(setting: Setting, page_bytes: int, kept: bool) -> Any:
     """The built plan under the online rule, with pages of this size and the whole budget.
 
     The gates' peak, which they do not need all of the budget for, would cut the pages' room.
     """
     plan = planned(setting, "online")
+    schedule = plan.schedule if kept else replace(plan.schedule, resident=(), kept=())
     return replace(
         plan,
+        schedule=schedule,
         target=replace(plan.target, page_bytes=page_bytes),
         forecast=replace(plan.forecast, peak_bytes=plan.target.budget_bytes),
     )
@@ -172,7 +175,8 @@ def _report(
         f"\n{setting.depth} blocks of width {setting.width}, {setting.tokens} tokens, "
         f"{options.blocks} to a chunk: {format_bytes(total)} of fp32 weights, "
         f"{options.memory} of memory; {setting.steps} steps; page cache {options.cache}; "
-        f"medians of {options.rounds} rounds (least to most)\n"
+        f"{'the plan keeps chunks' if options.kept else 'no chunks kept'}; medians of "
+        f"{options.rounds} rounds (least to most)\n"
     )
     print(
         "| page | wall s | stall s | read MB | anon. MiB | time | bytes | a load alone ms | MB/s |"
