@@ -15,7 +15,7 @@ from compiler.decide import Decision, decide
 from compiler.errors import ConfigError, DoesNotFit
 from compiler.ir import DType, Pipeline, Policy, StageGraph, Weight
 from compiler.read import Job
-from compiler.simulate import simulate
+from compiler.replay import replay
 from compiler.units import compact_bytes
 
 if TYPE_CHECKING:
@@ -145,7 +145,13 @@ def _evaluate(case: _Case) -> Option:
         return replace(_blank(case), relief=str(error).rpartition("; ")[2])
     target = case.job.target
     facts = {f.id: f for f in decision.facts}
-    result = simulate(decision.program, facts, decision.schedule, contention=target.contention)
+    result = replay(
+        decision.program,
+        facts,
+        decision.schedule,
+        contention=target.contention,
+        page_bytes=target.page_bytes,
+    )
     need = max(f.activation_bytes for f in decision.facts)
     again = result.loads > len(decision.facts)
     bottleneck = "load"

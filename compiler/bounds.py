@@ -16,6 +16,8 @@ _PIECE = 48
 """Calls in one LP. More are cut into pieces, each with any content at its start for nothing."""
 _LARGEST = 64
 """Loops of more calls per iteration get no LP: it grows with the cube."""
+_WRITTEN_OUT = 40
+"""Calls of a loop that get windows of their own instead of an average."""
 _SUMS = 20_000
 """Subset sums that are followed; where there are more, rooms are not rounded down."""
 
@@ -120,8 +122,8 @@ def window(
 ) -> Bound:
     """All computing, and the stalls that the window LP proves (`compiler/window_lp.py`).
 
-    The calls are cut into runs whose stalls add up: straight parts with a loop's first
-    iteration, then all its other iterations at once.
+    The calls are cut into runs whose stalls add up: each is a straight part with a loop's first
+    iteration, its middle iterations at once, and its last one.
     """
     computing = sum(
         sum(_all_seconds(step, facts[step.chunk], g))
@@ -130,32 +132,60 @@ def window(
         if isinstance(step, Call)
     )
     stalls = 0.0
-    for windows, cold, repeats in _runs(program, facts, budget_bytes, pages):
-        stalls += least_stall_s(windows, cold=cold, repeats=repeats, pages=pages)
+    for run in _runs(program, facts, budget_bytes, pages):
+        stalls += least_stall_s(
+            run.before, run.loop, run.after, repeats=run.repeats, cold=run.cold, pages=pages
+        )
     return Bound(computing + stalls, "window")
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Consecutive windows, those of a loop's middle iterations once."""
+
+    before: list[Window]
+    cold: bool
+    loop: list[Window]
+    after: list[Window]
+    repeats: int = 1
 
 
 def _runs(
     program: Program, facts: Mapping[str, ChunkFacts], budget: int, pages: bool
-) -> Iterator[tuple[list[Window], bool, int]]:
+) -> Iterator[_Run]:
+    """A run ends with each loop; what follows the last one belongs to its run."""
     slots = expand(program, facts, 1)
     straight: list[Window] = []
     cold, seen = True, set[str]()
+    made: _Run | None = None
     for s, segment in enumerate(program.segments):
         own = [slot for slot in slots if slot.segment == s and slot.chunk is not None]
         windows = _windows(segment, own, facts, budget, pages)
         straight += _cold(windows, facts, seen)
-        if segment.count == 1 or not windows:
+        if segment.count == 1 or not windows or len(windows) > _LARGEST:
             continue
-        for piece in _pieces(straight):
-            yield piece, cold, 0
+        if made is not None:
+            yield made
+        *pieces, before = _pieces(straight)
+        for piece in pieces:
+            yield _Run(piece, cold, [], [])
             cold = False
-        straight = []
-        if len(windows) <= _LARGEST:
-            yield windows, False, segment.count - 1
-    for piece in _pieces(straight):
-        yield piece, cold, 0
+        made = _loop_run(windows, before, cold, segment.count)
+        straight, cold = [], False
+    if made is not None:
+        made = replace(made, after=[*made.after, *straight[:_PIECE]])
+        yield made
+        straight = straight[_PIECE:]
+    for piece in _pieces(straight) if straight else ():
+        yield _Run(piece, cold, [], [])
         cold = False
+
+
+def _loop_run(windows: list[Window], before: list[Window], cold: bool, count: int) -> _Run:
+    """`before` ends with the loop's first iteration. Few short iterations are written out."""
+    if (count - 1) * len(windows) <= _WRITTEN_OUT or count <= 3:
+        return _Run([*before, *windows * (count - 1)], cold, [], [])
+    return _Run(before, cold, windows, list(windows), count - 2)
 
 
 def _cold(
@@ -168,9 +198,12 @@ def _cold(
         yield replace(w, load_s=_first_s(facts[w.chunk])) if fresh else w
 
 
-def _pieces(windows: list[Window]) -> Iterator[list[Window]]:
-    for begin in range(0, len(windows), _PIECE):
-        yield windows[begin : begin + _PIECE]
+def _pieces(windows: list[Window]) -> list[list[Window]]:
+    """The last one is the longest."""
+    if len(windows) <= _PIECE:
+        return [windows]
+    cut = len(windows) % _PIECE or _PIECE
+    return [windows[:cut], *_pieces(windows[cut:])]
 
 
 def _windows(

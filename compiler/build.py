@@ -123,6 +123,7 @@ def _emit_and_plan(
                 job.policy,
                 job.target.budget_bytes,
                 contention=job.target.contention,
+                page_bytes=job.target.page_bytes,
             )
             files = _write_files(job.pipeline, traced.constants, aside)
             return _plan(job, decision, facts, schedule, bundle, files)

@@ -17,10 +17,13 @@ all, with the loads that are left, before any gate of a later segment opens; `_c
 proves that none can open sooner. So no copy crosses the end, the tensors there are the same
 after every iteration (`check_life`), and what follows is proven once for all ends. A load in
 flight waits for nothing, so neither does the end.
+
+A plan whose runner follows the online rule is proven twice: its gates as above, and the rule
+(`check_online`); the peak is the larger of the two.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from compiler.check_life import (
@@ -32,6 +35,7 @@ from compiler.check_life import (
     name_of,
     timeline_of,
 )
+from compiler.check_online import check_rule, online_peak
 from compiler.errors import PlanError
 from compiler.ir import (
     Call,
@@ -72,11 +76,17 @@ def check(
     by_id = {f.id: f for f in facts}
     _check_numbers(facts)
     _check_references(program, by_id, schedule)
+    check_rule(by_id, schedule)
     timeline = timeline_of(program)
     held = check_tensors(program, timeline)
     copies = _copies(program, schedule, timeline)
     _check_copies(timeline, copies)
-    return _check_memory(timeline, held, copies, by_id, budget_bytes)
+    needs = _needs(timeline, held, by_id)
+    proof = _check_memory(timeline, needs, copies, by_id, budget_bytes)
+    if schedule.rule != "online":
+        return proof
+    peak, where = online_peak(program, timeline, needs, by_id, budget_bytes)
+    return proof if proof.peak_bytes > peak else replace(proof, peak_bytes=peak, peak_step=where)
 
 
 def _check_numbers(facts: Sequence[ChunkFacts]) -> None:
@@ -230,17 +240,22 @@ def _check_presence(timeline: list[At], copies: list[_Copy]) -> None:
             raise PlanError(f"plan: {copy.chunk} is kept loaded beyond its calls")
 
 
+def _needs(timeline: list[At], held: list[int], facts: Mapping[str, ChunkFacts]) -> list[int]:
+    """Bytes of each step without chunks: tensors alive, and the activations of its call."""
+    return [
+        tensors + (facts[at.what.chunk].activation_bytes if isinstance(at.what, Call) else 0)
+        for at, tensors in zip(timeline, held, strict=True)
+    ]
+
+
 def _check_memory(
     timeline: list[At],
-    held: list[int],
+    needs: list[int],
     copies: list[_Copy],
     facts: Mapping[str, ChunkFacts],
     budget: int,
 ) -> Proof:
-    total = list(held)
-    for n, at in enumerate(timeline):
-        if isinstance(at.what, Call):
-            total[n] += facts[at.what.chunk].activation_bytes
+    total = list(needs)
     for copy in copies:
         for n in range(copy.gate + 1, copy.free + 1):
             total[n] += facts[copy.chunk].weight_bytes

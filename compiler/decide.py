@@ -6,6 +6,7 @@ makespan shrinks by more than one per cent. Pieces of a level have equal weight 
 cuts allow; where loading does not matter, chunks stay as large as they are (docs/planner.md).
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -24,10 +25,11 @@ from compiler.ir import (
     StageGraph,
     Target,
 )
+from compiler.online_table import page_counts
 from compiler.partition import Measured, cut_stage
 from compiler.program import build_program
+from compiler.replay import replay
 from compiler.schedule import make_schedule
-from compiler.simulate import simulate
 
 _PIECES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 _WORTH = 0.99
@@ -44,6 +46,8 @@ class Decision:
     facts: tuple[ChunkFacts, ...]
     schedule: Schedule
     makespan_s: float
+    loads: tuple[tuple[str, float], ...]
+    """(chunk, how often it is loaded; pages count as parts)"""
 
 
 @dataclass(frozen=True)
@@ -151,15 +155,12 @@ def _finer_levels(p: _Problem, levels: Mapping[str, int], graph: str) -> Iterato
 
 
 def _waiting(p: _Problem, decision: Decision) -> list[str]:
-    """Graphs whose loads take a share of the time worth the trials; chunks that load again in
-    every iteration count as often."""
+    """Graphs whose loads take a share of the time worth the trials."""
     loading = dict.fromkeys(p.measured, 0.0)
     graphs = {c.id: c.graph for c in decision.partition.chunks}
     facts = {f.id: f for f in decision.facts}
-    for load in decision.schedule.loads:
-        each = load.iterations == "each"
-        times = decision.program.segments[load.segment].count - 1 if each else 1
-        loading[graphs[load.chunk]] += times * facts[load.chunk].load_s
+    for chunk, times in decision.loads:
+        loading[graphs[chunk]] += times * facts[chunk].load_s
     least = (1 - _WORTH) * decision.makespan_s
     return [graph for graph, seconds in loading.items() if seconds > least]
 
@@ -198,24 +199,39 @@ def _partition(p: _Problem, levels: Mapping[str, int]) -> Partition:
 def _evaluate(p: _Problem, partition: Partition) -> Decision:
     program = build_program(p.pipeline, p.graphs, partition, p.ports)
     facts = tuple(_facts(p, c) for c in partition.chunks)
-    by_id = {f.id: f for f in facts}
-    gamma = p.target.contention
-    schedule = make_schedule(
-        program, by_id, p.policy, p.target.budget_bytes, contention=gamma, quick=True
-    )
-    makespan = simulate(program, by_id, schedule, contention=gamma).makespan_s
-    return Decision(partition, program, facts, schedule, makespan)
+    return _timed(p, partition, program, facts, quick=True)
 
 
 def _scheduled(p: _Problem, chosen: Decision) -> Decision:
     """The chosen partition with the policy's whole search."""
-    by_id = {f.id: f for f in chosen.facts}
-    gamma = p.target.contention
+    return _timed(p, chosen.partition, chosen.program, chosen.facts, quick=False)
+
+
+def _timed(
+    p: _Problem,
+    partition: Partition,
+    program: Program,
+    facts: tuple[ChunkFacts, ...],
+    *,
+    quick: bool,
+) -> Decision:
+    """With the policy's schedule and its predicted time."""
+    by_id, target = {f.id: f for f in facts}, p.target
+    gamma, page_bytes = target.contention, target.page_bytes
     schedule = make_schedule(
-        chosen.program, by_id, p.policy, p.target.budget_bytes, contention=gamma
+        program,
+        by_id,
+        p.policy,
+        target.budget_bytes,
+        contention=gamma,
+        page_bytes=page_bytes,
+        quick=quick,
     )
-    makespan = simulate(chosen.program, by_id, schedule, contention=gamma).makespan_s
-    return replace(chosen, schedule=schedule, makespan_s=makespan)
+    made = replay(program, by_id, schedule, contention=gamma, page_bytes=page_bytes)
+    loads = Counter(e.label for e in made.events if e.queue == "load")
+    pages = page_counts(facts, page_bytes) if schedule.rule == "online" else {}
+    times = tuple((c, n / pages.get(c, 1)) for c, n in loads.items())
+    return Decision(partition, program, facts, schedule, made.makespan_s, times)
 
 
 def _facts(p: _Problem, chunk: Chunk) -> ChunkFacts:

@@ -7,12 +7,12 @@ is read. Specified, with the proof that it keeps the budget and never deadlocks 
 in docs/online-rule.md; tests/vectors holds its test vectors.
 """
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
-from compiler.online_table import Table
+from compiler.online_table import SCALE, Table, Use
 
-ONE = 4096
-"""The scale 1: scales are fixed-point numbers with 12 binary digits after the point."""
+ONE = SCALE
 SMALLEST, LARGEST = ONE // 64, ONE * 64
 """What one observation may say at most."""
 
@@ -24,12 +24,16 @@ class Ledger:
     at: int = 0
     """The step that runs or comes next; `Table.end` when all are done."""
     running: bool = False
-    resident: tuple[int, ...] = ()
-    """Units in memory, by rising number."""
+    resident: frozenset[int] = frozenset()
+    """Units in memory."""
     loading: int | None = None
+    seen: frozenset[int] = frozenset()
+    """Units that were loaded at least once: their next load is not cold."""
     exec_scale: int = ONE
     """Observed over nominal times of steps, in 1/4096."""
     load_scale: int = ONE
+    held_bytes: int = 0
+    """Of `resident` and `loading`: their sum, kept so that it need not be made again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +91,13 @@ def react(table: Table, ledger: Ledger, event: Event) -> tuple[Ledger, tuple[Dec
 def _note(table: Table, ledger: Ledger, event: Event) -> Ledger:
     if isinstance(event, LoadDone):
         assert ledger.loading is not None
-        nominal = table.units[ledger.loading].load_ns
+        nominal = _load_ns(table, ledger, ledger.loading)
+        new = frozenset((ledger.loading,))
         return replace(
             ledger,
-            resident=tuple(sorted((*ledger.resident, ledger.loading))),
+            resident=ledger.resident | new,
             loading=None,
+            seen=ledger.seen if new <= ledger.seen else ledger.seen | new,
             load_scale=learned(ledger.load_scale, event.ns, nominal),
         )
     assert ledger.running
@@ -101,6 +107,12 @@ def _note(table: Table, ledger: Ledger, event: Event) -> Ledger:
         running=False,
         exec_scale=learned(ledger.exec_scale, event.ns, table.exec_ns(ledger.at)),
     )
+
+
+def _load_ns(table: Table, ledger: Ledger, unit: int) -> int:
+    """Nominal time of the unit's next load."""
+    u = table.units[unit]
+    return u.load_ns + (0 if unit in ledger.seen else u.cold_ns)
 
 
 def learned(scale: int, observed_ns: int, nominal_ns: int) -> int:
@@ -116,95 +128,113 @@ def learned(scale: int, observed_ns: int, nominal_ns: int) -> int:
 
 def _decide(table: Table, ledger: Ledger) -> tuple[Ledger, tuple[Decision, ...]]:
     """Drop what is never used again; start the next step; start a load."""
-    uses = {c: table.next_use(c, ledger.at) for c in table.units_of}
-    dead = [u for u in ledger.resident if uses[table.units[u].chunk] == table.end]
-    ledger, decisions = _evicted(ledger, dead)
+    uses = table.uses(ledger.at)
+    dead = [u for x in reversed(uses) if x.use == table.end for u in x.units]
+    ledger, decisions = _evicted(table, ledger, sorted(ledger.resident.intersection(dead)))
     ledger, more = _start(table, ledger, uses)
     decisions += more
     ledger, more = _fetch(table, ledger, uses)
     return ledger, (*decisions, *more)
 
 
-def _evicted(ledger: Ledger, units: list[int]) -> tuple[Ledger, list[Decision]]:
+def _evicted(table: Table, ledger: Ledger, units: list[int]) -> tuple[Ledger, list[Decision]]:
     if not units:
         return ledger, []
-    left = tuple(u for u in ledger.resident if u not in units)
-    return replace(ledger, resident=left), [Evict(u) for u in units]
+    given = sum(table.units[u].size_bytes for u in units)
+    left = ledger.resident.difference(units)
+    ledger = replace(ledger, resident=left, held_bytes=ledger.held_bytes - given)
+    return ledger, [Evict(u) for u in units]
 
 
-def _start(table: Table, ledger: Ledger, uses: dict[str, int]) -> tuple[Ledger, list[Decision]]:
+def _start(table: Table, ledger: Ledger, uses: tuple[Use, ...]) -> tuple[Ledger, list[Decision]]:
     """Start the step that comes next if its chunk is there and memory allows."""
     if ledger.running or ledger.at == table.end:
         return ledger, []
     step = table.step(ledger.at)
     own = table.units_of[step.chunk] if step.chunk is not None else ()
-    if not set(own) <= set(ledger.resident):
+    if not ledger.resident.issuperset(own):
         return ledger, []
     victims = _victims(table, ledger, uses, step.need_bytes, ledger.at)
     if victims is None:
         # Only after an early end: a load in flight takes the room, and will end.
         return ledger, []
-    ledger, decisions = _evicted(ledger, victims)
+    ledger, decisions = _evicted(table, ledger, victims)
     return replace(ledger, running=True), [*decisions, Start(ledger.at)]
 
 
-def _fetch(table: Table, ledger: Ledger, uses: dict[str, int]) -> tuple[Ledger, list[Decision]]:
+def _fetch(table: Table, ledger: Ledger, uses: tuple[Use, ...]) -> tuple[Ledger, list[Decision]]:
     """Start the load of the first missing unit if it is due and memory allows."""
     if ledger.loading is not None:
         return ledger, []
-    there = set(ledger.resident)
-    missing = [u for u in range(len(table.units)) if u not in there]
-    pending = sorted((uses[table.units[u].chunk], u) for u in missing)
-    pending = [(use, u) for use, u in pending if use < table.end]
+    pending = [x for x in uses if x.use < table.end and not ledger.resident.issuperset(x.units)]
     if not pending or (ledger.running and not _is_due(table, ledger, pending)):
         return ledger, []
-    use, unit = pending[0]
+    use = pending[0].use
+    unit = next(u for u in pending[0].units if u not in ledger.resident)
     room = table.units[unit].size_bytes + table.most_need(ledger.at, use)
     victims = _victims(table, ledger, uses, room, use)
     if victims is None:
         return ledger, []
-    ledger, decisions = _evicted(ledger, victims)
-    return replace(ledger, loading=unit), [*decisions, Fetch(unit)]
+    ledger, decisions = _evicted(table, ledger, victims)
+    held = ledger.held_bytes + table.units[unit].size_bytes
+    return replace(ledger, loading=unit, held_bytes=held), [*decisions, Fetch(unit)]
 
 
-def _is_due(table: Table, ledger: Ledger, pending: list[tuple[int, int]]) -> bool:
-    """Would some pending load be late if loading began only when the running step ends?"""
-    margin = table.margin_ns(pending[0][0])
+def _is_due(table: Table, ledger: Ledger, pending: list[Use]) -> bool:
+    """Would some pending load be late if loading began only when the running step ends?
+
+    Of the units of one chunk, all with the same use, the last one is late first.
+    """
+    margin = table.margin_ns(pending[0].use)
     begin_ns = table.nominal_before(ledger.at + 1)
     load_ns = 0
-    for use, unit in pending:
-        load_ns += table.units[unit].load_ns
-        until_ns = (table.nominal_before(use) - begin_ns) * ledger.exec_scale // ONE
+    for x in pending:
+        load_ns += sum(_load_ns(table, ledger, u) for u in x.units if u not in ledger.resident)
+        until_ns = (table.nominal_before(x.use) - begin_ns) * ledger.exec_scale // ONE
         if until_ns <= (load_ns + margin) * ledger.load_scale // ONE:
             return True
     return False
 
 
 def _victims(
-    table: Table, ledger: Ledger, uses: dict[str, int], room: int, use: int
+    table: Table, ledger: Ledger, uses: tuple[Use, ...], room: int, use: int
 ) -> list[int] | None:
     """Units to evict so that `room` bytes are free: all of them used only after step `use`, and not
     of chunks that are kept in the loop of step `at`. None where that is impossible. Furthest next
     use first, then the higher number."""
+    short = ledger.held_bytes + room - table.budget_bytes
+    if short <= 0:
+        return []
     stop = table.segment_end(ledger.at)
-    kept = {c for c in table.kept if uses[c] < stop}
-    units = table.units
-    taken = sum(units[u].size_bytes for u in ledger.resident)
-    if ledger.loading is not None:
-        taken += units[ledger.loading].size_bytes
-    short = taken + room - table.budget_bytes
-    free = [(uses[units[u].chunk], u) for u in ledger.resident if units[u].chunk not in kept]
+    kept = table.kept(ledger.load_scale * ONE // ledger.exec_scale)
     chosen: list[int] = []
-    for when, unit in sorted(free, reverse=True):
-        if short <= 0 or when <= use:
-            break
+    for unit in _by_last_use(table, ledger, uses, use, stop, kept):
         chosen.append(unit)
-        short -= units[unit].size_bytes
+        short -= table.units[unit].size_bytes
+        if short <= 0:
+            break
     if short > 0:
         return None
     # Sizes differ: the last one chosen may have made earlier ones unnecessary.
     for unit in reversed(list(chosen)):
-        if short + units[unit].size_bytes <= 0:
+        if short + table.units[unit].size_bytes <= 0:
             chosen.remove(unit)
-            short += units[unit].size_bytes
+            short += table.units[unit].size_bytes
     return chosen
+
+
+def _by_last_use(
+    table: Table,
+    ledger: Ledger,
+    uses: tuple[Use, ...],
+    limit: int,
+    stop: int,
+    kept: Collection[str],
+) -> Iterator[int]:
+    """Units that may be evicted, the furthest next use first."""
+    for x in reversed(uses):
+        if x.use <= limit:
+            return
+        if x.use < stop and x.chunk in kept:
+            continue
+        yield from (u for u in reversed(x.units) if u in ledger.resident)

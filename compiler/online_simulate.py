@@ -42,6 +42,19 @@ class Happened:
 
 
 @dataclass(frozen=True, slots=True)
+class Bar:
+    """What happened from when to when: queue `load` and `free` of a unit, `compute` of a step."""
+
+    queue: str
+    what: int
+    """The unit, or the step's number."""
+    step: int
+    """Of a load the step that it serves; of a free the one that runs or comes next."""
+    start_ns: int
+    end_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class OnlineRun:
     makespan_ns: int
     compute_ns: int
@@ -52,6 +65,8 @@ class OnlineRun:
     peak_bytes: int
     """Most bytes of units and of the running step's need at once."""
     history: tuple[Happened, ...]
+    bars: tuple[Bar, ...] = ()
+    """By end."""
 
     @property
     def stall_ns(self) -> int:
@@ -99,16 +114,14 @@ def simulate_online(
     """Run the rule to the end.
 
     Args:
-        load_ns, exec_ns: what loads and steps really take; nominal where None.
+        load_ns, exec_ns: what loads and steps really take; nominal where None, and a unit's first
+            load is then cold.
         ends: segment -> iterations after which its loop is over; others do all of theirs.
         program: if given, tensors are followed too, between steps as well.
         driver: what decides instead of the online rule.
         keep_history: keep every event with its decisions.
     """
-    times = (
-        load_ns or (lambda unit, _: table.units[unit].load_ns),
-        exec_ns or (lambda step, _: table.exec_ns(step)),
-    )
+    times = (load_ns, exec_ns or (lambda step, _: table.exec_ns(step)))
     tensors = Tensors(program) if program is not None else None
     clock = _Clock(table, times, gamma, ends or {}, tensors, driver or Driver(table))
     clock.run(keep_history)
@@ -129,7 +142,7 @@ class _Clock:
     """Working state of `simulate_online`, and its own ledger of bytes."""
 
     table: Table
-    times: tuple[Load_ns, Exec_ns]
+    times: tuple[Load_ns | None, Exec_ns]
     gamma: Gamma
     ends: Mapping[int, int]
     tensors: "Tensors | None"
@@ -146,7 +159,11 @@ class _Clock:
     computing: int = 0
     loading: int = 0
     peak: int = 0
+    seen: set[int] = field(default_factory=set)
+    serves: int = 0
+    """The step that the load in flight is for."""
     history: list[Happened] = field(default_factory=list)
+    bars: list[Bar] = field(default_factory=list)
 
     def run(self, keep_history: bool) -> None:
         event: Event | None = None
@@ -181,15 +198,29 @@ class _Clock:
         busy = self.table.step(self.step.what).chunk if self.step is not None else None
         assert self.table.units[unit].chunk != busy, f"unit {unit} is evicted in use"
         del self.units[unit]
+        self.bars.append(Bar("free", unit, self.current(), self.now, self.now))
 
     def fetch(self, unit: int) -> None:
         assert self.load is None, "two loads at once"
         assert unit not in self.units, f"unit {unit} is loaded twice"
         size = self.table.units[unit].size_bytes
         self.units[unit] = size
-        self.load = _Work(unit, self.now, self.times[0](unit, self.loads) * self.gamma.above)
+        self.load = _Work(unit, self.now, self.load_ns(unit) * self.gamma.above)
+        self.serves = self.table.next_use(self.table.units[unit].chunk, self.current())
+        self.seen.add(unit)
         self.loads += 1
         self.loaded_bytes += size
+
+    def load_ns(self, unit: int) -> int:
+        """Without contention."""
+        if self.times[0] is not None:
+            return self.times[0](unit, self.loads)
+        u = self.table.units[unit]
+        return u.load_ns + (0 if unit in self.seen else u.cold_ns)
+
+    def current(self) -> int:
+        """The step that runs or comes next."""
+        return self.step.what if self.step is not None else self.next_step
 
     def start(self, step: int) -> None:
         assert self.step is None and step == self.next_step, f"step {step} out of order"
@@ -200,7 +231,7 @@ class _Clock:
         self.step = _Work(step, self.now, self.times[1](step, self.steps) * self.gamma.above)
         self.steps += 1
         if self.tensors is not None:
-            self.tensors.start(*self.where(step))
+            self.tensors.start(*self.table.where(step))
 
     def weigh(self) -> None:
         """What is in memory now, against the budget."""
@@ -227,14 +258,16 @@ class _Clock:
             if work is not None:
                 work.left -= passed * speed
         if self.load is not None and self.load.left <= 0:
-            begun, self.load = self.load.began_ns, None
-            return LoadDone(self.now - begun)
+            done, self.load = self.load, None
+            self.bars.append(Bar("load", done.what, self.serves, done.began_ns, self.now))
+            return LoadDone(self.now - done.began_ns)
         assert self.step is not None
         done, self.step = self.step, None
         return self.end_step(done)
 
     def end_step(self, done: _Work) -> StepDone:
-        s, iteration, k = self.where(done.what)
+        self.bars.append(Bar("compute", done.what, done.what, done.began_ns, self.now))
+        s, iteration, k = self.table.where(done.what)
         length = len(self.table.segments[s].steps)
         more = iteration + 1 < self.table.segments[s].count
         over = k + 1 == length and more and self.ends.get(s) == iteration + 1
@@ -243,11 +276,6 @@ class _Clock:
             self.tensors.end(s, k, over or (k + 1 == length and not more))
         self.weigh()
         return StepDone(self.now - done.began_ns, over)
-
-    def where(self, n: int) -> tuple[int, int, int]:
-        s = max(s for s, base in enumerate(self.table.bases) if base <= n)
-        iteration, k = divmod(n - self.table.bases[s], len(self.table.segments[s].steps))
-        return s, iteration, k
 
     def result(self) -> OnlineRun:
         return OnlineRun(
@@ -258,6 +286,7 @@ class _Clock:
             loaded_bytes=self.loaded_bytes,
             peak_bytes=self.peak,
             history=tuple(self.history),
+            bars=tuple(self.bars),
         )
 
 

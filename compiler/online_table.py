@@ -7,12 +7,16 @@ the last one and means "never". Times are whole nanoseconds, sizes whole bytes. 
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass
 
 from compiler.errors import PlanError
-from compiler.ir import MIN_PAGE_BYTES, Call, ChunkFacts, Plan, Program, Step
+from compiler.ir import MIN_PAGE_BYTES, Call, ChunkFacts, Kept, Plan, Program, Step
 from compiler.slots import expand
 
+SCALE = 4096
+"""The scale 1: scales are fixed-point numbers with 12 binary digits after the point."""
+_REMEMBERED = 2048
 CUT_BYTES = 2**21
 """Large pages end at multiples of this: what memory comes in at once is not cut in two."""
 MAX_PAGES = 2**16
@@ -23,12 +27,14 @@ MAX_NS = 2**44
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """What is loaded at once: a package, or one page of it. `load_ns` is the nominal time."""
+    """What is loaded at once: a package, or one page of it. `load_ns` is the nominal time, of its
+    first load in a run `cold_ns` more."""
 
     chunk: str
     page: int
     size_bytes: int
     load_ns: int
+    cold_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,24 @@ class TableStep:
 class TableSegment:
     count: int
     steps: tuple[TableStep, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """Chunks kept while loads, compared with steps, take `slower` / 4096 times as long as planned,
+    or longer."""
+
+    slower: int
+    chunks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """When a chunk is called next, and its units."""
+
+    use: int
+    chunk: str
+    units: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,21 +122,23 @@ class Table:
         units: tuple[Unit, ...],
         segments: tuple[TableSegment, ...],
         budget_bytes: int,
-        kept: Iterable[str] = (),
+        kept: Iterable[Kept] = (),
     ) -> None:
-        """`kept`: chunks that stay loaded over their loop while the two largest others of it
-        still fit beside them; those too many are left out (`_with_room`)."""
+        """`kept`: chunks that stay loaded over their loop while the largest other one of it still
+        fits beside them; those too many are left out (`_with_room`)."""
         self.units, self.segments, self.budget_bytes = units, segments, budget_bytes
         self.bases, self.end = _bases(segments)
         self.units_of: dict[str, tuple[int, ...]] = {}
         for u, unit in enumerate(units):
             self.units_of[unit.chunk] = (*self.units_of.get(unit.chunk, ()), u)
+        self._uses: dict[int, tuple[Use, ...]] = {}
+        """Answers that were given: they are the same every time, and for all kept sets."""
         self._homes = {c: self._homes_of(c) for c in self.units_of}
         self._pieces, self._total_ns = _pieces(segments)
         self._margins = tuple(self._mean_load_ns(s) for s in segments)
         self._most = tuple(max(x.need_bytes for x in s.steps) for s in segments)
         self._check()
-        self.kept = self._with_room(kept)
+        self.levels = self._levels_of(kept)
 
     # ------------------------------------------------------------ questions
 
@@ -129,6 +155,12 @@ class Table:
         iteration, k = divmod(n - self.bases[s], len(segment.steps))
         return segment.steps[k].exec_at(iteration)
 
+    def where(self, n: int) -> tuple[int, int, int]:
+        """Segment, iteration and step of the step with this number."""
+        s = self._segment_of(n)
+        iteration, k = divmod(n - self.bases[s], len(self.segments[s].steps))
+        return s, iteration, k
+
     def after(self, n: int, over: bool) -> int:
         """The step after step n; if the loop of step n is over, the first one after the loop."""
         if not over:
@@ -142,6 +174,15 @@ class Table:
             if use is not None:
                 return use
         return self.end
+
+    def uses(self, n: int) -> tuple[Use, ...]:
+        """The next use of every chunk from step n on, by rising use, then by number."""
+        if n not in self._uses:
+            if len(self._uses) >= _REMEMBERED:
+                self._uses.clear()
+            made = [Use(self.next_use(c, n), c, units) for c, units in self.units_of.items()]
+            self._uses[n] = tuple(sorted(made, key=lambda x: (x.use, x.units)))
+        return self._uses[n]
 
     def most_need(self, first: int, last: int) -> int:
         """The largest need of the steps `first` to `last`, both included."""
@@ -173,11 +214,28 @@ class Table:
         s = self._segment_of(n)
         return self.bases[s + 1] if s + 1 < len(self.bases) else self.end
 
+    def kept(self, slower: int) -> tuple[str, ...]:
+        """Chunks to keep while loads, compared with steps, take slower / 4096 times as long as
+        planned: those of the last level that is not above that."""
+        return next((x.chunks for x in reversed(self.levels) if x.slower <= slower), ())
+
     def margin_ns(self, n: int) -> int:
         """Mean nominal load time of the chunks of step n's segment, rounded down."""
         return self._margins[self._segment_of(n)]
 
     # ------------------------------------------------------------ making
+
+    def keeping(self, kept: Iterable[Kept]) -> "Table":
+        """The same with other kept chunks."""
+        other = copy(self)
+        other.levels = self._levels_of(kept)
+        return other
+
+    def _levels_of(self, kept: Iterable[Kept]) -> tuple[Level, ...]:
+        return tuple(
+            Level(round(k.slower * SCALE), self._with_room(k.chunks))
+            for k in sorted(kept, key=lambda k: k.slower)
+        )
 
     def _segment_of(self, n: int) -> int:
         return bisect_right(self.bases, n) - 1
@@ -199,8 +257,8 @@ class Table:
         return sum(self.units[u].size_bytes for u in self.units_of[chunk])
 
     def _with_room(self, kept: Iterable[str]) -> tuple[str, ...]:
-        """Those of the kept chunks that leave room to load one chunk beside another, so that a
-        plan made for faster loads does not end all overlap. In order of first call."""
+        """Those of the kept chunks that leave room for any other of their segment: without it
+        nothing could run. In order of first call."""
         wanted = set(kept)
         chosen = [c for c in self.units_of if c in wanted]
         for s, segment in enumerate(self.segments):
@@ -214,17 +272,17 @@ class Table:
         return tuple(chosen)
 
     def _over(self, kept: list[str], called: set[str | None], need: int) -> int:
-        """Bytes by which a segment's kept chunks with its two largest others exceed the budget;
-        0 where it keeps none."""
+        """Bytes by which a segment's kept chunks with its largest other one exceed the budget; 0
+        where it keeps none."""
         sizes = {c: self._size(c) for c in self.units_of if c in called}
         held = sum(size for c, size in sizes.items() if c in kept)
         others = sorted((size for c, size in sizes.items() if c not in kept), reverse=True)
         if not set(kept) & set(sizes):
             return 0
-        return held + sum(others[:2]) + need - self.budget_bytes
+        return held + sum(others[:1]) + need - self.budget_bytes
 
     def _check(self) -> None:
-        loads = sum(u.load_ns for u in self.units)
+        loads = sum(u.load_ns + u.cold_ns for u in self.units)
         if max(self._total_ns, loads) > MAX_NS:
             raise PlanError(f"online rule: nominal times exceed {MAX_NS} ns")
         for s, segment in enumerate(self.segments):
@@ -268,13 +326,13 @@ def make_table(
     facts: Mapping[str, ChunkFacts],
     budget_bytes: int,
     pages: Mapping[str, int] | None = None,
-    kept: Iterable[str] = (),
+    kept: Iterable[Kept] = (),
 ) -> Table:
     """The table of a plan's program. Units are in order of first call, then of page.
 
     Args:
         pages: chunk -> into how many pages it is split; 1 where it is not named.
-        kept: chunks that stay loaded over their loop, e.g. the plan's `schedule.resident`.
+        kept: chunks that stay loaded over their loop, e.g. the plan's `schedule.kept`.
 
     Raises `PlanError` where a step alone exceeds the budget.
     """
@@ -284,60 +342,62 @@ def make_table(
         for s, g in enumerate(program.segments)
     )
     order = dict.fromkeys(x.chunk for g in segments for x in g.steps if x.chunk is not None)
-    units = tuple(
-        u for c in order for u in split(c, facts[c].weight_bytes, _ns(facts[c].load_s), pages)
-    )
+    units = tuple(u for c in order for u in split(facts[c], (pages or {}).get(c, 1)))
     return Table(units, segments, budget_bytes, kept)
 
 
 def table_of(plan: Plan, paged: bool = True) -> Table:
     """The table that a plan's runner uses: the target's pages (whole packages if not `paged`), the
-    schedule's kept chunks, and as its budget the peak that the plan claims, so the claim holds for
-    the online rule too. Raises `PlanError` where a step alone exceeds it; the plan's gates,
-    once checked, exclude that."""
+    schedule's kept chunks and its budget. Raises `PlanError` where a step alone exceeds it; the
+    plan's gates, once checked, exclude that."""
     facts = {f.id: f for f in plan.facts}
-    peak_bytes, kept = plan.forecast.peak_bytes, plan.schedule.resident
-    pages = pages_of(plan) if paged else None
-    return make_table(plan.program, facts, peak_bytes, pages, kept)
+    budget, kept = plan.schedule.budget_bytes, plan.schedule.kept
+    return make_table(plan.program, facts, budget, pages_of(plan) if paged else None, kept)
 
 
 def pages_of(plan: Plan) -> dict[str, int]:
-    """Chunk -> into how many pages of at most `target.page_bytes` it is cut; none if that is 0.
+    """chunk -> into how many pages its weights are cut on the plan's target."""
+    return page_counts(plan.facts, plan.target.page_bytes)
 
-    Raises `PlanError` where pages are smaller than `MIN_PAGE_BYTES` or more than `MAX_PAGES`.
+
+def page_counts(facts: Iterable[ChunkFacts], page_bytes: int) -> dict[str, int]:
+    """Pages of at most `page_bytes`; one for the whole package where that is 0.
+
+    Raises `PlanError` where they are smaller than `MIN_PAGE_BYTES` or more than `MAX_PAGES`.
     """
-    size_bytes = plan.target.page_bytes
-    if size_bytes == 0:
+    if page_bytes == 0:
         return {}
-    if size_bytes < MIN_PAGE_BYTES:
+    if page_bytes < MIN_PAGE_BYTES:
         raise PlanError(
-            f"plan: target.page_bytes is {size_bytes}; give at least {MIN_PAGE_BYTES}, or 0 for "
-            "whole packages"
+            f"target.page_bytes is {page_bytes}; give at least {MIN_PAGE_BYTES}, or 0 for whole "
+            "packages"
         )
-    pages = {f.id: max(1, -(-f.weight_bytes // size_bytes)) for f in plan.facts}
+    pages = {f.id: max(1, -(-f.weight_bytes // page_bytes)) for f in facts}
     if sum(pages.values()) > MAX_PAGES:
         raise PlanError(
-            f"plan: target.page_bytes={size_bytes} makes {sum(pages.values())} pages, more than "
+            f"target.page_bytes={page_bytes} makes {sum(pages.values())} pages, more than "
             f"{MAX_PAGES}; give larger ones, or 0 for whole packages"
         )
     return pages
 
 
-def split(chunk: str, size_bytes: int, load_ns: int, pages: Mapping[str, int] | None) -> list[Unit]:
+def split(facts: ChunkFacts, n: int) -> list[Unit]:
     """Equal pages; what does not divide goes to the first ones, one byte or nanosecond each. Pages
     of twice `CUT_BYTES` or more are cut at multiples of it, the next ones above the equal cuts."""
-    n = (pages or {}).get(chunk, 1)
+    size, load, cold = facts.weight_bytes, _ns(facts.load_s), _ns(facts.cold_s)
 
     def cut(j: int) -> int:
         """The bytes before page j."""
-        if size_bytes // n < 2 * CUT_BYTES or j == n:
-            return size_bytes // n * j + min(j, size_bytes % n)
-        return -(-size_bytes * j // (n * CUT_BYTES)) * CUT_BYTES
+        if size // n < 2 * CUT_BYTES or j == n:
+            return size // n * j + min(j, size % n)
+        return -(-size * j // (n * CUT_BYTES)) * CUT_BYTES
 
-    def share_ns(j: int) -> int:
-        return load_ns // n + (j < load_ns % n)
+    def share(ns: int, j: int) -> int:
+        return ns // n + (j < ns % n)
 
-    return [Unit(chunk, j, cut(j + 1) - cut(j), share_ns(j)) for j in range(n)]
+    return [
+        Unit(facts.id, j, cut(j + 1) - cut(j), share(load, j), share(cold, j)) for j in range(n)
+    ]
 
 
 def _step(step: Step, need: int, facts: Mapping[str, ChunkFacts]) -> TableStep:

@@ -14,9 +14,9 @@ from compiler.check import Proof, check
 from compiler.check_life import check_features
 from compiler.codec import decode, encode
 from compiler.errors import PlanError
+from compiler.forecast import forecast
 from compiler.ir import Bundle, Call, Chunk, ChunkFacts, Pipeline, Plan, Program, Schedule, Target
 from compiler.online_table import table_of
-from compiler.simulate import forecast
 
 VERSION = 4
 FILE = "plan.json"
@@ -59,6 +59,7 @@ def make_plan(
             peak_bytes=proof.peak_bytes,
             peak_step=proof.peak_step,
             contention=target.contention,
+            page_bytes=target.page_bytes,
         ),
         files=files,
     )
@@ -83,7 +84,9 @@ def check_plan(plan: Plan) -> Proof:
     for path, _ in plan.files:
         _inside(path)
     _check_functions(plan)
-    if plan.schedule.policy.rule == "online":
+    if plan.schedule.budget_bytes > budget:
+        raise PlanError(f"plan: scheduled for {plan.schedule.budget_bytes} of {budget} bytes")
+    if plan.schedule.rule == "online":
         table_of(plan)
     if plan.built and {p.chunk for p in plan.packages} != {c.id for c in plan.chunks}:
         raise PlanError("plan: says it is built, but not every chunk has its package")

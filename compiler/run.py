@@ -72,7 +72,7 @@ def run_plan(
         observe: called with (chunk, function, inputs) after each call, for verification.
     """
     runner = Runner
-    if plan.schedule.policy.rule == "online":
+    if plan.schedule.rule == "online":
         # Imported here: it is a runner too, and stands to the right of this module.
         from compiler.run_online import OnlineRunner
 

@@ -164,7 +164,7 @@ def whole_note(plan: Plan, device: Device) -> str | None:
 
     Whole packages are just as safe: the rule keeps the same budget, in which every step fits.
     """
-    if plan.schedule.policy.rule != "online" or not plan.target.page_bytes:
+    if plan.schedule.rule != "online" or not plan.target.page_bytes:
         return None
     if by_pages(plan, device) is not None:
         return None

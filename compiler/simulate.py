@@ -9,10 +9,8 @@ a package is cold. With contention the durations come from `compiler/contend.py`
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from compiler.bounds import best_bound
-from compiler.bounds import lower_bound as lower_bound
 from compiler.contend import Shared
-from compiler.ir import Call, ChunkFacts, Event, Forecast, Program, Schedule, Step
+from compiler.ir import Call, ChunkFacts, Event, Program, Schedule, Step
 from compiler.slots import START, Placement, bases, unroll
 
 Times = Callable[[str, int], float]
@@ -258,48 +256,3 @@ def where_is(program: Program, step: int) -> tuple[int, int]:
     base = bases(program)
     segment = max(s for s, b in enumerate(base) if b <= step)
     return segment, (step - base[segment]) // len(program.segments[segment].steps)
-
-
-def forecast(
-    program: Program,
-    facts: Mapping[str, ChunkFacts],
-    schedule: Schedule,
-    *,
-    peak_bytes: int,
-    peak_step: str,
-    contention: float = 1.0,
-) -> Forecast:
-    """The plan's promise: nominal times, the proven peak, and the lower bound.
-
-    When a loop ends early is known only when it runs, so all figures are of the run in which
-    none does; `earliest_s` says what an end after the first iteration would make of it.
-    """
-    result = simulate(program, facts, schedule, contention=contention)
-    early = {s: 1 for s, g in enumerate(program.segments) if g.until is not None}
-    ended = simulate(program, facts, schedule, ends=early, contention=contention) if early else None
-    bound = best_bound(program, facts, schedule.budget_bytes, enough_s=result.makespan_s)
-    return Forecast(
-        makespan_s=result.makespan_s,
-        compute_s=result.compute_s,
-        loading_s=result.loading_s,
-        stall_s=result.stall_s,
-        loaded_bytes=result.loaded_bytes,
-        loads=result.loads,
-        peak_bytes=peak_bytes,
-        peak_step=peak_step,
-        lower_bound_s=bound.seconds,
-        lower_bound=bound.name,
-        stage_s=result.stage_s,
-        events=tuple(e for e in result.events if _worth_keeping(program, e)),
-        earliest_s=ended.makespan_s if ended else None,
-        stalls=result.stalls,
-    )
-
-
-def _worth_keeping(program: Program, event: Event) -> bool:
-    """First, a steady and last iteration, and the loads a steady one makes for the next: the
-    file must not grow with the steps."""
-    count = program.segments[event.segment].count
-    if event.queue == "load" and event.iteration == 3:
-        return True
-    return event.iteration in {0, min(2, count - 1), count - 1}

@@ -7,7 +7,8 @@ without torch and in milliseconds.
 from dataclasses import dataclass
 
 from compiler.ir import Event, Plan
-from compiler.simulate import Simulation, Wait, simulate
+from compiler.replay import replay
+from compiler.simulate import Simulation, Wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +26,17 @@ _ORDER = {"free": 0, "load": 1, "compute": 2}
 
 def predicted(plan: Plan) -> Timeline:
     """The plan under its nominal times, no loop ending early: what `plan.forecast` sums up."""
-    made = replay(plan)
+    made = simulated(plan)
     events = sorted(made.events, key=lambda e: (e.start_s, _ORDER[e.queue], e.end_s))
     return Timeline(tuple(events), made.waits, made.makespan_s)
 
 
-def replay(plan: Plan) -> Simulation:
-    """By the rule that the plan's runner follows."""
-    facts = {f.id: f for f in plan.facts}
-    return simulate(plan.program, facts, plan.schedule, contention=plan.target.contention)
+def simulated(plan: Plan) -> Simulation:
+    """By the rule that the plan's runner follows, in the device's pages."""
+    return replay(
+        plan.program,
+        {f.id: f for f in plan.facts},
+        plan.schedule,
+        contention=plan.target.contention,
+        page_bytes=plan.target.page_bytes,
+    )

@@ -18,11 +18,15 @@ load time l and weight w), whose previous use is q and which is call p, and each
 Every real schedule gives such numbers, so no schedule stalls less than the optimum. `room_t` is
 the largest sum of chunk weights that fits beside what call t needs.
 
-**n iterations of a loop in one.** Take the numbers of n iterations and average them over the
-iterations. All rows are linear, so the averages satisfy them, except where a use reaches back
-before the first iteration: there a copy may be present for nothing. That is one iteration in n:
-`G at the loop's start <= G at its end + g / n`, where the g are what was present before the first
-one and fit into memory together. So n times the optimum of this small LP bounds the n iterations.
+**n iterations of a loop in one.** The numbers of n iterations in the middle of a loop are averaged
+over these iterations. All rows are linear, so the averages satisfy them. The iterations before and
+after the middle ones stay as they are, and what reaches over the borders is linked: of a chunk that
+is last used in call q and next used in the iteration after, the share present at the border is
+
+    n (average at an iteration's begin) = n (average at an iteration's end) + A - Z
+
+with A what the iterations before hand on and Z what the last of the middle ones hands on; likewise
+the retained shares x. Only that memory there does not have to grow (b) across the border is lost.
 
 **Pages.** Where parts of chunks can be loaded and evicted, a load in progress has only the memory
 of what is loaded: b = G, without the y-row, and room_t is not rounded down.
@@ -48,99 +52,148 @@ class Window:
 
 
 def least_stall_s(
-    windows: Sequence[Window], *, cold: bool = False, repeats: int = 0, pages: bool = False
+    before: Sequence[Window],
+    loop: Sequence[Window] = (),
+    after: Sequence[Window] = (),
+    *,
+    repeats: int = 1,
+    cold: bool = False,
+    pages: bool = False,
 ) -> float:
     """Seconds that any schedule waits in these windows, at least.
 
     Args:
-        windows: consecutive calls; with `repeats`, those of one iteration.
-        cold: nothing is loaded before the first one.
-        repeats: so many iterations, after at least one; the sum over all is returned.
+        before, loop, after: consecutive calls, those of the loop `repeats` times. The loop's chunks
+            are called in `before` and in `after` too.
+        cold: nothing is loaded before the first one; else anything may be.
         pages: parts of chunks can be loaded and evicted.
 
     0.0 where HiGHS fails.
     """
-    return _Lp(windows, cold, repeats, pages).solve()
+    return _Lp(before, loop, after, repeats, cold, pages).solve()
+
+
+Sum = dict[int, float]
+"""A sum of variables with factors."""
 
 
 class _Lp:
     """Rows and columns as lists; all variables are between 0 and an upper bound."""
 
-    def __init__(self, windows: Sequence[Window], cold: bool, repeats: int, pages: bool) -> None:
-        self.windows, self.cold, self.repeats, self.pages = windows, cold, repeats, pages
-        self.scale = float(max([1, *(w.weight_bytes for w in windows)]))
+    def __init__(
+        self,
+        before: Sequence[Window],
+        loop: Sequence[Window],
+        after: Sequence[Window],
+        repeats: int,
+        cold: bool,
+        pages: bool,
+    ) -> None:
+        self.windows = [*before, *loop, *after]
+        self.begin, self.end = len(before), len(before) + len(loop)
+        self.repeats, self.cold, self.pages = repeats, cold, pages
+        self.scale = float(max([1, *(w.weight_bytes for w in self.windows)]))
         self.upper: list[float] = []
         self.cost: list[float] = []
         self.entries: list[tuple[int, int, float]] = []
         self.right: list[float] = []
-        total = sum(w.load_s for w in windows)
-        self.stall = [self.variable(total, max(1, repeats)) for _ in windows]
-        self.loading: list[dict[int, float]] = [{} for _ in windows]
-        self.waiting: list[dict[int, float]] = [{s: -1.0} for s in self.stall]
-        self.fixed_wait = [0.0] * len(windows)
-        self.memory: list[dict[int, float]] = [{} for _ in windows]
-        self.before: dict[int, float] = {}
+        total = sum(w.load_s for w in self.windows)
+        self.stall = [self.variable(total, self.times(t)) for t in range(len(self.windows))]
+        self.loading: list[Sum] = [{} for _ in self.windows]
+        self.waiting: list[Sum] = [{s: -1.0} for s in self.stall]
+        self.fixed_wait = [0.0] * len(self.windows)
+        self.memory: list[Sum] = [{} for _ in self.windows]
         self.build()
+
+    def times(self, t: int) -> float:
+        """How often a window happens."""
+        return float(self.repeats) if self.begin <= t < self.end else 1.0
 
     def variable(self, upper: float, cost: float = 0.0) -> int:
         self.upper.append(upper)
         self.cost.append(cost)
         return len(self.upper) - 1
 
-    def row(self, terms: dict[int, float], right: float) -> None:
+    def row(self, terms: Sum, right: float) -> None:
         """sum of terms <= right"""
         number = len(self.right)
         self.entries += [(number, column, value) for column, value in terms.items()]
         self.right.append(right)
 
     def build(self) -> None:
-        last = {w.chunk: p for p, w in enumerate(self.windows)} if self.repeats else {}
+        last: dict[str, int] = {}
         for p, w in enumerate(self.windows):
-            self.use(p, last.get(w.chunk))
+            q = last.get(w.chunk)
+            if q is None:
+                self.open(p)
+            elif self.begin <= p < self.end and q < self.begin:
+                self.around(p, q)
+            elif not (p >= self.end and q < self.end and self.begin < self.end):
+                self.again(p, q)
+            elif q < self.begin:
+                # Called before and after the loop, not in it: may have been kept for nothing.
+                self.use(p, range(self.end, p), {self.variable(1.0): 1.0}, {})
             last[w.chunk] = p
         for t, w in enumerate(self.windows):
             self.row(self.loading[t], w.exec_s)
             self.row(self.waiting[t], -self.fixed_wait[t])
             room = (w.room_bytes - w.weight_bytes) / self.scale
             self.row(self.memory[t], max(0.0, room))
-        if self.before:
-            self.row(self.before, self.windows[-1].room_bytes / self.scale)
 
-    def use(self, p: int, q: int | None) -> None:
-        """The variables of one use: from its previous one, around the end where it must."""
-        if q is None:
-            start: dict[int, float] = {}
-            keep = None
-            if not self.cold:
-                keep = self.variable(1.0)
-                present = self.variable(1.0)
-                self.row({keep: 1.0, present: -1.0}, 0.0)
-                start = {present: 1.0}
-            start, _ = self.span(p, range(p), start, keep)
-        elif q < p:
-            keep = self.variable(1.0)
-            start, _ = self.span(p, range(q + 1, p), {keep: 1.0}, keep)
-        else:
-            start = self.around(p, q)
-        # What is still missing is loaded in the stall before the use: l (1 - G) <= s.
-        self.wait(p, self.windows[p].load_s, 1.0, start)
+    def use(self, p: int, windows: range, start: Sum, keep: Sum) -> None:
+        """Call p finds what is there at the start, and what is loaded in these windows; what is
+        missing then is loaded in the stall before it: l (1 - G) <= s."""
+        self.wait(p, self.windows[p].load_s, self.span(p, windows, start, keep))
 
-    def around(self, p: int, q: int) -> dict[int, float]:
-        tail = self.variable(1.0)
-        head, gift = self.variable(1.0), self.variable(1.0)
-        share = 1.0 / self.repeats
-        self.row({tail: 1.0, head: -1.0}, 0.0)
-        self.row({head: 1.0, tail: -1.0}, share)
-        self.before[gift] = self.before.get(gift, 0.0) + self.windows[p].weight_bytes / self.scale
-        start, _ = self.span(p, range(q + 1, len(self.windows)), {tail: 1.0}, tail)
-        start = start | {gift: share}
-        start, _ = self.span(p, range(p), start, head)
-        return start
+    def open(self, p: int) -> None:
+        """A chunk's first call."""
+        if self.cold:
+            self.use(p, range(p), {}, {})
+            return
+        keep, present = self.variable(1.0), self.variable(1.0)
+        self.row({keep: 1.0, present: -1.0}, 0.0)
+        self.use(p, range(p), {present: 1.0}, {keep: 1.0})
 
-    def span(
-        self, p: int, windows: range, start: dict[int, float], keep: int | None
-    ) -> tuple[dict[int, float], int | None]:
-        """Windows between two uses; returns what is present at the end, as a sum."""
+    def again(self, p: int, q: int) -> None:
+        """A call whose previous one is q."""
+        kept = {self.variable(1.0): 1.0}
+        self.use(p, range(q + 1, p), kept, kept)
+
+    def around(self, p: int, q: int) -> None:
+        """A chunk's first call in the loop, p; q is the last one before it. Also its first call
+        after the loop, which is linked with both."""
+        chunk, n = self.windows[p].chunk, float(self.repeats)
+        calls = range(p, self.end)
+        last = max(t for t in calls if self.windows[t].chunk == chunk)
+        later = range(self.end, len(self.windows))
+        next_ = next((t for t in later if self.windows[t].chunk == chunk), None)
+        first_keep = {self.variable(1.0): 1.0}
+        keep = {self.variable(1.0): 1.0}
+        last_keep: Sum = {} if next_ is None else {self.variable(1.0): 1.0}
+        handed: Sum = {} if next_ is None else {self.variable(1.0): 1.0}
+        # Before the loop, then around its iterations.
+        given = self.span(p, range(q + 1, self.begin), first_keep, first_keep)
+        tail_keep = _sum((keep, 1.0), (last_keep, 1.0 / n), (first_keep, -1.0 / n))
+        self.between(tail_keep)
+        tail = self.span(p, range(last + 1, self.end), tail_keep, tail_keep)
+        # Of the n ends one is `handed`, the others are between 0 and 1.
+        others = _sum((tail, 1.0), (handed, -1.0 / n))
+        self.row(_sum((others, -1.0)), 0.0)
+        self.row(others, (n - 1.0) / n)
+        head = _sum((tail, 1.0), (given, 1.0 / n), (handed, -1.0 / n))
+        self.row(_sum((keep, 1.0), (head, -1.0)), 0.0)
+        self.use(p, range(self.begin, p), head, keep)
+        if next_ is not None:
+            self.row(_sum((last_keep, 1.0), (handed, -1.0)), 0.0)
+            self.use(next_, range(self.end, next_), handed, last_keep)
+
+    def between(self, terms: Sum) -> None:
+        """0 <= terms <= 1"""
+        self.row(terms, 1.0)
+        self.row(_sum((terms, -1.0)), 0.0)
+
+    def span(self, p: int, windows: range, start: Sum, keep: Sum) -> Sum:
+        """Windows between two uses; returns what is present at their end."""
         w = self.windows[p]
         reserved = None
         for t in windows:
@@ -150,30 +203,24 @@ class _Lp:
             held = part if self.pages else self.variable(1.0)
             if not self.pages:
                 self.row({part: 1.0, held: -1.0}, 0.0)
-                terms = {during: 1.0, held: -own.exec_s}
-                if keep is not None:
-                    terms[keep] = own.exec_s
-                self.row(terms, 0.0)
+                progress = _sum((keep, own.exec_s), ({held: 1.0}, -own.exec_s))
+                self.row(_sum(({during: 1.0}, 1.0), (progress, 1.0)), 0.0)
                 if reserved is not None:
                     self.row({reserved: 1.0, held: -1.0}, 0.0)
             reserved = held
             self.memory[t][held] = w.weight_bytes / self.scale
             self.loading[t][during] = 1.0
             # l (G - G before) - y >= 0, and it is part of the stall.
-            grows = {part: w.load_s, during: -1.0}
-            for column, value in start.items():
-                grows[column] = grows.get(column, 0.0) - w.load_s * value
-            self.row({column: -value for column, value in grows.items()}, 0.0)
-            for column, value in grows.items():
-                self.waiting[t][column] = self.waiting[t].get(column, 0.0) + value
+            grows = _sum(({part: 1.0}, w.load_s), ({during: 1.0}, -1.0), (start, -w.load_s))
+            self.row(_sum((grows, -1.0)), 0.0)
+            self.waiting[t] = _sum((self.waiting[t], 1.0), (grows, 1.0))
             start = {part: 1.0}
-        return start, reserved
+        return start
 
-    def wait(self, p: int, load_s: float, share: float, start: dict[int, float]) -> None:
-        self.fixed_wait[p] += load_s * share
-        for column, value in start.items():
-            self.waiting[p][column] = self.waiting[p].get(column, 0.0) - load_s * value
-        self.row(dict(start), share)
+    def wait(self, p: int, load_s: float, present: Sum) -> None:
+        self.fixed_wait[p] += load_s
+        self.waiting[p] = _sum((self.waiting[p], 1.0), (present, -load_s))
+        self.row(present, 1.0)
 
     def solve(self) -> float:
         """The dual bound."""
@@ -194,3 +241,12 @@ class _Lp:
             return 0.0
         rest = cost - matrix.T @ dual
         return max(0.0, float(dual @ right + np.minimum(rest, 0.0) @ upper))
+
+
+def _sum(*terms: tuple[Sum, float]) -> Sum:
+    """Sums times factors, added."""
+    made: Sum = {}
+    for columns, factor in terms:
+        for column, value in columns.items():
+            made[column] = made.get(column, 0.0) + factor * value
+    return made

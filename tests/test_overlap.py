@@ -123,7 +123,10 @@ def streaming_plan(path: Path, policy, precision: str):
 
     info = reference.describe(path)
     claimed = info.activation_peak_bytes
-    plan = plan_of((Part(4, (info.weight_bytes,) * 6),), policy, info.weight_bytes + claimed)
+    room, online = info.weight_bytes + claimed, policy is ONLINE
+    gates = DOUBLE_BUFFER if online else policy
+    plan = plan_of((Part(4, (info.weight_bytes,) * 6),), gates, room)
+    plan = replace(plan, schedule=replace(plan.schedule, rule="online" if online else "gates"))
     facts = tuple(
         replace(f, activation_bytes=claimed, load_s=0.02, exec_s=0.02) for f in plan.facts
     )
@@ -133,8 +136,7 @@ def streaming_plan(path: Path, policy, precision: str):
     )
     proof = check(plan.program, facts, plan.schedule, budget_bytes=plan.target.memory_bytes)
     forecast = replace(plan.forecast, peak_bytes=proof.peak_bytes)
-    pages = PAGE_BYTES if policy is ONLINE else 0
-    target = replace(plan.target, page_bytes=pages)
+    target = replace(plan.target, page_bytes=PAGE_BYTES if online else 0)
     return replace(plan, facts=facts, packages=packages, forecast=forecast, target=target)
 
 

@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from compiler.ir import Kept
 from compiler.online import Decision, Event, Evict, Fetch, LoadDone, Start
 from compiler.online_simulate import Gamma, Happened, simulate_online
-from compiler.online_table import Table, TableSegment, TableStep, Unit, split
+from compiler.online_table import Table, TableSegment, TableStep, Unit
 
 FILE = Path(__file__).parent.parent / "tests" / "vectors" / "online.json"
 
@@ -27,7 +28,7 @@ class Vector:
     name: str
     what: str
     table: Table
-    kept: tuple[str, ...] = ()
+    kept: tuple[Kept, ...] = ()
     slow: tuple[int, int] = (10, 10)
     noise: int = 0
     """Percent by which each load and step may differ, drawn with a fixed seed."""
@@ -35,10 +36,24 @@ class Vector:
     ends: Mapping[int, int] = field(default_factory=dict)
 
 
-def chunks_of(sizes: Mapping[str, tuple[int, int]], pages: int = 1) -> tuple[Unit, ...]:
-    """chunk -> (bytes, nominal load ns)"""
-    whole = dict.fromkeys(sizes, pages)
-    return tuple(u for c, (size, ns) in sizes.items() for u in split(c, size, ns, whole))
+def chunks_of(
+    sizes: Mapping[str, tuple[int, int]], pages: int = 1, cold: int = 0
+) -> tuple[Unit, ...]:
+    """chunk -> (bytes, nominal load ns); the first load takes `cold` more"""
+
+    def share(whole: int, j: int) -> int:
+        return whole // pages + (j < whole % pages)
+
+    return tuple(
+        Unit(c, j, share(size, j), share(ns, j), share(cold, j))
+        for c, (size, ns) in sizes.items()
+        for j in range(pages)
+    )
+
+
+def always(*chunks: str) -> tuple[Kept, ...]:
+    """Kept however slow loads are."""
+    return (Kept(0.0, chunks),)
 
 
 def steps_of(*steps: tuple[str | None, int, int]) -> tuple[TableStep, ...]:
@@ -47,16 +62,22 @@ def steps_of(*steps: tuple[str | None, int, int]) -> tuple[TableStep, ...]:
 
 
 def even(
-    chunks: int, count: int, slots: int, load: int, step: int, kept: tuple[str, ...] = ()
+    chunks: int,
+    count: int,
+    slots: int,
+    load: int,
+    step: int,
+    kept: tuple[Kept, ...] = (),
+    cold: int = 0,
 ) -> Table:
     """A loop over equal chunks of 100 bytes; each step needs 7 more."""
     names = [f"c{k}" for k in range(chunks)]
-    units = chunks_of(dict.fromkeys(names, (100, load)))
+    units = chunks_of(dict.fromkeys(names, (100, load)), cold=cold)
     loop = TableSegment(count, steps_of(*((n, 7, step) for n in names)))
     return Table(units, (loop,), 100 * slots + 7, kept)
 
 
-def uneven(kept: tuple[str, ...] = (), pages: int = 1) -> Table:
+def uneven(kept: tuple[Kept, ...] = (), pages: int = 1) -> Table:
     """A loop over chunks of five sizes that do not fit together."""
     sizes = {"a": (90, 40), "b": (30, 70), "c": (120, 50), "d": (60, 20), "e": (45, 90)}
     loop = TableSegment(4, steps_of(*((c, 9, 60) for c in sizes)))
@@ -130,7 +151,7 @@ def kept_then_free() -> Table:
             ),
         ),
     )
-    return Table(chunks_of(sizes), segments, 325, ("a",))
+    return Table(chunks_of(sizes), segments, 325, always("a"))
 
 
 def mapped() -> Table:
@@ -149,7 +170,11 @@ def empty() -> Table:
 
 def vectors() -> tuple[Vector, ...]:
     loop, slots2 = even(6, 4, 4, 90, 100), even(4, 3, 2, 90, 100)
+    cold = even(5, 3, 3, 40, 100, cold=300)
     odd = Gamma(16, 10)
+    few, many = always("b", "e"), always("a", "b", "d", "e")
+    pair = always("c0", "c3")
+    by_speed = (Kept(0.0, ()), Kept(1.5, ("c0",)), Kept(2.5, ("c1", "c4")))
     return (
         Vector("all_fits", "a loop whose chunks all fit: each is loaded once", even(3, 3, 3, 5, 9)),
         Vector("two_slots", "tight memory: nothing stays but the next chunk", slots2),
@@ -161,20 +186,28 @@ def vectors() -> tuple[Vector, ...]:
         Vector("loop_contention", "the same, both slow each other down", loop, gamma=odd),
         Vector("loop_noise", "the same, times of 40 to 160 percent", loop, noise=60, gamma=odd),
         Vector("unequal", "chunks of five sizes; victims are given back", uneven()),
-        Vector("unequal_kept", "two of them kept", uneven(("b", "e")), ("b", "e")),
+        Vector("unequal_kept", "two of them kept", uneven(few), few),
         Vector(
             "unequal_kept_too_many",
-            "kept chunks are left out to make room for two others",
-            uneven(("a", "b", "d", "e")),
-            ("a", "b", "d", "e"),
+            "a kept chunk is left out to make room for any other",
+            uneven(many),
+            many,
         ),
         Vector(
             "loop_kept",
             "two chunks of six kept, room for two others",
-            even(6, 4, 4, 130, 100, ("c0", "c3")),
-            ("c0", "c3"),
+            even(6, 4, 4, 130, 100, pair),
+            pair,
         ),
-        Vector("kept_then_free", "a chunk is kept in its loop only", kept_then_free(), ("a",)),
+        Vector(
+            "kept_by_speed",
+            "other chunks are kept once loads are seen to be slow",
+            even(6, 6, 4, 90, 100, by_speed),
+            by_speed,
+            slow=(30, 10),
+        ),
+        Vector("cold", "first loads take longer; that is no sign of slow loads", cold),
+        Vector("kept_then_free", "a chunk is kept in its loop only", kept_then_free(), always("a")),
         Vector("give_back_order", "which victim is given back", given_back()),
         Vector("unequal_pages", "each chunk as three pages", uneven(pages=3)),
         Vector("staged", "prefetch from stage to stage; host steps", staged()),
@@ -208,9 +241,17 @@ def record(vector: Vector) -> dict[str, object]:
     def off(ns: int, tenths: int) -> int:
         return ns * tenths * (100 + rng.randint(-vector.noise, vector.noise)) // 1000
 
+    seen: set[int] = set()
+
+    def load(unit: int, _: int) -> int:
+        u = table.units[unit]
+        cold = 0 if unit in seen else u.cold_ns
+        seen.add(unit)
+        return off(u.load_ns + cold, vector.slow[0])
+
     run = simulate_online(
         table,
-        load_ns=lambda unit, _: off(table.units[unit].load_ns, vector.slow[0]),
+        load_ns=load,
         exec_ns=lambda step, _: off(table.exec_ns(step), vector.slow[1]),
         gamma=vector.gamma,
         ends=vector.ends,
@@ -220,9 +261,9 @@ def record(vector: Vector) -> dict[str, object]:
         "name": vector.name,
         "what": vector.what,
         "budget_bytes": table.budget_bytes,
-        "units": [[u.chunk, u.page, u.size_bytes, u.load_ns] for u in table.units],
-        "kept_by_plan": list(vector.kept),
-        "kept": list(table.kept),
+        "units": [[u.chunk, u.page, u.size_bytes, u.load_ns, u.cold_ns] for u in table.units],
+        "kept_by_plan": [[k.slower, list(k.chunks)] for k in vector.kept],
+        "kept": [[x.slower, list(x.chunks)] for x in table.levels],
         "segments": [_segment(g) for g in table.segments],
         "trace": [_happened(h) for h in run.history],
     }
@@ -239,8 +280,9 @@ def _happened(h: Happened) -> dict[str, object]:
         "decisions": [_decision(d) for d in h.decisions],
         "at": h.ledger.at,
         "running": h.ledger.running,
-        "resident": list(h.ledger.resident),
+        "resident": sorted(h.ledger.resident),
         "loading": h.ledger.loading,
+        "seen": sorted(h.ledger.seen),
         "exec_scale": h.ledger.exec_scale,
         "load_scale": h.ledger.load_scale,
     }
@@ -264,7 +306,9 @@ def _decision(decision: Decision) -> list[object]:
 
 
 FORMAT = {
-    "units": ["chunk", "page", "bytes", "nominal load ns"],
+    "units": ["chunk", "page", "bytes", "nominal load ns", "ns more of its first load"],
+    "kept_by_plan": ["slower, as the plan says it", "chunks"],
+    "kept": ["slower in 1/4096", "chunks that leave room"],
     "steps": ["chunk or null", "need bytes", "nominal ns", "[[ns, while iteration below], ...]"],
     "event": ["begin | load_done | step_done", "ns it took", "step_done: is its loop over"],
     "rule": "docs/online-rule.md; the ledger is as after the decisions",

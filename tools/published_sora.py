@@ -24,9 +24,9 @@ from compiler.ir import Call, ChunkFacts, Partition, Policy, Program, Segment, T
 from compiler.partition import Measured, cut_stage
 from compiler.program import build_program
 from compiler.read import Job, read
+from compiler.replay import replay
 from compiler.schedule import make_schedule
 from compiler.settings import register
-from compiler.simulate import simulate
 from compiler.trace.wire import TracedPipeline, trace_pipeline
 
 SEQUENTIAL = Policy("sequential", 0, False)
@@ -131,7 +131,7 @@ class App:
         target: Target,
     ) -> Walls:
         schedule = make_schedule(program, facts, policy, target.budget_bytes)
-        result = simulate(program, facts, schedule, contention=target.contention)
+        result = replay(program, facts, schedule, contention=target.contention)
         calls = [e for e in result.events if e.queue == "compute"]
         at = next(s for s, g in enumerate(program.segments) if g.is_loop)
         before = max(e.end_s for e in calls if e.segment < at)

@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass, replace
 
-from compiler.ir import Binding, Call, ChunkFacts, HostStep, Program, Step, TensorDecl
+from compiler.ir import Binding, Call, ChunkFacts, HostStep, Kept, Program, Step, TensorDecl
 from compiler.online_simulate import Gamma, OnlineRun, calls_of, simulate_online
 from compiler.online_table import Table, make_table
 from compiler.program import with_frees
@@ -52,17 +52,24 @@ def make_case(shape: tuple[Part, ...], spare: float, seed: int, paged: bool = Fa
     program = _with_long_lives(program, rng)
     facts = {f.id: replace(f, activation_bytes=rng.choice((0, 16, 90, 300))) for f in made}
     facts = {c: replace(f, exec_s=rng.choice((0.0, 0.1, 1.0, 4.0))) for c, f in facts.items()}
+    facts = {c: replace(f, cold_s=rng.choice((0.0, 0.0, 0.5, 9.0))) for c, f in facts.items()}
     least = max(
         s.need_bytes + (facts[s.chunk].weight_bytes if s.chunk else 0)
         for s in expand(program, facts, 1)
     )
     budget = least + int(spare * sum(f.weight_bytes for f in facts.values()))
     pages = {c: rng.randint(1, 5) for c in facts} if paged else None
-    kept = [c for c in facts if rng.random() < 0.5] if rng.random() < 0.5 else []
+    kept = _levels(list(facts), rng) if rng.random() < 0.5 else []
     table = make_table(program, facts, budget, pages, kept)
     ends = {s: rng.randint(1, g.count) for s, g in enumerate(program.segments) if g.until}
     gamma = rng.choice((Gamma(), Gamma(13, 10), Gamma(8, 5), Gamma(3)))
     return Case(program, facts, table, ends, gamma, seed)
+
+
+def _levels(chunks: list[str], rng: random.Random) -> list[Kept]:
+    """Up to three sets, each for loads slower than the one before."""
+    speeds = sorted(rng.sample((0.0, 0.1, 0.7, 1.0, 1.4, 3.0, 20.0), rng.randint(1, 3)))
+    return [Kept(s, tuple(c for c in chunks if rng.random() < 0.5)) for s in speeds]
 
 
 def _with_long_lives(program: Program, rng: random.Random) -> Program:

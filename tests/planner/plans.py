@@ -1,10 +1,11 @@
 """Whole plans for tests of what reads them."""
 
 from compiler.check import check
+from compiler.forecast import forecast
 from compiler.ir import Plan, Policy, Target
 from compiler.plan import VERSION
-from compiler.schedule import expand, make_schedule
-from compiler.simulate import forecast
+from compiler.schedule import make_schedule
+from compiler.slots import expand
 from tests.planner.programs import DOUBLE_BUFFER, Part, make_program, packages
 
 

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from compiler.check import check
 from compiler.errors import PlanError
+from compiler.forecast import forecast
 from compiler.ir import Gate, Moment
 from compiler.schedule import make_schedule
-from compiler.simulate import forecast, simulate
+from compiler.simulate import simulate
 from compiler.slots import expand, unroll
 from tests.planner.plans import plan_of
 from tests.planner.programs import DEEP, DOUBLE_BUFFER, POLICIES, Part, make_program, parts

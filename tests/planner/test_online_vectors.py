@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from compiler.ir import Kept
 from compiler.online import Evict, Fetch, LoadDone, Start, StepDone, begin, react
 from compiler.online_table import Table, TableSegment, TableStep, Unit
 from tools.make_online_vectors import FILE, text
@@ -21,13 +22,14 @@ def table_of(vector) -> Table:
         for g in vector["segments"]
     )
     units = tuple(Unit(*u) for u in vector["units"])
-    return Table(units, segments, vector["budget_bytes"], vector["kept_by_plan"])
+    kept = [Kept(slower, tuple(chunks)) for slower, chunks in vector["kept_by_plan"]]
+    return Table(units, segments, vector["budget_bytes"], kept)
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda v: v["name"])
 def test_the_rule_gives_the_vectors_decisions(vector):
     table = table_of(vector)
-    assert list(table.kept) == vector["kept"]
+    assert [[x.slower, list(x.chunks)] for x in table.levels] == vector["kept"]
     ledger = None
     for n, moment in enumerate(vector["trace"]):
         kind, *given = moment["event"]
@@ -39,8 +41,9 @@ def test_the_rule_gives_the_vectors_decisions(vector):
         assert list(decisions) == [KINDS[k](x) for k, x in moment["decisions"]], n
         for name in ("at", "running", "loading", "exec_scale", "load_scale"):
             assert getattr(ledger, name) == moment[name], (n, name)
-        assert list(ledger.resident) == moment["resident"], n
-    assert (ledger.at, ledger.resident, ledger.loading) == (table.end, (), None)
+        assert sorted(ledger.resident) == moment["resident"], n
+        assert sorted(ledger.seen) == moment["seen"], n
+    assert (ledger.at, ledger.resident, ledger.loading) == (table.end, frozenset(), None)
 
 
 def test_the_file_is_what_the_tool_writes():
@@ -65,6 +68,9 @@ def test_the_vectors_show_what_they_say():
     before_start = [a for a, b in zip(needs, needs[1:], strict=False) if b[0] == "start"]
     assert any(d[0] == "evict" for d in before_start)
     kept = next(v for v in VECTORS if v["name"] == "unequal_kept_too_many")
-    assert kept["kept"] == ["b", "e"]
+    assert kept["kept"] == [[0, ["a", "b", "e"]]]
+    speeds = [m["load_scale"] * 4096 // m["exec_scale"] for m in moments("kept_by_speed")]
+    assert min(speeds) < 1.5 * 4096 and max(speeds) > 2.5 * 4096
+    assert {m["load_scale"] for m in moments("cold")} == {4096}
     scales = [m["load_scale"] for m in moments("loop_slow_loads")]
     assert 2.5 * 4096 < scales[-1] <= 3 * 4096

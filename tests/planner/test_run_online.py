@@ -15,7 +15,7 @@ from compiler.cli.show import run_lines
 from compiler.devices.null import NullDevice
 from compiler.errors import PlanError, RunError
 from compiler.ir import Policy
-from compiler.online_table import pages_of, table_of
+from compiler.online_table import page_counts, pages_of, table_of
 from compiler.plan import check_plan
 from compiler.run import run_plan
 from compiler.run_online import whole_note
@@ -110,8 +110,8 @@ def test_a_failure_ends_the_run_with_its_error_and_frees_everything(when, chunk)
 def test_a_plan_is_checked_for_what_the_rule_needs():
     plan = plan_of((Part(3, (50, 60)),), ONLINE, 30)
     check_plan(plan)
-    assert table_of(plan).budget_bytes == plan.forecast.peak_bytes
-    tight = replace(plan, forecast=replace(plan.forecast, peak_bytes=60))
+    assert table_of(plan).budget_bytes == plan.target.budget_bytes
+    tight = replace(plan, schedule=replace(plan.schedule, budget_bytes=60))
     with pytest.raises(PlanError):
         table_of(tight)
 
@@ -211,22 +211,22 @@ def test_a_device_without_pages_loads_whole_packages_and_says_so(golden):
     golden.check(str(whole_note(plan, device)) + "\n")
     assert whole_note(plan, NullDevice()) is None
     assert whole_note(paged(plan, 0), device) is None
-    gates = replace(plan.schedule, policy=replace(ONLINE, rule="gates"))
+    gates = replace(plan.schedule, rule="gates")
     assert whole_note(replace(plan, schedule=gates), device) is None
 
 
-@pytest.mark.parametrize(
-    ("page_bytes", "words"),
-    [
-        (1, "target.page_bytes is 1; give at least 4096"),
-        (-4096, "target.page_bytes is -4096; give at least 4096"),
-        (4096, "makes 65537 pages, more than 65536; give larger ones"),
-    ],
-)
-def test_a_plan_with_absurd_pages_is_refused(page_bytes, words):
-    plan = paged(plan_of((Part(3, (65_536 * 4096, 60)),), ONLINE, 30), page_bytes)
-    with pytest.raises(PlanError, match=words):
+@pytest.mark.parametrize("page_bytes", [1, -4096])
+def test_a_plan_with_absurd_pages_is_refused(page_bytes):
+    plan = paged(plan_of((Part(3, (50, 60)),), ONLINE, 30), page_bytes)
+    with pytest.raises(PlanError, match=f"page_bytes is {page_bytes}; give at least 4096"):
         check_plan(plan)
+
+
+def test_more_pages_than_the_rule_can_look_at_are_refused():
+    (facts, *_) = plan_of((Part(3, (50, 60)),), ONLINE, 30).facts
+    assert page_counts([replace(facts, weight_bytes=4096 * 65_536)], 4096) == {facts.id: 65_536}
+    with pytest.raises(PlanError, match="makes 65537 pages, more than 65536; give larger ones"):
+        page_counts([replace(facts, weight_bytes=4096 * 65_536 + 1)], 4096)
 
 
 def test_a_real_loop_by_pages_ends_early_and_switches_functions(folder):  # noqa: F811

@@ -11,6 +11,7 @@ import pytest
 
 from compiler.check import check
 from compiler.cost import emitted_facts
+from compiler.forecast import forecast
 from compiler.ir import (
     Binding,
     Bundle,
@@ -28,7 +29,6 @@ from compiler.plan import check_plan
 from compiler.program import with_frees
 from compiler.run import run_plan
 from compiler.schedule import make_schedule
-from compiler.simulate import forecast
 from tests.planner.plans import make_plan, make_target
 from tests.planner.programs import DOUBLE_BUFFER, SEQUENTIAL
 

@@ -8,12 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from compiler.bounds import lower_bound
 from compiler.check import check
 from compiler.errors import DoesNotFit, PlanError
 from compiler.ir import Gate, Moment, Policy
 from compiler.retention import spread, strided
 from compiler.schedule import BASELINES, make_schedule
-from compiler.simulate import lower_bound, simulate
+from compiler.simulate import simulate
 from compiler.slots import expand, unroll
 from tests.planner.programs import (
     CI_DL,

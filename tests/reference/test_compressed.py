@@ -101,8 +101,6 @@ def test_decompressed_weights_are_bit_equal(name, make):
     np.testing.assert_array_equal(lazy[0], eager[0])
 
 
-
-
 def test_only_the_stored_form_is_resident_when_lazy(make):
     _, path, _ = _converted(make, 18, CASES["int4-block"][1])
     with load(path) as lazy, load(path, own=False) as eager:

@@ -237,9 +237,7 @@ def test_strict_refuses_what_core_ml_refuses(make):
 
 
 def test_epsilons_are_used_as_they_are_stored(make):
-    @mb.program(
-        input_specs=[mb.TensorSpec((2, 4), dtype=types.fp16)], opset_version=TARGETS[17]
-    )
+    @mb.program(input_specs=[mb.TensorSpec((2, 4), dtype=types.fp16)], opset_version=TARGETS[17])
     def program(x0):
         return mb.rsqrt(x=x0, epsilon=np.float16(1e-12))
 

@@ -140,7 +140,6 @@ def test_a_rehearsal_changes_nothing(make):
                 np.testing.assert_array_equal(one.numpy(), other)
 
 
-
 def test_loops_inside_loops_share_one_count(make):
     """A thousand times a thousand would be a million; the count stops both at a hundred."""
 

@@ -22,7 +22,7 @@ from packages import Maker
 from compiler.devices import PagedDevice
 from compiler.devices.reference import ReferenceDevice
 from compiler.errors import RunError
-from compiler.ir import Package
+from compiler.ir import ChunkFacts, Package
 from compiler.online_table import split
 from compiler.reference import PackageError, package_weight_bytes
 from compiler.reference.owned import PAGE_BYTES
@@ -43,7 +43,9 @@ def package_of(path: Path, functions: tuple[str, ...] = ("main",)) -> Package:
 
 def sizes_of(package: Package, pages: int) -> list[int]:
     """As the online rule cuts it."""
-    return [u.size_bytes for u in split("c", package.weight_bytes, 0, {"c": pages})]
+    size = package.weight_bytes
+    facts = ChunkFacts(id="c", weight_bytes=size, activation_bytes=0, load_s=0.0, exec_s=0.0)
+    return [u.size_bytes for u in split(facts, pages)]
 
 
 def whole(path: Path, inputs, package: Package, function: str = "main"):

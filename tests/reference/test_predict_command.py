@@ -18,8 +18,6 @@ from compiler.cli.plan import app
 X = np.array([[1.0, 2.0, 4.0], [0.0, -1.0, 300.0]], np.float32)
 
 
-
-
 @pytest.fixture(scope="module")
 def package(tmp_path_factory):
     folder = tmp_path_factory.mktemp("several")

@@ -1,0 +1,226 @@
+"""What the online rule should keep: sets of chunks, searched by letting the rule run.
+
+The rule evicts what is needed last, which is best for chunks of one size. For others, and where
+memory is a little short, some chunks are better kept over their loop. A set is judged by the
+rule's own clock (`compiler/online_simulate.py`) on a program whose long loops are cut short, at
+equal time by the bytes it loads.
+
+Which set is best depends on how slow loads are beside calls, and nobody knows that before the
+plan runs. So sets are searched for several speeds (`LEVELS`), and the rule keeps those of the
+speed that it sees. The work is bounded by counts, never by a clock.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from compiler.bounds import lower_bound
+from compiler.gates import schedule_by_gates
+from compiler.ir import Call, ChunkFacts, Kept, Policy, Program, Schedule
+from compiler.online_replay import gamma_of
+from compiler.online_simulate import OnlineRun, simulate_online
+from compiler.online_table import Table, make_table, page_counts
+from compiler.retention import neighbours
+
+LEVELS = ((0.0, 0.5), (0.707, 1.0), (1.414, 2.0), (2.828, 4.0))
+"""(from how many times slower loads the set is kept, how many times slower it is searched for)"""
+_RUN, _PACE = 10, 6
+"""Iterations that are run of a long loop, and over how many of them its pace is averaged."""
+_WORK = 6_000
+"""Steps simulated while climbing in each loop; half of it at levels other than the planned one."""
+_CLOSE = 1.0005
+"""A run this close to what no schedule can beat is not improved further."""
+
+Cost = tuple[float, float]
+"""Seconds, then bytes loaded."""
+_GATES = Policy("optimal", 1_000_000, True, "optimal")
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    kept: frozenset[str]
+    cost: Cost
+
+
+def schedule_online(
+    program: Program,
+    facts: Mapping[str, ChunkFacts],
+    by_gates: Schedule,
+    *,
+    contention: float = 1.0,
+    page_bytes: int = 0,
+    quick: bool = False,
+) -> Schedule:
+    """The online rule with what it keeps at each level; gates as in `by_gates`.
+
+    `quick` is for comparing many programs: nothing is searched, and the one set is what `by_gates`
+    keeps.
+    """
+    made = replace(by_gates, rule="online", kept=(), resident=())
+    if page_bytes:
+        # By pages, evicting what is used last is all but optimal by itself (docs/planner.md).
+        plain = _Search(program, facts, by_gates.budget_bytes, contention, page_bytes, 1.0)
+        return replace(made, resident=plain.resident(Kept(0.0, ())))
+    if quick:
+        kept = (Kept(0.0, by_gates.resident),) if by_gates.resident else ()
+        return replace(made, kept=kept, resident=by_gates.resident)
+    levels: list[Kept] = []
+    best: frozenset[str] = frozenset()
+    resident: tuple[str, ...] = ()
+    for slower, speed in LEVELS:
+        search = _Search(program, facts, by_gates.budget_bytes, contention, page_bytes, speed)
+        own = by_gates
+        if speed != 1.0:
+            own = schedule_by_gates(
+                program, search.facts, _GATES, by_gates.budget_bytes, contention=contention
+            )
+        best = search.best({frozenset(), best, frozenset(own.resident)}).kept
+        levels.append(Kept(slower, tuple(sorted(best))))
+        if speed == 1.0:
+            resident = search.resident(levels[-1])
+    return replace(made, kept=_merged(levels), resident=resident)
+
+
+def _merged(kept: list[Kept]) -> tuple[Kept, ...]:
+    """Levels that keep the same are one; nothing at all if no level keeps anything."""
+    distinct: list[Kept] = []
+    for level in kept:
+        if not distinct or distinct[-1].chunks != level.chunks:
+            distinct.append(level)
+    return tuple(distinct) if any(k.chunks for k in distinct) else ()
+
+
+class _Search:
+    """One program at one speed of its loads. Trials that were made are remembered."""
+
+    def __init__(
+        self,
+        program: Program,
+        facts: Mapping[str, ChunkFacts],
+        budget: int,
+        contention: float,
+        page_bytes: int,
+        speed: float,
+    ) -> None:
+        self.program, self.speed, self.gamma = program, speed, gamma_of(contention)
+        self.facts = {
+            c: replace(f, load_s=f.load_s * speed, cold_s=f.cold_s * speed)
+            for c, f in facts.items()
+        }
+        self.short = _shortened(program)
+        pages = page_counts(facts.values(), page_bytes)
+        self.table = make_table(self.short, self.facts, budget, pages)
+        self.enough_s = lower_bound(program, self.facts)[0] * _CLOSE
+        self.weights_bytes = sum(f.weight_bytes for f in facts.values())
+        self.trials: dict[tuple[str, ...], Cost] = {}
+
+    def best(self, hints: Iterable[frozenset[str]]) -> _Trial:
+        """The best of the hints, then of what climbing from it finds, loop by loop."""
+        ordered = sorted(hints, key=lambda h: (len(h), sorted(h)))
+        best = self.tried(ordered[0])
+        if self._is_enough(best):
+            return best
+        best = min([best, *map(self.tried, ordered[1:])], key=lambda t: t.cost)
+        for chunks in self._loops():
+            best = self._climb(chunks, best)
+        return best
+
+    def tried(self, kept: frozenset[str]) -> _Trial:
+        table = self.table.keeping((Kept(0.0, tuple(kept)),))
+        key = table.kept(0)
+        if key not in self.trials:
+            self.trials[key] = self._cost(table)
+        return _Trial(frozenset(key), self.trials[key])
+
+    def resident(self, kept: Kept) -> tuple[str, ...]:
+        """Chunks of loops that a run under these times loads at most once in each loop."""
+        run = simulate_online(self.table.keeping((replace(kept, slower=0.0),)), gamma=self.gamma)
+        loads: dict[tuple[int, str], int] = {}
+        for bar in run.bars:
+            if bar.queue == "load":
+                unit = self.table.units[bar.what]
+                key = (self.table.where(bar.step)[0], unit.chunk)
+                loads[key] = loads.get(key, 0) + (unit.page == 0)
+        return tuple(
+            sorted(
+                {chunk for s, chunk in _loop_chunks(self.program) if loads.get((s, chunk), 0) <= 1}
+            )
+        )
+
+    def _is_enough(self, trial: _Trial) -> bool:
+        """Nothing is read twice, or nothing is left to gain in time."""
+        return trial.cost[1] <= self.weights_bytes or trial.cost[0] <= self.enough_s
+
+    def _climb(self, chunks: list[str], best: _Trial) -> _Trial:
+        """One chunk more, one exchanged, one less; the first that helps, until none does."""
+        seconds = [self.facts[c].load_s for c in chunks]
+        left = _WORK // max(1, self.table.end)
+        left = left if self.speed == 1.0 else left // 2
+        improved = True
+        while improved and not self._is_enough(best):
+            improved = False
+            others = best.kept.difference(chunks)
+            kept = tuple(i for i, c in enumerate(chunks) if c in best.kept)
+            for positions in neighbours(kept, seconds):
+                before = len(self.trials)
+                trial = self.tried(others.union(chunks[i] for i in positions))
+                left -= len(self.trials) - before
+                if trial.cost < best.cost:
+                    best, improved = trial, True
+                    break
+                if left <= 0:
+                    return best
+        return best
+
+    def _loops(self) -> list[list[str]]:
+        by_loop: dict[int, list[str]] = {}
+        for s, chunk in _loop_chunks(self.program):
+            by_loop.setdefault(s, []).append(chunk)
+        return list(by_loop.values())
+
+    def _cost(self, table: Table) -> Cost:
+        """Of the whole program: loops that were cut short go on at their last pace."""
+        run = simulate_online(table, gamma=self.gamma)
+        seconds, loaded = run.makespan_ns / 1e9, float(run.loaded_bytes)
+        for s, segment in enumerate(self.program.segments):
+            more = segment.count - self.short.segments[s].count
+            if more > 0:
+                ns, bytes_ = _pace(table, run, s)
+                seconds += more * ns / 1e9
+                loaded += more * bytes_
+        return round(seconds, 9), loaded
+
+
+def _pace(table: Table, run: OnlineRun, segment: int) -> tuple[float, float]:
+    """Nanoseconds and bytes loaded per iteration, over the last ones that were run."""
+    count, length = table.segments[segment].count, len(table.segments[segment].steps)
+    last = table.bases[segment] + count * length - 1
+    ends = {bar.what: bar.end_ns for bar in run.bars if bar.queue == "compute"}
+    begin, end = ends[last - _PACE * length], ends[last]
+    loaded = sum(
+        table.units[bar.what].size_bytes
+        for bar in run.bars
+        if bar.queue == "load" and begin < bar.end_ns <= end
+    )
+    return (end - begin) / _PACE, loaded / _PACE
+
+
+def _shortened(program: Program) -> Program:
+    """Loops do at most `_RUN` iterations beyond those in which functions change."""
+    segments = []
+    for g in program.segments:
+        changes = [n for x in g.steps if isinstance(x, Call) for _, n in x.switch if n < g.count]
+        segments.append(replace(g, count=min(g.count, max(changes, default=0) + _RUN)))
+    return replace(program, segments=tuple(segments))
+
+
+def _loop_chunks(program: Program) -> list[tuple[int, str]]:
+    """(segment, chunk) of all loops, in order of use, each once."""
+    return list(
+        dict.fromkeys(
+            (s, x.chunk)
+            for s, g in enumerate(program.segments)
+            if g.count > 1
+            for x in g.steps
+            if isinstance(x, Call)
+        )
+    )
