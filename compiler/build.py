@@ -12,10 +12,11 @@ from compiler.cache import Cache, DigestMemo, cache_folder, is_alive
 from compiler.cost import emitted_facts
 from compiler.decide import Decision, decide
 from compiler.emit import LOGS, PACKAGES
-from compiler.errors import ConfigError, DoesNotFit
+from compiler.errors import ConfigError, DoesNotFit, PlanError
 from compiler.ir import Bundle, ChunkFacts, Pipeline, Plan, Schedule
-from compiler.plan import CONSTANTS, FILE, file_sha256, make_plan, write_plan
+from compiler.plan import CONSTANTS, FILE, file_sha256, make_plan, read_plan, write_plan
 from compiler.read import Job
+from compiler.replay import replay
 from compiler.schedule import make_schedule
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 _ATTEMPTS = 3
 """Conversions may need more activations than traced; then chunks are chosen again."""
+_WORTH = 0.98
+"""Packages are converted once more if that makes the plan so much faster."""
 
 
 class Reporter(Protocol):
@@ -64,7 +67,7 @@ def compile_job(job: Job, reporter: Reporter | None = None) -> Built:
     folder = build_folder(job)
     writes = not job.dry_run or job.out is not None
     if writes:
-        check_out(folder)
+        check_out(folder, dry_run=job.dry_run)
     cache = Cache(cache_folder(job.cache))
     traced = _trace(job, cache, report)
     report.phase("plan", 1)
@@ -111,28 +114,70 @@ def _emit_and_plan(
     cache: Cache,
     report: Reporter,
 ) -> Plan:
-    """Convert; if packages need more room than traced, choose again with what was learnt."""
+    """Convert; if packages need more room than traced, choose again with what was learnt: because
+    they do not fit, or because other chunks are then faster."""
+    best: _Emitted | None = None
     corrections: dict[str, float] = {}
     for attempt in range(_ATTEMPTS):
         bundle = _emit(job, traced, decision, aside, cache, report)
-        facts = emitted_facts(decision.partition.chunks, bundle, job.target)
         try:
-            schedule = make_schedule(
-                decision.program,
-                {f.id: f for f in facts},
-                job.policy,
-                job.target.budget_bytes,
-                contention=job.target.contention,
-                page_bytes=job.target.page_bytes,
-            )
-            files = _write_files(job.pipeline, traced.constants, aside)
-            return _plan(job, decision, facts, schedule, bundle, files)
+            made = _scheduled(job, decision, bundle)
+            best = made if best is None or made.makespan_s < best.makespan_s else best
         except DoesNotFit as error:
-            if attempt + 1 == _ATTEMPTS:
+            if attempt + 1 == _ATTEMPTS and best is None:
                 raise DoesNotFit(f"{error}, once converted; try a larger `target.memory`") from None
-            corrections = _corrections(decision, bundle, corrections)
-            decision = _decide(job, traced, corrections)
-    raise AssertionError("unreachable")
+        corrections = _corrections(decision, bundle, corrections)
+        again = _decided_again(job, traced, corrections, best)
+        if again is None or again.partition == decision.partition:
+            break
+        decision = again
+    assert best is not None
+    if best.bundle is not bundle:
+        # From the cache: the folder holds the last attempt's packages.
+        _emit(job, traced, best.decision, aside, cache, report)
+    files = _write_files(job.pipeline, traced.constants, aside)
+    return _plan(job, best.decision, best.facts, best.schedule, best.bundle, files)
+
+
+@dataclass(frozen=True)
+class _Emitted:
+    """A decision whose packages are there, scheduled with what they really need."""
+
+    decision: Decision
+    bundle: Bundle
+    facts: tuple[ChunkFacts, ...]
+    schedule: Schedule
+    makespan_s: float
+
+
+def _scheduled(job: Job, decision: Decision, bundle: Bundle) -> _Emitted:
+    facts = emitted_facts(decision.partition.chunks, bundle, job.target)
+    by_id = {f.id: f for f in facts}
+    gamma, page_bytes = job.target.contention, job.target.page_bytes
+    schedule = make_schedule(
+        decision.program,
+        by_id,
+        job.policy,
+        job.target.budget_bytes,
+        contention=gamma,
+        page_bytes=page_bytes,
+    )
+    made = replay(decision.program, by_id, schedule, contention=gamma, page_bytes=page_bytes)
+    return _Emitted(decision, bundle, facts, schedule, made.makespan_s)
+
+
+def _decided_again(
+    job: Job, traced: "TracedPipeline", corrections: Mapping[str, float], best: _Emitted | None
+) -> Decision | None:
+    """What would be chosen now; None if something fits already and this is hardly faster."""
+    try:
+        again = _decide(job, traced, corrections)
+    except DoesNotFit:
+        if best is None:
+            raise
+        return None
+    worth = best is None or again.makespan_s < best.makespan_s * _WORTH
+    return again if worth else None
 
 
 def _corrections(
@@ -229,12 +274,24 @@ def _plan(
 # ---------------------------------------------------------------- folders
 
 
-def check_out(folder: Path) -> None:
-    """A build folder may be replaced; anything else that is there is left alone."""
+def check_out(folder: Path, *, dry_run: bool = False) -> None:
+    """A build folder may be replaced by a build, a dry run's by both; else what is there stays."""
     if folder.exists() and not (folder / FILE).is_file() and any(_entries(folder)):
         raise ConfigError(
             f"out={folder}: there is something that is no build folder; choose another name"
         )
+    if dry_run and (folder / FILE).is_file() and not _is_dry_run(folder):
+        raise ConfigError(
+            f"out={folder}: a build is there, with its packages; a dry run would leave only a plan "
+            "in its place: choose another name, or remove the folder first"
+        )
+
+
+def _is_dry_run(folder: Path) -> bool:
+    try:
+        return not read_plan(folder).built
+    except PlanError:
+        return False
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -21,12 +21,12 @@ from compiler.online_simulate import OnlineRun, simulate_online
 from compiler.online_table import Table, make_table, page_counts
 from compiler.retention import neighbours
 
-LEVELS = ((0.0, 0.5), (0.707, 1.0), (1.414, 2.0), (2.828, 4.0))
+LEVELS = ((0.0, 0.5), (0.7, 1.0), (1.2, 1.5), (1.75, 2.0), (2.5, 3.0), (3.5, 4.5), (5.5, 7.0))
 """(from how many times slower loads the set is kept, how many times slower it is searched for)"""
 _RUN, _PACE = 10, 6
 """Iterations that are run of a long loop, and over how many of them its pace is averaged."""
 _WORK = 6_000
-"""Steps simulated while climbing in each loop; half of it at levels other than the planned one."""
+"""Steps simulated while climbing in each loop; a quarter at levels other than the planned one."""
 _CLOSE = 1.0005
 """A run this close to what no schedule can beat is not improved further."""
 
@@ -154,7 +154,7 @@ class _Search:
         """One chunk more, one exchanged, one less; the first that helps, until none does."""
         seconds = [self.facts[c].load_s for c in chunks]
         left = _WORK // max(1, self.table.end)
-        left = left if self.speed == 1.0 else left // 2
+        left = left if self.speed == 1.0 else left // 4
         improved = True
         while improved and not self._is_enough(best):
             improved = False

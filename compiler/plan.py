@@ -1,12 +1,13 @@
 """plan.json: written whole or not at all, and read as what a stranger may have written.
 
 The file holds the plan and its own SHA-256. Reading checks, in this order: JSON, version,
-hash, types, paths, and with the independent checker every claim the plan makes.
+hash, texts, types, paths, and with the independent checker every claim the plan makes.
 """
 
 import hashlib
 import json
 import os
+import unicodedata
 from pathlib import Path, PurePosixPath
 
 from compiler import __version__
@@ -121,6 +122,7 @@ def _inside(path: str) -> None:
 def write_plan(plan: Plan, folder: Path) -> Path:
     """Write `plan.json` aside and rename it into place."""
     body = encode(plan)
+    _check_texts(body, "plan")
     text = _canonical(body)
     whole = {"sha256": _sha256(text), "plan": body}
     path = folder / FILE
@@ -151,9 +153,31 @@ def read_plan(folder: Path) -> Plan:
         )
     if whole.get("sha256") != _sha256(_canonical(body)):
         raise PlanError(f"{path}: changed since it was written (wrong SHA-256); compile again")
+    _check_texts(body, "plan")
     plan = decode(Plan, body)
     check_plan(plan)
     return plan
+
+
+_INVISIBLE = {"Cc", "Zl", "Zp", "Cs"}
+_REORDERING = set("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_PROSE = ("settings", "default", "sources")
+"""Fields in which lines may break: they are never names."""
+
+
+def _check_texts(value: object, where: str) -> None:
+    """A name that moves a terminal's cursor or turns text around could show what is not so."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if key not in _PROSE:
+                _check_texts(item, f"{where}.{key}")
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            _check_texts(item, f"{where}[{i}]")
+    elif isinstance(value, str):
+        bad = [c for c in value if unicodedata.category(c) in _INVISIBLE or c in _REORDERING]
+        if bad:
+            raise PlanError(f"{where}: {value!r} holds the control character {bad[0]!r}; rename it")
 
 
 def check_files(plan: Plan, folder: Path) -> None:

@@ -23,6 +23,7 @@ from compiler.ir import (
     By,
     Call,
     ChunkRun,
+    Event,
     HostStep,
     Plan,
     Run,
@@ -134,6 +135,10 @@ class Runner:
 
     def __post_init__(self) -> None:
         self.change = threading.Condition()
+        self.begun = time.perf_counter()
+        self.events: list[Event] = []
+        self.doing = 0
+        """The step that runs or ran last."""
         self.memory = AnonymousPeak()
         self.tallies: dict[str, _Tally] = {p.chunk: _Tally() for p in self.plan.packages}
         self.stage_s: dict[str, float] = {}
@@ -151,7 +156,7 @@ class Runner:
             self.freed_at.setdefault(placement.free, []).append(placement)
 
     def run(self, given: dict[str, Any]) -> Outcome:
-        begun = time.perf_counter()
+        self.begun = time.perf_counter()
         loader = threading.Thread(target=self._load_all, name="entracte-loader")
         with self.memory:
             loader.start()
@@ -165,7 +170,7 @@ class Runner:
                 loader.join()
                 self._free_everything()
         output = self.device.fetch(self.env[self.plan.program.output])
-        return Outcome(output, self._record(time.perf_counter() - begun))
+        return Outcome(output, self._record(time.perf_counter() - self.begun))
 
     def _record(self, wall_s: float) -> Run:
         return Run(
@@ -187,6 +192,7 @@ class Runner:
             ),
             stage_s=tuple(self.stage_s.items()),
             iterations=tuple(self.iterations.items()),
+            events=tuple(sorted(self.events, key=lambda e: e.end_s)),
             anonymous_peak_bytes=self.memory.peak_bytes,
         )
 
@@ -221,12 +227,15 @@ class Runner:
     def _fetched(self, chunk: str, use: int) -> tuple[Any, float]:
         """A new copy for the step `use`, and the seconds that its load took."""
         package, function = self.packages[chunk], self._function_at(use)
+        size_bytes = package.weight_bytes
         return self._timed(
-            chunk, package.weight_bytes, lambda: self.device.load(package, self.folder, function)
+            chunk, size_bytes, use, lambda: self.device.load(package, self.folder, function)
         )
 
-    def _timed(self, chunk: str, size_bytes: int, load: Callable[[], Any]) -> tuple[Any, float]:
-        """What a load of so many bytes of a chunk returns, and the seconds that it took."""
+    def _timed(
+        self, chunk: str, size_bytes: int, use: int, load: Callable[[], Any]
+    ) -> tuple[Any, float]:
+        """What a load of so many bytes for the step `use` returns, and the seconds it took."""
         begun = time.perf_counter()
         handle = load()
         seconds = time.perf_counter() - begun
@@ -236,16 +245,40 @@ class Runner:
             tally.loads += 1
             tally.load_s += seconds
             self.loaded_bytes += size_bytes
+            self._note("load", chunk, use, begun, begun + seconds, size_bytes)
         return handle, seconds
 
     def _function_at(self, use: int) -> str:
         """The function that the call of this step uses."""
-        s = bisect_right(self.bases, use) - 1
-        segment = self.plan.program.segments[s]
-        iteration, k = divmod(use - self.bases[s], len(segment.steps))
-        step = segment.steps[k]
+        return self._call_at(use).function_at(self._where(use)[1])
+
+    def _call_at(self, use: int) -> Call:
+        s, _, k = self._where(use)
+        step = self.plan.program.segments[s].steps[k]
         assert isinstance(step, Call)
-        return step.function_at(iteration)
+        return step
+
+    def _where(self, number: int) -> tuple[int, int, int]:
+        """Segment, iteration and step of an absolute step number."""
+        s = bisect_right(self.bases, number) - 1
+        length = len(self.plan.program.segments[s].steps)
+        return s, *divmod(number - self.bases[s], length)
+
+    # ------------------------------------------------------------ what happened
+
+    def _note(
+        self, queue: str, chunk: str, step: int, start: float, end: float, size_bytes: int = 0
+    ) -> None:
+        """An event of this run, by the clock of `time.perf_counter`."""
+        segment, iteration, _ = self._where(step)
+        start, end = start - self.begun, end - self.begun
+        with self.change:
+            self.events.append(Event(queue, chunk, segment, iteration, start, end, size_bytes))
+
+    def _freed(self, chunk: str, size_bytes: int) -> None:
+        """Weights were given back just now."""
+        now = time.perf_counter()
+        self._note("free", chunk, self.doing, now, now, size_bytes)
 
     def _stop(self, error: BaseException | None) -> None:
         with self.change:
@@ -299,6 +332,7 @@ class Runner:
         for step in segment.steps:
             if number in uses and isinstance(step, Call):
                 self.copy_of[step.chunk] = number
+            self.doing = number
             self._step(step, iteration)
             if number < last:
                 self._end_step(number)
@@ -330,9 +364,11 @@ class Runner:
             self.change.wait_for(lambda: not self.loading or self.stopping)
             if self.failure is not None:
                 raise self.failure
-            left = [self.handles.pop(use) for use in sorted(self.handles) if use < resume]
-        for handle in left:
+            left = [(use, self.handles.pop(use)) for use in sorted(self.handles) if use < resume]
+        for use, handle in left:
             self.device.free(handle)
+            chunk = self._call_at(use).chunk
+            self._freed(chunk, self.packages[chunk].weight_bytes)
 
     def _end_step(self, number: int) -> None:
         """Free the copies whose last step this was, then open the gates."""
@@ -341,6 +377,7 @@ class Runner:
                 handle = self.handles.pop(placement.use, None)
             if handle is not None:
                 self.device.free(handle)
+                self._freed(placement.chunk, self.packages[placement.chunk].weight_bytes)
         with self.change:
             self.ended = number
             self.change.notify_all()
@@ -353,6 +390,7 @@ class Runner:
             handle = self._wait_for_copy(self.copy_of[step.chunk])
             begun = time.perf_counter()
             self._call(step, handle, iteration)
+            self._note("compute", step.chunk, self.doing, begun, time.perf_counter())
         for tensor in step.frees:
             self.env.pop(tensor, None)
         seconds = time.perf_counter() - begun

@@ -63,11 +63,14 @@ class OnlineRunner(Runner):
                 self.fetch = decision.unit
 
     def _evict(self, unit: int) -> None:
-        handle, chunk = self.handles.pop(unit), self.table.units[unit].chunk
+        handle, u = self.handles.pop(unit), self.table.units[unit]
+        chunk = u.chunk
         if self.paged is None:
             self.device.free(handle)
+            self._freed(chunk, u.size_bytes)
             return
-        self.paged.free_page(handle, self.table.units[unit].page)
+        self.paged.free_page(handle, u.page)
+        self._freed(chunk, u.size_bytes)
         fetched = None if self.fetch is None else self.table.units[self.fetch].chunk
         if chunk != fetched and not self.handles.keys() & set(self.table.units_of[chunk]):
             self.paged.free(self.opened.pop(chunk))
@@ -104,7 +107,7 @@ class OnlineRunner(Runner):
         u = self.table.units[unit]
         if self.paged is None:
             return self._fetched(u.chunk, use)
-        return self._timed(u.chunk, u.size_bytes, lambda: self._load_page(u, use))
+        return self._timed(u.chunk, u.size_bytes, use, lambda: self._load_page(u, use))
 
     def _load_page(self, unit: Unit, use: int) -> Any:
         assert self.paged is not None
@@ -127,6 +130,7 @@ class OnlineRunner(Runner):
         for step in segment.steps:
             self._wait_for_start(number)
             begun = time.perf_counter()
+            self.doing = number
             self._step(step, iteration)
             self.step_s = time.perf_counter() - begun
             if number < last:

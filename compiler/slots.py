@@ -25,20 +25,29 @@ class Slot:
 
 
 def held_bytes(program: Program) -> dict[tuple[int, int], int]:
-    """Bytes of all tensors alive during (segment, step), the same in every iteration."""
+    """Bytes of all tensors alive during (segment, step), the most of all iterations."""
     size = {t.name: t.size_bytes for t in program.tensors}
+    return {at: sum(size[x] for x in alive) for at, alive in live_tensors(program).items()}
+
+
+def live_tensors(program: Program) -> dict[tuple[int, int], frozenset[str]]:
+    """The tensors alive during (segment, step), the same in every iteration but the first: a
+    tensor made in a loop and read after it is there from its second iteration's begin on."""
+    known = {t.name for t in program.tensors}
     alive = {i.name for i in program.inputs} | {c.name for c in program.constants}
-    alive &= set(size)
-    held: dict[tuple[int, int], int] = {}
+    alive &= known
+    held: dict[tuple[int, int], frozenset[str]] = {}
     for s, segment in enumerate(program.segments):
         alive |= {name for name, _, _ in segment.state}
-        for k, step in enumerate(segment.steps):
-            alive |= (reads(step) | writes(step)) & set(size)
-            held[s, k] = sum(size[x] for x in alive)
-            alive -= set(step.frees)
-        # A state keeps its last value; the tensor it came from is renamed, not copied.
-        alive -= {after for _, _, after in segment.state} | set(segment.frees)
-        alive.discard(segment.until or "")
+        for _ in range(min(segment.count, 2)):
+            for k, step in enumerate(segment.steps):
+                alive |= (reads(step) | writes(step)) & known
+                held[s, k] = frozenset(alive)
+                alive -= set(step.frees)
+            # A state keeps its last value; the tensor it came from is renamed, not copied.
+            alive -= {after for _, _, after in segment.state}
+            alive.discard(segment.until or "")
+        alive -= set(segment.frees)
     return held
 
 

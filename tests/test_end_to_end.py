@@ -12,6 +12,7 @@ from compiler.build import compile_job
 from compiler.errors import ConfigError, DoesNotFit
 from compiler.execute import execute, make_device
 from compiler.plan import check_files, check_plan, read_plan
+from compiler.record import run_of
 from compiler.verify import verify_plan
 from compiler.video import to_frames
 from tests.demo import job
@@ -190,9 +191,11 @@ def test_multirun_makes_one_folder_per_job(tmp_path):
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
-    names = sorted(p.name for p in (tmp_path / "build").iterdir())
-    assert len(names) == 2
-    plans = [read_plan(tmp_path / "build" / n) for n in names]
+    # Plans of dry runs must not take the place of builds.
+    assert [p.name for p in (tmp_path / "build").iterdir()] == ["sweep"]
+    folders = [p for p in (tmp_path / "build" / "sweep").iterdir() if p.is_dir()]
+    assert len(folders) == 2
+    plans = [read_plan(p) for p in folders]
     assert {p.target.name for p in plans} == {"iphone15pro", "host"}
 
 
@@ -205,7 +208,8 @@ def test_a_failed_job_of_a_sweep_is_a_message_and_the_rest_goes_on(tmp_path):
     assert "target.memory: 1MiB leaves nothing" in done.stderr
     assert "1 of the sweep's jobs failed" in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
-    assert len(list((tmp_path / "build").iterdir())) == 1
+    made = sorted(p.name for p in (tmp_path / "build" / "sweep").iterdir())
+    assert made[:2] == ["sweep.html", "sweep.json"] and len(made) == 3
 
 
 def test_the_commands_run_a_build(whole, tmp_path):
@@ -228,6 +232,7 @@ def test_the_commands_run_a_build(whole, tmp_path):
         assert done.returncode == 0, done.stderr
         assert out.stat().st_size > 500
         assert "claimed" in done.stdout
+    assert {e.queue for e in run_of(read_plan(whole), whole).events} == {"load", "compute", "free"}
     done = command("compiler.cli.plan", "run", str(whole), "--out", "clip.avi", cwd=tmp_path)
     assert done.returncode == 1
     assert "one of .mp4, .gif, .png" in done.stderr

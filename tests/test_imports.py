@@ -26,6 +26,8 @@ LAYERS = [
     {"online_search", "replay"},
     {"schedule", "forecast"},
     {"decide", "plan", "timeline"},
+    {"residency", "record"},
+    {"overview", "diagram"},
     {
         "host",
         "video",
@@ -35,7 +37,7 @@ LAYERS = [
         "devices",
         "report",
         "perfetto",
-        "diagram",
+        "diagram_text",
         "compare",
     },
     {"trace", "run"},
@@ -125,6 +127,7 @@ def test_the_compiler_names_no_model_and_no_device_figure():
     [
         "import compiler.cli.compile",
         "import compiler.cli.plan, compiler.cli.show",
+        "import compiler.cli.report, compiler.report.page, compiler.report.sweep",
         "import compiler.decide, compiler.plan, compiler.run, compiler.devices.null",
         "import graphs",
         "import compiler.reference",

@@ -1,14 +1,18 @@
 """`compile`: compose a configuration with Hydra and build it."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from rich.text import Text
 
 from compiler.cli.console import Bars, console, errors, one_message, show_error
+from compiler.cli.outcome import Outcome
+from compiler.cli.tables import say
 from compiler.errors import ConfigError, EntracteError
 from compiler.read import read
 from compiler.settings import register
@@ -16,15 +20,28 @@ from compiler.settings import register
 register()
 
 
-_failed: list[str] = []
-"""Jobs of this process's sweep that failed; Hydra itself only knows exceptions with tracebacks."""
+_sweep: list[Outcome] = []
+"""What became of the jobs of this process's sweep, if there is one."""
 
 
 def main() -> None:
     """Entry point of the console script."""
     _hydra()
-    if _failed:
-        errors.print(f"{len(_failed)} of the sweep's jobs failed:", *_failed, sep="\n  ")
+    if _sweep:
+        _end_sweep()
+
+
+def _end_sweep() -> None:
+    """The comparison; and exit code 1 if a job failed, which Hydra would tell by a traceback."""
+    from compiler.cli.sweep import show_sweep
+
+    with one_message():
+        show_sweep(console, _sweep)
+    failed = [o.overrides for o in _sweep if o.failed]
+    if failed:
+        errors.print(
+            f"{len(failed)} of the sweep's jobs failed:", *failed, sep="\n  ", markup=False
+        )
         sys.exit(1)
 
 
@@ -39,19 +56,25 @@ def _hydra(config: DictConfig) -> None:
 
 
 def _one_of_many(config: DictConfig) -> None:
-    """A job of a sweep: its fault is printed and the sweep goes on, to end with exit code 1."""
-    overrides = " ".join(HydraConfig.get().overrides.task)
-    console.print(f"[bold]compile {overrides}[/bold]")
+    """A job of a sweep: its fault is printed and the sweep goes on."""
+    overrides = HydraConfig.get().overrides.task
+    console.print(Text(f"compile {' '.join(overrides)}", style="bold"))
+    outcome = Outcome.of(config, overrides)
     try:
-        _compile(config)
+        _compile(config, outcome)
     except EntracteError as error:
-        show_error(error)
-        _failed.append(overrides)
+        outcome.error = error
+        if outcome.failed:
+            show_error(error)
+        else:
+            say(console, "does not fit", "")
+    if not config.advise:
+        _sweep.append(outcome)
 
 
-def _compile(config: DictConfig) -> None:
+def _compile(config: DictConfig, outcome: Outcome | None = None) -> None:
     if not OmegaConf.is_missing(config.target, "name"):
-        _build(config)
+        _build(config, outcome)
         return
     raise ConfigError(
         "no target: say which device to compile for, one of "
@@ -67,9 +90,10 @@ def targets() -> list[str]:
     return sorted(Path(f.name).stem for f in folder.iterdir() if f.name.endswith(".yaml"))
 
 
-def _build(config: DictConfig) -> None:
+def _build(config: DictConfig, outcome: Outcome | None) -> None:
+    """Compile and say what came out of it; a job of a sweep notes it in its `outcome`."""
     from compiler.build import build_folder, compile_job
-    from compiler.cli.show import show_summary
+    from compiler.cli.show import budget_line, show_summary, time_line
 
     if config.advise:
         from compiler.cli.advise import show_advice
@@ -77,26 +101,22 @@ def _build(config: DictConfig) -> None:
         show_advice(console, config)
         return
     job = read(config)
-    if job.out is None and HydraConfig.get().mode is RunMode.MULTIRUN:
-        job = _own_folder(job)
-    console.print(
-        f"[bold]{job.pipeline.title}[/bold]\nfor {job.target.title}"
-        f"{' (dry run)' if job.dry_run else f' into {build_folder(job)}'}"
-    )
+    if outcome is not None:
+        outcome.budget_bytes = job.target.budget_bytes
+        job = replace(job, out=str(outcome.folder(job.pipeline.name)))
+    else:
+        say(console, job.pipeline.title, style="bold")
+        into = " (dry run)" if job.dry_run else f" into {build_folder(job)}"
+        say(console, f"for {job.target.title}{into}")
     with Bars() as bars:
         built = compile_job(job, bars)
-    show_summary(console, built.plan, built.folder, built.seconds)
-
-
-def _own_folder(job):  # noqa: ANN001, ANN202 - Job, imported lazily
-    """Jobs of a sweep differ by their overrides, and so do their folders."""
-    from dataclasses import replace
-
-    overrides = HydraConfig.get().overrides.task
-    parts = [o.lstrip("+").replace("/", ".") for o in overrides if not o.startswith("dry_run")]
-    name = ",".join(parts) or "default"
-    safe = "".join(c if c.isalnum() or c in "=,._-" else "_" for c in name)
-    return replace(job, out=str(Path("build") / f"{job.pipeline.name}-{safe}"))
+    if outcome is not None:
+        outcome.plan = built.plan
+    if outcome is not None and job.dry_run:
+        # Each job's tables would drown what the sweep ends with.
+        say(console, budget_line(built.plan), time_line(built.plan), "")
+    else:
+        show_summary(console, built.plan, built.folder, built.seconds)
 
 
 if __name__ == "__main__":

@@ -33,13 +33,13 @@ def show_error(error: EntracteError) -> None:
 
 
 @contextmanager
-def one_message() -> Iterator[None]:
+def one_message(status: int = 1) -> Iterator[None]:
     """Faults of the user's inside end the command with one message, without a traceback."""
     try:
         yield
     except EntracteError as error:
         show_error(error)
-        sys.exit(1)
+        sys.exit(status)
     except KeyboardInterrupt:
         errors.print("interrupted; nothing half-written was left behind")
         sys.exit(130)
@@ -50,7 +50,9 @@ class Bars:
 
     def __init__(self) -> None:
         label = TextColumn(
-            "{task.fields[label]}", table_column=Column(width=22, no_wrap=True, overflow="ellipsis")
+            "{task.fields[label]}",
+            markup=False,
+            table_column=Column(width=22, no_wrap=True, overflow="ellipsis"),
         )
         self._progress = Progress(
             SpinnerColumn(),

@@ -1,6 +1,5 @@
 """`plan`: look at, run and verify what `compile` made; execute any package."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +17,9 @@ app = typer.Typer(
 )
 
 Build = Annotated[Path, typer.Argument(help="A build folder made by `compile`.")]
+Recorded = Annotated[
+    Path | None, typer.Option("--run", help="A recorded run; otherwise BUILD/run.json.")
+]
 
 
 def main() -> None:
@@ -30,15 +32,20 @@ def show(
     build: Build,
     stage: Annotated[str | None, typer.Option(help="Only this stage's chunks.")] = None,
     chunk: Annotated[str | None, typer.Option(help="Only this chunk.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The plan as JSON, for scripts.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="What the tables show as JSON, for scripts.")
+    ] = False,
+    run: Recorded = None,
 ) -> None:
-    """Tables: stages, chunks, one steady iteration of each loop, memory and time."""
+    """Tables: stages, chunks, one steady iteration of each loop, memory, time, the last run."""
+    from compiler.cli.files import read_for_show
     from compiler.cli.show import show_plan
-    from compiler.codec import encode
-    from compiler.plan import read_plan
+    from compiler.cli.show_json import plan_json
+    from compiler.record import run_of
 
     with one_message():
-        plan = read_plan(build)
+        plan = read_for_show(build)
+        recorded = run_of(plan, run or build_folder(build))
         stages = {c.graph for c in plan.chunks} | {c.graph.split(".")[0] for c in plan.chunks}
         if stage is not None and stage not in stages:
             raise PlanError(f"--stage {stage}: the plan's stages are {', '.join(sorted(stages))}")
@@ -46,9 +53,89 @@ def show(
             names = ", ".join(c.id for c in plan.chunks)
             raise PlanError(f"--chunk {chunk}: the plan's chunks are {names}")
         if as_json:
-            typer.echo(json.dumps(encode(plan), indent=1, sort_keys=True))
+            typer.echo(plan_json(plan, stage=stage, chunk=chunk, run=recorded))
             return
-        show_plan(console, plan, stage=stage, chunk=chunk)
+        show_plan(console, plan, stage=stage, chunk=chunk, run=recorded)
+
+
+def build_folder(build: Path) -> Path:
+    """Where a recorded run lies: a plan may be given as its folder or as its file."""
+    return build if build.is_dir() else build.parent
+
+
+@app.command()
+def trace(
+    build: Build,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The file to write.")] = Path(
+        "trace.json"
+    ),
+    run: Recorded = None,
+) -> None:
+    """Write the predicted and the recorded run as a trace for Perfetto or chrome://tracing."""
+    from compiler.cli.trace import write_trace
+
+    with one_message():
+        write_trace(build, out, run or build_folder(build))
+
+
+@app.command()
+def graph(
+    build: Build,
+    form: Annotated[str, typer.Option("--format", help="dot, mermaid or svg.")] = "dot",
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="The file to write; printed without.")
+    ] = None,
+    chunks: Annotated[bool, typer.Option("--chunks", help="Every chunk of every stage.")] = False,
+) -> None:
+    """Draw the pipeline: stages, loops, maps, and the bytes that go from one to the next."""
+    from compiler.cli.graph import draw_graph
+
+    with one_message():
+        draw_graph(build, form, out, chunks=chunks)
+
+
+@app.command()
+def compare(
+    builds: Annotated[list[Path], typer.Argument(help="The base, then what to compare with it.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Everything as JSON.")] = False,
+    time: Annotated[
+        str | None, typer.Option("--max-time-increase", help="Of the predicted time: 2%, 0.5s.")
+    ] = None,
+    peak: Annotated[
+        str | None, typer.Option("--max-peak-increase", help="Of peak memory: 0, 2%, 1MiB.")
+    ] = None,
+    loaded: Annotated[
+        str | None, typer.Option("--max-loaded-increase", help="Of bytes loaded in a run.")
+    ] = None,
+    packages: Annotated[
+        str | None, typer.Option("--max-weights-increase", help="Of the chunks' weights.")
+    ] = None,
+) -> None:
+    """What changed from one plan to others. Exit status 1: worse than allowed; 2: an error."""
+    from compiler.cli.compare import compare_builds
+
+    limits = {"makespan": time, "peak": peak, "loaded": loaded, "weights": packages}
+    with one_message(status=2):
+        worse = compare_builds(console, builds, limits, as_json=as_json)
+    if worse:
+        raise typer.Exit(1)
+
+
+@app.command()
+def report(
+    build: Build,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The page; BUILD/report.html by default.")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="A recorded run; BUILD/run.json if it is there.")
+    ] = None,
+) -> None:
+    """One HTML page to look at: pipeline, timeline, memory, waits, policies, chunks."""
+    from compiler.cli.report import report_build
+
+    with one_message():
+        report_build(console, build, out, run)
 
 
 @app.command()
@@ -65,11 +152,11 @@ def run(
         str, typer.Option(help="Arithmetic of the reference device: hybrid, round, fp32.")
     ] = "hybrid",
     record: Annotated[
-        Path | None, typer.Option(help="Write what was observed to this file, as JSON.")
+        Path | None, typer.Option(help="Write what was observed here, not to BUILD/run.json.")
     ] = None,
 ) -> None:
     """Execute the plan and write the video; then claimed against observed."""
-    from compiler.cli.show import run_lines, run_table
+    from compiler.cli.observed import record_run, show_run
     from compiler.execute import execute, make_device
     from compiler.plan import check_files, read_plan
     from compiler.run_online import whole_note
@@ -88,13 +175,8 @@ def run(
             outcome = execute(plan, build, chosen, given, progress=lambda s, n, _: bars.at(s, n))
         if chosen.name != "null":
             write_video(to_frames(outcome.output), out, plan.fps)
-        if record is not None:
-            from compiler.codec import encode
-
-            record.write_text(json.dumps(encode(outcome.run), indent=1) + "\n")
-        console.print(run_table(plan, outcome.run))
-        for line in run_lines(plan, outcome.run):
-            console.print(line)
+        show_run(console, plan, outcome.run)
+        record_run(console, outcome.run, build, record)
         if chosen.name != "null":
             console.print(f"wrote {out}", soft_wrap=True)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from compiler.errors import RunError
 
@@ -112,14 +113,14 @@ def write_arrays(path: Path, outputs: Mapping[str, Any]) -> None:
 
 def outputs_table(title: str, outputs: Mapping[str, Any]) -> Table:
     """One row per output; least, largest and mean are those of its finite elements."""
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    table = Table(title=Text(title), box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
     table.add_column("output", overflow="fold")
     table.add_column("shape", overflow="fold")
     table.add_column("dtype", no_wrap=True)
     for name in ("min", "max", "mean", "not finite"):
         table.add_column(name, justify="right", no_wrap=True)
     for name, value in outputs.items():
-        table.add_row(name, *_row(value))
+        table.add_row(Text(name), *_row(value))
     return table
 
 

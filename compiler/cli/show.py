@@ -1,13 +1,18 @@
 """Tables about a plan, for 80 columns and more."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from compiler.ir import Call, Chunk, Event, Plan, Run, Segment
+from compiler.cli.lanes import show_window
+from compiler.cli.observed import show_run
+from compiler.cli.tables import Column, fitted, listed, say, taken
+from compiler.ir import Plan, Run
+from compiler.overview import ChunkRow, Overview, StageRow, overview
+from compiler.residency import Held, Span
 from compiler.units import (
     compact_bytes,
     compact_count,
@@ -16,168 +21,188 @@ from compiler.units import (
     format_seconds,
 )
 
-_LANE = 60
+_STRIP = 40
+"""Columns, at most, of the picture of when a chunk is in memory."""
 
 
 def show_summary(console: Console, plan: Plan, folder: Path | None, seconds: float) -> None:
     """What `compile` ends with: stages, memory, time, and what to type next."""
-    console.print(stage_table(plan))
-    console.print(budget_line(plan))
-    console.print(time_line(plan))
+    made = overview(plan)
+    console.print(stage_table(made, console.width))
+    say(console, budget_line(plan), time_line(plan))
     if not plan.built:
-        console.print(f"dry run in {format_seconds(seconds)}; nothing was converted")
+        say(console, f"dry run in {format_seconds(seconds)}; nothing was converted")
     else:
-        console.print(f"compiled in {format_seconds(seconds)}")
-    if folder is not None and plan.built:
-        console.print(
-            f'\nnext:  plan show {folder}\n       plan run {folder} --prompt "a blue square moves '
-            'up" --out clip.mp4',
-            soft_wrap=True,
-            markup=False,
+        say(console, f"compiled in {format_seconds(seconds)}")
+    if folder is None:
+        return
+    commands = [f"next:  plan show {folder}", f"       plan report {folder}"]
+    if plan.built:
+        commands.append(
+            f'       plan run {folder} --prompt "a blue square moves up" --out clip.mp4'
         )
+    console.print(Text("\n" + "\n".join(commands)), soft_wrap=True)
 
 
 def show_plan(
-    console: Console, plan: Plan, *, stage: str | None = None, chunk: str | None = None
+    console: Console,
+    plan: Plan,
+    *,
+    stage: str | None = None,
+    chunk: str | None = None,
+    run: Run | None = None,
 ) -> None:
-    """The whole inspection: header, stages, chunks, schedule of each loop, budget."""
-    state = "built" if plan.built else "dry run, not built"
-    console.print(f"[bold]{plan.title}[/bold]")
-    console.print(f"{plan.target.title}; policy {plan.schedule.policy.name}; {state}\n")
+    """The whole inspection: header, stages, chunks, schedule of each loop, memory, time; and
+    what a recorded run made of it. Of a stage its chunks, of a chunk everything."""
+    made = overview(plan)
+    chosen = selected(made.chunks, stage, chunk)
+    _header(console, plan, made)
+    if chunk is not None:
+        say(console, *chunk_lines(plan, chosen[0]), "")
+    else:
+        if stage is None:
+            console.print(stage_table(made, console.width))
+        console.print(chunk_table(chosen, made.makespan_s, console.width))
     if stage is None and chunk is None:
-        console.print(stage_table(plan))
-    console.print(chunk_table(plan, stage=stage, chunk=chunk))
+        for window in made.windows:
+            show_window(console, plan.program.segments[window.segment], window)
+    say(console, budget_line(plan))
     if stage is None and chunk is None:
-        for s, segment in enumerate(plan.program.segments):
-            if segment.is_loop:
-                show_iteration(console, plan, s, segment)
-    console.print(budget_line(plan))
-    console.print(time_line(plan))
+        say(console, *peak_lines(made, console.width))
+    say(console, time_line(plan))
     if plan.target.estimated:
-        listed = ", ".join(plan.target.estimated)
-        console.print(f"[dim]estimated figures of {plan.target.name}: {listed}[/dim]")
+        names = ", ".join(plan.target.estimated)
+        say(console, f"estimated figures of {plan.target.name}: {names}", style="dim")
+    if run is not None and stage is None and chunk is None:
+        console.print()
+        show_run(console, plan, run)
 
 
-def _table(title: str) -> Table:
-    return Table(
-        title=title,
-        box=box.SIMPLE_HEAD,
-        title_justify="left",
-        title_style="bold",
-        pad_edge=False,
-        collapse_padding=True,
-        padding=(0, 1),
+def _header(console: Console, plan: Plan, made: Overview) -> None:
+    state = "built" if plan.built else "dry run, not built"
+    say(console, plan.title, style="bold")
+    say(
+        console,
+        f"{plan.target.title}; policy {made.policy}; {state}",
+        f"compute unit {plan.target.compute_unit}; the runner follows {_RULES[made.rule]}\n",
     )
 
 
-def stage_table(plan: Plan) -> Table:
-    """One row per stage: packages, bytes, operations, calls, time."""
-    table = _table("Stages")
-    table.add_column("stage", no_wrap=True)
-    for name in ("chunks", "weights", "activ.", "FLOPs", "calls", "time", "share"):
-        table.add_column(name, justify="right", no_wrap=True)
-    calls, flops = plan.program.call_counts, _flops(plan)
-    facts = {f.id: f for f in plan.facts}
-    total = max(plan.forecast.compute_s, 1e-12)
-    seconds = dict(plan.forecast.stage_s)
-    for graph in dict.fromkeys(c.graph for c in plan.chunks):
-        chunks = [c for c in plan.chunks if c.graph == graph]
-        times = calls[chunks[0].id]
-        table.add_row(
-            graph,
-            str(len(chunks)),
-            compact_bytes(sum(facts[c.id].weight_bytes for c in chunks)),
-            compact_bytes(max(facts[c.id].activation_bytes for c in chunks)),
-            compact_count(sum(flops[c.id] for c in chunks)),
-            str(times),
-            compact_seconds(seconds.get(graph, 0.0)),
-            f"{100 * seconds.get(graph, 0.0) / total:.0f} %",
-        )
-    weights = sum(f.weight_bytes for f in plan.facts)
-    table.add_section()
-    table.add_row(
+_RULES = {"gates": "the plan's gates", "online": "the online rule"}
+
+
+def selected(
+    chunks: Iterable[ChunkRow], stage: str | None, chunk: str | None
+) -> tuple[ChunkRow, ...]:
+    """Those of a stage (or of one part of it), or one."""
+    return tuple(
+        c
+        for c in chunks
+        if (stage is None or c.stage == stage or c.stage.split(".")[0] == stage)
+        and (chunk is None or c.id == chunk)
+    )
+
+
+# ---------------------------------------------------------------- stages
+
+
+def stage_table(made: Overview, width: int = 80) -> Table:
+    """One row per stage: packages, bytes, operations, calls, time; loads where there is room."""
+    rows = made.stages
+    total = max(made.compute_s, 1e-12)
+    sums = (
         "all",
-        str(len(plan.chunks)),
-        compact_bytes(weights),
+        str(len(made.chunks)),
+        compact_bytes(sum(s.weight_bytes for s in rows)),
         "",
-        compact_count(sum(flops.values())),
+        compact_count(sum(s.flops for s in rows)),
         "",
-        compact_seconds(plan.forecast.compute_s),
+        compact_seconds(made.compute_s),
         "",
+        str(made.loads),
+        compact_bytes(made.loaded_bytes),
+        compact_seconds(made.loading_s),
+        compact_seconds(made.stall_s),
     )
-    return table
+    cells = [*(_stage_cells(s, total) for s in rows), sums]
+    names = ("stage", "chunks", "weights", "activ.", "FLOPs", "calls", "time", "share")
+    more = ("loads", "loaded", "load", "wait")
+    ranks = (*(0 for _ in names), 1, 1, 2, 3)
+    columns = [
+        Column(name, column, rank, left=name == "stage")
+        for name, rank, column in zip((*names, *more), ranks, zip(*cells, strict=True), strict=True)
+    ]
+    return fitted("Stages", columns, width, total=True)
 
 
-def _flops(plan: Plan) -> dict[str, int]:
-    """Operations of all calls of each chunk, by the functions they use."""
-    chunks = {c.id: c for c in plan.chunks}
-    total = dict.fromkeys(chunks, 0)
-    for segment in plan.program.segments:
-        for step in segment.steps:
-            if not isinstance(step, Call):
-                continue
-            chunk = chunks[step.chunk]
-            by = {v.name: v.flops for v in chunk.variants}
-            for i in range(segment.count):
-                once = by.get(step.function_at(i), chunk.flops)
-                total[step.chunk] += step.repeat * once
-    return total
+def _stage_cells(s: StageRow, compute_s: float) -> tuple[str, ...]:
+    return (
+        s.name,
+        str(s.chunks),
+        compact_bytes(s.weight_bytes),
+        compact_bytes(s.activation_bytes),
+        compact_count(s.flops),
+        str(s.calls),
+        compact_seconds(s.compute_s),
+        f"{100 * s.compute_s / compute_s:.0f} %",
+        str(s.loads),
+        compact_bytes(s.loaded_bytes),
+        compact_seconds(s.load_s),
+        compact_seconds(s.wait_s),
+    )
 
 
-def loop_lines(segment: Segment) -> list[str]:
-    """What is special about a loop: an early end, functions that change by iteration."""
-    lines = []
-    if segment.until is not None:
-        lines.append(
-            f"  ends early after an iteration whose [bold]{segment.until}[/bold] is not zero"
-        )
-    switched: dict[tuple[str, tuple[tuple[str, int], ...]], int] = {}
-    for step in segment.steps:
-        if isinstance(step, Call) and step.switch:
-            key = (step.stage, step.switch)
-            switched[key] = switched.get(key, 0) + 1
-    for stage, switch in switched:
-        (first, n), *others = switch
-        named = [f"{first} in the first {n} iterations"]
-        named += [f"{name} up to the {end}th" for name, end in others]
-        lines.append(f"  {stage} calls {', then '.join(named)}, then main")
-    return lines
+# ---------------------------------------------------------------- chunks
 
 
-def chunk_table(plan: Plan, *, stage: str | None = None, chunk: str | None = None) -> Table:
-    """One row per chunk. PSNR is there once `plan verify` measured it."""
-    table = _table("Chunks")
-    table.add_column("chunk", no_wrap=True)
-    for name in ("weights", "activ.", "out", "load", "exec", "loads", "kept"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("form", no_wrap=True)
-    facts = {f.id: f for f in plan.facts}
-    loads = _loads(plan)
-    packages = {p.chunk: p for p in plan.packages}
-    scored = any(p.psnr_db is not None for p in plan.packages)
-    if scored:
-        table.add_column("PSNR", justify="right", no_wrap=True)
-    for c in _selected(plan.chunks, stage, chunk):
-        f = facts[c.id]
-        package = packages.get(c.id)
-        row = [
-            c.id,
-            compact_bytes(f.weight_bytes),
-            compact_bytes(f.activation_bytes),
-            compact_bytes(sum(p.size_bytes for p in c.outputs)),
-            compact_seconds(f.load_s),
-            compact_seconds(f.exec_s),
-            str(loads.get(c.id, 0)),
-            "loop" if c.id in plan.schedule.resident else "use",
-            _precision(package.precision, package.compression) if package else "",
-        ]
-        if scored:
-            row.append(_decibels(package.psnr_db) if package else "")
-        table.add_row(*row)
-    return table
+def chunk_table(chunks: Sequence[ChunkRow], makespan_s: float, width: int = 80) -> Table:
+    """One row per chunk; with more room also when it is in memory, the compute unit, operations.
+
+    Forms and PSNR are there once packages are: PSNR when `plan verify` measured it.
+    """
+    scores = [_decibels(c.psnr_db) for c in chunks]
+    forms = [_form(c.precision, c.compression) for c in chunks]
+    columns = [
+        Column("chunk", [c.id for c in chunks], left=True),
+        Column("weights", [compact_bytes(c.weight_bytes) for c in chunks]),
+        Column("activ.", [compact_bytes(c.activation_bytes) for c in chunks]),
+        Column("in", [compact_bytes(c.input_bytes) for c in chunks], 1),
+        Column("out", [compact_bytes(c.output_bytes) for c in chunks], 1),
+        Column("load", [compact_seconds(c.load_s) for c in chunks]),
+        Column("exec", [compact_seconds(c.exec_s) for c in chunks]),
+        Column("loads", [str(c.loads) for c in chunks], 2),
+        Column("kept", ["loop" if c.kept else "use" for c in chunks], 3),
+        Column("from", [_stay(c.stays)[0] for c in chunks], 4),
+        Column("to", [_stay(c.stays)[1] for c in chunks], 4),
+        Column("FLOPs", [compact_count(c.flops) for c in chunks], 6),
+        *([Column("form", forms, left=True)] if any(forms) else []),
+        *([Column("PSNR", scores)] if any(scores) else []),
+        Column("unit", [c.compute_unit for c in chunks], 5, left=True),
+    ]
+    room = min(_STRIP, width - taken(columns) - 2)
+    if room >= len("in memory"):
+        strips = [strip(c.stays, makespan_s, room) for c in chunks]
+        columns.append(Column("in memory", strips, 7, left=True))
+    return fitted("Chunks", columns, width)
 
 
-def _precision(precision: str, compression: str) -> str:
+def _stay(stays: tuple[Span, ...]) -> tuple[str, str]:
+    if not stays:
+        return "", ""
+    return compact_seconds(stays[0].start_s), compact_seconds(stays[-1].end_s)
+
+
+def strip(stays: tuple[Span, ...], makespan_s: float, room: int) -> str:
+    """When a chunk is in memory, over the whole run: `#` all the time, `+` part of it."""
+    cell = max(makespan_s, 1e-12) / room
+    there = [0.0] * room
+    for s in stays:
+        for k in range(int(s.start_s / cell), min(room, int(s.end_s / cell) + 1)):
+            there[k] += max(0.0, min(s.end_s, (k + 1) * cell) - max(s.start_s, k * cell))
+    return "".join("#" if t > 0.95 * cell else "+" if t > 0 else "." for t in there)
+
+
+def _form(precision: str, compression: str) -> str:
     return precision if compression == "none" else compression
 
 
@@ -185,69 +210,32 @@ def _decibels(value: float | None) -> str:
     return "" if value is None else f"{value:.0f} dB"
 
 
-def _selected(chunks: Iterable[Chunk], stage: str | None, chunk: str | None) -> list[Chunk]:
-    return [
-        c
-        for c in chunks
-        if (stage is None or c.graph == stage or c.graph.split(".")[0] == stage)
-        and (chunk is None or c.id == chunk)
+def chunk_lines(plan: Plan, c: ChunkRow) -> list[str]:
+    """Everything about one chunk."""
+    chunk = next(x for x in plan.chunks if x.id == c.id)
+    stays = [f"{format_seconds(s.start_s)} to {format_seconds(s.end_s)}" for s in c.stays]
+    form = _form(c.precision, c.compression) or "not built"
+    lines = [
+        f"chunk {c.id} of stage {c.stage}",
+        f"  weights      {format_bytes(c.weight_bytes)}; {format_bytes(c.file_bytes)} on disk",
+        f"  activations  {format_bytes(c.activation_bytes)} at their peak",
+        f"  form         {form}; PSNR {_decibels(c.psnr_db) or 'not measured (`plan verify`)'}",
+        f"  unit         {c.compute_unit}; functions {', '.join(c.functions)}",
+        f"  operations   {compact_count(c.flops)} FLOPs in {c.calls} calls, "
+        f"{format_seconds(c.exec_s)} each",
+        f"  loads        {c.loads} of {format_bytes(c.loaded_bytes)} in all, "
+        f"{format_seconds(c.load_s)} each; kept for its {'loop' if c.kept else 'use'}",
+        f"  in memory    {listed(stays, 60)}",
+        f"  package      {c.path or 'not built'}",
     ]
+    for side, ports in (("input", chunk.inputs), ("output", chunk.outputs)):
+        for p in ports:
+            shape = " x ".join(map(str, p.shape)) or "1"
+            lines.append(f"  {side:<12} {p.name}: {shape} {p.dtype}, {format_bytes(p.size_bytes)}")
+    return lines
 
 
-def _loads(plan: Plan) -> dict[str, int]:
-    count: dict[str, int] = {}
-    for load in plan.schedule.loads:
-        iterations = plan.program.segments[load.segment].count
-        times = 1 if load.iterations == "first" else iterations - 1
-        count[load.chunk] = count.get(load.chunk, 0) + times
-    return count
-
-
-def show_iteration(console: Console, plan: Plan, number: int, segment: Segment) -> None:
-    """One steady iteration of a loop as two lanes: what loads while what computes."""
-    events = [e for e in plan.forecast.events if e.segment == number]
-    steady = min(2, segment.count - 1)
-    own = [e for e in events if e.iteration == steady]
-    computing = [e for e in own if e.queue == "compute"]
-    if not computing:
-        return
-    end = computing[-1].end_s
-    changing = any(isinstance(s, Call) and s.switch for s in segment.steps)
-    alike = 0 if changing else segment.count
-    begin = end - _period(events, alike, steady, computing)
-    span = max(end - begin, 1e-12)
-    console.print(
-        f"One steady iteration of [bold]{segment.name}[/bold] ({segment.count} in all): "
-        f"{format_seconds(span)}"
-    )
-    for line in loop_lines(segment):
-        console.print(line)
-    names = {e.label: chr(ord("A") + i % 26) for i, e in enumerate(computing)}
-    shown = [e for e in events if e.queue == "load" and e.end_s > begin and e.start_s < end]
-    console.print(f"  load    |{_lane(shown, names, begin, span)}|")
-    console.print(f"  compute |{_lane(computing, names, begin, span)}|")
-    if not shown:
-        console.print("  nothing is loaded: every chunk of the loop stays resident")
-    legend = "  ".join(f"{letter} {label}" for label, letter in names.items())
-    console.print(f"  [dim]{legend}[/dim]\n")
-
-
-def _period(events: list[Event], count: int, steady: int, computing: list[Event]) -> float:
-    """From the end of one iteration to the end of the next, stalls included."""
-    last = [e.end_s for e in events if e.iteration == count - 1 and e.queue == "compute"]
-    if count - 1 > steady and last:
-        return (last[-1] - computing[-1].end_s) / (count - 1 - steady)
-    return computing[-1].end_s - computing[0].start_s
-
-
-def _lane(events: list[Event], names: dict[str, str], begin: float, span: float) -> str:
-    lane = ["."] * _LANE
-    for e in events:
-        first = max(0, int((e.start_s - begin) / span * _LANE))
-        last = min(_LANE, max(first + 1, round((e.end_s - begin) / span * _LANE)))
-        for k in range(first, last):
-            lane[k] = names.get(e.label, "+")
-    return "".join(lane)
+# ---------------------------------------------------------------- memory and time
 
 
 def budget_line(plan: Plan) -> str:
@@ -261,7 +249,38 @@ def budget_line(plan: Plan) -> str:
     )
 
 
-_CAUSES = {
+def peak_lines(made: Overview, width: int = 80) -> list[str]:
+    """What the peak consists of, with names; and the most that the predicted run takes."""
+    p = made.peak
+    parts = (
+        ("weights", p.weight_bytes, [f"of {p.chunk}, which runs"] if p.chunk else []),
+        ("activations", p.activation_bytes, [f"of {p.chunk}"] if p.chunk else []),
+        ("resident", _total(p.resident), [h.name for h in p.resident]),
+        ("ahead", _total(p.ahead), [h.name for h in p.ahead]),
+        ("tensors", _total(p.tensors), [f"{h.name} {_brief(h)}" for h in p.tensors]),
+    )
+    lines = []
+    for label, size, names in parts:
+        if names:
+            begin = f"        {compact_bytes(size):>6}  {label:<12}"
+            lines.append(begin + listed(names, width - len(begin)))
+    if made.most is not None:
+        lines.append(
+            f"        as predicted {format_bytes(made.most.total_bytes)} at most, after "
+            f"{format_seconds(made.most.at_s)}"
+        )
+    return lines
+
+
+def _total(parts: tuple[Held, ...]) -> int:
+    return sum(h.size_bytes for h in parts)
+
+
+def _brief(held: Held) -> str:
+    return compact_bytes(held.size_bytes)
+
+
+CAUSES = {
     "start": "at the start",
     "straight": "outside loops",
     "first": "in first iterations",
@@ -278,7 +297,7 @@ def time_line(plan: Plan) -> str:
         "early do\n        after one iteration"
     )  # fmt: skip
     times = f.makespan_s / max(f.lower_bound_s, 1e-12)
-    waits = ", ".join(f"{format_seconds(s)} {_CAUSES[cause]}" for cause, s in f.stalls)
+    waits = ", ".join(f"{format_seconds(s)} {CAUSES.get(cause, cause)}" for cause, s in f.stalls)
     return (
         f"time    {format_seconds(f.makespan_s)} predicted: computing "
         f"{format_seconds(f.compute_s)}, waiting {format_seconds(f.stall_s)}\n"
@@ -286,51 +305,3 @@ def time_line(plan: Plan) -> str:
         + f"        {f.loads} loads of {format_bytes(f.loaded_bytes)} in all; "
         f"{times:.2f} x the {f.lower_bound} bound{early}"
     )
-
-
-def run_table(plan: Plan, run: Run) -> Table:
-    """Claimed against observed, per chunk."""
-    table = _table(f"Claimed/observed on device {run.device}")
-    table.add_column("chunk", no_wrap=True)
-    for name in ("calls", "loads", "load", "exec", "activ."):
-        table.add_column(name, justify="right", no_wrap=True)
-    facts = {f.id: f for f in plan.facts}
-    for c in run.chunks:
-        f = facts[c.chunk]
-        load = compact_seconds(c.load_s / max(1, c.loads))
-        execution = compact_seconds(c.exec_s / max(1, c.calls))
-        table.add_row(
-            c.chunk,
-            str(c.calls),
-            str(c.loads),
-            f"{compact_seconds(f.load_s)}/{load}",
-            f"{compact_seconds(f.exec_s)}/{execution}",
-            f"{compact_bytes(f.activation_bytes)}/{compact_bytes(c.peak_activation_bytes)}",
-        )
-    return table
-
-
-ONLINE = "        the online rule decided what was loaded when; the claim is of the plan's gates"
-
-
-def run_lines(plan: Plan, run: Run) -> list[str]:
-    """Peak and time, claimed against observed."""
-    f = plan.forecast
-    ends = run.iterations
-    counts = {g.name: g.count for g in plan.program.segments}
-    anonymous = run.anonymous_peak_bytes
-    measured = "" if anonymous is None else (
-        f"        the process took {format_bytes(anonymous)} more than at the start, everything "
-        "included"
-    )  # fmt: skip
-    return [
-        f"peak    claimed at most {format_bytes(f.peak_bytes)}, observed "
-        f"{format_bytes(run.peak_bytes)}",
-        *([measured] if measured else []),
-        f"time    claimed {format_seconds(f.makespan_s)} on {plan.target.name}, observed "
-        f"{format_seconds(run.wall_s)} on device {run.device}",
-        *([ONLINE] if plan.schedule.rule == "online" else []),
-        f"        waiting for loads {format_seconds(run.stall_s)}; "
-        f"{format_bytes(run.loaded_bytes)} loaded",
-        *(f"        loop {name} did {done} of {counts[name]} iterations" for name, done in ends),
-    ]

@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich import box
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from compiler.cli.console import Bars, console
 from compiler.execute import make_device
@@ -55,7 +57,7 @@ def _verify_distinct(plan: Plan, build: Path, bars: Bars, save: bool) -> bool:
     failed = [c.chunk for c in scores if not c.passed]
     console.print(
         f"{len(scores)} kinds of {len(plan.packages)} packages, on sampled inputs; "
-        + (f"[red]failed: {', '.join(failed)}[/red]" if failed else "passed")
+        + (f"[red]failed: {escape(', '.join(failed))}[/red]" if failed else "passed")
     )
     return bool(failed)
 
@@ -74,7 +76,7 @@ def verification_table(scores: Sequence[ChunkScore]) -> Table:
     table.add_column("")
     for c in scores:
         table.add_row(
-            c.chunk,
+            Text(c.chunk),
             str(c.calls),
             _db(c.psnr_db),
             f"{c.gate_db:.0f} dB",

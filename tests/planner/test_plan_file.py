@@ -69,6 +69,9 @@ def test_a_change_without_the_hash_is_seen(folder):
         (lambda p: p["program"]["segments"][1].update(count=10**9), "more than 1000000 calls"),
         (lambda p: p["chunks"][0]["inputs"][0].update(dtype="fp8"), "not one of fp16"),
         (lambda p: p["chunks"][0]["inputs"][0].update(shape=[7]), "wants fp16|other ports"),
+        (lambda p: p.update(title="\x1b[2J"), r"plan.title: .* holds the control character"),
+        (lambda p: p["chunks"][0].update(graph="a\u202eb"), r"plan.chunks\[0\].graph"),
+        (lambda p: p["program"].update(output="a\nb"), "plan.program.output"),
     ],
 )
 def test_what_a_stranger_wrote_is_refused(folder, change, message):
@@ -135,3 +138,15 @@ def test_wrong_json_types_are_refused_one_by_one():
 def test_plan_type_is_fully_decodable():
     plan = replace(make_plan(), files=(("tokenizer.json", "abc"),))
     assert decode(Plan, json.loads(json.dumps(encode(plan)))) == plan
+
+
+def test_prose_may_have_lines(folder):
+    """A default prompt, a target's sources: they are never names."""
+    rewrite(folder, lambda p: p["target"].update(sources=["a\nb"]))
+    assert read_plan(folder).target.sources == ("a\nb",)
+
+
+def test_what_could_not_be_read_is_not_written(tmp_path):
+    with pytest.raises(PlanError, match="plan.title: .*rename it"):
+        write_plan(replace(make_plan(), title="tab\there"), tmp_path)
+    assert not list(tmp_path.iterdir())

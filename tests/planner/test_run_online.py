@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.cli.show import run_lines
+from compiler.cli.observed import run_lines
 from compiler.devices.null import NullDevice
 from compiler.errors import PlanError, RunError
 from compiler.ir import Policy
@@ -168,6 +168,11 @@ def test_pages_stay_within_the_claimed_peak_for_any_timing(shape, extra, seed, e
     assert device.resident_bytes() == 0
     loads = [c for what, c in device.log if what == "load"]
     assert sum(c.loads for c in outcome.run.chunks) == len(loads)
+    moved = {
+        q: [e.size_bytes for e in outcome.run.events if e.queue == q] for q in ("load", "free")
+    }
+    assert sum(moved["load"]) == sum(moved["free"]) == outcome.run.loaded_bytes
+    assert len(moved["load"]) == len(loads) and sorted(moved["load"]) == sorted(moved["free"])
     # Pages of a chunk differ by a byte, and no page is larger than the target's.
     pages, weight = pages_of(plan), {f.id: f.weight_bytes for f in plan.facts}
     least = sum(weight[c] // pages[c] for c in loads)

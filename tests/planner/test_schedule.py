@@ -10,12 +10,15 @@ from omegaconf import OmegaConf
 
 from compiler.bounds import lower_bound
 from compiler.check import check
+from compiler.check_life import check_tensors, timeline_of
 from compiler.errors import DoesNotFit, PlanError
-from compiler.ir import Gate, Moment, Policy
+from compiler.ir import Binding, Gate, Moment, Policy, TensorDecl
+from compiler.program import with_frees
+from compiler.replay import replay
 from compiler.retention import spread, strided
 from compiler.schedule import BASELINES, make_schedule
 from compiler.simulate import simulate
-from compiler.slots import expand, unroll
+from compiler.slots import expand, held_bytes, unroll
 from tests.planner.programs import (
     CI_DL,
     DEEP,
@@ -26,6 +29,7 @@ from tests.planner.programs import (
     Part,
     make_program,
     parts,
+    port,
 )
 
 EXAMPLES = settings(max_examples=300, deadline=None)
@@ -101,7 +105,7 @@ def _replayed_peak(program, facts, schedule, random, scale) -> int:
 def test_no_time_beats_the_lower_bound(shape, policy, extra):
     program, _, facts = make_program(shape)
     schedule = make_schedule(program, by_id(facts), policy, least_budget(program, facts) + extra)
-    result = simulate(program, by_id(facts), schedule)
+    result = replay(program, by_id(facts), schedule)
     bound, _ = lower_bound(program, by_id(facts))
     assert result.makespan_s >= bound - 1e-9
 
@@ -135,7 +139,7 @@ def test_every_step_of_every_iteration_has_one_copy(shape, extra):
 def test_everything_stays_loaded_when_it_fits():
     program, _, facts = make_program((Part(30, (100, 100, 100)),))
     schedule = make_schedule(program, by_id(facts), DOUBLE_BUFFER, 10_000)
-    assert simulate(program, by_id(facts), schedule).loads == 3
+    assert replay(program, by_id(facts), schedule).loads == 3
     assert schedule.resident == ("c0.00", "c0.01", "c0.02")
 
 
@@ -172,7 +176,7 @@ def test_optimal_is_never_worse_than_any_baseline(shape, extra):
 
     def cost(policy):
         schedule = make_schedule(program, by_id(facts), policy, budget)
-        result = simulate(program, by_id(facts), schedule)
+        result = replay(program, by_id(facts), schedule)
         return round(result.makespan_s, 9), result.loaded_bytes
 
     best = cost(OPTIMAL)
@@ -197,7 +201,7 @@ def test_at_high_load_to_compute_ratio_optimal_halves_the_published_rule():
     budget = 2200 + 16
 
     def period(policy):
-        return simulate(program, timed, make_schedule(program, timed, policy, budget)).makespan_s
+        return replay(program, timed, make_schedule(program, timed, policy, budget)).makespan_s
 
     assert period(CI_DL) / period(OPTIMAL) > 1.6
 
@@ -316,3 +320,32 @@ def test_checker_refuses_negative_sizes(sound):
     program, facts, schedule, budget = sound
     bad = (replace(facts[0], weight_bytes=-1000), *facts[1:])
     refuse(program, bad, schedule, budget, "negative")
+
+
+def test_a_loops_tensor_that_is_read_after_it_counts_from_the_second_iteration_on():
+    """The planner's count of tensors is the checker's, which shares no code with it."""
+    program, _, _ = make_program((Part(4, (10, 20, 30)), Part(1, (5,))))
+    loop, after = program.segments
+    maker, reader = loop.steps[1], after.steps[0]
+    late = Binding("late", "late")
+    steps = (
+        loop.steps[0],
+        replace(maker, outputs=(*maker.outputs, late)),
+        loop.steps[2],
+    )
+    changed = replace(
+        program,
+        tensors=(*program.tensors, TensorDecl(port("late", 100))),
+        segments=(
+            replace(loop, steps=steps),
+            replace(after, steps=(replace(reader, inputs=(*reader.inputs, late)),)),
+        ),
+    )
+    made = with_frees(changed)
+    timeline = timeline_of(made)
+    counted: dict[tuple[int, int], int] = {}
+    for at, held in zip(timeline, check_tensors(made, timeline), strict=True):
+        key = at.segment, at.step
+        counted[key] = max(counted.get(key, 0), held)
+    assert held_bytes(made) == counted
+    assert counted[0, 0] > held_bytes(program)[0, 0]

@@ -1,15 +1,22 @@
-"""What `plan show` prints, at 80 columns: golden."""
+"""What `plan show` prints, at 80 columns and at 140: golden."""
 
 import io
+import json
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from compiler.cli.console import Bars
+from compiler.cli.observed import run_lines, show_run
 from compiler.cli.plan import app
-from compiler.cli.show import run_lines, run_table, show_plan, show_summary
+from compiler.cli.show import show_plan, show_summary, strip
 from compiler.ir import ChunkRun, Run
+from compiler.overview import overview
 from compiler.plan import write_plan
+from compiler.record import FILE, write_run
+from compiler.residency import Span
 from compiler.units import (
     compact_bytes,
     compact_seconds,
@@ -17,6 +24,7 @@ from compiler.units import (
     format_seconds,
     parse_bytes,
 )
+from tests.inspection.hostile import NAME, hostile_plan
 from tests.planner.plans import make_plan, make_special_plan
 
 
@@ -27,16 +35,56 @@ def printed(draw, width=80) -> str:
     return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 
 
-def test_show_plan(golden):
-    text = printed(lambda c: show_plan(c, make_plan()))
-    golden.check(text)
-    assert max(len(line) for line in text.splitlines()) <= 80
+def fits(text, width):
+    return max(len(line) for line in text.splitlines()) <= width
 
 
-def test_show_a_loop_that_may_end_early_and_changes_functions(golden):
-    text = printed(lambda c: show_plan(c, make_special_plan()))
+@pytest.mark.parametrize("width", [80, 140])
+def test_show_plan(golden, width):
+    text = printed(lambda c: show_plan(c, make_plan()), width)
     golden.check(text)
-    assert max(len(line) for line in text.splitlines()) <= 80
+    assert fits(text, width)
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_show_a_loop_that_may_end_early_and_changes_functions(golden, width):
+    text = printed(lambda c: show_plan(c, make_special_plan()), width)
+    golden.check(text)
+    assert fits(text, width)
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 200])
+def test_every_width_is_used_and_none_exceeded(width):
+    """Long names, compressed and measured: the columns that are left still fit."""
+    plan = make_plan()
+    packages = tuple(replace(p, compression="int4_block32", psnr_db=41.5) for p in plan.packages)
+    text = printed(lambda c: show_plan(c, replace(plan, packages=packages)), width)
+    assert fits(text, width)
+    assert "int4_block32" in text and "42 dB" in text
+    assert ("in memory" in text) == (width >= 120)
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_a_recorded_run_is_shown(golden, width):
+    plan = make_plan()
+    text = printed(lambda c: show_plan(c, plan, run=make_run(plan)), width)
+    golden.check(text)
+    assert fits(text, width)
+
+
+def test_names_are_printed_as_they_are(golden):
+    """Rich's markup in names is text; so is HTML, which `plan report` must escape as well."""
+    text = printed(lambda c: show_plan(c, hostile_plan()), 140)
+    golden.check(text)
+    assert f"{NAME}.00" in text
+    assert "[bold red]A toy[/]" in text
+
+
+def test_a_strip_shows_when_a_chunk_is_in_memory():
+    stays = (Span("a", 0.0, 2.0), Span("a", 5.0, 5.5))
+    assert strip(stays, 10.0, 10) == "##...+...."
+    assert strip((Span("a", 9.0, 10.0),), 10.0, 5) == "....+"
+    assert strip((), 10.0, 3) == "..."
 
 
 def test_an_early_end_is_told():
@@ -57,15 +105,19 @@ def test_show_one_stage(golden):
     golden.check(printed(lambda c: show_plan(c, make_plan(), stage="c1")))
 
 
-def test_claimed_against_observed(golden):
-    plan = make_plan()
+@pytest.mark.parametrize("width", [80, 140])
+def test_show_one_chunk(golden, width):
+    golden.check(printed(lambda c: show_plan(c, make_plan(), chunk="c1.01"), width))
+
+
+def make_run(plan) -> Run:
     chunks = tuple(
         ChunkRun(
             chunk=c.id, loads=3, calls=60, load_s=0.3, exec_s=7.5, peak_activation_bytes=600_000
         )
         for c in plan.chunks
     )
-    run = Run(
+    return Run(
         device="reference",
         wall_s=9.5,
         peak_bytes=200,
@@ -74,11 +126,10 @@ def test_claimed_against_observed(golden):
         chunks=chunks,
     )
 
-    def draw(console):
-        console.print(run_table(plan, run))
-        console.print("\n".join(run_lines(plan, run)))
 
-    text = printed(draw)
+def test_claimed_against_observed(golden):
+    plan = make_plan()
+    text = printed(lambda c: show_run(c, plan, make_run(plan)))
     golden.check(text)
     assert max(len(line) for line in text.splitlines()) <= 80
 
@@ -95,12 +146,35 @@ def test_unknown_names_list_the_known(tmp_path, arguments):
     assert "c0" in result.output
 
 
-def test_json_is_the_plan(tmp_path):
-    import json
+def test_json_says_what_the_tables_show(tmp_path):
+    plan = make_plan()
+    write_plan(plan, tmp_path)
+    runner = CliRunner()
+    made = json.loads(runner.invoke(app, ["show", str(tmp_path), "--json"]).output)
+    assert made["pipeline"] == "toy" and made["built"] is True
+    assert made["peak_bytes"] == plan.forecast.peak_bytes == made["peak"]["total_bytes"]
+    assert made["makespan_s"] == plan.forecast.makespan_s
+    assert [s["name"] for s in made["stages"]] == ["c0", "c1", "c2", "c3"]
+    streamed = next(c for c in made["chunks"] if c["id"] == "c1.01")
+    assert (streamed["loads"], streamed["loaded_bytes"], len(streamed["stays"])) == (6, 480, 6)
+    assert (streamed["input_bytes"], streamed["output_bytes"]) == (8, 8)
+    assert made["observed"] is None
+    write_run(make_run(plan), tmp_path / FILE)
+    again = runner.invoke(app, ["show", str(tmp_path / "plan.json"), "--json", "--stage", "c1"])
+    made = json.loads(again.output)
+    assert [c["id"] for c in made["chunks"]] == ["c1.00", "c1.01", "c1.02"]
+    assert made["observed"]["wall_s"] == 9.5
 
-    write_plan(make_plan(), tmp_path)
-    result = CliRunner().invoke(app, ["show", str(tmp_path), "--json"])
-    assert json.loads(result.output)["pipeline"] == "toy"
+
+@pytest.mark.parametrize("make", [make_plan, make_special_plan])
+def test_stages_add_up_to_the_forecast(make):
+    plan = make()
+    made, f = overview(plan), plan.forecast
+    assert sum(s.compute_s for s in made.stages) == pytest.approx(f.compute_s)
+    assert sum(s.load_s for s in made.stages) == pytest.approx(f.loading_s)
+    assert sum(s.wait_s for s in made.stages) == pytest.approx(f.stall_s)
+    assert sum(s.loads for s in made.stages) == f.loads
+    assert sum(c.loaded_bytes for c in made.chunks) == f.loaded_bytes
 
 
 def test_sizes_and_times_print_and_parse():
@@ -135,3 +209,21 @@ def test_sizes_and_times_print_and_parse():
     assert parse_bytes("3.3GB", "x") == 3_300_000_000
     assert parse_bytes("24MiB", "x") == 24 * 2**20
     assert parse_bytes(17, "x") == 17
+
+
+def test_progress_bars_show_names_as_they_are():
+    bars = Bars()
+    bars.phase("run", 2)
+    bars.advance(NAME)
+    text = printed(lambda c: c.print(bars._progress.make_tasks_table(bars._progress.tasks)), 200)
+    assert NAME[:20] in text
+
+
+@pytest.mark.parametrize("command", ["show", "trace", "compare"])
+def test_a_plan_of_endless_steps_is_refused_at_once(tmp_path, monkeypatch, command):
+    write_plan(make_plan(), tmp_path)
+    monkeypatch.setattr("compiler.cli.files.MOST_STEPS", 21)
+    builds = [str(tmp_path)] * (2 if command == "compare" else 1)
+    done = CliRunner().invoke(app, [command, *builds])
+    assert done.exit_code == (2 if command == "compare" else 1)
+    assert "22 steps, at most 21 are shown" in " ".join(done.output.split())

@@ -1,0 +1,199 @@
+"""`plan compare`: what changed from one plan to others, and whether that is allowed."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from compiler.cli.files import read_for_show
+from compiler.cli.show import CAUSES
+from compiler.cli.tables import Column, fitted, listed, say
+from compiler.compare import ChunkChange, Comparison, Figure, Limit, broken, compare, limits
+from compiler.errors import ConfigError
+from compiler.units import compact_bytes, compact_count, compact_seconds
+
+FLAGS = {
+    "makespan": "--max-time-increase",
+    "peak": "--max-peak-increase",
+    "loaded": "--max-loaded-increase",
+    "weights": "--max-weights-increase",
+}
+
+
+def compare_builds(
+    console: Console, builds: Sequence[Path], options: Mapping[str, str | None], *, as_json: bool
+) -> bool:
+    """Compare the first build's plan with each other one; whether one is worse than allowed."""
+    if len(builds) < 2:
+        raise ConfigError("give two build folders or more: the base, then what to compare with it")
+    allowed = limits(options, FLAGS)
+    base = read_for_show(builds[0])
+    made = [(path, compare(base, read_for_show(path))) for path in builds[1:]]
+    faults = [(path, broken(c, allowed)) for path, c in made]
+    worse = any(found for _, found in faults)
+    if as_json:
+        typer.echo(_json(builds[0], made, dict(faults)))
+        return worse
+    for path, comparison in made:
+        show_comparison(console, str(builds[0]), str(path), comparison)
+    for path, comparison in made:
+        say(console, *verdict(str(path), comparison, allowed, broken(comparison, allowed)))
+    return worse
+
+
+def _json(
+    base: Path,
+    made: Sequence[tuple[Path, Comparison]],
+    faults: Mapping[Path, tuple[Limit, ...]],
+) -> str:
+    compared = [
+        {"plan": str(path), "broken": [asdict(x) for x in faults[path]], **asdict(c)}
+        for path, c in made
+    ]
+    worse = any(faults.values())
+    return json.dumps({"base": str(base), "worse": worse, "compared": compared}, indent=1)
+
+
+# ---------------------------------------------------------------- tables
+
+
+def show_comparison(console: Console, before: str, after: str, made: Comparison) -> None:
+    """All tables of one comparison; those in which nothing differs are a line."""
+    say(console, f"{before} -> {after}", style="bold")
+    console.print()
+    if made.settings:
+        console.print(settings_table(made, console.width))
+    else:
+        say(console, "the same settings\n")
+    console.print(figures_table(made.figures, console.width))
+    console.print(time_table(made, console.width))
+    if made.chunks:
+        console.print(chunks_table(made.chunks, console.width))
+    else:
+        say(console, "the same chunks\n")
+
+
+def settings_table(made: Comparison, width: int = 80) -> Table:
+    """Key paths and values, shortened to fit."""
+    keys = [s.key for s in made.settings]
+    room = max(10, (width - max(map(len, keys)) - 6) // 2)
+    return fitted(
+        "Settings",
+        (
+            Column("key", keys, left=True),
+            Column("before", [_short(s.before, room) for s in made.settings], left=True),
+            Column("after", [_short(s.after, room) for s in made.settings], left=True),
+        ),
+        width,
+    )
+
+
+def _short(text: str, room: int) -> str:
+    return text if len(text) <= room else text[: room - 3] + "..."
+
+
+def figures_table(figures: Sequence[Figure], width: int = 80) -> Table:
+    """Both plans' figures; what is the same has no change."""
+    return fitted(
+        "Figures",
+        (
+            Column("", [f.name for f in figures], left=True),
+            Column("before", [_value(f, f.before) for f in figures]),
+            Column("after", [_value(f, f.after) for f in figures]),
+            Column("change", [_change(f) for f in figures]),
+            Column("", [_percent(f) for f in figures]),
+        ),
+        width,
+    )
+
+
+def _value(f: Figure, value: float) -> str:
+    if f.unit == "bytes":
+        return compact_bytes(value)
+    if f.unit == "seconds":
+        return compact_seconds(value)
+    if f.unit == "decibels":
+        return f"{value:.0f} dB"
+    return compact_count(value) if f.unit == "count" else ("yes" if value else "no")
+
+
+def _change(f: Figure) -> str:
+    if f.change == 0:
+        return ""
+    return ("+" if f.change > 0 else "-") + _value(f, abs(f.change))
+
+
+def _percent(f: Figure) -> str:
+    if f.change == 0 or f.before == 0:
+        return ""
+    return f"{100 * f.change / f.before:+.1f} %"
+
+
+def time_table(made: Comparison, width: int = 80) -> Table:
+    """Where the time went: each stage's computing, loading and waiting; then waits by cause."""
+    rows = [(s.stage, s.compute_s, s.load_s, s.wait_s) for s in made.stages]
+    names = [r[0] for r in rows]
+    columns = [Column("stage", [*names, *(f"wait {_cause(f)}" for f in made.stalls)], left=True)]
+    blank = [""] * len(made.stalls)
+    for k, name in ((1, "compute"), (2, "load"), (3, "wait")):
+        pairs = [r[k] for r in rows]
+        cells = [_pair(*p) for p in pairs]
+        more = [_pair(f.before, f.after) for f in made.stalls] if name == "wait" else blank
+        columns.append(Column(name, [*cells, *more]))
+    return fitted("Where the time goes", columns, width)
+
+
+def _cause(f: Figure) -> str:
+    return CAUSES.get(f.name, f.name)
+
+
+def _pair(before: float, after: float) -> str:
+    one, two = compact_seconds(before), compact_seconds(after)
+    return one if one == two else f"{one} -> {two}"
+
+
+def chunks_table(chunks: Sequence[ChunkChange], width: int = 80) -> Table:
+    """Chunks that came, went or differ, with what differs."""
+    ids = [c.id for c in chunks]
+    room = max(20, width - max(map(len, ids)) - len("removed") - 6)
+    return fitted(
+        "Chunks",
+        (
+            Column("chunk", ids, left=True),
+            Column("", [c.how for c in chunks], left=True),
+            Column("what", [_short(listed(_differs(c), room), room) for c in chunks], left=True),
+        ),
+        width,
+    )
+
+
+def _differs(c: ChunkChange) -> list[str]:
+    """Of a chunk that both have, before and after; of another its own figures."""
+    if c.how == "changed":
+        return [f"{f.name} {_value(f, f.before)} -> {_value(f, f.after)}" for f in c.figures]
+    value = {f.name: f.after if c.how == "added" else f.before for f in c.figures}
+    return [f"{f.name} {_value(f, value[f.name])}" for f in c.figures if f.unit != "bool"]
+
+
+# ---------------------------------------------------------------- verdict
+
+
+def verdict(
+    name: str, made: Comparison, allowed: Sequence[Limit], found: Sequence[Limit]
+) -> list[str]:
+    """One line per limit that is broken, or that all are kept."""
+    if not allowed:
+        return []
+    lines = []
+    for limit in found:
+        f = made.figure(limit.figure)
+        lines.append(
+            f"worse: {name}: {f.name} {_value(f, f.before)} -> {_value(f, f.after)} "
+            f"({_change(f)}{', ' + _percent(f) if _percent(f) else ''}); "
+            f"{FLAGS[limit.figure]} allows {limit.text}"
+        )
+    return lines or [f"{name}: within {', '.join(FLAGS[x.figure] for x in allowed)}"]

@@ -1,0 +1,76 @@
+"""One steady iteration of a loop as two lanes of text: what loads while what computes."""
+
+from string import ascii_lowercase, ascii_uppercase, digits
+
+from rich.console import Console
+from rich.text import Text
+
+from compiler.cli.tables import listed, say
+from compiler.ir import Call, Event, Segment
+from compiler.overview import Window
+from compiler.units import format_seconds
+
+_LETTERS = ascii_uppercase + ascii_lowercase + digits
+_MARGIN = len("  compute |") + len("|")
+
+
+def show_window(console: Console, segment: Segment, window: Window) -> None:
+    """The lanes, as wide as the console, with a legend and what was waited for."""
+    title = Text("One steady iteration of ")
+    title.append(window.name, style="bold")
+    span = window.end_s - window.start_s
+    title.append(f" (iteration {window.iteration}, {window.count} in all): {format_seconds(span)}")
+    console.print(title)
+    for line in loop_lines(segment):
+        console.print(line)
+    computing = [e for e in window.events if e.queue == "compute"]
+    loading = [e for e in window.events if e.queue == "load"]
+    labels = dict.fromkeys(e.label for e in (*computing, *loading))
+    names = {label: _LETTERS[i % len(_LETTERS)] for i, label in enumerate(labels)}
+    room = max(20, console.width - _MARGIN)
+    say(console, f"  load    |{_lane(loading, names, window, room)}|")
+    say(console, f"  compute |{_lane(computing, names, window, room)}|")
+    if not loading:
+        say(console, "  nothing is loaded: every chunk of the loop stays resident")
+    say(console, *_waits(window, console.width - 2))
+    legend = "  ".join(f"{letter} {label}" for label, letter in names.items())
+    console.print(Text(f"  {legend}\n", style="dim"))
+
+
+def loop_lines(segment: Segment) -> list[Text]:
+    """What is special about a loop: an early end, functions that change by iteration."""
+    lines = []
+    if segment.until is not None:
+        line = Text("  ends early after an iteration whose ")
+        lines.append(line.append(segment.until, style="bold").append(" is not zero"))
+    calls = [s for s in segment.steps if isinstance(s, Call) and s.switch]
+    for stage, switch in dict.fromkeys((s.stage, s.switch) for s in calls):
+        (first, n), *others = switch
+        named = [f"{first} in the first {n} iterations"]
+        named += [f"{name} up to the {end}th" for name, end in others]
+        lines.append(Text(f"  {stage} calls {', then '.join(named)}, then main"))
+    return lines
+
+
+def _waits(window: Window, room: int) -> list[str]:
+    seconds: dict[str, float] = {}
+    for wait in window.waits:
+        length = min(wait.end_s, window.end_s) - max(wait.start_s, window.start_s)
+        seconds[wait.chunk] = seconds.get(wait.chunk, 0.0) + length
+    if not seconds:
+        return ["  no call waits for a load"]
+    worst = sorted(seconds.items(), key=lambda item: (-item[1], item[0]))
+    parts = [f"{format_seconds(s)} for {chunk}" for chunk, s in worst]
+    total = format_seconds(sum(seconds.values()))
+    prefix = f"  waiting {total}: "
+    return [prefix + listed(parts, room - len(prefix))]
+
+
+def _lane(events: list[Event], names: dict[str, str], window: Window, room: int) -> str:
+    lane = ["."] * room
+    begin, span = window.start_s, max(window.end_s - window.start_s, 1e-12)
+    for e in events:
+        first = min(room - 1, max(0, int((e.start_s - begin) / span * room)))
+        last = min(room, max(first + 1, round((e.end_s - begin) / span * room)))
+        lane[first:last] = names[e.label] * (last - first)
+    return "".join(lane)

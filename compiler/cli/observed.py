@@ -1,0 +1,80 @@
+"""Claimed against observed: what `plan run` prints, and `plan show` of a recorded run."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from compiler.cli.tables import grid, row, say
+from compiler.errors import RunError
+from compiler.ir import Plan, Run
+from compiler.record import FILE, write_run
+from compiler.units import compact_bytes, compact_seconds, format_bytes, format_seconds
+
+
+def show_run(console: Console, plan: Plan, run: Run) -> None:
+    """The table of chunks, then peak and time."""
+    console.print(run_table(plan, run))
+    say(console, *run_lines(plan, run))
+
+
+def run_table(plan: Plan, run: Run) -> Table:
+    """Claimed against observed, per chunk."""
+    numbers = ("calls", "loads", "load", "exec", "activ.")
+    table = grid(f"Claimed/observed on device {run.device}", ["chunk"], numbers)
+    facts = {f.id: f for f in plan.facts}
+    for c in run.chunks:
+        f = facts[c.chunk]
+        load = compact_seconds(c.load_s / max(1, c.loads))
+        execution = compact_seconds(c.exec_s / max(1, c.calls))
+        row(
+            table,
+            c.chunk,
+            str(c.calls),
+            str(c.loads),
+            f"{compact_seconds(f.load_s)}/{load}",
+            f"{compact_seconds(f.exec_s)}/{execution}",
+            f"{compact_bytes(f.activation_bytes)}/{compact_bytes(c.peak_activation_bytes)}",
+        )
+    return table
+
+
+ONLINE = "        the online rule decided the loads from the times it saw"
+
+
+def run_lines(plan: Plan, run: Run) -> list[str]:
+    """Peak and time, claimed against observed."""
+    f = plan.forecast
+    ends = run.iterations
+    counts = {g.name: g.count for g in plan.program.segments}
+    anonymous = run.anonymous_peak_bytes
+    measured = "" if anonymous is None else (
+        f"        the process took {format_bytes(anonymous)} more than at the start, everything "
+        "included"
+    )  # fmt: skip
+    return [
+        f"peak    claimed at most {format_bytes(f.peak_bytes)}, observed "
+        f"{format_bytes(run.peak_bytes)}",
+        *([measured] if measured else []),
+        f"time    claimed {format_seconds(f.makespan_s)} on {plan.target.name}, observed "
+        f"{format_seconds(run.wall_s)} on device {run.device}",
+        *([ONLINE] if plan.schedule.rule == "online" else []),
+        f"        waiting for loads {format_seconds(run.stall_s)}; "
+        f"{format_bytes(run.loaded_bytes)} loaded",
+        *(f"        loop {name} did {done} of {counts[name]} iterations" for name, done in ends),
+    ]
+
+
+def record_run(console: Console, run: Run, build: Path, given: Path | None) -> None:
+    """Keep the record of a run: beside the plan, or in the file that was given.
+
+    Build folders may be read-only; that costs a line. Raises `RunError` for a given file.
+    """
+    try:
+        write_run(run, given or build / FILE)
+    except OSError as error:
+        if given is not None:
+            raise RunError(
+                f"--record {given}: cannot be written ({error.strerror}); name another file"
+            ) from None
+        say(console, f"not recorded: {build / FILE} cannot be written", style="dim")

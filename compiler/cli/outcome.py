@@ -1,0 +1,87 @@
+"""One job of a sweep: where it goes, and what became of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from compiler.errors import DoesNotFit, EntracteError
+from compiler.ir import Plan
+from compiler.report.sweep import SweepRow
+
+_HOW = ("out=", "dry_run=", "workers=", "cache=", "cache_limit=")
+"""Overrides that say how to work and not what to make."""
+
+
+@dataclass
+class Outcome:
+    """Filled while the job runs; Hydra's jobs return nothing."""
+
+    words: tuple[str, ...]
+    """The overrides that say what to make."""
+    overrides: str
+    """All of them."""
+    target: str
+    dry_run: bool
+    base: Path
+    """The sweep's folder: `out`, or by default build; build/sweep for dry runs, whose plans must
+    not take the place of builds."""
+    budget_bytes: int = 0
+    plan: Plan | None = None
+    error: EntracteError | None = None
+
+    @classmethod
+    def of(cls, config: DictConfig, overrides: Sequence[str]) -> "Outcome":
+        missing = OmegaConf.is_missing(config.target, "name")
+        base = Path("build/sweep" if config.dry_run else "build")
+        return cls(
+            words=tuple(o.lstrip("+") for o in overrides if not o.lstrip("+").startswith(_HOW)),
+            overrides=" ".join(overrides),
+            target="" if missing else str(config.target.name),
+            dry_run=bool(config.dry_run),
+            base=Path(config.out).expanduser() if config.out is not None else base,
+        )
+
+    @property
+    def failed(self) -> bool:
+        """Not to fit is an answer to a dry run, and a fault of a build."""
+        return self.error is not None and not (self.dry_run and isinstance(self.error, DoesNotFit))
+
+    def folder(self, pipeline: str) -> Path:
+        """Jobs of a sweep differ by their overrides, and so do their folders."""
+        name = ",".join(w.replace("/", ".") for w in self.words) or "default"
+        safe = "".join(c if c.isalnum() or c in "=,._-" else "_" for c in name)
+        return self.base / f"{pipeline}-{safe}"
+
+    def row(self, label: str) -> SweepRow:
+        """What the comparison shows; not yet whether it is Pareto-optimal."""
+        if self.plan is None:
+            return SweepRow(
+                label=label,
+                target=self.target,
+                budget_bytes=self.budget_bytes,
+                fits=False,
+                reason=str(self.error),
+            )
+        f = self.plan.forecast
+        return SweepRow(
+            label=label,
+            target=self.target,
+            budget_bytes=self.budget_bytes,
+            fits=True,
+            peak_bytes=f.peak_bytes,
+            makespan_s=f.makespan_s,
+            loaded_bytes=f.loaded_bytes,
+            lower_bound_s=f.lower_bound_s,
+        )
+
+
+def labels(outcomes: Sequence[Outcome]) -> list[str]:
+    """The overrides of each job that not all jobs have; its target has a field of its own."""
+    shared = set.intersection(*(set(o.words) for o in outcomes)) if len(outcomes) > 1 else set()
+
+    def own(o: Outcome) -> list[str]:
+        return [w for w in o.words if w not in shared and w != f"target={o.target}"]
+
+    return [" ".join(own(o)) or "default" for o in outcomes]

@@ -1,0 +1,22 @@
+"""`plan show --json`: what the tables show, for scripts. Sizes in bytes, times in seconds."""
+
+import json
+from dataclasses import asdict
+
+from compiler.cli.show import selected
+from compiler.ir import Plan, Run
+from compiler.overview import overview
+
+
+def plan_json(
+    plan: Plan, *, stage: str | None = None, chunk: str | None = None, run: Run | None = None
+) -> str:
+    """The fields of `compiler.overview.Overview`, and under `observed` those of the run.
+
+    `stage` and `chunk` choose rows of `chunks`; everything else is of the whole plan.
+    """
+    made = overview(plan)
+    body = asdict(made) | {"chunks": [asdict(c) for c in selected(made.chunks, stage, chunk)]}
+    body["peak"]["total_bytes"] = made.peak.total_bytes
+    body["observed"] = asdict(run) if run is not None else None
+    return json.dumps(body, indent=1)

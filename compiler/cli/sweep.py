@@ -1,0 +1,80 @@
+"""What a sweep ends with: one table, one page, and the same as JSON."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from compiler.cli.files import write_text
+from compiler.cli.outcome import Outcome, labels
+from compiler.cli.tables import Column, fitted, say
+from compiler.report.pareto import with_pareto
+from compiler.report.sweep import SweepRow, render_sweep
+from compiler.units import compact_bytes, compact_seconds
+
+PAGE, DATA = "sweep.html", "sweep.json"
+
+
+def show_sweep(console: Console, outcomes: Sequence[Outcome]) -> None:
+    """Print the comparison of all jobs and write it into the folder that they share."""
+    named = zip(outcomes, labels(outcomes), strict=True)
+    rows = with_pareto([o.row(label) for o, label in named])
+    console.print()
+    console.print(sweep_table(rows, console.width))
+    say(console, *reasons(rows))
+    folder = Path(os.path.commonpath([os.path.abspath(o.base) for o in outcomes]))
+    folder = Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(render_sweep(rows), folder / PAGE)
+    write_text(json.dumps({"rows": [asdict(r) for r in rows]}, indent=1) + "\n", folder / DATA)
+    say(console, f"wrote {folder / PAGE} and {folder / DATA}")
+
+
+def sweep_table(rows: Sequence[SweepRow], width: int = 80) -> Table:
+    """One row per job; those that do not fit are a number in the list below."""
+    numbers = {id(r): str(n) for n, r in enumerate((r for r in rows if not r.fits), start=1)}
+
+    def shown(text: str, row: SweepRow) -> str:
+        return text if row.fits else ""
+
+    return fitted(
+        "Sweep (* none of the same target is faster and smaller)",
+        (
+            *_job_columns(rows),
+            Column("target", [r.target for r in rows], left=True),
+            Column("budget", [compact_bytes(r.budget_bytes) for r in rows], 1),
+            Column("fits", ["yes" if r.fits else f"no ({numbers[id(r)]})" for r in rows]),
+            Column("peak", [shown(compact_bytes(r.peak_bytes), r) for r in rows]),
+            Column("time", [shown(compact_seconds(r.makespan_s), r) for r in rows]),
+            Column("loaded", [shown(compact_bytes(r.loaded_bytes), r) for r in rows], 2),
+            Column("bound", [shown(_bound(r), r) for r in rows], 3),
+            Column("", ["*" if r.pareto else "" for r in rows]),
+        ),
+        width,
+    )
+
+
+def _job_columns(rows: Sequence[SweepRow]) -> list[Column]:
+    """One column for each key where all jobs set the same keys; otherwise whole overrides."""
+    jobs = [[w.partition("=") for w in r.label.split(" ")] for r in rows]
+    keys = [key for key, _, _ in jobs[0]]
+    if any([key for key, _, _ in job] != keys for job in jobs) or keys == ["default"]:
+        return [Column("job", [r.label for r in rows], left=True)]
+    names = [key.rpartition(".")[2] for key in keys]
+    if len(set(names)) < len(names):
+        names = keys
+    return [Column(name, [job[k][2] for job in jobs], left=True) for k, name in enumerate(names)]
+
+
+def _bound(r: SweepRow) -> str:
+    return f"{r.makespan_s / max(r.lower_bound_s, 1e-12):.2f}x"
+
+
+def reasons(rows: Sequence[SweepRow]) -> list[str]:
+    """Why jobs have no plan."""
+    left = [r for r in rows if not r.fits]
+    return [f"({n}) {r.label}: {r.reason}" for n, r in enumerate(left, start=1)]

@@ -1,0 +1,89 @@
+"""Tables and lines that show names as they are: no markup in them is obeyed."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_EDGE, _GAP = 2, 2
+"""What the box below takes at both ends together, and between two columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of `fitted`. Where room is short, the highest `rank` goes first; 0 stays."""
+
+    name: str
+    cells: Sequence[str]
+    rank: int = 0
+    left: bool = False
+
+    @property
+    def width(self) -> int:
+        return max(len(self.name), *(len(c) for c in self.cells))
+
+
+def fitted(title: str, columns: Iterable[Column], width: int, *, total: bool = False) -> Table:
+    """A table of the columns that fit into `width`. `total`: the last row is a sum."""
+    shown = list(columns)
+    while taken(shown) > width and any(c.rank for c in shown):
+        shown.remove(max(shown, key=lambda c: c.rank))
+    table = grid(title, (), ())
+    for c in shown:
+        table.add_column(c.name, justify="left" if c.left else "right", no_wrap=True)
+    rows = list(zip(*(c.cells for c in shown), strict=True))
+    for i, cells in enumerate(rows):
+        if total and i + 1 == len(rows):
+            table.add_section()
+        row(table, *cells)
+    return table
+
+
+def taken(columns: Sequence[Column]) -> int:
+    """Columns of the terminal that a table of these takes."""
+    return _EDGE + sum(c.width for c in columns) + _GAP * (len(columns) - 1)
+
+
+def grid(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
+    """An empty table: columns with text, then columns with numbers."""
+    table = Table(
+        title=Text(title),
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        title_style="bold",
+        pad_edge=False,
+        collapse_padding=True,
+        padding=(0, 1),
+    )
+    for name in left:
+        table.add_column(name, no_wrap=True)
+    for name in right:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def row(table: Table, *cells: str) -> None:
+    """Add cells literally."""
+    table.add_row(*(Text(cell) for cell in cells))
+
+
+def say(console: Console, *lines: str, style: str = "") -> None:
+    """Print lines literally, wrapped at the console's width."""
+    for line in lines:
+        console.print(Text(line, style=style))
+
+
+def listed(names: Sequence[str], room: int) -> str:
+    """`a, b, c and 4 more`: as many as fit into `room` columns, at least one."""
+    shown = list(names)
+    while len(shown) > 1 and len(_sentence(shown, len(names))) > room:
+        shown.pop()
+    return _sentence(shown, len(names))
+
+
+def _sentence(shown: Sequence[str], count: int) -> str:
+    left = count - len(shown)
+    return ", ".join(shown) + (f" and {left} more" if left else "")

@@ -1,0 +1,18 @@
+"""`plan trace`: the predicted and the recorded run for Perfetto."""
+
+from pathlib import Path
+
+from compiler.cli.console import console
+from compiler.cli.files import read_for_show, write_text
+from compiler.cli.tables import say
+from compiler.perfetto import trace
+from compiler.record import run_of
+
+
+def write_trace(build: Path, out: Path, run: Path) -> None:
+    """Write the trace of a build's plan; `run` is a recorded run, or a folder that may hold one."""
+    plan = read_for_show(build)
+    recorded = run_of(plan, run)
+    write_text(trace(plan, recorded), out)
+    runs = "predicted run only" if recorded is None else "predicted and observed run"
+    say(console, f"wrote {out}: {runs}; open it at https://ui.perfetto.dev")

@@ -1,0 +1,278 @@
+"""A plan as rows: stages, chunks, steady iterations, memory. What `plan show` prints and compares.
+
+Pure functions of the plan; what happens over time is its predicted run (`compiler.timeline`).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from compiler.ir import Call, Chunk, Event, Plan
+from compiler.residency import Peak, Sample, Span, peak_of, spans, usage
+from compiler.simulate import Wait
+from compiler.timeline import Timeline, predicted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageRow:
+    """One stage graph: a stage, or the part of it that runs `once` or on the `schedule`."""
+
+    name: str
+    chunks: int
+    weight_bytes: int
+    activation_bytes: int
+    """Largest of its chunks."""
+    file_bytes: int
+    """Packages on disk; 0 before they are built."""
+    flops: int
+    """Of all calls."""
+    calls: int
+    loads: int
+    loaded_bytes: int
+    compute_s: float
+    load_s: float
+    wait_s: float
+    """Waiting for its chunks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkRow:
+    id: str
+    stage: str
+    weight_bytes: int
+    activation_bytes: int
+    input_bytes: int
+    output_bytes: int
+    flops: int
+    """Of all calls."""
+    calls: int
+    load_s: float
+    """One load, not cold, alone."""
+    exec_s: float
+    """One call of `main`, alone."""
+    loads: int
+    """In the predicted run; of pages, each counts."""
+    loaded_bytes: int
+    kept: bool
+    """Stays loaded over a whole loop."""
+    stays: tuple[Span, ...]
+    compute_unit: str
+    precision: str
+    """Empty before the package is built; so is `compression`."""
+    compression: str
+    psnr_db: float | None
+    """Once `plan verify` measured it."""
+    functions: tuple[str, ...]
+    path: str
+    file_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A steady iteration of a loop: from the end of the call before it to its last call's end."""
+
+    segment: int
+    name: str
+    iteration: int
+    count: int
+    start_s: float
+    end_s: float
+    events: tuple[Event, ...]
+    """Loads and calls that overlap it."""
+    waits: tuple[Wait, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """`stalls`: see `Forecast.stalls`; `most` is the predicted run's fullest moment."""
+
+    pipeline: str
+    title: str
+    target: str
+    policy: str
+    rule: str
+    built: bool
+    budget_bytes: int
+    peak_bytes: int
+    peak_step: str
+    peak: Peak
+    most: Sample | None
+    makespan_s: float
+    compute_s: float
+    stall_s: float
+    loading_s: float
+    loads: int
+    loaded_bytes: int
+    lower_bound_s: float
+    lower_bound: str
+    stalls: tuple[tuple[str, float], ...]
+    stages: tuple[StageRow, ...]
+    chunks: tuple[ChunkRow, ...]
+    windows: tuple[Window, ...]
+
+
+def overview(plan: Plan) -> Overview:
+    """Everything that `plan show` shows, of one plan."""
+    run, f = predicted(plan), plan.forecast
+    chunks = chunk_rows(plan, run)
+    samples = usage(plan, run.events)
+    return Overview(
+        pipeline=plan.pipeline,
+        title=plan.title,
+        target=plan.target.name,
+        policy=plan.schedule.policy.name,
+        rule=plan.schedule.rule,
+        built=plan.built,
+        budget_bytes=plan.target.budget_bytes,
+        peak_bytes=f.peak_bytes,
+        peak_step=f.peak_step,
+        peak=peak_of(plan),
+        most=max(samples, key=lambda s: s.total_bytes, default=None),
+        makespan_s=f.makespan_s,
+        compute_s=f.compute_s,
+        stall_s=f.stall_s,
+        loading_s=f.loading_s,
+        loads=f.loads,
+        loaded_bytes=f.loaded_bytes,
+        lower_bound_s=f.lower_bound_s,
+        lower_bound=f.lower_bound,
+        stalls=f.stalls,
+        stages=stage_rows(plan, chunks, run),
+        chunks=chunks,
+        windows=windows(plan, run),
+    )
+
+
+# ---------------------------------------------------------------- stages and chunks
+
+
+def stage_rows(plan: Plan, chunks: Sequence[ChunkRow], run: Timeline) -> tuple[StageRow, ...]:
+    """In the order of the program. Host steps take no time and have no row."""
+    seconds = dict(plan.forecast.stage_s)
+    stage_of = {c.id: c.stage for c in chunks}
+    loading = _sums((stage_of[e.label], e.end_s - e.start_s) for e in run.events if _is_load(e))
+    waiting = _sums((stage_of[w.chunk], w.end_s - w.start_s) for w in run.waits)
+    rows = []
+    for stage in dict.fromkeys(c.stage for c in chunks):
+        own = [c for c in chunks if c.stage == stage]
+        rows.append(
+            StageRow(
+                name=stage,
+                chunks=len(own),
+                weight_bytes=sum(c.weight_bytes for c in own),
+                activation_bytes=max(c.activation_bytes for c in own),
+                file_bytes=sum(c.file_bytes for c in own),
+                flops=sum(c.flops for c in own),
+                calls=own[0].calls,
+                loads=sum(c.loads for c in own),
+                loaded_bytes=sum(c.loaded_bytes for c in own),
+                compute_s=seconds.get(stage, 0.0),
+                load_s=loading.get(stage, 0.0),
+                wait_s=waiting.get(stage, 0.0),
+            )
+        )
+    return tuple(rows)
+
+
+def chunk_rows(plan: Plan, run: Timeline) -> tuple[ChunkRow, ...]:
+    """One row per chunk, in the order of the plan."""
+    facts = {f.id: f for f in plan.facts}
+    packages = {p.chunk: p for p in plan.packages}
+    flops, calls = _flops(plan), plan.program.call_counts
+    stays = spans(run.events)
+    rows = []
+    for c in plan.chunks:
+        f, package = facts[c.id], packages.get(c.id)
+        loads = [e for e in run.events if _is_load(e) and e.label == c.id]
+        rows.append(
+            ChunkRow(
+                id=c.id,
+                stage=c.graph,
+                weight_bytes=f.weight_bytes,
+                activation_bytes=f.activation_bytes,
+                input_bytes=sum(p.size_bytes for p in c.inputs),
+                output_bytes=sum(p.size_bytes for p in c.outputs),
+                flops=flops[c.id],
+                calls=calls.get(c.id, 0),
+                load_s=f.load_s,
+                exec_s=f.exec_s,
+                loads=len(loads),
+                loaded_bytes=sum(e.size_bytes for e in loads),
+                kept=c.id in plan.schedule.resident,
+                stays=tuple(s for s in stays if s.chunk == c.id),
+                compute_unit=plan.target.compute_unit,
+                precision=package.precision if package else "",
+                compression=package.compression if package else "",
+                psnr_db=package.psnr_db if package else None,
+                functions=_functions(c),
+                path=package.path if package else "",
+                file_bytes=package.file_bytes if package else 0,
+            )
+        )
+    return tuple(rows)
+
+
+def _is_load(event: Event) -> bool:
+    return event.queue == "load"
+
+
+def _functions(chunk: Chunk) -> tuple[str, ...]:
+    return ("main", *(v.name for v in chunk.variants))
+
+
+def _sums(pairs: Iterable[tuple[str, float]]) -> Mapping[str, float]:
+    total: dict[str, float] = {}
+    for name, amount in pairs:
+        total[name] = total.get(name, 0.0) + amount
+    return total
+
+
+def _flops(plan: Plan) -> dict[str, int]:
+    """Operations of all calls of each chunk, by the functions they use."""
+    chunks = {c.id: c for c in plan.chunks}
+    total = dict.fromkeys(chunks, 0)
+    for segment in plan.program.segments:
+        for step in segment.steps:
+            if not isinstance(step, Call):
+                continue
+            chunk = chunks[step.chunk]
+            by = {v.name: v.flops for v in chunk.variants}
+            for i in range(segment.count):
+                once = by.get(step.function_at(i), chunk.flops)
+                total[step.chunk] += step.repeat * once
+    return total
+
+
+# ---------------------------------------------------------------- steady iterations
+
+
+def windows(plan: Plan, run: Timeline) -> tuple[Window, ...]:
+    """One steady iteration of each loop: from the middle, where loads have settled and functions
+    are those of the later half."""
+    made = []
+    for s, segment in enumerate(plan.program.segments):
+        if not segment.is_loop:
+            continue
+        iteration = min(max(2, segment.count // 2), segment.count - 1)
+        window = _window(run, s, segment.name, iteration, segment.count)
+        made += [window] if window is not None else []
+    return tuple(made)
+
+
+def _window(run: Timeline, segment: int, name: str, iteration: int, count: int) -> Window | None:
+    calls = [e for e in run.events if e.queue == "compute"]
+    own = [e for e in calls if (e.segment, e.iteration) == (segment, iteration)]
+    if not own:
+        return None
+    before = [e.end_s for e in calls if (e.segment, e.iteration) < (segment, iteration)]
+    start, end = max(before, default=0.0), own[-1].end_s
+    overlapping = [e for e in run.events if e.end_s > start and e.start_s < end]
+    return Window(
+        segment=segment,
+        name=name,
+        iteration=iteration,
+        count=count,
+        start_s=start,
+        end_s=end,
+        events=tuple(e for e in overlapping if e.queue == "load" or e in own),
+        waits=tuple(w for w in run.waits if w.end_s > start and w.start_s < end),
+    )

@@ -1,0 +1,130 @@
+"""A plan's runs as a trace for Perfetto and chrome://tracing.
+
+The Trace Event Format, JSON object form (Duan, Kumar, "Trace Event Format", Google, 2016): each
+run is a process, its threads are the loops' iterations, the loader, the compute unit and what it
+waits for; memory is a counter. Times are microseconds since the run began, sizes are bytes.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+
+from compiler.ir import Event, Plan, Run
+from compiler.record import timeline_of
+from compiler.residency import usage
+from compiler.simulate import Wait
+from compiler.timeline import Timeline, predicted
+
+ITERATIONS, LOADER, COMPUTE, STALLS = 1, 2, 3, 4
+_THREADS = {ITERATIONS: "iterations", LOADER: "loader", COMPUTE: "compute", STALLS: "stalls"}
+
+Entry = dict[str, object]
+
+
+def trace(plan: Plan, run: Run | None = None) -> str:
+    """The whole file; `run` is a recorded run of this plan."""
+    entries = list(_process(plan, 1, f"predicted for {plan.target.name}", predicted(plan)))
+    if run is not None:
+        name = f"observed on device {run.device}"
+        entries += _process(plan, 2, name, timeline_of(plan, run))
+    head = {
+        "plan": plan.title,
+        "pipeline": plan.pipeline,
+        "target": plan.target.name,
+        "policy": plan.schedule.policy.name,
+        "budget_bytes": plan.target.budget_bytes,
+        "peak_bytes": plan.forecast.peak_bytes,
+    }
+    lines = ",\n".join(json.dumps(e, separators=(",", ":")) for e in entries)
+    tail = json.dumps(head)
+    return f'{{"displayTimeUnit":"ms","otherData":{tail},"traceEvents":[\n{lines}\n]}}\n'
+
+
+def _process(plan: Plan, pid: int, name: str, run: Timeline) -> Iterator[Entry]:
+    yield _name(pid, 0, "process_name", {"name": name})
+    yield _name(pid, 0, "process_sort_index", {"sort_index": pid})
+    for tid, thread in _THREADS.items():
+        yield _name(pid, tid, "thread_name", {"name": thread})
+        yield _name(pid, tid, "thread_sort_index", {"sort_index": tid})
+    yield from _iterations(plan, pid, run.events)
+    for event in run.events:
+        if event.queue != "free":
+            yield _work(plan, pid, event)
+    yield from (_stall(plan, pid, w) for w in run.waits)
+    yield from _memory(plan, pid, run)
+
+
+def _name(pid: int, tid: int, kind: str, args: Entry) -> Entry:
+    return {"ph": "M", "pid": pid, "tid": tid, "name": kind, "args": args}
+
+
+def _work(plan: Plan, pid: int, e: Event) -> Entry:
+    """A load or a call."""
+    args: Entry = {"chunk": e.label, **_where(plan, e.segment, e.iteration)}
+    if e.queue == "load":
+        return _bar(
+            pid, LOADER, e.label, e.start_s, e.end_s, "load", args | {"bytes": e.size_bytes}
+        )
+    return _bar(pid, COMPUTE, e.label, e.start_s, e.end_s, "compute", args)
+
+
+def _where(plan: Plan, segment: int, iteration: int) -> Entry:
+    return {"segment": plan.program.segments[segment].name, "iteration": iteration}
+
+
+def _stall(plan: Plan, pid: int, w: Wait) -> Entry:
+    args = {"waits_for": w.chunk, "cause": w.cause, **_where(plan, w.segment, w.iteration)}
+    return _bar(pid, STALLS, f"waits for {w.chunk}", w.start_s, w.end_s, "stall", args)
+
+
+def _bar(
+    pid: int, tid: int, name: str, start_s: float, end_s: float, category: str, args: Entry
+) -> Entry:
+    """Ends are rounded, not lengths: bars that touch must not overlap by a rounding error."""
+    start, end = _ns(start_s), _ns(end_s)
+    return {
+        "ph": "X",
+        "pid": pid,
+        "tid": tid,
+        "ts": start / 1000,
+        "dur": (end - start) / 1000,
+        "cat": category,
+        "name": name,
+        "args": args,
+    }
+
+
+def _ns(seconds: float) -> int:
+    return round(seconds * 1e9)
+
+
+def _iterations(plan: Plan, pid: int, events: Iterable[Event]) -> Iterator[Entry]:
+    """From the first call of an iteration to the end of its last one."""
+    ends: dict[tuple[int, int], tuple[float, float]] = {}
+    for e in events:
+        if e.queue == "compute":
+            key = (e.segment, e.iteration)
+            start = ends.get(key, (e.start_s, 0.0))[0]
+            ends[key] = (start, e.end_s)
+    for (segment, iteration), (start_s, end_s) in sorted(ends.items()):
+        args = _where(plan, segment, iteration)
+        s = plan.program.segments[segment]
+        name = f"{s.name} {iteration}" if s.is_loop else s.name
+        yield _bar(pid, ITERATIONS, name, start_s, end_s, "iteration", args)
+
+
+def _memory(plan: Plan, pid: int, run: Timeline) -> Iterator[Entry]:
+    """What memory holds, at each change; and the budget, from the beginning to the end."""
+    for s in usage(plan, run.events):
+        args: Entry = {
+            "resident": s.resident_bytes,
+            "loading": s.loading_bytes,
+            "activations": s.activation_bytes,
+            "tensors": s.tensor_bytes,
+        }
+        yield _counter(pid, "memory", s.at_s, args)
+    for at_s in (0.0, run.makespan_s):
+        yield _counter(pid, "budget", at_s, {"bytes": plan.target.budget_bytes})
+
+
+def _counter(pid: int, name: str, at_s: float, args: Entry) -> Entry:
+    return {"ph": "C", "pid": pid, "tid": 0, "ts": _ns(at_s) / 1000, "name": name, "args": args}

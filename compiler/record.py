@@ -1,0 +1,108 @@
+"""run.json: what a run did, written beside its plan and read as what a stranger may have written.
+
+The file is the encoded `compiler.ir.Run`.
+"""
+
+import json
+import os
+from pathlib import Path
+
+from compiler.codec import decode, encode
+from compiler.errors import PlanError
+from compiler.ir import Call, Event, Plan, Run
+from compiler.simulate import Wait, cause_of
+from compiler.timeline import Timeline
+
+FILE = "run.json"
+MAX_BYTES = 64 * 2**20
+QUEUES = ("load", "compute", "free")
+
+
+def write_run(run: Run, path: Path) -> None:
+    """Write a run aside and rename it into place. Raises `OSError` where that is impossible."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        aside.write_text(json.dumps(encode(run), separators=(",", ":")) + "\n")
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def read_run(place: Path) -> Run | None:
+    """The recorded run of a build folder, None if there is none; or of the run file itself.
+
+    Raises `PlanError` for a file that is not there or is no run.
+    """
+    path = place / FILE if place.is_dir() else place
+    if not path.is_file():
+        if place.is_dir():
+            return None
+        raise PlanError(f"{path}: there is no such file; `plan run BUILD --record {path}` makes it")
+    if path.stat().st_size > MAX_BYTES:
+        raise PlanError(f"{path}: larger than {MAX_BYTES} bytes; this is no recorded run")
+    try:
+        body = json.loads(path.read_text())
+    except (ValueError, RecursionError) as error:
+        raise PlanError(f"{path}: not a whole JSON file ({error}); run again") from None
+    return decode(Run, body, str(path))
+
+
+def run_of(plan: Plan, place: Path) -> Run | None:
+    """A run that was recorded of this plan: `read_run`, and every name in it is the plan's.
+
+    Raises `PlanError` where it speaks of what the plan does not have.
+    """
+    run = read_run(place)
+    if run is not None:
+        _check(plan, run, str(place / FILE if place.is_dir() else place))
+    return run
+
+
+def _check(plan: Plan, run: Run, where: str) -> None:
+    chunks = {c.id for c in plan.chunks}
+    counts = [s.count for s in plan.program.segments]
+    names = {c.chunk for c in run.chunks} | {e.label for e in run.events}
+    names |= {name for name, _ in run.iterations} - {s.name for s in plan.program.segments}
+    stray = sorted(names - chunks)
+    if stray:
+        raise PlanError(f"{where}: a run of another plan, this one has no {stray[0]!r}; run again")
+    for e in run.events:
+        inside = 0 <= e.segment < len(counts) and 0 <= e.iteration < counts[e.segment]
+        sane = e.queue in QUEUES and 0 <= e.start_s <= e.end_s and e.size_bytes >= 0
+        if not inside or not sane:
+            raise PlanError(
+                f"{where}: an event of {e.label!r} (queue {e.queue!r}, segment {e.segment}, "
+                f"iteration {e.iteration}, {e.start_s} to {e.end_s} s) cannot be of this plan; "
+                "run again"
+            )
+
+
+def timeline_of(plan: Plan, run: Run) -> Timeline:
+    """What was observed, as a prediction is told: with what each call waited for.
+
+    A call waits from the end of the call before it to the end of its chunk's last load. (Host
+    steps in between are no events; their time counts as waiting where a load outlasts them.)
+    """
+    loads: dict[str, list[float]] = {}
+    for e in run.events:
+        if e.queue == "load":
+            loads.setdefault(e.label, []).append(e.end_s)
+    events = sorted(run.events, key=lambda e: (e.start_s, e.end_s))
+    waits, now = [], 0.0
+    for e in events:
+        if e.queue != "compute":
+            continue
+        ready = max((end for end in loads.get(e.label, ()) if end <= e.start_s), default=0.0)
+        if ready > now:
+            cause = _cause(plan, e)
+            waits.append(Wait(e.label, e.segment, e.iteration, now, ready, cause))
+        now = e.end_s
+    return Timeline(tuple(events), tuple(waits), run.wall_s)
+
+
+def _cause(plan: Plan, event: Event) -> str:
+    segment = plan.program.segments[event.segment]
+    first = segment.steps[0]
+    begins = (event.segment, event.iteration) == (0, 0)
+    begins = begins and isinstance(first, Call) and first.chunk == event.label
+    return cause_of(plan.program, 0 if begins else 1, event.segment, event.iteration)

@@ -1,0 +1,124 @@
+// A run's columns as bars, and the same bars joined: by stage and iteration, by segment.
+const undo = (column) => {
+  let sum = 0;
+  return column.map((difference) => (sum += difference));
+};
+
+function barsOf(track, columns, lane) {
+  const starts = undo(columns.starts);
+  return starts.map((start, i) => {
+    const chunk = DATA.chunks[columns.chunks[i]];
+    return {
+      lane, chunk, segment: columns.segments[i], iteration: columns.iterations[i],
+      start: start * track.tick_s, end: (start + columns.spans[i]) * track.tick_s,
+      size: columns.sizes[i] ?? chunk.weight_bytes,
+      why: lane === 'wait' ? track.sentences[columns.whys[i]] : null,
+    };
+  });
+}
+
+/** Everything a run's picture needs. `levels`: bars, fine to coarse. */
+function runOf(track) {
+  const loads = barsOf(track, track.loads, 'load');
+  const calls = barsOf(track, track.calls, 'compute');
+  const waits = barsOf(track, track.waits, 'wait');
+  const computing = [...calls, ...waits].sort((a, b) => a.start - b.start);
+  const byIteration = (b) => `${b.chunk.stage} ${b.segment} ${b.iteration}`;
+  const bySegment = (b) => `${b.segment}`;
+  return {
+    track,
+    levels: [
+      [...loads, ...computing],
+      [...joined(loads, byIteration, nameOfIteration), ...joined(computing, byIteration, nameOfIteration)],
+      [...joined(loads, bySegment, nameOfSegment), ...joined(computing, bySegment, nameOfSegment)],
+    ],
+    memory: memoryOf(track),
+  };
+}
+
+function nameOfIteration(bar) {
+  const { loop } = DATA.segments[bar.segment];
+  return loop ? `${bar.chunk.stage} · step ${bar.iteration + 1}` : bar.chunk.stage;
+}
+
+/** Of the coarsest level, where a bar is a whole loop. */
+function nameOfSegment(bar) {
+  const segment = DATA.segments[bar.segment];
+  return segment.loop ? `${segment.name} × ${segment.count}` : segment.name;
+}
+
+/** Neighbours with one key become one bar; `busy` is the share of it that is no waiting. */
+function joined(bars, keyOf, nameOf) {
+  const result = [];
+  let last = null;
+  for (const bar of bars) {
+    const key = keyOf(bar);
+    if (last === null || last.key !== key) {
+      last = { ...bar, key, joined: true, name: nameOf(bar), count: 0, done: 0, size: 0, seconds: new Map(),
+        lane: bar.lane === 'wait' ? 'compute' : bar.lane };
+      result.push(last);
+    }
+    last.end = Math.max(last.end, bar.end);
+    if (bar.lane === 'wait') continue;
+    const took = bar.end - bar.start;
+    last.count += 1;
+    last.done += took;
+    last.size += bar.lane === 'load' ? bar.size : 0;
+    last.seconds.set(bar.chunk, (last.seconds.get(bar.chunk) ?? 0) + took);
+  }
+  for (const bar of result) {
+    bar.busy = bar.end > bar.start ? Math.min(1, bar.done / (bar.end - bar.start)) : 1;
+    // The colour of what takes longest in it.
+    const longest = [...bar.seconds].sort((a, b) => b[1] - a[1])[0];
+    if (longest) [bar.chunk] = longest;
+  }
+  return result;
+}
+
+const MOST_BARS = 160;
+
+/** The finest level with few enough bars in a window, and those bars. */
+function barsIn(run, from, to) {
+  let level = 0;
+  let bars = [];
+  for (; level < run.levels.length; level += 1) {
+    bars = run.levels[level].filter((b) => b.end >= from && b.start <= to);
+    if (bars.length <= MOST_BARS) break;
+  }
+  return { level: Math.min(level, run.levels.length - 1), bars };
+}
+
+function memoryOf(track) {
+  const at = undo(track.memory.at).map((t) => t * track.tick_s);
+  const kinds = track.memory.kinds.map((series) => undo(series).map((v) => v * track.memory.unit_bytes));
+  const sums = at.map((_, i) => kinds.reduce((sum, series) => sum + series[i], 0));
+  return { at, kinds, sums };
+}
+
+/** The last change at or before a moment; -1 before all. */
+function indexAt(at, moment) {
+  let low = 0;
+  let high = at.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (at[middle] <= moment) low = middle + 1;
+    else high = middle;
+  }
+  return low - 1;
+}
+
+const MOST_POINTS = 900;
+
+/** Which changes to draw in a window: all, or the largest of each of so many stretches. */
+function pointsIn(memory, from, to) {
+  const first = Math.max(0, indexAt(memory.at, from));
+  const last = Math.min(memory.at.length - 1, indexAt(memory.at, to) + 1);
+  if (last - first <= MOST_POINTS) return Array.from({ length: last - first + 1 }, (_, i) => first + i);
+  const best = new Map();
+  for (let i = first; i <= last; i += 1) {
+    const slot = Math.floor(((memory.at[i] - from) / (to - from)) * MOST_POINTS);
+    const other = best.get(slot);
+    if (other === undefined || memory.sums[i] > memory.sums[other]) best.set(slot, i);
+  }
+  return [...best.values()].sort((a, b) => a - b);
+}

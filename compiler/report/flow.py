@@ -1,0 +1,121 @@
+"""The pipeline as a graph: who makes what for whom, read off a program."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from compiler.ir import Call, HostStep, Plan, Program, Segment, Step
+from compiler.program import reads
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A box: `kind` is input, constant, host, stage or output. `segment` is its loop's, or None."""
+
+    id: str
+    kind: str
+    label: str
+    segment: int | None
+    chunks: tuple[str, ...] = ()
+    repeat: int = 1
+    """Slices of a map; 1 for other stages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """Tensors that one box makes and another reads."""
+
+    source: str
+    target: str
+    tensors: tuple[str, ...]
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """A loop: how often, what it carries from one iteration to the next, what may end it."""
+
+    segment: int
+    name: str
+    count: int
+    state: tuple[str, ...]
+    until: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+    loops: tuple[Ring, ...]
+
+
+def flow_of(plan: Plan) -> Flow:
+    """Stages in the order they run, after the inputs and constants that they read."""
+    program = plan.program
+    steps = list(_stages(program))
+    edges = _edges(program)
+    read = {source for source, _ in edges}
+    given = [Node(f"in:{i.name}", "input", i.name, None) for i in program.inputs]
+    tables = dict.fromkeys(c.name.split(".")[0] for c in program.constants)
+    given += [Node(f"const:{name}", "constant", name, None) for name in tables]
+    nodes = [n for n in given if n.id in read]
+    nodes += steps
+    nodes.append(Node("out:", "output", program.output, None))
+    size = {t.name: t.size_bytes for t in program.tensors}
+    made = tuple(
+        Edge(a, b, tuple(names), sum(size.get(n, 0) for n in names))
+        for (a, b), names in edges.items()
+    )
+    rings = tuple(
+        Ring(s, g.name, g.count, tuple(name for name, _, _ in g.state), g.until)
+        for s, g in enumerate(program.segments)
+        if g.is_loop
+    )
+    return Flow(tuple(nodes), made, rings)
+
+
+def _stages(program: Program) -> Iterator[Node]:
+    for s, segment in enumerate(program.segments):
+        groups: dict[str, list[Step]] = {}
+        for step in segment.steps:
+            groups.setdefault(step.stage, []).append(step)
+        for stage, steps in groups.items():
+            loop = s if segment.is_loop else None
+            if isinstance(steps[0], HostStep):
+                yield Node(f"stage:{stage}", "host", stage, loop)
+                continue
+            calls = [x for x in steps if isinstance(x, Call)]
+            chunks = tuple(dict.fromkeys(c.chunk for c in calls))
+            repeat = max(c.repeat for c in calls)
+            yield Node(f"stage:{stage}", "stage", stage, loop, chunks, repeat)
+
+
+def _edges(program: Program) -> dict[tuple[str, str], list[str]]:
+    """(from, to) -> tensors. A loop's state comes from its first value; what is carried from one
+    iteration to the next is told by the loop itself."""
+    maker = {i.name: f"in:{i.name}" for i in program.inputs}
+    maker |= {c.name: f"const:{c.name.split('.')[0]}" for c in program.constants}
+    edges: dict[tuple[str, str], list[str]] = {}
+    for segment in program.segments:
+        maker |= {name: maker[init] for name, init, _ in segment.state if init in maker}
+        for step in segment.steps:
+            _note(edges, maker, step)
+        maker |= _last_values(segment, maker)
+    if program.output in maker:
+        edges[maker[program.output], "out:"] = [program.output]
+    return edges
+
+
+def _note(edges: dict[tuple[str, str], list[str]], maker: dict[str, str], step: Step) -> None:
+    own = f"stage:{step.stage}"
+    for tensor in sorted(reads(step)):
+        source = maker.get(tensor)
+        if source is None or source == own:
+            continue
+        names = edges.setdefault((source, own), [])
+        if tensor not in names:
+            names.append(tensor)
+    maker |= {binding.tensor: own for binding in step.outputs}
+
+
+def _last_values(segment: Segment, maker: dict[str, str]) -> dict[str, str]:
+    return {name: maker[after] for name, _, after in segment.state if after in maker}

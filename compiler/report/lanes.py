@@ -1,0 +1,149 @@
+"""A timeline as bars: pages of one load joined, waits explained, the windows worth looking at."""
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from compiler.ir import Event, Program
+from compiler.simulate import Wait
+
+_NEAR = 1e-9
+"""Two moments so near, as a share of the whole time, are one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """A wait of the compute unit and why it was: one sentence."""
+
+    wait: Wait
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch of time with a name."""
+
+    name: str
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class LoopTimes:
+    """When the iterations of a loop end; the first one begins at `start_s`."""
+
+    segment: int
+    name: str
+    start_s: float
+    ends_s: tuple[float, ...]
+
+
+def bars(events: Sequence[Event]) -> tuple[Event, ...]:
+    """Loads and calls by start. Pages of one load without a pause between them are one bar."""
+    made: list[Event] = []
+    last: dict[str, int] = {}
+    for e in events:
+        if e.queue == "free":
+            continue
+        before = made[last[e.queue]] if e.queue in last else None
+        if before is not None and _continues(before, e):
+            made[last[e.queue]] = _joined(before, e)
+            continue
+        last[e.queue] = len(made)
+        made.append(e)
+    return tuple(made)
+
+
+def _continues(before: Event, e: Event) -> bool:
+    same = (before.label, before.segment, before.iteration) == (e.label, e.segment, e.iteration)
+    return e.queue == "load" and same and abs(e.start_s - before.end_s) <= _NEAR * e.end_s
+
+
+def _joined(a: Event, b: Event) -> Event:
+    size = a.size_bytes + b.size_bytes
+    return Event(a.queue, a.label, a.segment, a.iteration, a.start_s, b.end_s, size)
+
+
+# ---------------------------------------------------------------- waits
+
+
+def stalls(events: Sequence[Event], waits: Sequence[Wait], makespan_s: float) -> tuple[Stall, ...]:
+    """Each wait with what held up the load that it waits for."""
+    near = _NEAR * makespan_s
+    loads = sorted((e for e in bars(events) if e.queue == "load"), key=lambda e: e.start_s)
+    starts = [e.start_s for e in loads]
+    by_end = defaultdict(list)
+    for e in events:
+        if e.queue != "load":
+            by_end[round(e.end_s / max(near, 1e-12))].append(e)
+
+    def ended(at: float) -> list[Event]:
+        slot = round(at / max(near, 1e-12))
+        return [e for k in (slot - 1, slot, slot + 1) for e in by_end.get(k, ())]
+
+    found = []
+    for wait in waits:
+        # The last load of the chunk that began before the wait was over.
+        i = bisect_right(starts, wait.end_s) - 1
+        while i >= 0 and loads[i].label != wait.chunk:
+            i -= 1
+        before = loads[i - 1] if i > 0 else None
+        why = _why(loads[i], before, ended(loads[i].start_s), near) if i >= 0 else _UNKNOWN
+        found.append(Stall(wait, why))
+    return tuple(found)
+
+
+_UNKNOWN = "its load is not among the events"
+
+
+def _why(load: Event, before: Event | None, ended: Sequence[Event], near: float) -> str:
+    """What held up a load: the load before it, memory that came free, or its gate."""
+    if load.start_s <= near:
+        return "nothing can run before it is loaded"
+    if before is not None and load.start_s - before.end_s <= near:
+        return f"the loader was busy before, with {before.label}"
+    freed = sorted({e.label for e in ended if e.queue == "free"})
+    if freed:
+        named = ", ".join(freed[:3]) + (" and others" if len(freed) > 3 else "")
+        return f"its load began when {named} gave back memory"
+    called = [e.label for e in ended if e.queue == "compute"]
+    if called:
+        return f"its load was let start when {called[0]} had run"
+    return "its load began late"
+
+
+# ---------------------------------------------------------------- windows
+
+
+def loops(program: Program, events: Sequence[Event]) -> tuple[LoopTimes, ...]:
+    """The loops that were run, with the end of each iteration's last call."""
+    ends: dict[int, dict[int, float]] = defaultdict(dict)
+    for e in events:
+        if e.queue == "compute":
+            done = ends[e.segment]
+            done[e.iteration] = max(done.get(e.iteration, 0.0), e.end_s)
+    result = []
+    for s, segment in enumerate(program.segments):
+        if not segment.is_loop or s not in ends:
+            continue
+        before = max((max(ends[b].values()) for b in ends if b < s), default=0.0)
+        times = tuple(ends[s][i] for i in sorted(ends[s]))
+        result.append(LoopTimes(s, segment.name, before, times))
+    return tuple(result)
+
+
+def windows(found: Sequence[LoopTimes], makespan_s: float) -> tuple[Window, ...]:
+    """The whole run; around the longest loop its prologue, a steady iteration, the epilogue."""
+    whole = Window("Whole run", 0.0, makespan_s)
+    if not found:
+        return (whole,)
+    main = max(found, key=lambda p: p.ends_s[-1] - p.start_s)
+    steady = min(2, len(main.ends_s) - 1)
+    start = main.ends_s[steady - 1] if steady else main.start_s
+    parts = [
+        Window("Prologue", 0.0, main.start_s),
+        Window("Steady iteration", start, main.ends_s[steady]),
+        Window("Epilogue", main.ends_s[-1], makespan_s),
+    ]
+    return (whole, *(w for w in parts if w.end_s - w.start_s > _NEAR * makespan_s))

@@ -1,0 +1,108 @@
+"""Page model -> one HTML file that fetches nothing and runs nothing but its own two scripts.
+
+Whatever a plan holds reaches the page as text: the templates escape it, the data is JSON in which
+no tag can end, and the scripts write it with `textContent`. The policy in the page's head lets a
+browser run only scripts with these digests.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from compiler import __version__
+from compiler.report.memory import KINDS
+from compiler.report.model import Page
+from compiler.units import format_bytes, format_count, format_seconds
+
+SCRIPTS = ("base.js", "units.js", "tables.js", "diagram.js", "levels.js", "timeline.js",
+           "charts.js", "report.js")  # fmt: skip
+EXACT_DB = 999.0
+"""What `plan verify` writes where nothing differs."""
+SWEEP_SCRIPTS = ("base.js", "units.js", "tables.js", "sweep.js")
+
+
+def render(page: Page) -> str:
+    """The report of one plan."""
+    data = {
+        "title": page.title,
+        "stages": [asdict(s) for s in page.stages],
+        "chunks": [asdict(c) for c in page.chunks],
+        "segments": [
+            {"name": g.name, "count": g.count, "loop": g.is_loop}
+            for g in page.plan.program.segments
+        ],
+        "flow": asdict(page.flow),
+        "tracks": [asdict(t) for t in page.tracks],
+        "kinds": KINDS,
+        "policies": [asdict(p) for p in page.policies],
+        "lower_bound_s": page.plan.forecast.lower_bound_s,
+        "lower_bound": page.plan.forecast.lower_bound,
+    }
+    return fill("report.html", SCRIPTS, data, {"page": page, "plan": page.plan})
+
+
+def fill(
+    template: str, scripts: Iterable[str], data: Mapping[str, Any], values: Mapping[str, Any]
+) -> str:
+    """A template with its scripts, its data and the page's common parts."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=PackageLoader("compiler.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "size": format_bytes,
+        "seconds": format_seconds,
+        "count": format_count,
+        "decibels": lambda value: "exact" if value >= EXACT_DB else f"{value:.1f} dB",
+        "share": lambda part, whole: f"{100 * part / whole:.1f}" if whole else "0",
+    }
+    own = "(() => {\n'use strict';\n" + "".join(asset(name) for name in scripts) + "})();\n"
+    vendor = asset("vendor.js")
+    return environment.get_template(template).render(
+        **values,
+        version=__version__,
+        policy=_policy(vendor, own),
+        # Ours, not the plan's: these four are the page itself.
+        style=Markup(asset("report.css")),
+        vendor=Markup(vendor),
+        own=Markup(own),
+        data=Markup(as_json(data)),
+    )
+
+
+def as_json(data: object) -> str:
+    """JSON that stays inside its script element, whatever the strings hold."""
+    text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+@cache
+def asset(name: str) -> str:
+    """A file of `assets/`, with a last newline."""
+    return (files("compiler.report") / "assets" / name).read_text("utf-8").rstrip("\n") + "\n"
+
+
+def _policy(*scripts: str) -> str:
+    """Nothing may be fetched; only these scripts may run."""
+    digests = " ".join(f"'sha256-{_digest(s)}'" for s in scripts)
+    return (
+        f"default-src 'none'; script-src {digests}; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _digest(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

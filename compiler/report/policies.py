@@ -1,0 +1,65 @@
+"""The plan beside the simple policies and the lower bound: same chunks, same times, same budget."""
+
+from dataclasses import dataclass
+
+from compiler.check import check
+from compiler.errors import DoesNotFit, PlanError
+from compiler.ir import Plan, Policy
+from compiler.schedule import BASELINES, make_schedule
+from compiler.simulate import simulate
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRow:
+    """What a policy would do with the plan's program. Where it does not fit, `reason` says why."""
+
+    name: str
+    own: bool
+    fits: bool
+    reason: str
+    makespan_s: float = 0.0
+    stall_s: float = 0.0
+    loaded_bytes: int = 0
+    loads: int = 0
+    peak_bytes: int = 0
+
+
+def compared(plan: Plan) -> tuple[PolicyRow, ...]:
+    """The baselines of `compiler/schedule.py`, the plan last. About a second at full size."""
+    others = [p for p in BASELINES if p.name != plan.schedule.policy.name]
+    f = plan.forecast
+    own = PolicyRow(
+        f"{plan.schedule.policy.name} (this plan)",
+        True,
+        True,
+        "",
+        f.makespan_s,
+        f.stall_s,
+        f.loaded_bytes,
+        f.loads,
+        f.peak_bytes,
+    )
+    return (*(_row(plan, p) for p in others), own)
+
+
+def _row(plan: Plan, policy: Policy) -> PolicyRow:
+    program, contention = plan.program, plan.target.contention
+    budget = plan.target.budget_bytes
+    facts = {f.id: f for f in plan.facts}
+    try:
+        schedule = make_schedule(program, facts, policy, budget, contention=contention)
+        proof = check(program, plan.facts, schedule, budget_bytes=budget)
+    except (DoesNotFit, PlanError) as error:
+        return PolicyRow(policy.name, False, False, str(error))
+    made = simulate(program, facts, schedule, contention=contention)
+    return PolicyRow(
+        policy.name,
+        False,
+        True,
+        "",
+        made.makespan_s,
+        made.stall_s,
+        made.loaded_bytes,
+        made.loads,
+        proof.peak_bytes,
+    )

@@ -1,0 +1,34 @@
+"""Many plans compared on one page: a chart of time and memory, and a table that sorts."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepRow:
+    """One plan of a sweep. Where it does not fit, `reason` says why and the figures are 0."""
+
+    label: str
+    """What is special about it: its overrides."""
+    target: str
+    budget_bytes: int
+    fits: bool
+    reason: str = ""
+    peak_bytes: int = 0
+    makespan_s: float = 0.0
+    loaded_bytes: int = 0
+    lower_bound_s: float = 0.0
+    pareto: bool = False
+    """It fits, and no other plan for the same target is at least as good in time and in peak
+    memory and better in one of them (`compiler/report/pareto.py`)."""
+
+
+def render_sweep(rows: Sequence[SweepRow]) -> str:
+    """One self-contained HTML page, the rows in the order given."""
+    from compiler.report.page import SWEEP_SCRIPTS, fill
+
+    targets = tuple(dict.fromkeys(r.target for r in rows))
+    best = min((r for r in rows if r.fits), key=lambda r: r.makespan_s, default=None)
+    data = {"rows": [asdict(r) for r in rows], "targets": targets}
+    values = {"rows": tuple(rows), "targets": targets, "best": best}
+    return fill("sweep.html", SWEEP_SCRIPTS, data, values)

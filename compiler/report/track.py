@@ -1,0 +1,147 @@
+"""A timeline as columns of whole numbers: small in the page, exact to a billionth of the run."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import floor, log10
+
+from compiler.ir import Event, Plan
+from compiler.report.lanes import LoopTimes, Stall, Window, bars, loops, stalls, windows
+from compiler.report.memory import KINDS, Memory, memory_over, peak_of
+from compiler.simulate import Wait
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Bars or waits. `starts` are differences to the one before; with `spans` in ticks."""
+
+    chunks: tuple[int, ...]
+    segments: tuple[int, ...]
+    iterations: tuple[int, ...]
+    starts: tuple[int, ...]
+    spans: tuple[int, ...]
+    sizes: tuple[int, ...] = ()
+    """Bytes loaded; the chunk's own where left out."""
+    whys: tuple[int, ...] = ()
+    """Of waits: which sentence of `Track.sentences`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Memory over time: differences, `at` in ticks and each kind in `unit_bytes`, which is a
+    millionth of the largest sum or less. The peak is told in bytes."""
+
+    unit_bytes: int
+    at: tuple[int, ...]
+    kinds: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """The largest moment of the memory: (name, kind, bytes), largest first."""
+
+    at_s: float
+    total_bytes: int
+    parts: tuple[tuple[str, str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One run, predicted or observed."""
+
+    name: str
+    tick_s: float
+    makespan_s: float
+    loads: Columns
+    calls: Columns
+    waits: Columns
+    sentences: tuple[str, ...]
+    memory: Drawn
+    peak: Moment | None
+    windows: tuple[Window, ...]
+    loops: tuple[LoopTimes, ...]
+    limits: tuple[tuple[str, int], ...]
+    """Lines in the picture of memory: (name, bytes)."""
+
+
+def track_of(
+    plan: Plan,
+    name: str,
+    events: Sequence[Event],
+    waits: Sequence[Wait],
+    makespan_s: float,
+    limits: tuple[tuple[str, int], ...],
+    activations: Mapping[str, int] | None = None,
+) -> Track:
+    """The columns of a run, whose chunks are numbered as in `plan.chunks`."""
+    index = {c.id: i for i, c in enumerate(plan.chunks)}
+    sizes = {f.id: f.weight_bytes for f in plan.facts}
+    tick = 10.0 ** (floor(log10(makespan_s)) - 8) if makespan_s > 0 else 1e-9
+    shown = bars(events)
+    explained = stalls(events, waits, makespan_s)
+    sentences = tuple(dict.fromkeys(s.why for s in explained))
+    memory = memory_over(plan, events, activations)
+    peak = peak_of(plan, events, memory)
+    found = loops(plan.program, events)
+    loads = [e for e in shown if e.queue == "load"]
+    return Track(
+        name=name,
+        tick_s=tick,
+        makespan_s=makespan_s,
+        loads=_columns(loads, index, tick, sizes),
+        calls=_columns([e for e in shown if e.queue == "compute"], index, tick, None),
+        waits=_waits(explained, index, tick, {w: i for i, w in enumerate(sentences)}),
+        sentences=sentences,
+        memory=_drawn(memory, tick),
+        peak=Moment(peak.at_s, peak.total_bytes, peak.parts) if peak is not None else None,
+        windows=windows(found, makespan_s),
+        loops=found,
+        limits=limits,
+    )
+
+
+def _columns(
+    events: Sequence[Event], index: dict[str, int], tick: float, own: dict[str, int] | None
+) -> Columns:
+    starts = [round(e.start_s / tick) for e in events]
+    whole = own is None or all(e.size_bytes == own[e.label] for e in events)
+    return Columns(
+        tuple(index[e.label] for e in events),
+        tuple(e.segment for e in events),
+        tuple(e.iteration for e in events),
+        _differences(starts),
+        tuple(round(e.end_s / tick) - s for e, s in zip(events, starts, strict=True)),
+        () if whole else tuple(e.size_bytes for e in events),
+    )
+
+
+def _waits(
+    found: Sequence[Stall], index: dict[str, int], tick: float, why: dict[str, int]
+) -> Columns:
+    starts = [round(s.wait.start_s / tick) for s in found]
+    return Columns(
+        tuple(index[s.wait.chunk] for s in found),
+        tuple(s.wait.segment for s in found),
+        tuple(s.wait.iteration for s in found),
+        _differences(starts),
+        tuple(round(s.wait.end_s / tick) - t for s, t in zip(found, starts, strict=True)),
+        whys=tuple(why[s.why] for s in found),
+    )
+
+
+def _drawn(memory: Memory, tick: float) -> Drawn:
+    assert len(memory.kinds) == len(KINDS)
+    largest = memory.total(memory.peak) if memory.at_s else 0
+    unit = 2 ** max(0, largest.bit_length() - 21)
+    return Drawn(
+        unit,
+        _differences(round(t / tick) for t in memory.at_s),
+        tuple(_differences(round(b / unit) for b in series) for series in memory.kinds),
+    )
+
+
+def _differences(values: Iterable[int]) -> tuple[int, ...]:
+    result, before = [], 0
+    for value in values:
+        result.append(value - before)
+        before = value
+    return tuple(result)

@@ -1,0 +1,68 @@
+"""What is in memory when: never more than the proof, and the peak adds up."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from compiler.ir import Event
+from compiler.residency import peak_of, spans, usage
+from compiler.timeline import predicted
+from tests.planner.plans import make_plan, make_special_plan, plan_of
+from tests.planner.programs import DOUBLE_BUFFER, POLICIES, Part, parts
+
+
+@settings(max_examples=150, deadline=None)
+@given(parts, st.sampled_from(POLICIES), st.integers(0, 400))
+def test_the_peak_adds_up_to_what_the_checker_proves(shape, policy, extra):
+    plan = plan_of(shape, policy, extra)
+    peak = peak_of(plan)
+    assert peak.total_bytes == plan.forecast.peak_bytes
+    assert plan.forecast.peak_step.startswith(f"step {peak.segment}.{peak.iteration}.{peak.step} ")
+
+
+@settings(max_examples=150, deadline=None)
+@given(parts, st.sampled_from(POLICIES), st.integers(0, 400))
+def test_the_predicted_run_stays_within_it(shape, policy, extra):
+    plan = plan_of(shape, policy, extra)
+    samples = usage(plan, predicted(plan).events)
+    assert max(s.total_bytes for s in samples) <= plan.forecast.peak_bytes
+    assert min(min(s.resident_bytes, s.loading_bytes) for s in samples) >= 0
+    last = samples[-1]
+    assert (last.resident_bytes, last.loading_bytes, last.activation_bytes) == (0, 0, 0)
+    assert [s.at_s for s in samples] == sorted({s.at_s for s in samples})
+
+
+def test_every_stay_of_a_streamed_chunk_is_told():
+    plan = make_plan()
+    made = [s for s in spans(predicted(plan).events) if s.chunk == "c1.01"]
+    assert len(made) == 6
+    assert all(a.end_s <= b.start_s for a, b in zip(made, made[1:], strict=False))
+
+
+def test_pages_of_a_chunk_make_one_stay():
+    def event(queue, start, end):
+        return Event(queue, "a", 0, 0, start, end, 5)
+
+    events = [event("load", 0, 1), event("load", 1, 2), event("free", 3, 3), event("free", 4, 4)]
+    (made,) = spans(events)
+    assert (made.start_s, made.end_s) == (0, 4)
+
+
+def test_what_is_never_freed_stays_to_the_end():
+    (made,) = spans([Event("load", "a", 0, 0, 1.0, 2.0, 5), Event("compute", "a", 0, 0, 2.0, 9.0)])
+    assert (made.start_s, made.end_s) == (1.0, 9.0)
+
+
+def test_a_call_that_takes_no_time_leaves_no_activations():
+    plan = plan_of((Part(1, (90, 40)), Part(3, (20, 30))), DOUBLE_BUFFER, 40)
+    plan = replace(plan, facts=tuple(replace(f, exec_s=0.0) for f in plan.facts))
+    assert {s.activation_bytes for s in usage(plan, predicted(plan).events)} == {0}
+
+
+@pytest.mark.parametrize("plan", [make_plan(), make_special_plan()])
+def test_tensors_between_calls_are_those_that_are_left(plan):
+    samples = usage(plan, predicted(plan).events)
+    size = {t.name: t.size_bytes for t in plan.program.tensors}
+    assert samples[-1].tensor_bytes == size[plan.program.output]

@@ -1,0 +1,77 @@
+"""The report's plans, and a browser to look at its pages with."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from compiler.ir import ChunkRun, Event, Plan, Run
+from compiler.timeline import predicted
+from tests.planner.plans import make_plan
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def plan() -> Plan:
+    return make_plan()
+
+
+@pytest.fixture(scope="session")
+def run(plan: Plan) -> Run:
+    """A run that took twice the predicted times, event by event."""
+    timeline = predicted(plan)
+    events = tuple(
+        Event(e.queue, e.label, e.segment, e.iteration, 2 * e.start_s, 2 * e.end_s, e.size_bytes)
+        for e in timeline.events
+    )
+    return Run(
+        device="null",
+        wall_s=2 * timeline.makespan_s,
+        peak_bytes=plan.forecast.peak_bytes - 7,
+        stall_s=2 * plan.forecast.stall_s,
+        loaded_bytes=plan.forecast.loaded_bytes,
+        chunks=tuple(_seen(plan, f.id, events) for f in plan.facts),
+        events=events,
+    )
+
+
+def _seen(plan: Plan, chunk: str, events: tuple[Event, ...]) -> ChunkRun:
+    def own(queue: str) -> list[float]:
+        return [e.end_s - e.start_s for e in events if (e.queue, e.label) == (queue, chunk)]
+
+    calls = plan.program.call_counts[chunk]
+    return ChunkRun(
+        chunk=chunk,
+        loads=len(own("load")),
+        calls=calls,
+        load_s=sum(own("load")),
+        exec_s=sum(own("compute")),
+        peak_activation_bytes=1,
+    )
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[object]:
+    """Debian's Chromium. Where it is missing tests are skipped, but not where CI=true."""
+    from playwright.sync_api import sync_playwright
+
+    if not CHROMIUM.exists():
+        told = f"{CHROMIUM} is missing: apt-get install chromium"
+        if os.environ.get("CI") == "true":
+            pytest.fail(told)
+        pytest.skip(told)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield chromium
+        chromium.close()
