@@ -9,6 +9,7 @@ every schedule and prove that it fits; predicted times choose among safe schedul
 from collections.abc import Mapping
 from dataclasses import replace
 
+from compiler.errors import PlanError
 from compiler.gates import schedule_by_gates
 from compiler.ir import ChunkFacts, Policy, Program, Schedule
 from compiler.online_search import schedule_online, with_speeds
@@ -60,10 +61,17 @@ def make_schedule(
     searched = by_gates(replace(policy, rule="optimal"))
     if quick and not page_bytes:
         return replace(searched, policy=policy)
-    online = schedule_online(
-        program, facts, searched, contention=contention, page_bytes=page_bytes, quick=quick
-    )
-    trials = [online]
+    trials = []
+    try:
+        trials.append(
+            schedule_online(
+                program, facts, searched, contention=contention, page_bytes=page_bytes, quick=quick
+            )
+        )
+    except PlanError:
+        # Programs of many hours are beyond the rule's numbers; gates are not.
+        if policy.rule == "online":
+            raise
     if policy.rule == "optimal":
         trials.append(searched)
         trials += [] if quick else [by_gates(p) for p in BASELINES]
@@ -90,6 +98,10 @@ def for_all_speeds(
 ) -> Schedule:
     """A schedule of the online rule with what to keep at other speeds of loads; the same where that
     makes it slower by prediction (loads and calls that overlap may look like slow loads)."""
-    made = with_speeds(program, facts, schedule, contention=contention)
+    try:
+        made = with_speeds(program, facts, schedule, contention=contention)
+    except PlanError:
+        # Loads several times slower would be beyond the rule's numbers.
+        return schedule
     old, new = (replay(program, facts, x, contention=contention) for x in (schedule, made))
     return made if new.makespan_s <= old.makespan_s else schedule

@@ -349,3 +349,17 @@ def test_a_loops_tensor_that_is_read_after_it_counts_from_the_second_iteration_o
         counted[key] = max(counted.get(key, 0), held)
     assert held_bytes(made) == counted
     assert counted[0, 0] > held_bytes(program)[0, 0]
+
+
+def test_a_program_of_many_hours_is_run_by_gates():
+    """The online rule counts nanoseconds in 44 bits; a slow machine may need longer."""
+    program, _, facts = make_program((Part(5, (100, 90, 80)),))
+    slow = {f.id: replace(f, exec_s=5_000.0) for f in facts}
+    schedule = make_schedule(program, slow, OPTIMAL, 260)
+    assert schedule.rule == "gates"
+    online = Policy("online", 1_000_000, True, "online")
+    with pytest.raises(PlanError, match="nominal times exceed"):
+        make_schedule(program, slow, online, 260)
+    # Loads that fit, but would not if they were seven times slower.
+    heavy = {f.id: replace(f, load_s=1_500.0) for f in facts}
+    assert make_schedule(program, heavy, OPTIMAL, 260)
