@@ -18,8 +18,6 @@ _LARGEST = 64
 """Loops of more calls per iteration get no LP: it grows with the cube."""
 _WRITTEN_OUT = 40
 """Calls of a loop that get windows of their own instead of an average."""
-_SUMS = 20_000
-"""Subset sums that are followed; where there are more, rooms are not rounded down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +130,7 @@ def window(
         if isinstance(step, Call)
     )
     stalls = 0.0
-    for run in _runs(program, facts, budget_bytes, pages):
+    for run in _runs(program, facts, budget_bytes):
         stalls += least_stall_s(
             run.before, run.loop, run.after, repeats=run.repeats, cold=run.cold, pages=pages
         )
@@ -150,9 +148,7 @@ class _Run:
     repeats: int = 1
 
 
-def _runs(
-    program: Program, facts: Mapping[str, ChunkFacts], budget: int, pages: bool
-) -> Iterator[_Run]:
+def _runs(program: Program, facts: Mapping[str, ChunkFacts], budget: int) -> Iterator[_Run]:
     """A run ends with each loop; what follows the last one belongs to its run."""
     slots = expand(program, facts, 1)
     straight: list[Window] = []
@@ -160,7 +156,7 @@ def _runs(
     made: _Run | None = None
     for s, segment in enumerate(program.segments):
         own = [slot for slot in slots if slot.segment == s and slot.chunk is not None]
-        windows = _windows(segment, own, facts, budget, pages)
+        windows = _windows(segment, own, facts, budget)
         straight += _cold(windows, facts, seen)
         if segment.count == 1 or not windows or len(windows) > _LARGEST:
             continue
@@ -211,7 +207,6 @@ def _windows(
     slots: Sequence[Slot],
     facts: Mapping[str, ChunkFacts],
     budget: int,
-    pages: bool,
 ) -> list[Window]:
     """Of one iteration. Where a call's function changes, its longest time hides the most."""
     made = []
@@ -222,25 +217,7 @@ def _windows(
         longest = max(_all_seconds(step, f, segment))
         room = budget - slot.need_bytes
         made.append(Window(step.chunk, f.weight_bytes, f.load_s, longest, room))
-    if pages:
-        return made
-    weights = {w.chunk: w.weight_bytes for w in made}
-    if segment.count == 1:
-        return made
-    return [replace(w, room_bytes=_filled(w, weights)) for w in made]
-
-
-def _filled(window: Window, weights: Mapping[str, int]) -> int:
-    """The largest sum of whole chunks, this one among them, in the window's room."""
-    room = window.room_bytes - window.weight_bytes
-    sums = {0}
-    for chunk, weight in weights.items():
-        if chunk == window.chunk:
-            continue
-        sums |= {x + weight for x in sums if x + weight <= room}
-        if len(sums) > _SUMS:
-            return window.room_bytes
-    return window.weight_bytes + max(sums)
+    return made
 
 
 def _all_seconds(call: Call, facts: ChunkFacts, segment: Segment) -> list[float]:

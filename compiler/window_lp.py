@@ -35,7 +35,7 @@ The value is not the solver's word: it is computed from its dual solution, which
 inexact (weak duality: the dual's rest is charged at the variables' bounds).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +73,8 @@ def least_stall_s(
     return _Lp(before, loop, after, repeats, cold, pages).solve()
 
 
+_SUMS = 20_000
+"""Subset sums that are followed; where there are more, rooms are not rounded down."""
 Sum = dict[int, float]
 """A sum of variables with factors."""
 
@@ -103,6 +105,8 @@ class _Lp:
         self.waiting: list[Sum] = [{s: -1.0} for s in self.stall]
         self.fixed_wait = [0.0] * len(self.windows)
         self.memory: list[Sum] = [{} for _ in self.windows]
+        self.others: list[dict[str, int]] = [{} for _ in self.windows]
+        """Chunks that have a place in a window's memory here, with their weights."""
         self.build()
 
     def times(self, t: int) -> float:
@@ -137,8 +141,10 @@ class _Lp:
         for t, w in enumerate(self.windows):
             self.row(self.loading[t], w.exec_s)
             self.row(self.waiting[t], -self.fixed_wait[t])
-            room = (w.room_bytes - w.weight_bytes) / self.scale
-            self.row(self.memory[t], max(0.0, room))
+            room = w.room_bytes - w.weight_bytes
+            if not self.pages:
+                room = _filled(room, self.others[t])
+            self.row(self.memory[t], max(0.0, room / self.scale))
 
     def use(self, p: int, windows: range, start: Sum, keep: Sum) -> None:
         """Call p finds what is there at the start, and what is loaded in these windows; what is
@@ -147,12 +153,33 @@ class _Lp:
 
     def open(self, p: int) -> None:
         """A chunk's first call."""
+        if self.begin < self.end <= p:
+            self.use(p, range(self.end, p), self.behind(p), {})
+            return
         if self.cold:
             self.use(p, range(p), {}, {})
             return
         keep, present = self.variable(1.0), self.variable(1.0)
         self.row({keep: 1.0, present: -1.0}, 0.0)
         self.use(p, range(p), {present: 1.0}, {keep: 1.0})
+
+    def behind(self, p: int) -> Sum:
+        """What is there at the loop's end of a chunk that is first called after it: what was loaded
+        before the loop, and in it. There the seconds of its load take loader time, n times their
+        averages; the memory it takes in the loop is left out."""
+        present = {self.variable(1.0): 1.0}
+        if not self.cold:
+            return present
+        w = self.windows[p]
+        given = self.span(p, range(self.begin), {}, {})
+        loaded: Sum = {}
+        for t in range(self.begin, self.end):
+            during, waited = self.variable(w.load_s), self.variable(w.load_s)
+            self.loading[t][during] = 1.0
+            self.waiting[t][waited] = 1.0
+            loaded |= {during: float(self.repeats), waited: float(self.repeats)}
+        self.row(_sum((present, w.load_s), (given, -w.load_s), (loaded, -1.0)), 0.0)
+        return present
 
     def again(self, p: int, q: int) -> None:
         """A call whose previous one is q."""
@@ -209,6 +236,7 @@ class _Lp:
                     self.row({reserved: 1.0, held: -1.0}, 0.0)
             reserved = held
             self.memory[t][held] = w.weight_bytes / self.scale
+            self.others[t][w.chunk] = w.weight_bytes
             self.loading[t][during] = 1.0
             # l (G - G before) - y >= 0, and it is part of the stall.
             grows = _sum(({part: 1.0}, w.load_s), ({during: 1.0}, -1.0), (start, -w.load_s))
@@ -241,6 +269,16 @@ class _Lp:
             return 0.0
         rest = cost - matrix.T @ dual
         return max(0.0, float(dual @ right + np.minimum(rest, 0.0) @ upper))
+
+
+def _filled(room: int, others: Mapping[str, int]) -> int:
+    """The largest sum of whole chunks in a room."""
+    sums = {0}
+    for weight in others.values():
+        sums |= {x + weight for x in sums if x + weight <= room}
+        if len(sums) > _SUMS:
+            return room
+    return max(sums)
 
 
 def _sum(*terms: tuple[Sum, float]) -> Sum:

@@ -84,6 +84,33 @@ def test_two_segments_are_bounded_too(case, chunks):
     assert replay(program, by_id(timed), schedule).makespan_s >= exact - ROUND
 
 
+@pytest.mark.parametrize("written_out", [0, 40])
+@settings(max_examples=60, deadline=None)
+@given(
+    weights=st.lists(st.integers(20, 90), min_size=4, max_size=4),
+    count=st.integers(2, 7),
+    load_s=st.lists(st.integers(1, 60), min_size=4, max_size=4),
+    exec_s=st.lists(st.integers(1, 20), min_size=4, max_size=4),
+    extra=st.integers(0, 200),
+)
+def test_what_follows_a_loop_may_be_loaded_in_it(
+    written_out, weights, count, load_s, exec_s, extra
+):
+    """A chunk, a loop of two, a chunk: the last one's load may hide behind any iteration."""
+    first, one, two, last = weights
+    program, _, made = make_program((Part(1, (first,)), Part(count, (one, two)), Part(1, (last,))))
+    timed = tuple(
+        replace(f, load_s=load / 10, exec_s=e / 10)
+        for f, load, e in zip(made, load_s, exec_s, strict=True)
+    )
+    budget = least_budget(program, timed) + extra
+    exact = exact_s(program, by_id(timed), budget)
+    with mock.patch("compiler.bounds._WRITTEN_OUT", written_out):
+        for pages in (False, True):
+            bound = window(program, by_id(timed), budget, pages=pages).seconds
+            assert bound <= exact + ROUND
+
+
 def test_the_window_bound_is_tight_where_loads_hide_exactly():
     """Two chunks, room for both: load, load and compute behind it, compute all the rest."""
     program, facts = program_of(5, [50, 50], [1.0, 1.0], [1.0, 1.0])
