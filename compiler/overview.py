@@ -3,10 +3,11 @@
 Pure functions of the plan; what happens over time is its predicted run (`compiler.timeline`).
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from compiler.ir import Call, Chunk, Event, Plan
+from compiler.ir import Call, Chunk, Event, Plan, Program
 from compiler.residency import Peak, Sample, Span, peak_of, spans, usage
 from compiler.simulate import Wait
 from compiler.timeline import Timeline, predicted
@@ -52,8 +53,12 @@ class ChunkRow:
     loads: int
     """In the predicted run; of pages, each counts."""
     loaded_bytes: int
+    wait_s: float
+    """Waiting for it in the predicted run."""
+    uses: int
+    """Steps that run it in all iterations; the slices of a map are one."""
     kept: bool
-    """Stays loaded over a whole loop."""
+    """Stays loaded over a whole loop: after the first iteration nothing of it is loaded."""
     stays: tuple[Span, ...]
     compute_unit: str
     precision: str
@@ -64,6 +69,11 @@ class ChunkRow:
     functions: tuple[str, ...]
     path: str
     file_bytes: int
+
+    @property
+    def form(self) -> str:
+        """Precision, or how the weights are compressed; empty before it is built."""
+        return self.precision if self.compression == "none" else self.compression
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +160,6 @@ def stage_rows(plan: Plan, chunks: Sequence[ChunkRow], run: Timeline) -> tuple[S
     seconds = dict(plan.forecast.stage_s)
     stage_of = {c.id: c.stage for c in chunks}
     loading = _sums((stage_of[e.label], e.end_s - e.start_s) for e in run.events if _is_load(e))
-    waiting = _sums((stage_of[w.chunk], w.end_s - w.start_s) for w in run.waits)
     rows = []
     for stage in dict.fromkeys(c.stage for c in chunks):
         own = [c for c in chunks if c.stage == stage]
@@ -167,7 +176,7 @@ def stage_rows(plan: Plan, chunks: Sequence[ChunkRow], run: Timeline) -> tuple[S
                 loaded_bytes=sum(c.loaded_bytes for c in own),
                 compute_s=seconds.get(stage, 0.0),
                 load_s=loading.get(stage, 0.0),
-                wait_s=waiting.get(stage, 0.0),
+                wait_s=sum(c.wait_s for c in own),
             )
         )
     return tuple(rows)
@@ -178,11 +187,14 @@ def chunk_rows(plan: Plan, run: Timeline) -> tuple[ChunkRow, ...]:
     facts = {f.id: f for f in plan.facts}
     packages = {p.chunk: p for p in plan.packages}
     flops, calls = _flops(plan), plan.program.call_counts
-    stays = spans(run.events)
+    looped = _looped(plan.program)
+    uses = Counter(e.label for e in run.events if e.queue == "compute")
+    waiting = _sums((w.chunk, w.end_s - w.start_s) for w in run.waits)
+    stays, loaded = _by_chunk(spans(run.events)), _loads(run.events)
     rows = []
     for c in plan.chunks:
         f, package = facts[c.id], packages.get(c.id)
-        loads = [e for e in run.events if _is_load(e) and e.label == c.id]
+        loads = loaded.get(c.id, [])
         rows.append(
             ChunkRow(
                 id=c.id,
@@ -197,8 +209,10 @@ def chunk_rows(plan: Plan, run: Timeline) -> tuple[ChunkRow, ...]:
                 exec_s=f.exec_s,
                 loads=len(loads),
                 loaded_bytes=sum(e.size_bytes for e in loads),
-                kept=c.id in plan.schedule.resident,
-                stays=tuple(s for s in stays if s.chunk == c.id),
+                wait_s=waiting.get(c.id, 0.0),
+                uses=uses[c.id],
+                kept=c.id in looped and not any(e.iteration for e in loads),
+                stays=tuple(stays.get(c.id, ())),
                 compute_unit=plan.target.compute_unit,
                 precision=package.precision if package else "",
                 compression=package.compression if package else "",
@@ -209,6 +223,26 @@ def chunk_rows(plan: Plan, run: Timeline) -> tuple[ChunkRow, ...]:
             )
         )
     return tuple(rows)
+
+
+def _looped(program: Program) -> set[str]:
+    """Chunks that a loop calls."""
+    loops = [s for s in program.segments if s.is_loop]
+    return {x.chunk for s in loops for x in s.steps if isinstance(x, Call)}
+
+
+def _by_chunk(stays: Iterable[Span]) -> Mapping[str, list[Span]]:
+    found: dict[str, list[Span]] = {}
+    for stay in stays:
+        found.setdefault(stay.chunk, []).append(stay)
+    return found
+
+
+def _loads(events: Iterable[Event]) -> Mapping[str, list[Event]]:
+    found: dict[str, list[Event]] = {}
+    for e in filter(_is_load, events):
+        found.setdefault(e.label, []).append(e)
+    return found
 
 
 def _is_load(event: Event) -> bool:

@@ -4,9 +4,9 @@ Made from a plan and the events of a run of it, predicted (`compiler.timeline`) 
 (`Run.events`). Tensors between two calls are those that the first of them leaves.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from heapq import merge
+from itertools import chain
 
 from compiler.check_life import ITERATIONS
 from compiler.ir import Call, Event, Plan, Program
@@ -166,11 +166,17 @@ class _Change:
     absolute: bool = False
 
 
-def usage(plan: Plan, events: Sequence[Event]) -> tuple[Sample, ...]:
-    """Memory over time: one sample for each moment at which something changes."""
+def usage(
+    plan: Plan, events: Sequence[Event], activations: Mapping[str, int] | None = None
+) -> tuple[Sample, ...]:
+    """Memory over time: one sample for each moment at which something changes.
+
+    `activations`: bytes of chunks' calls where they were observed; else what the plan claims.
+    """
+    claimed = {f.id: f.activation_bytes for f in plan.facts}
     now = {"resident": 0, "loading": 0, "activation": 0, "tensor": 0}
     samples: list[Sample] = []
-    for change in _changes(plan, events):
+    for change in _changes(plan, events, claimed | dict(activations or {})):
         before = 0 if change.absolute else now[change.part]
         now[change.part] = before + change.size_bytes
         sample = Sample(
@@ -183,11 +189,12 @@ def usage(plan: Plan, events: Sequence[Event]) -> tuple[Sample, ...]:
     return tuple(samples)
 
 
-def _changes(plan: Plan, events: Sequence[Event]) -> Iterator[_Change]:
+def _changes(
+    plan: Plan, events: Sequence[Event], activations: Mapping[str, int]
+) -> list[_Change]:
     """By time; at one moment calls end, then memory is given back, then loads and calls begin."""
     calls, frees, loads, starts = [], [], [], []
     held = _Tensors(plan.program)
-    activations = {f.id: f.activation_bytes for f in plan.facts}
     for e in sorted(events, key=lambda e: (e.start_s, e.end_s)):
         if e.queue == "free":
             frees.append(_Change(e.start_s, "resident", -e.size_bytes))
@@ -202,7 +209,7 @@ def _changes(plan: Plan, events: Sequence[Event]) -> Iterator[_Change]:
                 starts.append(_Change(e.start_s, "tensor", during, True))
             calls.append(_Change(e.end_s, "activation", 0, True))
             calls.append(_Change(e.end_s, "tensor", after, True))
-    return merge(calls, frees, loads, starts, key=lambda c: c.at_s)
+    return sorted(chain(calls, frees, loads, starts), key=lambda c: c.at_s)
 
 
 class _Tensors:

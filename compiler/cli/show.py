@@ -161,7 +161,7 @@ def chunk_table(chunks: Sequence[ChunkRow], makespan_s: float, width: int = 80) 
     Forms and PSNR are there once packages are: PSNR when `plan verify` measured it.
     """
     scores = [_decibels(c.psnr_db) for c in chunks]
-    forms = [_form(c.precision, c.compression) for c in chunks]
+    forms = [c.form for c in chunks]
     columns = [
         Column("chunk", [c.id for c in chunks], left=True),
         Column("weights", [compact_bytes(c.weight_bytes) for c in chunks]),
@@ -202,10 +202,6 @@ def strip(stays: tuple[Span, ...], makespan_s: float, room: int) -> str:
     return "".join("#" if t > 0.95 * cell else "+" if t > 0 else "." for t in there)
 
 
-def _form(precision: str, compression: str) -> str:
-    return precision if compression == "none" else compression
-
-
 def _decibels(value: float | None) -> str:
     return "" if value is None else f"{value:.0f} dB"
 
@@ -214,7 +210,7 @@ def chunk_lines(plan: Plan, c: ChunkRow) -> list[str]:
     """Everything about one chunk."""
     chunk = next(x for x in plan.chunks if x.id == c.id)
     stays = [f"{format_seconds(s.start_s)} to {format_seconds(s.end_s)}" for s in c.stays]
-    form = _form(c.precision, c.compression) or "not built"
+    form = c.form or "not built"
     lines = [
         f"chunk {c.id} of stage {c.stage}",
         f"  weights      {format_bytes(c.weight_bytes)}; {format_bytes(c.file_bytes)} on disk",

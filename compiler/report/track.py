@@ -6,7 +6,8 @@ from math import floor, log10
 
 from compiler.ir import Event, Plan
 from compiler.report.lanes import LoopTimes, Stall, Window, bars, loops, stalls, windows
-from compiler.report.memory import KINDS, Memory, memory_over, peak_of
+from compiler.report.memory import Moment, by_kind, largest
+from compiler.residency import Sample, usage
 from compiler.simulate import Wait
 
 
@@ -33,15 +34,6 @@ class Drawn:
     unit_bytes: int
     at: tuple[int, ...]
     kinds: tuple[tuple[int, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """The largest moment of the memory: (name, kind, bytes), largest first."""
-
-    at_s: float
-    total_bytes: int
-    parts: tuple[tuple[str, str, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +71,7 @@ def track_of(
     shown = bars(events)
     explained = stalls(events, waits, makespan_s)
     sentences = tuple(dict.fromkeys(s.why for s in explained))
-    memory = memory_over(plan, events, activations)
-    peak = peak_of(plan, events, memory)
+    samples = usage(plan, events, activations)
     found = loops(plan.program, events)
     loads = [e for e in shown if e.queue == "load"]
     return Track(
@@ -91,8 +82,8 @@ def track_of(
         calls=_columns([e for e in shown if e.queue == "compute"], index, tick, None),
         waits=_waits(explained, index, tick, {w: i for i, w in enumerate(sentences)}),
         sentences=sentences,
-        memory=_drawn(memory, tick),
-        peak=Moment(peak.at_s, peak.total_bytes, peak.parts) if peak is not None else None,
+        memory=_drawn(samples, tick),
+        peak=largest(events, samples),
         windows=windows(found, makespan_s),
         loops=found,
         limits=limits,
@@ -128,14 +119,13 @@ def _waits(
     )
 
 
-def _drawn(memory: Memory, tick: float) -> Drawn:
-    assert len(memory.kinds) == len(KINDS)
-    largest = memory.total(memory.peak) if memory.at_s else 0
-    unit = 2 ** max(0, largest.bit_length() - 21)
+def _drawn(samples: Sequence[Sample], tick: float) -> Drawn:
+    most = max((s.total_bytes for s in samples), default=0)
+    unit = 2 ** max(0, most.bit_length() - 21)
     return Drawn(
         unit,
-        _differences(round(t / tick) for t in memory.at_s),
-        tuple(_differences(round(b / unit) for b in series) for series in memory.kinds),
+        _differences(round(s.at_s / tick) for s in samples),
+        tuple(_differences(round(b / unit) for b in k) for k in zip(*map(by_kind, samples), strict=True)),
     )
 
 

@@ -93,6 +93,11 @@ def test_an_early_end_has_no_events_of_iterations_that_were_not_done():
     assert len([e for e in made.events if e.queue == "free"]) == sum(c.loads for c in made.chunks)
 
 
+def called(body):
+    """The event of the first call."""
+    return next(e for e in body["events"] if e["queue"] == "compute")
+
+
 @pytest.fixture
 def folder(tmp_path):
     write_run(run(make_plan(), NullDevice(None)), tmp_path / FILE)
@@ -130,6 +135,7 @@ def test_damaged_files_are_refused(folder):
         (lambda b: b.update(wall_s=float("inf")), "not finite"),
         (lambda b: b["events"][0].update(label="c9.00"), "no 'c9.00'"),
         (lambda b: b["events"][0].update(segment=9), "segment 9"),
+        (lambda b: called(b).update(segment=1), "'c0.00' is called where the plan does not"),
         (lambda b: b["events"][0].update(segment=-1), "segment -1"),
         (lambda b: b["events"][0].update(iteration=99), "iteration 99"),
         (lambda b: b["events"][0].update(queue="dance"), "queue 'dance'"),
