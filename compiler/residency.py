@@ -189,9 +189,7 @@ def usage(
     return tuple(samples)
 
 
-def _changes(
-    plan: Plan, events: Sequence[Event], activations: Mapping[str, int]
-) -> list[_Change]:
+def _changes(plan: Plan, events: Sequence[Event], activations: Mapping[str, int]) -> list[_Change]:
     """By time; at one moment calls end, then memory is given back, then loads and calls begin."""
     calls, frees, loads, starts = [], [], [], []
     held = _Tensors(plan.program)

@@ -125,7 +125,10 @@ def _drawn(samples: Sequence[Sample], tick: float) -> Drawn:
     return Drawn(
         unit,
         _differences(round(s.at_s / tick) for s in samples),
-        tuple(_differences(round(b / unit) for b in k) for k in zip(*map(by_kind, samples), strict=True)),
+        tuple(
+            _differences(round(b / unit) for b in k)
+            for k in zip(*map(by_kind, samples), strict=True)
+        ),
     )
 
 
