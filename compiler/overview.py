@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from compiler.ir import Call, Chunk, Event, Plan, Program
-from compiler.residency import Peak, Sample, Span, peak_of, spans, usage
-from compiler.simulate import Wait
+from compiler.peak import Peak, peak_of
+from compiler.residency import Fullest, Span, fullest, spans, usage
+from compiler.steady import Window, windows
 from compiler.timeline import Timeline, predicted
 
 
@@ -77,18 +78,18 @@ class ChunkRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
-    """A steady iteration of a loop: from the end of the call before it to its last call's end."""
+class KeptRow:
+    """What the online rule keeps over loops while loads, compared with calls, are seen to take
+    `slower` times as long as planned or longer, up to `below` times (None: however long)."""
 
-    segment: int
-    name: str
-    iteration: int
-    count: int
-    start_s: float
-    end_s: float
-    events: tuple[Event, ...]
-    """Loads and calls that overlap it."""
-    waits: tuple[Wait, ...]
+    slower: float
+    below: float | None
+    chunks: tuple[str, ...]
+
+    @property
+    def planned(self) -> bool:
+        """It is what is kept at the planned times."""
+        return self.slower <= 1.0 and (self.below is None or self.below > 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,12 +101,14 @@ class Overview:
     target: str
     policy: str
     rule: str
+    page_bytes: int
+    """What a load of the run brings in at most, so that `loads` count pages; 0: whole packages."""
     built: bool
     budget_bytes: int
     peak_bytes: int
     peak_step: str
     peak: Peak
-    most: Sample | None
+    most: Fullest | None
     makespan_s: float
     compute_s: float
     stall_s: float
@@ -117,6 +120,7 @@ class Overview:
     stalls: tuple[tuple[str, float], ...]
     stages: tuple[StageRow, ...]
     chunks: tuple[ChunkRow, ...]
+    kept: tuple[KeptRow, ...]
     windows: tuple[Window, ...]
 
 
@@ -124,19 +128,19 @@ def overview(plan: Plan) -> Overview:
     """Everything that `plan show` shows, of one plan."""
     run, f = predicted(plan), plan.forecast
     chunks = chunk_rows(plan, run)
-    samples = usage(plan, run.events)
     return Overview(
         pipeline=plan.pipeline,
         title=plan.title,
         target=plan.target.name,
         policy=plan.schedule.policy.name,
         rule=plan.schedule.rule,
+        page_bytes=page_bytes(plan),
         built=plan.built,
         budget_bytes=plan.target.budget_bytes,
         peak_bytes=f.peak_bytes,
         peak_step=f.peak_step,
         peak=peak_of(plan),
-        most=max(samples, key=lambda s: s.total_bytes, default=None),
+        most=fullest(run.events, usage(plan, run.events)),
         makespan_s=f.makespan_s,
         compute_s=f.compute_s,
         stall_s=f.stall_s,
@@ -148,8 +152,14 @@ def overview(plan: Plan) -> Overview:
         stalls=f.stalls,
         stages=stage_rows(plan, chunks, run),
         chunks=chunks,
+        kept=kept_rows(plan),
         windows=windows(plan, run),
     )
+
+
+def page_bytes(plan: Plan) -> int:
+    """The target's, where the runner loads by pages: the online rule does, gates do not."""
+    return plan.target.page_bytes if plan.schedule.rule == "online" else 0
 
 
 # ---------------------------------------------------------------- stages and chunks
@@ -276,37 +286,13 @@ def _flops(plan: Plan) -> dict[str, int]:
     return total
 
 
-# ---------------------------------------------------------------- steady iterations
-
-
-def windows(plan: Plan, run: Timeline) -> tuple[Window, ...]:
-    """One steady iteration of each loop: from the middle, where loads have settled and functions
-    are those of the later half."""
-    made = []
-    for s, segment in enumerate(plan.program.segments):
-        if not segment.is_loop:
-            continue
-        iteration = min(max(2, segment.count // 2), segment.count - 1)
-        window = _window(run, s, segment.name, iteration, segment.count)
-        made += [window] if window is not None else []
-    return tuple(made)
-
-
-def _window(run: Timeline, segment: int, name: str, iteration: int, count: int) -> Window | None:
-    calls = [e for e in run.events if e.queue == "compute"]
-    own = [e for e in calls if (e.segment, e.iteration) == (segment, iteration)]
-    if not own:
-        return None
-    before = [e.end_s for e in calls if (e.segment, e.iteration) < (segment, iteration)]
-    start, end = max(before, default=0.0), own[-1].end_s
-    overlapping = [e for e in run.events if e.end_s > start and e.start_s < end]
-    return Window(
-        segment=segment,
-        name=name,
-        iteration=iteration,
-        count=count,
-        start_s=start,
-        end_s=end,
-        events=tuple(e for e in overlapping if e.queue == "load" or e in own),
-        waits=tuple(w for w in run.waits if w.end_s > start and w.start_s < end),
-    )
+def kept_rows(plan: Plan) -> tuple[KeptRow, ...]:
+    """By rising slowness, from none at all; nothing where gates rule or nothing is ever kept."""
+    levels = [(k.slower, k.chunks) for k in plan.schedule.kept]
+    if plan.schedule.rule != "online" or not levels:
+        return ()
+    if levels[0][0] > 0:
+        levels.insert(0, (0.0, ()))
+    ends = [*(slower for slower, _ in levels[1:]), None]
+    rows = zip(levels, ends, strict=True)
+    return tuple(KeptRow(slower=s, below=end, chunks=chunks) for (s, chunks), end in rows)

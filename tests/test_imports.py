@@ -26,7 +26,7 @@ LAYERS = [
     {"online_search", "replay"},
     {"schedule", "forecast"},
     {"decide", "plan", "timeline"},
-    {"residency", "record"},
+    {"residency", "peak", "steady", "record"},
     {"overview", "diagram"},
     {
         "host",

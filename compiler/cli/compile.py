@@ -93,7 +93,8 @@ def targets() -> list[str]:
 def _build(config: DictConfig, outcome: Outcome | None) -> None:
     """Compile and say what came out of it; a job of a sweep notes it in its `outcome`."""
     from compiler.build import build_folder, compile_job
-    from compiler.cli.show import budget_line, show_summary, time_line
+    from compiler.cli.held import budget_line
+    from compiler.cli.show import show_summary, time_line
 
     if config.advise:
         from compiler.cli.advise import show_advice

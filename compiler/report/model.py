@@ -4,7 +4,15 @@ import json
 from dataclasses import dataclass
 
 from compiler.ir import Plan, Run
-from compiler.overview import ChunkRow, StageRow, chunk_rows, stage_rows
+from compiler.overview import (
+    ChunkRow,
+    KeptRow,
+    StageRow,
+    chunk_rows,
+    kept_rows,
+    page_bytes,
+    stage_rows,
+)
 from compiler.record import timeline_of
 from compiler.report.flow import Flow, flow_of
 from compiler.report.lanes import stalls
@@ -12,7 +20,6 @@ from compiler.report.observed import ChunkClaim, Claim, chunk_claims, claims
 from compiler.report.policies import PolicyRow
 from compiler.report.track import Track, track_of
 from compiler.report.words import StallGroup, bottleneck, kept, stall_groups
-from compiler.residency import Peak, peak_of
 from compiler.timeline import Timeline, predicted
 
 
@@ -27,8 +34,9 @@ class Page:
     colours: dict[str, int]
     """Stage, or part of one, -> number of its colour."""
     kept: dict[str, str]
-    """Chunk -> how it is kept."""
-    peak: Peak
+    """Chunk -> how it is kept in the predicted run."""
+    levels: tuple[KeptRow, ...]
+    page_bytes: int
     stages: tuple[StageRow, ...]
     chunks: tuple[ChunkRow, ...]
     flow: Flow
@@ -57,7 +65,8 @@ def page_of(plan: Plan, policies: tuple[PolicyRow, ...], run: Run | None = None)
         legend=tuple({g.split(".")[0]: k for g, k in colour.items()}.items()),
         colours=colour,
         kept={c.id: kept(c) for c in chunks},
-        peak=peak_of(plan),
+        levels=kept_rows(plan),
+        page_bytes=page_bytes(plan),
         stages=stage_rows(plan, chunks, timeline),
         chunks=chunks,
         flow=flow_of(plan),
@@ -72,10 +81,10 @@ def page_of(plan: Plan, policies: tuple[PolicyRow, ...], run: Run | None = None)
 
 
 def _predicted(plan: Plan, timeline: Timeline) -> Track:
-    limits = (
-        ("budget", plan.target.budget_bytes),
-        ("proven peak", plan.forecast.peak_bytes),
-    )
+    budget, peak = plan.target.budget_bytes, plan.forecast.peak_bytes
+    # The online rule may fill the budget: then the two are one line.
+    proven = (("proven peak", peak),) if peak != budget else ()
+    limits = (("budget", budget), *proven)
     return track_of(plan, "Predicted", timeline.events, timeline.waits, timeline.makespan_s, limits)
 
 

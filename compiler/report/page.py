@@ -16,8 +16,8 @@ from typing import Any
 
 from compiler import __version__
 from compiler.overview import ChunkRow, StageRow
-from compiler.report.memory import KINDS
 from compiler.report.model import Page
+from compiler.report.track import KINDS
 from compiler.units import format_bytes, format_count, format_seconds
 
 SCRIPTS = ("base.js", "units.js", "tables.js", "diagram.js", "levels.js", "timeline.js",

@@ -6,9 +6,18 @@ from math import floor, log10
 
 from compiler.ir import Event, Plan
 from compiler.report.lanes import LoopTimes, Stall, Window, bars, loops, stalls, windows
-from compiler.report.memory import Moment, by_kind, largest
-from compiler.residency import Sample, usage
+from compiler.residency import Fullest, Sample, fullest, usage
 from compiler.simulate import Wait
+
+KINDS = ("resident", "tensors", "activations", "loading")
+"""The picture's layers, from below: chunks that are loaded; tensors of the program; what the
+running call needs beside both; chunks (or pages) being loaded: their memory is taken at once."""
+
+
+def by_kind(sample: Sample) -> tuple[int, ...]:
+    """Bytes in the order of `KINDS`."""
+    s = sample
+    return (s.resident_bytes, s.tensor_bytes, s.activation_bytes, s.loading_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +57,11 @@ class Track:
     waits: Columns
     sentences: tuple[str, ...]
     memory: Drawn
-    peak: Moment | None
+    peak: Fullest | None
     windows: tuple[Window, ...]
     loops: tuple[LoopTimes, ...]
     limits: tuple[tuple[str, int], ...]
-    """Lines in the picture of memory: (name, bytes)."""
+    """Lines in the picture of memory, (name, bytes): the budget, and a peak where it is another."""
 
 
 def track_of(
@@ -83,7 +92,7 @@ def track_of(
         waits=_waits(explained, index, tick, {w: i for i, w in enumerate(sentences)}),
         sentences=sentences,
         memory=_drawn(samples, tick),
-        peak=largest(events, samples),
+        peak=fullest(events, samples),
         windows=windows(found, makespan_s),
         loops=found,
         limits=limits,

@@ -17,15 +17,13 @@ from compiler.cli.observed import record_run
 from compiler.codec import encode
 from compiler.devices.null import NullDevice
 from compiler.errors import PlanError, RunError
-from compiler.ir import Policy, Run
+from compiler.ir import Run
 from compiler.record import FILE, read_run, run_of, timeline_of, write_run
 from compiler.residency import spans, usage
 from compiler.run import run_plan
-from tests.planner.plans import make_plan, make_special_plan, plan_of
+from tests.planner.plans import ONLINE, make_plan, make_special_plan, plan_of
 from tests.planner.programs import POLICIES, parts
 from tests.planner.test_run_null import ender
-
-ONLINE = Policy("online", 1_000_000, True, "online")
 
 
 def run(plan, device) -> Run:

@@ -10,11 +10,11 @@ from compiler.ir import Event
 from compiler.record import timeline_of
 from compiler.report.flow import flow_of
 from compiler.report.lanes import bars, loops, stalls, windows
-from compiler.report.memory import KINDS, by_kind, largest
 from compiler.report.model import page_of
 from compiler.report.policies import compared
+from compiler.report.track import KINDS, by_kind
 from compiler.report.words import bottleneck
-from compiler.residency import usage
+from compiler.residency import fullest, usage
 from compiler.schedule import make_schedule
 from compiler.simulate import simulate
 from compiler.timeline import predicted
@@ -44,7 +44,7 @@ def test_memory_stays_below_the_proven_peak_and_ends_with_no_chunk(policy):
     plan = plan_of((Part(1, (90, 40)), Part(6, (70, 80, 90)), Part(1, (60,), 3)), policy, 100)
     events = predicted(plan).events
     samples = usage(plan, events)
-    peak = largest(events, samples)
+    peak = fullest(events, samples)
     assert 0 < peak.total_bytes <= plan.forecast.peak_bytes
     assert sum(size for _, _, size in peak.parts) == peak.total_bytes
     assert min(min(by_kind(s)) for s in samples) >= 0
@@ -65,7 +65,7 @@ def test_memory_of_a_sequential_run_is_the_proven_one_at_every_call():
         assert kinds["resident"] == facts[e.label].weight_bytes
         assert kinds["activations"] == facts[e.label].activation_bytes
         assert kinds["tensors"] > 0
-    assert largest(events, samples).total_bytes == plan.forecast.peak_bytes
+    assert fullest(events, samples).total_bytes == plan.forecast.peak_bytes
 
 
 def test_the_track_gives_back_every_bar_to_a_billionth_of_the_run(plan, page):
