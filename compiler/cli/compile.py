@@ -2,7 +2,9 @@
 
 import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -19,6 +21,15 @@ from compiler.settings import register
 
 register()
 
+
+@cache
+def _scratch() -> TemporaryDirectory[str]:
+    """Removed when the process ends."""
+    return TemporaryDirectory(prefix="entracte-sweep-")
+
+
+# Of `hydra.sweep.dir`; made by the first sweep that asks for it.
+OmegaConf.register_new_resolver("entracte_scratch", lambda: _scratch().name, replace=True)
 
 _sweep: list[Outcome] = []
 """What became of the jobs of this process's sweep, if there is one."""
