@@ -1,0 +1,86 @@
+"""Chunks are chosen again where packages need more than was traced."""
+
+from dataclasses import replace
+
+import pytest
+
+import compiler.build as build
+from compiler.build import Quiet
+from compiler.cache import Cache, cache_folder
+from compiler.ir import Bundle, Package, Policy
+from compiler.read import Job
+from tests.demo import job
+
+
+class Converter:
+    """Stands for conversion: packages need `factor` times the activations that were traced."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor, self.partitions = factor, []
+
+    def __call__(self, job: Job, traced, decision, aside, cache, report) -> Bundle:
+        chunks = decision.partition.chunks
+        self.partitions.append(tuple(c.id for c in chunks))
+        return Bundle(tuple(map(self.package, chunks)))
+
+    def package(self, chunk) -> Package:
+        return Package(
+            chunk=chunk.id,
+            path=f"packages/{chunk.id}.mlpackage",
+            digest="",
+            file_bytes=chunk.weight_bytes,
+            weight_bytes=chunk.weight_bytes,
+            activation_bytes=int(self.factor * chunk.activation_bytes),
+            precision="fp16",
+            compression="none",
+            inputs=chunk.inputs,
+            outputs=chunk.outputs,
+        )
+
+
+@pytest.fixture
+def traced(tmp_path):
+    made = job(tmp_path / "build", "target.memory=24MiB", "sampler.steps=30")
+    return made, build._trace(made, Cache(cache_folder(made.cache)), Quiet())
+
+
+def compiled(traced, tmp_path, monkeypatch, factor):
+    made, found = traced
+    converter = Converter(factor)
+    monkeypatch.setattr(build, "_emit", converter)
+    first = build._decide(made, found, {})
+    cache = Cache(cache_folder(made.cache))
+    plan = build._emit_and_plan(made, found, first, tmp_path, cache, Quiet())
+    return made, first, plan, converter
+
+
+def test_what_was_predicted_well_is_converted_once(traced, tmp_path, monkeypatch):
+    _, first, plan, converter = compiled(traced, tmp_path, monkeypatch, 1.0)
+    assert len(converter.partitions) == 1
+    assert plan.chunks == first.partition.chunks
+
+
+def test_another_partition_is_taken_where_it_is_faster(traced, tmp_path, monkeypatch):
+    made, first, plan, converter = compiled(traced, tmp_path, monkeypatch, 1.1)
+    assert len(converter.partitions) > 1
+    stuck = build._scheduled(made, first, Converter(1.1)(made, None, first, None, None, None))
+    assert plan.forecast.makespan_s < 0.98 * stuck.makespan_s
+    assert tuple(c.id for c in plan.chunks) in converter.partitions
+
+
+def test_the_best_of_all_attempts_is_kept(traced, tmp_path, monkeypatch):
+    """If what was learnt leads to something slower, the first packages are linked again."""
+    made, found = traced
+    converter = Converter(1.1)
+    monkeypatch.setattr(build, "_emit", converter)
+    stuck = build._decide(made, found, {})
+    good = build._decide(replace(made, policy=Policy("sequential", 0, False)), found, {})
+    before = build._scheduled(made, good, converter(made, None, good, None, None, None))
+    promised = iter([stuck])
+    monkeypatch.setattr(build, "_decided_again", lambda *_: next(promised, None))
+    cache = Cache(cache_folder(made.cache))
+    converter.partitions.clear()
+    plan = build._emit_and_plan(made, found, good, tmp_path, cache, Quiet())
+    assert plan.forecast.makespan_s == pytest.approx(before.makespan_s)
+    names = [tuple(c.id for c in x.partition.chunks) for x in (good, stuck, good)]
+    assert converter.partitions == names
