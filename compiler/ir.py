@@ -132,6 +132,10 @@ class Pipeline:
         return next((p for p in self.loops if stage in p.stages), None)
 
 
+MIN_PAGE_BYTES = 4096
+"""Of a target's pages: no system gives less memory back."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """A device profile. `estimated` names the figures nobody has published."""

@@ -11,12 +11,16 @@ from copy import copy
 from dataclasses import dataclass
 
 from compiler.errors import PlanError
-from compiler.ir import Call, ChunkFacts, Kept, Plan, Program, Step
+from compiler.ir import MIN_PAGE_BYTES, Call, ChunkFacts, Kept, Plan, Program, Step
 from compiler.slots import expand
 
 SCALE = 4096
 """The scale 1: scales are fixed-point numbers with 12 binary digits after the point."""
 _REMEMBERED = 2048
+CUT_BYTES = 2**21
+"""Large pages end at multiples of this: what memory comes in at once is not cut in two."""
+MAX_PAGES = 2**16
+"""Of a plan: the rule looks at all of them after each event."""
 MAX_NS = 2**44
 """Most nominal time of a program (4.9 hours): times a scale it fits into 64 bits."""
 
@@ -342,13 +346,13 @@ def make_table(
     return Table(units, segments, budget_bytes, kept)
 
 
-def table_of(plan: Plan) -> Table:
-    """The table that a plan's runner uses: the device's pages, the schedule's kept chunks and its
-    budget. Raises `PlanError` where a step alone exceeds it; the plan's gates, once checked,
-    exclude that."""
+def table_of(plan: Plan, paged: bool = True) -> Table:
+    """The table that a plan's runner uses: the target's pages (whole packages if not `paged`), the
+    schedule's kept chunks and its budget. Raises `PlanError` where a step alone exceeds it; the
+    plan's gates, once checked, exclude that."""
     facts = {f.id: f for f in plan.facts}
     budget, kept = plan.schedule.budget_bytes, plan.schedule.kept
-    return make_table(plan.program, facts, budget, pages_of(plan), kept)
+    return make_table(plan.program, facts, budget, pages_of(plan) if paged else None, kept)
 
 
 def pages_of(plan: Plan) -> dict[str, int]:
@@ -357,20 +361,43 @@ def pages_of(plan: Plan) -> dict[str, int]:
 
 
 def page_counts(facts: Iterable[ChunkFacts], page_bytes: int) -> dict[str, int]:
-    """Pages of at most `page_bytes`; one for the whole package where that is 0."""
-    if page_bytes <= 0:
+    """Pages of at most `page_bytes`; one for the whole package where that is 0.
+
+    Raises `PlanError` where they are smaller than `MIN_PAGE_BYTES` or more than `MAX_PAGES`.
+    """
+    if page_bytes == 0:
         return {}
-    return {f.id: max(1, -(-f.weight_bytes // page_bytes)) for f in facts}
+    if page_bytes < MIN_PAGE_BYTES:
+        raise PlanError(
+            f"target.page_bytes is {page_bytes}; give at least {MIN_PAGE_BYTES}, or 0 for whole "
+            "packages"
+        )
+    pages = {f.id: max(1, -(-f.weight_bytes // page_bytes)) for f in facts}
+    if sum(pages.values()) > MAX_PAGES:
+        raise PlanError(
+            f"target.page_bytes={page_bytes} makes {sum(pages.values())} pages, more than "
+            f"{MAX_PAGES}; give larger ones, or 0 for whole packages"
+        )
+    return pages
 
 
 def split(facts: ChunkFacts, n: int) -> list[Unit]:
-    """Equal pages; what does not divide goes to the first ones, one byte or nanosecond each."""
-
-    def share(whole: int, j: int) -> int:
-        return whole // n + (j < whole % n)
-
+    """Equal pages; what does not divide goes to the first ones, one byte or nanosecond each. Pages
+    of twice `CUT_BYTES` or more are cut at multiples of it, the next ones above the equal cuts."""
     size, load, cold = facts.weight_bytes, _ns(facts.load_s), _ns(facts.cold_s)
-    return [Unit(facts.id, j, share(size, j), share(load, j), share(cold, j)) for j in range(n)]
+
+    def cut(j: int) -> int:
+        """The bytes before page j."""
+        if size // n < 2 * CUT_BYTES or j == n:
+            return size // n * j + min(j, size % n)
+        return -(-size * j // (n * CUT_BYTES)) * CUT_BYTES
+
+    def share(ns: int, j: int) -> int:
+        return ns // n + (j < ns % n)
+
+    return [
+        Unit(facts.id, j, cut(j + 1) - cut(j), share(load, j), share(cold, j)) for j in range(n)
+    ]
 
 
 def _step(step: Step, need: int, facts: Mapping[str, ChunkFacts]) -> TableStep:

@@ -11,7 +11,18 @@ from omegaconf.errors import OmegaConfBaseException
 
 from compiler.cost import CLASSES
 from compiler.errors import ConfigError
-from compiler.ir import Input, Loop, Map, Params, Pipeline, Policy, Stage, StageKind, Target
+from compiler.ir import (
+    MIN_PAGE_BYTES,
+    Input,
+    Loop,
+    Map,
+    Params,
+    Pipeline,
+    Policy,
+    Stage,
+    StageKind,
+    Target,
+)
 from compiler.order import ordered
 from compiler.settings import (
     LOCAL,
@@ -115,7 +126,13 @@ def _target(s: TargetSettings) -> Target:
         efficiency=_efficiency(s.efficiency),
         cold_bandwidth=_cold_bandwidth(s.cold_bandwidth),
         contention=s.contention,
+        page_bytes=parse_bytes(s.page_bytes, "target.page_bytes"),
     )
+    if 0 < target.page_bytes < MIN_PAGE_BYTES:
+        raise ConfigError(
+            f"target.page_bytes: {s.page_bytes} is below {MIN_PAGE_BYTES} bytes, and no system "
+            "gives less memory back; give more, or 0 for whole packages"
+        )
     if not target.contention >= 1:
         raise ConfigError(
             f"target.contention: {s.contention} is below 1; give how many times slower loads "

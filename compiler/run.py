@@ -226,17 +226,26 @@ class Runner:
 
     def _fetched(self, chunk: str, use: int) -> tuple[Any, float]:
         """A new copy for the step `use`, and the seconds that its load took."""
-        package = self.packages[chunk]
+        package, function = self.packages[chunk], self._function_at(use)
+        size_bytes = package.weight_bytes
+        return self._timed(
+            chunk, size_bytes, use, lambda: self.device.load(package, self.folder, function)
+        )
+
+    def _timed(
+        self, chunk: str, size_bytes: int, use: int, load: Callable[[], Any]
+    ) -> tuple[Any, float]:
+        """What a load of so many bytes for the step `use` returns, and the seconds it took."""
         begun = time.perf_counter()
-        handle = self.device.load(package, self.folder, self._function_at(use))
+        handle = load()
         seconds = time.perf_counter() - begun
         self.memory.look()
         with self.change:
             tally = self.tallies[chunk]
             tally.loads += 1
             tally.load_s += seconds
-            self.loaded_bytes += package.weight_bytes
-            self._note("load", chunk, use, begun, begun + seconds, package.weight_bytes)
+            self.loaded_bytes += size_bytes
+            self._note("load", chunk, use, begun, begun + seconds, size_bytes)
         return handle, seconds
 
     def _function_at(self, use: int) -> str:

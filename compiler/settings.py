@@ -32,6 +32,8 @@ class TargetSettings:
     cold_bandwidth: str | None = None
     """Of a package's first load in a run."""
     contention: float = 1.0
+    page_bytes: str = "0"
+    """What it can load at once of a package's weights; 0: packages load whole."""
     sources: list[str] = MISSING
     estimated: list[str] = MISSING
 

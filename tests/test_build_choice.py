@@ -38,9 +38,9 @@ class Converter:
         )
 
 
-@pytest.fixture
-def traced(tmp_path):
-    made = job(tmp_path / "build", "target.memory=24MiB", "sampler.steps=30")
+@pytest.fixture(scope="module")
+def traced(tmp_path_factory):
+    made = job(tmp_path_factory.mktemp("choice"), "target.memory=24MiB", "sampler.steps=30")
     return made, build._trace(made, Cache(cache_folder(made.cache)), Quiet())
 
 

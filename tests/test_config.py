@@ -80,6 +80,13 @@ def test_overrides_reach_the_job():
     assert (made.out, made.dry_run) == ("x", True)
 
 
+def test_pages_are_the_targets():
+    assert job().target.page_bytes == 0
+    assert job(target="host").target.page_bytes == 16 * 2**20
+    assert job("target.page_bytes=64KiB").target.page_bytes == 65_536
+    assert job("target.page_bytes=0", target="host").target.page_bytes == 0
+
+
 def test_a_budget_below_the_footprint_is_refused():
     with pytest.raises(ConfigError, match="target.memory: 1MiB leaves nothing"):
         job("target.memory=1MiB")
@@ -114,6 +121,8 @@ def test_a_budget_below_the_footprint_is_refused():
         (["+pipeline.stages.denoise.functions={a: 3,b: 3}"], "both end after 3 iterations"),
         (["policy.rule=fifo"], "policy.rule: 'fifo' is not one of gates, ci_dl"),
         (["policy.margin=-1"], "policy.margin: -1 is negative"),
+        (["target.page_bytes=much"], "target.page_bytes: 'much' is not a size"),
+        (["target.page_bytes=2KiB"], "target.page_bytes: 2KiB is below 4096 bytes"),
         (["partition.chunk_bytes=big"], "partition.chunk_bytes: 'big' is not a size"),
     ],
 )

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from compiler.build import compile_job
+from compiler.check import check
 from compiler.errors import ConfigError, DoesNotFit
 from compiler.execute import execute, make_device
 from compiler.plan import check_files, check_plan, read_plan
@@ -58,17 +59,38 @@ def test_a_tight_budget_really_streams(split):
     assert all(c.peak_activation_bytes <= claimed[c.chunk] for c in run.chunks)
 
 
-def test_the_online_rule_makes_the_same_video_within_the_same_peak(whole, split):
+def test_gates_and_the_online_rule_make_the_same_video(whole, split):
     """What is loaded and freed when is decided while it runs; the numbers are the same."""
     plan = read_plan(split)
-    policy = replace(plan.schedule.policy, rule="online")
-    online = replace(plan, schedule=replace(plan.schedule, policy=policy))
-    check_plan(online)
+    assert plan.schedule.rule == "online"
+    gates = replace(plan.schedule, rule="gates")
+    proof = check(plan.program, plan.facts, gates, budget_bytes=plan.target.budget_bytes)
+    promise = replace(plan.forecast, peak_bytes=proof.peak_bytes)
+    rigid = replace(plan, schedule=gates, forecast=promise)
+    check_plan(rigid)
     given = {"prompt": "a red circle moves right", "seed": 3}
-    outcome = execute(online, split, make_device("reference", online, "hybrid"), given)
+    outcome = execute(rigid, split, make_device("reference", rigid, "hybrid"), given)
+    np.testing.assert_array_equal(outcome.output, video(split).output)
+    np.testing.assert_array_equal(outcome.output, video(whole).output)
+    assert outcome.run.peak_bytes <= proof.peak_bytes
+    assert outcome.run.loaded_bytes > sum(p.weight_bytes for p in plan.packages)
+
+
+@pytest.mark.parametrize("page_bytes", [64 * 2**10, 4096])
+def test_pages_make_the_same_video_within_the_same_peak(whole, split, page_bytes):
+    """Chunks of up to 700 KiB, loaded and freed by pages: less is loaded, no number changes."""
+    plan = read_plan(split)
+    assert plan.schedule.rule == "online"
+    paged = replace(plan, target=replace(plan.target, page_bytes=page_bytes))
+    check_plan(paged)
+    given = {"prompt": "a red circle moves right", "seed": 3}
+    device = make_device("reference", paged)
+    outcome = execute(paged, split, device, given)
     np.testing.assert_array_equal(outcome.output, video(whole).output)
     assert outcome.run.peak_bytes <= plan.forecast.peak_bytes
     assert outcome.run.loaded_bytes > sum(p.weight_bytes for p in plan.packages)
+    assert sum(c.loads for c in outcome.run.chunks) >= outcome.run.loaded_bytes / page_bytes
+    assert device.resident_bytes() == 0
 
 
 def test_24_mib_alone_forces_chunks_and_loads_inside_the_loop(tmp_path):

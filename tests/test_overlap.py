@@ -14,6 +14,7 @@ import pytest
 from compiler.check import check
 from compiler.devices.null import NullDevice
 from compiler.errors import RunError
+from compiler.ir import Policy
 from compiler.memory import AnonymousPeak
 from compiler.run import run_plan
 from tests.planner.plans import plan_of
@@ -34,6 +35,9 @@ FP16_WORKSPACE_BYTES = 16 * MIB
 """fp16 products widen 8 MiB of fp32 weights at a time (`reference/ops/linear.py`), and oneDNN may
 copy such a block into an order of its own. Measured: 8 to 9.4 MiB. The C library keeps it
 after the first run, which is why a later one shows nothing of it."""
+
+ONLINE = Policy("online", 1_000_000, True, "online")
+PAGE_BYTES = 2 * MIB
 
 needs_proc = pytest.mark.skipif(
     not Path("/proc/self/statm").exists(), reason="only Linux says what is anonymous"
@@ -113,20 +117,27 @@ def package(request, tmp_path_factory):
 
 
 def streaming_plan(path: Path, policy, precision: str):
-    """Six chunks, four times round, in room for little more than two. All are the same package."""
+    """Six chunks, four times round, in room for little more than two. All are the same package;
+    under the online rule in pages."""
     from compiler import reference
 
     info = reference.describe(path)
     claimed = info.activation_peak_bytes
-    plan = plan_of((Part(4, (info.weight_bytes,) * 6),), policy, info.weight_bytes + claimed)
-    facts = tuple(replace(f, activation_bytes=claimed) for f in plan.facts)
+    room, online = info.weight_bytes + claimed, policy is ONLINE
+    gates = DOUBLE_BUFFER if online else policy
+    plan = plan_of((Part(4, (info.weight_bytes,) * 6),), gates, room)
+    plan = replace(plan, schedule=replace(plan.schedule, rule="online" if online else "gates"))
+    facts = tuple(
+        replace(f, activation_bytes=claimed, load_s=0.02, exec_s=0.02) for f in plan.facts
+    )
     packages = tuple(
         replace(p, path=path.name, activation_bytes=claimed, weight_bytes=info.weight_bytes)
         for p in plan.packages
     )
     proof = check(plan.program, facts, plan.schedule, budget_bytes=plan.target.memory_bytes)
     forecast = replace(plan.forecast, peak_bytes=proof.peak_bytes)
-    return replace(plan, facts=facts, packages=packages, forecast=forecast)
+    target = replace(plan.target, page_bytes=PAGE_BYTES if online else 0)
+    return replace(plan, facts=facts, packages=packages, forecast=forecast, target=target)
 
 
 def make_device(direct: bool):
@@ -145,7 +156,7 @@ def child(path: str, precision: str, policy: str, direct: bool) -> None:
     import torch
 
     torch.set_num_threads(1)
-    chosen = {p.name: p for p in (SEQUENTIAL, DOUBLE_BUFFER, DEEP)}[policy]
+    chosen = {p.name: p for p in (SEQUENTIAL, DOUBLE_BUFFER, DEEP, ONLINE)}[policy]
     plan = streaming_plan(Path(path), chosen, precision)
     device = make_device(direct)
     constants = {"x": np.ones((4,), np.float16 if precision == "fp16" else np.float32)}
@@ -185,7 +196,7 @@ def run_child(path: Path, precision: str, policy: str, direct: bool) -> dict:
 
 
 @needs_proc
-@pytest.mark.parametrize("policy", ["sequential", "double_buffer", "deep"])
+@pytest.mark.parametrize("policy", ["sequential", "double_buffer", "deep", "online"])
 def test_the_process_stays_within_the_claim(package, policy):
     """Anonymous memory above the beginning, by the system's count, against the proven peak."""
     precision, path = package
@@ -199,11 +210,12 @@ def test_the_process_stays_within_the_claim(package, policy):
     assert run["loaded"] > 6 * run["weights"], "every round loads again"
 
 
-def test_direct_reads_give_the_same_numbers(package):
+def test_direct_reads_and_pages_give_the_same_numbers(package):
     precision, path = package
     cached = run_child(path, precision, "double_buffer", direct=False)
     direct = run_child(path, precision, "double_buffer", direct=True)
-    assert cached["output"] == direct["output"]
+    paged = run_child(path, precision, "online", direct=True)
+    assert cached["output"] == direct["output"] == paged["output"]
     assert np.isfinite(cached["output"]).all()
 
 

@@ -70,7 +70,7 @@ def main() -> None:
         _one(options.one, setting)
         return
     os.environ["OMP_NUM_THREADS"] = str(setting.threads)
-    _build(setting, options.memory)
+    build(setting, options.memory)
     if options.rounds < 1:
         return
     names = _contestants(setting, options)
@@ -123,8 +123,8 @@ def block_bytes(setting: Setting) -> int:
     return (12 * width**2 + 13 * width) * (2 if setting.half else 4)
 
 
-def _build(setting: Setting, memory: str | None) -> None:
-    """Checkpoint, packages and plan, unless they are there."""
+def build(setting: Setting, memory: str | None, blocks: int = 1) -> None:
+    """Checkpoint, packages and plan, unless they are there; so many blocks to a chunk."""
     from compiler.errors import PlanError
     from compiler.plan import read_plan
     from tools.overlap_model import write_checkpoint
@@ -141,11 +141,11 @@ def _build(setting: Setting, memory: str | None) -> None:
             return
     except (OSError, PlanError):
         pass
-    _compile(setting, budget)
+    _compile(setting, budget, blocks)
     (setting.build / "budget").write_text(budget)
 
 
-def _compile(setting: Setting, budget: str) -> None:
+def _compile(setting: Setting, budget: str, blocks: int) -> None:
     """Through the public doors: an entry point for the graphs, --config-dir for the pipeline."""
     site, conf = setting.root / "site", setting.root / "conf"
     info = site / "entracte_bench-0.dist-info"
@@ -161,8 +161,8 @@ def _compile(setting: Setting, budget: str) -> None:
     command = [
         sys.executable, "-m", "compiler.cli.compile", "--config-dir", str(conf),
         "pipeline=overlap", "+target=host", f"target.memory={budget}",
-        # One block to a chunk: what the peers move at a time.
-        f"partition.chunk_bytes={block_bytes(setting) // 1024 + 1}KiB",
+        # By default one block to a chunk: what the peers move at a time.
+        f"partition.chunk_bytes={blocks * block_bytes(setting) // 1024 + 1}KiB",
         f"out={setting.build}",
     ]  # fmt: skip
     path = os.pathsep.join([str(ROOT), str(site)])

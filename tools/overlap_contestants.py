@@ -62,10 +62,14 @@ def run_contestant(name: str, setting: Setting) -> dict[str, Any]:
 
 
 def _compiled(setting: Setting, policy: str) -> dict[str, Any]:
+    return run_compiled(setting, planned(setting, policy))
+
+
+def run_compiled(setting: Setting, plan: Any) -> dict[str, Any]:
+    """A plan on the reference device, warmed up; figures by name."""
     from compiler.devices.reference import ReferenceDevice
     from compiler.execute import execute
 
-    plan = planned(setting, policy)
     device = ReferenceDevice(direct=setting.cold)
     _warm_device(plan, setting, device)
     cpu = time.process_time()
@@ -89,7 +93,7 @@ def planned(setting: Setting, policy: str) -> Any:
     from compiler.ir import Bundle, Policy
     from compiler.plan import make_plan, read_plan
     from compiler.schedule import make_schedule
-    from compiler.verify import job_of
+    from compiler.source import job_of
 
     plan = read_plan(setting.build)
     if policy == plan.schedule.policy.name:

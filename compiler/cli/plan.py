@@ -159,6 +159,7 @@ def run(
     from compiler.cli.observed import record_run, show_run
     from compiler.execute import execute, make_device
     from compiler.plan import check_files, read_plan
+    from compiler.run_online import whole_note
     from compiler.video import check_suffix, to_frames, write_video
 
     with one_message():
@@ -167,6 +168,8 @@ def run(
         check_files(plan, build)
         given = _given(inputs or [], prompt, seed)
         chosen = make_device(device, plan, policy)
+        if note := whole_note(plan, chosen):
+            console.print(note)
         with Bars() as bars:
             bars.phase("run", plan.program.step_count)
             outcome = execute(plan, build, chosen, given, progress=lambda s, n, _: bars.at(s, n))

@@ -2,8 +2,9 @@
 
 `null` counts bytes and computes nothing; `reference` executes MLPackages with torch on any
 machine; `coreml` hands them to Core ML on macOS. Importing this package imports none of them.
+The first two can also load less than a package at once (`PagedDevice`).
 """
 
-from compiler.devices.protocol import Device, Handle
+from compiler.devices.protocol import Device, Handle, PagedDevice
 
-__all__ = ["Device", "Handle"]
+__all__ = ["Device", "Handle", "PagedDevice"]

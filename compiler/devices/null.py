@@ -1,7 +1,7 @@
 """The null device: a byte-exact ledger that computes nothing, for planner and runner tests."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,19 @@ class Blank:
         return np.full(self.shape, self.number, dtype or np.float32)
 
 
+@dataclass(eq=False)
+class Pages:
+    """A package that is loaded by pages: bytes of each, and which are there."""
+
+    package: Package
+    sizes: tuple[int, ...]
+    there: set[int]
+
+
 class NullDevice:
     """Counts bytes; raises when a call has no chunk, a chunk is loaded twice, or room runs out.
+
+    So it does with pages: a page is loaded twice or freed without being there, a call lacks one.
 
     `budget_bytes` bounds weights plus the activation peak of the running call. `pause(what,
     chunk)` is called at each load and call, so that tests can make any timing happen;
@@ -44,6 +55,7 @@ class NullDevice:
         self._number = number or (lambda chunk, output: 0.0)
         self._pause = pause or (lambda what, chunk: None)
         self._loaded: dict[str, Package] = {}
+        self._open: dict[str, Pages] = {}
         self._running = 0
         self._lock = threading.Lock()
         self.peak_bytes = 0
@@ -51,26 +63,73 @@ class NullDevice:
 
     def load(self, package: Package, folder: Path, function: str = "main") -> Package:
         with self._lock:
-            if package.chunk in self._loaded:
-                raise RunError(f"null device: {package.chunk} is loaded twice")
+            self._check_new(package)
             self._loaded[package.chunk] = package
             self._note("load", package.chunk)
         self._pause("load", package.chunk)
         return package
 
-    def call(self, handle: Package, function: str, inputs: Mapping[str, Any]) -> dict[str, Blank]:
+    def _check_new(self, package: Package) -> None:
+        if package.chunk in self._loaded or package.chunk in self._open:
+            raise RunError(f"null device: {package.chunk} is loaded twice")
+
+    def open(
+        self, package: Package, folder: Path, sizes: Sequence[int], function: str = "main"
+    ) -> Pages:
+        if sum(sizes) != package.weight_bytes:
+            raise RunError(
+                f"null device: {package.chunk} has {package.weight_bytes} bytes, its pages "
+                f"{sum(sizes)}"
+            )
         with self._lock:
+            self._check_new(package)
+            self._open[package.chunk] = handle = Pages(package, tuple(sizes), set())
+        return handle
+
+    def load_page(self, handle: Pages, page: int) -> None:
+        chunk = handle.package.chunk
+        with self._lock:
+            if page in handle.there or not 0 <= page < len(handle.sizes):
+                why = "is loaded twice" if page in handle.there else "is not one of its pages"
+                raise RunError(f"null device: page {page} of {chunk} {why}")
+            handle.there.add(page)
+            self._note("load", chunk)
+        self._pause("load", chunk)
+
+    def free_page(self, handle: Pages, page: int) -> None:
+        with self._lock:
+            if page not in handle.there:
+                raise RunError(f"null device: page {page} of {handle.package.chunk} is not there")
+            handle.there.remove(page)
+            self._note("free", handle.package.chunk)
+
+    def call(
+        self, handle: Package | Pages, function: str, inputs: Mapping[str, Any]
+    ) -> dict[str, Blank]:
+        package = handle.package if isinstance(handle, Pages) else handle
+        with self._lock:
+            self._check_there(handle)
+            if function not in package.functions:
+                raise RunError(f"null device: {package.chunk} has no function {function!r}")
+            self._check(package.inputs, inputs)
+            self._running = package.activation_bytes
+            self._note("call", package.chunk)
+        self._pause("call", package.chunk)
+        with self._lock:
+            self._check_there(handle)
+            self._running = 0
+        outputs = package.outputs
+        return {p.name: Blank(p.shape, self._number(package.chunk, p.name)) for p in outputs}
+
+    def _check_there(self, handle: Package | Pages) -> None:
+        if isinstance(handle, Package):
             if handle.chunk not in self._loaded:
                 raise RunError(f"null device: {handle.chunk} is called but not loaded")
-            if function not in handle.functions:
-                raise RunError(f"null device: {handle.chunk} has no function {function!r}")
-            self._check(handle.inputs, inputs)
-            self._running = handle.activation_bytes
-            self._note("call", handle.chunk)
-        self._pause("call", handle.chunk)
-        with self._lock:
-            self._running = 0
-        return {p.name: Blank(p.shape, self._number(handle.chunk, p.name)) for p in handle.outputs}
+            return
+        missing = sorted(set(range(len(handle.sizes))) - handle.there)
+        if missing or handle.package.chunk not in self._open:
+            page = missing[0] if missing else 0
+            raise RunError(f"null device: {handle.package.chunk} is called without its page {page}")
 
     @staticmethod
     def _check(ports: tuple[Port, ...], inputs: Mapping[str, Any]) -> None:
@@ -79,20 +138,25 @@ class NullDevice:
             if shape != port.shape:
                 raise RunError(f"null device: {port.name} wants {port.shape}, gets {shape}")
 
-    def free(self, handle: Package) -> None:
+    def free(self, handle: Package | Pages) -> None:
         with self._lock:
+            if isinstance(handle, Pages):
+                handle.there.clear()
+                del self._open[handle.package.chunk]
+                return
             del self._loaded[handle.chunk]
             self._note("free", handle.chunk)
 
     def _note(self, what: str, chunk: str) -> None:
         self.log.append((what, chunk))
-        used = sum(p.weight_bytes for p in self._loaded.values()) + self._running
+        used = self.resident_bytes() + self._running
         self.peak_bytes = max(self.peak_bytes, used)
         if self._budget is not None and used > self._budget:
             raise RunError(f"null device: {used} bytes in use, budget {self._budget}")
 
     def resident_bytes(self) -> int:
-        return sum(p.weight_bytes for p in self._loaded.values())
+        whole = sum(p.weight_bytes for p in tuple(self._loaded.values()))
+        return whole + sum(p.sizes[j] for p in tuple(self._open.values()) for j in tuple(p.there))
 
     def activation_peak_bytes(self) -> int:
         return 0

@@ -4,9 +4,9 @@
 called and never calls one that is not loaded.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from compiler.ir import Package
 
@@ -57,4 +57,33 @@ class Device(Protocol):
 
     def gather(self, pieces: list[Value], axis: int) -> Value:
         """Pieces put together along an axis."""
+        ...
+
+
+@runtime_checkable
+class PagedDevice(Device, Protocol):
+    """A device that can load less than a package: its weights in pages, one by one.
+
+    A package that is open is freed with `free`, which frees the pages that are left; it may be open
+    without any page. `call` takes its handle while all pages are there. Pages of other
+    packages, and of this one, may be freed while one is loaded; two are never loaded at once.
+    """
+
+    def open(
+        self, package: Package, folder: Path, sizes: Sequence[int], function: str = "main"
+    ) -> Handle:
+        """Get ready to load a package by pages; none is in memory yet.
+
+        `sizes` are bytes of each page, of the weights' data in the file's order; they add up to
+        `package.weight_bytes`. What a package needs besides its weights' data counts for no page,
+        as it counts for no whole load.
+        """
+        ...
+
+    def load_page(self, handle: Handle, page: int) -> None:
+        """Bring one page into memory that is not there."""
+        ...
+
+    def free_page(self, handle: Handle, page: int) -> None:
+        """Give one page's memory back."""
         ...

@@ -1,13 +1,15 @@
 """The reference device: executes MLPackages with torch, on any machine."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from compiler.devices.arrays import NumpyValues
+from compiler.errors import RunError
 from compiler.ir import Package
 
 
@@ -25,6 +27,50 @@ class _Copy:
         return self.owner.resident_bytes + others
 
 
+@dataclass(eq=False)
+class _Paged:
+    """A package that is loaded by pages, whose functions are prepared once all are there.
+
+    Prepared functions hold views on the weights' reserved addresses and so stay while pages come
+    and go. Only where a constant is no view (torch has no 16-bit unsigned numbers, say) they hold
+    memory of their own, and go with the first page.
+    """
+
+    key: tuple[Path, tuple[int, ...]]
+    program: Any
+    weights: Any
+    policy: str
+    names: tuple[str, ...] = ()
+    functions: dict[str, Any] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    """While functions are prepared all pages must stay."""
+
+    @property
+    def path(self) -> Path:
+        return self.key[0]
+
+    @property
+    def resident_bytes(self) -> int:
+        return self.weights.resident_bytes + sum(f.own_bytes for f in self.functions.values())
+
+    def prepare(self) -> None:
+        """All functions, the first named one first. Raises `PackageError`."""
+        from compiler.reference.errors import malformed
+        from compiler.reference.loaded import Loaded, Options
+
+        options = Options(self.policy, strict=False, lazy=True)
+        with malformed(self.program.package):
+            self.functions = {
+                name: Loaded(self.program, name, self.weights, options, owner=False)
+                for name in self.names
+            }
+
+    def unprepare(self) -> None:
+        for loaded in self.functions.values():
+            loaded.close()
+        self.functions = {}
+
+
 class ReferenceDevice(NumpyValues):
     """Packages are read into owned memory when loaded, so loads and frees are real.
 
@@ -33,6 +79,10 @@ class ReferenceDevice(NumpyValues):
     interpreter to the computing thread. A function's first call is rehearsed and measured, those
     of later loads are not. All functions of a package are prepared at its load, on
     one copy of the weights.
+
+    It can load a package by pages as well (`open`, `load_page`, `free_page`): each page's bytes are
+    read from the file for it alone, and its memory is the system's again when it is freed. Then
+    functions are prepared once for all loads.
     """
 
     name = "reference"
@@ -47,18 +97,17 @@ class ReferenceDevice(NumpyValues):
         self._policy, self._direct = policy, direct
         self._programs: dict[Path, Any] = {}
         self._first_calls: dict[tuple[Path, str], Any] = {}
-        self._loaded: dict[int, _Copy] = {}
+        self._loaded: dict[int, _Copy | _Paged] = {}
+        self._closed: dict[tuple[Path, tuple[int, ...]], list[_Paged]] = {}
+        """Packages loaded by pages that are not open now: without weights, maybe prepared."""
         self._peak = 0
 
     def load(self, package: Package, folder: Path, function: str = "main") -> "_Copy":
         from compiler import reference
-        from compiler.reference.reader import read_program
 
         path = folder / package.path
-        if path not in self._programs:
-            self._programs[path] = read_program(path)
         owner = reference.load(
-            self._programs[path],
+            self._program(path),
             function=function,
             policy=self._policy,
             own=True,
@@ -66,23 +115,74 @@ class ReferenceDevice(NumpyValues):
         )
         others = {n: owner.sibling(n) for n in package.functions if n != function}
         handle = _Copy(path, owner, {function: owner} | others)
-        for name, loaded in handle.functions.items():
-            if (path, name) in self._first_calls:
-                loaded.trust(self._first_calls[path, name])
+        self._trust(handle)
         self._loaded[id(handle)] = handle
         return handle
 
+    def _program(self, path: Path) -> Any:
+        from compiler.reference.reader import read_program
+
+        if path not in self._programs:
+            self._programs[path] = read_program(path)
+        return self._programs[path]
+
+    def _trust(self, handle: "_Copy | _Paged") -> None:
+        for name, loaded in handle.functions.items():
+            if (handle.path, name) in self._first_calls:
+                loaded.trust(self._first_calls[handle.path, name])
+
+    def open(
+        self, package: Package, folder: Path, sizes: Sequence[int], function: str = "main"
+    ) -> "_Paged":
+        from compiler.reference.errors import malformed
+        from compiler.reference.pages import PagedWeights
+
+        key = folder / package.path, tuple(sizes)
+        spare = self._closed.get(key)
+        if spare:
+            handle = spare.pop()
+        else:
+            program = self._program(key[0])
+            with malformed(program.package):
+                weights = PagedWeights(program, key[1], self._direct)
+            others = (n for n in package.functions if n != function)
+            handle = _Paged(key, program, weights, self._policy, (function, *others))
+        self._loaded[id(handle)] = handle
+        return handle
+
+    def load_page(self, handle: "_Paged", page: int) -> None:
+        handle.weights.load(page)
+        with handle.lock:
+            if handle.weights.complete and not handle.functions:
+                handle.prepare()
+                self._trust(handle)
+
+    def free_page(self, handle: "_Paged", page: int) -> None:
+        with handle.lock:
+            if handle.weights.copied:
+                handle.unprepare()
+            handle.weights.free(page)
+
     def call(
-        self, handle: "_Copy", function: str, inputs: Mapping[str, Any]
+        self, handle: "_Copy | _Paged", function: str, inputs: Mapping[str, Any]
     ) -> dict[str, np.ndarray]:
+        if isinstance(handle, _Paged) and not handle.weights.complete:
+            page = handle.weights.missing
+            raise RunError(f"device reference: {handle.path} is called without its page {page}")
         loaded = handle.functions[function]
         outputs = loaded.predict(inputs)
         self._peak = loaded.observed_peak_bytes
         self._first_calls.setdefault((handle.path, function), loaded.first_call)
         return {name: tensor.numpy() for name, tensor in outputs.items()}
 
-    def free(self, handle: "_Copy") -> None:
+    def free(self, handle: "_Copy | _Paged") -> None:
         del self._loaded[id(handle)]
+        if isinstance(handle, _Paged):
+            if handle.weights.copied:
+                handle.unprepare()
+            handle.weights.rest()
+            self._closed.setdefault(handle.key, []).append(handle)
+            return
         for loaded in handle.functions.values():
             if loaded is not handle.owner:
                 loaded.close()

@@ -16,7 +16,7 @@ import torch
 
 from compiler.reference import program as ir
 from compiler.reference.errors import PackageError
-from compiler.reference.owned import PAGE_BYTES, open_direct, read_pages
+from compiler.reference.owned import PAGE_BYTES, open_direct, read_into, read_pages
 
 _SENTINEL = 0xDEADBEEF
 _RECORD = struct.Struct("<IIQQQ")
@@ -82,14 +82,30 @@ class BlobFile:
             PackageError: the file ends early, or cannot be read.
         """
         low = start // PAGE_BYTES * PAGE_BYTES
-        handle = self._handle if self._direct is None else self._direct
         try:
-            region = read_pages(handle, low, stop - low)
+            region = read_pages(self._reading, low, stop - low)
         except OSError as error:
             raise self._fail(f"cannot be read: {error.strerror}", "") from None
         if region is None:
             raise self._fail("the file ends early", "")
         return torch.frombuffer(region, dtype=torch.uint8, count=stop - low), low
+
+    def read_into(self, view: memoryview, start: int, wanted: int) -> None:
+        """At least `wanted` bytes from `start` on into `view`; both are whole pages.
+
+        Raises:
+            PackageError: the file ends early, or cannot be read.
+        """
+        try:
+            whole = read_into(self._reading, view, start, wanted)
+        except OSError as error:
+            raise self._fail(f"cannot be read: {error.strerror}", "") from None
+        if not whole:
+            raise self._fail("the file ends early", "")
+
+    @property
+    def _reading(self) -> int:
+        return self._handle if self._direct is None else self._direct
 
     def view(self) -> mmap.mmap:
         """The file mapped copy-on-write: tensors may borrow it, nothing reaches the disk."""

@@ -16,7 +16,7 @@ from compiler.reference.errors import PackageError
 from compiler.reference.package import blob_file
 
 _WIDENED = {"uint16": np.int32, "uint32": np.int64, "uint64": np.int64}
-_NEAR_BYTES = 4096
+NEAR_BYTES = 4096
 """Records no further apart than this are read together: reading the gap costs less than a call."""
 
 Key = tuple[str, int]
@@ -149,7 +149,7 @@ def _stretches(sizes: Mapping[int, int], limit: int) -> Iterator[_Stretch]:
     near: list[int] = []
     stop = 0
     for offset in sorted(o for o in sizes if o >= 0 and o + RECORD_BYTES <= limit):
-        if near and offset > stop + _NEAR_BYTES:
+        if near and offset > stop + NEAR_BYTES:
             yield _Stretch(near[0], stop, tuple(near))
             near = []
         near.append(offset)

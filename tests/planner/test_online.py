@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compiler.errors import PlanError
+from compiler.ir import ChunkFacts
 from compiler.online import Evict, Fetch, Start, learned
 from compiler.online_simulate import OnlineRun, simulate_online
-from compiler.online_table import Table, TableSegment, TableStep, Unit
+from compiler.online_table import CUT_BYTES, Table, TableSegment, TableStep, Unit, split
 from tests.planner.online import Case, make_case
 from tests.planner.programs import Part, parts
 
@@ -118,6 +119,34 @@ def test_a_step_that_does_not_fit_alone_is_refused():
     Table((Unit("a", 0, 7, 1), Unit("a", 1, 3, 1)), segments, 15)
     with pytest.raises(PlanError, match=r"step 0.0 \(a\) needs 15 bytes alone, .* is 14 bytes"):
         Table((Unit("a", 0, 7, 1), Unit("a", 1, 3, 1)), segments, 14)
+
+
+def facts_of(size: int, load_s: float = 0.0) -> ChunkFacts:
+    return ChunkFacts(id="a", weight_bytes=size, activation_bytes=0, load_s=load_s, exec_s=0.0)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 2**33), st.integers(1, 2**12), st.integers(0, 2**40))
+def test_a_chunk_is_cut_into_all_of_its_bytes(size, n, load_ns):
+    units = split(facts_of(size, load_ns / 1e9), n)
+    assert [u.page for u in units] == list(range(n))
+    assert sum(u.size_bytes for u in units) == size
+    assert abs(sum(u.load_ns for u in units) - load_ns) <= 1, "seconds are floats"
+    whole = size // n >= 2 * CUT_BYTES
+    if not whole:
+        assert max(u.size_bytes for u in units) - min(u.size_bytes for u in units) <= 1
+        return
+    assert not any(u.size_bytes % CUT_BYTES for u in units[:-1])
+    # The last one is what the rounding up of the others left.
+    assert all(abs(u.size_bytes - size / n) < CUT_BYTES for u in units[:-1])
+    assert 0 < size / n - CUT_BYTES < units[-1].size_bytes <= size // n + 1
+
+
+def test_pages_are_no_larger_than_the_targets_where_that_is_even():
+    for size in (75 * 2**20 + 12345, 64 * 2**20, 64 * 2**20 + 1):
+        for page in (4 * 2**20, 16 * 2**20, 64 * 2**20):
+            units = split(facts_of(size), -(-size // page))
+            assert max(u.size_bytes for u in units) <= page
 
 
 # ---------------------------------------------------------------- the rule
