@@ -27,7 +27,7 @@ LAYERS = [
     {"schedule", "forecast"},
     {"decide", "plan", "timeline"},
     {"residency", "peak", "steady", "record"},
-    {"overview", "diagram"},
+    {"overview", "diagram", "claims"},
     {
         "host",
         "video",

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 
+from compiler.claims import ChunkClaim, Claim, chunk_claims, claims
 from compiler.ir import Plan, Run
 from compiler.overview import (
     ChunkRow,
@@ -16,7 +17,6 @@ from compiler.overview import (
 from compiler.record import timeline_of
 from compiler.report.flow import Flow, flow_of
 from compiler.report.lanes import stalls
-from compiler.report.observed import ChunkClaim, Claim, chunk_claims, claims
 from compiler.report.policies import PolicyRow
 from compiler.report.track import Track, track_of
 from compiler.report.words import StallGroup, bottleneck, kept, stall_groups

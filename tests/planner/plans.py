@@ -83,9 +83,16 @@ SHAPE = (Part(1, (90, 40)), Part(6, (70, 80, 90)), Part(1, (60,), repeat=3), Par
 ONLINE = Policy("online", 1_000_000, True, "online")
 
 
+def heavier(shape: tuple[Part, ...], times: int = 100) -> tuple[Part, ...]:
+    """Weights so many times as large: pages have at least 4 KiB."""
+    return tuple(replace(p, weights=tuple(times * w for w in p.weights)) for p in shape)
+
+
 def make_online_plan(page_bytes: int = 0) -> Plan:
-    """`make_plan` for a runner that follows the online rule, in pages or whole packages."""
-    return plan_of(SHAPE, ONLINE, 100, page_bytes=page_bytes)
+    """`make_plan` for a runner that follows the online rule, or, heavier, does so by pages."""
+    if page_bytes == 0:
+        return plan_of(SHAPE, ONLINE, 100)
+    return plan_of(heavier(SHAPE), ONLINE, 11_000, page_bytes=page_bytes)
 
 
 def make_plan(built: bool = True) -> Plan:

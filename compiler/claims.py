@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from compiler.ir import Plan, Run
+from compiler.online_table import pages_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,8 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class ChunkClaim:
-    """Seconds of one load and one call, and activation bytes: claimed and observed."""
+    """Seconds of one load and one call, and activation bytes: claimed and observed. A load is of
+    one page where the run loaded pages."""
 
     chunk: str
     calls: int
@@ -49,9 +51,16 @@ def claims(plan: Plan, run: Run) -> tuple[Claim, ...]:
     return tuple(rows)
 
 
+def _loaded_pages(plan: Plan, run: Run) -> bool:
+    """Not all devices do (`devices/protocol.py`): a load of less than a chunk tells."""
+    sizes = {f.id: f.weight_bytes for f in plan.facts}
+    return any(e.queue == "load" and e.size_bytes < sizes[e.label] for e in run.events)
+
+
 def chunk_claims(plan: Plan, run: Run) -> tuple[ChunkClaim, ...]:
     """One load and one call of each chunk, on average."""
     facts = {f.id: f for f in plan.facts}
+    pages = pages_of(plan) if _loaded_pages(plan, run) else {}
     rows = []
     for c in run.chunks:
         f = facts[c.chunk]
@@ -60,7 +69,7 @@ def chunk_claims(plan: Plan, run: Run) -> tuple[ChunkClaim, ...]:
                 c.chunk,
                 c.calls,
                 c.loads,
-                (f.load_s, c.load_s / max(1, c.loads)),
+                (f.load_s / pages.get(c.chunk, 1), c.load_s / max(1, c.loads)),
                 (f.exec_s, c.exec_s / max(1, c.calls)),
                 (f.activation_bytes, c.peak_activation_bytes),
             )
