@@ -5,13 +5,17 @@ from dataclasses import replace
 from itertools import accumulate
 
 import pytest
+from typer.testing import CliRunner
 
+from compiler.cli.files import most_pages
+from compiler.cli.plan import app
 from compiler.cli.show import show_plan
 from compiler.cli.show_json import plan_json
 from compiler.compare import compare
 from compiler.ir import Kept
 from compiler.overview import kept_rows, overview
 from compiler.perfetto import trace
+from compiler.plan import write_plan
 from compiler.report.model import page_of
 from compiler.report.page import render
 from compiler.report.policies import compared
@@ -80,6 +84,23 @@ def test_json_has_the_levels_and_what_the_rule_may_fill(paged, online):
     assert [k["chunks"] for k in made["kept"]] == [[], ["c1.00"], [], ["c1.00", "c1.01"]]
     peak = json.loads(plan_json(paged))["peak"]
     assert peak["total_bytes"] == paged.forecast.peak_bytes
+
+
+def test_endless_pages_are_refused_before_they_are_followed(paged, tmp_path):
+    first, loop, *rest = paged.program.segments
+    endless = replace(paged.program, segments=(first, replace(loop, count=30_000), *rest))
+    quick = tuple(replace(f, exec_s=0.01) for f in paged.facts)
+    write_plan(replace(paged, program=endless, facts=quick), tmp_path)
+    pages = {c: -(-f.weight_bytes // PAGE) for f in paged.facts for c in [f.id]}
+    assert most_pages(paged) == sum(pages[c] * n for c, n in overview_uses(paged).items())
+    for command in ("show", "report", "trace"):
+        done = CliRunner().invoke(app, [command, str(tmp_path)])
+        assert done.exit_code == 1
+        assert "page loads, at most 300000 are shown" in " ".join(done.output.split())
+
+
+def overview_uses(plan) -> dict[str, int]:
+    return {c.id: c.uses for c in overview(plan).chunks}
 
 
 # ---------------------------------------------------------------- plan trace
