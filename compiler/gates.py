@@ -30,13 +30,16 @@ def schedule_by_gates(
     *,
     contention: float = 1.0,
     quick: bool = False,
+    effort: float = 1.0,
 ) -> Schedule:
     """The best that this policy's own search finds, by simulated time, then by bytes loaded.
 
-    `quick` is for comparing many programs: `optimal` then tries the strided sets only. Raises
-    `DoesNotFit` naming the chunk when even the leanest schedule exceeds the budget.
+    `quick` is for comparing many programs: `optimal` then tries the strided sets only. `effort` is
+    the share of its work that the search may do. Raises `DoesNotFit` naming the chunk when even the
+    leanest schedule exceeds the budget.
     """
-    found = _find(Searcher(program, facts, policy, budget_bytes, contention), quick)
+    searcher = Searcher(program, facts, policy, budget_bytes, contention, effort)
+    found = _find(searcher, quick)
     return _schedule(found, policy, budget_bytes)
 
 

@@ -9,6 +9,7 @@ in docs/online-rule.md; tests/vectors holds its test vectors.
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from compiler.online_table import SCALE, Table, Use
 
@@ -166,11 +167,14 @@ def _fetch(table: Table, ledger: Ledger, uses: tuple[Use, ...]) -> tuple[Ledger,
     """Start the load of the first missing unit if it is due and memory allows."""
     if ledger.loading is not None:
         return ledger, []
-    pending = [x for x in uses if x.use < table.end and not ledger.resident.issuperset(x.units)]
-    if not pending or (ledger.running and not _is_due(table, ledger, pending)):
+    missing = (x for x in uses if not ledger.resident.issuperset(x.units))
+    first = next(missing, None)
+    if first is None or first.use == table.end:
         return ledger, []
-    use = pending[0].use
-    unit = next(u for u in pending[0].units if u not in ledger.resident)
+    if ledger.running and not _is_due(table, ledger, first, missing):
+        return ledger, []
+    use = first.use
+    unit = next(u for u in first.units if u not in ledger.resident)
     room = table.units[unit].size_bytes + table.most_need(ledger.at, use)
     victims = _victims(table, ledger, uses, room, use)
     if victims is None:
@@ -180,17 +184,19 @@ def _fetch(table: Table, ledger: Ledger, uses: tuple[Use, ...]) -> tuple[Ledger,
     return replace(ledger, loading=unit, held_bytes=held), [*decisions, Fetch(unit)]
 
 
-def _is_due(table: Table, ledger: Ledger, pending: list[Use]) -> bool:
+def _is_due(table: Table, ledger: Ledger, first: Use, others: Iterator[Use]) -> bool:
     """Would some pending load be late if loading began only when the running step ends?
 
     Of the units of one chunk, all with the same use, the last one is late first.
     """
-    margin = table.margin_ns(pending[0].use)
+    margin = table.margin_ns(first.use)
     begin_ns = table.nominal_before(ledger.at + 1)
     load_ns = 0
-    for x in pending:
+    for x in chain((first,), others):
+        if x.use == table.end:
+            return False
         load_ns += sum(_load_ns(table, ledger, u) for u in x.units if u not in ledger.resident)
-        until_ns = (table.nominal_before(x.use) - begin_ns) * ledger.exec_scale // ONE
+        until_ns = (x.before_ns - begin_ns) * ledger.exec_scale // ONE
         if until_ns <= (load_ns + margin) * ledger.load_scale // ONE:
             return True
     return False

@@ -10,7 +10,7 @@ plan runs. So sets are searched for several speeds (`LEVELS`), and the rule keep
 speed that it sees. The work is bounded by counts, never by a clock.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from compiler.bounds import lower_bound
@@ -20,6 +20,7 @@ from compiler.online_replay import gamma_of
 from compiler.online_simulate import OnlineRun, simulate_online
 from compiler.online_table import Table, make_table, page_counts
 from compiler.retention import neighbours
+from compiler.slots import shortened
 
 LEVELS = ((0.0, 0.5), (0.7, 1.0), (1.2, 1.5), (1.75, 2.0), (2.5, 3.0), (3.5, 4.5), (5.5, 7.0))
 """(from how many times slower loads the set is kept, how many times slower it is searched for)"""
@@ -27,6 +28,8 @@ _RUN, _PACE = 10, 6
 """Iterations that are run of a long loop, and over how many of them its pace is averaged."""
 _WORK = 6_000
 """Steps simulated while climbing in each loop; a quarter at levels other than the planned one."""
+_EFFORT = 0.25
+"""Of the search by gates, at levels other than the planned one."""
 _CLOSE = 1.0005
 """A run this close to what no schedule can beat is not improved further."""
 
@@ -50,34 +53,53 @@ def schedule_online(
     page_bytes: int = 0,
     quick: bool = False,
 ) -> Schedule:
-    """The online rule with what it keeps at each level; gates as in `by_gates`.
+    """The online rule with what it keeps if times are as planned; gates as in `by_gates`.
 
     `quick` is for comparing many programs: nothing is searched, and the one set is what `by_gates`
     keeps.
     """
     made = replace(by_gates, rule="online", kept=(), resident=())
-    if page_bytes:
-        # By pages, evicting what is used last is all but optimal by itself (docs/planner.md).
-        plain = _Search(program, facts, by_gates.budget_bytes, contention, page_bytes, 1.0)
-        return replace(made, resident=plain.resident(Kept(0.0, ())))
-    if quick:
+    if quick and not page_bytes:
         kept = (Kept(0.0, by_gates.resident),) if by_gates.resident else ()
         return replace(made, kept=kept, resident=by_gates.resident)
-    levels: list[Kept] = []
+    search = _Search(program, facts, by_gates.budget_bytes, contention, page_bytes, 1.0)
     best: frozenset[str] = frozenset()
-    resident: tuple[str, ...] = ()
+    # By pages, evicting what is used last is all but optimal by itself (docs/planner.md).
+    if not page_bytes:
+        best = search.best([best, frozenset(by_gates.resident)]).kept
+    chunks = tuple(sorted(best))
+    resident = search.resident(Kept(0.0, chunks))
+    return replace(made, kept=_merged([Kept(0.0, chunks)]), resident=resident)
+
+
+def with_speeds(
+    program: Program,
+    facts: Mapping[str, ChunkFacts],
+    online: Schedule,
+    *,
+    contention: float = 1.0,
+) -> Schedule:
+    """The same, with what to keep where loads turn out faster or slower than planned."""
+    levels: list[Kept] = []
+    before = planned = frozenset(c for k in online.kept for c in k.chunks)
     for slower, speed in LEVELS:
-        search = _Search(program, facts, by_gates.budget_bytes, contention, page_bytes, speed)
-        own = by_gates
+        best = planned
         if speed != 1.0:
-            own = schedule_by_gates(
-                program, search.facts, _GATES, by_gates.budget_bytes, contention=contention
-            )
-        best = search.best({frozenset(), best, frozenset(own.resident)}).kept
+            search = _Search(program, facts, online.budget_bytes, contention, 0, speed)
+            best = search.best(_hints(search, planned, before, contention)).kept
         levels.append(Kept(slower, tuple(sorted(best))))
-        if speed == 1.0:
-            resident = search.resident(levels[-1])
-    return replace(made, kept=_merged(levels), resident=resident)
+        before = best
+    return replace(online, kept=_merged(levels))
+
+
+def _hints(
+    search: "_Search", planned: frozenset[str], before: frozenset[str], contention: float
+) -> Iterator[frozenset[str]]:
+    """Lazily: where nothing needs to be kept, nothing is searched."""
+    yield frozenset()
+    yield planned
+    yield before
+    yield search.by_gates(contention)
 
 
 def _merged(kept: list[Kept]) -> tuple[Kept, ...]:
@@ -106,7 +128,7 @@ class _Search:
             c: replace(f, load_s=f.load_s * speed, cold_s=f.cold_s * speed)
             for c, f in facts.items()
         }
-        self.short = _shortened(program)
+        self.short = shortened(program, _RUN)
         pages = page_counts(facts.values(), page_bytes)
         self.table = make_table(self.short, self.facts, budget, pages)
         self.enough_s = lower_bound(program, self.facts)[0] * _CLOSE
@@ -114,15 +136,30 @@ class _Search:
         self.trials: dict[tuple[str, ...], Cost] = {}
 
     def best(self, hints: Iterable[frozenset[str]]) -> _Trial:
-        """The best of the hints, then of what climbing from it finds, loop by loop."""
-        ordered = sorted(hints, key=lambda h: (len(h), sorted(h)))
-        best = self.tried(ordered[0])
-        if self._is_enough(best):
-            return best
-        best = min([best, *map(self.tried, ordered[1:])], key=lambda t: t.cost)
+        """The best of the hints, the first of equal ones, then of what climbing from it finds, loop
+        by loop."""
+        best = None
+        for hint in hints:
+            trial = self.tried(hint)
+            best = trial if best is None or trial.cost < best.cost else best
+            if self._is_enough(best):
+                return best
+        assert best is not None
         for chunks in self._loops():
             best = self._climb(chunks, best)
         return best
+
+    def by_gates(self, contention: float) -> frozenset[str]:
+        """What the best gates found keep at this speed."""
+        made = schedule_by_gates(
+            self.program,
+            self.facts,
+            _GATES,
+            self.table.budget_bytes,
+            contention=contention,
+            effort=_EFFORT,
+        )
+        return frozenset(made.resident)
 
     def tried(self, kept: frozenset[str]) -> _Trial:
         table = self.table.keeping((Kept(0.0, tuple(kept)),))
@@ -202,15 +239,6 @@ def _pace(table: Table, run: OnlineRun, segment: int) -> tuple[float, float]:
         if bar.queue == "load" and begin < bar.end_ns <= end
     )
     return (end - begin) / _PACE, loaded / _PACE
-
-
-def _shortened(program: Program) -> Program:
-    """Loops do at most `_RUN` iterations beyond those in which functions change."""
-    segments = []
-    for g in program.segments:
-        changes = [n for x in g.steps if isinstance(x, Call) for _, n in x.switch if n < g.count]
-        segments.append(replace(g, count=min(g.count, max(changes, default=0) + _RUN)))
-    return replace(program, segments=tuple(segments))
 
 
 def _loop_chunks(program: Program) -> list[tuple[int, str]]:

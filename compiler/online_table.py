@@ -5,7 +5,7 @@ the last one and means "never". Times are whole nanoseconds, sizes whole bytes. 
 `online`; both are specified in docs/online-rule.md, whose names are used here.
 """
 
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass
@@ -75,6 +75,8 @@ class Use:
     use: int
     chunk: str
     units: tuple[int, ...]
+    before_ns: int
+    """Nominal time of all steps before the use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,10 +181,25 @@ class Table:
         """The next use of every chunk from step n on, by rising use, then by number."""
         if n not in self._uses:
             if len(self._uses) >= _REMEMBERED:
-                self._uses.clear()
-            made = [Use(self.next_use(c, n), c, units) for c, units in self.units_of.items()]
-            self._uses[n] = tuple(sorted(made, key=lambda x: (x.use, x.units)))
+                self._uses = {n - 1: self._uses[n - 1]} if n - 1 in self._uses else {}
+            self._uses[n] = self._uses_from(n)
         return self._uses[n]
+
+    def _uses_from(self, n: int) -> tuple[Use, ...]:
+        """From those of the step before, only the chunk that it calls changes its place."""
+        before = self._uses.get(n - 1)
+        if before is None:
+            return tuple(sorted((self._use(c, n) for c in self.units_of), key=_when))
+        called = self.step(n - 1).chunk
+        if called is None:
+            return before
+        others = [x for x in before if x.chunk != called]
+        insort(others, self._use(called, n), key=_when)
+        return tuple(others)
+
+    def _use(self, chunk: str, n: int) -> Use:
+        use = self.next_use(chunk, n)
+        return Use(use, chunk, self.units_of[chunk], self.nominal_before(use))
 
     def most_need(self, first: int, last: int) -> int:
         """The largest need of the steps `first` to `last`, both included."""
@@ -294,6 +311,10 @@ class Table:
                         f"{own + step.need_bytes} bytes alone, the budget is "
                         f"{self.budget_bytes} bytes"
                     )
+
+
+def _when(use: Use) -> tuple[int, tuple[int, ...]]:
+    return use.use, use.units
 
 
 def _bases(segments: tuple[TableSegment, ...]) -> tuple[list[int], int]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from compiler.gates import schedule_by_gates
 from compiler.ir import ChunkFacts, Policy, Program, Schedule
-from compiler.online_search import schedule_online
+from compiler.online_search import schedule_online, with_speeds
 from compiler.replay import replay
 from compiler.simulate import Simulation
 
@@ -36,6 +36,7 @@ def make_schedule(
     contention: float = 1.0,
     page_bytes: int = 0,
     quick: bool = False,
+    speeds: bool = True,
 ) -> Schedule:
     """The best of the safe schedules of this policy by simulated time, then by bytes loaded.
 
@@ -44,6 +45,7 @@ def make_schedule(
         page_bytes: what the device can load at once of a package; 0: packages load whole. Only the
             online rule loads by pages.
         quick: for comparing many programs; few kept sets are tried.
+        speeds: find out what the online rule should keep where times differ from the planned ones.
 
     Raises `DoesNotFit` naming the chunk when even the leanest schedule exceeds the budget.
     """
@@ -73,4 +75,21 @@ def make_schedule(
         return round(made.makespan_s, 9), made.loaded_bytes
 
     # Of equal ones the first: the online rule, which bears wrong times better.
-    return replace(min(trials, key=cost), policy=policy)
+    best = replace(min(trials, key=cost), policy=policy)
+    if best.rule == "gates" or quick or page_bytes or not speeds:
+        return best
+    return for_all_speeds(program, facts, best, contention=contention)
+
+
+def for_all_speeds(
+    program: Program,
+    facts: Mapping[str, ChunkFacts],
+    schedule: Schedule,
+    *,
+    contention: float = 1.0,
+) -> Schedule:
+    """A schedule of the online rule with what to keep at other speeds of loads; the same where that
+    makes it slower by prediction (loads and calls that overlap may look like slow loads)."""
+    made = with_speeds(program, facts, schedule, contention=contention)
+    old, new = (replay(program, facts, x, contention=contention) for x in (schedule, made))
+    return made if new.makespan_s <= old.makespan_s else schedule

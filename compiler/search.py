@@ -44,8 +44,10 @@ class Searcher:
         policy: Policy,
         budget_bytes: int,
         contention: float = 1.0,
+        effort: float = 1.0,
     ) -> None:
         self.program, self.facts, self.policy = program, facts, policy
+        self.work = int(effort * _WORK)
         self.frame = Frame(program, facts, budget_bytes)
         self.pace = Pace(program, facts, contention)
         self.loops = [_Loop(self.frame, s) for s, g in enumerate(program.segments) if g.is_loop]
@@ -107,7 +109,7 @@ class Searcher:
 
     def _climb(self, loop: "_Loop", best: Found, seen: set[Positions]) -> Found:
         """First improvement, until a whole round brings nothing or the work is used up."""
-        left = max(1, _WORK // len(self.frame.slots))
+        left = max(1, self.work // len(self.frame.slots))
         improved = True
         while improved:
             improved = False

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from compiler.contend import Shared
 from compiler.ir import Call, ChunkFacts, Event, Program, Schedule, Step
-from compiler.slots import START, Placement, bases, unroll
+from compiler.slots import START, Placement, bases, shortened, unroll
 
 Times = Callable[[str, int], float]
 """(chunk, how many times it happened before) -> seconds."""
@@ -239,6 +239,8 @@ class _Clock:
         self.events.append(Event(queue, label, segment, iteration, start, end, size))
 
 
+_RUN, _PACE = 10, 6
+"""Iterations that are run of a long loop, and over how many of them its pace is averaged."""
 STALLS = ("start", "straight", "first", "steady")
 
 
@@ -256,3 +258,25 @@ def where_is(program: Program, step: int) -> tuple[int, int]:
     base = bases(program)
     segment = max(s for s, b in enumerate(base) if b <= step)
     return segment, (step - base[segment]) // len(program.segments[segment].steps)
+
+
+def paced_s(
+    program: Program,
+    facts: Mapping[str, ChunkFacts],
+    schedule: Schedule,
+    *,
+    contention: float = 1.0,
+) -> float:
+    """The makespan, nearly: long loops are run for a few iterations and go on at their last pace.
+
+    For comparing many programs: whole runs of them cost several times more.
+    """
+    short = shortened(program, _RUN)
+    made = simulate(short, facts, schedule, contention=contention)
+    ends = {(e.segment, e.iteration): e.end_s for e in made.events if e.queue == "compute"}
+    seconds = made.makespan_s
+    for s, (whole, run) in enumerate(zip(program.segments, short.segments, strict=True)):
+        if run.count < whole.count and (s, run.count - 1) in ends:
+            pace = (ends[s, run.count - 1] - ends[s, run.count - 1 - _PACE]) / _PACE
+            seconds += (whole.count - run.count) * pace
+    return seconds

@@ -4,7 +4,7 @@ Steps of all iterations are numbered 0, 1, 2, ...; `START` is before the first.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compiler.ir import Call, ChunkFacts, Load, Moment, Program, Schedule
 from compiler.program import reads, writes
@@ -65,6 +65,15 @@ def expand(
                 activation = facts[chunk].activation_bytes if chunk is not None else 0
                 slots.append(Slot(s, i, k, chunk, held[s, k] + activation))
     return slots
+
+
+def shortened(program: Program, iterations: int) -> Program:
+    """Loops do at most so many iterations beyond those in which functions change."""
+    segments = []
+    for g in program.segments:
+        changes = [n for x in g.steps if isinstance(x, Call) for _, n in x.switch if n < g.count]
+        segments.append(replace(g, count=min(g.count, max(changes, default=0) + iterations)))
+    return replace(program, segments=tuple(segments))
 
 
 # ---------------------------------------------------------------- meaning of a schedule

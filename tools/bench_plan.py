@@ -195,6 +195,7 @@ def planned(case: str, policy: Policy, overrides: Sequence[str]) -> Outcome:
         reads=result.loaded_bytes / sum(f.weight_bytes for f in facts.values()),
         seconds=result.makespan_s,
         planning_s=spent,
+        rule=made.schedule.rule,
     )
 
 
