@@ -14,7 +14,7 @@ MOST_STEPS = 100_000
 thousands, and a stranger's could have a million in a small file."""
 
 
-MOST_PAGES = 300_000
+MOST_PAGES = 200_000
 """That a run may load, if it loads every page for every call: the same for pages."""
 
 

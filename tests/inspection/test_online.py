@@ -96,7 +96,7 @@ def test_endless_pages_are_refused_before_they_are_followed(paged, tmp_path):
     for command in ("show", "report", "trace"):
         done = CliRunner().invoke(app, [command, str(tmp_path)])
         assert done.exit_code == 1
-        assert "page loads, at most 300000 are shown" in " ".join(done.output.split())
+        assert "page loads, at most 200000 are shown" in " ".join(done.output.split())
 
 
 def overview_uses(plan) -> dict[str, int]:
