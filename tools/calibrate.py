@@ -23,6 +23,7 @@ import numpy as np
 from compiler.codec import decode
 from compiler.cost import ATTENTION, CONV, ELEMENTWISE, MATMUL, MOVE
 from compiler.ir import Chunk, Plan, Run
+from compiler.online_table import pages_of
 from compiler.plan import read_plan
 
 COMPUTED = (MATMUL, CONV, ATTENTION)
@@ -82,9 +83,12 @@ def fit_loads(runs: list[tuple[Plan, Run]]) -> Fit:
     rows, seconds = [], []
     for plan, run in runs:
         size = {f.id: f.weight_bytes for f in plan.facts}
+        pages = pages_of(plan) if plan.schedule.rule == "online" else {}
         for chunk in (c for c in run.chunks if c.loads and c.load_s > 0):
+            # By pages a load is of one page, and so is the first load of each.
+            n = pages.get(chunk.chunk, 1)
             weight = size[chunk.chunk]
-            rows.append([chunk.loads, chunk.loads * weight, 1.0, weight])
+            rows.append([chunk.loads, chunk.loads * weight / n, n, weight])
             seconds.append(chunk.load_s)
     return fit(("overhead", "bytes", "first", "first_bytes"), rows, seconds)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from compiler.ir import Chunk, ChunkFacts, Plan
 from compiler.plan import read_plan
-from compiler.slots import unroll
+from compiler.timeline import predicted
 
 HEAD = (
     "part", "packages", "weights", "largest package", "activations", "FLOPs of a call", "calls",
@@ -22,9 +22,9 @@ HEAD = (
 
 def loads_of(plan: Plan) -> dict[str, int]:
     """How often each chunk is loaded in a whole video."""
-    found: dict[str, int] = {}
-    for placed in unroll(plan.program, plan.schedule):
-        found[placed.chunk] = found.get(placed.chunk, 0) + 1
+    found = dict.fromkeys((c.id for c in plan.chunks), 0)
+    for event in predicted(plan).events:
+        found[event.label] += event.queue == "load"
     return found
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from compiler.ir import Call, Package, Plan, Segment
+from compiler.timeline import predicted
 from tools.eval_tiny import ATTRIBUTES, accuracy
 from tools.train_tiny.world import Combination
 
@@ -73,7 +74,8 @@ def predicted_loop_s(plan: Plan, evaluations: int) -> float:
     """
     loop = loop_of(plan)
     place = plan.program.segments.index(loop)
-    if any(x.segment == place and x.iterations == "each" for x in plan.schedule.loads):
+    loads = [e for e in predicted(plan).events if e.queue == "load" and e.segment == place]
+    if any(e.iteration > 0 for e in loads):
         raise ValueError(f"{plan.pipeline}: chunks are loaded inside the loop; give more memory")
     facts = {f.id: f for f in plan.facts}
     calls = [step for step in loop.steps if isinstance(step, Call)]
