@@ -13,6 +13,8 @@ from compiler.ir import Plan
 from compiler.overview import ChunkRow, Overview, overview
 from compiler.units import parse_bytes
 
+RULE = "(rule)"
+"""The schedule's, among the settings; no key path is written like this."""
 MISSING = "-"
 """In place of a setting or chunk that one of the two plans does not have."""
 
@@ -89,8 +91,10 @@ def compare(before: Plan, after: Plan) -> Comparison:
 
 
 def _settings(before: Plan, after: Plan) -> Iterator[Setting]:
-    """Key paths with dots, in the order of the first plan, then the second's own."""
+    """Key paths with dots, in the order of the first plan, then the second's own; and the rule
+    that the runner follows, which may differ where all settings are the same."""
     a, b = flat(before.settings), flat(after.settings)
+    a[RULE], b[RULE] = json.dumps(before.schedule.rule), json.dumps(after.schedule.rule)
     for key in dict.fromkeys((*a, *b)):
         pair = (a.get(key, MISSING), b.get(key, MISSING))
         if pair[0] != pair[1]:

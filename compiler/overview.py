@@ -3,12 +3,14 @@
 Pure functions of the plan; what happens over time is its predicted run (`compiler.timeline`).
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from compiler.ir import Call, Chunk, Event, Plan
-from compiler.residency import Peak, Sample, Span, peak_of, spans, usage
-from compiler.simulate import Wait
+from compiler.ir import Call, Chunk, Event, Plan, Program
+from compiler.peak import Peak, peak_of
+from compiler.residency import Fullest, Span, fullest, spans, usage
+from compiler.steady import Window, windows
 from compiler.timeline import Timeline, predicted
 
 
@@ -52,8 +54,12 @@ class ChunkRow:
     loads: int
     """In the predicted run; of pages, each counts."""
     loaded_bytes: int
+    wait_s: float
+    """Waiting for it in the predicted run."""
+    uses: int
+    """Steps that run it in all iterations; the slices of a map are one."""
     kept: bool
-    """Stays loaded over a whole loop."""
+    """Stays loaded over a whole loop: after the first iteration nothing of it is loaded."""
     stays: tuple[Span, ...]
     compute_unit: str
     precision: str
@@ -65,20 +71,25 @@ class ChunkRow:
     path: str
     file_bytes: int
 
+    @property
+    def form(self) -> str:
+        """Precision, or how the weights are compressed; empty before it is built."""
+        return self.precision if self.compression == "none" else self.compression
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
-    """A steady iteration of a loop: from the end of the call before it to its last call's end."""
+class KeptRow:
+    """What the online rule keeps over loops while loads, compared with calls, are seen to take
+    `slower` times as long as planned or longer, up to `below` times (None: however long)."""
 
-    segment: int
-    name: str
-    iteration: int
-    count: int
-    start_s: float
-    end_s: float
-    events: tuple[Event, ...]
-    """Loads and calls that overlap it."""
-    waits: tuple[Wait, ...]
+    slower: float
+    below: float | None
+    chunks: tuple[str, ...]
+
+    @property
+    def planned(self) -> bool:
+        """It is what is kept at the planned times."""
+        return self.slower <= 1.0 and (self.below is None or self.below > 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,12 +101,14 @@ class Overview:
     target: str
     policy: str
     rule: str
+    page_bytes: int
+    """What a load of the run brings in at most, so that `loads` count pages; 0: whole packages."""
     built: bool
     budget_bytes: int
     peak_bytes: int
     peak_step: str
     peak: Peak
-    most: Sample | None
+    most: Fullest | None
     makespan_s: float
     compute_s: float
     stall_s: float
@@ -107,6 +120,7 @@ class Overview:
     stalls: tuple[tuple[str, float], ...]
     stages: tuple[StageRow, ...]
     chunks: tuple[ChunkRow, ...]
+    kept: tuple[KeptRow, ...]
     windows: tuple[Window, ...]
 
 
@@ -114,19 +128,19 @@ def overview(plan: Plan) -> Overview:
     """Everything that `plan show` shows, of one plan."""
     run, f = predicted(plan), plan.forecast
     chunks = chunk_rows(plan, run)
-    samples = usage(plan, run.events)
     return Overview(
         pipeline=plan.pipeline,
         title=plan.title,
         target=plan.target.name,
         policy=plan.schedule.policy.name,
         rule=plan.schedule.rule,
+        page_bytes=page_bytes(plan),
         built=plan.built,
         budget_bytes=plan.target.budget_bytes,
         peak_bytes=f.peak_bytes,
         peak_step=f.peak_step,
         peak=peak_of(plan),
-        most=max(samples, key=lambda s: s.total_bytes, default=None),
+        most=fullest(run.events, usage(plan, run.events)),
         makespan_s=f.makespan_s,
         compute_s=f.compute_s,
         stall_s=f.stall_s,
@@ -138,8 +152,14 @@ def overview(plan: Plan) -> Overview:
         stalls=f.stalls,
         stages=stage_rows(plan, chunks, run),
         chunks=chunks,
+        kept=kept_rows(plan),
         windows=windows(plan, run),
     )
+
+
+def page_bytes(plan: Plan) -> int:
+    """The target's, where the runner loads by pages: the online rule does, gates do not."""
+    return plan.target.page_bytes if plan.schedule.rule == "online" else 0
 
 
 # ---------------------------------------------------------------- stages and chunks
@@ -150,7 +170,6 @@ def stage_rows(plan: Plan, chunks: Sequence[ChunkRow], run: Timeline) -> tuple[S
     seconds = dict(plan.forecast.stage_s)
     stage_of = {c.id: c.stage for c in chunks}
     loading = _sums((stage_of[e.label], e.end_s - e.start_s) for e in run.events if _is_load(e))
-    waiting = _sums((stage_of[w.chunk], w.end_s - w.start_s) for w in run.waits)
     rows = []
     for stage in dict.fromkeys(c.stage for c in chunks):
         own = [c for c in chunks if c.stage == stage]
@@ -167,7 +186,7 @@ def stage_rows(plan: Plan, chunks: Sequence[ChunkRow], run: Timeline) -> tuple[S
                 loaded_bytes=sum(c.loaded_bytes for c in own),
                 compute_s=seconds.get(stage, 0.0),
                 load_s=loading.get(stage, 0.0),
-                wait_s=waiting.get(stage, 0.0),
+                wait_s=sum(c.wait_s for c in own),
             )
         )
     return tuple(rows)
@@ -178,11 +197,14 @@ def chunk_rows(plan: Plan, run: Timeline) -> tuple[ChunkRow, ...]:
     facts = {f.id: f for f in plan.facts}
     packages = {p.chunk: p for p in plan.packages}
     flops, calls = _flops(plan), plan.program.call_counts
-    stays = spans(run.events)
+    looped = _looped(plan.program)
+    uses = Counter(e.label for e in run.events if e.queue == "compute")
+    waiting = _sums((w.chunk, w.end_s - w.start_s) for w in run.waits)
+    stays, loaded = _by_chunk(spans(run.events)), _loads(run.events)
     rows = []
     for c in plan.chunks:
         f, package = facts[c.id], packages.get(c.id)
-        loads = [e for e in run.events if _is_load(e) and e.label == c.id]
+        loads = loaded.get(c.id, [])
         rows.append(
             ChunkRow(
                 id=c.id,
@@ -197,8 +219,10 @@ def chunk_rows(plan: Plan, run: Timeline) -> tuple[ChunkRow, ...]:
                 exec_s=f.exec_s,
                 loads=len(loads),
                 loaded_bytes=sum(e.size_bytes for e in loads),
-                kept=c.id in plan.schedule.resident,
-                stays=tuple(s for s in stays if s.chunk == c.id),
+                wait_s=waiting.get(c.id, 0.0),
+                uses=uses[c.id],
+                kept=c.id in looped and not any(e.iteration for e in loads),
+                stays=tuple(stays.get(c.id, ())),
                 compute_unit=plan.target.compute_unit,
                 precision=package.precision if package else "",
                 compression=package.compression if package else "",
@@ -209,6 +233,26 @@ def chunk_rows(plan: Plan, run: Timeline) -> tuple[ChunkRow, ...]:
             )
         )
     return tuple(rows)
+
+
+def _looped(program: Program) -> set[str]:
+    """Chunks that a loop calls."""
+    loops = [s for s in program.segments if s.is_loop]
+    return {x.chunk for s in loops for x in s.steps if isinstance(x, Call)}
+
+
+def _by_chunk(stays: Iterable[Span]) -> Mapping[str, list[Span]]:
+    found: dict[str, list[Span]] = {}
+    for stay in stays:
+        found.setdefault(stay.chunk, []).append(stay)
+    return found
+
+
+def _loads(events: Iterable[Event]) -> Mapping[str, list[Event]]:
+    found: dict[str, list[Event]] = {}
+    for e in filter(_is_load, events):
+        found.setdefault(e.label, []).append(e)
+    return found
 
 
 def _is_load(event: Event) -> bool:
@@ -242,37 +286,13 @@ def _flops(plan: Plan) -> dict[str, int]:
     return total
 
 
-# ---------------------------------------------------------------- steady iterations
-
-
-def windows(plan: Plan, run: Timeline) -> tuple[Window, ...]:
-    """One steady iteration of each loop: from the middle, where loads have settled and functions
-    are those of the later half."""
-    made = []
-    for s, segment in enumerate(plan.program.segments):
-        if not segment.is_loop:
-            continue
-        iteration = min(max(2, segment.count // 2), segment.count - 1)
-        window = _window(run, s, segment.name, iteration, segment.count)
-        made += [window] if window is not None else []
-    return tuple(made)
-
-
-def _window(run: Timeline, segment: int, name: str, iteration: int, count: int) -> Window | None:
-    calls = [e for e in run.events if e.queue == "compute"]
-    own = [e for e in calls if (e.segment, e.iteration) == (segment, iteration)]
-    if not own:
-        return None
-    before = [e.end_s for e in calls if (e.segment, e.iteration) < (segment, iteration)]
-    start, end = max(before, default=0.0), own[-1].end_s
-    overlapping = [e for e in run.events if e.end_s > start and e.start_s < end]
-    return Window(
-        segment=segment,
-        name=name,
-        iteration=iteration,
-        count=count,
-        start_s=start,
-        end_s=end,
-        events=tuple(e for e in overlapping if e.queue == "load" or e in own),
-        waits=tuple(w for w in run.waits if w.end_s > start and w.start_s < end),
-    )
+def kept_rows(plan: Plan) -> tuple[KeptRow, ...]:
+    """By rising slowness, from none at all; nothing where gates rule or nothing is ever kept."""
+    levels = [(k.slower, k.chunks) for k in plan.schedule.kept]
+    if plan.schedule.rule != "online" or not levels:
+        return ()
+    if levels[0][0] > 0:
+        levels.insert(0, (0.0, ()))
+    ends = [*(slower for slower, _ in levels[1:]), None]
+    rows = zip(levels, ends, strict=True)
+    return tuple(KeptRow(slower=s, below=end, chunks=chunks) for (s, chunks), end in rows)

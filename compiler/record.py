@@ -66,7 +66,10 @@ def _check(plan: Plan, run: Run, where: str) -> None:
     stray = sorted(names - chunks)
     if stray:
         raise PlanError(f"{where}: a run of another plan, this one has no {stray[0]!r}; run again")
+    calls = _calls(plan)
     for e in run.events:
+        if e.queue == "compute" and (e.segment, e.label) not in calls:
+            raise PlanError(f"{where}: {e.label!r} is called where the plan does not; run again")
         inside = 0 <= e.segment < len(counts) and 0 <= e.iteration < counts[e.segment]
         sane = e.queue in QUEUES and 0 <= e.start_s <= e.end_s and e.size_bytes >= 0
         if not inside or not sane:
@@ -75,6 +78,12 @@ def _check(plan: Plan, run: Run, where: str) -> None:
                 f"iteration {e.iteration}, {e.start_s} to {e.end_s} s) cannot be of this plan; "
                 "run again"
             )
+
+
+def _calls(plan: Plan) -> set[tuple[int, str]]:
+    """(segment, chunk) of every call."""
+    segments = enumerate(plan.program.segments)
+    return {(s, x.chunk) for s, g in segments for x in g.steps if isinstance(x, Call)}
 
 
 def timeline_of(plan: Plan, run: Run) -> Timeline:

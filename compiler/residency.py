@@ -1,16 +1,17 @@
-"""What is in memory when: over time, chunk by chunk, and at the proven peak with every name.
+"""What is in memory when: over time, chunk by chunk, and at its fullest moment by name.
 
 Made from a plan and the events of a run of it, predicted (`compiler.timeline`) or observed
-(`Run.events`). Tensors between two calls are those that the first of them leaves.
+(`Run.events`). Tensors between two calls are those that the first of them leaves. What can be in
+memory for any timing is `compiler.peak`.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from heapq import merge
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
 
-from compiler.check_life import ITERATIONS
 from compiler.ir import Call, Event, Plan, Program
-from compiler.slots import Placement, expand, live_tensors, unroll
+from compiler.slots import live_tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,118 +40,14 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """Something in memory: a chunk or a tensor."""
+class Fullest:
+    """The largest moment of a run: its seconds, its bytes, and what they consist of: (name, kind,
+    bytes), largest first. Kinds: `resident` and `loading` chunks, the `activations` of the chunk
+    that runs, `tensors` (without a name)."""
 
-    name: str
-    size_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Peak:
-    """The step that can need most memory over all timings, and what that consists of."""
-
-    segment: int
-    iteration: int
-    """As the checker counts, which looks at the first five iterations of a loop."""
-    step: int
-    chunk: str | None
-    """What runs; None in a host step."""
-    weight_bytes: int
-    """Of the chunk that runs."""
-    activation_bytes: int
-    resident: tuple[Held, ...]
-    """Chunks that were called before and stay."""
-    ahead: tuple[Held, ...]
-    """Chunks that may be loading, or loaded, for later steps."""
-    tensors: tuple[Held, ...]
-
-    @property
-    def total_bytes(self) -> int:
-        parts = (*self.resident, *self.ahead, *self.tensors)
-        return self.weight_bytes + self.activation_bytes + sum(p.size_bytes for p in parts)
-
-
-# ---------------------------------------------------------------- the proven peak
-
-
-def peak_of(plan: Plan) -> Peak:
-    """The first step with the largest sum, as the checker adds it up (ARCHITECTURE.md)."""
-    if plan.schedule.rule == "online":
-        return _online_peak(plan)
-    segments = tuple(replace(s, count=min(s.count, ITERATIONS)) for s in plan.program.segments)
-    program = replace(plan.program, segments=segments)
-    facts = {f.id: f for f in plan.facts}
-    slots = expand(program, facts)
-    copies = list(unroll(program, plan.schedule))
-    totals = [s.need_bytes for s in slots]
-    for copy in copies:
-        for n in range(copy.gate + 1, copy.free + 1):
-            totals[n] += facts[copy.chunk].weight_bytes
-    n = totals.index(max(totals))
-    slot = slots[n]
-    there = [c for c in copies if c.gate < n <= c.free]
-
-    def held(chosen: Iterable[Placement]) -> tuple[Held, ...]:
-        return tuple(Held(c.chunk, facts[c.chunk].weight_bytes) for c in chosen)
-
-    return Peak(
-        segment=slot.segment,
-        iteration=slot.iteration,
-        step=slot.step,
-        chunk=slot.chunk,
-        weight_bytes=facts[slot.chunk].weight_bytes if slot.chunk is not None else 0,
-        activation_bytes=facts[slot.chunk].activation_bytes if slot.chunk is not None else 0,
-        resident=held(c for c in there if c.use <= n and c.chunk != slot.chunk),
-        ahead=held(c for c in there if c.use > n),
-        tensors=_tensors_at(program, slot.segment, slot.step),
-    )
-
-
-def _online_peak(plan: Plan) -> Peak:
-    """What else is there beside the step's own needs is for the rule to decide: any chunks that
-    this step or a later one calls, and those of loops before it that may end early, up to the
-    budget (`compiler/check_online.py`)."""
-    facts = {f.id: f for f in plan.facts}
-    segments = plan.program.segments
-    slots = expand(plan.program, facts, ITERATIONS)
-    early = [
-        {x.chunk for x in g.steps if isinstance(x, Call)} if g.until else set() for g in segments
-    ]
-    later: set[str] = set()
-    best: tuple[int, int, frozenset[str]] = (-1, 0, frozenset())
-    for n in reversed(range(len(slots))):
-        slot = slots[n]
-        later |= {slot.chunk} - {None}  # type: ignore[arg-type]
-        there = frozenset(later.union(*early[: slot.segment]))
-        total = slot.need_bytes + sum(facts[c].weight_bytes for c in there)
-        total = min(plan.schedule.budget_bytes, total)
-        if total >= best[0]:
-            best = (total, n, there)
-    total, n, there = best
-    slot = slots[n]
-    own = facts[slot.chunk].weight_bytes if slot.chunk is not None else 0
-    others = there - {slot.chunk}
-    rest = total - slot.need_bytes - own
-    name = next(iter(others)) if len(others) == 1 else f"any of {len(others)} chunks"
-    return Peak(
-        segment=slot.segment,
-        iteration=slot.iteration,
-        step=slot.step,
-        chunk=slot.chunk,
-        weight_bytes=own,
-        activation_bytes=facts[slot.chunk].activation_bytes if slot.chunk is not None else 0,
-        resident=(),
-        ahead=(Held(name, rest),) if rest else (),
-        tensors=_tensors_at(plan.program, slot.segment, slot.step),
-    )
-
-
-def _tensors_at(program: Program, segment: int, step: int) -> tuple[Held, ...]:
-    """Largest first."""
-    alive = live_tensors(program)[segment, step]
-    held = [Held(t.name, t.size_bytes) for t in program.tensors if t.name in alive]
-    return tuple(sorted(held, key=lambda h: (-h.size_bytes, h.name)))
+    at_s: float
+    total_bytes: int
+    parts: tuple[tuple[str, str, int], ...]
 
 
 # ---------------------------------------------------------------- over time
@@ -166,11 +63,17 @@ class _Change:
     absolute: bool = False
 
 
-def usage(plan: Plan, events: Sequence[Event]) -> tuple[Sample, ...]:
-    """Memory over time: one sample for each moment at which something changes."""
+def usage(
+    plan: Plan, events: Sequence[Event], activations: Mapping[str, int] | None = None
+) -> tuple[Sample, ...]:
+    """Memory over time: one sample for each moment at which something changes.
+
+    `activations`: bytes of chunks' calls where they were observed; else what the plan claims.
+    """
+    claimed = {f.id: f.activation_bytes for f in plan.facts}
     now = {"resident": 0, "loading": 0, "activation": 0, "tensor": 0}
     samples: list[Sample] = []
-    for change in _changes(plan, events):
+    for change in _changes(plan, events, claimed | dict(activations or {})):
         before = 0 if change.absolute else now[change.part]
         now[change.part] = before + change.size_bytes
         sample = Sample(
@@ -183,11 +86,10 @@ def usage(plan: Plan, events: Sequence[Event]) -> tuple[Sample, ...]:
     return tuple(samples)
 
 
-def _changes(plan: Plan, events: Sequence[Event]) -> Iterator[_Change]:
+def _changes(plan: Plan, events: Sequence[Event], activations: Mapping[str, int]) -> list[_Change]:
     """By time; at one moment calls end, then memory is given back, then loads and calls begin."""
     calls, frees, loads, starts = [], [], [], []
     held = _Tensors(plan.program)
-    activations = {f.id: f.activation_bytes for f in plan.facts}
     for e in sorted(events, key=lambda e: (e.start_s, e.end_s)):
         if e.queue == "free":
             frees.append(_Change(e.start_s, "resident", -e.size_bytes))
@@ -202,7 +104,7 @@ def _changes(plan: Plan, events: Sequence[Event]) -> Iterator[_Change]:
                 starts.append(_Change(e.start_s, "tensor", during, True))
             calls.append(_Change(e.end_s, "activation", 0, True))
             calls.append(_Change(e.end_s, "tensor", after, True))
-    return merge(calls, frees, loads, starts, key=lambda c: c.at_s)
+    return sorted(chain(calls, frees, loads, starts), key=lambda c: c.at_s)
 
 
 class _Tensors:
@@ -233,6 +135,40 @@ class _Tensors:
             gone |= {after for _, _, after in segment.state} | {segment.until or ""}
             gone |= set(segment.frees) if event.iteration + 1 == segment.count else set()
         return sum(self.size[x] for x in during), sum(self.size[x] for x in during - gone)
+
+
+# ---------------------------------------------------------------- moments and stays
+
+
+def fullest(events: Sequence[Event], samples: Sequence[Sample]) -> Fullest | None:
+    """What is in memory at the first of the largest moments. None when nothing ever is."""
+    peak = max(samples, key=lambda s: s.total_bytes, default=None)
+    if peak is None:
+        return None
+    time = peak.at_s
+    resident, loading = _weights_at(events, time)
+    parts = [(name, "resident", size) for name, size in resident.items()]
+    parts += [(name, "loading", size) for name, size in loading.items()]
+    running = next(
+        (e for e in events if e.queue == "compute" and e.start_s <= time < e.end_s), None
+    )
+    if running is not None:
+        parts.append((running.label, "activations", peak.activation_bytes))
+    parts.append(("", "tensors", peak.tensor_bytes))
+    parts.sort(key=lambda p: (-p[2], p[0]))
+    return Fullest(time, peak.total_bytes, tuple(p for p in parts if p[2] > 0))
+
+
+def _weights_at(events: Sequence[Event], time: float) -> tuple[Counter[str], Counter[str]]:
+    """Bytes of each chunk that are loaded, and that are being loaded, from `time` on."""
+    resident: Counter[str] = Counter()
+    loading: Counter[str] = Counter()
+    for e in events:
+        if e.queue == "load" and e.start_s <= time:
+            (resident if e.end_s <= time else loading)[e.label] += e.size_bytes
+        elif e.queue == "free" and e.start_s <= time:
+            resident[e.label] -= e.size_bytes
+    return resident, loading
 
 
 def spans(events: Sequence[Event]) -> tuple[Span, ...]:

@@ -26,8 +26,8 @@ LAYERS = [
     {"online_search", "replay"},
     {"schedule", "forecast"},
     {"decide", "plan", "timeline"},
-    {"residency", "record"},
-    {"overview", "diagram"},
+    {"residency", "peak", "steady", "record"},
+    {"overview", "diagram", "claims"},
     {
         "host",
         "video",

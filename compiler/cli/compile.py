@@ -2,7 +2,9 @@
 
 import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -19,6 +21,15 @@ from compiler.settings import register
 
 register()
 
+
+@cache
+def _scratch() -> TemporaryDirectory[str]:
+    """Removed when the process ends."""
+    return TemporaryDirectory(prefix="entracte-sweep-")
+
+
+# Of `hydra.sweep.dir`; made by the first sweep that asks for it.
+OmegaConf.register_new_resolver("entracte_scratch", lambda: _scratch().name, replace=True)
 
 _sweep: list[Outcome] = []
 """What became of the jobs of this process's sweep, if there is one."""
@@ -93,7 +104,8 @@ def targets() -> list[str]:
 def _build(config: DictConfig, outcome: Outcome | None) -> None:
     """Compile and say what came out of it; a job of a sweep notes it in its `outcome`."""
     from compiler.build import build_folder, compile_job
-    from compiler.cli.show import budget_line, show_summary, time_line
+    from compiler.cli.held import budget_line
+    from compiler.cli.show import show_summary, time_line
 
     if config.advise:
         from compiler.cli.advise import show_advice

@@ -4,7 +4,9 @@ import os
 from pathlib import Path
 
 from compiler.errors import PlanError, RunError
-from compiler.ir import Plan
+from compiler.ir import Call, Plan
+from compiler.online_table import pages_of
+from compiler.overview import page_bytes
 from compiler.plan import read_plan
 
 MOST_STEPS = 100_000
@@ -12,15 +14,39 @@ MOST_STEPS = 100_000
 thousands, and a stranger's could have a million in a small file."""
 
 
+MOST_PAGES = 200_000
+"""That a run may load, if it loads every page for every call: the same for pages."""
+
+
 def read_for_show(build: Path) -> Plan:
-    """A plan whose predicted run can be followed. Raises `PlanError`, also for too many steps."""
+    """A plan whose predicted run can be followed. Raises `PlanError`, also for too many steps or
+    pages."""
     plan = read_plan(build)
     if plan.program.step_count > MOST_STEPS:
         raise PlanError(
             f"{build}: {plan.program.step_count} steps, at most {MOST_STEPS} are shown; compile "
             "with fewer iterations"
         )
+    pages = most_pages(plan)
+    if pages > MOST_PAGES:
+        raise PlanError(
+            f"{build}: up to {pages} page loads, at most {MOST_PAGES} are shown; compile with "
+            "a larger `target.page_bytes`"
+        )
     return plan
+
+
+def most_pages(plan: Plan) -> int:
+    """Page loads of a run that keeps nothing; 0 where packages load whole."""
+    if page_bytes(plan) == 0:
+        return 0
+    pages = pages_of(plan)
+    return sum(
+        segment.count * pages[step.chunk]
+        for segment in plan.program.segments
+        for step in segment.steps
+        if isinstance(step, Call)
+    )
 
 
 def write_text(text: str, path: Path) -> None:

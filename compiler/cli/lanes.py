@@ -7,7 +7,7 @@ from rich.text import Text
 
 from compiler.cli.tables import listed, say
 from compiler.ir import Call, Event, Segment
-from compiler.overview import Window
+from compiler.steady import Window
 from compiler.units import format_seconds
 
 _LETTERS = ascii_uppercase + ascii_lowercase + digits
@@ -33,8 +33,7 @@ def show_window(console: Console, segment: Segment, window: Window) -> None:
     if not loading:
         say(console, "  nothing is loaded: every chunk of the loop stays resident")
     say(console, *_waits(window, console.width - 2))
-    legend = "  ".join(f"{letter} {label}" for label, letter in names.items())
-    console.print(Text(f"  {legend}\n", style="dim"))
+    say(console, *_legend(names, console.width), "", style="dim")
 
 
 def loop_lines(segment: Segment) -> list[Text]:
@@ -49,6 +48,17 @@ def loop_lines(segment: Segment) -> list[Text]:
         named = [f"{first} in the first {n} iterations"]
         named += [f"{name} up to the {end}th" for name, end in others]
         lines.append(Text(f"  {stage} calls {', then '.join(named)}, then main"))
+    return lines
+
+
+def _legend(names: dict[str, str], width: int) -> list[str]:
+    """Letters and what they stand for; a name is never parted from its letter."""
+    lines = [""]
+    for label, letter in names.items():
+        entry = f"  {letter} {label}"
+        if lines[-1] and len(lines[-1]) + len(entry) > width:
+            lines.append("")
+        lines[-1] += entry
     return lines
 
 

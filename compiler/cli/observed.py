@@ -5,6 +5,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from compiler.claims import chunk_claims
 from compiler.cli.tables import grid, row, say
 from compiler.errors import RunError
 from compiler.ir import Plan, Run
@@ -22,19 +23,15 @@ def run_table(plan: Plan, run: Run) -> Table:
     """Claimed against observed, per chunk."""
     numbers = ("calls", "loads", "load", "exec", "activ.")
     table = grid(f"Claimed/observed on device {run.device}", ["chunk"], numbers)
-    facts = {f.id: f for f in plan.facts}
-    for c in run.chunks:
-        f = facts[c.chunk]
-        load = compact_seconds(c.load_s / max(1, c.loads))
-        execution = compact_seconds(c.exec_s / max(1, c.calls))
+    for c in chunk_claims(plan, run):
         row(
             table,
             c.chunk,
             str(c.calls),
             str(c.loads),
-            f"{compact_seconds(f.load_s)}/{load}",
-            f"{compact_seconds(f.exec_s)}/{execution}",
-            f"{compact_bytes(f.activation_bytes)}/{compact_bytes(c.peak_activation_bytes)}",
+            "/".join(map(compact_seconds, c.load_s)),
+            "/".join(map(compact_seconds, c.exec_s)),
+            "/".join(map(compact_bytes, c.activation_bytes)),
         )
     return table
 

@@ -7,12 +7,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from compiler.cli.held import budget_line, kept_table, peak_lines
 from compiler.cli.lanes import show_window
 from compiler.cli.observed import show_run
 from compiler.cli.tables import Column, fitted, listed, say, taken
 from compiler.ir import Plan, Run
-from compiler.overview import ChunkRow, Overview, StageRow, overview
-from compiler.residency import Held, Span
+from compiler.overview import ChunkRow, Overview, StageRow, overview, page_bytes
+from compiler.residency import Span
 from compiler.units import (
     compact_bytes,
     compact_count,
@@ -62,10 +63,12 @@ def show_plan(
     else:
         if stage is None:
             console.print(stage_table(made, console.width))
-        console.print(chunk_table(chosen, made.makespan_s, console.width))
+        console.print(chunk_table(chosen, made, console.width))
     if stage is None and chunk is None:
         for window in made.windows:
             show_window(console, plan.program.segments[window.segment], window)
+        if made.kept:
+            console.print(kept_table(made.kept, console.width))
     say(console, budget_line(plan))
     if stage is None and chunk is None:
         say(console, *peak_lines(made, console.width))
@@ -84,7 +87,9 @@ def _header(console: Console, plan: Plan, made: Overview) -> None:
     say(
         console,
         f"{plan.target.title}; policy {made.policy}; {state}",
-        f"compute unit {plan.target.compute_unit}; the runner follows {_RULES[made.rule]}\n",
+        f"compute unit {plan.target.compute_unit}; the runner follows {_RULES[made.rule]}"
+        + (f", by pages of {format_bytes(made.page_bytes)}" if made.page_bytes else "")
+        + "\n",
     )
 
 
@@ -126,13 +131,17 @@ def stage_table(made: Overview, width: int = 80) -> Table:
     )
     cells = [*(_stage_cells(s, total) for s in rows), sums]
     names = ("stage", "chunks", "weights", "activ.", "FLOPs", "calls", "time", "share")
-    more = ("loads", "loaded", "load", "wait")
+    more = (_loads(made), "loaded", "load", "wait")
     ranks = (*(0 for _ in names), 1, 1, 2, 3)
     columns = [
         Column(name, column, rank, left=name == "stage")
         for name, rank, column in zip((*names, *more), ranks, zip(*cells, strict=True), strict=True)
     ]
     return fitted("Stages", columns, width, total=True)
+
+
+def _loads(made: Overview) -> str:
+    return "pages" if made.page_bytes else "loads"
 
 
 def _stage_cells(s: StageRow, compute_s: float) -> tuple[str, ...]:
@@ -155,13 +164,13 @@ def _stage_cells(s: StageRow, compute_s: float) -> tuple[str, ...]:
 # ---------------------------------------------------------------- chunks
 
 
-def chunk_table(chunks: Sequence[ChunkRow], makespan_s: float, width: int = 80) -> Table:
+def chunk_table(chunks: Sequence[ChunkRow], made: Overview, width: int = 80) -> Table:
     """One row per chunk; with more room also when it is in memory, the compute unit, operations.
 
     Forms and PSNR are there once packages are: PSNR when `plan verify` measured it.
     """
     scores = [_decibels(c.psnr_db) for c in chunks]
-    forms = [_form(c.precision, c.compression) for c in chunks]
+    forms = [c.form for c in chunks]
     columns = [
         Column("chunk", [c.id for c in chunks], left=True),
         Column("weights", [compact_bytes(c.weight_bytes) for c in chunks]),
@@ -170,7 +179,7 @@ def chunk_table(chunks: Sequence[ChunkRow], makespan_s: float, width: int = 80) 
         Column("out", [compact_bytes(c.output_bytes) for c in chunks], 1),
         Column("load", [compact_seconds(c.load_s) for c in chunks]),
         Column("exec", [compact_seconds(c.exec_s) for c in chunks]),
-        Column("loads", [str(c.loads) for c in chunks], 2),
+        Column(_loads(made), [str(c.loads) for c in chunks], 2),
         Column("kept", ["loop" if c.kept else "use" for c in chunks], 3),
         Column("from", [_stay(c.stays)[0] for c in chunks], 4),
         Column("to", [_stay(c.stays)[1] for c in chunks], 4),
@@ -181,7 +190,7 @@ def chunk_table(chunks: Sequence[ChunkRow], makespan_s: float, width: int = 80) 
     ]
     room = min(_STRIP, width - taken(columns) - 2)
     if room >= len("in memory"):
-        strips = [strip(c.stays, makespan_s, room) for c in chunks]
+        strips = [strip(c.stays, made.makespan_s, room) for c in chunks]
         columns.append(Column("in memory", strips, 7, left=True))
     return fitted("Chunks", columns, width)
 
@@ -202,10 +211,6 @@ def strip(stays: tuple[Span, ...], makespan_s: float, room: int) -> str:
     return "".join("#" if t > 0.95 * cell else "+" if t > 0 else "." for t in there)
 
 
-def _form(precision: str, compression: str) -> str:
-    return precision if compression == "none" else compression
-
-
 def _decibels(value: float | None) -> str:
     return "" if value is None else f"{value:.0f} dB"
 
@@ -214,7 +219,7 @@ def chunk_lines(plan: Plan, c: ChunkRow) -> list[str]:
     """Everything about one chunk."""
     chunk = next(x for x in plan.chunks if x.id == c.id)
     stays = [f"{format_seconds(s.start_s)} to {format_seconds(s.end_s)}" for s in c.stays]
-    form = _form(c.precision, c.compression) or "not built"
+    form = c.form or "not built"
     lines = [
         f"chunk {c.id} of stage {c.stage}",
         f"  weights      {format_bytes(c.weight_bytes)}; {format_bytes(c.file_bytes)} on disk",
@@ -235,49 +240,7 @@ def chunk_lines(plan: Plan, c: ChunkRow) -> list[str]:
     return lines
 
 
-# ---------------------------------------------------------------- memory and time
-
-
-def budget_line(plan: Plan) -> str:
-    """The proven peak against the budget, and when it is."""
-    budget = plan.target.budget_bytes
-    share = 100 * plan.forecast.peak_bytes / budget
-    return (
-        f"memory  peak {format_bytes(plan.forecast.peak_bytes)} of {format_bytes(budget)} budget "
-        f"({share:.0f} %), proven for any timing\n"
-        f"        at {plan.forecast.peak_step}"
-    )
-
-
-def peak_lines(made: Overview, width: int = 80) -> list[str]:
-    """What the peak consists of, with names; and the most that the predicted run takes."""
-    p = made.peak
-    parts = (
-        ("weights", p.weight_bytes, [f"of {p.chunk}, which runs"] if p.chunk else []),
-        ("activations", p.activation_bytes, [f"of {p.chunk}"] if p.chunk else []),
-        ("resident", _total(p.resident), [h.name for h in p.resident]),
-        ("ahead", _total(p.ahead), [h.name for h in p.ahead]),
-        ("tensors", _total(p.tensors), [f"{h.name} {_brief(h)}" for h in p.tensors]),
-    )
-    lines = []
-    for label, size, names in parts:
-        if names:
-            begin = f"        {compact_bytes(size):>6}  {label:<12}"
-            lines.append(begin + listed(names, width - len(begin)))
-    if made.most is not None:
-        lines.append(
-            f"        as predicted {format_bytes(made.most.total_bytes)} at most, after "
-            f"{format_seconds(made.most.at_s)}"
-        )
-    return lines
-
-
-def _total(parts: tuple[Held, ...]) -> int:
-    return sum(h.size_bytes for h in parts)
-
-
-def _brief(held: Held) -> str:
-    return compact_bytes(held.size_bytes)
+# ---------------------------------------------------------------- time
 
 
 CAUSES = {
@@ -297,11 +260,12 @@ def time_line(plan: Plan) -> str:
         "early do\n        after one iteration"
     )  # fmt: skip
     times = f.makespan_s / max(f.lower_bound_s, 1e-12)
+    loads = "page loads" if page_bytes(plan) else "loads"
     waits = ", ".join(f"{format_seconds(s)} {CAUSES.get(cause, cause)}" for cause, s in f.stalls)
     return (
         f"time    {format_seconds(f.makespan_s)} predicted: computing "
         f"{format_seconds(f.compute_s)}, waiting {format_seconds(f.stall_s)}\n"
         + (f"waits   {waits}\n" if waits else "")
-        + f"        {f.loads} loads of {format_bytes(f.loaded_bytes)} in all; "
+        + f"        {f.loads} {loads} of {format_bytes(f.loaded_bytes)} in all; "
         f"{times:.2f} x the {f.lower_bound} bound{early}"
     )

@@ -109,7 +109,7 @@ def _why(load: Event, before: Event | None, ended: Sequence[Event], near: float)
         return f"its load began when {named} gave back memory"
     called = [e.label for e in ended if e.queue == "compute"]
     if called:
-        return f"its load was let start when {called[0]} had run"
+        return f"its load began when {called[0]} had run"
     return "its load began late"
 
 

@@ -15,8 +15,9 @@ from importlib.resources import files
 from typing import Any
 
 from compiler import __version__
-from compiler.report.memory import KINDS
+from compiler.overview import ChunkRow, StageRow
 from compiler.report.model import Page
+from compiler.report.track import KINDS
 from compiler.units import format_bytes, format_count, format_seconds
 
 SCRIPTS = ("base.js", "units.js", "tables.js", "diagram.js", "levels.js", "timeline.js",
@@ -30,8 +31,8 @@ def render(page: Page) -> str:
     """The report of one plan."""
     data = {
         "title": page.title,
-        "stages": [asdict(s) for s in page.stages],
-        "chunks": [asdict(c) for c in page.chunks],
+        "stages": [_stage(page, s) for s in page.stages],
+        "chunks": [_chunk(page, c) for c in page.chunks],
         "segments": [
             {"name": g.name, "count": g.count, "loop": g.is_loop}
             for g in page.plan.program.segments
@@ -44,6 +45,32 @@ def render(page: Page) -> str:
         "lower_bound": page.plan.forecast.lower_bound,
     }
     return fill("report.html", SCRIPTS, data, {"page": page, "plan": page.plan})
+
+
+def _stage(page: Page, s: StageRow) -> dict[str, object]:
+    """What the scripts read of a stage."""
+    return {
+        "name": s.name,
+        "colour": page.colours[s.name],
+        "chunks": s.chunks,
+        "weight_bytes": s.weight_bytes,
+    }
+
+
+def _chunk(page: Page, c: ChunkRow) -> dict[str, object]:
+    """What the scripts read of a chunk."""
+    return {
+        "id": c.id,
+        "stage": c.stage,
+        "colour": page.colours[c.stage],
+        "weight_bytes": c.weight_bytes,
+        "activation_bytes": c.activation_bytes,
+        "loads": c.loads,
+        "calls": c.calls,
+        "kept": page.kept[c.id],
+        "form": c.form,
+        "psnr_db": c.psnr_db,
+    }
 
 
 def fill(

@@ -6,8 +6,18 @@ from math import floor, log10
 
 from compiler.ir import Event, Plan
 from compiler.report.lanes import LoopTimes, Stall, Window, bars, loops, stalls, windows
-from compiler.report.memory import KINDS, Memory, memory_over, peak_of
+from compiler.residency import Fullest, Sample, fullest, usage
 from compiler.simulate import Wait
+
+KINDS = ("resident", "tensors", "activations", "loading")
+"""The picture's layers, from below: chunks that are loaded; tensors of the program; what the
+running call needs beside both; chunks (or pages) being loaded: their memory is taken at once."""
+
+
+def by_kind(sample: Sample) -> tuple[int, ...]:
+    """Bytes in the order of `KINDS`."""
+    s = sample
+    return (s.resident_bytes, s.tensor_bytes, s.activation_bytes, s.loading_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +46,6 @@ class Drawn:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """The largest moment of the memory: (name, kind, bytes), largest first."""
-
-    at_s: float
-    total_bytes: int
-    parts: tuple[tuple[str, str, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Track:
     """One run, predicted or observed."""
 
@@ -56,11 +57,11 @@ class Track:
     waits: Columns
     sentences: tuple[str, ...]
     memory: Drawn
-    peak: Moment | None
+    peak: Fullest | None
     windows: tuple[Window, ...]
     loops: tuple[LoopTimes, ...]
     limits: tuple[tuple[str, int], ...]
-    """Lines in the picture of memory: (name, bytes)."""
+    """Lines in the picture of memory, (name, bytes): the budget, and a peak where it is another."""
 
 
 def track_of(
@@ -79,8 +80,7 @@ def track_of(
     shown = bars(events)
     explained = stalls(events, waits, makespan_s)
     sentences = tuple(dict.fromkeys(s.why for s in explained))
-    memory = memory_over(plan, events, activations)
-    peak = peak_of(plan, events, memory)
+    samples = usage(plan, events, activations)
     found = loops(plan.program, events)
     loads = [e for e in shown if e.queue == "load"]
     return Track(
@@ -91,8 +91,8 @@ def track_of(
         calls=_columns([e for e in shown if e.queue == "compute"], index, tick, None),
         waits=_waits(explained, index, tick, {w: i for i, w in enumerate(sentences)}),
         sentences=sentences,
-        memory=_drawn(memory, tick),
-        peak=Moment(peak.at_s, peak.total_bytes, peak.parts) if peak is not None else None,
+        memory=_drawn(samples, tick),
+        peak=fullest(events, samples),
         windows=windows(found, makespan_s),
         loops=found,
         limits=limits,
@@ -128,14 +128,16 @@ def _waits(
     )
 
 
-def _drawn(memory: Memory, tick: float) -> Drawn:
-    assert len(memory.kinds) == len(KINDS)
-    largest = memory.total(memory.peak) if memory.at_s else 0
-    unit = 2 ** max(0, largest.bit_length() - 21)
+def _drawn(samples: Sequence[Sample], tick: float) -> Drawn:
+    most = max((s.total_bytes for s in samples), default=0)
+    unit = 2 ** max(0, most.bit_length() - 21)
     return Drawn(
         unit,
-        _differences(round(t / tick) for t in memory.at_s),
-        tuple(_differences(round(b / unit) for b in series) for series in memory.kinds),
+        _differences(round(s.at_s / tick) for s in samples),
+        tuple(
+            _differences(round(b / unit) for b in k)
+            for k in zip(*map(by_kind, samples), strict=True)
+        ),
     )
 
 

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from compiler.ir import Event, Plan
+from compiler.ir import Plan
+from compiler.overview import ChunkRow
 from compiler.report.lanes import Stall
 from compiler.units import format_seconds
 
@@ -62,17 +63,15 @@ def stall_groups(plan: Plan, stalls: Sequence[Stall]) -> tuple[StallGroup, ...]:
     return tuple(StallGroup(*key, times[key], seconds[key]) for key in order)
 
 
-def kept(plan: Plan, bars: Sequence[Event]) -> dict[str, str]:
-    """How each chunk is kept: loaded once for all uses, in some iterations, or for each."""
-    loads = Counter(e.label for e in bars if e.queue == "load")
-    uses = Counter(e.label for e in bars if e.queue == "compute")
-    words = {}
-    for f in plan.facts:
-        made, used = loads[f.id], uses[f.id]
-        if used <= 1:
-            words[f.id] = "single use"
-        elif made <= 1:
-            words[f.id] = "whole loop"
-        else:
-            words[f.id] = "each use" if made >= used else "some uses"
-    return words
+def kept(c: ChunkRow) -> str:
+    """How a chunk is kept in the predicted run: for all its calls, for some of them, or for none.
+
+    A map's slices are one use: it is loaded once for all of them.
+    """
+    if c.uses <= 1:
+        return "single use"
+    made = c.loaded_bytes / c.weight_bytes if c.weight_bytes else c.loads
+    if c.kept or made <= 1:
+        return "whole loop"
+    there = (c.uses - made) / c.uses
+    return f"{100 * there:.0f} % of uses" if there > 0.005 else "each use"

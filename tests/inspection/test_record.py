@@ -17,15 +17,13 @@ from compiler.cli.observed import record_run
 from compiler.codec import encode
 from compiler.devices.null import NullDevice
 from compiler.errors import PlanError, RunError
-from compiler.ir import Policy, Run
+from compiler.ir import Run
 from compiler.record import FILE, read_run, run_of, timeline_of, write_run
 from compiler.residency import spans, usage
 from compiler.run import run_plan
-from tests.planner.plans import make_plan, make_special_plan, plan_of
+from tests.planner.plans import ONLINE, make_plan, make_special_plan, plan_of
 from tests.planner.programs import POLICIES, parts
 from tests.planner.test_run_null import ender
-
-ONLINE = Policy("online", 1_000_000, True, "online")
 
 
 def run(plan, device) -> Run:
@@ -93,6 +91,11 @@ def test_an_early_end_has_no_events_of_iterations_that_were_not_done():
     assert len([e for e in made.events if e.queue == "free"]) == sum(c.loads for c in made.chunks)
 
 
+def called(body):
+    """The event of the first call."""
+    return next(e for e in body["events"] if e["queue"] == "compute")
+
+
 @pytest.fixture
 def folder(tmp_path):
     write_run(run(make_plan(), NullDevice(None)), tmp_path / FILE)
@@ -130,6 +133,7 @@ def test_damaged_files_are_refused(folder):
         (lambda b: b.update(wall_s=float("inf")), "not finite"),
         (lambda b: b["events"][0].update(label="c9.00"), "no 'c9.00'"),
         (lambda b: b["events"][0].update(segment=9), "segment 9"),
+        (lambda b: called(b).update(segment=1), "'c0.00' is called where the plan does not"),
         (lambda b: b["events"][0].update(segment=-1), "segment -1"),
         (lambda b: b["events"][0].update(iteration=99), "iteration 99"),
         (lambda b: b["events"][0].update(queue="dance"), "queue 'dance'"),

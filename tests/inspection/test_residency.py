@@ -7,26 +7,38 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compiler.ir import Event
-from compiler.residency import peak_of, spans, usage
+from compiler.peak import peak_of
+from compiler.residency import fullest, spans, usage
 from compiler.timeline import predicted
-from tests.planner.plans import make_plan, make_special_plan, plan_of
+from tests.planner.plans import ONLINE, heavier, make_plan, make_special_plan, plan_of
 from tests.planner.programs import DOUBLE_BUFFER, POLICIES, Part, parts
 
 
 @settings(max_examples=150, deadline=None)
-@given(parts, st.sampled_from(POLICIES), st.integers(0, 400))
+@given(parts, st.sampled_from((*POLICIES, ONLINE)), st.integers(0, 400))
 def test_the_peak_adds_up_to_what_the_checker_proves(shape, policy, extra):
     plan = plan_of(shape, policy, extra)
     peak = peak_of(plan)
     assert peak.total_bytes == plan.forecast.peak_bytes
+    assert sum(c.size_bytes for c in peak.candidates) > peak.room_bytes or not peak.candidates
     assert plan.forecast.peak_step.startswith(f"step {peak.segment}.{peak.iteration}.{peak.step} ")
 
 
-@settings(max_examples=150, deadline=None)
-@given(parts, st.sampled_from(POLICIES), st.integers(0, 400))
-def test_the_predicted_run_stays_within_it(shape, policy, extra):
-    plan = plan_of(shape, policy, extra)
-    samples = usage(plan, predicted(plan).events)
+@settings(max_examples=200, deadline=None)
+@given(
+    parts,
+    st.sampled_from((*POLICIES, ONLINE)),
+    st.integers(0, 400),
+    st.sampled_from((0, 4096)),
+)
+def test_the_predicted_run_stays_within_it(shape, policy, extra, page_bytes):
+    shape = heavier(shape) if page_bytes else shape
+    plan = plan_of(shape, policy, extra * (100 if page_bytes else 1), page_bytes=page_bytes)
+    events = predicted(plan).events
+    samples = usage(plan, events)
+    most = fullest(events, samples)
+    assert most.total_bytes == max(s.total_bytes for s in samples)
+    assert most.total_bytes == sum(size for _, _, size in most.parts)
     assert max(s.total_bytes for s in samples) <= plan.forecast.peak_bytes
     assert min(min(s.resident_bytes, s.loading_bytes) for s in samples) >= 0
     last = samples[-1]

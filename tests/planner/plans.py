@@ -1,5 +1,7 @@
 """Whole plans for tests of what reads them."""
 
+from dataclasses import replace
+
 from compiler.check import check
 from compiler.forecast import forecast
 from compiler.ir import Plan, Policy, Target
@@ -28,7 +30,14 @@ def make_target(budget: int) -> Target:
     )
 
 
-def plan_of(shape: tuple[Part, ...], policy: Policy, spare: int, *, built: bool = True) -> Plan:
+def plan_of(
+    shape: tuple[Part, ...],
+    policy: Policy,
+    spare: int,
+    *,
+    built: bool = True,
+    page_bytes: int = 0,
+) -> Plan:
     """A plan with `spare` bytes more than its hungriest call needs."""
     program, chunks, facts = make_program(shape)
     by_id = {f.id: f for f in facts}
@@ -36,10 +45,15 @@ def plan_of(shape: tuple[Part, ...], policy: Policy, spare: int, *, built: bool 
         s.need_bytes + (by_id[s.chunk].weight_bytes if s.chunk else 0)
         for s in expand(program, by_id, 3)
     )
-    schedule = make_schedule(program, by_id, policy, budget)
+    schedule = make_schedule(program, by_id, policy, budget, page_bytes=page_bytes)
     proof = check(program, facts, schedule, budget_bytes=budget)
     promise = forecast(
-        program, by_id, schedule, peak_bytes=proof.peak_bytes, peak_step=proof.peak_step
+        program,
+        by_id,
+        schedule,
+        peak_bytes=proof.peak_bytes,
+        peak_step=proof.peak_step,
+        page_bytes=page_bytes,
     )
     return Plan(
         version=VERSION,
@@ -47,7 +61,7 @@ def plan_of(shape: tuple[Part, ...], policy: Policy, spare: int, *, built: bool 
         built=built,
         pipeline="toy",
         title="A toy pipeline",
-        target=make_target(budget),
+        target=replace(make_target(budget), page_bytes=page_bytes),
         settings="{}",
         fps=8.0,
         program=program,
@@ -64,7 +78,23 @@ def make_special_plan() -> Plan:
     return plan_of((Part(1, (90,)), Part(6, (70, 80), until=True, switch=2)), DOUBLE_BUFFER, 40)
 
 
+SHAPE = (Part(1, (90, 40)), Part(6, (70, 80, 90)), Part(1, (60,), repeat=3), Part(1, (10,)))
+"""A prologue, a loop that streams, a map, an epilogue."""
+ONLINE = Policy("online", 1_000_000, True, "online")
+
+
+def heavier(shape: tuple[Part, ...], times: int = 100) -> tuple[Part, ...]:
+    """Weights so many times as large: pages have at least 4 KiB."""
+    return tuple(replace(p, weights=tuple(times * w for w in p.weights)) for p in shape)
+
+
+def make_online_plan(page_bytes: int = 0) -> Plan:
+    """`make_plan` for a runner that follows the online rule, or, heavier, does so by pages."""
+    if page_bytes == 0:
+        return plan_of(SHAPE, ONLINE, 100)
+    return plan_of(heavier(SHAPE), ONLINE, 11_000, page_bytes=page_bytes)
+
+
 def make_plan(built: bool = True) -> Plan:
-    """A prologue, a loop that streams, a map, an epilogue."""
-    shape = (Part(1, (90, 40)), Part(6, (70, 80, 90)), Part(1, (60,), repeat=3), Part(1, (10,)))
-    return plan_of(shape, DOUBLE_BUFFER, 100, built=built)
+    """`SHAPE` by gates."""
+    return plan_of(SHAPE, DOUBLE_BUFFER, 100, built=built)

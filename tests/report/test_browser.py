@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from compiler.report.lanes import bars, loops
-from compiler.report.memory import memory_over, peak_of
 from compiler.report.model import page_of
 from compiler.report.page import asset, render
 from compiler.report.policies import compared
 from compiler.report.sweep import SweepRow, render_sweep
+from compiler.residency import fullest, usage
 from compiler.timeline import predicted
 from compiler.units import format_bytes, format_seconds
 from tests.planner.plans import plan_of
@@ -80,7 +80,7 @@ def test_the_figures_on_the_page_are_the_plans(show, text, plan):
     assert shown.text("#makespan") == format_seconds(f.makespan_s)
     assert shown.text("#loads") == str(f.loads)
     events = predicted(plan).events
-    peak = peak_of(plan, events, memory_over(plan, events))
+    peak = fullest(events, usage(plan, events))
     told = f"Predicted: peak {format_bytes(peak.total_bytes)} at {format_seconds(peak.at_s)}"
     assert shown.text(".peak h3") == told
     sizes = shown.page.locator(".peak li span:last-child").all_text_contents()

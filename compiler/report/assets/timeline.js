@@ -223,8 +223,8 @@ class Timeline {
 
   /** The top of the picture of memory: the budget, unless nearly all of it stays empty. */
   memoryLimit() {
-    const [[, budget], [, peak]] = this.run.track.limits;
-    const used = this.run.memory.sums.reduce((a, b) => Math.max(a, b), peak);
+    const [[, budget], peak] = this.run.track.limits;
+    const used = this.run.memory.sums.reduce((a, b) => Math.max(a, b), peak?.[1] ?? 0);
     return used < 0.25 * budget ? used * 1.2 : Math.max(used, budget);
   }
 
@@ -233,13 +233,14 @@ class Timeline {
     const top = this.memoryLimit();
     const outside = limit > top;
     const budget = outside ? ['budget', top, `budget ${formatBytes(limit)}, ${Math.round(limit / top)} times the height of this picture`] : ['budget', limit];
-    const near = Math.abs(budget[1] - peak[1]) < 0.12 * Math.max(budget[1], peak[1]);
+    const near = peak && Math.abs(budget[1] - peak[1]) < 0.12 * Math.max(budget[1], peak[1]);
     const line = ([name, bytes, told], dash, position) => ({
       yAxis: bytes, lineStyle: { color: colour(name === 'budget' ? '--stall' : '--ink'), type: dash, width: 1.4 },
       label: { formatter: told ?? `${name} ${formatBytes(bytes)}`, position, color: colour('--ink'), fontSize: 11.5, textBorderColor: colour('--card'), textBorderWidth: 3 },
     });
-    return { symbol: 'none', silent: true, z: 20,
-      data: [line(budget, outside ? 'dotted' : 'solid', 'insideStartTop'), line(peak, 'dashed', near ? 'insideEndBottom' : 'insideEndTop')] };
+    const data = [line(budget, outside ? 'dotted' : 'solid', 'insideStartTop')];
+    if (peak) data.push(line(peak, 'dashed', near ? 'insideEndBottom' : 'insideEndTop'));
+    return { symbol: 'none', silent: true, z: 20, data };
   }
 
   peakMark(peak) {
