@@ -247,7 +247,7 @@ def _timed(
         quick=quick,
         speeds=False,
     )
-    if quick and schedule.rule == "gates":
+    if quick:
         seconds = paced_s(program, by_id, schedule, contention=gamma)
         return Decision(partition, program, facts, schedule, seconds, _loads(program, schedule))
     made = replay(program, by_id, schedule, contention=gamma, page_bytes=page_bytes)

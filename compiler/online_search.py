@@ -51,17 +51,9 @@ def schedule_online(
     *,
     contention: float = 1.0,
     page_bytes: int = 0,
-    quick: bool = False,
 ) -> Schedule:
-    """The online rule with what it keeps if times are as planned; gates as in `by_gates`.
-
-    `quick` is for comparing many programs: nothing is searched, and the one set is what `by_gates`
-    keeps.
-    """
+    """The online rule with what it keeps if times are as planned; gates as in `by_gates`."""
     made = replace(by_gates, rule="online", kept=(), resident=())
-    if quick and not page_bytes:
-        kept = (Kept(0.0, by_gates.resident),) if by_gates.resident else ()
-        return replace(made, kept=kept, resident=by_gates.resident)
     search = _Search(program, facts, by_gates.budget_bytes, contention, page_bytes, 1.0)
     best: frozenset[str] = frozenset()
     # By pages, evicting what is used last is all but optimal by itself (docs/planner.md).

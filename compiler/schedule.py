@@ -45,7 +45,7 @@ def make_schedule(
         contention: how many times slower loads and calls are while they overlap.
         page_bytes: what the device can load at once of a package; 0: packages load whole. Only the
             online rule loads by pages.
-        quick: for comparing many programs; few kept sets are tried.
+        quick: for comparing many programs: by gates only, and few kept sets are tried.
         speeds: find out what the online rule should keep where times differ from the planned ones.
 
     Raises `DoesNotFit` naming the chunk when even the leanest schedule exceeds the budget.
@@ -59,22 +59,19 @@ def make_schedule(
     if policy.rule not in SEARCHED:
         return by_gates(policy)
     searched = by_gates(replace(policy, rule="optimal"))
-    if quick and not page_bytes:
+    if quick:
         return replace(searched, policy=policy)
     trials = []
     try:
         trials.append(
-            schedule_online(
-                program, facts, searched, contention=contention, page_bytes=page_bytes, quick=quick
-            )
+            schedule_online(program, facts, searched, contention=contention, page_bytes=page_bytes)
         )
     except PlanError:
         # Programs of many hours are beyond the rule's numbers; gates are not.
         if policy.rule == "online":
             raise
     if policy.rule == "optimal":
-        trials.append(searched)
-        trials += [] if quick else [by_gates(p) for p in BASELINES]
+        trials += [searched, *(by_gates(p) for p in BASELINES)]
 
     def cost(trial: Schedule) -> tuple[float, int]:
         made: Simulation = replay(
@@ -84,7 +81,7 @@ def make_schedule(
 
     # Of equal ones the first: the online rule, which bears wrong times better.
     best = replace(min(trials, key=cost), policy=policy)
-    if best.rule == "gates" or quick or page_bytes or not speeds:
+    if best.rule == "gates" or page_bytes or not speeds:
         return best
     return for_all_speeds(program, facts, best, contention=contention)
 
