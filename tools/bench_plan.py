@@ -1,6 +1,6 @@
 """Every policy over the lower bound, on a grid of made-up loops and on the real pipelines.
 
-    python tools/bench_plan.py --quick          # under 40 s: K = 8 and 28, N = 10, r = 1 and 2, no pipelines
+    python tools/bench_plan.py --quick          # under 40 s: N = 10, r = 1 and 2, no pipelines
     python tools/bench_plan.py --grid           # all of scheduling.md, section 5, K <= 28
     python tools/bench_plan.py --pipelines      # traces are cached after the first run
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from packages import Maker
@@ -17,12 +18,13 @@ BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 PYTHON = [code for language, code in BLOCKS if language == "python"]
 
 
-def module_of(code: str, path: Path) -> dict:
-    """Run a block as a module from a file, as its reader would."""
+def module_of(code: str, path: Path, **given) -> dict:
+    """Run a block as a module from a file, as its reader would, with the names that it takes for
+    granted."""
     from runpy import run_path
 
     path.write_text(code)
-    return run_path(str(path))
+    return run_path(str(path), init_globals=given)
 
 
 @pytest.fixture
@@ -51,10 +53,30 @@ def test_the_example_test_passes(tmp_path):
     assert found["rel2"](2 * torch.ones(3).numpy(), torch.ones(3).numpy()) == pytest.approx(1)
 
 
+def test_the_pages_are_loaded_and_given_back(here):
+    from test_pages import package_of, sizes_of
+
+    from compiler.devices.reference import ReferenceDevice
+    from compiler.reference import Model
+
+    package = package_of(here / "model.mlpackage")
+    sizes, device = sizes_of(package, 3), ReferenceDevice()
+    assert len(sizes) == 3 and min(sizes) > 0
+    with Model(str(here / "model.mlpackage")) as model:
+        inputs = {name: np.ones(x.shape, np.float32) for name, x in model.inputs.items()}
+        wanted = model.predict(inputs)
+    given = {"device": device, "package": package, "folder": here, "sizes": sizes}
+    found = module_of(PYTHON[2], here / "example.py", inputs=inputs, **given)["outputs"]
+    assert found.keys() == wanted.keys() and found
+    for name, value in found.items():
+        np.testing.assert_array_equal(value, wanted[name])
+    assert device.resident_bytes() == 0
+
+
 def test_the_limits_are_taken(here):
-    found = module_of(PYTHON[2], here / "example.py")
+    found = module_of(PYTHON[3], here / "example.py")
     assert found["model"].inputs and found["limits"].iterations == 1000
-    assert len(PYTHON) == 3, "an example without a test"
+    assert len(PYTHON) == 4, "an example without a test"
 
 
 def test_the_table_is_what_is_printed():
