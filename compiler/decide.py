@@ -6,7 +6,6 @@ makespan shrinks by more than one per cent. Pieces of a level have equal weight 
 cuts allow; where loading does not matter, chunks stay as large as they are (docs/planner.md).
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -25,7 +24,6 @@ from compiler.ir import (
     StageGraph,
     Target,
 )
-from compiler.online_table import page_counts
 from compiler.partition import Measured, cut_stage
 from compiler.program import build_program
 from compiler.replay import replay
@@ -47,8 +45,6 @@ class Decision:
     facts: tuple[ChunkFacts, ...]
     schedule: Schedule
     makespan_s: float
-    loads: tuple[tuple[str, float], ...]
-    """(chunk, how often it is loaded; pages count as parts)"""
 
 
 @dataclass(frozen=True)
@@ -174,12 +170,15 @@ def _finer_levels(p: _Problem, levels: Mapping[str, int], graph: str) -> Iterato
 
 
 def _waiting(p: _Problem, decision: Decision) -> list[str]:
-    """Graphs whose loads take a share of the time worth the trials."""
+    """Graphs whose loads take a share of the time worth the trials; chunks that load again in
+    every iteration count as often. First looks are by gates."""
     loading = dict.fromkeys(p.measured, 0.0)
     graphs = {c.id: c.graph for c in decision.partition.chunks}
     facts = {f.id: f for f in decision.facts}
-    for chunk, times in decision.loads:
-        loading[graphs[chunk]] += times * facts[chunk].load_s
+    for load in decision.schedule.loads:
+        each = load.iterations == "each"
+        times = decision.program.segments[load.segment].count - 1 if each else 1
+        loading[graphs[load.chunk]] += times * facts[load.chunk].load_s
     least = (1 - _WORTH) * decision.makespan_s
     return [graph for graph, seconds in loading.items() if seconds > least]
 
@@ -249,12 +248,10 @@ def _timed(
     )
     if quick:
         seconds = paced_s(program, by_id, schedule, contention=gamma)
-        return Decision(partition, program, facts, schedule, seconds, _loads(program, schedule))
-    made = replay(program, by_id, schedule, contention=gamma, page_bytes=page_bytes)
-    loads = Counter(e.label for e in made.events if e.queue == "load")
-    pages = page_counts(facts, page_bytes) if schedule.rule == "online" else {}
-    times = tuple((c, n / pages.get(c, 1)) for c, n in loads.items())
-    return Decision(partition, program, facts, schedule, made.makespan_s, times)
+    else:
+        made = replay(program, by_id, schedule, contention=gamma, page_bytes=page_bytes)
+        seconds = made.makespan_s
+    return Decision(partition, program, facts, schedule, seconds)
 
 
 def _for_all_speeds(p: _Problem, best: Decision) -> Decision:
@@ -264,15 +261,6 @@ def _for_all_speeds(p: _Problem, best: Decision) -> Decision:
     by_id = {f.id: f for f in best.facts}
     schedule = for_all_speeds(best.program, by_id, best.schedule, contention=p.target.contention)
     return replace(best, schedule=schedule)
-
-
-def _loads(program: Program, schedule: Schedule) -> tuple[tuple[str, float], ...]:
-    """How often the gates load each chunk."""
-    times: Counter[str] = Counter()
-    for load in schedule.loads:
-        each = load.iterations == "each"
-        times[load.chunk] += program.segments[load.segment].count - 1 if each else 1
-    return tuple((chunk, float(n)) for chunk, n in times.items())
 
 
 def _facts(p: _Problem, chunk: Chunk) -> ChunkFacts:

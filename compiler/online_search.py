@@ -20,12 +20,10 @@ from compiler.online_replay import gamma_of
 from compiler.online_simulate import OnlineRun, simulate_online
 from compiler.online_table import Table, make_table, page_counts
 from compiler.retention import neighbours
-from compiler.slots import shortened
+from compiler.slots import PACE, shortened
 
 LEVELS = ((0.0, 0.5), (0.7, 1.0), (1.2, 1.5), (1.75, 2.0), (2.5, 3.0), (3.5, 4.5), (5.5, 7.0))
 """(from how many times slower loads the set is kept, how many times slower it is searched for)"""
-_RUN, _PACE = 10, 6
-"""Iterations that are run of a long loop, and over how many of them its pace is averaged."""
 _WORK = 6_000
 """Steps simulated while climbing in each loop; a quarter at levels other than the planned one."""
 _EFFORT = 0.25
@@ -120,7 +118,7 @@ class _Search:
             c: replace(f, load_s=f.load_s * speed, cold_s=f.cold_s * speed)
             for c, f in facts.items()
         }
-        self.short = shortened(program, _RUN)
+        self.short = shortened(program)
         pages = page_counts(facts.values(), page_bytes)
         self.table = make_table(self.short, self.facts, budget, pages)
         self.enough_s = lower_bound(program, self.facts)[0] * _CLOSE
@@ -224,13 +222,13 @@ def _pace(table: Table, run: OnlineRun, segment: int) -> tuple[float, float]:
     count, length = table.segments[segment].count, len(table.segments[segment].steps)
     last = table.bases[segment] + count * length - 1
     ends = {bar.what: bar.end_ns for bar in run.bars if bar.queue == "compute"}
-    begin, end = ends[last - _PACE * length], ends[last]
+    begin, end = ends[last - PACE * length], ends[last]
     loaded = sum(
         table.units[bar.what].size_bytes
         for bar in run.bars
         if bar.queue == "load" and begin < bar.end_ns <= end
     )
-    return (end - begin) / _PACE, loaded / _PACE
+    return (end - begin) / PACE, loaded / PACE
 
 
 def _loop_chunks(program: Program) -> list[tuple[int, str]]:

@@ -15,7 +15,6 @@ from compiler.gates import schedule_by_gates
 from compiler.ir import ChunkFacts, Policy, Program, Schedule
 from compiler.online_search import schedule_online, with_speeds
 from compiler.replay import replay
-from compiler.simulate import Simulation
 
 BASELINES = (
     Policy("sequential", 0, False),
@@ -78,16 +77,14 @@ def make_schedule(
         trials += [searched, *(by_gates(p) for p in BASELINES)]
 
     def cost(trial: Schedule) -> tuple[float, int]:
-        made: Simulation = replay(
-            program, facts, trial, contention=contention, page_bytes=page_bytes
-        )
+        made = replay(program, facts, trial, contention=contention, page_bytes=page_bytes)
         return round(made.makespan_s, 9), made.loaded_bytes
 
     costs = [cost(trial) for trial in trials]
-    fastest, chosen = min(costs), trials[costs.index(min(costs))]
-    for trial, (seconds, _) in zip(trials, costs, strict=True):
-        if trial.rule == "online" and seconds <= fastest[0] * (1 + _SLACK):
-            chosen = trial
+    fastest = min(costs)
+    chosen = trials[costs.index(fastest)]
+    if trials[0].rule == "online" and costs[0][0] <= fastest[0] * (1 + _SLACK):
+        chosen = trials[0]
     best = replace(chosen, policy=policy)
     if best.rule == "gates" or page_bytes or not speeds:
         return best

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from compiler.contend import Shared
 from compiler.ir import Call, ChunkFacts, Event, Program, Schedule, Step
-from compiler.slots import START, Placement, bases, shortened, unroll
+from compiler.slots import PACE, START, Placement, bases, shortened, unroll
 
 Times = Callable[[str, int], float]
 """(chunk, how many times it happened before) -> seconds."""
@@ -239,8 +239,6 @@ class _Clock:
         self.events.append(Event(queue, label, segment, iteration, start, end, size))
 
 
-_RUN, _PACE = 10, 6
-"""Iterations that are run of a long loop, and over how many of them its pace is averaged."""
 STALLS = ("start", "straight", "first", "steady")
 
 
@@ -271,12 +269,12 @@ def paced_s(
 
     For comparing many programs: whole runs of them cost several times more.
     """
-    short = shortened(program, _RUN)
+    short = shortened(program)
     made = simulate(short, facts, schedule, contention=contention)
     ends = {(e.segment, e.iteration): e.end_s for e in made.events if e.queue == "compute"}
     seconds = made.makespan_s
     for s, (whole, run) in enumerate(zip(program.segments, short.segments, strict=True)):
         if run.count < whole.count and (s, run.count - 1) in ends:
-            pace = (ends[s, run.count - 1] - ends[s, run.count - 1 - _PACE]) / _PACE
+            pace = (ends[s, run.count - 1] - ends[s, run.count - 1 - PACE]) / PACE
             seconds += (whole.count - run.count) * pace
     return seconds

@@ -67,12 +67,16 @@ def expand(
     return slots
 
 
-def shortened(program: Program, iterations: int) -> Program:
-    """Loops do at most so many iterations beyond those in which functions change."""
+RUN, PACE = 10, 6
+"""Iterations that are run of a long loop, and over how many of them its pace is averaged."""
+
+
+def shortened(program: Program) -> Program:
+    """For quick looks: loops do at most `RUN` iterations beyond those in which functions change."""
     segments = []
     for g in program.segments:
         changes = [n for x in g.steps if isinstance(x, Call) for _, n in x.switch if n < g.count]
-        segments.append(replace(g, count=min(g.count, max(changes, default=0) + iterations)))
+        segments.append(replace(g, count=min(g.count, max(changes, default=0) + RUN)))
     return replace(program, segments=tuple(segments))
 
 
