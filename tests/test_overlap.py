@@ -14,10 +14,9 @@ import pytest
 from compiler.check import check
 from compiler.devices.null import NullDevice
 from compiler.errors import RunError
-from compiler.ir import Policy
 from compiler.memory import AnonymousPeak
 from compiler.run import run_plan
-from tests.planner.plans import plan_of
+from tests.planner.plans import ONLINE, plan_of
 from tests.planner.programs import DEEP, DOUBLE_BUFFER, SEQUENTIAL, Part
 
 MIB = 2**20
@@ -36,7 +35,6 @@ FP16_WORKSPACE_BYTES = 16 * MIB
 copy such a block into an order of its own. Measured: 8 to 9.4 MiB. The C library keeps it
 after the first run, which is why a later one shows nothing of it."""
 
-ONLINE = Policy("online", 1_000_000, True, "online")
 PAGE_BYTES = 2 * MIB
 
 needs_proc = pytest.mark.skipif(

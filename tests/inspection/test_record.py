@@ -2,7 +2,6 @@
 
 import io
 import json
-import random
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from compiler.residency import spans, usage
 from compiler.run import run_plan
 from tests.planner.plans import ONLINE, make_plan, make_special_plan, plan_of
 from tests.planner.programs import POLICIES, parts
-from tests.planner.test_run_null import ender
+from tests.planner.test_run_null import ender, erratic
 
 
 def run(plan, device) -> Run:
@@ -49,13 +48,7 @@ def count(made: Run, queue: str) -> dict[str, int]:
 )
 def test_every_load_call_and_free_is_an_event(shape, policy, extra, seed, early):
     plan = plan_of(shape, policy, extra)
-    rng = random.Random(seed)
-    ends = {g.name: rng.randint(1, g.count) if early else g.count for g in plan.program.segments}
-    device = NullDevice(
-        plan.forecast.peak_bytes,
-        lambda *_: time.sleep(rng.choice((0, 0, 0, 2e-4))),
-        ender(plan, ends),
-    )
+    device, ends = erratic(plan, seed, early)
     made = run(plan, device)
     loads = {c.chunk: c.loads for c in made.chunks if c.loads}
     assert count(made, "load") == loads == count(made, "free")

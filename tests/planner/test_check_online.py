@@ -9,12 +9,10 @@ from hypothesis import strategies as st
 
 from compiler.check import check
 from compiler.errors import PlanError
-from compiler.ir import Kept, Policy
+from compiler.ir import Kept
 from compiler.plan import check_plan
-from tests.planner.plans import plan_of
+from tests.planner.plans import ONLINE, plan_of
 from tests.planner.programs import Part, parts
-
-ONLINE = Policy("online", 1_000_000, True, "online")
 
 
 def streaming(extra=40):

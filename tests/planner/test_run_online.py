@@ -1,8 +1,6 @@
 """The runner under the online rule, on the null device and on real packages."""
 
-import random
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,17 +12,14 @@ from hypothesis import strategies as st
 from compiler.cli.observed import run_lines
 from compiler.devices.null import NullDevice
 from compiler.errors import PlanError, RunError
-from compiler.ir import Policy
 from compiler.online_table import page_counts, pages_of, table_of
 from compiler.plan import check_plan
 from compiler.run import run_plan
 from compiler.run_online import whole_note
-from tests.planner.plans import plan_of
+from tests.planner.plans import ONLINE, plan_of
 from tests.planner.programs import Part, parts
-from tests.planner.test_run_null import ender
+from tests.planner.test_run_null import erratic
 from tests.planner.test_run_reference import COUNT, SIZE, folder, plan_of_loop
-
-ONLINE = Policy("online", 1_000_000, True, "online")
 
 
 class OnlyWhole(NullDevice):
@@ -58,13 +53,7 @@ def calls_of(plan, ends):
 def test_any_timing_and_early_end_stay_within_the_claimed_peak(shape, extra, seed, early):
     """The device's ledger refuses an overrun, a double load and a call of what is not there."""
     plan = plan_of(shape, ONLINE, extra)
-    rng = random.Random(seed)
-    ends = {g.name: rng.randint(1, g.count) if early else g.count for g in plan.program.segments}
-    device = NullDevice(
-        plan.forecast.peak_bytes,
-        lambda *_: time.sleep(rng.choice((0, 0, 0, 2e-4))),
-        ender(plan, ends),
-    )
+    device, ends = erratic(plan, seed, early)
     outcome = run(plan, device)
     assert [c for what, c in device.log if what == "call"] == calls_of(plan, ends)
     assert dict(outcome.run.iterations) == {
@@ -155,13 +144,7 @@ def test_pages_stay_within_the_claimed_peak_for_any_timing(shape, extra, seed, e
     """The ledger refuses a page loaded twice, a call that lacks one, and an overrun."""
     plan = paged(plan_of(grown(shape), ONLINE, 101 * extra))
     check_plan(plan)
-    rng = random.Random(seed)
-    ends = {g.name: rng.randint(1, g.count) if early else g.count for g in plan.program.segments}
-    device = NullDevice(
-        plan.forecast.peak_bytes,
-        lambda *_: time.sleep(rng.choice((0, 0, 0, 2e-4))),
-        ender(plan, ends),
-    )
+    device, ends = erratic(plan, seed, early)
     outcome = run(plan, device)
     assert [c for what, c in device.log if what == "call"] == calls_of(plan, ends)
     assert outcome.run.peak_bytes <= plan.forecast.peak_bytes
