@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from compiler.errors import PlanError
 from compiler.ir import MIN_PAGE_BYTES, Call, ChunkFacts, Kept, Plan, Program, Step
-from compiler.slots import expand
+from compiler.slots import expand, where_is
 
 SCALE = 4096
 """The scale 1: scales are fixed-point numbers with 12 binary digits after the point."""
@@ -159,9 +159,7 @@ class Table:
 
     def where(self, n: int) -> tuple[int, int, int]:
         """Segment, iteration and step of the step with this number."""
-        s = self._segment_of(n)
-        iteration, k = divmod(n - self.bases[s], len(self.segments[s].steps))
-        return s, iteration, k
+        return where_is(self.segments, self.bases, n)
 
     def after(self, n: int, over: bool) -> int:
         """The step after step n; if the loop of step n is over, the first one after the loop."""

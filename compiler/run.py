@@ -9,7 +9,6 @@ the loop's other loads are skipped and its copies dropped before any later gate 
 
 import threading
 import time
-from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +30,7 @@ from compiler.ir import (
     Step,
 )
 from compiler.memory import AnonymousPeak
-from compiler.slots import START, Placement, bases, unroll
+from compiler.slots import START, Placement, bases, unroll, where_is
 
 Observe = Callable[[str, str, dict[str, Any]], None]
 Progress = Callable[[str, int, int], None]
@@ -260,9 +259,7 @@ class Runner:
 
     def _where(self, number: int) -> tuple[int, int, int]:
         """Segment, iteration and step of an absolute step number."""
-        s = bisect_right(self.bases, number) - 1
-        length = len(self.plan.program.segments[s].steps)
-        return s, *divmod(number - self.bases[s], length)
+        return where_is(self.plan.program.segments, self.bases, number)
 
     # ------------------------------------------------------------ what happened
 

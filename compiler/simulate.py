@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from compiler.contend import Shared
 from compiler.ir import Call, ChunkFacts, Event, Program, Schedule, Step
-from compiler.slots import PACE, START, Placement, bases, shortened, unroll
+from compiler.slots import PACE, START, Placement, bases, shortened, unroll, where_is
 
 Times = Callable[[str, int], float]
 """(chunk, how many times it happened before) -> seconds."""
@@ -109,6 +109,7 @@ class _Clock:
     ) -> None:
         self.program, self.facts, self.schedule = program, facts, schedule
         self.load_times, self.exec_times = load_times, exec_times
+        self.base = bases(program)
         self.pending = unroll(program, schedule)
         self.load = next(self.pending, None)
         self.ready: dict[int, float] = {}
@@ -177,7 +178,7 @@ class _Clock:
     def _note_frees(self) -> None:
         """Each copy is given back when its last step has ended."""
         for load in self.made:
-            segment, iteration = where_is(self.program, load.free)
+            segment, iteration = self._where(load.free)
             end = self.ends[load.free]
             size = self.facts[load.chunk].weight_bytes
             self.events.append(Event("free", load.chunk, segment, iteration, end, end, size))
@@ -212,7 +213,7 @@ class _Clock:
         self.loads += 1
         self.loaded_bytes += self.facts[load.chunk].weight_bytes
         self.made.append(load)
-        self._note("load", load.chunk, where_is(self.program, load.use), start, self.loader_free)
+        self._note("load", load.chunk, self._where(load.use), start, self.loader_free)
 
     def _load_seconds(self, chunk: str, number: int) -> float:
         """The first load of a package in a run is cold."""
@@ -230,6 +231,9 @@ class _Clock:
         if self.exec_times:
             return call.repeat * self.exec_times(call.chunk, count)
         return call.repeat * self.facts[call.chunk].exec_of(call.function_at(iteration))
+
+    def _where(self, number: int) -> tuple[int, int]:
+        return where_is(self.program.segments, self.base, number)[:2]
 
     def _note(
         self, queue: str, label: str, where: tuple[int, int], start: float, end: float
@@ -249,13 +253,6 @@ def cause_of(program: Program, number: int, segment: int, iteration: int) -> str
     if not program.segments[segment].is_loop:
         return "straight"
     return "first" if iteration == 0 else "steady"
-
-
-def where_is(program: Program, step: int) -> tuple[int, int]:
-    """The segment and iteration of a step's absolute number."""
-    base = bases(program)
-    segment = max(s for s, b in enumerate(base) if b <= step)
-    return segment, (step - base[segment]) // len(program.segments[segment].steps)
 
 
 def paced_s(

@@ -3,8 +3,10 @@
 Steps of all iterations are numbered 0, 1, 2, ...; `START` is before the first.
 """
 
-from collections.abc import Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from compiler.ir import Call, ChunkFacts, Load, Moment, Program, Schedule
 from compiler.program import reads, writes
@@ -100,6 +102,21 @@ def bases(program: Program) -> list[int]:
         result.append(total)
         total += segment.count * len(segment.steps)
     return result
+
+
+def where_is(
+    segments: Sequence["Stepped"], base: Sequence[int], number: int
+) -> tuple[int, int, int]:
+    """Segment, iteration and step of an absolute step number; `base` as `bases` gives it."""
+    s = bisect_right(base, number) - 1
+    return s, *divmod(number - base[s], len(segments[s].steps))
+
+
+class Stepped(Protocol):
+    """A segment, of a program or of the online rule's table."""
+
+    @property
+    def steps(self) -> Sequence[object]: ...
 
 
 def unroll(program: Program, schedule: Schedule) -> Iterator[Placement]:

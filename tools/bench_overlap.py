@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -215,14 +216,18 @@ def _rounds(
 
 def _child(name: str, setting: Setting) -> dict[str, Any]:
     begun = time.perf_counter()
-    command = [sys.executable, __file__, *sys.argv[1:], "--one", name]
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, text=True, check=False, env=os.environ | _malloc(name)
-    )
+    figures = child(__file__, name, _malloc(name))
+    return figures | {"process_s": time.perf_counter() - begun}
+
+
+def child(script: str, name: str, variables: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """One run in a process of its own, so that each begins with the same memory."""
+    command = [sys.executable, script, *sys.argv[1:], "--one", name]
+    environment = os.environ | (variables or {})
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, env=environment)
     if done.returncode != 0:
         raise SystemExit(f"{name}: ended with {done.returncode}; its message is above")
-    figures = json.loads(done.stdout.splitlines()[-1])
-    return figures | {"process_s": time.perf_counter() - begun}
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def _malloc(name: str) -> dict[str, str]:

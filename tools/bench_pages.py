@@ -15,7 +15,6 @@ import hashlib
 import json
 import os
 import statistics
-import subprocess
 import sys
 import time
 from dataclasses import asdict, replace
@@ -26,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from compiler.units import format_bytes, parse_bytes  # noqa: E402
-from tools.bench_overlap import block_bytes, build  # noqa: E402
+from tools.bench_overlap import block_bytes, build, child  # noqa: E402
 from tools.overlap_contestants import Setting, planned, run_compiled  # noqa: E402
 
 _MIB = 2**20
@@ -47,7 +46,7 @@ def main() -> None:
     results: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for number in range(options.rounds):
         for name in names:
-            results[name].append(_child(name))
+            results[name].append(child(__file__, name))
             print(f"round {number + 1}: {name}", file=sys.stderr, flush=True)
     if options.json:
         Path(options.json).write_text(json.dumps(results, indent=1) + "\n")
@@ -90,15 +89,6 @@ def _setting(o: argparse.Namespace) -> Setting:
 # ---------------------------------------------------------------- one run
 
 
-def _child(name: str) -> dict[str, Any]:
-    """In a process of its own, so that each begins with the same memory."""
-    command = [sys.executable, __file__, *sys.argv[1:], "--one", name]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode != 0:
-        raise SystemExit(f"{name}: ended with {done.returncode}; its message is above")
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def _one(name: str, setting: Setting, options: argparse.Namespace) -> dict[str, Any]:
     import torch
 
@@ -114,18 +104,11 @@ def _one(name: str, setting: Setting, options: argparse.Namespace) -> dict[str, 
 
 
 def _paged(setting: Setting, page_bytes: int, kept: bool) -> Any:
-    """The built plan under the online rule, with pages of this size and the whole budget.
-
-    The gates' peak, which they do not need all of the budget for, would cut the pages' room.
-    """
+    """The built plan under the online rule, with pages of this size."""
     plan = planned(setting, "online")
     schedule = plan.schedule if kept else replace(plan.schedule, resident=(), kept=())
-    return replace(
-        plan,
-        schedule=schedule,
-        target=replace(plan.target, page_bytes=page_bytes),
-        forecast=replace(plan.forecast, peak_bytes=plan.target.budget_bytes),
-    )
+    target = replace(plan.target, page_bytes=page_bytes)
+    return replace(plan, schedule=schedule, target=target)
 
 
 def _load_alone(plan: Any, setting: Setting) -> dict[str, Any]:
