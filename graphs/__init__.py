@@ -1,6 +1,6 @@
 """The graphs registry: names that configurations use, mapped to lazy factories.
 
-A factory takes the stage's `params` as keyword arguments and returns a `graphs.spec.Graph`
+A factory takes the stage's `params` as keyword arguments and returns a `entracte.graphs.spec.Graph`
 (or `Constants`). Other packages add graphs through the entry point group `entracte.graphs`:
 
     [project.entry-points."entracte.graphs"]
@@ -13,19 +13,19 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 
-from graphs.spec import Constants, Graph, Input
+from entracte.graphs.spec import Constants, Graph, Input
 
 __all__ = ["Constants", "Graph", "Input", "build", "names", "package_of"]
 
 _BUILT_IN = {
-    "opensora.text_encoder": "graphs.opensora.build:text_encoder",
-    "opensora.denoiser": "graphs.opensora.build:denoiser",
-    "opensora.temporal_decoder": "graphs.opensora.build:temporal_decoder",
-    "opensora.spatial_decoder": "graphs.opensora.build:spatial_decoder",
-    "opensora.rflow_schedule": "graphs.opensora.build:rflow_schedule",
-    "opensora.guided_euler": "graphs.opensora.build:guided_euler",
-    "opensora.guided_euler_leap": "graphs.opensora.build:guided_euler_leap",
-    "opensora.leap_start": "graphs.opensora.build:leap_start",
+    "opensora.text_encoder": "entracte.graphs.opensora.build:text_encoder",
+    "opensora.denoiser": "entracte.graphs.opensora.build:denoiser",
+    "opensora.temporal_decoder": "entracte.graphs.opensora.build:temporal_decoder",
+    "opensora.spatial_decoder": "entracte.graphs.opensora.build:spatial_decoder",
+    "opensora.rflow_schedule": "entracte.graphs.opensora.build:rflow_schedule",
+    "opensora.guided_euler": "entracte.graphs.opensora.build:guided_euler",
+    "opensora.guided_euler_leap": "entracte.graphs.opensora.build:guided_euler_leap",
+    "opensora.leap_start": "entracte.graphs.opensora.build:leap_start",
 }
 GROUP = "entracte.graphs"
 
@@ -47,9 +47,10 @@ def build(name: str, params: Mapping[str, object]) -> Graph | Constants:
 
 
 def package_of(name: str) -> str:
-    """The top-level package that makes the graph `name`; this one for an unknown name."""
-    places = {p.name: p.value for p in entry_points(group=GROUP)}
-    return places.get(name, __name__).partition(":")[0].partition(".")[0]
+    """The top-level package that makes the graph `name`, e.g. to digest its code; this one for
+    our own and for an unknown name."""
+    places = {p.name: p.value for p in entry_points(group=GROUP) if p.name not in _BUILT_IN}
+    return places[name].partition(":")[0].partition(".")[0] if name in places else __name__
 
 
 def _factory(name: str) -> Callable[..., Graph | Constants]:

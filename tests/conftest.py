@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from compiler.cache import VARIABLE
+from entracte.store.cache import VARIABLE
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -55,7 +54,7 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _schema() -> None:
-    from compiler.settings import register
+    from entracte.declare.settings import register
 
     register()
 
@@ -63,7 +62,8 @@ def _schema() -> None:
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo with room for everything, compiled once for all tests."""
-    from compiler.build import compile_job
+    from entracte.build import compile_job
+
     from tests.demo import job
 
     folder = tmp_path_factory.mktemp("whole") / "build"

@@ -2,16 +2,15 @@
 
 from pathlib import Path
 
+from entracte.declare.read import Job, read
 from hydra import compose, initialize_config_module
-
-from compiler.read import Job, read
 
 STEPS = 3
 """Denoising steps in these tests: enough for first, steady and last iteration."""
 
 
 def job(out: Path, *overrides: str) -> Job:
-    with initialize_config_module("compiler.conf", version_base="1.3"):
+    with initialize_config_module("entracte.conf", version_base="1.3"):
         config = compose(
             "compile",
             overrides=["+target=iphone15pro", f"sampler.steps={STEPS}", f"out={out}", *overrides],

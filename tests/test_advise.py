@@ -3,17 +3,16 @@
 import io
 
 import pytest
+from entracte.advise import compressed
+from entracte.cli.advise import show_advice
+from entracte.declare.read import read
+from entracte.trace.wire import trace_pipeline
 from hydra import compose, initialize_config_module
 from rich.console import Console
 
-from compiler.advise import compressed
-from compiler.cli.advise import show_advice
-from compiler.read import read
-from compiler.trace.wire import trace_pipeline
-
 
 def composed(*overrides):
-    with initialize_config_module("compiler.conf", version_base="1.3"):
+    with initialize_config_module("entracte.conf", version_base="1.3"):
         return compose("compile", overrides=["+target=iphone15pro", *overrides])
 
 

@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 
+import entracte.build as build
 import pytest
+from entracte.build import Quiet
+from entracte.declare.read import Job
+from entracte.ir import Bundle, Package, Policy
+from entracte.store.cache import Cache, cache_folder
 
-import compiler.build as build
-from compiler.build import Quiet
-from compiler.cache import Cache, cache_folder
-from compiler.ir import Bundle, Package, Policy
-from compiler.read import Job
 from tests.demo import job
 
 

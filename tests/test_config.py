@@ -3,20 +3,19 @@
 from importlib.resources import files
 
 import pytest
+from entracte.declare.read import read
+from entracte.errors import ConfigError
 from hydra import compose, initialize_config_module
-
-from compiler.errors import ConfigError
-from compiler.read import read
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _hydra():
-    with initialize_config_module("compiler.conf", version_base="1.3"):
+    with initialize_config_module("entracte.conf", version_base="1.3"):
         yield
 
 
 def options(group: str) -> list[str]:
-    folder = files("compiler.conf") / group
+    folder = files("entracte.conf") / group
     return sorted(f.name[:-5] for f in folder.iterdir() if f.name.endswith(".yaml"))
 
 
@@ -144,7 +143,7 @@ def test_early_ends_and_functions_reach_the_job():
 
 
 def test_stages_may_be_written_in_any_order():
-    from compiler.order import ordered
+    from entracte.declare.order import ordered
 
     pipeline = job().pipeline
     shuffled = tuple(reversed(pipeline.stages))

@@ -7,15 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from entracte.build import compile_job
+from entracte.check.proof import check
+from entracte.errors import ConfigError, DoesNotFit
+from entracte.plan.file import check_files, check_plan, read_plan
+from entracte.run.execute import execute, make_device
+from entracte.run.record import run_of
+from entracte.run.video import to_frames
+from entracte.verify.verify import verify_plan
 
-from compiler.build import compile_job
-from compiler.check import check
-from compiler.errors import ConfigError, DoesNotFit
-from compiler.execute import execute, make_device
-from compiler.plan import check_files, check_plan, read_plan
-from compiler.record import run_of
-from compiler.verify import verify_plan
-from compiler.video import to_frames
 from tests.demo import job
 
 
@@ -178,7 +178,7 @@ def command(*arguments, cwd):
 
 
 def test_no_target_lists_them_and_says_what_to_type(tmp_path):
-    done = command("compiler.cli.compile", cwd=tmp_path)
+    done = command("entracte.cli.compile", cwd=tmp_path)
     assert done.returncode == 1
     assert "one of host, ipad_m4, iphone15pro, iphone16pro, macbook_m3" in done.stderr
     assert "compile +target=iphone15pro" in done.stderr
@@ -188,7 +188,7 @@ def test_no_target_lists_them_and_says_what_to_type(tmp_path):
 
 def test_multirun_makes_one_folder_per_job(tmp_path):
     done = command(
-        "compiler.cli.compile",
+        "entracte.cli.compile",
         "-m",
         "+target=iphone15pro,host",
         "dry_run=true",
@@ -206,7 +206,7 @@ def test_multirun_makes_one_folder_per_job(tmp_path):
 
 def test_a_failed_job_of_a_sweep_is_a_message_and_the_rest_goes_on(tmp_path):
     done = command(
-        "compiler.cli.compile", "-m", "+target=iphone15pro", "target.memory=1MiB,64MiB",
+        "entracte.cli.compile", "-m", "+target=iphone15pro", "target.memory=1MiB,64MiB",
         "dry_run=true", "sampler.steps=2", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 1
@@ -221,7 +221,7 @@ def test_the_commands_run_a_build(whole, tmp_path):
     for suffix in ("mp4", "gif", "png"):
         out = tmp_path / f"clip.{suffix}"
         done = command(
-            "compiler.cli.plan",
+            "entracte.cli.plan",
             "run",
             str(whole),
             "--prompt",
@@ -238,6 +238,6 @@ def test_the_commands_run_a_build(whole, tmp_path):
         assert out.stat().st_size > 500
         assert "claimed" in done.stdout
     assert {e.queue for e in run_of(read_plan(whole), whole).events} == {"load", "compute", "free"}
-    done = command("compiler.cli.plan", "run", str(whole), "--out", "clip.avi", cwd=tmp_path)
+    done = command("entracte.cli.plan", "run", str(whole), "--out", "clip.avi", cwd=tmp_path)
     assert done.returncode == 1
     assert "one of .mp4, .gif, .png" in done.stderr

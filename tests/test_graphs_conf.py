@@ -3,12 +3,11 @@
 from math import prod
 
 import pytest
+from entracte import graphs
+from entracte.declare.read import read
+from entracte.graphs.opensora.sampler import resolution_shift
+from entracte.ir import Pipeline, StageKind
 from hydra import compose, initialize_config_module
-
-import graphs
-from compiler.ir import Pipeline, StageKind
-from compiler.read import read
-from graphs.opensora.sampler import resolution_shift
 
 SIZES = {
     "tiny_t2v": [(16, 64, 64)],
@@ -20,7 +19,7 @@ CASES = [(name, size) for name, sizes in SIZES.items() for size in sizes]
 
 @pytest.fixture(scope="module", autouse=True)
 def _hydra():
-    with initialize_config_module("compiler.conf", version_base="1.3"):
+    with initialize_config_module("entracte.conf", version_base="1.3"):
         yield
 
 

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 import torch
-
-import graphs
-from graphs.opensora.leap import GuidedEulerLeap, mean_cosine
-from graphs.opensora.sampler import rflow_timesteps
+from entracte import graphs
+from entracte.graphs.opensora.leap import GuidedEulerLeap, mean_cosine
+from entracte.graphs.opensora.sampler import rflow_timesteps
 
 STEPS = 30
 SHAPE = (1, 4, 2, 6, 5)

@@ -5,10 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-
-from graphs.opensora.embed import STDiT3Config
-from graphs.opensora.merge import merge_frames, merged_count, unmerge_frames
-from graphs.opensora.stdit3 import NORM_EPS, STDiT3
+from entracte.graphs.opensora.embed import STDiT3Config
+from entracte.graphs.opensora.merge import merge_frames, merged_count, unmerge_frames
+from entracte.graphs.opensora.stdit3 import NORM_EPS, STDiT3
 
 SMALL = STDiT3Config(
     hidden=48, depth=2, heads=4, caption_channels=8, text_tokens=5, latent=(4, 4, 6)

@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 import torch
-
-from graphs.opensora import tiny
-from graphs.opensora.denoiser import MASKED, mask_to_bias
-from graphs.opensora.embed import STDiT3Config
-from graphs.opensora.sampler import GuidedEuler, rflow_timesteps
-from graphs.opensora.stdit3 import STDiT3
-from graphs.opensora.vae import SpatialDecoder, VAEConfig, VAETemporal, spatial_vae
+from entracte.graphs.opensora import tiny
+from entracte.graphs.opensora.denoiser import MASKED, mask_to_bias
+from entracte.graphs.opensora.embed import STDiT3Config
+from entracte.graphs.opensora.sampler import GuidedEuler, rflow_timesteps
+from entracte.graphs.opensora.stdit3 import STDiT3
+from entracte.graphs.opensora.vae import SpatialDecoder, VAEConfig, VAETemporal, spatial_vae
 
 
 def count(module: torch.nn.Module) -> int:

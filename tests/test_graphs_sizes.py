@@ -2,12 +2,11 @@
 
 import pytest
 import torch
-
-import graphs
-from graphs.opensora import tiny
-from graphs.opensora.presets import PRESETS, preset
-from graphs.opensora.vae import TemporalDecoder, VAEConfig, VAETemporal, spatial_vae
-from graphs.opensora.video import Video, latent_size
+from entracte import graphs
+from entracte.graphs.opensora import tiny
+from entracte.graphs.opensora.presets import PRESETS, preset
+from entracte.graphs.opensora.vae import TemporalDecoder, VAEConfig, VAETemporal, spatial_vae
+from entracte.graphs.opensora.video import Video, latent_size
 
 
 def count(module: torch.nn.Module) -> int:

@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
+from entracte.ir import Binding, HostStep
+from entracte.run.host import run_host_step, tokenize
 
-from compiler.host import run_host_step, tokenize
-from compiler.ir import Binding, HostStep
 from tools.stand_in_tokenizer import FILE, build
 
 

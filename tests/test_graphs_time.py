@@ -2,10 +2,10 @@
 
 import numpy as np
 import torch
+from entracte.graphs.opensora.embed import ScalarEmbedder
+from entracte.graphs.opensora.sampler import rflow_timesteps
 from torch import nn
 
-from graphs.opensora.embed import ScalarEmbedder
-from graphs.opensora.sampler import rflow_timesteps
 from tests.lower.execute import lower, psnr, run
 from tests.lower.ports import ports_of
 
@@ -57,8 +57,8 @@ def test_emitted_fp16_embedding_is_right_where_plain_fp16_is_not(tmp_path):
 
 def test_the_denoiser_takes_its_timestep_in_fp32():
     """Tracing keeps the port and the sines' arguments out of fp16."""
-    import graphs
-    from compiler.frontend import export_graph, fp32_values
+    from entracte import graphs
+    from entracte.frontend import export_graph, fp32_values
 
     sizes = {"preset": "tiny", "frames": 16, "height": 64, "width": 64, "fps": 8}
     graph = graphs.build("opensora.denoiser", sizes)

@@ -4,13 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from entracte import graphs
+from entracte.errors import ConfigError
+from entracte.ir import DType, Port, Stage, StageKind
+from entracte.trace.measure import checkpoint_key, trace_stage
+from entracte.trace.weights import weight_source
 from safetensors.torch import load_file, save_file
-
-import graphs
-from compiler.errors import ConfigError
-from compiler.ir import DType, Port, Stage, StageKind
-from compiler.trace.measure import checkpoint_key, trace_stage
-from compiler.trace.weights import weight_source
 
 CLIP = {"frames": 16, "height": 64, "width": 64, "fps": 8}
 STAGES = ("text_encoder", "denoiser", "temporal_decoder", "spatial_decoder")
@@ -215,7 +214,7 @@ def test_every_fault_is_listed_at_once(stage, traced, checkpoints, tmp_path):
 
 def test_shipped_files_hold_nothing_else(traced):
     """The demo's own files pass the same check, and no key of theirs goes unread."""
-    folder = "package:graphs/weights/tiny_t2v"
+    folder = "package:entracte.graphs/weights/tiny_t2v"
     source = weight_source(folder)
     read: dict[str, set[str]] = {}
     for stage in traced.values():
@@ -223,7 +222,7 @@ def test_shipped_files_hold_nothing_else(traced):
         read.setdefault(str(build(stage.stage.name).checkpoint), set()).update(
             stage.key_of.values()
         )
-    from graphs.opensora.tiny import WEIGHTS
+    from entracte.graphs.opensora.tiny import WEIGHTS
 
     for stem in FILES:
         assert set(load_file(WEIGHTS / f"{stem}.safetensors")) <= read[stem]

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from entracte.check.proof import check
+from entracte.devices.null import NullDevice
+from entracte.errors import RunError
+from entracte.memory import AnonymousPeak
+from entracte.run.runner import run_plan
 
-from compiler.check import check
-from compiler.devices.null import NullDevice
-from compiler.errors import RunError
-from compiler.memory import AnonymousPeak
-from compiler.run import run_plan
 from tests.planner.plans import ONLINE, plan_of
 from tests.planner.programs import DEEP, DOUBLE_BUFFER, SEQUENTIAL, Part
 
@@ -117,7 +117,7 @@ def package(request, tmp_path_factory):
 def streaming_plan(path: Path, policy, precision: str):
     """Six chunks, four times round, in room for little more than two. All are the same package;
     under the online rule in pages."""
-    from compiler import reference
+    from entracte import reference
 
     info = reference.describe(path)
     claimed = info.activation_peak_bytes
@@ -140,7 +140,7 @@ def streaming_plan(path: Path, policy, precision: str):
 
 def make_device(direct: bool):
     """The reference device; the package's input is called x, the plan's port `in`."""
-    from compiler.devices.reference import ReferenceDevice
+    from entracte.devices.reference import ReferenceDevice
 
     class Renaming(ReferenceDevice):
         def call(self, handle, function, inputs):
@@ -219,7 +219,7 @@ def test_direct_reads_and_pages_give_the_same_numbers(package):
 
 @needs_proc
 def test_a_freed_package_gives_its_memory_back(package):
-    from compiler import reference
+    from entracte import reference
 
     _, path = package
     weights = reference.describe(path).weight_bytes
@@ -239,7 +239,7 @@ def test_a_freed_package_gives_its_memory_back(package):
 
 
 def test_stretches_join_neighbours_and_stay_inside_the_file():
-    from compiler.reference.weights import _stretches
+    from entracte.reference.weights import _stretches
 
     sizes = {64: 100, 256: 5000, 40_000: 64, 99_990: 8, -5: 8}
     found = list(_stretches(sizes, 50_000))
@@ -250,8 +250,8 @@ def test_stretches_join_neighbours_and_stay_inside_the_file():
 
 @pytest.mark.parametrize("direct", [False, True])
 def test_owned_reads_are_the_files_bytes(tmp_path, direct):
-    from compiler.reference.blob import BlobFile
-    from compiler.reference.errors import PackageError
+    from entracte.reference.blob import BlobFile
+    from entracte.reference.errors import PackageError
 
     data = np.random.default_rng(0).integers(0, 256, 3 * MIB + 777, np.uint8)
     path = tmp_path / "weight.bin"

@@ -9,9 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-
-from compiler.cache import Cache, DigestMemo, digest
-from compiler.plan import read_plan
+from entracte.plan.file import read_plan
+from entracte.store.cache import Cache, DigestMemo, digest
 
 DEMO = ("+target=iphone15pro", "sampler.steps=3")
 """As the build that all tests share."""
@@ -25,7 +24,7 @@ MANY = (
 
 
 def start(out: Path, cache: Path, overrides: tuple[str, ...]) -> subprocess.Popen:
-    command = [sys.executable, "-m", "compiler.cli.compile", *overrides, f"out={out}"]
+    command = [sys.executable, "-m", "entracte.cli.compile", *overrides, f"out={out}"]
     return subprocess.Popen(
         [*command, f"cache={cache}"],
         stdout=subprocess.DEVNULL,

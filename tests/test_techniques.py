@@ -4,16 +4,16 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import entracte.emit.make
 import numpy as np
 import pytest
+from entracte.build import compile_job
+from entracte.declare.read import read
+from entracte.plan.file import read_plan
+from entracte.run.execute import execute, make_device
+from entracte.verify.verify import verify_plan
 from hydra import compose, initialize_config_module
 
-import compiler.make
-from compiler.build import compile_job
-from compiler.execute import execute, make_device
-from compiler.plan import read_plan
-from compiler.read import read
-from compiler.verify import verify_plan
 from tools.bench_techniques import clip_path, prompt_order
 from tools.eval_tiny import ATTRIBUTES
 from tools.technique_flops import flops_lines, step_flops
@@ -38,7 +38,7 @@ AT_ONCE = ("sampler.leap.tolerance=2", "sampler.leap.patience=1", "sampler.leap.
 
 def built(folder: Path, *overrides: str) -> Path:
     given = ["+target=iphone15pro", "sampler.steps=3", f"out={folder}", *overrides]
-    with initialize_config_module("compiler.conf", version_base="1.3"):
+    with initialize_config_module("entracte.conf", version_base="1.3"):
         job = read(compose("compile", overrides=given))
     compile_job(job)
     return folder
@@ -70,13 +70,13 @@ def verified(folder: Path):
 
 def test_a_merged_build_passes_with_both_functions(merged, monkeypatch):
     called = set()
-    real = compiler.make.chunk_module
+    real = entracte.emit.make.chunk_module
 
     def noted(traced, chunk, tensors, function="main"):
         called.add((chunk.id, function))
         return real(traced, chunk, tensors, function)
 
-    monkeypatch.setattr(compiler.make, "chunk_module", noted)
+    monkeypatch.setattr(entracte.emit.make, "chunk_module", noted)
     result = verified(merged)
     assert result.passed, result
     assert {("denoise.00", "main"), ("denoise.00", "merged")} <= called
@@ -86,9 +86,9 @@ def test_a_merged_build_passes_with_both_functions(merged, monkeypatch):
 
 def test_a_function_that_computes_something_else_fails(merged, monkeypatch):
     """`merged` held against the source of `main`: only that chunk is found wrong."""
-    real = compiler.make.chunk_module
+    real = entracte.emit.make.chunk_module
     monkeypatch.setattr(
-        compiler.make,
+        entracte.emit.make,
         "chunk_module",
         lambda traced, chunk, tensors, _: real(traced, chunk, tensors),
     )

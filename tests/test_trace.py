@@ -3,15 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from entracte.decide.partition import Measured, cut_stage
+from entracte.emit.make import chunk_module
+from entracte.errors import ConfigError
+from entracte.graphs.spec import Graph, Input
+from entracte.ir import DType, Loop, Port, Stage, StageKind, Target
+from entracte.trace.hoist import Depends, Node, split
+from entracte.trace.measure import checkpoint_key, trace_stage
 from torch import nn
-
-from compiler.errors import ConfigError
-from compiler.ir import DType, Loop, Port, Stage, StageKind, Target
-from compiler.make import chunk_module
-from compiler.partition import Measured, cut_stage
-from compiler.trace.hoist import Depends, Node, split
-from compiler.trace.measure import checkpoint_key, trace_stage
-from graphs.spec import Graph, Input
 
 
 class Step(nn.Module):
@@ -201,7 +200,7 @@ def test_random_normal_is_the_documented_one():
     """SplitMix64 and Box-Muller in plain Python, as another runner would write it."""
     import math
 
-    from compiler.host import random_normal
+    from entracte.run.host import random_normal
 
     def words(seed):
         x = seed

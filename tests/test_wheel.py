@@ -38,14 +38,14 @@ def wheel(tmp_path_factory) -> Path:
 
 def test_the_wheel_holds_what_runs_and_nothing_else(wheel):
     names = ZipFile(wheel).namelist()
-    assert "compiler/conf/compile.yaml" in names
-    assert "compiler/conf/target/iphone15pro.yaml" in names
-    assert "graphs/weights/tiny_t2v/denoiser.safetensors" in names
-    assert "graphs/weights/tiny_t2v/tokenizer.json" in names
-    assert {n.split("/")[0] for n in names} <= {"compiler", "graphs", "entracte-0.1.0.dist-info"}
-    assert "compiler/report/assets/vendor.js" in names
-    assert "compiler/report/assets/vendor.LICENSES.txt" in names
-    assert "compiler/report/templates/report.html" in names
+    assert "entracte/conf/compile.yaml" in names
+    assert "entracte/conf/target/iphone15pro.yaml" in names
+    assert "entracte/graphs/weights/tiny_t2v/denoiser.safetensors" in names
+    assert "entracte/graphs/weights/tiny_t2v/tokenizer.json" in names
+    assert {n.split("/")[0] for n in names} <= {"entracte", "entracte-0.1.0.dist-info"}
+    assert "entracte/report/assets/vendor.js" in names
+    assert "entracte/report/assets/vendor.LICENSES.txt" in names
+    assert "entracte/report/templates/report.html" in names
     weights = [i.file_size for i in ZipFile(wheel).infolist() if i.filename.endswith("safetensors")]
     assert sum(weights) <= 12_600_000
 
@@ -77,7 +77,7 @@ def test_the_installed_commands_find_their_configuration(wheel, tmp_path):
     assert made.stdout.strip() == "wrote b/report.html", made.stderr
     assert "Tiny text-to-video" in (away / "b" / "report.html").read_text()
     where = subprocess.run(
-        [python, "-c", "import compiler, graphs; print(compiler.__file__, graphs.__file__)"],
+        [python, "-c", "import entracte.graphs; print(entracte.__file__, entracte.graphs.__file__)"],
         cwd=away,
         capture_output=True,
         text=True,

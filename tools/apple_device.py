@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from compiler.reference import Model, ModelState, PackageError, describe
+from entracte.reference import Model, ModelState, PackageError, describe
 
 REFUSED = "Unable to compute the prediction using ML Program"
 """How coremltools begins the message when Core ML refuses a program or its inputs."""

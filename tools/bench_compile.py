@@ -22,7 +22,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from compiler.cache import size_bytes
+from entracte.store.cache import size_bytes
 
 EVERY_S = 0.2
 
@@ -76,7 +76,7 @@ def pss_bytes(pid: int) -> int:
 
 
 def compile_once(what: str, overrides: list[str], out: Path, cache: Path) -> Measured:
-    command = [sys.executable, "-m", "compiler.cli.compile", *overrides]
+    command = [sys.executable, "-m", "entracte.cli.compile", *overrides]
     begun = time.monotonic()
     process = subprocess.Popen(
         [*command, f"out={out}", f"cache={cache}"], stdout=subprocess.DEVNULL

@@ -30,9 +30,8 @@ class T5Layer(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        from entracte.graphs.opensora.text import t5_v1_1_config
         from transformers.models.t5.modeling_t5 import T5Block
-
-        from graphs.opensora.text import t5_v1_1_config
 
         config = t5_v1_1_config(
             hidden=2048, layers=1, heads=32, head=64, inner=5120, vocabulary=8
@@ -48,7 +47,7 @@ class BlockPair(nn.Module):
 
     def __init__(self, config) -> None:  # noqa: ANN001 - a class of a module imported late
         super().__init__()
-        from graphs.opensora.stdit3 import RotaryFrequencies, STDiT3Block
+        from entracte.graphs.opensora.stdit3 import RotaryFrequencies, STDiT3Block
 
         self.spatial, self.temporal = STDiT3Block(config, False), STDiT3Block(config, True)
         self.rope = RotaryFrequencies(config.hidden // config.heads, config.grid[0])
@@ -77,7 +76,7 @@ def t5() -> Case:
 
 
 def stdit3() -> Case:
-    from graphs.opensora.stdit3 import STDiT3Config
+    from entracte.graphs.opensora.stdit3 import STDiT3Config
 
     config = STDiT3Config(latent=(8, 18, 32), pixels=(144, 256))
     frames, rows, columns = config.grid
@@ -92,7 +91,7 @@ def stdit3() -> Case:
 
 
 def vae_2d() -> Case:
-    from graphs.opensora.vae import SpatialDecoder, VAEConfig
+    from entracte.graphs.opensora.vae import SpatialDecoder, VAEConfig
 
     decoder = Decoder(SpatialDecoder(VAEConfig()))
     inputs = {"x": torch.randn(1, 4, 1, 16, 16)}
@@ -100,7 +99,7 @@ def vae_2d() -> Case:
 
 
 def vae_3d() -> Case:
-    from graphs.opensora.vae import TemporalDecoder, VAEConfig
+    from entracte.graphs.opensora.vae import TemporalDecoder, VAEConfig
 
     decoder = Decoder(TemporalDecoder(VAEConfig()))
     inputs = {"x": torch.randn(1, 4, 5, 8, 8)}

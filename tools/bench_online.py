@@ -6,7 +6,7 @@ For each instance and each way of being wrong, runs under the same true times: t
 the wrong nominal times and with the true ones, alone and with the chunks that `policy=online` keeps
 by the speed of loads; and gate-based schedules made with the wrong times and with the true ones,
 executed rigidly. All times are simulated in whole nanoseconds
-with compiler/online_simulate.py, which keeps the byte ledger. Seeds are fixed.
+with entracte/clock/online_simulate.py, which keeps the byte ledger. Seeds are fixed.
 """
 
 import argparse
@@ -19,8 +19,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 
-from compiler.gates import schedule_by_gates
-from compiler.ir import (
+from entracte.clock.online import Decision, Event, Evict, Fetch, LoadDone, Start
+from entracte.clock.online_simulate import Driver, Gamma, simulate_online
+from entracte.clock.table import Table, make_table
+from entracte.ir import (
     Binding,
     Call,
     ChunkFacts,
@@ -33,12 +35,10 @@ from compiler.ir import (
     Segment,
     TensorDecl,
 )
-from compiler.online import Decision, Event, Evict, Fetch, LoadDone, Start
-from compiler.online_search import schedule_online, with_speeds
-from compiler.online_simulate import Driver, Gamma, simulate_online
-from compiler.online_table import Table, make_table
-from compiler.program import with_frees
-from compiler.slots import START, unroll
+from entracte.program.assemble import with_frees
+from entracte.program.steps import START, unroll
+from entracte.schedule.by_gates import schedule_by_gates
+from entracte.schedule.online_search import schedule_online, with_speeds
 
 GATES = (
     Policy("double_buffer", 1, True),
@@ -172,7 +172,7 @@ def truths(quick: bool) -> Iterator[Truth]:
 
 
 class GateDriver(Driver):
-    """Executes a schedule as compiler/run.py does: each load waits for its gate, in order."""
+    """Executes a schedule as entracte/run/runner.py does: each load waits for its gate, in order."""
 
     def __init__(self, table: Table, program: Program, schedule: Schedule) -> None:
         super().__init__(table)

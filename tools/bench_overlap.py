@@ -126,8 +126,9 @@ def block_bytes(setting: Setting) -> int:
 
 def build(setting: Setting, memory: str | None, blocks: int = 1) -> None:
     """Checkpoint, packages and plan, unless they are there; so many blocks to a chunk."""
-    from compiler.errors import PlanError
-    from compiler.plan import read_plan
+    from entracte.errors import PlanError
+    from entracte.plan.file import read_plan
+
     from tools.overlap_model import write_checkpoint
 
     setting.checkpoint.parent.mkdir(parents=True, exist_ok=True)
@@ -160,7 +161,7 @@ def _compile(setting: Setting, budget: str, blocks: int) -> None:
     )
     (conf / "pipeline" / "overlap.yaml").write_text(text)
     command = [
-        sys.executable, "-m", "compiler.cli.compile", "--config-dir", str(conf),
+        sys.executable, "-m", "entracte.cli.compile", "--config-dir", str(conf),
         "pipeline=overlap", "+target=host", f"target.memory={budget}",
         # By default one block to a chunk: what the peers move at a time.
         f"partition.chunk_bytes={blocks * block_bytes(setting) // 1024 + 1}KiB",
@@ -189,7 +190,7 @@ def _contestants(setting: Setting, options: argparse.Namespace) -> list[str]:
 
 def _kept(setting: Setting) -> int:
     """Blocks that fill a peer's memory up to our claim (and not below it)."""
-    from compiler.plan import read_plan
+    from entracte.plan.file import read_plan
 
     claim = read_plan(setting.build).forecast.peak_bytes
     return max(1, round(claim / block_bytes(setting)) - 1)

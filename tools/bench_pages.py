@@ -24,7 +24,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from compiler.units import format_bytes, parse_bytes  # noqa: E402
+from entracte.units import format_bytes, parse_bytes  # noqa: E402
+
 from tools.bench_overlap import block_bytes, build, child  # noqa: E402
 from tools.overlap_contestants import Setting, planned, run_compiled  # noqa: E402
 
@@ -113,8 +114,8 @@ def _paged(setting: Setting, page_bytes: int, kept: bool) -> Any:
 
 def _load_alone(plan: Any, setting: Setting) -> dict[str, Any]:
     """Every page of every package once, opening and preparing included; nothing computed."""
-    from compiler.devices.reference import ReferenceDevice
-    from compiler.online_table import table_of
+    from entracte.clock.table import table_of
+    from entracte.devices.reference import ReferenceDevice
 
     device, table = ReferenceDevice(direct=setting.cold), table_of(plan)
     seconds, loaded = [], 0

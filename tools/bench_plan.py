@@ -24,12 +24,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from compiler.bounds import best_bound  # noqa: E402
-from compiler.errors import DoesNotFit  # noqa: E402
-from compiler.ir import ChunkFacts, Policy, Program, Schedule  # noqa: E402
-from compiler.replay import replay  # noqa: E402
-from compiler.schedule import BASELINES, make_schedule  # noqa: E402
-from compiler.simulate import Simulation  # noqa: E402
+from entracte.clock.replay import replay  # noqa: E402
+from entracte.clock.simulate import Simulation  # noqa: E402
+from entracte.errors import DoesNotFit  # noqa: E402
+from entracte.ir import ChunkFacts, Policy, Program, Schedule  # noqa: E402
+from entracte.schedule.bounds import best_bound  # noqa: E402
+from entracte.schedule.choose import BASELINES, make_schedule  # noqa: E402
+
 from tests.planner.programs import OPTIMAL, Part, make_program  # noqa: E402
 
 COMPUTING_S = 56.0
@@ -168,13 +169,12 @@ def pipelines() -> Iterator[Outcome]:
 
 
 def planned(case: str, policy: Policy, overrides: Sequence[str]) -> Outcome:
+    from entracte.decide.decide import decide
+    from entracte.declare.read import read
+    from entracte.declare.settings import register
+    from entracte.store.cache import Cache, cache_folder
+    from entracte.trace.wire import trace_pipeline
     from hydra import compose, initialize_config_dir
-
-    from compiler.cache import Cache, cache_folder
-    from compiler.decide import decide
-    from compiler.read import read
-    from compiler.settings import register
-    from compiler.trace.wire import trace_pipeline
 
     register()
     given = ["+target=iphone15pro", f"policy={policy.name}", *overrides]

@@ -120,10 +120,9 @@ def _paths(name: str, precision: str, folder: Path) -> tuple[Path, Path]:
 def _prepare(case: Case, name: str, precision: str, folder: Path) -> None:
     """Convert the module and export the package, unless both are there."""
     import torch
-
-    from compiler.lower.convert import convert_chunk
-    from compiler.lower.ports import DType, Port
-    from compiler.reference.export_onnx import export_onnx
+    from entracte.lower.convert import convert_chunk
+    from entracte.lower.ports import DType, Port
+    from entracte.reference.export_onnx import export_onnx
 
     package, model = _paths(name, precision, folder)
     if package.exists() and model.exists():
@@ -143,8 +142,7 @@ def _prepare(case: Case, name: str, precision: str, folder: Path) -> None:
 
 def _time(case: Case, name: str, precision: str, options: argparse.Namespace) -> list[Row]:
     import torch
-
-    from compiler.reference import load
+    from entracte.reference import load
 
     package, model = _paths(name, precision, options.folder)
     rows = []

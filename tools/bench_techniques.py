@@ -25,11 +25,11 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from entracte.build import compile_job
+from entracte.errors import PlanError
+from entracte.ir import Plan
+from entracte.plan.file import read_plan
 
-from compiler.build import compile_job
-from compiler.errors import PlanError
-from compiler.ir import Plan
-from compiler.plan import read_plan
 from tools.techniques_table import (
     Clips,
     Row,
@@ -68,14 +68,13 @@ def build_path(folder: Path, name: str) -> Path:
 
 def build_all(folder: Path) -> dict[str, Plan]:
     """The plans by name; builds that are missing are compiled."""
+    from entracte.declare.read import read
+    from entracte.declare.settings import register
     from hydra import compose, initialize_config_module
-
-    from compiler.read import read
-    from compiler.settings import register
 
     register()
     plans = {}
-    with initialize_config_module("compiler.conf", version_base="1.3"):
+    with initialize_config_module("entracte.conf", version_base="1.3"):
         for name, overrides in VARIANTS.items():
             path = build_path(folder, name)
             try:
@@ -112,10 +111,9 @@ def make_clip(build: Path, index: int) -> tuple[float, float]:
     The seed is the combination's index, as in `tools/eval_tiny.py`.
     """
     import torch
-
-    from compiler.execute import execute, make_device
-    from compiler.slots import bases
-    from compiler.video import to_frames
+    from entracte.program.steps import bases
+    from entracte.run.execute import execute, make_device
+    from entracte.run.video import to_frames
 
     torch.set_num_threads(1)
     plan = read_plan(build)

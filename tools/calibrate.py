@@ -19,12 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
-from compiler.codec import decode
-from compiler.cost import ATTENTION, CONV, ELEMENTWISE, MATMUL, MOVE
-from compiler.ir import Chunk, Plan, Run
-from compiler.online_table import pages_of
-from compiler.plan import read_plan
+from entracte.clock.table import pages_of
+from entracte.codec import decode
+from entracte.cost import ATTENTION, CONV, ELEMENTWISE, MATMUL, MOVE
+from entracte.ir import Chunk, Plan, Run
+from entracte.plan.file import read_plan
 
 COMPUTED = (MATMUL, CONV, ATTENTION)
 MOVED = (ELEMENTWISE, MOVE)

@@ -24,10 +24,9 @@ ATTRIBUTES = ("shape", "colour", "motion", "background")
 def generate_with_plan(build: Path, prompt: str, seed: int) -> np.ndarray:
     """Frames uint8 [16, 64, 64, 3] of one clip, made by executing the packages of `build`."""
     import torch
-
-    from compiler.execute import execute, make_device
-    from compiler.plan import read_plan
-    from compiler.video import to_frames
+    from entracte.plan.file import read_plan
+    from entracte.run.execute import execute, make_device
+    from entracte.run.video import to_frames
 
     torch.set_num_threads(1)  # clips are made side by side, one per core
     plan = read_plan(build)
@@ -57,9 +56,9 @@ def generate_with_torch(
 ) -> np.ndarray:
     """Clips [N, 16, 64, 64, 3] in [0, 1] from the torch modules."""
     import torch
+    from entracte.graphs.opensora.tiny import TINY_DENOISER, WEIGHTS
+    from entracte.run.host import random_normal  # so that both devices start from the same noise
 
-    from compiler.host import random_normal  # so that both devices start from the same noise
-    from graphs.opensora.tiny import TINY_DENOISER, WEIGHTS
     from tools.train_tiny.sample import TinyPipeline, generate
 
     pipeline = TinyPipeline.shipped(arguments.weights or WEIGHTS)

@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from compiler.ir import Kept
-from compiler.online import Decision, Event, Evict, Fetch, LoadDone, Start
-from compiler.online_simulate import Gamma, Happened, simulate_online
-from compiler.online_table import Table, TableSegment, TableStep, Unit
+from entracte.clock.online import Decision, Event, Evict, Fetch, LoadDone, Start
+from entracte.clock.online_simulate import Gamma, Happened, simulate_online
+from entracte.clock.table import Table, TableSegment, TableStep, Unit
+from entracte.ir import Kept
 
 FILE = Path(__file__).parent.parent / "tests" / "vectors" / "online.json"
 

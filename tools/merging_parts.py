@@ -12,11 +12,11 @@ import argparse
 from collections.abc import Sequence
 
 import numpy as np
+from entracte.graphs.opensora.stdit3 import STDiT3, STDiT3Block, modulate
+from entracte.graphs.opensora.tiny import TINY_DENOISER
+from entracte.run.host import random_normal
 from torch import Tensor
 
-from compiler.host import random_normal
-from graphs.opensora.stdit3 import STDiT3, STDiT3Block, modulate
-from graphs.opensora.tiny import TINY_DENOISER
 from tools.bench_techniques import prompt_order
 from tools.eval_tiny import accuracy
 from tools.techniques_table import psnr_summary

@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from compiler.memory import AnonymousPeak
+from entracte.memory import AnonymousPeak
 
 
 @dataclass(frozen=True)
@@ -67,8 +66,8 @@ def _compiled(setting: Setting, policy: str) -> dict[str, Any]:
 
 def run_compiled(setting: Setting, plan: Any) -> dict[str, Any]:
     """A plan on the reference device, warmed up; figures by name."""
-    from compiler.devices.reference import ReferenceDevice
-    from compiler.execute import execute
+    from entracte.devices.reference import ReferenceDevice
+    from entracte.run.execute import execute
 
     device = ReferenceDevice(direct=setting.cold)
     _warm_device(plan, setting, device)
@@ -88,12 +87,11 @@ def run_compiled(setting: Setting, plan: Any) -> dict[str, Any]:
 
 def planned(setting: Setting, policy: str) -> Any:
     """The built plan with its loads placed by another policy: the packages are the same."""
+    from entracte.ir import Bundle, Policy
+    from entracte.plan.file import make_plan, read_plan
+    from entracte.schedule.choose import make_schedule
+    from entracte.verify.source import job_of
     from omegaconf import OmegaConf
-
-    from compiler.ir import Bundle, Policy
-    from compiler.plan import make_plan, read_plan
-    from compiler.schedule import make_schedule
-    from compiler.source import job_of
 
     plan = read_plan(setting.build)
     if policy == plan.schedule.policy.name:
@@ -131,8 +129,8 @@ def _warm_device(plan: Any, setting: Setting, device: Any) -> None:
 
 def _computing(setting: Setting, detail: str) -> dict[str, Any]:
     """Our packages all resident: the calls of the loop and nothing else."""
-    from compiler.devices.reference import ReferenceDevice
-    from compiler.execute import execute
+    from entracte.devices.reference import ReferenceDevice
+    from entracte.run.execute import execute
 
     class Resident(ReferenceDevice):
         """Loads once and keeps; the loop's loads and frees do nothing."""
@@ -162,8 +160,8 @@ def _computing(setting: Setting, detail: str) -> dict[str, Any]:
 
 def _loading(setting: Setting, policy: str) -> dict[str, Any]:
     """The loads of a policy one after the other, each freed at once."""
-    from compiler.devices.reference import ReferenceDevice
-    from compiler.slots import unroll
+    from entracte.devices.reference import ReferenceDevice
+    from entracte.program.steps import unroll
 
     plan = planned(setting, policy)
     device = ReferenceDevice(direct=setting.cold)
@@ -277,8 +275,7 @@ def _loop(
 ) -> dict[str, Any]:
     """The loop on a torch module; cold: its files leave the page cache before every step."""
     import torch
-
-    from compiler.host import random_normal
+    from entracte.run.host import random_normal
 
     z = torch.from_numpy(random_normal(0, (1, setting.tokens, setting.width)))
     dtype = torch.float16 if setting.half else torch.float32

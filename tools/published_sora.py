@@ -16,18 +16,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from entracte.clock.replay import replay
+from entracte.cost import cold_seconds, load_seconds, predicted_facts
+from entracte.decide.partition import Measured, cut_stage
+from entracte.declare.read import Job, read
+from entracte.declare.settings import register
+from entracte.ir import Call, ChunkFacts, Partition, Policy, Program, Segment, Target
+from entracte.program.assemble import build_program
+from entracte.schedule.choose import make_schedule
+from entracte.store.cache import Cache, cache_folder
+from entracte.trace.wire import TracedPipeline, trace_pipeline
 from hydra import compose, initialize_config_module
-
-from compiler.cache import Cache, cache_folder
-from compiler.cost import cold_seconds, load_seconds, predicted_facts
-from compiler.ir import Call, ChunkFacts, Partition, Policy, Program, Segment, Target
-from compiler.partition import Measured, cut_stage
-from compiler.program import build_program
-from compiler.read import Job, read
-from compiler.replay import replay
-from compiler.schedule import make_schedule
-from compiler.settings import register
-from compiler.trace.wire import TracedPipeline, trace_pipeline
 
 SEQUENTIAL = Policy("sequential", 0, False)
 CI_DL = Policy("ci_dl", 1, True, "ci_dl", 2)
@@ -75,7 +74,7 @@ class Walls:
 def job_of(*overrides: str) -> Job:
     """A declared compile, without the command."""
     register()
-    with initialize_config_module("compiler.conf", version_base="1.3"):
+    with initialize_config_module("entracte.conf", version_base="1.3"):
         return read(compose("compile", overrides=["+target=iphone15pro", *overrides]))
 
 

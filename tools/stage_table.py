@@ -10,9 +10,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from compiler.ir import Chunk, ChunkFacts, Plan
-from compiler.plan import read_plan
-from compiler.timeline import predicted
+from entracte.clock.timeline import predicted
+from entracte.ir import Chunk, ChunkFacts, Plan
+from entracte.plan.file import read_plan
 
 HEAD = (
     "part", "packages", "weights", "largest package", "activations", "FLOPs of a call", "calls",

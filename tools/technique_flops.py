@@ -14,8 +14,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from compiler.ir import Plan
-from compiler.plan import read_plan
+from entracte.ir import Plan
+from entracte.plan.file import read_plan
 
 MERGED = "merged"
 

@@ -11,21 +11,21 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING
 
-from compiler.decide import Decision, decide
-from compiler.errors import ConfigError, DoesNotFit
-from compiler.ir import DType, Pipeline, Policy, StageGraph, Weight
-from compiler.read import Job
-from compiler.replay import replay
-from compiler.units import compact_bytes
+from entracte.clock.replay import replay
+from entracte.decide.decide import Decision, decide
+from entracte.declare.read import Job
+from entracte.errors import ConfigError, DoesNotFit
+from entracte.ir import DType, Pipeline, Policy, StageGraph, Weight
+from entracte.units import compact_bytes
 
 if TYPE_CHECKING:
-    from compiler.trace.wire import TracedPipeline
+    from entracte.trace.wire import TracedPipeline
 
 COMPRESSIONS = ("none", "int8", "palette6", "palette4")
 FIDELITY = ("fp32", "fp16", "int8", "palette8", "palette6", "palette4", "int4_block32")
 """What keeps most of the weights first. Only the order: how far a video differs is not measured."""
 _COMPRESSED_FROM = 2048
-"""Elements from which tracing counts a tensor as compressed (`compiler/trace/measure.py`)."""
+"""Elements from which tracing counts a tensor as compressed (`entracte/trace/measure.py`)."""
 _BOUND = 0.8
 """Computing is the bottleneck where it takes this share of the time."""
 _NEAR = 1.1
@@ -211,7 +211,7 @@ def compressed(graph: StageGraph, precision: str, compression: str) -> StageGrap
 
     What is hoisted stays as it is; a trace may hoist a little more or less.
     """
-    from compiler.trace.measure import COMPRESSED_WIDTH
+    from entracte.trace.measure import COMPRESSED_WIDTH
 
     packed = COMPRESSED_WIDTH[compression]
     if packed is None:

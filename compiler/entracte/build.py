@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from compiler.cache import Cache, DigestMemo, cache_folder, is_alive
-from compiler.cost import emitted_facts
-from compiler.decide import Decision, decide
-from compiler.emit import LOGS, PACKAGES
-from compiler.errors import ConfigError, DoesNotFit, PlanError
-from compiler.ir import Bundle, ChunkFacts, Pipeline, Plan, Schedule
-from compiler.plan import CONSTANTS, FILE, file_sha256, make_plan, read_plan, write_plan
-from compiler.read import Job
-from compiler.replay import replay
-from compiler.schedule import make_schedule
+from entracte.clock.replay import replay
+from entracte.cost import emitted_facts
+from entracte.decide.decide import Decision, decide
+from entracte.declare.read import Job
+from entracte.emit.bundle import LOGS, PACKAGES
+from entracte.errors import ConfigError, DoesNotFit, PlanError
+from entracte.ir import Bundle, ChunkFacts, Pipeline, Plan, Schedule
+from entracte.plan.file import CONSTANTS, FILE, file_sha256, make_plan, read_plan, write_plan
+from entracte.schedule.choose import make_schedule
+from entracte.store.cache import Cache, DigestMemo, cache_folder, is_alive
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from compiler.trace.wire import TracedPipeline
+    from entracte.trace.wire import TracedPipeline
 
 _ATTEMPTS = 3
 """Conversions may need more activations than traced; then chunks are chosen again."""
@@ -88,7 +88,7 @@ def compile_job(job: Job, reporter: Reporter | None = None) -> Built:
 
 
 def _trace(job: Job, cache: Cache, report: Reporter) -> "TracedPipeline":
-    from compiler.trace.wire import trace_pipeline
+    from entracte.trace.wire import trace_pipeline
 
     report.phase("trace", len(job.pipeline.stages))
     return trace_pipeline(job.pipeline, lambda stage, *_: report.advance(stage), cache)
@@ -200,8 +200,8 @@ def _emit(
     cache: Cache,
     report: Reporter,
 ) -> Bundle:
-    from compiler.emit import Progress, emit
-    from compiler.trace.weights import weight_source
+    from entracte.emit.bundle import Progress, emit
+    from entracte.trace.weights import weight_source
 
     # Links of an earlier attempt; the cache keeps the packages themselves.
     shutil.rmtree(aside / PACKAGES, ignore_errors=True)
@@ -239,7 +239,7 @@ def _write_files(
 
 def _copy_tokenizer(pipeline: Pipeline, params: Mapping[str, object], aside: Path) -> str:
     """From the weights' folder; random weights have none, `params.stand_in` names one for them."""
-    from compiler.trace.weights import weights_folder
+    from entracte.trace.weights import weights_folder
 
     name = str(params["tokenizer"])
     stand_in = pipeline.weights.startswith("random:") and "stand_in" in params

@@ -11,7 +11,7 @@ from enum import Enum
 from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from compiler.errors import PlanError
+from entracte.errors import PlanError
 
 _TAG = "type"
 _MAX_DEPTH = 40

@@ -11,7 +11,7 @@ What the figures of a target mean, and where they are from: docs/cost-model.md.
 
 from collections.abc import Sequence
 
-from compiler.ir import Bundle, Chunk, ChunkFacts, Op, Target, Variant, Work
+from entracte.ir import Bundle, Chunk, ChunkFacts, Op, Target, Variant, Work
 
 MATMUL, CONV, ATTENTION, ELEMENTWISE, MOVE = "matmul", "conv", "attention", "elementwise", "move"
 CLASSES = (MATMUL, CONV, ATTENTION, ELEMENTWISE, MOVE)

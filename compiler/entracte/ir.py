@@ -185,7 +185,7 @@ class Policy:
     rule: str = "gates"
     """How kept chunks are chosen. `gates`: evenly spread by count; `strided`: also by bytes and
     by load time; `optimal`: searched; `ci_dl`: the published rule of On-device Sora
-    (`compiler/ci_dl.py`). Loads are as early as memory and `lookahead` allow. `online`: searched,
+    (`entracte/schedule/ci_dl.py`). Loads are as early as memory and `lookahead` allow. `online`: searched,
     for slow loads; the runner follows the online rule (docs/online-rule.md), not the gates."""
     margin: int = 0
     """ci_dl only: chunks' weights left free beside what one chunk needs (published: 2)."""
@@ -267,7 +267,7 @@ class StageGraph:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What the operations of one class do (the classes: `compiler/cost.py`)."""
+    """What the operations of one class do (the classes: `entracte/cost.py`)."""
 
     kind: str
     flops: int
@@ -592,7 +592,7 @@ class Forecast:
     """Over all timings, by accounting: an upper bound, not a prediction."""
     peak_step: str
     lower_bound_s: float
-    """No schedule in this budget is faster; `lower_bound` is the argument (`compiler/bounds.py`):
+    """No schedule in this budget is faster; `lower_bound` is the argument (`entracte/schedule/bounds.py`):
     compute, load, volume or window."""
     lower_bound: str
     stage_s: tuple[tuple[str, float], ...]

@@ -2,7 +2,7 @@
 
 import re
 
-from compiler.errors import ConfigError
+from entracte.errors import ConfigError
 
 _SIZE = re.compile(r"^\s*([0-9]+(?:\.[0-9]+)?)\s*([kKMGT]?i?B?)\s*$")
 _SCALE = {

@@ -13,16 +13,15 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+from entracte.graphs.opensora.denoiser import GuidedDenoiser
+from entracte.graphs.opensora.embed import STDiT3Config
+from entracte.graphs.opensora.leap import GuidedEulerLeap, check_leap
+from entracte.graphs.opensora.presets import preset as models
+from entracte.graphs.opensora.sampler import GuidedEuler, rflow_timesteps
+from entracte.graphs.opensora.vae import SpatialDecoder, TemporalDecoder
+from entracte.graphs.opensora.video import Video, check_batch, latent_size
+from entracte.graphs.spec import Constants, Graph, Input
 from torch import nn
-
-from graphs.opensora.denoiser import GuidedDenoiser
-from graphs.opensora.embed import STDiT3Config
-from graphs.opensora.leap import GuidedEulerLeap, check_leap
-from graphs.opensora.presets import preset as models
-from graphs.opensora.sampler import GuidedEuler, rflow_timesteps
-from graphs.opensora.vae import SpatialDecoder, TemporalDecoder
-from graphs.opensora.video import Video, check_batch, latent_size
-from graphs.spec import Constants, Graph, Input
 
 _Module = TypeVar("_Module", bound=nn.Module)
 

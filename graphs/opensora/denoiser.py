@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import torch
+from entracte.graphs.opensora.embed import STDiT3Config
+from entracte.graphs.opensora.stdit3 import STDiT3
 from torch import Tensor, nn
-
-from graphs.opensora.embed import STDiT3Config
-from graphs.opensora.stdit3 import STDiT3
 
 # Finite, because fp16 has no room for more and compression of constants turns -inf into NaN.
 MASKED = -3e4

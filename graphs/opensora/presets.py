@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from graphs.opensora import tiny
-from graphs.opensora.embed import STDiT3Config
-from graphs.opensora.text import TextEncoder, t5_v1_1_config
-from graphs.opensora.vae import VAEConfig
-from graphs.opensora.video import Video, latent_size
+from entracte.graphs.opensora import tiny
+from entracte.graphs.opensora.embed import STDiT3Config
+from entracte.graphs.opensora.text import TextEncoder, t5_v1_1_config
+from entracte.graphs.opensora.vae import VAEConfig
+from entracte.graphs.opensora.video import Video, latent_size
 
 
 @dataclass(frozen=True)

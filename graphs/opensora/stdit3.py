@@ -14,9 +14,7 @@ import math
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
-from graphs.opensora.embed import (
+from entracte.graphs.opensora.embed import (
     MLP,
     CaptionEmbedder,
     PatchEmbedder,
@@ -24,7 +22,8 @@ from graphs.opensora.embed import (
     STDiT3Config,
     position_table,
 )
-from graphs.opensora.merge import merge_frames, merged_count, unmerge_frames
+from entracte.graphs.opensora.merge import merge_frames, merged_count, unmerge_frames
+from torch import Tensor, nn
 
 NORM_EPS = 1e-6
 
@@ -115,7 +114,7 @@ class CrossAttention(nn.Module):
 class STDiT3Block(nn.Module):
     """Modulated self-attention along space or time, cross-attention, modulated MLP.
 
-    With `merged`, both attentions run on averaged pairs of frames (`graphs.opensora.merge`);
+    With `merged`, both attentions run on averaged pairs of frames (`entracte.graphs.opensora.merge`);
     modulation, gates, residuals and the MLP keep all frames. Self-attention merges its normalised
     and modulated input, cross-attention the residual stream, as published.
     """

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from entracte.graphs.opensora.denoiser import GuidedDenoiser
+from entracte.graphs.opensora.embed import STDiT3Config
+from entracte.graphs.opensora.text import TextEncoder, t5_v1_1_config
+from entracte.graphs.opensora.vae import SpatialDecoder, TemporalDecoder, VAEConfig
 from safetensors.torch import load_file
 from torch import Tensor, nn
-
-from graphs.opensora.denoiser import GuidedDenoiser
-from graphs.opensora.embed import STDiT3Config
-from graphs.opensora.text import TextEncoder, t5_v1_1_config
-from graphs.opensora.vae import SpatialDecoder, TemporalDecoder, VAEConfig
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "tiny_t2v"
 

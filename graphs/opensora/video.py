@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from graphs.opensora.vae import VAEConfig
+from entracte.graphs.opensora.vae import VAEConfig
 
 SPACE_FACTOR = 8
 """Pixels per latent row and column. A rest is cut off: 426 columns are decoded to 424."""

@@ -3,8 +3,9 @@
 import json
 import re
 
-from compiler.codec import decode, encode
-from compiler.ir import Plan
+from entracte.codec import decode, encode
+from entracte.ir import Plan
+
 from tests.planner.plans import make_plan
 
 NAME = '[red]<b>&"c1[/x]`<script>alert(1)</script>'

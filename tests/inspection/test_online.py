@@ -5,21 +5,21 @@ from dataclasses import replace
 from itertools import accumulate
 
 import pytest
+from entracte.cli.files import most_pages
+from entracte.cli.plan import app
+from entracte.cli.show import show_plan
+from entracte.cli.show_json import plan_json
+from entracte.clock.timeline import predicted
+from entracte.inspect.compare import compare
+from entracte.inspect.overview import kept_rows, overview
+from entracte.inspect.perfetto import trace
+from entracte.ir import Kept
+from entracte.plan.file import write_plan
+from entracte.report.model import page_of
+from entracte.report.page import render
+from entracte.report.policies import compared
 from typer.testing import CliRunner
 
-from compiler.cli.files import most_pages
-from compiler.cli.plan import app
-from compiler.cli.show import show_plan
-from compiler.cli.show_json import plan_json
-from compiler.compare import compare
-from compiler.ir import Kept
-from compiler.overview import kept_rows, overview
-from compiler.perfetto import trace
-from compiler.plan import write_plan
-from compiler.report.model import page_of
-from compiler.report.page import render
-from compiler.report.policies import compared
-from compiler.timeline import predicted
 from tests.inspection.test_perfetto import checked
 from tests.planner.plans import make_online_plan, make_plan
 from tests.planner.test_show import fits, printed

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from entracte.cli.observed import record_run
+from entracte.codec import encode
+from entracte.devices.null import NullDevice
+from entracte.errors import PlanError, RunError
+from entracte.inspect.residency import spans, usage
+from entracte.ir import Run
+from entracte.run.record import FILE, read_run, run_of, timeline_of, write_run
+from entracte.run.runner import run_plan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from compiler.cli.observed import record_run
-from compiler.codec import encode
-from compiler.devices.null import NullDevice
-from compiler.errors import PlanError, RunError
-from compiler.ir import Run
-from compiler.record import FILE, read_run, run_of, timeline_of, write_run
-from compiler.residency import spans, usage
-from compiler.run import run_plan
 from tests.planner.plans import ONLINE, make_plan, make_special_plan, plan_of
 from tests.planner.programs import POLICIES, parts
 from tests.planner.test_run_null import ender, erratic

@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 import pytest
+from entracte.clock.timeline import predicted
+from entracte.inspect.peak import peak_of
+from entracte.inspect.residency import fullest, spans, usage
+from entracte.ir import Event
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.ir import Event
-from compiler.peak import peak_of
-from compiler.residency import fullest, spans, usage
-from compiler.timeline import predicted
 from tests.planner.plans import ONLINE, heavier, make_plan, make_special_plan, plan_of
 from tests.planner.programs import DOUBLE_BUFFER, POLICIES, Part, parts
 

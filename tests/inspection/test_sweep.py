@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from entracte.build import check_out, compile_job
+from entracte.cli.outcome import Outcome, labels
+from entracte.cli.sweep import reasons, show_sweep, sweep_table
+from entracte.errors import ConfigError, DoesNotFit
+from entracte.plan.file import read_plan, write_plan
+from entracte.report.pareto import with_pareto
+from entracte.report.sweep import SweepRow
 
-from compiler.build import check_out, compile_job
-from compiler.cli.outcome import Outcome, labels
-from compiler.cli.sweep import reasons, show_sweep, sweep_table
-from compiler.errors import ConfigError, DoesNotFit
-from compiler.plan import read_plan, write_plan
-from compiler.report.pareto import with_pareto
-from compiler.report.sweep import SweepRow
 from tests.demo import job
 from tests.inspection.hostile import NAME
 from tests.planner.plans import make_plan
@@ -149,7 +149,7 @@ def test_a_dry_run_writes_its_plan_where_it_is_told_to(tmp_path, monkeypatch):
 
 def compile_command(*arguments, cwd):
     return subprocess.run(
-        [sys.executable, "-m", "compiler.cli.compile", *arguments],
+        [sys.executable, "-m", "entracte.cli.compile", *arguments],
         cwd=cwd, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from entracte.lower.convert import ConversionFacts, convert_chunk
+from entracte.lower.ports import Port
+from entracte.reference import load
 from torch import Tensor, nn
 
-from compiler.lower.convert import ConversionFacts, convert_chunk
-from compiler.lower.ports import Port
-from compiler.reference import load
 from tests.lower.ports import ports_of
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import torch
+from entracte.lower.ports import DType, Port
 from torch import Tensor, nn
-
-from compiler.lower.ports import DType, Port
 
 
 def ports_of(

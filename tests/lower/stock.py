@@ -12,10 +12,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
+from entracte.lower.quiet import captured_output, coremltools
 from torch import Tensor, nn
 from torch.nn import functional
-
-from compiler.lower.quiet import captured_output, coremltools
 
 ct = coremltools()
 

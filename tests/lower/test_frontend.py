@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from entracte.frontend import constants_of, export_graph, extract, fp32_values
+from entracte.frontend.cleanup import clean_graph
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from compiler.frontend import constants_of, export_graph, extract, fp32_values
-from compiler.frontend.cleanup import clean_graph
 from tests.lower.models import CASES, on_meta
 
 ROOT = Path(__file__).parents[2]
@@ -184,7 +184,7 @@ def test_einsum_with_ellipsis_is_decomposed() -> None:
 def test_names_do_not_depend_on_the_process() -> None:
     code = (
         "import torch; torch.set_num_threads(1)\n"
-        "from compiler.frontend import export_graph; from tests.lower.models import CASES\n"
+        "from entracte.frontend import export_graph; from tests.lower.models import CASES\n"
         "print(export_graph(*CASES['t5']()).graph)"
     )
     texts = set()

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from entracte.lower import package
+from entracte.lower.errors import LowerError
 from torch import nn
 
-from compiler.lower import package
-from compiler.lower.errors import LowerError
 from tests.lower.execute import lower
 
 ROOT = Path(__file__).parents[2]
@@ -89,7 +89,7 @@ def test_manifest_is_what_core_ml_expects(made: Path) -> None:
         "com.apple.CoreML/model.mlmodel",
         "com.apple.CoreML/weights",
     }
-    from compiler.lower.quiet import captured_output, coremltools
+    from entracte.lower.quiet import captured_output, coremltools
 
     with captured_output():
         model = coremltools().models.MLModel(str(made), skip_model_load=True)

@@ -13,13 +13,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from entracte.lower import registrations
+from entracte.lower.errors import LowerError
+from entracte.lower.quiet import coremltools
+from entracte.lower.registrations import CURES, exceeds_fp16, install_cures, is_convertible
 from torch import Tensor, nn
 from torch.nn import functional
 
-from compiler.lower import registrations
-from compiler.lower.errors import LowerError
-from compiler.lower.quiet import coremltools
-from compiler.lower.registrations import CURES, exceeds_fp16, install_cures, is_convertible
 from tests.lower.execute import lower, relative_error, run, torch_result
 
 ROOT = Path(__file__).parents[2]

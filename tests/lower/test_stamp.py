@@ -6,19 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from entracte.decide.partition import Measured
+from entracte.emit import make
+from entracte.emit.make import CHUNK, Order
+from entracte.graphs.spec import Graph, Input
+from entracte.ir import DType, Port, Stage, StageKind
+from entracte.lower import package
+from entracte.lower.stamp import marker
+from entracte.store.cache import Cache
+from entracte.store.form import form_of
+from entracte.trace.measure import trace_stage
+from entracte.trace.weights import RandomWeights
 from torch import nn
-
-from compiler import make
-from compiler.cache import Cache
-from compiler.form import form_of
-from compiler.ir import DType, Port, Stage, StageKind
-from compiler.lower import package
-from compiler.lower.stamp import marker
-from compiler.make import CHUNK, Order
-from compiler.partition import Measured
-from compiler.trace.measure import trace_stage
-from compiler.trace.weights import RandomWeights
-from graphs.spec import Graph, Input
 
 WIDTH = 64
 

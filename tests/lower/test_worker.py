@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
-
-from compiler.lower.convert import convert_chunk
-from compiler.lower.errors import LowerError
-from compiler.lower.package import canonical_digest
-from compiler.lower.ports import DType, Port
-from compiler.lower.worker import Job, run_job, run_jobs
+from entracte.lower.convert import convert_chunk
+from entracte.lower.errors import LowerError
+from entracte.lower.package import canonical_digest
+from entracte.lower.ports import DType, Port
+from entracte.lower.worker import Job, run_job, run_jobs
 
 
 def _square(value: int) -> int:

@@ -4,13 +4,13 @@ judged by. Any order of loads, any retention, any time of each: nothing is perio
 States lie between two calls: which copies there are, when each is ready, when the loader is free.
 From one, any missing chunk may start to load (as soon as the loader is free), any copy may be
 dropped, or the next call runs. A copy that is there during a call counts beside it, as in
-`compiler/check.py`: gate < t <= free.
+`entracte/check/proof.py`: gate < t <= free.
 """
 
 from collections.abc import Mapping
 
-from compiler.ir import ChunkFacts, Program
-from compiler.slots import expand
+from entracte.ir import ChunkFacts, Program
+from entracte.program.steps import expand
 
 State = tuple[tuple[tuple[str, float], ...], float]
 """(chunk, seconds from now until it is ready) of every copy, and when the loader is free."""

@@ -3,11 +3,12 @@
 import random
 from dataclasses import dataclass, replace
 
-from compiler.ir import Binding, Call, ChunkFacts, HostStep, Kept, Program, Step, TensorDecl
-from compiler.online_simulate import Gamma, OnlineRun, calls_of, simulate_online
-from compiler.online_table import Table, make_table
-from compiler.program import with_frees
-from compiler.slots import expand
+from entracte.clock.online_simulate import Gamma, OnlineRun, calls_of, simulate_online
+from entracte.clock.table import Table, make_table
+from entracte.ir import Binding, Call, ChunkFacts, HostStep, Kept, Program, Step, TensorDecl
+from entracte.program.assemble import with_frees
+from entracte.program.steps import expand
+
 from tests.planner.programs import Part, make_program, port
 
 

@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 
-from compiler.check import check
-from compiler.forecast import forecast
-from compiler.ir import Plan, Policy, Target
-from compiler.plan import VERSION
-from compiler.schedule import make_schedule
-from compiler.slots import expand
+from entracte.check.proof import check
+from entracte.ir import Plan, Policy, Target
+from entracte.plan.file import VERSION
+from entracte.plan.forecast import forecast
+from entracte.program.steps import expand
+from entracte.schedule.choose import make_schedule
+
 from tests.planner.programs import DOUBLE_BUFFER, Part, make_program, packages
 
 

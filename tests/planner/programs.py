@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from hypothesis import strategies as st
-
-from compiler.ir import (
+from entracte.ir import (
     Binding,
     By,
     Call,
@@ -19,7 +17,8 @@ from compiler.ir import (
     TensorDecl,
     Variant,
 )
-from compiler.program import with_frees
+from entracte.program.assemble import with_frees
+from hypothesis import strategies as st
 
 SEQUENTIAL = Policy("sequential", 0, False)
 DOUBLE_BUFFER = Policy("double_buffer", 1, True)

@@ -4,16 +4,16 @@ from dataclasses import replace
 from unittest import mock
 
 import pytest
+from entracte.clock.replay import replay
+from entracte.clock.simulate import simulate
+from entracte.ir import Policy
+from entracte.plan.forecast import forecast
+from entracte.schedule.bounds import best_bound, lower_bound, periodic_s, volume, window
+from entracte.schedule.by_gates import schedule_by_gates
+from entracte.schedule.choose import make_schedule
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.bounds import best_bound, lower_bound, periodic_s, volume, window
-from compiler.forecast import forecast
-from compiler.gates import schedule_by_gates
-from compiler.ir import Policy
-from compiler.replay import replay
-from compiler.schedule import make_schedule
-from compiler.simulate import simulate
 from tests.planner.exact import exact_s
 from tests.planner.programs import OPTIMAL, POLICIES, STRIDED, Part, make_program
 from tests.planner.test_schedule import by_id, least_budget
@@ -51,7 +51,7 @@ def small(draw):
 def test_bound_exact_policy_in_this_order(written_out, case):
     """With the middle iterations of a loop averaged, and with all written out."""
     program, facts, budget = case
-    with mock.patch("compiler.bounds._WRITTEN_OUT", written_out):
+    with mock.patch("entracte.schedule.bounds._WRITTEN_OUT", written_out):
         check_order(program, facts, budget)
 
 
@@ -105,7 +105,7 @@ def test_what_follows_a_loop_may_be_loaded_in_it(
     )
     budget = least_budget(program, timed) + extra
     exact = exact_s(program, by_id(timed), budget)
-    with mock.patch("compiler.bounds._WRITTEN_OUT", written_out):
+    with mock.patch("entracte.schedule.bounds._WRITTEN_OUT", written_out):
         for pages in (False, True):
             bound = window(program, by_id(timed), budget, pages=pages).seconds
             assert bound <= exact + ROUND

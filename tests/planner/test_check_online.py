@@ -4,13 +4,13 @@ import math
 from dataclasses import replace
 
 import pytest
+from entracte.check.proof import check
+from entracte.errors import PlanError
+from entracte.ir import Kept
+from entracte.plan.file import check_plan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.check import check
-from compiler.errors import PlanError
-from compiler.ir import Kept
-from compiler.plan import check_plan
 from tests.planner.plans import ONLINE, plan_of
 from tests.planner.programs import Part, parts
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from entracte.check.proof import check
+from entracte.clock.simulate import simulate
+from entracte.devices.null import NullDevice
+from entracte.ir import ChunkFacts, Gate, Moment
+from entracte.run.runner import run_plan
+from entracte.schedule.choose import make_schedule
 
-from compiler.check import check
-from compiler.devices.null import NullDevice
-from compiler.ir import ChunkFacts, Gate, Moment
-from compiler.run import run_plan
-from compiler.schedule import make_schedule
-from compiler.simulate import simulate
 from tests.planner.plans import plan_of
 from tests.planner.programs import CI_DL, DOUBLE_BUFFER, SEQUENTIAL, Part, make_program
 

@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 import pytest
+from entracte.clock.contend import Shared
+from entracte.clock.simulate import simulate
+from entracte.program.steps import START, Placement
+from entracte.schedule.choose import make_schedule
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler.contend import Shared
-from compiler.schedule import make_schedule
-from compiler.simulate import simulate
-from compiler.slots import START, Placement
 from tests.planner.programs import CI_DL, DOUBLE_BUFFER, SEQUENTIAL, Part, make_program
 
 LOOP = Part(6, (70, 80, 90, 60))

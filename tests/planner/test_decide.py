@@ -1,10 +1,8 @@
 """The choice of chunk sizes, on stages made of numbers: equal blocks in a loop."""
 
 import pytest
-
-from compiler.bounds import best_bound
-from compiler.decide import decide
-from compiler.ir import (
+from entracte.decide.decide import decide
+from entracte.ir import (
     Cut,
     DType,
     Input,
@@ -18,7 +16,9 @@ from compiler.ir import (
     Target,
     Weight,
 )
-from compiler.schedule import BASELINES
+from entracte.schedule.bounds import best_bound
+from entracte.schedule.choose import BASELINES
+
 from tests.planner.programs import DOUBLE_BUFFER, OPTIMAL
 
 MB = 1_000_000

@@ -4,16 +4,16 @@ import random
 from dataclasses import replace
 
 import pytest
+from entracte.check.proof import check
+from entracte.clock.simulate import simulate
+from entracte.errors import PlanError
+from entracte.ir import Gate, Moment
+from entracte.plan.forecast import forecast
+from entracte.program.steps import expand, unroll
+from entracte.schedule.choose import make_schedule
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from compiler.check import check
-from compiler.errors import PlanError
-from compiler.forecast import forecast
-from compiler.ir import Gate, Moment
-from compiler.schedule import make_schedule
-from compiler.simulate import simulate
-from compiler.slots import expand, unroll
 from tests.planner.plans import plan_of
 from tests.planner.programs import DEEP, DOUBLE_BUFFER, POLICIES, Part, make_program, parts
 from tests.planner.test_schedule import by_id, least_budget

@@ -8,14 +8,14 @@ use, leaves something behind, or stops before the end.
 import random
 
 import pytest
+from entracte.clock.online import Evict, Fetch, Start, learned
+from entracte.clock.online_simulate import OnlineRun, simulate_online
+from entracte.clock.table import CUT_BYTES, Table, TableSegment, TableStep, Unit, split
+from entracte.errors import PlanError
+from entracte.ir import ChunkFacts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.errors import PlanError
-from compiler.ir import ChunkFacts
-from compiler.online import Evict, Fetch, Start, learned
-from compiler.online_simulate import OnlineRun, simulate_online
-from compiler.online_table import CUT_BYTES, Table, TableSegment, TableStep, Unit, split
 from tests.planner.online import Case, make_case
 from tests.planner.programs import Part, parts
 

@@ -3,10 +3,10 @@
 import json
 
 import pytest
+from entracte.clock.online import Evict, Fetch, LoadDone, Start, StepDone, begin, react
+from entracte.clock.table import Table, TableSegment, TableStep, Unit
+from entracte.ir import Kept
 
-from compiler.ir import Kept
-from compiler.online import Evict, Fetch, LoadDone, Start, StepDone, begin, react
-from compiler.online_table import Table, TableSegment, TableStep, Unit
 from tools.make_online_vectors import FILE, text
 
 VECTORS = json.loads(FILE.read_text())["vectors"]

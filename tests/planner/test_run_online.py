@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from entracte.cli.observed import run_lines
+from entracte.clock.table import page_counts, pages_of, table_of
+from entracte.devices.null import NullDevice
+from entracte.errors import PlanError, RunError
+from entracte.plan.file import check_plan
+from entracte.run.online import whole_note
+from entracte.run.runner import run_plan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.cli.observed import run_lines
-from compiler.devices.null import NullDevice
-from compiler.errors import PlanError, RunError
-from compiler.online_table import page_counts, pages_of, table_of
-from compiler.plan import check_plan
-from compiler.run import run_plan
-from compiler.run_online import whole_note
 from tests.planner.plans import ONLINE, plan_of
 from tests.planner.programs import Part, parts
 from tests.planner.test_run_null import erratic
@@ -107,7 +107,7 @@ def test_a_plan_is_checked_for_what_the_rule_needs():
 
 def test_a_real_loop_ends_early_and_switches_functions(folder):  # noqa: F811
     """As tests/planner/test_run_reference has it for gates: 2 + 2 + 1 + 1 + 1 = 7 > 6.5."""
-    from compiler.devices.reference import ReferenceDevice
+    from entracte.devices.reference import ReferenceDevice
 
     plan, device = plan_of_loop(ONLINE), ReferenceDevice()
     zeros = np.zeros(SIZE, np.float32)
@@ -219,7 +219,7 @@ def test_more_pages_than_the_rule_can_look_at_are_refused():
 
 def test_a_real_loop_by_pages_ends_early_and_switches_functions(folder):  # noqa: F811
     """Its package is smaller than a page: one page, opened once."""
-    from compiler.devices.reference import ReferenceDevice
+    from entracte.devices.reference import ReferenceDevice
 
     plan, device = paged(plan_of_loop(ONLINE)), ReferenceDevice()
     zeros = np.zeros(SIZE, np.float32)

@@ -8,11 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from compiler.check import check
-from compiler.cost import emitted_facts
-from compiler.forecast import forecast
-from compiler.ir import (
+from entracte.check.proof import check
+from entracte.cost import emitted_facts
+from entracte.ir import (
     Binding,
     Bundle,
     Call,
@@ -25,10 +23,12 @@ from compiler.ir import (
     TensorDecl,
     Variant,
 )
-from compiler.plan import check_plan
-from compiler.program import with_frees
-from compiler.run import run_plan
-from compiler.schedule import make_schedule
+from entracte.plan.file import check_plan
+from entracte.plan.forecast import forecast
+from entracte.program.assemble import with_frees
+from entracte.run.runner import run_plan
+from entracte.schedule.choose import make_schedule
+
 from tests.planner.plans import make_plan, make_target
 from tests.planner.programs import DOUBLE_BUFFER, SEQUENTIAL
 
@@ -162,7 +162,7 @@ def plan_of_loop(policy):
 @pytest.mark.parametrize(("policy", "loads"), [(DOUBLE_BUFFER, 1), (SEQUENTIAL, 5)])
 def test_it_ends_when_done_says_so_and_switches_without_a_reload(folder, policy, loads):
     """2 + 2 + 1 + 1 + 1 = 7 is the first sum above 6.5: five of eight iterations."""
-    from compiler.devices.reference import ReferenceDevice
+    from entracte.devices.reference import ReferenceDevice
 
     held = []
 
@@ -187,7 +187,7 @@ def test_it_ends_when_done_says_so_and_switches_without_a_reload(folder, policy,
 
 
 def test_it_ends_with_its_count_when_nothing_says_so(folder):
-    from compiler.devices.reference import ReferenceDevice
+    from entracte.devices.reference import ReferenceDevice
 
     start = np.full(SIZE, -100.0, np.float32)
     plan = plan_of_loop(DOUBLE_BUFFER)

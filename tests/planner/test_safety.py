@@ -6,13 +6,13 @@ that end early. A few thousand plans here; 105,000 with `-m slow`.
 """
 
 import pytest
+from entracte.check.proof import check
+from entracte.clock.online_simulate import Gamma, simulate_online
+from entracte.clock.table import make_table
+from entracte.schedule.choose import make_schedule
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from compiler.check import check
-from compiler.online_simulate import Gamma, simulate_online
-from compiler.online_table import make_table
-from compiler.schedule import make_schedule
 from tests.planner.programs import POLICIES, make_program, parts
 from tests.planner.test_schedule import _replayed_peak, by_id, least_budget
 

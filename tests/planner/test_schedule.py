@@ -4,21 +4,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from entracte.check.life import check_tensors, timeline_of
+from entracte.check.proof import check
+from entracte.clock.replay import replay
+from entracte.clock.simulate import simulate
+from entracte.errors import DoesNotFit, PlanError
+from entracte.ir import Binding, Gate, Moment, Policy, TensorDecl
+from entracte.program.assemble import with_frees
+from entracte.program.steps import expand, held_bytes, unroll
+from entracte.schedule.bounds import lower_bound
+from entracte.schedule.choose import BASELINES, make_schedule
+from entracte.schedule.retention import spread, strided
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from compiler.bounds import lower_bound
-from compiler.check import check
-from compiler.check_life import check_tensors, timeline_of
-from compiler.errors import DoesNotFit, PlanError
-from compiler.ir import Binding, Gate, Moment, Policy, TensorDecl
-from compiler.program import with_frees
-from compiler.replay import replay
-from compiler.retention import spread, strided
-from compiler.schedule import BASELINES, make_schedule
-from compiler.simulate import simulate
-from compiler.slots import expand, held_bytes, unroll
 from tests.planner.programs import (
     CI_DL,
     DEEP,

@@ -5,25 +5,25 @@ import json
 from dataclasses import replace
 
 import pytest
-from rich.console import Console
-from typer.testing import CliRunner
-
-from compiler.cli.console import Bars
-from compiler.cli.observed import run_lines, show_run
-from compiler.cli.plan import app
-from compiler.cli.show import show_plan, show_summary, strip
-from compiler.ir import ChunkRun, Run
-from compiler.overview import overview
-from compiler.plan import write_plan
-from compiler.record import FILE, write_run
-from compiler.residency import Span
-from compiler.units import (
+from entracte.cli.console import Bars
+from entracte.cli.observed import run_lines, show_run
+from entracte.cli.plan import app
+from entracte.cli.show import show_plan, show_summary, strip
+from entracte.inspect.overview import overview
+from entracte.inspect.residency import Span
+from entracte.ir import ChunkRun, Run
+from entracte.plan.file import write_plan
+from entracte.run.record import FILE, write_run
+from entracte.units import (
     compact_bytes,
     compact_seconds,
     format_bytes,
     format_seconds,
     parse_bytes,
 )
+from rich.console import Console
+from typer.testing import CliRunner
+
 from tests.inspection.hostile import NAME, hostile_plan
 from tests.planner.plans import make_plan, make_special_plan
 
@@ -222,7 +222,7 @@ def test_progress_bars_show_names_as_they_are():
 @pytest.mark.parametrize("command", ["show", "trace", "compare"])
 def test_a_plan_of_endless_steps_is_refused_at_once(tmp_path, monkeypatch, command):
     write_plan(make_plan(), tmp_path)
-    monkeypatch.setattr("compiler.cli.files.MOST_STEPS", 21)
+    monkeypatch.setattr("entracte.cli.files.MOST_STEPS", 21)
     builds = [str(tmp_path)] * (2 if command == "compare" else 1)
     done = CliRunner().invoke(app, [command, *builds])
     assert done.exit_code == (2 if command == "compare" else 1)

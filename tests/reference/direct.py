@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 import torch
-
-from compiler.reference import program as ir
-from compiler.reference.prepare import Compiler
-from compiler.reference.weights import Weights
+from entracte.reference import program as ir
+from entracte.reference.prepare import Compiler
+from entracte.reference.weights import Weights
 
 NAMES = {np.dtype(np.float32): "fp32", np.dtype(np.float16): "fp16", np.dtype(np.int32): "int32",
          np.dtype(np.bool_): "bool", np.dtype(np.int8): "int8",

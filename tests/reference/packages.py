@@ -77,7 +77,7 @@ class Maker:
 
 def run(path: Path, *values: Any, **options: Any) -> list[np.ndarray]:
     """Outputs of a package, in order, for inputs x0, x1, ..."""
-    from compiler.reference import load
+    from entracte.reference import load
 
     options.setdefault("strict", True)
     with load(path, **options) as model:

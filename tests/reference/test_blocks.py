@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from direct import evaluate
+from entracte.reference import blocks
 from torch.nn import functional
-
-from compiler.reference import blocks
 
 
 @pytest.fixture

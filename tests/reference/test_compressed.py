@@ -10,9 +10,8 @@ import tiny
 import torch
 from coremltools.converters.mil.mil import Builder as mb
 from coremltools.converters.mil.mil import types
+from entracte.reference import load
 from packages import run
-
-from compiler.reference import load
 
 C = cto.coreml
 CASES = {

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from entracte.reference.precision import POLICIES
 from packages import Maker
-
-from compiler.reference.precision import POLICIES
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "reference-device.md").read_text()
@@ -54,10 +53,9 @@ def test_the_example_test_passes(tmp_path):
 
 
 def test_the_pages_are_loaded_and_given_back(here):
+    from entracte.devices.reference import ReferenceDevice
+    from entracte.reference import Model
     from test_pages import package_of, sizes_of
-
-    from compiler.devices.reference import ReferenceDevice
-    from compiler.reference import Model
 
     package = package_of(here / "model.mlpackage")
     sizes, device = sizes_of(package, 3), ReferenceDevice()
@@ -86,10 +84,9 @@ def test_the_table_is_what_is_printed():
 
 
 def test_options_policies_and_limits_are_the_programs():
+    from entracte.cli.plan import app
+    from entracte.reference import Limits
     from typer.testing import CliRunner
-
-    from compiler.cli.plan import app
-    from compiler.reference import Limits
 
     usage = CliRunner().invoke(app, ["predict", "--help"], env={"COLUMNS": "200"}).output
     named = set(re.findall(r"`(--\w+)", TEXT))
@@ -100,7 +97,7 @@ def test_options_policies_and_limits_are_the_programs():
 
 def rename_input(package: Path, name: str) -> Path:
     """A package whose only input x0 is called otherwise."""
-    from compiler.reference.protos import protos
+    from entracte.reference.protos import protos
 
     path = package / "Data/com.apple.CoreML/model.mlmodel"
     model = protos()[1].Model()

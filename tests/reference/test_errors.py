@@ -15,9 +15,8 @@ import pytest
 import torch
 from coremltools.converters.mil.mil import Builder as mb
 from coremltools.proto import MIL_pb2, Model_pb2
+from entracte.reference import Limits, PackageError, describe, load
 from packages import Maker
-
-from compiler.reference import Limits, PackageError, describe, load
 
 MODEL = "Data/com.apple.CoreML/model.mlmodel"
 BLOB = "Data/com.apple.CoreML/weights/weight.bin"
@@ -248,7 +247,7 @@ def test_an_unknown_policy_lists_the_known_ones(package):
 
 def test_importing_the_door_is_cheap():
     code = (
-        "import sys, compiler.reference as r; r.PackageError;"
+        "import sys, entracte.reference as r; r.PackageError;"
         "assert not {'torch', 'coremltools', 'numpy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -9,10 +9,9 @@ import pytest
 import test_models
 import torch
 from coremltools.converters.mil.mil import Builder as mb
+from entracte.reference import PackageError, export_onnx, load, onnx_check
+from entracte.reference.reader import read_program
 from test_features import Overflow
-
-from compiler.reference import PackageError, export_onnx, load, onnx_check
-from compiler.reference.reader import read_program
 
 ort = pytest.importorskip("onnxruntime")
 onnx = pytest.importorskip("onnx")

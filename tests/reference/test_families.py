@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from entracte.graphs.opensora import tiny
+from entracte.reference import Model
 
-from compiler.reference import Model
-from graphs.opensora import tiny
 from tests.lower.execute import lower, psnr, relative_error, torch_result
 from tests.lower.models import vae
 
@@ -95,7 +95,7 @@ class Layers(torch.nn.Module):
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_compressed_package_is_torch_on_the_decompressed_weights(scheme, tmp_path):
     """Bit for bit: in fp32 both call the same kernels on the same numbers."""
-    from compiler.reference import load
+    from entracte.reference import load
 
     torch.manual_seed(0)
     module, args = Layers().eval().requires_grad_(False), (torch.randint(0, 96, (2, 16)),)

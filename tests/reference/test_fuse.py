@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 from coremltools.converters.mil.mil import Builder as mb
+from entracte.reference import load
 from packages import relative
-
-from compiler.reference import load
 
 
 def alone(model, inputs):
@@ -81,8 +80,8 @@ def test_first_and_later_calls_are_the_same_bits(make):
 
 
 def test_our_own_lowering_is_recognised(tmp_path):
-    from compiler.lower.convert import convert_chunk
-    from compiler.lower.ports import DType, Port
+    from entracte.lower.convert import convert_chunk
+    from entracte.lower.ports import DType, Port
 
     class Tuple(torch.nn.Sequential):
         def forward(self, x):

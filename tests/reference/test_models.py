@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 import tiny
 import torch
+from entracte.reference import describe, load
 from packages import psnr, relative, run
-
-from compiler.reference import describe, load
 
 
 def _t5():

@@ -13,21 +13,20 @@ import numpy as np
 import pytest
 import torch
 from coremltools.converters.mil.mil import Builder as mb
+from entracte.clock.table import split
+from entracte.devices import PagedDevice
+from entracte.devices.reference import ReferenceDevice
+from entracte.errors import RunError
+from entracte.ir import ChunkFacts, Package
+from entracte.reference import PackageError, package_weight_bytes
+from entracte.reference.owned import PAGE_BYTES
+from entracte.reference.pages import Datum, PagedWeights, Span, cut, snapped, stretches
+from entracte.reference.reader import read_program
 from hostile import MODEL, edit, operation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mutations import mutate
 from packages import Maker
-
-from compiler.devices import PagedDevice
-from compiler.devices.reference import ReferenceDevice
-from compiler.errors import RunError
-from compiler.ir import ChunkFacts, Package
-from compiler.online_table import split
-from compiler.reference import PackageError, package_weight_bytes
-from compiler.reference.owned import PAGE_BYTES
-from compiler.reference.pages import Datum, PagedWeights, Span, cut, snapped, stretches
-from compiler.reference.reader import read_program
 
 WEIGHTS = "Data/com.apple.CoreML/weights/weight.bin"
 C = cto.coreml

@@ -21,7 +21,7 @@ def test_half_products_are_rounded_once(rows, inside, batch):
 
 
 def test_a_large_half_product_in_blocks_equals_the_whole(monkeypatch):
-    from compiler.reference.ops import linear
+    from entracte.reference.ops import linear
 
     rng = np.random.default_rng(0)
     x = rng.standard_normal((2, 7, 64)).astype(np.float16)

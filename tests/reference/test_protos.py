@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-OURS = "from compiler.reference.protos import protos; mil, model = protos()"
+OURS = "from entracte.reference.protos import protos; mil, model = protos()"
 ALONE = f"""
 {OURS}
 import sys

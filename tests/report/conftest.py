@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from entracte.clock.timeline import predicted
+from entracte.ir import ChunkRun, Event, Plan, Run
 
-from compiler.ir import ChunkRun, Event, Plan, Run
-from compiler.timeline import predicted
 from tests.planner.plans import make_plan
 
 CHROMIUM = Path("/usr/bin/chromium")

@@ -4,20 +4,20 @@ from dataclasses import replace
 from itertools import accumulate
 
 import pytest
+from entracte.check.proof import check
+from entracte.clock.simulate import simulate
+from entracte.clock.timeline import predicted
+from entracte.inspect.residency import fullest, usage
+from entracte.ir import Event
+from entracte.report.flow import flow_of
+from entracte.report.lanes import bars, loops, stalls, windows
+from entracte.report.model import page_of
+from entracte.report.policies import compared
+from entracte.report.track import KINDS, by_kind
+from entracte.report.words import bottleneck
+from entracte.run.record import timeline_of
+from entracte.schedule.choose import make_schedule
 
-from compiler.check import check
-from compiler.ir import Event
-from compiler.record import timeline_of
-from compiler.report.flow import flow_of
-from compiler.report.lanes import bars, loops, stalls, windows
-from compiler.report.model import page_of
-from compiler.report.policies import compared
-from compiler.report.track import KINDS, by_kind
-from compiler.report.words import bottleneck
-from compiler.residency import fullest, usage
-from compiler.schedule import make_schedule
-from compiler.simulate import simulate
-from compiler.timeline import predicted
 from tests.planner.plans import make_special_plan, plan_of
 from tests.planner.programs import DOUBLE_BUFFER, POLICIES, SEQUENTIAL, Part
 

@@ -9,18 +9,18 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from entracte.cli.plan import app
+from entracte.clock.timeline import Timeline, predicted
+from entracte.codec import decode, encode
+from entracte.ir import Event, Plan
+from entracte.plan.file import write_plan
+from entracte.report import model
+from entracte.report.model import page_of
+from entracte.report.page import as_json, asset, render
+from entracte.report.policies import compared
+from entracte.report.sweep import SweepRow, render_sweep
 from typer.testing import CliRunner
 
-from compiler.cli.plan import app
-from compiler.codec import decode, encode
-from compiler.ir import Event, Plan
-from compiler.plan import write_plan
-from compiler.report import model
-from compiler.report.model import page_of
-from compiler.report.page import as_json, asset, render
-from compiler.report.policies import compared
-from compiler.report.sweep import SweepRow, render_sweep
-from compiler.timeline import Timeline, predicted
 from tests.planner.plans import plan_of
 from tests.planner.programs import DOUBLE_BUFFER, Part
 

@@ -7,13 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
-from torch import Tensor
-
-from graphs.opensora.denoiser import GuidedDenoiser, mask_to_bias
-from graphs.opensora.sampler import rflow_timesteps
-from graphs.opensora.text import TextEncoder
-from graphs.opensora.tiny import (
+from entracte.graphs.opensora.denoiser import GuidedDenoiser, mask_to_bias
+from entracte.graphs.opensora.sampler import rflow_timesteps
+from entracte.graphs.opensora.text import TextEncoder
+from entracte.graphs.opensora.tiny import (
     FRAMES,
     HEIGHT,
     TIMESTEP_SHIFT,
@@ -25,7 +22,9 @@ from graphs.opensora.tiny import (
     tiny_denoiser,
     tiny_text_encoder,
 )
-from graphs.opensora.vae import SpatialDecoder, TemporalDecoder
+from entracte.graphs.opensora.vae import SpatialDecoder, TemporalDecoder
+from tokenizers import Tokenizer
+from torch import Tensor
 
 
 @dataclass

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from compiler.errors import PlanError
-from compiler.ir import Binding, Call, HostStep, Port, Program, Segment, Step
+from entracte.errors import PlanError
+from entracte.ir import Binding, Call, HostStep, Port, Program, Segment, Step
 
 ITERATIONS = 5
 """Loops are periodic after their first iteration, so five cover every kind of neighbour."""

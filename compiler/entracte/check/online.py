@@ -11,9 +11,9 @@ two is the claim. It needs that each step fits alone, which is proven here.
 import math
 from collections.abc import Mapping, Sequence
 
-from compiler.check_life import At, name_of
-from compiler.errors import PlanError
-from compiler.ir import Call, ChunkFacts, Program, Schedule
+from entracte.check.life import At, name_of
+from entracte.errors import PlanError
+from entracte.ir import Call, ChunkFacts, Program, Schedule
 
 RULES = ("gates", "online")
 

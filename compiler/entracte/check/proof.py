@@ -26,7 +26,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from compiler.check_life import (
+from entracte.check.life import (
     ITERATIONS,
     At,
     check_carried,
@@ -35,9 +35,9 @@ from compiler.check_life import (
     name_of,
     timeline_of,
 )
-from compiler.check_online import check_rule, online_peak
-from compiler.errors import PlanError
-from compiler.ir import (
+from entracte.check.online import check_rule, online_peak
+from entracte.errors import PlanError
+from entracte.ir import (
     Call,
     ChunkFacts,
     Gate,

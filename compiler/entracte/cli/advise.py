@@ -9,12 +9,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from compiler.advise import Choice, Option, advise, count, verdict
-from compiler.cache import Cache, cache_folder
-from compiler.cli.console import Bars
-from compiler.ir import Policy
-from compiler.read import Job, read
-from compiler.units import compact_bytes, compact_seconds
+from entracte.advise import Choice, Option, advise, count, verdict
+from entracte.cli.console import Bars
+from entracte.declare.read import Job, read
+from entracte.ir import Policy
+from entracte.store.cache import Cache, cache_folder
+from entracte.units import compact_bytes, compact_seconds
 
 POLICIES = ("sequential", "double_buffer", "ci_dl")
 """What is tried besides the configured policy."""
@@ -22,7 +22,7 @@ POLICIES = ("sequential", "double_buffer", "ci_dl")
 
 def show_advice(console: Console, config: DictConfig) -> None:
     """Print the ranked options and the final sentence. Raises `ConfigError`."""
-    from compiler.trace.wire import trace_pipeline
+    from entracte.trace.wire import trace_pipeline
 
     job = read(config)
     cache = Cache(cache_folder(job.cache))
@@ -73,7 +73,7 @@ def _job(config: DictConfig, choice: Choice, precision: str, compression: str) -
 
 
 def _policies(config: DictConfig) -> Iterator[Policy]:
-    folder = files("compiler.conf") / "policy"
+    folder = files("entracte.conf") / "policy"
     for name in POLICIES:
         text = (folder / f"{name}.yaml").read_text()
         changed = config.copy()

@@ -9,12 +9,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from compiler.cli.files import read_for_show
-from compiler.cli.show import CAUSES
-from compiler.cli.tables import Column, fitted, listed, say
-from compiler.compare import ChunkChange, Comparison, Figure, Limit, broken, compare, limits
-from compiler.errors import ConfigError
-from compiler.units import compact_bytes, compact_count, compact_seconds
+from entracte.cli.files import read_for_show
+from entracte.cli.show import CAUSES
+from entracte.cli.tables import Column, fitted, listed, say
+from entracte.errors import ConfigError
+from entracte.inspect.compare import ChunkChange, Comparison, Figure, Limit, broken, compare, limits
+from entracte.units import compact_bytes, compact_count, compact_seconds
 
 FLAGS = {
     "makespan": "--max-time-increase",

@@ -12,12 +12,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from rich.text import Text
 
-from compiler.cli.console import Bars, console, errors, one_message, show_error
-from compiler.cli.outcome import Outcome
-from compiler.cli.tables import say
-from compiler.errors import ConfigError, EntracteError
-from compiler.read import read
-from compiler.settings import register
+from entracte.cli.console import Bars, console, errors, one_message, show_error
+from entracte.cli.outcome import Outcome
+from entracte.cli.tables import say
+from entracte.declare.read import read
+from entracte.declare.settings import register
+from entracte.errors import ConfigError, EntracteError
 
 register()
 
@@ -44,7 +44,7 @@ def main() -> None:
 
 def _end_sweep() -> None:
     """The comparison; and exit code 1 if a job failed, which Hydra would tell by a traceback."""
-    from compiler.cli.sweep import show_sweep
+    from entracte.cli.sweep import show_sweep
 
     with one_message():
         show_sweep(console, _sweep)
@@ -56,7 +56,7 @@ def _end_sweep() -> None:
         sys.exit(1)
 
 
-@hydra.main(version_base="1.3", config_path="pkg://compiler.conf", config_name="compile")
+@hydra.main(version_base="1.3", config_path="pkg://entracte.conf", config_name="compile")
 def _hydra(config: DictConfig) -> None:
     hydra_config = HydraConfig.get()
     if hydra_config.mode is RunMode.MULTIRUN:
@@ -97,18 +97,18 @@ def targets() -> list[str]:
     """The names of all target files."""
     from importlib.resources import files
 
-    folder = files("compiler.conf") / "target"
+    folder = files("entracte.conf") / "target"
     return sorted(Path(f.name).stem for f in folder.iterdir() if f.name.endswith(".yaml"))
 
 
 def _build(config: DictConfig, outcome: Outcome | None) -> None:
     """Compile and say what came out of it; a job of a sweep notes it in its `outcome`."""
-    from compiler.build import build_folder, compile_job
-    from compiler.cli.held import budget_line
-    from compiler.cli.show import show_summary, time_line
+    from entracte.build import build_folder, compile_job
+    from entracte.cli.held import budget_line
+    from entracte.cli.show import show_summary, time_line
 
     if config.advise:
-        from compiler.cli.advise import show_advice
+        from entracte.cli.advise import show_advice
 
         show_advice(console, config)
         return

@@ -20,7 +20,7 @@ from rich.progress import (
 )
 from rich.table import Column
 
-from compiler.errors import EntracteError
+from entracte.errors import EntracteError
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)

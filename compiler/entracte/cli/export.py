@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from compiler.cli.console import console
-from compiler.units import format_bytes
+from entracte.cli.console import console
+from entracte.units import format_bytes
 
 
 def export_package(package: Path, out: Path, *, function: str, policy: str, seed: int) -> None:
     """Write the model and print what was written and what the comparison found."""
-    from compiler.reference.export_onnx import export_onnx
+    from entracte.reference.export_onnx import export_onnx
 
     with console.status(f"exporting {package.name}"):
         made = export_onnx(package, out, function=function, policy=policy, seed=seed)

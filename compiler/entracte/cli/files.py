@@ -3,11 +3,11 @@
 import os
 from pathlib import Path
 
-from compiler.errors import PlanError, RunError
-from compiler.ir import Call, Plan
-from compiler.online_table import pages_of
-from compiler.overview import page_bytes
-from compiler.plan import read_plan
+from entracte.clock.table import pages_of
+from entracte.errors import PlanError, RunError
+from entracte.inspect.overview import page_bytes
+from entracte.ir import Call, Plan
+from entracte.plan.file import read_plan
 
 MOST_STEPS = 100_000
 """Of all iterations. What happens over time is worked out step by step; real plans have some

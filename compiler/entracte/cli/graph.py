@@ -4,12 +4,12 @@ from pathlib import Path
 
 import typer
 
-from compiler.cli.console import console
-from compiler.cli.files import write_text
-from compiler.cli.tables import say
-from compiler.diagram import diagram
-from compiler.diagram_text import render
-from compiler.plan import read_plan
+from entracte.cli.console import console
+from entracte.cli.files import write_text
+from entracte.cli.tables import say
+from entracte.inspect.diagram import diagram
+from entracte.inspect.diagram_text import render
+from entracte.plan.file import read_plan
 
 
 def draw_graph(build: Path, form: str, out: Path | None, *, chunks: bool) -> None:

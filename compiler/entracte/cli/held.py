@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from compiler.cli.tables import Column, fitted, listed
-from compiler.ir import Plan
-from compiler.overview import KeptRow, Overview
-from compiler.peak import Held, Peak
-from compiler.residency import Fullest
-from compiler.units import compact_bytes, format_bytes, format_seconds
+from entracte.cli.tables import Column, fitted, listed
+from entracte.inspect.overview import KeptRow, Overview
+from entracte.inspect.peak import Held, Peak
+from entracte.inspect.residency import Fullest
+from entracte.ir import Plan
+from entracte.units import compact_bytes, format_bytes, format_seconds
 
 
 def budget_line(plan: Plan) -> str:

@@ -5,10 +5,10 @@ from string import ascii_lowercase, ascii_uppercase, digits
 from rich.console import Console
 from rich.text import Text
 
-from compiler.cli.tables import listed, say
-from compiler.ir import Call, Event, Segment
-from compiler.steady import Window
-from compiler.units import format_seconds
+from entracte.cli.tables import listed, say
+from entracte.inspect.steady import Window
+from entracte.ir import Call, Event, Segment
+from entracte.units import format_seconds
 
 _LETTERS = ascii_uppercase + ascii_lowercase + digits
 _MARGIN = len("  compute |") + len("|")

@@ -5,12 +5,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from compiler.claims import chunk_claims
-from compiler.cli.tables import grid, row, say
-from compiler.errors import RunError
-from compiler.ir import Plan, Run
-from compiler.record import FILE, write_run
-from compiler.units import compact_bytes, compact_seconds, format_bytes, format_seconds
+from entracte.cli.tables import grid, row, say
+from entracte.errors import RunError
+from entracte.inspect.claims import chunk_claims
+from entracte.ir import Plan, Run
+from entracte.run.record import FILE, write_run
+from entracte.units import compact_bytes, compact_seconds, format_bytes, format_seconds
 
 
 def show_run(console: Console, plan: Plan, run: Run) -> None:

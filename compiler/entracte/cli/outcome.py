@@ -6,9 +6,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from compiler.errors import DoesNotFit, EntracteError
-from compiler.ir import Plan
-from compiler.report.sweep import SweepRow
+from entracte.errors import DoesNotFit, EntracteError
+from entracte.ir import Plan
+from entracte.report.sweep import SweepRow
 
 _HOW = ("out=", "dry_run=", "workers=", "cache=", "cache_limit=")
 """Overrides that say how to work and not what to make."""

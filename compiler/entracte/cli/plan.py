@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from compiler.cli.console import Bars, console, one_message
-from compiler.errors import PlanError, RunError
+from entracte.cli.console import Bars, console, one_message
+from entracte.errors import PlanError, RunError
 
 app = typer.Typer(
     help="Look at, run and verify the build folders that `compile` makes.",
@@ -38,10 +38,10 @@ def show(
     run: Recorded = None,
 ) -> None:
     """Tables: stages, chunks, one steady iteration of each loop, memory, time, the last run."""
-    from compiler.cli.files import read_for_show
-    from compiler.cli.show import show_plan
-    from compiler.cli.show_json import plan_json
-    from compiler.record import run_of
+    from entracte.cli.files import read_for_show
+    from entracte.cli.show import show_plan
+    from entracte.cli.show_json import plan_json
+    from entracte.run.record import run_of
 
     with one_message():
         plan = read_for_show(build)
@@ -72,7 +72,7 @@ def trace(
     run: Recorded = None,
 ) -> None:
     """Write the predicted and the recorded run as a trace for Perfetto or chrome://tracing."""
-    from compiler.cli.trace import write_trace
+    from entracte.cli.trace import write_trace
 
     with one_message():
         write_trace(build, out, run or build_folder(build))
@@ -88,7 +88,7 @@ def graph(
     chunks: Annotated[bool, typer.Option("--chunks", help="Every chunk of every stage.")] = False,
 ) -> None:
     """Draw the pipeline: stages, loops, maps, and the bytes that go from one to the next."""
-    from compiler.cli.graph import draw_graph
+    from entracte.cli.graph import draw_graph
 
     with one_message():
         draw_graph(build, form, out, chunks=chunks)
@@ -112,7 +112,7 @@ def compare(
     ] = None,
 ) -> None:
     """What changed from one plan to others. Exit status 1: worse than allowed; 2: an error."""
-    from compiler.cli.compare import compare_builds
+    from entracte.cli.compare import compare_builds
 
     limits = {"makespan": time, "peak": peak, "loaded": loaded, "weights": packages}
     with one_message(status=2):
@@ -132,7 +132,7 @@ def report(
     ] = None,
 ) -> None:
     """One HTML page to look at: pipeline, timeline, memory, waits, policies, chunks."""
-    from compiler.cli.report import report_build
+    from entracte.cli.report import report_build
 
     with one_message():
         report_build(console, build, out, run)
@@ -156,11 +156,11 @@ def run(
     ] = None,
 ) -> None:
     """Execute the plan and write the video; then claimed against observed."""
-    from compiler.cli.observed import record_run, show_run
-    from compiler.execute import execute, make_device
-    from compiler.plan import check_files, read_plan
-    from compiler.run_online import whole_note
-    from compiler.video import check_suffix, to_frames, write_video
+    from entracte.cli.observed import record_run, show_run
+    from entracte.plan.file import check_files, read_plan
+    from entracte.run.execute import execute, make_device
+    from entracte.run.online import whole_note
+    from entracte.run.video import check_suffix, to_frames, write_video
 
     with one_message():
         check_suffix(out)
@@ -206,7 +206,7 @@ def verify(
     ] = False,
 ) -> None:
     """Check the plan, and every package against the torch source: PSNR, largest error."""
-    from compiler.cli.verify import verify_build
+    from entracte.cli.verify import verify_build
 
     with one_message(), Bars() as bars:
         failed = verify_build(build, _given([], prompt, seed), bars, save=save, distinct=distinct)
@@ -232,7 +232,7 @@ def predict(
     ] = False,
 ) -> None:
     """Run one package on the reference device and print its outputs."""
-    from compiler.cli.predict import predict_package
+    from entracte.cli.predict import predict_package
 
     with one_message():
         found = predict_package(
@@ -254,7 +254,7 @@ def export(
     seed: Annotated[int, typer.Option(help="Seed of the inputs it is checked on.")] = 0,
 ) -> None:
     """Write one package as an ONNX model, checked against the reference device."""
-    from compiler.cli.export import export_package
+    from entracte.cli.export import export_package
 
     with one_message():
         export_package(package, out, function=function, policy=policy, seed=seed)

@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from compiler.errors import RunError
+from entracte.errors import RunError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from compiler.reference import Model
+    from entracte.reference import Model
 
 
 def predict_package(
@@ -34,10 +34,10 @@ def predict_package(
 
     Raises:
         RunError: a file that cannot be read or written, or a policy that does not exist.
-        PackageError: as `compiler.reference.Model` does.
+        PackageError: as `entracte.reference.Model` does.
     """
-    from compiler.reference import Model
-    from compiler.reference.precision import POLICIES
+    from entracte.reference import Model
+    from entracte.reference.precision import POLICIES
 
     if policy not in POLICIES:
         raise RunError(f"--policy {policy}: not one of {', '.join(POLICIES)}")

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from compiler.cli.files import read_for_show, write_text
-from compiler.record import run_of
+from entracte.cli.files import read_for_show, write_text
+from entracte.run.record import run_of
 
 FILE = "report.html"
 
@@ -21,9 +21,9 @@ def report_build(console: Console, build: Path, out: Path | None, run: Path | No
             of another build.
         RunError: a file that cannot be written.
     """
-    from compiler.report.model import page_of
-    from compiler.report.page import render
-    from compiler.report.policies import compared
+    from entracte.report.model import page_of
+    from entracte.report.page import render
+    from entracte.report.policies import compared
 
     plan = read_for_show(build)
     folder = build if build.is_dir() else build.parent

@@ -7,14 +7,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from compiler.cli.held import budget_line, kept_table, peak_lines
-from compiler.cli.lanes import show_window
-from compiler.cli.observed import show_run
-from compiler.cli.tables import Column, fitted, listed, say, taken
-from compiler.ir import Plan, Run
-from compiler.overview import ChunkRow, Overview, StageRow, overview, page_bytes
-from compiler.residency import Span
-from compiler.units import (
+from entracte.cli.held import budget_line, kept_table, peak_lines
+from entracte.cli.lanes import show_window
+from entracte.cli.observed import show_run
+from entracte.cli.tables import Column, fitted, listed, say, taken
+from entracte.inspect.overview import ChunkRow, Overview, StageRow, overview, page_bytes
+from entracte.inspect.residency import Span
+from entracte.ir import Plan, Run
+from entracte.units import (
     compact_bytes,
     compact_count,
     compact_seconds,

@@ -3,15 +3,15 @@
 import json
 from dataclasses import asdict
 
-from compiler.cli.show import selected
-from compiler.ir import Plan, Run
-from compiler.overview import overview
+from entracte.cli.show import selected
+from entracte.inspect.overview import overview
+from entracte.ir import Plan, Run
 
 
 def plan_json(
     plan: Plan, *, stage: str | None = None, chunk: str | None = None, run: Run | None = None
 ) -> str:
-    """The fields of `compiler.overview.Overview`, and under `observed` those of the run.
+    """The fields of `entracte.inspect.overview.Overview`, and under `observed` those of the run.
 
     `stage` and `chunk` choose rows of `chunks`; everything else is of the whole plan.
     """

@@ -9,12 +9,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from compiler.cli.files import write_text
-from compiler.cli.outcome import Outcome, labels
-from compiler.cli.tables import Column, fitted, say
-from compiler.report.pareto import with_pareto
-from compiler.report.sweep import SweepRow, render_sweep
-from compiler.units import compact_bytes, compact_seconds
+from entracte.cli.files import write_text
+from entracte.cli.outcome import Outcome, labels
+from entracte.cli.tables import Column, fitted, say
+from entracte.report.pareto import with_pareto
+from entracte.report.sweep import SweepRow, render_sweep
+from entracte.units import compact_bytes, compact_seconds
 
 PAGE, DATA = "sweep.html", "sweep.json"
 

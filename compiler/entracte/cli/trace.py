@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from compiler.cli.console import console
-from compiler.cli.files import read_for_show, write_text
-from compiler.cli.tables import say
-from compiler.perfetto import trace
-from compiler.record import run_of
+from entracte.cli.console import console
+from entracte.cli.files import read_for_show, write_text
+from entracte.cli.tables import say
+from entracte.inspect.perfetto import trace
+from entracte.run.record import run_of
 
 
 def write_trace(build: Path, out: Path, run: Path) -> None:

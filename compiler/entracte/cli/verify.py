@@ -8,11 +8,11 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from compiler.cli.console import Bars, console
-from compiler.execute import make_device
-from compiler.ir import Plan
-from compiler.plan import check_files, check_plan, read_plan, write_plan
-from compiler.verify import ChunkScore, verify_distinct, verify_plan, with_scores
+from entracte.cli.console import Bars, console
+from entracte.ir import Plan
+from entracte.plan.file import check_files, check_plan, read_plan, write_plan
+from entracte.run.execute import make_device
+from entracte.verify.verify import ChunkScore, verify_distinct, verify_plan, with_scores
 
 
 def verify_build(

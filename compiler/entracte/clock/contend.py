@@ -3,12 +3,12 @@
 While a load and a call run at the same time, each advances at 1 / gamma of its own speed (shared
 reference scheduling.md, section 7). With gamma 1 nothing changes. What overlaps what follows from
 the gates and the durations, so this is a small simulation of its own; the clock of
-`compiler/simulate.py` then places the longer durations by the same gates.
+`entracte/clock/simulate.py` then places the longer durations by the same gates.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 
-from compiler.slots import Placement
+from entracte.program.steps import Placement
 
 
 class Shared:

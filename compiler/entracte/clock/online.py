@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from compiler.online_table import SCALE, Table, Use
+from entracte.clock.table import SCALE, Table, Use
 
 ONE = SCALE
 SMALLEST, LARGEST = ONE // 64, ONE * 64

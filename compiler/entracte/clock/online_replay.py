@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from compiler.ir import ChunkFacts, Event, Program, Schedule
-from compiler.online_simulate import Bar, Gamma, OnlineRun, simulate_online
-from compiler.online_table import Table, make_table, page_counts
-from compiler.simulate import STALLS, Simulation, Wait, cause_of
+from entracte.clock.online_simulate import Bar, Gamma, OnlineRun, simulate_online
+from entracte.clock.simulate import STALLS, Simulation, Wait, cause_of
+from entracte.clock.table import Table, make_table, page_counts
+from entracte.ir import ChunkFacts, Event, Program, Schedule
 
 
 def replay_online(

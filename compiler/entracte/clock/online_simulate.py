@@ -10,8 +10,7 @@ left. (It is a test of the rule, not of its input: that is `Table`'s.)
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from compiler.ir import Call, Program
-from compiler.online import (
+from entracte.clock.online import (
     Decision,
     Event,
     Evict,
@@ -22,8 +21,9 @@ from compiler.online import (
     begin,
     react,
 )
-from compiler.online_table import Table
-from compiler.program import reads, writes
+from entracte.clock.table import Table
+from entracte.ir import Call, Program
+from entracte.program.assemble import reads, writes
 
 Load_ns = Callable[[int, int], int]
 """(unit, how many loads were made before) -> nanoseconds without contention."""

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from compiler.ir import ChunkFacts, Program, Schedule
-from compiler.online_replay import replay_online
-from compiler.simulate import Simulation, simulate
+from entracte.clock.online_replay import replay_online
+from entracte.clock.simulate import Simulation, simulate
+from entracte.ir import ChunkFacts, Program, Schedule
 
 
 def replay(

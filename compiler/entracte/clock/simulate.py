@@ -3,15 +3,15 @@
 The recurrence is exact for given durations (max-plus): a load starts when the loader is free
 and its gate has ended; a call starts when the call before it has ended and its chunk is there.
 A loop that ends early waits for the load in flight and skips its other loads. The first load of
-a package is cold. With contention the durations come from `compiler/contend.py`.
+a package is cold. With contention the durations come from `entracte/clock/contend.py`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from compiler.contend import Shared
-from compiler.ir import Call, ChunkFacts, Event, Program, Schedule, Step
-from compiler.slots import PACE, START, Placement, bases, shortened, unroll, where_is
+from entracte.clock.contend import Shared
+from entracte.ir import Call, ChunkFacts, Event, Program, Schedule, Step
+from entracte.program.steps import PACE, START, Placement, bases, shortened, unroll, where_is
 
 Times = Callable[[str, int], float]
 """(chunk, how many times it happened before) -> seconds."""

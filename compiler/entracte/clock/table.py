@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass
 
-from compiler.errors import PlanError
-from compiler.ir import MIN_PAGE_BYTES, Call, ChunkFacts, Kept, Plan, Program, Step
-from compiler.slots import expand, where_is
+from entracte.errors import PlanError
+from entracte.ir import MIN_PAGE_BYTES, Call, ChunkFacts, Kept, Plan, Program, Step
+from entracte.program.steps import expand, where_is
 
 SCALE = 4096
 """The scale 1: scales are fixed-point numbers with 12 binary digits after the point."""

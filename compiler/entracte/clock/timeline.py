@@ -6,9 +6,9 @@ without torch and in milliseconds.
 
 from dataclasses import dataclass
 
-from compiler.ir import Event, Plan
-from compiler.replay import replay
-from compiler.simulate import Simulation, Wait
+from entracte.clock.replay import replay
+from entracte.clock.simulate import Simulation, Wait
+from entracte.ir import Event, Plan
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,12 @@ cuts allow; where loading does not matter, chunks stay as large as they are (doc
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from compiler.bounds import lower_bound
-from compiler.cost import predicted_facts
-from compiler.errors import DoesNotFit
-from compiler.ir import (
+from entracte.clock.replay import replay
+from entracte.clock.simulate import paced_s
+from entracte.cost import predicted_facts
+from entracte.decide.partition import Measured, cut_stage
+from entracte.errors import DoesNotFit
+from entracte.ir import (
     Chunk,
     ChunkFacts,
     Partition,
@@ -24,11 +26,9 @@ from compiler.ir import (
     StageGraph,
     Target,
 )
-from compiler.partition import Measured, cut_stage
-from compiler.program import build_program
-from compiler.replay import replay
-from compiler.schedule import BASELINES, SEARCHED, for_all_speeds, make_schedule
-from compiler.simulate import paced_s
+from entracte.program.assemble import build_program
+from entracte.schedule.bounds import lower_bound
+from entracte.schedule.choose import BASELINES, SEARCHED, for_all_speeds, make_schedule
 
 _PIECES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 _WORTH = 0.99

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from compiler.cost import work_of
-from compiler.ir import Chunk, Cut, Op, Port, StageGraph, Target, Variant, Work
+from entracte.cost import work_of
+from entracte.ir import Chunk, Cut, Op, Port, StageGraph, Target, Variant, Work
 
 _CANDIDATES = 96
 """Cuts kept for the dynamic programme: the cheapest of each stretch of the stage."""

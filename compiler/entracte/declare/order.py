@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from compiler.errors import ConfigError
-from compiler.ir import Loop, Stage
+from entracte.errors import ConfigError
+from entracte.ir import Loop, Stage
 
 
 def ordered(stages: tuple[Stage, ...], loops: tuple[Loop, ...]) -> tuple[Stage, ...]:

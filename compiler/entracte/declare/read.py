@@ -6,12 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
-from compiler.cost import CLASSES
-from compiler.errors import ConfigError
-from compiler.ir import (
+from entracte.cost import CLASSES
+from entracte.declare.order import ordered
+from entracte.declare.settings import (
+    LOCAL,
+    CompileSettings,
+    InputSettings,
+    LoopSettings,
+    PipelineSettings,
+    PolicySettings,
+    StageSettings,
+    TargetSettings,
+)
+from entracte.errors import ConfigError
+from entracte.ir import (
     MIN_PAGE_BYTES,
     Input,
     Loop,
@@ -23,18 +31,9 @@ from compiler.ir import (
     StageKind,
     Target,
 )
-from compiler.order import ordered
-from compiler.settings import (
-    LOCAL,
-    CompileSettings,
-    InputSettings,
-    LoopSettings,
-    PipelineSettings,
-    PolicySettings,
-    StageSettings,
-    TargetSettings,
-)
-from compiler.units import parse_bytes
+from entracte.units import parse_bytes
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 COMPRESSIONS = ("none", "int8", "palette8", "palette6", "palette4", "int4_block32")
 PRECISIONS = ("fp16", "fp32")

@@ -1,7 +1,7 @@
 """The schema of `conf/`: what Hydra composes and checks, before anything is read from it.
 
 Mutable on purpose (OmegaConf merges into it) and `slots=True` so that a stray key given
-with `+` is an error and not a silent attribute. `compiler.read` turns it into frozen values.
+with `+` is an error and not a silent attribute. `entracte.declare.read` turns it into frozen values.
 """
 
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ class TargetSettings:
     memory_bandwidth: str = MISSING
     call_overhead_s: float = MISSING
     efficiency: dict[str, float] = field(default_factory=dict)
-    """class of operations (`compiler/cost.py`): the share of compute_gflops it reaches"""
+    """class of operations (`entracte/cost.py`): the share of compute_gflops it reaches"""
     cold_bandwidth: str | None = None
     """Of a package's first load in a run."""
     contention: float = 1.0

@@ -5,6 +5,6 @@ machine; `coreml` hands them to Core ML on macOS. Importing this package imports
 The first two can also load less than a package at once (`PagedDevice`).
 """
 
-from compiler.devices.protocol import Device, Handle, PagedDevice
+from entracte.devices.protocol import Device, Handle, PagedDevice
 
 __all__ = ["Device", "Handle", "PagedDevice"]

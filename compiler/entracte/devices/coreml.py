@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from compiler.devices.arrays import NumpyValues
-from compiler.errors import RunError
-from compiler.ir import DType, Package
+from entracte.devices.arrays import NumpyValues
+from entracte.errors import RunError
+from entracte.ir import DType, Package
 
 COMPUTE_UNITS = {
     "all": "ALL",

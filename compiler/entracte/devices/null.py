@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compiler.errors import RunError
-from compiler.ir import Package, Port
+from entracte.errors import RunError
+from entracte.ir import Package, Port
 
 
 @dataclass(frozen=True, slots=True)

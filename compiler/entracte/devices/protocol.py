@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from compiler.ir import Package
+from entracte.ir import Package
 
 Handle = Any
 """Whatever a device returns from `load`; only that device looks into it."""

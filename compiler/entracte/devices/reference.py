@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from compiler.devices.arrays import NumpyValues
-from compiler.errors import RunError
-from compiler.ir import Package
+from entracte.devices.arrays import NumpyValues
+from entracte.errors import RunError
+from entracte.ir import Package
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +55,8 @@ class _Paged:
 
     def prepare(self) -> None:
         """All functions, the first named one first. Raises `PackageError`."""
-        from compiler.reference.errors import malformed
-        from compiler.reference.loaded import Loaded, Options
+        from entracte.reference.errors import malformed
+        from entracte.reference.loaded import Loaded, Options
 
         options = Options(self.policy, strict=False, lazy=True)
         with malformed(self.program.package):
@@ -90,8 +90,8 @@ class ReferenceDevice(NumpyValues):
     def __init__(self, policy: str = "hybrid", direct: bool = False) -> None:
         """`direct` reads weights past the page cache: every load is a load from the disk."""
         # torch and coremltools are imported here and not inside the first load, which is timed.
-        import compiler.reference.loaded  # noqa: F401
-        from compiler.reference.reader import warm_up
+        import entracte.reference.loaded  # noqa: F401
+        from entracte.reference.reader import warm_up
 
         warm_up()
         self._policy, self._direct = policy, direct
@@ -103,7 +103,7 @@ class ReferenceDevice(NumpyValues):
         self._peak = 0
 
     def load(self, package: Package, folder: Path, function: str = "main") -> "_Copy":
-        from compiler import reference
+        from entracte import reference
 
         path = folder / package.path
         owner = reference.load(
@@ -120,7 +120,7 @@ class ReferenceDevice(NumpyValues):
         return handle
 
     def _program(self, path: Path) -> Any:
-        from compiler.reference.reader import read_program
+        from entracte.reference.reader import read_program
 
         if path not in self._programs:
             self._programs[path] = read_program(path)
@@ -134,8 +134,8 @@ class ReferenceDevice(NumpyValues):
     def open(
         self, package: Package, folder: Path, sizes: Sequence[int], function: str = "main"
     ) -> "_Paged":
-        from compiler.reference.errors import malformed
-        from compiler.reference.pages import PagedWeights
+        from entracte.reference.errors import malformed
+        from entracte.reference.pages import PagedWeights
 
         key = folder / package.path, tuple(sizes)
         spare = self._closed.get(key)

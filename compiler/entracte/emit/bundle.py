@@ -1,7 +1,7 @@
 """Partition -> Bundle: every chunk becomes a package, each in a process of its own.
 
 What the cache holds is linked. Of the rest, chunks that are the same program with other weights
-are converted once, as a template, and stamped (`compiler.lower.stamp`); the others are converted.
+are converted once, as a template, and stamped (`entracte.lower.stamp`); the others are converted.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,18 +11,18 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compiler import make
-from compiler.cache import Cache, digest, link_tree, size_bytes
-from compiler.errors import EntracteError
-from compiler.form import form_of
-from compiler.ir import Bundle, Chunk, Package
-from compiler.make import CHUNK, Order
-from compiler.origin import code_digest
+from entracte.emit import make
+from entracte.emit.make import CHUNK, Order
+from entracte.errors import EntracteError
+from entracte.ir import Bundle, Chunk, Package
+from entracte.store.cache import Cache, digest, link_tree, size_bytes
+from entracte.store.form import form_of
+from entracte.store.origin import compiler_digest
 
 if TYPE_CHECKING:
-    from compiler.lower.worker import Job
-    from compiler.trace.traced import Traced
-    from compiler.trace.weights import DigestMemo, WeightSource
+    from entracte.lower.worker import Job
+    from entracte.trace.traced import Traced
+    from entracte.trace.weights import DigestMemo, WeightSource
 
 PACKAGES = "packages"
 LOGS = "logs"
@@ -89,7 +89,7 @@ def _order(
 
 def _tools() -> list[str]:
     """What converts: another version may convert differently."""
-    return [version("coremltools"), version("torch"), code_digest("compiler")]
+    return [version("coremltools"), version("torch"), compiler_digest()]
 
 
 def _make(missing: list[Order], cache: Cache, logs: Path, workers: int, progress: Progress) -> None:
@@ -106,7 +106,7 @@ def _make(missing: list[Order], cache: Cache, logs: Path, workers: int, progress
     progress.begin(sum(weight.values()) + 2 * sum(weight[o.chunk.id] for o in templates))
 
     def run(jobs: "Iterator[Job]", times: int = 1) -> None:
-        from compiler.lower.worker import run_jobs
+        from entracte.lower.worker import run_jobs
 
         for job, _ in run_jobs(jobs, workers=workers, memory_bytes=_MEMORY_BYTES):
             chunk = job.name.split(" ")[0]
@@ -135,7 +135,7 @@ def _jobs(
     *arguments: object,
 ) -> "Iterator[Job]":
     """Conversions: `call(order, *arguments)`."""
-    from compiler.lower.worker import Job
+    from entracte.lower.worker import Job
 
     for order in orders:
         for function in order.functions:
@@ -151,7 +151,7 @@ def _jobs(
 
 
 def _comparisons(orders: Sequence[Order], cache: Cache, logs: Path) -> "Iterator[Job]":
-    from compiler.lower.worker import Job
+    from entracte.lower.worker import Job
 
     for order in orders:
         log = logs / f"{order.chunk.id}.log"
@@ -161,7 +161,7 @@ def _comparisons(orders: Sequence[Order], cache: Cache, logs: Path) -> "Iterator
 def _stamps(
     orders: Sequence[Order], templates: Mapping[str, Path], cache: Cache, logs: Path
 ) -> "Iterator[Job]":
-    from compiler.lower.worker import Job
+    from entracte.lower.worker import Job
 
     for order in orders:
         largest = max(prod(order.traced.shapes[n]) for n in order.form.slots)

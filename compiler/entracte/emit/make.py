@@ -10,20 +10,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compiler.cache import Cache, link_tree, size_bytes
-from compiler.codec import decode, encode
-from compiler.errors import ConfigError
-from compiler.form import Form
-from compiler.ir import Chunk, DType, Package, Port
-from compiler.trace.names import MAIN
+from entracte.codec import decode, encode
+from entracte.errors import ConfigError
+from entracte.ir import Chunk, DType, Package, Port
+from entracte.store.cache import Cache, link_tree, size_bytes
+from entracte.store.form import Form
+from entracte.trace.names import MAIN
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
-
-    from compiler.lower.stamp import Layout
-    from compiler.trace.traced import Traced
-    from compiler.trace.weights import WeightSource
+    from entracte.lower.stamp import Layout
+    from entracte.trace.traced import Traced
+    from entracte.trace.weights import WeightSource
 
 PACKAGES = "packages"
 TEMPLATES = "templates"
@@ -55,7 +54,7 @@ class Order:
     @property
     def features(self) -> dict[str, str]:
         """Neutral names of the chunk's inputs and outputs -> their names in the pipeline."""
-        from compiler.lower.rename import input_name, output_name
+        from entracte.lower.rename import input_name, output_name
 
         inputs = {input_name(i): p.name for i, p in enumerate(self.chunk.inputs)}
         return inputs | {output_name(i): p.name for i, p in enumerate(self.chunk.outputs)}
@@ -74,7 +73,7 @@ def chunk_module(
 
     The names to give are as for `frontend.extract`.
     """
-    from compiler.frontend import extract
+    from entracte.frontend import extract
 
     # A weight's name in the function's program: tables of variants are named apart.
     held = dict(traced.functions[function].held)
@@ -118,7 +117,7 @@ def convert_order(order: Order, cache: Cache) -> None:
 
 def _convert(order: Order, tensors: "Mapping[str, torch.Tensor]", path: Path) -> None:
     """A package with neutral names; of several functions, if the chunk has them."""
-    from compiler.lower.merge import merge_functions
+    from entracte.lower.merge import merge_functions
 
     if len(order.functions) == 1:
         _convert_function(order, MAIN, tensors, path)
@@ -134,8 +133,8 @@ def _convert(order: Order, tensors: "Mapping[str, torch.Tensor]", path: Path) ->
 def _convert_function(
     order: Order, function: str, tensors: "Mapping[str, torch.Tensor]", path: Path
 ) -> None:
-    from compiler.lower.convert import convert_chunk
-    from compiler.lower.rename import weight_name
+    from entracte.lower.convert import convert_chunk
+    from entracte.lower.rename import weight_name
 
     chunk, traced = order.chunk, order.traced
     inputs, outputs = _neutral(order, chunk.inputs), _neutral(order, chunk.outputs)
@@ -167,8 +166,8 @@ def _neutral(order: Order, ports: tuple[Port, ...]) -> list[Port]:
 
 def _finish(order: Order, path: Path) -> str:
     """Give a converted package its readable names; its digest."""
-    from compiler.lower import package
-    from compiler.lower.rename import rename
+    from entracte.lower import package
+    from entracte.lower.rename import rename
 
     spec = package.read_spec(path)
     rename(spec, order.features, dict(enumerate(order.form.slots)))
@@ -178,7 +177,7 @@ def _finish(order: Order, path: Path) -> str:
 
 
 def _write_facts(order: Order, path: Path, digest: str, entry: Path) -> None:
-    from compiler import reference
+    from entracte import reference
 
     infos = [reference.describe(path, function) for function in order.functions]
     peaks = [i.activation_peak_bytes for i in infos if i.activation_peak_bytes is not None]
@@ -218,7 +217,7 @@ def make_template(order: Order, cache: Cache) -> bool:
 
     What was found out is kept either way, so that it is tried only once.
     """
-    from compiler.lower.stamp import find_layout
+    from entracte.lower.stamp import find_layout
 
     halves = [cache.folder(MARKED, _marked_key(order, seed)) for seed in SEEDS]
     first, second = (half / TEMPLATE for half in halves if half is not None)
@@ -248,8 +247,7 @@ def _own_slots(order: Order) -> list[int]:
 def _marked(order: Order, seed: int) -> "dict[str, torch.Tensor]":
     """Markers for the weights of its own, the true values of what all twins share."""
     import torch
-
-    from compiler.lower.stamp import marker
+    from entracte.lower.stamp import marker
 
     slots = order.form.slots
     shared = [slots[i] for i in sorted(order.form.literal)]
@@ -262,7 +260,7 @@ def _marked(order: Order, seed: int) -> "dict[str, torch.Tensor]":
 
 def read_layout(entry: Path) -> "Layout | None":
     """The layout kept with a template; None if its chunk cannot be stamped."""
-    from compiler.lower.stamp import Layout
+    from entracte.lower.stamp import Layout
 
     data = json.loads((entry / LAYOUT).read_text())
     return None if data is None else decode(Layout, data, str(entry))
@@ -273,7 +271,7 @@ def stamp_order(order: Order, cache: Cache, template: Path) -> None:
 
     A chunk whose weights fp16 cannot hold is converted instead.
     """
-    from compiler.lower.stamp import Unstampable, stamp
+    from entracte.lower.stamp import Unstampable, stamp
 
     layout = read_layout(template)
     assert layout is not None

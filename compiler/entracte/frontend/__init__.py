@@ -4,9 +4,9 @@
 `fp32_values` names what fp16 cannot carry.
 """
 
-from compiler.frontend.errors import GraphError
-from compiler.frontend.export import export_graph
-from compiler.frontend.extract import constants_of, extract
-from compiler.frontend.precision import fp32_values
+from entracte.frontend.errors import GraphError
+from entracte.frontend.export import export_graph
+from entracte.frontend.extract import constants_of, extract
+from entracte.frontend.precision import fp32_values
 
 __all__ = ["GraphError", "constants_of", "export_graph", "extract", "fp32_values"]

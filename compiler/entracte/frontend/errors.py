@@ -1,6 +1,6 @@
 """The one error of this package."""
 
-from compiler.errors import EntracteError
+from entracte.errors import EntracteError
 
 __all__ = ["GraphError"]
 

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.export import ExportedProgram
 
-from compiler.frontend.cleanup import clean
-from compiler.frontend.errors import GraphError
+from entracte.frontend.cleanup import clean
+from entracte.frontend.errors import GraphError
 
 __all__ = ["export_graph"]
 
@@ -138,7 +138,7 @@ def _fake_argument(arg: Tensor, mode: FakeTensorMode) -> Tensor:
 
 def _decompose(program: ExportedProgram) -> ExportedProgram:
     """Functional ATen, with what the converter lacks (and einsum) written in simpler terms."""
-    from compiler.lower.registrations import is_convertible
+    from entracte.lower.registrations import is_convertible
 
     table = _decomposition_table()
     program = program.run_decompositions({})

@@ -13,8 +13,8 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.fx import Graph, GraphModule, Node
 
-from compiler.frontend.cleanup import is_view, view_as_reshape
-from compiler.frontend.errors import GraphError
+from entracte.frontend.cleanup import is_view, view_as_reshape
+from entracte.frontend.errors import GraphError
 
 __all__ = ["constants_of", "extract"]
 

@@ -1,6 +1,6 @@
 """Values that fp16 cannot carry, found in the graph of a whole stage.
 
-The converter finds the same patterns inside one chunk (`compiler.lower.islands`); a cut through
+The converter finds the same patterns inside one chunk (`entracte.lower.islands`); a cut through
 the middle of one hides it from both sides. Whoever cuts a graph keeps these values in fp32 ports
 and passes their names to the conversion as `fp32_ops`.
 """

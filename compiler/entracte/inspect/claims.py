@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from compiler.ir import Plan, Run
-from compiler.online_table import pages_of
+from entracte.clock.table import pages_of
+from entracte.ir import Plan, Run
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from compiler.errors import ConfigError
-from compiler.ir import Plan
-from compiler.overview import ChunkRow, Overview, overview
-from compiler.units import parse_bytes
+from entracte.errors import ConfigError
+from entracte.inspect.overview import ChunkRow, Overview, overview
+from entracte.ir import Plan
+from entracte.units import parse_bytes
 
 RULE = "(rule)"
 """The schedule's, among the settings; no key path is written like this."""

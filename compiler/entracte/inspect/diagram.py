@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from compiler.ir import Call, HostStep, Plan, Segment, Step
-from compiler.units import format_bytes
+from entracte.ir import Call, HostStep, Plan, Segment, Step
+from entracte.units import format_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

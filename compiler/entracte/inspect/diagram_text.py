@@ -8,9 +8,9 @@ says is parsed in a sandbox without files or network.
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from compiler.diagram import Diagram, Edge, Group, Node
-from compiler.errors import RunError
-from compiler.units import format_bytes
+from entracte.errors import RunError
+from entracte.inspect.diagram import Diagram, Edge, Group, Node
+from entracte.units import format_bytes
 
 if TYPE_CHECKING:
     import graphviz

@@ -1,17 +1,17 @@
 """A plan as rows: stages, chunks, steady iterations, memory. What `plan show` prints and compares.
 
-Pure functions of the plan; what happens over time is its predicted run (`compiler.timeline`).
+Pure functions of the plan; what happens over time is its predicted run (`entracte.clock.timeline`).
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from compiler.ir import Call, Chunk, Event, Plan, Program
-from compiler.peak import Peak, peak_of
-from compiler.residency import Fullest, Span, fullest, spans, usage
-from compiler.steady import Window, windows
-from compiler.timeline import Timeline, predicted
+from entracte.clock.timeline import Timeline, predicted
+from entracte.inspect.peak import Peak, peak_of
+from entracte.inspect.residency import Fullest, Span, fullest, spans, usage
+from entracte.inspect.steady import Window, windows
+from entracte.ir import Call, Chunk, Event, Plan, Program
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

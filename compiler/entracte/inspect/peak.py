@@ -1,15 +1,15 @@
 """The most that a plan's run can have in memory, for any timing, with every name.
 
 It adds up to the checker's claim (`Forecast.peak_bytes`). What a run under given times has in
-memory is `compiler.residency`.
+memory is `entracte.inspect.residency`.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from compiler.check_life import ITERATIONS
-from compiler.ir import Call, Plan, Program
-from compiler.slots import Placement, expand, live_tensors, unroll
+from entracte.check.life import ITERATIONS
+from entracte.ir import Call, Plan, Program
+from entracte.program.steps import Placement, expand, live_tensors, unroll
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def peak_of(plan: Plan) -> Peak:
 def _online_peak(plan: Plan) -> Peak:
     """What else is there beside the step's own needs is for the rule to decide: any chunks that
     this step or a later one calls, and those of loops before it that may end early, up to the
-    budget (`compiler/check_online.py`)."""
+    budget (`entracte/check/online.py`)."""
     facts = {f.id: f for f in plan.facts}
     segments = plan.program.segments
     slots = expand(plan.program, facts, ITERATIONS)

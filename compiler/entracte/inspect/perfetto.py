@@ -8,11 +8,11 @@ waits for; memory is a counter. Times are microseconds since the run began, size
 import json
 from collections.abc import Iterable, Iterator
 
-from compiler.ir import Event, Plan, Run
-from compiler.record import timeline_of
-from compiler.residency import usage
-from compiler.simulate import Wait
-from compiler.timeline import Timeline, predicted
+from entracte.clock.simulate import Wait
+from entracte.clock.timeline import Timeline, predicted
+from entracte.inspect.residency import usage
+from entracte.ir import Event, Plan, Run
+from entracte.run.record import timeline_of
 
 ITERATIONS, LOADER, COMPUTE, STALLS = 1, 2, 3, 4
 _THREADS = {ITERATIONS: "iterations", LOADER: "loader", COMPUTE: "compute", STALLS: "stalls"}

@@ -1,8 +1,8 @@
 """What is in memory when: over time, chunk by chunk, and at its fullest moment by name.
 
-Made from a plan and the events of a run of it, predicted (`compiler.timeline`) or observed
+Made from a plan and the events of a run of it, predicted (`entracte.clock.timeline`) or observed
 (`Run.events`). Tensors between two calls are those that the first of them leaves. What can be in
-memory for any timing is `compiler.peak`.
+memory for any timing is `entracte.inspect.peak`.
 """
 
 from collections import Counter
@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from compiler.ir import Call, Event, Plan, Program
-from compiler.slots import live_tensors
+from entracte.ir import Call, Event, Plan, Program
+from entracte.program.steps import live_tensors
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from compiler.ir import Event, Plan
-from compiler.simulate import Wait
-from compiler.timeline import Timeline
+from entracte.clock.simulate import Wait
+from entracte.clock.timeline import Timeline
+from entracte.ir import Event, Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

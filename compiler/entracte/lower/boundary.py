@@ -13,8 +13,8 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.fx import Node
 
-from compiler.lower.errors import LowerError
-from compiler.lower.ports import DType, Port
+from entracte.lower.errors import LowerError
+from entracte.lower.ports import DType, Port
 
 __all__ = ["Copy", "check_inputs_used", "settle_outputs"]
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from compiler.lower.errors import LowerError
-from compiler.lower.quiet import coremltools
+from entracte.lower.errors import LowerError
+from entracte.lower.quiet import coremltools
 
 __all__ = ["SMALLEST", "Compression", "check_compression", "compress", "palette_of", "pieces"]
 

@@ -18,17 +18,17 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import Graph, GraphModule
 
-from compiler.errors import EntracteError
-from compiler.frontend.export import export_graph
-from compiler.lower import package
-from compiler.lower.boundary import Copy, check_inputs_used, settle_outputs
-from compiler.lower.compress import Compression, check_compression, compress
-from compiler.lower.errors import LowerError
-from compiler.lower.islands import fp16_selector
-from compiler.lower.ports import DType, Port, check_arguments, check_distinct, check_ports
-from compiler.lower.quiet import TAIL_CHARS, captured_output, coremltools
-from compiler.lower.registrations import install_cures, is_convertible
-from compiler.lower.values import check_weights, clamp_masks
+from entracte.errors import EntracteError
+from entracte.frontend.export import export_graph
+from entracte.lower import package
+from entracte.lower.boundary import Copy, check_inputs_used, settle_outputs
+from entracte.lower.compress import Compression, check_compression, compress
+from entracte.lower.errors import LowerError
+from entracte.lower.islands import fp16_selector
+from entracte.lower.ports import DType, Port, check_arguments, check_distinct, check_ports
+from entracte.lower.quiet import TAIL_CHARS, captured_output, coremltools
+from entracte.lower.registrations import install_cures, is_convertible
+from entracte.lower.values import check_weights, clamp_masks
 
 __all__ = ["PRECISIONS", "ConversionFacts", "convert_chunk"]
 
@@ -220,7 +220,7 @@ def _check_convertible(program: ExportedProgram) -> None:
         listed = ", ".join(f"{target} (node `{name}`)" for target, name in missing.items())
         raise LowerError(
             f"operations without a conversion: {listed}; write them in terms of others in the "
-            "graph, or register a conversion in compiler/lower/registrations.py"
+            "graph, or register a conversion in entracte/lower/registrations.py"
         )
 
 

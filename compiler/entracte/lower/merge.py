@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from compiler.lower import package
-from compiler.lower.quiet import captured_output, coremltools
+from entracte.lower import package
+from entracte.lower.quiet import captured_output, coremltools
 
 __all__ = ["merge_functions"]
 

@@ -13,10 +13,10 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from compiler.lower.boundary import Copy
-from compiler.lower.errors import LowerError
-from compiler.lower.ports import DType
-from compiler.reference.protos import protos
+from entracte.lower.boundary import Copy
+from entracte.lower.errors import LowerError
+from entracte.lower.ports import DType
+from entracte.reference.protos import protos
 
 __all__ = [
     "FLOAT32",

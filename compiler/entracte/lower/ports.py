@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from compiler.ir import DType, Port
-from compiler.lower.errors import LowerError
+from entracte.ir import DType, Port
+from entracte.lower.errors import LowerError
 
 __all__ = ["DType", "Port", "TORCH_DTYPES", "check_arguments", "check_distinct", "check_ports"]
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from compiler.lower.errors import LowerError
-from compiler.lower.quiet import coremltools
+from entracte.lower.errors import LowerError
+from entracte.lower.quiet import coremltools
 
 __all__ = ["SUPPORTED_MAJOR", "install_cures", "is_convertible"]
 

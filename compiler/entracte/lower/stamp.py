@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from compiler.lower import package
-from compiler.lower.compress import SMALLEST, Compression, pieces
-from compiler.lower.errors import LowerError
-from compiler.lower.rename import rename
+from entracte.lower import package
+from entracte.lower.compress import SMALLEST, Compression, pieces
+from entracte.lower.errors import LowerError
+from entracte.lower.rename import rename
 
 __all__ = ["Field", "Layout", "Unstampable", "find_layout", "marker", "stamp"]
 

@@ -14,7 +14,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, InputSpec
 from torch.fx import Node
 
-from compiler.lower.errors import LowerError
+from entracte.lower.errors import LowerError
 
 __all__ = ["FP16_MAX", "MASKED", "check_weights", "clamp_masks"]
 

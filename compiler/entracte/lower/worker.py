@@ -22,9 +22,9 @@ from typing import Any
 
 import torch
 
-from compiler.errors import EntracteError
-from compiler.lower.errors import LowerError
-from compiler.lower.quiet import TAIL_CHARS
+from entracte.errors import EntracteError
+from entracte.lower.errors import LowerError
+from entracte.lower.quiet import TAIL_CHARS
 
 __all__ = ["Job", "run_job", "run_jobs"]
 

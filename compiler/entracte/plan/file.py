@@ -10,14 +10,14 @@ import os
 import unicodedata
 from pathlib import Path, PurePosixPath
 
-from compiler import __version__
-from compiler.check import Proof, check
-from compiler.check_life import check_features
-from compiler.codec import decode, encode
-from compiler.errors import PlanError
-from compiler.forecast import forecast
-from compiler.ir import Bundle, Call, Chunk, ChunkFacts, Pipeline, Plan, Program, Schedule, Target
-from compiler.online_table import table_of
+from entracte import __version__
+from entracte.check.life import check_features
+from entracte.check.proof import Proof, check
+from entracte.clock.table import table_of
+from entracte.codec import decode, encode
+from entracte.errors import PlanError
+from entracte.ir import Bundle, Call, Chunk, ChunkFacts, Pipeline, Plan, Program, Schedule, Target
+from entracte.plan.forecast import forecast
 
 VERSION = 4
 FILE = "plan.json"

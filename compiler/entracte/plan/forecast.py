@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from compiler.bounds import best_bound
-from compiler.ir import ChunkFacts, Event, Forecast, Program, Schedule
-from compiler.replay import replay
-from compiler.simulate import Simulation
+from entracte.clock.replay import replay
+from entracte.clock.simulate import Simulation
+from entracte.ir import ChunkFacts, Event, Forecast, Program, Schedule
+from entracte.schedule.bounds import best_bound
 
 
 def forecast(

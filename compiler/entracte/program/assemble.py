@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
 
-from compiler.errors import ConfigError
-from compiler.ir import (
+from entracte.errors import ConfigError
+from entracte.ir import (
     Binding,
     By,
     Call,

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from compiler.ir import Call, ChunkFacts, Load, Moment, Program, Schedule
-from compiler.program import reads, writes
+from entracte.ir import Call, ChunkFacts, Load, Moment, Program, Schedule
+from entracte.program.assemble import reads, writes
 
 START = -1
 

@@ -1,6 +1,6 @@
 """The reference device: executes an `.mlpackage` with torch, on any machine.
 
-    from compiler.reference import Model
+    from entracte.reference import Model
 
     with Model("model.mlpackage") as model:
         outputs = model.predict({"x": array})
@@ -17,7 +17,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from compiler.reference.errors import (
+from entracte.reference.errors import (
     InputKindError,
     PackageError,
     PredictionError,
@@ -25,11 +25,11 @@ from compiler.reference.errors import (
 )
 
 if TYPE_CHECKING:
-    from compiler.reference.guard import Limits
-    from compiler.reference.info import Feature, PackageInfo, describe, package_weight_bytes
-    from compiler.reference.loaded import Loaded, load
-    from compiler.reference.model import Description, Model, ModelState
-    from compiler.reference.range import OutOfRange, first_out_of_range
+    from entracte.reference.guard import Limits
+    from entracte.reference.info import Feature, PackageInfo, describe, package_weight_bytes
+    from entracte.reference.loaded import Loaded, load
+    from entracte.reference.model import Description, Model, ModelState
+    from entracte.reference.range import OutOfRange, first_out_of_range
 
 __all__ = ["Description", "Feature", "InputKindError", "Limits", "Loaded", "Model", "ModelState",
            "OutOfRange", "PackageError", "PackageInfo", "PredictionError", "UnknownInputError",

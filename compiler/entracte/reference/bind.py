@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from compiler.reference import program as ir
-from compiler.reference.errors import PackageError
+from entracte.reference import program as ir
+from entracte.reference.errors import PackageError
 
 if TYPE_CHECKING:
-    from compiler.reference.prepare import Compiler
+    from entracte.reference.prepare import Compiler
 
 TORCH = {
     "bool": torch.bool, "fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32,

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import torch
 
-from compiler.reference import program as ir
-from compiler.reference.errors import PackageError
-from compiler.reference.owned import PAGE_BYTES, open_direct, read_into, read_pages
+from entracte.reference import program as ir
+from entracte.reference.errors import PackageError
+from entracte.reference.owned import PAGE_BYTES, open_direct, read_into, read_pages
 
 _SENTINEL = 0xDEADBEEF
 _RECORD = struct.Struct("<IIQQQ")

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from compiler.reference import program as ir
-from compiler.reference.errors import PackageError
-from compiler.reference.registry import Run
+from entracte.reference import program as ir
+from entracte.reference.errors import PackageError
+from entracte.reference.registry import Run
 
 Frame = list[Any]
 Step = tuple[Run, tuple[int, ...], "int | tuple[int, ...]", tuple[int, ...], ir.Operation]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from compiler.errors import EntracteError
+from entracte.errors import EntracteError
 
 _MALFORMED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, AssertionError,
               RuntimeError, MemoryError)  # fmt: skip

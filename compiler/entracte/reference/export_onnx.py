@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compiler.reference import program as ir
-from compiler.reference.errors import PackageError
-from compiler.reference.info import pick, walk
-from compiler.reference.onnx_check import (
+from entracte.reference import program as ir
+from entracte.reference.errors import PackageError
+from entracte.reference.info import pick, walk
+from entracte.reference.onnx_check import (
     FP16_ERROR,
     FP32_ERROR,
     Agreement,
@@ -30,10 +30,10 @@ from compiler.reference.onnx_check import (
     random_inputs,
     runtime_version,
 )
-from compiler.reference.reader import read_program
+from entracte.reference.reader import read_program
 
 if TYPE_CHECKING:
-    from compiler.reference.loaded import Loaded
+    from entracte.reference.loaded import Loaded
 
 POLICIES = ("round", "fp32")
 EXTERNAL_BYTES = 1 << 30
@@ -96,7 +96,7 @@ def export_onnx(
     _refuse_unfit(program, chosen)
     _need("onnx", package)
     _need("onnxscript", package)
-    from compiler.reference.loaded import load
+    from entracte.reference.loaded import load
 
     inputs = random_inputs(chosen, seed)
     allowed = FP16_ERROR if policy == "round" and holds_fp16(chosen) else FP32_ERROR

@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from compiler.reference import program as ir
-from compiler.reference.bind import plain_value
-from compiler.reference.code import Step
-from compiler.reference.ops.norm import Affine, group_norm
+from entracte.reference import program as ir
+from entracte.reference.bind import plain_value
+from entracte.reference.code import Step
+from entracte.reference.ops.norm import Affine, group_norm
 
 if TYPE_CHECKING:
-    from compiler.reference.prepare import Compiler
+    from entracte.reference.prepare import Compiler
 
 
 def fuse(

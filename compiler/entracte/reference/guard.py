@@ -17,12 +17,12 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from compiler.reference import program as ir
-from compiler.reference.bind import ALLOWED_BYTES, MEMORY_BYTES
-from compiler.reference.errors import PackageError
-from compiler.reference.info import walk
-from compiler.reference.weights import Packed
-from compiler.units import format_bytes
+from entracte.reference import program as ir
+from entracte.reference.bind import ALLOWED_BYTES, MEMORY_BYTES
+from entracte.reference.errors import PackageError
+from entracte.reference.info import walk
+from entracte.reference.weights import Packed
+from entracte.units import format_bytes
 
 _FLOOR_BYTES = 1 << 30
 _FACTOR = 1024

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from compiler.reference import program as ir
-from compiler.reference.errors import PackageError, malformed
-from compiler.reference.liveness import activation_peak
-from compiler.reference.reader import read_program
+from entracte.reference import program as ir
+from entracte.reference.errors import PackageError, malformed
+from entracte.reference.liveness import activation_peak
+from entracte.reference.reader import read_program
 
 
 @dataclass(frozen=True, slots=True)

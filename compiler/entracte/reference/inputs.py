@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from compiler.reference import program as ir
+from entracte.reference import program as ir
 
 _TAKEN = ("float16", "float32", "float64", "int32", "int8")
 """coremltools' bridge to Core ML refuses arrays of any other type."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from compiler.reference import program as ir
+from entracte.reference import program as ir
 
 _VIEWS = frozenset({"squeeze", "expand_dims", "identity", "transpose", "split", "slice_by_size"})
 _MAYBE_VIEWS = frozenset({"reshape", "slice_by_index"})

@@ -11,18 +11,18 @@ from typing import Any, Self
 
 import torch
 
-from compiler.reference import program as ir
-from compiler.reference.bind import TORCH, check_elements
-from compiler.reference.errors import PackageError, malformed
-from compiler.reference.guard import Guard, Limits
-from compiler.reference.info import blobs, describe_program, pick
-from compiler.reference.inputs import as_tensor
-from compiler.reference.precision import POLICIES
-from compiler.reference.prepare import Compiler
-from compiler.reference.reader import read_program
-from compiler.reference.strict import check_types, lint
-from compiler.reference.watch import Accounts
-from compiler.reference.weights import Weights
+from entracte.reference import program as ir
+from entracte.reference.bind import TORCH, check_elements
+from entracte.reference.errors import PackageError, malformed
+from entracte.reference.guard import Guard, Limits
+from entracte.reference.info import blobs, describe_program, pick
+from entracte.reference.inputs import as_tensor
+from entracte.reference.precision import POLICIES
+from entracte.reference.prepare import Compiler
+from entracte.reference.reader import read_program
+from entracte.reference.strict import check_types, lint
+from entracte.reference.watch import Accounts
+from entracte.reference.weights import Weights
 
 State = dict[str, torch.Tensor]
 Hook = Callable[[str, str, Sequence[Any]], None]

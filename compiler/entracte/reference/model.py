@@ -1,6 +1,6 @@
 """The public door: a package that is called like coremltools' `MLModel`, on any machine.
 
-    from compiler.reference import Model
+    from entracte.reference import Model
 
     with Model("model.mlpackage") as model:
         outputs = model.predict({"x": array})
@@ -20,20 +20,20 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from compiler.reference import program as ir
-from compiler.reference.errors import (
+from entracte.reference import program as ir
+from entracte.reference.errors import (
     InputKindError,
     PackageError,
     PredictionError,
     UnknownInputError,
     malformed,
 )
-from compiler.reference.guard import Limits
-from compiler.reference.info import Feature
-from compiler.reference.inputs import door_value
-from compiler.reference.loaded import Loaded, load
-from compiler.reference.outputs import RETURNED, door_result
-from compiler.reference.range import OutOfRange, first_out_of_range
+from entracte.reference.guard import Limits
+from entracte.reference.info import Feature
+from entracte.reference.inputs import door_value
+from entracte.reference.loaded import Loaded, load
+from entracte.reference.outputs import RETURNED, door_result
+from entracte.reference.range import OutOfRange, first_out_of_range
 
 
 @dataclass(frozen=True, slots=True)

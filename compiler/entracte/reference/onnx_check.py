@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compiler.reference import program as ir
-from compiler.reference.errors import PackageError
-from compiler.reference.info import walk
+from entracte.reference import program as ir
+from entracte.reference.errors import PackageError
+from entracte.reference.info import walk
 
 if TYPE_CHECKING:
-    from compiler.reference.loaded import Loaded
+    from entracte.reference.loaded import Loaded
 
 FP32_ERROR = 1e-5
 """Largest L2 error over L2 norm of an output computed in fp32: two orders of summation."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from compiler.reference import program as ir
+from entracte.reference import program as ir
 
 RETURNED = {"FLOAT16": np.float32, "FLOAT32": np.float32, "DOUBLE": np.float64,
             "INT32": np.int32, "INT8": np.int8}  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from compiler.reference.errors import PackageError
+from entracte.reference.errors import PackageError
 
 _MANIFEST_LIMIT = 1 << 20
 _MODEL_LIMIT = (1 << 31) - 1

@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from compiler.reference import program as ir
-from compiler.reference.info import blobs
-from compiler.reference.owned import HUGE_BYTES, PAGE_BYTES, Reserved
-from compiler.reference.weights import NEAR_BYTES, Key, Weights
+from entracte.reference import program as ir
+from entracte.reference.info import blobs
+from entracte.reference.owned import HUGE_BYTES, PAGE_BYTES, Reserved
+from entracte.reference.weights import NEAR_BYTES, Key, Weights
 
 _SNAP_BYTES = 64 << 10
 """Headers of some hundreds of records: how far data lies behind where it would be without them."""

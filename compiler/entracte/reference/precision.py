@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from compiler.reference import program as ir
-from compiler.reference.registry import Arg, Kind, Run
+from entracte.reference import program as ir
+from entracte.reference.registry import Arg, Kind, Run
 
 POLICIES = ("hybrid", "round", "fp32")
 

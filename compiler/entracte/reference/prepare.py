@@ -11,14 +11,14 @@ from typing import Any
 
 import torch
 
-from compiler.reference import program as ir
-from compiler.reference.bind import Bind
-from compiler.reference.code import Code, Session, Step
-from compiler.reference.errors import PackageError
-from compiler.reference.fuse import fuse
-from compiler.reference.precision import wrap
-from compiler.reference.registry import Arg, Run, load_table
-from compiler.reference.weights import Packed, Weights, unpack
+from entracte.reference import program as ir
+from entracte.reference.bind import Bind
+from entracte.reference.code import Code, Session, Step
+from entracte.reference.errors import PackageError
+from entracte.reference.fuse import fuse
+from entracte.reference.precision import wrap
+from entracte.reference.registry import Arg, Run, load_table
+from entracte.reference.weights import Packed, Weights, unpack
 
 
 class Compiler:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
-    from compiler.reference.loaded import Loaded, State
+    from entracte.reference.loaded import Loaded, State
 
 LARGEST_HALF = 65504.0
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from compiler.reference import program as ir
-from compiler.reference.errors import PackageError, malformed
-from compiler.reference.package import model_file
-from compiler.reference.protos import protos
+from entracte.reference import program as ir
+from entracte.reference.errors import PackageError, malformed
+from entracte.reference.package import model_file
+from entracte.reference.protos import protos
 
 _MAX_ELEMENTS = 1 << 44
 _NUMPY = {

@@ -19,7 +19,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from compiler.reference.bind import Bind
+    from entracte.reference.bind import Bind
 
 Run = Callable[..., Any]
 Builder = Callable[["Bind"], Run]
@@ -86,7 +86,7 @@ def plain(name: str, args: str, run: Run, kind: Kind = Kind.EXACT) -> None:
 
 def load_table() -> dict[str, Entry]:
     """The full table; importing the handlers imports torch, so it happens on first use."""
-    from compiler.reference import ops
+    from entracte.reference import ops
 
     ops.register_all()
     return TABLE

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from compiler.reference import program as ir
-from compiler.reference.bind import TORCH
-from compiler.reference.errors import PackageError
-from compiler.reference.info import types_of, walk
+from entracte.reference import program as ir
+from entracte.reference.bind import TORCH
+from entracte.reference.errors import PackageError
+from entracte.reference.info import types_of, walk
 
 MAX_RANK = 5
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from compiler.reference import program as ir
-from compiler.reference.guard import Guard
+from entracte.reference import program as ir
+from entracte.reference.guard import Guard
 
 
 class Accounts:

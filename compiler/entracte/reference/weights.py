@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from compiler.reference import program as ir
-from compiler.reference.bind import NUMPY, TORCH
-from compiler.reference.blob import RECORD_BYTES, BlobFile
-from compiler.reference.errors import PackageError
-from compiler.reference.package import blob_file
+from entracte.reference import program as ir
+from entracte.reference.bind import NUMPY, TORCH
+from entracte.reference.blob import RECORD_BYTES, BlobFile
+from entracte.reference.errors import PackageError
+from entracte.reference.package import blob_file
 
 _WIDENED = {"uint16": np.int32, "uint32": np.int64, "uint64": np.int64}
 NEAR_BYTES = 4096

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from compiler.ir import Call, HostStep, Plan, Program, Segment, Step
-from compiler.program import reads
+from entracte.ir import Call, HostStep, Plan, Program, Segment, Step
+from entracte.program.assemble import reads
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from compiler.ir import Event, Program
-from compiler.simulate import Wait
+from entracte.clock.simulate import Wait
+from entracte.ir import Event, Program
 
 _NEAR = 1e-9
 """Two moments so near, as a share of the whole time, are one."""

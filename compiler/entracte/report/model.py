@@ -3,9 +3,9 @@
 import json
 from dataclasses import dataclass
 
-from compiler.claims import ChunkClaim, Claim, chunk_claims, claims
-from compiler.ir import Plan, Run
-from compiler.overview import (
+from entracte.clock.timeline import Timeline, predicted
+from entracte.inspect.claims import ChunkClaim, Claim, chunk_claims, claims
+from entracte.inspect.overview import (
     ChunkRow,
     KeptRow,
     StageRow,
@@ -14,13 +14,13 @@ from compiler.overview import (
     page_bytes,
     stage_rows,
 )
-from compiler.record import timeline_of
-from compiler.report.flow import Flow, flow_of
-from compiler.report.lanes import stalls
-from compiler.report.policies import PolicyRow
-from compiler.report.track import Track, track_of
-from compiler.report.words import StallGroup, bottleneck, kept, stall_groups
-from compiler.timeline import Timeline, predicted
+from entracte.ir import Plan, Run
+from entracte.report.flow import Flow, flow_of
+from entracte.report.lanes import stalls
+from entracte.report.policies import PolicyRow
+from entracte.report.track import Track, track_of
+from entracte.report.words import StallGroup, bottleneck, kept, stall_groups
+from entracte.run.record import timeline_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Page:
 
 
 def page_of(plan: Plan, policies: tuple[PolicyRow, ...], run: Run | None = None) -> Page:
-    """Everything the page shows. The predicted run is `compiler.timeline.predicted`."""
+    """Everything the page shows. The predicted run is `entracte.clock.timeline.predicted`."""
     timeline = predicted(plan)
     chunks = chunk_rows(plan, timeline)
     colour = colours(plan)

@@ -14,11 +14,11 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from compiler import __version__
-from compiler.overview import ChunkRow, StageRow
-from compiler.report.model import Page
-from compiler.report.track import KINDS
-from compiler.units import format_bytes, format_count, format_seconds
+from entracte import __version__
+from entracte.inspect.overview import ChunkRow, StageRow
+from entracte.report.model import Page
+from entracte.report.track import KINDS
+from entracte.units import format_bytes, format_count, format_seconds
 
 SCRIPTS = ("base.js", "units.js", "tables.js", "diagram.js", "levels.js", "timeline.js",
            "charts.js", "report.js")  # fmt: skip
@@ -81,7 +81,7 @@ def fill(
     from markupsafe import Markup
 
     environment = Environment(
-        loader=PackageLoader("compiler.report"),
+        loader=PackageLoader("entracte.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -119,7 +119,7 @@ def as_json(data: object) -> str:
 @cache
 def asset(name: str) -> str:
     """A file of `assets/`, with a last newline."""
-    return (files("compiler.report") / "assets" / name).read_text("utf-8").rstrip("\n") + "\n"
+    return (files("entracte.report") / "assets" / name).read_text("utf-8").rstrip("\n") + "\n"
 
 
 def _policy(*scripts: str) -> str:

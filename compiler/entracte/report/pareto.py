@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from compiler.report.sweep import SweepRow
+from entracte.report.sweep import SweepRow
 
 
 def with_pareto(rows: Sequence[SweepRow]) -> tuple[SweepRow, ...]:

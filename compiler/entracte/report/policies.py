@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from compiler.check import check
-from compiler.errors import DoesNotFit, PlanError
-from compiler.ir import Plan, Policy
-from compiler.schedule import BASELINES, make_schedule
-from compiler.simulate import simulate
+from entracte.check.proof import check
+from entracte.clock.simulate import simulate
+from entracte.errors import DoesNotFit, PlanError
+from entracte.ir import Plan, Policy
+from entracte.schedule.choose import BASELINES, make_schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class PolicyRow:
 
 
 def compared(plan: Plan) -> tuple[PolicyRow, ...]:
-    """The baselines of `compiler/schedule.py`, the plan last. About a second at full size."""
+    """The baselines of `entracte/schedule/choose.py`, the plan last. About a second at full size."""
     others = [p for p in BASELINES if p.name != plan.schedule.policy.name]
     f = plan.forecast
     own = PolicyRow(

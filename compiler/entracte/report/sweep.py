@@ -20,12 +20,12 @@ class SweepRow:
     lower_bound_s: float = 0.0
     pareto: bool = False
     """It fits, and no other plan for the same target is at least as good in time and in peak
-    memory and better in one of them (`compiler/report/pareto.py`)."""
+    memory and better in one of them (`entracte/report/pareto.py`)."""
 
 
 def render_sweep(rows: Sequence[SweepRow]) -> str:
     """One self-contained HTML page, the rows in the order given."""
-    from compiler.report.page import SWEEP_SCRIPTS, fill
+    from entracte.report.page import SWEEP_SCRIPTS, fill
 
     targets = tuple(dict.fromkeys(r.target for r in rows))
     best = min((r for r in rows if r.fits), key=lambda r: r.makespan_s, default=None)

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import floor, log10
 
-from compiler.ir import Event, Plan
-from compiler.report.lanes import LoopTimes, Stall, Window, bars, loops, stalls, windows
-from compiler.residency import Fullest, Sample, fullest, usage
-from compiler.simulate import Wait
+from entracte.clock.simulate import Wait
+from entracte.inspect.residency import Fullest, Sample, fullest, usage
+from entracte.ir import Event, Plan
+from entracte.report.lanes import LoopTimes, Stall, Window, bars, loops, stalls, windows
 
 KINDS = ("resident", "tensors", "activations", "loading")
 """The picture's layers, from below: chunks that are loaded; tensors of the program; what the

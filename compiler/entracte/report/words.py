@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from compiler.ir import Plan
-from compiler.overview import ChunkRow
-from compiler.report.lanes import Stall
-from compiler.units import format_seconds
+from entracte.inspect.overview import ChunkRow
+from entracte.ir import Plan
+from entracte.report.lanes import Stall
+from entracte.units import format_seconds
 
 CAUSES = {
     "start": "before the first step",

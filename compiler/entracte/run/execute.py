@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from compiler.devices import Device
-from compiler.errors import RunError
-from compiler.ir import Plan
-from compiler.plan import CONSTANTS
-from compiler.run import Observe, Outcome, Progress, run_plan
+from entracte.devices import Device
+from entracte.errors import RunError
+from entracte.ir import Plan
+from entracte.plan.file import CONSTANTS
+from entracte.run.runner import Observe, Outcome, Progress, run_plan
 
 DEVICES = ("auto", "reference", "coreml", "null")
 
@@ -19,16 +19,16 @@ def make_device(name: str, plan: Plan, policy: str = "hybrid") -> Device:
     if name == "auto":
         name = "coreml" if platform.system() == "Darwin" else "reference"
     if name == "reference":
-        from compiler.devices.reference import ReferenceDevice
+        from entracte.devices.reference import ReferenceDevice
 
         return ReferenceDevice(policy)
     if name == "coreml":
-        from compiler.devices.coreml import COMPUTE_UNITS, CoreMLDevice
+        from entracte.devices.coreml import COMPUTE_UNITS, CoreMLDevice
 
         unit = plan.target.compute_unit
         return CoreMLDevice(unit if unit in COMPUTE_UNITS else "all")
     if name == "null":
-        from compiler.devices.null import NullDevice
+        from entracte.devices.null import NullDevice
 
         return NullDevice(plan.target.budget_bytes)
     raise RunError(f"--device {name}: not one of {', '.join(DEVICES)}")

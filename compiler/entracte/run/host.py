@@ -6,8 +6,8 @@ A runner in another language must give the same numbers; `docs/plan-format.md` h
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compiler.errors import RunError
-from compiler.ir import HostStep
+from entracte.errors import RunError
+from entracte.ir import HostStep
 
 if TYPE_CHECKING:
     import numpy as np

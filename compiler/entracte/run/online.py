@@ -10,13 +10,13 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from compiler.devices import Device, PagedDevice
-from compiler.ir import Plan, Segment
-from compiler.online import Decision, Event, Evict, LoadDone, Start, StepDone, begin, react
-from compiler.online_table import Unit, table_of
-from compiler.run import Runner
-from compiler.slots import START
-from compiler.units import format_bytes
+from entracte.clock.online import Decision, Event, Evict, LoadDone, Start, StepDone, begin, react
+from entracte.clock.table import Unit, table_of
+from entracte.devices import Device, PagedDevice
+from entracte.ir import Plan, Segment
+from entracte.program.steps import START
+from entracte.run.runner import Runner
+from entracte.units import format_bytes
 
 
 @dataclass

@@ -1,17 +1,17 @@
 """run.json: what a run did, written beside its plan and read as what a stranger may have written.
 
-The file is the encoded `compiler.ir.Run`.
+The file is the encoded `entracte.ir.Run`.
 """
 
 import json
 import os
 from pathlib import Path
 
-from compiler.codec import decode, encode
-from compiler.errors import PlanError
-from compiler.ir import Call, Event, Plan, Run
-from compiler.simulate import Wait, cause_of
-from compiler.timeline import Timeline
+from entracte.clock.simulate import Wait, cause_of
+from entracte.clock.timeline import Timeline
+from entracte.codec import decode, encode
+from entracte.errors import PlanError
+from entracte.ir import Call, Event, Plan, Run
 
 FILE = "run.json"
 MAX_BYTES = 64 * 2**20

@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from compiler.devices import Device
-from compiler.errors import RunError
-from compiler.host import run_host_step
-from compiler.ir import (
+from entracte.devices import Device
+from entracte.errors import RunError
+from entracte.ir import (
     Binding,
     By,
     Call,
@@ -29,8 +28,9 @@ from compiler.ir import (
     Segment,
     Step,
 )
-from compiler.memory import AnonymousPeak
-from compiler.slots import START, Placement, bases, unroll, where_is
+from entracte.memory import AnonymousPeak
+from entracte.program.steps import START, Placement, bases, unroll, where_is
+from entracte.run.host import run_host_step
 
 Observe = Callable[[str, str, dict[str, Any]], None]
 Progress = Callable[[str, int, int], None]
@@ -74,7 +74,7 @@ def run_plan(
     runner = Runner
     if plan.schedule.rule == "online":
         # Imported here: it is a runner too, and stands to the right of this module.
-        from compiler.run_online import OnlineRunner
+        from entracte.run.online import OnlineRunner
 
         runner = OnlineRunner
     return runner(plan, folder, device, constants, progress, observe).run(_given(plan, inputs))

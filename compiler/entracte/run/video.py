@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compiler.errors import RunError
+from entracte.errors import RunError
 
 if TYPE_CHECKING:
     import numpy as np

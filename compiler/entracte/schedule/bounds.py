@@ -8,9 +8,9 @@ whatever order it loads; with `pages=True` also for those that load and evict pa
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from compiler.ir import Call, ChunkFacts, Program, Segment
-from compiler.slots import Slot, expand
-from compiler.window_lp import Window, least_stall_s
+from entracte.ir import Call, ChunkFacts, Program, Segment
+from entracte.program.steps import Slot, expand
+from entracte.schedule.window_lp import Window, least_stall_s
 
 _PIECE = 48
 """Calls in one LP. More are cut into pieces, each with any content at its start for nothing."""
@@ -118,7 +118,7 @@ def _saved_s(chunks: Sequence[ChunkFacts], room: int) -> float:
 def window(
     program: Program, facts: Mapping[str, ChunkFacts], budget_bytes: int, *, pages: bool = False
 ) -> Bound:
-    """All computing, and the stalls that the window LP proves (`compiler/window_lp.py`).
+    """All computing, and the stalls that the window LP proves (`entracte/schedule/window_lp.py`).
 
     The calls are cut into runs whose stalls add up: each is a straight part with a loop's first
     iteration, its middle iterations at once, and its last one.

@@ -13,13 +13,13 @@ What the policies do is in docs/planner.md; `Policy.rule` names how kept chunks 
 
 from collections.abc import Mapping
 
-from compiler.ci_dl import kept_blocks
-from compiler.errors import DoesNotFit
-from compiler.ir import ChunkFacts, Policy, Program, Schedule
-from compiler.place import Conflict
-from compiler.search import Found, Searcher
-from compiler.slots import expand
-from compiler.units import format_bytes
+from entracte.errors import DoesNotFit
+from entracte.ir import ChunkFacts, Policy, Program, Schedule
+from entracte.program.steps import expand
+from entracte.schedule.ci_dl import kept_blocks
+from entracte.schedule.place import Conflict
+from entracte.schedule.search import Found, Searcher
+from entracte.units import format_bytes
 
 
 def schedule_by_gates(

@@ -1,7 +1,7 @@
 """Program x facts x policy -> Schedule: the best of what gates and the online rule can do.
 
-Baselines are schedules by gates (`compiler/gates.py`). `optimal` also lets the online rule run,
-with the chunks it should keep (`compiler/online_search.py`), and takes what is fastest by the
+Baselines are schedules by gates (`entracte/schedule/by_gates.py`). `optimal` also lets the online rule run,
+with the chunks it should keep (`entracte/schedule/online_search.py`), and takes what is fastest by the
 clocks that make the forecast, the rule even if it is a thousandth slower. So it is never slower
 than another policy by more than that, by prediction. Gates are in every schedule and prove that it
 fits; predicted times choose among safe schedules, nothing else.
@@ -10,11 +10,11 @@ fits; predicted times choose among safe schedules, nothing else.
 from collections.abc import Mapping
 from dataclasses import replace
 
-from compiler.errors import PlanError
-from compiler.gates import schedule_by_gates
-from compiler.ir import ChunkFacts, Policy, Program, Schedule
-from compiler.online_search import schedule_online, with_speeds
-from compiler.replay import replay
+from entracte.clock.replay import replay
+from entracte.errors import PlanError
+from entracte.ir import ChunkFacts, Policy, Program, Schedule
+from entracte.schedule.by_gates import schedule_by_gates
+from entracte.schedule.online_search import schedule_online, with_speeds
 
 BASELINES = (
     Policy("sequential", 0, False),

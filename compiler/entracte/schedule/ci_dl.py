@@ -16,8 +16,8 @@ the paper has: a first part, blocks, a last part. The rule:
 
 from collections.abc import Mapping, Sequence
 
-from compiler.ir import Call, ChunkFacts, Policy, Program, Segment
-from compiler.slots import Slot
+from entracte.ir import Call, ChunkFacts, Policy, Program, Segment
+from entracte.program.steps import Slot
 
 
 def blocks(segment: Segment) -> list[int]:

@@ -2,7 +2,7 @@
 
 The rule evicts what is needed last, which is best for chunks of one size. For others, and where
 memory is a little short, some chunks are better kept over their loop. A set is judged by the
-rule's own clock (`compiler/online_simulate.py`) on a program whose long loops are cut short, at
+rule's own clock (`entracte/clock/online_simulate.py`) on a program whose long loops are cut short, at
 equal time by the bytes it loads.
 
 Which set is best depends on how slow loads are beside calls, and nobody knows that before the
@@ -13,14 +13,14 @@ speed that it sees. The work is bounded by counts, never by a clock.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from compiler.bounds import lower_bound
-from compiler.gates import schedule_by_gates
-from compiler.ir import Call, ChunkFacts, Kept, Policy, Program, Schedule
-from compiler.online_replay import gamma_of
-from compiler.online_simulate import OnlineRun, simulate_online
-from compiler.online_table import Table, make_table, page_counts
-from compiler.retention import neighbours
-from compiler.slots import PACE, shortened
+from entracte.clock.online_replay import gamma_of
+from entracte.clock.online_simulate import OnlineRun, simulate_online
+from entracte.clock.table import Table, make_table, page_counts
+from entracte.ir import Call, ChunkFacts, Kept, Policy, Program, Schedule
+from entracte.program.steps import PACE, shortened
+from entracte.schedule.bounds import lower_bound
+from entracte.schedule.by_gates import schedule_by_gates
+from entracte.schedule.retention import neighbours
 
 LEVELS = ((0.0, 0.5), (0.7, 1.0), (1.2, 1.5), (1.75, 2.0), (2.5, 3.0), (3.5, 4.5), (5.5, 7.0))
 """(from how many times slower loads the set is kept, how many times slower it is searched for)"""

@@ -1,6 +1,6 @@
 """The clock of `simulate` without its notes: fast enough to try hundreds of schedules.
 
-The recurrence is that of `compiler/simulate.py` for nominal times and full counts. A loop longer
+The recurrence is that of `entracte/clock/simulate.py` for nominal times and full counts. A loop longer
 than `_WHOLE` iterations is run that far and then goes on at the pace of its last few: the
 search ranks with that figure, and compares its best with the real clock.
 """
@@ -8,8 +8,8 @@ search ranks with that figure, and compares its best with the real clock.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from compiler.ir import Call, ChunkFacts, Load, Moment, Program, Segment
-from compiler.slots import START
+from entracte.ir import Call, ChunkFacts, Load, Moment, Program, Segment
+from entracte.program.steps import START
 
 _WHOLE = 12
 _STEADY = 6

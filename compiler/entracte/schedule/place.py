@@ -9,9 +9,9 @@ the gates. So what a policy chooses is which chunks to keep (scheduling.md, sect
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from compiler.ci_dl import earliest_gate
-from compiler.ir import ChunkFacts, Gate, Load, Moment, Policy, Program
-from compiler.slots import START, Slot, expand
+from entracte.ir import ChunkFacts, Gate, Load, Moment, Policy, Program
+from entracte.program.steps import START, Slot, expand
+from entracte.schedule.ci_dl import earliest_gate
 
 _UNROLL = 4
 """Iterations looked at: the first, two alike in the middle, the last."""

@@ -9,10 +9,18 @@ work is bounded by counts, never by a clock, so the same input always gives the 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from compiler.ir import Call, ChunkFacts, Load, Policy, Program
-from compiler.pace import Pace
-from compiler.place import Conflict, Frame, compress, place
-from compiler.retention import Positions, belady, neighbours, prefixes, spread, subsets, sweep
+from entracte.ir import Call, ChunkFacts, Load, Policy, Program
+from entracte.schedule.pace import Pace
+from entracte.schedule.place import Conflict, Frame, compress, place
+from entracte.schedule.retention import (
+    Positions,
+    belady,
+    neighbours,
+    prefixes,
+    spread,
+    subsets,
+    sweep,
+)
 
 _SUBSETS = 8
 """Loops of so few chunks are searched whole."""

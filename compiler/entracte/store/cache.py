@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from compiler.codec import decode, encode
-from compiler.errors import ConfigError, PlanError
+from entracte.codec import decode, encode
+from entracte.errors import ConfigError, PlanError
 
 LAYOUT = "v1"
 """Part of every path: raise it when entries change their meaning."""

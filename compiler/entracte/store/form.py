@@ -9,7 +9,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from compiler.ir import Chunk, Op, Port, StageGraph
+from entracte.ir import Chunk, Op, Port, StageGraph
 
 
 @dataclass(frozen=True, slots=True)

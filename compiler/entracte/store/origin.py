@@ -1,27 +1,39 @@
 """Digests of the source that results depend on: other code, other cache entries."""
 
 import hashlib
+from collections.abc import Iterable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-PARTS = ("frontend", "lower", "trace", "form.py", "make.py")
+PARTS = ("frontend", "lower", "trace", "store/form.py", "emit/make.py")
 """What of the compiler decides what a trace or a package is."""
 
 
 @cache
+def compiler_digest() -> str:
+    """SHA-256 over the compiler's own files that are in `PARTS`."""
+    root = Path(__file__).parent.parent
+    files = [f for part in PARTS for f in ([root / part] if part.endswith(".py") else _under(root / part))]
+    return _digest(root, files)
+
+
+@cache
 def code_digest(package: str) -> str:
-    """SHA-256 over the Python files of a top-level package; of the compiler, of `PARTS` only."""
+    """SHA-256 over the Python files of a package, or of a module's only file."""
     spec = find_spec(package)
-    digest = hashlib.sha256()
     if spec is None or spec.origin is None:
-        return digest.hexdigest()
+        return _digest(Path(), ())
     root = Path(spec.origin).parent
-    # A module of its own is only its file.
-    files = sorted(root.rglob("*.py")) if spec.submodule_search_locations else [Path(spec.origin)]
+    return _digest(root, _under(root) if spec.submodule_search_locations else [Path(spec.origin)])
+
+
+def _under(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.py"))
+
+
+def _digest(root: Path, files: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
     for file in files:
-        place = file.relative_to(root)
-        if package == "compiler" and place.parts[0] not in PARTS:
-            continue
-        digest.update(f"{place.as_posix()} ".encode() + file.read_bytes())
+        digest.update(f"{file.relative_to(root).as_posix()} ".encode() + file.read_bytes())
     return digest.hexdigest()

@@ -8,22 +8,22 @@ from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING
 
-from compiler.errors import ConfigError
-from compiler.frontend import fp32_values
-from compiler.ir import Cut, DType, Loop, Op, Port, Stage, StageGraph, Weight
-from compiler.trace.codes import Coder
-from compiler.trace.flops import flops_of, kind_of, shape_of, workspace_elements
-from compiler.trace.hoist import Depends, Node, split
-from compiler.trace.names import MAIN, variant_graph
-from compiler.trace.traced import FunctionRecord, Traced, TraceRecord
-from compiler.trace.variants import Identities, identities, needed_ops, same_values, with_variant
+from entracte.errors import ConfigError
+from entracte.frontend import fp32_values
+from entracte.ir import Cut, DType, Loop, Op, Port, Stage, StageGraph, Weight
+from entracte.trace.codes import Coder
+from entracte.trace.flops import flops_of, kind_of, shape_of, workspace_elements
+from entracte.trace.hoist import Depends, Node, split
+from entracte.trace.names import MAIN, variant_graph
+from entracte.trace.traced import FunctionRecord, Traced, TraceRecord
+from entracte.trace.variants import Identities, identities, needed_ops, same_values, with_variant
 
 if TYPE_CHECKING:
     import torch
     from torch import fx
     from torch.export import ExportedProgram
 
-    from graphs.spec import Graph
+    from entracte.graphs.spec import Graph
 
 _ALIASES = {"reshape", "view", "unsqueeze", "squeeze", "getitem", "alias"}
 _MAX_RANK = 5
@@ -67,7 +67,7 @@ def export_stage(stage: Stage, graph: "Graph", function: str) -> "ExportedProgra
 
     Raises `ConfigError` if the graph has no such variant, or torch.export refuses the module.
     """
-    from compiler.frontend import export_graph
+    from entracte.frontend import export_graph
 
     modules = {MAIN: graph.module, **graph.variants}
     if function not in modules:
@@ -396,7 +396,7 @@ class _Measurement:
 
 def _held(program: "ExportedProgram", graph: "Graph") -> dict[str, str]:
     """Digests of the tables and literals that no checkpoint holds: they are the module's own."""
-    from compiler.frontend import constants_of
+    from entracte.frontend import constants_of
 
     persistent = set(graph.module.state_dict())
     held = {k: v for k, v in constants_of(program).items() if k not in persistent}

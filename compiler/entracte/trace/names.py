@@ -1,6 +1,6 @@
 """Names of functions and of the graphs they are measured on."""
 
-from compiler.ir import Chunk
+from entracte.ir import Chunk
 
 MAIN = "main"
 

@@ -5,18 +5,18 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from compiler.cache import Cache, digest
-from compiler.codec import encode
-from compiler.errors import ConfigError
-from compiler.ir import Loop, Port, Stage
-from compiler.origin import code_digest
-from compiler.trace.traced import Traced, TraceRecord
+from entracte.codec import encode
+from entracte.errors import ConfigError
+from entracte.ir import Loop, Port, Stage
+from entracte.store.cache import Cache, digest
+from entracte.store.origin import code_digest, compiler_digest
+from entracte.trace.traced import Traced, TraceRecord
 
 if TYPE_CHECKING:
     import numpy as np
     from torch.export import ExportedProgram
 
-    from graphs import Constants, Graph
+    from entracte.graphs import Constants, Graph
 
 _LIBRARIES = ("torch", "transformers", "diffusers", "numpy")
 _TABLES = "tables.safetensors"
@@ -36,7 +36,7 @@ class Shelf:
         found = self._cache.record("traces", key, TraceRecord) if self._cache else None
         if found is not None:
             return Traced(stage, found, lambda name: self._export(stage, name))
-        from compiler.trace.measure import trace_stage
+        from entracte.trace.measure import trace_stage
 
         traced = trace_stage(stage, self._graph(stage), ports, loop)
         if self._cache:
@@ -68,7 +68,7 @@ class Shelf:
         return load_file(kept / _TABLES)
 
     def _tables(self, stage: Stage) -> "Mapping[str, np.ndarray]":
-        import graphs
+        from entracte import graphs
 
         built = self._build(stage)
         if not isinstance(built, graphs.Constants):
@@ -76,12 +76,12 @@ class Shelf:
         return built.arrays
 
     def _export(self, stage: Stage, function: str) -> "ExportedProgram":
-        from compiler.trace.measure import export_stage
+        from entracte.trace.measure import export_stage
 
         return export_stage(stage, self._graph(stage), function)
 
     def _graph(self, stage: Stage) -> "Graph":
-        import graphs
+        from entracte import graphs
 
         built = self._build(stage)
         if not isinstance(built, graphs.Graph):
@@ -92,7 +92,7 @@ class Shelf:
         return built
 
     def _build(self, stage: Stage) -> "Graph | Constants":
-        import graphs
+        from entracte import graphs
 
         if stage.name not in self._built:
             try:
@@ -104,7 +104,7 @@ class Shelf:
 
 def _code(stage: Stage) -> list[str]:
     """The sources and libraries that a trace depends on."""
-    import graphs
+    from entracte import graphs
 
     libraries = [f"{name} {version(name)}" for name in _LIBRARIES]
-    return [code_digest("compiler"), code_digest(graphs.package_of(stage.op)), *libraries]
+    return [compiler_digest(), code_digest(graphs.package_of(stage.op)), *libraries]

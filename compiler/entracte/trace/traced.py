@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from compiler.ir import Chunk, Stage, StageGraph
-from compiler.trace.names import MAIN, span_of
+from entracte.ir import Chunk, Stage, StageGraph
+from entracte.trace.names import MAIN, span_of
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram

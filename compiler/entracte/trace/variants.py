@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 
 from torch import fx
 
-from compiler.ir import Op, StageGraph
-from compiler.trace.codes import Coder
-from compiler.trace.flops import shape_of
+from entracte.ir import Op, StageGraph
+from entracte.trace.codes import Coder
+from entracte.trace.flops import shape_of
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from compiler.errors import ConfigError
+from entracte.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
 
-    from compiler.trace.traced import Traced
+    from entracte.trace.traced import Traced
 
 Digests = Mapping[str, str]
 
@@ -265,7 +265,7 @@ def _held_by_module(traced: "Traced", names: Collection[str] | None) -> "dict[st
     chosen = traced.held if names is None else {n for n in traced.held if n in names}
     if not chosen:
         return {}
-    from compiler.frontend import constants_of
+    from entracte.frontend import constants_of
 
     found: dict[str, torch.Tensor] = {}
     for function in traced.record.functions:

@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from compiler.cache import Cache
-from compiler.errors import ConfigError
-from compiler.ir import DType, Loop, Pipeline, Port, Stage, StageGraph, StageKind
-from compiler.trace.stored import Shelf
-from compiler.trace.traced import Traced
+from entracte.errors import ConfigError
+from entracte.ir import DType, Loop, Pipeline, Port, Stage, StageGraph, StageKind
+from entracte.store.cache import Cache
+from entracte.trace.stored import Shelf
+from entracte.trace.traced import Traced
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from compiler.execute import load_constants
-from compiler.host import run_host_step
-from compiler.ir import Binding, By, Call, DType, HostStep, Plan, Port
+from entracte.ir import Binding, By, Call, DType, HostStep, Plan, Port
+from entracte.run.execute import load_constants
+from entracte.run.host import run_host_step
 
 Inputs = dict[str, Any]
 

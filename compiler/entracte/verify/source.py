@@ -8,22 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from entracte.decide.partition import Measured
+from entracte.declare.read import Job, read
+from entracte.declare.settings import CompileSettings
+from entracte.devices.arrays import NumpyValues
+from entracte.errors import PlanError
+from entracte.ir import Chunk, DType, Package, Plan, StageGraph
+from entracte.store.cache import Cache, cache_folder
+from entracte.store.form import form_of
 from omegaconf import OmegaConf
-
-from compiler.cache import Cache, cache_folder
-from compiler.devices.arrays import NumpyValues
-from compiler.errors import PlanError
-from compiler.form import form_of
-from compiler.ir import Chunk, DType, Package, Plan, StageGraph
-from compiler.partition import Measured
-from compiler.read import Job, read
-from compiler.settings import CompileSettings
 
 if TYPE_CHECKING:
     import torch
-
-    from compiler.trace.traced import Traced
-    from compiler.trace.weights import WeightSource
+    from entracte.trace.traced import Traced
+    from entracte.trace.weights import WeightSource
 
 _KEPT_BYTES = 1 << 30
 """Below this the weights of all chunks are kept: a streaming plan loads some in each iteration."""
@@ -51,8 +49,8 @@ class SourceDevice(NumpyValues):
     @classmethod
     def of(cls, plan: Plan) -> "SourceDevice":
         """Retrace what the plan was compiled from. Raises `PlanError` if it has changed."""
-        from compiler.trace.weights import weight_source
-        from compiler.trace.wire import trace_pipeline
+        from entracte.trace.weights import weight_source
+        from entracte.trace.wire import trace_pipeline
 
         job = job_of(plan)
         traced = trace_pipeline(job.pipeline, cache=Cache(cache_folder(job.cache)))
@@ -119,7 +117,7 @@ class _Handle:
     modules: "dict[str, torch.nn.Module]" = field(default_factory=dict)
 
     def module(self, function: str) -> "torch.nn.Module":
-        from compiler.make import chunk_module
+        from entracte.emit.make import chunk_module
 
         if function not in self.modules:
             made = chunk_module(self.traced, self.chunk, self.tensors, function)

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from compiler.devices import Device
-from compiler.execute import execute
-from compiler.ir import Package, Plan
-from compiler.run import Progress
-from compiler.sampled import sample_inputs
-from compiler.source import SourceDevice
+from entracte.devices import Device
+from entracte.ir import Package, Plan
+from entracte.run.execute import execute
+from entracte.run.runner import Progress
+from entracte.verify.sampled import sample_inputs
+from entracte.verify.source import SourceDevice
 
 GATES_DB = {
     # Apple's Core AI guidance: fp32 above 70, fp16 above 50 (investigate below 40), 4-bit about
@@ -155,7 +154,7 @@ def _score(
     samples: Sequence[Sample],
 ) -> ChunkScore:
     """A package through the public door, as anyone may call it, against its source."""
-    from compiler.reference import Model
+    from entracte.reference import Model
 
     handle = source.load(package, folder)
     worst, largest = math.inf, 0.0

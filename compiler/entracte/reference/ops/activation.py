@@ -7,9 +7,9 @@ from functools import partial
 import torch
 from torch.nn import functional
 
-from compiler.reference.bind import Bind
-from compiler.reference.blocks import in_rows
-from compiler.reference.registry import Kind, Run, op, plain
+from entracte.reference.bind import Bind
+from entracte.reference.blocks import in_rows
+from entracte.reference.registry import Kind, Run, op, plain
 
 plain("relu", "x", torch.relu)
 plain("relu6", "x", functional.relu6)

@@ -12,8 +12,8 @@ import math
 import numpy as np
 import torch
 
-from compiler.reference.bind import TORCH, Bind, check_elements
-from compiler.reference.registry import Kind, Run, op
+from entracte.reference.bind import TORCH, Bind, check_elements
+from entracte.reference.registry import Kind, Run, op
 
 
 def _spread(values: torch.Tensor, shape: torch.Size) -> torch.Tensor:

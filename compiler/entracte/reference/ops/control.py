@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from compiler.reference.bind import Bind
-from compiler.reference.registry import Kind, Run, op
+from entracte.reference.bind import Bind
+from entracte.reference.registry import Kind, Run, op
 
 
 @op("cond", "pred", Kind.RAW)

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from compiler.reference.bind import Bind
-from compiler.reference.blocks import weight_rows
-from compiler.reference.registry import Kind, Run, op
+from entracte.reference.bind import Bind
+from entracte.reference.blocks import weight_rows
+from entracte.reference.registry import Kind, Run, op
 
 _CONV = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 _TRANSPOSE = {

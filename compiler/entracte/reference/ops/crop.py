@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional
 
-from compiler.reference.bind import Bind
-from compiler.reference.registry import Kind, Run, op
+from entracte.reference.bind import Bind
+from entracte.reference.registry import Kind, Run, op
 
 
 @op("crop", "x", Kind.MOVE)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from compiler.reference.bind import Bind
-from compiler.reference.registry import Kind, Run, op, plain
+from entracte.reference.bind import Bind
+from entracte.reference.registry import Kind, Run, op, plain
 
 for _name in ("abs", "acos", "asin", "atan", "atanh", "ceil", "cosh", "exp", "exp2", "floor",
               "sinh", "tan", "tanh"):  # fmt: skip

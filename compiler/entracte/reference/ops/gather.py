@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import torch
 
-from compiler.reference.bind import Bind
-from compiler.reference.registry import Kind, Run, op
+from entracte.reference.bind import Bind
+from entracte.reference.registry import Kind, Run, op
 
 _REDUCE = {"mul": "prod", "max": "amax", "min": "amin"}
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from compiler.reference.bind import Bind
-from compiler.reference.registry import Kind, Run, op
+from entracte.reference.bind import Bind
+from entracte.reference.registry import Kind, Run, op
 
 _BLOCK_ELEMENTS = 2 << 20
 """Elements of a weight widened at once: 8 MiB of fp32."""

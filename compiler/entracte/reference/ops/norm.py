@@ -10,9 +10,9 @@ from functools import partial
 import torch
 from torch.nn import functional
 
-from compiler.reference.bind import Bind
-from compiler.reference.blocks import in_rows
-from compiler.reference.registry import Kind, Run, op
+from entracte.reference.bind import Bind
+from entracte.reference.blocks import in_rows
+from entracte.reference.registry import Kind, Run, op
 
 Maybe = torch.Tensor | None
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional
 
-from compiler.reference.bind import Bind
-from compiler.reference.ops.conv import Pads, explicit_pads, same_pads, torch_pad
-from compiler.reference.registry import Kind, Run, op
+from entracte.reference.bind import Bind
+from entracte.reference.ops.conv import Pads, explicit_pads, same_pads, torch_pad
+from entracte.reference.registry import Kind, Run, op
 
 _MAX = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}
 _MEAN = {1: functional.avg_pool1d, 2: functional.avg_pool2d, 3: functional.avg_pool3d}

@@ -6,9 +6,9 @@ from typing import TypeVar
 
 import torch
 
-from compiler.reference import program as ir
-from compiler.reference.bind import Bind
-from compiler.reference.registry import Kind, Run, op
+from entracte.reference import program as ir
+from entracte.reference.bind import Bind
+from entracte.reference.registry import Kind, Run, op
 
 Maybe = TypeVar("Maybe", torch.Tensor, torch.Tensor | None)
 _RANGE = {"int8": (-128, 127), "uint8": (0, 255), "int4": (-8, 7), "uint4": (0, 15)}

@@ -9,8 +9,8 @@ import math
 
 import torch
 
-from compiler.reference.bind import Bind, check_elements
-from compiler.reference.registry import Kind, Run, op
+from entracte.reference.bind import Bind, check_elements
+from entracte.reference.registry import Kind, Run, op
 
 
 def _generator(seed: int) -> torch.Generator:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from compiler.reference.bind import Bind
-from compiler.reference.registry import Kind, Run, op
+from entracte.reference.bind import Bind
+from entracte.reference.registry import Kind, Run, op
 
 
 @op("depth_to_space", "x", Kind.MOVE)

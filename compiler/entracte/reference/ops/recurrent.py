@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from compiler.reference.bind import Bind
-from compiler.reference.registry import Run, op
+from entracte.reference.bind import Bind
+from entracte.reference.registry import Run, op
 
 Maybe = torch.Tensor | None
 Cell = Callable[[torch.Tensor, Any], Any]

@@ -7,9 +7,9 @@ from functools import partial
 
 import torch
 
-from compiler.reference.bind import Bind
-from compiler.reference.blocks import in_rows
-from compiler.reference.registry import Kind, Run, op
+from entracte.reference.bind import Bind
+from entracte.reference.blocks import in_rows
+from entracte.reference.registry import Kind, Run, op
 
 Reduction = Callable[[torch.Tensor, list[int], bool], torch.Tensor]
 

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional
 
-from compiler.reference.bind import Bind, check_elements
-from compiler.reference.registry import Kind, Run, op
+from entracte.reference.bind import Bind, check_elements
+from entracte.reference.registry import Kind, Run, op
 
 
 def grid(mode: str, size: int, count: int) -> torch.Tensor:

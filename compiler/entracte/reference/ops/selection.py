@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from compiler.reference.bind import Bind, plain_value
-from compiler.reference.registry import Kind, Run, op
+from entracte.reference.bind import Bind, plain_value
+from entracte.reference.registry import Kind, Run, op
 
 
 @op("argsort", "x", Kind.MOVE)

@@ -6,8 +6,8 @@ import math
 
 import torch
 
-from compiler.reference.bind import Bind
-from compiler.reference.registry import Kind, Run, op, plain
+from entracte.reference.bind import Bind
+from entracte.reference.registry import Kind, Run, op, plain
 
 plain("identity", "x", lambda x: x, Kind.MOVE)
 

@@ -7,9 +7,9 @@ import math
 import torch
 from torch.nn import functional
 
-from compiler.reference.bind import Bind, check_elements
-from compiler.reference.errors import PackageError
-from compiler.reference.registry import Kind, Run, op
+from entracte.reference.bind import Bind, check_elements
+from entracte.reference.errors import PackageError
+from entracte.reference.registry import Kind, Run, op
 
 Ints = list[int]
 

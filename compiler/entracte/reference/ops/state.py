@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from compiler.reference.bind import TORCH, Bind, check_elements
-from compiler.reference.registry import Kind, Run, op, plain
+from entracte.reference.bind import TORCH, Bind, check_elements
+from entracte.reference.registry import Kind, Run, op, plain
 
 plain("read_state", "input", lambda state: state.clone(), Kind.RAW)
 

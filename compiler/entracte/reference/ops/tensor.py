@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from compiler.reference.bind import Bind, check_elements
-from compiler.reference.registry import Kind, Run, op
+from entracte.reference.bind import Bind, check_elements
+from entracte.reference.registry import Kind, Run, op
 
 
 @op("fill", "#shape", Kind.MOVE)

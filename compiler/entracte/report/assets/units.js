@@ -1,4 +1,4 @@
-// Sizes and times as text, as compiler/units.py writes them.
+// Sizes and times as text, as entracte/units.py writes them.
 function formatBytes(count) {
   let value = count;
   let unit = 'B';
