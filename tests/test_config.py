@@ -118,7 +118,8 @@ def test_a_budget_below_the_footprint_is_refused():
         (["+pipeline.stages.denoise.functions={main: 3}"], "'main' is no variant"),
         (["+pipeline.stages.denoise.functions={a: -1}"], "functions.a: -1 iterations; give 0"),
         (["+pipeline.stages.denoise.functions={a: 3,b: 3}"], "both end after 3 iterations"),
-        (["policy.rule=fifo"], "policy.rule: 'fifo' is not one of gates, ci_dl"),
+        (["policy.keep=fifo"], "policy.keep: 'fifo' is not one of even, strided"),
+        (["policy.driver=fifo"], "policy.driver: 'fifo' is not one of gates, online, best"),
         (["policy.margin=-1"], "policy.margin: -1 is negative"),
         (["target.page_bytes=much"], "target.page_bytes: 'much' is not a size"),
         (["target.page_bytes=2KiB"], "target.page_bytes: 2KiB is below 4096 bytes"),
@@ -138,7 +139,7 @@ def test_early_ends_and_functions_reach_the_job():
     )
     assert made.pipeline.loops[0].until == "step.done"
     assert made.pipeline.stage("denoise").functions == (("early", 5), ("late", 20))
-    assert (made.policy.rule, made.policy.margin) == ("ci_dl", 2)
+    assert (made.policy.keep, made.policy.margin) == ("published", 2)
     assert job().pipeline.loops[0].until is None
 
 

@@ -62,8 +62,8 @@ def test_a_tight_budget_really_streams(split):
 def test_gates_and_the_online_rule_make_the_same_video(whole, split):
     """What is loaded and freed when is decided while it runs; the numbers are the same."""
     plan = read_plan(split)
-    assert plan.schedule.rule == "online"
-    gates = replace(plan.schedule, rule="gates")
+    assert plan.schedule.driver == "online"
+    gates = replace(plan.schedule, driver="gates")
     proof = check(plan.program, plan.facts, gates, budget_bytes=plan.target.budget_bytes)
     promise = replace(plan.forecast, peak_bytes=proof.peak_bytes)
     rigid = replace(plan, schedule=gates, forecast=promise)
@@ -80,7 +80,7 @@ def test_gates_and_the_online_rule_make_the_same_video(whole, split):
 def test_pages_make_the_same_video_within_the_same_peak(whole, split, page_bytes):
     """Chunks of up to 700 KiB, loaded and freed by pages: less is loaded, no number changes."""
     plan = read_plan(split)
-    assert plan.schedule.rule == "online"
+    assert plan.schedule.driver == "online"
     paged = replace(plan, target=replace(plan.target, page_bytes=page_bytes))
     check_plan(paged)
     given = {"prompt": "a red circle moves right", "seed": 3}
@@ -237,7 +237,7 @@ def test_the_commands_run_a_build(whole, tmp_path):
         assert done.returncode == 0, done.stderr
         assert out.stat().st_size > 500
         assert "claimed" in done.stdout
-    assert {e.queue for e in run_of(read_plan(whole), whole).events} == {"load", "compute", "free"}
+    assert {e.queue for e in run_of(read_plan(whole), whole).bars} == {"load", "compute", "free"}
     done = command("entracte.cli.plan", "run", str(whole), "--out", "clip.avi", cwd=tmp_path)
     assert done.returncode == 1
     assert "one of .mp4, .gif, .png" in done.stderr

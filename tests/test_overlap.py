@@ -124,7 +124,7 @@ def streaming_plan(path: Path, policy, precision: str):
     room, online = info.weight_bytes + claimed, policy is ONLINE
     gates = DOUBLE_BUFFER if online else policy
     plan = plan_of((Part(4, (info.weight_bytes,) * 6),), gates, room)
-    plan = replace(plan, schedule=replace(plan.schedule, rule="online" if online else "gates"))
+    plan = replace(plan, schedule=replace(plan.schedule, driver="online" if online else "gates"))
     facts = tuple(
         replace(f, activation_bytes=claimed, load_s=0.02, exec_s=0.02) for f in plan.facts
     )

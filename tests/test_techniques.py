@@ -160,7 +160,7 @@ def test_a_plan_that_streams_has_no_such_sum(merged):
     # Of the loop's two chunks only one fits at a time.
     large = {"denoise.00", "step.00"}
     facts = tuple(replace(f, weight_bytes=10**9) if f.id in large else f for f in plan.facts)
-    schedule = replace(plan.schedule, rule="online", kept=(), budget_bytes=15 * 10**8)
+    schedule = replace(plan.schedule, driver="online", kept=(), budget_bytes=15 * 10**8)
     streaming = replace(plan, facts=facts, schedule=schedule)
     with pytest.raises(ValueError, match="chunks are loaded inside the loop"):
         predicted_loop_s(streaming, 3)

@@ -76,8 +76,9 @@ def test_the_installed_commands_find_their_configuration(wheel, tmp_path):
     )
     assert made.stdout.strip() == "wrote b/report.html", made.stderr
     assert "Tiny text-to-video" in (away / "b" / "report.html").read_text()
+    look = "import entracte.graphs as graphs, entracte; print(entracte.__file__, graphs.__file__)"
     where = subprocess.run(
-        [python, "-c", "import entracte.graphs; print(entracte.__file__, entracte.graphs.__file__)"],
+        [python, "-c", look],
         cwd=away,
         capture_output=True,
         text=True,

@@ -6,7 +6,7 @@ For each instance and each way of being wrong, runs under the same true times: t
 the wrong nominal times and with the true ones, alone and with the chunks that `policy=online` keeps
 by the speed of loads; and gate-based schedules made with the wrong times and with the true ones,
 executed rigidly. All times are simulated in whole nanoseconds
-with entracte/clock/online_simulate.py, which keeps the byte ledger. Seeds are fixed.
+on the clock (clock/clock.py), which keeps accounts of its own. Seeds are fixed.
 """
 
 import argparse
@@ -19,8 +19,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 
-from entracte.clock.online import Decision, Event, Evict, Fetch, LoadDone, Start
-from entracte.clock.online_simulate import Driver, Gamma, simulate_online
+from entracte.clock.clock import Gamma, simulate
+from entracte.clock.driver import Driver
+from entracte.clock.gates import Gates
+from entracte.clock.rule import OnlineRule
 from entracte.clock.table import Table, make_table
 from entracte.ir import (
     Binding,
@@ -36,14 +38,14 @@ from entracte.ir import (
     TensorDecl,
 )
 from entracte.program.assemble import with_frees
-from entracte.program.steps import START, unroll
+from entracte.program.workload import Workload
 from entracte.schedule.by_gates import schedule_by_gates
 from entracte.schedule.online_search import schedule_online, with_speeds
 
 GATES = (
     Policy("double_buffer", 1, True),
-    Policy("ci_dl", 1, True, "ci_dl", 2),
-    Policy("searched gates", 1_000_000, True, "optimal"),
+    Policy("ci_dl", 1, True, "published", margin=2),
+    Policy("searched gates", 1_000_000, True, "searched"),
 )
 FACTORS = (0.5, 1.0, 2.0, 3.0)
 GAMMAS = (1.0, 1.3, 1.6)
@@ -168,51 +170,6 @@ def truths(quick: bool) -> Iterator[Truth]:
                         yield Truth(loads, steps, noise, gamma)
 
 
-# ---------------------------------------------------------------- a fixed schedule
-
-
-class GateDriver(Driver):
-    """Executes a schedule as entracte/run/runner.py does: each load waits for its gate, in order."""
-
-    def __init__(self, table: Table, program: Program, schedule: Schedule) -> None:
-        super().__init__(table)
-        self.queue = list(unroll(program, schedule))
-        self.ended, self.next, self.taken = START, 0, 0
-        self.there: set[int] = set()
-        self.flying: int | None = None
-        self.running = False
-        self.frees: dict[int, list[int]] = {}
-        for p in self.queue:
-            self.frees.setdefault(p.free, []).append(self.table.units_of[p.chunk][0])
-
-    def begin(self) -> tuple[Decision, ...]:
-        return self.decide([])
-
-    def react(self, event: Event) -> tuple[Decision, ...]:
-        if isinstance(event, LoadDone):
-            assert self.flying is not None
-            self.there.add(self.flying)
-            self.flying = None
-            return self.decide([])
-        self.ended, self.next, self.running = self.next, self.next + 1, False
-        freed = self.frees.get(self.ended, [])
-        self.there -= set(freed)
-        return self.decide([Evict(u) for u in freed])
-
-    def decide(self, decisions: list[Decision]) -> tuple[Decision, ...]:
-        if not self.running and self.next < self.table.end:
-            chunk = self.table.step(self.next).chunk
-            if chunk is None or self.table.units_of[chunk][0] in self.there:
-                self.running = True
-                decisions.append(Start(self.next))
-        more = self.flying is None and self.taken < len(self.queue)
-        if more and self.queue[self.taken].gate <= self.ended:
-            self.flying = self.table.units_of[self.queue[self.taken].chunk][0]
-            self.taken += 1
-            decisions.append(Fetch(self.flying))
-        return tuple(decisions)
-
-
 # ---------------------------------------------------------------- runs
 
 Times = tuple[Callable[[int, int], int], Callable[[int, int], int]]
@@ -260,7 +217,10 @@ class Bench:
         )
 
     def table(self, facts: Mapping[str, ChunkFacts], kept: tuple[Kept, ...] = ()) -> Table:
-        return make_table(self.instance.program, facts, self.instance.budget_bytes, kept=kept)
+        return make_table(self.workload(facts), kept=kept)
+
+    def workload(self, facts: Mapping[str, ChunkFacts]) -> Workload:
+        return Workload(self.instance.program, facts, self.instance.budget_bytes)
 
     def ways(
         self, facts: Mapping[str, ChunkFacts], truth: Truth, times: Times
@@ -271,24 +231,22 @@ class Bench:
         schedules = self.planned(facts, truth)
         plain = self.table(facts)
         kept = self.table(facts, schedules["online"].kept)
-        runs: dict[str, Driver] = {"online": Driver(plain), "online, kept": Driver(kept)}
-        gates = {n: s for n, s in schedules.items() if s.rule == "gates"}
-        runs |= {n: GateDriver(plain, program, s) for n, s in gates.items()}
+        runs: dict[str, Driver] = {"online": OnlineRule(plain), "online, kept": OnlineRule(kept)}
+        gates = {n: s for n, s in schedules.items() if s.driver == "gates"}
+        runs |= {n: Gates(plain, program, s) for n, s in gates.items()}
         done = {}
         for name, driver in runs.items():
-            run = simulate_online(
-                driver.table, load_ns=load_ns, exec_ns=exec_ns, gamma=gamma, driver=driver
-            )
+            run = simulate(driver, load_ns=load_ns, exec_ns=exec_ns, gamma=gamma)
             done[name] = (run.makespan_ns, run.loaded_bytes)
         return done
 
     def planned(self, facts: Mapping[str, ChunkFacts], truth: Truth) -> dict[str, Schedule]:
         key = truth.loads, truth.steps
         if key not in self.schedules:
-            budget, program = self.instance.budget_bytes, self.instance.program
-            made = {p.name: schedule_by_gates(program, facts, p, budget) for p in GATES}
-            rule = schedule_online(program, facts, made["searched gates"])
-            made["online"] = with_speeds(program, facts, rule)
+            workload = self.workload(facts)
+            made = {p.name: schedule_by_gates(workload, p) for p in GATES}
+            rule = schedule_online(workload, made["searched gates"])
+            made["online"] = with_speeds(workload, rule)
             self.schedules[key] = made
         return self.schedules[key]
 

@@ -114,10 +114,12 @@ def _paged(setting: Setting, page_bytes: int, kept: bool) -> Any:
 
 def _load_alone(plan: Any, setting: Setting) -> dict[str, Any]:
     """Every page of every package once, opening and preparing included; nothing computed."""
-    from entracte.clock.table import table_of
+    from entracte.clock.drivers import make_driver
     from entracte.devices.reference import ReferenceDevice
+    from entracte.program.workload import Workload
 
-    device, table = ReferenceDevice(direct=setting.cold), table_of(plan)
+    device = ReferenceDevice(direct=setting.cold)
+    table = make_driver(Workload.of(plan), plan.schedule).table
     seconds, loaded = [], 0
     for _ in range(2):  # The first time round reads programs and prepares functions.
         seconds, loaded = [], 0

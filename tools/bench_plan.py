@@ -17,17 +17,17 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from entracte.clock.replay import replay  # noqa: E402
-from entracte.clock.simulate import Simulation  # noqa: E402
+from entracte.clock.predict import Prediction, predict  # noqa: E402
 from entracte.errors import DoesNotFit  # noqa: E402
 from entracte.ir import ChunkFacts, Policy, Program, Schedule  # noqa: E402
+from entracte.program.workload import Workload  # noqa: E402
 from entracte.schedule.bounds import best_bound  # noqa: E402
 from entracte.schedule.choose import BASELINES, make_schedule  # noqa: E402
 
@@ -65,7 +65,7 @@ class Outcome:
     """Bytes loaded, in models per iteration (pipelines: in models)."""
     seconds: float
     planning_s: float
-    rule: str = "gates"
+    driver: str = "gates"
 
 
 def grid(quick: bool) -> Iterator[Instance]:
@@ -101,21 +101,22 @@ def program_of(i: Instance) -> tuple[Program, dict[str, ChunkFacts], int]:
 
 
 def solve(instance: Instance) -> list[Outcome]:
-    program, facts, budget = program_of(instance)
-    total = sum(f.weight_bytes for f in facts.values())
+    workload = Workload(*program_of(instance))
+    total = sum(f.weight_bytes for f in workload.facts.values())
     label = "equal" if instance.kind == "equal" else "unequal"
     case = f"K={instance.chunks} {label}"
     made = []
     try:
         for policy in POLICIES:
-            made.append((policy.name, *_planned(program, facts, policy, budget, 0)))
+            made.append((policy.name, *_planned(workload, policy)))
     except DoesNotFit:
         return []
-    by_page = _planned(program, facts, OPTIMAL, budget, total // (PAGES * instance.chunks))
+    page_bytes = total // (PAGES * instance.chunks)
+    by_page = _planned(replace(workload, page_bytes=page_bytes), OPTIMAL)
     outcomes = []
     for pages, own in ((False, made), (True, [("optimal, pages", *by_page)])):
         fastest = min(result.makespan_s for _, _, result, _ in own)
-        bound = best_bound(program, facts, budget, enough_s=fastest, pages=pages)
+        bound = best_bound(workload, enough_s=fastest, pages=pages)
         outcomes += [
             Outcome(
                 case=case,
@@ -125,25 +126,19 @@ def solve(instance: Instance) -> list[Outcome]:
                 reads=result.loaded_bytes / total / instance.iterations,
                 seconds=result.makespan_s,
                 planning_s=spent,
-                rule=schedule.rule,
+                driver=schedule.driver,
             )
             for name, schedule, result, spent in own
         ]
     return outcomes
 
 
-def _planned(
-    program: Program,
-    facts: Mapping[str, ChunkFacts],
-    policy: Policy,
-    budget: int,
-    page_bytes: int,
-) -> tuple[Schedule, Simulation, float]:
+def _planned(workload: Workload, policy: Policy) -> tuple[Schedule, Prediction, float]:
     """The schedule, what it does, and the CPU seconds of planning."""
     begin = time.process_time()
-    schedule = make_schedule(program, facts, policy, budget, page_bytes=page_bytes)
+    schedule = make_schedule(workload, policy)
     spent = time.process_time() - begin
-    return schedule, replay(program, facts, schedule, page_bytes=page_bytes), spent
+    return schedule, predict(workload, schedule), spent
 
 
 # ---------------------------------------------------------------- the real pipelines
@@ -184,9 +179,9 @@ def planned(case: str, policy: Policy, overrides: Sequence[str]) -> Outcome:
     begin = time.process_time()
     made = decide(traced.pipeline, traced.graphs, traced.ports, job.target, job.policy, None)
     spent = time.process_time() - begin
-    facts = {f.id: f for f in made.facts}
-    result = replay(made.program, facts, made.schedule, contention=job.target.contention)
-    bound = best_bound(made.program, facts, job.target.budget_bytes)
+    facts = made.workload.facts
+    result = predict(made.workload, made.schedule)
+    bound = best_bound(made.workload)
     return Outcome(
         case=case,
         policy=policy.name,
@@ -195,7 +190,7 @@ def planned(case: str, policy: Policy, overrides: Sequence[str]) -> Outcome:
         reads=result.loaded_bytes / sum(f.weight_bytes for f in facts.values()),
         seconds=result.makespan_s,
         planning_s=spent,
-        rule=made.schedule.rule,
+        driver=made.schedule.driver,
     )
 
 

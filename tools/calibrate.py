@@ -19,11 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from entracte.clock.drivers import kind_of
 from entracte.clock.table import pages_of
 from entracte.codec import decode
 from entracte.cost import ATTENTION, CONV, ELEMENTWISE, MATMUL, MOVE
 from entracte.ir import Chunk, Plan, Run
 from entracte.plan.file import read_plan
+from entracte.program.workload import Workload
 
 COMPUTED = (MATMUL, CONV, ATTENTION)
 MOVED = (ELEMENTWISE, MOVE)
@@ -82,7 +84,7 @@ def fit_loads(runs: list[tuple[Plan, Run]]) -> Fit:
     rows, seconds = [], []
     for plan, run in runs:
         size = {f.id: f.weight_bytes for f in plan.facts}
-        pages = pages_of(plan) if plan.schedule.rule == "online" else {}
+        pages = pages_of(Workload.of(plan)) if kind_of(plan.schedule).by_pages else {}
         for chunk in (c for c in run.chunks if c.loads and c.load_s > 0):
             # By pages a load is of one page, and so is the first load of each.
             n = pages.get(chunk.chunk, 1)

@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from entracte.clock.online import Decision, Event, Evict, Fetch, LoadDone, Start
-from entracte.clock.online_simulate import Gamma, Happened, simulate_online
+from entracte.clock.clock import Gamma, simulate
+from entracte.clock.driver import Decision, Event, Evict, Fetch, LoadDone, Start
+from entracte.clock.rule import Ledger, OnlineRule
 from entracte.clock.table import Table, TableSegment, TableStep, Unit
 from entracte.ir import Kept
 
@@ -249,13 +250,14 @@ def record(vector: Vector) -> dict[str, object]:
         seen.add(unit)
         return off(u.load_ns + cold, vector.slow[0])
 
-    run = simulate_online(
-        table,
+    rule, trace = OnlineRule(table), list[dict[str, object]]()
+    simulate(
+        rule,
         load_ns=load,
         exec_ns=lambda step, _: off(table.exec_ns(step), vector.slow[1]),
         gamma=vector.gamma,
         ends=vector.ends,
-        keep_history=True,
+        watch=lambda _, event, decided: trace.append(_happened(event, decided, rule.ledger)),
     )
     return {
         "name": vector.name,
@@ -265,7 +267,7 @@ def record(vector: Vector) -> dict[str, object]:
         "kept_by_plan": [[k.slower, list(k.chunks)] for k in vector.kept],
         "kept": [[x.slower, list(x.chunks)] for x in table.levels],
         "segments": [_segment(g) for g in table.segments],
-        "trace": [_happened(h) for h in run.history],
+        "trace": trace,
     }
 
 
@@ -274,17 +276,19 @@ def _segment(segment: TableSegment) -> dict[str, object]:
     return {"count": segment.count, "steps": steps}
 
 
-def _happened(h: Happened) -> dict[str, object]:
+def _happened(
+    event: Event | None, decided: tuple[Decision, ...], ledger: Ledger
+) -> dict[str, object]:
     return {
-        "event": _event(h.event),
-        "decisions": [_decision(d) for d in h.decisions],
-        "at": h.ledger.at,
-        "running": h.ledger.running,
-        "resident": sorted(h.ledger.resident),
-        "loading": h.ledger.loading,
-        "seen": sorted(h.ledger.seen),
-        "exec_scale": h.ledger.exec_scale,
-        "load_scale": h.ledger.load_scale,
+        "event": _event(event),
+        "decisions": [_decision(d) for d in decided],
+        "at": ledger.at,
+        "running": ledger.running,
+        "resident": sorted(ledger.resident),
+        "loading": ledger.loading,
+        "seen": sorted(ledger.seen),
+        "exec_scale": ledger.exec_scale,
+        "load_scale": ledger.load_scale,
     }
 
 

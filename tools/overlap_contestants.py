@@ -89,6 +89,7 @@ def planned(setting: Setting, policy: str) -> Any:
     """The built plan with its loads placed by another policy: the packages are the same."""
     from entracte.ir import Bundle, Policy
     from entracte.plan.file import make_plan, read_plan
+    from entracte.program.workload import Workload
     from entracte.schedule.choose import make_schedule
     from entracte.verify.source import job_of
     from omegaconf import OmegaConf
@@ -105,7 +106,7 @@ def planned(setting: Setting, policy: str) -> Any:
         program=plan.program,
         chunks=plan.chunks,
         facts=plan.facts,
-        schedule=make_schedule(plan.program, facts, chosen, plan.target.budget_bytes),
+        schedule=make_schedule(Workload(plan.program, facts, plan.target.budget_bytes), chosen),
         bundle=Bundle(plan.packages),
         files=plan.files,
     )

@@ -16,20 +16,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from entracte.clock.replay import replay
+from entracte.clock.predict import predict
 from entracte.cost import cold_seconds, load_seconds, predicted_facts
 from entracte.decide.partition import Measured, cut_stage
 from entracte.declare.read import Job, read
 from entracte.declare.settings import register
 from entracte.ir import Call, ChunkFacts, Partition, Policy, Program, Segment, Target
 from entracte.program.assemble import build_program
+from entracte.program.workload import Workload
 from entracte.schedule.choose import make_schedule
 from entracte.store.cache import Cache, cache_folder
 from entracte.trace.wire import TracedPipeline, trace_pipeline
 from hydra import compose, initialize_config_module
 
 SEQUENTIAL = Policy("sequential", 0, False)
-CI_DL = Policy("ci_dl", 1, True, "ci_dl", 2)
+CI_DL = Policy("ci_dl", 1, True, "published", margin=2)
 BLOCKS = 28
 MERGED = "merged"
 _PACKAGE_BYTES = {"text": 775_000_000, "denoise": 175_000_000}
@@ -129,9 +130,10 @@ class App:
         policy: Policy,
         target: Target,
     ) -> Walls:
-        schedule = make_schedule(program, facts, policy, target.budget_bytes)
-        result = replay(program, facts, schedule, contention=target.contention)
-        calls = [e for e in result.events if e.queue == "compute"]
+        alone = Workload(program, facts, target.budget_bytes)
+        schedule = make_schedule(alone, policy)
+        result = predict(replace(alone, contention=target.contention), schedule)
+        calls = [e for e in result.bars if e.queue == "compute"]
         at = next(s for s, g in enumerate(program.segments) if g.is_loop)
         before = max(e.end_s for e in calls if e.segment < at)
         ends = [

@@ -23,7 +23,7 @@ HEAD = (
 def loads_of(plan: Plan) -> dict[str, int]:
     """How often each chunk is loaded in a whole video."""
     found = dict.fromkeys((c.id for c in plan.chunks), 0)
-    for event in predicted(plan).events:
+    for event in predicted(plan).bars:
         found[event.label] += event.queue == "load"
     return found
 

@@ -74,7 +74,7 @@ def predicted_loop_s(plan: Plan, evaluations: int) -> float:
     """
     loop = loop_of(plan)
     place = plan.program.segments.index(loop)
-    loads = [e for e in predicted(plan).events if e.queue == "load" and e.segment == place]
+    loads = [e for e in predicted(plan).bars if e.queue == "load" and e.segment == place]
     if any(e.iteration > 0 for e in loads):
         raise ValueError(f"{plan.pipeline}: chunks are loaded inside the loop; give more memory")
     facts = {f.id: f for f in plan.facts}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING
 
-from entracte.clock.replay import replay
+from entracte.clock.predict import predict
 from entracte.decide.decide import Decision, decide
 from entracte.declare.read import Job
 from entracte.errors import ConfigError, DoesNotFit
@@ -144,14 +144,7 @@ def _evaluate(case: _Case) -> Option:
     except DoesNotFit as error:
         return replace(_blank(case), relief=str(error).rpartition("; ")[2])
     target = case.job.target
-    facts = {f.id: f for f in decision.facts}
-    result = replay(
-        decision.program,
-        facts,
-        decision.schedule,
-        contention=target.contention,
-        page_bytes=target.page_bytes,
-    )
+    result = predict(decision.workload, decision.schedule)
     need = max(f.activation_bytes for f in decision.facts)
     again = result.loads > len(decision.facts)
     bottleneck = "load"

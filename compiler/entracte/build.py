@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from entracte.clock.replay import replay
+from entracte.clock.predict import predict
 from entracte.cost import emitted_facts
 from entracte.decide.decide import Decision, decide
 from entracte.declare.read import Job
@@ -16,6 +16,7 @@ from entracte.emit.bundle import LOGS, PACKAGES
 from entracte.errors import ConfigError, DoesNotFit, PlanError
 from entracte.ir import Bundle, ChunkFacts, Pipeline, Plan, Schedule
 from entracte.plan.file import CONSTANTS, FILE, file_sha256, make_plan, read_plan, write_plan
+from entracte.program.workload import Workload
 from entracte.schedule.choose import make_schedule
 from entracte.store.cache import Cache, DigestMemo, cache_folder, is_alive
 
@@ -152,17 +153,9 @@ class _Emitted:
 
 def _scheduled(job: Job, decision: Decision, bundle: Bundle) -> _Emitted:
     facts = emitted_facts(decision.partition.chunks, bundle, job.target)
-    by_id = {f.id: f for f in facts}
-    gamma, page_bytes = job.target.contention, job.target.page_bytes
-    schedule = make_schedule(
-        decision.program,
-        by_id,
-        job.policy,
-        job.target.budget_bytes,
-        contention=gamma,
-        page_bytes=page_bytes,
-    )
-    made = replay(decision.program, by_id, schedule, contention=gamma, page_bytes=page_bytes)
+    workload = Workload.on(job.target, decision.program, facts)
+    schedule = make_schedule(workload, job.policy)
+    made = predict(workload, schedule)
     return _Emitted(decision, bundle, facts, schedule, made.makespan_s)
 
 

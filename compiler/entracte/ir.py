@@ -182,13 +182,15 @@ class Policy:
     lookahead: int
     retain: bool
     """Keep chunks loaded over the iterations of a loop where memory allows."""
-    rule: str = "gates"
-    """How kept chunks are chosen. `gates`: evenly spread by count; `strided`: also by bytes and
-    by load time; `optimal`: searched; `ci_dl`: the published rule of On-device Sora
-    (`entracte/schedule/ci_dl.py`). Loads are as early as memory and `lookahead` allow. `online`: searched,
-    for slow loads; the runner follows the online rule (docs/online-rule.md), not the gates."""
+    keep: str = "even"
+    """How kept chunks are chosen. `even`: spread evenly by count; `strided`: also by bytes and by
+    load time; `searched`; `published`: the rule of On-device Sora (`schedule/ci_dl.py`)."""
+    driver: str = "gates"
+    """What decides the loads while the plan runs. `gates`: each is as early as memory and
+    `lookahead` allow; `online`: the online rule (docs/online-rule.md); `best`: the online rule,
+    unless gates are faster by prediction."""
     margin: int = 0
-    """ci_dl only: chunks' weights left free beside what one chunk needs (published: 2)."""
+    """`published` only: chunks' weights left free beside what one chunk needs (published: 2)."""
 
 
 # ---------------------------------------------------------------- measured
@@ -267,7 +269,7 @@ class StageGraph:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What the operations of one class do (the classes: `entracte/cost.py`)."""
+    """What the operations of one class do (the classes: `cost.py`)."""
 
     kind: str
     flops: int
@@ -502,7 +504,7 @@ class Schedule:
     loads: tuple[Load, ...]
     resident: tuple[str, ...]
     """Chunks that stay loaded for a whole loop."""
-    rule: str = "gates"
+    driver: str = "gates"
     """What the runner follows: `gates` (the loads above) or `online` (docs/online-rule.md). The
     loads are there, and proven, in either case."""
     kept: tuple[Kept, ...] = ()
@@ -560,11 +562,12 @@ class ChunkFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class Bar:
     """A bar of a timeline. Queue `load`: a chunk, or a page of it, is loaded; `compute`: it is
     called, all slices of a map in one bar; `free`: its memory is given back, in no time.
 
-    `segment` and `iteration` are those of the call; of a load those of the call that it serves.
+    `segment`, `iteration` and `step` are those of the call; of a load those of the call that it
+    serves; of a free those of the step that runs or ran last.
     """
 
     queue: str
@@ -572,6 +575,7 @@ class Event:
     """The chunk."""
     segment: int
     iteration: int
+    step: int
     start_s: float
     end_s: float
     size_bytes: int = 0
@@ -592,11 +596,11 @@ class Forecast:
     """Over all timings, by accounting: an upper bound, not a prediction."""
     peak_step: str
     lower_bound_s: float
-    """No schedule in this budget is faster; `lower_bound` is the argument (`entracte/schedule/bounds.py`):
+    """No schedule in this budget is faster; `lower_bound` is the argument (`schedule/bounds.py`):
     compute, load, volume or window."""
     lower_bound: str
     stage_s: tuple[tuple[str, float], ...]
-    events: tuple[Event, ...]
+    bars: tuple[Bar, ...]
     """Prologue, first, one steady and last iteration of each loop, epilogue."""
     earliest_s: float | None = None
     """Makespan when every loop with `until` ends after its first iteration; all other figures
@@ -656,7 +660,7 @@ class Run:
     stage_s: tuple[tuple[str, float], ...] = field(default=())
     iterations: tuple[tuple[str, int], ...] = ()
     """(loop, iterations done) of the loops that may end early."""
-    events: tuple[Event, ...] = ()
+    bars: tuple[Bar, ...] = ()
     """Every load, call and free as it happened, in seconds since the run began, by end."""
     anonymous_peak_bytes: int | None = None
     """Most anonymous memory of the whole process, above what it had when the run began."""

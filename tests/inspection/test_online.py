@@ -37,12 +37,12 @@ def online():
 @pytest.fixture(scope="module")
 def paged():
     plan = make_online_plan(PAGE)
-    assert plan.schedule.rule == "online" and plan.target.page_bytes == PAGE
+    assert plan.schedule.driver == "online" and plan.target.page_bytes == PAGE
     return plan
 
 
 def loads(plan):
-    return [e for e in predicted(plan).events if e.queue == "load"]
+    return [e for e in predicted(plan).bars if e.queue == "load"]
 
 
 # ---------------------------------------------------------------- plan show

@@ -80,7 +80,7 @@ def test_any_plan_keeps_the_format(shape, policy, extra):
     events = checked(trace(plan))
     timeline = predicted(plan)
     assert len(bars(events, 1, LOADER)) == plan.forecast.loads
-    assert len(bars(events, 1, COMPUTE)) == sum(e.queue == "compute" for e in timeline.events)
+    assert len(bars(events, 1, COMPUTE)) == sum(e.queue == "compute" for e in timeline.bars)
     stalled = sum(e["dur"] for e in bars(events, 1, STALLS)) / 1e6
     assert stalled == pytest.approx(plan.forecast.stall_s, abs=1e-6)
     memory = [e["args"] for e in events if e["name"] == "memory"]

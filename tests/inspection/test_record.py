@@ -12,9 +12,9 @@ from entracte.cli.observed import record_run
 from entracte.codec import encode
 from entracte.devices.null import NullDevice
 from entracte.errors import PlanError, RunError
-from entracte.inspect.residency import spans, usage
+from entracte.inspect.residency import stays_of, usage
 from entracte.ir import Run
-from entracte.run.record import FILE, read_run, run_of, timeline_of, write_run
+from entracte.run.record import FILE, observed_timeline, read_run, run_of, write_run
 from entracte.run.runner import run_plan
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -32,7 +32,7 @@ def run(plan, device) -> Run:
 
 def count(made: Run, queue: str) -> dict[str, int]:
     found: dict[str, int] = {}
-    for e in made.events:
+    for e in made.bars:
         if e.queue == queue:
             found[e.label] = found.get(e.label, 0) + 1
     return found
@@ -58,20 +58,20 @@ def test_every_load_call_and_free_is_an_event(shape, policy, extra, seed, early)
             done = ends[g.name] if g.until else g.count
             calls[step.chunk] = calls.get(step.chunk, 0) + done
     assert count(made, "compute") == calls
-    assert sum(e.size_bytes for e in made.events if e.queue == "load") == made.loaded_bytes
-    assert [e.end_s for e in made.events] == sorted(e.end_s for e in made.events)
-    assert all(0 <= e.start_s <= e.end_s <= made.wall_s for e in made.events)
-    assert len(spans(made.events)) == sum(loads.values())
-    samples = usage(plan, made.events)
+    assert sum(e.size_bytes for e in made.bars if e.queue == "load") == made.loaded_bytes
+    assert [e.end_s for e in made.bars] == sorted(e.end_s for e in made.bars)
+    assert all(0 <= e.start_s <= e.end_s <= made.wall_s for e in made.bars)
+    assert len(stays_of(made.bars)) == sum(loads.values())
+    samples = usage(plan, made.bars)
     assert max(s.total_bytes for s in samples) <= plan.forecast.peak_bytes
-    waited = sum(w.end_s - w.start_s for w in timeline_of(plan, made).waits)
-    assert waited <= made.stall_s + 0.02 * len(made.events)
+    waited = sum(w.end_s - w.start_s for w in observed_timeline(plan, made).waits)
+    assert waited <= made.stall_s + 0.02 * len(made.bars)
 
 
 def test_waits_of_a_run_are_those_for_its_loads():
     plan = make_plan()
     device = NullDevice(None, lambda what, _: time.sleep(0.01 if what == "load" else 0.0))
-    waits = timeline_of(plan, run(plan, device)).waits
+    waits = observed_timeline(plan, run(plan, device)).waits
     assert {w.cause for w in waits} >= {"start", "steady"}
     assert {w.chunk for w in waits} <= {c.id for c in plan.chunks}
     assert all(w.start_s < w.end_s for w in waits)
@@ -80,8 +80,8 @@ def test_waits_of_a_run_are_those_for_its_loads():
 def test_an_early_end_has_no_events_of_iterations_that_were_not_done():
     plan = make_special_plan()
     made = run(plan, NullDevice(None, None, ender(plan, {"p1": 3, "p0": 1})))
-    assert max(e.iteration for e in made.events if e.queue == "compute") == 2
-    assert len([e for e in made.events if e.queue == "free"]) == sum(c.loads for c in made.chunks)
+    assert max(e.iteration for e in made.bars if e.queue == "compute") == 2
+    assert len([e for e in made.bars if e.queue == "free"]) == sum(c.loads for c in made.chunks)
 
 
 def called(body):
@@ -98,7 +98,7 @@ def folder(tmp_path):
 def test_round_trip(folder):
     made = run_of(make_plan(), folder)
     assert made == read_run(folder / FILE)
-    assert made.events and not list(folder.glob(".*"))
+    assert made.bars and not list(folder.glob(".*"))
 
 
 def test_no_run_is_no_fault_but_a_missing_file_is(tmp_path):
@@ -146,7 +146,7 @@ def test_runs_of_no_or_another_plan_are_refused(folder, change, message):
 
 
 def test_a_folder_that_cannot_be_written_costs_a_line(tmp_path):
-    made = replace(run(make_plan(), NullDevice(None)), events=())
+    made = replace(run(make_plan(), NullDevice(None)), bars=())
     out = io.StringIO()
     console = Console(file=out, width=200)
     record_run(console, made, tmp_path / "nowhere", None)

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from entracte.clock.timeline import predicted
 from entracte.inspect.peak import peak_of
-from entracte.inspect.residency import fullest, spans, usage
-from entracte.ir import Event
+from entracte.inspect.residency import fullest, stays_of, usage
+from entracte.ir import Bar
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -34,7 +34,7 @@ def test_the_peak_adds_up_to_what_the_checker_proves(shape, policy, extra):
 def test_the_predicted_run_stays_within_it(shape, policy, extra, page_bytes):
     shape = heavier(shape) if page_bytes else shape
     plan = plan_of(shape, policy, extra * (100 if page_bytes else 1), page_bytes=page_bytes)
-    events = predicted(plan).events
+    events = predicted(plan).bars
     samples = usage(plan, events)
     most = fullest(events, samples)
     assert most.total_bytes == max(s.total_bytes for s in samples)
@@ -48,33 +48,35 @@ def test_the_predicted_run_stays_within_it(shape, policy, extra, page_bytes):
 
 def test_every_stay_of_a_streamed_chunk_is_told():
     plan = make_plan()
-    made = [s for s in spans(predicted(plan).events) if s.chunk == "c1.01"]
+    made = [s for s in stays_of(predicted(plan).bars) if s.chunk == "c1.01"]
     assert len(made) == 6
     assert all(a.end_s <= b.start_s for a, b in zip(made, made[1:], strict=False))
 
 
 def test_pages_of_a_chunk_make_one_stay():
     def event(queue, start, end):
-        return Event(queue, "a", 0, 0, start, end, 5)
+        return Bar(queue, "a", 0, 0, 0, start, end, 5)
 
     events = [event("load", 0, 1), event("load", 1, 2), event("free", 3, 3), event("free", 4, 4)]
-    (made,) = spans(events)
+    (made,) = stays_of(events)
     assert (made.start_s, made.end_s) == (0, 4)
 
 
 def test_what_is_never_freed_stays_to_the_end():
-    (made,) = spans([Event("load", "a", 0, 0, 1.0, 2.0, 5), Event("compute", "a", 0, 0, 2.0, 9.0)])
+    (made,) = stays_of(
+        [Bar("load", "a", 0, 0, 0, 1.0, 2.0, 5), Bar("compute", "a", 0, 0, 0, 2.0, 9.0)]
+    )
     assert (made.start_s, made.end_s) == (1.0, 9.0)
 
 
 def test_a_call_that_takes_no_time_leaves_no_activations():
     plan = plan_of((Part(1, (90, 40)), Part(3, (20, 30))), DOUBLE_BUFFER, 40)
     plan = replace(plan, facts=tuple(replace(f, exec_s=0.0) for f in plan.facts))
-    assert {s.activation_bytes for s in usage(plan, predicted(plan).events)} == {0}
+    assert {s.activation_bytes for s in usage(plan, predicted(plan).bars)} == {0}
 
 
 @pytest.mark.parametrize("plan", [make_plan(), make_special_plan()])
 def test_tensors_between_calls_are_those_that_are_left(plan):
-    samples = usage(plan, predicted(plan).events)
+    samples = usage(plan, predicted(plan).bars)
     size = {t.name: t.size_bytes for t in plan.program.tensors}
     assert samples[-1].tensor_bytes == size[plan.program.output]

@@ -3,11 +3,14 @@
 import random
 from dataclasses import dataclass, replace
 
-from entracte.clock.online_simulate import Gamma, OnlineRun, calls_of, simulate_online
+from entracte.clock.clock import Gamma, Simulation, simulate
+from entracte.clock.driver import Decision, Event
+from entracte.clock.rule import Ledger, OnlineRule
 from entracte.clock.table import Table, make_table
 from entracte.ir import Binding, Call, ChunkFacts, HostStep, Kept, Program, Step, TensorDecl
 from entracte.program.assemble import with_frees
 from entracte.program.steps import expand
+from entracte.program.workload import Workload
 
 from tests.planner.programs import Part, make_program, port
 
@@ -21,7 +24,7 @@ class Case:
     gamma: Gamma
     seed: int
 
-    def run(self) -> OnlineRun:
+    def run(self) -> "Played":
         """Under timings that `seed` draws, as far from the nominal ones as they may be."""
         rng = random.Random(self.seed)
         factors = rng.choice(((1,), (0, 1, 30), (0, 0, 0, 1000), (1, 2, 3), (0,)))
@@ -32,18 +35,44 @@ class Case:
         def call(step: int, _: int) -> int:
             return self.table.exec_ns(step) * rng.choice(factors) + rng.choice((0, 1))
 
-        return simulate_online(
-            self.table,
-            load_ns=load,
-            exec_ns=call,
-            gamma=self.gamma,
-            ends=self.ends,
-            program=self.program,
-            keep_history=True,
-        )
+        return play(self.table, load_ns=load, exec_ns=call, gamma=self.gamma, ends=self.ends)
 
     def calls(self) -> list[str]:
-        return calls_of(self.program, self.ends)
+        """The chunks that the run calls, in order; a map counts once."""
+        return [
+            x.chunk
+            for s, g in enumerate(self.program.segments)
+            for _ in range(min(self.ends.get(s, g.count), g.count))
+            for x in g.steps
+            if isinstance(x, Call)
+        ]
+
+
+@dataclass(frozen=True)
+class Happened:
+    """One event, when it came, what the rule then decided, and its ledger after that."""
+
+    at_ns: int
+    event: Event | None
+    decisions: tuple[Decision, ...]
+    ledger: Ledger
+
+
+@dataclass(frozen=True)
+class Played:
+    made: Simulation
+    history: tuple[Happened, ...]
+
+
+def play(table: Table, **given: object) -> Played:
+    """The rule on the clock, with everything that happened."""
+    rule, history = OnlineRule(table), list[Happened]()
+
+    def watch(at_ns: int, event: Event | None, decisions: tuple[Decision, ...]) -> None:
+        history.append(Happened(at_ns, event, decisions, rule.ledger))
+
+    made = simulate(rule, watch=watch, **given)
+    return Played(made, tuple(history))
 
 
 def make_case(shape: tuple[Part, ...], spare: float, seed: int, paged: bool = False) -> Case:
@@ -61,7 +90,7 @@ def make_case(shape: tuple[Part, ...], spare: float, seed: int, paged: bool = Fa
     budget = least + int(spare * sum(f.weight_bytes for f in facts.values()))
     pages = {c: rng.randint(1, 5) for c in facts} if paged else None
     kept = _levels(list(facts), rng) if rng.random() < 0.5 else []
-    table = make_table(program, facts, budget, pages, kept)
+    table = make_table(Workload(program, facts, budget), pages=pages, kept=kept)
     ends = {s: rng.randint(1, g.count) for s, g in enumerate(program.segments) if g.until}
     gamma = rng.choice((Gamma(), Gamma(13, 10), Gamma(8, 5), Gamma(3)))
     return Case(program, facts, table, ends, gamma, seed)

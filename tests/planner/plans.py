@@ -7,6 +7,7 @@ from entracte.ir import Plan, Policy, Target
 from entracte.plan.file import VERSION
 from entracte.plan.forecast import forecast
 from entracte.program.steps import expand
+from entracte.program.workload import Workload
 from entracte.schedule.choose import make_schedule
 
 from tests.planner.programs import DOUBLE_BUFFER, Part, make_program, packages
@@ -46,16 +47,10 @@ def plan_of(
         s.need_bytes + (by_id[s.chunk].weight_bytes if s.chunk else 0)
         for s in expand(program, by_id, 3)
     )
-    schedule = make_schedule(program, by_id, policy, budget, page_bytes=page_bytes)
+    workload = Workload(program, by_id, budget, page_bytes=page_bytes)
+    schedule = make_schedule(workload, policy)
     proof = check(program, facts, schedule, budget_bytes=budget)
-    promise = forecast(
-        program,
-        by_id,
-        schedule,
-        peak_bytes=proof.peak_bytes,
-        peak_step=proof.peak_step,
-        page_bytes=page_bytes,
-    )
+    promise = forecast(workload, schedule, proof)
     return Plan(
         version=VERSION,
         entracte="0.1.0",
@@ -81,7 +76,7 @@ def make_special_plan() -> Plan:
 
 SHAPE = (Part(1, (90, 40)), Part(6, (70, 80, 90)), Part(1, (60,), repeat=3), Part(1, (10,)))
 """A prologue, a loop that streams, a map, an epilogue."""
-ONLINE = Policy("online", 1_000_000, True, "online")
+ONLINE = Policy("online", 1_000_000, True, "searched", "online")
 
 
 def heavier(shape: tuple[Part, ...], times: int = 100) -> tuple[Part, ...]:

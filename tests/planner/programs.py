@@ -24,9 +24,9 @@ SEQUENTIAL = Policy("sequential", 0, False)
 DOUBLE_BUFFER = Policy("double_buffer", 1, True)
 STREAM = Policy("stream", 1, False)
 DEEP = Policy("deep", 3, True)
-CI_DL = Policy("ci_dl", 1, True, "ci_dl", 2)
+CI_DL = Policy("ci_dl", 1, True, "published", margin=2)
 STRIDED = Policy("strided", 1_000_000, True, "strided")
-OPTIMAL = Policy("optimal", 1_000_000, True, "optimal")
+OPTIMAL = Policy("optimal", 1_000_000, True, "searched", "best")
 POLICIES = (SEQUENTIAL, DOUBLE_BUFFER, STREAM, DEEP, CI_DL, STRIDED, OPTIMAL)
 
 

@@ -4,10 +4,11 @@ from dataclasses import replace
 from unittest import mock
 
 import pytest
-from entracte.clock.replay import replay
-from entracte.clock.simulate import simulate
+from entracte.check.proof import check
+from entracte.clock.predict import predict
 from entracte.ir import Policy
 from entracte.plan.forecast import forecast
+from entracte.program.workload import Workload
 from entracte.schedule.bounds import best_bound, lower_bound, periodic_s, volume, window
 from entracte.schedule.by_gates import schedule_by_gates
 from entracte.schedule.choose import make_schedule
@@ -58,15 +59,18 @@ def test_bound_exact_policy_in_this_order(written_out, case):
 def check_order(program, facts, budget):
     exact = exact_s(program, by_id(facts), budget)
     for bound in (
-        lower_bound(program, by_id(facts))[0],
-        volume(program, by_id(facts), budget).seconds,
-        window(program, by_id(facts), budget).seconds,
-        window(program, by_id(facts), budget, pages=True).seconds,
+        lower_bound(Workload(program, by_id(facts), 0))[0],
+        volume(Workload(program, by_id(facts), budget)).seconds,
+        window(Workload(program, by_id(facts), budget)).seconds,
+        window(Workload(program, by_id(facts), budget), pages=True).seconds,
     ):
         assert bound <= exact + ROUND
     for policy in POLICIES:
-        schedule = make_schedule(program, by_id(facts), policy, budget)
-        assert replay(program, by_id(facts), schedule).makespan_s >= exact - ROUND, policy.name
+        schedule = make_schedule(Workload(program, by_id(facts), budget), policy)
+        assert (
+            predict(Workload(program, by_id(facts), schedule.budget_bytes), schedule).makespan_s
+            >= exact - ROUND
+        ), policy.name
 
 
 @settings(max_examples=40, deadline=None)
@@ -79,9 +83,12 @@ def test_two_segments_are_bounded_too(case, chunks):
     timed = tuple(replace(f, load_s=f.weight_bytes / 30) for f in made)
     budget = least_budget(program, timed) + extra % 97
     exact = exact_s(program, by_id(timed), budget)
-    assert window(program, by_id(timed), budget).seconds <= exact + ROUND
-    schedule = make_schedule(program, by_id(timed), OPTIMAL, budget)
-    assert replay(program, by_id(timed), schedule).makespan_s >= exact - ROUND
+    assert window(Workload(program, by_id(timed), budget)).seconds <= exact + ROUND
+    schedule = make_schedule(Workload(program, by_id(timed), budget), OPTIMAL)
+    assert (
+        predict(Workload(program, by_id(timed), schedule.budget_bytes), schedule).makespan_s
+        >= exact - ROUND
+    )
 
 
 @pytest.mark.parametrize("written_out", [0, 40])
@@ -107,7 +114,7 @@ def test_what_follows_a_loop_may_be_loaded_in_it(
     exact = exact_s(program, by_id(timed), budget)
     with mock.patch("entracte.schedule.bounds._WRITTEN_OUT", written_out):
         for pages in (False, True):
-            bound = window(program, by_id(timed), budget, pages=pages).seconds
+            bound = window(Workload(program, by_id(timed), budget), pages=pages).seconds
             assert bound <= exact + ROUND
 
 
@@ -115,7 +122,7 @@ def test_the_window_bound_is_tight_where_loads_hide_exactly():
     """Two chunks, room for both: load, load and compute behind it, compute all the rest."""
     program, facts = program_of(5, [50, 50], [1.0, 1.0], [1.0, 1.0])
     budget = least_budget(program, facts) + 50
-    assert window(program, by_id(facts), budget).seconds == pytest.approx(11.0, abs=ROUND)
+    assert window(Workload(program, by_id(facts), budget)).seconds == pytest.approx(11.0, abs=ROUND)
 
 
 def test_nothing_overlaps_in_room_for_one():
@@ -123,14 +130,14 @@ def test_nothing_overlaps_in_room_for_one():
     program, facts = program_of(4, [50, 50], [2.0, 2.0], [1.0, 1.0])
     budget = least_budget(program, facts)
     assert exact_s(program, by_id(facts), budget) == pytest.approx(24.0)
-    assert window(program, by_id(facts), budget).seconds == pytest.approx(24.0, abs=1.0)
-    assert volume(program, by_id(facts), budget).seconds <= 24.0
+    assert window(Workload(program, by_id(facts), budget)).seconds == pytest.approx(24.0, abs=1.0)
+    assert volume(Workload(program, by_id(facts), budget)).seconds <= 24.0
 
 
 def test_bounds_grow_as_the_budget_shrinks():
     program, facts = program_of(6, [50] * 6, [3.0] * 6, [1.0] * 6)
     least = least_budget(program, facts)
-    values = [best_bound(program, by_id(facts), least + 50 * k).seconds for k in range(6)]
+    values = [best_bound(Workload(program, by_id(facts), least + 50 * k)).seconds for k in range(6)]
     assert values == sorted(values, reverse=True)
     assert values[0] > 2 * values[-1]
 
@@ -143,9 +150,9 @@ def test_the_periodic_form_is_below_every_periodic_schedule(slots, load_s):
     exact = tuple(replace(f, activation_bytes=0) for f in facts)
     budget = 100 * slots + 16
     for policy in (STRIDED, SEARCHED):
-        schedule = schedule_by_gates(program, by_id(exact), policy, budget)
-        made = simulate(program, by_id(exact), schedule)
-        ends = [e.end_s for e in made.events if e.queue == "compute"]
+        schedule = schedule_by_gates(Workload(program, by_id(exact), budget), policy)
+        made = predict(Workload(program, by_id(exact), schedule.budget_bytes), schedule)
+        ends = [e.end_s for e in made.bars if e.queue == "compute"]
         period = (ends[8 * 26 - 1] - ends[8 * 14 - 1]) / 12
         assert period >= periodic_s(8, slots, load_s, 1.0) - ROUND
 
@@ -154,17 +161,20 @@ def test_cold_loads_count_once():
     program, facts = program_of(3, [50, 50], [1.0, 1.0], [1.0, 1.0])
     cold = tuple(replace(f, cold_s=5.0) for f in facts)
     budget = least_budget(program, facts)
-    assert lower_bound(program, by_id(cold))[0] == pytest.approx(max(6.0 + 6.0, 12.0 + 1.0))
-    schedule = make_schedule(program, by_id(cold), OPTIMAL, budget)
-    made = replay(program, by_id(cold), schedule).makespan_s
-    assert window(program, by_id(cold), budget).seconds <= made + ROUND
+    assert lower_bound(Workload(program, by_id(cold), 0))[0] == pytest.approx(
+        max(6.0 + 6.0, 12.0 + 1.0)
+    )
+    schedule = make_schedule(Workload(program, by_id(cold), budget), OPTIMAL)
+    made = predict(Workload(program, by_id(cold), schedule.budget_bytes), schedule).makespan_s
+    assert window(Workload(program, by_id(cold), budget)).seconds <= made + ROUND
 
 
 def test_the_forecast_says_what_waits_and_which_bound_it_is():
     program, facts = program_of(10, [100] * 6, [4.0] * 6, [1.0] * 6)
     budget = least_budget(program, facts) + 200
-    schedule = make_schedule(program, by_id(facts), OPTIMAL, budget)
-    promise = forecast(program, by_id(facts), schedule, peak_bytes=0, peak_step="")
+    schedule = make_schedule(Workload(program, by_id(facts), budget), OPTIMAL)
+    proof = check(program, facts, schedule, budget_bytes=budget)
+    promise = forecast(Workload(program, by_id(facts), budget), schedule, proof)
     stalls = dict(promise.stalls)
     assert stalls["start"] == pytest.approx(4.0)
     assert set(stalls) == {"start", "first", "steady"}

@@ -34,7 +34,7 @@ def test_the_claim_is_the_budget_or_all_that_is_called_again(shape, extra):
     plan = plan_of(shape, ONLINE, extra)
     claimed = plan.forecast.peak_bytes
     weights = sum(f.weight_bytes for f in plan.facts)
-    assert proven(plan, rule="gates").peak_bytes <= claimed <= plan.target.budget_bytes
+    assert proven(plan, driver="gates").peak_bytes <= claimed <= plan.target.budget_bytes
     everything = weights + max(f.activation_bytes for f in plan.facts)
     tensors = sum(t.size_bytes for t in plan.program.tensors)
     assert claimed <= everything + tensors

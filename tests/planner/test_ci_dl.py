@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from entracte.check.proof import check
-from entracte.clock.simulate import simulate
+from entracte.clock.predict import predict
 from entracte.devices.null import NullDevice
 from entracte.ir import ChunkFacts, Gate, Moment
+from entracte.program.workload import Workload
 from entracte.run.runner import run_plan
 from entracte.schedule.choose import make_schedule
 
@@ -111,7 +112,7 @@ def test_a_margin_that_is_too_small_keeps_fewer_blocks_instead_of_overrunning():
     program, _, facts = make_program((heavy,))
     by_id = {f.id: f for f in facts}
     greedy = replace(CI_DL, margin=0)
-    schedule = make_schedule(program, by_id, greedy, 1300)
+    schedule = make_schedule(Workload(program, by_id, 1300), greedy)
     proof = check(program, facts, schedule, budget_bytes=1300)
     assert proof.peak_bytes <= 1300
     # By the rule alone eleven blocks would stay: 1300 - 8 - 11 x 100 > 100 + 17 is false at 12.
@@ -142,12 +143,12 @@ def test_policies_side_by_side(golden):
     lines = [f"{'policy':14} {'s/step':>7} {'loads/step':>10} {'kept':>5} {'peak of budget':>15}"]
     times = {}
     for policy in (SEQUENTIAL, CI_DL, DOUBLE_BUFFER):
-        schedule = make_schedule(program, by_id, policy, budget)
+        schedule = make_schedule(Workload(program, by_id, budget), policy)
         peak = check(program, facts, schedule, budget_bytes=budget).peak_bytes
-        result = simulate(program, by_id, schedule)
+        result = predict(Workload(program, by_id, schedule.budget_bytes), schedule)
         times[policy.name] = result.makespan_s / 30
         # The two parts weigh nothing here, and are loaded in no time.
-        blocks = sum(1 for e in result.events if e.queue == "load" and by_id[e.label].load_s)
+        blocks = sum(1 for e in result.bars if e.queue == "load" and by_id[e.label].load_s)
         kept = sum(1 for c in schedule.resident if by_id[c].load_s)
         lines.append(
             f"{policy.name:14} {times[policy.name]:7.2f} {blocks / 30:10.2f} {kept:5} "

@@ -100,7 +100,7 @@ def decided(
         contention=contention,
     )
     made = decide(pipeline, {"stack": (graph,)}, ports, target, policy)
-    bound = best_bound(made.program, {f.id: f for f in made.facts}, budget)
+    bound = best_bound(made.workload)
     return made, bound
 
 

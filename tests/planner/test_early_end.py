@@ -5,11 +5,14 @@ from dataclasses import replace
 
 import pytest
 from entracte.check.proof import check
-from entracte.clock.simulate import simulate
+from entracte.clock.clock import simulate
+from entracte.clock.drivers import make_driver
+from entracte.clock.predict import predict, told
 from entracte.errors import PlanError
 from entracte.ir import Gate, Moment
 from entracte.plan.forecast import forecast
 from entracte.program.steps import expand, unroll
+from entracte.program.workload import Workload
 from entracte.schedule.choose import make_schedule
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -35,7 +38,7 @@ def test_memory_stays_within_the_proven_peak_wherever_loops_end(shape, policy, e
     assume(any(g.until for g in program.segments))
     draw = random.Random(seed)
     budget = least_budget(program, facts) + extra
-    schedule = make_schedule(program, by_id(facts), policy, budget)
+    schedule = make_schedule(Workload(program, by_id(facts), budget), policy)
     peak = check(program, facts, schedule, budget_bytes=budget).peak_bytes
     scale = draw.choice((0.01, 1.0, 100.0))
     ends = early(program, draw)
@@ -44,19 +47,18 @@ def test_memory_stays_within_the_proven_peak_wherever_loops_end(shape, policy, e
 
 def _observed_peak(program, facts, schedule, draw, scale, ends) -> int:
     """The peak by an account of its own: copies from the start of their load to their free."""
-    result = simulate(
-        program,
-        by_id(facts),
-        schedule,
-        load_times=lambda *_: draw.random() * scale,
-        exec_times=lambda *_: draw.random(),
+    made = simulate(
+        make_driver(Workload(program, by_id(facts), schedule.budget_bytes), schedule),
+        load_ns=lambda *_: int(1e9 * draw.random() * scale),
+        exec_ns=lambda *_: int(1e9 * draw.random()),
         ends=ends,
     )
-    calls = [e for e in result.events if e.queue == "compute"]
-    loads = {(e.segment, e.iteration, e.label): e for e in result.events if e.queue == "load"}
+    result = told(program, made)
+    calls = [e for e in result.bars if e.queue == "compute"]
+    loads = {(e.segment, e.iteration, e.label): e for e in result.bars if e.queue == "load"}
     slots = expand(program, by_id(facts))
-    order = {(x.segment, x.iteration, x.chunk): t for t, x in enumerate(slots)}
-    ended = {order[e.segment, e.iteration, e.label]: e.end_s for e in calls}
+    order = {(x.segment, x.iteration, x.step): t for t, x in enumerate(slots)}
+    ended = {order[e.segment, e.iteration, e.step]: e.end_s for e in calls}
     spans = []
     for placed in unroll(program, schedule):
         slot = slots[placed.use]
@@ -79,10 +81,12 @@ def _observed_peak(program, facts, schedule, draw, scale, ends) -> int:
 def test_an_early_end_never_takes_longer(shape, policy, extra, seed):
     """Nominal times. A load in flight at the end may add its own rest, and no more."""
     program, _, facts = make_program(shape)
-    schedule = make_schedule(program, by_id(facts), policy, least_budget(program, facts) + extra)
+    schedule = make_schedule(
+        Workload(program, by_id(facts), least_budget(program, facts) + extra), policy
+    )
     ends = early(program, random.Random(seed))
-    whole = simulate(program, by_id(facts), schedule)
-    short = simulate(program, by_id(facts), schedule, ends=ends)
+    whole = predict(Workload(program, by_id(facts), schedule.budget_bytes), schedule)
+    short = predict(Workload(program, by_id(facts), schedule.budget_bytes), schedule, ends=ends)
     rest = sum(max((f.load_s for f in facts), default=0.0) for _ in ends)
     assert short.makespan_s <= whole.makespan_s + rest + 1e-9
     assert short.compute_s <= whole.compute_s + 1e-9
@@ -96,35 +100,43 @@ def test_a_loop_that_ends_early_by_hand():
     """
     program, _, facts = make_program((Part(9, (100, 100), until=True), Part(1, (100,))))
     budget = least_budget(program, facts) + 100
-    schedule = make_schedule(program, by_id(facts), replace(DOUBLE_BUFFER, retain=False), budget)
-    result = simulate(program, by_id(facts), schedule, ends={0: 2})
-    assert [e.start_s for e in result.events if e.queue == "compute"] == [1, 2, 3, 4, 6]
-    assert [e.start_s for e in result.events if e.queue == "load"] == [0, 1, 2, 3, 4, 5]
+    schedule = make_schedule(
+        Workload(program, by_id(facts), budget), replace(DOUBLE_BUFFER, retain=False)
+    )
+    result = predict(Workload(program, by_id(facts), schedule.budget_bytes), schedule, ends={0: 2})
+    assert [e.start_s for e in result.bars if e.queue == "compute"] == [1, 2, 3, 4, 6]
+    assert [e.start_s for e in result.bars if e.queue == "load"] == [0, 1, 2, 3, 4, 5]
     assert result.makespan_s == 7
     assert result.loads == 6
+
+
+def promised(program, facts, schedule):
+    workload = Workload(program, by_id(facts), schedule.budget_bytes)
+    proof = check(program, facts, schedule, budget_bytes=schedule.budget_bytes)
+    return forecast(workload, schedule, proof)
 
 
 def test_the_forecast_counts_all_iterations_and_says_the_earliest_end():
     program, _, facts = make_program((Part(9, (100, 100), until=True), Part(1, (100,))))
     budget = least_budget(program, facts) + 300
-    schedule = make_schedule(program, by_id(facts), DOUBLE_BUFFER, budget)
-    promise = forecast(program, by_id(facts), schedule, peak_bytes=0, peak_step="")
+    schedule = make_schedule(Workload(program, by_id(facts), budget), DOUBLE_BUFFER)
+    promise = promised(program, facts, schedule)
     # Everything stays: load 1 s, 18 calls, then load and call of the last chunk.
     assert promise.makespan_s == 1 + 18 + 2
     assert promise.earliest_s == 1 + 2 + 2
     plain, _, facts = make_program((Part(9, (100, 100)), Part(1, (100,))))
-    schedule = make_schedule(plain, by_id(facts), DOUBLE_BUFFER, budget)
-    assert forecast(plain, by_id(facts), schedule, peak_bytes=0, peak_step="").earliest_s is None
+    schedule = make_schedule(Workload(plain, by_id(facts), budget), DOUBLE_BUFFER)
+    assert promised(plain, facts, schedule).earliest_s is None
 
 
 def test_loads_after_the_loop_wait_for_its_end():
     shape = (Part(5, (70, 80), until=True), Part(1, (40, 30)))
     program, _, facts = make_program(shape)
-    schedule = make_schedule(program, by_id(facts), DEEP, 10_000)
+    schedule = make_schedule(Workload(program, by_id(facts), 10_000), DEEP)
     gates = [x.gate for x in schedule.loads if x.segment == 1]
     assert gates == [Gate(0, 1, Moment.LAST)] * 2
     free, _, facts = make_program((replace(shape[0], until=False), shape[1]))
-    schedule = make_schedule(free, by_id(facts), DEEP, 10_000)
+    schedule = make_schedule(Workload(free, by_id(facts), 10_000), DEEP)
     assert Gate(0, 0, Moment.LAST) in [x.gate for x in schedule.loads if x.segment == 1]
 
 
@@ -136,7 +148,7 @@ def sound():
     program, _, facts = make_program(
         (Part(1, (50,)), Part(5, (70, 80), until=True), Part(1, (40,)))
     )
-    schedule = make_schedule(program, by_id(facts), DOUBLE_BUFFER, 10_000)
+    schedule = make_schedule(Workload(program, by_id(facts), 10_000), DOUBLE_BUFFER)
     check(program, facts, schedule, budget_bytes=10_000)
     return program, facts, schedule
 

@@ -1,29 +1,30 @@
 """The online rule for any program, budget, timing and early end.
 
-The simulator keeps a ledger of its own from the decisions alone and raises at the first that
-overruns the budget, runs a step without its chunk or tensors, loads twice, evicts what is in
+The clock keeps accounts of its own from the decisions alone and raises at the first that
+overruns the budget, runs a step without its chunk, loads twice, evicts what is in
 use, leaves something behind, or stops before the end.
 """
 
 import random
 
 import pytest
-from entracte.clock.online import Evict, Fetch, Start, learned
-from entracte.clock.online_simulate import OnlineRun, simulate_online
+from entracte.clock.clock import simulate
+from entracte.clock.driver import Evict, Fetch, Start
+from entracte.clock.rule import OnlineRule, learned
 from entracte.clock.table import CUT_BYTES, Table, TableSegment, TableStep, Unit, split
 from entracte.errors import PlanError
 from entracte.ir import ChunkFacts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.planner.online import Case, make_case
+from tests.planner.online import Case, Played, make_case, play
 from tests.planner.programs import Part, parts
 
 spares = st.sampled_from((0.0, 0.0, 0.05, 0.2, 0.5, 0.8, 1.0))
 seeds = st.integers(0, 2**32)
 
 
-def started(case: Case, run: OnlineRun) -> list[str]:
+def started(case: Case, run: Played) -> list[str]:
     steps = [d.step for h in run.history for d in h.decisions if isinstance(d, Start)]
     chunks = [case.table.step(n).chunk for n in steps]
     return [c for c in chunks if c is not None]
@@ -32,7 +33,7 @@ def started(case: Case, run: OnlineRun) -> list[str]:
 def check_case(case: Case) -> None:
     run = case.run()
     assert started(case, run) == case.calls()
-    assert run.peak_bytes <= case.table.budget_bytes
+    assert run.made.peak_bytes <= case.table.budget_bytes
 
 
 @settings(max_examples=1500, deadline=None)
@@ -51,7 +52,7 @@ def test_pages_keep_the_budget_and_reach_the_end(shape, spare, seed):
 @given(parts, seeds)
 def test_with_room_for_everything_each_chunk_is_loaded_at_most_once(shape, seed):
     case = make_case(shape, 1.0, seed)
-    run = case.run()
+    run = case.run().made
     assert run.loads == len(set(case.calls()))
 
 
@@ -116,9 +117,10 @@ def test_a_switch_changes_the_nominal_times():
 
 def test_a_step_that_does_not_fit_alone_is_refused():
     segments = (TableSegment(2, (TableStep("a", 5, 1),)),)
-    Table((Unit("a", 0, 7, 1), Unit("a", 1, 3, 1)), segments, 15)
+    OnlineRule(Table((Unit("a", 0, 7, 1), Unit("a", 1, 3, 1)), segments, 15))
+    tight = Table((Unit("a", 0, 7, 1), Unit("a", 1, 3, 1)), segments, 14)
     with pytest.raises(PlanError, match=r"step 0.0 \(a\) needs 15 bytes alone, .* is 14 bytes"):
-        Table((Unit("a", 0, 7, 1), Unit("a", 1, 3, 1)), segments, 14)
+        OnlineRule(tight)
 
 
 def facts_of(size: int, load_s: float = 0.0) -> ChunkFacts:
@@ -169,18 +171,18 @@ def test_scales_are_exact():
 def test_a_load_waits_until_it_would_be_late():
     """Five steps of 100 ns, loads of 10: each load comes one load's margin before its use, so
     with the last step before it, and the evicted chunk is the one needed last."""
-    run = simulate_online(even(5, 3, 100, 10, 3), keep_history=True)
+    run = play(even(5, 3, 100, 10, 3))
     fetched = [
         (h.ledger.at, d.unit) for h in run.history for d in h.decisions if isinstance(d, Fetch)
     ]
     assert fetched[:5] == [(0, 0), (0, 1), (1, 2), (2, 3), (3, 4)]
-    assert run.stall_ns == 10
+    assert run.made.stall_ns == 10
     # Two of five places stay with what they hold: five loads at first, then at most four each.
-    assert run.loads < 5 + 4 + 4
+    assert run.made.loads < 5 + 4 + 4
 
 
 def test_the_chunk_needed_last_is_evicted():
-    run = simulate_online(even(4, 2, 100, 150, 3), keep_history=True)
+    run = play(even(4, 2, 100, 150, 3))
     evicted = [d.unit for h in run.history for d in h.decisions if isinstance(d, Evict)]
     # Chunk 3 is due while step 2 runs: 0 is used again in step 4, 1 in step 5.
     assert evicted[0] == 1
@@ -192,7 +194,7 @@ def test_equal_chunks_run_close_to_the_closed_form(ratio, slots):
     Tolerance 4 %: at K = 28 the LP is up to 2.6 % above that form, the rule up to 1 % above it."""
     chunks, count, e = 28, 30, 1000
     load = ratio * e
-    run = simulate_online(even(chunks, count, e, load, slots))
+    run = simulate(OnlineRule(even(chunks, count, e, load, slots)))
     steady = max(chunks * e, (chunks - slots + 1) * load + e)
     bound = max(chunks * load + e, load + chunks * e) + (count - 1) * steady
     assert run.makespan_ns <= 1.04 * bound
@@ -208,6 +210,6 @@ def test_pages_beat_packages_where_one_package_more_does_not_fit():
         units = tuple(Unit(c, j, 160 // pages, 2000 // pages) for c in chunks for j in range(pages))
         return Table(units, (TableSegment(10, steps),), budget)
 
-    whole, paged = simulate_online(table(1)), simulate_online(table(16))
+    whole, paged = (simulate(OnlineRule(table(n))) for n in (1, 16))
     assert paged.makespan_ns < whole.makespan_ns
     assert paged.loaded_bytes < whole.loaded_bytes

@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from entracte.clock.online import Evict, Fetch, LoadDone, Start, StepDone, begin, react
+from entracte.clock.driver import Evict, Fetch, LoadDone, Start, StepDone
+from entracte.clock.rule import begin, react
 from entracte.clock.table import Table, TableSegment, TableStep, Unit
 from entracte.ir import Kept
 

@@ -43,7 +43,7 @@ def test_any_timing_stays_within_the_proven_peak(shape, policy, extra, seed):
     assert calls == expected
     assert outcome.run.peak_bytes <= plan.forecast.peak_bytes
     assert device.resident_bytes() == 0
-    if plan.schedule.rule == "gates":
+    if plan.schedule.driver == "gates":
         # What the online rule loads depends on the times.
         assert outcome.run.loaded_bytes == plan.forecast.loaded_bytes
 

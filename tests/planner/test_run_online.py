@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from entracte.cli.observed import run_lines
-from entracte.clock.table import page_counts, pages_of, table_of
+from entracte.clock.drivers import make_driver
+from entracte.clock.table import page_counts, pages_of
 from entracte.devices.null import NullDevice
 from entracte.errors import PlanError, RunError
 from entracte.plan.file import check_plan
-from entracte.run.online import whole_note
-from entracte.run.runner import run_plan
+from entracte.program.workload import Workload
+from entracte.run.runner import run_plan, whole_note
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -99,10 +100,11 @@ def test_a_failure_ends_the_run_with_its_error_and_frees_everything(when, chunk)
 def test_a_plan_is_checked_for_what_the_rule_needs():
     plan = plan_of((Part(3, (50, 60)),), ONLINE, 30)
     check_plan(plan)
-    assert table_of(plan).budget_bytes == plan.target.budget_bytes
+    driver = make_driver(Workload.of(plan), plan.schedule)
+    assert driver.table.budget_bytes == plan.target.budget_bytes
     tight = replace(plan, schedule=replace(plan.schedule, budget_bytes=60))
     with pytest.raises(PlanError):
-        table_of(tight)
+        make_driver(Workload.of(tight), tight.schedule)
 
 
 def test_a_real_loop_ends_early_and_switches_functions(folder):  # noqa: F811
@@ -151,13 +153,11 @@ def test_pages_stay_within_the_claimed_peak_for_any_timing(shape, extra, seed, e
     assert device.resident_bytes() == 0
     loads = [c for what, c in device.log if what == "load"]
     assert sum(c.loads for c in outcome.run.chunks) == len(loads)
-    moved = {
-        q: [e.size_bytes for e in outcome.run.events if e.queue == q] for q in ("load", "free")
-    }
+    moved = {q: [e.size_bytes for e in outcome.run.bars if e.queue == q] for q in ("load", "free")}
     assert sum(moved["load"]) == sum(moved["free"]) == outcome.run.loaded_bytes
     assert len(moved["load"]) == len(loads) and sorted(moved["load"]) == sorted(moved["free"])
     # Pages of a chunk differ by a byte, and no page is larger than the target's.
-    pages, weight = pages_of(plan), {f.id: f.weight_bytes for f in plan.facts}
+    pages, weight = pages_of(Workload.of(plan)), {f.id: f.weight_bytes for f in plan.facts}
     least = sum(weight[c] // pages[c] for c in loads)
     assert least <= outcome.run.loaded_bytes <= least + len(loads)
     assert all(weight[c] <= 4096 * pages[c] for c in loads)
@@ -199,7 +199,7 @@ def test_a_device_without_pages_loads_whole_packages_and_says_so(golden):
     golden.check(str(whole_note(plan, device)) + "\n")
     assert whole_note(plan, NullDevice()) is None
     assert whole_note(paged(plan, 0), device) is None
-    gates = replace(plan.schedule, rule="gates")
+    gates = replace(plan.schedule, driver="gates")
     assert whole_note(replace(plan, schedule=gates), device) is None
 
 

@@ -26,6 +26,7 @@ from entracte.ir import (
 from entracte.plan.file import check_plan
 from entracte.plan.forecast import forecast
 from entracte.program.assemble import with_frees
+from entracte.program.workload import Workload
 from entracte.run.runner import run_plan
 from entracte.schedule.choose import make_schedule
 
@@ -140,8 +141,8 @@ def plan_of_loop(policy):
     )
     target = make_target(20_000)
     facts = emitted_facts((chunk,), Bundle((package,)), target)
-    by_id = {f.id: f for f in facts}
-    schedule = make_schedule(program, by_id, policy, target.budget_bytes)
+    workload = Workload.on(target, program, facts)
+    schedule = make_schedule(workload, policy)
     proof = check(program, facts, schedule, budget_bytes=target.budget_bytes)
     plan = replace(
         make_plan(),
@@ -151,9 +152,7 @@ def plan_of_loop(policy):
         packages=(package,),
         facts=facts,
         schedule=schedule,
-        forecast=forecast(
-            program, by_id, schedule, peak_bytes=proof.peak_bytes, peak_step=proof.peak_step
-        ),
+        forecast=forecast(workload, schedule, proof),
     )
     check_plan(plan)
     return plan

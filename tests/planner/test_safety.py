@@ -7,8 +7,10 @@ that end early. A few thousand plans here; 105,000 with `-m slow`.
 
 import pytest
 from entracte.check.proof import check
-from entracte.clock.online_simulate import Gamma, simulate_online
+from entracte.clock.clock import Gamma, simulate
+from entracte.clock.rule import OnlineRule
 from entracte.clock.table import make_table
+from entracte.program.workload import Workload
 from entracte.schedule.choose import make_schedule
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -27,26 +29,26 @@ def prove(shape, extra, random):
     program, _, facts = make_program(shape)
     budget = least_budget(program, facts) + extra
     for policy in POLICIES:
-        schedule = make_schedule(program, by_id(facts), policy, budget)
+        schedule = make_schedule(Workload(program, by_id(facts), budget), policy)
         peak = check(program, facts, schedule, budget_bytes=budget).peak_bytes
         assert peak <= budget, policy.name
         for scale in (0.01, 1.0, 100.0):
             assert _replayed_peak(program, facts, schedule, random, scale) <= peak, policy.name
-            if schedule.rule == "online":
+            if schedule.driver == "online":
                 assert _online_peak(program, by_id(facts), schedule, random, scale) <= peak
 
 
 def _online_peak(program, facts, schedule, random, scale) -> int:
-    """The rule's own ledger also refuses an overrun, a call without its chunk or tensors, ..."""
+    """The clock's own accounts also refuse an overrun, a call without its chunk, ..."""
     pages = {c: random.choice((1, 1, 2, 5)) for c in facts}
-    table = make_table(program, facts, schedule.budget_bytes, pages, schedule.kept)
-    run = simulate_online(
-        table,
+    workload = Workload(program, facts, schedule.budget_bytes)
+    table = make_table(workload, pages=pages, kept=schedule.kept)
+    run = simulate(
+        OnlineRule(table),
         load_ns=lambda *_: int(1e9 * random.random() * scale),
         exec_ns=lambda *_: int(1e9 * random.random()),
         ends={s: random.randint(1, g.count) for s, g in enumerate(program.segments) if g.until},
         gamma=random.choice((Gamma(), Gamma(13, 10))),
-        program=program,
     )
     return run.peak_bytes
 

@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+
 
 import pytest
 from entracte.clock.timeline import predicted
-from entracte.ir import ChunkRun, Event, Plan, Run
+from entracte.ir import Bar, ChunkRun, Plan, Run
 
 from tests.planner.plans import make_plan
 
@@ -32,8 +34,8 @@ def run(plan: Plan) -> Run:
     """A run that took twice the predicted times, event by event."""
     timeline = predicted(plan)
     events = tuple(
-        Event(e.queue, e.label, e.segment, e.iteration, 2 * e.start_s, 2 * e.end_s, e.size_bytes)
-        for e in timeline.events
+        replace(e, start_s=2 * e.start_s, end_s=2 * e.end_s)
+        for e in timeline.bars
     )
     return Run(
         device="null",
@@ -42,11 +44,11 @@ def run(plan: Plan) -> Run:
         stall_s=2 * plan.forecast.stall_s,
         loaded_bytes=plan.forecast.loaded_bytes,
         chunks=tuple(_seen(plan, f.id, events) for f in plan.facts),
-        events=events,
+        bars=events,
     )
 
 
-def _seen(plan: Plan, chunk: str, events: tuple[Event, ...]) -> ChunkRun:
+def _seen(plan: Plan, chunk: str, events: tuple[Bar, ...]) -> ChunkRun:
     def own(queue: str) -> list[float]:
         return [e.end_s - e.start_s for e in events if (e.queue, e.label) == (queue, chunk)]
 

@@ -79,7 +79,7 @@ def test_the_figures_on_the_page_are_the_plans(show, text, plan):
     assert shown.text("#peak") == format_bytes(f.peak_bytes)
     assert shown.text("#makespan") == format_seconds(f.makespan_s)
     assert shown.text("#loads") == str(f.loads)
-    events = predicted(plan).events
+    events = predicted(plan).bars
     peak = fullest(events, usage(plan, events))
     told = f"Predicted: peak {format_bytes(peak.total_bytes)} at {format_seconds(peak.at_s)}"
     assert shown.text(".peak h3") == told
@@ -137,13 +137,13 @@ def bars_between(plan, start, end) -> int:
     slack = 1e-7 * timeline.makespan_s
     return sum(
         e.end_s >= start - slack and e.start_s <= end + slack
-        for e in (*bars(timeline.events), *timeline.waits)
+        for e in (*bars(timeline.bars), *timeline.waits)
     )
 
 
 def test_windows_steps_and_keys_move_the_timeline(show, text, plan):
     shown = show(text)
-    (loop,) = loops(plan.program, predicted(plan).events)
+    (loop,) = loops(plan.program, predicted(plan).bars)
     shown.press("Steady iteration")
     took = format_seconds(loop.ends_s[2] - loop.ends_s[1])
     assert f", {took} · p1 step 3 ·" in shown.text("#status")
@@ -185,10 +185,10 @@ def test_hovering_tells_and_selecting_zooms(show, text, plan):
     shown = show(text)
     shown.page.locator("#lanes").scroll_into_view_if_needed()
     shown.press("Steady iteration")
-    (loop,) = loops(plan.program, predicted(plan).events)
+    (loop,) = loops(plan.program, predicted(plan).bars)
     start, end = loop.ends_s[1], loop.ends_s[2]
     call = next(
-        e for e in predicted(plan).events
+        e for e in predicted(plan).bars
         if e.queue == "compute" and e.start_s >= start - 1e-9 and e.end_s <= end + 1e-9
     )  # fmt: skip
     middle = ((call.start_s + call.end_s) / 2 - start) / (end - start)
@@ -226,7 +226,7 @@ def test_a_wait_says_why(show, text, plan):
     shown = show(text)
     shown.press("Prologue")
     wait = predicted(plan).waits[0]
-    (loop,) = loops(plan.program, predicted(plan).events)
+    (loop,) = loops(plan.program, predicted(plan).bars)
     shown.page.locator("#lanes").scroll_into_view_if_needed()
     x, y = lane_at(shown, (wait.start_s + wait.end_s) / 2 / loop.start_s, 1)
     shown.page.mouse.move(x, y)

@@ -5,17 +5,18 @@ from itertools import accumulate
 
 import pytest
 from entracte.check.proof import check
-from entracte.clock.simulate import simulate
+from entracte.clock.predict import predict
 from entracte.clock.timeline import predicted
 from entracte.inspect.residency import fullest, usage
-from entracte.ir import Event
+from entracte.ir import Bar
+from entracte.program.workload import Workload
 from entracte.report.flow import flow_of
 from entracte.report.lanes import bars, loops, stalls, windows
 from entracte.report.model import page_of
 from entracte.report.policies import compared
 from entracte.report.track import KINDS, by_kind
 from entracte.report.words import bottleneck
-from entracte.run.record import timeline_of
+from entracte.run.record import observed_timeline
 from entracte.schedule.choose import make_schedule
 
 from tests.planner.plans import make_special_plan, plan_of
@@ -42,7 +43,7 @@ def test_stages_and_chunks_add_up_to_the_forecast(plan, page):
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda p: p.name)
 def test_memory_stays_below_the_proven_peak_and_ends_with_no_chunk(policy):
     plan = plan_of((Part(1, (90, 40)), Part(6, (70, 80, 90)), Part(1, (60,), 3)), policy, 100)
-    events = predicted(plan).events
+    events = predicted(plan).bars
     samples = usage(plan, events)
     peak = fullest(events, samples)
     assert 0 < peak.total_bytes <= plan.forecast.peak_bytes
@@ -56,7 +57,7 @@ def test_memory_stays_below_the_proven_peak_and_ends_with_no_chunk(policy):
 def test_memory_of_a_sequential_run_is_the_proven_one_at_every_call():
     """One chunk at a time: what is in memory in a call is known exactly."""
     plan = plan_of((Part(1, (90, 40)), Part(3, (70, 80))), SEQUENTIAL, 0)
-    events = predicted(plan).events
+    events = predicted(plan).bars
     samples = usage(plan, events)
     facts = {f.id: f for f in plan.facts}
     for e in (e for e in events if e.queue == "compute"):
@@ -70,7 +71,7 @@ def test_memory_of_a_sequential_run_is_the_proven_one_at_every_call():
 
 def test_the_track_gives_back_every_bar_to_a_billionth_of_the_run(plan, page):
     track = page.tracks[0]
-    shown = [e for e in bars(predicted(plan).events) if e.queue == "load"]
+    shown = [e for e in bars(predicted(plan).bars) if e.queue == "load"]
     starts = [t * track.tick_s for t in accumulate(track.loads.starts)]
     assert starts == pytest.approx([e.start_s for e in shown], abs=1e-7 * track.makespan_s)
     spans = [t * track.tick_s for t in track.loads.spans]
@@ -82,7 +83,7 @@ def test_the_track_gives_back_every_bar_to_a_billionth_of_the_run(plan, page):
 
 def test_pages_of_one_load_are_one_bar_unless_the_loader_pauses():
     def load(label, start, end, iteration=0):
-        return Event("load", label, 0, iteration, start, end, 5)
+        return Bar("load", label, 0, iteration, 0, start, end, 5)
 
     events = (
         load("a", 0.0, 1.0),
@@ -104,7 +105,7 @@ def test_pages_of_one_load_are_one_bar_unless_the_loader_pauses():
 
 def test_windows_meet_and_cover_the_run(plan):
     timeline = predicted(plan)
-    found = loops(plan.program, timeline.events)
+    found = loops(plan.program, timeline.bars)
     assert [(p.name, len(p.ends_s)) for p in found] == [("p1", 6)]
     named = {w.name: w for w in windows(found, timeline.makespan_s)}
     assert list(named) == ["Whole run", "Prologue", "Steady iteration", "Epilogue"]
@@ -121,7 +122,7 @@ def test_windows_meet_and_cover_the_run(plan):
 def test_waits_say_what_held_the_load_up():
     plan = plan_of((Part(1, (100, 300, 300)),), SEQUENTIAL, 0)
     timeline = predicted(plan)
-    whys = [s.why for s in stalls(timeline.events, timeline.waits, timeline.makespan_s)]
+    whys = [s.why for s in stalls(timeline.bars, timeline.waits, timeline.makespan_s)]
     assert whys == [
         "nothing can run before it is loaded",
         "its load began when c0.00 gave back memory",
@@ -129,7 +130,7 @@ def test_waits_say_what_held_the_load_up():
     ]
     roomy = plan_of((Part(1, (100, 300, 300)),), DOUBLE_BUFFER, 300)
     timeline = predicted(roomy)
-    whys = [s.why for s in stalls(timeline.events, timeline.waits, timeline.makespan_s)]
+    whys = [s.why for s in stalls(timeline.bars, timeline.waits, timeline.makespan_s)]
     assert whys[1] == "the loader was busy before, with c0.00"
 
 
@@ -145,8 +146,8 @@ def test_policies_are_simulated_on_the_plans_own_program(plan, page):
     by = {p.name: p for p in page.policies}
     assert set(by) == {"sequential", "double_buffer (this plan)", "ci_dl", "strided"}
     facts = {f.id: f for f in plan.facts}
-    schedule = make_schedule(plan.program, facts, SEQUENTIAL, plan.target.budget_bytes)
-    made = simulate(plan.program, facts, schedule)
+    schedule = make_schedule(Workload(plan.program, facts, plan.target.budget_bytes), SEQUENTIAL)
+    made = predict(Workload(plan.program, facts, schedule.budget_bytes), schedule)
     proof = check(plan.program, plan.facts, schedule, budget_bytes=plan.target.budget_bytes)
     row = by["sequential"]
     assert (row.makespan_s, row.loads, row.loaded_bytes, row.peak_bytes) == (
@@ -199,5 +200,5 @@ def test_a_recorded_run_is_set_beside_the_claims(plan, run):
     by_kind = dict(zip(KINDS, observed.memory.kinds, strict=True))
     assert max(accumulate(by_kind["activations"])) * observed.memory.unit_bytes == 1
     assert observed.limits[1] == ("observed peak", run.peak_bytes)
-    waited = sum(w.end_s - w.start_s for w in timeline_of(plan, run).waits)
+    waited = sum(w.end_s - w.start_s for w in observed_timeline(plan, run).waits)
     assert waited == pytest.approx(run.stall_s)

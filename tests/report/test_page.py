@@ -12,7 +12,7 @@ import pytest
 from entracte.cli.plan import app
 from entracte.clock.timeline import Timeline, predicted
 from entracte.codec import decode, encode
-from entracte.ir import Event, Plan
+from entracte.ir import Plan
 from entracte.plan.file import write_plan
 from entracte.report import model
 from entracte.report.model import page_of
@@ -122,7 +122,7 @@ def large() -> Plan:
 def paged(timeline: Timeline, pages: int) -> Timeline:
     """Every load and free in so many pages."""
     made = []
-    for e in timeline.events:
+    for e in timeline.bars:
         if e.queue == "compute":
             made.append(e)
             continue
@@ -130,13 +130,13 @@ def paged(timeline: Timeline, pages: int) -> Timeline:
         for k in range(pages):
             start = e.start_s + k * step
             size = e.size_bytes // pages
-            made.append(Event(e.queue, e.label, e.segment, e.iteration, start, start + step, size))
+            made.append(replace(e, start_s=start, end_s=start + step, size_bytes=size))
     return Timeline(tuple(sorted(made, key=lambda e: e.start_s)), timeline.waits,
                     timeline.makespan_s)  # fmt: skip
 
 
 def test_a_full_size_page_stays_under_two_megabytes(large, monkeypatch):
-    assert len(predicted(large).events) > 1800
+    assert len(predicted(large).bars) > 1800
     assert len(rendered(large).encode()) < LIMIT_BYTES
     monkeypatch.setattr(model, "predicted", lambda plan: paged(predicted(plan), 12))
     page = page_of(large, compared(large))

@@ -24,7 +24,8 @@ class At:
     what: Step
 
 
-def timeline_of(program: Program) -> list[At]:
+def unrolled(program: Program) -> list[At]:
+    """The steps in order, of each loop the first `ITERATIONS`."""
     return [
         At(s, i, k, step)
         for s, segment in enumerate(program.segments)
@@ -106,12 +107,12 @@ def check_until(program: Program, segment: Segment) -> None:
         )
 
 
-def check_tensors(program: Program, timeline: list[At]) -> list[int]:
-    """Follow every tensor's life; returns the bytes alive during each step."""
-    size = {t.name: t.port.size_bytes * t.slots for t in program.tensors}
+def check_tensors(program: Program, timeline: list[At]) -> list[frozenset[str]]:
+    """Follow every tensor's life; returns which are alive during each step."""
+    declared = {t.name for t in program.tensors}
     given = {i.name for i in program.inputs}
-    alive = (given & set(size)) | {c.name for c in program.constants}
-    untyped = given - set(size)
+    alive = (given & declared) | {c.name for c in program.constants}
+    untyped = given - declared
     ends: dict[int, set[str]] = {}
     held = []
     for n, at in enumerate(timeline):
@@ -125,11 +126,11 @@ def check_tensors(program: Program, timeline: list[At]) -> list[int]:
                 f"plan: {name_of(at)} reads {lost[0]}, which is not there any more or yet"
             )
         made = {b.tensor for b in at.what.outputs}
-        unknown = sorted(made - set(size))
+        unknown = sorted(made - declared)
         if unknown:
             raise PlanError(f"plan: {name_of(at)} writes {unknown[0]}, which is not declared")
         alive |= made
-        held.append(sum(size[x] for x in alive if x in size))
+        held.append(frozenset(alive & declared))
         stray = sorted(set(at.what.frees) - alive)
         if stray:
             raise PlanError(f"plan: {name_of(at)} frees {stray[0]}, which is not there")

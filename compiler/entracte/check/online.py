@@ -10,18 +10,19 @@ two is the claim. It needs that each step fits alone, which is proven here.
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from entracte.check.life import At, name_of
 from entracte.errors import PlanError
 from entracte.ir import Call, ChunkFacts, Program, Schedule
 
-RULES = ("gates", "online")
+DRIVERS = ("gates", "online")
 
 
-def check_rule(facts: Mapping[str, ChunkFacts], schedule: Schedule) -> None:
-    """The rule is one that runners know, and what it keeps are chunks of the plan."""
-    if schedule.rule not in RULES:
-        raise PlanError(f"plan: the rule {schedule.rule!r} is not one of {', '.join(RULES)}")
+def check_driver(facts: Mapping[str, ChunkFacts], schedule: Schedule) -> None:
+    """The driver is one that runners know, and what it keeps are chunks of the plan."""
+    if schedule.driver not in DRIVERS:
+        raise PlanError(f"plan: the driver {schedule.driver!r} is not one of {', '.join(DRIVERS)}")
     before = -1.0
     for kept in schedule.kept:
         if not math.isfinite(kept.slower) or not before < kept.slower:
@@ -32,14 +33,24 @@ def check_rule(facts: Mapping[str, ChunkFacts], schedule: Schedule) -> None:
             raise PlanError(f"plan: the online rule keeps {stray[0]!r}, which is no chunk")
 
 
+@dataclass(frozen=True, slots=True)
+class OnlinePeak:
+    """The most bytes that the rule can hold at once: at which step of the timeline, and which
+    chunks, the step's own included, that may be of. They need not all fit."""
+
+    total_bytes: int
+    at: int
+    chunks: frozenset[str]
+
+
 def online_peak(
     program: Program,
     timeline: Sequence[At],
     needs: Sequence[int],
     facts: Mapping[str, ChunkFacts],
     budget: int,
-) -> tuple[int, str]:
-    """The most bytes that the rule can hold at once, and at which step.
+) -> OnlinePeak:
+    """The first of the fullest steps.
 
     Args:
         needs: of each step of the timeline, its activations and the tensors alive.
@@ -48,8 +59,9 @@ def online_peak(
     """
     later: set[str] = set()
     ended = [_called(program, s) if g.until else set() for s, g in enumerate(program.segments)]
-    peak, where = 0, "nothing"
-    for at, need in zip(reversed(timeline), reversed(needs), strict=True):
+    peak = OnlinePeak(0, 0, frozenset())
+    for n in reversed(range(len(timeline))):
+        at, need = timeline[n], needs[n]
         own = at.what.chunk if isinstance(at.what, Call) else None
         if own is not None:
             later.add(own)
@@ -60,9 +72,9 @@ def online_peak(
                 )
         there = later.union(*ended[: at.segment])
         most = min(budget, need + sum(facts[c].weight_bytes for c in there))
-        if most >= peak:
-            peak, where = most, name_of(at)
-    return peak, where
+        if most >= peak.total_bytes:
+            peak = OnlinePeak(most, n, frozenset(there))
+    return peak
 
 
 def _called(program: Program, segment: int) -> set[str]:

@@ -33,9 +33,9 @@ from entracte.check.life import (
     check_tensors,
     check_until,
     name_of,
-    timeline_of,
+    unrolled,
 )
-from entracte.check.online import check_rule, online_peak
+from entracte.check.online import OnlinePeak, check_driver, online_peak
 from entracte.errors import PlanError
 from entracte.ir import (
     Call,
@@ -52,13 +52,44 @@ MAX_CALLS = 1_000_000
 """No real pipeline calls one chunk so often; a plan that says so would only hang its runner."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peak:
+    """The step that can need most memory over all timings, and the names of what can be there:
+    its chunk, its tensors, and other chunks. Their sizes add up to `total_bytes`."""
+
+    total_bytes: int
+    where: str
+    segment: int = 0
+    iteration: int = 0
+    """Of the first `ITERATIONS`, which cover all others."""
+    step: int = 0
+    chunk: str | None = None
+    """What runs; None in a host step."""
+    called: tuple[str, ...] = ()
+    """Chunks that were called before and stay."""
+    ahead: tuple[str, ...] = ()
+    """Chunks that may be loading, or loaded, for later steps."""
+    tensors: tuple[str, ...] = ()
+    room_bytes: int = 0
+    """Of the online rule: what is left of the budget, which it may fill with any of `candidates`;
+    together they are larger. 0 where all of them fit: then they are `ahead`."""
+    candidates: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Proof:
     """What the checker established."""
 
-    peak_bytes: int
-    peak_step: str
+    peak: Peak
     steps_checked: int
+
+    @property
+    def peak_bytes(self) -> int:
+        return self.peak.total_bytes
+
+    @property
+    def peak_step(self) -> str:
+        return self.peak.where
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +107,25 @@ def check(
     by_id = {f.id: f for f in facts}
     _check_numbers(facts)
     _check_references(program, by_id, schedule)
-    check_rule(by_id, schedule)
-    timeline = timeline_of(program)
-    held = check_tensors(program, timeline)
+    check_driver(by_id, schedule)
+    timeline = unrolled(program)
+    alive = check_tensors(program, timeline)
     copies = _copies(program, schedule, timeline)
     _check_copies(timeline, copies)
-    needs = _needs(timeline, held, by_id)
-    proof = _check_memory(timeline, needs, copies, by_id, budget_bytes)
-    if schedule.rule != "online":
-        return proof
-    peak, where = online_peak(program, timeline, needs, by_id, budget_bytes)
-    return proof if proof.peak_bytes > peak else replace(proof, peak_bytes=peak, peak_step=where)
+    needs = _needs(program, timeline, alive, by_id)
+    peak = _gates_peak(timeline, needs, copies, by_id, budget_bytes)
+    if schedule.driver == "online":
+        online = online_peak(program, timeline, needs, by_id, budget_bytes)
+        if online.total_bytes >= peak.total_bytes:
+            peak = _named(timeline, needs, online, by_id)
+    if timeline:
+        peak = replace(peak, tensors=tuple(sorted(alive[_place(timeline, peak)])))
+    return Proof(peak, len(timeline))
+
+
+def _place(timeline: Sequence[At], peak: Peak) -> int:
+    where = (peak.segment, peak.iteration, peak.step)
+    return next(n for n, a in enumerate(timeline) if (a.segment, a.iteration, a.step) == where)
 
 
 def _check_numbers(facts: Sequence[ChunkFacts]) -> None:
@@ -149,21 +188,38 @@ def _check_later_gates(program: Program, load: Load) -> None:
 
 
 def _check_load_reference(program: Program, facts: Mapping[str, ChunkFacts], load: Load) -> None:
-    def has(segment: int, step: int) -> bool:
-        inside = 0 <= segment < len(program.segments)
-        return inside and 0 <= step < len(program.segments[segment].steps)
+    where = f"plan: the load of {load.chunk!r}"
+    if load.chunk not in facts:
+        raise PlanError(f"{where} is of no chunk of the plan")
+    if load.iterations not in ("first", "each"):
+        raise PlanError(f"{where} happens in {load.iterations!r}, not in `first` or `each`")
+    _check_step(program, load.segment, load.step, f"{where} is for")
+    _check_step(program, load.segment, load.free_step, f"{where} is freed after")
+    if load.free_moment not in (Moment.SAME, Moment.LAST):
+        raise PlanError(f"{where} is freed in the iteration {load.free_moment!r}, not same or last")
+    if load.gate is not None:
+        _check_gate_reference(program, load, load.gate, f"{where} waits for")
 
-    gate = load.gate
-    fine = load.chunk in facts and load.iterations in {"first", "each"}
-    fine = fine and has(load.segment, load.step) and has(load.segment, load.free_step)
-    fine = fine and load.free_moment in {Moment.SAME, Moment.LAST}
-    if gate is not None:
-        same = gate.moment in {Moment.SAME, Moment.PREVIOUS}
-        fine = fine and has(gate.segment, gate.step)
-        fine = fine and (gate.segment == load.segment if same else gate.segment < load.segment)
-        fine = fine and not (gate.moment is Moment.PREVIOUS and load.iterations == "first")
-    if not fine:
-        raise PlanError(f"plan: the load of {load.chunk!r} names a step or gate that is not there")
+
+def _check_gate_reference(program: Program, load: Load, gate: Gate, where: str) -> None:
+    """A gate is in the load's own iteration or the one before, or ends an earlier segment."""
+    _check_step(program, gate.segment, gate.step, where)
+    if gate.moment is Moment.LAST:
+        if gate.segment >= load.segment:
+            raise PlanError(f"{where} the end of segment {gate.segment}, which is no earlier one")
+        return
+    if gate.segment != load.segment:
+        raise PlanError(
+            f"{where} the {gate.moment} iteration of segment {gate.segment}, not of its own"
+        )
+    if gate.moment is Moment.PREVIOUS and load.iterations == "first":
+        raise PlanError(f"{where} the iteration before the first")
+
+
+def _check_step(program: Program, segment: int, step: int, where: str) -> None:
+    inside = 0 <= segment < len(program.segments)
+    if not (inside and 0 <= step < len(program.segments[segment].steps)):
+        raise PlanError(f"{where} step {segment}.{step}, which is not there")
 
 
 # ---------------------------------------------------------------- copies of chunks
@@ -240,27 +296,69 @@ def _check_presence(timeline: list[At], copies: list[_Copy]) -> None:
             raise PlanError(f"plan: {copy.chunk} is kept loaded beyond its calls")
 
 
-def _needs(timeline: list[At], held: list[int], facts: Mapping[str, ChunkFacts]) -> list[int]:
+def _needs(
+    program: Program,
+    timeline: list[At],
+    alive: list[frozenset[str]],
+    facts: Mapping[str, ChunkFacts],
+) -> list[int]:
     """Bytes of each step without chunks: tensors alive, and the activations of its call."""
-    return [
-        tensors + (facts[at.what.chunk].activation_bytes if isinstance(at.what, Call) else 0)
-        for at, tensors in zip(timeline, held, strict=True)
-    ]
+    size = {t.name: t.port.size_bytes * t.slots for t in program.tensors}
+    needs = []
+    for at, names in zip(timeline, alive, strict=True):
+        own = facts[at.what.chunk].activation_bytes if isinstance(at.what, Call) else 0
+        needs.append(own + sum(size[x] for x in names))
+    return needs
 
 
-def _check_memory(
+def _gates_peak(
     timeline: list[At],
     needs: list[int],
     copies: list[_Copy],
     facts: Mapping[str, ChunkFacts],
     budget: int,
-) -> Proof:
+) -> Peak:
+    """The first of the steps beside which the most bytes can be. Raises `PlanError` above the
+    budget."""
+    if not timeline:
+        return Peak(total_bytes=0, where="nothing")
     total = list(needs)
     for copy in copies:
         for n in range(copy.gate + 1, copy.free + 1):
             total[n] += facts[copy.chunk].weight_bytes
-    peak = max(total, default=0)
-    where = name_of(timeline[total.index(peak)]) if timeline else "nothing"
+    peak = max(total)
+    n = total.index(peak)
     if peak > budget:
+        where = name_of(timeline[n])
         raise PlanError(f"plan: {where} can need {peak} bytes, the budget is {budget} bytes")
-    return Proof(peak_bytes=peak, peak_step=where, steps_checked=len(timeline))
+    made = _peak_at(timeline[n], peak)
+    there = [c for c in copies if c.gate < n <= c.free and c.chunk != made.chunk]
+    return replace(
+        made,
+        called=tuple(c.chunk for c in there if c.use <= n),
+        ahead=tuple(c.chunk for c in copies if c.gate < n < c.use),
+    )
+
+
+def _named(
+    timeline: list[At], needs: list[int], online: OnlinePeak, facts: Mapping[str, ChunkFacts]
+) -> Peak:
+    """What beside the step's own needs is there is for the rule to decide."""
+    made = _peak_at(timeline[online.at], online.total_bytes)
+    own = facts[made.chunk].weight_bytes if made.chunk is not None else 0
+    others = tuple(sorted(online.chunks - {made.chunk}))
+    rest = online.total_bytes - needs[online.at] - own
+    if rest == sum(facts[c].weight_bytes for c in others):
+        return replace(made, ahead=others)
+    return replace(made, room_bytes=rest, candidates=others)
+
+
+def _peak_at(at: At, total_bytes: int) -> Peak:
+    return Peak(
+        total_bytes=total_bytes,
+        where=name_of(at),
+        segment=at.segment,
+        iteration=at.iteration,
+        step=at.step,
+        chunk=at.what.chunk if isinstance(at.what, Call) else None,
+    )

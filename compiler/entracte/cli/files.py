@@ -8,6 +8,7 @@ from entracte.errors import PlanError, RunError
 from entracte.inspect.overview import page_bytes
 from entracte.ir import Call, Plan
 from entracte.plan.file import read_plan
+from entracte.program.workload import Workload
 
 MOST_STEPS = 100_000
 """Of all iterations. What happens over time is worked out step by step; real plans have some
@@ -40,7 +41,7 @@ def most_pages(plan: Plan) -> int:
     """Page loads of a run that keeps nothing; 0 where packages load whole."""
     if page_bytes(plan) == 0:
         return 0
-    pages = pages_of(plan)
+    pages = pages_of(Workload.of(plan))
     return sum(
         segment.count * pages[step.chunk]
         for segment in plan.program.segments

@@ -17,7 +17,7 @@ def budget_line(plan: Plan) -> str:
     budget, peak = plan.target.budget_bytes, plan.forecast.peak_bytes
     share = f"{100 * peak / budget:.0f} %" if 100 * peak >= budget else "below 1 %"
     at = f"at {plan.forecast.peak_step}"
-    if plan.schedule.rule == "online" and peak == plan.schedule.budget_bytes:
+    if plan.schedule.driver == "online" and peak == plan.schedule.budget_bytes:
         at = "the online rule may fill the budget and never exceeds it"
     return (
         f"memory  peak {format_bytes(peak)} of {format_bytes(budget)} budget ({share}), "

@@ -6,15 +6,15 @@ from rich.console import Console
 from rich.text import Text
 
 from entracte.cli.tables import listed, say
-from entracte.inspect.steady import Window
-from entracte.ir import Call, Event, Segment
+from entracte.inspect.steady import SteadyIteration
+from entracte.ir import Bar, Call, Segment
 from entracte.units import format_seconds
 
 _LETTERS = ascii_uppercase + ascii_lowercase + digits
 _MARGIN = len("  compute |") + len("|")
 
 
-def show_window(console: Console, segment: Segment, window: Window) -> None:
+def show_window(console: Console, segment: Segment, window: SteadyIteration) -> None:
     """The lanes, as wide as the console, with a legend and what was waited for."""
     title = Text("One steady iteration of ")
     title.append(window.name, style="bold")
@@ -23,8 +23,8 @@ def show_window(console: Console, segment: Segment, window: Window) -> None:
     console.print(title)
     for line in loop_lines(segment):
         console.print(line)
-    computing = [e for e in window.events if e.queue == "compute"]
-    loading = [e for e in window.events if e.queue == "load"]
+    computing = [e for e in window.bars if e.queue == "compute"]
+    loading = [e for e in window.bars if e.queue == "load"]
     labels = dict.fromkeys(e.label for e in (*computing, *loading))
     names = {label: _LETTERS[i % len(_LETTERS)] for i, label in enumerate(labels)}
     room = max(20, console.width - _MARGIN)
@@ -62,7 +62,7 @@ def _legend(names: dict[str, str], width: int) -> list[str]:
     return lines
 
 
-def _waits(window: Window, room: int) -> list[str]:
+def _waits(window: SteadyIteration, room: int) -> list[str]:
     seconds: dict[str, float] = {}
     for wait in window.waits:
         length = min(wait.end_s, window.end_s) - max(wait.start_s, window.start_s)
@@ -76,7 +76,7 @@ def _waits(window: Window, room: int) -> list[str]:
     return [prefix + listed(parts, room - len(prefix))]
 
 
-def _lane(events: list[Event], names: dict[str, str], window: Window, room: int) -> str:
+def _lane(events: list[Bar], names: dict[str, str], window: SteadyIteration, room: int) -> str:
     lane = ["."] * room
     begin, span = window.start_s, max(window.end_s - window.start_s, 1e-12)
     for e in events:

@@ -55,7 +55,7 @@ def run_lines(plan: Plan, run: Run) -> list[str]:
         *([measured] if measured else []),
         f"time    claimed {format_seconds(f.makespan_s)} on {plan.target.name}, observed "
         f"{format_seconds(run.wall_s)} on device {run.device}",
-        *([ONLINE] if plan.schedule.rule == "online" else []),
+        *([ONLINE] if plan.schedule.driver == "online" else []),
         f"        waiting for loads {format_seconds(run.stall_s)}; "
         f"{format_bytes(run.loaded_bytes)} loaded",
         *(f"        loop {name} did {done} of {counts[name]} iterations" for name, done in ends),

@@ -11,8 +11,9 @@ from entracte.cli.held import budget_line, kept_table, peak_lines
 from entracte.cli.lanes import show_window
 from entracte.cli.observed import show_run
 from entracte.cli.tables import Column, fitted, listed, say, taken
+from entracte.clock.drivers import DRIVERS
 from entracte.inspect.overview import ChunkRow, Overview, StageRow, overview, page_bytes
-from entracte.inspect.residency import Span
+from entracte.inspect.residency import Stay
 from entracte.ir import Plan, Run
 from entracte.units import (
     compact_bytes,
@@ -65,7 +66,7 @@ def show_plan(
             console.print(stage_table(made, console.width))
         console.print(chunk_table(chosen, made, console.width))
     if stage is None and chunk is None:
-        for window in made.windows:
+        for window in made.steady:
             show_window(console, plan.program.segments[window.segment], window)
         if made.kept:
             console.print(kept_table(made.kept, console.width))
@@ -87,13 +88,10 @@ def _header(console: Console, plan: Plan, made: Overview) -> None:
     say(
         console,
         f"{plan.target.title}; policy {made.policy}; {state}",
-        f"compute unit {plan.target.compute_unit}; the runner follows {_RULES[made.rule]}"
+        f"compute unit {plan.target.compute_unit}; the runner follows {DRIVERS[made.driver].title}"
         + (f", by pages of {format_bytes(made.page_bytes)}" if made.page_bytes else "")
         + "\n",
     )
-
-
-_RULES = {"gates": "the plan's gates", "online": "the online rule"}
 
 
 def selected(
@@ -195,13 +193,13 @@ def chunk_table(chunks: Sequence[ChunkRow], made: Overview, width: int = 80) -> 
     return fitted("Chunks", columns, width)
 
 
-def _stay(stays: tuple[Span, ...]) -> tuple[str, str]:
+def _stay(stays: tuple[Stay, ...]) -> tuple[str, str]:
     if not stays:
         return "", ""
     return compact_seconds(stays[0].start_s), compact_seconds(stays[-1].end_s)
 
 
-def strip(stays: tuple[Span, ...], makespan_s: float, room: int) -> str:
+def strip(stays: tuple[Stay, ...], makespan_s: float, room: int) -> str:
     """When a chunk is in memory, over the whole run: `#` all the time, `+` part of it."""
     cell = max(makespan_s, 1e-12) / room
     there = [0.0] * room

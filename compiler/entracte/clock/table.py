@@ -1,8 +1,8 @@
-"""What the online rule knows of a program: numbers, in iterations that are never unrolled.
+"""A program as drivers and machines read it: numbers, in iterations that are never unrolled.
 
-Steps of all iterations are numbered 0, 1, 2, ... as in `slots`; `Table.end` is the number after
-the last one and means "never". Times are whole nanoseconds, sizes whole bytes. The rule itself is
-`online`; both are specified in docs/online-rule.md, whose names are used here.
+Steps of all iterations are numbered 0, 1, 2, ... as in `program.steps`; `Table.end` is the number
+after the last one and means "never". Times are whole nanoseconds, sizes whole bytes. Specified in
+docs/online-rule.md, whose names are used here.
 """
 
 from bisect import bisect_right, insort
@@ -11,8 +11,9 @@ from copy import copy
 from dataclasses import dataclass
 
 from entracte.errors import PlanError
-from entracte.ir import MIN_PAGE_BYTES, Call, ChunkFacts, Kept, Plan, Program, Step
-from entracte.program.steps import expand, where_is
+from entracte.ir import MIN_PAGE_BYTES, Call, ChunkFacts, Kept, Step
+from entracte.program.steps import lifetimes, where_is
+from entracte.program.workload import Workload
 
 SCALE = 4096
 """The scale 1: scales are fixed-point numbers with 12 binary digits after the point."""
@@ -21,8 +22,6 @@ CUT_BYTES = 2**21
 """Large pages end at multiples of this: what memory comes in at once is not cut in two."""
 MAX_PAGES = 2**16
 """Of a plan: the rule looks at all of them after each event."""
-MAX_NS = 2**44
-"""Most nominal time of a program (4.9 hours): times a scale it fits into 64 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +46,8 @@ class TableStep:
     """Of all slices of a map together; 0 for a host step."""
     switch: tuple[tuple[int, int], ...] = ()
     """(ns, n) by rising n: takes `ns` while the iteration is below n; then `exec_ns`."""
+    left_bytes: int = 0
+    """Of the tensors alive between this step and the next. No driver reads it."""
 
     def exec_at(self, iteration: int) -> int:
         """Nominal nanoseconds in an iteration of its segment."""
@@ -113,11 +114,7 @@ class _Piece:
 
 
 class Table:
-    """Program, sizes and nominal times as the rule reads them. Never changes.
-
-    Raises `PlanError` where a step alone exceeds the budget (the rule's precondition): then no
-    rule could run the program.
-    """
+    """Program, sizes and nominal times. Never changes."""
 
     def __init__(
         self,
@@ -139,7 +136,6 @@ class Table:
         self._pieces, self._total_ns = _pieces(segments)
         self._margins = tuple(self._mean_load_ns(s) for s in segments)
         self._most = tuple(max(x.need_bytes for x in s.steps) for s in segments)
-        self._check()
         self.levels = self._levels_of(kept)
 
     # ------------------------------------------------------------ questions
@@ -238,6 +234,15 @@ class Table:
         """Mean nominal load time of the chunks of step n's segment, rounded down."""
         return self._margins[self._segment_of(n)]
 
+    def size_bytes(self, chunk: str) -> int:
+        """Of all units of a chunk."""
+        return sum(self.units[u].size_bytes for u in self.units_of[chunk])
+
+    @property
+    def total_ns(self) -> int:
+        """Nominal nanoseconds of all steps."""
+        return self._total_ns
+
     # ------------------------------------------------------------ making
 
     def keeping(self, kept: Iterable[Kept]) -> "Table":
@@ -268,9 +273,6 @@ class Table:
         total = sum(self.units[u].load_ns for c in chunks for u in self.units_of[c])
         return total // len(chunks) if chunks else 0
 
-    def _size(self, chunk: str) -> int:
-        return sum(self.units[u].size_bytes for u in self.units_of[chunk])
-
     def _with_room(self, kept: Iterable[str]) -> tuple[str, ...]:
         """Those of the kept chunks that leave room for any other of their segment: without it
         nothing could run. In order of first call."""
@@ -280,35 +282,21 @@ class Table:
             called = {x.chunk for x in segment.steps}
             while (over := self._over(chosen, called, self._most[s])) > 0:
                 here = [c for c in chosen if c in called]
-                enough = [c for c in here if self._size(c) >= over]
+                enough = [c for c in here if self.size_bytes(c) >= over]
                 # The first of the smallest that suffice, else the first of the largest.
-                by_size = min(enough, key=self._size) if enough else max(here, key=self._size)
-                chosen.remove(by_size)
+                choice = min(enough, key=self.size_bytes, default=max(here, key=self.size_bytes))
+                chosen.remove(choice)
         return tuple(chosen)
 
     def _over(self, kept: list[str], called: set[str | None], need: int) -> int:
         """Bytes by which a segment's kept chunks with its largest other one exceed the budget; 0
         where it keeps none."""
-        sizes = {c: self._size(c) for c in self.units_of if c in called}
+        sizes = {c: self.size_bytes(c) for c in self.units_of if c in called}
         held = sum(size for c, size in sizes.items() if c in kept)
         others = sorted((size for c, size in sizes.items() if c not in kept), reverse=True)
         if not set(kept) & set(sizes):
             return 0
         return held + sum(others[:1]) + need - self.budget_bytes
-
-    def _check(self) -> None:
-        loads = sum(u.load_ns + u.cold_ns for u in self.units)
-        if max(self._total_ns, loads) > MAX_NS:
-            raise PlanError(f"online rule: nominal times exceed {MAX_NS} ns")
-        for s, segment in enumerate(self.segments):
-            for k, step in enumerate(segment.steps):
-                own = sum(self.units[u].size_bytes for u in self.units_of.get(step.chunk or "", ()))
-                if own + step.need_bytes > self.budget_bytes:
-                    raise PlanError(
-                        f"online rule: step {s}.{k} ({step.chunk or 'host'}) needs "
-                        f"{own + step.need_bytes} bytes alone, the budget is "
-                        f"{self.budget_bytes} bytes"
-                    )
 
 
 def _when(use: Use) -> tuple[int, tuple[int, ...]]:
@@ -341,42 +329,38 @@ def _pieces(segments: tuple[TableSegment, ...]) -> tuple[list[list[_Piece]], int
 
 
 def make_table(
-    program: Program,
-    facts: Mapping[str, ChunkFacts],
-    budget_bytes: int,
-    pages: Mapping[str, int] | None = None,
-    kept: Iterable[Kept] = (),
+    workload: Workload, *, pages: Mapping[str, int] | None = None, kept: Iterable[Kept] = ()
 ) -> Table:
-    """The table of a plan's program. Units are in order of first call, then of page.
+    """The table of a program. Units are in order of first call, then of page.
 
     Args:
         pages: chunk -> into how many pages it is split; 1 where it is not named.
-        kept: chunks that stay loaded over their loop, e.g. the plan's `schedule.kept`.
-
-    Raises `PlanError` where a step alone exceeds the budget.
+        kept: chunks that stay loaded over their loop, e.g. a plan's `schedule.kept`.
     """
-    needs = {(x.segment, x.step): x.need_bytes for x in expand(program, facts, 1)}
+    facts, sizes = workload.facts, {t.name: t.size_bytes for t in workload.program.tensors}
+    alive = lifetimes(workload.program)
+
+    def bytes_of(names: Iterable[str]) -> int:
+        return sum(sizes[n] for n in names)
+
     segments = tuple(
-        TableSegment(g.count, tuple(_step(x, needs[s, k], facts) for k, x in enumerate(g.steps)))
-        for s, g in enumerate(program.segments)
+        TableSegment(
+            g.count,
+            tuple(
+                _step(x, bytes_of(alive[s, k].during), bytes_of(alive[s, k].after), facts)
+                for k, x in enumerate(g.steps)
+            ),
+        )
+        for s, g in enumerate(workload.program.segments)
     )
     order = dict.fromkeys(x.chunk for g in segments for x in g.steps if x.chunk is not None)
     units = tuple(u for c in order for u in split(facts[c], (pages or {}).get(c, 1)))
-    return Table(units, segments, budget_bytes, kept)
+    return Table(units, segments, workload.budget_bytes, kept)
 
 
-def table_of(plan: Plan, paged: bool = True) -> Table:
-    """The table that a plan's runner uses: the target's pages (whole packages if not `paged`), the
-    schedule's kept chunks and its budget. Raises `PlanError` where a step alone exceeds it; the
-    plan's gates, once checked, exclude that."""
-    facts = {f.id: f for f in plan.facts}
-    budget, kept = plan.schedule.budget_bytes, plan.schedule.kept
-    return make_table(plan.program, facts, budget, pages_of(plan) if paged else None, kept)
-
-
-def pages_of(plan: Plan) -> dict[str, int]:
-    """chunk -> into how many pages its weights are cut on the plan's target."""
-    return page_counts(plan.facts, plan.target.page_bytes)
+def pages_of(workload: Workload) -> dict[str, int]:
+    """chunk -> pages into which its weights are cut. Raises `PlanError` as `page_counts` does."""
+    return page_counts(workload.facts.values(), workload.page_bytes)
 
 
 def page_counts(facts: Iterable[ChunkFacts], page_bytes: int) -> dict[str, int]:
@@ -419,16 +403,23 @@ def split(facts: ChunkFacts, n: int) -> list[Unit]:
     ]
 
 
-def _step(step: Step, need: int, facts: Mapping[str, ChunkFacts]) -> TableStep:
+def _step(
+    step: Step, tensors_bytes: int, left_bytes: int, facts: Mapping[str, ChunkFacts]
+) -> TableStep:
     if not isinstance(step, Call):
-        return TableStep(None, need, 0)
+        return TableStep(None, tensors_bytes, 0, (), left_bytes)
     f = facts[step.chunk]
 
     def ns(function: str) -> int:
         return step.repeat * _ns(f.exec_of(function))
 
-    switch = tuple((ns(name), n) for name, n in step.switch)
-    return TableStep(step.chunk, need, ns(step.function), switch)
+    return TableStep(
+        step.chunk,
+        tensors_bytes + f.activation_bytes,
+        ns(step.function),
+        tuple((ns(name), n) for name, n in step.switch),
+        left_bytes,
+    )
 
 
 def _ns(seconds: float) -> int:

@@ -1,4 +1,4 @@
-"""The whole predicted run of a plan, every event of every iteration: what pictures are made from.
+"""The whole predicted run of a plan, every bar of every iteration: what pictures are made from.
 
 `plan.json` keeps a few iterations only; the rest follows from the plan, so it is worked out again,
 without torch and in milliseconds.
@@ -6,17 +6,17 @@ without torch and in milliseconds.
 
 from dataclasses import dataclass
 
-from entracte.clock.replay import replay
-from entracte.clock.simulate import Simulation, Wait
-from entracte.ir import Event, Plan
+from entracte.clock.predict import Wait, predict
+from entracte.ir import Bar, Plan
+from entracte.program.workload import Workload
 
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Events by start, frees before loads before calls; `waits` are the stalls, each with what
-    it waits for."""
+    """Bars by start, frees before loads before calls; `waits` are the stalls, each with what it
+    waits for."""
 
-    events: tuple[Event, ...]
+    bars: tuple[Bar, ...]
     waits: tuple[Wait, ...]
     makespan_s: float
 
@@ -26,17 +26,6 @@ _ORDER = {"free": 0, "load": 1, "compute": 2}
 
 def predicted(plan: Plan) -> Timeline:
     """The plan under its nominal times, no loop ending early: what `plan.forecast` sums up."""
-    made = simulated(plan)
-    events = sorted(made.events, key=lambda e: (e.start_s, _ORDER[e.queue], e.end_s))
-    return Timeline(tuple(events), made.waits, made.makespan_s)
-
-
-def simulated(plan: Plan) -> Simulation:
-    """By the rule that the plan's runner follows, in the device's pages."""
-    return replay(
-        plan.program,
-        {f.id: f for f in plan.facts},
-        plan.schedule,
-        contention=plan.target.contention,
-        page_bytes=plan.target.page_bytes,
-    )
+    made = predict(Workload.of(plan), plan.schedule)
+    bars = sorted(made.bars, key=lambda b: (b.start_s, _ORDER[b.queue], b.end_s))
+    return Timeline(tuple(bars), made.waits, made.makespan_s)

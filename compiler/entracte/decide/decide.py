@@ -9,8 +9,7 @@ cuts allow; where loading does not matter, chunks stay as large as they are (doc
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from entracte.clock.replay import replay
-from entracte.clock.simulate import paced_s
+from entracte.clock.predict import predict
 from entracte.cost import predicted_facts
 from entracte.decide.partition import Measured, cut_stage
 from entracte.errors import DoesNotFit
@@ -27,8 +26,15 @@ from entracte.ir import (
     Target,
 )
 from entracte.program.assemble import build_program
+from entracte.program.workload import Workload
 from entracte.schedule.bounds import lower_bound
-from entracte.schedule.choose import BASELINES, SEARCHED, for_all_speeds, make_schedule
+from entracte.schedule.choose import (
+    BASELINES,
+    for_all_speeds,
+    quick_schedule,
+    schedule_as_planned,
+)
+from entracte.schedule.look import paced_s
 
 _PIECES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 _WORTH = 0.99
@@ -41,10 +47,18 @@ _ROUNDS = 8
 @dataclass(frozen=True)
 class Decision:
     partition: Partition
-    program: Program
-    facts: tuple[ChunkFacts, ...]
+    workload: Workload
     schedule: Schedule
     makespan_s: float
+
+    @property
+    def program(self) -> Program:
+        return self.workload.program
+
+    @property
+    def facts(self) -> tuple[ChunkFacts, ...]:
+        """In the order of the partition's chunks."""
+        return tuple(self.workload.facts.values())
 
 
 @dataclass(frozen=True)
@@ -86,9 +100,10 @@ def decide(
         raise DoesNotFit(f"{error}; try {remedy}", error.chunk, error.need_bytes) from None
     best = decision if chunk_bytes is not None else _refine(problem, levels, decision)
     best = _scheduled(problem, best)
-    if policy.rule in SEARCHED and chunk_bytes is None and not _near_bound(best):
+    if policy.keep == "searched" and chunk_bytes is None and not _near_bound(best):
         best = _against_rivals(problem, levels, best)
-    return _for_all_speeds(problem, best)
+    # Once: it changes nothing where times are as planned.
+    return replace(best, schedule=for_all_speeds(best.workload, best.schedule))
 
 
 def _against_rivals(p: _Problem, levels: dict[str, int], best: Decision) -> Decision:
@@ -174,7 +189,7 @@ def _waiting(p: _Problem, decision: Decision) -> list[str]:
     every iteration count as often. First looks are by gates."""
     loading = dict.fromkeys(p.measured, 0.0)
     graphs = {c.id: c.graph for c in decision.partition.chunks}
-    facts = {f.id: f for f in decision.facts}
+    facts = decision.workload.facts
     for load in decision.schedule.loads:
         each = load.iterations == "each"
         times = decision.program.segments[load.segment].count - 1 if each else 1
@@ -184,7 +199,7 @@ def _waiting(p: _Problem, decision: Decision) -> list[str]:
 
 
 def _near_bound(decision: Decision) -> bool:
-    bound, _ = lower_bound(decision.program, {f.id: f for f in decision.facts})
+    bound, _ = lower_bound(decision.workload)
     return decision.makespan_s * _WORTH <= bound
 
 
@@ -215,52 +230,18 @@ def _partition(p: _Problem, levels: Mapping[str, int]) -> Partition:
 
 
 def _evaluate(p: _Problem, partition: Partition) -> Decision:
+    """At a first look: quickly scheduled, and timed on loops that are cut short."""
     program = build_program(p.pipeline, p.graphs, partition, p.ports)
-    facts = tuple(_facts(p, c) for c in partition.chunks)
-    return _timed(p, partition, program, facts, quick=True)
+    workload = Workload.on(p.target, program, (_facts(p, c) for c in partition.chunks))
+    schedule = quick_schedule(workload, p.policy)
+    return Decision(partition, workload, schedule, paced_s(workload, schedule))
 
 
 def _scheduled(p: _Problem, chosen: Decision) -> Decision:
     """The chosen partition with the policy's whole search."""
-    return _timed(p, chosen.partition, chosen.program, chosen.facts, quick=False)
-
-
-def _timed(
-    p: _Problem,
-    partition: Partition,
-    program: Program,
-    facts: tuple[ChunkFacts, ...],
-    *,
-    quick: bool,
-) -> Decision:
-    """With the policy's schedule and its predicted time."""
-    by_id, target = {f.id: f for f in facts}, p.target
-    gamma, page_bytes = target.contention, target.page_bytes
-    schedule = make_schedule(
-        program,
-        by_id,
-        p.policy,
-        target.budget_bytes,
-        contention=gamma,
-        page_bytes=page_bytes,
-        quick=quick,
-        speeds=False,
-    )
-    if quick:
-        seconds = paced_s(program, by_id, schedule, contention=gamma)
-    else:
-        made = replay(program, by_id, schedule, contention=gamma, page_bytes=page_bytes)
-        seconds = made.makespan_s
-    return Decision(partition, program, facts, schedule, seconds)
-
-
-def _for_all_speeds(p: _Problem, best: Decision) -> Decision:
-    """Done once: it changes nothing where times are as planned."""
-    if best.schedule.rule == "gates" or p.target.page_bytes:
-        return best
-    by_id = {f.id: f for f in best.facts}
-    schedule = for_all_speeds(best.program, by_id, best.schedule, contention=p.target.contention)
-    return replace(best, schedule=schedule)
+    schedule = schedule_as_planned(chosen.workload, p.policy)
+    seconds = predict(chosen.workload, schedule).makespan_s
+    return Decision(chosen.partition, chosen.workload, schedule, seconds)
 
 
 def _facts(p: _Problem, chunk: Chunk) -> ChunkFacts:

@@ -39,7 +39,8 @@ COMPRESSIONS = ("none", "int8", "palette8", "palette6", "palette4", "int4_block3
 PRECISIONS = ("fp16", "fp32")
 HOST_OPS = {"tokenize": ("input_ids", "mask"), "random_normal": ("noise",)}
 INPUT_KINDS = ("text", "seed", "number")
-RULES = ("gates", "ci_dl", "strided", "optimal", "online")
+KEEPS = ("even", "strided", "searched", "published")
+POLICY_DRIVERS = ("gates", "online", "best")
 _NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
 
 
@@ -92,11 +93,12 @@ def _chunk_bytes(text: str) -> int | None:
 
 
 def _policy(s: PolicySettings) -> Policy:
-    _allowed("policy.rule", s.rule, RULES)
+    _allowed("policy.keep", s.keep, KEEPS)
+    _allowed("policy.driver", s.driver, POLICY_DRIVERS)
     for key in ("lookahead", "margin"):
         if getattr(s, key) < 0:
             raise ConfigError(f"policy.{key}: {getattr(s, key)} is negative; give 0 or more")
-    return Policy(s.name, s.lookahead, s.retain, s.rule, s.margin)
+    return Policy(s.name, s.lookahead, s.retain, s.keep, s.driver, s.margin)
 
 
 def _target(s: TargetSettings) -> Target:

@@ -1,7 +1,7 @@
 """The schema of `conf/`: what Hydra composes and checks, before anything is read from it.
 
 Mutable on purpose (OmegaConf merges into it) and `slots=True` so that a stray key given
-with `+` is an error and not a silent attribute. `entracte.declare.read` turns it into frozen values.
+with `+` is an error and not a silent attribute. `declare.read` turns it into frozen values.
 """
 
 from dataclasses import dataclass, field
@@ -99,7 +99,8 @@ class PolicySettings:
     name: str = MISSING
     lookahead: int = MISSING
     retain: bool = MISSING
-    rule: str = "gates"
+    keep: str = "even"
+    driver: str = "gates"
     margin: int = 0
 
 

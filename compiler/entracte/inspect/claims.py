@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from entracte.clock.table import pages_of
 from entracte.ir import Plan, Run
+from entracte.program.workload import Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +55,13 @@ def claims(plan: Plan, run: Run) -> tuple[Claim, ...]:
 def _loaded_pages(plan: Plan, run: Run) -> bool:
     """Not all devices do (`devices/protocol.py`): a load of less than a chunk tells."""
     sizes = {f.id: f.weight_bytes for f in plan.facts}
-    return any(e.queue == "load" and e.size_bytes < sizes[e.label] for e in run.events)
+    return any(e.queue == "load" and e.size_bytes < sizes[e.label] for e in run.bars)
 
 
 def chunk_claims(plan: Plan, run: Run) -> tuple[ChunkClaim, ...]:
     """One load and one call of each chunk, on average."""
     facts = {f.id: f for f in plan.facts}
-    pages = pages_of(plan) if _loaded_pages(plan, run) else {}
+    pages = pages_of(Workload.of(plan)) if _loaded_pages(plan, run) else {}
     rows = []
     for c in run.chunks:
         f = facts[c.chunk]

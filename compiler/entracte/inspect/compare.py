@@ -13,7 +13,7 @@ from entracte.inspect.overview import ChunkRow, Overview, overview
 from entracte.ir import Plan
 from entracte.units import parse_bytes
 
-RULE = "(rule)"
+DRIVER = "(driver)"
 """The schedule's, among the settings; no key path is written like this."""
 MISSING = "-"
 """In place of a setting or chunk that one of the two plans does not have."""
@@ -94,7 +94,7 @@ def _settings(before: Plan, after: Plan) -> Iterator[Setting]:
     """Key paths with dots, in the order of the first plan, then the second's own; and the rule
     that the runner follows, which may differ where all settings are the same."""
     a, b = flat(before.settings), flat(after.settings)
-    a[RULE], b[RULE] = json.dumps(before.schedule.rule), json.dumps(after.schedule.rule)
+    a[DRIVER], b[DRIVER] = json.dumps(before.schedule.driver), json.dumps(after.schedule.driver)
     for key in dict.fromkeys((*a, *b)):
         pair = (a.get(key, MISSING), b.get(key, MISSING))
         if pair[0] != pair[1]:

@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from entracte.clock.drivers import kind_of
 from entracte.clock.timeline import Timeline, predicted
 from entracte.inspect.peak import Peak, peak_of
-from entracte.inspect.residency import Fullest, Span, fullest, spans, usage
-from entracte.inspect.steady import Window, windows
-from entracte.ir import Call, Chunk, Event, Plan, Program
+from entracte.inspect.residency import Fullest, Stay, fullest, stays_of, usage
+from entracte.inspect.steady import SteadyIteration, steady_iterations
+from entracte.ir import Bar, Call, Chunk, Plan, Program
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +61,7 @@ class ChunkRow:
     """Steps that run it in all iterations; the slices of a map are one."""
     kept: bool
     """Stays loaded over a whole loop: after the first iteration nothing of it is loaded."""
-    stays: tuple[Span, ...]
+    stays: tuple[Stay, ...]
     compute_unit: str
     precision: str
     """Empty before the package is built; so is `compression`."""
@@ -100,7 +101,7 @@ class Overview:
     title: str
     target: str
     policy: str
-    rule: str
+    driver: str
     page_bytes: int
     """What a load of the run brings in at most, so that `loads` count pages; 0: whole packages."""
     built: bool
@@ -121,7 +122,7 @@ class Overview:
     stages: tuple[StageRow, ...]
     chunks: tuple[ChunkRow, ...]
     kept: tuple[KeptRow, ...]
-    windows: tuple[Window, ...]
+    steady: tuple[SteadyIteration, ...]
 
 
 def overview(plan: Plan) -> Overview:
@@ -133,14 +134,14 @@ def overview(plan: Plan) -> Overview:
         title=plan.title,
         target=plan.target.name,
         policy=plan.schedule.policy.name,
-        rule=plan.schedule.rule,
+        driver=plan.schedule.driver,
         page_bytes=page_bytes(plan),
         built=plan.built,
         budget_bytes=plan.target.budget_bytes,
         peak_bytes=f.peak_bytes,
         peak_step=f.peak_step,
         peak=peak_of(plan),
-        most=fullest(run.events, usage(plan, run.events)),
+        most=fullest(run.bars, usage(plan, run.bars)),
         makespan_s=f.makespan_s,
         compute_s=f.compute_s,
         stall_s=f.stall_s,
@@ -153,13 +154,13 @@ def overview(plan: Plan) -> Overview:
         stages=stage_rows(plan, chunks, run),
         chunks=chunks,
         kept=kept_rows(plan),
-        windows=windows(plan, run),
+        steady=steady_iterations(plan, run),
     )
 
 
 def page_bytes(plan: Plan) -> int:
     """The target's, where the runner loads by pages: the online rule does, gates do not."""
-    return plan.target.page_bytes if plan.schedule.rule == "online" else 0
+    return plan.target.page_bytes if kind_of(plan.schedule).by_pages else 0
 
 
 # ---------------------------------------------------------------- stages and chunks
@@ -169,7 +170,7 @@ def stage_rows(plan: Plan, chunks: Sequence[ChunkRow], run: Timeline) -> tuple[S
     """In the order of the program. Host steps take no time and have no row."""
     seconds = dict(plan.forecast.stage_s)
     stage_of = {c.id: c.stage for c in chunks}
-    loading = _sums((stage_of[e.label], e.end_s - e.start_s) for e in run.events if _is_load(e))
+    loading = _sums((stage_of[e.label], e.end_s - e.start_s) for e in run.bars if _is_load(e))
     rows = []
     for stage in dict.fromkeys(c.stage for c in chunks):
         own = [c for c in chunks if c.stage == stage]
@@ -198,9 +199,9 @@ def chunk_rows(plan: Plan, run: Timeline) -> tuple[ChunkRow, ...]:
     packages = {p.chunk: p for p in plan.packages}
     flops, calls = _flops(plan), plan.program.call_counts
     looped = _looped(plan.program)
-    uses = Counter(e.label for e in run.events if e.queue == "compute")
+    uses = Counter(e.label for e in run.bars if e.queue == "compute")
     waiting = _sums((w.chunk, w.end_s - w.start_s) for w in run.waits)
-    stays, loaded = _by_chunk(spans(run.events)), _loads(run.events)
+    stays, loaded = _by_chunk(stays_of(run.bars)), _loads(run.bars)
     rows = []
     for c in plan.chunks:
         f, package = facts[c.id], packages.get(c.id)
@@ -241,21 +242,21 @@ def _looped(program: Program) -> set[str]:
     return {x.chunk for s in loops for x in s.steps if isinstance(x, Call)}
 
 
-def _by_chunk(stays: Iterable[Span]) -> Mapping[str, list[Span]]:
-    found: dict[str, list[Span]] = {}
+def _by_chunk(stays: Iterable[Stay]) -> Mapping[str, list[Stay]]:
+    found: dict[str, list[Stay]] = {}
     for stay in stays:
         found.setdefault(stay.chunk, []).append(stay)
     return found
 
 
-def _loads(events: Iterable[Event]) -> Mapping[str, list[Event]]:
-    found: dict[str, list[Event]] = {}
+def _loads(events: Iterable[Bar]) -> Mapping[str, list[Bar]]:
+    found: dict[str, list[Bar]] = {}
     for e in filter(_is_load, events):
         found.setdefault(e.label, []).append(e)
     return found
 
 
-def _is_load(event: Event) -> bool:
+def _is_load(event: Bar) -> bool:
     return event.queue == "load"
 
 
@@ -289,7 +290,7 @@ def _flops(plan: Plan) -> dict[str, int]:
 def kept_rows(plan: Plan) -> tuple[KeptRow, ...]:
     """By rising slowness, from none at all; nothing where gates rule or nothing is ever kept."""
     levels = [(k.slower, k.chunks) for k in plan.schedule.kept]
-    if plan.schedule.rule != "online" or not levels:
+    if plan.schedule.driver != "online" or not levels:
         return ()
     if levels[0][0] > 0:
         levels.insert(0, (0.0, ()))

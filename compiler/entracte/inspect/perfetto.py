@@ -8,11 +8,11 @@ waits for; memory is a counter. Times are microseconds since the run began, size
 import json
 from collections.abc import Iterable, Iterator
 
-from entracte.clock.simulate import Wait
+from entracte.clock.predict import Wait
 from entracte.clock.timeline import Timeline, predicted
 from entracte.inspect.residency import usage
-from entracte.ir import Event, Plan, Run
-from entracte.run.record import timeline_of
+from entracte.ir import Bar, Plan, Run
+from entracte.run.record import observed_timeline
 
 ITERATIONS, LOADER, COMPUTE, STALLS = 1, 2, 3, 4
 _THREADS = {ITERATIONS: "iterations", LOADER: "loader", COMPUTE: "compute", STALLS: "stalls"}
@@ -25,7 +25,7 @@ def trace(plan: Plan, run: Run | None = None) -> str:
     entries = list(_process(plan, 1, f"predicted for {plan.target.name}", predicted(plan)))
     if run is not None:
         name = f"observed on device {run.device}"
-        entries += _process(plan, 2, name, timeline_of(plan, run))
+        entries += _process(plan, 2, name, observed_timeline(plan, run))
     head = {
         "plan": plan.title,
         "pipeline": plan.pipeline,
@@ -45,8 +45,8 @@ def _process(plan: Plan, pid: int, name: str, run: Timeline) -> Iterator[Entry]:
     for tid, thread in _THREADS.items():
         yield _name(pid, tid, "thread_name", {"name": thread})
         yield _name(pid, tid, "thread_sort_index", {"sort_index": tid})
-    yield from _iterations(plan, pid, run.events)
-    for event in run.events:
+    yield from _iterations(plan, pid, run.bars)
+    for event in run.bars:
         if event.queue != "free":
             yield _work(plan, pid, event)
     yield from (_stall(plan, pid, w) for w in run.waits)
@@ -57,7 +57,7 @@ def _name(pid: int, tid: int, kind: str, args: Entry) -> Entry:
     return {"ph": "M", "pid": pid, "tid": tid, "name": kind, "args": args}
 
 
-def _work(plan: Plan, pid: int, e: Event) -> Entry:
+def _work(plan: Plan, pid: int, e: Bar) -> Entry:
     """A load or a call."""
     args: Entry = {"chunk": e.label, **_where(plan, e.segment, e.iteration)}
     if e.queue == "load":
@@ -97,7 +97,7 @@ def _ns(seconds: float) -> int:
     return round(seconds * 1e9)
 
 
-def _iterations(plan: Plan, pid: int, events: Iterable[Event]) -> Iterator[Entry]:
+def _iterations(plan: Plan, pid: int, events: Iterable[Bar]) -> Iterator[Entry]:
     """From the first call of an iteration to the end of its last one."""
     ends: dict[tuple[int, int], tuple[float, float]] = {}
     for e in events:
@@ -114,7 +114,7 @@ def _iterations(plan: Plan, pid: int, events: Iterable[Event]) -> Iterator[Entry
 
 def _memory(plan: Plan, pid: int, run: Timeline) -> Iterator[Entry]:
     """What memory holds, at each change; and the budget, from the beginning to the end."""
-    for s in usage(plan, run.events):
+    for s in usage(plan, run.bars):
         args: Entry = {
             "resident": s.resident_bytes,
             "loading": s.loading_bytes,

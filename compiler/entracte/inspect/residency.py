@@ -1,7 +1,7 @@
 """What is in memory when: over time, chunk by chunk, and at its fullest moment by name.
 
-Made from a plan and the events of a run of it, predicted (`entracte.clock.timeline`) or observed
-(`Run.events`). Tensors between two calls are those that the first of them leaves. What can be in
+Made from a plan and the bars of a run of it, predicted (`entracte.clock.timeline`) or observed
+(`Run.bars`). Tensors between two calls are those that the first of them leaves. What can be in
 memory for any timing is `entracte.inspect.peak`.
 """
 
@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from entracte.ir import Call, Event, Plan, Program
-from entracte.program.steps import live_tensors
+from entracte.ir import Bar, Plan, Program
+from entracte.program.steps import lifetimes
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class Stay:
     """A stay in memory: from the start of a load to the free of the chunk's last page."""
 
     chunk: str
@@ -64,7 +64,7 @@ class _Change:
 
 
 def usage(
-    plan: Plan, events: Sequence[Event], activations: Mapping[str, int] | None = None
+    plan: Plan, bars: Sequence[Bar], activations: Mapping[str, int] | None = None
 ) -> tuple[Sample, ...]:
     """Memory over time: one sample for each moment at which something changes.
 
@@ -73,7 +73,7 @@ def usage(
     claimed = {f.id: f.activation_bytes for f in plan.facts}
     now = {"resident": 0, "loading": 0, "activation": 0, "tensor": 0}
     samples: list[Sample] = []
-    for change in _changes(plan, events, claimed | dict(activations or {})):
+    for change in _changes(plan, bars, claimed | dict(activations or {})):
         before = 0 if change.absolute else now[change.part]
         now[change.part] = before + change.size_bytes
         sample = Sample(
@@ -86,11 +86,11 @@ def usage(
     return tuple(samples)
 
 
-def _changes(plan: Plan, events: Sequence[Event], activations: Mapping[str, int]) -> list[_Change]:
+def _changes(plan: Plan, bars: Sequence[Bar], activations: Mapping[str, int]) -> list[_Change]:
     """By time; at one moment calls end, then memory is given back, then loads and calls begin."""
     calls, frees, loads, starts = [], [], [], []
     held = _Tensors(plan.program)
-    for e in sorted(events, key=lambda e: (e.start_s, e.end_s)):
+    for e in sorted(bars, key=lambda e: (e.start_s, e.end_s)):
         if e.queue == "free":
             frees.append(_Change(e.start_s, "resident", -e.size_bytes))
         elif e.queue == "load":
@@ -108,49 +108,37 @@ def _changes(plan: Plan, events: Sequence[Event], activations: Mapping[str, int]
 
 
 class _Tensors:
-    """Bytes of tensors during and after each call, found from the order of its events."""
+    """Bytes of tensors during and after each call."""
 
     def __init__(self, program: Program) -> None:
-        self.program = program
-        self.live = live_tensors(program)
+        self.counts = [g.count for g in program.segments]
         self.size = {t.name: t.size_bytes for t in program.tensors}
-        self.seen: dict[tuple[int, int, str], int] = {}
-        self.steps = {
-            s: {c: [k for k, x in enumerate(g.steps) if isinstance(x, Call) and x.chunk == c]
-                for c in {x.chunk for x in g.steps if isinstance(x, Call)}}
-            for s, g in enumerate(program.segments)
-        }  # fmt: skip
+        self.alive = lifetimes(program)
 
-    def of(self, event: Event) -> tuple[int, int]:
-        """Of a call's event; events come by time."""
-        key = (event.segment, event.iteration, event.label)
-        nth = self.seen.get(key, 0)
-        self.seen[key] = nth + 1
-        own = self.steps[event.segment].get(event.label, [0])
-        step = own[min(nth, len(own) - 1)]
-        during = self.live[event.segment, step]
-        segment = self.program.segments[event.segment]
-        gone = set(segment.steps[step].frees)
-        if step + 1 == len(segment.steps):
-            gone |= {after for _, _, after in segment.state} | {segment.until or ""}
-            gone |= set(segment.frees) if event.iteration + 1 == segment.count else set()
-        return sum(self.size[x] for x in during), sum(self.size[x] for x in during - gone)
+    def of(self, bar: Bar) -> tuple[int, int]:
+        """During a call, and after it."""
+        alive = self.alive[bar.segment, bar.step]
+        last = bar.iteration + 1 == self.counts[bar.segment]
+        return self._bytes(alive.during), self._bytes(alive.at_end if last else alive.after)
+
+    def _bytes(self, names: frozenset[str]) -> int:
+        return sum(self.size[x] for x in names)
 
 
 # ---------------------------------------------------------------- moments and stays
 
 
-def fullest(events: Sequence[Event], samples: Sequence[Sample]) -> Fullest | None:
+def fullest(bars: Sequence[Bar], samples: Sequence[Sample]) -> Fullest | None:
     """What is in memory at the first of the largest moments. None when nothing ever is."""
     peak = max(samples, key=lambda s: s.total_bytes, default=None)
     if peak is None:
         return None
     time = peak.at_s
-    resident, loading = _weights_at(events, time)
+    resident, loading = _weights_at(bars, time)
     parts = [(name, "resident", size) for name, size in resident.items()]
     parts += [(name, "loading", size) for name, size in loading.items()]
     running = next(
-        (e for e in events if e.queue == "compute" and e.start_s <= time < e.end_s), None
+        (e for e in bars if e.queue == "compute" and e.start_s <= time < e.end_s), None
     )
     if running is not None:
         parts.append((running.label, "activations", peak.activation_bytes))
@@ -159,11 +147,11 @@ def fullest(events: Sequence[Event], samples: Sequence[Sample]) -> Fullest | Non
     return Fullest(time, peak.total_bytes, tuple(p for p in parts if p[2] > 0))
 
 
-def _weights_at(events: Sequence[Event], time: float) -> tuple[Counter[str], Counter[str]]:
+def _weights_at(bars: Sequence[Bar], time: float) -> tuple[Counter[str], Counter[str]]:
     """Bytes of each chunk that are loaded, and that are being loaded, from `time` on."""
     resident: Counter[str] = Counter()
     loading: Counter[str] = Counter()
-    for e in events:
+    for e in bars:
         if e.queue == "load" and e.start_s <= time:
             (resident if e.end_s <= time else loading)[e.label] += e.size_bytes
         elif e.queue == "free" and e.start_s <= time:
@@ -171,20 +159,20 @@ def _weights_at(events: Sequence[Event], time: float) -> tuple[Counter[str], Cou
     return resident, loading
 
 
-def spans(events: Sequence[Event]) -> tuple[Span, ...]:
+def stays_of(bars: Sequence[Bar]) -> tuple[Stay, ...]:
     """Every stay of every chunk, by its start. Pages of a chunk make one stay."""
     copies: dict[str, int] = {}
     begun: dict[str, float] = {}
-    made: list[Span] = []
+    made: list[Stay] = []
     order = {"free": 0, "load": 1}
-    changes = [e for e in events if e.queue in order]
+    changes = [e for e in bars if e.queue in order]
     for e in sorted(changes, key=lambda e: (e.start_s, order[e.queue])):
         before = copies.get(e.label, 0)
         copies[e.label] = before + (1 if e.queue == "load" else -1)
         if before == 0:
             begun[e.label] = e.start_s
         if copies[e.label] == 0:
-            made.append(Span(e.label, begun.pop(e.label), e.end_s))
-    last = max((e.end_s for e in events), default=0.0)
-    made += [Span(chunk, start, last) for chunk, start in begun.items()]
+            made.append(Stay(e.label, begun.pop(e.label), e.end_s))
+    last = max((e.end_s for e in bars), default=0.0)
+    made += [Stay(chunk, start, last) for chunk, start in begun.items()]
     return tuple(sorted(made, key=lambda s: (s.start_s, s.chunk)))

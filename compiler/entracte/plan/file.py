@@ -13,13 +13,14 @@ from pathlib import Path, PurePosixPath
 from entracte import __version__
 from entracte.check.life import check_features
 from entracte.check.proof import Proof, check
-from entracte.clock.table import table_of
+from entracte.clock.drivers import make_driver
 from entracte.codec import decode, encode
 from entracte.errors import PlanError
 from entracte.ir import Bundle, Call, Chunk, ChunkFacts, Pipeline, Plan, Program, Schedule, Target
 from entracte.plan.forecast import forecast
+from entracte.program.workload import Workload
 
-VERSION = 4
+VERSION = 5
 FILE = "plan.json"
 CONSTANTS = "constants.safetensors"
 MAX_BYTES = 64 * 2**20
@@ -53,15 +54,7 @@ def make_plan(
         packages=bundle.packages if bundle is not None else (),
         facts=facts,
         schedule=schedule,
-        forecast=forecast(
-            program,
-            {f.id: f for f in facts},
-            schedule,
-            peak_bytes=proof.peak_bytes,
-            peak_step=proof.peak_step,
-            contention=target.contention,
-            page_bytes=target.page_bytes,
-        ),
+        forecast=forecast(Workload.on(target, program, facts), schedule, proof),
         files=files,
     )
     check_plan(plan)
@@ -87,8 +80,8 @@ def check_plan(plan: Plan) -> Proof:
     _check_functions(plan)
     if plan.schedule.budget_bytes > budget:
         raise PlanError(f"plan: scheduled for {plan.schedule.budget_bytes} of {budget} bytes")
-    if plan.schedule.rule == "online":
-        table_of(plan)
+    # It refuses what it cannot carry out.
+    make_driver(Workload.of(plan), plan.schedule)
     if plan.built and {p.chunk for p in plan.packages} != {c.id for c in plan.chunks}:
         raise PlanError("plan: says it is built, but not every chunk has its package")
     for package in plan.packages:

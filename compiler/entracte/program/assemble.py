@@ -4,7 +4,7 @@ Stages come in the order of the configuration. A loop becomes one segment; the p
 stages that do not change are put before it. Values are named `<stage>.<value>`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
 
@@ -248,36 +248,48 @@ def writes(step: Step) -> set[str]:
 def with_frees(program: Program) -> Program:
     """Drop every tensor after its last use; the output and constants in use stay."""
     known = {t.name for t in program.tensors}
-    needed: set[str] = {program.output}
+    later = {program.output}
     segments: list[Segment] = []
     for segment in reversed(program.segments):
-        new = _segment_frees(segment, needed, known)
-        touched = set().union(*(reads(s) | writes(s) for s in segment.steps))
-        touched |= {x for name, init, after in segment.state for x in (name, init, after)}
-        needed |= touched & known
-        segments.append(new)
+        with_own = _loop_frees if segment.is_loop else _straight_frees
+        segments.append(with_own(segment, later, known))
+        later |= _touched(segment) & known
     return replace(program, segments=tuple(reversed(segments)))
 
 
-def _segment_frees(segment: Segment, later: set[str], known: set[str]) -> Segment:
-    inside = set().union(*(writes(s) for s in segment.steps)) & known
-    carried = {after for _, _, after in segment.state}
-    # Read by the runner after the last step, and dropped there.
-    kept = carried | ({segment.until} if segment.until is not None else set())
+def _touched(segment: Segment) -> set[str]:
+    """Tensors that a segment reads, writes or carries."""
+    touched = {x for carried in segment.state for x in carried}
+    return touched.union(*(reads(s) | writes(s) for s in segment.steps))
+
+
+def _straight_frees(segment: Segment, later: set[str], known: set[str]) -> Segment:
+    """Steps done once: each drops what no later step, here or in a later segment, uses."""
+    return replace(segment, steps=_step_frees(segment, known - later), frees=())
+
+
+def _loop_frees(segment: Segment, later: set[str], known: set[str]) -> Segment:
+    """An iteration drops what it made itself. What came from before the loop is read again in the
+    next iteration, so it goes when the loop is over, and so does its state."""
+    inside = set().union(*(writes(s) for s in segment.steps))
+    following = {after for _, _, after in segment.state}
+    # Read by the runner after an iteration's last step, and dropped there.
+    kept = following | {segment.until}
+    before = {x for s in segment.steps for x in reads(s) | writes(s)} - inside
+    over = before | {x for carried in segment.state for x in carried}
+    return replace(
+        segment,
+        steps=_step_frees(segment, (inside & known) - later - kept),
+        frees=tuple(sorted(over & known - later)),
+    )
+
+
+def _step_frees(segment: Segment, droppable: set[str]) -> tuple[Step, ...]:
+    """Each step drops those of the tensors that no step after it uses."""
     steps: list[Step] = []
     seen: set[str] = set()
     for step in reversed(segment.steps):
-        fresh = ((reads(step) | writes(step)) & known) - seen
-        seen |= fresh
-        local = inside if segment.is_loop else known
-        frees = sorted(x for x in fresh & local if x not in later and x not in kept)
-        steps.append(replace(step, frees=tuple(frees)))
-    states = {name for name, _, _ in segment.state} | carried
-    over = _only_here(segment, seen, inside) | {i for _, i, _ in segment.state}
-    ended = (over | states) & known - later if segment.is_loop else set()
-    return replace(segment, steps=tuple(reversed(steps)), frees=tuple(sorted(ended)))
-
-
-def _only_here(segment: Segment, seen: Iterable[str], inside: set[str]) -> set[str]:
-    """Tensors from before a loop that its iterations read: they live until it is over."""
-    return set(seen) - inside
+        own = (reads(step) | writes(step)) & droppable
+        steps.append(replace(step, frees=tuple(sorted(own - seen))))
+        seen |= own
+    return tuple(reversed(steps))

@@ -15,7 +15,7 @@ START = -1
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class Occurrence:
     """One step of one iteration of the expanded program."""
 
     segment: int
@@ -26,47 +26,53 @@ class Slot:
     """Activations of the call and every tensor alive while it runs."""
 
 
-def held_bytes(program: Program) -> dict[tuple[int, int], int]:
-    """Bytes of all tensors alive during (segment, step), the most of all iterations."""
-    size = {t.name: t.size_bytes for t in program.tensors}
-    return {at: sum(size[x] for x in alive) for at, alive in live_tensors(program).items()}
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """Tensors that are in memory during a step, after it, and after it where its loop is over."""
+
+    during: frozenset[str]
+    after: frozenset[str]
+    at_end: frozenset[str]
 
 
-def live_tensors(program: Program) -> dict[tuple[int, int], frozenset[str]]:
-    """The tensors alive during (segment, step), the same in every iteration but the first: a
-    tensor made in a loop and read after it is there from its second iteration's begin on."""
+def lifetimes(program: Program) -> dict[tuple[int, int], Alive]:
+    """What is alive at (segment, step), the same in every iteration but the first: a tensor made
+    in a loop and read after it is there from its second iteration's begin on."""
     known = {t.name for t in program.tensors}
     alive = {i.name for i in program.inputs} | {c.name for c in program.constants}
     alive &= known
-    held: dict[tuple[int, int], frozenset[str]] = {}
+    found: dict[tuple[int, int], Alive] = {}
     for s, segment in enumerate(program.segments):
         alive |= {name for name, _, _ in segment.state}
+        # A state keeps its last value; the tensor it came from is renamed, not copied.
+        moved = {after for _, _, after in segment.state} | {segment.until or ""}
         for _ in range(min(segment.count, 2)):
             for k, step in enumerate(segment.steps):
                 alive |= (reads(step) | writes(step)) & known
-                held[s, k] = frozenset(alive)
+                during = frozenset(alive)
                 alive -= set(step.frees)
-            # A state keeps its last value; the tensor it came from is renamed, not copied.
-            alive -= {after for _, _, after in segment.state}
-            alive.discard(segment.until or "")
+                if k + 1 == len(segment.steps):
+                    alive -= moved
+                found[s, k] = Alive(during, frozenset(alive), frozenset(alive - set(segment.frees)))
         alive -= set(segment.frees)
-    return held
+    return found
 
 
 def expand(
     program: Program, facts: Mapping[str, ChunkFacts], iterations: int | None = None
-) -> list[Slot]:
+) -> list[Occurrence]:
     """The steps in order; at most `iterations` of each loop (all of them when None)."""
-    held = held_bytes(program)
-    slots = []
+    size = {t.name: t.size_bytes for t in program.tensors}
+    held = {at: sum(size[x] for x in a.during) for at, a in lifetimes(program).items()}
+    unrolled = []
     for s, segment in enumerate(program.segments):
         count = segment.count if iterations is None else min(segment.count, iterations)
         for i in range(count):
             for k, step in enumerate(segment.steps):
                 chunk = step.chunk if isinstance(step, Call) else None
                 activation = facts[chunk].activation_bytes if chunk is not None else 0
-                slots.append(Slot(s, i, k, chunk, held[s, k] + activation))
-    return slots
+                unrolled.append(Occurrence(s, i, k, chunk, held[s, k] + activation))
+    return unrolled
 
 
 RUN, PACE = 10, 6

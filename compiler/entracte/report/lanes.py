@@ -5,8 +5,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from entracte.clock.simulate import Wait
-from entracte.ir import Event, Program
+from entracte.clock.predict import Wait
+from entracte.ir import Bar, Program
 
 _NEAR = 1e-9
 """Two moments so near, as a share of the whole time, are one."""
@@ -21,7 +21,7 @@ class Stall:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class View:
     """A stretch of time with a name."""
 
     name: str
@@ -39,9 +39,9 @@ class LoopTimes:
     ends_s: tuple[float, ...]
 
 
-def bars(events: Sequence[Event]) -> tuple[Event, ...]:
+def bars(events: Sequence[Bar]) -> tuple[Bar, ...]:
     """Loads and calls by start. Pages of one load without a pause between them are one bar."""
-    made: list[Event] = []
+    made: list[Bar] = []
     last: dict[str, int] = {}
     for e in events:
         if e.queue == "free":
@@ -55,20 +55,20 @@ def bars(events: Sequence[Event]) -> tuple[Event, ...]:
     return tuple(made)
 
 
-def _continues(before: Event, e: Event) -> bool:
+def _continues(before: Bar, e: Bar) -> bool:
     same = (before.label, before.segment, before.iteration) == (e.label, e.segment, e.iteration)
     return e.queue == "load" and same and abs(e.start_s - before.end_s) <= _NEAR * e.end_s
 
 
-def _joined(a: Event, b: Event) -> Event:
+def _joined(a: Bar, b: Bar) -> Bar:
     size = a.size_bytes + b.size_bytes
-    return Event(a.queue, a.label, a.segment, a.iteration, a.start_s, b.end_s, size)
+    return Bar(a.queue, a.label, a.segment, a.iteration, a.step, a.start_s, b.end_s, size)
 
 
 # ---------------------------------------------------------------- waits
 
 
-def stalls(events: Sequence[Event], waits: Sequence[Wait], makespan_s: float) -> tuple[Stall, ...]:
+def stalls(events: Sequence[Bar], waits: Sequence[Wait], makespan_s: float) -> tuple[Stall, ...]:
     """Each wait with what held up the load that it waits for."""
     near = _NEAR * makespan_s
     loads = sorted((e for e in bars(events) if e.queue == "load"), key=lambda e: e.start_s)
@@ -78,7 +78,7 @@ def stalls(events: Sequence[Event], waits: Sequence[Wait], makespan_s: float) ->
         if e.queue != "load":
             by_end[round(e.end_s / max(near, 1e-12))].append(e)
 
-    def ended(at: float) -> list[Event]:
+    def ended(at: float) -> list[Bar]:
         slot = round(at / max(near, 1e-12))
         return [e for k in (slot - 1, slot, slot + 1) for e in by_end.get(k, ())]
 
@@ -97,7 +97,7 @@ def stalls(events: Sequence[Event], waits: Sequence[Wait], makespan_s: float) ->
 _UNKNOWN = "its load is not among the events"
 
 
-def _why(load: Event, before: Event | None, ended: Sequence[Event], near: float) -> str:
+def _why(load: Bar, before: Bar | None, ended: Sequence[Bar], near: float) -> str:
     """What held up a load: the load before it, memory that came free, or its gate."""
     if load.start_s <= near:
         return "nothing can run before it is loaded"
@@ -116,7 +116,7 @@ def _why(load: Event, before: Event | None, ended: Sequence[Event], near: float)
 # ---------------------------------------------------------------- windows
 
 
-def loops(program: Program, events: Sequence[Event]) -> tuple[LoopTimes, ...]:
+def loops(program: Program, events: Sequence[Bar]) -> tuple[LoopTimes, ...]:
     """The loops that were run, with the end of each iteration's last call."""
     ends: dict[int, dict[int, float]] = defaultdict(dict)
     for e in events:
@@ -133,17 +133,17 @@ def loops(program: Program, events: Sequence[Event]) -> tuple[LoopTimes, ...]:
     return tuple(result)
 
 
-def windows(found: Sequence[LoopTimes], makespan_s: float) -> tuple[Window, ...]:
+def windows(found: Sequence[LoopTimes], makespan_s: float) -> tuple[View, ...]:
     """The whole run; around the longest loop its prologue, a steady iteration, the epilogue."""
-    whole = Window("Whole run", 0.0, makespan_s)
+    whole = View("Whole run", 0.0, makespan_s)
     if not found:
         return (whole,)
     main = max(found, key=lambda p: p.ends_s[-1] - p.start_s)
     steady = min(2, len(main.ends_s) - 1)
     start = main.ends_s[steady - 1] if steady else main.start_s
     parts = [
-        Window("Prologue", 0.0, main.start_s),
-        Window("Steady iteration", start, main.ends_s[steady]),
-        Window("Epilogue", main.ends_s[-1], makespan_s),
+        View("Prologue", 0.0, main.start_s),
+        View("Steady iteration", start, main.ends_s[steady]),
+        View("Epilogue", main.ends_s[-1], makespan_s),
     ]
     return (whole, *(w for w in parts if w.end_s - w.start_s > _NEAR * makespan_s))

@@ -20,7 +20,7 @@ from entracte.report.lanes import stalls
 from entracte.report.policies import PolicyRow
 from entracte.report.track import Track, track_of
 from entracte.report.words import StallGroup, bottleneck, kept, stall_groups
-from entracte.run.record import timeline_of
+from entracte.run.record import observed_timeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,9 @@ def page_of(plan: Plan, policies: tuple[PolicyRow, ...], run: Run | None = None)
     chunks = chunk_rows(plan, timeline)
     colour = colours(plan)
     tracks = [_predicted(plan, timeline)]
-    if run is not None and any(e.queue == "compute" for e in run.events):
+    if run is not None and any(e.queue == "compute" for e in run.bars):
         tracks.append(_observed(plan, run))
-    explained = stalls(timeline.events, timeline.waits, timeline.makespan_s)
+    explained = stalls(timeline.bars, timeline.waits, timeline.makespan_s)
     return Page(
         title=plan.title,
         plan=plan,
@@ -85,16 +85,16 @@ def _predicted(plan: Plan, timeline: Timeline) -> Track:
     # The online rule may fill the budget: then the two are one line.
     proven = (("proven peak", peak),) if peak != budget else ()
     limits = (("budget", budget), *proven)
-    return track_of(plan, "Predicted", timeline.events, timeline.waits, timeline.makespan_s, limits)
+    return track_of(plan, "Predicted", timeline.bars, timeline.waits, timeline.makespan_s, limits)
 
 
 def _observed(plan: Plan, run: Run) -> Track:
-    made = timeline_of(plan, run)
-    end = max(e.end_s for e in made.events)
+    made = observed_timeline(plan, run)
+    end = max(e.end_s for e in made.bars)
     limits = (("budget", plan.target.budget_bytes), ("observed peak", run.peak_bytes))
     seen = {c.chunk: c.peak_activation_bytes for c in run.chunks}
     name = f"Observed on {run.device}"
-    return track_of(plan, name, made.events, made.waits, end, limits, seen)
+    return track_of(plan, name, made.bars, made.waits, end, limits, seen)
 
 
 def colours(plan: Plan) -> dict[str, int]:

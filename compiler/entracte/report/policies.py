@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from entracte.check.proof import check
-from entracte.clock.simulate import simulate
+from entracte.clock.predict import predict
 from entracte.errors import DoesNotFit, PlanError
 from entracte.ir import Plan, Policy
+from entracte.program.workload import Workload
 from entracte.schedule.choose import BASELINES, make_schedule
 
 
@@ -25,7 +26,7 @@ class PolicyRow:
 
 
 def compared(plan: Plan) -> tuple[PolicyRow, ...]:
-    """The baselines of `entracte/schedule/choose.py`, the plan last. About a second at full size."""
+    """The baselines of `schedule.choose`, the plan last. About a second at full size."""
     others = [p for p in BASELINES if p.name != plan.schedule.policy.name]
     f = plan.forecast
     own = PolicyRow(
@@ -43,15 +44,14 @@ def compared(plan: Plan) -> tuple[PolicyRow, ...]:
 
 
 def _row(plan: Plan, policy: Policy) -> PolicyRow:
-    program, contention = plan.program, plan.target.contention
     budget = plan.target.budget_bytes
-    facts = {f.id: f for f in plan.facts}
+    workload = Workload.on(plan.target, plan.program, plan.facts)
     try:
-        schedule = make_schedule(program, facts, policy, budget, contention=contention)
-        proof = check(program, plan.facts, schedule, budget_bytes=budget)
+        schedule = make_schedule(workload, policy)
+        proof = check(plan.program, plan.facts, schedule, budget_bytes=budget)
     except (DoesNotFit, PlanError) as error:
         return PolicyRow(policy.name, False, False, str(error))
-    made = simulate(program, facts, schedule, contention=contention)
+    made = predict(workload, schedule)
     return PolicyRow(
         policy.name,
         False,

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import floor, log10
 
-from entracte.clock.simulate import Wait
+from entracte.clock.predict import Wait
 from entracte.inspect.residency import Fullest, Sample, fullest, usage
-from entracte.ir import Event, Plan
-from entracte.report.lanes import LoopTimes, Stall, Window, bars, loops, stalls, windows
+from entracte.ir import Bar, Plan
+from entracte.report.lanes import LoopTimes, Stall, View, bars, loops, stalls, windows
 
 KINDS = ("resident", "tensors", "activations", "loading")
 """The picture's layers, from below: chunks that are loaded; tensors of the program; what the
@@ -58,7 +58,7 @@ class Track:
     sentences: tuple[str, ...]
     memory: Drawn
     peak: Fullest | None
-    windows: tuple[Window, ...]
+    windows: tuple[View, ...]
     loops: tuple[LoopTimes, ...]
     limits: tuple[tuple[str, int], ...]
     """Lines in the picture of memory, (name, bytes): the budget, and a peak where it is another."""
@@ -67,7 +67,7 @@ class Track:
 def track_of(
     plan: Plan,
     name: str,
-    events: Sequence[Event],
+    events: Sequence[Bar],
     waits: Sequence[Wait],
     makespan_s: float,
     limits: tuple[tuple[str, int], ...],
@@ -100,7 +100,7 @@ def track_of(
 
 
 def _columns(
-    events: Sequence[Event], index: dict[str, int], tick: float, own: dict[str, int] | None
+    events: Sequence[Bar], index: dict[str, int], tick: float, own: dict[str, int] | None
 ) -> Columns:
     starts = [round(e.start_s / tick) for e in events]
     whole = own is None or all(e.size_bytes == own[e.label] for e in events)

@@ -7,11 +7,11 @@ import json
 import os
 from pathlib import Path
 
-from entracte.clock.simulate import Wait, cause_of
+from entracte.clock.predict import Wait, cause_of
 from entracte.clock.timeline import Timeline
 from entracte.codec import decode, encode
 from entracte.errors import PlanError
-from entracte.ir import Call, Event, Plan, Run
+from entracte.ir import Call, Plan, Run
 
 FILE = "run.json"
 MAX_BYTES = 64 * 2**20
@@ -61,57 +61,55 @@ def run_of(plan: Plan, place: Path) -> Run | None:
 def _check(plan: Plan, run: Run, where: str) -> None:
     chunks = {c.id for c in plan.chunks}
     counts = [s.count for s in plan.program.segments]
-    names = {c.chunk for c in run.chunks} | {e.label for e in run.events}
+    names = {c.chunk for c in run.chunks} | {e.label for e in run.bars}
     names |= {name for name, _ in run.iterations} - {s.name for s in plan.program.segments}
     stray = sorted(names - chunks)
     if stray:
         raise PlanError(f"{where}: a run of another plan, this one has no {stray[0]!r}; run again")
     calls = _calls(plan)
-    for e in run.events:
-        if e.queue == "compute" and (e.segment, e.label) not in calls:
+    for e in run.bars:
+        if e.queue == "compute" and (e.segment, e.step, e.label) not in calls:
             raise PlanError(f"{where}: {e.label!r} is called where the plan does not; run again")
         inside = 0 <= e.segment < len(counts) and 0 <= e.iteration < counts[e.segment]
+        inside = inside and 0 <= e.step < len(plan.program.segments[e.segment].steps)
         sane = e.queue in QUEUES and 0 <= e.start_s <= e.end_s and e.size_bytes >= 0
         if not inside or not sane:
             raise PlanError(
-                f"{where}: an event of {e.label!r} (queue {e.queue!r}, segment {e.segment}, "
-                f"iteration {e.iteration}, {e.start_s} to {e.end_s} s) cannot be of this plan; "
-                "run again"
+                f"{where}: a bar of {e.label!r} (queue {e.queue!r}, segment {e.segment}, "
+                f"iteration {e.iteration}, step {e.step}, {e.start_s} to {e.end_s} s) "
+                "cannot be of this plan; run again"
             )
 
 
-def _calls(plan: Plan) -> set[tuple[int, str]]:
-    """(segment, chunk) of every call."""
-    segments = enumerate(plan.program.segments)
-    return {(s, x.chunk) for s, g in segments for x in g.steps if isinstance(x, Call)}
+def _calls(plan: Plan) -> set[tuple[int, int, str]]:
+    """(segment, step, chunk) of every call."""
+    return {
+        (s, k, x.chunk)
+        for s, g in enumerate(plan.program.segments)
+        for k, x in enumerate(g.steps)
+        if isinstance(x, Call)
+    }
 
 
-def timeline_of(plan: Plan, run: Run) -> Timeline:
+def observed_timeline(plan: Plan, run: Run) -> Timeline:
     """What was observed, as a prediction is told: with what each call waited for.
 
     A call waits from the end of the call before it to the end of its chunk's last load. (Host
-    steps in between are no events; their time counts as waiting where a load outlasts them.)
+    steps in between are no bars; their time counts as waiting where a load outlasts them.)
     """
     loads: dict[str, list[float]] = {}
-    for e in run.events:
+    for e in run.bars:
         if e.queue == "load":
             loads.setdefault(e.label, []).append(e.end_s)
-    events = sorted(run.events, key=lambda e: (e.start_s, e.end_s))
+    events = sorted(run.bars, key=lambda e: (e.start_s, e.end_s))
     waits, now = [], 0.0
     for e in events:
         if e.queue != "compute":
             continue
         ready = max((end for end in loads.get(e.label, ()) if end <= e.start_s), default=0.0)
         if ready > now:
-            cause = _cause(plan, e)
+            cause = cause_of(plan.program, e.segment, e.iteration, e.step)
             waits.append(Wait(e.label, e.segment, e.iteration, now, ready, cause))
         now = e.end_s
     return Timeline(tuple(events), tuple(waits), run.wall_s)
 
-
-def _cause(plan: Plan, event: Event) -> str:
-    segment = plan.program.segments[event.segment]
-    first = segment.steps[0]
-    begins = (event.segment, event.iteration) == (0, 0)
-    begins = begins and isinstance(first, Call) and first.chunk == event.label
-    return cause_of(plan.program, 0 if begins else 1, event.segment, event.iteration)

@@ -8,8 +8,9 @@ whatever order it loads; with `pages=True` also for those that load and evict pa
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from entracte.ir import Call, ChunkFacts, Program, Segment
-from entracte.program.steps import Slot, expand
+from entracte.ir import Call, ChunkFacts, Segment
+from entracte.program.steps import Occurrence, expand
+from entracte.program.workload import Workload
 from entracte.schedule.window_lp import Window, least_stall_s
 
 _PIECE = 48
@@ -29,31 +30,26 @@ class Bound:
 
 
 def best_bound(
-    program: Program,
-    facts: Mapping[str, ChunkFacts],
-    budget_bytes: int,
-    *,
-    enough_s: float | None = None,
-    pages: bool = False,
+    workload: Workload, *, enough_s: float | None = None, pages: bool = False
 ) -> Bound:
     """The largest of all. The LP (seconds of work) is left out where the others already reach
     `enough_s`, the time of a schedule, to a thousandth."""
-    simple = lower_bound(program, facts)
-    best = max(Bound(*simple), volume(program, facts, budget_bytes), key=lambda b: b.seconds)
+    best = max(Bound(*lower_bound(workload)), volume(workload), key=lambda b: b.seconds)
     if enough_s is not None and enough_s <= best.seconds * 1.001:
         return best
-    return max(best, window(program, facts, budget_bytes, pages=pages), key=lambda b: b.seconds)
+    return max(best, window(workload, pages=pages), key=lambda b: b.seconds)
 
 
-def lower_bound(program: Program, facts: Mapping[str, ChunkFacts]) -> tuple[float, str]:
+def lower_bound(workload: Workload) -> tuple[float, str]:
     """What holds in any budget.
 
     `compute`: calls are serial and the first one waits for its load. `load`: every chunk is
     read at least once by one loader, and the last chunk's calls come after all loads.
     """
+    facts = workload.facts
     calls = [
         (step, _all_seconds(step, facts[step.chunk], segment))
-        for segment in program.segments
+        for segment in workload.program.segments
         for step in segment.steps
         if isinstance(step, Call)
     ]
@@ -75,7 +71,7 @@ def _once(calls: Sequence[tuple[Call, list[float]]]) -> list[tuple[Call, list[fl
     return list({call.chunk: (call, times) for call, times in reversed(calls)}.values())
 
 
-def volume(program: Program, facts: Mapping[str, ChunkFacts], budget_bytes: int) -> Bound:
+def volume(workload: Workload) -> Bound:
     """Loads that the budget forces: every chunk once, and what does not fit again each time.
 
     At the end of a call only so much is present as fits beside it. All chunks of a loop are used
@@ -84,8 +80,9 @@ def volume(program: Program, facts: Mapping[str, ChunkFacts], budget_bytes: int)
     after the last load a call follows. What is present saves at most a fractional knapsack:
     seconds of loading for bytes, best first.
     """
-    slots = expand(program, facts, 1)
-    once = dict.fromkeys(s.chunk for s in slots if s.chunk is not None)
+    program, facts = workload.program, workload.facts
+    unrolled = expand(program, facts, 1)
+    once = dict.fromkeys(s.chunk for s in unrolled if s.chunk is not None)
     total = sum(_first_s(facts[c]) for c in once)
     shortest = [
         min(_all_seconds(step, facts[step.chunk], g))
@@ -94,11 +91,11 @@ def volume(program: Program, facts: Mapping[str, ChunkFacts], budget_bytes: int)
         if isinstance(step, Call)
     ]
     for s, segment in enumerate(program.segments):
-        own = [slot for slot in slots if slot.segment == s and slot.chunk is not None]
+        own = [at for at in unrolled if at.segment == s and at.chunk is not None]
         if segment.count == 1 or not own:
             continue
-        chunks = [facts[c] for c in dict.fromkeys(slot.chunk for slot in own) if c]
-        room = budget_bytes - max(slot.need_bytes for slot in own)
+        chunks = [facts[c] for c in dict.fromkeys(at.chunk for at in own) if c]
+        room = workload.budget_bytes - max(at.need_bytes for at in own)
         again = sum(f.load_s for f in chunks) - _saved_s(chunks, room)
         total += (segment.count - 1) * max(0.0, again)
     return Bound(total + min(shortest, default=0.0), "volume")
@@ -115,22 +112,20 @@ def _saved_s(chunks: Sequence[ChunkFacts], room: int) -> float:
     return saved
 
 
-def window(
-    program: Program, facts: Mapping[str, ChunkFacts], budget_bytes: int, *, pages: bool = False
-) -> Bound:
+def window(workload: Workload, *, pages: bool = False) -> Bound:
     """All computing, and the stalls that the window LP proves (`entracte/schedule/window_lp.py`).
 
     The calls are cut into runs whose stalls add up: each is a straight part with a loop's first
     iteration, its middle iterations at once, and its last one.
     """
     computing = sum(
-        sum(_all_seconds(step, facts[step.chunk], g))
-        for g in program.segments
+        sum(_all_seconds(step, workload.facts[step.chunk], g))
+        for g in workload.program.segments
         for step in g.steps
         if isinstance(step, Call)
     )
     stalls = 0.0
-    for run in _runs(program, facts, budget_bytes):
+    for run in _runs(workload):
         stalls += least_stall_s(
             run.before, run.loop, run.after, repeats=run.repeats, cold=run.cold, pages=pages
         )
@@ -148,15 +143,16 @@ class _Run:
     repeats: int = 1
 
 
-def _runs(program: Program, facts: Mapping[str, ChunkFacts], budget: int) -> Iterator[_Run]:
+def _runs(workload: Workload) -> Iterator[_Run]:
     """A run ends with each loop; what follows the last one belongs to its run."""
-    slots = expand(program, facts, 1)
+    program, facts = workload.program, workload.facts
+    unrolled = expand(program, facts, 1)
     straight: list[Window] = []
     cold, seen = True, set[str]()
     made: _Run | None = None
     for s, segment in enumerate(program.segments):
-        own = [slot for slot in slots if slot.segment == s and slot.chunk is not None]
-        windows = _windows(segment, own, facts, budget)
+        own = [at for at in unrolled if at.segment == s and at.chunk is not None]
+        windows = _windows(segment, own, workload)
         straight += _cold(windows, facts, seen)
         if segment.count == 1 or not windows or len(windows) > _LARGEST:
             continue
@@ -204,18 +200,17 @@ def _pieces(windows: list[Window]) -> list[list[Window]]:
 
 def _windows(
     segment: Segment,
-    slots: Sequence[Slot],
-    facts: Mapping[str, ChunkFacts],
-    budget: int,
+    unrolled: Sequence[Occurrence],
+    workload: Workload,
 ) -> list[Window]:
     """Of one iteration. Where a call's function changes, its longest time hides the most."""
     made = []
-    for slot in slots:
-        step = segment.steps[slot.step]
+    for at in unrolled:
+        step = segment.steps[at.step]
         assert isinstance(step, Call)
-        f = facts[step.chunk]
+        f = workload.facts[step.chunk]
         longest = max(_all_seconds(step, f, segment))
-        room = budget - slot.need_bytes
+        room = workload.budget_bytes - at.need_bytes
         made.append(Window(step.chunk, f.weight_bytes, f.load_s, longest, room))
     return made
 
@@ -226,19 +221,19 @@ def _all_seconds(call: Call, facts: ChunkFacts, segment: Segment) -> list[float]
     return [call.repeat * facts.exec_of(f) for f in functions]
 
 
-def periodic_s(count: int, slots: int, load_s: float, exec_s: float) -> float:
+def periodic_s(count: int, room: int, load_s: float, exec_s: float) -> float:
     """Seconds per iteration of any schedule that does the same in every one: equal chunks.
 
-    `count` chunks, of which `slots` fit at once. With y loads per iteration, T its time:
+    `count` chunks, of which `room` fit at once. With y loads per iteration, T its time:
     computing takes K e, loading y l. A streamed chunk is in memory for l + e at least, a kept
-    one for T, and `slots` x T is all there is: (K - y) T + y (l + e) <= k T. With every chunk
-    used in every iteration y is at least K - k + 1 (the next load needs a slot while the kept
+    one for T, and `room` x T is all there is: (K - y) T + y (l + e) <= k T. With every chunk
+    used in every iteration y is at least K - k + 1 (the next load needs a place while the kept
     ones stay) unless everything fits. Source: scheduling.md, section 3, closed forms.
     """
-    if slots >= count:
+    if room >= count:
         return count * exec_s
     best = float("inf")
-    for y in range(count - slots + 1, count + 1):
-        memory = y * (load_s + exec_s) / (y - (count - slots))
+    for y in range(count - room + 1, count + 1):
+        memory = y * (load_s + exec_s) / (y - (count - room))
         best = min(best, max(count * exec_s, y * load_s, memory))
-    return best if slots > 1 else count * (load_s + exec_s)
+    return best if room > 1 else count * (load_s + exec_s)

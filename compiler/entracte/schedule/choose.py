@@ -1,25 +1,26 @@
-"""Program x facts x policy -> Schedule: the best of what gates and the online rule can do.
+"""Workload x policy -> Schedule: the best of what gates and the online rule can do.
 
-Baselines are schedules by gates (`entracte/schedule/by_gates.py`). `optimal` also lets the online rule run,
-with the chunks it should keep (`entracte/schedule/online_search.py`), and takes what is fastest by the
-clocks that make the forecast, the rule even if it is a thousandth slower. So it is never slower
+Baselines are schedules by gates (`schedule/by_gates.py`). The policy `optimal` also lets the online
+rule run, with the chunks it should keep (`schedule/online_search.py`), and takes what is fastest on
+the clock that makes the forecast, the rule even if it is a thousandth slower. So it is never slower
 than another policy by more than that, by prediction. Gates are in every schedule and prove that it
 fits; predicted times choose among safe schedules, nothing else.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 
-from entracte.clock.replay import replay
+from entracte.clock.predict import predict
 from entracte.errors import PlanError
-from entracte.ir import ChunkFacts, Policy, Program, Schedule
-from entracte.schedule.by_gates import schedule_by_gates
+from entracte.ir import Policy, Schedule
+from entracte.program.workload import Workload
+from entracte.schedule.by_gates import quick_by_gates, schedule_by_gates
 from entracte.schedule.online_search import schedule_online, with_speeds
+from entracte.schedule.pace import Cost
 
 BASELINES = (
     Policy("sequential", 0, False),
     Policy("double_buffer", 1, True),
-    Policy("ci_dl", 1, True, "ci_dl", 2),
+    Policy("ci_dl", 1, True, "published", margin=2),
     Policy("strided", 1_000_000, True, "strided"),
 )
 """`conf/policy/`: what `optimal` is never worse than, because it tries them too."""
@@ -27,83 +28,62 @@ BASELINES = (
 _SLACK = 1e-3
 """The online rule is taken if it is slower by no more than this share: wrong times cost it 0.4 %,
 and gates 5 % (docs/online-rule.md), and no prediction is right to a thousandth."""
-SEARCHED = ("optimal", "online")
-"""`Policy.rule` of ours."""
 
 
-def make_schedule(
-    program: Program,
-    facts: Mapping[str, ChunkFacts],
-    policy: Policy,
-    budget_bytes: int,
-    *,
-    contention: float = 1.0,
-    page_bytes: int = 0,
-    quick: bool = False,
-    speeds: bool = True,
-) -> Schedule:
-    """The best of the safe schedules of this policy by simulated time, then by bytes loaded.
-
-    Args:
-        contention: how many times slower loads and calls are while they overlap.
-        page_bytes: what the device can load at once of a package; 0: packages load whole. Only the
-            online rule loads by pages.
-        quick: for comparing many programs: by gates only, and few kept sets are tried.
-        speeds: find out what the online rule should keep where times differ from the planned ones.
+def make_schedule(workload: Workload, policy: Policy) -> Schedule:
+    """The best of the safe schedules of this policy by predicted time, then by bytes loaded; the
+    online rule also knows what to keep where times are not as predicted.
 
     Raises `DoesNotFit` naming the chunk when even the leanest schedule exceeds the budget.
     """
+    return for_all_speeds(workload, schedule_as_planned(workload, policy))
 
-    def by_gates(policy: Policy) -> Schedule:
-        return schedule_by_gates(
-            program, facts, policy, budget_bytes, contention=contention, quick=quick
-        )
 
-    if policy.rule not in SEARCHED:
-        return by_gates(policy)
-    searched = by_gates(replace(policy, rule="optimal"))
-    if quick:
-        return replace(searched, policy=policy)
-    trials = []
+def quick_schedule(workload: Workload, policy: Policy) -> Schedule:
+    """For comparing many programs: by gates only, few kept sets are tried. Raises `DoesNotFit`."""
+    return quick_by_gates(workload, policy)
+
+
+def schedule_as_planned(workload: Workload, policy: Policy) -> Schedule:
+    """The best if times are as predicted. Raises `DoesNotFit`."""
+    gates = schedule_by_gates(workload, policy)
+    if policy.driver == "gates":
+        return gates
+    if policy.driver == "online":
+        return schedule_online(workload, gates)
+    return _best(workload, policy, gates)
+
+
+def _best(workload: Workload, policy: Policy, gates: Schedule) -> Schedule:
+    """The online rule unless gates, of this policy or a baseline, are faster."""
+    trials = [gates, *(schedule_by_gates(workload, p) for p in BASELINES)]
+    costs = [_cost(workload, trial) for trial in trials]
+    fastest = min(costs)
     try:
-        trials.append(
-            schedule_online(program, facts, searched, contention=contention, page_bytes=page_bytes)
-        )
+        online = schedule_online(workload, gates)
+        if _cost(workload, online)[0] <= fastest[0] * (1 + _SLACK):
+            return online
     except PlanError:
         # Programs of many hours are beyond the rule's numbers; gates are not.
-        if policy.rule == "online":
-            raise
-    if policy.rule == "optimal":
-        trials += [searched, *(by_gates(p) for p in BASELINES)]
-
-    def cost(trial: Schedule) -> tuple[float, int]:
-        made = replay(program, facts, trial, contention=contention, page_bytes=page_bytes)
-        return round(made.makespan_s, 9), made.loaded_bytes
-
-    costs = [cost(trial) for trial in trials]
-    fastest = min(costs)
-    chosen = trials[costs.index(fastest)]
-    if trials[0].rule == "online" and costs[0][0] <= fastest[0] * (1 + _SLACK):
-        chosen = trials[0]
-    best = replace(chosen, policy=policy)
-    if best.rule == "gates" or page_bytes or not speeds:
-        return best
-    return for_all_speeds(program, facts, best, contention=contention)
+        pass
+    return replace(trials[costs.index(fastest)], policy=policy)
 
 
-def for_all_speeds(
-    program: Program,
-    facts: Mapping[str, ChunkFacts],
-    schedule: Schedule,
-    *,
-    contention: float = 1.0,
-) -> Schedule:
+def _cost(workload: Workload, schedule: Schedule) -> Cost:
+    made = predict(workload, schedule)
+    return round(made.makespan_s, 9), made.loaded_bytes
+
+
+def for_all_speeds(workload: Workload, schedule: Schedule) -> Schedule:
     """A schedule of the online rule with what to keep at other speeds of loads; the same where that
-    makes it slower by prediction (loads and calls that overlap may look like slow loads)."""
+    makes it slower by prediction (loads and calls that overlap may look like slow loads). Gates
+    and pages have nothing to choose."""
+    if schedule.driver == "gates" or workload.page_bytes:
+        return schedule
     try:
-        made = with_speeds(program, facts, schedule, contention=contention)
+        made = with_speeds(workload, schedule)
     except PlanError:
         # Loads several times slower would be beyond the rule's numbers.
         return schedule
-    old, new = (replay(program, facts, x, contention=contention) for x in (schedule, made))
-    return made if new.makespan_s <= old.makespan_s else schedule
+    old, new = (predict(workload, x).makespan_s for x in (schedule, made))
+    return made if new <= old else schedule

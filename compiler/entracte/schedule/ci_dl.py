@@ -14,10 +14,11 @@ the paper has: a first part, blocks, a last part. The rule:
   nothing is kept; mapped stages (the decoders) load each chunk at its use.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from entracte.ir import Call, ChunkFacts, Policy, Program, Segment
-from entracte.program.steps import Slot
+from entracte.ir import Call, Policy, Program, Segment
+from entracte.program.steps import Occurrence, expand
+from entracte.program.workload import Workload
 
 
 def blocks(segment: Segment) -> list[int]:
@@ -29,27 +30,22 @@ def blocks(segment: Segment) -> list[int]:
     return sorted(k for own in steps.values() for k in own[1:-1])
 
 
-def kept_blocks(
-    program: Program,
-    facts: Mapping[str, ChunkFacts],
-    policy: Policy,
-    budget_bytes: int,
-    slots: Sequence[Slot],
-) -> dict[int, list[str]]:
+def kept_blocks(workload: Workload, policy: Policy) -> dict[int, list[str]]:
     """For each loop (by its segment's number) the chunks that the rule keeps, in order of use.
 
     `available` is what is free before the loop's first block is loaded, `needed` what it took
     to run that block: the published first-iteration measurement, by accounting.
     """
-    kept: dict[int, list[str]] = {}
-    for s, segment in enumerate(program.segments):
+    facts, kept = workload.facts, dict[int, list[str]]()
+    unrolled = expand(workload.program, facts, 1)
+    for s, segment in enumerate(workload.program.segments):
         inner = blocks(segment) if segment.is_loop else []
         if not inner:
             continue
         chunks = [step.chunk for k in inner if isinstance(step := segment.steps[k], Call)]
-        need = next(x.need_bytes for x in slots if (x.segment, x.step) == (s, inner[0]))
+        need = next(x.need_bytes for x in unrolled if (x.segment, x.step) == (s, inner[0]))
         first = facts[chunks[0]]
-        available = budget_bytes - (need - first.activation_bytes)
+        available = workload.budget_bytes - (need - first.activation_bytes)
         needed = first.activation_bytes + first.weight_bytes
         kept[s] = []
         for chunk in chunks:
@@ -61,21 +57,21 @@ def kept_blocks(
     return kept
 
 
-def earliest_gate(program: Program, slots: Sequence[Slot], use: int) -> int:
+def earliest_gate(program: Program, unrolled: Sequence[Occurrence], use: int) -> int:
     """The step after which the rule starts the load for step `use`.
 
     `use - 2`: beside the chunk before it. `use - 1`: at its use.
     """
-    slot = slots[use]
-    segment = program.segments[slot.segment]
-    step = segment.steps[slot.step]
-    before = segment.steps[slot.step - 1] if slot.step > 0 else None
+    at = unrolled[use]
+    segment = program.segments[at.segment]
+    step = segment.steps[at.step]
+    before = segment.steps[at.step - 1] if at.step > 0 else None
     if not isinstance(step, Call) or not isinstance(before, Call):
         return use - 1
     if step.stage != before.stage or step.repeat > 1:
         return use - 1
     if segment.is_loop:
-        beside = {slot.step - 1, slot.step} <= set(blocks(segment))
-        if slot.iteration == 0 or not beside:
+        beside = {at.step - 1, at.step} <= set(blocks(segment))
+        if at.iteration == 0 or not beside:
             return use - 1
     return use - 2

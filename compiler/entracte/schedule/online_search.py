@@ -2,7 +2,7 @@
 
 The rule evicts what is needed last, which is best for chunks of one size. For others, and where
 memory is a little short, some chunks are better kept over their loop. A set is judged by the
-rule's own clock (`entracte/clock/online_simulate.py`) on a program whose long loops are cut short, at
+rule on the clock (`clock/clock.py`), with a program whose long loops are cut short, at
 equal time by the bytes it loads.
 
 Which set is best depends on how slow loads are beside calls, and nobody knows that before the
@@ -10,16 +10,18 @@ plan runs. So sets are searched for several speeds (`LEVELS`), and the rule keep
 speed that it sees. The work is bounded by counts, never by a clock.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from entracte.clock.online_replay import gamma_of
-from entracte.clock.online_simulate import OnlineRun, simulate_online
-from entracte.clock.table import Table, make_table, page_counts
-from entracte.ir import Call, ChunkFacts, Kept, Policy, Program, Schedule
+from entracte.clock.clock import Gamma, Simulation, simulate
+from entracte.clock.rule import OnlineRule
+from entracte.clock.table import Table, make_table, pages_of
+from entracte.ir import Call, Kept, Policy, Program, Schedule
 from entracte.program.steps import PACE, shortened
+from entracte.program.workload import Workload
 from entracte.schedule.bounds import lower_bound
 from entracte.schedule.by_gates import schedule_by_gates
+from entracte.schedule.pace import Cost
 from entracte.schedule.retention import neighbours
 
 LEVELS = ((0.0, 0.5), (0.7, 1.0), (1.2, 1.5), (1.75, 2.0), (2.5, 3.0), (3.5, 4.5), (5.5, 7.0))
@@ -31,9 +33,7 @@ _EFFORT = 0.25
 _CLOSE = 1.0005
 """A run this close to what no schedule can beat is not improved further."""
 
-Cost = tuple[float, float]
-"""Seconds, then bytes loaded."""
-_GATES = Policy("optimal", 1_000_000, True, "optimal")
+_GATES = Policy("gates", 1_000_000, True, "searched")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,54 +42,45 @@ class _Trial:
     cost: Cost
 
 
-def schedule_online(
-    program: Program,
-    facts: Mapping[str, ChunkFacts],
-    by_gates: Schedule,
-    *,
-    contention: float = 1.0,
-    page_bytes: int = 0,
-) -> Schedule:
-    """The online rule with what it keeps if times are as planned; gates as in `by_gates`."""
-    made = replace(by_gates, rule="online", kept=(), resident=())
-    search = _Search(program, facts, by_gates.budget_bytes, contention, page_bytes, 1.0)
+def schedule_online(workload: Workload, by_gates: Schedule) -> Schedule:
+    """The online rule with what it keeps if times are as planned; gates as in `by_gates`.
+
+    Raises `PlanError` for a program that is beyond the rule's numbers.
+    """
+    made = replace(by_gates, driver="online", kept=(), resident=())
+    search = _Search(workload, 1.0)
     best: frozenset[str] = frozenset()
     # By pages, evicting what is used last is all but optimal by itself (docs/planner.md).
-    if not page_bytes:
+    if not workload.page_bytes:
         best = search.best([best, frozenset(by_gates.resident)]).kept
     chunks = tuple(sorted(best))
     resident = search.resident(Kept(0.0, chunks))
     return replace(made, kept=_merged([Kept(0.0, chunks)]), resident=resident)
 
 
-def with_speeds(
-    program: Program,
-    facts: Mapping[str, ChunkFacts],
-    online: Schedule,
-    *,
-    contention: float = 1.0,
-) -> Schedule:
-    """The same, with what to keep where loads turn out faster or slower than planned."""
+def with_speeds(workload: Workload, online: Schedule) -> Schedule:
+    """The same, with what to keep where loads turn out faster or slower than planned. For whole
+    packages. Raises `PlanError` where slower loads would be beyond the rule's numbers."""
     levels: list[Kept] = []
     before = planned = frozenset(c for k in online.kept for c in k.chunks)
     for slower, speed in LEVELS:
         best = planned
         if speed != 1.0:
-            search = _Search(program, facts, online.budget_bytes, contention, 0, speed)
-            best = search.best(_hints(search, planned, before, contention)).kept
+            search = _Search(workload, speed)
+            best = search.best(_hints(search, planned, before)).kept
         levels.append(Kept(slower, tuple(sorted(best))))
         before = best
     return replace(online, kept=_merged(levels))
 
 
 def _hints(
-    search: "_Search", planned: frozenset[str], before: frozenset[str], contention: float
+    search: "_Search", planned: frozenset[str], before: frozenset[str]
 ) -> Iterator[frozenset[str]]:
     """Lazily: where nothing needs to be kept, nothing is searched."""
     yield frozenset()
     yield planned
     yield before
-    yield search.by_gates(contention)
+    yield search.by_gates()
 
 
 def _merged(kept: list[Kept]) -> tuple[Kept, ...]:
@@ -104,25 +95,19 @@ def _merged(kept: list[Kept]) -> tuple[Kept, ...]:
 class _Search:
     """One program at one speed of its loads. Trials that were made are remembered."""
 
-    def __init__(
-        self,
-        program: Program,
-        facts: Mapping[str, ChunkFacts],
-        budget: int,
-        contention: float,
-        page_bytes: int,
-        speed: float,
-    ) -> None:
-        self.program, self.speed, self.gamma = program, speed, gamma_of(contention)
+    def __init__(self, workload: Workload, speed: float) -> None:
+        self.speed, self.gamma = speed, Gamma.of(workload.contention)
         self.facts = {
             c: replace(f, load_s=f.load_s * speed, cold_s=f.cold_s * speed)
-            for c, f in facts.items()
+            for c, f in workload.facts.items()
         }
-        self.short = shortened(program)
-        pages = page_counts(facts.values(), page_bytes)
-        self.table = make_table(self.short, self.facts, budget, pages)
-        self.enough_s = lower_bound(program, self.facts)[0] * _CLOSE
-        self.weights_bytes = sum(f.weight_bytes for f in facts.values())
+        self.workload = replace(workload, facts=self.facts)
+        self.program = workload.program
+        self.short = shortened(self.program)
+        short = replace(self.workload, program=self.short)
+        self.table = make_table(short, pages=pages_of(short))
+        self.enough_s = lower_bound(self.workload)[0] * _CLOSE
+        self.weights_bytes = sum(f.weight_bytes for f in self.facts.values())
         self.trials: dict[tuple[str, ...], Cost] = {}
 
     def best(self, hints: Iterable[frozenset[str]]) -> _Trial:
@@ -139,17 +124,9 @@ class _Search:
             best = self._climb(chunks, best)
         return best
 
-    def by_gates(self, contention: float) -> frozenset[str]:
+    def by_gates(self) -> frozenset[str]:
         """What the best gates found keep at this speed."""
-        made = schedule_by_gates(
-            self.program,
-            self.facts,
-            _GATES,
-            self.table.budget_bytes,
-            contention=contention,
-            effort=_EFFORT,
-        )
-        return frozenset(made.resident)
+        return frozenset(schedule_by_gates(self.workload, _GATES, effort=_EFFORT).resident)
 
     def tried(self, kept: frozenset[str]) -> _Trial:
         table = self.table.keeping((Kept(0.0, tuple(kept)),))
@@ -160,12 +137,12 @@ class _Search:
 
     def resident(self, kept: Kept) -> tuple[str, ...]:
         """Chunks of loops that a run under these times loads at most once in each loop."""
-        run = simulate_online(self.table.keeping((replace(kept, slower=0.0),)), gamma=self.gamma)
+        run = self._run(self.table.keeping((replace(kept, slower=0.0),)))
         loads: dict[tuple[int, str], int] = {}
-        for bar in run.bars:
-            if bar.queue == "load":
-                unit = self.table.units[bar.what]
-                key = (self.table.where(bar.step)[0], unit.chunk)
+        for x in run.intervals:
+            if x.queue == "load":
+                unit = self.table.units[x.what]
+                key = (self.table.where(x.step)[0], unit.chunk)
                 loads[key] = loads.get(key, 0) + (unit.page == 0)
         return tuple(
             sorted(
@@ -204,29 +181,33 @@ class _Search:
             by_loop.setdefault(s, []).append(chunk)
         return list(by_loop.values())
 
+    def _run(self, table: Table) -> Simulation:
+        return simulate(OnlineRule(table), gamma=self.gamma)
+
     def _cost(self, table: Table) -> Cost:
         """Of the whole program: loops that were cut short go on at their last pace."""
-        run = simulate_online(table, gamma=self.gamma)
+        run = self._run(table)
         seconds, loaded = run.makespan_ns / 1e9, float(run.loaded_bytes)
         for s, segment in enumerate(self.program.segments):
             more = segment.count - self.short.segments[s].count
             if more > 0:
-                ns, bytes_ = _pace(table, run, s)
+                ns, bytes_ = _pace(run, s)
                 seconds += more * ns / 1e9
                 loaded += more * bytes_
         return round(seconds, 9), loaded
 
 
-def _pace(table: Table, run: OnlineRun, segment: int) -> tuple[float, float]:
+def _pace(run: Simulation, segment: int) -> tuple[float, float]:
     """Nanoseconds and bytes loaded per iteration, over the last ones that were run."""
+    table = run.table
     count, length = table.segments[segment].count, len(table.segments[segment].steps)
     last = table.bases[segment] + count * length - 1
-    ends = {bar.what: bar.end_ns for bar in run.bars if bar.queue == "compute"}
+    ends = {x.what: x.end_ns for x in run.intervals if x.queue == "compute"}
     begin, end = ends[last - PACE * length], ends[last]
     loaded = sum(
-        table.units[bar.what].size_bytes
-        for bar in run.bars
-        if bar.queue == "load" and begin < bar.end_ns <= end
+        table.units[x.what].size_bytes
+        for x in run.intervals
+        if x.queue == "load" and begin < x.end_ns <= end
     )
     return (end - begin) / PACE, loaded / PACE
 

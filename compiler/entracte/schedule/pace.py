@@ -1,20 +1,25 @@
-"""The clock of `simulate` without its notes: fast enough to try hundreds of schedules.
+"""Gates under nominal times as a recurrence: fast enough to try hundreds of schedules.
 
-The recurrence is that of `entracte/clock/simulate.py` for nominal times and full counts. A loop longer
-than `_WHOLE` iterations is run that far and then goes on at the pace of its last few: the
-search ranks with that figure, and compares its best with the real clock.
+A load starts when the loader is free and its gate has ended, a call when the call before it has
+ended and its chunk is there (max-plus): the times of `Gates` on the clock. A loop longer than
+`_WHOLE` iterations is run that far and then goes on at the pace of its last few: the search ranks
+with that figure, and compares its best on the clock.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from entracte.ir import Call, ChunkFacts, Load, Moment, Program, Segment
+from entracte.ir import Call, ChunkFacts, Load, Moment, Segment
 from entracte.program.steps import START
+from entracte.program.workload import Workload
 
 _WHOLE = 12
 _STEADY = 6
 """Iterations over which the pace is averaged: a multiple of two and of three, in case loads
 fall into a pattern of several iterations."""
+
+Cost = tuple[float, float]
+"""Seconds, then bytes loaded."""
 
 _Step = tuple[float, int, bool]
 """Seconds to load before the step (negative: nothing), its gate, whether the gate is relative."""
@@ -31,12 +36,11 @@ class _Shape:
 
 
 class Pace:
-    """Prepared for one program and its facts."""
+    """Prepared for one workload."""
 
-    def __init__(
-        self, program: Program, facts: Mapping[str, ChunkFacts], contention: float = 1.0
-    ) -> None:
-        self.program, self.facts, self.contention = program, facts, contention
+    def __init__(self, workload: Workload) -> None:
+        program, facts = workload.program, workload.facts
+        self.program, self.facts, self.contention = program, facts, workload.contention
         self.shapes = [_shape(segment, facts) for segment in program.segments]
         self.compute_s = sum(map(_compute_s, self.shapes))
         self.base: list[int] = []
@@ -45,7 +49,7 @@ class Pace:
             self.base.append(total)
             total += shape.run * len(segment.steps)
 
-    def cost(self, loads: Iterable[Load]) -> tuple[float, int]:
+    def cost(self, loads: Iterable[Load]) -> Cost:
         """Seconds of the whole run, to a nanosecond, and the bytes it loads."""
         first: list[dict[int, Load]] = [{} for _ in self.shapes]
         each: list[dict[int, Load]] = [{} for _ in self.shapes]

@@ -9,14 +9,15 @@ the gates. So what a policy chooses is which chunks to keep (scheduling.md, sect
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from entracte.ir import ChunkFacts, Gate, Load, Moment, Policy, Program
-from entracte.program.steps import START, Slot, expand
+from entracte.ir import Gate, Load, Moment, Policy
+from entracte.program.steps import START, Occurrence, expand
+from entracte.program.workload import Workload
 from entracte.schedule.ci_dl import earliest_gate
 
 _UNROLL = 4
 """Iterations looked at: the first, two alike in the middle, the last."""
 
-Kept = Mapping[int, Collection[str]]
+KeptBy = Mapping[int, Collection[str]]
 """Segment number -> chunks that stay loaded over that loop."""
 
 
@@ -34,44 +35,45 @@ class Placed:
 class Conflict:
     """Where a load found no room, beside how many bytes of chunks."""
 
-    slot: Slot
+    at: Occurrence
     present_bytes: int
 
 
 class Frame:
     """What is the same for every attempt at one program: its steps, needs and last uses."""
 
-    def __init__(self, program: Program, facts: Mapping[str, ChunkFacts], budget: int) -> None:
-        self.program, self.facts, self.budget = program, facts, budget
-        self.slots = expand(program, facts, _UNROLL)
-        self.need = [slot.need_bytes for slot in self.slots]
-        self.weight = [facts[s.chunk].weight_bytes if s.chunk else 0 for s in self.slots]
+    def __init__(self, workload: Workload) -> None:
+        self.program, self.facts = workload.program, workload.facts
+        self.budget = workload.budget_bytes
+        self.unrolled = expand(self.program, self.facts, _UNROLL)
+        self.need = [at.need_bytes for at in self.unrolled]
+        self.weight = [self.facts[s.chunk].weight_bytes if s.chunk else 0 for s in self.unrolled]
         self.last: dict[tuple[int, str | None], int] = {}
         begin: dict[tuple[int, int], int] = {}
-        for t, s in enumerate(self.slots):
+        for t, s in enumerate(self.unrolled):
             self.last[s.segment, s.chunk] = t
             begin.setdefault((s.segment, s.iteration), t)
-        self.earliest = [self._earliest(s, begin) for s in self.slots]
+        self.earliest = [self._earliest(s, begin) for s in self.unrolled]
 
-    def _earliest(self, slot: Slot, begin: Mapping[tuple[int, int], int]) -> int:
+    def _earliest(self, at: Occurrence, begin: Mapping[tuple[int, int], int]) -> int:
         """The earliest gate a plan can name: a step of the load's own iteration, of the one
         before it, or of the last iteration of the segment before, but only its end where that
         may come early. Anything earlier is moved later, which is always safe."""
-        first = begin[slot.segment, max(0, slot.iteration - 1)]
-        if slot.iteration > 0:
+        first = begin[at.segment, max(0, at.iteration - 1)]
+        if at.iteration > 0:
             return first
-        if slot.segment == 0:
+        if at.segment == 0:
             return START
-        last = self.slots[first - 1]
+        last = self.unrolled[first - 1]
         if self.program.segments[last.segment].until is not None:
             return first - 1
         return first - 1 - last.step
 
 
-def place(frame: Frame, policy: Policy, kept: Kept) -> list[Placed] | Conflict:
+def place(frame: Frame, policy: Policy, kept: KeptBy) -> list[Placed] | Conflict:
     """All loads of the shortened program, or where they do not fit."""
     attempt = _Attempt(frame, policy, kept)
-    for use in range(len(frame.slots)):
+    for use in range(len(frame.unrolled)):
         conflict = attempt.place(use)
         if conflict is not None:
             return conflict
@@ -81,7 +83,7 @@ def place(frame: Frame, policy: Policy, kept: Kept) -> list[Placed] | Conflict:
 class _Attempt:
     """Working state of `place`."""
 
-    def __init__(self, frame: Frame, policy: Policy, kept: Kept) -> None:
+    def __init__(self, frame: Frame, policy: Policy, kept: KeptBy) -> None:
         self.frame, self.policy, self.kept = frame, policy, kept
         self.used = list(frame.need)
         self.placed: list[Placed] = []
@@ -89,23 +91,23 @@ class _Attempt:
 
     def place(self, use: int) -> Conflict | None:
         frame, used = self.frame, self.used
-        slot = frame.slots[use]
-        if slot.chunk is None:
+        at = frame.unrolled[use]
+        if at.chunk is None:
             return None
-        keep = slot.chunk in self.kept.get(slot.segment, ())
-        if keep and (slot.iteration > 0 or self.freed.get(slot.chunk, START) >= use):
+        keep = at.chunk in self.kept.get(at.segment, ())
+        if keep and (at.iteration > 0 or self.freed.get(at.chunk, START) >= use):
             return None
-        free = frame.last[slot.segment, slot.chunk] if keep else use
+        free = frame.last[at.segment, at.chunk] if keep else use
         weight = frame.weight[use]
         room = frame.budget - weight
         for t in range(use, free + 1):
             if used[t] > room:
-                return Conflict(frame.slots[t], used[t] - frame.need[t] + weight)
+                return Conflict(frame.unrolled[t], used[t] - frame.need[t] + weight)
         gate, floor = use - 1, self.floor(use)
         while gate > floor and used[gate] <= room:
             gate -= 1
-        self.placed.append(Placed(slot.chunk, use, free, gate))
-        self.freed[slot.chunk] = free
+        self.placed.append(Placed(at.chunk, use, free, gate))
+        self.freed[at.chunk] = free
         for t in range(gate + 1, free + 1):
             used[t] += weight
         return None
@@ -121,9 +123,9 @@ class _Attempt:
         if placed:
             floor = max(floor, placed[-1].gate)
         # A chunk is never in memory twice.
-        floor = max(floor, self.freed.get(frame.slots[use].chunk or "", START))
-        if self.policy.rule == "ci_dl":
-            floor = max(floor, earliest_gate(frame.program, frame.slots, use))
+        floor = max(floor, self.freed.get(frame.unrolled[use].chunk or "", START))
+        if self.policy.keep == "published":
+            floor = max(floor, earliest_gate(frame.program, frame.unrolled, use))
         return floor
 
 
@@ -135,12 +137,12 @@ def compress(frame: Frame, placed: list[Placed]) -> tuple[Load, ...]:
     first: list[Load] = []
     each: dict[tuple[int, int], Load] = {}
     for load in placed:
-        slot = frame.slots[load.use]
-        made = _load(frame.slots, load)
-        if slot.iteration == 0:
+        at = frame.unrolled[load.use]
+        made = _load(frame.unrolled, load)
+        if at.iteration == 0:
             first.append(made)
             continue
-        key = (slot.segment, slot.step)
+        key = (at.segment, at.step)
         old = each.get(key)
         each[key] = made if old is None else _later(old, made)
     ordered = []
@@ -154,26 +156,27 @@ def _later(a: Load, b: Load) -> Load:
     """The one with the later gate: it holds its copy for a shorter time, so it is safe."""
     assert a.gate is not None and b.gate is not None
     rank = {Moment.PREVIOUS: 0, Moment.SAME: 1}
-    return max(a, b, key=lambda x: (rank[x.gate.moment], x.gate.step))  # type: ignore[union-attr]
+    first, second = ((rank[g.moment], g.step) for g in (a.gate, b.gate))
+    return a if first >= second else b
 
 
-def _load(slots: list[Slot], load: Placed) -> Load:
-    use, free = slots[load.use], slots[load.free]
+def _load(unrolled: list[Occurrence], load: Placed) -> Load:
+    use, free = unrolled[load.use], unrolled[load.free]
     return Load(
         chunk=load.chunk,
         segment=use.segment,
         iterations="first" if use.iteration == 0 else "each",
         step=use.step,
-        gate=_gate(slots, load, use),
+        gate=_gate(unrolled, load, use),
         free_step=free.step,
         free_moment=Moment.SAME if free.iteration == use.iteration else Moment.LAST,
     )
 
 
-def _gate(slots: list[Slot], load: Placed, use: Slot) -> Gate | None:
+def _gate(unrolled: list[Occurrence], load: Placed, use: Occurrence) -> Gate | None:
     if load.gate == START:
         return None
-    gate = slots[load.gate]
+    gate = unrolled[load.gate]
     if gate.segment != use.segment:
         return Gate(gate.segment, gate.step, Moment.LAST)
     moment = Moment.SAME if gate.iteration == use.iteration else Moment.PREVIOUS

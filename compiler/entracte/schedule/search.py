@@ -1,7 +1,7 @@
 """Chooses which chunks to keep over each loop: the search behind every policy that keeps any.
 
 Loops are treated one after the other, in order. For each, sets are tried that the policy names,
-and `optimal` then climbs from the best of them by changing one chunk at a time. A set is judged by
+and `searched` then climbs from the best of them by changing one chunk at a time. A set is judged by
 the makespan of the whole program under nominal times, at equal time by the bytes it loads. The
 work is bounded by counts, never by a clock, so the same input always gives the same schedule.
 """
@@ -9,8 +9,9 @@ work is bounded by counts, never by a clock, so the same input always gives the 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from entracte.ir import Call, ChunkFacts, Load, Policy, Program
-from entracte.schedule.pace import Pace
+from entracte.ir import Call, Load, Policy
+from entracte.program.workload import Workload
+from entracte.schedule.pace import Cost, Pace
 from entracte.schedule.place import Conflict, Frame, compress, place
 from entracte.schedule.retention import (
     Positions,
@@ -29,9 +30,6 @@ _FEW = 5
 _WORK = 50_000
 """Steps placed while climbing, in each loop: about half a second."""
 
-Cost = tuple[float, int]
-"""Seconds, then bytes loaded."""
-
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -46,19 +44,14 @@ class Searcher:
     """One program under one budget. Attempts that were made are remembered."""
 
     def __init__(
-        self,
-        program: Program,
-        facts: Mapping[str, ChunkFacts],
-        policy: Policy,
-        budget_bytes: int,
-        contention: float = 1.0,
-        effort: float = 1.0,
+        self, workload: Workload, policy: Policy, effort: float = 1.0
     ) -> None:
-        self.program, self.facts, self.policy = program, facts, policy
+        self.workload, self.policy = workload, policy
         self.work = int(effort * _WORK)
-        self.frame = Frame(program, facts, budget_bytes)
-        self.pace = Pace(program, facts, contention)
-        self.loops = [_Loop(self.frame, s) for s, g in enumerate(program.segments) if g.is_loop]
+        self.frame = Frame(workload)
+        self.pace = Pace(workload)
+        segments = workload.program.segments
+        self.loops = [_Loop(self.frame, s) for s, g in enumerate(segments) if g.is_loop]
 
     def attempt(self, kept: Mapping[int, Iterable[str]]) -> Found | Conflict:
         chosen = {s: frozenset(chunks) for s, chunks in kept.items()}
@@ -68,36 +61,56 @@ class Searcher:
         loads = compress(self.frame, placed)
         return Found(loads, chosen, self.pace.cost(loads))
 
-    def run(self, base: Found, quick: bool = False) -> Found:
-        """The best found from a schedule that keeps nothing."""
+    def best(self, base: Found) -> Found:
+        """The best that the policy's search finds, from a schedule that keeps nothing."""
         best = base
         for loop in self.loops:
-            best = self._search(loop, best, quick)
+            seen: set[Positions] = set()
+            best = self._best_of(loop, self._candidates(loop), best, seen)
+            if not self._searches_all(loop, best) and self.policy.keep == "searched":
+                best = self._climb(loop, best, seen)
         return best
 
-    def _search(self, loop: "_Loop", best: Found, quick: bool) -> Found:
-        seen: set[Positions] = set()
-        for kept in self._candidates(loop, quick):
-            best = self._better(loop, kept, best, seen)
-            everything = len(kept) == len(loop.chunks)
-            if everything and len(best.kept.get(loop.segment, ())) == len(kept):
-                return best
-        if quick or self.policy.rule != "optimal" or len(loop.chunks) <= _SUBSETS:
-            return best
-        return self._climb(loop, best, seen)
+    def first_look(self, base: Found) -> Found:
+        """The best of few sets."""
+        best = base
+        for loop in self.loops:
+            best = self._best_of(loop, self._few_candidates(loop), best, set())
+        return best
 
-    def _candidates(self, loop: "_Loop", quick: bool) -> Iterator[Positions]:
+    def _best_of(
+        self, loop: "_Loop", sets: Iterable[Positions], best: Found, seen: set[Positions]
+    ) -> Found:
+        """Of `best` and those with the loop's sets; everything kept is not improved on."""
+        for kept in sets:
+            best = self._better(loop, kept, best, seen)
+            if len(kept) == len(loop.chunks) and loop.keeps_all(best):
+                break
+        return best
+
+    def _searches_all(self, loop: "_Loop", best: Found) -> bool:
+        """Nothing is left to be found by climbing."""
+        return len(loop.chunks) <= _SUBSETS or loop.keeps_all(best)
+
+    def _few_candidates(self, loop: "_Loop") -> Iterator[Positions]:
         total = len(loop.chunks)
-        if self.policy.rule == "gates":
+        if self.policy.keep == "even":
             yield from (spread(total, keep) for keep in range(total, 0, -1))
             return
-        yield from sweep(loop.weights, loop.load_s, coarse=quick)
-        searched = self.policy.rule == "optimal" and not quick
-        few = self.policy.rule == "optimal" and total <= (_SUBSETS if searched else _FEW)
-        if few:
+        yield from sweep(loop.weights, loop.load_s, coarse=True)
+        if self.policy.keep == "searched" and total <= _FEW:
             yield from subsets(total)
+
+    def _candidates(self, loop: "_Loop") -> Iterator[Positions]:
+        total = len(loop.chunks)
+        if self.policy.keep == "even":
+            yield from (spread(total, keep) for keep in range(total, 0, -1))
             return
-        if not searched:
+        yield from sweep(loop.weights, loop.load_s)
+        if self.policy.keep != "searched":
+            return
+        if total <= _SUBSETS:
+            yield from subsets(total)
             return
         yield from prefixes(total)
         for lookahead in (1, 2, 4, total):
@@ -117,7 +130,7 @@ class Searcher:
 
     def _climb(self, loop: "_Loop", best: Found, seen: set[Positions]) -> Found:
         """First improvement, until a whole round brings nothing or the work is used up."""
-        left = max(1, self.work // len(self.frame.slots))
+        left = max(1, self.work // len(self.frame.unrolled))
         improved = True
         while improved:
             improved = False
@@ -155,7 +168,7 @@ class _Loop:
     def _room(self, frame: Frame, chunk: str) -> int:
         """Bytes that chunks may take while this one is called."""
         needs = [
-            s.need_bytes for s in frame.slots if s.segment == self.segment and s.chunk == chunk
+            s.need_bytes for s in frame.unrolled if s.segment == self.segment and s.chunk == chunk
         ]
         return frame.budget - max(needs)
 
@@ -166,6 +179,9 @@ class _Loop:
             total + (0 if i in own else w) <= room
             for i, (w, room) in enumerate(zip(self.weights, self.room, strict=True))
         )
+
+    def keeps_all(self, found: Found) -> bool:
+        return len(found.kept.get(self.segment, ())) == len(self.chunks)
 
     def reload_s(self, kept: Positions) -> float:
         own = set(kept)

@@ -14,8 +14,7 @@ PARTS = ("frontend", "lower", "trace", "store/form.py", "emit/make.py")
 def compiler_digest() -> str:
     """SHA-256 over the compiler's own files that are in `PARTS`."""
     root = Path(__file__).parent.parent
-    files = [f for part in PARTS for f in ([root / part] if part.endswith(".py") else _under(root / part))]
-    return _digest(root, files)
+    return _digest(root, (f for part in PARTS for f in _files(root / part)))
 
 
 @cache
@@ -25,11 +24,12 @@ def code_digest(package: str) -> str:
     if spec is None or spec.origin is None:
         return _digest(Path(), ())
     root = Path(spec.origin).parent
-    return _digest(root, _under(root) if spec.submodule_search_locations else [Path(spec.origin)])
+    return _digest(root, _files(root if spec.submodule_search_locations else Path(spec.origin)))
 
 
-def _under(folder: Path) -> list[Path]:
-    return sorted(folder.rglob("*.py"))
+def _files(place: Path) -> list[Path]:
+    """A module's file, or all of a folder."""
+    return [place] if place.is_file() else sorted(place.rglob("*.py"))
 
 
 def _digest(root: Path, files: Iterable[Path]) -> str:

@@ -11,11 +11,15 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 
+from entracte.clock.driver import Decision, Event, Evict, Fetch, LoadDone, Start
 from entracte.clock.table import SCALE, Table, Use
+from entracte.errors import PlanError
 
 ONE = SCALE
 SMALLEST, LARGEST = ONE // 64, ONE * 64
 """What one observation may say at most."""
+MAX_NS = 2**44
+"""Most nominal time of a program (4.9 hours): times a scale it fits into 64 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,43 +41,38 @@ class Ledger:
     """Of `resident` and `loading`: their sum, kept so that it need not be made again."""
 
 
-@dataclass(frozen=True, slots=True)
-class LoadDone:
-    """The load in flight ended; it took so long."""
+class OnlineRule:
+    """The rule as a driver. Raises `PlanError` for a program that is beyond it (`check_table`)."""
 
-    ns: int
+    def __init__(self, table: Table) -> None:
+        check_table(table)
+        self.table = table
+        self.ledger = Ledger()
 
+    def begin(self) -> tuple[Decision, ...]:
+        self.ledger, decisions = begin(self.table)
+        return decisions
 
-@dataclass(frozen=True, slots=True)
-class StepDone:
-    """The running step ended. `over`: it was the last of its loop, whose `until` says stop."""
-
-    ns: int
-    over: bool = False
-
-
-Event = LoadDone | StepDone
-
-
-@dataclass(frozen=True, slots=True)
-class Evict:
-    unit: int
+    def react(self, event: Event) -> tuple[Decision, ...]:
+        self.ledger, decisions = react(self.table, self.ledger, event)
+        return decisions
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
-    step: int
-
-
-@dataclass(frozen=True, slots=True)
-class Fetch:
-    """Start to load a unit."""
-
-    unit: int
-
-
-Decision = Evict | Start | Fetch
-"""To be carried out in the given order."""
+def check_table(table: Table) -> None:
+    """The rule's preconditions. Raises `PlanError` where a step alone exceeds the budget (no rule
+    could run it), or times are beyond the rule's numbers."""
+    loads_ns = sum(u.load_ns + u.cold_ns for u in table.units)
+    if max(table.total_ns, loads_ns) > MAX_NS:
+        raise PlanError(f"online rule: nominal times exceed {MAX_NS} ns")
+    for s, segment in enumerate(table.segments):
+        for k, step in enumerate(segment.steps):
+            own = table.size_bytes(step.chunk) if step.chunk is not None else 0
+            if own + step.need_bytes > table.budget_bytes:
+                raise PlanError(
+                    f"online rule: step {s}.{k} ({step.chunk or 'host'}) needs "
+                    f"{own + step.need_bytes} bytes alone, the budget is "
+                    f"{table.budget_bytes} bytes"
+                )
 
 
 def begin(table: Table) -> tuple[Ledger, tuple[Decision, ...]]:

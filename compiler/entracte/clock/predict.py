@@ -1,0 +1,127 @@
+"""Workload x schedule -> Prediction: what happens when, if loads and calls take nominal times."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from entracte.clock.clock import Gamma, Interval, Simulation, simulate
+from entracte.clock.drivers import make_driver
+from entracte.ir import Bar, Program, Schedule
+from entracte.program.workload import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """The compute unit waits for a load before a call. `cause`: see `Forecast.stalls`."""
+
+    chunk: str
+    segment: int
+    iteration: int
+    start_s: float
+    end_s: float
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A whole run, seconds and names."""
+
+    makespan_s: float
+    compute_s: float
+    """Contention included, like `loading_s`."""
+    loading_s: float
+    loads: int
+    loaded_bytes: int
+    bars: tuple[Bar, ...]
+    stage_s: tuple[tuple[str, float], ...]
+    stalls: tuple[tuple[str, float], ...]
+    """(cause, seconds): see `Forecast.stalls`."""
+    waits: tuple[Wait, ...] = ()
+
+    @property
+    def stall_s(self) -> float:
+        return self.makespan_s - self.compute_s
+
+
+def predict(
+    workload: Workload, schedule: Schedule, *, ends: Mapping[int, int] | None = None
+) -> Prediction:
+    """Run the schedule's driver on the clock.
+
+    Args:
+        ends: segment -> iterations it does, of loops that end early (`until`).
+    """
+    driver = make_driver(workload, schedule)
+    made = simulate(driver, gamma=Gamma.of(workload.contention), ends=ends)
+    return told(workload.program, made)
+
+
+def told(program: Program, made: Simulation) -> Prediction:
+    """A simulation of this program in seconds and names."""
+    waits = tuple(_waits(program, made))
+    stalls = dict.fromkeys(_CAUSES, 0.0)
+    for wait in waits:
+        stalls[wait.cause] += wait.end_s - wait.start_s
+    stage_s: dict[str, float] = {}
+    for step in _steps(made):
+        s, _, k = made.table.where(step.what)
+        stage = program.segments[s].steps[k].stage
+        stage_s[stage] = stage_s.get(stage, 0.0) + _s(step.end_ns - step.start_ns)
+    return Prediction(
+        makespan_s=_s(made.makespan_ns),
+        compute_s=_s(made.compute_ns),
+        loading_s=_s(made.loading_ns),
+        loads=made.loads,
+        loaded_bytes=made.loaded_bytes,
+        bars=tuple(_bars(made)),
+        stage_s=tuple(stage_s.items()),
+        stalls=tuple((cause, s) for cause, s in stalls.items() if s > 0),
+        waits=waits,
+    )
+
+
+def _steps(made: Simulation) -> Iterator[Interval]:
+    return (x for x in made.intervals if x.queue == "compute")
+
+
+_CAUSES = ("start", "straight", "first", "steady")
+
+
+def cause_of(program: Program, segment: int, iteration: int, step: int) -> str:
+    """Which kind of wait a wait before this step is."""
+    if (segment, iteration, step) == (0, 0, 0):
+        return "start"
+    if not program.segments[segment].is_loop:
+        return "straight"
+    return "first" if iteration == 0 else "steady"
+
+
+def _waits(program: Program, made: Simulation) -> Iterator[Wait]:
+    """Between the end of one step and the start of the next the compute unit waits for a load;
+    for a host step it waits only after an early end, for a load that is in flight."""
+    before = 0
+    for step in _steps(made):
+        if step.start_ns > before:
+            s, iteration, k = made.table.where(step.what)
+            chunk = made.table.step(step.what).chunk or ""
+            cause = cause_of(program, s, iteration, k)
+            yield Wait(chunk, s, iteration, _s(before), _s(step.start_ns), cause)
+        before = step.end_ns
+
+
+def _bars(made: Simulation) -> Iterator[Bar]:
+    table = made.table
+    for x in made.intervals:
+        # What serves no step any more, after an early end, belongs to the last one.
+        segment, iteration, step = table.where(min(x.step, table.end - 1))
+        if x.queue == "compute":
+            chunk, size_bytes = table.step(x.what).chunk, 0
+        else:
+            chunk, size_bytes = table.units[x.what].chunk, table.units[x.what].size_bytes
+        # Host steps are no bars of a timeline.
+        if chunk is not None:
+            start_s, end_s = _s(x.start_ns), _s(x.end_ns)
+            yield Bar(x.queue, chunk, segment, iteration, step, start_s, end_s, size_bytes)
+
+
+def _s(ns: int) -> float:
+    return ns / 1e9

@@ -1,0 +1,93 @@
+"""Units of the table on a device: whole packages, or pages where the device can load them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from entracte.clock.table import Table
+from entracte.devices import Device, Handle, PagedDevice
+from entracte.ir import Plan
+
+FunctionAt = Callable[[int], str]
+"""The function that the call of a step uses."""
+
+
+class Copies(Protocol):
+    """Brings units in and gives them back. `load` runs on another thread than the rest."""
+
+    def load(self, unit: int, step: int) -> None:
+        """Bring a unit in, for a step."""
+
+    def free(self, unit: int, loading: int | None) -> None:
+        """Give a unit back; `loading` is the unit on the way, if any."""
+
+    def handle(self, chunk: str) -> Handle:
+        """To call a chunk, all of whose units are there."""
+
+    def free_all(self) -> None:
+        """Give back whatever is left, after a failure too."""
+
+
+class WholeCopies:
+    """One unit for each package."""
+
+    def __init__(self, device: Device, plan: Plan, folder: Path, at: FunctionAt, table: Table):
+        self._device, self._folder, self._function_at, self._table = device, folder, at, table
+        self._packages = {p.chunk: p for p in plan.packages}
+        self._handles: dict[int, Handle] = {}
+
+    def load(self, unit: int, step: int) -> None:
+        package = self._packages[self._table.units[unit].chunk]
+        handle = self._device.load(package, self._folder, self._function_at(step))
+        self._handles[unit] = handle
+
+    def free(self, unit: int, loading: int | None) -> None:  # noqa: ARG002 (the protocol's)
+        self._device.free(self._handles.pop(unit))
+
+    def handle(self, chunk: str) -> Handle:
+        (unit,) = self._table.units_of[chunk]
+        return self._handles[unit]
+
+    def free_all(self) -> None:
+        for handle in self._handles.values():
+            self._device.free(handle)
+        self._handles.clear()
+
+
+class PagedCopies:
+    """A package is open while any of its pages is there or on the way."""
+
+    def __init__(self, device: PagedDevice, plan: Plan, folder: Path, at: FunctionAt, table: Table):
+        self._device, self._folder, self._function_at, self._table = device, folder, at, table
+        self._packages = {p.chunk: p for p in plan.packages}
+        self._open: dict[str, Handle] = {}
+        self._there: set[int] = set()
+
+    def load(self, unit: int, step: int) -> None:
+        u = self._table.units[unit]
+        if u.chunk not in self._open:
+            self._open[u.chunk] = self._opened(u.chunk, step)
+        self._device.load_page(self._open[u.chunk], u.page)
+        self._there.add(unit)
+
+    def _opened(self, chunk: str, step: int) -> Any:
+        sizes = [self._table.units[u].size_bytes for u in self._table.units_of[chunk]]
+        package = self._packages[chunk]
+        return self._device.open(package, self._folder, sizes, self._function_at(step))
+
+    def free(self, unit: int, loading: int | None) -> None:
+        u = self._table.units[unit]
+        self._device.free_page(self._open[u.chunk], u.page)
+        self._there.remove(unit)
+        own = set(self._table.units_of[u.chunk])
+        if loading not in own and not own & self._there:
+            self._device.free(self._open.pop(u.chunk))
+
+    def handle(self, chunk: str) -> Handle:
+        return self._open[chunk]
+
+    def free_all(self) -> None:
+        for handle in self._open.values():
+            self._device.free(handle)
+        self._open.clear()
+        self._there.clear()

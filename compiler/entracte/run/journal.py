@@ -1,0 +1,109 @@
+"""What happened in a run, as it happens: both threads of the machine write here."""
+
+import threading
+import time
+from dataclasses import dataclass
+
+from entracte.ir import Bar, ChunkRun, Plan, Run
+from entracte.memory import AnonymousPeak
+from entracte.program.steps import bases, where_is
+
+
+@dataclass
+class _Tally:
+    loads: int = 0
+    calls: int = 0
+    load_s: float = 0.0
+    exec_s: float = 0.0
+    peak_bytes: int = 0
+
+
+class Journal:
+    """Bars, sums and peaks of one run. Times are those of `time.perf_counter`."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.memory = AnonymousPeak()
+        self._segments = plan.program.segments
+        self._bases = bases(plan.program)
+        self._begun = time.perf_counter()
+        self._lock = threading.Lock()
+        self._bars: list[Bar] = []
+        self._tallies = {p.chunk: _Tally() for p in plan.packages}
+        self._stage_s: dict[str, float] = {}
+        self._iterations: dict[str, int] = {}
+        self._stall_s = 0.0
+        self._peak_bytes = self._loaded_bytes = 0
+
+    def loaded(self, chunk: str, size_bytes: int, step: int, start: float, end: float) -> None:
+        """A package or a page came in, for a step."""
+        self.memory.look()
+        with self._lock:
+            tally = self._tallies[chunk]
+            tally.loads += 1
+            tally.load_s += end - start
+            self._loaded_bytes += size_bytes
+            self._bar("load", chunk, step, start, end, size_bytes)
+
+    def freed(self, chunk: str, size_bytes: int, step: int) -> None:
+        """Weights were given back just now; the step is the one that runs or ran last."""
+        now = time.perf_counter()
+        with self._lock:
+            self._bar("free", chunk, step, now, now, size_bytes)
+
+    def called(self, chunk: str, step: int, start: float, end: float) -> None:
+        """All slices of a call are done."""
+        with self._lock:
+            self._bar("compute", chunk, step, start, end, 0)
+
+    def sliced(self, chunk: str, seconds: float, activation_bytes: int, held_bytes: int) -> None:
+        """One slice of a call is done; what it needed, and all that was in memory beside it."""
+        with self._lock:
+            tally = self._tallies[chunk]
+            tally.calls += 1
+            tally.exec_s += seconds
+            tally.peak_bytes = max(tally.peak_bytes, activation_bytes)
+            self._peak_bytes = max(self._peak_bytes, held_bytes + activation_bytes)
+
+    def done(self, stage: str, seconds: float) -> None:
+        """A step of a stage took so long."""
+        self._stage_s[stage] = self._stage_s.get(stage, 0.0) + seconds
+
+    def waited(self, seconds: float) -> None:
+        """The computing thread waited for its next step's loads."""
+        self._stall_s += seconds
+
+    def ended(self, loop: str, iterations: int) -> None:
+        """A loop that may end early did so many iterations."""
+        self._iterations[loop] = iterations
+
+    def run(self, device: str) -> Run:
+        """The record, when all is done."""
+        return Run(
+            device=device,
+            wall_s=time.perf_counter() - self._begun,
+            peak_bytes=self._peak_bytes,
+            stall_s=self._stall_s,
+            loaded_bytes=self._loaded_bytes,
+            chunks=tuple(
+                ChunkRun(
+                    chunk=name,
+                    loads=t.loads,
+                    calls=t.calls,
+                    load_s=t.load_s,
+                    exec_s=t.exec_s,
+                    peak_activation_bytes=t.peak_bytes,
+                )
+                for name, t in self._tallies.items()
+            ),
+            stage_s=tuple(self._stage_s.items()),
+            iterations=tuple(self._iterations.items()),
+            bars=tuple(sorted(self._bars, key=lambda b: b.end_s)),
+            anonymous_peak_bytes=self.memory.peak_bytes,
+        )
+
+    def _bar(
+        self, queue: str, chunk: str, number: int, start: float, end: float, size_bytes: int
+    ) -> None:
+        segment, iteration, step = where_is(self._segments, self._bases, number)
+        start, end = start - self._begun, end - self._begun
+        self._bars.append(Bar(queue, chunk, segment, iteration, step, start, end, size_bytes))

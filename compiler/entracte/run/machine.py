@@ -1,0 +1,132 @@
+"""The machine that runs: a driver's decisions carried out by a loader thread and the computing one.
+
+Whoever ends a load or a step tells the driver and carries out its decisions, with the lock held,
+before anything else happens: memory given back comes first, so what is in memory stays within
+what the plan claims whatever the timings. Accounts are kept beside the driver's own, as on the
+clock, and refuse its first wrong decision.
+"""
+
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+from entracte.clock.accounts import Accounts
+from entracte.clock.driver import Decision, Driver, Event, Evict, LoadDone, Start, StepDone
+from entracte.devices import Handle
+from entracte.program.steps import START
+from entracte.run.copies import Copies
+from entracte.run.journal import Journal
+
+
+class Machine:
+    """Inside `with` the loader works. What it raised is raised by the next `wait_for`."""
+
+    def __init__(self, driver: Driver, copies: Copies, journal: Journal) -> None:
+        self._driver, self._copies, self._journal = driver, copies, journal
+        self._table, self._accounts = driver.table, Accounts(driver.table)
+        self._change = threading.Condition()
+        self._loader = threading.Thread(target=self._load_all, name="entracte-loader")
+        self._wanted: tuple[int, int] | None = None
+        """The unit that the loader is to load or is loading, and the step that it is for."""
+        self._started = START
+        """The last step that may run."""
+        self._failure: BaseException | None = None
+        self._stopping = False
+
+    def __enter__(self) -> Self:
+        with self._change:
+            self._carry_out(self._driver.begin())
+        self._loader.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop(error)
+        self._loader.join()
+        self._copies.free_all()
+        if error is None:
+            self._accounts.finish()
+
+    # ------------------------------------------------------------ for the computing thread
+
+    def wait_for(self, step: int) -> None:
+        """Until the driver starts this step."""
+        begun = time.perf_counter()
+        with self._change:
+            self._change.wait_for(lambda: self._started >= step or self._stopping)
+            self._journal.waited(time.perf_counter() - begun)
+            if self._failure is not None:
+                raise self._failure
+
+    def handle(self, chunk: str) -> Handle:
+        """Of a chunk whose call was started."""
+        return self._copies.handle(chunk)
+
+    def step_done(self, seconds: float, *, over: bool) -> None:
+        """The started step ended, and with it, if `over`, its loop."""
+        with self._change:
+            self._accounts.step_done(over)
+            self._tell(StepDone(_ns(seconds), over))
+
+    # ------------------------------------------------------------ both threads, with the lock
+
+    def _tell(self, event: Event) -> None:
+        self._carry_out(self._driver.react(event))
+        self._change.notify_all()
+
+    def _carry_out(self, decisions: tuple[Decision, ...]) -> None:
+        for decision in decisions:
+            self._accounts.decided(decision)
+            if isinstance(decision, Evict):
+                self._free(decision.unit)
+            elif isinstance(decision, Start):
+                self._started = decision.step
+            else:
+                chunk = self._table.units[decision.unit].chunk
+                # Now: an early end may come before the loader looks, and then there is no use.
+                self._wanted = decision.unit, self._table.next_use(chunk, self._accounts.at)
+
+    def _free(self, unit: int) -> None:
+        u = self._table.units[unit]
+        self._copies.free(unit, self._accounts.flying)
+        self._journal.freed(u.chunk, u.size_bytes, self._accounts.doing)
+
+    def _stop(self, error: BaseException | None) -> None:
+        with self._change:
+            self._failure = self._failure or error
+            self._stopping = True
+            self._change.notify_all()
+
+    # ------------------------------------------------------------ loader
+
+    def _load_all(self) -> None:
+        try:
+            while True:
+                with self._change:
+                    self._change.wait_for(lambda: self._wanted is not None or self._stopping)
+                    if self._wanted is None or self._stopping:
+                        return
+                    unit, step = self._wanted
+                seconds = self._load(unit, step)
+                with self._change:
+                    self._wanted = None
+                    self._accounts.load_done()
+                    self._tell(LoadDone(_ns(seconds)))
+        except BaseException as error:
+            self._stop(error)
+
+    def _load(self, unit: int, step: int) -> float:
+        u, begun = self._table.units[unit], time.perf_counter()
+        self._copies.load(unit, step)
+        ended = time.perf_counter()
+        self._journal.loaded(u.chunk, u.size_bytes, min(step, self._table.end - 1), begun, ended)
+        return ended - begun
+
+
+def _ns(seconds: float) -> int:
+    return round(seconds * 1e9)
