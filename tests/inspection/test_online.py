@@ -80,7 +80,7 @@ def test_a_chunk_is_kept_if_nothing_of_it_is_loaded_after_the_first_iteration(pa
 
 def test_json_has_the_levels_and_what_the_rule_may_fill(paged, online):
     made = json.loads(plan_json(online))
-    assert made["rule"] == "online"
+    assert made["driver"] == "online"
     assert [k["chunks"] for k in made["kept"]] == [[], ["c1.00"], [], ["c1.00", "c1.01"]]
     peak = json.loads(plan_json(paged))["peak"]
     assert peak["total_bytes"] == paged.forecast.peak_bytes
@@ -127,7 +127,7 @@ def test_the_trace_has_every_load_of_the_rule(page_bytes):
 def test_gates_and_the_online_rule_are_compared_as_predicted(page_bytes):
     gates, online = make_plan(), make_online_plan(page_bytes)
     made = compare(gates, online)
-    (rule,) = [s for s in made.settings if s.key == "(rule)"]
+    (rule,) = [s for s in made.settings if s.key == "(driver)"]
     assert (rule.before, rule.after) == ('"gates"', '"online"')
     for name, of in (
         ("makespan", lambda f: f.makespan_s),
@@ -140,7 +140,7 @@ def test_gates_and_the_online_rule_are_compared_as_predicted(page_bytes):
     waits = sum(f.after for f in made.stalls)
     assert waits == pytest.approx(sum(row.wait_s[1] for row in made.stages))
     assert waits == pytest.approx(online.forecast.stall_s)
-    assert not [s for s in compare(online, online).settings if s.key == "(rule)"]
+    assert not [s for s in compare(online, online).settings if s.key == "(driver)"]
 
 
 # ---------------------------------------------------------------- plan report

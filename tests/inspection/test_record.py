@@ -86,7 +86,7 @@ def test_an_early_end_has_no_events_of_iterations_that_were_not_done():
 
 def called(body):
     """The event of the first call."""
-    return next(e for e in body["events"] if e["queue"] == "compute")
+    return next(e for e in body["bars"] if e["queue"] == "compute")
 
 
 @pytest.fixture
@@ -124,14 +124,14 @@ def test_damaged_files_are_refused(folder):
     [
         (lambda b: b.update(wall_s="long"), "wall_s: wants float"),
         (lambda b: b.update(wall_s=float("inf")), "not finite"),
-        (lambda b: b["events"][0].update(label="c9.00"), "no 'c9.00'"),
-        (lambda b: b["events"][0].update(segment=9), "segment 9"),
+        (lambda b: b["bars"][0].update(label="c9.00"), "no 'c9.00'"),
+        (lambda b: b["bars"][0].update(segment=9), "segment 9"),
         (lambda b: called(b).update(segment=1), "'c0.00' is called where the plan does not"),
-        (lambda b: b["events"][0].update(segment=-1), "segment -1"),
-        (lambda b: b["events"][0].update(iteration=99), "iteration 99"),
-        (lambda b: b["events"][0].update(queue="dance"), "queue 'dance'"),
-        (lambda b: b["events"][0].update(end_s=-1.0), "to -1.0 s"),
-        (lambda b: b["events"][0].update(size_bytes=-1), "cannot be of this plan"),
+        (lambda b: b["bars"][0].update(segment=-1), "segment -1"),
+        (lambda b: b["bars"][0].update(iteration=99), "iteration 99"),
+        (lambda b: b["bars"][0].update(queue="dance"), "queue 'dance'"),
+        (lambda b: b["bars"][0].update(end_s=-1.0), "to -1.0 s"),
+        (lambda b: b["bars"][0].update(size_bytes=-1), "cannot be of this plan"),
         (lambda b: b["chunks"][0].update(chunk="c9.00"), "no 'c9.00'"),
         (lambda b: b.update(iterations=[["p9", 1]]), "no 'p9'"),
     ],

@@ -10,7 +10,7 @@ from entracte.cli.observed import run_lines, show_run
 from entracte.cli.plan import app
 from entracte.cli.show import show_plan, show_summary, strip
 from entracte.inspect.overview import overview
-from entracte.inspect.residency import Span
+from entracte.inspect.residency import Stay
 from entracte.ir import ChunkRun, Run
 from entracte.plan.file import write_plan
 from entracte.run.record import FILE, write_run
@@ -81,9 +81,9 @@ def test_names_are_printed_as_they_are(golden):
 
 
 def test_a_strip_shows_when_a_chunk_is_in_memory():
-    stays = (Span("a", 0.0, 2.0), Span("a", 5.0, 5.5))
+    stays = (Stay("a", 0.0, 2.0), Stay("a", 5.0, 5.5))
     assert strip(stays, 10.0, 10) == "##...+...."
-    assert strip((Span("a", 9.0, 10.0),), 10.0, 5) == "....+"
+    assert strip((Stay("a", 9.0, 10.0),), 10.0, 5) == "....+"
     assert strip((), 10.0, 3) == "..."
 
 

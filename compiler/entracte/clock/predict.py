@@ -50,9 +50,15 @@ def predict(
     Args:
         ends: segment -> iterations it does, of loops that end early (`until`).
     """
+    return told(workload.program, simulated(workload, schedule, ends=ends))
+
+
+def simulated(
+    workload: Workload, schedule: Schedule, *, ends: Mapping[int, int] | None = None
+) -> Simulation:
+    """The same in numbers: enough to compare schedules by."""
     driver = make_driver(workload, schedule)
-    made = simulate(driver, gamma=Gamma.of(workload.contention), ends=ends)
-    return told(workload.program, made)
+    return simulate(driver, gamma=Gamma.of(workload.contention), ends=ends)
 
 
 def told(program: Program, made: Simulation) -> Prediction:

@@ -28,7 +28,7 @@ class Occurrence:
 
 @dataclass(frozen=True, slots=True)
 class Alive:
-    """Tensors that are in memory during a step, after it, and after it where its loop is over."""
+    """Tensors that are in memory during a step, after it, and after it in the last iteration."""
 
     during: frozenset[str]
     after: frozenset[str]
@@ -51,9 +51,11 @@ def lifetimes(program: Program) -> dict[tuple[int, int], Alive]:
                 alive |= (reads(step) | writes(step)) & known
                 during = frozenset(alive)
                 alive -= set(step.frees)
+                over = set()
                 if k + 1 == len(segment.steps):
                     alive -= moved
-                found[s, k] = Alive(during, frozenset(alive), frozenset(alive - set(segment.frees)))
+                    over = set(segment.frees)
+                found[s, k] = Alive(during, frozenset(alive), frozenset(alive - over))
         alive -= set(segment.frees)
     return found
 

@@ -9,7 +9,7 @@ fits; predicted times choose among safe schedules, nothing else.
 
 from dataclasses import replace
 
-from entracte.clock.predict import predict
+from entracte.clock.predict import simulated
 from entracte.errors import PlanError
 from entracte.ir import Policy, Schedule
 from entracte.program.workload import Workload
@@ -70,8 +70,8 @@ def _best(workload: Workload, policy: Policy, gates: Schedule) -> Schedule:
 
 
 def _cost(workload: Workload, schedule: Schedule) -> Cost:
-    made = predict(workload, schedule)
-    return round(made.makespan_s, 9), made.loaded_bytes
+    made = simulated(workload, schedule)
+    return made.makespan_ns / 1e9, made.loaded_bytes
 
 
 def for_all_speeds(workload: Workload, schedule: Schedule) -> Schedule:
@@ -85,5 +85,5 @@ def for_all_speeds(workload: Workload, schedule: Schedule) -> Schedule:
     except PlanError:
         # Loads several times slower would be beyond the rule's numbers.
         return schedule
-    old, new = (predict(workload, x).makespan_s for x in (schedule, made))
+    old, new = (simulated(workload, x).makespan_ns for x in (schedule, made))
     return made if new <= old else schedule

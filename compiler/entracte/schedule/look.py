@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from entracte.clock.predict import predict
+from entracte.clock.predict import simulated
 from entracte.ir import Schedule
-from entracte.program.steps import PACE, shortened
+from entracte.program.steps import PACE, bases, shortened
 from entracte.program.workload import Workload
 
 
@@ -15,11 +15,13 @@ def paced_s(workload: Workload, schedule: Schedule) -> float:
     """
     program = workload.program
     short = shortened(program)
-    made = predict(replace(workload, program=short), schedule)
-    ends = {(b.segment, b.iteration): b.end_s for b in made.bars if b.queue == "compute"}
-    seconds = made.makespan_s
-    for s, (whole, run) in enumerate(zip(program.segments, short.segments, strict=True)):
-        if run.count < whole.count and (s, run.count - 1) in ends:
-            pace = (ends[s, run.count - 1] - ends[s, run.count - 1 - PACE]) / PACE
-            seconds += (whole.count - run.count) * pace
-    return seconds
+    made = simulated(replace(workload, program=short), schedule)
+    ends = {x.what: x.end_ns for x in made.intervals if x.queue == "compute"}
+    ns = float(made.makespan_ns)
+    for base, whole, run in zip(bases(short), program.segments, short.segments, strict=True):
+        if run.count < whole.count:
+            length = len(run.steps)
+            last = base + run.count * length - 1
+            pace = (ends[last] - ends[last - PACE * length]) / PACE
+            ns += (whole.count - run.count) * pace
+    return ns / 1e9
