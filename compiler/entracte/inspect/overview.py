@@ -13,6 +13,14 @@ from entracte.inspect.residency import Fullest, Span, fullest, spans, usage
 from entracte.inspect.steady import Window, windows
 from entracte.ir import Call, Chunk, Event, Plan, Program
 
+CAUSES = {
+    "start": "at the start",
+    "straight": "outside loops",
+    "first": "in first iterations",
+    "steady": "in later iterations",
+}
+"""`Forecast.stalls` in words: where calls wait."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageRow:
