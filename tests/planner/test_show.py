@@ -9,6 +9,7 @@ from entracte.cli.console import Bars
 from entracte.cli.observed import run_lines, show_run
 from entracte.cli.plan import app
 from entracte.cli.show import show_plan, show_summary, strip
+from entracte.cli.tables import Column, fitted
 from entracte.inspect.overview import overview
 from entracte.inspect.residency import Span
 from entracte.ir import ChunkRun, Run
@@ -234,6 +235,32 @@ def test_sizes_and_times_print_and_parse():
 )
 def test_what_was_typed_is_told_as_it_was_typed(typed, size, told):
     assert typed_bytes(typed, size) == told
+
+
+@pytest.mark.parametrize(("typed", "told"), [("24MiB", "24 MiB"), ("25165824", "24 MiB")])
+def test_the_limit_is_told_as_it_was_typed(typed, told):
+    plan = make_plan()
+    target = replace(plan.target, memory_bytes=25165824)
+    settings = json.dumps({"target": {"memory": typed}})
+    text = printed(lambda c: show_plan(c, replace(plan, target=target, settings=settings)))
+    assert f"limit {told}; at step" in text
+
+
+@pytest.mark.parametrize("settings", ["", "{}", "[1]", '{"target": []}', '{"target": {"memory": 1}}'])
+def test_settings_that_name_no_limit_are_no_fault(settings):
+    text = printed(lambda c: show_plan(c, replace(make_plan(), settings=settings)))
+    assert "limit 242 B; at step" in text
+
+
+def test_names_are_cut_before_numbers():
+    columns = (
+        Column("name", ["a" * 40, "b" * 18], left=True),
+        Column("size", ["1013KiB", "1013KiB"]),
+        Column("small", ["no", "yes"], 1),
+    )
+    text = printed(lambda c: c.print(fitted("Title", columns, 30)), 30)
+    assert "a" * 18 + "…" in text and "b" * 18 in text
+    assert text.count("1013KiB") == 2 and "small" not in text
 
 
 def test_progress_bars_show_names_as_they_are():

@@ -31,7 +31,7 @@ class Column:
 def fitted(title: str, columns: Iterable[Column], width: int, *, total: bool = False) -> Table:
     """A table of the columns that fit into `width`. `total`: the last row is a sum.
 
-    Where even those of rank 0 do not fit, the longest names are cut, so that numbers keep their digits.
+    Where even those of rank 0 do not fit, the longest names are cut: numbers keep their digits.
     """
     shown = list(columns)
     while taken(shown) > width and any(c.rank for c in shown):
