@@ -266,7 +266,9 @@ def _report(
         f"{options.cache}; {setting.threads} computing thread(s); medians of {rounds} round(s) "
         "(least to most)\n"
     )
-    print("| run | wall s | waiting s | CPU s | read MiB | anon. MiB | resident MiB | of best peer |")
+    print(
+        "| run | wall s | waiting s | CPU s | read MiB | anon. MiB | resident MiB | of best peer |"
+    )
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for name, row in middle.items():
         walls = [r["wall_s"] for r in results[name]]
@@ -297,8 +299,8 @@ def _median(rows: list[dict[str, Any]]) -> dict[str, float]:
 def _footnotes(middle: dict[str, dict[str, float]], setting: Setting) -> None:
     loading = middle["loading:double_buffer"]
     print(
-        f"\nreading alone: {loading['read_bytes'] / loading['wall_s'] / _MIB:.0f} MiB/s; lower bound "
-        "of double_buffer, max(computing, loading): "
+        f"\nreading alone: {loading['read_bytes'] / loading['wall_s'] / _MIB:.0f} MiB/s; lower "
+        "bound of double_buffer, max(computing, loading): "
         f"{max(middle['computing:']['wall_s'], loading['wall_s']):.2f} s"
     )
     for name, row in middle.items():

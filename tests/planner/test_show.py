@@ -246,7 +246,7 @@ def test_the_limit_is_told_as_it_was_typed(typed, told):
     assert f"limit {told}; at step" in text
 
 
-@pytest.mark.parametrize("settings", ["", "{}", "[1]", '{"target": []}', '{"target": {"memory": 1}}'])
+@pytest.mark.parametrize("settings", ["", "[1]", '{"target": []}', '{"target": {"memory": 1}}'])
 def test_settings_that_name_no_limit_are_no_fault(settings):
     text = printed(lambda c: show_plan(c, replace(make_plan(), settings=settings)))
     assert "limit 242 B; at step" in text
