@@ -258,22 +258,24 @@ def _report(
     middle = {name: _median(rows) for name, rows in results.items()}
     peers = [n for n in middle if n.startswith(("accelerate", "diffusers"))]
     best = min(peers, key=lambda n: middle[n]["wall_s"])
-    size = setting.depth * block_bytes(setting) / 1e6
+    size = setting.depth * block_bytes(setting) / _MIB
     rounds = len(results[best])
     print(
         f"\n{setting.depth} blocks of width {setting.width}, {setting.tokens} tokens, "
-        f"{options.precision}: {size:.0f} MB of weights; {setting.steps} steps; page cache "
+        f"{options.precision}: {size:.0f} MiB of weights; {setting.steps} steps; page cache "
         f"{options.cache}; {setting.threads} computing thread(s); medians of {rounds} round(s) "
         "(least to most)\n"
     )
-    print("| run | wall s | stall s | CPU s | read MB | anon. MiB | resident MiB | of best peer |")
+    print(
+        "| run | wall s | waiting s | CPU s | read MiB | anon. MiB | resident MiB | of best peer |"
+    )
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for name, row in middle.items():
         walls = [r["wall_s"] for r in results[name]]
-        stall = f"{row['stall_s']:.2f}" if "stall_s" in row else ""
+        waiting = f"{row['stall_s']:.2f}" if "stall_s" in row else ""
         print(
-            f"| {name} | {row['wall_s']:.2f} ({min(walls):.2f} to {max(walls):.2f}) | {stall} | "
-            f"{row['cpu_s']:.2f} | {row['read_bytes'] / 1e6:.0f} | "
+            f"| {name} | {row['wall_s']:.2f} ({min(walls):.2f} to {max(walls):.2f}) | {waiting} | "
+            f"{row['cpu_s']:.2f} | {row['read_bytes'] / _MIB:.0f} | "
             f"{row['anonymous_bytes'] / _MIB:.0f} | {row['resident_bytes'] / _MIB:.0f} | "
             f"{row['wall_s'] / middle[best]['wall_s']:.2f} |"
         )
@@ -297,8 +299,8 @@ def _median(rows: list[dict[str, Any]]) -> dict[str, float]:
 def _footnotes(middle: dict[str, dict[str, float]], setting: Setting) -> None:
     loading = middle["loading:double_buffer"]
     print(
-        f"\nreading alone: {loading['read_bytes'] / loading['wall_s'] / 1e6:.0f} MB/s; lower bound "
-        "of double_buffer, max(computing, loading): "
+        f"\nreading alone: {loading['read_bytes'] / loading['wall_s'] / _MIB:.0f} MiB/s; lower "
+        "bound of double_buffer, max(computing, loading): "
         f"{max(middle['computing:']['wall_s'], loading['wall_s']):.2f} s"
     )
     for name, row in middle.items():

@@ -165,7 +165,8 @@ def _report(
         f"{options.rounds} rounds (least to most)\n"
     )
     print(
-        "| page | wall s | stall s | read MB | anon. MiB | time | bytes | a load alone ms | MB/s |"
+        "| page | wall s | waiting s | read MiB | anon. MiB | time | bytes | a load alone ms "
+        "| MiB/s |"
     )
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     sizes = options.pages.split(",")
@@ -175,10 +176,10 @@ def _report(
         walls = [r["wall_s"] for r in results[f"run:{size}"]]
         print(
             f"| {size if size != '0' else 'whole'} | {row['wall_s']:.2f} ({min(walls):.2f} to "
-            f"{max(walls):.2f}) | {row['stall_s']:.2f} | {row['read_bytes'] / 1e6:.0f} | "
+            f"{max(walls):.2f}) | {row['stall_s']:.2f} | {row['read_bytes'] / _MIB:.0f} | "
             f"{row['anonymous_bytes'] / _MIB:.0f} | {row['wall_s'] / base['wall_s']:.2f} | "
             f"{row['read_bytes'] / base['read_bytes']:.2f} | {load['page_s'] * 1e3:.2f} | "
-            f"{load['read_bytes'] / load['wall_s'] / 1e6:.0f} |"
+            f"{load['read_bytes'] / load['wall_s'] / _MIB:.0f} |"
         )
     outputs = {r["output"] for n, rows in results.items() if n.startswith("run") for r in rows}
     print(f"\nresults: {'all the same bits' if len(outputs) == 1 else 'NOT all the same'}")

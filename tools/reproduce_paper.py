@@ -192,14 +192,14 @@ def our_lines(bench: Bench, model: Model) -> list[str]:
     # Nobody has measured convolutions on this GPU: ours are as slow as theirs on the CPU.
     ours = replace(target, efficiency=(("conv", model.decoder_flops / model.compute_flops),))
     lines = [
-        "| 30 steps, 256 x 256, 68 frames | chunks | time, s | read, GB | loads |",
+        "| 30 steps, 256 x 256, 68 frames | chunks | time, s | read, GiB | loads |",
         "|---|---:|---:|---:|---:|",
     ]
     for text, int8 in (("fp32", False), ("fp32, T5 int8", True)):
         walls = bench.apps[256].run(Case(256, 30, overlap=True, text_int8=int8), target, decoders)
         lines.append(
             f"| their app, {text}, `ci_dl` | 74 | {walls.total_s:.0f} | "
-            f"{walls.loaded_bytes / 1e9:.1f} | |"
+            f"{walls.loaded_bytes / 2**30:.1f} | |"
         )
     for text, overrides in (
         ("fp32", ["pipeline.precision=fp32"]),
@@ -212,7 +212,7 @@ def our_lines(bench: Bench, model: Model) -> list[str]:
             f = plan.forecast
             lines.append(
                 f"| our program, {text}, `{policy}` | {len(plan.chunks)} | {f.makespan_s:.0f} | "
-                f"{f.loaded_bytes / 1e9:.1f} | {f.loads} |"
+                f"{f.loaded_bytes / 2**30:.1f} | {f.loads} |"
             )
     return lines
 

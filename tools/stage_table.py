@@ -1,4 +1,4 @@
-"""One row per stage of a plan, as Markdown: packages, bytes, memory, work, predicted times.
+"""One row per stage of a plan, as Markdown: chunks, bytes, memory, work, predicted times.
 
 compile +target=iphone15pro pipeline=on_device_sora dry_run=true out=build/dry
 python -m tools.stage_table build/dry
@@ -13,9 +13,10 @@ from pathlib import Path
 from entracte.clock.timeline import predicted
 from entracte.ir import Chunk, ChunkFacts, Plan
 from entracte.plan.file import read_plan
+from entracte.units import format_bytes
 
 HEAD = (
-    "part", "packages", "weights", "largest package", "activations", "FLOPs of a call", "calls",
+    "part", "chunks", "weights", "largest chunk", "activations", "FLOPs of a call", "calls",
     "loads", "predicted load", "predicted call",
 )  # fmt: skip
 
@@ -35,19 +36,15 @@ def row(name: str, chunks: Sequence[Chunk], plan: Plan) -> list[str]:
     return [
         name,
         str(len(chunks)),
-        _mega(sum(f.weight_bytes for f in facts)),
-        _mega(max(f.weight_bytes for f in facts)),
-        _mega(max(f.activation_bytes for f in facts)),
+        format_bytes(sum(f.weight_bytes for f in facts)),
+        format_bytes(max(f.weight_bytes for f in facts)),
+        format_bytes(max(f.activation_bytes for f in facts)),
         f"{sum(c.flops for c in chunks) / 1e9:,.1f} G",
         str(max(calls[c.id] for c in chunks)),
         str(sum(loads[c.id] for c in chunks)),
         f"{sum(f.load_s for f in facts):.2f} s",
         f"{sum(f.exec_s for f in facts):.2f} s",
     ]
-
-
-def _mega(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB"
 
 
 def table(plan: Plan) -> str:
@@ -65,9 +62,9 @@ def main() -> None:
     print(table(plan))
     forecast = plan.forecast
     print(
-        f"\npeak {forecast.peak_bytes / 1e9:.2f} GB of {plan.target.budget_bytes / 1e9:.2f} GB; "
+        f"\npeak {format_bytes(forecast.peak_bytes)} of {format_bytes(plan.target.budget_bytes)}; "
         f"{forecast.makespan_s:.0f} s, {forecast.loads} loads of "
-        f"{forecast.loaded_bytes / 1e9:.2f} GB; policy {plan.schedule.policy.name}"
+        f"{format_bytes(forecast.loaded_bytes)}; policy {plan.schedule.policy.name}"
     )
 
 

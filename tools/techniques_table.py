@@ -137,7 +137,7 @@ def quality_table(rows: Sequence[Row]) -> list[str]:
             _seconds(row.loop_s, plain.loop_s, "s"),
             _seconds(row.loop_cpu_s, plain.loop_cpu_s, "s"),
             _seconds(row.predicted_s * 1e3, plain.predicted_s * 1e3, "ms"),
-            f"{row.package_bytes / 1e6:.3f} MB",
+            f"{row.package_bytes / 2**20:.3f} MiB",
         ]
         lines.append(f"| {row.name} | {' | '.join(cells)} |")
     return lines

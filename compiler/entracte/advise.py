@@ -43,7 +43,7 @@ class Option:
     chunks: int = 0
     makespan_s: float | None = None
     loaded_bytes: int = 0
-    bottleneck: str = "does not fit"
+    bottleneck: str = "no fit"
     relief: str = ""
     variation: bool = False
     """Another policy or chunking than the configuration's."""
@@ -147,9 +147,9 @@ def _evaluate(case: _Case) -> Option:
     result = predict(decision.workload, decision.schedule)
     need = max(f.activation_bytes for f in decision.facts)
     again = result.loads > len(decision.facts)
-    bottleneck = "load"
+    bottleneck = "loading"
     if result.compute_s >= _BOUND * result.makespan_s:
-        bottleneck = "compute"
+        bottleneck = "computing"
     elif again and need > target.budget_bytes // 2:
         bottleneck = "activations"
     return replace(
@@ -158,13 +158,13 @@ def _evaluate(case: _Case) -> Option:
         makespan_s=result.makespan_s,
         loaded_bytes=result.loaded_bytes,
         bottleneck=bottleneck,
-        relief=_RELIEF[bottleneck] if again or bottleneck == "compute" else _ONCE,
+        relief=_RELIEF[bottleneck] if again or bottleneck == "computing" else _ONCE,
     )
 
 
 _RELIEF = {
-    "compute": "fewer evaluations (sampler=lpl_static) or a smaller size",
-    "load": "smaller weights (precision, compression) or more `target.memory`",
+    "computing": "fewer evaluations (sampler=lpl_static) or a smaller size",
+    "loading": "smaller weights (precision, compression) or more `target.memory`",
     "activations": "a smaller size or `map.size`, so that more chunks stay loaded",
 }
 _ONCE = "smaller weights: each package is loaded only once already"

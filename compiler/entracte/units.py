@@ -1,6 +1,7 @@
 """Sizes and durations: text to numbers and back."""
 
 import re
+from decimal import ROUND_HALF_UP, Decimal
 
 from entracte.errors import ConfigError
 
@@ -28,6 +29,10 @@ _SCALE = {
     "TiB": 2**40,
     "Ti": 2**40,
 }
+_UNITS = ("B", "KiB", "MiB", "GiB")
+"""What sizes are told in."""
+_SPELLED = ("kB", "KiB", "MB", "MiB", "GB", "GiB", "TB", "TiB")
+"""What a size that was typed is told in."""
 
 
 def parse_bytes(text: str | int | float, where: str) -> int:
@@ -46,15 +51,34 @@ def parse_bytes(text: str | int | float, where: str) -> int:
 
 
 def format_bytes(count: int | float) -> str:
-    """A size in at most eight characters: `812 B`, `1.2 MiB`, `3.30 GiB`."""
+    """A size in three digits (four above 999), fewer where they say it exactly, and in at most
+    eight characters: `812 B`, `1.23 MiB`, `24 MiB`, `1013 KiB`. Ties are rounded up, as in
+    `report/assets/units.js`."""
     value = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(value) < 1024 or unit == "GiB":
+    for unit in _UNITS:
+        if abs(value) < 1023.5 or unit == _UNITS[-1]:
             break
         value /= 1024
-    if unit == "B":
-        return f"{int(value)} B"
-    return f"{value:.2f} {unit}" if unit == "GiB" else f"{value:.1f} {unit}"
+    digits = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
+    text = str(Decimal(value).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP))
+    if "." in text and float(text) == value:
+        text = text.rstrip("0").rstrip(".")
+    return f"{text} {unit}"
+
+
+def typed_bytes(text: object, count: int | float) -> str:
+    """A size as somebody typed it: `24MiB` is told as `24 MiB`, `3.3GB` as `3.3 GB`.
+
+    `count` is what it came to. What was typed without a unit, or is another size, is told as
+    other sizes are.
+    """
+    match = _SIZE.match(text) if isinstance(text, str) else None
+    if match is None or match[2] in ("", "B") or match[2] not in _SCALE:
+        return format_bytes(count)
+    if parse_bytes(match[0], "") != int(count):
+        return format_bytes(count)
+    unit = next(u for u in _SPELLED if _SCALE[u] == _SCALE[match[2]])
+    return f"{match[1]} {unit}"
 
 
 def format_seconds(seconds: float) -> str:
@@ -79,13 +103,8 @@ def format_count(count: int | float) -> str:
 
 
 def compact_bytes(count: int | float) -> str:
-    """A size for table cells, at most six characters: `812B`, `676K`, `1.2M`, `3.3G` (binary)."""
-    value, unit = float(count), "B"
-    for unit in ("B", "K", "M", "G", "T"):
-        if value < 1023.5 or unit == "T":
-            break
-        value /= 1024
-    return f"{value:.0f}{unit}" if unit in "BK" or value >= 100 else f"{value:.1f}{unit}"
+    """A size for table cells: `812B`, `1.23MiB`, `24MiB`, `1013KiB`."""
+    return format_bytes(count).replace(" ", "")
 
 
 def compact_seconds(seconds: float) -> str:

@@ -127,8 +127,8 @@ def test_the_trace_has_every_load_of_the_rule(page_bytes):
 def test_gates_and_the_online_rule_are_compared_as_predicted(page_bytes):
     gates, online = make_plan(), make_online_plan(page_bytes)
     made = compare(gates, online)
-    (rule,) = [s for s in made.settings if s.key == "(driver)"]
-    assert (rule.before, rule.after) == ('"gates"', '"online"')
+    (driver,) = [s for s in made.settings if s.key == "(driver)"]
+    assert (driver.before, driver.after) == ('"gates"', '"online"')
     for name, of in (
         ("makespan", lambda f: f.makespan_s),
         ("loads", lambda f: f.loads),
@@ -180,5 +180,5 @@ def test_the_report_draws_pages_and_counts_them(paged):
     total = [sum(kinds) for kinds in zip(*map(accumulate, track.memory.kinds), strict=True)]
     assert max(total) * track.memory.unit_bytes == track.peak.total_bytes
     text = render(page)
-    assert "loads by pages of 4.0 KiB" in text and "page loads" in text
-    assert set(page.kept.values()) - {"single use", "whole loop", "each use"}
+    assert "loads by pages of 4 KiB" in text and "page loads" in text
+    assert set(page.kept.values()) - {"single use", "whole loop", "no"}

@@ -7,7 +7,7 @@ import pytest
 from entracte.cli.plan import app
 from entracte.clock.timeline import predicted
 from entracte.devices.null import NullDevice
-from entracte.inspect.perfetto import COMPUTE, LOADER, STALLS, trace
+from entracte.inspect.perfetto import COMPUTE, LOADER, WAITS, trace
 from entracte.plan.file import write_plan
 from entracte.run.record import FILE, write_run
 from hypothesis import given, settings
@@ -81,8 +81,8 @@ def test_any_plan_keeps_the_format(shape, policy, extra):
     timeline = predicted(plan)
     assert len(bars(events, 1, LOADER)) == plan.forecast.loads
     assert len(bars(events, 1, COMPUTE)) == sum(e.queue == "compute" for e in timeline.bars)
-    stalled = sum(e["dur"] for e in bars(events, 1, STALLS)) / 1e6
-    assert stalled == pytest.approx(plan.forecast.stall_s, abs=1e-6)
+    waited = sum(e["dur"] for e in bars(events, 1, WAITS)) / 1e6
+    assert waited == pytest.approx(plan.forecast.stall_s, abs=1e-6)
     memory = [e["args"] for e in events if e["name"] == "memory"]
     assert max(sum(a.values()) for a in memory) <= plan.forecast.peak_bytes
 

@@ -27,7 +27,7 @@ def row(label: str, peak: int, seconds: float, *, target: str = "t", fit: bool =
         target=target,
         budget_bytes=2000,
         fits=fit,
-        reason="" if fit else "does not fit: stage `x` needs 3.0 KiB",
+        reason="" if fit else "does not fit: stage `x` needs 3 KiB",
         peak_bytes=peak if fit else 0,
         makespan_s=seconds if fit else 0.0,
         loaded_bytes=4096 if fit else 0,

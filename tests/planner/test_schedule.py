@@ -1,5 +1,6 @@
 """The planner's promises, on programs that hypothesis makes up."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -183,12 +184,12 @@ def test_optimal_is_never_worse_than_any_baseline(shape, extra):
         return round(result.makespan_s, 9), result.loaded_bytes
 
     seconds, loaded = cost(OPTIMAL)
-    rule = make_schedule(Workload(program, by_id(facts), budget), OPTIMAL).rule
+    driver = make_schedule(Workload(program, by_id(facts), budget), OPTIMAL).driver
     for policy in (*BASELINES, *POLICIES):
         # The online rule is taken up to a thousandth: it bears wrong times better.
         theirs, their_bytes = cost(policy)
-        assert seconds <= theirs * (1.001 if rule == "online" else 1.0) + 1e-9, policy.name
-        if rule == "gates" and seconds == theirs:
+        assert seconds <= theirs * (1.001 if driver == "online" else 1.0) + 1e-9, policy.name
+        if driver == "gates" and seconds == theirs:
             assert loaded <= their_bytes, policy.name
 
 
@@ -284,22 +285,29 @@ def test_checker_refuses_a_gate_after_the_use(sound):
     )
 
 
-def test_checker_refuses_gates_and_steps_that_are_not_there(sound):
+FIRST = "plan: the load of 'c0.00'"
+BAD_LOADS = [
+    ({"chunk": "c9.99"}, "plan: the load of 'c9.99' is of no chunk of the plan"),
+    ({"iterations": "never"}, f"{FIRST} happens in 'never', not in `first` or `each`"),
+    ({"step": 2}, f"{FIRST} is for step 0.2, which is not there"),
+    ({"segment": 9}, f"{FIRST} is for step 9.0, which is not there"),
+    ({"free_step": -1}, f"{FIRST} is freed after step 0.-1, which is not there"),
+    ({"free_moment": Moment.PREVIOUS}, f"{FIRST} is freed in the iteration 'previous', not same"),
+    ({"gate": Gate(9, 0, Moment.LAST)}, f"{FIRST} waits for step 9.0, which is not there"),
+    ({"gate": Gate(0, 9, Moment.SAME)}, f"{FIRST} waits for step 0.9, which is not there"),
+    ({"gate": Gate(0, -1, Moment.SAME)}, f"{FIRST} waits for step 0.-1, which is not there"),
+    ({"gate": Gate(0, 0, Moment.PREVIOUS)}, f"{FIRST} waits for the iteration before the first"),
+    ({"gate": Gate(1, 0, Moment.SAME)}, f"{FIRST} waits for the same iteration of segment 1, not"),
+    ({"gate": Gate(0, 0, Moment.LAST)}, f"{FIRST} waits for the end of segment 0, which is no ea"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), BAD_LOADS, ids=str)
+def test_checker_says_what_a_load_names_that_is_not_there(sound, changes, message):
     program, facts, schedule, budget = sound
-    for bad in (
-        Gate(9, 0, Moment.LAST),
-        Gate(0, 9, Moment.SAME),
-        Gate(0, -1, Moment.SAME),
-        Gate(0, 0, Moment.PREVIOUS),
-    ):
-        load = replace(schedule.loads[0], gate=bad)
-        refuse(
-            program,
-            facts,
-            replace(schedule, loads=(load, *schedule.loads[1:])),
-            budget,
-            "names a step or gate that is not there",
-        )
+    load = replace(schedule.loads[0], **changes)
+    bad = replace(schedule, loads=(load, *schedule.loads[1:]))
+    refuse(program, facts, bad, budget, re.escape(message))
 
 
 def _with_step(program, segment, step, **changes):

@@ -9,17 +9,18 @@ from entracte.cli.console import Bars
 from entracte.cli.observed import run_lines, show_run
 from entracte.cli.plan import app
 from entracte.cli.show import show_plan, show_summary, strip
+from entracte.cli.tables import Column, fitted
 from entracte.inspect.overview import overview
 from entracte.inspect.residency import Stay
 from entracte.ir import ChunkRun, Run
 from entracte.plan.file import write_plan
 from entracte.run.record import FILE, write_run
 from entracte.units import (
-    compact_bytes,
     compact_seconds,
     format_bytes,
     format_seconds,
     parse_bytes,
+    typed_bytes,
 )
 from rich.console import Console
 from typer.testing import CliRunner
@@ -127,7 +128,7 @@ def make_run(plan) -> Run:
     )
 
 
-def test_claimed_against_observed(golden):
+def test_planned_against_observed(golden):
     plan = make_plan()
     text = printed(lambda c: show_run(c, plan, make_run(plan)))
     golden.check(text)
@@ -182,15 +183,21 @@ def test_sizes_and_times_print_and_parse():
         "0 B",
         "1023 B",
         "1.5 KiB",
-        "5.0 MiB",
-        "3.30 GiB",
+        "5 MiB",
+        "3.3 GiB",
     ]
-    assert [compact_bytes(n) for n in (0, 999, 2048, 1.2 * 2**20, 150 * 2**20)] == [
-        "0B",
-        "999B",
-        "2K",
-        "1.2M",
-        "150M",
+    # Three digits; a zero at the end says that there is more behind it.
+    assert [format_bytes(n) for n in (1037517, 1017000, 33000, 1100001, 1152)] == [
+        "1013 KiB",
+        "993 KiB",
+        "32.2 KiB",
+        "1.05 MiB",
+        "1.13 KiB",
+    ]
+    assert [format_bytes(n) for n in (10237, 2**20 - 1, 2**30 - 1)] == [
+        "10.0 KiB",
+        "1.00 MiB",
+        "1.00 GiB",
     ]
     assert [compact_seconds(s) for s in (0, 3e-4, 0.0042, 0.5, 1.35, 75)] == [
         "0us",
@@ -209,6 +216,51 @@ def test_sizes_and_times_print_and_parse():
     assert parse_bytes("3.3GB", "x") == 3_300_000_000
     assert parse_bytes("24MiB", "x") == 24 * 2**20
     assert parse_bytes(17, "x") == 17
+
+
+@pytest.mark.parametrize(
+    ("typed", "size", "told"),
+    [
+        ("24MiB", 25165824, "24 MiB"),
+        (" 1.50 GiB ", 1610612736, "1.50 GiB"),
+        ("3.3GB", 3300000000, "3.3 GB"),
+        ("90M", 90000000, "90 MB"),
+        ("512Ki", 524288, "512 KiB"),
+        ("65536", 65536, "64 KiB"),
+        (65536, 65536, "64 KiB"),
+        ("3.3GB", 3000000000, "2.79 GiB"),
+        ("plenty", 1024, "1 KiB"),
+        (None, 1024, "1 KiB"),
+    ],
+)
+def test_what_was_typed_is_told_as_it_was_typed(typed, size, told):
+    assert typed_bytes(typed, size) == told
+
+
+@pytest.mark.parametrize(("typed", "told"), [("24MiB", "24 MiB"), ("25165824", "24 MiB")])
+def test_the_limit_is_told_as_it_was_typed(typed, told):
+    plan = make_plan()
+    target = replace(plan.target, memory_bytes=25165824)
+    settings = json.dumps({"target": {"memory": typed}})
+    text = printed(lambda c: show_plan(c, replace(plan, target=target, settings=settings)))
+    assert f"limit {told}; at step" in text
+
+
+@pytest.mark.parametrize("settings", ["", "[1]", '{"target": []}', '{"target": {"memory": 1}}'])
+def test_settings_that_name_no_limit_are_no_fault(settings):
+    text = printed(lambda c: show_plan(c, replace(make_plan(), settings=settings)))
+    assert "limit 242 B; at step" in text
+
+
+def test_names_are_cut_before_numbers():
+    columns = (
+        Column("name", ["a" * 40, "b" * 18], left=True),
+        Column("size", ["1013KiB", "1013KiB"]),
+        Column("small", ["no", "yes"], 1),
+    )
+    text = printed(lambda c: c.print(fitted("Title", columns, 30)), 30)
+    assert "a" * 18 + "…" in text and "b" * 18 in text
+    assert text.count("1013KiB") == 2 and "small" not in text
 
 
 def test_progress_bars_show_names_as_they_are():

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-
 import pytest
 from entracte.clock.timeline import predicted
 from entracte.ir import Bar, ChunkRun, Plan, Run

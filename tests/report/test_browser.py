@@ -90,7 +90,8 @@ def test_the_figures_on_the_page_are_the_plans(show, text, plan):
 
 def test_units_are_written_as_python_writes_them(show, text):
     page = show(text).page
-    sizes = [0, 1, 812, 1023, 1024, 1_300_000, 2**30, 3.3 * 2**30, 5 * 2**40]
+    sizes = [0, 1, 812, 1023, 1024, 1152, 10237, 102_350, 1_037_517, 1_300_000]
+    sizes += [1023.5 * 1024, 2**20 - 1, 24 * 2**20, 33.25 * 2**20, 2**30, 3.3 * 2**30, 5 * 2**40]
     times = [0, 3.1e-4, 0.0042, 0.99, 1.35, 59.9, 750, 944.6]
     script = "(() => {" + asset("units.js") + "return [formatBytes, formatSeconds]; })()"
     for function, format_, values in ((0, format_bytes, sizes), (1, format_seconds, times)):
@@ -146,7 +147,7 @@ def test_windows_steps_and_keys_move_the_timeline(show, text, plan):
     (loop,) = loops(plan.program, predicted(plan).bars)
     shown.press("Steady iteration")
     took = format_seconds(loop.ends_s[2] - loop.ends_s[1])
-    assert f", {took} · p1 step 3 ·" in shown.text("#status")
+    assert f", {took} · p1 iteration 3 ·" in shown.text("#status")
     assert shown.page.locator("#step").input_value() == "3"
     shown.page.locator("#bars-box summary").click()
     shown.page.locator("#bars tr").first.wait_for()
@@ -154,7 +155,7 @@ def test_windows_steps_and_keys_move_the_timeline(show, text, plan):
     assert counted == bars_between(plan, loop.ends_s[1], loop.ends_s[2])
     shown.page.locator("#lanes").focus()
     shown.page.keyboard.press("PageDown")
-    assert "p1 step 4 ·" in shown.text("#status")
+    assert "p1 iteration 4 ·" in shown.text("#status")
     before = shown.text("#status")
     shown.page.keyboard.press("+")
     half = format_seconds((loop.ends_s[3] - loop.ends_s[2]) / 2)
@@ -164,12 +165,12 @@ def test_windows_steps_and_keys_move_the_timeline(show, text, plan):
     assert f", {format_seconds(loop.ends_s[3] - loop.ends_s[2])} ·" in shown.text("#status")
     shown.page.locator("#step").fill("6")
     shown.page.locator("#step").press("Enter")
-    assert "p1 step 6 ·" in shown.text("#status")
-    shown.press("Next step")
-    assert "p1 step 6 ·" in shown.text("#status")
+    assert "p1 iteration 6 ·" in shown.text("#status")
+    shown.press("Next iteration")
+    assert "p1 iteration 6 ·" in shown.text("#status")
     shown.page.locator("#lanes").focus()
     shown.page.keyboard.press("Home")
-    assert "p1 steps 1 to 6" in shown.text("#status")
+    assert "p1 iterations 1 to 6" in shown.text("#status")
     pressed = shown.page.locator("#windows button[aria-pressed=true]")
     assert pressed.all_text_contents() == ["Whole run"]
 
@@ -240,11 +241,11 @@ def test_a_long_loop_is_drawn_by_step_until_one_zooms_in(show):
     plan = plan_of((Part(1, (90,)), Part(30, (70,) * 28)), DOUBLE_BUFFER, 100)
     shown = show(render(page_of(plan, compared(plan))))
     drawn = "#lanes svg path, #lanes svg rect"
-    assert "each bar is a stage in one step" in shown.text("#status")
+    assert "each bar is a stage in one iteration" in shown.text("#status")
     assert shown.page.locator(drawn).count() < 1000
     shown.page.locator("#step").fill("17")
     shown.page.locator("#step").press("Enter")
-    assert "p1 step 17 · each bar is a load or a call" in shown.text("#status")
+    assert "p1 iteration 17 · each bar is a load or a call" in shown.text("#status")
     names = shown.page.locator("#lanes svg text").all_text_contents()
     assert {f"{k:02d}" for k in range(28)} <= {n.split(".")[-1] for n in names}
 
@@ -288,7 +289,7 @@ def test_tables_sort_and_are_searched(show, text, plan):
 def test_the_observed_run_is_a_track_of_its_own(show, text, run):
     shown = show(text)
     shown.press("Observed on null")
-    assert f"{format_seconds(run.wall_s)} · p1 steps 1 to 6" in shown.text("#status")
+    assert f"{format_seconds(run.wall_s)} · p1 iterations 1 to 6" in shown.text("#status")
     assert shown.text(".peak h3").startswith("Observed on null: at most ")
     assert shown.page.locator("#chunk-claim-table tbody tr").count() == 7
     shown.press("Predicted")

@@ -112,6 +112,13 @@ def test_the_figures_are_the_plans(plan):
     assert float(values["ratio"]) == f.makespan_s / f.lower_bound_s
 
 
+def test_the_targets_figures_are_told_as_they_were_typed(plan):
+    target = replace(plan.target, memory_bytes=3_300_000_000, load_bandwidth=650e6)
+    settings = json.dumps({"target": {"memory": "3.3GB", "load_bandwidth": "650MB"}})
+    text = rendered(replace(plan, target=target, settings=settings))
+    assert '<dd id="limit">3.3 GB</dd>' in text and "<dd>650 MB/s, " in text
+
+
 @pytest.fixture(scope="module")
 def large() -> Plan:
     """As many chunks and steps as the full-size pipeline, most of them streamed."""

@@ -1,16 +1,17 @@
 """`compile ... advise=true`: a table of options, ranked."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.resources import files
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from entracte.advise import Choice, Option, advise, count, verdict
 from entracte.cli.console import Bars
+from entracte.cli.tables import Column, fitted
 from entracte.declare.read import Job, read
 from entracte.ir import Policy
 from entracte.store.cache import Cache, cache_folder
@@ -37,7 +38,7 @@ def show_advice(console: Console, config: DictConfig) -> None:
             policies,
             bars.advance,
         )
-    console.print(option_table(options))
+    console.print(option_table(options, console.width))
     console.print(verdict(options, sizes[0].size))
     console.print(
         "Fidelity is only the order of what is kept of the weights: check with `plan verify`.",
@@ -84,33 +85,28 @@ def _policies(config: DictConfig) -> Iterator[Policy]:
         yield replace(read(changed).policy)
 
 
-def option_table(options: tuple[Option, ...]) -> Table:
-    """One row per option, fits 80 columns."""
-    table = Table(
-        title="Options, fastest first",
-        box=box.SIMPLE_HEAD,
-        title_justify="left",
-        title_style="bold",
-        pad_edge=False,
-        padding=(0, 1),
-        collapse_padding=True,
+def option_table(options: tuple[Option, ...], width: int = 80) -> Table:
+    """One row per option."""
+    return fitted(
+        "Options, fastest first",
+        (
+            Column("size", [o.size for o in options], left=True),
+            Column("weights", [_weights(o) for o in options], left=True),
+            Column("policy", [o.policy for o in options], left=True),
+            Column("chunks", [_shown(str, o.chunks, o) for o in options], 1),
+            Column("time", [_shown(compact_seconds, o.makespan_s, o) for o in options]),
+            Column("read", [_shown(compact_bytes, o.loaded_bytes, o) for o in options]),
+            Column("fid", [str(o.fidelity + 1) for o in options]),
+            Column("bottleneck", [o.bottleneck for o in options], left=True),
+        ),
+        width,
     )
-    for name in ("size", "weights", "policy"):
-        table.add_column(name, no_wrap=True)
-    for name in ("chunks", "time", "read"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("fid.", justify="right")
-    table.add_column("bottleneck", no_wrap=True)
-    for o in options:
-        fits = o.makespan_s is not None
-        table.add_row(
-            o.size,
-            o.precision if o.compression == "none" else f"{o.precision} {o.compression}",
-            o.policy,
-            str(o.chunks) if fits else "",
-            compact_seconds(o.makespan_s) if o.makespan_s is not None else "",
-            compact_bytes(o.loaded_bytes) if fits else "",
-            str(o.fidelity + 1),
-            o.bottleneck,
-        )
-    return table
+
+
+def _weights(o: Option) -> str:
+    return o.precision if o.compression == "none" else f"{o.precision} {o.compression}"
+
+
+def _shown(format_: Callable[[Any], str], value: float | None, o: Option) -> str:
+    """Figures of an option that fits."""
+    return format_(value) if o.makespan_s is not None else ""

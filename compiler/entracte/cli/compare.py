@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from entracte.cli.files import read_for_show
-from entracte.cli.show import CAUSES
 from entracte.cli.tables import Column, fitted, listed, say
 from entracte.errors import ConfigError
 from entracte.inspect.compare import ChunkChange, Comparison, Figure, Limit, broken, compare, limits
+from entracte.inspect.overview import CAUSES
 from entracte.units import compact_bytes, compact_count, compact_seconds
 
 FLAGS = {
@@ -22,6 +22,14 @@ FLAGS = {
     "loaded": "--max-loaded-increase",
     "weights": "--max-weights-increase",
 }
+NAMES = {
+    "makespan": "predicted time",
+    "compute": "computing",
+    "stall": "waiting",
+    "loaded": "read",
+    "exec": "call",
+}
+"""Figures whose name in `--json` is not the word that tables say."""
 
 
 def compare_builds(
@@ -101,7 +109,7 @@ def figures_table(figures: Sequence[Figure], width: int = 80) -> Table:
     return fitted(
         "Figures",
         (
-            Column("", [f.name for f in figures], left=True),
+            Column("", [_name(f) for f in figures], left=True),
             Column("before", [_value(f, f.before) for f in figures]),
             Column("after", [_value(f, f.after) for f in figures]),
             Column("change", [_change(f) for f in figures]),
@@ -109,6 +117,10 @@ def figures_table(figures: Sequence[Figure], width: int = 80) -> Table:
         ),
         width,
     )
+
+
+def _name(f: Figure) -> str:
+    return NAMES.get(f.name, f.name)
 
 
 def _value(f: Figure, value: float) -> str:
@@ -134,15 +146,15 @@ def _percent(f: Figure) -> str:
 
 
 def time_table(made: Comparison, width: int = 80) -> Table:
-    """Where the time went: each stage's computing, loading and waiting; then waits by cause."""
+    """Where the time went: each stage's computing, loading and waiting; then where calls wait."""
     rows = [(s.stage, s.compute_s, s.load_s, s.wait_s) for s in made.stages]
     names = [r[0] for r in rows]
-    columns = [Column("stage", [*names, *(f"wait {_cause(f)}" for f in made.stalls)], left=True)]
+    columns = [Column("stage", [*names, *(_cause(f) for f in made.stalls)], left=True)]
     blank = [""] * len(made.stalls)
-    for k, name in ((1, "compute"), (2, "load"), (3, "wait")):
+    for k, name in ((1, "computing"), (2, "loading"), (3, "waiting")):
         pairs = [r[k] for r in rows]
         cells = [_pair(*p) for p in pairs]
-        more = [_pair(f.before, f.after) for f in made.stalls] if name == "wait" else blank
+        more = [_pair(f.before, f.after) for f in made.stalls] if name == "waiting" else blank
         columns.append(Column(name, [*cells, *more]))
     return fitted("Where the time goes", columns, width)
 
@@ -174,9 +186,9 @@ def chunks_table(chunks: Sequence[ChunkChange], width: int = 80) -> Table:
 def _differs(c: ChunkChange) -> list[str]:
     """Of a chunk that both have, before and after; of another its own figures."""
     if c.how == "changed":
-        return [f"{f.name} {_value(f, f.before)} -> {_value(f, f.after)}" for f in c.figures]
+        return [f"{_name(f)} {_value(f, f.before)} -> {_value(f, f.after)}" for f in c.figures]
     value = {f.name: f.after if c.how == "added" else f.before for f in c.figures}
-    return [f"{f.name} {_value(f, value[f.name])}" for f in c.figures if f.unit != "bool"]
+    return [f"{_name(f)} {_value(f, value[f.name])}" for f in c.figures if f.unit != "bool"]
 
 
 # ---------------------------------------------------------------- verdict
@@ -192,7 +204,7 @@ def verdict(
     for limit in found:
         f = made.figure(limit.figure)
         lines.append(
-            f"worse: {name}: {f.name} {_value(f, f.before)} -> {_value(f, f.after)} "
+            f"worse: {name}: {_name(f)} {_value(f, f.before)} -> {_value(f, f.after)} "
             f"({_change(f)}{', ' + _percent(f) if _percent(f) else ''}); "
             f"{FLAGS[limit.figure]} allows {limit.text}"
         )

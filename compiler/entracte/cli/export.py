@@ -15,7 +15,7 @@ def export_package(package: Path, out: Path, *, function: str, policy: str, seed
     files = " and ".join(str(file) for file in made.files)
     console.print(
         f"wrote {files}: {made.nodes} operations, {format_bytes(made.total_bytes)}, "
-        f"policy {policy}",
+        f"arithmetic {policy}",
         soft_wrap=True,
         markup=False,
     )

@@ -8,20 +8,21 @@ from entracte.cli.tables import Column, fitted, listed
 from entracte.inspect.overview import KeptRow, Overview
 from entracte.inspect.peak import Held, Peak
 from entracte.inspect.residency import Fullest
+from entracte.inspect.typed import limit
 from entracte.ir import Plan
 from entracte.units import compact_bytes, format_bytes, format_seconds
 
 
 def budget_line(plan: Plan) -> str:
-    """The proven peak against the budget, and when it is."""
+    """The proven peak against the budget, the limit as it was typed, and when the peak is."""
     budget, peak = plan.target.budget_bytes, plan.forecast.peak_bytes
     share = f"{100 * peak / budget:.0f} %" if 100 * peak >= budget else "below 1 %"
     at = f"at {plan.forecast.peak_step}"
     if plan.schedule.driver == "online" and peak == plan.schedule.budget_bytes:
-        at = "the online rule may fill the budget and never exceeds it"
+        at = "the online rule may fill the budget, never more"
     return (
         f"memory  peak {format_bytes(peak)} of {format_bytes(budget)} budget ({share}), "
-        f"proven for any timing\n        {at}"
+        f"proven for any timing\n        limit {limit(plan, 'memory')}; {at}"
     )
 
 
@@ -47,7 +48,7 @@ def _proven(p: Peak) -> Parts:
     return (
         ("weights", p.weight_bytes, [f"of {p.chunk}, which runs"] if p.chunk else []),
         ("activations", p.activation_bytes, [f"of {p.chunk}"] if p.chunk else []),
-        ("resident", _total(p.resident), [h.name for h in p.resident]),
+        ("kept", _total(p.resident), [h.name for h in p.resident]),
         ("ahead", _total(p.ahead), [h.name for h in p.ahead]),
         ("tensors", _total(p.tensors), [f"{h.name} {_brief(h)}" for h in p.tensors]),
     )
@@ -70,7 +71,7 @@ def _parts(parts: Parts, width: int) -> list[str]:
     lines = []
     for label, size, names in parts:
         if names:
-            begin = f"        {compact_bytes(size):>6}  {label:<12}"
+            begin = f"        {compact_bytes(size):>7}  {label:<12}"
             lines.append(begin + listed(names, width - len(begin)))
     return lines
 

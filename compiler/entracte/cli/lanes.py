@@ -19,7 +19,7 @@ def show_window(console: Console, segment: Segment, window: SteadyIteration) -> 
     title = Text("One steady iteration of ")
     title.append(window.name, style="bold")
     span = window.end_s - window.start_s
-    title.append(f" (iteration {window.iteration}, {window.count} in all): {format_seconds(span)}")
+    title.append(f" (iteration {window.iteration + 1} of {window.count}): {format_seconds(span)}")
     console.print(title)
     for line in loop_lines(segment):
         console.print(line)
@@ -31,7 +31,7 @@ def show_window(console: Console, segment: Segment, window: SteadyIteration) -> 
     say(console, f"  load    |{_lane(loading, names, window, room)}|")
     say(console, f"  compute |{_lane(computing, names, window, room)}|")
     if not loading:
-        say(console, "  nothing is loaded: every chunk of the loop stays resident")
+        say(console, "  nothing is loaded: every chunk of the loop is kept")
     say(console, *_waits(window, console.width - 2))
     say(console, *_legend(names, console.width), "", style="dim")
 

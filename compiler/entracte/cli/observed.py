@@ -1,4 +1,4 @@
-"""Claimed against observed: what `plan run` prints, and `plan show` of a recorded run."""
+"""Planned against observed: what `plan run` prints, and `plan show` of a recorded run."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from entracte.errors import RunError
 from entracte.inspect.claims import chunk_claims
 from entracte.ir import Plan, Run
 from entracte.run.record import FILE, write_run
-from entracte.units import compact_bytes, compact_seconds, format_bytes, format_seconds
+from entracte.units import compact_seconds, format_bytes, format_seconds
 
 
 def show_run(console: Console, plan: Plan, run: Run) -> None:
@@ -20,9 +20,9 @@ def show_run(console: Console, plan: Plan, run: Run) -> None:
 
 
 def run_table(plan: Plan, run: Run) -> Table:
-    """Claimed against observed, per chunk."""
-    numbers = ("calls", "loads", "load", "exec", "activ.")
-    table = grid(f"Claimed/observed on device {run.device}", ["chunk"], numbers)
+    """Planned against observed, per chunk."""
+    numbers = ("calls", "loads", "load", "call", "activ.")
+    table = grid(f"Planned/observed on device {run.device}", ["chunk"], numbers)
     for c in chunk_claims(plan, run):
         row(
             table,
@@ -31,16 +31,24 @@ def run_table(plan: Plan, run: Run) -> Table:
             str(c.loads),
             "/".join(map(compact_seconds, c.load_s)),
             "/".join(map(compact_seconds, c.exec_s)),
-            "/".join(map(compact_bytes, c.activation_bytes)),
+            _pair(c.activation_bytes),
         )
     return table
+
+
+def _pair(sizes: tuple[int, int]) -> str:
+    """Two sizes; a unit that both have is written once."""
+    planned, observed = (format_bytes(size) for size in sizes)
+    number, _, unit = planned.partition(" ")
+    same = observed.endswith(f" {unit}")
+    return f"{number if same else planned}/{observed}".replace(" ", "")
 
 
 ONLINE = "        the online rule decided the loads from the times it saw"
 
 
 def run_lines(plan: Plan, run: Run) -> list[str]:
-    """Peak and time, claimed against observed."""
+    """The peak claimed and the time predicted, against what was observed."""
     f = plan.forecast
     ends = run.iterations
     counts = {g.name: g.count for g in plan.program.segments}
@@ -53,11 +61,11 @@ def run_lines(plan: Plan, run: Run) -> list[str]:
         f"peak    claimed at most {format_bytes(f.peak_bytes)}, observed "
         f"{format_bytes(run.peak_bytes)}",
         *([measured] if measured else []),
-        f"time    claimed {format_seconds(f.makespan_s)} on {plan.target.name}, observed "
+        f"time    predicted {format_seconds(f.makespan_s)} on {plan.target.name}, observed "
         f"{format_seconds(run.wall_s)} on device {run.device}",
         *([ONLINE] if plan.schedule.driver == "online" else []),
         f"        waiting for loads {format_seconds(run.stall_s)}; "
-        f"{format_bytes(run.loaded_bytes)} loaded",
+        f"{format_bytes(run.loaded_bytes)} read",
         *(f"        loop {name} did {done} of {counts[name]} iterations" for name, done in ends),
     ]
 

@@ -105,7 +105,7 @@ def compare(
         str | None, typer.Option("--max-peak-increase", help="Of peak memory: 0, 2%, 1MiB.")
     ] = None,
     loaded: Annotated[
-        str | None, typer.Option("--max-loaded-increase", help="Of bytes loaded in a run.")
+        str | None, typer.Option("--max-loaded-increase", help="Of bytes read in a run.")
     ] = None,
     packages: Annotated[
         str | None, typer.Option("--max-weights-increase", help="Of the chunks' weights.")
@@ -155,7 +155,7 @@ def run(
         Path | None, typer.Option(help="Write what was observed here, not to BUILD/run.json.")
     ] = None,
 ) -> None:
-    """Execute the plan and write the video; then claimed against observed."""
+    """Execute the plan and write the video; then planned against observed."""
     from entracte.cli.observed import record_run, show_run
     from entracte.plan.file import check_files, read_plan
     from entracte.run.execute import execute, make_device

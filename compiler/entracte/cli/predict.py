@@ -46,7 +46,7 @@ def predict_package(
     with Model(package, function, policy=policy, strict=strict) as model:
         given = {name: _offered(model, name, array) for name, array in arrays.items()}
         found = model.predict(given, _state(model))
-        title = f"{package.name}, function {model.function_name}, policy {policy}"
+        title = f"{package.name}, function {model.function_name}, arithmetic {policy}"
         console.print(outputs_table(title, found))
         excess = model.first_out_of_range(given, _state(model)) if watch else None
     if excess is not None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from textwrap import fill
 
 from rich.console import Console
 from rich.table import Table
@@ -12,8 +13,9 @@ from entracte.cli.lanes import show_window
 from entracte.cli.observed import show_run
 from entracte.cli.tables import Column, fitted, listed, say, taken
 from entracte.clock.drivers import DRIVERS
-from entracte.inspect.overview import ChunkRow, Overview, StageRow, overview, page_bytes
+from entracte.inspect.overview import CAUSES, ChunkRow, Overview, StageRow, overview, page_bytes
 from entracte.inspect.residency import Stay
+from entracte.inspect.typed import limit
 from entracte.ir import Plan, Run
 from entracte.units import (
     compact_bytes,
@@ -89,7 +91,7 @@ def _header(console: Console, plan: Plan, made: Overview) -> None:
         console,
         f"{plan.target.title}; policy {made.policy}; {state}",
         f"compute unit {plan.target.compute_unit}; the runner follows {DRIVERS[made.driver].title}"
-        + (f", by pages of {format_bytes(made.page_bytes)}" if made.page_bytes else "")
+        + (f", by pages of {limit(plan, 'page_bytes')}" if made.page_bytes else "")
         + "\n",
     )
 
@@ -110,7 +112,7 @@ def selected(
 
 
 def stage_table(made: Overview, width: int = 80) -> Table:
-    """One row per stage: packages, bytes, operations, calls, time; loads where there is room."""
+    """One row per stage: chunks, bytes, operations, calls, computing; loads where there is room."""
     rows = made.stages
     total = max(made.compute_s, 1e-12)
     sums = (
@@ -128,8 +130,8 @@ def stage_table(made: Overview, width: int = 80) -> Table:
         compact_seconds(made.stall_s),
     )
     cells = [*(_stage_cells(s, total) for s in rows), sums]
-    names = ("stage", "chunks", "weights", "activ.", "FLOPs", "calls", "time", "share")
-    more = (_loads(made), "loaded", "load", "wait")
+    names = ("stage", "chunks", "weights", "activ.", "FLOPs", "calls", "computing", "share")
+    more = (_loads(made), "read", "loading", "waiting")
     ranks = (*(0 for _ in names), 1, 1, 2, 3)
     columns = [
         Column(name, column, rank, left=name == "stage")
@@ -173,23 +175,23 @@ def chunk_table(chunks: Sequence[ChunkRow], made: Overview, width: int = 80) -> 
         Column("chunk", [c.id for c in chunks], left=True),
         Column("weights", [compact_bytes(c.weight_bytes) for c in chunks]),
         Column("activ.", [compact_bytes(c.activation_bytes) for c in chunks]),
-        Column("in", [compact_bytes(c.input_bytes) for c in chunks], 1),
-        Column("out", [compact_bytes(c.output_bytes) for c in chunks], 1),
+        Column("in", [compact_bytes(c.input_bytes) for c in chunks], 2),
+        Column("out", [compact_bytes(c.output_bytes) for c in chunks], 3),
         Column("load", [compact_seconds(c.load_s) for c in chunks]),
-        Column("exec", [compact_seconds(c.exec_s) for c in chunks]),
-        Column(_loads(made), [str(c.loads) for c in chunks], 2),
-        Column("kept", ["loop" if c.kept else "use" for c in chunks], 3),
-        Column("from", [_stay(c.stays)[0] for c in chunks], 4),
-        Column("to", [_stay(c.stays)[1] for c in chunks], 4),
-        Column("FLOPs", [compact_count(c.flops) for c in chunks], 6),
+        Column("call", [compact_seconds(c.exec_s) for c in chunks]),
+        Column(_loads(made), [str(c.loads) for c in chunks], 1),
+        Column("kept", ["yes" if c.kept else "no" for c in chunks], 4),
+        Column("from", [_stay(c.stays)[0] for c in chunks], 5),
+        Column("to", [_stay(c.stays)[1] for c in chunks], 5),
+        Column("FLOPs", [compact_count(c.flops) for c in chunks], 7),
         *([Column("form", forms, left=True)] if any(forms) else []),
         *([Column("PSNR", scores)] if any(scores) else []),
-        Column("unit", [c.compute_unit for c in chunks], 5, left=True),
+        Column("unit", [c.compute_unit for c in chunks], 6, left=True),
     ]
     room = min(_STRIP, width - taken(columns) - 2)
     if room >= len("in memory"):
         strips = [strip(c.stays, made.makespan_s, room) for c in chunks]
-        columns.append(Column("in memory", strips, 7, left=True))
+        columns.append(Column("in memory", strips, 8, left=True))
     return fitted("Chunks", columns, width)
 
 
@@ -227,7 +229,7 @@ def chunk_lines(plan: Plan, c: ChunkRow) -> list[str]:
         f"  operations   {compact_count(c.flops)} FLOPs in {c.calls} calls, "
         f"{format_seconds(c.exec_s)} each",
         f"  loads        {c.loads} of {format_bytes(c.loaded_bytes)} in all, "
-        f"{format_seconds(c.load_s)} each; kept for its {'loop' if c.kept else 'use'}",
+        f"{format_seconds(c.load_s)} each; {'kept over its loop' if c.kept else 'not kept'}",
         f"  in memory    {listed(stays, 60)}",
         f"  package      {c.path or 'not built'}",
     ]
@@ -241,15 +243,6 @@ def chunk_lines(plan: Plan, c: ChunkRow) -> list[str]:
 # ---------------------------------------------------------------- time
 
 
-CAUSES = {
-    "start": "at the start",
-    "straight": "outside loops",
-    "first": "in first iterations",
-    "steady": "later",
-}
-"""`Forecast.stalls` in words."""
-
-
 def time_line(plan: Plan) -> str:
     """The predicted time and what it is made of."""
     f = plan.forecast
@@ -259,11 +252,12 @@ def time_line(plan: Plan) -> str:
     )  # fmt: skip
     times = f.makespan_s / max(f.lower_bound_s, 1e-12)
     loads = "page loads" if page_bytes(plan) else "loads"
-    waits = ", ".join(f"{format_seconds(s)} {CAUSES.get(cause, cause)}" for cause, s in f.stalls)
+    waits = [f"{format_seconds(s)} {CAUSES.get(cause, cause)}" for cause, s in f.stalls]
+    where = fill(", ".join(waits), 80, initial_indent="waiting ", subsequent_indent=" " * 8)
     return (
         f"time    {format_seconds(f.makespan_s)} predicted: computing "
         f"{format_seconds(f.compute_s)}, waiting {format_seconds(f.stall_s)}\n"
-        + (f"waits   {waits}\n" if waits else "")
+        + (f"{where}\n" if waits else "")
         + f"        {f.loads} {loads} of {format_bytes(f.loaded_bytes)} in all; "
         f"{times:.2f} x the {f.lower_bound} bound{early}"
     )

@@ -50,7 +50,7 @@ def sweep_table(rows: Sequence[SweepRow], width: int = 80) -> Table:
             Column("fits", ["yes" if r.fits else f"no ({numbers[id(r)]})" for r in rows]),
             Column("peak", [shown(compact_bytes(r.peak_bytes), r) for r in rows]),
             Column("time", [shown(compact_seconds(r.makespan_s), r) for r in rows]),
-            Column("loaded", [shown(compact_bytes(r.loaded_bytes), r) for r in rows], 2),
+            Column("read", [shown(compact_bytes(r.loaded_bytes), r) for r in rows], 2),
             Column("bound", [shown(_bound(r), r) for r in rows], 3),
             Column("", ["*" if r.pareto else "" for r in rows]),
         ),

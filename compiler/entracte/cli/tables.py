@@ -1,7 +1,7 @@
 """Tables and lines that show names as they are: no markup in them is obeyed."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich import box
 from rich.console import Console
@@ -10,6 +10,8 @@ from rich.text import Text
 
 _EDGE, _GAP = 2, 2
 """What the box below takes at both ends together, and between two columns."""
+_SHORTEST = 12
+"""Letters, at least, that are left of a name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +29,14 @@ class Column:
 
 
 def fitted(title: str, columns: Iterable[Column], width: int, *, total: bool = False) -> Table:
-    """A table of the columns that fit into `width`. `total`: the last row is a sum."""
+    """A table of the columns that fit into `width`. `total`: the last row is a sum.
+
+    Where even those of rank 0 do not fit, the longest names are cut: numbers keep their digits.
+    """
     shown = list(columns)
     while taken(shown) > width and any(c.rank for c in shown):
         shown.remove(max(shown, key=lambda c: c.rank))
+    shown = _cut(shown, taken(shown) - width)
     table = grid(title, (), ())
     for c in shown:
         table.add_column(c.name, justify="left" if c.left else "right", no_wrap=True)
@@ -40,6 +46,16 @@ def fitted(title: str, columns: Iterable[Column], width: int, *, total: bool = F
             table.add_section()
         row(table, *cells)
     return table
+
+
+def _cut(columns: list[Column], excess: int) -> list[Column]:
+    """The column with the longest names, shorter by `excess`, but not below `_SHORTEST`."""
+    longest = max((c for c in columns if c.left), key=lambda c: c.width, default=None)
+    if excess <= 0 or longest is None:
+        return columns
+    room = max(_SHORTEST, longest.width - excess)
+    cells = [c if len(c) <= room else c[: room - 1] + "…" for c in longest.cells]
+    return [replace(c, cells=cells) if c is longest else c for c in columns]
 
 
 def taken(columns: Sequence[Column]) -> int:

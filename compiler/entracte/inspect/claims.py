@@ -34,14 +34,14 @@ class ChunkClaim:
 def claims(plan: Plan, run: Run) -> tuple[Claim, ...]:
     """The whole run: what the plan promised and what was seen."""
     f = plan.forecast
-    device = f"claimed for {plan.target.name}, observed on device {run.device}"
+    device = f"predicted for {plan.target.name}, observed on device {run.device}"
     bound = "claimed: at most, for any timing"
     loads = sum(c.loads for c in run.chunks)
     rows = [
         Claim("time", "seconds", f.makespan_s, run.wall_s, device),
         Claim("peak memory", "bytes", f.peak_bytes, run.peak_bytes, bound),
         Claim("waiting for loads", "seconds", f.stall_s, run.stall_s),
-        Claim("bytes loaded", "bytes", f.loaded_bytes, run.loaded_bytes),
+        Claim("read", "bytes", f.loaded_bytes, run.loaded_bytes),
         Claim("loads", "count", f.loads, loads),
     ]
     counts = {g.name: g.count for g in plan.program.segments}

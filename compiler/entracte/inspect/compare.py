@@ -14,7 +14,7 @@ from entracte.ir import Plan
 from entracte.units import parse_bytes
 
 DRIVER = "(driver)"
-"""The schedule's, among the settings; no key path is written like this."""
+"""The plan's, among the settings; no key path is written like this."""
 MISSING = "-"
 """In place of a setting or chunk that one of the two plans does not have."""
 
@@ -91,8 +91,8 @@ def compare(before: Plan, after: Plan) -> Comparison:
 
 
 def _settings(before: Plan, after: Plan) -> Iterator[Setting]:
-    """Key paths with dots, in the order of the first plan, then the second's own; and the rule
-    that the runner follows, which may differ where all settings are the same."""
+    """Key paths with dots, in the order of the first plan, then the second's own; and the driver,
+    gates or the online rule, which may differ where all settings are the same."""
     a, b = flat(before.settings), flat(after.settings)
     a[DRIVER], b[DRIVER] = json.dumps(before.schedule.driver), json.dumps(after.schedule.driver)
     for key in dict.fromkeys((*a, *b)):

@@ -14,6 +14,14 @@ from entracte.inspect.residency import Fullest, Stay, fullest, stays_of, usage
 from entracte.inspect.steady import SteadyIteration, steady_iterations
 from entracte.ir import Bar, Call, Chunk, Plan, Program
 
+CAUSES = {
+    "start": "at the start",
+    "straight": "outside loops",
+    "first": "in first iterations",
+    "steady": "in later iterations",
+}
+"""`Forecast.stalls` in words: where calls wait."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageRow:

@@ -14,8 +14,8 @@ from entracte.inspect.residency import usage
 from entracte.ir import Bar, Plan, Run
 from entracte.run.record import observed_timeline
 
-ITERATIONS, LOADER, COMPUTE, STALLS = 1, 2, 3, 4
-_THREADS = {ITERATIONS: "iterations", LOADER: "loader", COMPUTE: "compute", STALLS: "stalls"}
+ITERATIONS, LOADER, COMPUTE, WAITS = 1, 2, 3, 4
+_THREADS = {ITERATIONS: "iterations", LOADER: "loader", COMPUTE: "compute", WAITS: "waits"}
 
 Entry = dict[str, object]
 
@@ -49,7 +49,7 @@ def _process(plan: Plan, pid: int, name: str, run: Timeline) -> Iterator[Entry]:
     for event in run.bars:
         if event.queue != "free":
             yield _work(plan, pid, event)
-    yield from (_stall(plan, pid, w) for w in run.waits)
+    yield from (_wait(plan, pid, w) for w in run.waits)
     yield from _memory(plan, pid, run)
 
 
@@ -71,9 +71,9 @@ def _where(plan: Plan, segment: int, iteration: int) -> Entry:
     return {"segment": plan.program.segments[segment].name, "iteration": iteration}
 
 
-def _stall(plan: Plan, pid: int, w: Wait) -> Entry:
+def _wait(plan: Plan, pid: int, w: Wait) -> Entry:
     args = {"waits_for": w.chunk, "cause": w.cause, **_where(plan, w.segment, w.iteration)}
-    return _bar(pid, STALLS, f"waits for {w.chunk}", w.start_s, w.end_s, "stall", args)
+    return _bar(pid, WAITS, f"waits for {w.chunk}", w.start_s, w.end_s, "wait", args)
 
 
 def _bar(
@@ -116,7 +116,7 @@ def _memory(plan: Plan, pid: int, run: Timeline) -> Iterator[Entry]:
     """What memory holds, at each change; and the budget, from the beginning to the end."""
     for s in usage(plan, run.bars):
         args: Entry = {
-            "resident": s.resident_bytes,
+            "loaded": s.resident_bytes,
             "loading": s.loading_bytes,
             "activations": s.activation_bytes,
             "tensors": s.tensor_bytes,

@@ -10,12 +10,13 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from typing import Any
 
 from entracte import __version__
 from entracte.inspect.overview import ChunkRow, StageRow
+from entracte.inspect.typed import limit
 from entracte.report.model import Page
 from entracte.report.track import KINDS
 from entracte.units import format_bytes, format_count, format_seconds
@@ -44,7 +45,8 @@ def render(page: Page) -> str:
         "lower_bound_s": page.plan.forecast.lower_bound_s,
         "lower_bound": page.plan.forecast.lower_bound,
     }
-    return fill("report.html", SCRIPTS, data, {"page": page, "plan": page.plan})
+    values = {"page": page, "plan": page.plan, "limit": partial(limit, page.plan)}
+    return fill("report.html", SCRIPTS, data, values)
 
 
 def _stage(page: Page, s: StageRow) -> dict[str, object]:

@@ -26,7 +26,7 @@ class PolicyRow:
 
 
 def compared(plan: Plan) -> tuple[PolicyRow, ...]:
-    """The baselines of `schedule.choose`, the plan last. About a second at full size."""
+    """The baselines of `schedule.choose`, then the plan. A second at full size."""
     others = [p for p in BASELINES if p.name != plan.schedule.policy.name]
     f = plan.forecast
     own = PolicyRow(

@@ -1,21 +1,13 @@
-"""Sentences about a plan: its bottleneck, its stalls, how its chunks are kept."""
+"""Sentences about a plan: its bottleneck, its waits, how its chunks are kept."""
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from entracte.inspect.overview import ChunkRow
+from entracte.inspect.overview import CAUSES, ChunkRow
 from entracte.ir import Plan
 from entracte.report.lanes import Stall
 from entracte.units import format_seconds
-
-CAUSES = {
-    "start": "before the first step",
-    "straight": "outside loops",
-    "first": "in a loop's first iteration",
-    "steady": "in a loop's later iterations",
-}
-"""`Forecast.stalls` in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,4 +66,4 @@ def kept(c: ChunkRow) -> str:
     if c.kept or made <= 1:
         return "whole loop"
     there = (c.uses - made) / c.uses
-    return f"{100 * there:.0f} % of uses" if there > 0.005 else "each use"
+    return f"{100 * there:.0f} % of uses" if there > 0.005 else "no"

@@ -21,7 +21,7 @@ function policyOption(fitting, series, format, mark, step) {
 function drawPolicies() {
   const fitting = DATA.policies.filter((p) => p.fits);
   const tell = (p, lines) => tipBox(fitting[p.dataIndex].name, ...lines(fitting[p.dataIndex]));
-  const lines = (p) => [`${formatSeconds(p.makespan_s)} in all`, `waiting ${formatSeconds(p.stall_s)}`];
+  const lines = (p) => [`${formatSeconds(p.makespan_s)} predicted`, `waiting ${formatSeconds(p.stall_s)}`];
   const time = chartIn($('#policy-time'));
   const bytes = chartIn($('#policy-bytes'));
   const axisTime = (v) => (v ? formatSeconds(v).replace(' min 0 s', ' min') : '0');
@@ -34,7 +34,7 @@ function drawPolicies() {
     const loaded = { data: fitting.map((p) => p.loaded_bytes), itemStyle: { color: colour('--k-loading') },
       tooltip: { formatter: (p) => tell(p, (q) => [`${q.loads} loads, ${formatBytes(q.loaded_bytes)}`]) } };
     const step = niceBytes(Math.max(...fitting.map((p) => p.loaded_bytes), 3) / 3);
-    bytes.setOption(policyOption(fitting, [loaded], roundBytes, null, step), { notMerge: true });
+    bytes.setOption(policyOption(fitting, [loaded], axisBytes, null, step), { notMerge: true });
   });
 }
 

@@ -31,7 +31,7 @@ function chunkTiles(node) {
     const kept = chunk.kept === 'whole loop';
     tiles.append(make('button', {
       type: 'button', class: kept ? 'kept' : '', onclick: () => showChunk(id),
-      title: `${id}: loaded ${chunk.loads} times for ${chunk.calls} calls, kept for ${chunk.kept}`,
+      title: `${id}: loaded ${chunk.loads} times for ${chunk.calls} calls, kept: ${chunk.kept}`,
     }, id.startsWith(`${node.label}.`) ? id.slice(node.label.length + 1) : id,
     make('small', {}, formatBytes(chunk.weight_bytes))));
   }

@@ -38,7 +38,7 @@ function runOf(track) {
 
 function nameOfIteration(bar) {
   const { loop } = DATA.segments[bar.segment];
-  return loop ? `${bar.chunk.stage} · step ${bar.iteration + 1}` : bar.chunk.stage;
+  return loop ? `${bar.chunk.stage} · iteration ${bar.iteration + 1}` : bar.chunk.stage;
 }
 
 /** Of the coarsest level, where a bar is a whole loop. */

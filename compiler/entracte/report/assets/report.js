@@ -7,7 +7,7 @@ function pressable(name, act, more = {}) {
   return make('button', { type: 'button', onclick: act, ...more }, name);
 }
 
-/** The window of a loop's step: from the end of the one before to its own. */
+/** The window of a loop's iteration: from the end of the one before to its own. */
 function windowOfStep(loop, index) {
   return [index > 0 ? loop.ends_s[index - 1] : loop.start_s, loop.ends_s[index]];
 }
@@ -37,7 +37,7 @@ function chooseLoop(index) {
   $('#step-count').textContent = `of ${count}`;
 }
 
-const LEVELS = ['each bar is a load or a call', 'each bar is a stage in one step; filled as far as it is busy; zoom in for chunks', 'each bar is a part of the program; zoom in for steps'];
+const LEVELS = ['each bar is a load or a call', 'each bar is a stage in one iteration; filled as far as it is busy; zoom in for chunks', 'each bar is a part of the program; zoom in for iterations'];
 
 function tellWindow() {
   const { from, to, run } = timeline;
@@ -54,7 +54,7 @@ function tellWindow() {
   if ($('#bars-box').open) listBars();
 }
 
-/** A window that is a step of the chosen loop is told in the field, too. */
+/** A window that is an iteration of the chosen loop is told in the field, too. */
 function followStep(from, to, close) {
   const at = (steps.loop?.ends_s ?? []).findIndex((_, i) => {
     const [start, end] = windowOfStep(steps.loop, i);
@@ -73,7 +73,7 @@ function stepsIn(loop, from, to) {
   });
   if (!inside.length) return [];
   const last = inside[inside.length - 1];
-  return [inside[0] === last ? `${loop.name} step ${last}` : `${loop.name} steps ${inside[0]} to ${last}`];
+  return [inside[0] === last ? `${loop.name} iteration ${last}` : `${loop.name} iterations ${inside[0]} to ${last}`];
 }
 
 function listBars() {

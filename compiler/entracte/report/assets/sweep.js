@@ -13,7 +13,7 @@ function pointOf(row) {
 function tellRow(row) {
   const bound = row.lower_bound_s ? `, ${(row.makespan_s / row.lower_bound_s).toFixed(2)} × the bound` : '';
   return tipBox(row.label, `on ${row.target}`, `${formatSeconds(row.makespan_s)}${bound}`,
-    `peak ${formatBytes(row.peak_bytes)} of ${formatBytes(row.budget_bytes)}`, `${formatBytes(row.loaded_bytes)} loaded`);
+    `peak ${formatBytes(row.peak_bytes)} of ${formatBytes(row.budget_bytes)}`, `${formatBytes(row.loaded_bytes)} read`);
 }
 
 function sweepOption(narrow) {
@@ -28,7 +28,7 @@ function sweepOption(narrow) {
     textStyle: { fontFamily: fontOfPage(), color: colour('--ink') },
     tooltip: { ...tipStyle(), trigger: 'item' },
     grid: { left: 78, right: 28, top: 20, bottom: 52 },
-    xAxis: axis({ name: across === 'peak_bytes' ? 'peak memory' : 'budget', interval: step, min: step * Math.floor(Math.min(...sizes) / step), max: step * Math.ceil(Math.max(...sizes) / step), axisLabel: { color: colour('--soft'), formatter: roundBytes, hideOverlap: true } }),
+    xAxis: axis({ name: across === 'peak_bytes' ? 'peak memory' : 'budget', interval: step, min: step * Math.floor(Math.min(...sizes) / step), max: step * Math.ceil(Math.max(...sizes) / step), axisLabel: { color: colour('--soft'), formatter: axisBytes, hideOverlap: true } }),
     yAxis: axis({ name: 'predicted time', nameGap: 62, axisLabel: { color: colour('--soft'), formatter: (v) => (v ? formatSeconds(v) : '0') } }),
     series: [
       ...DATA.targets.map((target, i) => ({ id: `front${i}`, type: 'line', step: 'end', symbol: 'none', silent: true, data: across === 'peak_bytes' ? frontOf(target) : [], lineStyle: { color: stageColour(i), type: 'dashed', width: 1.5 } })),

@@ -115,7 +115,7 @@ class Timeline {
       xAxis: [axis(0, { axisLabel: labels, splitNumber: narrow ? 3 : 7 }), axis(1, { axisLabel: { show: false }, splitNumber: narrow ? 3 : 7 })],
       yAxis: [
         { type: 'category', data: LANES, inverse: true, axisLine: { show: false }, axisTick: { show: false }, axisLabel: { color: soft, fontSize: 12 } },
-        { type: 'value', gridIndex: 1, min: 0, max: limit * 1.07, axisLabel: { color: soft, fontSize: 11, showMaxLabel: false, formatter: roundBytes },
+        { type: 'value', gridIndex: 1, min: 0, max: limit * 1.07, axisLabel: { color: soft, fontSize: 11, showMaxLabel: false, formatter: axisBytes },
           splitLine: { lineStyle: { color: line, opacity: 0.6 } }, interval: niceBytes(limit / 4), axisPointer: { show: false } },
       ],
       dataZoom: [
@@ -285,7 +285,7 @@ const longestThatFits = (names, width) => names.find((name) => name.length * 6.6
 
 function stepOf(bar) {
   const segment = DATA.segments[bar.segment];
-  return segment.loop ? `step ${bar.iteration + 1} of ${segment.count} of ${segment.name}` : '';
+  return segment.loop ? `iteration ${bar.iteration + 1} of ${segment.count} of ${segment.name}` : '';
 }
 
 /** Black or white, whichever is easier to read on a colour. */

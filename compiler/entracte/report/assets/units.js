@@ -1,12 +1,14 @@
 // Sizes and times as text, as entracte/units.py writes them.
+/** Three digits (four above 999), fewer where they say it exactly. */
 function formatBytes(count) {
   let value = count;
   let unit = 'B';
   for (unit of ['B', 'KiB', 'MiB', 'GiB']) {
-    if (Math.abs(value) < 1024 || unit === 'GiB') break;
+    if (value < 1023.5 || unit === 'GiB') break;
     value /= 1024;
   }
-  return `${value.toFixed({ B: 0, GiB: 2 }[unit] ?? 1)} ${unit}`;
+  const text = value.toFixed(value < 9.995 ? 2 : value < 99.95 ? 1 : 0);
+  return `${Number(text) === value ? Number(text) : text} ${unit}`;
 }
 
 function formatSeconds(seconds) {
@@ -31,5 +33,5 @@ function niceBytes(rough) {
   return unit * steps.find((s) => s * unit >= rough);
 }
 
-/** The label of a round size: 2 GiB, not 2.00 GiB. */
-const roundBytes = (count) => (count ? formatBytes(count).replace(/\.0+ /, ' ') : '0');
+/** The label of an axis: nothing is no unit's. */
+const axisBytes = (count) => (count ? formatBytes(count) : '0');
