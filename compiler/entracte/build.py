@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Protocol
 from entracte.clock.replay import replay
 from entracte.cost import emitted_facts
 from entracte.decide.decide import Decision, decide
+from entracte.declare.host_ops import HOST_OPS
 from entracte.declare.read import Job
 from entracte.emit.bundle import LOGS, PACKAGES
 from entracte.errors import ConfigError, DoesNotFit, PlanError
-from entracte.ir import Bundle, ChunkFacts, Pipeline, Plan, Schedule
+from entracte.ir import Bundle, ChunkFacts, Pipeline, Plan, Schedule, Stage, StageKind
 from entracte.plan.file import CONSTANTS, FILE, file_sha256, make_plan, read_plan, write_plan
 from entracte.schedule.choose import make_schedule
 from entracte.store.cache import Cache, DigestMemo, cache_folder, is_alive
@@ -224,7 +225,7 @@ def _emit(
 def _write_files(
     pipeline: Pipeline, constants: "Mapping[str, np.ndarray]", aside: Path
 ) -> tuple[tuple[str, str], ...]:
-    """Constants and tokenizer files: the folder must run where there is no model code."""
+    """Constants and host steps' files: the folder must run where there is no model code."""
     from safetensors.numpy import save_file
 
     names = []
@@ -232,22 +233,22 @@ def _write_files(
         save_file(dict(sorted(constants.items())), aside / CONSTANTS)
         names.append(CONSTANTS)
     for stage in pipeline.stages:
-        if stage.op == "tokenize":
-            names.append(_copy_tokenizer(pipeline, dict(stage.params), aside))
+        if stage.kind is StageKind.HOST:
+            names += _copy_files(stage, pipeline.weights, aside)
     return tuple((name, file_sha256(aside / name)) for name in names)
 
 
-def _copy_tokenizer(pipeline: Pipeline, params: Mapping[str, object], aside: Path) -> str:
-    """From the weights' folder; random weights have none, `params.stand_in` names one for them."""
+def _copy_files(stage: Stage, weights: str, aside: Path) -> list[str]:
+    """The files that a host step reads when it runs."""
     from entracte.trace.weights import weights_folder
 
-    name = str(params["tokenizer"])
-    stand_in = pipeline.weights.startswith("random:") and "stand_in" in params
-    source = weights_folder(str(params["stand_in"]) if stand_in else pipeline.weights) / name
-    if not source.is_file() or Path(name).name != name:
-        raise ConfigError(f"tokenize.params.tokenizer: there is no file {source}")
-    shutil.copyfile(source, aside / name)
-    return name
+    files = HOST_OPS[stage.op].files(dict(stage.params), weights)
+    for place, name in files:
+        source = weights_folder(place) / name
+        if not source.is_file():
+            raise ConfigError(f"pipeline.stages.{stage.name}.params: there is no file {source}")
+        shutil.copyfile(source, aside / name)
+    return [name for _, name in files]
 
 
 def _plan(

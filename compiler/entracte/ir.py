@@ -54,7 +54,7 @@ class StageKind(StrEnum):
     CONSTANT = "constant"
     """Tensors computed when compiling, stored in the build folder."""
     HOST = "host"
-    """One of the runner's few own steps: tokenize, random_normal."""
+    """One of the runner's few own steps (`entracte/declare/host_ops.py`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,7 +383,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostStep:
-    """One of the runner's own steps."""
+    """One of the runner's own steps: a host operation, by its name in `op`."""
 
     stage: str
     op: str

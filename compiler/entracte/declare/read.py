@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 
 from entracte.cost import CLASSES
+from entracte.declare.host_ops import HOST_OPS
 from entracte.declare.order import ordered
 from entracte.declare.settings import (
     LOCAL,
@@ -37,7 +38,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 COMPRESSIONS = ("none", "int8", "palette8", "palette6", "palette4", "int4_block32")
 PRECISIONS = ("fp16", "fp32")
-HOST_OPS = {"tokenize": ("input_ids", "mask"), "random_normal": ("noise",)}
 INPUT_KINDS = ("text", "seed", "number")
 RULES = ("gates", "ci_dl", "strided", "optimal", "online")
 _NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
@@ -193,6 +193,8 @@ def _stage(name: str, s: StageSettings, pipeline: PipelineSettings, compression:
     kind, op = given[0]
     if kind is StageKind.HOST:
         _allowed(f"{where}.host", op, tuple(HOST_OPS))
+        if fault := HOST_OPS[op].declared_fault(dict(freeze(s.params)), s.inputs):
+            raise ConfigError(f"{where}.{fault}")
     precision = s.precision or pipeline.precision
     chosen = s.compression or pipeline.compression or compression
     _allowed(f"{where}.precision", precision, PRECISIONS)
