@@ -93,8 +93,8 @@ def test_its_file_is_checked_like_any_other(letters, tmp_path):
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({}, r"stages\.count\.params: 'alphabet' is missing; letters needs alphabet and may have t"),
-        ({"alphabet": "x", "time": 1}, r"params: 'time' is unknown; letters needs alphabet and may"),
+        ({}, r"stages\.count\.params: 'alphabet' is missing; letters needs alphabet and may have"),
+        ({"alphabet": "x", "time": 1}, r"params: 'time' is unknown; letters needs alphabet"),
         ({"time": 1}, r"'time' is unknown, 'alphabet' is missing; letters needs alphabet and may"),
         ({"alphabet": "x", "times": 0}, r"params\.times: 0 is not a whole number above 0"),
         ({"alphabet": "x", "times": True}, r"params\.times: True is not a whole number above 0"),

@@ -122,7 +122,7 @@ class Pipeline:
     stages: tuple[Stage, ...]
     loops: tuple[Loop, ...]
     output: str
-    """The value that is the video: (1, 3, frames, height, width), pixels in [0, 1]."""
+    """The value that a run gives; what can become a file: `entracte/run/outputs.py`."""
     fps: float
 
     def stage(self, name: str) -> Stage:

@@ -143,7 +143,7 @@ def run(
     build: Build,
     prompt: Annotated[str | None, typer.Option(help="What the video shows.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the noise.")] = None,
-    out: Annotated[Path, typer.Option(help="clip.mp4, clip.gif or sheet.png.")] = Path("clip.mp4"),
+    out: Annotated[Path, typer.Option(help="clip.mp4, clip.gif, sheet.png or output.npy.")] = Path("clip.mp4"),
     inputs: Annotated[
         list[str] | None, typer.Option("--input", help="Any input of the plan: name=value.")
     ] = None,
@@ -155,30 +155,23 @@ def run(
         Path | None, typer.Option(help="Write what was observed here, not to BUILD/run.json.")
     ] = None,
 ) -> None:
-    """Execute the plan and write the video; then claimed against observed."""
+    """Execute the plan and write its output; then claimed against observed."""
     from entracte.cli.observed import record_run, show_run
-    from entracte.plan.file import check_files, read_plan
-    from entracte.run.execute import execute, make_device
+    from entracte.run.execute import open_build
     from entracte.run.online import whole_note
-    from entracte.run.video import check_suffix, to_frames, write_video
 
     with one_message():
-        check_suffix(out)
-        plan = read_plan(build)
-        check_files(plan, build)
+        opened = open_build(build, device=device, policy=policy, out=out)
         given = _given(inputs or [], prompt, seed)
-        chosen = make_device(device, plan, policy)
-        if note := whole_note(plan, chosen):
+        if note := whole_note(opened.plan, opened.device):
             console.print(note)
         with Bars() as bars:
-            bars.phase("run", plan.program.step_count)
-            outcome = execute(plan, build, chosen, given, progress=lambda s, n, _: bars.at(s, n))
-        if chosen.name != "null":
-            write_video(to_frames(outcome.output), out, plan.fps)
-        show_run(console, plan, outcome.run)
+            bars.phase("run", opened.plan.program.step_count)
+            outcome = opened.run(given, lambda stage, done, _: bars.at(stage, done))
+        show_run(console, opened.plan, outcome.run)
         record_run(console, outcome.run, build, record)
-        if chosen.name != "null":
-            console.print(f"wrote {out}", soft_wrap=True)
+        if opened.out is not None:
+            console.print(f"wrote {opened.out}", soft_wrap=True)
 
 
 def _given(inputs: list[str], prompt: str | None, seed: int | None) -> dict[str, object]:
