@@ -3,8 +3,8 @@
 import os
 import shutil
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,7 +12,7 @@ from entracte.clock.replay import replay
 from entracte.cost import emitted_facts
 from entracte.decide.decide import Decision, decide
 from entracte.declare.host_ops import HOST_OPS
-from entracte.declare.read import Job
+from entracte.declare.read import Job, read
 from entracte.emit.bundle import LOGS, PACKAGES
 from entracte.errors import ConfigError, DoesNotFit, PlanError
 from entracte.ir import Bundle, ChunkFacts, Pipeline, Plan, Schedule, Stage, StageKind
@@ -49,8 +49,11 @@ class Quiet:
 
 @dataclass(frozen=True)
 class Built:
+    """What a compile made."""
+
     plan: Plan
     folder: Path | None
+    """None for a dry run without `out`."""
     seconds: float
 
 
@@ -59,6 +62,33 @@ def build_folder(job: Job) -> Path:
     if job.out is not None:
         return Path(job.out).expanduser()
     return Path("build") / f"{job.pipeline.name}-{job.target.name}"
+
+
+def compile_pipeline(
+    overrides: Sequence[str],
+    *,
+    out: Path | str | None = None,
+    config_dir: Path | str | None = None,
+    reporter: Reporter | None = None,
+) -> Built:
+    """Compile what the overrides say, as the command `compile` does with them.
+
+    Args:
+        overrides: e.g. `["+target=iphone15pro", "target.memory=24MiB"]`; with `"dry_run=true"`
+            nothing is converted.
+        out: the build folder; the same as `out=FOLDER` among the overrides.
+        config_dir: a folder of yaml files of your own, like the command's `--config-dir`.
+        reporter: told what is going on.
+
+    Returns the plan and the build folder. Raises `ConfigError` and `DoesNotFit`.
+    """
+    from entracte.declare.compose import compose
+
+    config = compose(overrides, config_dir)
+    if config.advise:
+        raise ConfigError("advise=true: only the command `compile` prints advice; leave it out")
+    job = read(config)
+    return compile_job(job if out is None else replace(job, out=str(out)), reporter)
 
 
 def compile_job(job: Job, reporter: Reporter | None = None) -> Built:

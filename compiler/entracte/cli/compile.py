@@ -3,7 +3,6 @@
 import sys
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import hydra
@@ -12,12 +11,19 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from rich.text import Text
 
-from entracte.cli.console import Bars, console, errors, one_message, show_error
+from entracte.cli.console import (
+    Bars,
+    console,
+    errors,
+    one_message,
+    print_version,
+    show_error,
+)
 from entracte.cli.outcome import Outcome
 from entracte.cli.tables import say
 from entracte.declare.read import read
 from entracte.declare.settings import register
-from entracte.errors import ConfigError, EntracteError
+from entracte.errors import EntracteError
 
 register()
 
@@ -36,7 +42,11 @@ _sweep: list[Outcome] = []
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Entry point of the console script. Hydra reads the rest, and answers `-h` and `--help`."""
+    if "--version" in sys.argv[1:]:
+        # Hydra would say its own.
+        print_version()
+        return
     _hydra()
     if _sweep:
         _end_sweep()
@@ -84,24 +94,6 @@ def _one_of_many(config: DictConfig) -> None:
 
 
 def _compile(config: DictConfig, outcome: Outcome | None = None) -> None:
-    if not OmegaConf.is_missing(config.target, "name"):
-        _build(config, outcome)
-        return
-    raise ConfigError(
-        "no target: say which device to compile for, one of "
-        f"{', '.join(targets())}; type\n  compile +target=iphone15pro"
-    )
-
-
-def targets() -> list[str]:
-    """The names of all target files."""
-    from importlib.resources import files
-
-    folder = files("entracte.conf") / "target"
-    return sorted(Path(f.name).stem for f in folder.iterdir() if f.name.endswith(".yaml"))
-
-
-def _build(config: DictConfig, outcome: Outcome | None) -> None:
     """Compile and say what came out of it; a job of a sweep notes it in its `outcome`."""
     from entracte.build import build_folder, compile_job
     from entracte.cli.held import budget_line

@@ -11,16 +11,19 @@ from rich.progress import (
     BarColumn,
     DownloadColumn,
     MofNCompleteColumn,
-    Progress,
     SpinnerColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.progress import Progress as Drawing
 from rich.table import Column
+from rich.text import Text
 
 from entracte.errors import EntracteError
+from entracte.store.origin import VERSION
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -45,6 +48,11 @@ def one_message(status: int = 1) -> Iterator[None]:
         sys.exit(130)
 
 
+def print_version() -> None:
+    """What `--version` of every command says."""
+    print(f"entracte {VERSION}")
+
+
 class Bars:
     """A `Reporter` that draws one bar per phase with what is being done and the time left."""
 
@@ -54,7 +62,7 @@ class Bars:
             markup=False,
             table_column=Column(width=22, no_wrap=True, overflow="ellipsis"),
         )
-        self._progress = Progress(
+        self._drawing = Drawing(
             SpinnerColumn(),
             TextColumn("{task.description:8}"),
             BarColumn(bar_width=18),
@@ -69,7 +77,7 @@ class Bars:
         self.began = time.monotonic()
 
     def __enter__(self) -> "Bars":
-        self._progress.start()
+        self._drawing.start()
         return self
 
     def __exit__(
@@ -78,23 +86,23 @@ class Bars:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._progress.stop()
+        self._drawing.stop()
 
     def phase(self, name: str, total: int, unit_bytes: bool = False) -> None:
         """Start the next phase; the one before it is complete."""
         if self._task is not None:
-            task = next(t for t in self._progress.tasks if t.id == self._task)
-            self._progress.update(self._task, completed=task.total, label="")
-        self._task = self._progress.add_task(name, total=total, label="", bytes=unit_bytes)
+            task = next(t for t in self._drawing.tasks if t.id == self._task)
+            self._drawing.update(self._task, completed=task.total, label="")
+        self._task = self._drawing.add_task(name, total=total, label="", bytes=unit_bytes)
 
     def advance(self, label: str, amount: int = 1) -> None:
         assert self._task is not None
-        self._progress.update(self._task, advance=amount, label=label)
+        self._drawing.update(self._task, advance=amount, label=label)
 
     def at(self, label: str, completed: int) -> None:
         """Set the current phase's position."""
         assert self._task is not None
-        self._progress.update(self._task, completed=completed, label=label)
+        self._drawing.update(self._task, completed=completed, label=label)
 
 
 class _Amount(DownloadColumn):
@@ -104,7 +112,7 @@ class _Amount(DownloadColumn):
         super().__init__(binary_units=True)
         self._count = MofNCompleteColumn()
 
-    def render(self, task):  # noqa: ANN001, ANN201 - rich's signature
+    def render(self, task: Task) -> Text:
         if task.fields.get("bytes"):
             return super().render(task)
         return self._count.render(task)

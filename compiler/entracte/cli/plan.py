@@ -1,19 +1,21 @@
 """`plan`: look at, run and verify what `compile` made; execute any package."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from entracte.cli.console import Bars, console, one_message
+from entracte.cli.console import Bars, console, one_message, print_version
 from entracte.errors import PlanError, RunError
 
 app = typer.Typer(
-    help="Look at, run and verify the build folders that `compile` makes.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    # Of the subcommands too.
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 Build = Annotated[Path, typer.Argument(help="A build folder made by `compile`.")]
@@ -22,9 +24,25 @@ Recorded = Annotated[
 ]
 
 
-def main() -> None:
-    """Entry point of the console script."""
-    app()
+def main(arguments: Sequence[str] | None = None, name: str | None = None) -> None:
+    """Entry point of the console script; or with the arguments of another one, by its name."""
+    app(args=arguments, prog_name=name)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print_version()
+        raise typer.Exit
+
+
+@app.callback()
+def _plan(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Entracte's version."),
+    ] = False,
+) -> None:
+    """Look at, run and verify the build folders that `compile` makes."""
 
 
 @app.command()
@@ -199,10 +217,12 @@ def verify(
     ] = False,
 ) -> None:
     """Check the plan, and every package against the torch source: PSNR, largest error."""
-    from entracte.cli.verify import verify_build
+    from entracte.cli.verify import show_verification
 
     with one_message(), Bars() as bars:
-        failed = verify_build(build, _given([], prompt, seed), bars, save=save, distinct=distinct)
+        failed = show_verification(
+            build, _given([], prompt, seed), bars, save=save, distinct=distinct
+        )
     if failed:
         raise typer.Exit(1)
 

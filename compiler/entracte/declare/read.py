@@ -4,7 +4,9 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from importlib.resources import files
 from itertools import pairwise
+from pathlib import Path
 
 from entracte.cost import CLASSES
 from entracte.declare.host_ops import HOST_OPS
@@ -61,6 +63,11 @@ class Job:
 
 def read(config: DictConfig) -> Job:
     """Check a composed configuration and freeze it. Raises `ConfigError`."""
+    if OmegaConf.is_missing(config.target, "name"):
+        raise ConfigError(
+            "no target: say which device to compile for, one of "
+            f"{', '.join(targets())}; type\n  compile +target=iphone15pro"
+        )
     missing = sorted(k for k in OmegaConf.missing_keys(config) if not k.startswith("hydra"))
     if missing:
         raise ConfigError(f"{missing[0]}: a value is missing (of {len(missing)} missing in all)")
@@ -85,6 +92,12 @@ def read(config: DictConfig) -> Job:
         cache_limit_bytes=parse_bytes(settings.cache_limit, "cache_limit"),
         settings=text,
     )
+
+
+def targets() -> list[str]:
+    """The names of all target files that Entracte brings."""
+    folder = files("entracte.conf") / "target"
+    return sorted(Path(f.name).stem for f in folder.iterdir() if f.name.endswith(".yaml"))
 
 
 def _chunk_bytes(text: str) -> int | None:

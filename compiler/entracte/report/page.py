@@ -14,10 +14,10 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from entracte import __version__
 from entracte.inspect.overview import ChunkRow, StageRow
 from entracte.report.model import Page
 from entracte.report.track import KINDS
+from entracte.store.origin import VERSION
 from entracte.units import format_bytes, format_count, format_seconds
 
 SCRIPTS = ("base.js", "units.js", "tables.js", "diagram.js", "levels.js", "timeline.js",
@@ -98,7 +98,7 @@ def fill(
     vendor = asset("vendor.js")
     return environment.get_template(template).render(
         **values,
-        version=__version__,
+        version=VERSION,
         policy=_policy(vendor, own),
         # Ours, not the plan's: these four are the page itself.
         style=Markup(asset("report.css")),
