@@ -1,4 +1,4 @@
-"""The smallest pipeline that compiles and runs: seeded noise is its output; no module, no package."""
+"""The smallest pipeline that compiles and runs: seeded noise is its output, without a module."""
 
 from pathlib import Path
 

@@ -46,15 +46,17 @@ def test_reading_a_plan_needs_no_torch(noise):
 def test_its_names_are_still_its_own_after_every_room_was_imported():
     """Importing a room sets it on the package: no name of the door may be a room's."""
     script = f"""
-import importlib, json
-import entracte
-before = {{n: f"{{v.__module__}}.{{v.__qualname__}}" for n in entracte.__all__
-          if n != "__version__" for v in [getattr(entracte, n)]}}
+import importlib, json, entracte
+
+def places():
+    values = {{name: getattr(entracte, name) for name in entracte.__all__ if name[0] != "_"}}
+    return {{name: f"{{v.__module__}}.{{v.__qualname__}}" for name, v in values.items()}}
+
+before = places()
 for room in {ROOMS!r}:
     importlib.import_module("entracte." + room)
-after = {{n: f"{{v.__module__}}.{{v.__qualname__}}" for n in before for v in [getattr(entracte, n)]}}
-assert before == after
-print(json.dumps(after))
+assert places() == before
+print(json.dumps(before))
 """
     places = json.loads(python(script))
     assert not set(entracte.__all__) & set(ROOMS)
@@ -142,6 +144,8 @@ def test_faults_are_one_message(noise, tmp_path):
         entracte.run_build(noise, {"sede": 1}, device="reference")
     with pytest.raises(entracte.RunError, match="device cuda: not one of"):
         entracte.run_build(noise, device="cuda")
+    with pytest.raises(entracte.RunError, match="policy odd: not one of hybrid, round, fp32"):
+        entracte.run_build(noise, device="reference", policy="odd")
 
 
 def test_a_hydra_application_may_call_it(tmp_path):

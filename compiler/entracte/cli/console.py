@@ -18,7 +18,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.progress import Progress as Drawing
+from rich.progress import Progress as RichProgress
 from rich.table import Column
 from rich.text import Text
 
@@ -62,7 +62,7 @@ class Bars:
             markup=False,
             table_column=Column(width=22, no_wrap=True, overflow="ellipsis"),
         )
-        self._drawing = Drawing(
+        self._progress = RichProgress(
             SpinnerColumn(),
             TextColumn("{task.description:8}"),
             BarColumn(bar_width=18),
@@ -77,7 +77,7 @@ class Bars:
         self.began = time.monotonic()
 
     def __enter__(self) -> "Bars":
-        self._drawing.start()
+        self._progress.start()
         return self
 
     def __exit__(
@@ -86,23 +86,23 @@ class Bars:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._drawing.stop()
+        self._progress.stop()
 
     def phase(self, name: str, total: int, unit_bytes: bool = False) -> None:
         """Start the next phase; the one before it is complete."""
         if self._task is not None:
-            task = next(t for t in self._drawing.tasks if t.id == self._task)
-            self._drawing.update(self._task, completed=task.total, label="")
-        self._task = self._drawing.add_task(name, total=total, label="", bytes=unit_bytes)
+            task = next(t for t in self._progress.tasks if t.id == self._task)
+            self._progress.update(self._task, completed=task.total, label="")
+        self._task = self._progress.add_task(name, total=total, label="", bytes=unit_bytes)
 
     def advance(self, label: str, amount: int = 1) -> None:
         assert self._task is not None
-        self._drawing.update(self._task, advance=amount, label=label)
+        self._progress.update(self._task, advance=amount, label=label)
 
     def at(self, label: str, completed: int) -> None:
         """Set the current phase's position."""
         assert self._task is not None
-        self._drawing.update(self._task, completed=completed, label=label)
+        self._progress.update(self._task, completed=completed, label=label)
 
 
 class _Amount(DownloadColumn):

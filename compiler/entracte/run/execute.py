@@ -22,7 +22,10 @@ def make_device(name: str, plan: Plan, policy: str = "hybrid") -> Device:
         name = "coreml" if platform.system() == "Darwin" else "reference"
     if name == "reference":
         from entracte.devices.reference import ReferenceDevice
+        from entracte.reference.precision import POLICIES
 
+        if policy not in POLICIES:
+            raise RunError(f"--policy {policy}: not one of {', '.join(POLICIES)}")
         return ReferenceDevice(policy)
     if name == "coreml":
         from entracte.devices.coreml import COMPUTE_UNITS, CoreMLDevice
