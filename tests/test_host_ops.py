@@ -9,7 +9,7 @@ from entracte.build import Built, compile_job
 from entracte.declare.host_ops import HOST_OPS, SIZE, TEXT, HostOp, Param
 from entracte.declare.read import Job, read
 from entracte.errors import ConfigError, RunError
-from entracte.ir import DType, HostStep, Port
+from entracte.ir import Binding, DType, HostStep, Port
 from entracte.plan.file import check_files, read_plan
 from entracte.run.execute import execute, make_device
 from entracte.run.host import run_host_step
@@ -122,6 +122,16 @@ def test_a_plans_host_step_is_checked_before_it_runs(tmp_path, op, params, input
     step = HostStep(stage="s", op=op, params=tuple(params.items()), inputs=wired, outputs=())
     with pytest.raises(RunError, match=message):
         run_host_step(step, inputs, tmp_path)
+
+
+def test_a_plans_host_step_gives_its_rows_ports_only(tmp_path):
+    made = (Binding("noise", "s.noise"), Binding("nose", "s.nose"))
+    step = HostStep(
+        stage="s", op="random_normal", params=(("shape", (2,)),), inputs=(("seed", "seed"),),
+        outputs=made,
+    )  # fmt: skip
+    with pytest.raises(RunError, match="stage s: random_normal gives noise, not 'nose'"):
+        run_host_step(step, {"seed": 1}, tmp_path)
 
 
 def test_the_shape_of_a_graph_stands_for_a_shape():

@@ -25,4 +25,7 @@ def run_host_step(
     params = dict(step.params)
     if fault := op.fault(params, inputs):
         raise RunError(f"stage {step.stage}: {fault}")
+    gives = [p.name for p in op.ports(params)]
+    if stray := sorted({b.feature for b in step.outputs} - set(gives)):
+        raise RunError(f"stage {step.stage}: {step.op} gives {', '.join(gives)}, not {stray[0]!r}")
     return op.run(params, inputs, folder)
