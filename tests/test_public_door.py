@@ -119,6 +119,27 @@ def test_a_run_gives_the_documented_noise(noise):
     np.testing.assert_array_equal(default.output, random_normal(3, SHAPE))
 
 
+def test_a_plan_is_verified_before_its_packages(noise):
+    """Sound, and with no package to compare; the plan file stays what it was."""
+    before = (noise / "plan.json").read_bytes()
+    told = []
+    found = entracte.verify_build(noise, sound=lambda plan, proof: told.append((plan, proof)))
+    assert found.passed and found.chunks == () and found.whole is None
+    [(plan, proof)] = told
+    assert plan == entracte.read_plan(noise)
+    assert proof == entracte.check_plan(plan)
+    # fp32 numbers of the noise, and nothing else.
+    assert proof.peak_bytes == 4 * np.prod(SHAPE)
+    assert (noise / "plan.json").read_bytes() == before
+
+
+def test_a_damaged_plan_is_never_run(noise, tmp_path):
+    (tmp_path / "plan.json").write_text((noise / "plan.json").read_text().replace("Noise", "Nose"))
+    for use in (entracte.read_plan, entracte.run_build, entracte.verify_build):
+        with pytest.raises(entracte.PlanError, match="changed since it was written"):
+            use(tmp_path)
+
+
 def test_faults_are_one_message(noise, tmp_path):
     with pytest.raises(entracte.ConfigError, match="no target: .* one of host, ipad_m4"):
         entracte.compile_pipeline(["dry_run=true"])

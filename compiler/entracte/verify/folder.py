@@ -25,7 +25,7 @@ class Verified:
     chunks: tuple[ChunkScore, ...]
     """Each package against its torch source; with `distinct` one of each kind."""
     whole: Verification | None
-    """Both ways from end to end; None with `distinct`."""
+    """Both ways from end to end; None with `distinct`, and where there are no packages."""
 
     @property
     def passed(self) -> bool:
@@ -58,7 +58,8 @@ def verify_build(
     proof = check_plan(plan)
     check_files(plan, folder)
     sound(plan, proof)
-    if distinct:
+    if distinct or not plan.packages:
+        # Without packages (host steps only) there is nothing to run against.
         found = Verified(plan, verify_distinct(plan, folder, progress), None)
     else:
         device = make_device("reference", plan)
