@@ -200,7 +200,7 @@ def test_random_normal_is_the_documented_one():
     """SplitMix64 and Box-Muller in plain Python, as another runner would write it."""
     import math
 
-    from entracte.run.host import random_normal
+    from entracte.declare.host_ops import random_normal
 
     def words(seed):
         x = seed

@@ -67,6 +67,8 @@ def test_the_installed_commands_find_their_configuration(wheel, tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
+    both = subprocess.run([home / "bin" / "entracte", "plan", "show", "b"], cwd=away)
+    assert both.returncode == 0
     shown = subprocess.run(
         [home / "bin" / "plan", "show", "b"], cwd=away, capture_output=True, text=True
     )

@@ -56,8 +56,10 @@ def generate_with_torch(
 ) -> np.ndarray:
     """Clips [N, 16, 64, 64, 3] in [0, 1] from the torch modules."""
     import torch
+    from entracte.declare.host_ops import (
+        random_normal,  # so that both devices start from the same noise
+    )
     from entracte.graphs.opensora.tiny import TINY_DENOISER, WEIGHTS
-    from entracte.run.host import random_normal  # so that both devices start from the same noise
 
     from tools.train_tiny.sample import TinyPipeline, generate
 

@@ -12,9 +12,9 @@ import argparse
 from collections.abc import Sequence
 
 import numpy as np
+from entracte.declare.host_ops import random_normal
 from entracte.graphs.opensora.stdit3 import STDiT3, STDiT3Block, modulate
 from entracte.graphs.opensora.tiny import TINY_DENOISER
-from entracte.run.host import random_normal
 from torch import Tensor
 
 from tools.bench_techniques import prompt_order

@@ -276,7 +276,7 @@ def _loop(
 ) -> dict[str, Any]:
     """The loop on a torch module; cold: its files leave the page cache before every step."""
     import torch
-    from entracte.run.host import random_normal
+    from entracte.declare.host_ops import random_normal
 
     z = torch.from_numpy(random_normal(0, (1, setting.tokens, setting.width)))
     dtype = torch.float16 if setting.half else torch.float32

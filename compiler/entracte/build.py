@@ -3,18 +3,19 @@
 import os
 import shutil
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from entracte.clock.predict import predict
 from entracte.cost import emitted_facts
 from entracte.decide.decide import Decision, decide
-from entracte.declare.read import Job
+from entracte.declare.host_ops import HOST_OPS
+from entracte.declare.read import Job, read
 from entracte.emit.bundle import LOGS, PACKAGES
 from entracte.errors import ConfigError, DoesNotFit, PlanError
-from entracte.ir import Bundle, ChunkFacts, Pipeline, Plan, Schedule
+from entracte.ir import Bundle, ChunkFacts, Pipeline, Plan, Schedule, Stage, StageKind
 from entracte.plan.file import CONSTANTS, FILE, file_sha256, make_plan, read_plan, write_plan
 from entracte.program.workload import Workload
 from entracte.schedule.choose import make_schedule
@@ -49,8 +50,11 @@ class Quiet:
 
 @dataclass(frozen=True)
 class Built:
+    """What a compile made."""
+
     plan: Plan
     folder: Path | None
+    """None for a dry run without `out`."""
     seconds: float
 
 
@@ -59,6 +63,33 @@ def build_folder(job: Job) -> Path:
     if job.out is not None:
         return Path(job.out).expanduser()
     return Path("build") / f"{job.pipeline.name}-{job.target.name}"
+
+
+def compile_pipeline(
+    overrides: Sequence[str],
+    *,
+    out: Path | str | None = None,
+    config_dir: Path | str | None = None,
+    reporter: Reporter | None = None,
+) -> Built:
+    """Compile what the overrides say, as the command `compile` does with them.
+
+    Args:
+        overrides: e.g. `["+target=iphone15pro", "target.memory=24MiB"]`; with `"dry_run=true"`
+            nothing is converted.
+        out: the build folder; the same as `out=FOLDER` among the overrides.
+        config_dir: a folder of yaml files of your own, like the command's `--config-dir`.
+        reporter: told what is going on.
+
+    Returns the plan and the build folder. Raises `ConfigError` and `DoesNotFit`.
+    """
+    from entracte.declare.compose import compose
+
+    config = compose(overrides, config_dir)
+    if config.advise:
+        raise ConfigError("advise=true: only the command `compile` prints advice; leave it out")
+    job = read(config)
+    return compile_job(job if out is None else replace(job, out=str(out)), reporter)
 
 
 def compile_job(job: Job, reporter: Reporter | None = None) -> Built:
@@ -217,7 +248,7 @@ def _emit(
 def _write_files(
     pipeline: Pipeline, constants: "Mapping[str, np.ndarray]", aside: Path
 ) -> tuple[tuple[str, str], ...]:
-    """Constants and tokenizer files: the folder must run where there is no model code."""
+    """Constants and host steps' files: the folder must run where there is no model code."""
     from safetensors.numpy import save_file
 
     names = []
@@ -225,22 +256,22 @@ def _write_files(
         save_file(dict(sorted(constants.items())), aside / CONSTANTS)
         names.append(CONSTANTS)
     for stage in pipeline.stages:
-        if stage.op == "tokenize":
-            names.append(_copy_tokenizer(pipeline, dict(stage.params), aside))
+        if stage.kind is StageKind.HOST:
+            names += _copy_files(stage, pipeline.weights, aside)
     return tuple((name, file_sha256(aside / name)) for name in names)
 
 
-def _copy_tokenizer(pipeline: Pipeline, params: Mapping[str, object], aside: Path) -> str:
-    """From the weights' folder; random weights have none, `params.stand_in` names one for them."""
+def _copy_files(stage: Stage, weights: str, aside: Path) -> list[str]:
+    """The files that a host step reads when it runs."""
     from entracte.trace.weights import weights_folder
 
-    name = str(params["tokenizer"])
-    stand_in = pipeline.weights.startswith("random:") and "stand_in" in params
-    source = weights_folder(str(params["stand_in"]) if stand_in else pipeline.weights) / name
-    if not source.is_file() or Path(name).name != name:
-        raise ConfigError(f"tokenize.params.tokenizer: there is no file {source}")
-    shutil.copyfile(source, aside / name)
-    return name
+    files = HOST_OPS[stage.op].files(dict(stage.params), weights)
+    for place, name in files:
+        source = weights_folder(place) / name
+        if not source.is_file():
+            raise ConfigError(f"pipeline.stages.{stage.name}.params: there is no file {source}")
+        shutil.copyfile(source, aside / name)
+    return [name for _, name in files]
 
 
 def _plan(

@@ -54,7 +54,7 @@ class StageKind(StrEnum):
     CONSTANT = "constant"
     """Tensors computed when compiling, stored in the build folder."""
     HOST = "host"
-    """One of the runner's few own steps: tokenize, random_normal."""
+    """One of the runner's few own steps (`entracte/declare/host_ops.py`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class Pipeline:
     stages: tuple[Stage, ...]
     loops: tuple[Loop, ...]
     output: str
-    """The value that is the video: (1, 3, frames, height, width), pixels in [0, 1]."""
+    """The value that a run gives; what can become a file: `entracte/run/outputs.py`."""
     fps: float
 
     def stage(self, name: str) -> Stage:
@@ -385,7 +385,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostStep:
-    """One of the runner's own steps."""
+    """One of the runner's own steps: a host operation, by its name in `op`."""
 
     stage: str
     op: str

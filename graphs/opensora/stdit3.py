@@ -114,7 +114,7 @@ class CrossAttention(nn.Module):
 class STDiT3Block(nn.Module):
     """Modulated self-attention along space or time, cross-attention, modulated MLP.
 
-    With `merged`, both attentions run on averaged pairs of frames (`entracte.graphs.opensora.merge`);
+    With `merged`, both attentions run on averaged pairs of frames (`merge.py`);
     modulation, gates, residuals and the MLP keep all frames. Self-attention merges its normalised
     and modulated input, cross-attention the residual stream, as published.
     """

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from entracte.build import check_out, compile_job
-from entracte.cli.outcome import Outcome, labels
 from entracte.cli.sweep import reasons, show_sweep, sweep_table
+from entracte.cli.sweep_job import SweepJob, labels
 from entracte.errors import ConfigError, DoesNotFit
 from entracte.plan.file import read_plan, write_plan
 from entracte.report.pareto import with_pareto
@@ -83,8 +83,8 @@ def test_jobs_with_other_keys_show_whole_overrides():
     assert "a=1 b=2" in text and "default" in text and " job " in text
 
 
-def outcome(base: Path, *words: str, **more) -> Outcome:
-    return Outcome(words, " ".join(words), "toy", more.pop("dry_run", True), base, 100, **more)
+def outcome(base: Path, *words: str, **more) -> SweepJob:
+    return SweepJob(words, " ".join(words), "toy", more.pop("dry_run", True), base, 100, **more)
 
 
 def test_labels_leave_out_what_all_jobs_share():

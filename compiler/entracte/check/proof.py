@@ -196,7 +196,8 @@ def _check_load_reference(program: Program, facts: Mapping[str, ChunkFacts], loa
     _check_step(program, load.segment, load.step, f"{where} is for")
     _check_step(program, load.segment, load.free_step, f"{where} is freed after")
     if load.free_moment not in (Moment.SAME, Moment.LAST):
-        raise PlanError(f"{where} is freed in the iteration {str(load.free_moment)!r}, not same or last")
+        moment = str(load.free_moment)
+        raise PlanError(f"{where} is freed in the iteration {moment!r}, not same or last")
     if load.gate is not None:
         _check_gate_reference(program, load, load.gate, f"{where} waits for")
 

@@ -3,7 +3,6 @@
 import sys
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import hydra
@@ -12,12 +11,19 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from rich.text import Text
 
-from entracte.cli.console import Bars, console, errors, one_message, show_error
-from entracte.cli.outcome import Outcome
+from entracte.cli.console import (
+    Bars,
+    console,
+    errors,
+    one_message,
+    print_version,
+    show_error,
+)
+from entracte.cli.sweep_job import SweepJob
 from entracte.cli.tables import say
 from entracte.declare.read import read
 from entracte.declare.settings import register
-from entracte.errors import ConfigError, EntracteError
+from entracte.errors import EntracteError
 
 register()
 
@@ -31,12 +37,16 @@ def _scratch() -> TemporaryDirectory[str]:
 # Of `hydra.sweep.dir`; made by the first sweep that asks for it.
 OmegaConf.register_new_resolver("entracte_scratch", lambda: _scratch().name, replace=True)
 
-_sweep: list[Outcome] = []
+_sweep: list[SweepJob] = []
 """What became of the jobs of this process's sweep, if there is one."""
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Entry point of the console script. Hydra reads the rest, and answers `-h` and `--help`."""
+    if "--version" in sys.argv[1:]:
+        # Hydra would say its own.
+        print_version()
+        return
     _hydra()
     if _sweep:
         _end_sweep()
@@ -70,39 +80,21 @@ def _one_of_many(config: DictConfig) -> None:
     """A job of a sweep: its fault is printed and the sweep goes on."""
     overrides = HydraConfig.get().overrides.task
     console.print(Text(f"compile {' '.join(overrides)}", style="bold"))
-    outcome = Outcome.of(config, overrides)
+    sweep_job = SweepJob.of(config, overrides)
     try:
-        _compile(config, outcome)
+        _compile(config, sweep_job)
     except EntracteError as error:
-        outcome.error = error
-        if outcome.failed:
+        sweep_job.error = error
+        if sweep_job.failed:
             show_error(error)
         else:
             say(console, "does not fit", "")
     if not config.advise:
-        _sweep.append(outcome)
+        _sweep.append(sweep_job)
 
 
-def _compile(config: DictConfig, outcome: Outcome | None = None) -> None:
-    if not OmegaConf.is_missing(config.target, "name"):
-        _build(config, outcome)
-        return
-    raise ConfigError(
-        "no target: say which device to compile for, one of "
-        f"{', '.join(targets())}; type\n  compile +target=iphone15pro"
-    )
-
-
-def targets() -> list[str]:
-    """The names of all target files."""
-    from importlib.resources import files
-
-    folder = files("entracte.conf") / "target"
-    return sorted(Path(f.name).stem for f in folder.iterdir() if f.name.endswith(".yaml"))
-
-
-def _build(config: DictConfig, outcome: Outcome | None) -> None:
-    """Compile and say what came out of it; a job of a sweep notes it in its `outcome`."""
+def _compile(config: DictConfig, sweep_job: SweepJob | None = None) -> None:
+    """Compile and say what came out of it; a job of a sweep notes it in its `sweep_job`."""
     from entracte.build import build_folder, compile_job
     from entracte.cli.held import budget_line
     from entracte.cli.show import show_summary, time_line
@@ -113,18 +105,18 @@ def _build(config: DictConfig, outcome: Outcome | None) -> None:
         show_advice(console, config)
         return
     job = read(config)
-    if outcome is not None:
-        outcome.budget_bytes = job.target.budget_bytes
-        job = replace(job, out=str(outcome.folder(job.pipeline.name)))
+    if sweep_job is not None:
+        sweep_job.budget_bytes = job.target.budget_bytes
+        job = replace(job, out=str(sweep_job.folder(job.pipeline.name)))
     else:
         say(console, job.pipeline.title, style="bold")
         into = " (dry run)" if job.dry_run else f" into {build_folder(job)}"
         say(console, f"for {job.target.title}{into}")
     with Bars() as bars:
         built = compile_job(job, bars)
-    if outcome is not None:
-        outcome.plan = built.plan
-    if outcome is not None and job.dry_run:
+    if sweep_job is not None:
+        sweep_job.plan = built.plan
+    if sweep_job is not None and job.dry_run:
         # Each job's tables would drown what the sweep ends with.
         say(console, budget_line(built.plan), time_line(built.plan), "")
     else:

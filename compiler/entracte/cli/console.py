@@ -11,16 +11,19 @@ from rich.progress import (
     BarColumn,
     DownloadColumn,
     MofNCompleteColumn,
-    Progress,
     SpinnerColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.progress import Progress as RichProgress
 from rich.table import Column
+from rich.text import Text
 
 from entracte.errors import EntracteError
+from entracte.store.origin import VERSION
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -45,6 +48,11 @@ def one_message(status: int = 1) -> Iterator[None]:
         sys.exit(130)
 
 
+def print_version() -> None:
+    """What `--version` of every command says."""
+    print(f"entracte {VERSION}")
+
+
 class Bars:
     """A `Reporter` that draws one bar per phase with what is being done and the time left."""
 
@@ -54,7 +62,7 @@ class Bars:
             markup=False,
             table_column=Column(width=22, no_wrap=True, overflow="ellipsis"),
         )
-        self._progress = Progress(
+        self._progress = RichProgress(
             SpinnerColumn(),
             TextColumn("{task.description:8}"),
             BarColumn(bar_width=18),
@@ -104,7 +112,7 @@ class _Amount(DownloadColumn):
         super().__init__(binary_units=True)
         self._count = MofNCompleteColumn()
 
-    def render(self, task):  # noqa: ANN001, ANN201 - rich's signature
+    def render(self, task: Task) -> Text:
         if task.fields.get("bytes"):
             return super().render(task)
         return self._count.render(task)

@@ -1,19 +1,21 @@
 """`plan`: look at, run and verify what `compile` made; execute any package."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from entracte.cli.console import Bars, console, one_message
+from entracte.cli.console import Bars, console, one_message, print_version
 from entracte.errors import PlanError, RunError
 
 app = typer.Typer(
-    help="Look at, run and verify the build folders that `compile` makes.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    # Of the subcommands too.
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 Build = Annotated[Path, typer.Argument(help="A build folder made by `compile`.")]
@@ -22,9 +24,25 @@ Recorded = Annotated[
 ]
 
 
-def main() -> None:
-    """Entry point of the console script."""
-    app()
+def main(arguments: Sequence[str] | None = None, name: str | None = None) -> None:
+    """Entry point of the console script; or with the arguments of another one, by its name."""
+    app(args=arguments, prog_name=name)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print_version()
+        raise typer.Exit
+
+
+@app.callback()
+def _plan(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Entracte's version."),
+    ] = False,
+) -> None:
+    """Look at, run and verify the build folders that `compile` makes."""
 
 
 @app.command()
@@ -143,7 +161,9 @@ def run(
     build: Build,
     prompt: Annotated[str | None, typer.Option(help="What the video shows.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the noise.")] = None,
-    out: Annotated[Path, typer.Option(help="clip.mp4, clip.gif or sheet.png.")] = Path("clip.mp4"),
+    out: Annotated[
+        Path, typer.Option(help="clip.mp4, clip.gif, sheet.png, or output.npy.")
+    ] = Path("clip.mp4"),
     inputs: Annotated[
         list[str] | None, typer.Option("--input", help="Any input of the plan: name=value.")
     ] = None,
@@ -155,30 +175,23 @@ def run(
         Path | None, typer.Option(help="Write what was observed here, not to BUILD/run.json.")
     ] = None,
 ) -> None:
-    """Execute the plan and write the video; then planned against observed."""
+    """Execute the plan and write its output; then planned against observed."""
     from entracte.cli.observed import record_run, show_run
-    from entracte.plan.file import check_files, read_plan
-    from entracte.run.execute import execute, make_device
-    from entracte.run.online import whole_note
-    from entracte.run.video import check_suffix, to_frames, write_video
+    from entracte.run.execute import open_build
+    from entracte.run.runner import whole_note
 
     with one_message():
-        check_suffix(out)
-        plan = read_plan(build)
-        check_files(plan, build)
+        opened = open_build(build, device=device, policy=policy, out=out)
         given = _given(inputs or [], prompt, seed)
-        chosen = make_device(device, plan, policy)
-        if note := whole_note(plan, chosen):
+        if note := whole_note(opened.plan, opened.device):
             console.print(note)
         with Bars() as bars:
-            bars.phase("run", plan.program.step_count)
-            outcome = execute(plan, build, chosen, given, progress=lambda s, n, _: bars.at(s, n))
-        if chosen.name != "null":
-            write_video(to_frames(outcome.output), out, plan.fps)
-        show_run(console, plan, outcome.run)
+            bars.phase("run", opened.plan.program.step_count)
+            outcome = opened.run(given, lambda stage, done, _: bars.at(stage, done))
+        show_run(console, opened.plan, outcome.run)
         record_run(console, outcome.run, build, record)
-        if chosen.name != "null":
-            console.print(f"wrote {out}", soft_wrap=True)
+        if opened.out is not None:
+            console.print(f"wrote {opened.out}", soft_wrap=True)
 
 
 def _given(inputs: list[str], prompt: str | None, seed: int | None) -> dict[str, object]:
@@ -206,10 +219,12 @@ def verify(
     ] = False,
 ) -> None:
     """Check the plan, and every package against the torch source: PSNR, largest error."""
-    from entracte.cli.verify import verify_build
+    from entracte.cli.verify import show_verification
 
     with one_message(), Bars() as bars:
-        failed = verify_build(build, _given([], prompt, seed), bars, save=save, distinct=distinct)
+        failed = show_verification(
+            build, _given([], prompt, seed), bars, save=save, distinct=distinct
+        )
     if failed:
         raise typer.Exit(1)
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from entracte.cli.files import write_text
-from entracte.cli.outcome import Outcome, labels
+from entracte.cli.sweep_job import SweepJob, labels
 from entracte.cli.tables import Column, fitted, say
 from entracte.report.pareto import with_pareto
 from entracte.report.sweep import SweepRow, render_sweep
@@ -19,14 +19,14 @@ from entracte.units import compact_bytes, compact_seconds
 PAGE, DATA = "sweep.html", "sweep.json"
 
 
-def show_sweep(console: Console, outcomes: Sequence[Outcome]) -> None:
+def show_sweep(console: Console, jobs: Sequence[SweepJob]) -> None:
     """Print the comparison of all jobs and write it into the folder that they share."""
-    named = zip(outcomes, labels(outcomes), strict=True)
+    named = zip(jobs, labels(jobs), strict=True)
     rows = with_pareto([o.row(label) for o, label in named])
     console.print()
     console.print(sweep_table(rows, console.width))
     say(console, *reasons(rows))
-    folder = Path(os.path.commonpath([os.path.abspath(o.base) for o in outcomes]))
+    folder = Path(os.path.commonpath([os.path.abspath(o.base) for o in jobs]))
     folder = Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder
     folder.mkdir(parents=True, exist_ok=True)
     write_text(render_sweep(rows), folder / PAGE)

@@ -1,4 +1,4 @@
-"""`plan verify`: run the comparison, print the table, remember the scores."""
+"""`plan verify`: run the comparison, print the table."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,14 +8,14 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from entracte.check.proof import Proof
 from entracte.cli.console import Bars, console
 from entracte.ir import Plan
-from entracte.plan.file import check_files, check_plan, read_plan, write_plan
-from entracte.run.execute import make_device
-from entracte.verify.verify import ChunkScore, verify_distinct, verify_plan, with_scores
+from entracte.verify.folder import Verified, verify_build
+from entracte.verify.verify import ChunkScore, Verification
 
 
-def verify_build(
+def show_verification(
     build: Path,
     inputs: Mapping[str, object],
     bars: Bars,
@@ -23,43 +23,41 @@ def verify_build(
     save: bool = True,
     distinct: bool = False,
 ) -> bool:
-    """True when something failed. The plan's own claims are checked when it is read.
+    """True when something failed.
 
     With `distinct`, one package of each kind is tried alone and nothing is run end to end.
     """
-    plan = read_plan(build)
-    proof = check_plan(plan)
-    check_files(plan, build)
-    console.print(f"plan: sound; {proof.steps_checked} steps checked, peak proven for any timing")
-    if distinct:
-        return _verify_distinct(plan, build, bars, save)
-    bars.phase("verify", plan.program.step_count)
-    result = verify_plan(
-        plan, build, make_device("reference", plan), inputs, lambda s, n, _: bars.at(s, n)
-    )
-    if save:
-        write_plan(with_scores(plan, result.chunks), build)
-    console.print(verification_table(result.chunks))
+
+    def sound(plan: Plan, proof: Proof) -> None:
+        console.print(
+            f"plan: sound; {proof.steps_checked} steps checked, peak proven for any timing"
+        )
+        bars.phase("verify", len(plan.packages) if distinct else plan.program.step_count)
+
+    found = verify_build(
+        build, inputs, distinct=distinct, save=save, sound=sound,
+        progress=lambda what, done, _: bars.at(what, done),
+    )  # fmt: skip
+    console.print(verification_table(found.chunks))
+    console.print(_distinct(found) if found.whole is None else _whole(found.whole))
+    return not found.passed
+
+
+def _whole(result: Verification) -> str:
     verdict = "passed" if result.passed else "[red]failed[/red]"
-    console.print(
+    return (
         f"video: {_db(result.video_psnr_db)} against the torch source (floor "
         f"{result.video_gate_db:.0f} dB), largest error {result.video_max_error:.2g}; {verdict}"
     )
-    return not result.passed
 
 
-def _verify_distinct(plan: Plan, build: Path, bars: Bars, save: bool) -> bool:
-    bars.phase("verify", len(plan.packages))
-    scores = verify_distinct(plan, build, lambda s, n, _: bars.at(s, n))
-    if save:
-        write_plan(with_scores(plan, scores), build)
-    console.print(verification_table(scores))
-    failed = [c.chunk for c in scores if not c.passed]
-    console.print(
-        f"{len(scores)} kinds of {len(plan.packages)} packages, on sampled inputs; "
-        + (f"[red]failed: {escape(', '.join(failed))}[/red]" if failed else "passed")
+def _distinct(found: Verified) -> str:
+    failed = [c.chunk for c in found.chunks if not c.passed]
+    verdict = f"[red]failed: {escape(', '.join(failed))}[/red]" if failed else "passed"
+    return (
+        f"{len(found.chunks)} kinds of {len(found.plan.packages)} packages, on sampled inputs; "
+        f"{verdict}"
     )
-    return bool(failed)
 
 
 def verification_table(scores: Sequence[ChunkScore]) -> Table:

@@ -4,9 +4,12 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from importlib.resources import files
 from itertools import pairwise
+from pathlib import Path
 
 from entracte.cost import CLASSES
+from entracte.declare.host_ops import HOST_OPS
 from entracte.declare.order import ordered
 from entracte.declare.settings import (
     LOCAL,
@@ -37,7 +40,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 COMPRESSIONS = ("none", "int8", "palette8", "palette6", "palette4", "int4_block32")
 PRECISIONS = ("fp16", "fp32")
-HOST_OPS = {"tokenize": ("input_ids", "mask"), "random_normal": ("noise",)}
 INPUT_KINDS = ("text", "seed", "number")
 KEEPS = ("even", "strided", "searched", "published")
 POLICY_DRIVERS = ("gates", "online", "best")
@@ -62,6 +64,11 @@ class Job:
 
 def read(config: DictConfig) -> Job:
     """Check a composed configuration and freeze it. Raises `ConfigError`."""
+    if OmegaConf.is_missing(config.target, "name"):
+        raise ConfigError(
+            "no target: say which device to compile for, one of "
+            f"{', '.join(targets())}; type\n  compile +target=iphone15pro"
+        )
     missing = sorted(k for k in OmegaConf.missing_keys(config) if not k.startswith("hydra"))
     if missing:
         raise ConfigError(f"{missing[0]}: a value is missing (of {len(missing)} missing in all)")
@@ -86,6 +93,12 @@ def read(config: DictConfig) -> Job:
         cache_limit_bytes=parse_bytes(settings.cache_limit, "cache_limit"),
         settings=text,
     )
+
+
+def targets() -> list[str]:
+    """The names of all target files that Entracte brings."""
+    folder = files("entracte.conf") / "target"
+    return sorted(Path(f.name).stem for f in folder.iterdir() if f.name.endswith(".yaml"))
 
 
 def _chunk_bytes(text: str) -> int | None:
@@ -195,6 +208,8 @@ def _stage(name: str, s: StageSettings, pipeline: PipelineSettings, compression:
     kind, op = given[0]
     if kind is StageKind.HOST:
         _allowed(f"{where}.host", op, tuple(HOST_OPS))
+        if fault := HOST_OPS[op].declared_fault(dict(freeze(s.params)), s.inputs):
+            raise ConfigError(f"{where}.{fault}")
     precision = s.precision or pipeline.precision
     chosen = s.compression or pipeline.compression or compression
     _allowed(f"{where}.precision", precision, PRECISIONS)

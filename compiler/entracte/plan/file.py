@@ -10,7 +10,6 @@ import os
 import unicodedata
 from pathlib import Path, PurePosixPath
 
-from entracte import __version__
 from entracte.check.life import check_features
 from entracte.check.proof import Proof, check
 from entracte.clock.drivers import make_driver
@@ -19,6 +18,7 @@ from entracte.errors import PlanError
 from entracte.ir import Bundle, Call, Chunk, ChunkFacts, Pipeline, Plan, Program, Schedule, Target
 from entracte.plan.forecast import forecast
 from entracte.program.workload import Workload
+from entracte.store.origin import VERSION as ENTRACTE
 
 VERSION = 5
 FILE = "plan.json"
@@ -42,7 +42,7 @@ def make_plan(
     proof = check(program, facts, schedule, budget_bytes=target.budget_bytes)
     plan = Plan(
         version=VERSION,
-        entracte=__version__,
+        entracte=ENTRACTE,
         built=bundle is not None,
         pipeline=pipeline.name,
         title=pipeline.title,
@@ -125,8 +125,9 @@ def write_plan(plan: Plan, folder: Path) -> Path:
     return path
 
 
-def read_plan(folder: Path) -> Plan:
-    """Read and check the plan of a build folder (or the plan file itself)."""
+def read_plan(folder: Path | str) -> Plan:
+    """Read and check the plan of a build folder (or the plan file itself). Raises `PlanError`."""
+    folder = Path(folder)
     path = folder / FILE if folder.is_dir() else folder
     if not path.is_file():
         raise PlanError(f"{folder}: there is no {FILE} here; give a build folder made by `compile`")
@@ -141,13 +142,13 @@ def read_plan(folder: Path) -> Plan:
         raise PlanError(f"{path}: holds no plan; compile again")
     if body.get("version") != VERSION:
         raise PlanError(
-            f"{path}: plan version {body.get('version')}, this Entracte {__version__} reads "
+            f"{path}: plan version {body.get('version')}, this Entracte {ENTRACTE} reads "
             f"version {VERSION}; compile again, or use the Entracte that made it"
         )
     if whole.get("sha256") != _sha256(_canonical(body)):
         raise PlanError(f"{path}: changed since it was written (wrong SHA-256); compile again")
     _check_texts(body, "plan")
-    plan = decode(Plan, body)
+    plan: Plan = decode(Plan, body)
     check_plan(plan)
     return plan
 

@@ -14,11 +14,11 @@ from functools import cache, partial
 from importlib.resources import files
 from typing import Any
 
-from entracte import __version__
 from entracte.inspect.overview import ChunkRow, StageRow
 from entracte.inspect.typed import limit
 from entracte.report.model import Page
 from entracte.report.track import KINDS
+from entracte.store.origin import VERSION
 from entracte.units import format_bytes, format_count, format_seconds
 
 SCRIPTS = ("base.js", "units.js", "tables.js", "diagram.js", "levels.js", "timeline.js",
@@ -100,7 +100,7 @@ def fill(
     vendor = asset("vendor.js")
     return environment.get_template(template).render(
         **values,
-        version=__version__,
+        version=VERSION,
         policy=_policy(vendor, own),
         # Ours, not the plan's: these four are the page itself.
         style=Markup(asset("report.css")),

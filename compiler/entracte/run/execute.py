@@ -2,13 +2,15 @@
 
 import platform
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from entracte.devices import Device
 from entracte.errors import RunError
 from entracte.ir import Plan
-from entracte.plan.file import CONSTANTS
+from entracte.plan.file import CONSTANTS, check_files, read_plan
+from entracte.run.outputs import check_output, output_for, write_output
 from entracte.run.runner import Observe, Outcome, Progress, run_plan
 
 DEVICES = ("auto", "reference", "coreml", "null")
@@ -20,7 +22,10 @@ def make_device(name: str, plan: Plan, policy: str = "hybrid") -> Device:
         name = "coreml" if platform.system() == "Darwin" else "reference"
     if name == "reference":
         from entracte.devices.reference import ReferenceDevice
+        from entracte.reference.precision import POLICIES
 
+        if policy not in POLICIES:
+            raise RunError(f"--policy {policy}: not one of {', '.join(POLICIES)}")
         return ReferenceDevice(policy)
     if name == "coreml":
         from entracte.devices.coreml import COMPUTE_UNITS, CoreMLDevice
@@ -32,6 +37,76 @@ def make_device(name: str, plan: Plan, policy: str = "hybrid") -> Device:
 
         return NullDevice(plan.target.budget_bytes)
     raise RunError(f"--device {name}: not one of {', '.join(DEVICES)}")
+
+
+@dataclass(frozen=True)
+class OpenBuild:
+    """A whole build folder, checked, with the device that is to run it."""
+
+    plan: Plan
+    folder: Path
+    device: Device
+    out: Path | None
+    """Where the output goes; None also on the null device, which computes none."""
+
+    def run(self, inputs: Mapping[str, object], progress: Progress = lambda *_: None) -> Outcome:
+        """Run the plan and write the output. Raises `RunError`."""
+        outcome = execute(self.plan, self.folder, self.device, inputs, progress=progress)
+        if self.out is not None:
+            write_output(outcome.output, self.out, self.plan.fps)
+        return outcome
+
+
+def open_build(
+    folder: Path | str,
+    *,
+    device: str = "auto",
+    policy: str = "hybrid",
+    out: Path | str | None = None,
+) -> OpenBuild:
+    """Read and check a build folder; everything that can be wrong is found before any work.
+
+    Raises:
+        PlanError: no plan, a damaged one, or files that are missing or changed.
+        RunError: no such device, or an `out` that the plan's output does not suit.
+    """
+    folder, out = Path(folder), None if out is None else Path(out)
+    if out is not None:
+        output_for(out)
+    plan = read_plan(folder)
+    check_files(plan, folder)
+    chosen = make_device(device, plan, policy)
+    if chosen.name == "null":
+        out = None
+    if out is not None:
+        check_output(plan, out)
+    return OpenBuild(plan, folder, chosen, out)
+
+
+def run_build(
+    folder: Path | str,
+    inputs: Mapping[str, object] | None = None,
+    *,
+    device: str = "auto",
+    policy: str = "hybrid",
+    out: Path | str | None = None,
+    progress: Progress = lambda *_: None,
+) -> Outcome:
+    """Run the plan of a build folder.
+
+    Args:
+        inputs: values for the plan's inputs; those left out take their defaults.
+        device: `reference` (any machine), `coreml` (a Mac), `null` (counts, computes nothing),
+            or `auto`: Core ML on a Mac and the reference device elsewhere.
+        policy: arithmetic of the reference device: hybrid, round, fp32.
+        out: a file to write the output to; its ending is the format (`run/outputs.py`).
+        progress: called with (stage, steps done, steps in all).
+
+    Returns the output as a numpy array, and the record of the run. Raises `PlanError` and
+    `RunError` as `open_build` does, and `RunError` for inputs that the plan does not have.
+    """
+    opened = open_build(folder, device=device, policy=policy, out=out)
+    return opened.run(inputs or {}, progress)
 
 
 def execute(

@@ -44,7 +44,8 @@ def read_run(place: Path) -> Run | None:
         body = json.loads(path.read_text())
     except (ValueError, RecursionError) as error:
         raise PlanError(f"{path}: not a whole JSON file ({error}); run again") from None
-    return decode(Run, body, str(path))
+    run: Run = decode(Run, body, str(path))
+    return run
 
 
 def run_of(plan: Plan, place: Path) -> Run | None:

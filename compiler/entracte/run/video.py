@@ -1,47 +1,35 @@
-"""Frames to files: .mp4, .gif, or a contact sheet as .png, by the suffix."""
+"""A video as .mp4, .gif, or a contact sheet as .png: the writer of `run/outputs.py`'s video."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from entracte.errors import RunError
 
 if TYPE_CHECKING:
     import numpy as np
 
-SUFFIXES = (".mp4", ".gif", ".png")
 _SMALLEST_SIDE = 256
 """Smaller videos are enlarged by whole numbers: players blur 64 pixels beyond recognition."""
-
-
-def check_suffix(path: Path) -> None:
-    """Raises `RunError` before any work is done for a file that could not be written."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise RunError(f"--out {path}: the suffix decides the format: one of {', '.join(SUFFIXES)}")
-    if not path.parent.exists():
-        raise RunError(f"--out {path}: there is no folder {path.parent}")
 
 
 def to_frames(video: Any) -> "np.ndarray":
     """(1, 3, frames, height, width) in [0, 1] -> uint8 (frames, height, width, 3)."""
     import numpy as np
 
-    array = np.asarray(video, dtype=np.float32)[0].transpose(1, 2, 3, 0)
-    return np.clip(np.rint(array * 255.0), 0, 255).astype(np.uint8)
+    array: np.ndarray = np.asarray(video, dtype=np.float32)[0].transpose(1, 2, 3, 0)
+    frames: np.ndarray = np.clip(np.rint(array * 255.0), 0, 255).astype(np.uint8)
+    return frames
 
 
-def write_video(frames: "np.ndarray", path: Path, fps: float) -> None:
-    """Write the frames in the format of the suffix, aside first and then renamed."""
-    check_suffix(path)
+def write_video(video: Any, path: Path, fps: float) -> None:
+    """Write (1, 3, frames, height, width) in [0, 1] in the format of the suffix."""
+    frames = to_frames(video)
+    suffix = path.suffix.lower()
+    if suffix == ".png":
+        _write_sheet(frames, path)
+        return
     scale = max(1, -(-_SMALLEST_SIDE // max(1, min(frames.shape[1:3]))))
     large = frames.repeat(scale, axis=1).repeat(scale, axis=2)
-    aside = path.with_name(f".{path.stem}.tmp{path.suffix}")
-    try:
-        writer = {".mp4": _write_mp4, ".gif": _write_gif, ".png": _write_sheet}
-        writer[path.suffix.lower()](large if path.suffix != ".png" else frames, aside, fps)
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+    write = {".mp4": _write_mp4, ".gif": _write_gif}[suffix]
+    write(large, path, fps)
 
 
 def _write_mp4(frames: "np.ndarray", path: Path, fps: float) -> None:
@@ -66,7 +54,7 @@ def _write_gif(frames: "np.ndarray", path: Path, fps: float) -> None:
     iio.imwrite(path, frames, duration=1000.0 / fps, loop=0)
 
 
-def _write_sheet(frames: "np.ndarray", path: Path, fps: float) -> None:
+def _write_sheet(frames: "np.ndarray", path: Path) -> None:
     import imageio.v3 as iio
 
     iio.imwrite(path, contact_sheet(frames))

@@ -1,10 +1,14 @@
-"""Digests of the source that results depend on: other code, other cache entries."""
+"""Whose work a result is: Entracte's version; digests of source, so that other code has other
+cache entries."""
 
 import hashlib
 from collections.abc import Iterable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+
+VERSION = "0.1.0"
+"""Of Entracte, as pyproject.toml has it too; plans and pages name it."""
 
 PARTS = ("frontend", "lower", "trace", "store/form.py", "emit/make.py")
 """What of the compiler decides what a trace or a package is."""

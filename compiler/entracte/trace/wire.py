@@ -1,10 +1,10 @@
 """Follow a pipeline's values from stage to stage: every port's shape and type, every trace."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from entracte.declare.host_ops import HOST_OPS, SHAPE_OF
 from entracte.errors import ConfigError
 from entracte.ir import DType, Loop, Pipeline, Port, Stage, StageGraph, StageKind
 from entracte.store.cache import Cache
@@ -67,9 +67,9 @@ def _with_shapes(pipeline: Pipeline, shelf: Shelf) -> Pipeline:
 
 def _with_shape(pipeline: Pipeline, stage: Stage, shelf: Shelf) -> Stage:
     params = dict(stage.params)
-    if "shape_of" not in params:
+    if stage.kind is not StageKind.HOST or SHAPE_OF not in params:
         return stage
-    name, _, port = str(params.pop("shape_of")).partition(".")
+    name, _, port = str(params.pop(SHAPE_OF)).partition(".")
     graphs = {s.name: s for s in pipeline.stages if s.kind is StageKind.GRAPH}
     shapes = shelf.input_shapes(graphs[name]) if name in graphs else {}
     if port not in shapes:
@@ -113,17 +113,10 @@ def _known(result: TracedPipeline, where: str, value: str) -> Port:
 
 def _host_ports(stage: Stage) -> dict[str, Port]:
     params = dict(stage.params)
-    if stage.op == "tokenize":
-        length = int(str(params.get("length", 0)))
-        ports = [Port("input_ids", (1, length), DType.INT32), Port("mask", (1, length), DType.FP32)]
-    else:
-        shape = params.get("shape")
-        if not isinstance(shape, tuple) or not all(isinstance(d, int) for d in shape):
-            raise ConfigError(f"pipeline.stages.{stage.name}.params.shape: give a list of sizes")
-        ports = [Port("noise", shape, DType.FP32)]
-    if any(math.prod(p.shape) < 1 for p in ports):
-        raise ConfigError(f"pipeline.stages.{stage.name}.params: sizes must be positive")
-    return {f"{stage.name}.{p.name}": p for p in ports}
+    op = HOST_OPS[stage.op]
+    if fault := op.fault(params, dict(stage.inputs)):
+        raise ConfigError(f"pipeline.stages.{stage.name}.{fault}")
+    return {f"{stage.name}.{p.name}": p for p in op.ports(params)}
 
 
 def _build(result: TracedPipeline, stage: Stage, loop: Loop | None, shelf: Shelf) -> None:

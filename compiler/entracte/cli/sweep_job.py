@@ -15,7 +15,7 @@ _HOW = ("out=", "dry_run=", "workers=", "cache=", "cache_limit=")
 
 
 @dataclass
-class Outcome:
+class SweepJob:
     """Filled while the job runs; Hydra's jobs return nothing."""
 
     words: tuple[str, ...]
@@ -32,7 +32,7 @@ class Outcome:
     error: EntracteError | None = None
 
     @classmethod
-    def of(cls, config: DictConfig, overrides: Sequence[str]) -> "Outcome":
+    def of(cls, config: DictConfig, overrides: Sequence[str]) -> "SweepJob":
         missing = OmegaConf.is_missing(config.target, "name")
         base = Path("build/sweep" if config.dry_run else "build")
         return cls(
@@ -77,11 +77,11 @@ class Outcome:
         )
 
 
-def labels(outcomes: Sequence[Outcome]) -> list[str]:
+def labels(jobs: Sequence[SweepJob]) -> list[str]:
     """The overrides of each job that not all jobs have; its target has a field of its own."""
-    shared = set.intersection(*(set(o.words) for o in outcomes)) if len(outcomes) > 1 else set()
+    shared = set.intersection(*(set(o.words) for o in jobs)) if len(jobs) > 1 else set()
 
-    def own(o: Outcome) -> list[str]:
+    def own(o: SweepJob) -> list[str]:
         return [w for w in o.words if w not in shared and w != f"target={o.target}"]
 
-    return [" ".join(own(o)) or "default" for o in outcomes]
+    return [" ".join(own(o)) or "default" for o in jobs]

@@ -1,0 +1,60 @@
+"""Overrides, as the command line takes them -> a composed configuration, without the command."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from entracte.declare.settings import register
+from entracte.errors import ConfigError
+from hydra import compose as hydra_compose
+from hydra import initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+
+CONF = "entracte.conf"
+PRIMARY = "compile"
+
+
+def compose(overrides: Sequence[str], config_dir: Path | str | None = None) -> DictConfig:
+    """Compose the configuration of `compile` with the words that the command would get.
+
+    Args:
+        overrides: e.g. `["+target=iphone15pro", "target.memory=24MiB"]`.
+        config_dir: a folder of yaml files of your own, like the command's `--config-dir`.
+
+    Raises `ConfigError`. Hydra keeps its state in one place for the whole process: not in several
+    threads at once.
+    """
+    words = list(overrides)
+    if config_dir is not None:
+        folder = Path(config_dir).expanduser().absolute()
+        if not folder.is_dir():
+            raise ConfigError(f"config_dir: there is no folder {folder}")
+        words.insert(0, f"hydra.searchpath=['file://{folder}']")
+    register()
+    try:
+        with _aside(), initialize_config_module(CONF, version_base="1.3"):
+            return hydra_compose(PRIMARY, words)
+    except HydraException as error:
+        raise ConfigError(f"configuration: {_on_one_line(error)}") from None
+
+
+def _on_one_line(error: HydraException) -> str:
+    """Hydra's message; where it wraps OmegaConf's, that one's first line too: it has the value."""
+    lines = str(error).splitlines()
+    if error.__cause__ is not None:
+        lines += str(error.__cause__).splitlines()[:1]
+    return "; ".join(dict.fromkeys(line.strip() for line in lines if line.strip()))
+
+
+@contextmanager
+def _aside() -> Iterator[None]:
+    """Whoever calls may be a Hydra application: its state is put aside and comes back."""
+    hydra = GlobalHydra.instance()
+    before = hydra.hydra
+    hydra.clear()
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().hydra = before

@@ -1,0 +1,70 @@
+"""A build folder, verified: its plan, its files, every package; what `plan verify` shows."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from entracte.check.proof import Proof
+from entracte.ir import Plan
+from entracte.plan.file import check_files, check_plan, read_plan, write_plan
+from entracte.run.execute import make_device
+from entracte.verify.verify import (
+    ChunkScore,
+    Verification,
+    verify_distinct,
+    verify_plan,
+    with_scores,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was found. A plan that is unsound, or not whole, is an error and no result."""
+
+    plan: Plan
+    chunks: tuple[ChunkScore, ...]
+    """Each package against its torch source; with `distinct` one of each kind."""
+    whole: Verification | None
+    """Both ways from end to end; None with `distinct`, and where there are no packages."""
+
+    @property
+    def passed(self) -> bool:
+        return all(c.passed for c in self.chunks) if self.whole is None else self.whole.passed
+
+
+def verify_build(
+    folder: Path | str,
+    inputs: Mapping[str, object] | None = None,
+    *,
+    distinct: bool = False,
+    save: bool = True,
+    sound: Callable[[Plan, Proof], None] = lambda *_: None,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
+) -> Verified:
+    """Check a build folder's plan, and its packages against their torch source.
+
+    Args:
+        inputs: of the run from end to end; those left out take the plan's defaults.
+        distinct: try one package of each kind alone, run nothing from end to end: for pipelines
+            too large for that.
+        save: write the packages' PSNRs into the plan.
+        sound: called with the plan and its proof, before packages are tried.
+        progress: called with (what, done, in all).
+
+    Raises `PlanError` for a plan that is unsound, or files that are missing or changed.
+    """
+    folder = Path(folder)
+    plan = read_plan(folder)
+    proof = check_plan(plan)
+    check_files(plan, folder)
+    sound(plan, proof)
+    if distinct or not plan.packages:
+        # Without packages (host steps only) there is nothing to run against.
+        found = Verified(plan, verify_distinct(plan, folder, progress), None)
+    else:
+        device = make_device("reference", plan)
+        whole = verify_plan(plan, folder, device, inputs or {}, progress)
+        found = Verified(plan, whole.chunks, whole)
+    if save:
+        write_plan(with_scores(plan, found.chunks), folder)
+    return found

@@ -1,0 +1,37 @@
+"""The smallest pipeline that compiles and runs: seeded noise is its output, without a module."""
+
+from pathlib import Path
+
+PIPELINE = """
+name: noise
+title: Noise of a seed
+weights: "random:0"
+output: noise.noise
+inputs:
+  seed: {{kind: seed, default: 3}}
+stages:
+  noise:
+    host: random_normal
+    params: {{shape: {shape}}}
+    inputs: {{seed: seed}}
+"""
+
+
+def conf(folder: Path, shape: tuple[int, ...]) -> Path:
+    """A configuration folder with `pipeline=noise`."""
+    (folder / "pipeline").mkdir(parents=True, exist_ok=True)
+    (folder / "pipeline" / "noise.yaml").write_text(PIPELINE.format(shape=list(shape)))
+    return folder
+
+
+def build(folder: Path, shape: tuple[int, ...]) -> Path:
+    """Its build folder, compiled."""
+    from entracte.build import compile_job
+    from entracte.declare.read import read
+    from hydra import compose, initialize_config_module
+
+    overrides = [f"hydra.searchpath=[file://{conf(folder / 'conf', shape)}]", "+target=host"]
+    with initialize_config_module("entracte.conf", version_base="1.3"):
+        config = compose("compile", [*overrides, "pipeline=noise", f"out={folder / 'build'}"])
+    compile_job(read(config))
+    return folder / "build"

@@ -1,0 +1,115 @@
+"""The table of outputs: endings, what fits, what is written; another row is one value."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from entracte.errors import RunError
+from entracte.ir import DType, Port
+from entracte.run.execute import run_build
+from entracte.run.outputs import OUTPUTS, VIDEO, Output, output_for, write_output
+
+from tests.noise import build
+
+SHAPE = (1, 3, 5, 8, 12)
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory) -> Path:
+    return build(tmp_path_factory.mktemp("video"), SHAPE)
+
+
+@pytest.fixture(scope="module")
+def vector(tmp_path_factory) -> Path:
+    return build(tmp_path_factory.mktemp("vector"), (4,))
+
+
+def bytes_of(value: np.ndarray) -> np.ndarray:
+    """Frame by frame (height, width, 3), as a screen takes it."""
+    frames = np.stack([np.stack([value[0, c, t] for c in range(3)], -1) for t in range(SHAPE[2])])
+    return np.round(np.minimum(np.maximum(frames, 0), 1) * 255).astype(int)
+
+
+def test_a_contact_sheet_shows_every_frame_as_it_is(video, tmp_path):
+    from PIL import Image
+
+    made = run_build(video, {"seed": 5}, device="reference", out=tmp_path / "sheet.PNG")
+    sheet = np.asarray(Image.open(tmp_path / "sheet.PNG")).astype(int)
+    frames = bytes_of(made.output)
+    assert sheet.shape == (8 + 4, 5 * (12 + 2) + 2, 3)
+    for t in range(5):
+        np.testing.assert_array_equal(sheet[2:10, 2 + 14 * t : 14 + 14 * t], frames[t])
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.gif"])
+def test_clips_have_all_frames_enlarged(video, tmp_path, name):
+    import av
+
+    run_build(video, device="reference", out=tmp_path / name)
+    with av.open(str(tmp_path / name)) as clip:
+        frames = [f.to_ndarray(format="rgb24") for f in clip.decode(video=0)]
+    assert [f.shape for f in frames] == [(32 * 8, 32 * 12, 3)] * 5
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+def test_a_tensor_is_written_as_it_is(vector, tmp_path):
+    made = run_build(vector, {"seed": 1}, device="reference", out=str(tmp_path / "x.npy"))
+    found = np.load(tmp_path / "x.npy")
+    np.testing.assert_array_equal(found, made.output)
+    assert found.shape == (4,) and found.dtype == np.float32
+
+
+def test_one_row_is_all_that_another_output_takes(vector, video, tmp_path, monkeypatch):
+    row = Output(
+        kind="table",
+        words="one axis of numbers",
+        endings=(".csv",),
+        fits=lambda port: len(port.shape) == 1,
+        write=lambda value, path, _: path.write_text("".join(f"{x:.3f}\n" for x in value)),
+    )
+    monkeypatch.setitem(OUTPUTS, "table", row)
+    made = run_build(vector, device="reference", out=tmp_path / "x.csv")
+    lines = (tmp_path / "x.csv").read_text().split()
+    assert [float(line) for line in lines] == pytest.approx(made.output, abs=6e-4)
+    with pytest.raises(RunError, match=r"table files take one axis.*fp32 of \(1, 3, 5, 8, 12\)"):
+        run_build(video, device="reference", out=tmp_path / "y.csv")
+    with pytest.raises(RunError, match=r"x\.avi: .* one of \.mp4, \.gif, \.png, \.npy, \.csv"):
+        output_for(tmp_path / "x.avi")
+
+
+def test_what_does_not_fit_is_refused_before_it_is_computed(vector, tmp_path):
+    message = r"clip\.mp4: video files take .*the plan gives noise\.noise, fp32 of \(4,\).*\.npy$"
+    with pytest.raises(RunError, match=message):
+        run_build(vector, device="reference", out=tmp_path / "clip.mp4")
+    # The null device computes nothing, so nothing is written, and nothing can be unsuitable.
+    assert run_build(vector, device="null", out=tmp_path / "clip.mp4").run.device == "null"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "fits"),
+    [
+        ((1, 3, 2, 4, 4), DType.FP16, True),
+        ((1, 3, 1, 4, 4), DType.FP32, True),
+        ((1, 3, 2, 4, 4), DType.INT32, False),
+        ((1, 4, 2, 4, 4), DType.FP32, False),
+        ((2, 3, 2, 4, 4), DType.FP32, False),
+        ((1, 3, 4, 4), DType.FP32, False),
+    ],
+)
+def test_a_video_is_three_colours_over_time(shape, dtype, fits):
+    assert VIDEO.fits(Port("x", shape, dtype)) is fits
+
+
+def test_endings_name_one_kind_each():
+    endings = [e for row in OUTPUTS.values() for e in row.endings]
+    assert len(endings) == len(set(endings))
+
+
+def test_a_file_that_cannot_be_written_is_one_message_and_leaves_nothing(tmp_path):
+    (tmp_path / "there.npy").mkdir()
+    with pytest.raises(RunError, match=r"there\.npy: cannot be written"):
+        write_output(np.zeros(3), tmp_path / "there.npy", 8.0)
+    assert [p.name for p in tmp_path.iterdir()] == ["there.npy"]
+    with pytest.raises(RunError, match=r"there is no folder"):
+        write_output(np.zeros(3), tmp_path / "nowhere" / "x.npy", 8.0)
