@@ -161,9 +161,9 @@ def run(
     build: Build,
     prompt: Annotated[str | None, typer.Option(help="What the video shows.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the noise.")] = None,
-    out: Annotated[
-        Path, typer.Option(help="clip.mp4, clip.gif, sheet.png, or output.npy.")
-    ] = Path("clip.mp4"),
+    out: Annotated[Path, typer.Option(help="clip.mp4, clip.gif, sheet.png, or output.npy.")] = Path(
+        "clip.mp4"
+    ),
     inputs: Annotated[
         list[str] | None, typer.Option("--input", help="Any input of the plan: name=value.")
     ] = None,

@@ -103,9 +103,8 @@ class HostOp:
             return None
         spelled = [f"{n} (or {SHAPE_OF})" if n == "shape" else n for n in needed]
         free = [name for name in known if name not in needed]
-        return (
-            f"{what}: {', '.join(faults)}; {self.name} needs {', '.join(spelled) or 'none'}"
-            + (f" and may have {', '.join(free)}" if free else "")
+        return f"{what}: {', '.join(faults)}; {self.name} needs {', '.join(spelled) or 'none'}" + (
+            f" and may have {', '.join(free)}" if free else ""
         )
 
     def declared_fault(self, params: Given, inputs: Collection[str]) -> str | None:
