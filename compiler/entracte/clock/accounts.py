@@ -71,8 +71,9 @@ class Accounts:
         """All is done: no step is left, and nothing is left in memory."""
         if self.next_step != self._table.end:
             raise AssertionError(f"deadlock before step {self.next_step}")
-        if self.there:
-            raise AssertionError(f"left in memory: units {sorted(self.there)}")
+        left = self.there if self.flying is None else self.there | {self.flying}
+        if left:
+            raise AssertionError(f"left in memory: units {sorted(left)}")
 
     def _evict(self, unit: int) -> None:
         if unit == self.flying:

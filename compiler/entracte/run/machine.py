@@ -20,7 +20,7 @@ from entracte.run.journal import Journal
 
 
 class Machine:
-    """Inside `with` the loader works. What it raised is raised by the next `wait_for`."""
+    """Inside `with` the loader works. What it raised is raised by `wait_for`, or at the end."""
 
     def __init__(self, driver: Driver, copies: Copies, journal: Journal) -> None:
         self._driver, self._copies, self._journal = driver, copies, journal
@@ -50,6 +50,8 @@ class Machine:
         self._loader.join()
         self._copies.free_all()
         if error is None:
+            if self._failure is not None:
+                raise self._failure
             self._accounts.finish()
 
     # ------------------------------------------------------------ for the computing thread
