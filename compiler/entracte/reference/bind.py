@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from entracte.reference import program as ir
+from entracte.reference import mil
 from entracte.reference.errors import PackageError
 
 if TYPE_CHECKING:
@@ -49,18 +49,18 @@ def check_elements(count: int, what: str) -> None:
         raise ValueError(f"{what} would have {count} elements, more than {where}")
 
 
-def plain_value(value: ir.Value) -> Any:
+def plain_value(value: mil.Value) -> Any:
     """A constant as Python: a scalar, a (nested) list, or strings.
 
     Raises:
         ValueError: it has no plain form (a weight in a file).
     """
     if value.strings is not None:
-        scalar = isinstance(value.type, ir.TensorType) and value.type.shape == ()
+        scalar = isinstance(value.type, mil.TensorType) and value.type.shape == ()
         return value.strings[0] if scalar else list(value.strings)
     if value.items is not None:
         return [plain_value(item) for item in value.items]
-    if value.data is None or not isinstance(value.type, ir.TensorType):
+    if value.data is None or not isinstance(value.type, mil.TensorType):
         raise ValueError("not an immediate constant")
     array: np.ndarray = np.frombuffer(value.data, NUMPY[value.type.dtype])
     return array.reshape(value.type.shape).tolist()  # type: ignore[arg-type]
@@ -71,7 +71,7 @@ class Bind:
     """One operation at load time."""
 
     compiler: Compiler
-    operation: ir.Operation
+    operation: mil.Operation
     opset: int
     policy: str
     strict: bool
@@ -97,7 +97,7 @@ class Bind:
         plains = [self._plain(name, self.compiler.constant(b)) for b in bindings]
         return plains[0] if len(plains) == 1 else plains
 
-    def _plain(self, name: str, value: ir.Value | None) -> Any:
+    def _plain(self, name: str, value: mil.Value | None) -> Any:
         if value is None:
             raise self.fail(f"input {name!r} must be a constant")
         try:
@@ -114,11 +114,11 @@ class Bind:
             raise self.fail(f"input {name!r} is missing")
         return [int(v) for v in found] if isinstance(found, list) else [int(found)]
 
-    def in_type(self, name: str) -> ir.TensorType | None:
+    def in_type(self, name: str) -> mil.TensorType | None:
         """The declared type of a tensor input, None when it is missing or not a tensor."""
         bindings = self.operation.inputs.get(name)
         found = self.compiler.type_of(bindings[0]) if bindings else None
-        return found if isinstance(found, ir.TensorType) else None
+        return found if isinstance(found, mil.TensorType) else None
 
     def rank(self, name: str = "x") -> int:
         """Rank of a tensor input."""
@@ -129,12 +129,12 @@ class Bind:
             raise self.fail(f"the number of dimensions of input {name!r} must be known")
         return len(found.shape)
 
-    def out_type(self, index: int = 0) -> ir.TensorType | None:
+    def out_type(self, index: int = 0) -> mil.TensorType | None:
         """The declared type of an output."""
         if index >= len(self.operation.outputs):
             return None
         found = self.operation.outputs[index].type
-        return found if isinstance(found, ir.TensorType) else None
+        return found if isinstance(found, mil.TensorType) else None
 
     def out_dtype(self, index: int = 0) -> torch.dtype:
         """The torch type an output is held in; fp16 becomes fp32 under the fp32 policy."""
@@ -160,4 +160,4 @@ class Bind:
     def is_float(self, name: str = "x") -> bool:
         """Whether a tensor input has a floating type."""
         found = self.in_type(name)
-        return found is not None and found.dtype in ir.FLOATS
+        return found is not None and found.dtype in mil.FLOATS

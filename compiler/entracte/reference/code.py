@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from entracte.reference import program as ir
+from entracte.reference import mil
 from entracte.reference.errors import PackageError
 from entracte.reference.registry import Run
 
 Frame = list[Any]
-Step = tuple[Run, tuple[int, ...], "int | tuple[int, ...]", tuple[int, ...], ir.Operation]
+Step = tuple[Run, tuple[int, ...], "int | tuple[int, ...]", tuple[int, ...], mil.Operation]
 
 
 _FAULTS = (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError,
@@ -26,10 +26,10 @@ class Watcher(Protocol):
     def detailed(self) -> bool:
         """Whether someone looks at every operation's result."""
 
-    def before(self, operation: ir.Operation, run: Run, values: Sequence[Any]) -> None:
+    def before(self, operation: mil.Operation, run: Run, values: Sequence[Any]) -> None:
         """Called before each operation; raises to refuse it."""
 
-    def step(self, operation: ir.Operation, out: Any, result: Any, frees: Sequence[int]) -> None:
+    def step(self, operation: mil.Operation, out: Any, result: Any, frees: Sequence[int]) -> None:
         """Called after each operation."""
 
 
@@ -88,7 +88,7 @@ class Code:
             self._run_watched(watcher, self.steps if watcher.detailed else steps)
             return
         frame = self.session.frame
-        operation: ir.Operation | None = None
+        operation: mil.Operation | None = None
         try:
             for run, ins, out, frees, operation in steps:  # noqa: B007
                 result = run(*[frame[slot] for slot in ins])
@@ -106,7 +106,7 @@ class Code:
 
     def _run_watched(self, watcher: Watcher, steps: list[Step]) -> None:
         frame = self.session.frame
-        operation: ir.Operation | None = None
+        operation: mil.Operation | None = None
         try:
             for run, ins, out, frees, operation in steps:
                 given = [frame[slot] for slot in ins]
@@ -125,7 +125,7 @@ class Code:
         except _FAULTS as error:
             raise self._failed(operation, error) from error
 
-    def _failed(self, operation: ir.Operation | None, error: Exception) -> PackageError:
+    def _failed(self, operation: mil.Operation | None, error: Exception) -> PackageError:
         name, kind = (operation.name, operation.type) if operation else ("", "")
         reason = str(error).split("\n")[0]
         place = f"function {self.session.function!r}"

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from entracte.reference import program as ir
+from entracte.reference import mil
 from entracte.reference.bind import plain_value
 from entracte.reference.code import Step
 from entracte.reference.ops.norm import Affine, group_norm
@@ -235,7 +235,7 @@ class _Graph:
 
     def _shape(self, index: int | None) -> tuple[int, ...] | None:
         kind = None if index is None else self._steps[index][4].outputs[0].type
-        if not isinstance(kind, ir.TensorType) or None in kind.shape or len(kind.shape) < 2:
+        if not isinstance(kind, mil.TensorType) or None in kind.shape or len(kind.shape) < 2:
             return None
         return kind.shape  # type: ignore[return-value]
 
@@ -254,7 +254,7 @@ class _Graph:
     def _exact(self, index: int) -> bool:
         """Whether the result is fp32 and not rounded."""
         kind = self._steps[index][4].outputs[0].type
-        if not isinstance(kind, ir.TensorType):
+        if not isinstance(kind, mil.TensorType):
             return False
         unrounded = ("fp32", "fp16") if self._compiler.policy == "fp32" else ("fp32",)
         return kind.dtype in unrounded

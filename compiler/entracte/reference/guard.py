@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from entracte.reference import program as ir
+from entracte.reference import mil
 from entracte.reference.bind import ALLOWED_BYTES, MEMORY_BYTES
 from entracte.reference.errors import PackageError
 from entracte.reference.info import walk
@@ -60,14 +60,14 @@ class Limits:
 class Guard:
     """Holds one loaded function to its limits."""
 
-    def __init__(self, program: ir.Program, function: ir.Function, limits: Limits) -> None:
+    def __init__(self, program: mil.Program, function: mil.Function, limits: Limits) -> None:
         self._package = program.package
         self._place = f"function {function.name!r}"
         self._limits = limits
         self._justified = _file_bytes(Path(program.package))
         self._bytes = 0
         self.steady = _is_steady(function)
-        declared = [n.type for n in function.inputs if isinstance(n.type, ir.TensorType)]
+        declared = [n.type for n in function.inputs if isinstance(n.type, mil.TensorType)]
         with self.call(sum(t.nbytes or 0 for t in declared)):
             self._check_declared(function)
 
@@ -84,7 +84,7 @@ class Guard:
         finally:
             ALLOWED_BYTES.reset(token)
 
-    def before(self, operation: ir.Operation, run: Any, values: Sequence[Any]) -> None:
+    def before(self, operation: mil.Operation, run: Any, values: Sequence[Any]) -> None:
         """Rehearse an operation.
 
         Raises:
@@ -100,19 +100,19 @@ class Guard:
         except Exception:  # noqa: BLE001 - it needs values; whatever is wrong, the real run says
             return
 
-    def after(self, operation: ir.Operation, live_bytes: int) -> None:
+    def after(self, operation: mil.Operation, live_bytes: int) -> None:
         """Refuse when all live tensors together are beyond what is allowed for them."""
         if live_bytes > min(_LIVE_FACTOR * self._bytes, MEMORY_BYTES):
             raise self._refused(f"brings the live tensors to {format_bytes(live_bytes)}", operation)
 
-    def _check_declared(self, function: ir.Function) -> None:
+    def _check_declared(self, function: mil.Function) -> None:
         for operation in walk(function.block):
             for named in operation.outputs:
-                size = named.type.nbytes if isinstance(named.type, ir.TensorType) else None
+                size = named.type.nbytes if isinstance(named.type, mil.TensorType) else None
                 if size is not None and size > self._bytes:
                     raise self._refused(f"declares a tensor of {format_bytes(size)}", operation)
 
-    def _refused(self, what: str, operation: ir.Operation) -> PackageError:
+    def _refused(self, what: str, operation: mil.Operation) -> PackageError:
         return PackageError(
             self._package,
             f"{operation.type}: {what}, and {format_bytes(self._bytes)} are allowed for one tensor "
@@ -158,7 +158,7 @@ def _weightless(value: Any) -> Any:
     return value
 
 
-def _is_steady(function: ir.Function) -> bool:
+def _is_steady(function: mil.Function) -> bool:
     """Whether the same input shapes always make the same shapes throughout."""
     operations = list(walk(function.block))
     constants = {n.name for o in operations if o.type == "const" for n in o.outputs}

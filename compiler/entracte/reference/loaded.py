@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import torch
 
-from entracte.reference import program as ir
+from entracte.reference import mil
 from entracte.reference.bind import TORCH, check_elements
 from entracte.reference.errors import PackageError, malformed
 from entracte.reference.guard import Guard, Limits
@@ -29,7 +29,7 @@ Hook = Callable[[str, str, Sequence[Any]], None]
 
 
 def load(
-    path: str | Path | ir.Program, *, function: str = "main", policy: str = "hybrid",
+    path: str | Path | mil.Program, *, function: str = "main", policy: str = "hybrid",
     own: bool = True, strict: bool = False, lazy: bool | None = None, direct: bool = False,
     portable: bool = False, limits: Limits | None = None,
 ) -> Loaded:  # fmt: skip
@@ -54,7 +54,7 @@ def load(
     """
     if policy not in POLICIES:
         raise ValueError(f"policy {policy!r} is none of {', '.join(POLICIES)}")
-    program = path if isinstance(path, ir.Program) else read_program(path)
+    program = path if isinstance(path, mil.Program) else read_program(path)
     weights = Weights(program, own, direct)
     options = Options(policy, strict, own if lazy is None else lazy, portable, limits)
     try:
@@ -90,7 +90,7 @@ class Loaded:
     """
 
     def __init__(
-        self, program: ir.Program, name: str, weights: Weights, options: Options,
+        self, program: mil.Program, name: str, weights: Weights, options: Options,
         owner: bool = True,
     ) -> None:  # fmt: skip
         function = pick(program, name)
@@ -146,7 +146,7 @@ class Loaded:
 
     def make_state(self) -> State:
         """Fresh states, all zero."""
-        kinds = {n.name: n.type.wrapped for n in self._inputs if isinstance(n.type, ir.StateType)}
+        kinds = {n.name: n.type.wrapped for n in self._inputs if isinstance(n.type, mil.StateType)}
         with self._allowed({}):
             shapes = {name: self._known(kind) for name, kind in kinds.items()}
         return {n: torch.zeros(shapes[n], dtype=self._held(k.dtype)) for n, k in kinds.items()}
@@ -266,7 +266,7 @@ class Loaded:
             raise self._fail(f"a tensor of {dtype} can be no input, state or result")
         return torch.float32 if dtype == "fp16" and self._options.policy == "fp32" else TORCH[dtype]
 
-    def _known(self, kind: ir.TensorType) -> tuple[int, ...]:
+    def _known(self, kind: mil.TensorType) -> tuple[int, ...]:
         if None in kind.shape:
             raise self._fail("a state, or an input that is left out, has no known shape")
         try:
@@ -276,7 +276,7 @@ class Loaded:
         return kind.shape  # type: ignore[return-value]
 
     def _arguments(self, inputs: Mapping[str, Any], state: State | None) -> list[torch.Tensor]:
-        names = {n.name for n in self._inputs if isinstance(n.type, ir.TensorType)}
+        names = {n.name for n in self._inputs if isinstance(n.type, mil.TensorType)}
         missing = sorted(names - set(inputs) - set(self.interface.optional))
         unknown = sorted(set(inputs) - names)
         if missing or unknown:
@@ -285,14 +285,14 @@ class Loaded:
             raise self._fail(f"{', '.join(parts)}; it takes {sorted(names)}")
         return [self._argument(named, inputs, state) for named in self._inputs]
 
-    def _argument(self, named: ir.Named, inputs: Mapping[str, Any], state: State | None
+    def _argument(self, named: mil.Named, inputs: Mapping[str, Any], state: State | None
                   ) -> torch.Tensor:  # fmt: skip
-        if isinstance(named.type, ir.StateType):
+        if isinstance(named.type, mil.StateType):
             if state is None or named.name not in state:
                 raise self._fail(f"needs state {named.name!r}; see make_state")
             return state[named.name]
         kind = named.type
-        if not isinstance(kind, ir.TensorType):
+        if not isinstance(kind, mil.TensorType):
             raise self._fail(f"input {named.name!r} is no tensor")
         if named.name not in inputs:
             filler = self.interface.optional[named.name]
@@ -305,7 +305,7 @@ class Loaded:
         self._check_shape(named.name, kind, tuple(value.shape))
         return value.to(self._held(kind.dtype)).contiguous()
 
-    def _check_shape(self, name: str, kind: ir.TensorType, shape: tuple[int, ...]) -> None:
+    def _check_shape(self, name: str, kind: mil.TensorType, shape: tuple[int, ...]) -> None:
         flexible = self.interface.flexible.get(name)
         if flexible is not None and flexible.enumerated and shape not in flexible.enumerated:
             # In the words of Core ML, which code that runs elsewhere may look for.

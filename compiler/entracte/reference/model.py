@@ -20,7 +20,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from entracte.reference import program as ir
+from entracte.reference import mil
 from entracte.reference.errors import (
     InputKindError,
     PackageError,
@@ -224,8 +224,8 @@ class Model:
 
 
 def _matched(
-    described: tuple[ir.Described, ...], outputs: tuple[Feature, ...]
-) -> tuple[ir.Described, ...]:
+    described: tuple[mil.Described, ...], outputs: tuple[Feature, ...]
+) -> tuple[mil.Described, ...]:
     """The description of each of the program's outputs, in the program's order."""
     by_name = {d.name: d for d in described}
     if set(by_name) == {f.name for f in outputs}:
@@ -233,10 +233,10 @@ def _matched(
     if len(described) == len(outputs):
         # Core ML goes by the description's names; coremltools writes both in the same order.
         return described
-    return tuple(by_name.get(f.name, ir.Described(f.name)) for f in outputs)
+    return tuple(by_name.get(f.name, mil.Described(f.name)) for f in outputs)
 
 
-def _kind(described: ir.Described, feature: Feature) -> str:
+def _kind(described: mil.Described, feature: Feature) -> str:
     if described.image is not None:
         return "image"
     if described.array in RETURNED:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from entracte.reference import program as ir
+from entracte.reference import mil
 from entracte.reference.bind import Bind
 from entracte.reference.code import Code, Session, Step
 from entracte.reference.errors import PackageError
@@ -25,7 +25,7 @@ class Compiler:
     """Compiles one function of a package; `code` is the result."""
 
     def __init__(
-        self, program: ir.Program, function: ir.Function, weights: Weights, *,
+        self, program: mil.Program, function: mil.Function, weights: Weights, *,
         policy: str, strict: bool, lazy: bool, portable: bool = False,
     ) -> None:  # fmt: skip
         self.session = Session(program.package, function.name)
@@ -34,9 +34,9 @@ class Compiler:
         self.portable = portable
         self.policy, self._strict, self._lazy = policy, strict, lazy
         self._slots: dict[str, int] = {}
-        self._constants: dict[str, ir.Value] = {}
-        self._expressions: dict[str, ir.Operation] = {}
-        self._types: dict[str, ir.Type] = {}
+        self._constants: dict[str, mil.Value] = {}
+        self._expressions: dict[str, mil.Operation] = {}
+        self._types: dict[str, mil.Type] = {}
         self._pinned: dict[Any, int] = {}
         self.pinned_bytes = 0
         self._table = load_table()
@@ -52,20 +52,20 @@ class Compiler:
         place = f"function {self.session.function!r}"
         return PackageError(self.session.package, message, op=op, place=place)
 
-    def constant(self, binding: ir.Binding) -> ir.Value | None:
+    def constant(self, binding: mil.Binding) -> mil.Value | None:
         """The constant behind a binding, None when it is computed."""
         return self._constants.get(binding) if isinstance(binding, str) else binding
 
-    def is_constant(self, operation: ir.Operation, name: str) -> bool:
+    def is_constant(self, operation: mil.Operation, name: str) -> bool:
         """Whether an input is given and constant."""
         bindings = operation.inputs.get(name, ())
         return bool(bindings) and all(self.constant(b) is not None for b in bindings)
 
-    def type_of(self, binding: ir.Binding) -> ir.Type | None:
+    def type_of(self, binding: mil.Binding) -> mil.Type | None:
         """The declared type of a binding."""
         return self._types.get(binding) if isinstance(binding, str) else binding.type
 
-    def nested(self, block: ir.Block) -> Code:
+    def nested(self, block: mil.Block) -> Code:
         """Compile an inner block; it sees the names of the blocks around it."""
         outer_steps, self._steps = self._steps, []
         outer_slots, outer_uses = dict(self._slots), self._inner_uses
@@ -77,7 +77,7 @@ class Compiler:
 
     # -- building ---------------------------------------------------------------------------
 
-    def _refuse_unknown(self, function: ir.Function) -> None:
+    def _refuse_unknown(self, function: mil.Function) -> None:
         missing: dict[str, list[str]] = {}
         stack = [function.block]
         while stack:
@@ -92,7 +92,7 @@ class Compiler:
             )
             raise self.fail(f"operations that are not supported: {listed}")
 
-    def _declare(self, named: ir.Named) -> int:
+    def _declare(self, named: mil.Named) -> int:
         self._types[named.name] = named.type
         # Names may be shadowed: an inner constant must not hide behind an older meaning.
         self._constants.pop(named.name, None)
@@ -104,7 +104,7 @@ class Compiler:
         self.session.frame.append(value)
         return len(self.session.frame) - 1
 
-    def _block(self, block: ir.Block, inputs: tuple[int, ...]) -> Code:
+    def _block(self, block: mil.Block, inputs: tuple[int, ...]) -> Code:
         steps = self._steps
         extra: list[set[int]] = []
         for operation in block.operations:
@@ -152,7 +152,7 @@ class Compiler:
         pinned = set(self._pinned.values())
         return Code(self.session, inputs, outputs, done, uses - pinned, clears)
 
-    def _operation(self, operation: ir.Operation) -> None:
+    def _operation(self, operation: mil.Operation) -> None:
         for named in operation.outputs:
             self._types[named.name] = named.type
         if operation.type == "const":
@@ -166,7 +166,7 @@ class Compiler:
             return
         self._emit(operation)
 
-    def _constant_op(self, operation: ir.Operation) -> None:
+    def _constant_op(self, operation: mil.Operation) -> None:
         bindings = operation.inputs.get("val", ())
         if len(bindings) != 1 or isinstance(bindings[0], str) or len(operation.outputs) != 1:
             raise self.fail("a constant without a value", operation.name)
@@ -175,7 +175,7 @@ class Compiler:
         self._expressions.pop(name, None)
         self._constants[name] = bindings[0]
 
-    def _emit(self, operation: ir.Operation) -> tuple[int, ...]:
+    def _emit(self, operation: mil.Operation) -> tuple[int, ...]:
         """Append the step of one operation; its output slots."""
         entry = self._table[operation.type]
         bind = Bind(self, operation, self.opset, self.policy, self._strict)
@@ -201,7 +201,7 @@ class Compiler:
         return outs
 
     def _arguments(
-        self, operation: ir.Operation, args: tuple[Arg, ...]
+        self, operation: mil.Operation, args: tuple[Arg, ...]
     ) -> tuple[tuple[int, ...], list[int]]:
         slots: list[int] = []
         counts: list[int] = []
@@ -224,7 +224,7 @@ class Compiler:
             counts.append(len(found))
         return tuple(slots), counts
 
-    def _tensor_slot(self, binding: ir.Binding, op: str, packed: bool = False) -> int:
+    def _tensor_slot(self, binding: mil.Binding, op: str, packed: bool = False) -> int:
         value = self.constant(binding)
         if value is not None and packed:
             return self._pin(("packed", value.blob or id(value), value.type),
@@ -261,7 +261,7 @@ class Compiler:
         self._steps = outer
         return self._pinned[key]
 
-    def _expression_now(self, operation: ir.Operation) -> None:
+    def _expression_now(self, operation: mil.Operation) -> None:
         kept = dict(self._expressions)
         outs = self._emit(operation)
         self._expressions = kept

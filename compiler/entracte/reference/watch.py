@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from entracte.reference import program as ir
+from entracte.reference import mil
 from entracte.reference.guard import Guard
 
 
@@ -20,7 +20,7 @@ class Accounts:
     def __init__(
         self, frame: list[Any], pinned: frozenset[int], inputs: Sequence[torch.Tensor],
         hook: Callable[[str, str, Sequence[Any]], None] | None,
-        check: Callable[[ir.Operation, Sequence[Any]], None] | None, guard: Guard | None = None,
+        check: Callable[[mil.Operation, Sequence[Any]], None] | None, guard: Guard | None = None,
     ) -> None:  # fmt: skip
         self._hook = hook
         self._guard = guard
@@ -34,7 +34,7 @@ class Accounts:
             self._hold(-1 - index, value)
         self.peak = self._sum
 
-    def before(self, operation: ir.Operation, run: Any, values: Sequence[Any]) -> None:
+    def before(self, operation: mil.Operation, run: Any, values: Sequence[Any]) -> None:
         """Have the operation rehearsed where the package is not trusted."""
         if self._guard is not None:
             self._guard.before(operation, run, values)
@@ -45,7 +45,7 @@ class Accounts:
         return self._hook is not None
 
     def step(
-        self, operation: ir.Operation, out: Sequence[int], result: Sequence[Any],
+        self, operation: mil.Operation, out: Sequence[int], result: Sequence[Any],
         frees: Sequence[int],
     ) -> None:  # fmt: skip
         """Account for one operation's results, then for what it drops."""

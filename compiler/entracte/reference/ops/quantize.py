@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import torch
 
-from entracte.reference import program as ir
+from entracte.reference import mil
 from entracte.reference.bind import Bind
 from entracte.reference.registry import Kind, Run, op
 
@@ -43,7 +43,7 @@ def dequantize(bind: Bind) -> Run:
     axis = bind.const("axis")
     dtype = bind.out_dtype()
     declared = bind.out_type()
-    round_to = torch.float16 if isinstance(declared, ir.TensorType) and declared.dtype == "fp16" \
+    round_to = torch.float16 if isinstance(declared, mil.TensorType) and declared.dtype == "fp16" \
         and bind.policy != "fp32" else dtype  # fmt: skip
 
     def run(x: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor | None) -> torch.Tensor:
