@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 from entracte.reference import mil
-from entracte.reference.prepare import Compiler
+from entracte.reference.options import Options
+from entracte.reference.prepare import prepare
 from entracte.reference.weights import Weights
 
 NAMES = {np.dtype(np.float32): "fp32", np.dtype(np.float16): "fp16", np.dtype(np.int32): "int32",
@@ -55,8 +56,8 @@ def evaluate(
     block = mil.Block((), tuple(n.name for n in outputs), (operation,))
     function = mil.Function("main", tuple(named), opset, block)
     program = mil.Program("memory", "memory", {"main": function}, {}, "main")
-    code = Compiler(program, function, Weights(program, True), policy=policy, strict=False,
-                    lazy=False).code  # fmt: skip
+    options = Options(policy, strict=False, lazy=False)
+    code = prepare(program, function, Weights(program, True), options).code
     found = code(values)
     found = found if isinstance(found, list) else [found]
     arrays = [f.numpy() for f in found]

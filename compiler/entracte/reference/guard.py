@@ -3,14 +3,13 @@
 Before an operation runs on inputs of new shapes it is rehearsed on tensors without memory (torch's
 meta device), which gives the size of every tensor it would make: a result or an intermediate one
 beyond the limit is refused before it is allocated. Operations whose results depend on values cannot
-be rehearsed; those bound themselves (`bind.check_elements`), by the same limit.
+be rehearsed; those bound themselves (`allowance.check_elements`), by the same limit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from entracte.reference import mil
-from entracte.reference.bind import ALLOWED_BYTES, MEMORY_BYTES
+from entracte.reference.allowance import ALLOWED_BYTES, MEMORY_BYTES
 from entracte.reference.errors import PackageError
 from entracte.reference.info import walk
+from entracte.reference.options import Limits
 from entracte.reference.weights import Packed
 from entracte.units import format_bytes
 
@@ -41,20 +41,6 @@ _BY_VALUE = {
     "upsample_bilinear": ("scale_factor_height", "scale_factor_width"),
 }  # fmt: skip
 """Inputs by whose values, and not only shapes, an operation's result has its shape."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one call may ask for.
-
-    Attributes:
-        tensor_bytes: largest single tensor. None: 1024 times the bytes of the package's files and
-            the given inputs together, at least 1 GiB. Never more than the machine's memory.
-        iterations: of all its loops together; a loop without end stops there.
-    """
-
-    tensor_bytes: int | None = None
-    iterations: int = 100_000
 
 
 class Guard:

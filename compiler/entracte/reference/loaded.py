@@ -5,20 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 
 from entracte.reference import mil
-from entracte.reference.bind import TORCH, check_elements
+from entracte.reference.allowance import check_elements
+from entracte.reference.dtypes import TORCH, held
 from entracte.reference.errors import PackageError, malformed
-from entracte.reference.guard import Guard, Limits
+from entracte.reference.guard import Guard
 from entracte.reference.info import blobs, describe_program, pick
 from entracte.reference.inputs import as_tensor
+from entracte.reference.options import Limits, Options
 from entracte.reference.precision import POLICIES
-from entracte.reference.prepare import Compiler
+from entracte.reference.prepare import prepare
 from entracte.reference.reader import read_program
 from entracte.reference.strict import check_types, lint
 from entracte.reference.watch import Accounts
@@ -65,17 +66,6 @@ def load(
         raise
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What `load` was asked for."""
-
-    policy: str
-    strict: bool
-    lazy: bool
-    portable: bool = False
-    limits: Limits | None = None
-
-
 class Loaded:
     """One function of a package, prepared. Not to be called from two threads at once.
 
@@ -103,25 +93,23 @@ class Loaded:
         if options.lazy:
             # Everything is kept as it is stored, so it can be read in one go.
             weights.fetch(blobs(function))
-        compiler = Compiler(program, function, weights, policy=options.policy,
-                            strict=options.strict, lazy=options.lazy,
-                            portable=options.portable)  # fmt: skip
+        prepared = prepare(program, function, weights, options)
         self.on_op: Hook | None = None
         self.observed_peak_bytes = 0
         self._program = program
         self.interface = program.interfaces[function.name]
         self._inputs = function.inputs
         self._outputs = function.block.outputs
-        self._code = compiler.code
-        self._session = compiler.session
-        self._pinned = compiler.pinned
-        held = [self._session.frame[slot] for slot in self._pinned]
+        self._code = prepared.code
+        self._session = prepared.code.session
+        self._pinned = prepared.constants
+        pinned = [self._session.frame[register] for register in self._pinned]
         self._constants = {
-            v.untyped_storage().data_ptr() for v in held if isinstance(v, torch.Tensor)
+            v.untyped_storage().data_ptr() for v in pinned if isinstance(v, torch.Tensor)
         }
         self._weights = weights
         self._owner = owner
-        self._dense_bytes = compiler.pinned_bytes
+        self._dense_bytes = prepared.decompressed_bytes
         self._options = options
         if limits is not None:
             self._session.iterations = limits.iterations
@@ -264,7 +252,7 @@ class Loaded:
     def _held(self, dtype: str) -> torch.dtype:
         if dtype not in TORCH:
             raise self._fail(f"a tensor of {dtype} can be no input, state or result")
-        return torch.float32 if dtype == "fp16" and self._options.policy == "fp32" else TORCH[dtype]
+        return held(dtype, self._options.policy)
 
     def _known(self, kind: mil.TensorType) -> tuple[int, ...]:
         if None in kind.shape:
@@ -338,6 +326,6 @@ class Loaded:
     def _clear(self) -> None:
         """Drop what an interrupted run left behind."""
         frame = self._session.frame
-        for slot in range(len(frame)):
-            if slot not in self._pinned:
-                frame[slot] = None
+        for register in range(len(frame)):
+            if register not in self._pinned:
+                frame[register] = None

@@ -28,10 +28,10 @@ from entracte.reference.errors import (
     UnknownInputError,
     malformed,
 )
-from entracte.reference.guard import Limits
 from entracte.reference.info import Feature
 from entracte.reference.inputs import door_value
 from entracte.reference.loaded import Loaded, load
+from entracte.reference.options import Limits
 from entracte.reference.outputs import RETURNED, door_result
 from entracte.reference.range import OutOfRange, first_out_of_range
 

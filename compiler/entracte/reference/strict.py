@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from entracte.reference import mil
-from entracte.reference.bind import TORCH
+from entracte.reference.dtypes import TORCH
 from entracte.reference.errors import PackageError
 from entracte.reference.info import types_of, walk
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from entracte.reference import mil
-from entracte.reference.bind import NUMPY, TORCH
 from entracte.reference.blob import RECORD_BYTES, BlobFile
+from entracte.reference.dtypes import NUMPY, TORCH
 from entracte.reference.errors import PackageError
 from entracte.reference.package import blob_file
 

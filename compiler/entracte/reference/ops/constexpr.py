@@ -12,7 +12,9 @@ import math
 import numpy as np
 import torch
 
-from entracte.reference.bind import TORCH, Bind, check_elements
+from entracte.reference.allowance import check_elements
+from entracte.reference.bind import Bind
+from entracte.reference.dtypes import TORCH
 from entracte.reference.registry import Kind, Run, op
 
 

@@ -71,7 +71,7 @@ def power(bind: Bind) -> Run:
 def _is_two(bind: Bind) -> bool:
     """Whether the exponent is the constant 2, of a shape that does not widen the base's."""
     kind = bind.in_type("y")
-    if kind is None or kind.shape != () or not bind.compiler.is_constant(bind.operation, "y"):
+    if kind is None or kind.shape != () or not bind.is_constant("y"):
         return False
     return bool(bind.const("y") == 2)
 

@@ -65,7 +65,7 @@ def _aligned(*tensors: torch.Tensor | None) -> list[torch.Tensor | None]:
 def linear(bind: Bind) -> Run:
     """x @ weight.T + bias."""
     kinds = {t.dtype for n in ("x", "weight", "bias") if (t := bind.in_type(n)) is not None}
-    if bind.compiler.portable and len(kinds) == 1:
+    if bind.portable and len(kinds) == 1:
         return functional.linear
     if kinds == {"fp16"} and bind.policy != "fp32":
         bind.kind = Kind.RAW
@@ -119,7 +119,7 @@ def attention(bind: Bind) -> Run:
     answers 0 there, so such masks go through the defining formula.
     """
     mask_type = bind.in_type("attn_mask")
-    if bind.compiler.portable:
+    if bind.portable:
         return _defined
     if mask_type is None:
         return functional.scaled_dot_product_attention

@@ -9,7 +9,8 @@ import math
 
 import torch
 
-from entracte.reference.bind import Bind, check_elements
+from entracte.reference.allowance import check_elements
+from entracte.reference.bind import Bind
 from entracte.reference.registry import Kind, Run, op
 
 

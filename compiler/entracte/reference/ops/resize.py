@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional
 
-from entracte.reference.bind import Bind, check_elements
+from entracte.reference.allowance import check_elements
+from entracte.reference.bind import Bind
 from entracte.reference.registry import Kind, Run, op
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from entracte.reference.bind import Bind, plain_value
+from entracte.reference.bind import Bind
 from entracte.reference.registry import Kind, Run, op
 
 
@@ -94,10 +94,9 @@ def non_maximum_suppression(bind: Bind) -> Run:
 @op("classify", "probabilities", Kind.RAW)
 def classify(bind: Bind) -> Run:
     """(most probable label, {label: probability})."""
-    value = bind.compiler.constant(bind.operation.inputs["classes"][0])
-    if value is None:
-        raise bind.fail("input 'classes' must be a constant")
-    found = plain_value(value)
+    found = bind.const("classes")
+    if found is None:
+        raise bind.fail("input 'classes' is missing")
     labels = [c[0] if isinstance(c, list) else c for c in found]
 
     def run(probabilities: torch.Tensor) -> tuple[Any, dict[Any, float]]:

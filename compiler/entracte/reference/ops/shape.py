@@ -15,7 +15,7 @@ plain("identity", "x", lambda x: x, Kind.MOVE)
 @op("reshape", "x #shape", Kind.MOVE)
 def reshape(bind: Bind) -> Run:
     """Same elements in a new shape; 0 keeps a dimension, -1 takes what is left."""
-    shape = bind.const("shape") if bind.compiler.is_constant(bind.operation, "shape") else None
+    shape = bind.const("shape") if bind.is_constant("shape") else None
     if shape is not None and 0 not in shape:
         return lambda x, _: x.reshape(shape)
 

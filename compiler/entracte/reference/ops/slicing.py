@@ -7,7 +7,8 @@ import math
 import torch
 from torch.nn import functional
 
-from entracte.reference.bind import Bind, check_elements
+from entracte.reference.allowance import check_elements
+from entracte.reference.bind import Bind
 from entracte.reference.errors import PackageError
 from entracte.reference.registry import Kind, Run, op
 
@@ -57,8 +58,7 @@ class _Slices:
 def slice_by_index(bind: Bind) -> Run:
     """x[begin:end:stride, ...] with masks; a squeezed axis is indexed at its begin."""
     slices = _Slices(bind)
-    constant = bind.compiler.is_constant
-    if constant(bind.operation, "begin") and constant(bind.operation, "end"):
+    if bind.is_constant("begin") and bind.is_constant("end"):
         return _fixed_slice(bind, slices)
 
     def run(x: torch.Tensor, begin: Ints, end: Ints) -> torch.Tensor:
@@ -197,7 +197,7 @@ def _border(size: int, before: int, after: int, mode: str) -> torch.Tensor:
 
 def _strict_pad(bind: Bind, mode: str) -> None:
     """Core ML refuses mirrored or repeated padding off the last two axes (coremltools #2701)."""
-    if not bind.compiler.is_constant(bind.operation, "pad"):
+    if not bind.is_constant("pad"):
         return
     amounts = bind.ints("pad")
     if any(amounts[:-4]):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from entracte.reference.bind import TORCH, Bind, check_elements
+from entracte.reference.allowance import check_elements
+from entracte.reference.bind import Bind
+from entracte.reference.dtypes import TORCH
 from entracte.reference.registry import Kind, Run, op, plain
 
 plain("read_state", "input", lambda state: state.clone(), Kind.RAW)

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from entracte.reference.bind import Bind, check_elements
+from entracte.reference.allowance import check_elements
+from entracte.reference.bind import Bind
 from entracte.reference.registry import Kind, Run, op
 
 

@@ -1,0 +1,47 @@
+"""Steps of a block before it is known what each may drop, and how that is found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+
+from entracte.reference import mil
+from entracte.reference.code import Code, Session, Step
+from entracte.reference.registry import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A step without the registers that it clears."""
+
+    run: Run
+    ins: tuple[int, ...]
+    outs: tuple[int, ...]
+    operation: mil.Operation
+    inner: frozenset[int] = frozenset()
+    """Registers that blocks inside the operation read."""
+
+
+def finish(
+    session: Session, drafts: Sequence[Draft], inputs: tuple[int, ...], outputs: tuple[int, ...],
+    constants: Set[int],
+) -> Code:  # fmt: skip
+    """The block's code: every register of its own is cleared by the step that reads it last.
+
+    Args:
+        inputs, outputs: registers that the block receives and hands on.
+        constants: registers that hold constants; they are never cleared.
+    """
+    own = {*inputs, *(register for draft in drafts for register in draft.outs)}
+    later = set(outputs)
+    steps: list[Step] = []
+    for draft in reversed(drafts):
+        touched = {*draft.ins, *draft.outs, *draft.inner}
+        frees = tuple(sorted((touched - later) & own))
+        later |= touched
+        out = draft.outs[0] if len(draft.outs) == 1 else draft.outs
+        steps.append((draft.run, draft.ins, out, frees, draft.operation))
+    steps.reverse()
+    # What a caller takes is cleared after it took it, and so are inputs that nothing reads.
+    clears = tuple(sorted(own & set(outputs) | own - later))
+    return Code(session, inputs, outputs, steps, later - own - constants, clears)
