@@ -15,15 +15,7 @@ from entracte.reference.options import Options
 
 
 class Scope(Protocol):
-    """What an operation sees around it: names, constants, the load's options."""
-
-    @property
-    def opset(self) -> int:
-        """Deployment generation of the function."""
-
-    @property
-    def options(self) -> Options:
-        """What the load was asked for."""
+    """What an operation sees around it: names, constants, blocks."""
 
     def constant(self, binding: mil.Binding) -> mil.Value | None:
         """The constant behind a binding, None when it is computed."""
@@ -50,27 +42,25 @@ class Bind:
 
     scope: Scope
     operation: mil.Operation
+    opset: int
+    """Deployment generation: 15 for iOS15, ... 18 for iOS18."""
+    options: Options
     kind: Any = field(default=None)
-
-    @property
-    def opset(self) -> int:
-        """Deployment generation: 15 for iOS15, ... 18 for iOS18."""
-        return self.scope.opset
 
     @property
     def policy(self) -> str:
         """How fp16 is computed."""
-        return self.scope.options.policy
+        return self.options.policy
 
     @property
     def strict(self) -> bool:
         """Whether to refuse what Core ML is known to refuse."""
-        return self.scope.options.strict
+        return self.options.strict
 
     @property
     def portable(self) -> bool:
         """Whether torch.export must be able to follow."""
-        return self.scope.options.portable
+        return self.options.portable
 
     def fail(self, message: str) -> PackageError:
         """An error that names package, function and operation."""

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from entracte.reference import mil
 from entracte.reference.code import Code, Session, Step
 from entracte.reference.registry import Run
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A step without the registers that it clears."""
+class Draft(NamedTuple):
+    """A step without the registers that it clears; a tuple, for a load makes thousands."""
 
     run: Run
     ins: tuple[int, ...]

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from entracte.reference import mil
@@ -85,9 +86,8 @@ class _Graph:
         self._constant, self._constant_in, self._policy = constant, value, policy
         self._maker = {d.outs[0]: i for i, d in enumerate(drafts) if len(d.outs) == 1}
         self._readers: dict[int, list[int]] = {}
-        self._kept = Counter(outputs)
+        self._kept = Counter(chain(outputs, *(d.inner for d in drafts)))
         for index, draft in enumerate(drafts):
-            self._kept.update(draft.inner)
             for register in draft.ins:
                 self._readers.setdefault(register, []).append(index)
 
@@ -174,7 +174,7 @@ class _Graph:
         run = group_norm(core.shape, core.axes, shape, affine)
         ins = (core.x, core.epsilon, *(register for register in given if register is not None))
         last = self._drafts[max(members)]
-        return _Fused(tuple(sorted(members)), replace(last, run=run, ins=ins))
+        return _Fused(tuple(sorted(members)), last._replace(run=run, ins=ins))
 
     # -- questions --------------------------------------------------------------------------
 

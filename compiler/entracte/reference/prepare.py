@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -90,11 +91,11 @@ class CodeBuilder:
         self, load: _Load, meanings: dict[str, Meaning], types: dict[str, mil.Type]
     ) -> None:
         """`meanings`, `types`: of the names that are known before the block; added to."""
-        self._load = load
+        self._load, self._options = load, load.options
         self._meanings = meanings
         self._types = types
         self._drafts: list[Draft] = []
-        self._inner: set[int] = set()
+        self._inner: frozenset[int] = frozenset()
         """What the blocks inside the operation that is being built read."""
 
     def build(self, inputs: Iterable[mil.Named], block: mil.Block) -> Code:
@@ -105,26 +106,18 @@ class CodeBuilder:
             self._operation(operation)
         outputs = tuple(self._register(name, "output") for name in block.outputs)
         code = finish(session, self._drafts, received, outputs, constants.registers)
-        if self.options.strict or self.options.portable:
+        if self._options.strict or self._options.portable:
             # A strict load checks the type of every operation's result; a portable one is exported.
             return code
         fused = fuse(
             self._drafts, outputs,
-            constant=self.constant, value=constants.value, policy=self.options.policy,
+            constant=self.constant, value=constants.value, policy=self._options.policy,
         )  # fmt: skip
         if fused is not None:
             code.quick = finish(session, fused, received, outputs, constants.registers).steps
         return code
 
     # -- bind.Scope -------------------------------------------------------------------------
-
-    @property
-    def opset(self) -> int:
-        return self._load.opset
-
-    @property
-    def options(self) -> Options:
-        return self._load.options
 
     def constant(self, binding: mil.Binding) -> mil.Value | None:
         found = self._meanings.get(binding) if isinstance(binding, str) else binding
@@ -157,90 +150,85 @@ class CodeBuilder:
         return register
 
     def _operation(self, operation: mil.Operation) -> None:
-        meanings: Iterable[Meaning]
+        for named in operation.outputs:
+            self._types[named.name] = named.type
         if operation.type == "const":
-            meanings = [self._value(operation)]
+            self._constant_operation(operation)
         elif operation.type.startswith("constexpr_"):
             # It becomes a step where its result is used.
-            meanings = [operation] * len(operation.outputs)
+            self._meanings.update((named.name, operation) for named in operation.outputs)
         else:
-            meanings = self._append(operation)
-        for named, meaning in zip(operation.outputs, meanings, strict=False):
-            self._types[named.name] = named.type
-            self._meanings[named.name] = meaning
+            for named, register in zip(operation.outputs, self._append(operation), strict=False):
+                self._meanings[named.name] = register
 
-    def _value(self, operation: mil.Operation) -> mil.Value:
+    def _constant_operation(self, operation: mil.Operation) -> None:
         bindings = operation.inputs.get("val", ())
         if len(bindings) != 1 or isinstance(bindings[0], str) or len(operation.outputs) != 1:
             raise self.fail("a constant without a value", operation.name)
-        return bindings[0]
+        self._meanings[operation.outputs[0].name] = bindings[0]
 
     def _append(self, operation: mil.Operation) -> tuple[int, ...]:
         """Add the step of an operation; the registers of its outputs, at least one."""
         entry = self._load.table[operation.type]
-        bind = Bind(self, operation)
-        self._inner = set()
-        run = self._run(entry, bind)
-        inner = frozenset(self._inner)
-        groups = [self._argument(bind, arg) for arg in entry.args]
+        bind = Bind(self, operation, self._load.opset, self._options)
+        given = [operation.inputs.get(arg.name, ()) for arg in entry.args]
+        self._inner = frozenset()
+        run = self._run(entry, bind, given)
+        inner = self._inner
+        groups = [self._argument(bind, *both) for both in zip(entry.args, given, strict=True)]
         run = _grouped(run, entry.args, [len(group) for group in groups])
         if operation.type.startswith("constexpr_"):
             run = _unpacking(run)
-        ins = tuple(register for group in groups for register in group)
+        ins = tuple(chain.from_iterable(groups))
         new = self._load.session.new_register
         outs = tuple(new() for _ in operation.outputs) or (new(),)
         self._drafts.append(Draft(run, ins, outs, operation, inner))
         return outs
 
-    def _run(self, entry: Entry, bind: Bind) -> Run:
+    def _run(self, entry: Entry, bind: Bind, given: list[tuple[mil.Binding, ...]]) -> Run:
         """The operation as its handler builds it, rounding as the policy says."""
-        operation = bind.operation
         try:
             run = entry.build(bind)
         except PackageError:
             raise
         except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
             raise bind.fail(str(error)) from error
-        given = [operation.inputs.get(arg.name) for arg in entry.args]
         types = [self.type_of(bindings[0]) if bindings else None for bindings in given]
         kind = bind.kind or entry.kind
-        return wrap(run, kind, self.options.policy, entry.args, types, operation)
+        return wrap(run, kind, self._options.policy, entry.args, types, bind.operation)
 
     # -- what operations read ---------------------------------------------------------------
 
-    def _argument(self, bind: Bind, arg: Arg) -> list[int]:
-        """The registers of one declared argument."""
+    def _argument(self, bind: Bind, arg: Arg, bindings: tuple[mil.Binding, ...]) -> list[int]:
+        """The registers of what an operation gives for one declared argument."""
         operation, constants = bind.operation, self._load.constants
-        bindings = operation.inputs.get(arg.name, ())
-        if not bindings and not arg.optional:
-            raise bind.fail(f"input {arg.name!r} is missing")
+        if not bindings:
+            if not arg.optional:
+                raise bind.fail(f"input {arg.name!r} is missing")
+            return [constants.absent()]
         if arg.plain and bind.is_constant(arg.name):
             return [constants.plain(operation, arg.name, bind.const(arg.name))]
         if len(bindings) > 1 and not arg.many:
             raise bind.fail(f"several values for {arg.name!r}")
-        if not bindings:
-            return [constants.absent()]
         stored = operation.type.startswith("constexpr_")
         return [self._register(binding, operation.name, stored=stored) for binding in bindings]
 
     def _register(self, binding: mil.Binding, op: str, *, stored: bool = False) -> int:
         """The register that a binding is read from by `op`; of a constant, `stored` or dense."""
-        value = self.constant(binding)
-        if value is not None:
+        meaning = self._meanings.get(binding) if isinstance(binding, str) else binding
+        if isinstance(meaning, int):
+            return meaning
+        if isinstance(meaning, mil.Value):
             constants = self._load.constants
-            return constants.stored(value, op) if stored else constants.dense(value, op)
-        assert isinstance(binding, str), "a binding that is no constant is a name"
-        meaning = self._meanings.get(binding)
+            return constants.stored(meaning, op) if stored else constants.dense(meaning, op)
         if isinstance(meaning, mil.Operation):
             names = [named.name for named in meaning.outputs]
-            return self._decompressed(meaning)[names.index(binding)]
-        if not isinstance(meaning, int):
-            raise self.fail(f"reads {binding!r}, which nothing before it defines", op)
-        return meaning
+            return self._decompressed(meaning)[names.index(str(binding))]
+        raise self.fail(f"reads {binding!r}, which nothing before it defines", op)
 
     def _decompressed(self, operation: mil.Operation) -> tuple[int, ...]:
         """The registers of a weight that is stored compressed."""
-        if self.options.lazy:
+        if self._options.lazy:
             # Each use decompresses again: between uses only the stored form is held.
             return self._append(operation)
         return self._load.constants.kept(operation) or self._decompressed_for_good(operation)
