@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from entracte.reference import mil
 from entracte.reference.allowance import ALLOWED_BYTES, MEMORY_BYTES
@@ -23,6 +22,17 @@ from entracte.reference.info import walk
 from entracte.reference.options import Limits
 from entracte.reference.weights import Packed
 from entracte.units import format_bytes
+
+if TYPE_CHECKING:
+
+    class TorchDispatchMode:
+        """What is used of torch's own, which has no types."""
+
+        def __enter__(self) -> Self: ...
+        def __exit__(self, *given: object) -> None: ...
+
+else:
+    from torch.utils._python_dispatch import TorchDispatchMode
 
 _FLOOR_BYTES = 1 << 30
 _FACTOR = 1024

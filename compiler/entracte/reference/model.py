@@ -12,10 +12,10 @@ outputs come back as float32, rank-0 outputs with shape (1,), picture outputs as
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import torch
@@ -30,10 +30,12 @@ from entracte.reference.errors import (
 )
 from entracte.reference.info import Feature
 from entracte.reference.inputs import door_value
-from entracte.reference.loaded import Loaded, load
+from entracte.reference.loaded import Loaded, State, load
 from entracte.reference.options import Limits
 from entracte.reference.outputs import RETURNED, door_result
 from entracte.reference.range import OutOfRange, first_out_of_range
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +188,10 @@ class Model:
             found = self._guarded(Loaded.predict, given, state)
         return {d.name: door_result(found[name], d) for name, d in self._described.items()}
 
-    def _guarded(self, run: Any, given: dict[str, Any], state: ModelState | None) -> Any:
+    def _guarded(
+        self, run: Callable[[Loaded, dict[str, Any], State | None], Result],
+        given: dict[str, Any], state: ModelState | None,
+    ) -> Result:  # fmt: skip
         try:
             with malformed(self._loaded.info.path):
                 return run(self._loaded, given, None if state is None else state._tensors)

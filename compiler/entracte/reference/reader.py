@@ -172,7 +172,8 @@ class _Reader:
 
     def binding(self, proto: Any, op: str) -> mil.Binding:
         if proto.WhichOneof("binding") == "name":
-            return proto.name
+            name: str = proto.name
+            return name
         return self.value(proto.value, op)
 
     def named(self, proto: Any) -> mil.Named:

@@ -12,7 +12,7 @@ from entracte.reference.registry import Kind, Run, op
 
 @op("cond", "pred", Kind.RAW)
 def cond(bind: Bind) -> Run:
-    """Run one of two blocks."""
+    """Run one of two blocks, by pred []; the results are the block's, in its shapes."""
     if len(bind.operation.blocks) != 2:
         raise bind.fail("needs two blocks")
     first, second = (bind.scope.nested(block) for block in bind.operation.blocks)
@@ -21,7 +21,10 @@ def cond(bind: Bind) -> Run:
 
 @op("while_loop", "loop_vars*", Kind.RAW)
 def while_loop(bind: Bind) -> Run:
-    """Run the second block as long as the first answers true."""
+    """Run the second block on the loop variables as long as the first answers true [].
+
+    The block makes the variables anew, in shapes of its own; the last ones are the results.
+    """
     if len(bind.operation.blocks) != 2:
         raise bind.fail("needs two blocks")
     test, body = (bind.scope.nested(block) for block in bind.operation.blocks)

@@ -52,7 +52,7 @@ def _widen(pads: Pads, extra: list[int]) -> list[int]:
 
 @op("max_pool", "x", Kind.EXACT)
 def max_pool(bind: Bind) -> Run:
-    """Largest element of each window; padding never wins."""
+    """Largest element of each window of x [n, c, *space]: [n, c, *space']; padding never wins."""
     window = _Window(bind)
     pool = _MAX[window.spatial]
 
@@ -88,13 +88,13 @@ def _mean(bind: Bind, exclude: bool) -> Callable[[torch.Tensor], torch.Tensor]:
 
 @op("avg_pool", "x")
 def avg_pool(bind: Bind) -> Run:
-    """Mean of each window, with or without its padding."""
+    """Mean of each window of x [n, c, *space]: [n, c, *space'], with or without its padding."""
     return _mean(bind, bind.const("exclude_padding_from_average", False))
 
 
 @op("l2_pool", "x")
 def l2_pool(bind: Bind) -> Run:
-    """Square root of each window's sum of squares."""
+    """Square root of each window's sum of squares: x [n, c, *space] to [n, c, *space']."""
     window = _Window(bind)
     pool = _MEAN[window.spatial]
     volume = math.prod(window.kernel)
