@@ -12,9 +12,8 @@ from entracte.reference.registry import Run
 
 Frame = list[Any]
 """All values of a load; a register is an index into it."""
-Step = tuple[Run, tuple[int, ...], "int | tuple[int, ...]", tuple[int, ...], mil.Operation]
+Instruction = tuple[Run, tuple[int, ...], "int | tuple[int, ...]", tuple[int, ...], mil.Operation]
 """What is run, the registers it reads and writes and those it clears, and what it is in MIL."""
-
 
 _FAULTS = (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError,
            MemoryError)  # fmt: skip
@@ -22,7 +21,7 @@ _FAULTS = (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, At
 
 
 class Watcher(Protocol):
-    """Sees every step before it runs, and its results before they are dropped."""
+    """Sees every instruction before it runs, and its results before they are dropped."""
 
     @property
     def detailed(self) -> bool:
@@ -31,7 +30,7 @@ class Watcher(Protocol):
     def before(self, operation: mil.Operation, run: Run, values: Sequence[Any]) -> None:
         """Called before each operation; raises to refuse it."""
 
-    def step(self, operation: mil.Operation, out: Any, result: Any, frees: Sequence[int]) -> None:
+    def after(self, operation: mil.Operation, out: Any, result: Any, frees: Sequence[int]) -> None:
         """Called after each operation."""
 
 
@@ -66,16 +65,16 @@ class Session:
 
 @dataclass(slots=True)
 class Code:
-    """A block as steps; calling it binds its inputs, runs, and returns its outputs."""
+    """A block as instructions; calling it binds its inputs, runs, and returns its outputs."""
 
     session: Session
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-    steps: list[Step]
+    instructions: list[Instruction]
     uses: set[int]
     """Registers of enclosing blocks that this one reads."""
     clears: tuple[int, ...] = ()
-    quick: list[Step] | None = None
+    quick: list[Instruction] | None = None
     """The same with groups of operations run as one: done unless each of them is looked at."""
 
     def __call__(self, values: Sequence[Any]) -> Any:
@@ -89,20 +88,20 @@ class Code:
         return results[0] if len(results) == 1 else results
 
     def run(self) -> None:
-        """Execute the steps on the frame.
+        """Execute the instructions on the frame.
 
         Raises:
             PackageError: an operation failed; it is named.
         """
         watcher = self.session.watcher
-        steps = self.steps if self.quick is None else self.quick
+        instructions = self.instructions if self.quick is None else self.quick
         if watcher is not None:
-            self._run_watched(watcher, self.steps if watcher.detailed else steps)
+            self._run_watched(watcher, self.instructions if watcher.detailed else instructions)
             return
         frame = self.session.frame
         operation: mil.Operation | None = None
         try:
-            for run, ins, out, frees, operation in steps:  # noqa: B007
+            for run, ins, out, frees, operation in instructions:  # noqa: B007
                 result = run(*[frame[register] for register in ins])
                 if isinstance(out, int):
                     frame[out] = result
@@ -116,11 +115,11 @@ class Code:
         except _FAULTS as error:
             raise self._failed(operation, error) from error
 
-    def _run_watched(self, watcher: Watcher, steps: list[Step]) -> None:
+    def _run_watched(self, watcher: Watcher, instructions: list[Instruction]) -> None:
         frame = self.session.frame
         operation: mil.Operation | None = None
         try:
-            for run, ins, out, frees, operation in steps:
+            for run, ins, out, frees, operation in instructions:
                 given = [frame[register] for register in ins]
                 watcher.before(operation, run, given)
                 result = run(*given)
@@ -129,7 +128,7 @@ class Code:
                 values = (result,) if isinstance(out, int) else result
                 for register, value in zip(outs, values, strict=True):
                     frame[register] = value
-                watcher.step(operation, outs, values, frees)
+                watcher.after(operation, outs, values, frees)
                 for register in frees:
                     frame[register] = None
         except PackageError:

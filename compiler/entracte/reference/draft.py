@@ -1,4 +1,4 @@
-"""Steps of a block before it is known what each may drop, and how that is found."""
+"""Instructions of a block before it is known what each may drop, and how that is found."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Sequence, Set
 from typing import NamedTuple
 
 from entracte.reference import mil
-from entracte.reference.code import Code, Session, Step
+from entracte.reference.code import Code, Instruction, Session
 from entracte.reference.registry import Run
 
 
 class Draft(NamedTuple):
-    """A step without the registers that it clears; a tuple, for a load makes thousands."""
+    """An instruction without the registers that it clears; a tuple, for a load makes many."""
 
     run: Run
     ins: tuple[int, ...]
@@ -25,7 +25,7 @@ def finish(
     session: Session, drafts: Sequence[Draft], inputs: tuple[int, ...], outputs: tuple[int, ...],
     constants: Set[int],
 ) -> Code:  # fmt: skip
-    """The block's code: every register of its own is cleared by the step that reads it last.
+    """The block's code: every register of its own is cleared by the instruction that reads it last.
 
     Args:
         inputs, outputs: registers that the block receives and hands on.
@@ -33,14 +33,14 @@ def finish(
     """
     own = {*inputs, *(register for draft in drafts for register in draft.outs)}
     later = set(outputs)
-    steps: list[Step] = []
+    instructions: list[Instruction] = []
     for draft in reversed(drafts):
         touched = {*draft.ins, *draft.outs, *draft.inner}
         frees = tuple(sorted((touched - later) & own))
         later |= touched
         out = draft.outs[0] if len(draft.outs) == 1 else draft.outs
-        steps.append((draft.run, draft.ins, out, frees, draft.operation))
-    steps.reverse()
+        instructions.append((draft.run, draft.ins, out, frees, draft.operation))
+    instructions.reverse()
     # What a caller takes is cleared after it took it, and so are inputs that nothing reads.
     clears = tuple(sorted(own & set(outputs) | own - later))
-    return Code(session, inputs, outputs, steps, later - own - constants, clears)
+    return Code(session, inputs, outputs, instructions, later - own - constants, clears)

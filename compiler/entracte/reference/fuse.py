@@ -1,7 +1,7 @@
-"""GroupNorm, which Core ML has no operation for: found in its pieces and run as one step.
+"""GroupNorm, which Core ML has no operation for: found in its pieces and run as one instruction.
 
 coremltools writes it as reshape, mean, sub, square, mean, add, sqrt, real_div, reshape, and then
-a mul and an add, a batch_norm of mean 0, or nothing for scale and shift. The single step does the
+a mul and an add, a batch_norm of mean 0, or nothing for scale and shift. The single one does the
 same arithmetic in fewer passes over memory, and only where nothing is rounded in between: all of
 it fp32, or the fp32 policy. In fp16 every one of those operations rounds, and the square may
 overflow, which must stay visible.
@@ -25,11 +25,11 @@ def fuse(
     drafts: Sequence[Draft], outputs: Sequence[int], *,
     constant: Callable[[mil.Binding], mil.Value | None], value: Callable[[int], Any], policy: str,
 ) -> list[Draft] | None:  # fmt: skip
-    """The steps with every normalisation among them as one; None when there is none.
+    """The drafts with every normalisation among them as one; None when there is none.
 
     Args:
         drafts: one per operation.
-        outputs: registers read after the last step.
+        outputs: registers read after the last one.
         constant: the constant behind a binding, None when it is computed.
         value: what a register holds if that is a constant, else None.
         policy: how fp16 is computed.
@@ -46,7 +46,7 @@ def fuse(
 
 @dataclass(frozen=True, slots=True)
 class _Fused:
-    """A step, and the indices of those it replaces; it stands in the last one's place."""
+    """A draft, and the indices of those it replaces; it stands in the last one's place."""
 
     members: tuple[int, ...]
     draft: Draft

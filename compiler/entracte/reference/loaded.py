@@ -217,7 +217,7 @@ class Loaded:
         self._closed = True
         if self._owner:
             self._weights.close()
-        self._code.steps.clear()
+        self._code.instructions.clear()
         self._session.frame.clear()
         self._dense_bytes = 0
 

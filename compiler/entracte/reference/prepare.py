@@ -1,8 +1,8 @@
 """From a function to a flat list of closures over one frame of values.
 
 Everything that can be decided at load is: constants become Python values or tensors in the frame,
-precision wrappers are chosen per operation, `draft.finish` says what to drop after each step. The
-run loop (`code.Code`) then costs one Python call per operation beyond torch's own.
+precision wrappers are chosen per operation, `draft.finish` says what to drop after each of them.
+The run loop (`code.Code`) then costs one Python call per operation beyond torch's own.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ def prepare(
     """
     session = Session(program.package, function.name)
     constants = Constants(session, weights)
-    load = _Load(session, weights, constants, load_table(), function.opset, options)
-    _refuse_unknown(load, function)
-    code = CodeBuilder(load, {}, {}).build(function.inputs, function.block)
+    common = _Common(session, weights, constants, load_table(), function.opset, options)
+    _refuse_unknown(common, function)
+    code = CodeBuilder(common, {}, {}).build(function.inputs, function.block)
     return Prepared(code, frozenset(constants.registers), constants.decompressed_bytes)
 
 
 @dataclass(frozen=True, slots=True)
-class _Load:
+class _Common:
     """What all blocks of a function share while it is prepared."""
 
     session: Session
@@ -71,27 +71,27 @@ class _Load:
     options: Options
 
 
-def _refuse_unknown(load: _Load, function: mil.Function) -> None:
+def _refuse_unknown(common: _Common, function: mil.Function) -> None:
     missing: dict[str, list[str]] = {}
     for operation in walk(function.block):
-        if operation.type != "const" and operation.type not in load.table:
+        if operation.type != "const" and operation.type not in common.table:
             missing.setdefault(operation.type, []).append(operation.name)
     if missing:
         listed = "; ".join(
             f"{kind} ({len(names)}x: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
             for kind, names in sorted(missing.items())
         )
-        raise load.session.fail(f"operations that are not supported: {listed}")
+        raise common.session.fail(f"operations that are not supported: {listed}")
 
 
 class CodeBuilder:
     """Makes the code of one block; it is the `bind.Scope` of the block's operations."""
 
     def __init__(
-        self, load: _Load, meanings: dict[str, Meaning], types: dict[str, mil.Type]
+        self, common: _Common, meanings: dict[str, Meaning], types: dict[str, mil.Type]
     ) -> None:
         """`meanings`, `types`: of the names that are known before the block; added to."""
-        self._load, self._options = load, load.options
+        self._common, self._options = common, common.options
         self._meanings = meanings
         self._types = types
         self._drafts: list[Draft] = []
@@ -100,7 +100,7 @@ class CodeBuilder:
 
     def build(self, inputs: Iterable[mil.Named], block: mil.Block) -> Code:
         """The code of a block that receives `inputs`."""
-        session, constants = self._load.session, self._load.constants
+        session, constants = self._common.session, self._common.constants
         received = tuple(self._declare(named) for named in inputs)
         for operation in block.operations:
             self._operation(operation)
@@ -114,7 +114,7 @@ class CodeBuilder:
             constant=self.constant, value=constants.value, policy=self._options.policy,
         )  # fmt: skip
         if fused is not None:
-            code.quick = finish(session, fused, received, outputs, constants.registers).steps
+            code.quick = finish(session, fused, received, outputs, constants.registers).instructions
         return code
 
     # -- bind.Scope -------------------------------------------------------------------------
@@ -127,25 +127,25 @@ class CodeBuilder:
         return self._types.get(binding) if isinstance(binding, str) else binding.type
 
     def dense(self, value: mil.Value, op: str) -> torch.Tensor:
-        return self._load.weights.tensor(value, op)
+        return self._common.weights.tensor(value, op)
 
     def nested(self, block: mil.Block) -> Code:
-        inner = CodeBuilder(self._load, dict(self._meanings), dict(self._types))
+        inner = CodeBuilder(self._common, dict(self._meanings), dict(self._types))
         code = inner.build(block.inputs, block)
         self._inner |= code.uses
         return code
 
     def count_iteration(self) -> None:
-        self._load.session.count_iteration()
+        self._common.session.count_iteration()
 
     def fail(self, message: str, op: str = "") -> PackageError:
-        return self._load.session.fail(message, op)
+        return self._common.session.fail(message, op)
 
     # -- operations -------------------------------------------------------------------------
 
     def _declare(self, named: mil.Named) -> int:
         self._types[named.name] = named.type
-        register = self._load.session.new_register()
+        register = self._common.session.new_register()
         self._meanings[named.name] = register
         return register
 
@@ -155,7 +155,7 @@ class CodeBuilder:
         if operation.type == "const":
             self._constant_operation(operation)
         elif operation.type.startswith("constexpr_"):
-            # It becomes a step where its result is used.
+            # It becomes an instruction where its result is used.
             self._meanings.update((named.name, operation) for named in operation.outputs)
         else:
             for named, register in zip(operation.outputs, self._append(operation), strict=False):
@@ -168,9 +168,9 @@ class CodeBuilder:
         self._meanings[operation.outputs[0].name] = bindings[0]
 
     def _append(self, operation: mil.Operation) -> tuple[int, ...]:
-        """Add the step of an operation; the registers of its outputs, at least one."""
-        entry = self._load.table[operation.type]
-        bind = Bind(self, operation, self._load.opset, self._options)
+        """Add the instruction of an operation; the registers of its outputs, at least one."""
+        entry = self._common.table[operation.type]
+        bind = Bind(self, operation, self._common.opset, self._options)
         given = [operation.inputs.get(arg.name, ()) for arg in entry.args]
         self._inner = frozenset()
         run = self._run(entry, bind, given)
@@ -180,7 +180,7 @@ class CodeBuilder:
         if operation.type.startswith("constexpr_"):
             run = _unpacking(run)
         ins = tuple(chain.from_iterable(groups))
-        new = self._load.session.new_register
+        new = self._common.session.new_register
         outs = tuple(new() for _ in operation.outputs) or (new(),)
         self._drafts.append(Draft(run, ins, outs, operation, inner))
         return outs
@@ -201,7 +201,7 @@ class CodeBuilder:
 
     def _argument(self, bind: Bind, arg: Arg, bindings: tuple[mil.Binding, ...]) -> list[int]:
         """The registers of what an operation gives for one declared argument."""
-        operation, constants = bind.operation, self._load.constants
+        operation, constants = bind.operation, self._common.constants
         if not bindings:
             if not arg.optional:
                 raise bind.fail(f"input {arg.name!r} is missing")
@@ -219,7 +219,7 @@ class CodeBuilder:
         if isinstance(meaning, int):
             return meaning
         if isinstance(meaning, mil.Value):
-            constants = self._load.constants
+            constants = self._common.constants
             return constants.stored(meaning, op) if stored else constants.dense(meaning, op)
         if isinstance(meaning, mil.Operation):
             names = [named.name for named in meaning.outputs]
@@ -231,11 +231,11 @@ class CodeBuilder:
         if self._options.lazy:
             # Each use decompresses again: between uses only the stored form is held.
             return self._append(operation)
-        return self._load.constants.kept(operation) or self._decompressed_for_good(operation)
+        return self._common.constants.kept(operation) or self._decompressed_for_good(operation)
 
     def _decompressed_for_good(self, operation: mil.Operation) -> tuple[int, ...]:
-        session, constants = self._load.session, self._load.constants
-        alone = CodeBuilder(self._load, self._meanings, self._types)
+        session, constants = self._common.session, self._common.constants
+        alone = CodeBuilder(self._common, self._meanings, self._types)
         with constants.passing_stored():
             outs = alone._append(operation)
             finish(session, alone._drafts, (), outs, constants.registers).run()

@@ -44,7 +44,7 @@ class Accounts:
         """Whether someone looks at every operation's result."""
         return self._hook is not None
 
-    def step(
+    def after(
         self, operation: mil.Operation, out: Sequence[int], result: Sequence[Any],
         frees: Sequence[int],
     ) -> None:  # fmt: skip

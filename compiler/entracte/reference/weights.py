@@ -66,15 +66,15 @@ class Weights:
                 for (file, offset), (kind, _) in wanted.items()
                 if file == name and (file, offset) not in self._raw and kind.nbytes
             }
-            for stretch in _stretches(sizes, self._file(name).size):
-                self._fetch(name, stretch, wanted)
+            for near in _neighbours(sizes, self._file(name).size):
+                self._fetch(name, near, wanted)
 
     def _fetch(
-        self, name: str, stretch: _Stretch, wanted: Mapping[Key, tuple[mil.TensorType, str]]
+        self, name: str, near: _Neighbours, wanted: Mapping[Key, tuple[mil.TensorType, str]]
     ) -> None:
         file = self._file(name)
-        held, base = file.read(stretch.start, stretch.stop)
-        for offset in stretch.offsets:
+        held, base = file.read(near.start, near.stop)
+        for offset in near.offsets:
             kind, op = wanted[name, offset]
             at = offset - base
             record = held[at : at + RECORD_BYTES].numpy().tobytes()
@@ -136,7 +136,7 @@ class Weights:
 
 
 @dataclass(frozen=True, slots=True)
-class _Stretch:
+class _Neighbours:
     """Neighbouring records of one file and the bytes [start, stop) that hold them."""
 
     start: int
@@ -144,18 +144,18 @@ class _Stretch:
     offsets: tuple[int, ...]
 
 
-def _stretches(sizes: Mapping[int, int], limit: int) -> Iterator[_Stretch]:
+def _neighbours(sizes: Mapping[int, int], limit: int) -> Iterator[_Neighbours]:
     """Records (offset: data bytes) of a file of `limit` bytes, those near each other together."""
     near: list[int] = []
     stop = 0
     for offset in sorted(o for o in sizes if o >= 0 and o + RECORD_BYTES <= limit):
         if near and offset > stop + NEAR_BYTES:
-            yield _Stretch(near[0], stop, tuple(near))
+            yield _Neighbours(near[0], stop, tuple(near))
             near = []
         near.append(offset)
         stop = min(max(stop, offset + RECORD_BYTES + sizes[offset]), limit)
     if near:
-        yield _Stretch(near[0], stop, tuple(near))
+        yield _Neighbours(near[0], stop, tuple(near))
 
 
 def unpack(packed: Packed) -> torch.Tensor:
