@@ -239,10 +239,10 @@ def test_a_freed_package_gives_its_memory_back(package):
 
 
 def test_stretches_join_neighbours_and_stay_inside_the_file():
-    from entracte.reference.weights import _stretches
+    from entracte.reference.weights import _neighbours
 
     sizes = {64: 100, 256: 5000, 40_000: 64, 99_990: 8, -5: 8}
-    found = list(_stretches(sizes, 50_000))
+    found = list(_neighbours(sizes, 50_000))
     assert [s.offsets for s in found] == [(64, 256), (40_000,)]
     assert (found[0].start, found[0].stop) == (64, 256 + 64 + 5000)
     assert all(0 <= s.start < s.stop <= 50_000 for s in found)

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from entracte.reference import program as ir
-from entracte.reference.prepare import Compiler
+from entracte.reference import mil
+from entracte.reference.options import Options
+from entracte.reference.prepare import prepare
 from entracte.reference.weights import Weights
 
 NAMES = {np.dtype(np.float32): "fp32", np.dtype(np.float16): "fp16", np.dtype(np.int32): "int32",
@@ -15,14 +16,14 @@ NAMES = {np.dtype(np.float32): "fp32", np.dtype(np.float16): "fp16", np.dtype(np
          np.dtype(np.uint8): "uint8"}  # fmt: skip
 
 
-def constant(value: Any) -> ir.Value:
+def constant(value: Any) -> mil.Value:
     """A Python value as an immediate: int32, fp32, bool or string."""
     if isinstance(value, str):
-        return ir.Value(ir.TensorType("string", ()), strings=(value,))
+        return mil.Value(mil.TensorType("string", ()), strings=(value,))
     array = np.asarray(value)
     kinds = {"i": np.int32, "f": np.float32, "b": np.bool_}
     array = array.astype(kinds[array.dtype.kind])
-    return ir.Value(ir.TensorType(NAMES[array.dtype], array.shape), data=array.tobytes())
+    return mil.Value(mil.TensorType(NAMES[array.dtype], array.shape), data=array.tobytes())
 
 
 def evaluate(
@@ -36,27 +37,27 @@ def evaluate(
         attributes: constants by argument name.
         out: element type of each output.
     """
-    inputs: dict[str, tuple[ir.Binding, ...]] = {}
-    named: list[ir.Named] = []
+    inputs: dict[str, tuple[mil.Binding, ...]] = {}
+    named: list[mil.Named] = []
     values: list[torch.Tensor] = []
     for name, given in tensors.items():
         bindings = []
         for array in given if isinstance(given, list) else [given]:
             bindings.append(f"v{len(named)}")
-            named.append(ir.Named(bindings[-1], ir.TensorType(NAMES[array.dtype], array.shape)))
+            named.append(mil.Named(bindings[-1], mil.TensorType(NAMES[array.dtype], array.shape)))
             values.append(torch.from_numpy(np.array(array, order="C")))
         inputs[name] = tuple(bindings)
     inputs |= {n: (constant(v),) for n, v in (attributes or {}).items() if v is not None}
     outs = (out,) if isinstance(out, str) else out
     outputs = tuple(
-        ir.Named(f"y{i}", ir.TensorType(dtype, (None,))) for i, dtype in enumerate(outs)
+        mil.Named(f"y{i}", mil.TensorType(dtype, (None,))) for i, dtype in enumerate(outs)
     )
-    operation = ir.Operation(kind, kind, inputs, outputs)
-    block = ir.Block((), tuple(n.name for n in outputs), (operation,))
-    function = ir.Function("main", tuple(named), opset, block)
-    program = ir.Program("memory", "memory", {"main": function}, {}, "main")
-    code = Compiler(program, function, Weights(program, True), policy=policy, strict=False,
-                    lazy=False).code  # fmt: skip
+    operation = mil.Operation(kind, kind, inputs, outputs)
+    block = mil.Block((), tuple(n.name for n in outputs), (operation,))
+    function = mil.Function("main", tuple(named), opset, block)
+    program = mil.Program("memory", "memory", {"main": function}, {}, "main")
+    options = Options(policy, strict=False, lazy=False)
+    code = prepare(program, function, Weights(program, True), options).code
     found = code(values)
     found = found if isinstance(found, list) else [found]
     arrays = [f.numpy() for f in found]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from coremltools.converters.mil.mil.ops.registry import SSAOpRegistry
-from entracte.reference.registry import load_table
+from entracte.reference.ops import load_table
 
 # Neither is ever written as an operation of its own.
 BUILDER_ONLY = {"const", "_const_symbolic"}

@@ -23,7 +23,7 @@ def together(model, inputs):
     """The outputs as they are computed when nobody looks, and the number of steps."""
     outputs = [v.numpy() for v in model.predict(inputs).values()]
     code = model._code
-    return outputs, len(code.steps if code.quick is None else code.quick)
+    return outputs, len(code.instructions if code.quick is None else code.quick)
 
 
 def affine(module):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from direct import evaluate
-from entracte.reference.registry import Kind, load_table
+from entracte.reference.ops import load_table
+from entracte.reference.registry import Kind
 
 EVERY_HALF = np.arange(65536, dtype=np.uint16).view(np.float16).reshape(256, 256)
 OPTIONS = {

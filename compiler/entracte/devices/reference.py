@@ -56,7 +56,8 @@ class _Paged:
     def prepare(self) -> None:
         """All functions, the first named one first. Raises `PackageError`."""
         from entracte.reference.errors import malformed
-        from entracte.reference.loaded import Loaded, Options
+        from entracte.reference.loaded import Loaded
+        from entracte.reference.options import Options
 
         options = Options(self.policy, strict=False, lazy=True)
         with malformed(self.program.package):

@@ -25,17 +25,17 @@ from entracte.reference.errors import (
 )
 
 if TYPE_CHECKING:
-    from entracte.reference.guard import Limits
     from entracte.reference.info import Feature, PackageInfo, describe, package_weight_bytes
     from entracte.reference.loaded import Loaded, load
     from entracte.reference.model import Description, Model, ModelState
+    from entracte.reference.options import Limits
     from entracte.reference.range import OutOfRange, first_out_of_range
 
 __all__ = ["Description", "Feature", "InputKindError", "Limits", "Loaded", "Model", "ModelState",
            "OutOfRange", "PackageError", "PackageInfo", "PredictionError", "UnknownInputError",
            "describe", "first_out_of_range", "load", "package_weight_bytes"]  # fmt: skip
 
-_HOME = {"Feature": "info", "PackageInfo": "info", "describe": "info", "Limits": "guard",
+_HOME = {"Feature": "info", "PackageInfo": "info", "describe": "info", "Limits": "options",
          "Loaded": "loaded", "load": "loaded", "Model": "model", "ModelState": "model",
          "Description": "model", "OutOfRange": "range", "first_out_of_range": "range",
          "package_weight_bytes": "info"}  # fmt: skip

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from entracte.reference import program as ir
+from entracte.reference import mil
 from entracte.reference.errors import PackageError
 from entracte.reference.owned import PAGE_BYTES, open_direct, read_into, read_pages
 
@@ -44,7 +44,7 @@ class BlobFile:
         self._map: mmap.mmap | None = None
 
     def locate(
-        self, offset: int, kind: ir.TensorType, op: str, record: bytes | None = None
+        self, offset: int, kind: mil.TensorType, op: str, record: bytes | None = None
     ) -> tuple[int, int]:
         """(data offset, data bytes) of the record at `offset`, checked against the type.
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from entracte.reference import program as ir
+from entracte.reference import mil
 from entracte.reference.errors import PackageError
 from entracte.reference.info import pick, walk
 from entracte.reference.onnx_check import (
@@ -134,7 +134,7 @@ def _need(module: str, package: Path) -> None:
         ) from None  # fmt: skip
 
 
-def _refuse_unfit(program: ir.Program, function: ir.Function) -> None:
+def _refuse_unfit(program: mil.Program, function: mil.Function) -> None:
     """ONNX gets a straight line of operations on tensors of fixed shapes."""
     found = []
     operations = list(walk(function.block))
@@ -145,7 +145,7 @@ def _refuse_unfit(program: ir.Program, function: ir.Function) -> None:
             found.append(f"{what} ({', '.join(names[:3])}{more})")
     flexible = program.interfaces[function.name].flexible
     for named in function.inputs:
-        if isinstance(named.type, ir.StateType):
+        if isinstance(named.type, mil.StateType):
             found.append(f"state {named.name!r}")
         elif named.name in flexible or None in getattr(named.type, "shape", ()):
             found.append(f"input {named.name!r} of flexible shape")

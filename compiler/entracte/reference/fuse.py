@@ -1,7 +1,7 @@
-"""GroupNorm, which Core ML has no operation for: found in its pieces and run as one step.
+"""GroupNorm, which Core ML has no operation for: found in its pieces and run as one instruction.
 
 coremltools writes it as reshape, mean, sub, square, mean, add, sqrt, real_div, reshape, and then
-a mul and an add, a batch_norm of mean 0, or nothing for scale and shift. The single step does the
+a mul and an add, a batch_norm of mean 0, or nothing for scale and shift. The single one does the
 same arithmetic in fewer passes over memory, and only where nothing is rounded in between: all of
 it fp32, or the fp32 policy. In fp16 every one of those operations rounds, and the square may
 overflow, which must stay visible.
@@ -10,50 +10,46 @@ overflow, which must stay visible.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import Any
 
-from entracte.reference import program as ir
-from entracte.reference.bind import plain_value
-from entracte.reference.code import Step
+from entracte.reference import mil
+from entracte.reference.draft import Draft
+from entracte.reference.dtypes import plain_value
 from entracte.reference.ops.norm import Affine, group_norm
-
-if TYPE_CHECKING:
-    from entracte.reference.prepare import Compiler
 
 
 def fuse(
-    compiler: Compiler, steps: list[Step], inner: list[set[int]], outputs: Sequence[int]
-) -> tuple[list[Step], list[set[int]]] | None:
-    """The steps with every normalisation among them as one; None when there is none.
+    drafts: Sequence[Draft], outputs: Sequence[int], *,
+    constant: Callable[[mil.Binding], mil.Value | None], value: Callable[[int], Any], policy: str,
+) -> list[Draft] | None:  # fmt: skip
+    """The drafts with every normalisation among them as one; None when there is none.
 
     Args:
-        compiler: knows the constants and the policy.
-        steps: one per operation.
-        inner: for each step, the slots that blocks inside it read.
-        outputs: slots read after the last step.
+        drafts: one per operation.
+        outputs: registers read after the last one.
+        constant: the constant behind a binding, None when it is computed.
+        value: what a register holds if that is a constant, else None.
+        policy: how fp16 is computed.
     """
-    kept = Counter(outputs)
-    for slots in inner:
-        kept.update(slots)
-    graph = _Graph(compiler, steps, kept)
-    found = [graph.norm(i) for i, step in enumerate(steps) if step[4].type == "real_div"]
+    graph = _Graph(drafts, outputs, constant, value, policy)
+    found = [graph.norm(i) for i, d in enumerate(drafts) if d.operation.type == "real_div"]
     instead = {fused.members[-1]: fused for fused in found if fused is not None}
     if not instead:
         return None
     gone = {i for fused in instead.values() for i in fused.members[:-1]}
-    left = [i for i in range(len(steps)) if i not in gone]
-    chosen = [instead[i].step if i in instead else steps[i] for i in left]
-    return chosen, [inner[i] for i in left]
+    left = [i for i in range(len(drafts)) if i not in gone]
+    return [instead[i].draft if i in instead else drafts[i] for i in left]
 
 
 @dataclass(frozen=True, slots=True)
 class _Fused:
-    """A step, and the indices of those it replaces; it stands in the last one's place."""
+    """A draft, and the indices of those it replaces; it stands in the last one's place."""
 
     members: tuple[int, ...]
-    step: Step
+    draft: Draft
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +65,7 @@ class _Core:
 
 @dataclass(frozen=True, slots=True)
 class _Tail:
-    """Scale and shift after it; slots of constants."""
+    """Scale and shift after it; registers of constants."""
 
     members: tuple[int, ...] = ()
     scale: int | None = None
@@ -79,17 +75,21 @@ class _Tail:
 
 
 class _Graph:
-    """Who makes and who reads each slot."""
+    """Who makes and who reads each register."""
 
-    def __init__(self, compiler: Compiler, steps: list[Step], kept: Counter[int]) -> None:
-        self._compiler = compiler
-        self._steps = steps
-        self._maker = {step[2]: i for i, step in enumerate(steps) if isinstance(step[2], int)}
+    def __init__(
+        self, drafts: Sequence[Draft], outputs: Sequence[int],
+        constant: Callable[[mil.Binding], mil.Value | None], value: Callable[[int], Any],
+        policy: str,
+    ) -> None:  # fmt: skip
+        self._drafts = drafts
+        self._constant, self._constant_in, self._policy = constant, value, policy
+        self._maker = {d.outs[0]: i for i, d in enumerate(drafts) if len(d.outs) == 1}
         self._readers: dict[int, list[int]] = {}
-        for index, step in enumerate(steps):
-            for slot in step[1]:
-                self._readers.setdefault(slot, []).append(index)
-        self._kept = kept
+        self._kept = Counter(chain(outputs, *(d.inner for d in drafts)))
+        for index, draft in enumerate(drafts):
+            for register in draft.ins:
+                self._readers.setdefault(register, []).append(index)
 
     def norm(self, division: int) -> _Fused | None:
         """The normalisation that ends with this division, if it is one."""
@@ -131,11 +131,11 @@ class _Graph:
         axes = self._axes(mean, len(shape))
         if axes != tuple(range(2, len(shape))) or self._axes(deviation, len(shape)) != axes:
             return None
-        squares = 2 if self._steps[square][4].type == "mul" else 1
+        squares = 2 if self._drafts[square].operation.type == "mul" else 1
         readers = {first: 2, centre: 1 + squares}
         if any(self._count(i) != readers.get(i, 1) for i in (first, *members)):
             return None
-        return _Core((first, *members), self._steps[first][1][0], epsilon, axes, shape)
+        return _Core((first, *members), self._drafts[first].ins[0], epsilon, axes, shape)
 
     def _tail(self, back: int, shape: tuple[int, ...]) -> _Tail:
         folded = self._only_reader(back, "batch_norm")
@@ -154,45 +154,45 @@ class _Graph:
         return _Tail((scaled, shifted), scale, shift)
 
     def _batch_norm(self, index: int) -> _Tail:
-        _, mean, variance, scale, shift = self._steps[index][1]
-        computed = any(slot in self._maker for slot in (variance, scale, shift))
+        _, mean, variance, scale, shift = self._drafts[index].ins
+        computed = any(operand in self._maker for operand in (variance, scale, shift))
         center = self._value(mean)
         if computed or center is None or bool(center.any()) or self._value(variance) is None:
             return _Tail()
-        bindings = self._steps[index][4].inputs.get("epsilon", ())
-        constant = self._compiler.constant(bindings[0]) if bindings else None
+        bindings = self._drafts[index].operation.inputs.get("epsilon", ())
+        constant = self._constant(bindings[0]) if bindings else None
         epsilon = 1e-5 if constant is None else float(plain_value(constant))
-        given = [slot if self._value(slot) is not None else None for slot in (scale, shift)]
+        given = [None if self._value(operand) is None else operand for operand in (scale, shift)]
         return _Tail((index,), given[0], given[1], variance, epsilon)
 
     def _fused(
         self, members: tuple[int, ...], core: _Core, shape: tuple[int, ...], tail: _Tail
     ) -> _Fused:
         given = [tail.scale, tail.shift, tail.variance]
-        scale, shift, variance = (slot is not None for slot in given)
+        scale, shift, variance = (register is not None for register in given)
         affine = Affine(scale, shift, variance, tail.epsilon)
         run = group_norm(core.shape, core.axes, shape, affine)
-        ins = (core.x, core.epsilon, *(slot for slot in given if slot is not None))
-        _, _, out, frees, operation = self._steps[max(members)]
-        return _Fused(tuple(sorted(members)), (run, ins, out, frees, operation))
+        ins = (core.x, core.epsilon, *(register for register in given if register is not None))
+        last = self._drafts[max(members)]
+        return _Fused(tuple(sorted(members)), last._replace(run=run, ins=ins))
 
     # -- questions --------------------------------------------------------------------------
 
-    def _made(self, slot: int | None, kind: str) -> int | None:
-        index = None if slot is None else self._maker.get(slot)
-        return index if index is not None and self._steps[index][4].type == kind else None
+    def _made(self, register: int | None, kind: str) -> int | None:
+        index = None if register is None else self._maker.get(register)
+        return index if index is not None and self._drafts[index].operation.type == kind else None
 
     def _inputs(self, index: int | None, count: int) -> tuple[int | None, ...]:
-        ins = () if index is None else self._steps[index][1]
+        ins = () if index is None else self._drafts[index].ins
         return tuple(ins) if len(ins) == count else (None,) * count
 
     def _input(self, index: int | None) -> int | None:
-        return None if index is None else self._steps[index][1][0]
+        return None if index is None else self._drafts[index].ins[0]
 
-    def _squared(self, slot: int | None, of: int | None) -> int | None:
+    def _squared(self, register: int | None, of: int | None) -> int | None:
         for kind in ("square", "mul"):
-            index = self._made(slot, kind)
-            if index is not None and set(self._steps[index][1]) == {of}:
+            index = self._made(register, kind)
+            if index is not None and set(self._drafts[index].ins) == {of}:
                 return index
         return None
 
@@ -207,35 +207,33 @@ class _Graph:
 
     def _channels(self, index: int, after: int, shape: tuple[int, ...]) -> int | None:
         """The constant operand that has one element per channel, or one in all."""
-        result = self._steps[after][2]
+        (result,) = self._drafts[after].outs
         wanted = (1, shape[1], *(1,) * (len(shape) - 2))
-        for slot in (slot for slot in self._steps[index][1] if slot != result):
-            value = self._value(slot)
+        for register in (register for register in self._drafts[index].ins if register != result):
+            value = self._value(register)
             if value is None or value.dim() > len(shape):
                 continue
             if (1,) * (len(shape) - value.dim()) + tuple(value.shape) == wanted:
-                return slot
+                return register
         return None
 
-    def _value(self, slot: int) -> Any:
+    def _value(self, register: int) -> Any:
         """The tensor of a constant, None for what is computed."""
-        return None if slot in self._maker else self._compiler.constant_value(slot)
+        return None if register in self._maker else self._constant_in(register)
 
     def _count(self, index: int) -> int:
-        slot = self._steps[index][2]
-        assert isinstance(slot, int)
-        return len(self._readers.get(slot, ())) + self._kept[slot]
+        (register,) = self._drafts[index].outs
+        return len(self._readers.get(register, ())) + self._kept[register]
 
     def _only_reader(self, index: int, kind: str) -> int | None:
         if self._count(index) != 1:
             return None
-        slot = self._steps[index][2]
-        readers: Sequence[int] = self._readers.get(slot, ())  # type: ignore[arg-type]
-        return readers[0] if readers and self._steps[readers[0]][4].type == kind else None
+        readers = self._readers.get(self._drafts[index].outs[0], [])
+        return readers[0] if readers and self._drafts[readers[0]].operation.type == kind else None
 
     def _shape(self, index: int | None) -> tuple[int, ...] | None:
-        kind = None if index is None else self._steps[index][4].outputs[0].type
-        if not isinstance(kind, ir.TensorType) or None in kind.shape or len(kind.shape) < 2:
+        kind = None if index is None else self._drafts[index].operation.outputs[0].type
+        if not isinstance(kind, mil.TensorType) or None in kind.shape or len(kind.shape) < 2:
             return None
         return kind.shape  # type: ignore[return-value]
 
@@ -243,8 +241,8 @@ class _Graph:
         """Axes of a mean that keeps its dimensions."""
         plain = {}
         for name in ("axes", "keep_dims"):
-            bindings = self._steps[index][4].inputs.get(name, ())
-            value = self._compiler.constant(bindings[0]) if bindings else None
+            bindings = self._drafts[index].operation.inputs.get(name, ())
+            value = self._constant(bindings[0]) if bindings else None
             plain[name] = None if value is None else plain_value(value)
         if not plain["keep_dims"] or plain["axes"] is None:
             return None
@@ -253,8 +251,8 @@ class _Graph:
 
     def _exact(self, index: int) -> bool:
         """Whether the result is fp32 and not rounded."""
-        kind = self._steps[index][4].outputs[0].type
-        if not isinstance(kind, ir.TensorType):
+        kind = self._drafts[index].operation.outputs[0].type
+        if not isinstance(kind, mil.TensorType):
             return False
-        unrounded = ("fp32", "fp16") if self._compiler.policy == "fp32" else ("fp32",)
+        unrounded = ("fp32", "fp16") if self._policy == "fp32" else ("fp32",)
         return kind.dtype in unrounded

@@ -3,26 +3,36 @@
 Before an operation runs on inputs of new shapes it is rehearsed on tensors without memory (torch's
 meta device), which gives the size of every tensor it would make: a result or an intermediate one
 beyond the limit is refused before it is allocated. Operations whose results depend on values cannot
-be rehearsed; those bound themselves (`bind.check_elements`), by the same limit.
+be rehearsed; those bound themselves (`allowance.check_elements`), by the same limit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from entracte.reference import program as ir
-from entracte.reference.bind import ALLOWED_BYTES, MEMORY_BYTES
+from entracte.reference import mil
+from entracte.reference.allowance import ALLOWED_BYTES, MEMORY_BYTES
 from entracte.reference.errors import PackageError
 from entracte.reference.info import walk
+from entracte.reference.options import Limits
 from entracte.reference.weights import Packed
 from entracte.units import format_bytes
+
+if TYPE_CHECKING:
+
+    class TorchDispatchMode:
+        """What is used of torch's own, which has no types."""
+
+        def __enter__(self) -> Self: ...
+        def __exit__(self, *given: object) -> None: ...
+
+else:
+    from torch.utils._python_dispatch import TorchDispatchMode
 
 _FLOOR_BYTES = 1 << 30
 _FACTOR = 1024
@@ -43,31 +53,17 @@ _BY_VALUE = {
 """Inputs by whose values, and not only shapes, an operation's result has its shape."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one call may ask for.
-
-    Attributes:
-        tensor_bytes: largest single tensor. None: 1024 times the bytes of the package's files and
-            the given inputs together, at least 1 GiB. Never more than the machine's memory.
-        iterations: of all its loops together; a loop without end stops there.
-    """
-
-    tensor_bytes: int | None = None
-    iterations: int = 100_000
-
-
 class Guard:
     """Holds one loaded function to its limits."""
 
-    def __init__(self, program: ir.Program, function: ir.Function, limits: Limits) -> None:
+    def __init__(self, program: mil.Program, function: mil.Function, limits: Limits) -> None:
         self._package = program.package
         self._place = f"function {function.name!r}"
         self._limits = limits
         self._justified = _file_bytes(Path(program.package))
         self._bytes = 0
         self.steady = _is_steady(function)
-        declared = [n.type for n in function.inputs if isinstance(n.type, ir.TensorType)]
+        declared = [n.type for n in function.inputs if isinstance(n.type, mil.TensorType)]
         with self.call(sum(t.nbytes or 0 for t in declared)):
             self._check_declared(function)
 
@@ -84,7 +80,7 @@ class Guard:
         finally:
             ALLOWED_BYTES.reset(token)
 
-    def before(self, operation: ir.Operation, run: Any, values: Sequence[Any]) -> None:
+    def before(self, operation: mil.Operation, run: Any, values: Sequence[Any]) -> None:
         """Rehearse an operation.
 
         Raises:
@@ -100,19 +96,19 @@ class Guard:
         except Exception:  # noqa: BLE001 - it needs values; whatever is wrong, the real run says
             return
 
-    def after(self, operation: ir.Operation, live_bytes: int) -> None:
+    def after(self, operation: mil.Operation, live_bytes: int) -> None:
         """Refuse when all live tensors together are beyond what is allowed for them."""
         if live_bytes > min(_LIVE_FACTOR * self._bytes, MEMORY_BYTES):
             raise self._refused(f"brings the live tensors to {format_bytes(live_bytes)}", operation)
 
-    def _check_declared(self, function: ir.Function) -> None:
+    def _check_declared(self, function: mil.Function) -> None:
         for operation in walk(function.block):
             for named in operation.outputs:
-                size = named.type.nbytes if isinstance(named.type, ir.TensorType) else None
+                size = named.type.nbytes if isinstance(named.type, mil.TensorType) else None
                 if size is not None and size > self._bytes:
                     raise self._refused(f"declares a tensor of {format_bytes(size)}", operation)
 
-    def _refused(self, what: str, operation: ir.Operation) -> PackageError:
+    def _refused(self, what: str, operation: mil.Operation) -> PackageError:
         return PackageError(
             self._package,
             f"{operation.type}: {what}, and {format_bytes(self._bytes)} are allowed for one tensor "
@@ -158,7 +154,7 @@ def _weightless(value: Any) -> Any:
     return value
 
 
-def _is_steady(function: ir.Function) -> bool:
+def _is_steady(function: mil.Function) -> bool:
     """Whether the same input shapes always make the same shapes throughout."""
     operations = list(walk(function.block))
     constants = {n.name for o in operations if o.type == "const" for n in o.outputs}

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from entracte.reference import program as ir
+from entracte.reference import mil
 from entracte.reference.errors import PackageError, malformed
 from entracte.reference.liveness import activation_peak
 from entracte.reference.reader import read_program
@@ -60,7 +60,7 @@ def describe(path: str | Path, function: str = "main") -> PackageInfo:
         return describe_program(program, pick(program, function))
 
 
-def pick(program: ir.Program, function: str) -> ir.Function:
+def pick(program: mil.Program, function: str) -> mil.Function:
     """A function by name; `main` also means the package's default function."""
     found = program.functions.get(function)
     if found is None and function == "main":
@@ -83,11 +83,11 @@ def package_weight_bytes(path: str | Path) -> int:
         return sum(kind.nbytes or 0 for kind, _ in found.values())
 
 
-def describe_program(program: ir.Program, function: ir.Function) -> PackageInfo:
+def describe_program(program: mil.Program, function: mil.Function) -> PackageInfo:
     """The same for a program already read."""
     types = types_of(function)
-    inputs = [n for n in function.inputs if isinstance(n.type, ir.TensorType)]
-    states = [n for n in function.inputs if isinstance(n.type, ir.StateType)]
+    inputs = [n for n in function.inputs if isinstance(n.type, mil.TensorType)]
+    states = [n for n in function.inputs if isinstance(n.type, mil.StateType)]
     return PackageInfo(
         path=program.package,
         function=function.name,
@@ -102,7 +102,7 @@ def describe_program(program: ir.Program, function: ir.Function) -> PackageInfo:
     )
 
 
-def walk(block: ir.Block) -> Iterator[ir.Operation]:
+def walk(block: mil.Block) -> Iterator[mil.Operation]:
     """Every operation of a block and of the blocks inside it."""
     for operation in block.operations:
         yield operation
@@ -110,7 +110,7 @@ def walk(block: ir.Block) -> Iterator[ir.Operation]:
             yield from walk(inner)
 
 
-def types_of(function: ir.Function) -> dict[str, ir.Type]:
+def types_of(function: mil.Function) -> dict[str, mil.Type]:
     """Declared types of the names of the outermost block."""
     types = {n.name: n.type for n in function.inputs}
     for operation in function.block.operations:
@@ -118,22 +118,22 @@ def types_of(function: ir.Function) -> dict[str, ir.Type]:
     return types
 
 
-def _feature(name: str, kind: ir.Type | None) -> Feature:
-    if isinstance(kind, ir.StateType):
+def _feature(name: str, kind: mil.Type | None) -> Feature:
+    if isinstance(kind, mil.StateType):
         kind = kind.wrapped
-    if isinstance(kind, ir.TensorType):
+    if isinstance(kind, mil.TensorType):
         return Feature(name, kind.shape, kind.dtype)
-    return Feature(name, (), kind.kind if isinstance(kind, ir.OtherType) else "list")
+    return Feature(name, (), kind.kind if isinstance(kind, mil.OtherType) else "list")
 
 
-def blobs(function: ir.Function) -> dict[tuple[str, int], tuple[ir.TensorType, str]]:
+def blobs(function: mil.Function) -> dict[tuple[str, int], tuple[mil.TensorType, str]]:
     """(file, record offset) -> type and operation name of every weight the function refers to."""
-    found: dict[tuple[str, int], tuple[ir.TensorType, str]] = {}
+    found: dict[tuple[str, int], tuple[mil.TensorType, str]] = {}
     for operation in walk(function.block):
         for bindings in operation.inputs.values():
             for binding in bindings:
-                if not isinstance(binding, ir.Value) or binding.blob is None:
+                if not isinstance(binding, mil.Value) or binding.blob is None:
                     continue
-                if isinstance(binding.type, ir.TensorType):
+                if isinstance(binding.type, mil.TensorType):
                     found[binding.blob] = binding.type, operation.name
     return found

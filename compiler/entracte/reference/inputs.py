@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from entracte.reference import program as ir
+from entracte.reference import mil
 
 _TAKEN = ("float16", "float32", "float64", "int32", "int8")
 """coremltools' bridge to Core ML refuses arrays of any other type."""
@@ -15,7 +15,7 @@ _TAKEN = ("float16", "float32", "float64", "int32", "int8")
 _MODES = {"RGB": "RGB", "BGR": "RGB", "GRAYSCALE": "L", "GRAYSCALE_FLOAT16": "F"}
 
 
-def as_tensor(value: Any, image: ir.Image | None) -> torch.Tensor:
+def as_tensor(value: Any, image: mil.Image | None) -> torch.Tensor:
     """A tensor of an array, a tensor, a number, or (for an image input) a PIL image.
 
     Raises:
@@ -34,7 +34,7 @@ def as_tensor(value: Any, image: ir.Image | None) -> torch.Tensor:
     return torch.from_numpy(np.require(array, requirements=["C", "W"]))
 
 
-def door_value(value: Any, image: ir.Image | None, rank: int) -> Any:
+def door_value(value: Any, image: mil.Image | None, rank: int) -> Any:
     """The same, held to what coremltools' `MLModel.predict` takes.
 
     Args:
@@ -61,7 +61,7 @@ def door_value(value: Any, image: ir.Image | None, rank: int) -> Any:
     return array.reshape(()) if rank == 0 and array.shape == (1,) else array
 
 
-def _checked_picture(value: Any, image: ir.Image) -> Any:
+def _checked_picture(value: Any, image: mil.Image) -> Any:
     wanted = _MODES.get(image.color, "RGB")
     if not hasattr(value, "convert"):
         raise TypeError(f"is an image input: give a PIL image of mode {wanted!r}")
@@ -70,7 +70,7 @@ def _checked_picture(value: Any, image: ir.Image) -> Any:
     return value
 
 
-def _pixels(value: Any, image: ir.Image) -> torch.Tensor:
+def _pixels(value: Any, image: mil.Image) -> torch.Tensor:
     """A PIL image as [1, channels, height, width]: values 0 to 255, or those of a float image."""
     gray = image.color.startswith("GRAYSCALE")
     float_mode = image.color == "GRAYSCALE_FLOAT16"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from entracte.reference import program as ir
+from entracte.reference import mil
 
 _VIEWS = frozenset({"squeeze", "expand_dims", "identity", "transpose", "split", "slice_by_size"})
 _MAYBE_VIEWS = frozenset({"reshape", "slice_by_index"})
@@ -64,12 +64,12 @@ class _Ledger:
                 self.live -= storage.nbytes
 
 
-def activation_peak(function: ir.Function) -> int | None:
+def activation_peak(function: mil.Function) -> int | None:
     """Bytes, or None when a shape is open. Inputs are held throughout, as their owner does."""
     ledger = _Ledger()
     ordered: set[str] = set()
     for named in function.inputs:
-        if not isinstance(named.type, ir.TensorType):
+        if not isinstance(named.type, mil.TensorType):
             continue
         if named.type.nbytes is None:
             return None
@@ -79,7 +79,7 @@ def activation_peak(function: ir.Function) -> int | None:
     return ledger.peak if _block(function.block, ledger, ordered, held) else None
 
 
-def _block(block: ir.Block, ledger: _Ledger, ordered: set[str], held: set[str]) -> bool:
+def _block(block: mil.Block, ledger: _Ledger, ordered: set[str], held: set[str]) -> bool:
     """Walk a block; False when a shape is open."""
     last = _last_uses(block)
     kept = held | set(block.outputs)
@@ -98,7 +98,7 @@ def _block(block: ir.Block, ledger: _Ledger, ordered: set[str], held: set[str]) 
     return True
 
 
-def _inner(block: ir.Block, operation: ir.Operation, ledger: _Ledger, ordered: set[str]) -> bool:
+def _inner(block: mil.Block, operation: mil.Operation, ledger: _Ledger, ordered: set[str]) -> bool:
     variables = [b for b in operation.inputs.get("loop_vars", ()) if isinstance(b, str)]
     for named, name in zip(block.inputs, variables, strict=False):
         ledger.define(named.name, ledger.storages(name))
@@ -108,7 +108,7 @@ def _inner(block: ir.Block, operation: ir.Operation, ledger: _Ledger, ordered: s
     return done
 
 
-def _define(operation: ir.Operation, ledger: _Ledger, ordered: set[str]) -> bool:
+def _define(operation: mil.Operation, ledger: _Ledger, ordered: set[str]) -> bool:
     sources = [b for v in operation.inputs.values() for b in v if isinstance(b, str)]
     first = operation.inputs.get("x", ("",))[0]
     base = ledger.storages(first) if isinstance(first, str) else ()
@@ -116,7 +116,7 @@ def _define(operation: ir.Operation, ledger: _Ledger, ordered: set[str]) -> bool
     shares = operation.type in _VIEWS or (operation.type == "reshape" and in_order)
     for named in operation.outputs:
         kind = named.type
-        if not isinstance(kind, ir.TensorType):
+        if not isinstance(kind, mil.TensorType):
             continue
         if kind.nbytes is None:
             return False
@@ -128,7 +128,7 @@ def _define(operation: ir.Operation, ledger: _Ledger, ordered: set[str]) -> bool
     return True
 
 
-def _in_order(operation: ir.Operation, first: bool, sources: list[bool]) -> bool:
+def _in_order(operation: mil.Operation, first: bool, sources: list[bool]) -> bool:
     if operation.type in _KEEPS_LAYOUT:
         # A reshape that had to copy is in order, one that did not had an ordered source.
         return operation.type == "reshape" or first
@@ -137,7 +137,7 @@ def _in_order(operation: ir.Operation, first: bool, sources: list[bool]) -> bool
     return False
 
 
-def _last_uses(block: ir.Block) -> dict[int, list[str]]:
+def _last_uses(block: mil.Block) -> dict[int, list[str]]:
     """For each operation's index, the names read there for the last time (or never)."""
     last: dict[str, int] = {}
     for index, operation in enumerate(block.operations):
@@ -151,7 +151,7 @@ def _last_uses(block: ir.Block) -> dict[int, list[str]]:
     return found
 
 
-def _reads(operation: ir.Operation) -> Counter[str]:
+def _reads(operation: mil.Operation) -> Counter[str]:
     names = Counter(b for v in operation.inputs.values() for b in v if isinstance(b, str))
     for block in operation.blocks:
         names.update(block.outputs)

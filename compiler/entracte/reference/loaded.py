@@ -5,20 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 
-from entracte.reference import program as ir
-from entracte.reference.bind import TORCH, check_elements
+from entracte.reference import mil
+from entracte.reference.allowance import check_elements
+from entracte.reference.dtypes import TORCH, held
 from entracte.reference.errors import PackageError, malformed
-from entracte.reference.guard import Guard, Limits
+from entracte.reference.guard import Guard
 from entracte.reference.info import blobs, describe_program, pick
 from entracte.reference.inputs import as_tensor
+from entracte.reference.options import Limits, Options
 from entracte.reference.precision import POLICIES
-from entracte.reference.prepare import Compiler
+from entracte.reference.prepare import prepare
 from entracte.reference.reader import read_program
 from entracte.reference.strict import check_types, lint
 from entracte.reference.watch import Accounts
@@ -29,7 +30,7 @@ Hook = Callable[[str, str, Sequence[Any]], None]
 
 
 def load(
-    path: str | Path | ir.Program, *, function: str = "main", policy: str = "hybrid",
+    path: str | Path | mil.Program, *, function: str = "main", policy: str = "hybrid",
     own: bool = True, strict: bool = False, lazy: bool | None = None, direct: bool = False,
     portable: bool = False, limits: Limits | None = None,
 ) -> Loaded:  # fmt: skip
@@ -54,7 +55,7 @@ def load(
     """
     if policy not in POLICIES:
         raise ValueError(f"policy {policy!r} is none of {', '.join(POLICIES)}")
-    program = path if isinstance(path, ir.Program) else read_program(path)
+    program = path if isinstance(path, mil.Program) else read_program(path)
     weights = Weights(program, own, direct)
     options = Options(policy, strict, own if lazy is None else lazy, portable, limits)
     try:
@@ -63,17 +64,6 @@ def load(
     except BaseException:
         weights.close()
         raise
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What `load` was asked for."""
-
-    policy: str
-    strict: bool
-    lazy: bool
-    portable: bool = False
-    limits: Limits | None = None
 
 
 class Loaded:
@@ -90,7 +80,7 @@ class Loaded:
     """
 
     def __init__(
-        self, program: ir.Program, name: str, weights: Weights, options: Options,
+        self, program: mil.Program, name: str, weights: Weights, options: Options,
         owner: bool = True,
     ) -> None:  # fmt: skip
         function = pick(program, name)
@@ -103,25 +93,23 @@ class Loaded:
         if options.lazy:
             # Everything is kept as it is stored, so it can be read in one go.
             weights.fetch(blobs(function))
-        compiler = Compiler(program, function, weights, policy=options.policy,
-                            strict=options.strict, lazy=options.lazy,
-                            portable=options.portable)  # fmt: skip
+        prepared = prepare(program, function, weights, options)
         self.on_op: Hook | None = None
         self.observed_peak_bytes = 0
         self._program = program
         self.interface = program.interfaces[function.name]
         self._inputs = function.inputs
         self._outputs = function.block.outputs
-        self._code = compiler.code
-        self._session = compiler.session
-        self._pinned = compiler.pinned
-        held = [self._session.frame[slot] for slot in self._pinned]
+        self._code = prepared.code
+        self._session = prepared.code.session
+        self._pinned = prepared.constants
+        pinned = [self._session.frame[register] for register in self._pinned]
         self._constants = {
-            v.untyped_storage().data_ptr() for v in held if isinstance(v, torch.Tensor)
+            v.untyped_storage().data_ptr() for v in pinned if isinstance(v, torch.Tensor)
         }
         self._weights = weights
         self._owner = owner
-        self._dense_bytes = compiler.pinned_bytes
+        self._dense_bytes = prepared.decompressed_bytes
         self._options = options
         if limits is not None:
             self._session.iterations = limits.iterations
@@ -146,7 +134,7 @@ class Loaded:
 
     def make_state(self) -> State:
         """Fresh states, all zero."""
-        kinds = {n.name: n.type.wrapped for n in self._inputs if isinstance(n.type, ir.StateType)}
+        kinds = {n.name: n.type.wrapped for n in self._inputs if isinstance(n.type, mil.StateType)}
         with self._allowed({}):
             shapes = {name: self._known(kind) for name, kind in kinds.items()}
         return {n: torch.zeros(shapes[n], dtype=self._held(k.dtype)) for n, k in kinds.items()}
@@ -229,7 +217,7 @@ class Loaded:
         self._closed = True
         if self._owner:
             self._weights.close()
-        self._code.steps.clear()
+        self._code.instructions.clear()
         self._session.frame.clear()
         self._dense_bytes = 0
 
@@ -264,9 +252,9 @@ class Loaded:
     def _held(self, dtype: str) -> torch.dtype:
         if dtype not in TORCH:
             raise self._fail(f"a tensor of {dtype} can be no input, state or result")
-        return torch.float32 if dtype == "fp16" and self._options.policy == "fp32" else TORCH[dtype]
+        return held(dtype, self._options.policy)
 
-    def _known(self, kind: ir.TensorType) -> tuple[int, ...]:
+    def _known(self, kind: mil.TensorType) -> tuple[int, ...]:
         if None in kind.shape:
             raise self._fail("a state, or an input that is left out, has no known shape")
         try:
@@ -276,7 +264,7 @@ class Loaded:
         return kind.shape  # type: ignore[return-value]
 
     def _arguments(self, inputs: Mapping[str, Any], state: State | None) -> list[torch.Tensor]:
-        names = {n.name for n in self._inputs if isinstance(n.type, ir.TensorType)}
+        names = {n.name for n in self._inputs if isinstance(n.type, mil.TensorType)}
         missing = sorted(names - set(inputs) - set(self.interface.optional))
         unknown = sorted(set(inputs) - names)
         if missing or unknown:
@@ -285,14 +273,14 @@ class Loaded:
             raise self._fail(f"{', '.join(parts)}; it takes {sorted(names)}")
         return [self._argument(named, inputs, state) for named in self._inputs]
 
-    def _argument(self, named: ir.Named, inputs: Mapping[str, Any], state: State | None
+    def _argument(self, named: mil.Named, inputs: Mapping[str, Any], state: State | None
                   ) -> torch.Tensor:  # fmt: skip
-        if isinstance(named.type, ir.StateType):
+        if isinstance(named.type, mil.StateType):
             if state is None or named.name not in state:
                 raise self._fail(f"needs state {named.name!r}; see make_state")
             return state[named.name]
         kind = named.type
-        if not isinstance(kind, ir.TensorType):
+        if not isinstance(kind, mil.TensorType):
             raise self._fail(f"input {named.name!r} is no tensor")
         if named.name not in inputs:
             filler = self.interface.optional[named.name]
@@ -305,7 +293,7 @@ class Loaded:
         self._check_shape(named.name, kind, tuple(value.shape))
         return value.to(self._held(kind.dtype)).contiguous()
 
-    def _check_shape(self, name: str, kind: ir.TensorType, shape: tuple[int, ...]) -> None:
+    def _check_shape(self, name: str, kind: mil.TensorType, shape: tuple[int, ...]) -> None:
         flexible = self.interface.flexible.get(name)
         if flexible is not None and flexible.enumerated and shape not in flexible.enumerated:
             # In the words of Core ML, which code that runs elsewhere may look for.
@@ -338,6 +326,6 @@ class Loaded:
     def _clear(self) -> None:
         """Drop what an interrupted run left behind."""
         frame = self._session.frame
-        for slot in range(len(frame)):
-            if slot not in self._pinned:
-                frame[slot] = None
+        for register in range(len(frame)):
+            if register not in self._pinned:
+                frame[register] = None

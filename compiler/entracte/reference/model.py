@@ -12,15 +12,15 @@ outputs come back as float32, rank-0 outputs with shape (1,), picture outputs as
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import torch
 
-from entracte.reference import program as ir
+from entracte.reference import mil
 from entracte.reference.errors import (
     InputKindError,
     PackageError,
@@ -28,12 +28,14 @@ from entracte.reference.errors import (
     UnknownInputError,
     malformed,
 )
-from entracte.reference.guard import Limits
 from entracte.reference.info import Feature
 from entracte.reference.inputs import door_value
-from entracte.reference.loaded import Loaded, load
+from entracte.reference.loaded import Loaded, State, load
+from entracte.reference.options import Limits
 from entracte.reference.outputs import RETURNED, door_result
 from entracte.reference.range import OutOfRange, first_out_of_range
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +188,10 @@ class Model:
             found = self._guarded(Loaded.predict, given, state)
         return {d.name: door_result(found[name], d) for name, d in self._described.items()}
 
-    def _guarded(self, run: Any, given: dict[str, Any], state: ModelState | None) -> Any:
+    def _guarded(
+        self, run: Callable[[Loaded, dict[str, Any], State | None], Result],
+        given: dict[str, Any], state: ModelState | None,
+    ) -> Result:  # fmt: skip
         try:
             with malformed(self._loaded.info.path):
                 return run(self._loaded, given, None if state is None else state._tensors)
@@ -224,8 +229,8 @@ class Model:
 
 
 def _matched(
-    described: tuple[ir.Described, ...], outputs: tuple[Feature, ...]
-) -> tuple[ir.Described, ...]:
+    described: tuple[mil.Described, ...], outputs: tuple[Feature, ...]
+) -> tuple[mil.Described, ...]:
     """The description of each of the program's outputs, in the program's order."""
     by_name = {d.name: d for d in described}
     if set(by_name) == {f.name for f in outputs}:
@@ -233,10 +238,10 @@ def _matched(
     if len(described) == len(outputs):
         # Core ML goes by the description's names; coremltools writes both in the same order.
         return described
-    return tuple(by_name.get(f.name, ir.Described(f.name)) for f in outputs)
+    return tuple(by_name.get(f.name, mil.Described(f.name)) for f in outputs)
 
 
-def _kind(described: ir.Described, feature: Feature) -> str:
+def _kind(described: mil.Described, feature: Feature) -> str:
     if described.image is not None:
         return "image"
     if described.array in RETURNED:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from entracte.reference import program as ir
+from entracte.reference import mil
 from entracte.reference.errors import PackageError
 from entracte.reference.info import walk
 
@@ -70,16 +70,16 @@ def runtime_version() -> str:
     return str(onnxruntime.__version__)
 
 
-def random_inputs(function: ir.Function, seed: int) -> dict[str, np.ndarray]:
+def random_inputs(function: mil.Function, seed: int) -> dict[str, np.ndarray]:
     """An array for each input: normal floats, integers that every table has a row for."""
     rng = np.random.default_rng(seed)
     found = {}
     for named in function.inputs:
         kind = named.type
-        if not isinstance(kind, ir.TensorType):
+        if not isinstance(kind, mil.TensorType):
             continue
         shape = [size or 1 for size in kind.shape]
-        if kind.dtype in ir.FLOATS:
+        if kind.dtype in mil.FLOATS:
             found[named.name] = rng.standard_normal(shape).astype(np.float32)
         else:
             rows = smallest_table(function, named.name)
@@ -87,7 +87,7 @@ def random_inputs(function: ir.Function, seed: int) -> dict[str, np.ndarray]:
     return found
 
 
-def smallest_table(function: ir.Function, name: str) -> int:
+def smallest_table(function: mil.Function, name: str) -> int:
     """Rows of the smallest table that is read at places computed from this input; else 2."""
     types = {n.name: n.type for o in walk(function.block) for n in o.outputs}
     types |= {n.name: n.type for n in function.inputs}
@@ -105,26 +105,26 @@ def smallest_table(function: ir.Function, name: str) -> int:
     return min(rows, default=_FEW)
 
 
-def _is_float(kind: ir.Type) -> bool:
-    return isinstance(kind, ir.TensorType) and kind.dtype in ir.FLOATS
+def _is_float(kind: mil.Type) -> bool:
+    return isinstance(kind, mil.TensorType) and kind.dtype in mil.FLOATS
 
 
-def _rows(operation: ir.Operation, types: Mapping[str, ir.Type]) -> int:
+def _rows(operation: mil.Operation, types: Mapping[str, mil.Type]) -> int:
     table, axis = operation.inputs["x"][0], 0
     given = operation.inputs.get("axis", ())
-    if given and isinstance(given[0], ir.Value) and given[0].data is not None:
+    if given and isinstance(given[0], mil.Value) and given[0].data is not None:
         axis = int.from_bytes(given[0].data[:4], "little", signed=True)
     kind = types.get(table) if isinstance(table, str) else table.type
-    if not isinstance(kind, ir.TensorType) or not kind.shape:
+    if not isinstance(kind, mil.TensorType) or not kind.shape:
         return _FEW
     return kind.shape[axis] or _FEW
 
 
-def holds_fp16(function: ir.Function) -> bool:
+def holds_fp16(function: mil.Function) -> bool:
     """Whether any value of the function is declared fp16."""
     declared = [n.type for o in walk(function.block) for n in o.outputs]
     declared += [n.type for n in function.inputs]
-    return any(isinstance(kind, ir.TensorType) and kind.dtype == "fp16" for kind in declared)
+    return any(isinstance(kind, mil.TensorType) and kind.dtype == "fp16" for kind in declared)
 
 
 def compare(model: Loaded, inputs: dict[str, np.ndarray], path: Path, allowed: float) -> Agreement:

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from entracte.reference import program as ir
+from entracte.reference import mil
 
 RETURNED = {"FLOAT16": np.float32, "FLOAT32": np.float32, "DOUBLE": np.float64,
             "INT32": np.int32, "INT8": np.int8}  # fmt: skip
 """numpy's type for each of Core ML's array types; coremltools hands fp16 over as float32."""
 
 
-def door_result(value: Any, described: ir.Described) -> Any:
+def door_result(value: Any, described: mil.Described) -> Any:
     """An array, a PIL image, or a label or table as it is."""
     if not isinstance(value, torch.Tensor):
         return value
@@ -27,7 +27,7 @@ def door_result(value: Any, described: ir.Described) -> Any:
     return array.reshape(1) if array.ndim == 0 else array
 
 
-def _picture(value: torch.Tensor, image: ir.Image) -> Any:
+def _picture(value: torch.Tensor, image: mil.Image) -> Any:
     """A PIL image of [1, channels, height, width]: mode RGBA, L or F, as coremltools makes them.
 
     Values are rounded and held within 0 to 255; how Core ML rounds is not documented.

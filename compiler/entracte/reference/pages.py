@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from entracte.reference import program as ir
+from entracte.reference import mil
 from entracte.reference.info import blobs
 from entracte.reference.owned import HUGE_BYTES, PAGE_BYTES, Reserved
 from entracte.reference.weights import NEAR_BYTES, Key, Weights
@@ -122,7 +122,7 @@ class PagedWeights(Weights):
         copied: whether a constant was handed out that is no view: it holds memory of its own.
     """
 
-    def __init__(self, program: ir.Program, sizes: Sequence[int], direct: bool = False) -> None:
+    def __init__(self, program: mil.Program, sizes: Sequence[int], direct: bool = False) -> None:
         """`sizes`: bytes of each page.
 
         Raises:
@@ -209,17 +209,17 @@ class PagedWeights(Weights):
 
     # -- Weights ----------------------------------------------------------------------------
 
-    def fetch(self, wanted: Mapping[Key, tuple[ir.TensorType, str]]) -> None:
+    def fetch(self, wanted: Mapping[Key, tuple[mil.TensorType, str]]) -> None:
         """Nothing to do: pages are read one by one."""
 
-    def tensor(self, value: ir.Value, op: str) -> torch.Tensor:
+    def tensor(self, value: mil.Value, op: str) -> torch.Tensor:
         made = super().tensor(value, op)
         whole = self._memory.bytes.untyped_storage().data_ptr()
         if value.blob is not None and made.untyped_storage().data_ptr() != whole:
             self.copied = True
         return made
 
-    def _read(self, key: Key, kind: ir.TensorType, op: str) -> torch.Tensor:
+    def _read(self, key: Key, kind: mil.TensorType, op: str) -> torch.Tensor:
         raw = super()._read(key, kind, op)
         self._beside_bytes += raw.numel()
         return raw

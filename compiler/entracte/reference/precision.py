@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from entracte.reference import program as ir
+from entracte.reference import mil
 from entracte.reference.registry import Arg, Kind, Run
 
 POLICIES = ("hybrid", "round", "fp32")
@@ -30,12 +30,12 @@ def _widen_all(values: list[torch.Tensor]) -> list[torch.Tensor]:
 
 
 def wrap(
-    run: Run, kind: Kind, policy: str, args: tuple[Arg, ...], types: list[ir.Type | None],
-    operation: ir.Operation,
+    run: Run, kind: Kind, policy: str, args: tuple[Arg, ...], types: list[mil.Type | None],
+    operation: mil.Operation,
 ) -> Run:  # fmt: skip
     """`run` with its fp16 inputs widened and its fp16 outputs rounded as the policy says."""
-    halves = [isinstance(t, ir.TensorType) and t.dtype == "fp16" for t in types]
-    rounded = [isinstance(n.type, ir.TensorType) and n.type.dtype == "fp16"
+    halves = [isinstance(t, mil.TensorType) and t.dtype == "fp16" for t in types]
+    rounded = [isinstance(n.type, mil.TensorType) and n.type.dtype == "fp16"
                for n in operation.outputs]  # fmt: skip
     if kind is Kind.RAW or not (any(halves) or any(rounded)):
         return run

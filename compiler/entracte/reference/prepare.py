@@ -1,289 +1,246 @@
 """From a function to a flat list of closures over one frame of values.
 
 Everything that can be decided at load is: constants become Python values or tensors in the frame,
-precision wrappers are chosen per operation, liveness says what to drop after each step. The run
-loop (`code.Code`) then costs one Python call per operation beyond torch's own.
+precision wrappers are chosen per operation, `draft.finish` says what to drop after each of them.
+The run loop (`code.Code`) then costs one Python call per operation beyond torch's own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
 
-from entracte.reference import program as ir
+from entracte.reference import mil
 from entracte.reference.bind import Bind
-from entracte.reference.code import Code, Session, Step
+from entracte.reference.code import Code, Session
+from entracte.reference.constants import Constants
+from entracte.reference.draft import Draft, finish
 from entracte.reference.errors import PackageError
 from entracte.reference.fuse import fuse
+from entracte.reference.info import walk
+from entracte.reference.ops import load_table
+from entracte.reference.options import Options
 from entracte.reference.precision import wrap
-from entracte.reference.registry import Arg, Run, load_table
+from entracte.reference.registry import Arg, Entry, Run
 from entracte.reference.weights import Packed, Weights, unpack
 
+Meaning = int | mil.Value | mil.Operation
+"""Of a name: a register, a constant, or the operation that decompresses a weight."""
 
-class Compiler:
-    """Compiles one function of a package; `code` is the result."""
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A function that can be called."""
+
+    code: Code
+    constants: frozenset[int]
+    """Registers of the frame that hold constants."""
+    decompressed_bytes: int
+    """Bytes of the weights that were decompressed for good."""
+
+
+def prepare(
+    program: mil.Program, function: mil.Function, weights: Weights, options: Options
+) -> Prepared:
+    """Make the code of one function of a package.
+
+    Raises:
+        PackageError: it is inconsistent or not supported; all unsupported operations are named.
+    """
+    session = Session(program.package, function.name)
+    constants = Constants(session, weights)
+    common = _Common(session, weights, constants, load_table(), function.opset, options)
+    _refuse_unknown(common, function)
+    code = CodeBuilder(common, {}, {}).build(function.inputs, function.block)
+    return Prepared(code, frozenset(constants.registers), constants.decompressed_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Common:
+    """What all blocks of a function share while it is prepared."""
+
+    session: Session
+    weights: Weights
+    constants: Constants
+    table: Mapping[str, Entry]
+    opset: int
+    options: Options
+
+
+def _refuse_unknown(common: _Common, function: mil.Function) -> None:
+    missing: dict[str, list[str]] = {}
+    for operation in walk(function.block):
+        if operation.type != "const" and operation.type not in common.table:
+            missing.setdefault(operation.type, []).append(operation.name)
+    if missing:
+        listed = "; ".join(
+            f"{kind} ({len(names)}x: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+            for kind, names in sorted(missing.items())
+        )
+        raise common.session.fail(f"operations that are not supported: {listed}")
+
+
+class CodeBuilder:
+    """Makes the code of one block; it is the `bind.Scope` of the block's operations."""
 
     def __init__(
-        self, program: ir.Program, function: ir.Function, weights: Weights, *,
-        policy: str, strict: bool, lazy: bool, portable: bool = False,
-    ) -> None:  # fmt: skip
-        self.session = Session(program.package, function.name)
-        self.weights = weights
-        self.opset = function.opset
-        self.portable = portable
-        self.policy, self._strict, self._lazy = policy, strict, lazy
-        self._slots: dict[str, int] = {}
-        self._constants: dict[str, ir.Value] = {}
-        self._expressions: dict[str, ir.Operation] = {}
-        self._types: dict[str, ir.Type] = {}
-        self._pinned: dict[Any, int] = {}
-        self.pinned_bytes = 0
-        self._table = load_table()
-        self._steps: list[Step] = []
-        self._inner_uses: set[int] = set()
-        self._refuse_unknown(function)
-        inputs = tuple(self._declare(named) for named in function.inputs)
-        self.code = self._block(function.block, inputs)
-        self._finish()
+        self, common: _Common, meanings: dict[str, Meaning], types: dict[str, mil.Type]
+    ) -> None:
+        """`meanings`, `types`: of the names that are known before the block; added to."""
+        self._common, self._options = common, common.options
+        self._meanings = meanings
+        self._types = types
+        self._drafts: list[Draft] = []
+        self._inner: frozenset[int] = frozenset()
+        """What the blocks inside the operation that is being built read."""
 
-    def fail(self, message: str, op: str = "") -> PackageError:
-        """An error that names package, function and operation."""
-        place = f"function {self.session.function!r}"
-        return PackageError(self.session.package, message, op=op, place=place)
+    def build(self, inputs: Iterable[mil.Named], block: mil.Block) -> Code:
+        """The code of a block that receives `inputs`."""
+        session, constants = self._common.session, self._common.constants
+        received = tuple(self._declare(named) for named in inputs)
+        for operation in block.operations:
+            self._operation(operation)
+        outputs = tuple(self._register(name, "output") for name in block.outputs)
+        code = finish(session, self._drafts, received, outputs, constants.registers)
+        if self._options.strict or self._options.portable:
+            # A strict load checks the type of every operation's result; a portable one is exported.
+            return code
+        fused = fuse(
+            self._drafts, outputs,
+            constant=self.constant, value=constants.value, policy=self._options.policy,
+        )  # fmt: skip
+        if fused is not None:
+            code.quick = finish(session, fused, received, outputs, constants.registers).instructions
+        return code
 
-    def constant(self, binding: ir.Binding) -> ir.Value | None:
-        """The constant behind a binding, None when it is computed."""
-        return self._constants.get(binding) if isinstance(binding, str) else binding
+    # -- bind.Scope -------------------------------------------------------------------------
 
-    def is_constant(self, operation: ir.Operation, name: str) -> bool:
-        """Whether an input is given and constant."""
-        bindings = operation.inputs.get(name, ())
-        return bool(bindings) and all(self.constant(b) is not None for b in bindings)
+    def constant(self, binding: mil.Binding) -> mil.Value | None:
+        found = self._meanings.get(binding) if isinstance(binding, str) else binding
+        return found if isinstance(found, mil.Value) else None
 
-    def type_of(self, binding: ir.Binding) -> ir.Type | None:
-        """The declared type of a binding."""
+    def type_of(self, binding: mil.Binding) -> mil.Type | None:
         return self._types.get(binding) if isinstance(binding, str) else binding.type
 
-    def nested(self, block: ir.Block) -> Code:
-        """Compile an inner block; it sees the names of the blocks around it."""
-        outer_steps, self._steps = self._steps, []
-        outer_slots, outer_uses = dict(self._slots), self._inner_uses
-        inputs = tuple(self._declare(named) for named in block.inputs)
-        code = self._block(block, inputs)
-        self._steps, self._slots = outer_steps, outer_slots
-        self._inner_uses = outer_uses | code.uses
+    def dense(self, value: mil.Value, op: str) -> torch.Tensor:
+        return self._common.weights.tensor(value, op)
+
+    def nested(self, block: mil.Block) -> Code:
+        inner = CodeBuilder(self._common, dict(self._meanings), dict(self._types))
+        code = inner.build(block.inputs, block)
+        self._inner |= code.uses
         return code
 
-    # -- building ---------------------------------------------------------------------------
+    def count_iteration(self) -> None:
+        self._common.session.count_iteration()
 
-    def _refuse_unknown(self, function: ir.Function) -> None:
-        missing: dict[str, list[str]] = {}
-        stack = [function.block]
-        while stack:
-            for operation in stack.pop().operations:
-                stack.extend(operation.blocks)
-                if operation.type != "const" and operation.type not in self._table:
-                    missing.setdefault(operation.type, []).append(operation.name)
-        if missing:
-            listed = "; ".join(
-                f"{kind} ({len(names)}x: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-                for kind, names in sorted(missing.items())
-            )
-            raise self.fail(f"operations that are not supported: {listed}")
+    def fail(self, message: str, op: str = "") -> PackageError:
+        return self._common.session.fail(message, op)
 
-    def _declare(self, named: ir.Named) -> int:
+    # -- operations -------------------------------------------------------------------------
+
+    def _declare(self, named: mil.Named) -> int:
         self._types[named.name] = named.type
-        # Names may be shadowed: an inner constant must not hide behind an older meaning.
-        self._constants.pop(named.name, None)
-        self._expressions.pop(named.name, None)
-        slot = self._slots[named.name] = self._new_slot()
-        return slot
+        register = self._common.session.new_register()
+        self._meanings[named.name] = register
+        return register
 
-    def _new_slot(self, value: Any = None) -> int:
-        self.session.frame.append(value)
-        return len(self.session.frame) - 1
-
-    def _block(self, block: ir.Block, inputs: tuple[int, ...]) -> Code:
-        steps = self._steps
-        extra: list[set[int]] = []
-        for operation in block.operations:
-            self._inner_uses = set()
-            before = len(steps)
-            self._operation(operation)
-            extra += [set()] * (len(steps) - before)
-            if self._inner_uses and len(steps) > before:
-                extra[-1] = self._inner_uses
-        before = len(steps)
-        outputs = tuple(self._tensor_slot(name, "output") for name in block.outputs)
-        extra += [set()] * (len(steps) - before)
-        code = self._live(steps, extra, inputs, outputs)
-        # A strict load checks the type of every operation's result; a portable one is exported.
-        fused = None if self._strict or self.portable else fuse(self, steps, extra, outputs)
-        if fused is not None:
-            code.quick = self._live(*fused, inputs, outputs).steps
-        return code
-
-    def constant_value(self, slot: int) -> Any:
-        """The tensor in a slot that holds a constant; None for a computed one."""
-        return self.session.frame[slot] if slot in self._pinned.values() else None
-
-    def _live(
-        self, steps: list[Step], extra: list[set[int]], inputs: tuple[int, ...],
-        outputs: tuple[int, ...],
-    ) -> Code:  # fmt: skip
-        own = set(inputs)
-        for step in steps:
-            own |= {step[2]} if isinstance(step[2], int) else set(step[2])
-        seen: set[int] = set(outputs)
-        uses: set[int] = set(outputs) - own
-        done: list[Step] = []
-        for (run, ins, out, _, operation), inner in zip(
-            reversed(steps), reversed(extra), strict=True
-        ):
-            touched = set(ins) | inner | ({out} if isinstance(out, int) else set(out))
-            frees = tuple(sorted((touched - seen) & own))
-            seen |= touched
-            uses |= touched - own
-            done.append((run, ins, out, frees, operation))
-        done.reverse()
-        unread = own - seen
-        clears = tuple(sorted(set(outputs) & own | unread))
-        pinned = set(self._pinned.values())
-        return Code(self.session, inputs, outputs, done, uses - pinned, clears)
-
-    def _operation(self, operation: ir.Operation) -> None:
+    def _operation(self, operation: mil.Operation) -> None:
         for named in operation.outputs:
             self._types[named.name] = named.type
         if operation.type == "const":
-            self._constant_op(operation)
-            return
-        if operation.type.startswith("constexpr_"):
-            for named in operation.outputs:
-                self._constants.pop(named.name, None)
-                self._slots.pop(named.name, None)
-                self._expressions[named.name] = operation
-            return
-        self._emit(operation)
+            self._constant_operation(operation)
+        elif operation.type.startswith("constexpr_"):
+            # It becomes an instruction where its result is used.
+            self._meanings.update((named.name, operation) for named in operation.outputs)
+        else:
+            for named, register in zip(operation.outputs, self._append(operation), strict=False):
+                self._meanings[named.name] = register
 
-    def _constant_op(self, operation: ir.Operation) -> None:
+    def _constant_operation(self, operation: mil.Operation) -> None:
         bindings = operation.inputs.get("val", ())
         if len(bindings) != 1 or isinstance(bindings[0], str) or len(operation.outputs) != 1:
             raise self.fail("a constant without a value", operation.name)
-        name = operation.outputs[0].name
-        self._slots.pop(name, None)
-        self._expressions.pop(name, None)
-        self._constants[name] = bindings[0]
+        self._meanings[operation.outputs[0].name] = bindings[0]
 
-    def _emit(self, operation: ir.Operation) -> tuple[int, ...]:
-        """Append the step of one operation; its output slots."""
-        entry = self._table[operation.type]
-        bind = Bind(self, operation, self.opset, self.policy, self._strict)
+    def _append(self, operation: mil.Operation) -> tuple[int, ...]:
+        """Add the instruction of an operation; the registers of its outputs, at least one."""
+        entry = self._common.table[operation.type]
+        bind = Bind(self, operation, self._common.opset, self._options)
+        given = [operation.inputs.get(arg.name, ()) for arg in entry.args]
+        self._inner = frozenset()
+        run = self._run(entry, bind, given)
+        inner = self._inner
+        groups = [self._argument(bind, *both) for both in zip(entry.args, given, strict=True)]
+        run = _grouped(run, entry.args, [len(group) for group in groups])
+        if operation.type.startswith("constexpr_"):
+            run = _unpacking(run)
+        ins = tuple(chain.from_iterable(groups))
+        new = self._common.session.new_register
+        outs = tuple(new() for _ in operation.outputs) or (new(),)
+        self._drafts.append(Draft(run, ins, outs, operation, inner))
+        return outs
+
+    def _run(self, entry: Entry, bind: Bind, given: list[tuple[mil.Binding, ...]]) -> Run:
+        """The operation as its handler builds it, rounding as the policy says."""
         try:
             run = entry.build(bind)
         except PackageError:
             raise
         except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-            raise self.fail(f"{operation.type}: {error}", operation.name) from error
-        ins, counts = self._arguments(operation, entry.args)
-        given = [operation.inputs.get(arg.name) for arg in entry.args]
+            raise bind.fail(str(error)) from error
         types = [self.type_of(bindings[0]) if bindings else None for bindings in given]
-        run = wrap(run, bind.kind or entry.kind, self.policy, entry.args, types, operation)
-        run = _grouped(run, entry.args, counts)
-        if operation.type.startswith("constexpr_"):
-            run = _unpacking(run)
-        for named in operation.outputs:
-            self._declare(named)
-        outs = tuple(self._slots[named.name] for named in operation.outputs)
-        if len(outs) == 0:
-            outs = (self._new_slot(),)
-        self._steps.append((run, ins, outs[0] if len(outs) == 1 else outs, (), operation))
-        return outs
+        kind = bind.kind or entry.kind
+        return wrap(run, kind, self._options.policy, entry.args, types, bind.operation)
 
-    def _arguments(
-        self, operation: ir.Operation, args: tuple[Arg, ...]
-    ) -> tuple[tuple[int, ...], list[int]]:
-        slots: list[int] = []
-        counts: list[int] = []
-        for arg in args:
-            bindings = operation.inputs.get(arg.name, ())
-            if not bindings and not arg.optional:
-                raise self.fail(f"{operation.type}: input {arg.name!r} is missing", operation.name)
-            if arg.plain and bindings and self.is_constant(operation, arg.name):
-                bind = Bind(self, operation, self.opset, self.policy, self._strict)
-                found = [self._pin((operation.name, arg.name), bind.const(arg.name))]
-            elif not bindings:
-                found = [self._pin("none", None)]
-            else:
-                packed = operation.type.startswith("constexpr_")
-                found = [self._tensor_slot(b, operation.name, packed) for b in bindings]
-            if len(found) != 1 and not arg.many:
-                raise self.fail(f"{operation.type}: several values for {arg.name!r}",
-                                operation.name)  # fmt: skip
-            slots += found
-            counts.append(len(found))
-        return tuple(slots), counts
+    # -- what operations read ---------------------------------------------------------------
 
-    def _tensor_slot(self, binding: ir.Binding, op: str, packed: bool = False) -> int:
-        value = self.constant(binding)
-        if value is not None and packed:
-            return self._pin(("packed", value.blob or id(value), value.type),
-                             self.weights.packed(value, op))  # fmt: skip
-        if value is not None:
-            source = value.blob or (binding if isinstance(binding, str) else id(value))
-            key = (source, value.type)
-            if key not in self._pinned:
-                self._pin(key, self.weights.tensor(value, op))
-            return self._pinned[key]
-        assert isinstance(binding, str), "a binding that is no constant is a name"
-        if binding in self._slots:
-            return self._slots[binding]
-        if binding in self._expressions:
-            return self._expression(binding)
+    def _argument(self, bind: Bind, arg: Arg, bindings: tuple[mil.Binding, ...]) -> list[int]:
+        """The registers of what an operation gives for one declared argument."""
+        operation, constants = bind.operation, self._common.constants
+        if not bindings:
+            if not arg.optional:
+                raise bind.fail(f"input {arg.name!r} is missing")
+            return [constants.absent()]
+        if arg.plain and bind.is_constant(arg.name):
+            return [constants.plain(operation, arg.name, bind.const(arg.name))]
+        if len(bindings) > 1 and not arg.many:
+            raise bind.fail(f"several values for {arg.name!r}")
+        stored = operation.type.startswith("constexpr_")
+        return [self._register(binding, operation.name, stored=stored) for binding in bindings]
+
+    def _register(self, binding: mil.Binding, op: str, *, stored: bool = False) -> int:
+        """The register that a binding is read from by `op`; of a constant, `stored` or dense."""
+        meaning = self._meanings.get(binding) if isinstance(binding, str) else binding
+        if isinstance(meaning, int):
+            return meaning
+        if isinstance(meaning, mil.Value):
+            constants = self._common.constants
+            return constants.stored(meaning, op) if stored else constants.dense(meaning, op)
+        if isinstance(meaning, mil.Operation):
+            names = [named.name for named in meaning.outputs]
+            return self._decompressed(meaning)[names.index(str(binding))]
         raise self.fail(f"reads {binding!r}, which nothing before it defines", op)
 
-    def _expression(self, name: str) -> int:
-        """A decompressed weight: as a step just before its use, or once and for all."""
-        operation = self._expressions[name]
-        key = ("expression", id(operation), name)
-        if key in self._pinned:
-            return self._pinned[key]
-        if self._lazy:
-            kept = dict(self._expressions)
-            outs = self._emit(operation)
-            # The next use decompresses again: between uses only the stored form is held.
-            self._expressions = kept
-            for named in operation.outputs:
-                self._slots.pop(named.name, None)
-            return outs[[n.name for n in operation.outputs].index(name)]
-        outer, self._steps = self._steps, []
-        self._expression_now(operation)
-        self._steps = outer
-        return self._pinned[key]
+    def _decompressed(self, operation: mil.Operation) -> tuple[int, ...]:
+        """The registers of a weight that is stored compressed."""
+        if self._options.lazy:
+            # Each use decompresses again: between uses only the stored form is held.
+            return self._append(operation)
+        return self._common.constants.kept(operation) or self._decompressed_for_good(operation)
 
-    def _expression_now(self, operation: ir.Operation) -> None:
-        kept = dict(self._expressions)
-        outs = self._emit(operation)
-        self._expressions = kept
-        for named in operation.outputs:
-            self._slots.pop(named.name, None)
-        code = self._live(self._steps, [set()] * len(self._steps), (), outs)
-        code.run()
-        for named, slot in zip(operation.outputs, outs, strict=True):
-            value = self.session.frame[slot]
-            self._pinned["expression", id(operation), named.name] = slot
-            self.pinned_bytes += value.numel() * value.element_size()
-        for key in [k for k in self._pinned if k[0] == "packed"]:
-            self.session.frame[self._pinned.pop(key)] = None
-            self.weights.release(key[1])
-
-    def _pin(self, key: Any, value: Any) -> int:
-        if key not in self._pinned:
-            self._pinned[key] = self._new_slot(value)
-        return self._pinned[key]
-
-    def _finish(self) -> None:
-        self.pinned = frozenset(self._pinned.values())
+    def _decompressed_for_good(self, operation: mil.Operation) -> tuple[int, ...]:
+        session, constants = self._common.session, self._common.constants
+        alone = CodeBuilder(self._common, self._meanings, self._types)
+        with constants.passing_stored():
+            outs = alone._append(operation)
+            finish(session, alone._drafts, (), outs, constants.registers).run()
+        constants.keep(operation, outs)
+        return outs
 
 
 def _plain(value: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from entracte.reference import program as ir
+from entracte.reference import mil
 from entracte.reference.errors import PackageError, malformed
 from entracte.reference.package import model_file
 from entracte.reference.protos import protos
@@ -30,17 +30,17 @@ def warm_up() -> None:
 
 @functools.cache
 def _dtype_names() -> dict[int, str]:
-    mil, _ = protos()
+    schema, _ = protos()
     names = {"FLOAT16": "fp16", "FLOAT32": "fp32", "FLOAT64": "fp64", "BFLOAT16": "bf16",
              "FLOAT8E4M3FN": "fp8e4m3fn", "FLOAT8E5M2": "fp8e5m2"}  # fmt: skip
     return {
         number: names.get(name, name.lower())
-        for name, number in mil.DataType.items()
+        for name, number in schema.DataType.items()
         if name != "UNUSED_TYPE"
     }
 
 
-def read_program(path: str | Path) -> ir.Program:
+def read_program(path: str | Path) -> mil.Program:
     """Read a package's program; weights stay in their files.
 
     Raises:
@@ -73,7 +73,7 @@ class _Reader:
     def fail(self, message: str, op: str = "") -> PackageError:
         return PackageError(self.package, message, op=op, place=self.place)
 
-    def program(self, model: Any, folder: Path) -> ir.Program:
+    def program(self, model: Any, folder: Path) -> mil.Program:
         functions = {
             name: self.function(name, model.mlProgram.functions[name])
             for name in sorted(model.mlProgram.functions)
@@ -86,12 +86,12 @@ class _Reader:
         default = description.defaultFunctionName or "main"
         if default not in functions:
             default = next(iter(functions))
-        return ir.Program(str(self.package), str(folder), functions, interfaces, default)
+        return mil.Program(str(self.package), str(folder), functions, interfaces, default)
 
-    def interface(self, description: Any) -> ir.Interface:
-        images: dict[str, ir.Image] = {}
+    def interface(self, description: Any) -> mil.Interface:
+        images: dict[str, mil.Image] = {}
         optional: dict[str, float] = {}
-        flexible: dict[str, ir.Flexible] = {}
+        flexible: dict[str, mil.Flexible] = {}
         for feature in description.input:
             kind = feature.type.WhichOneof("Type")
             if kind == "imageType":
@@ -107,33 +107,33 @@ class _Reader:
             if found is not None:
                 flexible[feature.name] = found
         outputs = tuple(self.described(feature) for feature in description.output)
-        return ir.Interface(images, optional, flexible, outputs)
+        return mil.Interface(images, optional, flexible, outputs)
 
     @staticmethod
-    def image(proto: Any) -> ir.Image:
-        return ir.Image(proto.width, proto.height, proto.ColorSpace.Name(proto.colorSpace))
+    def image(proto: Any) -> mil.Image:
+        return mil.Image(proto.width, proto.height, proto.ColorSpace.Name(proto.colorSpace))
 
-    def described(self, feature: Any) -> ir.Described:
+    def described(self, feature: Any) -> mil.Described:
         kind = feature.type.WhichOneof("Type")
         if kind == "imageType":
-            return ir.Described(feature.name, image=self.image(feature.type.imageType))
+            return mil.Described(feature.name, image=self.image(feature.type.imageType))
         if kind != "multiArrayType":
-            return ir.Described(feature.name)
+            return mil.Described(feature.name)
         array = feature.type.multiArrayType
-        return ir.Described(feature.name, array.ArrayDataType.Name(array.dataType))
+        return mil.Described(feature.name, array.ArrayDataType.Name(array.dataType))
 
     @staticmethod
-    def flexible(array: Any) -> ir.Flexible | None:
+    def flexible(array: Any) -> mil.Flexible | None:
         which, default = array.WhichOneof("ShapeFlexibility"), tuple(array.shape)
         if which == "enumeratedShapes":
             shapes = tuple(tuple(s.shape) for s in array.enumeratedShapes.shapes)
-            return ir.Flexible(shapes, default=default)
+            return mil.Flexible(shapes, default=default)
         if which == "shapeRange":
             ranges = tuple((r.lowerBound, r.upperBound) for r in array.shapeRange.sizeRanges)
-            return ir.Flexible(ranges=ranges, default=default)
+            return mil.Flexible(ranges=ranges, default=default)
         return None
 
-    def function(self, name: str, proto: Any) -> ir.Function:
+    def function(self, name: str, proto: Any) -> mil.Function:
         self.place = f"function {name!r}"
         opset = proto.opset
         number = opset.removeprefix("CoreML")
@@ -143,54 +143,55 @@ class _Reader:
             raise self.fail(f"no block for its operation set {opset!r}")
         inputs = tuple(self.named(entry) for entry in proto.inputs)
         # CoreML5 is the operation set of iOS15, CoreML8 that of iOS18.
-        return ir.Function(
+        return mil.Function(
             name, inputs, int(number) + 10, self.block(proto.block_specializations[opset])
         )
 
-    def block(self, proto: Any) -> ir.Block:
-        return ir.Block(
+    def block(self, proto: Any) -> mil.Block:
+        return mil.Block(
             tuple(self.named(entry) for entry in proto.inputs),
             tuple(proto.outputs),
             tuple(self.operation(entry) for entry in proto.operations),
         )
 
-    def operation(self, proto: Any) -> ir.Operation:
+    def operation(self, proto: Any) -> mil.Operation:
         outputs = tuple(self.named(entry) for entry in proto.outputs)
         name = outputs[0].name if outputs else proto.type
         attributes = {key: proto.attributes[key] for key in proto.attributes}
         named = attributes.pop("name", None)
         if named is not None and named.immediateValue.tensor.strings.values:
             name = named.immediateValue.tensor.strings.values[0] or name
-        inputs: dict[str, tuple[ir.Binding, ...]] = {
+        inputs: dict[str, tuple[mil.Binding, ...]] = {
             key: tuple(self.binding(b, name) for b in proto.inputs[key].arguments)
             for key in proto.inputs
         }
         for key, value in attributes.items():
             inputs.setdefault(key, (self.value(value, name),))
         blocks = tuple(self.block(entry) for entry in proto.blocks)
-        return ir.Operation(proto.type, name, inputs, outputs, blocks)
+        return mil.Operation(proto.type, name, inputs, outputs, blocks)
 
-    def binding(self, proto: Any, op: str) -> ir.Binding:
+    def binding(self, proto: Any, op: str) -> mil.Binding:
         if proto.WhichOneof("binding") == "name":
-            return proto.name
+            name: str = proto.name
+            return name
         return self.value(proto.value, op)
 
-    def named(self, proto: Any) -> ir.Named:
-        return ir.Named(proto.name, self.type(proto.type))
+    def named(self, proto: Any) -> mil.Named:
+        return mil.Named(proto.name, self.type(proto.type))
 
-    def type(self, proto: Any) -> ir.Type:
+    def type(self, proto: Any) -> mil.Type:
         which = proto.WhichOneof("type")
         if which == "tensorType":
             return self.tensor_type(proto.tensorType)
         if which == "stateType":
-            return ir.StateType(self.tensor_type(proto.stateType.wrappedType.tensorType))
+            return mil.StateType(self.tensor_type(proto.stateType.wrappedType.tensorType))
         if which == "listType":
             element = self.type(proto.listType.type)
             length = self.dimension(proto.listType.length)
-            return ir.ListType(element if isinstance(element, ir.TensorType) else None, length)
-        return ir.OtherType(which or "none")
+            return mil.ListType(element if isinstance(element, mil.TensorType) else None, length)
+        return mil.OtherType(which or "none")
 
-    def tensor_type(self, proto: Any) -> ir.TensorType:
+    def tensor_type(self, proto: Any) -> mil.TensorType:
         names = _dtype_names()
         if proto.dataType not in names:
             raise self.fail(f"unknown element type {proto.dataType}")
@@ -198,8 +199,8 @@ class _Reader:
         if math.prod(d for d in shape if d) > _MAX_ELEMENTS:
             raise self.fail(f"absurd shape {shape}")
         if any(d.unknown.variadic for d in proto.dimensions):
-            return ir.TensorType(names[proto.dataType], (None,), ranked=False)
-        return ir.TensorType(names[proto.dataType], shape)
+            return mil.TensorType(names[proto.dataType], (None,), ranked=False)
+        return mil.TensorType(names[proto.dataType], shape)
 
     @staticmethod
     def dimension(proto: Any) -> int | None:
@@ -207,41 +208,41 @@ class _Reader:
             return int(proto.constant.size)
         return None
 
-    def value(self, proto: Any, op: str) -> ir.Value:
+    def value(self, proto: Any, op: str) -> mil.Value:
         kind = self.type(proto.type)
         which = proto.WhichOneof("value")
         if which == "blobFileValue":
             blob = proto.blobFileValue
-            return ir.Value(kind, blob=(blob.fileName, int(blob.offset)))
+            return mil.Value(kind, blob=(blob.fileName, int(blob.offset)))
         immediate = proto.immediateValue
         inner = immediate.WhichOneof("value")
         if inner in ("list", "tuple"):
             items = getattr(immediate, inner).values
-            return ir.Value(kind, items=tuple(self.value(item, op) for item in items))
-        if inner != "tensor" or not isinstance(kind, ir.TensorType):
+            return mil.Value(kind, items=tuple(self.value(item, op) for item in items))
+        if inner != "tensor" or not isinstance(kind, mil.TensorType):
             raise self.fail(f"a constant of kind {inner or 'none'} is not supported", op)
         return self.tensor_value(immediate.tensor, kind, op)
 
-    def tensor_value(self, proto: Any, kind: ir.TensorType, op: str) -> ir.Value:
+    def tensor_value(self, proto: Any, kind: mil.TensorType, op: str) -> mil.Value:
         which = proto.WhichOneof("value")
         if kind.elements is None:
             raise self.fail("a constant whose shape is not known", op)
         if which is None and kind.elements == 0:
-            return ir.Value(kind, data=b"")
+            return mil.Value(kind, data=b"")
         if kind.dtype == "string":
             strings = tuple(proto.strings.values)
             self.check_count(len(strings), kind.elements, op)
-            return ir.Value(kind, strings=strings)
+            return mil.Value(kind, strings=strings)
         if which == "bytes":
             data = bytes(proto.bytes.values)
             self.check_count(len(data), kind.nbytes, op)
-            return ir.Value(kind, data=data)
+            return mil.Value(kind, data=data)
         if which is None or kind.dtype not in _NUMPY:
             raise self.fail(f"a {kind.dtype} constant without values", op)
         values = getattr(proto, which).values
         self.check_count(len(values), kind.elements, op)
         array = np.array(values, dtype=np.float64 if which in ("floats", "doubles") else np.int64)
-        return ir.Value(kind, data=array.astype(_NUMPY[kind.dtype]).tobytes())
+        return mil.Value(kind, data=array.astype(_NUMPY[kind.dtype]).tobytes())
 
     def check_count(self, found: int, wanted: int | None, op: str) -> None:
         if found != wanted:

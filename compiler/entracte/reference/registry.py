@@ -16,13 +16,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from entracte.reference.bind import Bind
+from entracte.reference.bind import Bind
 
 Run = Callable[..., Any]
-Builder = Callable[["Bind"], Run]
+Builder = Callable[[Bind], Run]
 
 
 class Kind(Enum):
@@ -82,11 +81,3 @@ def op(types: str, args: str, kind: Kind = Kind.WIDE) -> Callable[[Builder], Bui
 def plain(name: str, args: str, run: Run, kind: Kind = Kind.EXACT) -> None:
     """Register a callable that needs nothing from the operation but its tensors."""
     op(name, args, kind)(lambda bind: run)
-
-
-def load_table() -> dict[str, Entry]:
-    """The full table; importing the handlers imports torch, so it happens on first use."""
-    from entracte.reference import ops
-
-    ops.register_all()
-    return TABLE

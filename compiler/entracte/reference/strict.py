@@ -7,15 +7,15 @@ from typing import Any
 
 import torch
 
-from entracte.reference import program as ir
-from entracte.reference.bind import TORCH
+from entracte.reference import mil
+from entracte.reference.dtypes import TORCH
 from entracte.reference.errors import PackageError
 from entracte.reference.info import types_of, walk
 
 MAX_RANK = 5
 
 
-def lint(program: ir.Program, function: ir.Function) -> None:
+def lint(program: mil.Program, function: mil.Function) -> None:
     """Check a function against the known refusals (padding is checked while it is built).
 
     Raises:
@@ -27,7 +27,7 @@ def lint(program: ir.Program, function: ir.Function) -> None:
             kind = named.type
             if operation.type.startswith(("const", "constexpr_")):
                 continue
-            if isinstance(kind, ir.TensorType) and len(kind.shape) > MAX_RANK:
+            if isinstance(kind, mil.TensorType) and len(kind.shape) > MAX_RANK:
                 found.append(
                     f"{operation.type} {named.name!r} has rank {len(kind.shape)}, above {MAX_RANK}"
                 )
@@ -40,7 +40,7 @@ def lint(program: ir.Program, function: ir.Function) -> None:
         )
 
 
-def _uneven_stacks(program: ir.Program, function: ir.Function) -> list[str]:
+def _uneven_stacks(program: mil.Program, function: mil.Function) -> list[str]:
     """`stack` of different shapes when every flexible input has its default shape.
 
     Core ML checks a flexible program at that shape when it loads.
@@ -50,13 +50,13 @@ def _uneven_stacks(program: ir.Program, function: ir.Function) -> list[str]:
     sources = {o.outputs[0].name: o.inputs["x"][0] for o in function.block.operations
                if o.type in ("cast", "identity")}  # fmt: skip
 
-    def shape(name: ir.Binding) -> tuple[int | None, ...]:
+    def shape(name: mil.Binding) -> tuple[int | None, ...]:
         while isinstance(name, str) and name in sources:
             name = sources[name]
         if isinstance(name, str) and name in flexible:
             return flexible[name].default
         kind = types.get(name) if isinstance(name, str) else name.type
-        return kind.shape if isinstance(kind, ir.TensorType) else (None,)
+        return kind.shape if isinstance(kind, mil.TensorType) else (None,)
 
     found = []
     for operation in function.block.operations:
@@ -69,8 +69,8 @@ def _uneven_stacks(program: ir.Program, function: ir.Function) -> list[str]:
 
 
 def check_types(
-    program: ir.Program, function: str, held: Callable[[str], torch.dtype] | None
-) -> Callable[[ir.Operation, Sequence[Any]], None]:
+    program: mil.Program, function: str, held: Callable[[str], torch.dtype] | None
+) -> Callable[[mil.Operation, Sequence[Any]], None]:
     """A check that results have their declared shapes and types, as Core ML's compiler demands.
 
     Args:
@@ -78,10 +78,10 @@ def check_types(
             shapes.
     """
 
-    def check(operation: ir.Operation, results: Sequence[Any]) -> None:
+    def check(operation: mil.Operation, results: Sequence[Any]) -> None:
         for named, value in zip(operation.outputs, results, strict=False):
             kind = named.type
-            if not isinstance(kind, ir.TensorType) or not isinstance(value, torch.Tensor):
+            if not isinstance(kind, mil.TensorType) or not isinstance(value, torch.Tensor):
                 continue
             # Weights and constants keep fp16 under the policy that computes in fp32.
             typed = held is None or value.dtype in (held(kind.dtype), TORCH[kind.dtype])
@@ -98,7 +98,7 @@ def check_types(
     return check
 
 
-def _fits(declared: ir.TensorType, found: tuple[int, ...]) -> bool:
+def _fits(declared: mil.TensorType, found: tuple[int, ...]) -> bool:
     if not declared.ranked:
         return True
     return len(declared.shape) == len(found) and all(

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from entracte.reference import program as ir
+from entracte.reference import mil
 from entracte.reference.guard import Guard
 
 
@@ -20,7 +20,7 @@ class Accounts:
     def __init__(
         self, frame: list[Any], pinned: frozenset[int], inputs: Sequence[torch.Tensor],
         hook: Callable[[str, str, Sequence[Any]], None] | None,
-        check: Callable[[ir.Operation, Sequence[Any]], None] | None, guard: Guard | None = None,
+        check: Callable[[mil.Operation, Sequence[Any]], None] | None, guard: Guard | None = None,
     ) -> None:  # fmt: skip
         self._hook = hook
         self._guard = guard
@@ -29,12 +29,12 @@ class Accounts:
         """Storage address: (bytes, references)."""
         self._of: dict[int, list[int]] = {}
         self._sum = 0
-        self._ignored = {a for slot in pinned for a, _ in _storages(frame[slot])}
+        self._ignored = {a for register in pinned for a, _ in _storages(frame[register])}
         for index, value in enumerate(inputs):
             self._hold(-1 - index, value)
         self.peak = self._sum
 
-    def before(self, operation: ir.Operation, run: Any, values: Sequence[Any]) -> None:
+    def before(self, operation: mil.Operation, run: Any, values: Sequence[Any]) -> None:
         """Have the operation rehearsed where the package is not trusted."""
         if self._guard is not None:
             self._guard.before(operation, run, values)
@@ -44,8 +44,8 @@ class Accounts:
         """Whether someone looks at every operation's result."""
         return self._hook is not None
 
-    def step(
-        self, operation: ir.Operation, out: Sequence[int], result: Sequence[Any],
+    def after(
+        self, operation: mil.Operation, out: Sequence[int], result: Sequence[Any],
         frees: Sequence[int],
     ) -> None:  # fmt: skip
         """Account for one operation's results, then for what it drops."""
@@ -54,17 +54,17 @@ class Accounts:
         if self._hook is not None:
             self._hook(operation.name, operation.type, result)
         weight = operation.type.startswith("constexpr_")
-        for slot, value in zip(out, result, strict=True):
-            self._release(slot)
+        for register, value in zip(out, result, strict=True):
+            self._release(register)
             if not weight:
-                self._hold(slot, value)
+                self._hold(register, value)
         self.peak = max(self.peak, self._sum)
         if self._guard is not None:
             self._guard.after(operation, self._sum)
-        for slot in frees:
-            self._release(slot)
+        for register in frees:
+            self._release(register)
 
-    def _hold(self, slot: int, value: Any) -> None:
+    def _hold(self, register: int, value: Any) -> None:
         addresses = []
         for address, nbytes in _storages(value):
             if address in self._ignored:
@@ -74,10 +74,10 @@ class Accounts:
                 self._sum += nbytes
             self._live[address] = (size, count + 1)
             addresses.append(address)
-        self._of[slot] = addresses
+        self._of[register] = addresses
 
-    def _release(self, slot: int) -> None:
-        for address in self._of.pop(slot, ()):
+    def _release(self, register: int) -> None:
+        for address in self._of.pop(register, ()):
             nbytes, count = self._live[address]
             if count > 1:
                 self._live[address] = (nbytes, count - 1)

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from entracte.reference import program as ir
-from entracte.reference.bind import NUMPY, TORCH
+from entracte.reference import mil
 from entracte.reference.blob import RECORD_BYTES, BlobFile
+from entracte.reference.dtypes import NUMPY, TORCH
 from entracte.reference.errors import PackageError
 from entracte.reference.package import blob_file
 
@@ -28,7 +28,7 @@ class Packed:
     """Stored bytes of a constant with its type; `unpack` makes the tensor."""
 
     raw: torch.Tensor
-    type: ir.TensorType
+    type: mil.TensorType
 
 
 class Weights:
@@ -39,7 +39,7 @@ class Weights:
             mapped file's pages when borrowed).
     """
 
-    def __init__(self, program: ir.Program, own: bool, direct: bool = False) -> None:
+    def __init__(self, program: mil.Program, own: bool, direct: bool = False) -> None:
         self._program = program
         self._own, self._direct = own, direct
         self._files: dict[str, BlobFile] = {}
@@ -49,7 +49,7 @@ class Weights:
     def resident_bytes(self) -> int:
         return sum(raw.numel() for raw in self._raw.values())
 
-    def fetch(self, wanted: Mapping[Key, tuple[ir.TensorType, str]]) -> None:
+    def fetch(self, wanted: Mapping[Key, tuple[mil.TensorType, str]]) -> None:
         """Read blob constants into owned memory, neighbours in one go. Borrowed ones stay mapped.
 
         Args:
@@ -66,15 +66,15 @@ class Weights:
                 for (file, offset), (kind, _) in wanted.items()
                 if file == name and (file, offset) not in self._raw and kind.nbytes
             }
-            for stretch in _stretches(sizes, self._file(name).size):
-                self._fetch(name, stretch, wanted)
+            for near in _neighbours(sizes, self._file(name).size):
+                self._fetch(name, near, wanted)
 
     def _fetch(
-        self, name: str, stretch: _Stretch, wanted: Mapping[Key, tuple[ir.TensorType, str]]
+        self, name: str, near: _Neighbours, wanted: Mapping[Key, tuple[mil.TensorType, str]]
     ) -> None:
         file = self._file(name)
-        held, base = file.read(stretch.start, stretch.stop)
-        for offset in stretch.offsets:
+        held, base = file.read(near.start, near.stop)
+        for offset in near.offsets:
             kind, op = wanted[name, offset]
             at = offset - base
             record = held[at : at + RECORD_BYTES].numpy().tobytes()
@@ -83,10 +83,10 @@ class Weights:
             if start >= base and start + nbytes <= base + held.numel():
                 self._raw[name, offset] = held[start - base : start - base + nbytes]
 
-    def packed(self, value: ir.Value, op: str) -> Packed:
+    def packed(self, value: mil.Value, op: str) -> Packed:
         """A constant as it is stored."""
         kind = value.type
-        if not isinstance(kind, ir.TensorType) or kind.elements is None:
+        if not isinstance(kind, mil.TensorType) or kind.elements is None:
             raise self._fail("a constant that is not a tensor of known shape", op)
         if value.blob is None:
             if value.data is None:
@@ -100,7 +100,7 @@ class Weights:
             raise self._fail("two constants share a record but not its size", op)
         return Packed(self._raw[key], kind)
 
-    def tensor(self, value: ir.Value, op: str) -> torch.Tensor:
+    def tensor(self, value: mil.Value, op: str) -> torch.Tensor:
         """A constant as a dense tensor (see `unpack`)."""
         return unpack(self.packed(value, op))
 
@@ -114,7 +114,7 @@ class Weights:
         for file in self._files.values():
             file.close()
 
-    def _read(self, key: Key, kind: ir.TensorType, op: str) -> torch.Tensor:
+    def _read(self, key: Key, kind: mil.TensorType, op: str) -> torch.Tensor:
         name, offset = key
         file = self._file(name)
         start, nbytes = file.locate(offset, kind, op)
@@ -136,7 +136,7 @@ class Weights:
 
 
 @dataclass(frozen=True, slots=True)
-class _Stretch:
+class _Neighbours:
     """Neighbouring records of one file and the bytes [start, stop) that hold them."""
 
     start: int
@@ -144,18 +144,18 @@ class _Stretch:
     offsets: tuple[int, ...]
 
 
-def _stretches(sizes: Mapping[int, int], limit: int) -> Iterator[_Stretch]:
+def _neighbours(sizes: Mapping[int, int], limit: int) -> Iterator[_Neighbours]:
     """Records (offset: data bytes) of a file of `limit` bytes, those near each other together."""
     near: list[int] = []
     stop = 0
     for offset in sorted(o for o in sizes if o >= 0 and o + RECORD_BYTES <= limit):
         if near and offset > stop + NEAR_BYTES:
-            yield _Stretch(near[0], stop, tuple(near))
+            yield _Neighbours(near[0], stop, tuple(near))
             near = []
         near.append(offset)
         stop = min(max(stop, offset + RECORD_BYTES + sizes[offset]), limit)
     if near:
-        yield _Stretch(near[0], stop, tuple(near))
+        yield _Neighbours(near[0], stop, tuple(near))
 
 
 def unpack(packed: Packed) -> torch.Tensor:
@@ -169,7 +169,7 @@ def unpack(packed: Packed) -> torch.Tensor:
     if kind.dtype in _WIDENED:
         wide = raw.numpy().view(NUMPY[kind.dtype]).astype(_WIDENED[kind.dtype])
         return torch.from_numpy(wide).reshape(shape)
-    bits = ir.DTYPE_BITS[kind.dtype]
+    bits = mil.DTYPE_BITS[kind.dtype]
     if bits < 8:
         values = _unpack_bits(raw, bits, kind.elements or 0)
         if kind.dtype == "int4":

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import importlib
 
+from entracte.reference.registry import TABLE, Entry
+
 _MODULES = (
     "elementwise", "activation", "reduce", "linear", "conv", "pool", "norm", "resize", "crop",
     "shape", "slicing", "rearrange", "gather", "tensor", "constexpr", "control", "state",
@@ -13,7 +15,8 @@ _MODULES = (
 
 
 @functools.cache
-def register_all() -> None:
-    """Import every handler module once."""
+def load_table() -> dict[str, Entry]:
+    """The full table; importing the handlers imports torch, so it happens on first use."""
     for name in _MODULES:
         importlib.import_module(f"{__name__}.{name}")
+    return TABLE

@@ -12,7 +12,9 @@ import math
 import numpy as np
 import torch
 
-from entracte.reference.bind import TORCH, Bind, check_elements
+from entracte.reference.allowance import check_elements
+from entracte.reference.bind import Bind
+from entracte.reference.dtypes import TORCH
 from entracte.reference.registry import Kind, Run, op
 
 
@@ -37,6 +39,7 @@ def _blocks(shape: torch.Size, scale: torch.Tensor) -> list[int]:
 def _shift_scale(
     data: torch.Tensor, scale: torch.Tensor, offset: torch.Tensor | None
 ) -> torch.Tensor:
+    """scale * (data - offset): data [d0, d1, ...], scale and offset one element for each block."""
     split = _blocks(data.shape, scale)
     coarse = [n for count in scale.shape for n in (count, 1)]
     result = data.to(scale.dtype).reshape(split)
@@ -52,13 +55,19 @@ def _difference(scale: torch.dtype, offset: torch.dtype) -> torch.dtype:
 
 @op("constexpr_blockwise_shift_scale", "data scale offset?", Kind.RAW)
 def blockwise_shift_scale(bind: Bind) -> Run:
-    """scale * (data - offset), one scale for each block."""
+    """scale * (data - offset) in the shape of data [d0, d1, ...].
+
+    scale and offset [b0, b1, ...] hold one element for each block of d0 / b0 by d1 / b1 by ...
+    """
     return _shift_scale
 
 
 @op("constexpr_affine_dequantize", "quantized_data zero_point scale", Kind.RAW)
 def affine_dequantize(bind: Bind) -> Run:
-    """iOS16: scale * (data - zero_point), per tensor or along `axis`."""
+    """iOS16: scale * (data - zero_point) in the shape of data.
+
+    zero_point and scale are scalars, or [size of `axis`] and count along that axis.
+    """
     axis = bind.const("axis", 0)
 
     def run(data: torch.Tensor, zero: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
@@ -74,14 +83,18 @@ def affine_dequantize(bind: Bind) -> Run:
 
 @op("constexpr_cast", "source_val", Kind.RAW)
 def cast(bind: Bind) -> Run:
-    """Change a constant's float type."""
+    """Change a constant's float type; any shape, kept."""
     dtype = TORCH[bind.const("output_dtype")]
     return lambda source: source.to(dtype)
 
 
 @op("constexpr_lut_to_dense", "indices lut", Kind.RAW)
 def lut_to_dense(bind: Bind) -> Run:
-    """Look up each index in its table; a table may hold vectors that fill `vector_axis`."""
+    """Look up each index in its table: a weight in the shape of the indices [d0, d1, ...].
+
+    lut [b0, b1, ..., palettes, vector] has a table for each block; vectors multiply the size of
+    `vector_axis`. iOS16: packed indices, lut [palettes], and the result in `shape`.
+    """
     if bind.has("shape"):
         return _packed_lut(bind)
     axis = bind.const("vector_axis", 0)
@@ -89,6 +102,7 @@ def lut_to_dense(bind: Bind) -> Run:
 
 
 def _look_up(indices: torch.Tensor, lut: torch.Tensor, vector_axis: int) -> torch.Tensor:
+    """indices [d0, d1, ...], lut [b0, b1, ..., palettes, vector]; a vector fills `vector_axis`."""
     if lut.dim() != indices.dim() + 2:
         raise ValueError(f"a table of rank {lut.dim()} for indices of rank {indices.dim()}")
     palettes, vector = lut.shape[-2], lut.shape[-1]
@@ -104,6 +118,7 @@ def _look_up(indices: torch.Tensor, lut: torch.Tensor, vector_axis: int) -> torc
 
 
 def _packed_lut(bind: Bind) -> Run:
+    """iOS16: packed bytes of indices and lut [palettes] to the constant `shape`."""
     shape = bind.ints("shape")
     count = math.prod(shape)
     check_elements(count, "the weight")
@@ -119,7 +134,7 @@ def _packed_lut(bind: Bind) -> Run:
 
 
 def _unpack(packed: torch.Tensor, bits: int, count: int) -> torch.Tensor:
-    """Any width up to 8 bits, lowest bit first."""
+    """`count` elements of packed bytes, any width up to 8 bits, lowest bit first."""
     digits = np.unpackbits(packed.numpy(), bitorder="little")[: count * bits].reshape(count, bits)
     padded = np.packbits(digits, axis=1, bitorder="little")
     return torch.from_numpy(padded[:, 0].copy())
@@ -127,7 +142,10 @@ def _unpack(packed: torch.Tensor, bits: int, count: int) -> torch.Tensor:
 
 @op("constexpr_sparse_to_dense", "nonzero_data mask", Kind.RAW)
 def sparse_to_dense(bind: Bind) -> Run:
-    """Stored elements where the mask is set, zero elsewhere."""
+    """Stored elements [set bits] where the mask is set, zero elsewhere, in the shape of the mask.
+
+    iOS16: the mask is packed bits, the result has the constant `shape`.
+    """
     shape = bind.ints("shape") if bind.has("shape") else None
     if shape is not None:
         check_elements(math.prod(shape), "the weight")
@@ -141,6 +159,7 @@ def sparse_to_dense(bind: Bind) -> Run:
 
 
 def _scattered(nonzero: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """nonzero [set bits] into zeros in the shape of the mask, in order."""
     result = torch.zeros(mask.shape, dtype=nonzero.dtype)
     keep = mask != 0
     if int(keep.sum()) != nonzero.numel():
@@ -151,7 +170,10 @@ def _scattered(nonzero: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 @op("constexpr_lut_to_sparse", "indices_mask indices_nonzero_data lut", Kind.RAW)
 def lut_to_sparse(bind: Bind) -> Run:
-    """Look up the stored indices of a sparse weight: (mask, stored elements)."""
+    """Look up the stored indices [set bits] of a sparse weight: (mask, stored elements).
+
+    lut as in `constexpr_lut_to_dense`, over the shape of the mask; vectors widen the mask.
+    """
     axis = bind.const("vector_axis", 0)
 
     def run(
@@ -167,7 +189,10 @@ def lut_to_sparse(bind: Bind) -> Run:
 
 @op("constexpr_sparse_blockwise_shift_scale", "data_mask nonzero_data scale offset?", Kind.RAW)
 def sparse_blockwise_shift_scale(bind: Bind) -> Run:
-    """Dequantise the stored elements of a sparse weight: (mask, stored elements)."""
+    """Dequantise the stored elements [set bits] of a sparse weight: (mask, stored elements).
+
+    scale and offset as in `constexpr_blockwise_shift_scale`, over the shape of the mask.
+    """
 
     def run(
         mask: torch.Tensor, stored: torch.Tensor, scale: torch.Tensor, offset: torch.Tensor | None

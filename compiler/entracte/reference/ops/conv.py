@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,7 @@ _TRANSPOSE = {
     1: functional.conv_transpose1d, 2: functional.conv_transpose2d, 3: functional.conv_transpose3d,
 }  # fmt: skip
 Pads = list[tuple[int, int]]
+Conv = Callable[..., torch.Tensor]
 
 
 def same_pads(sizes: list[int], spans: list[int], strides: list[int], lower: bool) -> Pads:
@@ -66,7 +68,7 @@ def _geometry(bind: Bind) -> tuple[int, list[int], list[int], int]:
 
 
 def _half(
-    conv: Run, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, *options: Any
+    conv: Conv, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, *options: Any
 ) -> torch.Tensor:
     """A convolution of halves, accumulated in fp32 and rounded once."""
     wide, bias = x.float(), None if bias is None else bias.float()
@@ -82,9 +84,9 @@ def _half(
     return result
 
 
-def _convolve(bind: Bind) -> Run:
+def _convolve(bind: Bind) -> Conv:
     spatial, strides, dilations, groups = _geometry(bind)
-    conv: Run = _CONV[spatial]
+    conv: Conv = _CONV[spatial]
     pads = explicit_pads(bind, spatial)
     if groups == 1 and bind.rounds("x", "weight", "bias"):
         bind.kind = Kind.RAW
@@ -107,13 +109,21 @@ def _convolve(bind: Bind) -> Run:
 
 @op("conv", "x weight bias?")
 def conv(bind: Bind) -> Run:
-    """Convolution (cross-correlation) with Core ML's pad types."""
+    """Convolution (cross-correlation) with Core ML's pad types.
+
+    x [n, c, *space], weight [out, c / groups, *kernel], bias [out] to [n, out, *space']; one to
+    three axes of space.
+    """
     return _convolve(bind)
 
 
 @op("conv_quantized", "x weight bias?")
 def conv_quantized(bind: Bind) -> Run:
-    """Convolution with weights stored as bytes: weight * quant_scale + quant_bias."""
+    """Convolution with weights stored as bytes: weight * quant_scale + quant_bias.
+
+    x [n, c, *space], weight [out, c / groups, *kernel], bias [out] to [n, out, *space']; scale and
+    bias of the weight are scalars or [out].
+    """
     if bind.const("quantization_type") != "linear":
         raise bind.fail("only quantization_type 'linear' is supported")
     scale = torch.tensor(bind.const("quant_scale"))
@@ -132,9 +142,12 @@ def conv_quantized(bind: Bind) -> Run:
 
 @op("conv_transpose", "x weight bias?")
 def conv_transpose(bind: Bind) -> Run:
-    """Transposed convolution: the full result, cropped as pad, pad_type or output_shape say."""
+    """Transposed convolution: the full result, cropped as pad, pad_type or output_shape say.
+
+    x [n, c, *space], weight [c, out / groups, *kernel], bias [out] to [n, out, *space'].
+    """
     spatial, strides, dilations, groups = _geometry(bind)
-    full_conv = _TRANSPOSE[spatial]
+    full_conv: Conv = _TRANSPOSE[spatial]
     pads = explicit_pads(bind, spatial)
     wanted = bind.ints("output_shape")[-spatial:] if bind.has("output_shape") else None
     if wanted is None and pads is not None and all(b == a >= 0 for b, a in pads):

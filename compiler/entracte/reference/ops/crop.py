@@ -13,7 +13,7 @@ from entracte.reference.registry import Kind, Run, op
 
 @op("crop", "x", Kind.MOVE)
 def crop(bind: Bind) -> Run:
-    """Cut the borders of the last two axes."""
+    """Cut the borders of the last two axes of x [n, c, h, w]."""
     (top, bottom), (left, right) = bind.ints("crop_height"), bind.ints("crop_width")
     return lambda x: x[..., top : x.shape[-2] - bottom, left : x.shape[-1] - right]
 
@@ -80,7 +80,12 @@ def _bilinear(images: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, o
 
 @op("crop_resize", "x roi? boxes? box_indices?")
 def crop_resize(bind: Bind) -> Run:
-    """Cut boxes out of images and resize each: [n, c, h, w] (iOS17), [n, b, c, h, w] before."""
+    """Cut b boxes out of images x [n, c, h, w] and resize each to height by width.
+
+    iOS17: boxes [b, 4], box_indices [b] to [b, c, height, width]. Before: roi [b, 1, 4, 1, 1] to
+    [b, n, c, height, width], or [b, 1, 5, 1, 1] with the image's number first to
+    [b, 1, c, height, width].
+    """
     height, width = bind.const("target_height", 1), bind.const("target_width", 1)
     normalized = bind.const("normalized_coordinates", False)
     scale = bind.const("spatial_scale", 1.0)
@@ -154,7 +159,10 @@ def _sampler(bind: Bind) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 @op("affine", "x transform_matrix")
 def affine(bind: Bind) -> Run:
-    """Sample at linearly transformed coordinates, [a0 a1 a2 b0 b1 b2] for each image."""
+    """Sample x [n, c, h, w] at linearly transformed coordinates: [n, c, height, width].
+
+    transform_matrix [n or 1, 6]: a0 a1 a2 b0 b1 b2 of each image.
+    """
     height, width = bind.const("output_height"), bind.const("output_width")
     align = bind.const("align_corners", True)
     sample = _sampler(bind)
@@ -169,7 +177,10 @@ def affine(bind: Bind) -> Run:
 
 @op("resample", "x coordinates")
 def resample(bind: Bind) -> Run:
-    """Sample at coordinates [n, h, w, (x, y)] in pixels or normalised."""
+    """Sample x [n, c, h, w] at coordinates [n, h', w', (x, y)], in pixels or normalised.
+
+    Result [n, c, h', w'].
+    """
     mode = bind.const("coordinates_mode").lower()
     align = bind.const("align_corners", True)
     padding = bind.const("padding_mode").lower()

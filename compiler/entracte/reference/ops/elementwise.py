@@ -45,7 +45,7 @@ plain("logical_not", "x", torch.logical_not, Kind.MOVE)
 
 @op("real_div", "x y", Kind.EXACT)
 def real_div(bind: Bind) -> Run:
-    """True quotient; of integers it is truncated to the declared integer type."""
+    """True quotient of broadcast x and y; of integers truncated to the declared integer type."""
     if bind.is_float("x"):
         return torch.div
     dtype = bind.out_dtype()
@@ -54,13 +54,13 @@ def real_div(bind: Bind) -> Run:
 
 @op("floor_div", "x y", Kind.WIDE)
 def floor_div(bind: Bind) -> Run:
-    """Quotient rounded towards minus infinity."""
+    """Quotient of broadcast x and y, rounded towards minus infinity."""
     return torch.floor_divide
 
 
 @op("pow", "x y", Kind.EXACT)
 def power(bind: Bind) -> Run:
-    """Power; a negative integer exponent of an integer is computed in floats and truncated."""
+    """x to the power y, broadcast; a negative integer power of an integer is truncated."""
     if bind.is_float("x"):
         # One product, rounded once; torch's power of a tensor is a last place off now and then.
         return torch.pow if not _is_two(bind) else lambda x, y: x * x
@@ -71,49 +71,49 @@ def power(bind: Bind) -> Run:
 def _is_two(bind: Bind) -> bool:
     """Whether the exponent is the constant 2, of a shape that does not widen the base's."""
     kind = bind.in_type("y")
-    if kind is None or kind.shape != () or not bind.compiler.is_constant(bind.operation, "y"):
+    if kind is None or kind.shape != () or not bind.is_constant("y"):
         return False
     return bool(bind.const("y") == 2)
 
 
 @op("log", "x")
 def log(bind: Bind) -> Run:
-    """Natural logarithm of x + epsilon."""
+    """Natural logarithm of x + epsilon; elementwise on any shape."""
     epsilon = bind.const("epsilon", 1e-45)
     return lambda x: torch.log(x + epsilon)
 
 
 @op("inverse", "x")
 def inverse(bind: Bind) -> Run:
-    """1 / (x + epsilon)."""
+    """1 / (x + epsilon); elementwise on any shape."""
     epsilon = bind.const("epsilon", 1e-4)
     return lambda x: torch.reciprocal(x + epsilon)
 
 
 @op("rsqrt", "x")
 def rsqrt(bind: Bind) -> Run:
-    """1 / sqrt(x + epsilon)."""
+    """1 / sqrt(x + epsilon); elementwise on any shape."""
     epsilon = bind.const("epsilon", 1e-12)
     return lambda x: torch.rsqrt(x + epsilon)
 
 
 @op("threshold", "x", Kind.EXACT)
 def threshold(bind: Bind) -> Run:
-    """max(x, alpha)."""
+    """max(x, alpha); elementwise on any shape."""
     alpha = bind.const("alpha")
     return lambda x: torch.clamp(x, min=alpha)
 
 
 @op("clip", "x", Kind.EXACT)
 def clip(bind: Bind) -> Run:
-    """min(max(x, alpha), beta)."""
+    """min(max(x, alpha), beta); elementwise on any shape."""
     alpha, beta = bind.const("alpha"), bind.const("beta")
     return lambda x: torch.clamp(x, alpha, beta)
 
 
 @op("select", "cond a b", Kind.MOVE)
 def select(bind: Bind) -> Run:
-    """Elements of `a` where `cond` holds, else of `b`."""
+    """Elements of `a` where `cond` holds, else of `b`; the three are broadcast."""
     found = bind.in_type("cond")
     if found is not None and found.dtype == "bool":
         return torch.where
@@ -122,7 +122,7 @@ def select(bind: Bind) -> Run:
 
 @op("cast", "x", Kind.RAW)
 def cast(bind: Bind) -> Run:
-    """Change the element type; floats are truncated towards zero, unsigned types wrap."""
+    """Change the element type, on any shape; floats are truncated towards zero, unsigned wrap."""
     target = bind.const("dtype")
     try:
         dtype = bind.held(target)

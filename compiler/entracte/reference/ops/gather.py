@@ -42,7 +42,10 @@ def _wrap(bind: Bind) -> Wrap:
 
 @op("gather", "x indices", Kind.MOVE)
 def gather(bind: Bind) -> Run:
-    """Slices of x along `axis`, the first `batch_dims` axes taken in step."""
+    """Slices of x [*lead, size, *tail] along `axis` at indices [*i]: [*lead, *i, *tail].
+
+    The first `batch_dims` axes of both are taken in step and are there once.
+    """
     rank = bind.rank()
     axis = bind.const("axis", 0) % max(rank, 1)
     batch = bind.const("batch_dims", 0)
@@ -60,6 +63,7 @@ def gather(bind: Bind) -> Run:
 
 
 def _batched(x: torch.Tensor, indices: torch.Tensor, axis: int, batch: int) -> torch.Tensor:
+    """x [*batch, *middle, size, *tail] at indices [*batch, *i]: [*batch, *middle, *i, *tail]."""
     lead, middle, tail = x.shape[:batch], x.shape[batch:axis], x.shape[axis + 1 :]
     inner = indices.shape[batch:]
     flat = x.reshape(lead.numel(), middle.numel(), x.shape[axis], tail.numel())
@@ -70,7 +74,7 @@ def _batched(x: torch.Tensor, indices: torch.Tensor, axis: int, batch: int) -> t
 
 @op("gather_along_axis", "x indices", Kind.MOVE)
 def gather_along_axis(bind: Bind) -> Run:
-    """numpy.take_along_axis."""
+    """numpy.take_along_axis: indices and result alike, x differs along `axis` only."""
     axis, wrapped = bind.const("axis", 0), _wrap(bind)
     return lambda x, indices: x.gather(axis, wrapped(indices, x.shape[axis]))
 
@@ -87,7 +91,11 @@ def _nd_index(bind: Bind) -> Callable[[torch.Size, torch.Tensor], tuple[torch.Te
 
 @op("gather_nd", "x indices", Kind.MOVE)
 def gather_nd(bind: Bind) -> Run:
-    """Elements or slices at coordinates held in the last axis of `indices`."""
+    """Elements or slices of x [*batch, *found, *tail] at coordinates.
+
+    indices [*batch, *i, number of found axes] to [*batch, *i, *tail]; `batch_dims` says how many
+    axes batch is.
+    """
     batch, split = bind.const("batch_dims", 0), _nd_index(bind)
 
     def run(x: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
@@ -117,7 +125,7 @@ def _combine(mode: str, old: torch.Tensor, new: torch.Tensor, where: torch.Tenso
 
 
 def _mode(bind: Bind) -> str:
-    mode = bind.const("mode", "add")
+    mode: str = bind.const("mode", "add")
     if mode not in ("update", "add", "sub", "div", *_REDUCE):
         raise bind.fail(f"unknown mode {mode!r}")
     if mode == "update":
@@ -127,7 +135,10 @@ def _mode(bind: Bind) -> str:
 
 @op("scatter", "data indices updates")
 def scatter(bind: Bind) -> Run:
-    """Whole slices of `updates` into `data` along `axis`."""
+    """Whole slices of `updates` into a copy of data [*lead, size, *tail] along `axis`.
+
+    indices [*i], updates [*lead, *i, *tail].
+    """
     axis = bind.const("axis", 0) % bind.rank("data")
     mode, wrapped = _mode(bind), _wrap(bind)
 
@@ -142,7 +153,10 @@ def scatter(bind: Bind) -> Run:
 
 @op("scatter_along_axis", "data indices updates")
 def scatter_along_axis(bind: Bind) -> Run:
-    """Elements of `updates` into `data` along `axis`."""
+    """Elements of `updates` into a copy of `data` along `axis`.
+
+    indices and updates alike; data differs from them along `axis` only.
+    """
     axis = bind.const("axis", 0) % bind.rank("data")
     mode, wrapped = _mode(bind), _wrap(bind)
 
@@ -154,7 +168,10 @@ def scatter_along_axis(bind: Bind) -> Run:
 
 @op("scatter_nd", "data indices updates")
 def scatter_nd(bind: Bind) -> Run:
-    """Elements or slices into `data` at coordinates held in the last axis of `indices`."""
+    """Elements or slices into a copy of data [*found, *tail] at coordinates.
+
+    indices [*i, number of found axes], updates [*i, *tail].
+    """
     mode, split = _mode(bind), _nd_index(bind)
 
     def run(data: torch.Tensor, indices: torch.Tensor, updates: torch.Tensor) -> torch.Tensor:

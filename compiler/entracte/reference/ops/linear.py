@@ -8,6 +8,8 @@ a block of rows at a time, so that no fp32 copy of the whole weight is ever allo
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch.nn import functional
 
@@ -20,24 +22,26 @@ _LARGE_PRODUCT = 2_000_000
 """Multiplications from which oneDNN's fixed cost of some 10 microseconds pays."""
 
 
-def _onednn() -> Run | None:
-    if not torch.backends.mkldnn.is_available():
-        return None
-    return getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+def _onednn() -> Callable[..., torch.Tensor] | None:
+    available: Callable[[], bool] = torch.backends.mkldnn.is_available
+    found: Callable[..., torch.Tensor] | None = (
+        getattr(torch.ops.mkldnn, "_linear_pointwise", None) if available() else None
+    )
+    return found
 
 
 _POINTWISE = _onednn()
 
 
 def product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    """x @ weight.T + bias in fp32, by the faster of the two kernels."""
+    """x [*, in] @ weight [out, in].T + bias [out] in fp32, by the faster of the two kernels."""
     if _POINTWISE is None or x.numel() * weight.shape[0] < _LARGE_PRODUCT:
         return functional.linear(x, weight, bias)
     return _POINTWISE(x, weight, bias, "none", [], "")
 
 
 def half_product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    """The same of fp16 tensors, accumulated in fp32 and rounded once."""
+    """x [*, in] @ weight [out, in].T + bias [out] of fp16, summed in fp32 and rounded once."""
     rows, wide = weight.shape[0], x.float()
     bias = None if bias is None else bias.float()
     step = max(_BLOCK_ELEMENTS // max(weight.shape[1], 1), 1)
@@ -63,9 +67,9 @@ def _aligned(*tensors: torch.Tensor | None) -> list[torch.Tensor | None]:
 
 @op("linear", "x weight bias?")
 def linear(bind: Bind) -> Run:
-    """x @ weight.T + bias."""
+    """x [*, in] @ weight [out, in].T + bias [out]: [*, out]."""
     kinds = {t.dtype for n in ("x", "weight", "bias") if (t := bind.in_type(n)) is not None}
-    if bind.compiler.portable and len(kinds) == 1:
+    if bind.portable and len(kinds) == 1:
         return functional.linear
     if kinds == {"fp16"} and bind.policy != "fp32":
         bind.kind = Kind.RAW
@@ -84,7 +88,10 @@ def linear(bind: Bind) -> Run:
 
 @op("matmul", "x y")
 def matmul(bind: Bind) -> Run:
-    """Batched matrix product with optional transposes of the last two axes."""
+    """x [*, m, k] @ y [*, k, n]: [*, m, n], batches broadcast.
+
+    `transpose_x`, `transpose_y` say that the last two axes come the other way round.
+    """
     # A transpose has no effect on a vector.
     left = bind.const("transpose_x", False) and bind.rank("x") > 1
     right = bind.const("transpose_y", False) and bind.rank("y") > 1
@@ -104,7 +111,7 @@ def matmul(bind: Bind) -> Run:
 
 @op("einsum", "values*")
 def einsum(bind: Bind) -> Run:
-    """Einstein sum of the given equation; size-1 axes broadcast."""
+    """Einstein sum of the given equation, which names all axes; size-1 axes broadcast."""
     equation = bind.const("equation")
     if not isinstance(equation, str) or len(equation) > 64:
         raise bind.fail(f"equation {equation!r} is not an einsum equation")
@@ -115,11 +122,13 @@ def einsum(bind: Bind) -> Run:
 def attention(bind: Bind) -> Run:
     """softmax(q k^T / sqrt(E) + mask) v; a bool mask keeps where it is true.
 
+    q [*, l, E], k [*, s, E], v [*, s, V], mask broadcast to [*, l, s]: result [*, l, V].
+
     A row whose mask is false everywhere is 0/0 by the operation's definition; torch's fused kernel
     answers 0 there, so such masks go through the defining formula.
     """
     mask_type = bind.in_type("attn_mask")
-    if bind.compiler.portable:
+    if bind.portable:
         return _defined
     if mask_type is None:
         return functional.scaled_dot_product_attention

@@ -19,7 +19,7 @@ Maybe = torch.Tensor | None
 
 @op("batch_norm", "x mean variance gamma? beta?")
 def batch_norm(bind: Bind) -> Run:
-    """(x - mean) / sqrt(variance + epsilon) * gamma + beta; channels are axis 1."""
+    """(x - mean) / sqrt(variance + epsilon) * gamma + beta: x [n, c, ...], the others [c]."""
     epsilon = bind.const("epsilon", 1e-5)
 
     def run(
@@ -32,7 +32,7 @@ def batch_norm(bind: Bind) -> Run:
 
 @op("layer_norm", "x gamma? beta?")
 def layer_norm(bind: Bind) -> Run:
-    """Normalise over `axes` (any axes; all when none are given)."""
+    """Normalise x over `axes` (any axes; all when none are given); gamma and beta as those axes."""
     rank = bind.rank()
     epsilon = bind.const("epsilon", 1e-5)
     axes = bind.const("axes")
@@ -71,7 +71,7 @@ def _layer_norm(x: torch.Tensor, gamma: Maybe, beta: Maybe, epsilon: float) -> t
 
 @op("instance_norm", "x gamma? beta?")
 def instance_norm(bind: Bind) -> Run:
-    """Normalise each channel (axis 1) of each batch over its spatial axes."""
+    """Normalise x [n, c, *space] over space; gamma and beta [c]."""
     epsilon = bind.const("epsilon", 1e-5)
     axes = list(range(2, bind.rank()))
     shape = (1, -1) + (1,) * len(axes)
@@ -149,7 +149,7 @@ def _mean_square(x: torch.Tensor, batch: int, groups: int) -> torch.Tensor:
 
 @op("l2_norm", "x")
 def l2_norm(bind: Bind) -> Run:
-    """x / sqrt(sum of squares over the last three axes + epsilon)."""
+    """x [*, c, h, w] / sqrt(sum of squares over its last three axes + epsilon)."""
     epsilon = bind.const("epsilon", 1e-6)
     return lambda x: x * torch.rsqrt(x.square().sum((-3, -2, -1), keepdim=True) + epsilon)
 
@@ -158,8 +158,8 @@ def l2_norm(bind: Bind) -> Run:
 def local_response_norm(bind: Bind) -> Run:
     """x / (k + alpha / size * sum of squares of `size` neighbouring channels) ** beta.
 
-    Channels are axis 1, but axis 0 of a rank-3 input: Apple's expected values take that for one
-    image [channels, height, width], against the operation's own documentation.
+    x [n, c, ...], but [c, h, w] where its rank is 3: Apple's expected values take that for one
+    image, against the operation's own documentation.
     """
     size = bind.const("size")
     alpha, beta = bind.const("alpha", 1e-4), bind.const("beta", 0.75)

@@ -16,7 +16,7 @@ _MAX = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_po
 _MEAN = {1: functional.avg_pool1d, 2: functional.avg_pool2d, 3: functional.avg_pool3d}
 
 
-class _Window:
+class _Pooling:
     """Kernel, strides and pads of one pooling operation."""
 
     def __init__(self, bind: Bind) -> None:
@@ -52,35 +52,35 @@ def _widen(pads: Pads, extra: list[int]) -> list[int]:
 
 @op("max_pool", "x", Kind.EXACT)
 def max_pool(bind: Bind) -> Run:
-    """Largest element of each window; padding never wins."""
-    window = _Window(bind)
-    pool = _MAX[window.spatial]
+    """Largest element of each window of x [n, c, *space]: [n, c, *space']; padding never wins."""
+    pooling = _Pooling(bind)
+    pool = _MAX[pooling.spatial]
 
     def run(x: torch.Tensor) -> torch.Tensor:
-        amounts = _widen(*window.pads(x))
+        amounts = _widen(*pooling.pads(x))
         if any(amounts):
             x = functional.pad(x, amounts, value=-math.inf)
-        return pool(x, window.kernel, window.strides)
+        return pool(x, pooling.kernel, pooling.strides)
 
     return run
 
 
 def _mean(bind: Bind, exclude: bool) -> Callable[[torch.Tensor], torch.Tensor]:
-    window = _Window(bind)
-    pool = _MEAN[window.spatial]
+    pooling = _Pooling(bind)
+    pool = _MEAN[pooling.spatial]
 
     def run(x: torch.Tensor) -> torch.Tensor:
-        pads, extra = window.pads(x)
+        pads, extra = pooling.pads(x)
         amounts = _widen(pads, extra)
         if not any(amounts):
-            return pool(x, window.kernel, window.strides)
-        result = pool(functional.pad(x, amounts), window.kernel, window.strides)
+            return pool(x, pooling.kernel, pooling.strides)
+        result = pool(functional.pad(x, amounts), pooling.kernel, pooling.strides)
         # Share of each window that counts: the input, and declared padding unless excluded.
         counted = torch.ones((1, 1, *x.shape[2:]), dtype=x.dtype)
         if not exclude:
             counted = functional.pad(counted, torch_pad(pads), value=1.0)
             amounts = torch_pad([(0, e) for e in extra])
-        share = pool(functional.pad(counted, amounts), window.kernel, window.strides)
+        share = pool(functional.pad(counted, amounts), pooling.kernel, pooling.strides)
         return result / share
 
     return run
@@ -88,20 +88,20 @@ def _mean(bind: Bind, exclude: bool) -> Callable[[torch.Tensor], torch.Tensor]:
 
 @op("avg_pool", "x")
 def avg_pool(bind: Bind) -> Run:
-    """Mean of each window, with or without its padding."""
+    """Mean of each window of x [n, c, *space]: [n, c, *space'], with or without its padding."""
     return _mean(bind, bind.const("exclude_padding_from_average", False))
 
 
 @op("l2_pool", "x")
 def l2_pool(bind: Bind) -> Run:
-    """Square root of each window's sum of squares."""
-    window = _Window(bind)
-    pool = _MEAN[window.spatial]
-    volume = math.prod(window.kernel)
+    """Square root of each window's sum of squares: x [n, c, *space] to [n, c, *space']."""
+    pooling = _Pooling(bind)
+    pool = _MEAN[pooling.spatial]
+    volume = math.prod(pooling.kernel)
 
     def run(x: torch.Tensor) -> torch.Tensor:
-        amounts = _widen(*window.pads(x))
+        amounts = _widen(*pooling.pads(x))
         squares = functional.pad(x.square(), amounts)
-        return (pool(squares, window.kernel, window.strides) * volume).sqrt()
+        return (pool(squares, pooling.kernel, pooling.strides) * volume).sqrt()
 
     return run

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import torch
 
-from entracte.reference import program as ir
+from entracte.reference import mil
 from entracte.reference.bind import Bind
 from entracte.reference.registry import Kind, Run, op
 
@@ -22,7 +22,10 @@ def _spread(values: Maybe, axis: int | None, rank: int) -> Maybe:
 
 @op("quantize", "input scale zero_point?", Kind.RAW)
 def quantize(bind: Bind) -> Run:
-    """round(input / scale) + zero_point, clamped to the output type."""
+    """round(input / scale) + zero_point, clamped to the output type, in the shape of the input.
+
+    scale and zero_point are scalars, or [size of `axis`] and count along that axis.
+    """
     axis = bind.const("axis")
     target = bind.const("output_dtype")
     low, high = _RANGE[target]
@@ -39,11 +42,14 @@ def quantize(bind: Bind) -> Run:
 
 @op("dequantize", "input scale zero_point?", Kind.RAW)
 def dequantize(bind: Bind) -> Run:
-    """(input - zero_point) * scale, in the scale's type."""
+    """(input - zero_point) * scale, in the scale's type and the shape of the input.
+
+    scale and zero_point are scalars, or [size of `axis`] and count along that axis.
+    """
     axis = bind.const("axis")
     dtype = bind.out_dtype()
     declared = bind.out_type()
-    round_to = torch.float16 if isinstance(declared, ir.TensorType) and declared.dtype == "fp16" \
+    round_to = torch.float16 if isinstance(declared, mil.TensorType) and declared.dtype == "fp16" \
         and bind.policy != "fp32" else dtype  # fmt: skip
 
     def run(x: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor | None) -> torch.Tensor:

@@ -6,11 +6,15 @@ A seed other than -1 gives the same numbers at every call, by torch's generator.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 
-from entracte.reference.bind import Bind, check_elements
+from entracte.reference.allowance import check_elements
+from entracte.reference.bind import Bind
 from entracte.reference.registry import Kind, Run, op
+
+Draw = Callable[[list[int], torch.Generator], torch.Tensor]
 
 
 def _generator(seed: int) -> torch.Generator:
@@ -22,7 +26,7 @@ def _generator(seed: int) -> torch.Generator:
     return generator
 
 
-def _shaped(bind: Bind, draw: Run) -> Run:
+def _shaped(bind: Bind, draw: Draw) -> Run:
     seed, dtype = bind.const("seed", -1), bind.out_dtype()
 
     def run(shape: list[int]) -> torch.Tensor:
@@ -34,28 +38,28 @@ def _shaped(bind: Bind, draw: Run) -> Run:
 
 @op("random_normal", "#shape", Kind.RAW)
 def random_normal(bind: Bind) -> Run:
-    """Normal with `mean` and `stddev`."""
+    """Normal with `mean` and `stddev`, in `shape`."""
     mean, deviation = bind.const("mean", 0.0), bind.const("stddev", 1.0)
     return _shaped(bind, lambda shape, g: torch.randn(shape, generator=g) * deviation + mean)
 
 
 @op("random_uniform", "#shape", Kind.RAW)
 def random_uniform(bind: Bind) -> Run:
-    """Uniform between `low` and `high`."""
+    """Uniform between `low` and `high`, in `shape`."""
     low, high = bind.const("low", 0.0), bind.const("high", 1.0)
     return _shaped(bind, lambda shape, g: torch.rand(shape, generator=g) * (high - low) + low)
 
 
 @op("random_bernoulli", "#shape", Kind.RAW)
 def random_bernoulli(bind: Bind) -> Run:
-    """1 with probability `prob`, else 0."""
+    """1 with probability `prob`, else 0, in `shape`."""
     chance = bind.const("prob", 0.5)
     return _shaped(bind, lambda shape, g: torch.rand(shape, generator=g) < chance)
 
 
 @op("random_categorical", "x", Kind.RAW)
 def random_categorical(bind: Bind) -> Run:
-    """`size` class numbers for each row of logits or probabilities."""
+    """`size` class numbers for each row of logits or probabilities: x [*, classes] to [*, size]."""
     mode, size, seed = bind.const("mode", "logits"), bind.const("size", 1), bind.const("seed", -1)
     dtype = bind.out_dtype()
 

@@ -37,20 +37,20 @@ def space_to_depth(bind: Bind) -> Run:
 
 @op("pixel_shuffle", "x", Kind.MOVE)
 def pixel_shuffle(bind: Bind) -> Run:
-    """torch.nn.PixelShuffle."""
+    """torch.nn.PixelShuffle: [n, c*f*f, h, w] to [n, c, h*f, w*f]."""
     factor = bind.const("upscale_factor")
     return lambda x: functional.pixel_shuffle(x, factor)
 
 
 @op("pixel_unshuffle", "x", Kind.MOVE)
 def pixel_unshuffle(bind: Bind) -> Run:
-    """torch.nn.PixelUnshuffle."""
+    """torch.nn.PixelUnshuffle: [n, c, h*f, w*f] to [n, c*f*f, h, w]."""
     factor = bind.const("downscale_factor")
     return lambda x: functional.pixel_unshuffle(x, factor)
 
 
 def _pairs(bind: Bind, name: str) -> list[list[int]]:
-    found = bind.const(name)
+    found: list[list[int]] = bind.const(name)
     if not all(isinstance(pair, list) and len(pair) == 2 for pair in found):
         raise bind.fail(f"{name} must have shape [2, 2]")
     return found
@@ -58,7 +58,10 @@ def _pairs(bind: Bind, name: str) -> list[list[int]]:
 
 @op("space_to_batch", "x", Kind.MOVE)
 def space_to_batch(bind: Bind) -> Run:
-    """Pad height and width, then move blocks of them to the front of the batch axis."""
+    """Pad height and width, then move blocks of them to the front of the batch axis.
+
+    [n, c, h*b0, w*b1], padding counted, to [b0*b1*n, c, h, w].
+    """
     block = bind.ints("block_shape")
     pads = [n for pair in reversed(_pairs(bind, "paddings")) for n in pair]
 
@@ -72,7 +75,10 @@ def space_to_batch(bind: Bind) -> Run:
 
 @op("batch_to_space", "x", Kind.MOVE)
 def batch_to_space(bind: Bind) -> Run:
-    """Undo `space_to_batch`, then crop height and width."""
+    """Undo `space_to_batch`, then crop height and width.
+
+    [b0*b1*n, c, h, w] to [n, c, h*b0, w*b1] without what is cropped.
+    """
     block = bind.ints("block_shape")
     (top, bottom), (left, right) = _pairs(bind, "crops")
 
@@ -87,14 +93,17 @@ def batch_to_space(bind: Bind) -> Run:
 
 @op("reverse", "x", Kind.MOVE)
 def reverse(bind: Bind) -> Run:
-    """Mirror the given axes, or all."""
+    """Mirror the given axes, or all; any shape, kept."""
     axes = bind.ints("axes") if bind.has("axes") else list(range(bind.rank()))
     return lambda x: x.flip(axes)
 
 
 @op("reverse_sequence", "x lengths", Kind.MOVE)
 def reverse_sequence(bind: Bind) -> Run:
-    """Mirror the first `lengths[b]` elements of the sequence axis of each batch entry."""
+    """Mirror the first `lengths[b]` elements of the sequence axis of each batch entry.
+
+    x of any shape, kept; lengths [batch].
+    """
     rank = bind.rank()
     seq, batch = bind.const("seq_axis", 0) % rank, bind.const("batch_axis", 0) % rank
 
@@ -111,7 +120,7 @@ def reverse_sequence(bind: Bind) -> Run:
 
 @op("sliding_windows", "x", Kind.MOVE)
 def sliding_windows(bind: Bind) -> Run:
-    """Windows of `size` every `stride` along `axis`: the axis becomes [windows, size]."""
+    """Windows of `size` every `stride` along `axis`: that axis becomes two, [windows, size]."""
     axis = bind.const("axis") % bind.rank()
     size, stride = bind.const("size"), bind.const("stride", 1)
 

@@ -48,7 +48,11 @@ def _pick(sequence: torch.Tensor, last: torch.Tensor, whole: bool) -> torch.Tens
 
 @op("rnn", "x initial_h weight_ih weight_hh bias?")
 def rnn(bind: Bind) -> Run:
-    """h = activation(W_ih x + W_hh h + b)."""
+    """h = activation(W_ih x + W_hh h + b).
+
+    x [s, b, i], h [b, h], W_ih [h, i], W_hh [h, h], bias [h]: (every h [s, b, h], or [1, b, h] of
+    the last one; last h [b, h]).
+    """
     activate = _activation(bind, "activation", "tanh")
     whole, backwards = bind.const("output_sequence", False), _backwards(bind)
 
@@ -66,7 +70,7 @@ def rnn(bind: Bind) -> Run:
 
 
 def _backwards(bind: Bind) -> bool:
-    direction = bind.const("direction", "forward")
+    direction: str = bind.const("direction", "forward")
     if direction not in ("forward", "reverse"):
         raise bind.fail(f"unknown direction {direction!r}")
     return direction == "reverse"
@@ -74,7 +78,11 @@ def _backwards(bind: Bind) -> bool:
 
 @op("gru", "x initial_h weight_ih weight_hh bias? input_bias?")
 def gru(bind: Bind) -> Run:
-    """Gates in the order reset, candidate, update."""
+    """Gated recurrent unit; gates in the order reset, candidate, update.
+
+    x [s, b, i], h [b, h], weight_ih [3h, i], weight_hh [3h, h], biases [3h]: (every h [s, b, h], or
+    [1, b, h] of the last one; last h [b, h]).
+    """
     gate = _activation(bind, "recurrent_activation", "sigmoid")
     activate = _activation(bind, "activation", "tanh")
     whole, backwards = bind.const("output_sequence", False), _backwards(bind)
@@ -86,12 +94,12 @@ def gru(bind: Bind) -> Run:
     ) -> tuple[torch.Tensor, ...]:  # fmt: skip
         size = h.shape[-1]
         b = w_hh.new_zeros(3 * size) if bias is None else bias
-        b_r, b_n, b_z = b.split(size)
-        w_r, w_n, w_z = w_hh.split(size)
+        b_r, b_n, b_z = torch.split(b, size)
+        w_r, w_n, w_z = torch.split(w_hh, size)
 
         def cell(row: torch.Tensor, state: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
             (old,) = state
-            x_r, x_n, x_z = functional.linear(row, w_ih, input_bias).split(size, -1)
+            x_r, x_n, x_z = torch.split(functional.linear(row, w_ih, input_bias), size, -1)
             reset = gate(x_r + functional.linear(old, w_r, b_r))
             update = gate(x_z + functional.linear(old, w_z, b_z))
             if reset_after:
@@ -121,7 +129,7 @@ class _Lstm:
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # fmt: skip
         w_ih, w_hh, bias, peephole = weights
         assert w_ih is not None and w_hh is not None, "checked at load"
-        peeps = (None,) * 3 if peephole is None else peephole.split(h.shape[-1])
+        peeps = (None,) * 3 if peephole is None else torch.split(peephole, h.shape[-1])
 
         def peep(value: torch.Tensor, cell: torch.Tensor, weight: Maybe) -> torch.Tensor:
             return self.gate(value if weight is None else value + weight * cell)
@@ -129,7 +137,7 @@ class _Lstm:
         def cell(row: torch.Tensor, state: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
             old_h, old_c = state
             mixed = functional.linear(row, w_ih, bias) + functional.linear(old_h, w_hh)
-            i, f, o, z = mixed.split(old_h.shape[-1], -1)
+            i, f, o, z = torch.split(mixed, old_h.shape[-1], -1)
             z = self.candidate(z)
             new_c = peep(f, old_c, peeps[1]) * old_c + peep(i, old_c, peeps[0]) * z
             if self.clip is not None:
@@ -144,6 +152,10 @@ class _Lstm:
             "weight_ih_back? weight_hh_back? bias_back? peephole_back?")  # fmt: skip
 def lstm(bind: Bind) -> Run:
     """Long short-term memory in one or both directions.
+
+    x [s, b, i], h and c [b, h], weight_ih [4h, i], weight_hh [4h, h], bias [4h], peephole [3h]:
+    (every h [s, b, h], or [1, b, h] of the last one; last h and last c [b, h]). Of two directions
+    h, c and the results are 2h wide, the forward one first; each has its own weights.
 
     Rows of the initial state beyond the batch are not read: Apple's packed-sequence tests convert
     to such programs and expect Core ML to run them.

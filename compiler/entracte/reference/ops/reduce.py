@@ -52,6 +52,7 @@ def _by_rows(reduction: Reduction, trailing: int, keep: bool) -> Run:
 
 
 def _build(bind: Bind, reduction: Reduction) -> Run:
+    """A reduction of x over `axes` (all when none are given), kept with size 1 or dropped."""
     axes = bind.const("axes")
     keep = bind.const("keep_dims", False)
     axes = [axes] if isinstance(axes, int) else axes
@@ -82,7 +83,7 @@ for _name, _reduction in _REDUCTIONS.items():
 
 @op("reduce_argmax reduce_argmin", "x", Kind.MOVE)
 def reduce_arg(bind: Bind) -> Run:
-    """Index of the first extreme element along `axis`."""
+    """Index of the first extreme element along `axis`, which is kept with size 1 or dropped."""
     axis = bind.const("axis", -1)
     keep = bind.const("keep_dims", False)
     dtype = bind.out_dtype()

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional
 
-from entracte.reference.bind import Bind, check_elements
+from entracte.reference.allowance import check_elements
+from entracte.reference.bind import Bind
 from entracte.reference.registry import Kind, Run, op
 
 
@@ -72,7 +73,7 @@ def _resize_nearest(x: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
 
 @op("upsample_nearest_neighbor", "x", Kind.MOVE)
 def upsample_nearest_neighbor(bind: Bind) -> Run:
-    """Repeat elements of the last two axes by integer or fractional factors."""
+    """Repeat elements of the last two axes: x [*, h, w] to [*, h*f, w*f], f whole or not."""
     factors = bind.const("scale_factor_height", 1), bind.const("scale_factor_width", 1)
     if all(float(f).is_integer() and f >= 1 for f in factors):
         return _repeat(int(factors[0]), int(factors[1]))
@@ -93,14 +94,17 @@ def _repeat(high: int, wide: int) -> Run:
 
 @op("resize_nearest_neighbor", "x", Kind.MOVE)
 def resize_nearest_neighbor(bind: Bind) -> Run:
-    """Nearest elements of the last two axes for a target size."""
+    """Nearest elements of the last two axes: x [*, h, w] to [*, target height, target width]."""
     sizes = [bind.const("target_size_height"), bind.const("target_size_width")]
     return lambda x: _resize_nearest(x, sizes)
 
 
 @op("upsample_bilinear", "x")
 def upsample_bilinear(bind: Bind) -> Run:
-    """Interpolate the last two axes by factors, the scale recomputed from the output size."""
+    """Interpolate the last two axes: x [*, h, w] to [*, h*f, w*f].
+
+    The scale is recomputed from the output size.
+    """
     factors = bind.const("scale_factor_height", 1), bind.const("scale_factor_width", 1)
     align = bind.const("align_corners", True)
     half = bind.const("half_pixel_centers", not align)
@@ -120,7 +124,7 @@ def upsample_bilinear(bind: Bind) -> Run:
 
 @op("resize_bilinear", "x")
 def resize_bilinear(bind: Bind) -> Run:
-    """Interpolate the last two axes for a target size on one of five grids."""
+    """Interpolate x [*, h, w] to [*, target height, target width] on one of five grids."""
     sizes = [bind.const("target_size_height", 1), bind.const("target_size_width", 1)]
     mode = bind.const("sampling_mode", "DEFAULT")
     return lambda x: _resize_linear(x, sizes, mode)
@@ -128,7 +132,7 @@ def resize_bilinear(bind: Bind) -> Run:
 
 @op("resize", "x #shape")
 def resize(bind: Bind) -> Run:
-    """iOS17: resize the last `resized_dims` axes; a target of 0 keeps the axis."""
+    """iOS17: resize the last `resized_dims` axes to `shape`; a target of 0 keeps the axis."""
     count = bind.const("resized_dims")
     mode = bind.const("sampling_mode", "DEFAULT")
     nearest = bind.const("interpolation_mode", "LINEAR") == "NEAREST_NEIGHBOR"

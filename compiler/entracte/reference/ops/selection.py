@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 
-from entracte.reference.bind import Bind, plain_value
+from entracte.reference.bind import Bind
 from entracte.reference.registry import Kind, Run, op
 
 
 @op("argsort", "x", Kind.MOVE)
 def argsort(bind: Bind) -> Run:
-    """Order of the elements along `axis`; descending unless `ascending`."""
+    """Order of the elements along `axis`, in the shape of x; descending unless `ascending`."""
     axis, ascending = bind.const("axis", -1), bind.const("ascending", False)
     dtype = bind.out_dtype()
     return lambda x: torch.argsort(x, dim=axis, descending=not ascending, stable=True).to(dtype)
@@ -20,7 +20,10 @@ def argsort(bind: Bind) -> Run:
 
 @op("topk", "x #k?", Kind.MOVE)
 def topk(bind: Bind) -> Run:
-    """The k largest (or smallest) elements along `axis` with their places; k -1 takes all."""
+    """The k largest (or smallest) elements along `axis` with their places; k -1 takes all.
+
+    Both as x, with size k along `axis`.
+    """
     axis, ascending = bind.const("axis", -1), bind.const("ascending", False)
     both = len(bind.operation.outputs) > 1
     dtype = bind.out_dtype(1) if both else torch.int32
@@ -47,6 +50,7 @@ def _overlap(box: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
 
 def _suppress(boxes: torch.Tensor, scores: torch.Tensor, limit: float, floor: float, most: int,
               classes: torch.Tensor | None) -> list[int]:  # fmt: skip
+    """Indices of the kept among boxes [b, 4] by scores [b]; of the same of classes [b] if given."""
     left = torch.argsort(scores, descending=True, stable=True)
     kept: list[int] = []
     while len(left) and len(kept) < most and scores[left[0]] > floor:
@@ -63,7 +67,9 @@ def _suppress(boxes: torch.Tensor, scores: torch.Tensor, limit: float, floor: fl
 def non_maximum_suppression(bind: Bind) -> Run:
     """Best-scored boxes that do not overlap a better one; padded with zeros, indices with -1.
 
-    From iOS17 on the boxes are the last axis, and their number is not returned.
+    boxes [n, b, 4], scores [n, b, classes] to m = `max_boxes`: boxes [n, m, 4], scores
+    [n, m, classes], indices [n, m], number found [n]. From iOS17 on the boxes are the last axis
+    ([n, 4, b] and so on), and their number is not returned.
     """
     limit = bind.const("iou_threshold")
     floor = bind.const("score_threshold", float("-inf"))
@@ -93,11 +99,10 @@ def non_maximum_suppression(bind: Bind) -> Run:
 
 @op("classify", "probabilities", Kind.RAW)
 def classify(bind: Bind) -> Run:
-    """(most probable label, {label: probability})."""
-    value = bind.compiler.constant(bind.operation.inputs["classes"][0])
-    if value is None:
-        raise bind.fail("input 'classes' must be a constant")
-    found = plain_value(value)
+    """(most probable label, {label: probability}) of probabilities with one element per label."""
+    found = bind.const("classes")
+    if found is None:
+        raise bind.fail("input 'classes' is missing")
     labels = [c[0] if isinstance(c, list) else c for c in found]
 
     def run(probabilities: torch.Tensor) -> tuple[Any, dict[Any, float]]:

@@ -14,8 +14,8 @@ plain("identity", "x", lambda x: x, Kind.MOVE)
 
 @op("reshape", "x #shape", Kind.MOVE)
 def reshape(bind: Bind) -> Run:
-    """Same elements in a new shape; 0 keeps a dimension, -1 takes what is left."""
-    shape = bind.const("shape") if bind.compiler.is_constant(bind.operation, "shape") else None
+    """Same elements of x in a new `shape`; 0 keeps a dimension, -1 takes what is left."""
+    shape = bind.const("shape") if bind.is_constant("shape") else None
     if shape is not None and 0 not in shape:
         return lambda x, _: x.reshape(shape)
 
@@ -35,7 +35,7 @@ def _inherit(shape: list[int], old: torch.Size) -> list[int]:
 
 @op("reshape_like", "x ref_tensors*", Kind.MOVE)
 def reshape_like(bind: Bind) -> Run:
-    """The shape is put together from slices of other tensors' shapes."""
+    """Same elements of x in a shape that is put together from slices of other tensors' shapes."""
 
     def listed(name: str) -> list[int]:
         found = bind.const(name)
@@ -54,7 +54,7 @@ def reshape_like(bind: Bind) -> Run:
 
 @op("squeeze", "x", Kind.MOVE)
 def squeeze(bind: Bind) -> Run:
-    """Drop axes of size 1: the given ones, or all."""
+    """Drop axes of size 1 of x: the given ones, or all."""
     axes = bind.const("axes")
     if axes is None:
         return torch.squeeze
@@ -64,7 +64,7 @@ def squeeze(bind: Bind) -> Run:
 
 @op("expand_dims", "x", Kind.MOVE)
 def expand_dims(bind: Bind) -> Run:
-    """Insert axes of size 1 at places counted in the result."""
+    """Insert axes of size 1 into x at places counted in the result."""
     axes = bind.ints("axes")
     if len(axes) == 1:
         return lambda x: x.unsqueeze(axes[0])
@@ -81,14 +81,14 @@ def expand_dims(bind: Bind) -> Run:
 
 @op("transpose", "x", Kind.MOVE)
 def transpose(bind: Bind) -> Run:
-    """Permute axes."""
+    """Permute the axes of x: axis k of the result is axis `perm[k]`."""
     perm = bind.ints("perm")
     return lambda x: x.permute(perm)
 
 
 @op("flatten2d", "x", Kind.MOVE)
 def flatten2d(bind: Bind) -> Run:
-    """Two axes: everything before `axis`, everything from it on."""
+    """x to two axes: everything before `axis`, everything from it on."""
     axis = bind.const("axis", 1)
 
     def run(x: torch.Tensor) -> torch.Tensor:
@@ -99,6 +99,6 @@ def flatten2d(bind: Bind) -> Run:
 
 @op("shape", "x", Kind.MOVE)
 def shape_of(bind: Bind) -> Run:
-    """The shape as a vector."""
+    """The shape of x as a vector [rank]."""
     dtype = bind.out_dtype()
     return lambda x: torch.tensor(x.shape, dtype=dtype)

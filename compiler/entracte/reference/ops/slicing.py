@@ -7,11 +7,13 @@ import math
 import torch
 from torch.nn import functional
 
-from entracte.reference.bind import Bind, check_elements
+from entracte.reference.allowance import check_elements
+from entracte.reference.bind import Bind
 from entracte.reference.errors import PackageError
 from entracte.reference.registry import Kind, Run, op
 
 Ints = list[int]
+Index = tuple[slice | int, ...]
 
 
 class _Slices:
@@ -27,7 +29,7 @@ class _Slices:
         if 0 in self.strides:
             raise bind.fail("a stride is 0")
 
-    def resolve(self, shape: torch.Size, begin: Ints, end: Ints) -> tuple[tuple, tuple[int, ...]]:
+    def resolve(self, shape: torch.Size, begin: Ints, end: Ints) -> tuple[Index, tuple[int, ...]]:
         """(torch index with positive steps, axes to mirror afterwards)."""
         index: list[slice | int] = []
         mirrored: list[int] = []
@@ -55,10 +57,12 @@ class _Slices:
 
 @op("slice_by_index", "x #begin #end", Kind.MOVE)
 def slice_by_index(bind: Bind) -> Run:
-    """x[begin:end:stride, ...] with masks; a squeezed axis is indexed at its begin."""
+    """x[begin:end:stride, ...] with masks; a squeezed axis is indexed at its begin, and gone.
+
+    begin, end: one number for each axis of x.
+    """
     slices = _Slices(bind)
-    constant = bind.compiler.is_constant
-    if constant(bind.operation, "begin") and constant(bind.operation, "end"):
+    if bind.is_constant("begin") and bind.is_constant("end"):
         return _fixed_slice(bind, slices)
 
     def run(x: torch.Tensor, begin: Ints, end: Ints) -> torch.Tensor:
@@ -70,7 +74,7 @@ def slice_by_index(bind: Bind) -> Run:
 
 def _fixed_slice(bind: Bind, slices: _Slices) -> Run:
     begin, end = bind.ints("begin"), bind.ints("end")
-    cache: dict[torch.Size, tuple[tuple, tuple[int, ...]]] = {}
+    cache: dict[torch.Size, tuple[Index, tuple[int, ...]]] = {}
 
     def run(x: torch.Tensor, _b: Ints, _e: Ints) -> torch.Tensor:
         if x.shape not in cache:
@@ -83,7 +87,7 @@ def _fixed_slice(bind: Bind, slices: _Slices) -> Run:
 
 @op("slice_update", "x update #begin #end", Kind.MOVE)
 def slice_update(bind: Bind) -> Run:
-    """A copy of x with x[begin:end:stride, ...] replaced."""
+    """A copy of x with x[begin:end:stride, ...] replaced by `update`, which has that shape."""
     slices = _Slices(bind)
 
     def run(x: torch.Tensor, update: torch.Tensor, begin: Ints, end: Ints) -> torch.Tensor:
@@ -98,7 +102,7 @@ def slice_update(bind: Bind) -> Run:
 
 @op("slice_by_size", "x #begin #size", Kind.MOVE)
 def slice_by_size(bind: Bind) -> Run:
-    """`size` elements from `begin` on along each axis; size -1 goes to the end."""
+    """`size` elements of x from `begin` on along each axis; size -1 goes to the end."""
 
     def run(x: torch.Tensor, begin: Ints, size: Ints) -> torch.Tensor:
         for axis, (start, count) in enumerate(zip(begin, size, strict=True)):
@@ -111,7 +115,10 @@ def slice_by_size(bind: Bind) -> Run:
 
 @op("concat", "values*", Kind.MOVE)
 def concat(bind: Bind) -> Run:
-    """Join along `axis`, or interleave element by element; scalars join to a vector."""
+    """Join along `axis`, or interleave element by element; scalars join to a vector [count].
+
+    The tensors are alike but for their size along `axis`, which adds up.
+    """
     axis = bind.const("axis")
 
     def joined(values: list[torch.Tensor]) -> torch.Tensor:
@@ -128,14 +135,14 @@ def concat(bind: Bind) -> Run:
 
 @op("stack", "values*", Kind.MOVE)
 def stack(bind: Bind) -> Run:
-    """Join along a new axis."""
+    """Join tensors of one shape along a new axis, whose size is their number."""
     axis = bind.const("axis")
     return lambda values: torch.stack(values, axis)
 
 
 @op("split", "x", Kind.MOVE)
 def split(bind: Bind) -> Run:
-    """Equal parts, or parts of the given sizes, along `axis`."""
+    """Equal parts of x, or parts of the given sizes, along `axis`."""
     axis = bind.const("axis")
     if len(bind.operation.outputs) == 1:
         # One part is the whole, and not a tuple of one.
@@ -149,7 +156,7 @@ def split(bind: Bind) -> Run:
 
 @op("tile", "x #reps", Kind.MOVE)
 def tile(bind: Bind) -> Run:
-    """Repeat whole axes."""
+    """Repeat whole axes of x: each is `reps` times as long."""
 
     def run(x: torch.Tensor, reps: Ints) -> torch.Tensor:
         check_elements(x.numel() * math.prod(reps), "the result")
@@ -160,7 +167,10 @@ def tile(bind: Bind) -> Run:
 
 @op("pad", "x #pad", Kind.MOVE)
 def pad(bind: Bind) -> Run:
-    """Pad the last axes (pairs in axis order) with a constant, mirrored or repeated elements."""
+    """Pad the last axes of x with a constant, mirrored or repeated elements.
+
+    pad: (before, after) of each of those axes, in their order.
+    """
     mode = bind.const("mode", "constant")
     value = bind.const("constant_val", 0)
     if mode not in ("constant", "reflect", "replicate", "symmetric"):
@@ -197,7 +207,7 @@ def _border(size: int, before: int, after: int, mode: str) -> torch.Tensor:
 
 def _strict_pad(bind: Bind, mode: str) -> None:
     """Core ML refuses mirrored or repeated padding off the last two axes (coremltools #2701)."""
-    if not bind.compiler.is_constant(bind.operation, "pad"):
+    if not bind.is_constant("pad"):
         return
     amounts = bind.ints("pad")
     if any(amounts[:-4]):

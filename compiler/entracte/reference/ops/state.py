@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from entracte.reference.bind import TORCH, Bind, check_elements
+from entracte.reference.allowance import check_elements
+from entracte.reference.bind import Bind
+from entracte.reference.dtypes import TORCH
 from entracte.reference.registry import Kind, Run, op, plain
 
 plain("read_state", "input", lambda state: state.clone(), Kind.RAW)
@@ -12,7 +14,7 @@ plain("read_state", "input", lambda state: state.clone(), Kind.RAW)
 
 @op("write_state coreml_update_state", "input data? value?", Kind.RAW)
 def write_state(bind: Bind) -> Run:
-    """Overwrite a state; `coreml_update_state` also returns what it wrote."""
+    """Overwrite a state by a tensor of its shape; `coreml_update_state` also returns that."""
 
     def run(
         state: torch.Tensor, data: torch.Tensor | None, value: torch.Tensor | None
@@ -48,7 +50,7 @@ def make_list(bind: Bind) -> Run:
 
 @op("list_length", "ls", Kind.RAW)
 def list_length(bind: Bind) -> Run:
-    """Number of entries."""
+    """Number of entries of a list, a scalar []."""
     return lambda ls: torch.tensor(len(ls), dtype=torch.int32)
 
 
@@ -60,7 +62,7 @@ def _grown(ls: List, count: int) -> List:
 
 @op("list_write", "ls index value", Kind.RAW)
 def list_write(bind: Bind) -> Run:
-    """A list with one entry replaced; it grows when the index lies behind its end."""
+    """A list with the entry at index [] replaced; it grows when that lies behind its end."""
 
     def run(ls: List, index: torch.Tensor, value: torch.Tensor) -> List:
         place = int(index)
@@ -83,19 +85,19 @@ def _entry(ls: List, index: int) -> torch.Tensor:
 
 @op("list_read", "ls index", Kind.RAW)
 def list_read(bind: Bind) -> Run:
-    """One entry; one never written is zero."""
+    """The entry at index [], in its shape; one never written is zero."""
     return lambda ls, index: _entry(ls, int(index))
 
 
 @op("list_gather", "ls indices", Kind.RAW)
 def list_gather(bind: Bind) -> Run:
-    """Entries stacked along a new first axis."""
+    """Entries at indices [i], stacked along a new first axis: [i, *entry]."""
     return lambda ls, indices: torch.stack([_entry(ls, i) for i in indices.reshape(-1).tolist()])
 
 
 @op("list_scatter", "ls indices value", Kind.RAW)
 def list_scatter(bind: Bind) -> Run:
-    """A list with several entries replaced by the rows of `value`."""
+    """A list with the entries at indices [i] replaced by the rows of value [i, *entry]."""
 
     def run(ls: List, indices: torch.Tensor, value: torch.Tensor) -> List:
         places = indices.reshape(-1).tolist()

@@ -7,13 +7,14 @@ from typing import Any
 
 import torch
 
-from entracte.reference.bind import Bind, check_elements
+from entracte.reference.allowance import check_elements
+from entracte.reference.bind import Bind
 from entracte.reference.registry import Kind, Run, op
 
 
 @op("fill", "#shape", Kind.MOVE)
 def fill(bind: Bind) -> Run:
-    """A tensor of one value."""
+    """A tensor of one value, in `shape`."""
     value, dtype = bind.const("value", 0.0), bind.out_dtype()
 
     def run(shape: list[int]) -> torch.Tensor:
@@ -32,7 +33,7 @@ def fill_like(bind: Bind) -> Run:
 
 @op("range_1d", "#end #start #step", Kind.MOVE)
 def range_1d(bind: Bind) -> Run:
-    """start, start + step, ... below end."""
+    """start, start + step, ... below end, as a vector."""
     dtype = bind.out_dtype()
 
     def run(end: float, start: float, step: float) -> torch.Tensor:
@@ -46,7 +47,10 @@ def range_1d(bind: Bind) -> Run:
 
 @op("one_hot", "indices #one_hot_vector_size", Kind.MOVE)
 def one_hot(bind: Bind) -> Run:
-    """on_value at each index of a new axis, off_value elsewhere."""
+    """on_value at each index of a new axis of the given size, off_value elsewhere.
+
+    indices [*i] to [*i, size], the new axis at `axis`.
+    """
     axis, dtype = bind.const("axis", -1), bind.out_dtype()
     on = torch.tensor(bind.const("on_value", 1), dtype=dtype)
     off = torch.tensor(bind.const("off_value", 0), dtype=dtype)
@@ -63,7 +67,7 @@ def one_hot(bind: Bind) -> Run:
 
 @op("band_part", "x", Kind.MOVE)
 def band_part(bind: Bind) -> Run:
-    """Zero outside a band around the diagonal of the last two axes; -1 keeps a whole side."""
+    """x [*, m, n], zero outside a band around its diagonals; -1 keeps a whole side."""
     lower, upper = bind.const("lower", -1), bind.const("upper", -1)
 
     def run(x: torch.Tensor) -> torch.Tensor:
@@ -81,7 +85,8 @@ def band_part(bind: Bind) -> Run:
 
 @op("cumsum", "x")
 def cumsum(bind: Bind) -> Run:
-    """Running sum along `axis`, optionally without the current element or from the end."""
+    """Running sum along `axis` in the shape of x, optionally without the current element or from
+    the end."""
     axis = bind.const("axis", 0)
     exclusive, backwards = bind.const("exclusive", False), bind.const("reverse", False)
 
@@ -98,5 +103,5 @@ def cumsum(bind: Bind) -> Run:
 
 @op("non_zero", "x", Kind.MOVE)
 def non_zero(bind: Bind) -> Run:
-    """Coordinates of the elements that are not zero, one row each."""
+    """Coordinates of the elements of x that are not zero: [found, rank]."""
     return lambda x: torch.nonzero(x).to(torch.int32)

@@ -1,4 +1,4 @@
-"""The program of a package as plain frozen values: no torch, no protobuf, no open file.
+"""A package's ML program (MIL) as plain frozen values: no torch, no protobuf, no open file.
 
 `reader` builds it, `info` measures it, `prepare` turns it into closures. Constant data stays where
 it is: small immediates as bytes, weights as (file, offset) into the package's blobs.
