@@ -55,7 +55,7 @@ def need_of(path: Path) -> str:
 
 
 def can_choose(expression: str, path: Path) -> bool:
-    """Whether `-m expression` can choose a test of this file or folder; True where it is unknown."""
+    """Whether `-m expression` can choose a test of this file or folder; True if it is unknown."""
     if path.is_dir():
         below = f"{path.relative_to(HERE)}/" if path.is_relative_to(HERE) else ""
         markers = {m for pattern, m in NEEDS.items() if pattern.startswith(below)}
