@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Mark each test with what its file needs; leave the slow ones out unless `-m` names them."""
     for item in items:
         try:
-            item.add_marker(need_of(item.path))
+            item.add_marker(need_of(item.path, item.name))
         except LookupError as error:
             raise pytest.UsageError(str(error)) from error
     if "slow" in config.option.markexpr:

@@ -11,13 +11,17 @@ folders in which `-m` can choose nothing are not even imported.
 """
 
 import ast
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 
 HERE = Path(__file__).parent
 MARKERS = ("light", "torch", "convert", "browser", "apple")
 
 NEEDS = {
+    "inspection/test_sweep.py::test_a_dry_run_writes_*": "torch",
+    "inspection/test_sweep.py::test_a_sweep_of_dry_runs_*": "torch",
     "inspection/*": "light",
+    "planner/test_run_online.py::test_a_real_loop_*": "convert",
     "planner/test_run_reference.py": "convert",
     "planner/*": "light",
     "report/test_browser.py": "browser",
@@ -26,7 +30,7 @@ NEEDS = {
     "reference/test_apple_suites.py": "apple",
     "reference/*": "convert",
     "test_advise.py": "torch",
-    "test_build_choice.py": "light",
+    "test_build_choice.py": "convert",
     "test_calibrate.py": "light",
     "test_config.py": "light",
     "test_devices.py": "light",
@@ -42,25 +46,36 @@ NEEDS = {
     "test_trace.py": "torch",
     "test_wheel.py": "torch",
 }
-"""Pattern of a path below `tests/` -> marker; the first that matches counts."""
+"""Pattern of a file below `tests/`, or of some tests in it -> marker; the first that matches."""
 
 
-def need_of(path: Path) -> str:
-    """The marker of a test file. Raises `LookupError` for one that is not in the table."""
+def _rows(path: Path) -> dict[str, str]:
+    """Pattern of the test's name -> marker, of the rows for one file."""
     name = PurePath(path.relative_to(HERE))
-    for pattern, marker in NEEDS.items():
+    rows = {}
+    for row, marker in NEEDS.items():
+        pattern, _, tests = row.partition("::")
         if name.match(pattern) and name.parent == PurePath(pattern).parent:
+            rows.setdefault(tests or "*", marker)
+    return rows
+
+
+def need_of(path: Path, test: str) -> str:
+    """The marker of a test in a file. Raises `LookupError` where there is no row for it."""
+    for pattern, marker in _rows(path).items():
+        if fnmatchcase(test, pattern):
             return marker
-    raise LookupError(f"{name} has no row in tests/needs.py: say what its tests need")
+    name = path.relative_to(HERE)
+    raise LookupError(f"{name}: no row in tests/needs.py says what its tests need")
 
 
 def can_choose(expression: str, path: Path) -> bool:
     """Whether `-m expression` can choose a test of this file or folder; True if it is unknown."""
     if path.is_dir():
         below = f"{path.relative_to(HERE)}/" if path.is_relative_to(HERE) else ""
-        markers = {m for pattern, m in NEEDS.items() if pattern.startswith(below)}
+        markers = {marker for row, marker in NEEDS.items() if row.startswith(below)}
     else:
-        markers = {need_of(path)}
+        markers = set(_rows(path).values())
     return not markers or any(_holds(expression, marker) is not False for marker in markers)
 
 

@@ -64,6 +64,7 @@ def test_others_are_not_even_imported(without):
         ("light", "planner", True),
         ("convert", "planner", True),
         ("light", "", True),
+        ("torch", "inspection/test_sweep.py", True),
     ],
 )
 def test_what_an_expression_can_choose(expression, file, chosen):
@@ -71,10 +72,16 @@ def test_what_an_expression_can_choose(expression, file, chosen):
 
 
 def test_a_file_outside_the_table_is_refused():
-    with pytest.raises(LookupError, match=r"test_new\.py has no row in tests/needs\.py"):
-        need_of(HERE / "test_new.py")
+    with pytest.raises(LookupError, match=r"test_new\.py: no row in tests/needs\.py says"):
+        need_of(HERE / "test_new.py", "test_x")
 
 
 def test_every_test_file_has_its_row():
     for path in Path(HERE).rglob("test_*.py"):
-        need_of(path)
+        need_of(path, "test_x")
+
+
+def test_some_tests_of_a_file_need_more():
+    path = HERE / "inspection" / "test_sweep.py"
+    assert need_of(path, "test_pareto_by_hand") == "light"
+    assert need_of(path, "test_a_sweep_of_dry_runs_from_end_to_end") == "torch"
