@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from entracte.store.cache import VARIABLE
 
-from tests.needs import can_choose, need_of
+from tests.needs import can_choose, need_of, rank_of
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -28,7 +28,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark each test with what its file needs; leave the slow ones out unless `-m` names them."""
+    """Mark tests with what their files need; long files first; slow tests only if `-m` says so."""
+    items.sort(key=lambda item: rank_of(item.path))
     for item in items:
         try:
             item.add_marker(need_of(item.path, item.name))

@@ -49,6 +49,32 @@ NEEDS = {
 """Pattern of a file below `tests/`, or of some tests in it -> marker; the first that matches."""
 
 
+FIRST = (
+    "reference/test_apple_suites.py",
+    "test_end_to_end.py",
+    "test_resume.py",
+    "test_advise.py",
+    "lower/test_stamp.py",
+    "planner/test_safety.py",
+    "test_techniques.py",
+    "test_wheel.py",
+    "planner/test_run_online.py",
+    "planner/test_schedule.py",
+    "lower/test_package.py",
+    "test_graphs_text.py",
+    "test_graphs_time.py",
+    "test_overlap.py",
+)
+"""The files that take longest, longest first: begun last, one would keep a single process busy
+when the others are done."""
+
+
+def rank_of(path: Path) -> int:
+    """Where a file comes in the order of a run; those with the same rank stay as they are."""
+    name = path.relative_to(HERE).as_posix()
+    return FIRST.index(name) if name in FIRST else len(FIRST)
+
+
 def _rows(path: Path) -> dict[str, str]:
     """Pattern of the test's name -> marker, of the rows for one file."""
     name = PurePath(path.relative_to(HERE))

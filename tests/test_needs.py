@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.needs import HERE, can_choose, need_of
+from tests.needs import FIRST, HERE, can_choose, need_of
 
 FORBIDDEN = ("torch", "coremltools", "transformers", "diffusers")
 SCREENS = ("planner/test_show.py", "inspection/test_compare.py", "report/test_model.py")
@@ -85,3 +85,7 @@ def test_some_tests_of_a_file_need_more():
     path = HERE / "inspection" / "test_sweep.py"
     assert need_of(path, "test_pareto_by_hand") == "light"
     assert need_of(path, "test_a_sweep_of_dry_runs_from_end_to_end") == "torch"
+
+
+def test_the_files_that_come_first_are_there():
+    assert [name for name in FIRST if not (HERE / name).is_file()] == []

@@ -76,9 +76,9 @@ def test_the_source_distribution_makes_the_same_wheel(tree, wheel, tmp_path):
 
 def test_the_installed_commands_find_their_configuration(wheel, tmp_path):
     home = tmp_path / "env"
-    venv.create(home, with_pip=True)
+    venv.create(home)
     python = home / "bin" / "python"
-    subprocess.run([python, "-m", "pip", "install", "-q", "--no-deps", str(wheel)], check=True)
+    build("pip", "--python", python, "install", "-q", "--no-deps", wheel)
     # The dependencies are those of this environment; Entracte itself is only the wheel's.
     site = next((home / "lib").glob("python*/site-packages"))
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
