@@ -172,7 +172,7 @@ def truths(quick: bool) -> Iterator[Truth]:
 
 
 class GateDriver(Driver):
-    """Executes a schedule as entracte/run/runner.py does: each load waits for its gate, in order."""
+    """Executes a schedule as run/runner.py does: each load waits for its gate, in order."""
 
     def __init__(self, table: Table, program: Program, schedule: Schedule) -> None:
         super().__init__(table)

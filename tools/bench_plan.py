@@ -105,10 +105,8 @@ def solve(instance: Instance) -> list[Outcome]:
     total = sum(f.weight_bytes for f in facts.values())
     label = "equal" if instance.kind == "equal" else "unequal"
     case = f"K={instance.chunks} {label}"
-    made = []
     try:
-        for policy in POLICIES:
-            made.append((policy.name, *_planned(program, facts, policy, budget, 0)))
+        made = [(p.name, *_planned(program, facts, p, budget, 0)) for p in POLICIES]
     except DoesNotFit:
         return []
     by_page = _planned(program, facts, OPTIMAL, budget, total // (PAGES * instance.chunks))
