@@ -1,0 +1,1 @@
+"""The configuration: yaml files by group, found by Hydra as a package."""

@@ -1,4 +1,4 @@
-"""Fixtures for all tests: the golden text of a test, and Hydra's schema registered once."""
+"""For all tests: markers, the golden text of a test, and Hydra's schema registered once."""
 
 import os
 from collections.abc import Iterator
@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from entracte.store.cache import VARIABLE
 
+from tests.needs import can_choose, need_of, rank_of
+
 GOLDEN = Path(__file__).parent / "golden"
 
 
@@ -14,6 +16,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="rewrite the golden files from the results"
     )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Files in which `-m` chooses nothing: importing them may be what the machine cannot do."""
+    is_test = collection_path.name.startswith("test_") and collection_path.suffix == ".py"
+    if not config.option.markexpr or not (is_test or collection_path.is_dir()):
+        return None
+    return None if can_choose(config.option.markexpr, collection_path) else True
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark tests with what their files need; long files first; slow tests only if `-m` says so."""
+    items.sort(key=lambda item: rank_of(item.path))
+    for item in items:
+        try:
+            item.add_marker(need_of(item.path, item.name))
+        except LookupError as error:
+            raise pytest.UsageError(str(error)) from error
+    if "slow" in config.option.markexpr:
+        return
+    config.hook.pytest_deselected(items=[i for i in items if i.get_closest_marker("slow")])
+    items[:] = [i for i in items if not i.get_closest_marker("slow")]
 
 
 class Golden:

@@ -118,8 +118,10 @@ def test_packages_agree_with_their_source(whole):
     assert worst.psnr_db > 45, worst
 
 
+@pytest.mark.slow
 def test_the_same_settings_give_the_same_bytes(whole, tmp_path):
-    """Made anew, with no help from the cache, and in another folder."""
+    """Made anew by one worker, with no help from the cache, and in another folder. That a compile
+    with a cache of its own gives these bytes is seen in every run by `test_resume.py`."""
     again = tmp_path / "again"
     compile_job(job(again, f"cache={tmp_path / 'cache'}", "workers=1"))
     first = {p.relative_to(whole): p.read_bytes() for p in whole.rglob("*") if p.is_file()}

@@ -53,6 +53,10 @@ def digests(folder: Path) -> list[tuple[str, str]]:
     return [(p.path, p.digest) for p in read_plan(folder).packages]
 
 
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
 def kills_until_done(
     out: Path, cache: Path, overrides: tuple[str, ...], moments: random.Random, most: int
 ) -> int:
@@ -83,8 +87,14 @@ def check_resumed(wanted: Path, folder: Path, overrides, most: int, seed: int) -
 
 
 def test_a_killed_compile_goes_on_and_a_second_converts_nothing(whole, tmp_path):
-    """Killed twice; then everything comes from the cache, also into another folder."""
+    """Killed twice, in a cache of its own; then everything comes from it, also into another folder.
+
+    Every file has the bytes of the build that was made elsewhere and undisturbed.
+    """
     check_resumed(whole, tmp_path, DEMO, most=2, seed=0)
+    found, wanted = contents(tmp_path / "build"), contents(whole)
+    assert found.keys() == wanted.keys()
+    assert not [p for p in found if found[p] != wanted[p]]
     cache = tmp_path / "cache"
     before = {p: p.stat().st_ino for p in cache.glob("v1/packages/??/*/chunk.mlpackage")}
     finish(tmp_path / "again", cache, DEMO)

@@ -1,8 +1,10 @@
-"""The wheel: built, installed by itself, its commands run outside the repository."""
+"""The wheel and the source distribution: built, the wheel installed by itself and run elsewhere."""
 
+import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import venv
 from pathlib import Path
 from zipfile import ZipFile
@@ -12,28 +14,29 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("wheel")
-    # Without isolation, so that nothing is downloaded: setuptools is in the test environment.
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "wheel",
-            "--no-deps",
-            "--no-build-isolation",
-            "-q",
-            "-w",
-            str(out),
-            str(ROOT),
-        ],
-        capture_output=True,
-        text=True,
-    )
+def build(*arguments: str | Path) -> None:
+    """A module of this interpreter; without isolation, so that nothing is downloaded."""
+    done = subprocess.run([sys.executable, "-m", *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def wheel_of(source: Path, out: Path) -> Path:
+    build("pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", out, source)
     return next(out.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory) -> Path:
+    """The repository's files, links as links, without what earlier builds left in them."""
+    left = (".git", ".venv*", "build", "dist", "*.egg-info", "__pycache__", ".*_cache", "tests")
+    copy = tmp_path_factory.mktemp("tree") / "entracte"
+    shutil.copytree(ROOT, copy, symlinks=True, ignore=shutil.ignore_patterns(*left))
+    return copy
+
+
+@pytest.fixture(scope="module")
+def wheel(tree, tmp_path_factory) -> Path:
+    return wheel_of(tree, tmp_path_factory.mktemp("wheel"))
 
 
 def test_the_wheel_holds_what_runs_and_nothing_else(wheel):
@@ -48,13 +51,34 @@ def test_the_wheel_holds_what_runs_and_nothing_else(wheel):
     assert "entracte/report/templates/report.html" in names
     weights = [i.file_size for i in ZipFile(wheel).infolist() if i.filename.endswith("safetensors")]
     assert sum(weights) <= 12_600_000
+    assert "entracte/py.typed" in names
+    licence = ZipFile(wheel).read("entracte-0.1.0.dist-info/licenses/LICENSE").decode()
+    assert "Apache License" in licence and "END OF TERMS AND CONDITIONS" in licence
+
+
+def contents(wheel: Path) -> dict[str, int]:
+    """Names and check sums; RECORD lists the same."""
+    return {i.filename: i.CRC for i in ZipFile(wheel).infolist()}
+
+
+def test_the_source_distribution_makes_the_same_wheel(tree, wheel, tmp_path):
+    """In it the links `compiler/entracte/graphs` and `conf` have become files."""
+    build("build", "--sdist", "--no-isolation", "-o", tmp_path, tree)
+    packed = next(tmp_path.glob("*.tar.gz"))
+    with tarfile.open(packed) as archive:
+        members = archive.getmembers()
+    assert all(m.isfile() or m.isdir() for m in members)
+    tops = {m.name.split("/")[1] for m in members if "/" in m.name}
+    assert {"compiler", "LICENSE", "README.md", "pyproject.toml"} <= tops
+    assert not tops & {"graphs", "conf", "tests"}
+    assert contents(wheel_of(packed, tmp_path / "again")) == contents(wheel)
 
 
 def test_the_installed_commands_find_their_configuration(wheel, tmp_path):
     home = tmp_path / "env"
-    venv.create(home, with_pip=True)
+    venv.create(home)
     python = home / "bin" / "python"
-    subprocess.run([python, "-m", "pip", "install", "-q", "--no-deps", str(wheel)], check=True)
+    build("pip", "--python", python, "install", "-q", "--no-deps", wheel)
     # The dependencies are those of this environment; Entracte itself is only the wheel's.
     site = next((home / "lib").glob("python*/site-packages"))
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
@@ -78,9 +102,9 @@ def test_the_installed_commands_find_their_configuration(wheel, tmp_path):
     )
     assert made.stdout.strip() == "wrote b/report.html", made.stderr
     assert "Tiny text-to-video" in (away / "b" / "report.html").read_text()
-    look = "import entracte.graphs as graphs, entracte; print(entracte.__file__, graphs.__file__)"
+    told = "import entracte.graphs as graphs, entracte; print(entracte.__file__, graphs.__file__)"
     where = subprocess.run(
-        [python, "-c", look],
+        [python, "-c", told],
         cwd=away,
         capture_output=True,
         text=True,

@@ -142,8 +142,7 @@ def table(head: str, rows: dict[str, list[Outcome]]) -> str:
     """Markdown: outcomes by row, then of all; `on device` counts passed cases that predicted."""
     lines = [f"| {head} | cases | " + " | ".join(COLUMNS) + " | on device, passed |",
              "|---|" + "---:|" * (len(COLUMNS) + 2)]  # fmt: skip
-    for name in sorted(rows):
-        lines.append(_row(name, rows[name]))
+    lines += [_row(name, rows[name]) for name in sorted(rows)]
     lines.append(_row("**all**", [o for group in rows.values() for o in group]))
     return "\n".join(lines)
 

@@ -203,19 +203,19 @@ def _rounds(
     for name in names:
         folder = setting.root / name.replace(":", "-").rstrip("-")
         if name.startswith("diffusers") and not folder.exists():
-            _child(name, setting)
+            _child(name)
         if name == "accelerate:" and not folder.exists():
-            _child(name, setting)
+            _child(name)
     results: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for number in range(rounds):
         for name in names:
-            results[name].append(_child(name, setting))
+            results[name].append(_child(name))
             wall = results[name][-1]["wall_s"]
             print(f"round {number + 1}: {name:28} {wall:7.2f} s", file=sys.stderr, flush=True)
     return results
 
 
-def _child(name: str, setting: Setting) -> dict[str, Any]:
+def _child(name: str) -> dict[str, Any]:
     begun = time.perf_counter()
     figures = child(__file__, name, _malloc(name))
     return figures | {"process_s": time.perf_counter() - begun}

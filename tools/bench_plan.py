@@ -105,10 +105,8 @@ def solve(instance: Instance) -> list[Outcome]:
     total = sum(f.weight_bytes for f in workload.facts.values())
     label = "equal" if instance.kind == "equal" else "unequal"
     case = f"K={instance.chunks} {label}"
-    made = []
     try:
-        for policy in POLICIES:
-            made.append((policy.name, *_planned(workload, policy)))
+        made = [(p.name, *_planned(workload, p)) for p in POLICIES]
     except DoesNotFit:
         return []
     page_bytes = total // (PAGES * instance.chunks)

@@ -122,7 +122,7 @@ def make_clip(build: Path, index: int) -> tuple[float, float]:
     end = begin + loop.count * len(loop.steps)
     ended = {0: (time.perf_counter(), time.thread_time())}
 
-    def note(_: str, done: int, total: int) -> None:
+    def note(_: str, done: int, _total: int) -> None:
         ended[done] = time.perf_counter(), time.thread_time()
 
     given = {"prompt": COMBINATIONS[index].plain_caption, "seed": index}

@@ -62,7 +62,7 @@ def steps_of(*steps: tuple[str | None, int, int]) -> tuple[TableStep, ...]:
     return tuple(TableStep(*s) for s in steps)
 
 
-def even(
+def even(  # noqa: PLR0913 - a loop by hand, called with numbers
     chunks: int,
     count: int,
     slots: int,

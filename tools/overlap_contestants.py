@@ -128,7 +128,7 @@ def _warm_device(plan: Any, setting: Setting, device: Any) -> None:
         device.free(handle)
 
 
-def _computing(setting: Setting, detail: str) -> dict[str, Any]:
+def _computing(setting: Setting, _detail: str) -> dict[str, Any]:
     """Our packages all resident: the calls of the loop and nothing else."""
     from entracte.devices.reference import ReferenceDevice
     from entracte.run.execute import execute
@@ -183,7 +183,7 @@ def _loading(setting: Setting, policy: str) -> dict[str, Any]:
 # ---------------------------------------------------------------- peers
 
 
-def _eager(setting: Setting, detail: str) -> dict[str, Any]:
+def _eager(setting: Setting, _detail: str) -> dict[str, Any]:
     """The torch module all resident: the peers' computing alone."""
     model = _module(setting)
     _warm_torch(setting)

@@ -13,12 +13,17 @@ the suites are told that they run on macOS 15.
 Cases run in a fixed order: one case of every test function (at each deployment target), then a
 second of each, and so on, by a hash of their names. A run that is stopped has therefore done an
 even sample, and `--resume` goes on where it stopped. A case's name seeds its random numbers.
+
+The device lives in this process only, so pytest runs the cases here and nowhere else, whatever
+configuration lies above coremltools' folder or in the environment. It ends with 0; with 1 when a
+case fails that is not a known one; with 2 when no case asked the device, or pytest itself failed.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import gc
 import hashlib
 import logging
@@ -26,6 +31,7 @@ import os
 import random
 import re
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Iterator
@@ -37,8 +43,6 @@ os.environ["PYMIL_TEST_TARGETS"] = "mlprogram"
 os.environ.setdefault("INCLUDE_MIL_FP32_UNIT_TESTS", "1")
 logging.disable(logging.ERROR)
 warnings.simplefilter("ignore")
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import apple_shims  # noqa: E402
 import coremltools as ct  # noqa: E402
@@ -198,6 +202,28 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+@contextlib.contextmanager
+def _configuration(root: Path) -> Iterator[list[str]]:
+    """pytest's arguments that keep out every configuration but this one.
+
+    A virtual environment often lies inside a repository: pytest would look above coremltools'
+    folder, find that repository's `pyproject.toml`, and take its `addopts`. With `-n 2` in them the
+    cases run in worker processes, which know nothing of the device and skip every comparison.
+
+    Args:
+        root: coremltools' folder; no `conftest.py` above it is read, and cases are named from it.
+    """
+    for name in [n for n in os.environ if n.startswith("PYTEST_") and n != "PYTEST_DEBUG_TEMPROOT"]:
+        del os.environ[name]
+    # pytest-xdist among them: its workers are other processes.
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    with tempfile.TemporaryDirectory() as folder:
+        ini = Path(folder) / "pytest.ini"
+        ini.write_text("[pytest]\n")
+        yield ["-c", str(ini), "--rootdir", str(root), "--confcutdir", str(root),
+               "-p", "no:cacheprovider", "-p", "no:logging"]  # fmt: skip
+
+
 def main() -> int:
     own, rest = _split(sys.argv[1:])
     options = _options(own)
@@ -212,15 +238,34 @@ def main() -> int:
     targets = [str(root / t) for suite in options.suites for t in SUITES[suite]]
     if "torch" not in options.suites:
         targets.append(f"--ignore={root / TORCH_OPS}")
-    quiet = ["-q", "--no-header", "-p", "no:cacheprovider", "--tb=line", "-W", "ignore",
-             "--rootdir", str(root), "--disable-warnings", "--no-summary",
-             "--continue-on-collection-errors", "-p", "no:logging"]  # fmt: skip
-    pytest.main([*quiet, *targets, *rest], plugins=[recorder])
-    return _report(recorder)
+    quiet = ["-q", "--no-header", "--tb=line", "-W", "ignore", "--disable-warnings",
+             "--no-summary", "--continue-on-collection-errors"]  # fmt: skip
+    with _configuration(root) as alone:
+        ended = pytest.main([*alone, *quiet, *targets, *rest], plugins=[recorder])
+    unknown = _report(recorder)
+    trouble = _trouble(recorder, ended)
+    if trouble:
+        print(f"\nerror: {trouble}")
+        return 2
+    return 1 if unknown else 0
+
+
+def _trouble(recorder: Recorder, ended: int) -> str | None:
+    """Why the table above says nothing about the device; None when it does."""
+    if ended in (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR):
+        return f"pytest itself failed ({pytest.ExitCode(ended).name})"
+    # A run that goes on with a finished log has nothing left to do: then the log is judged.
+    judged = recorder.outcomes or recorder.before
+    if any(outcome.calls for outcome in judged.values()):
+        return None
+    return (
+        f"no case asked the device ({len(judged)} run): nothing was compared with Apple's expected "
+        "values; choose cases that predict, and run them in this process (no pytest-xdist)"
+    )
 
 
 def _report(recorder: Recorder) -> int:
-    """Print the table and the failures; 1 when one of them is not a known one."""
+    """Print the table and the failures; how many of them are not known ones."""
     known = read_known()
     outcomes = {**recorder.before, **recorder.outcomes}
     print(f"\ncollected {recorder.collected}, run now {len(recorder.outcomes)}, "
@@ -237,7 +282,7 @@ def _report(recorder: Recorder) -> int:
         word = "KNOWN " + found.kind if found else "FAILED"
         print(f"\n{word} {outcome.case}\n    {outcome.message[:300]}")
     print(f"\nfailures that are not known: {unknown}")
-    return 1 if unknown else 0
+    return unknown
 
 
 if __name__ == "__main__":

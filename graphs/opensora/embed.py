@@ -110,6 +110,8 @@ class PatchEmbedder(nn.Module):
 class ScalarEmbedder(nn.Module):
     """Sinusoids of a scalar (cosines first), then two linear layers."""
 
+    frequencies: Tensor
+
     def __init__(self, hidden: int) -> None:
         super().__init__()
         self.mlp = nn.Sequential(
@@ -125,6 +127,8 @@ class ScalarEmbedder(nn.Module):
 
 class CaptionEmbedder(nn.Module):
     """Projects text features; owns the embedding that stands for "no caption"."""
+
+    y_embedding: Tensor
 
     def __init__(self, cfg: STDiT3Config) -> None:
         super().__init__()

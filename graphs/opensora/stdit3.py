@@ -48,6 +48,8 @@ class RMSNorm(nn.Module):
 class RotaryFrequencies(nn.Module):
     """Holder of the stored `rope.freqs`; rotates neighbouring channel pairs by time."""
 
+    places: Tensor
+
     def __init__(self, head: int, frames: int) -> None:
         super().__init__()
         freqs = 10000.0 ** (-2.0 * torch.arange(head // 2) / head)
@@ -114,7 +116,7 @@ class CrossAttention(nn.Module):
 class STDiT3Block(nn.Module):
     """Modulated self-attention along space or time, cross-attention, modulated MLP.
 
-    With `merged`, both attentions run on averaged pairs of frames (`merge.py`);
+    With `merged`, both attentions run on averaged pairs of frames (`graphs/opensora/merge.py`);
     modulation, gates, residuals and the MLP keep all frames. Self-attention merges its normalised
     and modulated input, cross-attention the residual stream, as published.
     """
@@ -181,6 +183,9 @@ class STDiT3(nn.Module):
     `merged` makes the variant whose attentions run on averaged pairs of frames: the same
     parameters, inputs and outputs.
     """
+
+    positions: Tensor
+    fps: Tensor
 
     def __init__(self, cfg: STDiT3Config, merged: bool = False) -> None:
         super().__init__()

@@ -29,7 +29,7 @@ def t5_v1_1_config(
         is_encoder_decoder=False,
         use_cache=False,
         # Plain matmul and softmax: T5 does not scale its scores, so the fused op does not fit.
-        attn_implementation="eager",
+        attn_implementation="eager",  # type: ignore[call-arg] # one of its further keywords
     )
 
 

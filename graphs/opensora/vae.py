@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -210,6 +211,9 @@ class VAETemporal(nn.Module):
 class TemporalDecoder(nn.Module):
     """Normalised video latents of one group -> spatial latents of its frames."""
 
+    scale: Tensor
+    shift: Tensor
+
     def __init__(self, cfg: VAEConfig, frames: int | None = None) -> None:
         super().__init__()
         self.frames = frames or cfg.micro_frames
@@ -225,10 +229,11 @@ class TemporalDecoder(nn.Module):
         return self.temporal_vae.decode(z * scale + shift, self.frames)
 
 
-def spatial_vae(cfg: VAEConfig, encoder: bool = True) -> AutoencoderKL:
+def spatial_vae(cfg: VAEConfig, encoder: bool = True) -> nn.Module:
     """The per-frame VAE; `encoder=False` leaves out what only encoding needs."""
     levels = len(cfg.spatial_channels)
-    module = AutoencoderKL(
+    # diffusers annotates neither its parts nor what they return.
+    module: Any = AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * levels,
         up_block_types=("UpDecoderBlock2D",) * levels,
         block_out_channels=cfg.spatial_channels,
@@ -251,7 +256,7 @@ class SpatialDecoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x [1, C, n, h, w] -> pixels in [0, 1], [1, 3, n, 8h, 8w]."""
-        module = self.spatial_vae["module"]
+        module: Any = self.spatial_vae["module"]
         frames = x[0].permute(1, 0, 2, 3) / SPATIAL_SCALE
         pixels = module.decoder(module.post_quant_conv(frames))
         return (pixels * 0.5 + 0.5).clamp(0.0, 1.0).permute(1, 0, 2, 3).unsqueeze(0)

@@ -48,18 +48,16 @@ def loads(plan):
 # ---------------------------------------------------------------- plan show
 
 
-@pytest.mark.parametrize("width", [80, 140])
-def test_show_an_online_plan(golden, online, width):
-    text = printed(lambda c: show_plan(c, online), width)
+def test_show_an_online_plan(golden, online):
+    text = printed(lambda c: show_plan(c, online))
     golden.check(text)
-    assert fits(text, width)
+    assert fits(text, 80)
 
 
-@pytest.mark.parametrize("width", [80, 140])
-def test_show_a_paged_plan(golden, paged, width):
-    text = printed(lambda c: show_plan(c, paged), width)
+def test_show_a_paged_plan(golden, paged):
+    text = printed(lambda c: show_plan(c, paged))
     golden.check(text)
-    assert fits(text, width)
+    assert fits(text, 80)
 
 
 def test_kept_levels_cover_every_slowness_and_one_is_the_planned(online):

@@ -123,7 +123,8 @@ def test_a_stamped_package_is_the_converted_one(tmp_path, precision, compression
     (key,) = {o.twin_key for o in chunks[1:-1]}
     stamped, converted = Cache(tmp_path / "s"), Cache(tmp_path / "c")
     assert templated(chunks[1], stamped)
-    for order in [o for o in chunks if o.twin_key == key]:
+    # The one that the template was made of, and another.
+    for order in [o for o in chunks if o.twin_key == key][:2]:
         a, b = made(order, stamped, "stamped"), made(order, converted, "converted")
         for name in (package.MODEL_FILE, package.WEIGHT_FILE, "Manifest.json"):
             assert (a / CHUNK / name).read_bytes() == (b / CHUNK / name).read_bytes(), name

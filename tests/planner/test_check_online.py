@@ -8,9 +8,10 @@ from entracte.check.proof import check
 from entracte.errors import PlanError
 from entracte.ir import Kept
 from entracte.plan.file import check_plan
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.planner.examples import FEW
 from tests.planner.plans import ONLINE, plan_of
 from tests.planner.programs import Part, parts
 
@@ -28,7 +29,7 @@ def proven(plan, **changed):
     )
 
 
-@settings(max_examples=150, deadline=None)
+@FEW
 @given(parts, st.integers(0, 2000))
 def test_the_claim_is_the_budget_or_all_that_is_called_again(shape, extra):
     plan = plan_of(shape, ONLINE, extra)

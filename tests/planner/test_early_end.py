@@ -14,14 +14,13 @@ from entracte.plan.forecast import forecast
 from entracte.program.steps import expand, unroll
 from entracte.program.workload import Workload
 from entracte.schedule.choose import make_schedule
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from tests.planner.examples import FEW
 from tests.planner.plans import plan_of
 from tests.planner.programs import DEEP, DOUBLE_BUFFER, POLICIES, Part, make_program, parts
 from tests.planner.test_schedule import by_id, least_budget
-
-EXAMPLES = settings(max_examples=300, deadline=None)
 
 
 def early(program, draw):
@@ -30,7 +29,7 @@ def early(program, draw):
     return {s: draw.randint(1, count) for s, count in loops}
 
 
-@EXAMPLES
+@FEW
 @given(parts, st.sampled_from(POLICIES), st.integers(0, 400), st.integers(0, 2**32))
 def test_memory_stays_within_the_proven_peak_wherever_loops_end(shape, policy, extra, seed):
     """Counts bytes at every instant of runs with adversarial times and random ends."""
@@ -76,7 +75,7 @@ def _observed_peak(program, facts, schedule, draw, scale, ends) -> int:
     return worst
 
 
-@EXAMPLES
+@FEW
 @given(parts, st.sampled_from(POLICIES), st.integers(0, 400), st.integers(0, 2**32))
 def test_an_early_end_never_takes_longer(shape, policy, extra, seed):
     """Nominal times. A load in flight at the end may add its own rest, and no more."""

@@ -17,6 +17,7 @@ from entracte.ir import ChunkFacts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.planner.examples import FEW, STRONG
 from tests.planner.online import Case, Played, make_case, play
 from tests.planner.programs import Part, parts
 
@@ -36,19 +37,19 @@ def check_case(case: Case) -> None:
     assert run.made.peak_bytes <= case.table.budget_bytes
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(parts, spares, seeds)
 def test_any_timing_keeps_the_budget_and_reaches_the_end(shape, spare, seed):
     check_case(make_case(shape, spare, seed))
 
 
-@settings(max_examples=700, deadline=None)
+@STRONG
 @given(parts, spares, seeds)
 def test_pages_keep_the_budget_and_reach_the_end(shape, spare, seed):
     check_case(make_case(shape, spare, seed, paged=True))
 
 
-@settings(max_examples=300, deadline=None)
+@FEW
 @given(parts, seeds)
 def test_with_room_for_everything_each_chunk_is_loaded_at_most_once(shape, seed):
     case = make_case(shape, 1.0, seed)
@@ -56,7 +57,7 @@ def test_with_room_for_everything_each_chunk_is_loaded_at_most_once(shape, seed)
     assert run.loads == len(set(case.calls()))
 
 
-@settings(max_examples=300, deadline=None)
+@FEW
 @given(parts, seeds)
 def test_the_same_times_give_the_same_decisions(shape, seed):
     case = make_case(shape, 0.3, seed)
@@ -90,7 +91,7 @@ def unrolled(table: Table) -> list[TableStep]:
     return [x for g in table.segments for _ in range(g.count) for x in g.steps]
 
 
-@settings(max_examples=200, deadline=None)
+@FEW
 @given(parts, seeds)
 def test_the_table_answers_as_the_unrolled_program_does(shape, seed):
     table = make_case(shape, 0.3, seed).table

@@ -15,10 +15,10 @@ from entracte.schedule.choose import make_schedule
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.planner.examples import STRONG
 from tests.planner.programs import POLICIES, make_program, parts
 from tests.planner.test_schedule import _replayed_peak, by_id, least_budget
 
-SHORT = settings(max_examples=300, deadline=None)
 LONG = settings(max_examples=15_000, deadline=None, suppress_health_check=list(HealthCheck))
 spare = st.integers(0, 600)
 seeds = st.randoms(use_true_random=False)
@@ -53,7 +53,7 @@ def _online_peak(program, facts, schedule, random, scale) -> int:
     return run.peak_bytes
 
 
-@SHORT
+@STRONG
 @given(parts, spare, seeds)
 def test_no_plan_overruns(shape, extra, random):
     prove(shape, extra, random)

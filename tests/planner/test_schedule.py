@@ -16,10 +16,11 @@ from entracte.program.workload import Workload
 from entracte.schedule.bounds import lower_bound
 from entracte.schedule.choose import BASELINES, make_schedule
 from entracte.schedule.retention import spread, strided
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from tests.planner.examples import FEW
 from tests.planner.programs import (
     CI_DL,
     DEEP,
@@ -32,8 +33,6 @@ from tests.planner.programs import (
     parts,
     port,
 )
-
-EXAMPLES = settings(max_examples=300, deadline=None)
 
 
 def by_id(facts):
@@ -48,7 +47,7 @@ def least_budget(program, facts) -> int:
     )
 
 
-@EXAMPLES
+@FEW
 @given(parts, st.sampled_from(POLICIES), st.integers(0, 600))
 def test_every_schedule_is_proven_safe_and_fits_whenever_it_can(shape, policy, extra):
     program, _, facts = make_program(shape)
@@ -58,7 +57,7 @@ def test_every_schedule_is_proven_safe_and_fits_whenever_it_can(shape, policy, e
     assert proof.peak_bytes <= budget
 
 
-@EXAMPLES
+@FEW
 @given(parts, st.sampled_from(POLICIES))
 def test_one_byte_less_than_the_hungriest_call_is_refused(shape, policy):
     program, _, facts = make_program(shape)
@@ -66,7 +65,7 @@ def test_one_byte_less_than_the_hungriest_call_is_refused(shape, policy):
         make_schedule(Workload(program, by_id(facts), least_budget(program, facts) - 1), policy)
 
 
-@EXAMPLES
+@FEW
 @given(parts, st.sampled_from(POLICIES), st.integers(0, 400), st.randoms(use_true_random=False))
 def test_memory_stays_within_the_proven_peak_for_any_durations(shape, policy, extra, random):
     """Replays the schedule on a clock with adversarial times and counts bytes at every instant."""
@@ -101,7 +100,7 @@ def _replayed_peak(program, facts, schedule, random, scale) -> int:
     return worst
 
 
-@EXAMPLES
+@FEW
 @given(parts, st.sampled_from(POLICIES), st.integers(0, 600))
 def test_no_time_beats_the_lower_bound(shape, policy, extra):
     program, _, facts = make_program(shape)
@@ -113,7 +112,7 @@ def test_no_time_beats_the_lower_bound(shape, policy, extra):
     assert result.makespan_s >= bound - 1e-9
 
 
-@EXAMPLES
+@FEW
 @given(parts, st.integers(0, 600))
 def test_overlap_is_never_slower_than_none(shape, extra):
     program, _, facts = make_program(shape)
@@ -126,7 +125,7 @@ def test_overlap_is_never_slower_than_none(shape, extra):
     assert time(DOUBLE_BUFFER) <= time(SEQUENTIAL) + 1e-9
 
 
-@EXAMPLES
+@FEW
 @given(parts, st.integers(0, 600))
 def test_every_step_of_every_iteration_has_one_copy(shape, extra):
     program, _, facts = make_program(shape)
@@ -172,7 +171,7 @@ def test_strided_streams_the_share_it_is_told_to_evenly():
     assert strided([0.0, 1.0, 0.0], 1.0) == (0, 2)
 
 
-@EXAMPLES
+@FEW
 @given(parts, st.integers(0, 600))
 def test_optimal_is_never_worse_than_any_baseline(shape, extra):
     program, _, facts = make_program(shape)

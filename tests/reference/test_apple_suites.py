@@ -8,10 +8,12 @@ The whole suites' results are in docs/reference-suites.md.
 from __future__ import annotations
 
 import collections
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import coremltools
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,6 +30,7 @@ from apple_outcomes import (  # noqa: E402
 
 SLOW = r"TestTransformer::test_transformer\["
 SAMPLE = ["mil", "torch", "--per-function", "1", "--without", f"TORCHEXPORT|{SLOW}"]
+TOOL = ROOT / "tools" / "run_coremltools_tests.py"
 AT_LEAST = {"MIL": 250, "torch.jit": 370}
 """Cases that must have predicted on the device and passed, by frontend: the sample is not empty."""
 
@@ -36,9 +39,8 @@ AT_LEAST = {"MIL": 250, "torch.jit": 370}
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
     """The sample's outcomes. A process of its own: the suites patch coremltools."""
     log = tmp_path_factory.mktemp("apple") / "sample.jsonl"
-    tool = ROOT / "tools" / "run_coremltools_tests.py"
     done = subprocess.run(
-        [sys.executable, str(tool), *SAMPLE, "--json", str(log)],
+        [sys.executable, str(TOOL), *SAMPLE, "--json", str(log)],
         capture_output=True, text=True, check=False, cwd=log.parent,
     )  # fmt: skip
     assert log.exists(), done.stdout[-2000:] + done.stderr[-2000:]
@@ -83,3 +85,53 @@ def test_rounding_explains_small_differences_only(error: float, known: bool) -> 
     )
     outcome = Outcome(case, "failed", MISSED, (), 1, error, 0.1)
     assert (explanation(outcome, read_known()) is not None) is known
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository whose virtual environment lies inside it, below all that pytest would read.
+
+    Each of its files alone would keep the cases from the device or stop the run.
+    """
+    top = tmp_path_factory.mktemp("clone")
+    addopts = 'addopts = "-n 2 --dist loadfile -p no_such_plugin"'
+    (top / "pyproject.toml").write_text(f"[tool.pytest.ini_options]\n{addopts}\n")
+    (top / "conftest.py").write_text("raise RuntimeError('read from above')\n")
+    site = top / ".venv" / "lib" / "site-packages"
+    site.mkdir(parents=True)
+    (site / "coremltools").symlink_to(Path(coremltools.__file__).parent)
+    return top
+
+
+def run_in(clone: Path, log: Path, names: str) -> subprocess.CompletedProcess[str]:
+    """One case of each test function of iOS14's activations whose name holds `names`."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(clone / ".venv" / "lib" / "site-packages"),
+        "PYTEST_ADDOPTS": "-n 2",
+        "PYTEST_PLUGINS": "no_such_plugin",
+    }
+    fewest = ["--ignore-glob=/*/iOS1[5-8]", "--ignore-glob=/*/tests/*/test_[b-z]*", "-k", names]
+    return subprocess.run(
+        [sys.executable, str(TOOL), "mil", "--per-function=1", f"--json={log}", "--", *fewest],
+        capture_output=True, text=True, check=False, cwd=clone, env=environment,
+    )  # fmt: skip
+
+
+def test_no_configuration_above_keeps_the_cases_from_the_device(clone: Path, tmp_path: Path):
+    done = run_in(clone, tmp_path / "log.jsonl", "to_backend_smoke")
+    assert done.returncode == 0, done.stdout + done.stderr
+    outcomes = read_log(tmp_path / "log.jsonl").values()
+    passed = [o for o in outcomes if o.outcome == "passed"]
+    assert len(passed) >= 10
+    assert all(o.calls for o in passed), done.stdout
+
+
+def test_a_run_in_which_no_case_asks_the_device_fails(clone: Path, tmp_path: Path):
+    """Cases that evaluate constants only: all pass, and nothing was compared by the device."""
+    done = run_in(clone, tmp_path / "log.jsonl", "builder_eval")
+    outcomes = read_log(tmp_path / "log.jsonl").values()
+    assert len(outcomes) >= 5
+    assert {o.outcome for o in outcomes} == {"passed"}
+    assert done.returncode == 2
+    assert "error: no case asked the device" in done.stdout

@@ -1,0 +1,129 @@
+"""What each test file needs, as the marker that its tests get: one table, one place.
+
+    light    neither torch nor coremltools, also not in processes that the tests start
+    torch    modules of torch; nothing is converted
+    convert  coremltools: conversion, packages, the reference device
+    browser  Chromium
+    apple    coremltools' own test suites
+
+`pytest -m light` runs without torch (`tests/test_needs.py` takes it away and shows that): files and
+folders in which `-m` can choose nothing are not even imported.
+"""
+
+import ast
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePath
+
+HERE = Path(__file__).parent
+MARKERS = ("light", "torch", "convert", "browser", "apple")
+
+NEEDS = {
+    "inspection/test_sweep.py::test_a_dry_run_writes_*": "torch",
+    "inspection/test_sweep.py::test_a_sweep_of_dry_runs_*": "torch",
+    "inspection/*": "light",
+    "planner/test_run_online.py::test_a_real_loop_*": "convert",
+    "planner/test_run_reference.py": "convert",
+    "planner/*": "light",
+    "report/test_browser.py": "browser",
+    "report/*": "light",
+    "lower/*": "convert",
+    "reference/test_apple_suites.py": "apple",
+    "reference/*": "convert",
+    "test_advise.py": "torch",
+    "test_build_choice.py": "convert",
+    "test_calibrate.py": "light",
+    "test_config.py": "light",
+    "test_devices.py": "light",
+    "test_end_to_end.py": "convert",
+    "test_graphs_*.py": "torch",
+    "test_host_ops.py": "light",
+    "test_imports.py": "light",
+    "test_needs.py": "light",
+    "test_overlap.py": "convert",
+    "test_resume.py": "convert",
+    "test_techniques.py": "convert",
+    "test_tiny_world.py": "light",
+    "test_trace.py": "torch",
+    "test_wheel.py": "torch",
+}
+"""Pattern of a file below `tests/`, or of some tests in it -> marker; the first that matches."""
+
+
+FIRST = (
+    "reference/test_apple_suites.py",
+    "test_end_to_end.py",
+    "test_resume.py",
+    "test_advise.py",
+    "lower/test_stamp.py",
+    "planner/test_safety.py",
+    "test_techniques.py",
+    "test_wheel.py",
+    "planner/test_run_online.py",
+    "planner/test_schedule.py",
+    "lower/test_package.py",
+    "test_graphs_text.py",
+    "test_graphs_time.py",
+    "test_overlap.py",
+)
+"""The files that take longest, longest first: begun last, one would keep a single process busy
+when the others are done."""
+
+
+def rank_of(path: Path) -> int:
+    """Where a file comes in the order of a run; those with the same rank stay as they are."""
+    name = path.relative_to(HERE).as_posix()
+    return FIRST.index(name) if name in FIRST else len(FIRST)
+
+
+def _rows(path: Path) -> dict[str, str]:
+    """Pattern of the test's name -> marker, of the rows for one file."""
+    name = PurePath(path.relative_to(HERE))
+    rows = {}
+    for row, marker in NEEDS.items():
+        pattern, _, tests = row.partition("::")
+        if name.match(pattern) and name.parent == PurePath(pattern).parent:
+            rows.setdefault(tests or "*", marker)
+    return rows
+
+
+def need_of(path: Path, test: str) -> str:
+    """The marker of a test in a file. Raises `LookupError` where there is no row for it."""
+    for pattern, marker in _rows(path).items():
+        if fnmatchcase(test, pattern):
+            return marker
+    name = path.relative_to(HERE)
+    raise LookupError(f"{name}: no row in tests/needs.py says what its tests need")
+
+
+def can_choose(expression: str, path: Path) -> bool:
+    """Whether `-m expression` can choose a test of this file or folder; True if it is unknown."""
+    if path.is_dir():
+        below = f"{path.relative_to(HERE)}/" if path.is_relative_to(HERE) else ""
+        markers = {marker for row, marker in NEEDS.items() if row.startswith(below)}
+    else:
+        markers = set(_rows(path).values())
+    return not markers or any(_holds(expression, marker) is not False for marker in markers)
+
+
+def _holds(expression: str, marker: str) -> bool | None:
+    """The value of a `-m` expression for a test with this marker; None when others decide it."""
+    try:
+        tree = ast.parse(expression.strip(), mode="eval").body
+    except SyntaxError:
+        return None
+    return _value(tree, marker)
+
+
+def _value(node: ast.expr, marker: str) -> bool | None:
+    if isinstance(node, ast.Name) and node.id in MARKERS:
+        return node.id == marker
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        inner = _value(node.operand, marker)
+        return None if inner is None else not inner
+    if isinstance(node, ast.BoolOp):
+        values = [_value(v, marker) for v in node.values]
+        decides = isinstance(node.op, ast.Or)
+        if decides in values:
+            return decides
+        return None if None in values else not decides
+    return None
