@@ -7,14 +7,15 @@ from entracte.clock.timeline import predicted
 from entracte.inspect.peak import peak_of
 from entracte.inspect.residency import fullest, stays_of, usage
 from entracte.ir import Bar
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.planner.examples import FEW
 from tests.planner.plans import ONLINE, heavier, make_plan, make_special_plan, plan_of
 from tests.planner.programs import DOUBLE_BUFFER, POLICIES, Part, parts
 
 
-@settings(max_examples=150, deadline=None)
+@FEW
 @given(parts, st.sampled_from((*POLICIES, ONLINE)), st.integers(0, 400))
 def test_the_peak_adds_up_to_what_the_checker_proves(shape, policy, extra):
     plan = plan_of(shape, policy, extra)
@@ -24,7 +25,7 @@ def test_the_peak_adds_up_to_what_the_checker_proves(shape, policy, extra):
     assert plan.forecast.peak_step.startswith(f"step {peak.segment}.{peak.iteration}.{peak.step} ")
 
 
-@settings(max_examples=200, deadline=None)
+@FEW
 @given(
     parts,
     st.sampled_from((*POLICIES, ONLINE)),
