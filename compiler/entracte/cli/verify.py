@@ -42,8 +42,8 @@ def verify_build(
     console.print(verification_table(result.chunks))
     verdict = "passed" if result.passed else "[red]failed[/red]"
     console.print(
-        f"video: {_db(result.video_psnr_db)} against the torch source (gate "
-        f"{result.video_gate_db:.0f} dB), largest error {result.video_max_error:.2g}; {verdict}"
+        f"video: {_db(result.video_psnr_db)} against the torch source (floor "
+        f"{result.video_floor_db:.0f} dB), largest error {result.video_max_error:.2g}; {verdict}"
     )
     return not result.passed
 
@@ -63,7 +63,7 @@ def _verify_distinct(plan: Plan, build: Path, bars: Bars, save: bool) -> bool:
 
 
 def verification_table(scores: Sequence[ChunkScore]) -> Table:
-    """One row per chunk: PSNR, gate, largest error."""
+    """One row per chunk: PSNR, floor, largest error."""
     table = Table(
         title="Packages against their torch source",
         box=box.SIMPLE_HEAD,
@@ -71,7 +71,7 @@ def verification_table(scores: Sequence[ChunkScore]) -> Table:
         pad_edge=False,
     )
     table.add_column("chunk", no_wrap=True)
-    for name in ("calls", "PSNR", "gate", "largest error"):
+    for name in ("calls", "PSNR", "floor", "largest error"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("")
     for c in scores:
@@ -79,7 +79,7 @@ def verification_table(scores: Sequence[ChunkScore]) -> Table:
             Text(c.chunk),
             str(c.calls),
             _db(c.psnr_db),
-            f"{c.gate_db:.0f} dB",
+            f"{c.floor_db:.0f} dB",
             f"{c.max_error:.2g}",
             "" if c.passed else "[red]failed[/red]",
         )

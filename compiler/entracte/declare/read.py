@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from entracte.cost import CLASSES
 from entracte.declare.order import ordered
+from entracte.declare.scheme import PRECISION_FLOORS_DB, compressions
 from entracte.declare.settings import (
     LOCAL,
     CompileSettings,
@@ -35,8 +36,6 @@ from entracte.units import parse_bytes
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-COMPRESSIONS = ("none", "int8", "palette8", "palette6", "palette4", "int4_block32")
-PRECISIONS = ("fp16", "fp32")
 HOST_OPS = {"tokenize": ("input_ids", "mask"), "random_normal": ("noise",)}
 INPUT_KINDS = ("text", "seed", "number")
 RULES = ("gates", "ci_dl", "strided", "optimal", "online")
@@ -195,8 +194,8 @@ def _stage(name: str, s: StageSettings, pipeline: PipelineSettings, compression:
         _allowed(f"{where}.host", op, tuple(HOST_OPS))
     precision = s.precision or pipeline.precision
     chosen = s.compression or pipeline.compression or compression
-    _allowed(f"{where}.precision", precision, PRECISIONS)
-    _allowed(f"{where}.compression", chosen, COMPRESSIONS)
+    _allowed(f"{where}.precision", precision, tuple(PRECISION_FLOORS_DB))
+    _allowed(f"{where}.compression", chosen, compressions())
     return Stage(
         name=name,
         kind=kind,

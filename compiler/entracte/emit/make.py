@@ -73,7 +73,7 @@ def chunk_module(
 
     The names to give are as for `frontend.extract`.
     """
-    from entracte.frontend import extract
+    from entracte.frontend.extract import extract
 
     # A weight's name in the function's program: tables of variants are named apart.
     held = dict(traced.functions[function].held)
@@ -156,6 +156,7 @@ def _convert_function(
         compression=traced.stage.compression,
         path=path,
         fp32_ops=traced.functions[function].fp32_nodes,
+        backend=traced.backend,
     )
 
 

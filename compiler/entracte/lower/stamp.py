@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from entracte.declare.scheme import Scheme, scheme_of
 from entracte.lower import package
-from entracte.lower.compress import SMALLEST, Compression, pieces
+from entracte.lower.compress import pieces
 from entracte.lower.errors import LowerError
 from entracte.lower.rename import rename
 
@@ -99,7 +100,7 @@ def find_layout(
         for span in _spans(bins[0], package.read_spec(first))
         if not np.array_equal(bins[0][span], bins[1][span])
     ]
-    places = _places(bins[0], spans, shapes, Compression(compression))
+    places = _places(bins[0], spans, shapes, scheme_of(compression))
     if len(places) < len(spans):
         return None
     fields = tuple(
@@ -147,26 +148,27 @@ def _places(
     blob: np.ndarray,
     spans: Sequence[slice],
     shapes: Mapping[int, Sequence[int]],
-    compression: Compression,
+    scheme: Scheme | None,
 ) -> list[_Place]:
-    """Which weight, in which form, each span holds; fewer than spans if one holds none.
-
-    Weights are tried as they are first, and with axes exchanged only if something is left over.
-    """
+    """Which weight, in which form, each span holds; fewer than spans if one holds none."""
     wanted = {_sha(blob[span]): i for i, span in enumerate(spans)}
     sizes = {span.stop - span.start for span in spans}
     found: dict[int, _Place] = {}
-    for turn in range(_MOST_EXCHANGES):
-        for slot, shape in shapes.items():
-            exchanges = list(_exchanges(len(shape)))
-            if turn >= len(exchanges) or len(found) == len(wanted):
-                continue
-            values = marker(slot, shape, 0)
-            for piece, data in _forms(values, exchanges[turn], compression):
-                i = wanted.get(_sha(data)) if len(data) in sizes else None
-                if i is not None:
-                    found.setdefault(i, (slot, exchanges[turn], piece))
+    for slot, exchange in _tries(shapes):
+        if len(found) == len(wanted):
+            break
+        for piece, data in _forms(marker(slot, shapes[slot], 0), exchange, scheme):
+            i = wanted.get(_sha(data)) if len(data) in sizes else None
+            if i is not None:
+                found.setdefault(i, (slot, exchange, piece))
     return [found[i] for i in sorted(found)]
+
+
+def _tries(shapes: Mapping[int, Sequence[int]]) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Slot and exchange: all weights as they are first, then each with axes exchanged."""
+    exchanges = {slot: list(_exchanges(len(shape))) for slot, shape in shapes.items()}
+    for turn in range(_MOST_EXCHANGES):
+        yield from ((slot, e[turn]) for slot, e in exchanges.items() if turn < len(e))
 
 
 def _sha(data: np.ndarray) -> bytes:
@@ -174,14 +176,14 @@ def _sha(data: np.ndarray) -> bytes:
 
 
 def _forms(
-    values: np.ndarray, exchange: tuple[int, ...], compression: Compression
+    values: np.ndarray, exchange: tuple[int, ...], scheme: Scheme | None
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """All that a package may store of a weight."""
+    """All that a package may store of a weight: (a `Field.piece`, its bytes)."""
     arranged = _arranged(values, exchange)
     for name in _TYPES:
         yield name, _bytes(_cast(arranged, name))
-    if compression is not Compression.NONE and values.ndim >= 2 and values.size >= SMALLEST:
-        yield from pieces(_cast(arranged, _FP16), compression).items()
+    if scheme is not None and scheme.takes(values.shape):
+        yield from pieces(_cast(arranged, _FP16), scheme).items()
 
 
 def _exchanges(rank: int) -> Iterator[tuple[int, ...]]:
@@ -231,7 +233,7 @@ class _Pieces:
     """The bytes of a layout's fields; what was computed for a weight serves its other pieces."""
 
     def __init__(self, layout: Layout, weights: Callable[[int], np.ndarray]) -> None:
-        self._compression = Compression(layout.compression)
+        self._scheme = scheme_of(layout.compression)
         self._weights = weights
         self._last: tuple[tuple[int, tuple[int, ...]], dict[str, np.ndarray]] | None = None
 
@@ -246,7 +248,8 @@ class _Pieces:
         if self._last is None or self._last[0] != key:
             values = _arranged(self._weights(field.slot), field.exchange)
             _check_range(values)
-            self._last = (key, pieces(_cast(values, _FP16), self._compression))
+            assert self._scheme is not None, "a dense layout has no pieces"
+            self._last = (key, pieces(_cast(values, _FP16), self._scheme))
         return self._last[1][field.piece]
 
 

@@ -6,7 +6,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-PARTS = ("frontend", "lower", "trace", "store/form.py", "emit/make.py")
+PARTS = ("declare/scheme.py", "frontend", "lower", "trace", "store/form.py", "emit/make.py")
 """What of the compiler decides what a trace or a package is."""
 
 
@@ -14,8 +14,7 @@ PARTS = ("frontend", "lower", "trace", "store/form.py", "emit/make.py")
 def compiler_digest() -> str:
     """SHA-256 over the compiler's own files that are in `PARTS`."""
     root = Path(__file__).parent.parent
-    files = [f for part in PARTS for f in ([root / part] if part.endswith(".py") else _under(root / part))]
-    return _digest(root, files)
+    return _digest(root, [file for part in PARTS for file in _files(root / part)])
 
 
 @cache
@@ -26,6 +25,10 @@ def code_digest(package: str) -> str:
         return _digest(Path(), ())
     root = Path(spec.origin).parent
     return _digest(root, _under(root) if spec.submodule_search_locations else [Path(spec.origin)])
+
+
+def _files(part: Path) -> list[Path]:
+    return [part] if part.suffix == ".py" else _under(part)
 
 
 def _under(folder: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from entracte.declare.scheme import floor_db
 from entracte.devices import Device
 from entracte.ir import Package, Plan
 from entracte.run.execute import execute
@@ -19,17 +20,6 @@ from entracte.run.runner import Progress
 from entracte.verify.sampled import sample_inputs
 from entracte.verify.source import SourceDevice
 
-GATES_DB = {
-    # Apple's Core AI guidance: fp32 above 70, fp16 above 50 (investigate below 40), 4-bit about
-    # 40 (investigate below 30); whisperkittools and ml-stable-diffusion use 35 for fp16.
-    "fp32": 70.0,
-    "fp16": 40.0,
-    "int8": 30.0,
-    "palette8": 30.0,
-    "palette6": 25.0,
-    "palette4": 15.0,
-    "int4_block32": 15.0,
-}
 _SAMPLED_CALLS = (1, 8, 64)
 """Calls of each chunk that are compared: early and late in a loop, without keeping all of it."""
 
@@ -39,12 +29,12 @@ class ChunkScore:
     chunk: str
     psnr_db: float
     max_error: float
-    gate_db: float
+    floor_db: float
     calls: int
 
     @property
     def passed(self) -> bool:
-        return self.psnr_db >= self.gate_db
+        return self.psnr_db >= self.floor_db
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +42,11 @@ class Verification:
     chunks: tuple[ChunkScore, ...]
     video_psnr_db: float
     video_max_error: float
-    video_gate_db: float
+    video_floor_db: float
 
     @property
     def passed(self) -> bool:
-        whole = self.video_psnr_db >= self.video_gate_db
+        whole = self.video_psnr_db >= self.video_floor_db
         return whole and all(c.passed for c in self.chunks)
 
 
@@ -91,8 +81,8 @@ def verify_plan(
         chunks=scores,
         video_psnr_db=psnr(wanted.output, emitted.output),
         video_max_error=float(error.max()),
-        # A video passes the gate of its least precise stage.
-        video_gate_db=min(_gate(p) for p in plan.packages),
+        # A video need only reach the floor of its least precise stage.
+        video_floor_db=min(_floor_db(p) for p in plan.packages),
     )
 
 
@@ -125,9 +115,9 @@ def with_scores(plan: Plan, scores: Sequence[ChunkScore]) -> Plan:
     return replace(plan, packages=tuple(packages))
 
 
-def _gate(package: Package) -> float:
-    kind = package.precision if package.compression == "none" else package.compression
-    return GATES_DB[kind]
+def _floor_db(package: Package) -> float:
+    """The PSNR that a package must reach, by how its weights are stored."""
+    return floor_db(package.precision, package.compression)
 
 
 Sample = tuple[str, dict[str, Any]]
@@ -168,4 +158,4 @@ def _score(
                     worst = min(worst, psnr(value, given))
                     error = np.abs(np.asarray(given, np.float64) - value)
                     largest = max(largest, float(error.max()))
-    return ChunkScore(package.chunk, worst, largest, _gate(package), len(samples))
+    return ChunkScore(package.chunk, worst, largest, _floor_db(package), len(samples))
