@@ -13,7 +13,7 @@ from entracte.graphs.spec import Graph, Input
 from entracte.ir import DType, Port, Stage, StageKind
 from entracte.lower import package
 from entracte.lower.backend import CORE_ML
-from entracte.lower.stamp import marker
+from entracte.lower.template import marker
 from entracte.store.cache import Cache
 from entracte.store.form import form_of
 from entracte.trace.measure import trace_stage

@@ -45,9 +45,8 @@ CORE_ML = Backend(
         }),
         squares=frozenset({"pow", "square"}),
     ),
-    # A rate of exchange, not the speed of a device: weights decide, since what can leave a loop has
-    # either many or none. FLOPs only settle the rest, so the order of magnitude is all that counts
-    # (docs/planner.md has how far it may move). One figure for all targets keeps a stage's trace, and
-    # with it every package, the same for all of them.
+    # A rate of exchange, not the speed of a device: weights decide, and FLOPs settle only the rest,
+    # so that the order of magnitude is all that counts. One figure for all targets keeps a stage's
+    # trace, and with it every package, the same for all of them.
     hoist_flops_per_byte=1000,
 )  # fmt: skip

@@ -11,6 +11,7 @@ import numpy as np
 from entracte.declare.scheme import SCHEMES, Codes, Scheme, compressions, scheme_of
 from entracte.lower.errors import LowerError
 from entracte.lower.quiet import coremltools
+from entracte.lower.targets import can_read
 
 __all__ = ["check_compression", "compress", "palette_of", "pieces"]
 
@@ -31,14 +32,14 @@ def check_compression(compression: str, deployment: str) -> Scheme | None:
         deployment: the name of a coremltools target.
 
     Raises:
-        LowerError: an unknown scheme, or one that the target cannot read.
+        LowerError: an unknown scheme or target, or a scheme that the target cannot read.
     """
     if compression not in compressions():
         raise LowerError(f"compression={compression}: not one of {', '.join(compressions())}")
     scheme = scheme_of(compression)
-    if scheme is not None and not _can_read(deployment, scheme):
+    if scheme is not None and not can_read(deployment, scheme.since[0]):
         smallest = min(
-            (s for s in SCHEMES.values() if _can_read(deployment, s)),
+            (s for s in SCHEMES.values() if can_read(deployment, s.since[0])),
             key=lambda s: s.bytes_per_element,
         )
         raise LowerError(
@@ -47,12 +48,6 @@ def check_compression(compression: str, deployment: str) -> Scheme | None:
             f"`target.deployment={scheme.since[0]}`"
         )
     return scheme
-
-
-def _can_read(deployment: str, scheme: Scheme) -> bool:
-    """Targets are ordered by their specification version (8 is iOS 17, 9 is iOS 18)."""
-    versions = vars(coremltools().target)
-    return int(versions[deployment].value) >= int(versions[scheme.since[0]].value)
 
 
 def compress(source: Path, scheme: Scheme, destination: Path) -> None:

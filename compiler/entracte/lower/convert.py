@@ -31,13 +31,12 @@ from entracte.lower.islands import fp16_selector
 from entracte.lower.ports import DType, Port, check_arguments, check_distinct, check_ports
 from entracte.lower.quiet import TAIL_CHARS, captured_output, coremltools
 from entracte.lower.registrations import install_cures
+from entracte.lower.targets import target_of
 from entracte.lower.values import check_weights, clamp_masks
 
 __all__ = ["ConversionFacts", "convert_chunk"]
 
 _NUMPY = {DType.FP16: np.float16, DType.FP32: np.float32, DType.INT32: np.int32}
-_OLDEST_SPEC = 7
-"""iOS 16: the first target with fp16 inputs and outputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +98,7 @@ def convert_chunk(
     check_distinct(inputs, outputs)
     check_arguments(inputs, example_inputs)
     _check_options(precision, path)
-    target = _target(deployment)
+    target = target_of(deployment)
     scheme = check_compression(compression, deployment)
     with _scratch(path) as scratch, _told():
         program = _export(module, example_inputs, backend)
@@ -123,17 +122,6 @@ def _check_options(precision: str, path: Path) -> None:
         raise LowerError(f"precision={precision}: not one of {', '.join(PRECISION_FLOORS_DB)}")
     if path.suffix != ".mlpackage":
         raise LowerError(f"{path}: a package's name ends in .mlpackage")
-
-
-def _target(deployment: str) -> Any:
-    targets = {name: t for name, t in vars(coremltools().target).items() if name[:3] in _SYSTEMS}
-    known = [name for name, target in targets.items() if int(target.value) >= _OLDEST_SPEC]
-    if deployment not in known:
-        raise LowerError(f"target.deployment={deployment}: not one of {', '.join(sorted(known))}")
-    return targets[deployment]
-
-
-_SYSTEMS = ("iOS", "mac", "tvO", "wat", "vis")
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ end-to-end comparison runs the whole plan twice, once on packages and once on so
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -143,19 +143,32 @@ def _score(
     source: SourceDevice,
     samples: Sequence[Sample],
 ) -> ChunkScore:
-    """A package through the public door, as anyone may call it, against its source."""
+    """The worst PSNR and the largest error of any output of the sampled calls."""
+    worst, largest = math.inf, 0.0
+    for wanted, found in _outputs(package, folder, source, samples):
+        worst = min(worst, psnr(wanted, found))
+        largest = max(largest, float(np.abs(np.asarray(found, np.float64) - wanted).max()))
+    return ChunkScore(package.chunk, worst, largest, _floor_db(package), len(samples))
+
+
+def _outputs(
+    package: Package, folder: Path, source: SourceDevice, samples: Sequence[Sample]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(from the source, from the package) of each output of each call; the package is called
+    through the public door, as anyone may call it."""
     from entracte.reference import Model
 
     handle = source.load(package, folder)
-    worst, largest = math.inf, 0.0
     for function in dict.fromkeys(name for name, _ in samples):
+        given = [inputs for name, inputs in samples if name == function]
         with Model(folder / package.path, function_name=function) as model:
-            for inputs in [given for name, given in samples if name == function]:
-                wanted, found = source.call(handle, function, inputs), model.predict(inputs)
-                for name, value in wanted.items():
-                    # Core ML has no rank-0 outputs: they come as (1,).
-                    given = found[name].reshape(value.shape)
-                    worst = min(worst, psnr(value, given))
-                    error = np.abs(np.asarray(given, np.float64) - value)
-                    largest = max(largest, float(error.max()))
-    return ChunkScore(package.chunk, worst, largest, _floor_db(package), len(samples))
+            for inputs in given:
+                yield from _matched(source.call(handle, function, inputs), model.predict(inputs))
+
+
+def _matched(
+    wanted: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for name, value in wanted.items():
+        # Core ML has no rank-0 outputs: they come as (1,).
+        yield value, found[name].reshape(value.shape)
