@@ -6,6 +6,7 @@ import pytest
 from entracte.advise import compressed
 from entracte.cli.advise import show_advice
 from entracte.declare.read import read
+from entracte.lower.backend import CORE_ML
 from entracte.store.cache import Cache, cache_folder
 from entracte.trace.wire import trace_pipeline
 from hydra import compose, initialize_config_module
@@ -39,8 +40,8 @@ def test_nothing_fits_names_the_remedy():
 def test_derived_sizes_are_those_of_a_trace(compression):
     """Weight by weight; what is hoisted may differ, because it depends on the sizes."""
     cache = Cache(cache_folder("auto"))
-    plain = trace_pipeline(read(composed()).pipeline, cache=cache)
-    traced = trace_pipeline(read(composed(f"compression={compression}")).pipeline, cache=cache)
+    plain = trace_pipeline(read(composed()).pipeline, CORE_ML, cache=cache)
+    traced = trace_pipeline(read(composed(f"compression={compression}")).pipeline, CORE_ML, cache=cache)
     for name, parts in traced.graphs.items():
         stage = traced.pipeline.stage(name)
         derived = [compressed(g, stage.precision, compression) for g in plain.graphs[name]]

@@ -4,6 +4,7 @@ from importlib.resources import files
 
 import pytest
 from entracte.declare.read import read
+from entracte.declare.scheme import compressions
 from entracte.errors import ConfigError
 from hydra import compose, initialize_config_module
 
@@ -36,6 +37,11 @@ def test_every_target_reads_with_every_pipeline(target, pipeline):
 def test_every_option_of_a_group_reads(group):
     for option in options(group):
         assert job(f"{group}={option}")
+
+
+def test_every_compression_can_be_typed():
+    """The compiler's table and the configuration's files name the same."""
+    assert set(options("compression")) == set(compressions())
 
 
 def test_named_targets_are_all_there():

@@ -58,12 +58,16 @@ def test_emitted_fp16_embedding_is_right_where_plain_fp16_is_not(tmp_path):
 def test_the_denoiser_takes_its_timestep_in_fp32():
     """Tracing keeps the port and the sines' arguments out of fp16."""
     from entracte import graphs
-    from entracte.frontend import export_graph, fp32_values
+    from entracte.frontend.export import export_graph
+    from entracte.frontend.precision import fp32_values
+    from entracte.lower.backend import CORE_ML
 
     sizes = {"preset": "tiny", "frames": 16, "height": 64, "width": 64, "fps": 8}
     graph = graphs.build("opensora.denoiser", sizes)
-    program = export_graph(graph.module, tuple(torch.zeros(i.shape) for i in graph.inputs))
-    wide = fp32_values(program)
+    program = export_graph(
+        graph.module, tuple(torch.zeros(i.shape) for i in graph.inputs), CORE_ML.is_convertible
+    )
+    wide = fp32_values(program, CORE_ML.aten_islands)
     assert "timestep" in wide
     sine = (torch.ops.aten.sin.default, torch.ops.aten.cos.default)
     sines = {n.name for n in program.graph.nodes if n.target in sine}

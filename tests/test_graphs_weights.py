@@ -7,6 +7,7 @@ import torch
 from entracte import graphs
 from entracte.errors import ConfigError
 from entracte.ir import DType, Port, Stage, StageKind
+from entracte.lower.backend import CORE_ML
 from entracte.trace.measure import checkpoint_key, trace_stage
 from entracte.trace.weights import weight_source
 from safetensors.torch import load_file, save_file
@@ -128,7 +129,7 @@ def traced():
         stage = Stage(name=name, kind=StageKind.GRAPH, op=f"opensora.{name}")
         kinds = {"float": DType.FP16, "int": DType.INT32}
         ports = {i.name: Port(i.name, i.shape, kinds[i.kind]) for i in graph.inputs}
-        made[name] = trace_stage(stage, graph, ports, None)
+        made[name] = trace_stage(stage, graph, ports, None, CORE_ML)
     return made
 
 

@@ -8,7 +8,9 @@ from entracte.emit.make import chunk_module
 from entracte.errors import ConfigError
 from entracte.graphs.spec import Graph, Input
 from entracte.ir import DType, Loop, Port, Stage, StageKind, Target
-from entracte.trace.hoist import Depends, Node, split
+from entracte.lower.backend import CORE_ML
+from entracte.trace.hoist import Depends, LoopOp
+from entracte.trace.hoist import split as split_at_rate
 from entracte.trace.measure import checkpoint_key, trace_stage
 from torch import nn
 
@@ -79,7 +81,7 @@ def built():
 
 @pytest.fixture(scope="module")
 def traced(built):
-    return trace_stage(STAGE, built, PORTS, LOOP)
+    return trace_stage(STAGE, built, PORTS, LOOP, CORE_ML)
 
 
 def weights(traced):
@@ -97,7 +99,7 @@ def test_what_does_not_change_leaves_the_loop(traced):
 
 
 def test_outside_a_loop_there_is_one_part():
-    traced = trace_stage(STAGE, graph(), PORTS, None)
+    traced = trace_stage(STAGE, graph(), PORTS, None, CORE_ML)
     assert [p.name for p in traced.parts] == ["step"]
 
 
@@ -149,15 +151,15 @@ def test_equal_weights_are_preferred(traced):
 
 
 def test_tracing_twice_gives_the_same_value(traced):
-    again = trace_stage(STAGE, graph(), PORTS, LOOP)
+    again = trace_stage(STAGE, graph(), PORTS, LOOP, CORE_ML)
     assert again.parts == traced.parts
 
 
 def test_a_wrong_shape_or_name_is_a_message():
     with pytest.raises(ConfigError, match=r"inputs.y: graph toy wants shape \(8, 64\)"):
-        trace_stage(STAGE, graph(), PORTS | {"y": Port("y", (8, 32), DType.FP16)}, LOOP)
+        trace_stage(STAGE, graph(), PORTS | {"y": Port("y", (8, 32), DType.FP16)}, LOOP, CORE_ML)
     with pytest.raises(ConfigError, match="graph toy wants t, y, z; given t, z"):
-        trace_stage(STAGE, graph(), {k: PORTS[k] for k in "zt"}, LOOP)
+        trace_stage(STAGE, graph(), {k: PORTS[k] for k in "zt"}, LOOP, CORE_ML)
 
 
 def test_key_map_takes_the_longest_prefix():
@@ -168,31 +170,36 @@ def test_key_map_takes_the_longest_prefix():
 
 # ---------------------------------------------------------------- the cut, on numbers alone
 
+
+def split(nodes, inputs, rows):
+    return split_at_rate(nodes, inputs, rows, 1000)
+
+
 INPUTS = {"s": (Depends.STATE, 10), "y": (Depends.NOTHING, 100), "t": (Depends.SCAN, 4)}
 
 
 def test_a_small_result_of_large_weights_is_hoisted():
-    nodes = [Node("k", ("y",), 50, 10_000, 0), Node("use", ("s", "k"), 10, 0, 0)]
+    nodes = [LoopOp("k", ("y",), 50, 10_000, 0), LoopOp("use", ("s", "k"), 10, 0, 0)]
     assert split(nodes, INPUTS, 30) == {"k": "once", "use": "body"}
 
 
 def test_a_large_result_of_nothing_stays_inside():
-    nodes = [Node("big", ("y",), 10_000, 0, 100), Node("use", ("s", "big"), 10, 0, 0)]
+    nodes = [LoopOp("big", ("y",), 10_000, 0, 100), LoopOp("use", ("s", "big"), 10, 0, 0)]
     assert split(nodes, INPUTS, 30)["big"] == "body"
 
 
 def test_the_narrow_place_is_found():
     """A wide value made of a narrow one is remade in the body; the narrow one is kept."""
     nodes = [
-        Node("narrow", ("t",), 20, 50_000, 0),
-        Node("wide", ("narrow",), 5_000, 10, 0),
-        Node("use", ("s", "wide"), 10, 0, 0),
+        LoopOp("narrow", ("t",), 20, 50_000, 0),
+        LoopOp("wide", ("narrow",), 5_000, 10, 0),
+        LoopOp("use", ("s", "wide"), 10, 0, 0),
     ]
     assert split(nodes, INPUTS, 30) == {"narrow": "schedule", "wide": "body", "use": "body"}
 
 
 def test_what_depends_on_the_state_never_leaves():
-    nodes = [Node("a", ("s",), 1, 10**9, 10**12), Node("b", ("a", "y"), 1, 10**9, 0)]
+    nodes = [LoopOp("a", ("s",), 1, 10**9, 10**12), LoopOp("b", ("a", "y"), 1, 10**9, 0)]
     assert set(split(nodes, INPUTS, 30).values()) == {"body"}
 
 

@@ -165,6 +165,7 @@ def planned(case: str, policy: Policy, overrides: Sequence[str]) -> Outcome:
     from entracte.decide.decide import decide
     from entracte.declare.read import read
     from entracte.declare.settings import register
+    from entracte.lower.backend import CORE_ML
     from entracte.store.cache import Cache, cache_folder
     from entracte.trace.wire import trace_pipeline
     from hydra import compose, initialize_config_dir
@@ -173,7 +174,7 @@ def planned(case: str, policy: Policy, overrides: Sequence[str]) -> Outcome:
     given = ["+target=iphone15pro", f"policy={policy.name}", *overrides]
     with initialize_config_dir(str(ROOT / "conf"), version_base=None):
         job = read(compose("compile", given))
-    traced = trace_pipeline(job.pipeline, lambda *_: None, Cache(cache_folder(job.cache)))
+    traced = trace_pipeline(job.pipeline, CORE_ML, cache=Cache(cache_folder(job.cache)))
     begin = time.process_time()
     made = decide(traced.pipeline, traced.graphs, traced.ports, job.target, job.policy, None)
     spent = time.process_time() - begin

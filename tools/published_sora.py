@@ -22,6 +22,7 @@ from entracte.decide.partition import Measured, cut_stage
 from entracte.declare.read import Job, read
 from entracte.declare.settings import register
 from entracte.ir import Call, ChunkFacts, Partition, Policy, Program, Segment, Target
+from entracte.lower.backend import CORE_ML
 from entracte.program.assemble import build_program
 from entracte.program.workload import Workload
 from entracte.schedule.choose import make_schedule
@@ -93,7 +94,7 @@ class App:
             f"+pipeline.stages.denoise.functions.{MERGED}=1",
         )
         self.traced: TracedPipeline = trace_pipeline(
-            self.job.pipeline, cache=Cache(cache_folder("auto"))
+            self.job.pipeline, CORE_ML, cache=Cache(cache_folder("auto"))
         )
         self.partition = self._cut(self.job.target)
         self.program = build_program(

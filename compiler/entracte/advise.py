@@ -8,24 +8,19 @@ one order, so the answer is the same every time.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import prod
 from typing import TYPE_CHECKING
 
 from entracte.clock.predict import predict
 from entracte.decide.decide import Decision, decide
 from entracte.declare.read import Job
+from entracte.declare.scheme import SCHEMES, UNCOMPRESSED, fidelity, weight_bytes
 from entracte.errors import ConfigError, DoesNotFit
-from entracte.ir import DType, Pipeline, Policy, StageGraph, Weight
+from entracte.ir import Pipeline, Policy, StageGraph
 from entracte.units import compact_bytes
 
 if TYPE_CHECKING:
     from entracte.trace.wire import TracedPipeline
 
-COMPRESSIONS = ("none", "int8", "palette6", "palette4")
-FIDELITY = ("fp32", "fp16", "int8", "palette8", "palette6", "palette4", "int4_block32")
-"""What keeps most of the weights first. Only the order: how far a video differs is not measured."""
-_COMPRESSED_FROM = 2048
-"""Elements from which tracing counts a tensor as compressed (`entracte/trace/measure.py`)."""
 _BOUND = 0.8
 """Computing is the bottleneck where it takes this share of the time."""
 _NEAR = 1.1
@@ -51,7 +46,7 @@ class Option:
     @property
     def fidelity(self) -> int:
         """Rank of what is kept of the weights; 0 is best."""
-        return FIDELITY.index(self.precision if self.compression == "none" else self.compression)
+        return fidelity(self.precision, self.compression)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +91,12 @@ def advise(
 
 def count(sizes: int, policies: int) -> int:
     """How often `advise` reports."""
-    return sizes * 2 * len(COMPRESSIONS) + policies + 1
+    return sizes * 2 * len(_tried()) + policies + 1
+
+
+def _tried() -> tuple[str, ...]:
+    """The compressions that are options."""
+    return (UNCOMPRESSED, *(s.name for s in SCHEMES.values() if s.is_advised))
 
 
 @dataclass(frozen=True)
@@ -122,15 +122,15 @@ def _of_precision(
 ) -> list[tuple[Option, _Case]]:
     """A size that a graph refuses is no option, unless it is the configured one."""
     try:
-        traced = trace(declare(choice, precision, "none").pipeline)
+        traced = trace(declare(choice, precision, UNCOMPRESSED).pipeline)
     except ConfigError:
         if required:
             raise
-        for name in COMPRESSIONS:
+        for name in _tried():
             report(name)
         return []
     options = []
-    for compression in COMPRESSIONS:
+    for compression in _tried():
         report(f"{choice.size} {precision} {compression}")
         job = declare(choice, precision, compression)
         case = _Case(choice.size, precision, compression, job, traced, job.policy, job.chunk_bytes)
@@ -204,21 +204,12 @@ def compressed(graph: StageGraph, precision: str, compression: str) -> StageGrap
 
     What is hoisted stays as it is; a trace may hoist a little more or less.
     """
-    from entracte.trace.measure import COMPRESSED_WIDTH
-
-    packed = COMPRESSED_WIDTH[compression]
-    if packed is None:
-        return graph
-
-    def size(weight: Weight) -> int:
-        elements = prod(weight.shape)
-        if elements < _COMPRESSED_FROM or len(weight.shape) < 2:
-            return elements * DType(precision).width_bytes
-        return int(elements * packed)
-
     return replace(
         graph,
-        weights=tuple(replace(w, size_bytes=size(w)) for w in graph.weights),
+        weights=tuple(
+            replace(w, size_bytes=weight_bytes(w.shape, precision, compression))
+            for w in graph.weights
+        ),
         variants=tuple(compressed(v, precision, compression) for v in graph.variants),
     )
 
@@ -262,6 +253,6 @@ def verdict(options: tuple[Option, ...], size: str) -> str:
 
 def _named(option: Option) -> str:
     weights = f"{option.precision} weights"
-    if option.compression != "none":
+    if option.compression != UNCOMPRESSED:
         weights = f"{option.compression} weights in {option.precision}"
     return f"{weights}, policy {option.policy}"

@@ -120,10 +120,11 @@ def compile_job(job: Job, reporter: Reporter | None = None) -> Built:
 
 
 def _trace(job: Job, cache: Cache, report: Reporter) -> "TracedPipeline":
+    from entracte.lower.backend import CORE_ML
     from entracte.trace.wire import trace_pipeline
 
     report.phase("trace", len(job.pipeline.stages))
-    return trace_pipeline(job.pipeline, lambda stage, *_: report.advance(stage), cache)
+    return trace_pipeline(job.pipeline, CORE_ML, lambda stage, *_: report.advance(stage), cache)
 
 
 def _decide(job: Job, traced: "TracedPipeline", corrections: Mapping[str, float]) -> Decision:
@@ -224,7 +225,7 @@ def _emit(
     cache: Cache,
     report: Reporter,
 ) -> Bundle:
-    from entracte.emit.bundle import Progress, emit
+    from entracte.emit.bundle import ByteProgress, emit
     from entracte.trace.weights import weight_source
 
     # Links of an earlier attempt; the cache keeps the packages themselves.
@@ -238,7 +239,7 @@ def _emit(
         cache=cache,
         memo=DigestMemo(cache),
         workers=job.workers,
-        progress=Progress(
+        progress=ByteProgress(
             begin=lambda total: report.phase("convert", total, unit_bytes=True),
             advance=report.advance,
         ),

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from entracte.lower.compress import Compression, palette_of
+from entracte.lower.compress import palette_of
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -119,9 +119,3 @@ def test_palette_of_few_values_is_exact() -> None:
     weight = np.array([0.5, -1, 0.5, 2], dtype=np.float16)
     table, indices = palette_of(weight, 4)
     assert np.array_equal(table[indices], weight)
-
-
-def test_names_are_the_configuration_s() -> None:
-    assert [str(c) for c in Compression] == [
-        "none", "int8", "palette8", "palette6", "palette4", "int4_block32",
-    ]  # fmt: skip

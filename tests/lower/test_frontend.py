@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from entracte.frontend import constants_of, export_graph, extract, fp32_values
 from entracte.frontend.cleanup import clean_graph
+from entracte.frontend.extract import constants_of, extract
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import Node
 
+from tests.lower.core_ml import export_graph, fp32_values
 from tests.lower.models import CASES, on_meta
 
 ROOT = Path(__file__).parents[2]
@@ -184,7 +185,7 @@ def test_einsum_with_ellipsis_is_decomposed() -> None:
 def test_names_do_not_depend_on_the_process() -> None:
     code = (
         "import torch; torch.set_num_threads(1)\n"
-        "from entracte.frontend import export_graph; from tests.lower.models import CASES\n"
+        "from tests.lower.core_ml import export_graph; from tests.lower.models import CASES\n"
         "print(export_graph(*CASES['t5']()).graph)"
     )
     texts = set()

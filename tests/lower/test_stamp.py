@@ -12,7 +12,8 @@ from entracte.emit.make import CHUNK, Order
 from entracte.graphs.spec import Graph, Input
 from entracte.ir import DType, Port, Stage, StageKind
 from entracte.lower import package
-from entracte.lower.stamp import marker
+from entracte.lower.backend import CORE_ML
+from entracte.lower.template import marker
 from entracte.store.cache import Cache
 from entracte.store.form import form_of
 from entracte.trace.measure import trace_stage
@@ -66,7 +67,7 @@ def orders(depth=4, folded=False, precision="fp16", compression="none", source=N
     )
     graph = Graph(Stack(depth, folded).eval(), (Input("x", (1, 8, WIDTH)),), ("y",), "stack")
     ports = {"x": Port("x", (1, 8, WIDTH), DType.FP16)}
-    traced = trace_stage(stage, graph, ports, None)
+    traced = trace_stage(stage, graph, ports, None, CORE_ML)
     source = source or RandomWeights(0)
     measured = Measured(traced.parts[0])
     return [_order(traced, chunk, source) for chunk in _block_chunks(measured, depth)]

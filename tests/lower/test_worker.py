@@ -14,7 +14,7 @@ from entracte.lower.convert import convert_chunk
 from entracte.lower.errors import LowerError
 from entracte.lower.package import canonical_digest
 from entracte.lower.ports import DType, Port
-from entracte.lower.worker import Job, run_job, run_jobs
+from entracte.lower.worker import Task, run_task, run_tasks
 
 
 def _square(value: int) -> int:
@@ -54,30 +54,30 @@ def _threads() -> int:
 
 def test_result_and_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     log = tmp_path / "logs" / "chunk.log"
-    assert run_job(_square, (7,), log) == 49
+    assert run_task(_square, (7,), log) == 49
     assert log.read_text() == "squaring 7\n"
     assert capfd.readouterr() == ("", "")
 
 
 def test_one_torch_thread(tmp_path: Path) -> None:
-    assert run_job(_threads, (), tmp_path / "log") == 1
+    assert run_task(_threads, (), tmp_path / "log") == 1
 
 
 def test_all_results_arrive(tmp_path: Path) -> None:
-    jobs = [Job(f"chunk {n}", _square, (n,), tmp_path / f"{n}.log") for n in range(5)]
-    results = {job.arguments[0]: result for job, result in run_jobs(jobs, 2)}
+    tasks = [Task(f"chunk {n}", _square, (n,), tmp_path / f"{n}.log") for n in range(5)]
+    results = {task.arguments[0]: result for task, result in run_tasks(tasks, 2)}
     assert results == {n: n * n for n in range(5)}
 
 
 def test_jobs_are_made_only_when_there_is_room(tmp_path: Path) -> None:
     made = []
 
-    def jobs():
+    def tasks():
         for n in range(4):
             made.append(n)
-            yield Job(str(n), _square, (n,), tmp_path / f"{n}.log")
+            yield Task(str(n), _square, (n,), tmp_path / f"{n}.log")
 
-    results = run_jobs(jobs(), workers=1)
+    results = run_tasks(tasks(), workers=1)
     next(results)
     assert made == [0]
     assert len(list(results)) == 3
@@ -96,27 +96,27 @@ def test_jobs_are_made_only_when_there_is_room(tmp_path: Path) -> None:
 )
 def test_failures_name_the_chunk_and_the_log(tmp_path, call, arguments, message) -> None:
     with pytest.raises(LowerError, match=message):
-        run_job(call, arguments, tmp_path / "chunk.log")
+        run_task(call, arguments, tmp_path / "chunk.log")
 
 
 def test_a_failure_ends_the_others(tmp_path: Path) -> None:
-    jobs = [
-        Job("slow", _sleep, (60,), tmp_path / "slow.log"),
-        Job("bad", _fail, ("no",), tmp_path / "bad.log"),
+    tasks = [
+        Task("slow", _sleep, (60,), tmp_path / "slow.log"),
+        Task("bad", _fail, ("no",), tmp_path / "bad.log"),
     ]
     start = time.monotonic()
     with pytest.raises(LowerError, match="bad: RuntimeError"):
-        list(run_jobs(jobs, workers=2))
+        list(run_tasks(tasks, workers=2))
     assert time.monotonic() - start < 30
     assert not multiprocessing.active_children()
 
 
 def test_stopping_early_ends_the_others(tmp_path: Path) -> None:
-    jobs = [
-        Job("quick", _square, (2,), tmp_path / "quick.log"),
-        Job("slow", _sleep, (60,), tmp_path / "slow.log"),
+    tasks = [
+        Task("quick", _square, (2,), tmp_path / "quick.log"),
+        Task("slow", _sleep, (60,), tmp_path / "slow.log"),
     ]
-    results = run_jobs(jobs, workers=2)
+    results = run_tasks(tasks, workers=2)
     assert next(results)[1] == 4
     results.close()
     assert not multiprocessing.active_children()
@@ -136,18 +136,18 @@ def _lower(width: int, path: Path) -> str:
 
 
 def test_conversions_side_by_side(tmp_path: Path) -> None:
-    jobs = [
-        Job(f"chunk {n}", _lower, (n, tmp_path / f"{n}.mlpackage"), tmp_path / f"{n}.log")
+    tasks = [
+        Task(f"chunk {n}", _lower, (n, tmp_path / f"{n}.mlpackage"), tmp_path / f"{n}.log")
         for n in (4, 5)
     ]
-    digests = {job.name: digest for job, digest in run_jobs(jobs, workers=2)}
+    digests = {task.name: digest for task, digest in run_tasks(tasks, workers=2)}
     assert digests == {f"chunk {n}": canonical_digest(tmp_path / f"{n}.mlpackage") for n in (4, 5)}
 
 
 def test_a_refused_conversion(tmp_path: Path) -> None:
     log = tmp_path / "chunk 7.log"
     with pytest.raises(LowerError) as caught:
-        run_job(_lower, (7, tmp_path / "7.mlpackage"), log)
+        run_task(_lower, (7, tmp_path / "7.mlpackage"), log)
     assert str(caught.value) == (
         f"chunk 7: output `y`: the port has shape (1, 5), the chunk returns (1, 4); log {log}"
     )
@@ -156,4 +156,4 @@ def test_a_refused_conversion(tmp_path: Path) -> None:
 
 def test_no_workers_are_refused() -> None:
     with pytest.raises(ValueError, match="workers=0: at least 1"):
-        list(run_jobs([], workers=0))
+        list(run_tasks([], workers=0))

@@ -23,6 +23,7 @@ POLICIES = ("sequential", "double_buffer", "ci_dl")
 
 def show_advice(console: Console, config: DictConfig) -> None:
     """Print the ranked options and the final sentence. Raises `ConfigError`."""
+    from entracte.lower.backend import CORE_ML
     from entracte.trace.wire import trace_pipeline
 
     job = read(config)
@@ -33,7 +34,7 @@ def show_advice(console: Console, config: DictConfig) -> None:
         bars.phase("advise", count(len(sizes), len(policies)))
         options = advise(
             lambda choice, precision, compression: _job(config, choice, precision, compression),
-            lambda pipeline: trace_pipeline(pipeline, cache=cache),
+            lambda pipeline: trace_pipeline(pipeline, CORE_ML, cache=cache),
             sizes,
             policies,
             bars.advance,

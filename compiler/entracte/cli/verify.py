@@ -47,7 +47,7 @@ def _whole(result: Verification) -> str:
     verdict = "passed" if result.passed else "[red]failed[/red]"
     return (
         f"video: {_db(result.video_psnr_db)} against the torch source (floor "
-        f"{result.video_gate_db:.0f} dB), largest error {result.video_max_error:.2g}; {verdict}"
+        f"{result.video_floor_db:.0f} dB), largest error {result.video_max_error:.2g}; {verdict}"
     )
 
 
@@ -77,7 +77,7 @@ def verification_table(scores: Sequence[ChunkScore]) -> Table:
             Text(c.chunk),
             str(c.calls),
             _db(c.psnr_db),
-            f"{c.gate_db:.0f} dB",
+            f"{c.floor_db:.0f} dB",
             f"{c.max_error:.2g}",
             "" if c.passed else "[red]failed[/red]",
         )

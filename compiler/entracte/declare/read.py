@@ -11,6 +11,7 @@ from pathlib import Path
 from entracte.cost import CLASSES
 from entracte.declare.host_ops import HOST_OPS
 from entracte.declare.order import ordered
+from entracte.declare.scheme import PRECISION_FLOORS_DB, compressions
 from entracte.declare.settings import (
     LOCAL,
     CompileSettings,
@@ -38,8 +39,6 @@ from entracte.units import parse_bytes
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-COMPRESSIONS = ("none", "int8", "palette8", "palette6", "palette4", "int4_block32")
-PRECISIONS = ("fp16", "fp32")
 INPUT_KINDS = ("text", "seed", "number")
 KEEPS = ("even", "strided", "searched", "published")
 POLICY_DRIVERS = ("gates", "online", "best")
@@ -212,8 +211,8 @@ def _stage(name: str, s: StageSettings, pipeline: PipelineSettings, compression:
             raise ConfigError(f"{where}.{fault}")
     precision = s.precision or pipeline.precision
     chosen = s.compression or pipeline.compression or compression
-    _allowed(f"{where}.precision", precision, PRECISIONS)
-    _allowed(f"{where}.compression", chosen, COMPRESSIONS)
+    _allowed(f"{where}.precision", precision, tuple(PRECISION_FLOORS_DB))
+    _allowed(f"{where}.compression", chosen, compressions())
     return Stage(
         name=name,
         kind=kind,

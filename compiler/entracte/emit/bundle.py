@@ -4,7 +4,7 @@ What the cache holds is linked. Of the rest, chunks that are the same program wi
 are converted once, as a template, and stamped (`entracte.lower.stamp`); the others are converted.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from math import prod
@@ -15,14 +15,14 @@ from entracte.emit import make
 from entracte.emit.make import CHUNK, Order
 from entracte.errors import EntracteError
 from entracte.ir import Bundle, Chunk, Package
-from entracte.store.cache import Cache, digest, link_tree, size_bytes
+from entracte.store.cache import Cache, DigestMemo, digest, link_tree, size_bytes
 from entracte.store.form import form_of
 from entracte.store.origin import compiler_digest
 
 if TYPE_CHECKING:
-    from entracte.lower.worker import Job
+    from entracte.lower.worker import Task
     from entracte.trace.traced import Traced
-    from entracte.trace.weights import DigestMemo, WeightSource
+    from entracte.trace.weights import WeightSource
 
 PACKAGES = "packages"
 LOGS = "logs"
@@ -36,7 +36,7 @@ _BYTES_PER_ELEMENT = 6
 
 
 @dataclass(frozen=True)
-class Progress:
+class ByteProgress:
     """Told of the work as it is known and as it is done, in bytes of weights."""
 
     begin: Callable[[int], None] = lambda _: None
@@ -51,16 +51,16 @@ def emit(
     deployment: str,
     folder: Path,
     cache: Cache,
-    memo: "DigestMemo",
+    memo: DigestMemo,
     workers: int,
-    progress: Progress | None = None,
+    progress: ByteProgress | None = None,
 ) -> Bundle:
     """Packages of all chunks in `folder/packages`. Raises `LowerError` naming the chunk."""
     for stage in traced.values():
         source.check(stage)
     orders = [_order(traced, c, source, deployment, memo) for c in chunks]
     missing = [o for o in orders if not _is_made(o, cache)]
-    _make(missing, cache, folder / LOGS, workers, progress or Progress())
+    _make(missing, _Work(cache, folder / LOGS, workers, progress or ByteProgress()))
     return Bundle(tuple(_link(o, cache, folder) for o in orders))
 
 
@@ -69,11 +69,12 @@ def _order(
     chunk: Chunk,
     source: "WeightSource",
     deployment: str,
-    memo: "DigestMemo",
+    memo: DigestMemo,
 ) -> Order:
     stage = next(t for t in traced.values() if any(p.name == chunk.graph for p in t.parts))
     form = form_of(stage.part(chunk.graph), chunk)
-    how = [stage.stage.precision, stage.stage.compression, deployment, _tools()]
+    declared = [stage.stage.precision, stage.stage.compression, deployment]
+    how = [*declared, *stage.backend.identity, *_tools()]
     ports = [[p.name for p in chunk.inputs], [p.name for p in chunk.outputs]]
     values = source.identity(stage, form.slots, memo)
     return Order(
@@ -92,7 +93,7 @@ def _tools() -> list[str]:
     return [version("coremltools"), version("torch"), compiler_digest()]
 
 
-def _make(missing: list[Order], cache: Cache, logs: Path, workers: int, progress: Progress) -> None:
+def _make(missing: Sequence[Order], work: "_Work") -> None:
     """First what must be converted, templates included, then what can be stamped."""
     twins: dict[str, list[Order]] = {}
     for order in missing:
@@ -100,77 +101,102 @@ def _make(missing: list[Order], cache: Cache, logs: Path, workers: int, progress
     templates = [
         orders[0]
         for key, orders in twins.items()
-        if len(orders) >= _TWINS_FROM and cache.folder(make.TEMPLATES, key) is None
+        if len(orders) >= _TWINS_FROM and work.cache.folder(make.TEMPLATES, key) is None
     ]
-    weight = {o.chunk.id: max(1, o.chunk.weight_bytes) for o in missing}
-    progress.begin(sum(weight.values()) + 2 * sum(weight[o.chunk.id] for o in templates))
-
-    def run(jobs: "Iterator[Job]", times: int = 1) -> None:
-        from entracte.lower.worker import run_jobs
-
-        for job, _ in run_jobs(jobs, workers=workers, memory_bytes=_MEMORY_BYTES):
-            chunk = job.name.split(" ")[0]
-            progress.advance(job.name, times * weight[chunk])
-
-    for seed in make.SEEDS:
-        marked = [o for o in templates if not make.is_marked(o, cache, seed)]
-        run(_jobs(marked, "template", make.convert_marked, logs, cache, seed))
-    run(_comparisons(templates, cache, logs), 0)
-    stampable = {
-        key: entry
-        for key in twins
-        if (entry := cache.folder(make.TEMPLATES, key)) and make.read_layout(entry) is not None
-    }
+    marked = len(make.SEEDS) * sum(_work_bytes(o) for o in templates)
+    work.progress.begin(sum(_work_bytes(o) for o in missing) + marked)
+    _make_templates(templates, work)
+    stampable = _stampable(twins, work.cache)
     rest = [o for o in missing if o.twin_key not in stampable]
-    run(_jobs(rest, "", make.convert_order, logs, cache))
+    work.run(_conversions(rest, "", make.convert_order, work))
     stamped = [o for o in missing if o.twin_key in stampable]
-    run(_stamps(stamped, stampable, cache, logs))
+    work.run(_stamps(stamped, stampable, work))
 
 
-def _jobs(
+def _make_templates(orders: Sequence[Order], work: "_Work") -> None:
+    """Each from two conversions with markers, which are then compared."""
+    for seed in make.SEEDS:
+        marked = [o for o in orders if not make.is_marked(o, work.cache, seed)]
+        work.run(_conversions(marked, "template", make.convert_marked, work, seed))
+    work.run(_comparisons(orders, work))
+
+
+def _stampable(twin_keys: Iterable[str], cache: Cache) -> dict[str, Path]:
+    """Twin key -> its template, of those that have one."""
+    entries = {key: cache.folder(make.TEMPLATES, key) for key in twin_keys}
+    return {k: e for k, e in entries.items() if e is not None and make.read_layout(e) is not None}
+
+
+def _work_bytes(order: Order) -> int:
+    """What making a chunk counts for, for the progress: its weights."""
+    return max(1, order.chunk.weight_bytes)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Where tasks run, and who is told of those that are done."""
+
+    cache: Cache
+    logs: Path
+    workers: int
+    progress: ByteProgress
+
+    def log(self, order: Order) -> Path:
+        return self.logs / f"{order.chunk.id}.log"
+
+    def run(self, tasks: "Iterator[Task]") -> None:
+        from entracte.lower.worker import run_tasks
+
+        for task, _ in run_tasks(tasks, workers=self.workers, memory_bytes=_MEMORY_BYTES):
+            self.progress.advance(task.name, task.work_bytes)
+
+
+def _conversions(
     orders: Sequence[Order],
     what: str,
     call: Callable[..., object],
-    logs: Path,
+    work: _Work,
     *arguments: object,
-) -> "Iterator[Job]":
-    """Conversions: `call(order, *arguments)`."""
-    from entracte.lower.worker import Job
+) -> "Iterator[Task]":
+    """`call(order, cache, *arguments)` of each."""
+    from entracte.lower.worker import Task
 
     for order in orders:
         for function in order.functions:
             order.traced.program_of(function)  # here, once: the processes inherit it
         elements = sum(prod(order.traced.shapes[n]) for n in order.form.slots)
-        yield Job(
+        yield Task(
             name=f"{order.chunk.id} {what}".strip(),
             call=call,
-            arguments=(order, *arguments),
-            log=logs / f"{order.chunk.id}.log",
+            arguments=(order, work.cache, *arguments),
+            log=work.log(order),
             memory_bytes=_FIXED_BYTES + _BYTES_PER_ELEMENT * elements,
+            work_bytes=_work_bytes(order),
         )
 
 
-def _comparisons(orders: Sequence[Order], cache: Cache, logs: Path) -> "Iterator[Job]":
-    from entracte.lower.worker import Job
+def _comparisons(orders: Sequence[Order], work: _Work) -> "Iterator[Task]":
+    from entracte.lower.worker import Task
 
     for order in orders:
-        log = logs / f"{order.chunk.id}.log"
-        yield Job(f"{order.chunk.id} template", make.make_template, (order, cache), log)
+        name = f"{order.chunk.id} template"
+        yield Task(name, make.make_template, (order, work.cache), work.log(order))
 
 
 def _stamps(
-    orders: Sequence[Order], templates: Mapping[str, Path], cache: Cache, logs: Path
-) -> "Iterator[Job]":
-    from entracte.lower.worker import Job
+    orders: Sequence[Order], templates: Mapping[str, Path], work: _Work
+) -> "Iterator[Task]":
+    from entracte.lower.worker import Task
 
     for order in orders:
         largest = max(prod(order.traced.shapes[n]) for n in order.form.slots)
-        yield Job(
+        yield Task(
             name=order.chunk.id,
             call=make.stamp_order,
-            arguments=(order, cache, templates[order.twin_key]),
-            log=logs / f"{order.chunk.id}.log",
+            arguments=(order, work.cache, templates[order.twin_key]),
+            log=work.log(order),
             memory_bytes=_FIXED_BYTES + _BYTES_PER_ELEMENT * largest,
+            work_bytes=_work_bytes(order),
         )
 
 

@@ -73,7 +73,7 @@ def chunk_module(
 
     The names to give are as for `frontend.extract`.
     """
-    from entracte.frontend import extract
+    from entracte.frontend.extract import extract
 
     # A weight's name in the function's program: tables of variants are named apart.
     held = dict(traced.functions[function].held)
@@ -156,6 +156,7 @@ def _convert_function(
         compression=traced.stage.compression,
         path=path,
         fp32_ops=traced.functions[function].fp32_nodes,
+        backend=traced.backend,
     )
 
 
@@ -217,7 +218,7 @@ def make_template(order: Order, cache: Cache) -> bool:
 
     What was found out is kept either way, so that it is tried only once.
     """
-    from entracte.lower.stamp import find_layout
+    from entracte.lower.template import find_layout
 
     halves = [cache.folder(MARKED, _marked_key(order, seed)) for seed in SEEDS]
     first, second = (half / TEMPLATE for half in halves if half is not None)
@@ -247,7 +248,7 @@ def _own_slots(order: Order) -> list[int]:
 def _marked(order: Order, seed: int) -> "dict[str, torch.Tensor]":
     """Markers for the weights of its own, the true values of what all twins share."""
     import torch
-    from entracte.lower.stamp import marker
+    from entracte.lower.template import marker
 
     slots = order.form.slots
     shared = [slots[i] for i in sorted(order.form.literal)]

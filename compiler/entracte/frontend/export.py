@@ -1,8 +1,8 @@
 """A torch module becomes a clean ATen FX graph.
 
 The path is the one measured in `reference/conversion.md` (1.2): `torch.export` ->
-`run_decompositions({})` -> decomposition of only what the converter lacks (and einsum) ->
-clean-up. Attention, normalisations and GELU stay single operations.
+`run_decompositions({})` -> decomposition of only what the converter lacks -> clean-up. Attention,
+normalisations and GELU stay single operations.
 
 The graph depends on shapes alone: parameters may live on the meta device or be fake, and the
 result is node for node the one that real parameters give.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -30,12 +30,16 @@ _DECOMPOSITION_ROUNDS = 3
 every model tried, and a fourth would only hide a cycle."""
 
 
-def export_graph(module: nn.Module, args: tuple[Tensor, ...]) -> ExportedProgram:
+def export_graph(
+    module: nn.Module, args: tuple[Tensor, ...], is_convertible: Callable[[object], bool]
+) -> ExportedProgram:
     """The clean ATen program of `module` called with `args`.
 
     Args:
         module: in eval mode; its parameters real, on the meta device, or FakeTensors.
         args: example inputs, positional; shapes and dtypes are baked in. Real, meta or fake.
+        is_convertible: as of `Backend`; an operation that has no conversion is written in simpler
+            terms.
 
     Returns:
         An ExportedProgram with functional ATen operations only, no aliases, clones, dropouts,
@@ -53,7 +57,7 @@ def export_graph(module: nn.Module, args: tuple[Tensor, ...]) -> ExportedProgram
                 program = torch.export.export(module, cpu_args, strict=False)
             except Exception as error:
                 raise GraphError(_refusal(module, error)) from error
-            program = _decompose(program)
+            program = _decompose(program, is_convertible)
     clean(program)
     return program
 
@@ -136,10 +140,10 @@ def _fake_argument(arg: Tensor, mode: FakeTensorMode) -> Tensor:
     return mode.from_tensor(arg.contiguous())
 
 
-def _decompose(program: ExportedProgram) -> ExportedProgram:
-    """Functional ATen, with what the converter lacks (and einsum) written in simpler terms."""
-    from entracte.lower.registrations import is_convertible
-
+def _decompose(
+    program: ExportedProgram, is_convertible: Callable[[object], bool]
+) -> ExportedProgram:
+    """Functional ATen, with what the converter lacks written in simpler terms."""
     table = _decomposition_table()
     program = program.run_decompositions({})
     for _ in range(_DECOMPOSITION_ROUNDS):
@@ -147,9 +151,7 @@ def _decompose(program: ExportedProgram) -> ExportedProgram:
         wanted = {
             target: table[target]
             for target in targets
-            if target in table
-            # coremltools has an einsum, but it does not know `...`
-            and (target is torch.ops.aten.einsum.default or not is_convertible(target))
+            if target in table and not is_convertible(target)
         }
         if not wanted:
             break

@@ -216,9 +216,9 @@ def _weight(
 
 def _own_tensor(source: ExportedProgram | GraphModule, fqn: str) -> Tensor | None:
     if isinstance(source, ExportedProgram):
-        value = source.constants.get(fqn)
-        return value if value is not None else source.state_dict.get(fqn)
-    value = source
+        constant: Tensor | None = source.constants.get(fqn)
+        return source.state_dict.get(fqn) if constant is None else constant
+    value: object = source
     for part in fqn.split("."):
         value = getattr(value, part)
     return value if isinstance(value, Tensor) else None

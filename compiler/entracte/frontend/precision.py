@@ -10,21 +10,13 @@ from __future__ import annotations
 from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 
+from entracte.frontend.backend import Islands
+
 __all__ = ["fp32_values"]
 
-_LIGHT = {
-    "add", "sub", "mul", "div", "exp", "neg", "reciprocal", "pow", "square", "unsqueeze", "squeeze",
-    "reshape", "permute", "transpose", "cat", "stack", "expand", "slice", "select", "_to_copy",
-    "repeat",
-}  # fmt: skip
-"""Operations through which the arguments of a sine are followed back."""
 
-_AVERAGING = {"add", "mean", "sum", "clamp", "clamp_min", "maximum", "mul", "div", "_to_copy"}
-_SQUARES = {"pow", "square"}
-
-
-def fp32_values(source: ExportedProgram | GraphModule) -> frozenset[str]:
-    """Names of the values that must not be rounded to fp16.
+def fp32_values(source: ExportedProgram | GraphModule, islands: Islands) -> frozenset[str]:
+    """Names of the values that must not be rounded to fp16; `islands` is in ATen's names.
 
     These are sines, cosines and what they are computed from by elementwise operations, back to the
     program's own inputs (a timestep), and the inside of RMS norms, from the square to rsqrt.
@@ -33,10 +25,10 @@ def fp32_values(source: ExportedProgram | GraphModule) -> frozenset[str]:
     weights = _weight_names(source)
     found: set[str] = set()
     for node in graph.nodes:
-        if _kind(node) in ("sin", "cos"):
-            found |= _sine_chain(node, weights)
-        if _kind(node) == "rsqrt":
-            found |= _norm_chain(node)
+        if _kind(node) in islands.sines:
+            found |= _sine_chain(node, weights, islands)
+        if _kind(node) in islands.roots:
+            found |= _norm_chain(node, islands)
     return frozenset(found)
 
 
@@ -53,24 +45,25 @@ def _weight_names(source: ExportedProgram | GraphModule) -> set[str]:
     return placeholders - set(source.graph_signature.user_inputs)
 
 
-def _sine_chain(node: Node, weights: set[str]) -> set[str]:
+def _sine_chain(node: Node, weights: set[str], islands: Islands) -> set[str]:
     found, waiting = {node.name}, [node]
     while waiting:
         for argument in waiting.pop().all_input_nodes:
             is_input = argument.op == "placeholder" and argument.name not in weights
-            if argument.name in found or not (is_input or _kind(argument) in _LIGHT):
+            if argument.name in found or not (is_input or _kind(argument) in islands.followed):
                 continue
             found.add(argument.name)
             waiting.append(argument)
     return found
 
 
-def _norm_chain(node: Node) -> set[str]:
+def _norm_chain(node: Node, islands: Islands) -> set[str]:
     found, waiting, squares = {node.name}, [node], 0
     while waiting:
         for argument in waiting.pop().all_input_nodes:
-            is_square = _is_square(argument)
-            if argument.name in found or not (is_square or _kind(argument) in _AVERAGING):
+            is_square = _is_square(argument, islands)
+            is_inside = is_square or _kind(argument) in islands.averaging
+            if argument.name in found or not is_inside:
                 continue
             found.add(argument.name)
             squares += is_square
@@ -79,6 +72,6 @@ def _norm_chain(node: Node) -> set[str]:
     return found if squares else set()
 
 
-def _is_square(node: Node) -> bool:
-    is_product = _kind(node) == "mul" and len(node.args) > 1 and node.args[0] is node.args[1]
-    return is_product or _kind(node) in _SQUARES
+def _is_square(node: Node, islands: Islands) -> bool:
+    is_product = _kind(node) == islands.product and len(node.args) > 1
+    return _kind(node) in islands.squares or (is_product and node.args[0] is node.args[1])

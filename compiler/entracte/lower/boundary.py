@@ -122,7 +122,7 @@ def _cast_to_port(program: ExportedProgram, node: Node, port: Port) -> Node:
     # fp32 inside: the precision pass turns it into fp16 where the port wants that
     dtype = torch.int32 if port.dtype is DType.INT32 else torch.float32
     with program.graph.inserting_before(next(iter(reversed(program.graph.nodes)))):
-        cast = program.graph.call_function(
+        cast: Node = program.graph.call_function(
             torch.ops.aten._to_copy.default, (node,), {"dtype": dtype}
         )
     cast.meta["val"] = value.to(dtype)

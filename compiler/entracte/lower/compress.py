@@ -1,69 +1,56 @@
-"""Weight compression of a finished package."""
+"""Weight compression of a finished package: what a row of `SCHEMES` means to coremltools."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from entracte.declare.scheme import SCHEMES, Codes, Scheme, compressions, scheme_of
 from entracte.lower.errors import LowerError
 from entracte.lower.quiet import coremltools
+from entracte.lower.targets import can_read
 
-__all__ = ["SMALLEST", "Compression", "check_compression", "compress", "palette_of", "pieces"]
-
-
-class Compression(StrEnum):
-    """How the weights of a package are stored."""
-
-    NONE = "none"
-    INT8 = "int8"
-    """8-bit integers, one scale per output channel, symmetric."""
-    PALETTE8 = "palette8"
-    """An 8-bit index into 256 values, one table per tensor."""
-    PALETTE6 = "palette6"
-    PALETTE4 = "palette4"
-    INT4_BLOCK32 = "int4_block32"
-    """4-bit integers, one scale per 32 input channels, symmetric; iOS 18 and later."""
-
-
-SMALLEST = 2048
-"""Tensors with fewer elements stay as they are: their tables would cost more than they save."""
+__all__ = ["check_compression", "compress", "palette_of", "pieces"]
 
 _WEIGHT_OPS = ("linear", "conv", "conv_transpose", "matmul", "gather")
 """Operations whose constants are weights. Never `global_config`: that also compresses masks and
 other constants, and a palettised -inf is NaN (measured, section 4)."""
 
-_BITS = {Compression.PALETTE8: 8, Compression.PALETTE6: 6, Compression.PALETTE4: 4}
 _LLOYD_ROUNDS = 40
 
+_Palette = tuple[np.ndarray, np.ndarray]
+"""(table: [2**bits], indices: [elements of the weight])"""
 
-def check_compression(compression: str, deployment: str, opset: int) -> Compression:
-    """The scheme named `compression`, if packages for `deployment` can have it.
+
+def check_compression(compression: str, deployment: str) -> Scheme | None:
+    """The scheme named `compression`, if packages for `deployment` can have it; None for `none`.
 
     Args:
-        compression: one of the values of `Compression`.
-        deployment: the name of the deployment target, for the message.
-        opset: the target's specification version (8 is iOS 17, 9 is iOS 18).
+        deployment: the name of a coremltools target.
 
     Raises:
-        LowerError: an unknown scheme, or one that the target cannot read.
+        LowerError: an unknown scheme or target, or a scheme that the target cannot read.
     """
-    if compression not in set(Compression):
-        raise LowerError(f"compression={compression}: not one of {', '.join(Compression)}")
-    chosen = Compression(compression)
-    if chosen is Compression.INT4_BLOCK32 and opset < 9:
-        raise LowerError(
-            f"compression={chosen} needs iOS18 or macOS15 and later, the target is {deployment}; "
-            "use `compression=palette4` or `target.deployment=iOS18`"
+    if compression not in compressions():
+        raise LowerError(f"compression={compression}: not one of {', '.join(compressions())}")
+    scheme = scheme_of(compression)
+    if scheme is not None and not can_read(deployment, scheme.since[0]):
+        smallest = min(
+            (s for s in SCHEMES.values() if can_read(deployment, s.since[0])),
+            key=lambda s: s.bytes_per_element,
         )
-    return chosen
+        raise LowerError(
+            f"compression={compression} needs {' or '.join(scheme.since)} and later, the target is "
+            f"{deployment}; use `compression={smallest.name}` or "
+            f"`target.deployment={scheme.since[0]}`"
+        )
+    return scheme
 
 
-def compress(source: Path, chosen: Compression, destination: Path) -> None:
+def compress(source: Path, scheme: Scheme, destination: Path) -> None:
     """Write the package at `source` to `destination` with its weights compressed.
 
     Only constants that are weights of linear, convolution, matmul and gather operations change.
@@ -71,74 +58,80 @@ def compress(source: Path, chosen: Compression, destination: Path) -> None:
     ct = coremltools()
     import coremltools.optimize.coreml as cto
 
-    per_op = _config(cto, chosen)
-    config = cto.OptimizationConfig(op_type_configs=dict.fromkeys(_WEIGHT_OPS, per_op))
+    config = cto.OptimizationConfig(op_type_configs=dict.fromkeys(_WEIGHT_OPS, _asked(cto, scheme)))
     model = ct.models.MLModel(str(source), skip_model_load=True)
-    if chosen in _BITS:
-        made = cto.palettize_weights(model, config)
-    else:
-        made = cto.linear_quantize_weights(model, config)
-    made.save(str(destination))
+    change = (
+        cto.palettize_weights if scheme.codes is Codes.PALETTE else cto.linear_quantize_weights
+    )
+    change(model, config).save(str(destination))
 
 
-def _config(cto: Any, chosen: Compression) -> Any:
+def _asked(cto: Any, scheme: Scheme) -> Any:
+    """The configuration of one operation type, in the words of `coremltools.optimize.coreml`."""
     # coremltools compresses what has *more* elements than the threshold
-    if chosen in _BITS:
-        function = functools.partial(palette_of, bits=_BITS[chosen])
+    threshold = scheme.smallest - 1
+    if scheme.codes is Codes.PALETTE:
         return cto.OpPalettizerConfig(
-            mode="custom", lut_function=_named(function), weight_threshold=SMALLEST - 1
+            mode="custom", lut_function=_lut_function(scheme.bits), weight_threshold=threshold
         )
-    if chosen is Compression.INT8:
-        return cto.OpLinearQuantizerConfig(
-            mode="linear_symmetric", dtype="int8", weight_threshold=SMALLEST - 1
-        )
+    blocks = {"granularity": "per_block", "block_size": scheme.block} if scheme.block else {}
     return cto.OpLinearQuantizerConfig(
         mode="linear_symmetric",
-        dtype="int4",
-        granularity="per_block",
-        block_size=32,
-        weight_threshold=SMALLEST - 1,
+        dtype=f"int{scheme.bits}",
+        weight_threshold=threshold,
+        **blocks,
     )
 
 
-def _named(function: Callable[..., Any]) -> Callable[[np.ndarray], Any]:
-    def lut_function(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return function(weight)
+def _lut_function(bits: int) -> Callable[[np.ndarray], _Palette]:
+    # coremltools asks for a plain function of this name and one argument, not for a partial
+    def lut_function(weight: np.ndarray) -> _Palette:
+        return palette_of(weight, bits)
 
     return lut_function
 
 
-def pieces(weight: np.ndarray, chosen: Compression) -> dict[str, np.ndarray]:
+def pieces(weight: np.ndarray, scheme: Scheme) -> dict[str, np.ndarray]:
     """What `compress` stores for one weight, in the order of a linear or convolution's own.
 
     Args:
-        weight: fp16, as the dense package holds it.
+        weight: [out, in] or [out, in, *kernel], fp16, as the dense package holds it.
 
     Returns:
-        `data` and `scale`, or `table` and `indices`, as the bytes of weight.bin.
+        The bytes of weight.bin, uint8 of one axis each: `table` (2**bits fp16 values) and
+        `indices`, or `data` and `scale` (fp16: [out], or [out, in / block]); empty if coremltools
+        leaves the weight dense, because its block does not divide it.
     """
-    if chosen in _BITS:
-        table, indices = palette_of(weight, _BITS[chosen])
-        return {"table": _raw(table), "indices": _pack(indices, _BITS[chosen])}
+    if scheme.codes is Codes.PALETTE:
+        table, indices = palette_of(weight, scheme.bits)
+        return {"table": _raw(table), "indices": _pack(indices, scheme.bits)}
     coremltools()
     from coremltools.optimize.coreml._quantization_passes import linear_quantize_weights
 
-    bits, block = (8, 0) if chosen is Compression.INT8 else (4, 32)
-    block_sizes = [1, block, *[0] * (weight.ndim - 2)]
+    block_sizes = [1, scheme.block, *[0] * (weight.ndim - 2)]
     made = linear_quantize_weights.blockwise_compress(
-        weight, bits, "LINEAR_SYMMETRIC", True, block_sizes
+        weight, scheme.bits, "LINEAR_SYMMETRIC", True, block_sizes
     )
     if made is None:
         return {}
-    return {"data": _pack(made.data.reshape(-1).view(np.uint8), bits), "scale": _raw(made.scale)}
+    codes = made.data.reshape(-1).view(np.uint8)
+    return {"data": _pack(codes, scheme.bits), "scale": _raw(made.scale)}
 
 
 def _raw(values: np.ndarray) -> np.ndarray:
+    """Any shape and type -> its bytes, uint8 [size in bytes]."""
     return np.ascontiguousarray(values).reshape(-1).view(np.uint8)
 
 
 def _pack(codes: np.ndarray, bits: int) -> np.ndarray:
-    """The low `bits` of each byte, packed from the lowest bit on, as blobs of the format v2 are."""
+    """The low `bits` of each byte, packed from the lowest bit on, as blobs of the format v2 are.
+
+    Args:
+        codes: uint8 [elements].
+
+    Returns:
+        uint8 [elements * bits / 8, rounded up].
+    """
     if bits == 8:
         return codes
     if bits == 4:
@@ -176,7 +169,14 @@ def palette_of(weight: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _lloyd(values: np.ndarray, counts: np.ndarray, size: int) -> np.ndarray:
-    """`size` ascending cluster centres of sorted `values` with multiplicities `counts`."""
+    """`size` ascending cluster centres of sorted `values` with multiplicities `counts`.
+
+    Args:
+        values, counts: float64 [distinct values].
+
+    Returns:
+        float64 [size]; the last value again where there are fewer than `size`.
+    """
     if len(values) <= size:
         return np.concatenate([values, np.full(size - len(values), values[-1])])
     # Start between quantiles of the distribution and an even grid: the first alone starves the

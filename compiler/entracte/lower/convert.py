@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,25 +18,25 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import Graph, GraphModule
 
+from entracte.declare.scheme import PRECISION_FLOORS_DB, Scheme
 from entracte.errors import EntracteError
+from entracte.frontend.backend import Backend
 from entracte.frontend.export import export_graph
 from entracte.lower import package
+from entracte.lower.backend import CORE_ML
 from entracte.lower.boundary import Copy, check_inputs_used, settle_outputs
-from entracte.lower.compress import Compression, check_compression, compress
+from entracte.lower.compress import check_compression, compress
 from entracte.lower.errors import LowerError
 from entracte.lower.islands import fp16_selector
 from entracte.lower.ports import DType, Port, check_arguments, check_distinct, check_ports
 from entracte.lower.quiet import TAIL_CHARS, captured_output, coremltools
-from entracte.lower.registrations import install_cures, is_convertible
+from entracte.lower.registrations import install_cures
+from entracte.lower.targets import target_of
 from entracte.lower.values import check_weights, clamp_masks
 
-__all__ = ["PRECISIONS", "ConversionFacts", "convert_chunk"]
-
-PRECISIONS = ("fp16", "fp32")
+__all__ = ["ConversionFacts", "convert_chunk"]
 
 _NUMPY = {DType.FP16: np.float16, DType.FP32: np.float32, DType.INT32: np.int32}
-_OLDEST_SPEC = 7
-"""iOS 16: the first target with fp16 inputs and outputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,7 @@ def convert_chunk(
     compression: str,
     path: Path,
     fp32_ops: Collection[str] = (),
+    backend: Backend = CORE_ML,
 ) -> ConversionFacts:
     """Convert `module` and write it to `path`, which is replaced in one step or left alone.
 
@@ -79,10 +80,11 @@ def convert_chunk(
         outputs: the package's outputs, in the order in which the module returns them.
         precision: `fp16` (with fp32 islands, see `islands`) or `fp32`.
         deployment: a coremltools target: `iOS17`, `iOS18`, `macOS14`, ...
-        compression: a value of `Compression`.
+        compression: a name of `SCHEMES`, or `none`.
         path: ends in `.mlpackage`; parent folders are made.
         fp32_ops: names of nodes that an fp16 program shall compute in fp32, for instance
             `fp32_values` of the stage's graph; those that the chunk does not have are ignored.
+        backend: what the chunk was cut for.
 
     Returns:
         Facts read back from the package. The same arguments give the same bytes in any process.
@@ -91,22 +93,24 @@ def convert_chunk(
         LowerError: a port, weight, target or scheme that cannot be; an operation that does not
             convert; the message holds the tail of what coremltools said.
     """
-    check_ports(inputs, "input")
-    check_ports(outputs, "output")
+    check_ports(inputs, "input", backend.max_rank)
+    check_ports(outputs, "output", backend.max_rank)
     check_distinct(inputs, outputs)
     check_arguments(inputs, example_inputs)
     _check_options(precision, path)
-    target = _target(deployment)
-    chosen = check_compression(compression, deployment, int(target.value))
+    target = target_of(deployment)
+    scheme = check_compression(compression, deployment)
     with _scratch(path) as scratch, _told():
-        program, copies, clamped = _prepare(module, example_inputs, inputs, outputs, precision)
+        program = _export(module, example_inputs, backend)
+        copies, clamped = _prepare(program, inputs, outputs, precision)
         kept = [port for port in outputs if port.name not in {copy.port.name for copy in copies}]
         made = scratch / "dense.mlpackage"
         selected = _own_names(module, program, fp32_ops)
-        _convert(program, inputs, kept, precision, target, made, selected)
+        in_fp16 = fp16_selector(backend.own_islands, selected) if precision == "fp16" else None
+        _convert(program, inputs, kept, target, made, in_fp16)
         del program
         gc.collect()  # coremltools' graph is cyclic and holds the chunk's weights
-        made = _finish(made, chosen, copies, outputs)
+        made = _finish(made, scheme, copies, outputs)
         facts = _facts(made, tuple(clamped))
         _check_features(made, inputs, outputs)
         _replace(made, path, scratch)
@@ -114,21 +118,10 @@ def convert_chunk(
 
 
 def _check_options(precision: str, path: Path) -> None:
-    if precision not in PRECISIONS:
-        raise LowerError(f"precision={precision}: not one of {', '.join(PRECISIONS)}")
+    if precision not in PRECISION_FLOORS_DB:
+        raise LowerError(f"precision={precision}: not one of {', '.join(PRECISION_FLOORS_DB)}")
     if path.suffix != ".mlpackage":
         raise LowerError(f"{path}: a package's name ends in .mlpackage")
-
-
-def _target(deployment: str) -> Any:
-    targets = {name: t for name, t in vars(coremltools().target).items() if name[:3] in _SYSTEMS}
-    known = [name for name, target in targets.items() if int(target.value) >= _OLDEST_SPEC]
-    if deployment not in known:
-        raise LowerError(f"target.deployment={deployment}: not one of {', '.join(sorted(known))}")
-    return targets[deployment]
-
-
-_SYSTEMS = ("iOS", "mac", "tvO", "wat", "vis")
 
 
 @contextlib.contextmanager
@@ -166,22 +159,29 @@ def _told() -> Iterator[None]:
         raise refusal from (error.__cause__ if refusal is error else error)
 
 
-def _prepare(
-    module: nn.Module,
-    example_inputs: tuple[Tensor, ...],
-    inputs: Sequence[Port],
-    outputs: Sequence[Port],
-    precision: str,
-) -> tuple[ExportedProgram, list[Copy], list[str]]:
-    """Export the chunk and make its graph one that the converter takes."""
+def _export(
+    module: nn.Module, example_inputs: tuple[Tensor, ...], backend: Backend
+) -> ExportedProgram:
     install_cures()
-    program = export_graph(module, tuple(arg.contiguous() for arg in example_inputs))
-    _check_convertible(program)
+    args = tuple(arg.contiguous() for arg in example_inputs)
+    program = export_graph(module, args, backend.is_convertible)
+    _check_convertible(program, backend)
+    return program
+
+
+def _prepare(
+    program: ExportedProgram, inputs: Sequence[Port], outputs: Sequence[Port], precision: str
+) -> tuple[list[Copy], list[str]]:
+    """Make the graph, in place, one that the converter takes.
+
+    Returns:
+        The copies to add to the finished package; what was clamped, as in `ConversionFacts`.
+    """
     check_inputs_used(program, inputs)
     check_weights(program)
     clamped = clamp_masks(program) if precision == "fp16" else []
     _, copies = settle_outputs(program, inputs, outputs)
-    return program, copies, clamped
+    return copies, clamped
 
 
 def _own_names(module: nn.Module, program: ExportedProgram, names: Collection[str]) -> set[str]:
@@ -213,9 +213,10 @@ def _by_target(graph: Graph) -> dict[str, list[str]]:
     return table
 
 
-def _check_convertible(program: ExportedProgram) -> None:
+def _check_convertible(program: ExportedProgram, backend: Backend) -> None:
     nodes = [node for node in program.graph.nodes if node.op == "call_function"]
-    missing = {str(node.target): node.name for node in nodes if not is_convertible(node.target)}
+    lacking = [node for node in nodes if not backend.is_convertible(node.target)]
+    missing = {str(node.target): node.name for node in lacking}
     if missing:
         listed = ", ".join(f"{target} (node `{name}`)" for target, name in missing.items())
         raise LowerError(
@@ -228,22 +229,22 @@ def _convert(
     program: ExportedProgram,
     inputs: Sequence[Port],
     outputs: Sequence[Port],
-    precision: str,
     target: Any,
     path: Path,
-    fp32_ops: Collection[str],
+    in_fp16: Callable[[Any], bool] | None,
 ) -> None:
+    """Write the package at `path`; in fp32, or in fp16 what the selector `in_fp16` says."""
     ct = coremltools()
     from coremltools.converters.mil.converter import _reset_conversion_state
 
     _reset_conversion_state()  # a failed conversion leaves its name counters behind
     passes = ct.PassPipeline.DEFAULT
     compute = ct.precision.FLOAT32
-    if precision == "fp32":
+    if in_fp16 is None:
         # turns GroupNorm's scale and shift into batch_norm with epsilon 1e-5: 5e-6 off each time
         passes.remove_passes({"common::fuse_elementwise_to_batchnorm"})
-    if precision == "fp16":
-        compute = ct.transform.FP16ComputePrecision(op_selector=fp16_selector(fp32_ops))
+    else:
+        compute = ct.transform.FP16ComputePrecision(op_selector=in_fp16)
     ct.convert(
         program,
         inputs=[
@@ -261,12 +262,12 @@ def _convert(
 
 
 def _finish(
-    made: Path, chosen: Compression, copies: Sequence[Copy], outputs: Sequence[Port]
+    made: Path, scheme: Scheme | None, copies: Sequence[Copy], outputs: Sequence[Port]
 ) -> Path:
     """Compress, add repeated outputs, normalise; the folder that holds the result."""
-    if chosen is not Compression.NONE:
+    if scheme is not None:
         dense, made = made, made.with_name("compressed.mlpackage")
-        compress(dense, chosen, made)
+        compress(dense, scheme, made)
     if copies:
         package.add_copies(made, copies, [port.name for port in outputs])
     package.normalise(made)

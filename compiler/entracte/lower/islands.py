@@ -1,11 +1,7 @@
 """Where an fp16 program computes in fp32: the operations whose inner values leave fp16's range.
 
-Two patterns, both measured (`reference/conversion.md`, 1.5):
-
-* what feeds a sine or cosine: timestep embeddings take the sine of arguments up to 1000, where
-  fp16 steps are 0.5 apart;
-* RMS normalisation (square, mean, add, rsqrt, multiply): coremltools drops the model's own upcast,
-  and the square of 256 overflows.
+The patterns are those of `Backend.own_islands`: what feeds a sine or cosine, and RMS norms (square,
+mean, add, rsqrt, multiply).
 """
 
 from __future__ import annotations
@@ -13,25 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
+from entracte.frontend.backend import Islands
+
 __all__ = ["fp16_selector", "fp32_islands"]
 
-_LIGHT = {
-    "add", "sub", "mul", "real_div", "exp", "cast", "expand_dims", "squeeze", "reshape",
-    "transpose", "concat", "stack", "tile", "slice_by_index", "slice_by_size", "split", "identity",
-    "gather", "inverse", "matmul", "pow", "square",
-}  # fmt: skip
-"""Operations through which the ancestors of a sine are followed. Convolutions, linears and
-normalisations end the chain: an activation such as x + sin(x)^2 must not turn a network fp32.
-`matmul` is here for outer products of positions and frequencies; see `_is_heavy`."""
 
-_NORM_CHAIN = {"add", "reduce_mean", "reduce_sum", "maximum", "clip", "mul", "real_div", "cast"}
-_SQUARES = {"pow", "square"}
-
-
-def fp16_selector(keep_fp32: Collection[str] = ()) -> Callable[[Any], bool]:
+def fp16_selector(islands: Islands, keep_fp32: Collection[str] = ()) -> Callable[[Any], bool]:
     """The `op_selector` for FP16ComputePrecision: True for operations to compute in fp16.
 
     Args:
+        islands: the patterns, in the names of MIL operations.
         keep_fp32: names of further operations (torch graph nodes) to keep in fp32.
 
     The islands are found when the pass asks for its first operation, before it has changed any.
@@ -41,32 +28,36 @@ def fp16_selector(keep_fp32: Collection[str] = ()) -> Callable[[Any], bool]:
     def compute_in_fp16(op: Any) -> bool:
         block = op.enclosing_block
         if id(block) not in found:
-            found[id(block)] = {id(o) for o in fp32_islands(block.operations, keep_fp32)}
+            kept = fp32_islands(block.operations, islands, keep_fp32)
+            found[id(block)] = {id(o) for o in kept}
         return id(op) not in found[id(block)]
 
     return compute_in_fp16
 
 
-def fp32_islands(operations: Iterable[Any], keep_fp32: Collection[str] = ()) -> list[Any]:
+def fp32_islands(
+    operations: Iterable[Any], islands: Islands, keep_fp32: Collection[str] = ()
+) -> list[Any]:
     """The MIL operations that stay fp32, each once, in program order."""
     operations = list(operations)
     kept: dict[int, Any] = {}
     for op in operations:
-        if op.op_type in ("sin", "cos"):
-            kept.update(_trigonometric_chain(op))
-        if op.op_type == "rsqrt":
-            kept.update(_norm_chain(op))
+        if op.op_type in islands.sines:
+            kept.update(_trigonometric_chain(op, islands))
+        if op.op_type in islands.roots:
+            kept.update(_norm_chain(op, islands))
         if op.name in keep_fp32:
             kept[id(op)] = op
     return [op for op in operations if id(op) in kept]
 
 
-def _trigonometric_chain(op: Any) -> dict[int, Any]:
+def _trigonometric_chain(op: Any, islands: Islands) -> dict[int, Any]:
     chain = {id(op): op}
     waiting = [op]
     while waiting:
         for source in _sources(waiting.pop()):
-            if id(source) in chain or source.op_type not in _LIGHT or _is_heavy(source):
+            is_followed = source.op_type in islands.followed and not _is_heavy(source)
+            if id(source) in chain or not is_followed:
                 continue
             chain[id(source)] = source
             waiting.append(source)
@@ -76,11 +67,11 @@ def _trigonometric_chain(op: Any) -> dict[int, Any]:
 def _is_heavy(op: Any) -> bool:
     """A matmul whose contracted dimension is more than 1, or a gather from a table."""
     if op.op_type == "matmul":
-        return op.x.shape[-1] != 1 and op.x.shape[-2:] != (1, 1)
-    return op.op_type == "gather" and op.x.rank > 1
+        return bool(op.x.shape[-1] != 1 and op.x.shape[-2:] != (1, 1))
+    return bool(op.op_type == "gather" and op.x.rank > 1)
 
 
-def _norm_chain(op: Any) -> dict[int, Any]:
+def _norm_chain(op: Any, islands: Islands) -> dict[int, Any]:
     """From the square to the multiplication by rsqrt; nothing if there is no square."""
     chain = {id(op): op}
     waiting = [op]
@@ -89,8 +80,8 @@ def _norm_chain(op: Any) -> dict[int, Any]:
         for source in _sources(waiting.pop()):
             if id(source) in chain:
                 continue
-            is_square = source.op_type in _SQUARES or _is_self_product(source)
-            if not is_square and source.op_type not in _NORM_CHAIN:
+            is_square = source.op_type in islands.squares or _is_self_product(source, islands)
+            if not is_square and source.op_type not in islands.averaging:
                 continue
             chain[id(source)] = source
             squares += is_square
@@ -99,13 +90,13 @@ def _norm_chain(op: Any) -> dict[int, Any]:
     if not squares:
         return {}
     for user in op.outputs[0].child_ops:
-        if user.op_type == "mul":
+        if user.op_type == islands.product:
             chain[id(user)] = user
     return chain
 
 
-def _is_self_product(op: Any) -> bool:
-    return op.op_type == "mul" and op.x is op.y
+def _is_self_product(op: Any, islands: Islands) -> bool:
+    return bool(op.op_type == islands.product and op.x is op.y)
 
 
 def _sources(op: Any) -> list[Any]:

@@ -3,6 +3,8 @@
 coremltools writes random identifiers into Manifest.json, the date into the model and its map
 fields in an order that changes from process to process; weight.bin alone is stable
 (`reference/conversion.md`, section 8). `normalise` makes the same program the same bytes.
+
+Models are protobuf messages, whose classes coremltools brings: `Any` here.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import json
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from entracte.lower.boundary import Copy
 from entracte.lower.errors import LowerError
@@ -45,14 +48,14 @@ _NAMESPACE = uuid.UUID("6f9d5f0e-3f0c-5b57-9d58-656e74726163")
 _CHUNK_BYTES = 1 << 20
 
 
-def read_spec(path: Path):  # noqa: ANN201 - a protobuf class of coremltools, imported lazily
+def read_spec(path: Path) -> Any:
     """The Model message of the package at `path` (weights stay on disk)."""
     spec = protos()[1].Model()
     spec.ParseFromString((path / MODEL_FILE).read_bytes())
     return spec
 
 
-def _write_spec(path: Path, spec) -> None:  # noqa: ANN001
+def _write_spec(path: Path, spec: Any) -> None:
     (path / MODEL_FILE).write_bytes(spec.SerializeToString(deterministic=True))
 
 
@@ -177,7 +180,7 @@ def add_copies(path: Path, copies: Sequence[Copy], order: Sequence[str]) -> None
     _write_spec(path, spec)
 
 
-def _append_copy(block, copy: Copy, source_type) -> None:  # noqa: ANN001
+def _append_copy(block: Any, copy: Copy, source_type: Any) -> None:
     dtype = copy.port.dtype
     is_same = source_type.tensorType.dataType == _MIL_TYPES[dtype]
     if not is_same:
@@ -195,7 +198,7 @@ def _append_copy(block, copy: Copy, source_type) -> None:  # noqa: ANN001
     operation.attributes["name"].CopyFrom(_string(f"copy_{copy.port.name}"))
 
 
-def _string(text: str):  # noqa: ANN202
+def _string(text: str) -> Any:
     MIL_pb2 = protos()[0]
     value = MIL_pb2.Value()
     value.type.tensorType.dataType = MIL_pb2.DataType.STRING
@@ -217,7 +220,7 @@ def described_ports(path: Path) -> dict[str, list[tuple[str, tuple[int, ...], DT
     }
 
 
-def _feature(feature) -> tuple[str, tuple[int, ...], DType]:  # noqa: ANN001
+def _feature(feature: Any) -> tuple[str, tuple[int, ...], DType]:
     array = feature.type.multiArrayType
     names = {number: dtype for dtype, number in _ARRAY_TYPES.items()}
     if array.dataType not in names:

@@ -20,18 +20,15 @@ TORCH_DTYPES = {
 }
 """Port dtype -> torch dtype."""
 
-MAX_RANK = 5
-"""Core ML's limit for every tensor."""
-
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
-def check_ports(ports: Sequence[Port], role: str) -> None:
+def check_ports(ports: Sequence[Port], role: str, max_rank: int) -> None:
     """Refuse ports that no package can have; `role` is `input` or `output`.
 
     Raises:
         LowerError: a name that is not an identifier or given twice, an unknown dtype, a rank of 0
-            or above 5, a zero-sized dimension, or no port at all.
+            or above `max_rank`, a zero-sized dimension, or no port at all.
     """
     if not ports:
         raise LowerError(f"no {role} ports: a package needs at least one {role}")
@@ -44,10 +41,10 @@ def check_ports(ports: Sequence[Port], role: str) -> None:
         if port.name in seen:
             raise LowerError(f"{role} `{port.name}`: the name is given twice; rename one of them")
         seen.add(port.name)
-        _check_port(port, role)
+        _check_port(port, role, max_rank)
 
 
-def _check_port(port: Port, role: str) -> None:
+def _check_port(port: Port, role: str, max_rank: int) -> None:
     if port.dtype not in set(DType):
         raise LowerError(
             f"{role} `{port.name}`: dtype {port.dtype!r} is not one of {', '.join(DType)}"
@@ -57,10 +54,10 @@ def _check_port(port: Port, role: str) -> None:
             f"{role} `{port.name}`: rank 0: Core ML has no scalar features; "
             "give the port shape (1,) and reshape inside the chunk"
         )
-    if len(port.shape) > MAX_RANK:
+    if len(port.shape) > max_rank:
         raise LowerError(
             f"{role} `{port.name}`: rank {len(port.shape)} (shape {port.shape}): Core ML allows "
-            f"rank {MAX_RANK} at most; cut elsewhere or fold dimensions"
+            f"rank {max_rank} at most; cut elsewhere or fold dimensions"
         )
     if min(port.shape) < 1:
         raise LowerError(f"{role} `{port.name}`: shape {port.shape} has no elements")

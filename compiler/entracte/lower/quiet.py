@@ -30,7 +30,8 @@ def coremltools() -> ModuleType:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import coremltools as ct
-    return ct
+    module: ModuleType = ct
+    return module
 
 
 @contextlib.contextmanager

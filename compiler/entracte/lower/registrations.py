@@ -27,12 +27,16 @@ _INFINITE = 1e38
 
 
 def is_convertible(target: object) -> bool:
-    """Whether coremltools, cured, has a conversion for the ATen operation `target`."""
+    """Whether coremltools, cured, has a conversion for the ATen operation `target`.
+
+    Not for einsum: there is one, but it does not know `...`.
+    """
     install_cures()
     from coremltools.converters.mil.frontend.torch.utils import sanitize_op_kind
 
     name = target if isinstance(target, str) else getattr(target, "__name__", str(target))
-    return sanitize_op_kind(name) in _registry().name_to_func_mapping
+    kind = sanitize_op_kind(name)
+    return kind != "einsum" and kind in _registry().name_to_func_mapping
 
 
 @functools.cache
@@ -148,7 +152,8 @@ def cure_attention_scale() -> None:
 def _dtype_of(var: Any) -> type[np.generic]:
     from coremltools.converters.mil.mil.types import nptype_from_builtin
 
-    return nptype_from_builtin(var.dtype)
+    found: type[np.generic] = nptype_from_builtin(var.dtype)
+    return found
 
 
 def cure_scalar_cast() -> None:

@@ -54,7 +54,9 @@ def _features(spec: Any) -> Iterator[Any]:
         yield from function.output
 
 
-def _table(function: Any, features: Mapping[str, str], weights: Mapping[int, str]) -> dict:
+def _table(
+    function: Any, features: Mapping[str, str], weights: Mapping[int, str]
+) -> dict[str, str]:
     """Old name -> new name of every value; a value that is in a feature's way steps aside."""
     names = [value.name for value in function.inputs]
     for block in function.block_specializations.values():

@@ -85,7 +85,8 @@ def _weight_specs(program: ExportedProgram) -> list[InputSpec]:
 
 def _tensor(program: ExportedProgram, spec: InputSpec) -> Tensor:
     value = program.constants.get(spec.target)
-    return value if value is not None else program.state_dict[spec.target]
+    found: Tensor = program.state_dict[spec.target] if value is None else value
+    return found
 
 
 def _extremes(tensor: Tensor) -> tuple[float, float]:

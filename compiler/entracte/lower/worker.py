@@ -26,7 +26,7 @@ from entracte.errors import EntracteError
 from entracte.lower.errors import LowerError
 from entracte.lower.quiet import TAIL_CHARS
 
-__all__ = ["Job", "run_job", "run_jobs"]
+__all__ = ["Task", "run_task", "run_tasks"]
 
 _DONE, _REFUSED, _FAILED = "done", "refused", "failed"
 _STOP_S = 5.0
@@ -34,7 +34,7 @@ _STOP_S = 5.0
 
 
 @dataclass(frozen=True)
-class Job:
+class Task:
     """One call to make in a process of its own."""
 
     name: str
@@ -47,60 +47,62 @@ class Job:
     """Where the process's stdout and stderr go. Replaced."""
     memory_bytes: int = 0
     """What the process is expected to take."""
+    work_bytes: int = 0
+    """Of weights that are done with it, for whoever counts them."""
 
 
-def run_job(call: Callable[..., Any], arguments: tuple[Any, ...], log: Path) -> Any:
+def run_task(call: Callable[..., Any], arguments: tuple[Any, ...], log: Path) -> Any:
     """`call(*arguments)` in a process of its own; its result.
 
     Raises:
-        LowerError: as `run_jobs`; the job is named after the log.
+        LowerError: as `run_tasks`; the task is named after the log.
     """
-    ((_, result),) = run_jobs([Job(log.stem, call, arguments, log)], workers=1)
+    ((_, result),) = run_tasks([Task(log.stem, call, arguments, log)], workers=1)
     return result
 
 
-def run_jobs(
-    jobs: Iterable[Job], workers: int = 1, memory_bytes: int | None = None
-) -> Iterator[tuple[Job, Any]]:
-    """Run the jobs, at most `workers` at a time; yield each with its result as it finishes.
+def run_tasks(
+    tasks: Iterable[Task], workers: int = 1, memory_bytes: int | None = None
+) -> Iterator[tuple[Task, Any]]:
+    """Run the tasks, at most `workers` at a time; yield each with its result as it finishes.
 
-    With `memory_bytes`, a job waits while it and those that run are expected to take more.
+    With `memory_bytes`, a task waits while it and those that run are expected to take more.
 
-    Jobs are taken from the iterable only when there is room, so it may be a generator that loads
-    each job's weights. If one fails, or the caller stops iterating or is interrupted, the others
+    Tasks are taken from the iterable only when there is room, so it may be a generator that loads
+    each task's weights. If one fails, or the caller stops iterating or is interrupted, the others
     are ended and waited for.
 
     Raises:
-        LowerError: a job raised an exception or died; the message has the job's name, the cause
+        LowerError: a task raised an exception or died; the message has the task's name, the cause
             and the log's path, and the tail of the log.
         ValueError: `workers` below 1.
     """
     if workers < 1:
         raise ValueError(f"workers={workers}: at least 1 is needed")
-    waiting = _Waiting(iter(jobs))
-    running: dict[Connection, tuple[Job, BaseProcess]] = {}
+    waiting = _Waiting(iter(tasks))
+    running: dict[Connection, tuple[Task, BaseProcess]] = {}
     try:
         while _start_some(waiting, running, workers, memory_bytes):
             ready: list[Any] = wait(list(running))
             for pipe in ready:
-                job, process = running[pipe]
-                result = _collect(job, process, pipe)
+                task, process = running[pipe]
+                result = _collect(task, process, pipe)
                 del running[pipe]
-                yield job, result
+                yield task, result
     finally:
         _end_all(running)
 
 
 class _Waiting:
-    """Jobs not yet started; the next one may be looked at before it is taken."""
+    """Tasks not yet started; the next one may be looked at before it is taken."""
 
-    def __init__(self, jobs: Iterator[Job]) -> None:
-        self._jobs = jobs
-        self._next: Job | None = None
+    def __init__(self, tasks: Iterator[Task]) -> None:
+        self._tasks = tasks
+        self._next: Task | None = None
 
-    def peek(self) -> Job | None:
+    def peek(self) -> Task | None:
         if self._next is None:
-            self._next = next(self._jobs, None)
+            self._next = next(self._tasks, None)
         return self._next
 
     def take(self) -> None:
@@ -109,29 +111,29 @@ class _Waiting:
 
 def _start_some(
     waiting: _Waiting,
-    running: dict[Connection, tuple[Job, BaseProcess]],
+    running: dict[Connection, tuple[Task, BaseProcess]],
     workers: int,
     memory_bytes: int | None,
 ) -> bool:
-    """Start jobs while there is room; whether any job is running."""
-    while len(running) < workers and (job := waiting.peek()) is not None:
-        taken = sum(j.memory_bytes for j, _ in running.values())
-        if running and memory_bytes is not None and taken + job.memory_bytes > memory_bytes:
+    """Start tasks while there is room; whether any task is running."""
+    while len(running) < workers and (task := waiting.peek()) is not None:
+        taken = sum(t.memory_bytes for t, _ in running.values())
+        if running and memory_bytes is not None and taken + task.memory_bytes > memory_bytes:
             break
         waiting.take()
-        pipe, process = _start(job)
-        running[pipe] = (job, process)
+        pipe, process = _start(task)
+        running[pipe] = (task, process)
     return bool(running)
 
 
-def _start(job: Job) -> tuple[Connection, BaseProcess]:
+def _start(task: Task) -> tuple[Connection, BaseProcess]:
     # fork hands the weights over without copying or pickling; it is safe here because the parent
     # has one torch thread and no conversion of its own under way
     method = "fork" if sys.platform == "linux" else "spawn"
     context: Any = multiprocessing.get_context(method)
-    job.log.parent.mkdir(parents=True, exist_ok=True)
+    task.log.parent.mkdir(parents=True, exist_ok=True)
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(job, sender), name=f"lower {job.name}")
+    process = context.Process(target=_child, args=(task, sender), name=f"lower {task.name}")
     process.daemon = True
     sys.stdout.flush()
     sys.stderr.flush()
@@ -140,17 +142,17 @@ def _start(job: Job) -> tuple[Connection, BaseProcess]:
     return receiver, process
 
 
-def _child(job: Job, sender: Connection) -> None:
+def _child(task: Task, sender: Connection) -> None:
     # Ctrl-C reaches the whole group; the parent decides and ends its children itself
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    log = job.log.open("w", buffering=1, errors="replace")
+    log = task.log.open("w", buffering=1, errors="replace")
     os.dup2(log.fileno(), 1)
     os.dup2(log.fileno(), 2)
     sys.stdout = sys.stderr = log  # a caller may have replaced them by objects without descriptors
     torch.set_num_threads(1)
     try:
-        answer = (_DONE, job.call(*job.arguments))
+        answer = (_DONE, task.call(*task.arguments))
     except EntracteError as error:
         traceback.print_exc()  # with the notes, which are too long for the message
         answer = (_REFUSED, str(error))
@@ -166,7 +168,7 @@ def _child(job: Job, sender: Connection) -> None:
 def _send(sender: Connection, answer: tuple[str, Any]) -> None:
     try:
         sender.send(answer)
-    except Exception as error:  # noqa: BLE001 - a result that cannot be sent is a failed job
+    except Exception as error:  # noqa: BLE001 - a result that cannot be sent is a failed task
         sender.send((_FAILED, f"the result cannot be sent to the parent: {_short(error)}"))
 
 
@@ -174,23 +176,23 @@ def _short(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".strip()[:TAIL_CHARS]
 
 
-def _collect(job: Job, process: BaseProcess, pipe: Connection) -> Any:
-    """The job's result. Called when its pipe is readable: it has answered or died."""
+def _collect(task: Task, process: BaseProcess, pipe: Connection) -> Any:
+    """The task's result. Called when its pipe is readable: it has answered or died."""
     try:
         outcome, value = pipe.recv()
     except (EOFError, OSError):
         process.join()
         raise LowerError(
-            f"{job.name}: the conversion's process died: {_death(process.exitcode)}; "
-            f"log {job.log}{_tail(job.log)}"
+            f"{task.name}: the conversion's process died: {_death(process.exitcode)}; "
+            f"log {task.log}{_tail(task.log)}"
         ) from None
     finally:
         pipe.close()
     process.join()
     if outcome == _REFUSED:  # a complete message; the log adds nothing that a user wants
-        raise LowerError(f"{job.name}: {value}; log {job.log}")
+        raise LowerError(f"{task.name}: {value}; log {task.log}")
     if outcome == _FAILED:
-        raise LowerError(f"{job.name}: {value}; log {job.log}{_tail(job.log)}")
+        raise LowerError(f"{task.name}: {value}; log {task.log}{_tail(task.log)}")
     return value
 
 
@@ -209,7 +211,7 @@ def _tail(log: Path) -> str:
     return ""
 
 
-def _end_all(running: dict[Connection, tuple[Job, BaseProcess]]) -> None:
+def _end_all(running: dict[Connection, tuple[Task, BaseProcess]]) -> None:
     for pipe, (_, process) in running.items():
         process.terminate()
         pipe.close()

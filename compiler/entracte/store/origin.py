@@ -10,7 +10,7 @@ from pathlib import Path
 VERSION = "0.1.0"
 """Of Entracte, as pyproject.toml has it too; plans and pages name it."""
 
-PARTS = ("frontend", "lower", "trace", "store/form.py", "emit/make.py")
+PARTS = ("declare/scheme.py", "frontend", "lower", "trace", "store/form.py", "emit/make.py")
 """What of the compiler decides what a trace or a package is."""
 
 

@@ -8,7 +8,7 @@ are the same program with other weights.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -16,9 +16,12 @@ from torch import fx
 
 __all__ = ["Coder"]
 
+_Refer = Callable[[fx.Node], object]
+"""How an argument that is a node is written."""
+
 
 @dataclass(frozen=True)
-class Code:
+class OpCode:
     """A digest, and the weights that it speaks of by position."""
 
     digest: str
@@ -43,9 +46,9 @@ class Coder:
         fp32: frozenset[str],
     ) -> None:
         self._weight_of, self._constants, self._fp32 = weight_of, constants, fp32
-        self._expressions: dict[str, Code] = {}
+        self._expressions: dict[str, OpCode] = {}
 
-    def code(self, node: fx.Node) -> Code:
+    def code(self, node: fx.Node) -> OpCode:
         """The code of a node that is no constant, with its weights in order of appearance."""
         weights: dict[str, None] = {}
         folded: dict[str, None] = {}
@@ -61,9 +64,9 @@ class Coder:
             return ["value", values.setdefault(source, len(values))]
 
         digest = self._digest(node, refer)
-        return Code(digest, tuple(weights), tuple(folded))
+        return OpCode(digest, tuple(weights), tuple(folded))
 
-    def _expression(self, node: fx.Node) -> Code:
+    def _expression(self, node: fx.Node) -> OpCode:
         if node.name not in self._expressions:
             weights: dict[str, None] = {}
 
@@ -74,14 +77,14 @@ class Coder:
                 return ["expression", inner.digest, _positions(inner.weights, weights)]
 
             digest = self._digest(node, refer)
-            self._expressions[node.name] = Code(digest, tuple(weights), tuple(weights))
+            self._expressions[node.name] = OpCode(digest, tuple(weights), tuple(weights))
         return self._expressions[node.name]
 
     def _weight(self, source: fx.Node, weights: dict[str, None]) -> object:
         (position,) = _positions((self._weight_of[source.name],), weights)
         return ["weight", position, _type(source.meta.get("val"))]
 
-    def _digest(self, node: fx.Node, refer) -> str:  # noqa: ANN001 - a local function
+    def _digest(self, node: fx.Node, refer: _Refer) -> str:
         parts = [
             str(node.target),
             _spell(node.args, refer),
@@ -99,7 +102,7 @@ def _positions(names: tuple[str, ...], weights: dict[str, None]) -> list[int]:
     return [order.index(name) for name in names]
 
 
-def _spell(argument: object, refer) -> object:  # noqa: ANN001
+def _spell(argument: object, refer: _Refer) -> object:
     if isinstance(argument, fx.Node):
         return refer(argument)
     if isinstance(argument, list | tuple):

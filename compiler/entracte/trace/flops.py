@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
+from entracte.frontend.backend import Backend
+
 _aten = torch.ops.aten
 
 _MOVES = {
@@ -82,15 +84,12 @@ def flops_of(node: Node) -> int:
     return out
 
 
-def workspace_elements(node: Node) -> int:
+def workspace_elements(node: Node, backend: Backend) -> int:
     """Elements of scratch memory a converted operation needs beside inputs and outputs."""
     kind = kind_of(node)
     if kind == "scaled_dot_product_attention":
         q, k = shape_of(node.args[0]), shape_of(node.args[1])
-        return 2 * prod(q[:-1]) * k[-2]
+        return backend.score_copies * prod(q[:-1]) * k[-2]
     if kind in {"group_norm", "native_group_norm"}:
-        # coremltools writes it as ten operations; two more copies of the tensor live in between.
-        return 2 * prod(shape_of(node.args[0]))
-    if kind in {"layer_norm", "native_layer_norm", "gelu"}:
-        return 0
+        return backend.group_norm_copies * prod(shape_of(node.args[0]))
     return 0

@@ -13,10 +13,6 @@ from enum import IntFlag
 
 import networkx as nx
 
-FLOPS_PER_BYTE = 1000
-"""So many operations weigh like one byte of memory: a phone's GPU computes about a thousand
-operations in the time its storage delivers a byte (iPhone 15 Pro: 620 GFLOPS, 0.49 GB/s)."""
-
 
 class Depends(IntFlag):
     NOTHING = 0
@@ -25,7 +21,7 @@ class Depends(IntFlag):
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class LoopOp:
     """An operation as the cut sees it."""
 
     name: str
@@ -36,7 +32,10 @@ class Node:
 
 
 def split(
-    nodes: Sequence[Node], inputs: Mapping[str, tuple[Depends, int]], rows: int
+    nodes: Sequence[LoopOp],
+    inputs: Mapping[str, tuple[Depends, int]],
+    rows: int,
+    flops_per_byte: int,
 ) -> dict[str, str]:
     """The part of every node: `once`, `schedule` or `body`.
 
@@ -44,6 +43,7 @@ def split(
         nodes: in topological order.
         inputs: what each input of the stage depends on, and its bytes.
         rows: iterations of the loop; a scanned value exists that many times.
+        flops_per_byte: `Backend.hoist_flops_per_byte`.
     """
     depends = {name: d for name, (d, _) in inputs.items()}
     for node in nodes:
@@ -53,7 +53,10 @@ def split(
     movable = {n.name for n in nodes if not depends[n.name] & Depends.STATE}
     if not movable:
         return {n.name: "body" for n in nodes}
-    outside = _outside(nodes, inputs, depends, movable, rows)
+    costs = {
+        n.name: n.weight_bytes + n.flops / flops_per_byte for n in nodes if n.name in movable
+    }
+    outside = _outside(nodes, inputs, depends, costs, rows)
     return {n.name: _part(n.name, outside, depends) for n in nodes}
 
 
@@ -64,33 +67,33 @@ def _part(name: str, outside: set[str], depends: Mapping[str, Depends]) -> str:
 
 
 def _outside(
-    nodes: Sequence[Node],
+    nodes: Sequence[LoopOp],
     inputs: Mapping[str, tuple[Depends, int]],
     depends: Mapping[str, Depends],
-    movable: set[str],
+    costs: Mapping[str, float],
     rows: int,
 ) -> set[str]:
+    """The names of what leaves the loop; `costs` has what each that may leave costs inside it."""
     graph = nx.DiGraph()
     graph.add_edge("out", "body", capacity=0)
     size = {n.name: n.size_bytes for n in nodes} | {k: b for k, (_, b) in inputs.items()}
     for node in nodes:
-        reader = f"op:{node.name}" if node.name in movable else "body"
-        if node.name in movable:
-            cost = node.weight_bytes + node.flops / FLOPS_PER_BYTE
-            graph.add_edge("out", reader, capacity=cost)
+        reader = f"op:{node.name}" if node.name in costs else "body"
+        if node.name in costs:
+            graph.add_edge("out", reader, capacity=costs[node.name])
         for source in node.inputs:
-            if source not in movable and source not in inputs:
+            if source not in costs and source not in inputs:
                 continue
             if source in inputs and depends[source] & Depends.STATE:
                 continue
             held = size[source] * (rows if depends[source] & Depends.SCAN else 1)
             producer = "out" if source in inputs else f"op:{source}"
-            if producer != "out" and node.name in movable:
+            if producer != "out" and node.name in costs:
                 graph.add_edge(reader, producer)  # no capacity: never cut
             _add_holding(graph, producer, source, held)
             graph.add_edge(f"held:{source}", reader)
     _, (kept, _) = nx.minimum_cut(graph, "out", "body")
-    return {name for name in movable if f"op:{name}" in kept}
+    return {name for name in costs if f"op:{name}" in kept}
 
 
 def _add_holding(graph: nx.DiGraph, producer: str, value: str, held_bytes: int) -> None:

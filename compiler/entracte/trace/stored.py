@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch.export import ExportedProgram
 
+    from entracte.frontend.backend import Backend
     from entracte.graphs import Constants, Graph
 
 _LIBRARIES = ("torch", "transformers", "diffusers", "numpy")
@@ -26,19 +27,20 @@ _Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 class Shelf:
     """Graphs of one compile: each is built at most once, and only if it is needed."""
 
-    def __init__(self, cache: Cache | None) -> None:
-        self._cache = cache
+    def __init__(self, backend: "Backend", cache: Cache | None) -> None:
+        self._backend, self._cache = backend, cache
         self._built: dict[str, Graph | Constants] = {}
 
     def traced(self, stage: Stage, ports: Mapping[str, Port], loop: Loop | None) -> Traced:
         """The stage, measured. Raises `ConfigError` naming it."""
-        key = digest(encode(stage), encode(tuple(ports.values())), encode(loop), _code(stage))
+        declared = (encode(stage), encode(tuple(ports.values())), encode(loop))
+        key = digest(*declared, self._backend.identity, _code(stage))
         found = self._cache.record("traces", key, TraceRecord) if self._cache else None
         if found is not None:
-            return Traced(stage, found, lambda name: self._export(stage, name))
+            return Traced(stage, found, self._backend, lambda name: self._export(stage, name))
         from entracte.trace.measure import trace_stage
 
-        traced = trace_stage(stage, self._graph(stage), ports, loop)
+        traced = trace_stage(stage, self._graph(stage), ports, loop, self._backend)
         if self._cache:
             self._cache.keep("traces", key, traced.record)
         return traced
@@ -76,9 +78,9 @@ class Shelf:
         return built.arrays
 
     def _export(self, stage: Stage, function: str) -> "ExportedProgram":
-        from entracte.trace.measure import export_stage
+        from entracte.trace.exported import export_stage
 
-        return export_stage(stage, self._graph(stage), function)
+        return export_stage(stage, self._graph(stage), function, self._backend)
 
     def _graph(self, stage: Stage) -> "Graph":
         from entracte import graphs

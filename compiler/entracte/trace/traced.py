@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from entracte.frontend.backend import Backend
 from entracte.ir import Chunk, Stage, StageGraph
 from entracte.trace.names import MAIN, span_of
 
@@ -59,6 +60,8 @@ class Traced:
 
     stage: Stage
     record: TraceRecord
+    backend: Backend
+    """What it was traced for, so what its chunks are converted for."""
     export: Callable[[str], ExportedProgram] = field(repr=False, compare=False)
     """Function name -> its program."""
     _programs: dict[str, ExportedProgram] = field(

@@ -10,21 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from entracte.errors import ConfigError
+from entracte.store.cache import DigestMemo
 
 if TYPE_CHECKING:
     import torch
 
     from entracte.trace.traced import Traced
-
-Digests = Mapping[str, str]
-
-
-class DigestMemo(Protocol):
-    """Remembers the digests of a file's tensors for as long as the file stays what it is."""
-
-    def known(self, file: Path) -> Digests: ...
-
-    def note(self, file: Path, digests: Digests) -> None: ...
 
 
 class WeightSource(Protocol):
@@ -44,8 +35,8 @@ class WeightSource(Protocol):
 
 def weight_source(spec: str) -> WeightSource:
     """`package:FOLDER`, a folder of safetensors files, or `random:SEED`."""
-    scheme, colon, rest = spec.partition(":")
-    if colon and scheme == "random":
+    kind, colon, rest = spec.partition(":")
+    if colon and kind == "random":
         if not rest.isdigit():
             raise ConfigError(f"pipeline.weights: {spec!r}: give random:SEED with a number")
         return RandomWeights(int(rest))
@@ -54,8 +45,8 @@ def weight_source(spec: str) -> WeightSource:
 
 def weights_folder(spec: str) -> Path:
     """The folder that `pipeline.weights` names; raises `ConfigError` if there is none."""
-    scheme, colon, rest = spec.partition(":")
-    if colon and scheme == "package":
+    kind, colon, rest = spec.partition(":")
+    if colon and kind == "package":
         package, _, inner = rest.partition("/")
         folder = Path(str(files(package))) / inner
     else:
@@ -265,7 +256,7 @@ def _held_by_module(traced: "Traced", names: Collection[str] | None) -> "dict[st
     chosen = traced.held if names is None else {n for n in traced.held if n in names}
     if not chosen:
         return {}
-    from entracte.frontend import constants_of
+    from entracte.frontend.extract import constants_of
 
     found: dict[str, torch.Tensor] = {}
     for function in traced.record.functions:

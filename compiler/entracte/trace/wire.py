@@ -14,7 +14,9 @@ from entracte.trace.traced import Traced
 if TYPE_CHECKING:
     import numpy as np
 
-Progress = Callable[[str, int, int], None]
+    from entracte.frontend.backend import Backend
+
+OnStage = Callable[[str, int, int], None]
 """(stage, done, total)"""
 
 
@@ -35,14 +37,15 @@ class TracedPipeline:
 
 def trace_pipeline(
     pipeline: Pipeline,
-    progress: Progress = lambda *_: None,
+    backend: "Backend",
+    progress: OnStage = lambda *_: None,
     cache: Cache | None = None,
 ) -> TracedPipeline:
-    """Build and trace every stage in order. Raises `ConfigError` naming the stage.
+    """Build and trace every stage in order, for one backend. Raises `ConfigError` naming the stage.
 
     With a `cache`, stages that were traced before are read from it.
     """
-    shelf = Shelf(cache)
+    shelf = Shelf(backend, cache)
     pipeline = _with_shapes(pipeline, shelf)
     result = TracedPipeline(pipeline, _input_ports(pipeline), {}, {})
     for i, stage in enumerate(pipeline.stages):

@@ -16,7 +16,7 @@ from entracte.errors import PlanError
 from entracte.ir import Chunk, DType, Package, Plan, StageGraph
 from entracte.store.cache import Cache, cache_folder
 from entracte.store.form import form_of
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 if TYPE_CHECKING:
     import torch
@@ -30,8 +30,8 @@ _KEPT_BYTES = 1 << 30
 def job_of(plan: Plan) -> Job:
     """The job that made a plan, from the settings recorded in it."""
     settings = OmegaConf.merge(OmegaConf.structured(CompileSettings), json.loads(plan.settings))
-    assert OmegaConf.is_dict(settings)
-    return read(settings)  # type: ignore[arg-type]
+    assert isinstance(settings, DictConfig)
+    return read(settings)
 
 
 class SourceDevice(NumpyValues):
@@ -49,11 +49,13 @@ class SourceDevice(NumpyValues):
     @classmethod
     def of(cls, plan: Plan) -> "SourceDevice":
         """Retrace what the plan was compiled from. Raises `PlanError` if it has changed."""
+        from entracte.lower.backend import CORE_ML
         from entracte.trace.weights import weight_source
         from entracte.trace.wire import trace_pipeline
 
         job = job_of(plan)
-        traced = trace_pipeline(job.pipeline, cache=Cache(cache_folder(job.cache)))
+        known = Cache(cache_folder(job.cache))
+        traced = trace_pipeline(job.pipeline, CORE_ML, cache=known)
         for stage in traced.stages.values():
             for function in stage.functions:
                 stage.program_of(function)  # here: torch exports in one thread at a time only

@@ -6,12 +6,13 @@ end-to-end comparison runs the whole plan twice, once on packages and once on so
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from entracte.declare.scheme import floor_db
 from entracte.devices import Device
 from entracte.ir import Package, Plan
 from entracte.run.execute import execute
@@ -19,17 +20,6 @@ from entracte.run.runner import Progress
 from entracte.verify.sampled import sample_inputs
 from entracte.verify.source import SourceDevice
 
-GATES_DB = {
-    # Apple's Core AI guidance: fp32 above 70, fp16 above 50 (investigate below 40), 4-bit about
-    # 40 (investigate below 30); whisperkittools and ml-stable-diffusion use 35 for fp16.
-    "fp32": 70.0,
-    "fp16": 40.0,
-    "int8": 30.0,
-    "palette8": 30.0,
-    "palette6": 25.0,
-    "palette4": 15.0,
-    "int4_block32": 15.0,
-}
 _SAMPLED_CALLS = (1, 8, 64)
 """Calls of each chunk that are compared: early and late in a loop, without keeping all of it."""
 
@@ -39,12 +29,12 @@ class ChunkScore:
     chunk: str
     psnr_db: float
     max_error: float
-    gate_db: float
+    floor_db: float
     calls: int
 
     @property
     def passed(self) -> bool:
-        return self.psnr_db >= self.gate_db
+        return self.psnr_db >= self.floor_db
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +42,11 @@ class Verification:
     chunks: tuple[ChunkScore, ...]
     video_psnr_db: float
     video_max_error: float
-    video_gate_db: float
+    video_floor_db: float
 
     @property
     def passed(self) -> bool:
-        whole = self.video_psnr_db >= self.video_gate_db
+        whole = self.video_psnr_db >= self.video_floor_db
         return whole and all(c.passed for c in self.chunks)
 
 
@@ -91,8 +81,8 @@ def verify_plan(
         chunks=scores,
         video_psnr_db=psnr(wanted.output, emitted.output),
         video_max_error=float(error.max()),
-        # A video passes the gate of its least precise stage.
-        video_gate_db=min(_gate(p) for p in plan.packages),
+        # A video need only reach the floor of its least precise stage.
+        video_floor_db=min(_floor_db(p) for p in plan.packages),
     )
 
 
@@ -125,9 +115,9 @@ def with_scores(plan: Plan, scores: Sequence[ChunkScore]) -> Plan:
     return replace(plan, packages=tuple(packages))
 
 
-def _gate(package: Package) -> float:
-    kind = package.precision if package.compression == "none" else package.compression
-    return GATES_DB[kind]
+def _floor_db(package: Package) -> float:
+    """The PSNR that a package must reach, by how its weights are stored."""
+    return floor_db(package.precision, package.compression)
 
 
 Sample = tuple[str, dict[str, Any]]
@@ -153,19 +143,32 @@ def _score(
     source: SourceDevice,
     samples: Sequence[Sample],
 ) -> ChunkScore:
-    """A package through the public door, as anyone may call it, against its source."""
+    """The worst PSNR and the largest error of any output of the sampled calls."""
+    worst, largest = math.inf, 0.0
+    for wanted, found in _outputs(package, folder, source, samples):
+        worst = min(worst, psnr(wanted, found))
+        largest = max(largest, float(np.abs(np.asarray(found, np.float64) - wanted).max()))
+    return ChunkScore(package.chunk, worst, largest, _floor_db(package), len(samples))
+
+
+def _outputs(
+    package: Package, folder: Path, source: SourceDevice, samples: Sequence[Sample]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(from the source, from the package) of each output of each call; the package is called
+    through the public door, as anyone may call it."""
     from entracte.reference import Model
 
     handle = source.load(package, folder)
-    worst, largest = math.inf, 0.0
     for function in dict.fromkeys(name for name, _ in samples):
+        given = [inputs for name, inputs in samples if name == function]
         with Model(folder / package.path, function_name=function) as model:
-            for inputs in [given for name, given in samples if name == function]:
-                wanted, found = source.call(handle, function, inputs), model.predict(inputs)
-                for name, value in wanted.items():
-                    # Core ML has no rank-0 outputs: they come as (1,).
-                    given = found[name].reshape(value.shape)
-                    worst = min(worst, psnr(value, given))
-                    error = np.abs(np.asarray(given, np.float64) - value)
-                    largest = max(largest, float(error.max()))
-    return ChunkScore(package.chunk, worst, largest, _gate(package), len(samples))
+            for inputs in given:
+                yield from _matched(source.call(handle, function, inputs), model.predict(inputs))
+
+
+def _matched(
+    wanted: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for name, value in wanted.items():
+        # Core ML has no rank-0 outputs: they come as (1,).
+        yield value, found[name].reshape(value.shape)

@@ -1,0 +1,53 @@
+"""Core ML as a backend: what tracing, cutting and lowering agree on, in one row."""
+
+from entracte.frontend.backend import Backend, Islands
+from entracte.lower.registrations import is_convertible
+
+__all__ = ["CORE_ML"]
+
+CORE_ML = Backend(
+    name="coreml",
+    max_rank=5,
+    is_convertible=is_convertible,
+    aliases=frozenset({"reshape", "view", "unsqueeze", "squeeze", "getitem", "alias"}),
+    score_copies=2,
+    # coremltools writes it as ten operations; two more copies of the tensor live in between.
+    group_norm_copies=2,
+    # Both patterns are measured (`reference/conversion.md`, 1.5). Timestep embeddings take the sine
+    # of arguments up to 1000, where fp16 steps are 0.5 apart. In RMS norms coremltools drops the
+    # model's own upcast, and the square of 256 overflows.
+    aten_islands=Islands(
+        sines=frozenset({"sin", "cos"}),
+        followed=frozenset({
+            "add", "sub", "mul", "div", "exp", "neg", "reciprocal", "pow", "square", "unsqueeze",
+            "squeeze", "reshape", "permute", "transpose", "cat", "stack", "expand", "slice",
+            "select", "_to_copy", "repeat",
+        }),
+        roots=frozenset({"rsqrt"}),
+        averaging=frozenset({
+            "add", "mean", "sum", "clamp", "clamp_min", "maximum", "mul", "div", "_to_copy",
+        }),
+        squares=frozenset({"pow", "square"}),
+    ),
+    own_islands=Islands(
+        sines=frozenset({"sin", "cos"}),
+        # Convolutions, linears and normalisations end the chain: an activation such as
+        # x + sin(x)^2 must not turn a network fp32. `matmul` is here for outer products of
+        # positions and frequencies; see `islands.py`.
+        followed=frozenset({
+            "add", "sub", "mul", "real_div", "exp", "cast", "expand_dims", "squeeze", "reshape",
+            "transpose", "concat", "stack", "tile", "slice_by_index", "slice_by_size", "split",
+            "identity", "gather", "inverse", "matmul", "pow", "square",
+        }),
+        roots=frozenset({"rsqrt"}),
+        averaging=frozenset({
+            "add", "reduce_mean", "reduce_sum", "maximum", "clip", "mul", "real_div", "cast",
+        }),
+        squares=frozenset({"pow", "square"}),
+    ),
+    # A rate of exchange, not the speed of a device: weights decide, and FLOPs settle only the rest.
+    # Any rate from 1 to 10^9 cuts the shipped pipelines alike, the targets' own (52 to 3300 between
+    # what they compute and what they load in a second) among them. One figure for all targets keeps
+    # a stage's trace, and with it every package, the same for all of them.
+    hoist_flops_per_byte=1000,
+)  # fmt: skip

@@ -1,0 +1,181 @@
+"""One exported function of a stage: its torch nodes, and the names that they have outside."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from entracte.errors import ConfigError
+from entracte.frontend.backend import Backend
+from entracte.frontend.export import export_graph
+from entracte.frontend.extract import constants_of
+from entracte.frontend.precision import fp32_values
+from entracte.ir import Stage
+from entracte.trace.codes import Coder
+from entracte.trace.flops import shape_of
+from entracte.trace.names import MAIN
+from entracte.trace.variants import Identities, identities, same_values
+
+if TYPE_CHECKING:
+    import torch
+    from torch import fx
+    from torch.export import ExportedProgram
+
+    from entracte.graphs.spec import Graph
+
+__all__ = ["Exported", "export_stage", "exported_of", "names_beside", "value_names"]
+
+
+def export_stage(
+    stage: Stage, graph: "Graph", function: str, backend: Backend
+) -> "ExportedProgram":
+    """The exported program of a stage's function.
+
+    Raises `ConfigError` if the graph has no such variant, or torch.export refuses the module.
+    """
+    modules = {MAIN: graph.module, **graph.variants}
+    if function not in modules:
+        raise ConfigError(
+            f"pipeline.stages.{stage.name}.functions: graph {stage.op} has no variant "
+            f"{function!r}; it has {', '.join(graph.variants) or 'none'}"
+        )
+    try:
+        return export_graph(modules[function], _examples(graph), backend.is_convertible)
+    except ValueError as error:
+        raise ConfigError(f"stage {stage.name}: {error}") from error
+
+
+def _examples(graph: "Graph") -> "tuple[torch.Tensor, ...]":
+    import torch
+
+    kinds = {"float": torch.float32, "int": torch.int32}
+    return tuple(torch.zeros(i.shape, dtype=kinds[i.kind]) for i in graph.inputs)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A function's program, with its nodes told apart; names of nodes are those of torch.fx."""
+
+    name: str
+    program: "ExportedProgram"
+    held: Mapping[str, str]
+    """Tables and literals that the module itself holds: name in the program -> digest."""
+    weight_of: Mapping[str, str]
+    """Placeholder -> name of the weight it stands for."""
+    input_of: Mapping[str, str]
+    """Placeholder -> name of the graph's input."""
+    calls: "tuple[fx.Node, ...]"
+    """Operations, in graph order."""
+    constants: Mapping[str, None]
+    """Names of operations that depend on no input, in graph order."""
+    fp32_nodes: frozenset[str]
+    """What fp16 cannot carry; empty where the stage is fp32 anyway."""
+
+    @cached_property
+    def coder(self) -> Coder:
+        return Coder(self.weight_of, set(self.constants), self.fp32_nodes)
+
+    @cached_property
+    def computed(self) -> "tuple[fx.Node, ...]":
+        """Operations that depend on an input, in graph order."""
+        return tuple(n for n in self.calls if n.name not in self.constants)
+
+    @cached_property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Weight name -> shape, of all that the program has."""
+        nodes = self.program.graph.nodes
+        return {self.weight_of[n.name]: shape_of(n) for n in nodes if n.name in self.weight_of}
+
+    def weight_name(self, name: str) -> str:
+        """Name in the program -> outside: variants have the same weights, but tables of their
+        own."""
+        return f"{name}@{self.name}" if self.name != MAIN and name in self.held else name
+
+    def digest_of(self, weight: str) -> str:
+        """Of a table's value; empty for a weight of the checkpoint."""
+        return self.held.get(weight.partition("@")[0], "")
+
+    def identities(self) -> Identities:
+        """What tells this function's values from others', by node."""
+        return identities(self.computed, self.input_of, self.coder, self._spelled)
+
+    def _spelled(self, weight: str) -> str:
+        """A weight by its name, a table by its value too."""
+        return f"{weight.partition('@')[0]} {self.digest_of(weight)}"
+
+
+def exported_of(
+    stage: Stage, graph: "Graph", program: "ExportedProgram", function: str, backend: Backend
+) -> Exported:
+    """Sort the nodes of a stage's exported function."""
+    signature = program.graph_signature
+    names = {
+        **signature.inputs_to_parameters,
+        **signature.inputs_to_buffers,
+        **signature.inputs_to_lifted_tensor_constants,
+    }
+    islands = backend.aten_islands
+    made = Exported(
+        name=function,
+        program=program,
+        held=_held(program, graph),
+        weight_of={},
+        input_of=dict(zip(signature.user_inputs, (i.name for i in graph.inputs), strict=True)),
+        calls=tuple(n for n in program.graph.nodes if n.op == "call_function"),
+        constants={},
+        fp32_nodes=fp32_values(program, islands) if stage.precision == "fp16" else frozenset(),
+    )
+    weight_of = {node: made.weight_name(name) for node, name in names.items()}
+    return replace(made, weight_of=weight_of, constants=_constants(made.calls, weight_of))
+
+
+def _constants(calls: "tuple[fx.Node, ...]", weight_of: Mapping[str, str]) -> dict[str, None]:
+    found: dict[str, None] = {}
+    for node in calls:
+        if all(s.name in weight_of or s.name in found for s in node.all_input_nodes):
+            found[node.name] = None
+    return found
+
+
+def _held(program: "ExportedProgram", graph: "Graph") -> dict[str, str]:
+    """Digests of the tables and literals that no checkpoint holds: they are the module's own."""
+    persistent = set(graph.module.state_dict())
+    held = {k: v for k, v in constants_of(program).items() if k not in persistent}
+    return {k: _tensor_digest(v) for k, v in held.items()}
+
+
+def _tensor_digest(tensor: "torch.Tensor") -> str:
+    spelled = f"{tensor.dtype} {tuple(tensor.shape)} ".encode()
+    return hashlib.sha256(spelled + tensor.contiguous().numpy().tobytes()).hexdigest()
+
+
+def value_names(stage: Stage, graph: "Graph", exported: Exported) -> dict[str, str]:
+    """Node -> name of its value: outputs and inputs have their port's, all others their node's.
+
+    Raises `ConfigError` where outputs cannot be told from each other or from inputs.
+    """
+    returned = list(exported.program.graph_signature.user_outputs)
+    if len(returned) != len(graph.outputs) or len(set(returned)) != len(returned):
+        raise ConfigError(
+            f"stage {stage.name}: graph {stage.op} names outputs "
+            f"{graph.outputs} but returns {len(set(returned))} distinct values"
+        )
+    names = {n.name: n.name for n in exported.calls} | dict(exported.input_of)
+    taken = set(names.values())
+    for node, port in zip(returned, graph.outputs, strict=True):
+        if node in exported.input_of or (port in taken and port != node):
+            raise ConfigError(
+                f"stage {stage.name}: output {port!r} of graph {stage.op} is an "
+                "input, or has the name of one; give it a name of its own"
+            )
+        names[node] = port
+    return names
+
+
+def names_beside(
+    variant: Exported, main: Exported, main_names: Mapping[str, str]
+) -> dict[str, str]:
+    """A variant's node -> value name: `main`'s where both compute the same, one apart elsewhere."""
+    apart = {n.name: f"{n.name}@{variant.name}" for n in variant.calls}
+    return apart | same_values(variant.identities(), main.identities(), main_names)
