@@ -20,7 +20,7 @@ def compose(overrides: Sequence[str], config_dir: Path | str | None = None) -> D
     """Compose the configuration of `compile` with the words that the command would get.
 
     Args:
-        overrides: e.g. `["+target=iphone15pro", "target.memory=24MiB"]`.
+        overrides: e.g. `["+target=host", "target.memory=24MiB"]`.
         config_dir: a folder of yaml files of your own, like the command's `--config-dir`.
 
     Raises `ConfigError`. Hydra keeps its state in one place for the whole process: not in several
