@@ -41,7 +41,8 @@ def test_derived_sizes_are_those_of_a_trace(compression):
     """Weight by weight; what is hoisted may differ, because it depends on the sizes."""
     cache = Cache(cache_folder("auto"))
     plain = trace_pipeline(read(composed()).pipeline, CORE_ML, cache=cache)
-    traced = trace_pipeline(read(composed(f"compression={compression}")).pipeline, CORE_ML, cache=cache)
+    job = read(composed(f"compression={compression}"))
+    traced = trace_pipeline(job.pipeline, CORE_ML, cache=cache)
     for name, parts in traced.graphs.items():
         stage = traced.pipeline.stage(name)
         derived = [compressed(g, stage.precision, compression) for g in plain.graphs[name]]

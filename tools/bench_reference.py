@@ -120,7 +120,7 @@ def _paths(name: str, precision: str, folder: Path) -> tuple[Path, Path]:
 def _prepare(case: Case, name: str, precision: str, folder: Path) -> None:
     """Convert the module and export the package, unless both are there."""
     import torch
-    from entracte.lower.convert import convert_chunk
+    from entracte.lower.convert import Conversion, convert_chunk
     from entracte.lower.ports import DType, Port
     from entracte.reference.export_onnx import export_onnx
 
@@ -135,7 +135,7 @@ def _prepare(case: Case, name: str, precision: str, folder: Path) -> None:
         case.module, tuple(case.inputs.values()),
         inputs=[Port(n, tuple(v.shape), kind) for n, v in case.inputs.items()],
         outputs=[Port("y", tuple(result.shape), kind)],
-        precision=precision, deployment="iOS18", compression="none", path=package,
+        how=Conversion(precision, "iOS18", "none"), path=package,
     )  # fmt: skip
     print(f"{package}: {export_onnx(package, model).agreement}", flush=True)
 

@@ -19,7 +19,7 @@ from entracte.ir import Bundle, ChunkFacts, Pipeline, Plan, Schedule, Stage, Sta
 from entracte.plan.file import CONSTANTS, FILE, file_sha256, make_plan, read_plan, write_plan
 from entracte.program.workload import Workload
 from entracte.schedule.choose import make_schedule
-from entracte.store.cache import Cache, DigestMemo, cache_folder, is_alive
+from entracte.store.cache import Cache, cache_folder, is_alive
 
 if TYPE_CHECKING:
     import numpy as np
@@ -225,24 +225,21 @@ def _emit(
     cache: Cache,
     report: Reporter,
 ) -> Bundle:
-    from entracte.emit.bundle import ByteProgress, emit
+    from entracte.emit.bundle import ByteProgress, Workshop, emit
     from entracte.trace.weights import weight_source
 
     # Links of an earlier attempt; the cache keeps the packages themselves.
     shutil.rmtree(aside / PACKAGES, ignore_errors=True)
+    progress = ByteProgress(
+        begin=lambda total: report.phase("convert", total, unit_bytes=True),
+        advance=report.advance,
+    )
     return emit(
         traced.stages,
         decision.partition.chunks,
         weight_source(job.pipeline.weights),
         deployment=job.target.deployment,
-        folder=aside,
-        cache=cache,
-        memo=DigestMemo(cache),
-        workers=job.workers,
-        progress=ByteProgress(
-            begin=lambda total: report.phase("convert", total, unit_bytes=True),
-            advance=report.advance,
-        ),
+        shop=Workshop(aside, cache, job.workers, progress),
     )
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import torch
-from entracte.lower.convert import convert_chunk
+from entracte.lower.convert import Conversion, convert_chunk
 
 from tests.lower.models import CASES
 from tests.lower.ports import ports_of
@@ -17,8 +17,8 @@ def main(name: str, precision: str, compression: str, path: str) -> None:
     module, args = CASES[name]()
     inputs, outputs = ports_of(module, args, precision)
     facts = convert_chunk(
-        module, args, inputs=inputs, outputs=outputs, precision=precision, deployment="iOS18",
-        compression=compression, path=Path(path),
+        module, args, inputs=inputs, outputs=outputs,
+        how=Conversion(precision, "iOS18", compression), path=Path(path),
     )  # fmt: skip
     print(facts)
     for file in sorted(Path(path).rglob("*")):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from entracte.lower.convert import ConversionFacts, convert_chunk
+from entracte.lower.convert import Conversion, ConversionFacts, convert_chunk
 from entracte.lower.ports import Port
 from entracte.reference import load
 from torch import Tensor, nn
@@ -27,8 +27,8 @@ def lower(
     """`convert_chunk` with ports made from the arguments unless given."""
     inputs, outputs = ports or ports_of(module.eval(), args, precision)
     return convert_chunk(
-        module.eval(), args, inputs=inputs, outputs=outputs, precision=precision,
-        deployment=deployment, compression=compression, path=path,
+        module.eval(), args, inputs=inputs, outputs=outputs,
+        how=Conversion(precision, deployment, compression), path=path,
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from entracte.frontend.extract import extract
-from entracte.lower.convert import ConversionFacts, convert_chunk
+from entracte.lower.convert import Conversion, ConversionFacts, convert_chunk
 from entracte.lower.errors import LowerError
 from entracte.lower.ports import DType, Port
 from entracte.lower.values import MASKED
@@ -240,8 +240,8 @@ def test_named_operations_stay_fp32(tmp_path: Path) -> None:
     names = [n.name for n in export_graph(Function(function), args).graph.nodes]
     keep = [name for name in names if name.startswith("mul")]
     facts = convert_chunk(
-        Function(function), args, inputs=inputs, outputs=outputs, precision="fp16",
-        deployment="iOS17", compression="none", path=tmp_path / "m.mlpackage", fp32_ops=keep,
+        Function(function), args, inputs=inputs, outputs=outputs,
+        how=Conversion("fp16", "iOS17", "none", keep), path=tmp_path / "m.mlpackage",
     )  # fmt: skip
     assert facts.fp32_values == 3  # the two factors are merged
     assert relative_error(run(tmp_path / "m.mlpackage", args)[0], function(*args)[0]) < 1e-3
@@ -270,9 +270,8 @@ def test_norm_cut_in_two_does_not_overflow(tmp_path: Path) -> None:
         given = [port.name for port in inputs]
         piece = extract(program, nodes, given, [port.name for port in results], {})
         convert_chunk(
-            piece, tuple(values[: len(given)]), inputs=inputs, outputs=results, precision="fp16",
-            deployment="iOS17", compression="none", path=tmp_path / f"{number}.mlpackage",
-            fp32_ops=keep,
+            piece, tuple(values[: len(given)]), inputs=inputs, outputs=results,
+            how=Conversion("fp16", "iOS17", "none", keep), path=tmp_path / f"{number}.mlpackage",
         )  # fmt: skip
         values[1:] = run(tmp_path / f"{number}.mlpackage", values[: len(given)])
     assert relative_error(values[1], norm(x)[0]) <= 2e-3
@@ -302,12 +301,11 @@ def _convert(tmp_path: Path, **changes: object) -> ConversionFacts:
         "example_inputs": (torch.zeros(2, 3),),
         "inputs": _ports(("x", (2, 3), "fp32")),
         "outputs": _ports(("y", (2, 3), "fp32")),
-        "precision": "fp32",
-        "deployment": "iOS17",
-        "compression": "none",
         "path": tmp_path / "m.mlpackage",
     }
-    return convert_chunk(**{**arguments, **changes})
+    how = {"precision": "fp32", "deployment": "iOS17", "compression": "none"}
+    how |= {name: changes.pop(name) for name in [*how] if name in changes}
+    return convert_chunk(how=Conversion(**how), **{**arguments, **changes})
 
 
 def _with_weight(value: float) -> nn.Module:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from entracte.lower.convert import convert_chunk
+from entracte.lower.convert import Conversion, convert_chunk
 from entracte.lower.errors import LowerError
 from entracte.lower.package import canonical_digest
 from entracte.lower.ports import DType, Port
@@ -129,8 +129,8 @@ def _lower(width: int, path: Path) -> str:
     inputs = (Port("x", (1, width), DType.FP32),)
     outputs = (Port("y", (1, 5 if width == 7 else 4), DType.FP32),)
     facts = convert_chunk(
-        module, (torch.zeros(1, width),), inputs=inputs, outputs=outputs, precision="fp32",
-        deployment="iOS17", compression="none", path=path,
+        module, (torch.zeros(1, width),), inputs=inputs, outputs=outputs,
+        how=Conversion("fp32", "iOS17", "none"), path=path,
     )  # fmt: skip
     return facts.digest
 

@@ -80,7 +80,7 @@ def test_first_and_later_calls_are_the_same_bits(make):
 
 
 def test_our_own_lowering_is_recognised(tmp_path):
-    from entracte.lower.convert import convert_chunk
+    from entracte.lower.convert import Conversion, convert_chunk
     from entracte.lower.ports import DType, Port
 
     class Tuple(torch.nn.Sequential):
@@ -94,8 +94,8 @@ def test_our_own_lowering_is_recognised(tmp_path):
     path = tmp_path / "norm.mlpackage"
     convert_chunk(
         module, (x,), inputs=[Port("x", (1, 8, 6, 6), DType.FP32)],
-        outputs=[Port("y", (1, 8, 6, 6), DType.FP32)], precision="fp32", deployment="iOS18",
-        compression="none", path=path,
+        outputs=[Port("y", (1, 8, 6, 6), DType.FP32)],
+        how=Conversion("fp32", "iOS18", "none"), path=path,
     )  # fmt: skip
     with load(path) as model:
         wanted, seen = alone(model, {"x": x})

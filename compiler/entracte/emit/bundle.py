@@ -43,25 +43,43 @@ class ByteProgress:
     advance: Callable[[str, int], None] = lambda *_: None
 
 
+@dataclass(frozen=True)
+class Workshop:
+    """Where packages are made: the build folder, the cache, and who is told of what is done."""
+
+    folder: Path
+    cache: Cache
+    workers: int
+    progress: ByteProgress
+
+    def log(self, order: Order) -> Path:
+        """Of what a conversion printed."""
+        return self.folder / LOGS / f"{order.chunk.id}.log"
+
+    def run(self, tasks: "Iterator[Task]") -> None:
+        """Each in a process of its own, a few at a time."""
+        from entracte.lower.worker import run_tasks
+
+        for task, _ in run_tasks(tasks, workers=self.workers, memory_bytes=_MEMORY_BYTES):
+            self.progress.advance(task.name, task.work_bytes)
+
+
 def emit(
     traced: "Mapping[str, Traced]",
     chunks: Sequence[Chunk],
     source: "WeightSource",
     *,
     deployment: str,
-    folder: Path,
-    cache: Cache,
-    memo: DigestMemo,
-    workers: int,
-    progress: ByteProgress | None = None,
+    shop: Workshop,
 ) -> Bundle:
-    """Packages of all chunks in `folder/packages`. Raises `LowerError` naming the chunk."""
+    """Packages of all chunks in `shop.folder/packages`. Raises `LowerError` naming the chunk."""
     for stage in traced.values():
         source.check(stage)
+    memo = DigestMemo(shop.cache)
     orders = [_order(traced, c, source, deployment, memo) for c in chunks]
-    missing = [o for o in orders if not _is_made(o, cache)]
-    _make(missing, _Work(cache, folder / LOGS, workers, progress or ByteProgress()))
-    return Bundle(tuple(_link(o, cache, folder) for o in orders))
+    missing = [o for o in orders if not _is_made(o, shop.cache)]
+    _make(missing, shop)
+    return Bundle(tuple(_link(o, shop.cache, shop.folder) for o in orders))
 
 
 def _order(
@@ -93,7 +111,7 @@ def _tools() -> list[str]:
     return [version("coremltools"), version("torch"), compiler_digest()]
 
 
-def _make(missing: Sequence[Order], work: "_Work") -> None:
+def _make(missing: Sequence[Order], shop: Workshop) -> None:
     """First what must be converted, templates included, then what can be stamped."""
     twins: dict[str, list[Order]] = {}
     for order in missing:
@@ -101,24 +119,24 @@ def _make(missing: Sequence[Order], work: "_Work") -> None:
     templates = [
         orders[0]
         for key, orders in twins.items()
-        if len(orders) >= _TWINS_FROM and work.cache.folder(make.TEMPLATES, key) is None
+        if len(orders) >= _TWINS_FROM and shop.cache.folder(make.TEMPLATES, key) is None
     ]
     marked = len(make.SEEDS) * sum(_work_bytes(o) for o in templates)
-    work.progress.begin(sum(_work_bytes(o) for o in missing) + marked)
-    _make_templates(templates, work)
-    stampable = _stampable(twins, work.cache)
+    shop.progress.begin(sum(_work_bytes(o) for o in missing) + marked)
+    _make_templates(templates, shop)
+    stampable = _stampable(twins, shop.cache)
     rest = [o for o in missing if o.twin_key not in stampable]
-    work.run(_conversions(rest, "", make.convert_order, work))
+    shop.run(_conversions(rest, "", make.convert_order, shop))
     stamped = [o for o in missing if o.twin_key in stampable]
-    work.run(_stamps(stamped, stampable, work))
+    shop.run(_stamps(stamped, stampable, shop))
 
 
-def _make_templates(orders: Sequence[Order], work: "_Work") -> None:
+def _make_templates(orders: Sequence[Order], shop: Workshop) -> None:
     """Each from two conversions with markers, which are then compared."""
     for seed in make.SEEDS:
-        marked = [o for o in orders if not make.is_marked(o, work.cache, seed)]
-        work.run(_conversions(marked, "template", make.convert_marked, work, seed))
-    work.run(_comparisons(orders, work))
+        marked = [o for o in orders if not make.is_marked(o, shop.cache, seed)]
+        shop.run(_conversions(marked, "template", make.convert_marked, shop, seed))
+    shop.run(_comparisons(orders, shop))
 
 
 def _stampable(twin_keys: Iterable[str], cache: Cache) -> dict[str, Path]:
@@ -132,30 +150,11 @@ def _work_bytes(order: Order) -> int:
     return max(1, order.chunk.weight_bytes)
 
 
-@dataclass(frozen=True)
-class _Work:
-    """Where tasks run, and who is told of those that are done."""
-
-    cache: Cache
-    logs: Path
-    workers: int
-    progress: ByteProgress
-
-    def log(self, order: Order) -> Path:
-        return self.logs / f"{order.chunk.id}.log"
-
-    def run(self, tasks: "Iterator[Task]") -> None:
-        from entracte.lower.worker import run_tasks
-
-        for task, _ in run_tasks(tasks, workers=self.workers, memory_bytes=_MEMORY_BYTES):
-            self.progress.advance(task.name, task.work_bytes)
-
-
 def _conversions(
     orders: Sequence[Order],
     what: str,
     call: Callable[..., object],
-    work: _Work,
+    shop: Workshop,
     *arguments: object,
 ) -> "Iterator[Task]":
     """`call(order, cache, *arguments)` of each."""
@@ -168,23 +167,23 @@ def _conversions(
         yield Task(
             name=f"{order.chunk.id} {what}".strip(),
             call=call,
-            arguments=(order, work.cache, *arguments),
-            log=work.log(order),
+            arguments=(order, shop.cache, *arguments),
+            log=shop.log(order),
             memory_bytes=_FIXED_BYTES + _BYTES_PER_ELEMENT * elements,
             work_bytes=_work_bytes(order),
         )
 
 
-def _comparisons(orders: Sequence[Order], work: _Work) -> "Iterator[Task]":
+def _comparisons(orders: Sequence[Order], shop: Workshop) -> "Iterator[Task]":
     from entracte.lower.worker import Task
 
     for order in orders:
         name = f"{order.chunk.id} template"
-        yield Task(name, make.make_template, (order, work.cache), work.log(order))
+        yield Task(name, make.make_template, (order, shop.cache), shop.log(order))
 
 
 def _stamps(
-    orders: Sequence[Order], templates: Mapping[str, Path], work: _Work
+    orders: Sequence[Order], templates: Mapping[str, Path], shop: Workshop
 ) -> "Iterator[Task]":
     from entracte.lower.worker import Task
 
@@ -193,8 +192,8 @@ def _stamps(
         yield Task(
             name=order.chunk.id,
             call=make.stamp_order,
-            arguments=(order, work.cache, templates[order.twin_key]),
-            log=work.log(order),
+            arguments=(order, shop.cache, templates[order.twin_key]),
+            log=shop.log(order),
             memory_bytes=_FIXED_BYTES + _BYTES_PER_ELEMENT * largest,
             work_bytes=_work_bytes(order),
         )

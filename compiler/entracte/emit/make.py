@@ -49,6 +49,7 @@ class Order:
 
     @property
     def functions(self) -> tuple[str, ...]:
+        """Of the package, `main` first."""
         return (MAIN, *(v.name for v in self.chunk.variants))
 
     @property
@@ -77,11 +78,13 @@ def chunk_module(
 
     # A weight's name in the function's program: tables of variants are named apart.
     held = dict(traced.functions[function].held)
+    nodes, inputs, outputs = traced.boundary(chunk, function)
     return extract(
         traced.program_of(function),
-        *traced.boundary(chunk, function),
+        nodes,
+        dict(zip(inputs, input_names or inputs, strict=True)),
+        outputs,
         {held.get(name, name): tensor for name, tensor in tensors.items()},
-        input_names=input_names,
         weight_names={held.get(n, n): new for n, new in (weight_names or {}).items()},
     )
 
@@ -133,7 +136,7 @@ def _convert(order: Order, tensors: "Mapping[str, torch.Tensor]", path: Path) ->
 def _convert_function(
     order: Order, function: str, tensors: "Mapping[str, torch.Tensor]", path: Path
 ) -> None:
-    from entracte.lower.convert import convert_chunk
+    from entracte.lower.convert import Conversion, convert_chunk
     from entracte.lower.rename import weight_name
 
     chunk, traced = order.chunk, order.traced
@@ -146,18 +149,14 @@ def _convert_function(
         input_names=[p.name for p in inputs],
         weight_names={name: weight_name(i) for i, name in enumerate(order.form.slots)},
     )
-    convert_chunk(
-        module,
-        example_inputs(chunk),
-        inputs=inputs,
-        outputs=outputs,
-        precision=traced.stage.precision,
-        deployment=order.deployment,
-        compression=traced.stage.compression,
-        path=path,
-        fp32_ops=traced.functions[function].fp32_nodes,
-        backend=traced.backend,
+    how = Conversion(
+        traced.stage.precision,
+        order.deployment,
+        traced.stage.compression,
+        traced.functions[function].fp32_nodes,
+        traced.backend,
     )
+    convert_chunk(module, example_inputs(chunk), inputs=inputs, outputs=outputs, how=how, path=path)
 
 
 def _neutral(order: Order, ports: tuple[Port, ...]) -> list[Port]:

@@ -157,7 +157,7 @@ def _elements(node: Node) -> int | None:
     return value.numel() if isinstance(value, Tensor) else None
 
 
-def _reshape_for_view(graph: Graph, node: Node) -> None:
+def _reshape_for_view(_: Graph, node: Node) -> None:
     if is_view(node):
         view_as_reshape(node)
 
@@ -172,7 +172,7 @@ def view_as_reshape(node: Node) -> None:
     node.target = _aten.reshape.default
 
 
-def _on_cpu(graph: Graph, node: Node) -> None:
+def _on_cpu(_: Graph, node: Node) -> None:
     """One spelling of the device, so that meta and real parameters give the same graph."""
     if node.op != "call_function" or "device" not in node.kwargs:
         return

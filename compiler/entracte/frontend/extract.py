@@ -32,11 +32,10 @@ class _Lifted:
 def extract(
     source: ExportedProgram | GraphModule,
     nodes: Sequence[str],
-    inputs: Sequence[str],
+    inputs: Sequence[str] | Mapping[str, str],
     outputs: Sequence[str],
     weights: Mapping[str, Tensor],
     *,
-    input_names: Sequence[str] | None = None,
     weight_names: Mapping[str, str] | None = None,
 ) -> GraphModule:
     """A module made of the named nodes of `source`, in the given order.
@@ -46,12 +45,12 @@ def extract(
         nodes: names of the operations to copy, topologically ordered.
         inputs: names of the boundary values that become the module's arguments, in order. A weight
             placeholder may be listed too; it is an argument then. Where the graph has a boolean,
-            the module takes numbers too: what is not 0 is true.
+            the module takes numbers too: what is not 0 is true. A mapping gives the arguments' own
+            names.
         outputs: names of the values to return, as a tuple, in order. May repeat and may name
             inputs or weights.
         weights: parameter or buffer FQN -> tensor; only the ones the nodes use are read. What is
             missing is taken from the program itself if it holds real data.
-        input_names: names of the module's arguments, `inputs` by default.
         weight_names: FQN -> the name to register a weight under, its FQN by default.
 
     Returns:
@@ -67,7 +66,8 @@ def extract(
     by_name = {node.name: node for node in graph.nodes}
     lifted = _lifted(source, graph)
     piece, copies = Graph(), {}
-    for name, given in zip(inputs, input_names or inputs, strict=True):
+    arguments = inputs if isinstance(inputs, Mapping) else {name: name for name in inputs}
+    for name, given in arguments.items():
         node = _known(by_name, name, "input")
         copies[node] = _placeholder(piece, node, given)
     copies.update({node: _as_boolean(piece, copy) for node, copy in copies.items()})

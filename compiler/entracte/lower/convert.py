@@ -34,9 +34,29 @@ from entracte.lower.registrations import install_cures
 from entracte.lower.targets import target_of
 from entracte.lower.values import check_weights, clamp_masks
 
-__all__ = ["ConversionFacts", "convert_chunk"]
+__all__ = ["Conversion", "ConversionFacts", "convert_chunk"]
 
 _NUMPY = {DType.FP16: np.float16, DType.FP32: np.float32, DType.INT32: np.int32}
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """How a chunk is converted.
+
+    Attributes:
+        precision: `fp16` (with fp32 islands, see `islands`) or `fp32`.
+        deployment: a coremltools target: `iOS17`, `iOS18`, `macOS14`, ...
+        compression: a name of `SCHEMES`, or `none`.
+        fp32_ops: names of nodes that an fp16 program shall compute in fp32, for instance
+            `fp32_values` of the stage's graph; those that the chunk does not have are ignored.
+        backend: what the chunk was cut for.
+    """
+
+    precision: str
+    deployment: str
+    compression: str
+    fp32_ops: Collection[str] = ()
+    backend: Backend = CORE_ML
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +83,8 @@ def convert_chunk(
     *,
     inputs: Sequence[Port],
     outputs: Sequence[Port],
-    precision: str,
-    deployment: str,
-    compression: str,
+    how: Conversion,
     path: Path,
-    fp32_ops: Collection[str] = (),
-    backend: Backend = CORE_ML,
 ) -> ConversionFacts:
     """Convert `module` and write it to `path`, which is replaced in one step or left alone.
 
@@ -78,13 +94,7 @@ def convert_chunk(
         inputs: the package's inputs; names, shapes and dtypes are taken exactly as given. Their
             dtype may differ from the module's: an fp16 port feeds an fp32 module.
         outputs: the package's outputs, in the order in which the module returns them.
-        precision: `fp16` (with fp32 islands, see `islands`) or `fp32`.
-        deployment: a coremltools target: `iOS17`, `iOS18`, `macOS14`, ...
-        compression: a name of `SCHEMES`, or `none`.
         path: ends in `.mlpackage`; parent folders are made.
-        fp32_ops: names of nodes that an fp16 program shall compute in fp32, for instance
-            `fp32_values` of the stage's graph; those that the chunk does not have are ignored.
-        backend: what the chunk was cut for.
 
     Returns:
         Facts read back from the package. The same arguments give the same bytes in any process.
@@ -93,20 +103,22 @@ def convert_chunk(
         LowerError: a port, weight, target or scheme that cannot be; an operation that does not
             convert; the message holds the tail of what coremltools said.
     """
-    check_ports(inputs, "input", backend.max_rank)
-    check_ports(outputs, "output", backend.max_rank)
+    check_ports(inputs, "input", how.backend.max_rank)
+    check_ports(outputs, "output", how.backend.max_rank)
     check_distinct(inputs, outputs)
     check_arguments(inputs, example_inputs)
-    _check_options(precision, path)
-    target = target_of(deployment)
-    scheme = check_compression(compression, deployment)
+    _check_options(how.precision, path)
+    target = target_of(how.deployment)
+    scheme = check_compression(how.compression, how.deployment)
     with _scratch(path) as scratch, _told():
-        program = _export(module, example_inputs, backend)
-        copies, clamped = _prepare(program, inputs, outputs, precision)
+        program = _export(module, example_inputs, how.backend)
+        copies, clamped = _prepare(program, inputs, outputs, how.precision)
         kept = [port for port in outputs if port.name not in {copy.port.name for copy in copies}]
         made = scratch / "dense.mlpackage"
-        selected = _own_names(module, program, fp32_ops)
-        in_fp16 = fp16_selector(backend.own_islands, selected) if precision == "fp16" else None
+        in_fp16 = None
+        if how.precision == "fp16":
+            selected = _own_names(module, program, how.fp32_ops)
+            in_fp16 = fp16_selector(how.backend.own_islands, selected)
         _convert(program, inputs, kept, target, made, in_fp16)
         del program
         gc.collect()  # coremltools' graph is cyclic and holds the chunk's weights

@@ -103,7 +103,7 @@ def _sources(op: Any) -> list[Any]:
     """The operations that make the inputs of `op`, constants left out."""
     found = []
     for inputs in op.inputs.values():
-        for var in inputs if isinstance(inputs, list | tuple) else [inputs]:
-            if var is not None and var.op is not None and var.op.op_type != "const":
-                found.append(var.op)
+        given = inputs if isinstance(inputs, list | tuple) else [inputs]
+        makers = (var.op for var in given if var is not None)
+        found += [op for op in makers if op is not None and op.op_type != "const"]
     return found

@@ -199,9 +199,9 @@ def _append_copy(block: Any, copy: Copy, source_type: Any) -> None:
 
 
 def _string(text: str) -> Any:
-    MIL_pb2 = protos()[0]
-    value = MIL_pb2.Value()
-    value.type.tensorType.dataType = MIL_pb2.DataType.STRING
+    mil = protos()[0]
+    value = mil.Value()
+    value.type.tensorType.dataType = mil.DataType.STRING
     value.immediateValue.tensor.strings.values.append(text)
     return value
 

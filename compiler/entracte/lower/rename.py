@@ -17,10 +17,12 @@ _WEIGHT = re.compile(r"b_w(\d+)(?=_|\Z)")
 
 
 def input_name(position: int) -> str:
+    """Of an input while a chunk is converted: its name in the pipeline comes last."""
     return f"in{position}"
 
 
 def output_name(position: int) -> str:
+    """Of an output while a chunk is converted."""
     return f"out{position}"
 
 

@@ -72,10 +72,8 @@ def clamp_masks(program: ExportedProgram) -> list[str]:
         position = _FILLING.get(node.target) if node.op == "call_function" else None
         if position is not None and _clamp_argument(node, position):
             changed.append(node.name)
-    for spec in _weight_specs(program):
-        if spec.kind is not InputKind.PARAMETER and _clamp_tensor(program, spec):
-            changed.append(str(spec.target))
-    return changed
+    held = (s for s in _weight_specs(program) if s.kind is not InputKind.PARAMETER)
+    return changed + [str(spec.target) for spec in held if _clamp_tensor(program, spec)]
 
 
 def _weight_specs(program: ExportedProgram) -> list[InputSpec]:

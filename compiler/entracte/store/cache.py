@@ -126,6 +126,7 @@ class DigestMemo:
         return dict(self._cache.record("weights", _state(file), _Pairs) or ())
 
     def note(self, file: Path, digests: Mapping[str, str]) -> None:
+        """Remember them for the file in its present state."""
         self._cache.keep("weights", _state(file), tuple(sorted(digests.items())))
 
 

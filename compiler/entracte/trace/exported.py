@@ -74,6 +74,7 @@ class Exported:
 
     @cached_property
     def coder(self) -> Coder:
+        """Digests of operations, in which inputs and weights stand by position."""
         return Coder(self.weight_of, set(self.constants), self.fp32_nodes)
 
     @cached_property

@@ -59,6 +59,7 @@ def kind_of(node: Node) -> str:
 
 
 def shape_of(node: object) -> tuple[int, ...]:
+    """Of the tensor that a node makes; () where it makes none."""
     value = node.meta["val"] if isinstance(node, Node) else None
     return tuple(int(d) for d in value.shape) if isinstance(value, Tensor) else ()
 

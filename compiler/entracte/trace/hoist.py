@@ -15,6 +15,8 @@ import networkx as nx
 
 
 class Depends(IntFlag):
+    """On what of its loop a value depends: the scanned rows, the state, both or nothing."""
+
     NOTHING = 0
     SCAN = 1
     STATE = 2

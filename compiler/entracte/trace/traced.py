@@ -70,10 +70,12 @@ class Traced:
 
     @property
     def parts(self) -> tuple[StageGraph, ...]:
+        """Once, schedule, body: those that there are."""
         return self.record.parts
 
     @property
     def program(self) -> ExportedProgram:
+        """That of `main`."""
         return self.program_of(MAIN)
 
     def program_of(self, function: str) -> ExportedProgram:
@@ -84,6 +86,7 @@ class Traced:
 
     @cached_property
     def functions(self) -> Mapping[str, FunctionRecord]:
+        """By name, `main` among them."""
         return {f.name: f for f in self.record.functions}
 
     @cached_property

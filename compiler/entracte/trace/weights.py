@@ -227,12 +227,14 @@ class RandomWeights:
     def tensors(
         self, traced: "Traced", names: Collection[str] | None = None
     ) -> "Mapping[str, torch.Tensor]":
+        """The same numbers in every process."""
         result = _held_by_module(traced, names)
         for name, key in _wanted(traced, names).items():
             result[name] = _scaled(self._values(key, traced.shapes[name]), traced, name)
         return result
 
-    def identity(self, traced: "Traced", names: Collection[str], memo: DigestMemo) -> list[str]:
+    def identity(self, traced: "Traced", names: Collection[str], _: DigestMemo) -> list[str]:
+        """The seed and each weight's name: nothing needs to be drawn."""
         wanted = _wanted(traced, names)
         drawn = f"random {_RANDOM_VERSION} {self._seed}"
         return [_identity(traced, n, f"{drawn} {wanted[n]}") for n in names if n in wanted]

@@ -32,6 +32,7 @@ class TracedPipeline:
 
     @property
     def graphs(self) -> dict[str, tuple[StageGraph, ...]]:
+        """Stage -> its parts."""
         return {name: traced.parts for name, traced in self.stages.items()}
 
 

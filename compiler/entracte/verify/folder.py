@@ -29,6 +29,7 @@ class Verified:
 
     @property
     def passed(self) -> bool:
+        """Nothing is below its floor."""
         return all(c.passed for c in self.chunks) if self.whole is None else self.whole.passed
 
 

@@ -26,6 +26,8 @@ _SAMPLED_CALLS = (1, 8, 64)
 
 @dataclass(frozen=True, slots=True)
 class ChunkScore:
+    """A package beside its torch source, on the inputs of `calls` calls: the worst of them."""
+
     chunk: str
     psnr_db: float
     max_error: float
@@ -34,11 +36,14 @@ class ChunkScore:
 
     @property
     def passed(self) -> bool:
+        """Not below the floor of its precision and compression."""
         return self.psnr_db >= self.floor_db
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
+    """Packages one by one, and the output from end to end."""
+
     chunks: tuple[ChunkScore, ...]
     video_psnr_db: float
     video_max_error: float
@@ -46,6 +51,7 @@ class Verification:
 
     @property
     def passed(self) -> bool:
+        """Neither a package nor the output is below its floor."""
         whole = self.video_psnr_db >= self.video_floor_db
         return whole and all(c.passed for c in self.chunks)
 
