@@ -1,0 +1,1 @@
+"""Drivers, which decide loads, and the clock that predicts what comes of it."""

@@ -1,0 +1,1 @@
+"""Measured graphs -> chunks, a program and a schedule: the search over partitions."""

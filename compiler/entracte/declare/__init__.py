@@ -1,0 +1,1 @@
+"""Yaml -> declared values, every fault named; the tables that configurations choose from."""

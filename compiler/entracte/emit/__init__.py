@@ -1,0 +1,1 @@
+"""Chunks -> packages in a build folder: from the cache, stamped or converted."""

@@ -1,0 +1,1 @@
+"""A plan or a record of a run -> rows, timelines, peaks, traces, diagrams. Nothing prints."""

@@ -1,0 +1,1 @@
+"""What was decided, emitted and proven -> plan.json and back, and what it promises."""

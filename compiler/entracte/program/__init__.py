@@ -1,0 +1,1 @@
+"""Pipeline and chunks -> calls in order; what is alive when; a workload to schedule."""

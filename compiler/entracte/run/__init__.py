@@ -1,0 +1,1 @@
+"""A plan and inputs -> outputs and a record: the runner, host steps, files."""

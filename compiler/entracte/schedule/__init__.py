@@ -1,0 +1,1 @@
+"""A workload and a policy -> loads, gates and kept chunks; what no schedule can beat."""

@@ -1,0 +1,1 @@
+"""What was made before, by digest."""

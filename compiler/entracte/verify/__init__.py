@@ -1,0 +1,1 @@
+"""Packages beside their torch source."""
