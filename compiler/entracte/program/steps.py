@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from entracte.ir import Call, ChunkFacts, Load, Moment, Program, Schedule
+from entracte.ir import Call, ChunkFacts, Load, Moment, Program, Schedule, Segment
 from entracte.program.assemble import reads, writes
 
 START = -1
@@ -44,20 +44,26 @@ def lifetimes(program: Program) -> dict[tuple[int, int], Alive]:
     found: dict[tuple[int, int], Alive] = {}
     for s, segment in enumerate(program.segments):
         alive |= {name for name, _, _ in segment.state}
-        # A state keeps its last value; the tensor it came from is renamed, not copied.
-        moved = {after for _, _, after in segment.state} | {segment.until or ""}
         for _ in range(min(segment.count, 2)):
-            for k, step in enumerate(segment.steps):
-                alive |= (reads(step) | writes(step)) & known
-                during = frozenset(alive)
-                alive -= set(step.frees)
-                over = set()
-                if k + 1 == len(segment.steps):
-                    alive -= moved
-                    over = set(segment.frees)
-                found[s, k] = Alive(during, frozenset(alive), frozenset(alive - over))
+            found |= {(s, k): a for k, a in enumerate(_iteration(segment, alive, known))}
         alive -= set(segment.frees)
     return found
+
+
+def _iteration(segment: Segment, alive: set[str], known: set[str]) -> Iterator[Alive]:
+    """Step by step; `alive` goes along. A state keeps its last value: the tensor it came from is
+    renamed, not copied."""
+    moved = {after for _, _, after in segment.state} | {segment.until or ""}
+    *steps, last = segment.steps
+    for step in steps:
+        alive |= (reads(step) | writes(step)) & known
+        during = frozenset(alive)
+        alive -= set(step.frees)
+        yield Alive(during, frozenset(alive), frozenset(alive))
+    alive |= (reads(last) | writes(last)) & known
+    during = frozenset(alive)
+    alive -= set(last.frees) | moved
+    yield Alive(during, frozenset(alive), frozenset(alive.difference(segment.frees)))
 
 
 def expand(
