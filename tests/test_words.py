@@ -135,9 +135,11 @@ def faults(path: Path, texts: Iterator[str]) -> list[str]:
         if _ID.fullmatch(text) or text in allowed:
             continue
         for pattern, use in RETIRED.items():
-            for match in re.finditer(rf"\b(?:{pattern})\b", text):
-                if match[0] not in allowed:
-                    found.append(f"{name}: {match[0]!r} in {_around(text, match)!r}: say {use}")
+            found.extend(
+                f"{name}: {match[0]!r} in {_around(text, match)!r}: say {use}"
+                for match in re.finditer(rf"\b(?:{pattern})\b", text)
+                if match[0] not in allowed
+            )
     return found
 
 
