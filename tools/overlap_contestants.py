@@ -88,7 +88,7 @@ def run_compiled(setting: Setting, plan: Any) -> dict[str, Any]:
 def planned(setting: Setting, policy: str) -> Any:
     """The built plan with its loads placed by another policy: the packages are the same."""
     from entracte.ir import Bundle, Policy
-    from entracte.plan.file import make_plan, read_plan
+    from entracte.plan.file import Decided, make_plan, read_plan
     from entracte.program.workload import Workload
     from entracte.schedule.choose import make_schedule
     from entracte.verify.source import job_of
@@ -103,10 +103,12 @@ def planned(setting: Setting, policy: str) -> Any:
         job_of(plan).pipeline,
         plan.target,
         plan.settings,
-        program=plan.program,
-        chunks=plan.chunks,
-        facts=plan.facts,
-        schedule=make_schedule(Workload(plan.program, facts, plan.target.budget_bytes), chosen),
+        Decided(
+            program=plan.program,
+            chunks=plan.chunks,
+            facts=plan.facts,
+            schedule=make_schedule(Workload(plan.program, facts, plan.target.budget_bytes), chosen),
+        ),
         bundle=Bundle(plan.packages),
         files=plan.files,
     )

@@ -18,7 +18,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from entracte.errors import ConfigError, DoesNotFit, EntracteError, PlanError, RunError
-from entracte.store.origin import VERSION as __version__
+from entracte.store.origin import VERSION
 
 if TYPE_CHECKING:
     from entracte.build import Built, Reporter, compile_pipeline
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from entracte.run.execute import run_build
     from entracte.run.runner import Outcome
     from entracte.verify.folder import Verified, verify_build
+
+__version__ = VERSION
 
 __all__ = ["Built", "ConfigError", "DoesNotFit", "EntracteError", "Model", "Outcome",
            "PackageError", "Plan", "PlanError", "Reporter", "Run", "RunError", "Verified",

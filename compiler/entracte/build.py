@@ -16,7 +16,15 @@ from entracte.declare.read import Job, read
 from entracte.emit.bundle import LOGS, PACKAGES
 from entracte.errors import ConfigError, DoesNotFit, PlanError
 from entracte.ir import Bundle, ChunkFacts, Pipeline, Plan, Schedule, Stage, StageKind
-from entracte.plan.file import CONSTANTS, FILE, file_sha256, make_plan, read_plan, write_plan
+from entracte.plan.file import (
+    CONSTANTS,
+    FILE,
+    Decided,
+    file_sha256,
+    make_plan,
+    read_plan,
+    write_plan,
+)
 from entracte.program.workload import Workload
 from entracte.schedule.choose import make_schedule
 from entracte.store.cache import Cache, cache_folder, is_alive
@@ -35,17 +43,21 @@ _WORTH = 0.98
 class Reporter(Protocol):
     """Told what is going on; the command draws progress bars from it."""
 
-    def phase(self, name: str, total: int, unit_bytes: bool = False) -> None: ...
+    def phase(self, name: str, total: int, unit_bytes: bool = False) -> None:
+        """A phase of `total` units begins: bytes, or things to count."""
 
-    def advance(self, label: str, amount: int = 1) -> None: ...
+    def advance(self, label: str, amount: int = 1) -> None:
+        """So many units more are done; `label` is what they belong to."""
 
 
 class Quiet:
     """A reporter that says nothing."""
 
-    def phase(self, name: str, total: int, unit_bytes: bool = False) -> None: ...
+    def phase(self, name: str, total: int, unit_bytes: bool = False) -> None:
+        """See `Reporter`."""
 
-    def advance(self, label: str, amount: int = 1) -> None: ...
+    def advance(self, label: str, amount: int = 1) -> None:
+        """See `Reporter`."""
 
 
 @dataclass(frozen=True)
@@ -284,10 +296,12 @@ def _plan(
         job.pipeline,
         job.target,
         job.settings,
-        program=decision.program,
-        chunks=decision.partition.chunks,
-        facts=facts,
-        schedule=schedule,
+        Decided(
+            program=decision.program,
+            chunks=decision.partition.chunks,
+            facts=facts,
+            schedule=schedule,
+        ),
         bundle=bundle,
         files=files,
     )

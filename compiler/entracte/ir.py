@@ -29,6 +29,7 @@ class DType(StrEnum):
 
     @property
     def width_bytes(self) -> int:
+        """Bytes of one element."""
         return 2 if self is DType.FP16 else 4
 
 
@@ -42,6 +43,7 @@ class Port:
 
     @property
     def size_bytes(self) -> int:
+        """Bytes of all its elements."""
         return prod(self.shape) * self.dtype.width_bytes
 
 
@@ -49,6 +51,8 @@ class Port:
 
 
 class StageKind(StrEnum):
+    """What a stage's `op` names, and when it runs."""
+
     GRAPH = "graph"
     """A torch module of the graphs registry: compiled."""
     CONSTANT = "constant"
@@ -114,6 +118,8 @@ class Input:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pipeline:
+    """A generative pipeline as it is declared: its stages in order, and the loops around them."""
+
     name: str
     title: str
     weights: str
@@ -126,9 +132,11 @@ class Pipeline:
     fps: float
 
     def stage(self, name: str) -> Stage:
+        """The stage of that name; there is one."""
         return next(s for s in self.stages if s.name == name)
 
     def loop_of(self, stage: str) -> Loop | None:
+        """The loop that a stage is in; None outside of loops."""
         return next((p for p in self.loops if stage in p.stages), None)
 
 
@@ -261,6 +269,7 @@ class StageGraph:
     those that all functions allow."""
 
     def value(self, name: str) -> Port:
+        """The value of that name; there is one."""
         return next(v for v in self.values if v.name == name)
 
 
@@ -316,12 +325,16 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Partition:
+    """All stage graphs cut into chunks, graph by graph."""
+
     chunks: tuple[Chunk, ...]
 
     def of(self, graph: str) -> tuple[Chunk, ...]:
+        """The chunks of one stage graph, in order."""
         return tuple(c for c in self.chunks if c.graph == graph)
 
     def chunk(self, id: str) -> Chunk:
+        """The chunk of that id; there is one."""
         return next(c for c in self.chunks if c.id == id)
 
 
@@ -357,10 +370,12 @@ class TensorDecl:
 
     @property
     def name(self) -> str:
+        """The name of its port."""
         return self.port.name
 
     @property
     def size_bytes(self) -> int:
+        """Bytes of all slots."""
         return self.port.size_bytes * self.slots
 
 
@@ -415,6 +430,7 @@ class Segment:
 
     @property
     def is_loop(self) -> bool:
+        """Whether its steps run more than once, or carry a state."""
         return bool(self.state) or self.count > 1
 
 
@@ -536,6 +552,8 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
+    """The packages of a build, in the order of the partition's chunks."""
+
     packages: tuple[Package, ...]
 
 
@@ -638,6 +656,8 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkRun:
+    """One chunk in a run: the sums over all its loads and calls."""
+
     chunk: str
     loads: int
     calls: int

@@ -80,7 +80,7 @@ def _check(model, path) -> int:
         if kind.startswith("constexpr_"):
             seen[name] = results
 
-    with load(path, lazy=True) as loaded:
+    with load(path) as loaded:
         loaded.on_op = look
         loaded.predict({f.name: np.zeros(f.shape, np.float32) for f in loaded.info.inputs})
     for name, results in seen.items():
@@ -96,13 +96,13 @@ def test_decompressed_weights_are_bit_equal(name, make):
     ios, config = CASES[name]
     model, path, example = _converted(make, ios, config)
     assert _check(model, path) == 2
-    lazy, eager = (run(path, *example, lazy=flag) for flag in (True, False))
+    lazy, eager = (run(path, *example, hold=hold) for hold in ("owned", "mapped"))
     np.testing.assert_array_equal(lazy[0], eager[0])
 
 
 def test_only_the_stored_form_is_resident_when_lazy(make):
     _, path, _ = _converted(make, 18, CASES["int4-block"][1])
-    with load(path) as lazy, load(path, own=False) as eager:
+    with load(path) as lazy, load(path, hold="mapped") as eager:
         assert lazy.resident_bytes == lazy.info.weight_bytes
         assert eager.resident_bytes > lazy.resident_bytes
 

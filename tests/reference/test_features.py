@@ -214,7 +214,7 @@ def test_owned_weights_are_copies_and_borrowed_ones_are_not(make):
     info = describe(path)
     assert info.weight_bytes == 2 * (64 * 256 + 256)
     inputs = {"x0": np.ones((1, 64), np.float32)}
-    with load(path) as owned, load(path, own=False) as borrowed:
+    with load(path) as owned, load(path, hold="mapped") as borrowed:
         before = [next(iter(m.predict(inputs).values())) for m in (owned, borrowed)]
         assert torch.equal(*before)
         assert owned.resident_bytes == borrowed.resident_bytes == info.weight_bytes

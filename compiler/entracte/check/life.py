@@ -18,6 +18,8 @@ ITERATIONS = 5
 
 @dataclass(frozen=True, slots=True)
 class At:
+    """A step as it runs: its segment, the iteration, and its place in the iteration."""
+
     segment: int
     iteration: int
     step: int
@@ -75,6 +77,7 @@ def _check_piece(chunk: str, port: Port, binding: Binding, whole: Port) -> None:
 
 
 def check_carried(program: Program, segment: Segment) -> None:
+    """A loop's state has the shape and type of what it starts as and goes on as."""
     ports = {t.name: (t.port.shape, t.port.dtype, t.slots) for t in program.tensors}
     for name, first, following in segment.state:
         unknown = [x for x in (name, first, following) if x not in ports]
@@ -200,5 +203,6 @@ def _reads(step: Step) -> set[str]:
 
 
 def name_of(at: At) -> str:
+    """How errors name a step: segment, iteration, step, and the chunk or host stage."""
     label = at.what.chunk if isinstance(at.what, Call) else at.what.stage
     return f"step {at.segment}.{at.iteration}.{at.step} ({label})"

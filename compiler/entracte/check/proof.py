@@ -45,6 +45,7 @@ from entracte.ir import (
     Moment,
     Program,
     Schedule,
+    Segment,
     Step,
 )
 
@@ -85,10 +86,12 @@ class Proof:
 
     @property
     def peak_bytes(self) -> int:
+        """Bytes that the program can hold at most, over all timings."""
         return self.peak.total_bytes
 
     @property
     def peak_step(self) -> str:
+        """The step that can need them, by its name in errors."""
         return self.peak.where
 
 
@@ -140,24 +143,12 @@ def _check_numbers(facts: Sequence[ChunkFacts]) -> None:
 def _check_references(
     program: Program, facts: Mapping[str, ChunkFacts], schedule: Schedule
 ) -> None:
-    declared = {t.name for t in program.tensors}
-    if len(declared) != len(program.tensors):
-        raise PlanError("plan: two tensors have the same name")
-    for tensor in program.tensors:
-        if tensor.slots < 1 or any(d < 1 for d in tensor.port.shape):
-            raise PlanError(f"plan: tensor {tensor.name} has no positive size")
+    _check_declared(program)
     for segment in program.segments:
-        if segment.count < 1 or not segment.steps:
-            raise PlanError(f"plan: segment {segment.name} is empty")
-        if segment.count * max(_repeat(s) for s in segment.steps) > MAX_CALLS:
-            raise PlanError(
-                f"plan: segment {segment.name} makes more than {MAX_CALLS} calls of a chunk"
-            )
+        _check_segment(segment)
         for step in segment.steps:
-            if isinstance(step, Call) and (step.chunk not in facts or step.repeat < 1):
-                raise PlanError(f"plan: a call of {step.chunk!r} which is no chunk of the plan")
             if isinstance(step, Call):
-                _check_switch(step)
+                _check_call(step, facts)
         check_carried(program, segment)
         check_until(program, segment)
     for load in schedule.loads:
@@ -165,11 +156,30 @@ def _check_references(
         _check_later_gates(program, load)
 
 
+def _check_declared(program: Program) -> None:
+    if len({t.name for t in program.tensors}) != len(program.tensors):
+        raise PlanError("plan: two tensors have the same name")
+    for tensor in program.tensors:
+        if tensor.slots < 1 or any(d < 1 for d in tensor.port.shape):
+            raise PlanError(f"plan: tensor {tensor.name} has no positive size")
+
+
+def _check_segment(segment: Segment) -> None:
+    if segment.count < 1 or not segment.steps:
+        raise PlanError(f"plan: segment {segment.name} is empty")
+    if segment.count * max(_repeat(s) for s in segment.steps) > MAX_CALLS:
+        raise PlanError(
+            f"plan: segment {segment.name} makes more than {MAX_CALLS} calls of a chunk"
+        )
+
+
 def _repeat(step: Step) -> int:
     return step.repeat if isinstance(step, Call) else 1
 
 
-def _check_switch(call: Call) -> None:
+def _check_call(call: Call, facts: Mapping[str, ChunkFacts]) -> None:
+    if call.chunk not in facts or call.repeat < 1:
+        raise PlanError(f"plan: a call of {call.chunk!r} which is no chunk of the plan")
     ends = [0, *(n for _, n in call.switch)]
     if any(after <= before for before, after in pairwise(ends)):
         raise PlanError(f"plan: the call of {call.chunk} switches functions at {ends[1:]}")
@@ -229,13 +239,12 @@ def _check_step(program: Program, segment: int, step: int, where: str) -> None:
 def _copies(program: Program, schedule: Schedule, timeline: list[At]) -> list[_Copy]:
     place = {(a.segment, a.iteration, a.step): n for n, a in enumerate(timeline)}
     last = {s: min(g.count, ITERATIONS) - 1 for s, g in enumerate(program.segments)}
-    copies = []
+    copies: list[_Copy] = []
     for s in range(len(program.segments)):
         for i in range(last[s] + 1):
             kind = "first" if i == 0 else "each"
-            for load in schedule.loads:
-                if load.segment == s and load.iterations == kind:
-                    copies.append(_copy(load, i, place, last))
+            loads = (x for x in schedule.loads if x.segment == s and x.iterations == kind)
+            copies.extend(_copy(load, i, place, last) for load in loads)
     return copies
 
 

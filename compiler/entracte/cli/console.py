@@ -96,6 +96,7 @@ class Bars:
         self._task = self._progress.add_task(name, total=total, label="", bytes=unit_bytes)
 
     def advance(self, label: str, amount: int = 1) -> None:
+        """So many units more of the current phase are done; `label` is what they belong to."""
         assert self._task is not None
         self._progress.update(self._task, advance=amount, label=label)
 

@@ -33,6 +33,7 @@ class SweepJob:
 
     @classmethod
     def of(cls, config: DictConfig, overrides: Sequence[str]) -> "SweepJob":
+        """A job before it runs, from its composed configuration and its overrides."""
         missing = OmegaConf.is_missing(config.target, "name")
         base = Path("build/sweep" if config.dry_run else "build")
         return cls(

@@ -25,6 +25,7 @@ class Column:
 
     @property
     def width(self) -> int:
+        """Letters of the name or of the longest cell."""
         return max(len(self.name), *(len(c) for c in self.cells))
 
 

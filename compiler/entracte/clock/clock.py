@@ -64,6 +64,7 @@ class Simulation:
 
     @property
     def stall_ns(self) -> int:
+        """Time in which no step ran."""
         return self.makespan_ns - self.compute_ns
 
 

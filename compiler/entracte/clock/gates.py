@@ -29,9 +29,11 @@ class Gates:
         """Step -> units whose copies go when it ends."""
 
     def begin(self) -> tuple[Decision, ...]:
+        """See `Driver`."""
         return tuple(self._decide())
 
     def react(self, event: Event) -> tuple[Decision, ...]:
+        """See `Driver`."""
         if isinstance(event, LoadDone):
             return (*self._landed(), *self._decide())
         self._running = False

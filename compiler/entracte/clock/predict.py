@@ -39,6 +39,7 @@ class Prediction:
 
     @property
     def stall_s(self) -> float:
+        """Seconds in which nothing computes."""
         return self.makespan_s - self.compute_s
 
 

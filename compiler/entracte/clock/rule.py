@@ -50,10 +50,12 @@ class OnlineRule:
         self.ledger = Ledger()
 
     def begin(self) -> tuple[Decision, ...]:
+        """See `Driver`."""
         self.ledger, decisions = begin(self.table)
         return decisions
 
     def react(self, event: Event) -> tuple[Decision, ...]:
+        """See `Driver`."""
         self.ledger, decisions = react(self.table, self.ledger, event)
         return decisions
 
@@ -213,7 +215,7 @@ def _victims(
     stop = table.segment_end(ledger.at)
     kept = table.kept(ledger.load_scale * ONE // ledger.exec_scale)
     chosen: list[int] = []
-    for unit in _by_last_use(table, ledger, uses, use, stop, kept):
+    for unit in _by_last_use(ledger, uses, use, stop, kept):
         chosen.append(unit)
         short -= table.units[unit].size_bytes
         if short <= 0:
@@ -229,12 +231,7 @@ def _victims(
 
 
 def _by_last_use(
-    table: Table,
-    ledger: Ledger,
-    uses: tuple[Use, ...],
-    limit: int,
-    stop: int,
-    kept: Collection[str],
+    ledger: Ledger, uses: tuple[Use, ...], limit: int, stop: int, kept: Collection[str]
 ) -> Iterator[int]:
     """Units that may be evicted, the furthest next use first."""
     for x in reversed(uses):

@@ -56,6 +56,8 @@ class TableStep:
 
 @dataclass(frozen=True, slots=True)
 class TableSegment:
+    """Steps in order, `count` times."""
+
     count: int
     steps: tuple[TableStep, ...]
 

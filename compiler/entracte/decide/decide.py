@@ -46,6 +46,8 @@ _ROUNDS = 8
 
 @dataclass(frozen=True)
 class Decision:
+    """The chunks that were chosen, the program made of them, its schedule and predicted seconds."""
+
     partition: Partition
     workload: Workload
     schedule: Schedule
@@ -53,6 +55,7 @@ class Decision:
 
     @property
     def program(self) -> Program:
+        """The program of the workload."""
         return self.workload.program
 
     @property

@@ -26,6 +26,7 @@ class Measured:
 
     @cached_property
     def weight_size(self) -> dict[str, int]:
+        """Weight -> its bytes."""
         return {w.name: w.size_bytes for w in self.graph.weights}
 
     @cached_property
@@ -51,6 +52,7 @@ class Measured:
 
     @cached_property
     def made_at(self) -> dict[str, int]:
+        """The index of the op that makes a value."""
         return {op.name: i for i, op in enumerate(self.graph.ops)}
 
     @cached_property
@@ -78,6 +80,7 @@ class Measured:
 
     @cached_property
     def variants(self) -> tuple["Measured", ...]:
+        """The graph's other functions, measured."""
         return tuple(Measured(v) for v in self.graph.variants)
 
     @cached_property
@@ -87,9 +90,11 @@ class Measured:
 
     @cached_property
     def alive_at(self) -> dict[int, frozenset[str]]:
+        """The values that cross the cut at a position."""
         return {c.position: frozenset(c.values) for c in self.graph.cuts}
 
     def chunk(self, start: int, stop: int, index: int) -> Chunk:
+        """Ops [start, stop) as the graph's chunk number `index`."""
         return _measure(self, start, stop, index)
 
 
@@ -120,7 +125,8 @@ def cut_stage(
     limit = min(weight_limit, target.chunk_limit_bytes)
     best: list[tuple[float, float, int]] = [(0.0, 0.0, -1)]
     for j in range(1, len(positions)):
-        best.append(_best_last(measured, positions, best, j, limit, target, calls))
+        boundary_s = _boundary_cost(measured, positions[j], target, calls)
+        best.append(_best_last(measured, positions, best, j, limit, boundary_s))
     ends, j = [len(positions) - 1], len(positions) - 1
     while (j := best[j][2]) > 0:
         ends.append(j)
@@ -137,16 +143,17 @@ def _best_last(
     best: list[tuple[float, float, int]],
     j: int,
     limit: int,
-    target: Target,
-    calls: int,
+    boundary_s: float,
 ) -> tuple[float, float, int]:
+    """(seconds of all boundaries, unevenness, where the last piece starts) of the cheapest cuts up
+    to `positions[j]`, whose own boundary costs `boundary_s`."""
     weights = measured.position_weights
     options = []
     for i in range(j - 1, -1, -1):
         size = weights[positions[j]] - weights[positions[i]]
         if size > limit and i < j - 1:
             break
-        cost = best[i][0] + _boundary_cost(measured, positions[j], target, calls)
+        cost = best[i][0] + boundary_s
         options.append((cost, best[i][1] + (size / max(1, limit)) ** 2, i))
     return min(options)
 
@@ -190,8 +197,8 @@ class _Needs:
 
 def _needs(m: Measured, start: int, stop: int) -> _Needs:
     ops = m.graph.ops[start:stop]
-    inputs = _inputs(m, ops, start, stop)
-    outputs = _outputs(m, ops, start, stop)
+    inputs = _inputs(m, ops, start)
+    outputs = _outputs(m, ops, stop)
     work = work_of(ops, m.weight_size, sum(p.size_bytes for p in inputs))
     return _Needs(
         inputs=inputs,
@@ -225,7 +232,7 @@ def _variant(m: Measured, variant: Measured, start: int, stop: int) -> Variant:
     )
 
 
-def _inputs(m: Measured, ops: Sequence[Op], start: int, stop: int) -> tuple[Port, ...]:
+def _inputs(m: Measured, ops: Sequence[Op], start: int) -> tuple[Port, ...]:
     names: dict[str, None] = {}
     for op in ops:
         for name in op.inputs:
@@ -235,7 +242,7 @@ def _inputs(m: Measured, ops: Sequence[Op], start: int, stop: int) -> tuple[Port
     return tuple(declared.get(n) or m.graph.value(n) for n in names)
 
 
-def _outputs(m: Measured, ops: Sequence[Op], start: int, stop: int) -> tuple[Port, ...]:
+def _outputs(m: Measured, ops: Sequence[Op], stop: int) -> tuple[Port, ...]:
     final = {p.name: p for p in m.graph.outputs}
     later = {name for op in m.graph.ops[stop:] for name in op.inputs}
     return tuple(

@@ -48,7 +48,8 @@ class CoreMLTools:
         return ct.models.CompiledMLModel(str(compiled), compute_units=unit, function_name=name)
 
     def predict(self, model: Any, inputs: dict[str, np.ndarray]) -> dict[str, Any]:
-        return model.predict(inputs)
+        outputs: dict[str, Any] = model.predict(inputs)
+        return outputs
 
 
 @dataclass

@@ -18,6 +18,8 @@ Value = Any
 
 
 class Device(Protocol):
+    """A machine that loads packages whole and runs their functions."""
+
     name: str
 
     def load(self, package: Package, folder: Path, function: str = "main") -> Handle:

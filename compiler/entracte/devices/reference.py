@@ -23,8 +23,9 @@ class _Copy:
 
     @property
     def resident_bytes(self) -> int:
-        others = sum(f.own_bytes for f in self.functions.values() if f is not self.owner)
-        return self.owner.resident_bytes + others
+        others = (f.own_bytes for f in self.functions.values() if f is not self.owner)
+        held_bytes: int = self.owner.resident_bytes + sum(others)
+        return held_bytes
 
 
 @dataclass(eq=False)
@@ -51,7 +52,9 @@ class _Paged:
 
     @property
     def resident_bytes(self) -> int:
-        return self.weights.resident_bytes + sum(f.own_bytes for f in self.functions.values())
+        own = (f.own_bytes for f in self.functions.values())
+        held_bytes: int = self.weights.resident_bytes + sum(own)
+        return held_bytes
 
     def prepare(self) -> None:
         """All functions, the first named one first. Raises `PackageError`."""
@@ -111,8 +114,7 @@ class ReferenceDevice(NumpyValues):
             self._program(path),
             function=function,
             policy=self._policy,
-            own=True,
-            direct=self._direct,
+            hold="direct" if self._direct else "owned",
         )
         others = {n: owner.sibling(n) for n in package.functions if n != function}
         handle = _Copy(path, owner, {function: owner} | others)

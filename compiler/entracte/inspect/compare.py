@@ -39,6 +39,7 @@ class Figure:
 
     @property
     def change(self) -> float:
+        """By how much it grew, in its unit."""
         return self.after - self.before
 
 
@@ -64,6 +65,8 @@ class TimeRow:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
+    """All that differs between two plans; of `figures`, all there are."""
+
     settings: tuple[Setting, ...]
     figures: tuple[Figure, ...]
     chunks: tuple[ChunkChange, ...]
@@ -72,6 +75,7 @@ class Comparison:
     """By cause: see `Forecast.stalls`."""
 
     def figure(self, name: str) -> Figure:
+        """The figure of that name. Raises `StopIteration` where there is none."""
         return next(f for f in self.figures if f.name == name)
 
 
@@ -211,6 +215,7 @@ class Limit:
     amount: float
 
     def allowed(self, before: float) -> float:
+        """The growth that is allowed from a figure of `before`, in its unit."""
         return before * self.share if self.share is not None else self.amount
 
 

@@ -41,6 +41,8 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Diagram:
+    """Boxes, the frames around them (stages and loops), and the arrows between them."""
+
     title: str
     nodes: tuple[Node, ...]
     groups: tuple[Group, ...]

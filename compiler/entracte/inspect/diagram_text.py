@@ -64,7 +64,8 @@ def as_dot(drawn: Diagram) -> str:
         carried = {"style": "dashed", "constraint": "false"} if edge.carried else {}
         # Spaces keep the label off its line.
         dot.edge(edge.source, edge.target, label=_label([f"  {_words(edge)}  "]), **carried)
-    return dot.source
+    source: str = dot.source
+    return source
 
 
 def _fill(dot: "graphviz.Digraph", drawn: Diagram, group: str | None) -> None:
@@ -94,7 +95,8 @@ def _label(lines: "tuple[str, ...] | list[str]") -> str:
     """Lines of plain text: no backslash, quote or angle bracket in them means anything."""
     import graphviz
 
-    return graphviz.nohtml("\\n".join(graphviz.escape(line) for line in lines))
+    text: str = graphviz.nohtml("\\n".join(graphviz.escape(line) for line in lines))
+    return text
 
 
 def _words(edge: Edge) -> str:
@@ -113,7 +115,8 @@ def as_svg(drawn: Diagram) -> str:
             ", or write DOT and draw it with Graphviz: `dot -Tsvg`"
         ) from None
     try:
-        return graphviz_render(as_dot(drawn), format="svg", backend="wasmtime").decode()
+        svg: bytes = graphviz_render(as_dot(drawn), format="svg", backend="wasmtime")
+        return svg.decode()
     except WasiGraphvizError as error:
         raise RunError(f"--format svg: Graphviz refuses the diagram: {error}") from None
 

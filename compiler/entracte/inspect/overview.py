@@ -47,6 +47,8 @@ class StageRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkRow:
+    """One chunk in the plan and in its predicted run."""
+
     id: str
     stage: str
     weight_bytes: int

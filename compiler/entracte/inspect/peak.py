@@ -41,6 +41,7 @@ class Peak:
 
     @property
     def total_bytes(self) -> int:
+        """The sum of all that is there."""
         parts = (*self.resident, *self.ahead, *self.tensors)
         own = self.weight_bytes + self.activation_bytes
         return own + sum(p.size_bytes for p in parts) + self.room_bytes

@@ -16,6 +16,7 @@ from entracte.run.record import observed_timeline
 
 ITERATIONS, LOADER, COMPUTE, WAITS = 1, 2, 3, 4
 _THREADS = {ITERATIONS: "iterations", LOADER: "loader", COMPUTE: "compute", WAITS: "waits"}
+_THREAD_OF = {"iteration": ITERATIONS, "load": LOADER, "compute": COMPUTE, "wait": WAITS}
 
 Entry = dict[str, object]
 
@@ -61,10 +62,8 @@ def _work(plan: Plan, pid: int, e: Bar) -> Entry:
     """A load or a call."""
     args: Entry = {"chunk": e.label, **_where(plan, e.segment, e.iteration)}
     if e.queue == "load":
-        return _bar(
-            pid, LOADER, e.label, e.start_s, e.end_s, "load", args | {"bytes": e.size_bytes}
-        )
-    return _bar(pid, COMPUTE, e.label, e.start_s, e.end_s, "compute", args)
+        return _bar(pid, "load", e.label, _between(e), args | {"bytes": e.size_bytes})
+    return _bar(pid, "compute", e.label, _between(e), args)
 
 
 def _where(plan: Plan, segment: int, iteration: int) -> Entry:
@@ -73,18 +72,24 @@ def _where(plan: Plan, segment: int, iteration: int) -> Entry:
 
 def _wait(plan: Plan, pid: int, w: Wait) -> Entry:
     args = {"waits_for": w.chunk, "cause": w.cause, **_where(plan, w.segment, w.iteration)}
-    return _bar(pid, WAITS, f"waits for {w.chunk}", w.start_s, w.end_s, "wait", args)
+    return _bar(pid, "wait", f"waits for {w.chunk}", _between(w), args)
+
+
+def _between(e: Bar | Wait) -> tuple[float, float]:
+    return e.start_s, e.end_s
 
 
 def _bar(
-    pid: int, tid: int, name: str, start_s: float, end_s: float, category: str, args: Entry
+    pid: int, category: str, name: str, between_s: tuple[float, float], args: Entry
 ) -> Entry:
-    """Ends are rounded, not lengths: bars that touch must not overlap by a rounding error."""
-    start, end = _ns(start_s), _ns(end_s)
+    """A bar in its category's thread, from and to these seconds.
+
+    Ends are rounded, not lengths: bars that touch must not overlap by a rounding error."""
+    start, end = map(_ns, between_s)
     return {
         "ph": "X",
         "pid": pid,
-        "tid": tid,
+        "tid": _THREAD_OF[category],
         "ts": start / 1000,
         "dur": (end - start) / 1000,
         "cat": category,
@@ -105,11 +110,11 @@ def _iterations(plan: Plan, pid: int, events: Iterable[Bar]) -> Iterator[Entry]:
             key = (e.segment, e.iteration)
             start = ends.get(key, (e.start_s, 0.0))[0]
             ends[key] = (start, e.end_s)
-    for (segment, iteration), (start_s, end_s) in sorted(ends.items()):
+    for (segment, iteration), between_s in sorted(ends.items()):
         args = _where(plan, segment, iteration)
         s = plan.program.segments[segment]
         name = f"{s.name} {iteration}" if s.is_loop else s.name
-        yield _bar(pid, ITERATIONS, name, start_s, end_s, "iteration", args)
+        yield _bar(pid, "iteration", name, between_s, args)
 
 
 def _memory(plan: Plan, pid: int, run: Timeline) -> Iterator[Entry]:

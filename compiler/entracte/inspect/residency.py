@@ -27,6 +27,7 @@ class Sample:
 
     @property
     def total_bytes(self) -> int:
+        """The sum of all that is there."""
         return self.resident_bytes + self.loading_bytes + self.activation_bytes + self.tensor_bytes
 
 

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import unicodedata
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from entracte.check.life import check_features
@@ -26,19 +27,27 @@ CONSTANTS = "constants.safetensors"
 MAX_BYTES = 64 * 2**20
 
 
+@dataclass(frozen=True, kw_only=True)
+class Decided:
+    """What a plan tells its runner to do. `facts`: of all `chunks`, measured or predicted."""
+
+    program: Program
+    chunks: tuple[Chunk, ...]
+    facts: tuple[ChunkFacts, ...]
+    schedule: Schedule
+
+
 def make_plan(
     pipeline: Pipeline,
     target: Target,
     settings: str,
+    decided: Decided,
     *,
-    program: Program,
-    chunks: tuple[Chunk, ...],
-    facts: tuple[ChunkFacts, ...],
-    schedule: Schedule,
     bundle: Bundle | None,
     files: tuple[tuple[str, str], ...] = (),
 ) -> Plan:
     """Put the decided (and, if built, emitted) values together; the checker proves the peak."""
+    program, facts, schedule = decided.program, decided.facts, decided.schedule
     proof = check(program, facts, schedule, budget_bytes=target.budget_bytes)
     plan = Plan(
         version=VERSION,
@@ -50,7 +59,7 @@ def make_plan(
         settings=settings,
         fps=pipeline.fps,
         program=program,
-        chunks=chunks,
+        chunks=decided.chunks,
         packages=bundle.packages if bundle is not None else (),
         facts=facts,
         schedule=schedule,
@@ -191,6 +200,7 @@ def check_files(plan: Plan, folder: Path) -> None:
 
 
 def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

@@ -130,7 +130,8 @@ class Stepped(Protocol):
     """A segment, of a program or of the online rule's table."""
 
     @property
-    def steps(self) -> Sequence[object]: ...
+    def steps(self) -> Sequence[object]:
+        """One iteration, in order."""
 
 
 def unroll(program: Program, schedule: Schedule) -> Iterator[Placement]:

@@ -78,6 +78,7 @@ class Code:
     """The same with groups of operations run as one: done unless each of them is looked at."""
 
     def __call__(self, values: Sequence[Any]) -> Any:
+        """Bind the inputs, run, and give the outputs: the value itself where there is only one."""
         frame = self.session.frame
         for register, value in zip(self.inputs, values, strict=True):
             frame[register] = value

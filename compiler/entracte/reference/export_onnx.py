@@ -69,6 +69,7 @@ class Exported:
 
     @property
     def total_bytes(self) -> int:
+        """Bytes of all files."""
         return sum(file.stat().st_size for file in self.files)
 
 
@@ -96,12 +97,12 @@ def export_onnx(
     _refuse_unfit(program, chosen)
     _need("onnx", package)
     _need("onnxscript", package)
-    from entracte.reference.loaded import load
+    from entracte.reference.loaded import load_portable
 
     inputs = random_inputs(chosen, seed)
     allowed = FP16_ERROR if policy == "round" and holds_fp16(chosen) else FP32_ERROR
     with (
-        load(package, function=function, policy=policy, own=False, lazy=False, portable=True) as m,
+        load_portable(program, function=function, policy=policy) as m,
         tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch,
     ):
         made = Path(scratch) / out.name

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
 import torch
 
@@ -25,14 +25,14 @@ from entracte.reference.strict import check_types, lint
 from entracte.reference.watch import Accounts
 from entracte.reference.weights import Weights
 
+Hold = Literal["owned", "direct", "mapped"]
 State = dict[str, torch.Tensor]
 Hook = Callable[[str, str, Sequence[Any]], None]
 
 
 def load(
     path: str | Path | mil.Program, *, function: str = "main", policy: str = "hybrid",
-    own: bool = True, strict: bool = False, lazy: bool | None = None, direct: bool = False,
-    portable: bool = False, limits: Limits | None = None,
+    hold: Hold = "owned", strict: bool = False, limits: Limits | None = None,
 ) -> Loaded:  # fmt: skip
     """Read a package and prepare one of its functions for calls.
 
@@ -40,13 +40,10 @@ def load(
         path: the `.mlpackage` folder, or its program if `reader.read_program` has read it.
         function: name of the function.
         policy: how fp16 is computed: `hybrid`, `round` or `fp32` (see `precision`).
-        own: read the weights into memory of our own; else borrow the mapped file.
+        hold: `owned` reads the weights into memory of our own and keeps compressed ones so, to
+            decompress them at each use: the resident bytes are the stored ones. `direct` does the
+            same past the page cache, where the file system can. `mapped` borrows the mapped file.
         strict: refuse what Core ML is known to refuse although coremltools writes it.
-        lazy: keep compressed weights compressed and decompress at each use; the default does so
-            when `own` is set, so that the resident bytes are the stored ones.
-        direct: read owned weights past the page cache, where the file system can.
-        portable: use no kernel that only this machine's torch has, so that torch.export can
-            follow `execute`; slower.
         limits: what the package may ask for; None trusts it with the machine's memory.
 
     Raises:
@@ -55,9 +52,23 @@ def load(
     """
     if policy not in POLICIES:
         raise ValueError(f"policy {policy!r} is none of {', '.join(POLICIES)}")
+    if hold not in get_args(Hold):
+        raise ValueError(f"hold {hold!r} is none of {', '.join(get_args(Hold))}")
+    own = hold != "mapped"
+    options = Options(policy, strict, lazy=own, limits=limits)
     program = path if isinstance(path, mil.Program) else read_program(path)
-    weights = Weights(program, own, direct)
-    options = Options(policy, strict, own if lazy is None else lazy, portable, limits)
+    return _loaded(program, function, Weights(program, own, hold == "direct"), options)
+
+
+def load_portable(program: mil.Program, *, function: str, policy: str) -> Loaded:
+    """As `load` with mapped weights that are decompressed once, but with no kernel that only this
+    machine's torch has: slower, and torch.export can follow `execute`."""
+    options = Options(policy, strict=False, lazy=False, portable=True)
+    return _loaded(program, function, Weights(program, own=False), options)
+
+
+def _loaded(program: mil.Program, function: str, weights: Weights, options: Options) -> Loaded:
+    """Prepared; where that fails, with the weights' files closed."""
     try:
         with malformed(program.package):
             return Loaded(program, function, weights, options)

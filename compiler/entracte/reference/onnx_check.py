@@ -47,6 +47,7 @@ class Agreement:
 
     @property
     def passed(self) -> bool:
+        """Within `allowed`, and no element is infinite or NaN in one of the two only."""
         return self.strays == 0 and self.relative_error <= self.allowed
 
     def __str__(self) -> str:

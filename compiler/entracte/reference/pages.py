@@ -44,6 +44,7 @@ class Stretch:
 
     @property
     def stop_at(self) -> int:
+        """The address after its last byte."""
         return self.at + self.stop - self.start
 
 
@@ -150,6 +151,7 @@ class PagedWeights(Weights):
 
     @property
     def complete(self) -> bool:
+        """Whether all pages are there."""
         return len(self._ready) == len(self._sizes)
 
     @property
@@ -213,6 +215,7 @@ class PagedWeights(Weights):
         """Nothing to do: pages are read one by one."""
 
     def tensor(self, value: mil.Value, op: str) -> torch.Tensor:
+        """See `Weights`; notes where the tensor is a copy beside the pages."""
         made = super().tensor(value, op)
         whole = self._memory.bytes.untyped_storage().data_ptr()
         if value.blob is not None and made.untyped_storage().data_ptr() != whole:
@@ -225,6 +228,7 @@ class PagedWeights(Weights):
         return raw
 
     def close(self) -> None:
+        """See `Weights`."""
         self.rest()
         super().close()
 

@@ -120,25 +120,31 @@ class CodeBuilder:
     # -- bind.Scope -------------------------------------------------------------------------
 
     def constant(self, binding: mil.Binding) -> mil.Value | None:
+        """See `Scope`."""
         found = self._meanings.get(binding) if isinstance(binding, str) else binding
         return found if isinstance(found, mil.Value) else None
 
     def type_of(self, binding: mil.Binding) -> mil.Type | None:
+        """See `Scope`."""
         return self._types.get(binding) if isinstance(binding, str) else binding.type
 
     def dense(self, value: mil.Value, op: str) -> torch.Tensor:
+        """See `Scope`."""
         return self._common.weights.tensor(value, op)
 
     def nested(self, block: mil.Block) -> Code:
+        """See `Scope`."""
         inner = CodeBuilder(self._common, dict(self._meanings), dict(self._types))
         code = inner.build(block.inputs, block)
         self._inner |= code.uses
         return code
 
     def count_iteration(self) -> None:
+        """See `Scope`."""
         self._common.session.count_iteration()
 
     def fail(self, message: str, op: str = "") -> PackageError:
+        """See `Scope`."""
         return self._common.session.fail(message, op)
 
     # -- operations -------------------------------------------------------------------------

@@ -80,4 +80,4 @@ def op(types: str, args: str, kind: Kind = Kind.WIDE) -> Callable[[Builder], Bui
 
 def plain(name: str, args: str, run: Run, kind: Kind = Kind.EXACT) -> None:
     """Register a callable that needs nothing from the operation but its tensors."""
-    op(name, args, kind)(lambda bind: run)
+    op(name, args, kind)(lambda _: run)

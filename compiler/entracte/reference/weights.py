@@ -47,6 +47,7 @@ class Weights:
 
     @property
     def resident_bytes(self) -> int:
+        """See the class."""
         return sum(raw.numel() for raw in self._raw.values())
 
     def fetch(self, wanted: Mapping[Key, tuple[mil.TensorType, str]]) -> None:

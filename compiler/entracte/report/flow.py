@@ -43,6 +43,8 @@ class Ring:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
+    """The pipeline's picture: stages, what flows between them, and the loops around them."""
+
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
     loops: tuple[Ring, ...]

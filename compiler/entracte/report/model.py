@@ -1,7 +1,7 @@
 """Plan (and run) -> page: every figure and sentence of the report, as plain frozen values."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from entracte.clock.timeline import Timeline, predicted
 from entracte.inspect.claims import ChunkClaim, Claim, chunk_claims, claims
@@ -85,16 +85,17 @@ def _predicted(plan: Plan, timeline: Timeline) -> Track:
     # The online rule may fill the budget: then the two are one line.
     proven = (("proven peak", peak),) if peak != budget else ()
     limits = (("budget", budget), *proven)
-    return track_of(plan, "Predicted", timeline.bars, timeline.waits, timeline.makespan_s, limits)
+    return track_of(plan, "Predicted", timeline, limits)
 
 
 def _observed(plan: Plan, run: Run) -> Track:
     made = observed_timeline(plan, run)
-    end = max(e.end_s for e in made.bars)
+    # The picture ends with the last bar.
+    shown = replace(made, makespan_s=max(e.end_s for e in made.bars))
     limits = (("budget", plan.target.budget_bytes), ("observed peak", run.peak_bytes))
     seen = {c.chunk: c.peak_activation_bytes for c in run.chunks}
     name = f"Observed on {run.device}"
-    return track_of(plan, name, made.bars, made.waits, end, limits, seen)
+    return track_of(plan, name, shown, limits, seen)
 
 
 def colours(plan: Plan) -> dict[str, int]:

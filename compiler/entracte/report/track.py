@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import floor, log10
 
-from entracte.clock.predict import Wait
+from entracte.clock.timeline import Timeline
 from entracte.inspect.residency import Fullest, Sample, fullest, usage
 from entracte.ir import Bar, Plan
 from entracte.report.lanes import LoopTimes, Stall, View, bars, loops, stalls, windows
@@ -67,18 +67,17 @@ class Track:
 def track_of(
     plan: Plan,
     name: str,
-    events: Sequence[Bar],
-    waits: Sequence[Wait],
-    makespan_s: float,
+    timeline: Timeline,
     limits: tuple[tuple[str, int], ...],
     activations: Mapping[str, int] | None = None,
 ) -> Track:
     """The columns of a run, whose chunks are numbered as in `plan.chunks`."""
+    events, makespan_s = timeline.bars, timeline.makespan_s
     index = {c.id: i for i, c in enumerate(plan.chunks)}
     sizes = {f.id: f.weight_bytes for f in plan.facts}
     tick = 10.0 ** (floor(log10(makespan_s)) - 8) if makespan_s > 0 else 1e-9
     shown = bars(events)
-    explained = stalls(events, waits, makespan_s)
+    explained = stalls(events, timeline.waits, makespan_s)
     sentences = tuple(dict.fromkeys(s.why for s in explained))
     samples = usage(plan, events, activations)
     found = loops(plan.program, events)

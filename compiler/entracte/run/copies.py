@@ -31,24 +31,30 @@ class Copies(Protocol):
 class WholeCopies:
     """One unit for each package."""
 
-    def __init__(self, device: Device, plan: Plan, folder: Path, at: FunctionAt, table: Table):
+    def __init__(
+        self, device: Device, plan: Plan, folder: Path, at: FunctionAt, table: Table
+    ) -> None:
         self._device, self._folder, self._function_at, self._table = device, folder, at, table
         self._packages = {p.chunk: p for p in plan.packages}
         self._handles: dict[int, Handle] = {}
 
     def load(self, unit: int, step: int) -> None:
+        """See `Copies`."""
         package = self._packages[self._table.units[unit].chunk]
         handle = self._device.load(package, self._folder, self._function_at(step))
         self._handles[unit] = handle
 
     def free(self, unit: int, loading: int | None) -> None:  # noqa: ARG002 (the protocol's)
+        """See `Copies`."""
         self._device.free(self._handles.pop(unit))
 
     def handle(self, chunk: str) -> Handle:
+        """See `Copies`."""
         (unit,) = self._table.units_of[chunk]
         return self._handles[unit]
 
     def free_all(self) -> None:
+        """See `Copies`."""
         for handle in self._handles.values():
             self._device.free(handle)
         self._handles.clear()
@@ -57,13 +63,16 @@ class WholeCopies:
 class PagedCopies:
     """A package is open while any of its pages is there or on the way."""
 
-    def __init__(self, device: PagedDevice, plan: Plan, folder: Path, at: FunctionAt, table: Table):
+    def __init__(
+        self, device: PagedDevice, plan: Plan, folder: Path, at: FunctionAt, table: Table
+    ) -> None:
         self._device, self._folder, self._function_at, self._table = device, folder, at, table
         self._packages = {p.chunk: p for p in plan.packages}
         self._open: dict[str, Handle] = {}
         self._there: set[int] = set()
 
     def load(self, unit: int, step: int) -> None:
+        """See `Copies`."""
         u = self._table.units[unit]
         if u.chunk not in self._open:
             self._open[u.chunk] = self._opened(u.chunk, step)
@@ -76,6 +85,7 @@ class PagedCopies:
         return self._device.open(package, self._folder, sizes, self._function_at(step))
 
     def free(self, unit: int, loading: int | None) -> None:
+        """See `Copies`."""
         u = self._table.units[unit]
         self._device.free_page(self._open[u.chunk], u.page)
         self._there.remove(unit)
@@ -84,9 +94,11 @@ class PagedCopies:
             self._device.free(self._open.pop(u.chunk))
 
     def handle(self, chunk: str) -> Handle:
+        """See `Copies`."""
         return self._open[chunk]
 
     def free_all(self) -> None:
+        """See `Copies`."""
         for handle in self._open.values():
             self._device.free(handle)
         self._open.clear()

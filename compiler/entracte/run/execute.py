@@ -11,7 +11,7 @@ from entracte.errors import RunError
 from entracte.ir import Plan
 from entracte.plan.file import CONSTANTS, check_files, read_plan
 from entracte.run.outputs import check_output, output_for, write_output
-from entracte.run.runner import Observe, Outcome, Progress, run_plan
+from entracte.run.runner import Listeners, Observe, Outcome, Progress, run_plan
 
 DEVICES = ("auto", "reference", "coreml", "null")
 
@@ -125,8 +125,7 @@ def execute(
         device,
         inputs,
         constants=load_constants(plan, folder),
-        progress=progress,
-        observe=observe,
+        listeners=Listeners(progress, observe),
     )
 
 

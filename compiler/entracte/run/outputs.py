@@ -52,7 +52,7 @@ TENSOR = Output(
     kind="tensor",
     words="any tensor",
     endings=(".npy",),
-    fits=lambda port: True,
+    fits=lambda _: True,
     write=_write_npy,
 )
 

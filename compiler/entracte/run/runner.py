@@ -38,6 +38,18 @@ class Outcome:
     run: Run
 
 
+@dataclass(frozen=True)
+class Listeners:
+    """Who is told while a plan runs."""
+
+    progress: Progress = lambda *_: None
+    observe: Observe | None = None
+    """Called with (chunk, function, inputs) after each call, for verification."""
+
+
+_NOBODY = Listeners()
+
+
 def run_plan(
     plan: Plan,
     folder: Path,
@@ -45,22 +57,20 @@ def run_plan(
     inputs: Mapping[str, object],
     *,
     constants: Mapping[str, Any],
-    progress: Progress = lambda *_: None,
-    observe: Observe | None = None,
+    listeners: Listeners = _NOBODY,
 ) -> Outcome:
     """Execute a plan.
 
     Args:
         inputs: values for the plan's inputs; those left out take their defaults.
         constants: the plan's constant tensors as numpy arrays.
-        observe: called with (chunk, function, inputs) after each call, for verification.
     """
     given, program = given_inputs(plan, inputs), plan.program
     driver, copies = _driver_and_copies(plan, folder, device)
     tensors, journal = Tensors(program, device), Journal(plan)
     with journal.memory, Machine(driver, copies, journal) as machine:
         tensors.give(program, given, constants)
-        _Interpreter(program, folder, device, machine, tensors, journal, progress, observe).run()
+        _Interpreter(program, folder, device, machine, tensors, journal, listeners).run()
     return Outcome(tensors.fetch(program.output), journal.run(device.name))
 
 
@@ -97,8 +107,7 @@ class _Interpreter:
     machine: Machine
     tensors: Tensors
     journal: Journal
-    progress: Progress
-    observe: Observe | None
+    listeners: Listeners
 
     def run(self) -> None:
         for base, segment in zip(bases(self.program), self.program.segments, strict=True):
@@ -139,7 +148,7 @@ class _Interpreter:
         self.tensors.drop(step)
         seconds = time.perf_counter() - begun
         self.journal.done(step.stage, seconds)
-        self.progress(step.stage, number + 1, self.program.step_count)
+        self.listeners.progress(step.stage, number + 1, self.program.step_count)
         return seconds
 
     def _call(self, step: Call, iteration: int) -> None:
@@ -153,8 +162,8 @@ class _Interpreter:
             held_bytes = self.device.resident_bytes() + self.tensors.held_bytes(step)
             activation_bytes = self.device.activation_peak_bytes()
             self.journal.sliced(step.chunk, seconds, activation_bytes, held_bytes)
-            if self.observe is not None:
-                self.observe(step.chunk, function, inputs)
+            if self.listeners.observe is not None:
+                self.listeners.observe(step.chunk, function, inputs)
             for feature, made in slices.items():
                 made.append(outputs[feature])
         self.tensors.put(step, slices)

@@ -71,8 +71,8 @@ class Pace:
         free = 0.0
         for s, shape in enumerate(self.shapes):
             length = len(self.program.segments[s].steps)
-            begin = [self._step(s, k, first[s].get(k)) for k in range(length)]
-            again = [self._step(s, k, each[s].get(k)) for k in range(length)]
+            begin = [self._step(k, first[s].get(k)) for k in range(length)]
+            again = [self._step(k, each[s].get(k)) for k in range(length)]
             for i in range(shape.run):
                 seconds = shape.seconds[min(i, len(shape.seconds) - 1)]
                 free = _iterate(again if i else begin, seconds, ends, free)
@@ -83,7 +83,7 @@ class Pace:
                 free += shift
         return ends[-1] if ends else 0.0
 
-    def _step(self, segment: int, step: int, load: Load | None) -> _Step:
+    def _step(self, step: int, load: Load | None) -> _Step:
         if load is None:
             return -1.0, START, False
         facts, gate = self.facts[load.chunk], load.gate

@@ -54,6 +54,7 @@ class Searcher:
         self.loops = [_Loop(self.frame, s) for s, g in enumerate(segments) if g.is_loop]
 
     def attempt(self, kept: Mapping[int, Iterable[str]]) -> Found | Conflict:
+        """Keep these chunks of each loop: the loads and their cost, or what is in the way."""
         chosen = {s: frozenset(chunks) for s, chunks in kept.items()}
         placed = place(self.frame, self.policy, chosen)
         if isinstance(placed, Conflict):

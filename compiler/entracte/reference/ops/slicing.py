@@ -39,7 +39,7 @@ class _Slices:
             if self.squeeze[axis]:
                 index.append(0 if first is None else first)
                 continue
-            picked = range(*slice(first, self._end(axis, begin, end), step).indices(size))
+            picked = range(*slice(first, self._end(axis, end), step).indices(size))
             if step > 0:
                 index.append(slice(picked.start, picked.stop, step))
                 continue
@@ -49,7 +49,7 @@ class _Slices:
             index.append(slice(low, picked[0] + 1 if len(picked) else 0, -step))
         return tuple(index), tuple(mirrored)
 
-    def _end(self, axis: int, begin: Ints, end: Ints) -> int | None:
+    def _end(self, axis: int, end: Ints) -> int | None:
         if self.end_mask[axis]:
             return None
         return end[axis]
