@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from entracte.store.cache import VARIABLE
 
+from entracte.store.cache import VARIABLE
 from tests.needs import can_choose, need_of, rank_of
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -88,7 +88,6 @@ def _schema() -> None:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo with room for everything, compiled once for all tests."""
     from entracte.build import compile_job
-
     from tests.demo import job
 
     folder = tmp_path_factory.mktemp("whole") / "build"

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from entracte.declare.read import Job, read
 from hydra import compose, initialize_config_module
+
+from entracte.declare.read import Job, read
 
 STEPS = 3
 """Denoising steps in these tests: enough for first, steady and last iteration."""

@@ -26,9 +26,10 @@ def conf(folder: Path, shape: tuple[int, ...]) -> Path:
 
 def build(folder: Path, shape: tuple[int, ...]) -> Path:
     """Its build folder, compiled."""
+    from hydra import compose, initialize_config_module
+
     from entracte.build import compile_job
     from entracte.declare.read import read
-    from hydra import compose, initialize_config_module
 
     overrides = [f"hydra.searchpath=[file://{conf(folder / 'conf', shape)}]", "+target=host"]
     with initialize_config_module("entracte.conf", version_base="1.3"):

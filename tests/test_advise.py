@@ -3,14 +3,15 @@
 import io
 
 import pytest
+from hydra import compose, initialize_config_module
+from rich.console import Console
+
 from entracte.advise import compressed
 from entracte.cli.advise import show_advice
 from entracte.declare.read import read
 from entracte.lower.backend import CORE_ML
 from entracte.store.cache import Cache, cache_folder
 from entracte.trace.wire import trace_pipeline
-from hydra import compose, initialize_config_module
-from rich.console import Console
 
 
 def composed(*overrides):

@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 
-import entracte.build as build
 import pytest
+
+import entracte.build as build
 from entracte.build import Quiet
 from entracte.declare.read import Job
 from entracte.ir import Bundle, Package, Policy
 from entracte.store.cache import Cache, cache_folder
-
 from tests.demo import job
 
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from entracte.cost import exec_seconds, load_seconds
 from entracte.ir import ChunkRun, Run, Work
-
 from tests.planner.plans import make_plan
 from tools.calibrate import error_lines, fit_calls, fit_loads, non_negative, target_lines
 

@@ -3,10 +3,11 @@
 from importlib.resources import files
 
 import pytest
+from hydra import compose, initialize_config_module
+
 from entracte.declare.read import read
 from entracte.declare.scheme import compressions
 from entracte.errors import ConfigError
-from hydra import compose, initialize_config_module
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from entracte.devices.arrays import NumpyValues
 from entracte.devices.coreml import CoreMLDevice
 from entracte.errors import RunError
 from entracte.ir import DType, Package, Port
 from entracte.run.execute import make_device
-
 from tests.planner.plans import make_plan
 
 PACKAGE = Package(

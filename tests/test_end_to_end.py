@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from entracte.build import compile_job
 from entracte.check.proof import check
 from entracte.errors import ConfigError, DoesNotFit
@@ -15,7 +16,6 @@ from entracte.run.execute import execute, make_device
 from entracte.run.record import run_of
 from entracte.run.video import to_frames
 from entracte.verify.verify import verify_plan
-
 from tests.demo import job
 
 

@@ -3,11 +3,12 @@
 from math import prod
 
 import pytest
+from hydra import compose, initialize_config_module
+
 from entracte import graphs
 from entracte.declare.read import read
 from entracte.graphs.opensora.sampler import resolution_shift
 from entracte.ir import Pipeline, StageKind
-from hydra import compose, initialize_config_module
 
 SIZES = {
     "tiny_t2v": [(16, 64, 64)],

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from entracte import graphs
 from entracte.graphs.opensora.leap import GuidedEulerLeap, mean_cosine
 from entracte.graphs.opensora.sampler import rflow_timesteps

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+
 from entracte.graphs.opensora.embed import STDiT3Config
 from entracte.graphs.opensora.merge import merge_frames, merged_count, unmerge_frames
 from entracte.graphs.opensora.stdit3 import NORM_EPS, STDiT3

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from entracte.graphs.opensora import tiny
 from entracte.graphs.opensora.denoiser import MASKED, mask_to_bias
 from entracte.graphs.opensora.embed import STDiT3Config

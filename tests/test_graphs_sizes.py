@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from entracte import graphs
 from entracte.graphs.opensora import tiny
 from entracte.graphs.opensora.presets import PRESETS, preset

@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
+
 from entracte.declare.host_ops import tokenize
 from entracte.ir import Binding, HostStep
 from entracte.run.host import run_host_step
-
 from tools.stand_in_tokenizer import FILE, build
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from entracte.graphs.opensora.text import TextEncoder, t5_v1_1_config
 
+from entracte.graphs.opensora.text import TextEncoder, t5_v1_1_config
 from tests.lower.execute import lower, psnr, run
 
 SCALE = 64.0

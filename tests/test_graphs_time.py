@@ -2,10 +2,10 @@
 
 import numpy as np
 import torch
-from entracte.graphs.opensora.embed import ScalarEmbedder
-from entracte.graphs.opensora.sampler import rflow_timesteps
 from torch import nn
 
+from entracte.graphs.opensora.embed import ScalarEmbedder
+from entracte.graphs.opensora.sampler import rflow_timesteps
 from tests.lower.execute import lower, psnr, run
 from tests.lower.ports import ports_of
 

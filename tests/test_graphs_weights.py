@@ -4,13 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+
 from entracte import graphs
 from entracte.errors import ConfigError
 from entracte.ir import DType, Port, Stage, StageKind
 from entracte.lower.backend import CORE_ML
 from entracte.trace.measure import checkpoint_key, trace_stage
 from entracte.trace.weights import weight_source
-from safetensors.torch import load_file, save_file
 
 CLIP = {"frames": 16, "height": 64, "width": 64, "fps": 8}
 STAGES = ("text_encoder", "denoiser", "temporal_decoder", "spatial_decoder")

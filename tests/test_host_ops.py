@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hydra import compose, initialize_config_module
+
 from entracte.build import Built, compile_job
 from entracte.declare.host_ops import HOST_OPS, SIZE, TEXT, HostOp, Param
 from entracte.declare.read import Job, read
@@ -13,7 +15,6 @@ from entracte.ir import Binding, DType, HostStep, Port
 from entracte.plan.file import check_files, read_plan
 from entracte.run.execute import execute, make_device
 from entracte.run.host import run_host_step
-from hydra import compose, initialize_config_module
 
 PIPELINE = """
 name: counted

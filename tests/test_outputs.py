@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from entracte.errors import RunError
 from entracte.ir import DType, Port
 from entracte.run.execute import run_build
 from entracte.run.outputs import OUTPUTS, VIDEO, Output, output_for, write_output
-
 from tests.noise import build
 
 SHAPE = (1, 3, 5, 8, 12)

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from entracte.check.proof import check
 from entracte.devices.null import NullDevice
 from entracte.errors import RunError
 from entracte.memory import AnonymousPeak
 from entracte.run.runner import run_plan
-
 from tests.planner.plans import ONLINE, plan_of
 from tests.planner.programs import DEEP, DOUBLE_BUFFER, SEQUENTIAL, Part
 

@@ -7,13 +7,13 @@ import sys
 import tomllib
 from pathlib import Path
 
-import entracte
 import numpy as np
 import pytest
-from entracte.declare.host_ops import random_normal
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 
+import entracte
+from entracte.declare.host_ops import random_normal
 from tests.noise import build, conf
 from tests.test_imports import ROOMS
 

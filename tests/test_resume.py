@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from entracte.plan.file import read_plan
 from entracte.store.cache import Cache, DigestMemo, digest
 

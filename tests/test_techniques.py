@@ -4,16 +4,16 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-import entracte.emit.make
 import numpy as np
 import pytest
+from hydra import compose, initialize_config_module
+
+import entracte.emit.make
 from entracte.build import compile_job
 from entracte.declare.read import read
 from entracte.plan.file import read_plan
 from entracte.run.execute import execute, make_device
 from entracte.verify.verify import verify_plan
-from hydra import compose, initialize_config_module
-
 from tools.bench_techniques import clip_path, prompt_order
 from tools.eval_tiny import ATTRIBUTES
 from tools.technique_flops import flops_lines, step_flops

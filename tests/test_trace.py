@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from entracte.decide.partition import Measured, cut_stage
 from entracte.emit.make import chunk_module
 from entracte.errors import ConfigError
@@ -12,7 +14,6 @@ from entracte.lower.backend import CORE_ML
 from entracte.trace.hoist import Depends, LoopOp
 from entracte.trace.hoist import split as split_at_rate
 from entracte.trace.measure import checkpoint_key, trace_stage
-from torch import nn
 
 
 class Step(nn.Module):

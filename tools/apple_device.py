@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from entracte.reference import Model, ModelState, PackageError, describe
 
 REFUSED = "Unable to compute the prediction using ML Program"

@@ -30,8 +30,9 @@ class T5Layer(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        from entracte.graphs.opensora.text import t5_v1_1_config
         from transformers.models.t5.modeling_t5 import T5Block
+
+        from entracte.graphs.opensora.text import t5_v1_1_config
 
         config = t5_v1_1_config(
             hidden=2048, layers=1, heads=32, head=64, inner=5120, vocabulary=8

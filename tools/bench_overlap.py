@@ -128,7 +128,6 @@ def build(setting: Setting, memory: str | None, blocks: int = 1) -> None:
     """Checkpoint, packages and plan, unless they are there; so many blocks to a chunk."""
     from entracte.errors import PlanError
     from entracte.plan.file import read_plan
-
     from tools.overlap_model import write_checkpoint
 
     setting.checkpoint.parent.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,6 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from entracte.units import format_bytes, parse_bytes  # noqa: E402
-
 from tools.bench_overlap import block_bytes, build, child  # noqa: E402
 from tools.overlap_contestants import Setting, planned, run_compiled  # noqa: E402
 

@@ -30,7 +30,6 @@ from entracte.ir import ChunkFacts, Policy, Program, Schedule  # noqa: E402
 from entracte.program.workload import Workload  # noqa: E402
 from entracte.schedule.bounds import best_bound  # noqa: E402
 from entracte.schedule.choose import BASELINES, make_schedule  # noqa: E402
-
 from tests.planner.programs import OPTIMAL, Part, make_program  # noqa: E402
 
 COMPUTING_S = 56.0
@@ -162,13 +161,14 @@ def pipelines() -> Iterator[Outcome]:
 
 
 def planned(case: str, policy: Policy, overrides: Sequence[str]) -> Outcome:
+    from hydra import compose, initialize_config_dir
+
     from entracte.decide.decide import decide
     from entracte.declare.read import read
     from entracte.declare.settings import register
     from entracte.lower.backend import CORE_ML
     from entracte.store.cache import Cache, cache_folder
     from entracte.trace.wire import trace_pipeline
-    from hydra import compose, initialize_config_dir
 
     register()
     given = ["+target=iphone15pro", f"policy={policy.name}", *overrides]
@@ -176,7 +176,7 @@ def planned(case: str, policy: Policy, overrides: Sequence[str]) -> Outcome:
         job = read(compose("compile", given))
     traced = trace_pipeline(job.pipeline, CORE_ML, cache=Cache(cache_folder(job.cache)))
     begin = time.process_time()
-    made = decide(traced.pipeline, traced.graphs, traced.ports, job.target, job.policy, None)
+    made = decide(traced.measured, job.target, job.policy)
     spent = time.process_time() - begin
     facts = made.workload.facts
     result = predict(made.workload, made.schedule)

@@ -120,6 +120,7 @@ def _paths(name: str, precision: str, folder: Path) -> tuple[Path, Path]:
 def _prepare(case: Case, name: str, precision: str, folder: Path) -> None:
     """Convert the module and export the package, unless both are there."""
     import torch
+
     from entracte.lower.convert import Conversion, convert_chunk
     from entracte.lower.ports import DType, Port
     from entracte.reference.export_onnx import export_onnx
@@ -142,6 +143,7 @@ def _prepare(case: Case, name: str, precision: str, folder: Path) -> None:
 
 def _time(case: Case, name: str, precision: str, options: argparse.Namespace) -> list[Row]:
     import torch
+
     from entracte.reference import load
 
     package, model = _paths(name, precision, options.folder)

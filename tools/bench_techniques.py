@@ -25,11 +25,11 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+
 from entracte.build import compile_job
 from entracte.errors import PlanError
 from entracte.ir import Plan
 from entracte.plan.file import read_plan
-
 from tools.techniques_table import (
     Clips,
     Row,
@@ -68,9 +68,10 @@ def build_path(folder: Path, name: str) -> Path:
 
 def build_all(folder: Path) -> dict[str, Plan]:
     """The plans by name; builds that are missing are compiled."""
+    from hydra import compose, initialize_config_module
+
     from entracte.declare.read import read
     from entracte.declare.settings import register
-    from hydra import compose, initialize_config_module
 
     register()
     plans = {}
@@ -111,6 +112,7 @@ def make_clip(build: Path, index: int) -> tuple[float, float]:
     The seed is the combination's index, as in `tools/eval_tiny.py`.
     """
     import torch
+
     from entracte.program.steps import bases
     from entracte.run.execute import execute, make_device
     from entracte.run.video import to_frames

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from entracte.clock.drivers import kind_of
 from entracte.clock.table import pages_of
 from entracte.codec import decode

@@ -24,6 +24,7 @@ ATTRIBUTES = ("shape", "colour", "motion", "background")
 def generate_with_plan(build: Path, prompt: str, seed: int) -> np.ndarray:
     """Frames uint8 [16, 64, 64, 3] of one clip, made by executing the packages of `build`."""
     import torch
+
     from entracte.plan.file import read_plan
     from entracte.run.execute import execute, make_device
     from entracte.run.video import to_frames
@@ -56,11 +57,11 @@ def generate_with_torch(
 ) -> np.ndarray:
     """Clips [N, 16, 64, 64, 3] in [0, 1] from the torch modules."""
     import torch
+
     from entracte.declare.host_ops import (
         random_normal,  # so that both devices start from the same noise
     )
     from entracte.graphs.opensora.tiny import TINY_DENOISER, WEIGHTS
-
     from tools.train_tiny.sample import TinyPipeline, generate
 
     pipeline = TinyPipeline.shipped(arguments.weights or WEIGHTS)

@@ -12,11 +12,11 @@ import argparse
 from collections.abc import Sequence
 
 import numpy as np
+from torch import Tensor
+
 from entracte.declare.host_ops import random_normal
 from entracte.graphs.opensora.stdit3 import STDiT3, STDiT3Block, modulate
 from entracte.graphs.opensora.tiny import TINY_DENOISER
-from torch import Tensor
-
 from tools.bench_techniques import prompt_order
 from tools.eval_tiny import accuracy
 from tools.techniques_table import psnr_summary

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from entracte.memory import AnonymousPeak
 
 
@@ -87,12 +88,13 @@ def run_compiled(setting: Setting, plan: Any) -> dict[str, Any]:
 
 def planned(setting: Setting, policy: str) -> Any:
     """The built plan with its loads placed by another policy: the packages are the same."""
+    from omegaconf import OmegaConf
+
     from entracte.ir import Bundle, Policy
     from entracte.plan.file import Decided, make_plan, read_plan
     from entracte.program.workload import Workload
     from entracte.schedule.choose import make_schedule
     from entracte.verify.source import job_of
-    from omegaconf import OmegaConf
 
     plan = read_plan(setting.build)
     if policy == plan.schedule.policy.name:
@@ -278,6 +280,7 @@ def _loop(
 ) -> dict[str, Any]:
     """The loop on a torch module; cold: its files leave the page cache before every step."""
     import torch
+
     from entracte.declare.host_ops import random_normal
 
     z = torch.from_numpy(random_normal(0, (1, setting.tokens, setting.width)))

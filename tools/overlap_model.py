@@ -5,9 +5,10 @@ and the peers run the very same module with the same checkpoint.
 """
 
 import torch
-from entracte.graphs.spec import Graph, Input
 from torch import Tensor, nn
 from torch.nn import functional
+
+from entracte.graphs.spec import Graph, Input
 
 CHECKPOINT = "stack.safetensors"
 

@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from hydra import compose, initialize_config_module
+
 from entracte.clock.predict import predict
 from entracte.cost import cold_seconds, load_seconds, predicted_facts
 from entracte.decide.partition import Measured, cut_stage
@@ -28,7 +30,6 @@ from entracte.program.workload import Workload
 from entracte.schedule.choose import make_schedule
 from entracte.store.cache import Cache, cache_folder
 from entracte.trace.wire import TracedPipeline, trace_pipeline
-from hydra import compose, initialize_config_module
 
 SEQUENTIAL = Policy("sequential", 0, False)
 CI_DL = Policy("ci_dl", 1, True, "published", margin=2)
@@ -97,9 +98,7 @@ class App:
             self.job.pipeline, CORE_ML, cache=Cache(cache_folder("auto"))
         )
         self.partition = self._cut(self.job.target)
-        self.program = build_program(
-            self.traced.pipeline, self.traced.graphs, self.partition, self.traced.ports
-        )
+        self.program = build_program(self.traced.measured, self.partition)
 
     def _cut(self, target: Target) -> Partition:
         chunks = []

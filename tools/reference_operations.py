@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from apple_outcomes import read_log  # noqa: E402
 from coremltools.converters.mil.mil.ops.registry import SSAOpRegistry  # noqa: E402
+
 from entracte.reference.ops import load_table  # noqa: E402
 
 DEPLOYMENTS = (15, 16, 17, 18)

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+
 from entracte.build import compile_job
 from entracte.ir import Target
-
 from tools.published_sora import App, Case, Walls, job_of
 
 PEAK_FLOPS = 2.15e12

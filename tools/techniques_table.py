@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from entracte.clock.timeline import predicted
 from entracte.ir import Call, Package, Plan, Segment
-
 from tools.eval_tiny import ATTRIBUTES, accuracy
 from tools.train_tiny.world import Combination
 

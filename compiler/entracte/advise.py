@@ -190,9 +190,7 @@ def _decide(case: _Case) -> Decision:
         for name, parts in case.traced.graphs.items()
     }
     return decide(
-        case.traced.pipeline,
-        graphs,
-        case.traced.ports,
+        replace(case.traced.measured, graphs=graphs),
         case.job.target,
         case.policy,
         case.chunk_bytes,

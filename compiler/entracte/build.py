@@ -141,9 +141,7 @@ def _trace(job: Job, cache: Cache, report: Reporter) -> "TracedPipeline":
 
 def _decide(job: Job, traced: "TracedPipeline", corrections: Mapping[str, float]) -> Decision:
     return decide(
-        traced.pipeline,
-        traced.graphs,
-        traced.ports,
+        traced.measured,
         job.target,
         job.policy,
         job.chunk_bytes,

@@ -12,6 +12,7 @@ or OmegaConf object, no open file. Heavy things are named by path and digest. By
 `_bytes`, seconds in `_s`. A change is a new value.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import prod
@@ -271,6 +272,20 @@ class StageGraph:
     def value(self, name: str) -> Port:
         """The value of that name; there is one."""
         return next(v for v in self.values if v.name == name)
+
+
+@dataclass(frozen=True)
+class MeasuredPipeline:
+    """A pipeline with what tracing found of it.
+
+    Attributes:
+        graphs: stage that is compiled -> its parts.
+        ports: every declared value (`stage.port`, `loop.state`, inputs) -> its port.
+    """
+
+    pipeline: Pipeline
+    graphs: Mapping[str, tuple[StageGraph, ...]]
+    ports: Mapping[str, Port]
 
 
 # ---------------------------------------------------------------- decided

@@ -13,6 +13,8 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+from torch import nn
+
 from entracte.graphs.opensora.denoiser import GuidedDenoiser
 from entracte.graphs.opensora.embed import STDiT3Config
 from entracte.graphs.opensora.leap import GuidedEulerLeap, check_leap
@@ -21,7 +23,6 @@ from entracte.graphs.opensora.sampler import GuidedEuler, rflow_timesteps
 from entracte.graphs.opensora.vae import SpatialDecoder, TemporalDecoder
 from entracte.graphs.opensora.video import Video, check_batch, latent_size
 from entracte.graphs.spec import Constants, Graph, Input
-from torch import nn
 
 _Module = TypeVar("_Module", bound=nn.Module)
 

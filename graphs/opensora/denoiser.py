@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor, nn
+
 from entracte.graphs.opensora.embed import STDiT3Config
 from entracte.graphs.opensora.stdit3 import STDiT3
-from torch import Tensor, nn
 
 # Finite, because fp16 has no room for more and compression of constants turns -inf into NaN.
 MASKED = -3e4

@@ -10,8 +10,9 @@ whole remaining time.
 from __future__ import annotations
 
 import torch
-from entracte.graphs.opensora.sampler import guided
 from torch import Tensor, nn
+
+from entracte.graphs.opensora.sampler import guided
 
 OVER = ("all", "published_slice")
 _LEAST = 1e-6

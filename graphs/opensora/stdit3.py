@@ -14,6 +14,8 @@ import math
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from entracte.graphs.opensora.embed import (
     MLP,
     CaptionEmbedder,
@@ -23,7 +25,6 @@ from entracte.graphs.opensora.embed import (
     position_table,
 )
 from entracte.graphs.opensora.merge import merge_frames, merged_count, unmerge_frames
-from torch import Tensor, nn
 
 NORM_EPS = 1e-6
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from entracte.graphs.opensora.denoiser import mask_to_bias
 from torch import Tensor, nn
 from transformers import T5Config, T5EncoderModel
+
+from entracte.graphs.opensora.denoiser import mask_to_bias
 
 RESIDUAL_WRITERS = ("shared.weight", "embed_tokens.weight", "SelfAttention.o.weight",
                     "DenseReluDense.wo.weight")  # fmt: skip

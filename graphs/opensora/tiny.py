@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
 from entracte.graphs.opensora.denoiser import GuidedDenoiser
 from entracte.graphs.opensora.embed import STDiT3Config
 from entracte.graphs.opensora.text import TextEncoder, t5_v1_1_config
 from entracte.graphs.opensora.vae import SpatialDecoder, TemporalDecoder, VAEConfig
-from safetensors.torch import load_file
-from torch import Tensor, nn
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "tiny_t2v"
 

@@ -5,7 +5,6 @@ import re
 
 from entracte.codec import decode, encode
 from entracte.ir import Plan
-
 from tests.planner.plans import make_plan
 
 NAME = '[red]<b>&"c1[/x]`<script>alert(1)</script>'

@@ -4,14 +4,14 @@ import json
 from dataclasses import replace
 
 import pytest
+from typer.testing import CliRunner
+
 from entracte.cli.compare import show_comparison
 from entracte.cli.plan import app
 from entracte.errors import ConfigError
 from entracte.inspect.compare import broken, compare, flat, limits
 from entracte.ir import Policy
 from entracte.plan.file import write_plan
-from typer.testing import CliRunner
-
 from tests.inspection.hostile import NAME, hostile_plan
 from tests.planner.plans import make_plan, plan_of
 from tests.planner.programs import DOUBLE_BUFFER, Part

@@ -5,13 +5,13 @@ import sys
 import xml.etree.ElementTree as ET
 
 import pytest
+from typer.testing import CliRunner
+
 from entracte.cli.plan import app
 from entracte.errors import RunError
 from entracte.inspect.diagram import diagram
 from entracte.inspect.diagram_text import as_dot, as_mermaid, as_svg, render
 from entracte.plan.file import write_plan
-from typer.testing import CliRunner
-
 from tests.inspection.hostile import NAME, hostile_plan
 from tests.planner.plans import make_plan, make_special_plan
 

@@ -5,6 +5,8 @@ from dataclasses import replace
 from itertools import accumulate
 
 import pytest
+from typer.testing import CliRunner
+
 from entracte.cli.files import most_pages
 from entracte.cli.plan import app
 from entracte.cli.show import show_plan
@@ -18,8 +20,6 @@ from entracte.plan.file import write_plan
 from entracte.report.model import page_of
 from entracte.report.page import render
 from entracte.report.policies import compared
-from typer.testing import CliRunner
-
 from tests.inspection.test_perfetto import checked
 from tests.planner.plans import make_online_plan, make_plan
 from tests.planner.test_show import fits, printed

@@ -4,17 +4,17 @@ import json
 import time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+from typer.testing import CliRunner
+
 from entracte.cli.plan import app
 from entracte.clock.timeline import predicted
 from entracte.devices.null import NullDevice
 from entracte.inspect.perfetto import COMPUTE, LOADER, WAITS, trace
 from entracte.plan.file import write_plan
 from entracte.run.record import FILE, write_run
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from jsonschema import Draft202012Validator
-from typer.testing import CliRunner
-
 from tests.inspection.hostile import NAME, hostile_plan
 from tests.inspection.test_record import run
 from tests.inspection.trace_schema import SCHEMA

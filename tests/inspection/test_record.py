@@ -8,6 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
 from entracte.cli.observed import record_run
 from entracte.codec import encode
 from entracte.devices.null import NullDevice
@@ -16,10 +20,6 @@ from entracte.inspect.residency import stays_of, usage
 from entracte.ir import Run
 from entracte.run.record import FILE, observed_timeline, read_run, run_of, write_run
 from entracte.run.runner import run_plan
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from rich.console import Console
-
 from tests.planner.plans import ONLINE, make_plan, make_special_plan, plan_of
 from tests.planner.programs import POLICIES, parts
 from tests.planner.test_run_null import ender, erratic

@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from entracte.clock.timeline import predicted
 from entracte.inspect.peak import peak_of
 from entracte.inspect.residency import fullest, stays_of, usage
 from entracte.ir import Bar
-from hypothesis import given
-from hypothesis import strategies as st
-
 from tests.planner.examples import FEW
 from tests.planner.plans import ONLINE, heavier, make_plan, make_special_plan, plan_of
 from tests.planner.programs import DOUBLE_BUFFER, POLICIES, Part, parts

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from entracte.build import check_out, compile_job
 from entracte.cli.sweep import reasons, show_sweep, sweep_table
 from entracte.cli.sweep_job import SweepJob, labels
@@ -14,7 +15,6 @@ from entracte.errors import ConfigError, DoesNotFit
 from entracte.plan.file import read_plan, write_plan
 from entracte.report.pareto import with_pareto
 from entracte.report.sweep import SweepRow
-
 from tests.demo import job
 from tests.inspection.hostile import NAME
 from tests.planner.plans import make_plan

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from entracte.frontend import export, precision
-from entracte.lower.backend import CORE_ML
 from torch import Tensor, nn
 from torch.export import ExportedProgram
+
+from entracte.frontend import export, precision
+from entracte.lower.backend import CORE_ML
 
 
 def export_graph(module: nn.Module, args: tuple[Tensor, ...]) -> ExportedProgram:

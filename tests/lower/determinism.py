@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import torch
-from entracte.lower.convert import Conversion, convert_chunk
 
+from entracte.lower.convert import Conversion, convert_chunk
 from tests.lower.models import CASES
 from tests.lower.ports import ports_of
 

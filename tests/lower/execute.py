@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
+
 from entracte.lower.convert import Conversion, ConversionFacts, convert_chunk
 from entracte.lower.ports import Port
 from entracte.reference import load
-from torch import Tensor, nn
-
 from tests.lower.ports import ports_of
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from entracte.lower.ports import DType, Port
 from torch import Tensor, nn
+
+from entracte.lower.ports import DType, Port
 
 
 def ports_of(

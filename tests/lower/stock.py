@@ -12,9 +12,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from entracte.lower.quiet import captured_output, coremltools
 from torch import Tensor, nn
 from torch.nn import functional
+
+from entracte.lower.quiet import captured_output, coremltools
 
 ct = coremltools()
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from entracte.lower.compress import palette_of
 from torch import Tensor, nn
 from torch.nn import functional
 
+from entracte.lower.compress import palette_of
 from tests.lower.execute import lower, relative_error, run, torch_result
 from tests.lower.models import CASES
 
@@ -67,6 +67,7 @@ def test_equals_torch_on_the_decompressed_weights(
 def _decompressed(path: Path) -> dict[tuple[int, ...], Tensor]:
     """Shape -> value of each compressed weight, as coremltools itself decompresses it."""
     from coremltools.converters.mil.frontend.milproto.load import load as load_program
+
     from entracte.lower.package import WEIGHT_FILE, read_spec
 
     spec = read_spec(path)

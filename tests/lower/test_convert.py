@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from entracte.frontend.extract import extract
 from entracte.lower.convert import Conversion, ConversionFacts, convert_chunk
 from entracte.lower.errors import LowerError
 from entracte.lower.ports import DType, Port
 from entracte.lower.values import MASKED
-from torch import Tensor, nn
-
 from tests.lower.core_ml import export_graph, fp32_values
 from tests.lower.execute import lower, psnr, relative_error, run, torch_result
 from tests.lower.models import CASES

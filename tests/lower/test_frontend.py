@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from entracte.frontend.cleanup import clean_graph
-from entracte.frontend.extract import constants_of, extract
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import Node
 
+from entracte.frontend.cleanup import clean_graph
+from entracte.frontend.extract import constants_of, extract
 from tests.lower.core_ml import export_graph, fp32_values
 from tests.lower.models import CASES, on_meta
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from entracte.lower import package
-from entracte.lower.errors import LowerError
 from torch import nn
 
+from entracte.lower import package
+from entracte.lower.errors import LowerError
 from tests.lower.execute import lower
 
 ROOT = Path(__file__).parents[2]

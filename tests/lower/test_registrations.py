@@ -13,13 +13,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
 from entracte.lower import registrations
 from entracte.lower.errors import LowerError
 from entracte.lower.quiet import coremltools
 from entracte.lower.registrations import CURES, exceeds_fp16, install_cures, is_convertible
-from torch import Tensor, nn
-from torch.nn import functional
-
 from tests.lower.execute import lower, relative_error, run, torch_result
 
 ROOT = Path(__file__).parents[2]

@@ -8,6 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from hydra import compose, initialize_config_module
+from torch import Tensor, nn
+from torch.nn import functional
+
 from entracte import advise
 from entracte.decide.partition import Measured
 from entracte.declare.read import read
@@ -28,10 +32,6 @@ from entracte.trace.measure import trace_stage
 from entracte.trace.traced import Traced
 from entracte.trace.weights import RandomWeights
 from entracte.verify import verify
-from hydra import compose, initialize_config_module
-from torch import Tensor, nn
-from torch.nn import functional
-
 from tests.lower.execute import lower
 from tests.lower.test_compress import _decompressed
 

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from entracte.decide.partition import Measured
 from entracte.emit import make
 from entracte.emit.make import CHUNK, Order
@@ -18,7 +20,6 @@ from entracte.store.cache import Cache
 from entracte.store.form import form_of
 from entracte.trace.measure import trace_stage
 from entracte.trace.weights import RandomWeights
-from torch import nn
 
 WIDTH = 64
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from entracte.lower.convert import Conversion, convert_chunk
 from entracte.lower.errors import LowerError
 from entracte.lower.package import canonical_digest

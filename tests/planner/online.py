@@ -11,7 +11,6 @@ from entracte.ir import Binding, Call, ChunkFacts, HostStep, Kept, Program, Step
 from entracte.program.assemble import with_frees
 from entracte.program.steps import expand
 from entracte.program.workload import Workload
-
 from tests.planner.programs import Part, make_program, port
 
 

@@ -9,7 +9,6 @@ from entracte.plan.forecast import forecast
 from entracte.program.steps import expand
 from entracte.program.workload import Workload
 from entracte.schedule.choose import make_schedule
-
 from tests.planner.programs import DOUBLE_BUFFER, Part, make_program, packages
 
 

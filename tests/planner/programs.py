@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, replace
 
+from hypothesis import strategies as st
+
 from entracte.ir import (
     Binding,
     By,
@@ -18,7 +20,6 @@ from entracte.ir import (
     Variant,
 )
 from entracte.program.assemble import with_frees
-from hypothesis import strategies as st
 
 SEQUENTIAL = Policy("sequential", 0, False)
 DOUBLE_BUFFER = Policy("double_buffer", 1, True)

@@ -4,6 +4,9 @@ from dataclasses import replace
 from unittest import mock
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from entracte.check.proof import check
 from entracte.clock.predict import predict
 from entracte.ir import Policy
@@ -12,9 +15,6 @@ from entracte.program.workload import Workload
 from entracte.schedule.bounds import best_bound, lower_bound, periodic_s, volume, window
 from entracte.schedule.by_gates import schedule_by_gates
 from entracte.schedule.choose import make_schedule
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from tests.planner.exact import exact_s
 from tests.planner.programs import OPTIMAL, POLICIES, STRIDED, Part, make_program
 from tests.planner.test_schedule import by_id, least_budget

@@ -4,13 +4,13 @@ import math
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from entracte.check.proof import check
 from entracte.errors import PlanError
 from entracte.ir import Kept
 from entracte.plan.file import check_plan
-from hypothesis import given
-from hypothesis import strategies as st
-
 from tests.planner.examples import FEW
 from tests.planner.plans import ONLINE, plan_of
 from tests.planner.programs import Part, parts

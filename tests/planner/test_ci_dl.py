@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from entracte.check.proof import check
 from entracte.clock.predict import predict
 from entracte.devices.null import NullDevice
@@ -15,7 +16,6 @@ from entracte.ir import ChunkFacts, Gate, Moment
 from entracte.program.workload import Workload
 from entracte.run.runner import run_plan
 from entracte.schedule.choose import make_schedule
-
 from tests.planner.plans import plan_of
 from tests.planner.programs import CI_DL, DOUBLE_BUFFER, SEQUENTIAL, Part, make_program
 

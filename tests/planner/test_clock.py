@@ -3,15 +3,15 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from entracte.clock.clock import Gamma, Simulation, simulate
 from entracte.clock.driver import Decision, Event, Evict, Fetch, Start
 from entracte.clock.predict import predict
 from entracte.clock.table import Table, TableSegment, TableStep, Unit
 from entracte.program.workload import Workload
 from entracte.schedule.choose import make_schedule
-from hypothesis import given
-from hypothesis import strategies as st
-
 from tests.planner.programs import CI_DL, DOUBLE_BUFFER, SEQUENTIAL, Part, make_program
 
 LOOP = Part(6, (70, 80, 90, 60))

@@ -1,12 +1,14 @@
 """The choice of chunk sizes, on stages made of numbers: equal blocks in a loop."""
 
 import pytest
+
 from entracte.decide.decide import decide
 from entracte.ir import (
     Cut,
     DType,
     Input,
     Loop,
+    MeasuredPipeline,
     Op,
     Pipeline,
     Port,
@@ -18,7 +20,6 @@ from entracte.ir import (
 )
 from entracte.schedule.bounds import best_bound
 from entracte.schedule.choose import BASELINES
-
 from tests.planner.programs import DOUBLE_BUFFER, OPTIMAL
 
 MB = 1_000_000
@@ -99,7 +100,7 @@ def decided(
         call_overhead_s=0.0002,
         contention=contention,
     )
-    made = decide(pipeline, {"stack": (graph,)}, ports, target, policy)
+    made = decide(MeasuredPipeline(pipeline, {"stack": (graph,)}, ports), target, policy)
     bound = best_bound(made.workload)
     return made, bound
 

@@ -4,6 +4,9 @@ import random
 from dataclasses import replace
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
 from entracte.check.proof import check
 from entracte.clock.clock import simulate
 from entracte.clock.drivers import make_driver
@@ -14,9 +17,6 @@ from entracte.plan.forecast import forecast
 from entracte.program.steps import expand, unroll
 from entracte.program.workload import Workload
 from entracte.schedule.choose import make_schedule
-from hypothesis import assume, given
-from hypothesis import strategies as st
-
 from tests.planner.examples import FEW
 from tests.planner.plans import plan_of
 from tests.planner.programs import DEEP, DOUBLE_BUFFER, POLICIES, Part, make_program, parts

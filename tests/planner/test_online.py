@@ -8,15 +8,15 @@ use, leaves something behind, or stops before the end.
 import random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from entracte.clock.clock import simulate
 from entracte.clock.driver import Evict, Fetch, Start
 from entracte.clock.rule import OnlineRule, learned
 from entracte.clock.table import CUT_BYTES, Table, TableSegment, TableStep, Unit, split
 from entracte.errors import PlanError
 from entracte.ir import ChunkFacts
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from tests.planner.examples import FEW, STRONG
 from tests.planner.online import Case, Played, make_case, play
 from tests.planner.programs import Part, parts

@@ -3,11 +3,11 @@
 import json
 
 import pytest
+
 from entracte.clock.driver import Evict, Fetch, LoadDone, Start, StepDone
 from entracte.clock.rule import begin, react
 from entracte.clock.table import Table, TableSegment, TableStep, Unit
 from entracte.ir import Kept
-
 from tools.make_online_vectors import FILE, text
 
 VECTORS = json.loads(FILE.read_text())["vectors"]

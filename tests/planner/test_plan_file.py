@@ -4,13 +4,13 @@ import json
 from dataclasses import replace
 
 import pytest
+
 from entracte.codec import decode, encode
 from entracte.errors import PlanError
 from entracte.ir import Call, Gate, HostStep, Input, Moment, Plan, Policy, Step
 from entracte.plan.file import FILE, check_files, read_plan, write_plan
 from entracte.plan.file import _canonical as canonical
 from entracte.plan.file import _sha256 as sha256
-
 from tests.planner.plans import make_plan
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from entracte.devices.null import NullDevice
-from entracte.errors import RunError
-from entracte.run.runner import run_plan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from entracte.devices.null import NullDevice
+from entracte.errors import RunError
+from entracte.run.runner import run_plan
 from tests.planner.plans import plan_of
 from tests.planner.programs import POLICIES, Part, parts
 

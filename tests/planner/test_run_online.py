@@ -6,6 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from entracte.cli.observed import run_lines
 from entracte.clock.drivers import make_driver
 from entracte.clock.table import page_counts, pages_of
@@ -14,9 +17,6 @@ from entracte.errors import PlanError, RunError
 from entracte.plan.file import check_plan
 from entracte.program.workload import Workload
 from entracte.run.runner import run_plan, whole_note
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from tests.planner.plans import ONLINE, plan_of
 from tests.planner.programs import Part, parts
 from tests.planner.test_run_null import erratic

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from entracte.check.proof import check
 from entracte.cost import emitted_facts
 from entracte.ir import (
@@ -29,7 +30,6 @@ from entracte.program.assemble import with_frees
 from entracte.program.workload import Workload
 from entracte.run.runner import run_plan
 from entracte.schedule.choose import make_schedule
-
 from tests.planner.plans import make_plan, make_target
 from tests.planner.programs import DOUBLE_BUFFER, SEQUENTIAL
 

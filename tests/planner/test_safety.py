@@ -6,15 +6,15 @@ that end early. A few thousand plans here; 105,000 with `-m slow`.
 """
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from entracte.check.proof import check
 from entracte.clock.clock import Gamma, simulate
 from entracte.clock.rule import OnlineRule
 from entracte.clock.table import make_table
 from entracte.program.workload import Workload
 from entracte.schedule.choose import make_schedule
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
 from tests.planner.examples import STRONG
 from tests.planner.programs import POLICIES, make_program, parts
 from tests.planner.test_schedule import _replayed_peak, by_id, least_budget

@@ -5,6 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
 from entracte.check.life import check_tensors, unrolled
 from entracte.check.proof import check
 from entracte.clock.predict import predict
@@ -16,10 +20,6 @@ from entracte.program.workload import Workload
 from entracte.schedule.bounds import lower_bound
 from entracte.schedule.choose import BASELINES, make_schedule
 from entracte.schedule.retention import spread, strided
-from hypothesis import given
-from hypothesis import strategies as st
-from omegaconf import OmegaConf
-
 from tests.planner.examples import FEW
 from tests.planner.programs import (
     CI_DL,

@@ -5,6 +5,9 @@ import json
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
 from entracte.cli.console import Bars
 from entracte.cli.observed import run_lines, show_run
 from entracte.cli.plan import app
@@ -22,9 +25,6 @@ from entracte.units import (
     parse_bytes,
     typed_bytes,
 )
-from rich.console import Console
-from typer.testing import CliRunner
-
 from tests.inspection.hostile import NAME, hostile_plan
 from tests.planner.plans import make_plan, make_special_plan
 

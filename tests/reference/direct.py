@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from entracte.reference import mil
 from entracte.reference.options import Options
 from entracte.reference.prepare import prepare

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from coremltools.proto import Model_pb2
+
 from entracte.reference import Model, PackageError
 
 MODEL = "Data/com.apple.CoreML/model.mlmodel"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from direct import evaluate
-from entracte.reference import blocks
 from torch.nn import functional
+
+from entracte.reference import blocks
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ import tiny
 import torch
 from coremltools.converters.mil.mil import Builder as mb
 from coremltools.converters.mil.mil import types
-from entracte.reference import load
 from packages import run
+
+from entracte.reference import load
 
 C = cto.coreml
 CASES = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from coremltools.converters.mil.mil.ops.registry import SSAOpRegistry
+
 from entracte.reference.ops import load_table
 
 # Neither is ever written as an operation of its own.

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from entracte.reference.precision import POLICIES
 from packages import Maker
+
+from entracte.reference.precision import POLICIES
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "reference-device.md").read_text()
@@ -53,9 +54,10 @@ def test_the_example_test_passes(tmp_path):
 
 
 def test_the_pages_are_loaded_and_given_back(here):
+    from test_pages import package_of, sizes_of
+
     from entracte.devices.reference import ReferenceDevice
     from entracte.reference import Model
-    from test_pages import package_of, sizes_of
 
     package = package_of(here / "model.mlpackage")
     sizes, device = sizes_of(package, 3), ReferenceDevice()
@@ -84,9 +86,10 @@ def test_the_table_is_what_is_printed():
 
 
 def test_options_policies_and_limits_are_the_programs():
+    from typer.testing import CliRunner
+
     from entracte.cli.plan import app
     from entracte.reference import Limits
-    from typer.testing import CliRunner
 
     usage = CliRunner().invoke(app, ["predict", "--help"], env={"COLUMNS": "200"}).output
     named = set(re.findall(r"`(--\w+)", TEXT))

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 from coremltools.converters.mil.mil import Builder as mb
-from entracte.reference import Model, PackageError
 from packages import relative
 from tiny import Counter
+
+from entracte.reference import Model, PackageError
 
 F32 = ct.precision.FLOAT32
 

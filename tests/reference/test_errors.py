@@ -15,8 +15,9 @@ import pytest
 import torch
 from coremltools.converters.mil.mil import Builder as mb
 from coremltools.proto import MIL_pb2, Model_pb2
-from entracte.reference import Limits, PackageError, describe, load
 from packages import Maker
+
+from entracte.reference import Limits, PackageError, describe, load
 
 MODEL = "Data/com.apple.CoreML/model.mlmodel"
 BLOB = "Data/com.apple.CoreML/weights/weight.bin"

@@ -9,9 +9,10 @@ import pytest
 import test_models
 import torch
 from coremltools.converters.mil.mil import Builder as mb
+from test_features import Overflow
+
 from entracte.reference import PackageError, export_onnx, load, onnx_check
 from entracte.reference.reader import read_program
-from test_features import Overflow
 
 ort = pytest.importorskip("onnxruntime")
 onnx = pytest.importorskip("onnx")

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from entracte.graphs.opensora import tiny
 from entracte.reference import Model
-
 from tests.lower.execute import lower, psnr, relative_error, torch_result
 from tests.lower.models import vae
 

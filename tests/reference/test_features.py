@@ -8,9 +8,10 @@ import pytest
 import torch
 from coremltools.converters.mil.mil import Builder as mb
 from coremltools.converters.mil.mil import types
-from entracte.reference import PackageError, describe, first_out_of_range, load
 from packages import TARGETS, run
 from tiny import Counter
+
+from entracte.reference import PackageError, describe, first_out_of_range, load
 
 
 class Overflow(torch.nn.Module):

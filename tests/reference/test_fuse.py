@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 from coremltools.converters.mil.mil import Builder as mb
-from entracte.reference import load
 from packages import relative
+
+from entracte.reference import load
 
 
 def alone(model, inputs):

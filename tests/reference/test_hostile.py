@@ -13,12 +13,13 @@ import tiny
 import torch
 from coremltools.converters.mil.mil import Builder as mb
 from coremltools.proto import MIL_pb2
-from entracte.reference import Limits, Model, PackageError, describe
 from hostile import MODEL, edit, operation, refused
 from hypothesis import given
 from hypothesis import strategies as st
 from mutations import mutate
 from packages import Maker
+
+from entracte.reference import Limits, Model, PackageError, describe
 
 DAMAGES = 150
 """Damaged copies of each package and kind of damage; all six take about ten seconds."""

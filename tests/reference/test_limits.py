@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from coremltools.converters.mil.mil import Builder as mb
-from entracte.reference import Limits, Model, PredictionError, load
 from hostile import edit, operation, refused
+
+from entracte.reference import Limits, Model, PredictionError, load
 
 COLUMN, ROW = np.zeros((40_000, 1), np.float32), np.zeros((1, 40_000), np.float32)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import tiny
 import torch
-from entracte.reference import describe, load
 from packages import psnr, relative, run
+
+from entracte.reference import describe, load
 
 
 def _t5():

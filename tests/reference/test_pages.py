@@ -13,6 +13,12 @@ import numpy as np
 import pytest
 import torch
 from coremltools.converters.mil.mil import Builder as mb
+from hostile import MODEL, edit, operation
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mutations import mutate
+from packages import Maker
+
 from entracte.clock.table import split
 from entracte.devices import PagedDevice
 from entracte.devices.reference import ReferenceDevice
@@ -22,11 +28,6 @@ from entracte.reference import PackageError, package_weight_bytes
 from entracte.reference.owned import PAGE_BYTES
 from entracte.reference.pages import Datum, PagedWeights, Span, cut, snapped, stretches
 from entracte.reference.reader import read_program
-from hostile import MODEL, edit, operation
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from mutations import mutate
-from packages import Maker
 
 WEIGHTS = "Data/com.apple.CoreML/weights/weight.bin"
 C = cto.coreml

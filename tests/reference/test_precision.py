@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from direct import evaluate
+
 from entracte.reference.ops import load_table
 from entracte.reference.registry import Kind
 

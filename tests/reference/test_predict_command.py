@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 from coremltools.converters.mil.mil import Builder as mb
-from entracte.cli.plan import app
 from packages import Maker
 from typer.testing import CliRunner
+
+from entracte.cli.plan import app
 
 X = np.array([[1.0, 2.0, 4.0], [0.0, -1.0, 300.0]], np.float32)
 

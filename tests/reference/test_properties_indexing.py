@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from direct import evaluate
 from draws import SHAPES, any_sign, arrays
-from entracte.reference import PackageError
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
+from entracte.reference import PackageError
 
 
 @st.composite

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from direct import constant
+
 from entracte.reference import PackageError, mil
 from entracte.reference.options import Options
 from entracte.reference.prepare import prepare

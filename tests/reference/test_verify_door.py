@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from coremltools.converters.mil.mil import Builder as mb
+
 from entracte.verify.verify import _score
 
 

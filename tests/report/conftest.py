@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from entracte.clock.timeline import predicted
 from entracte.ir import Bar, ChunkRun, Plan, Run
-
 from tests.planner.plans import make_plan
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -32,10 +32,7 @@ def plan() -> Plan:
 def run(plan: Plan) -> Run:
     """A run that took twice the predicted times, event by event."""
     timeline = predicted(plan)
-    events = tuple(
-        replace(e, start_s=2 * e.start_s, end_s=2 * e.end_s)
-        for e in timeline.bars
-    )
+    events = tuple(replace(e, start_s=2 * e.start_s, end_s=2 * e.end_s) for e in timeline.bars)
     return Run(
         device="null",
         wall_s=2 * timeline.makespan_s,

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from entracte.clock.timeline import predicted
 from entracte.inspect.residency import fullest, usage
 from entracte.report.lanes import bars, loops
@@ -12,7 +13,6 @@ from entracte.report.page import asset, render
 from entracte.report.policies import compared
 from entracte.report.sweep import SweepRow, render_sweep
 from entracte.units import format_bytes, format_seconds
-
 from tests.planner.plans import plan_of
 from tests.planner.programs import DOUBLE_BUFFER, Part
 from tests.report.test_page import EVIL, evil_plan

@@ -4,6 +4,7 @@ from dataclasses import replace
 from itertools import accumulate
 
 import pytest
+
 from entracte.check.proof import check
 from entracte.clock.predict import predict
 from entracte.clock.timeline import predicted
@@ -18,7 +19,6 @@ from entracte.report.track import KINDS, by_kind
 from entracte.report.words import bottleneck
 from entracte.run.record import observed_timeline
 from entracte.schedule.choose import make_schedule
-
 from tests.planner.plans import make_special_plan, plan_of
 from tests.planner.programs import DOUBLE_BUFFER, POLICIES, SEQUENTIAL, Part
 

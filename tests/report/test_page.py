@@ -9,6 +9,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
 from entracte.cli.plan import app
 from entracte.clock.timeline import Timeline, predicted
 from entracte.codec import decode, encode
@@ -19,8 +21,6 @@ from entracte.report.model import page_of
 from entracte.report.page import as_json, asset, render
 from entracte.report.policies import compared
 from entracte.report.sweep import SweepRow, render_sweep
-from typer.testing import CliRunner
-
 from tests.planner.plans import plan_of
 from tests.planner.programs import DOUBLE_BUFFER, Part
 

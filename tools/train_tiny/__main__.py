@@ -12,8 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from entracte.graphs.opensora.tiny import TINY_VAE, tiny_decoders
 
+from entracte.graphs.opensora.tiny import TINY_VAE, tiny_decoders
 from tools.train_tiny import denoiser_stage, ship, vae_stage
 from tools.train_tiny.config import Budget
 from tools.train_tiny.progress import load_module

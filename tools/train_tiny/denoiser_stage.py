@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from entracte.graphs.opensora.denoiser import mask_to_bias
-from entracte.graphs.opensora.tiny import tiny_denoiser, tiny_text_encoder
 from torch import Tensor, nn
 
+from entracte.graphs.opensora.denoiser import mask_to_bias
+from entracte.graphs.opensora.tiny import tiny_denoiser, tiny_text_encoder
 from tools.train_tiny import tokenizer, world
 from tools.train_tiny.config import Budget
 from tools.train_tiny.progress import LossLog, plateau, set_rate

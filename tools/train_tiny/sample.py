@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
 from entracte.graphs.opensora.denoiser import GuidedDenoiser, mask_to_bias
 from entracte.graphs.opensora.sampler import rflow_timesteps
 from entracte.graphs.opensora.text import TextEncoder
@@ -23,8 +26,6 @@ from entracte.graphs.opensora.tiny import (
     tiny_text_encoder,
 )
 from entracte.graphs.opensora.vae import SpatialDecoder, TemporalDecoder
-from tokenizers import Tokenizer
-from torch import Tensor
 
 
 @dataclass

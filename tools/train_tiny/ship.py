@@ -7,10 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from entracte.graphs.opensora.tiny import TINY_DENOISER, TINY_VAE
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from entracte.graphs.opensora.tiny import TINY_DENOISER, TINY_VAE
 from tools.train_tiny import tokenizer
 
 LARGEST_HALF = 65504.0

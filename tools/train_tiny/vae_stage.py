@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from entracte.graphs.opensora.vae import SPATIAL_SCALE, VAEConfig, VAETemporal, spatial_vae
 from torch import Tensor, nn
 
+from entracte.graphs.opensora.vae import SPATIAL_SCALE, VAEConfig, VAETemporal, spatial_vae
 from tools.train_tiny import world
 from tools.train_tiny.config import Budget
 from tools.train_tiny.progress import LossLog, load_module, rate, save_module, set_rate

@@ -16,10 +16,9 @@ from entracte.errors import DoesNotFit
 from entracte.ir import (
     Chunk,
     ChunkFacts,
+    MeasuredPipeline,
     Partition,
-    Pipeline,
     Policy,
-    Port,
     Program,
     Schedule,
     StageGraph,
@@ -66,9 +65,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class _Problem:
-    pipeline: Pipeline
-    graphs: Mapping[str, tuple[StageGraph, ...]]
-    ports: Mapping[str, Port]
+    source: MeasuredPipeline
     target: Target
     policy: Policy
     chunk_bytes: int | None
@@ -79,9 +76,7 @@ class _Problem:
 
 
 def decide(
-    pipeline: Pipeline,
-    graphs: Mapping[str, tuple[StageGraph, ...]],
-    ports: Mapping[str, Port],
+    source: MeasuredPipeline,
     target: Target,
     policy: Policy,
     chunk_bytes: int | None = None,
@@ -91,10 +86,8 @@ def decide(
     """`corrections` scales a stage graph's activations by what conversion was seen to add.
 
     Raises `DoesNotFit` with the place, the need, the budget and what would help."""
-    measured = {g.name: Measured(g) for parts in graphs.values() for g in parts}
-    problem = _Problem(
-        pipeline, graphs, ports, target, policy, chunk_bytes, measured, corrections or {}
-    )
+    measured = {g.name: Measured(g) for parts in source.graphs.values() for g in parts}
+    problem = _Problem(source, target, policy, chunk_bytes, measured, corrections or {})
     coarsest = dict.fromkeys(measured, 0)
     try:
         levels, decision = _first_fit(problem, coarsest)
@@ -224,7 +217,7 @@ def _cut_anew(p: _Problem, graph: str, level: int) -> tuple[Chunk, ...]:
 
 
 def _calls(p: _Problem, graph: StageGraph) -> int:
-    loop = p.pipeline.loop_of(graph.stage)
+    loop = p.source.pipeline.loop_of(graph.stage)
     return loop.count if loop is not None and graph.part == "body" else 1
 
 
@@ -234,7 +227,7 @@ def _partition(p: _Problem, levels: Mapping[str, int]) -> Partition:
 
 def _evaluate(p: _Problem, partition: Partition) -> Decision:
     """At a first look: quickly scheduled, and timed on loops that are cut short."""
-    program = build_program(p.pipeline, p.graphs, partition, p.ports)
+    program = build_program(p.source, partition)
     workload = Workload.on(p.target, program, (_facts(p, c) for c in partition.chunks))
     schedule = quick_schedule(workload, p.policy)
     return Decision(partition, workload, schedule, paced_s(workload, schedule))
@@ -261,7 +254,7 @@ def _remedy(p: _Problem, coarsest: dict[str, int], error: DoesNotFit) -> str:
     """Overrides that would help: smaller map slices, and the memory that is enough."""
     memory = f"`target.memory={_enough_bytes(p, coarsest, error) // 2**20}MiB`"
     graph = error.chunk.rsplit(".", 1)[0]
-    stage = p.pipeline.stage(p.measured[graph].graph.stage)
+    stage = p.source.pipeline.stage(p.measured[graph].graph.stage)
     if stage.map is not None and stage.map.size > 1:
         return f"`pipeline.stages.{stage.name}.map.size={_smaller(stage.map.size)}` or {memory}"
     return memory

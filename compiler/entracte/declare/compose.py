@@ -4,13 +4,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from entracte.declare.settings import register
-from entracte.errors import ConfigError
 from hydra import compose as hydra_compose
 from hydra import initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig
+
+from entracte.declare.settings import register
+from entracte.errors import ConfigError
 
 CONF = "entracte.conf"
 PRIMARY = "compile"

@@ -8,6 +8,9 @@ from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
 from entracte.cost import CLASSES
 from entracte.declare.host_ops import HOST_OPS
 from entracte.declare.order import ordered
@@ -36,8 +39,6 @@ from entracte.ir import (
     Target,
 )
 from entracte.units import parse_bytes
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 INPUT_KINDS = ("text", "seed", "number")
 KEEPS = ("even", "strided", "searched", "published")

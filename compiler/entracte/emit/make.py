@@ -20,6 +20,7 @@ from entracte.trace.names import MAIN
 if TYPE_CHECKING:
     import numpy as np
     import torch
+
     from entracte.lower.stamp import Layout
     from entracte.trace.traced import Traced
     from entracte.trace.weights import WeightSource
@@ -247,6 +248,7 @@ def _own_slots(order: Order) -> list[int]:
 def _marked(order: Order, seed: int) -> "dict[str, torch.Tensor]":
     """Markers for the weights of its own, the true values of what all twins share."""
     import torch
+
     from entracte.lower.template import marker
 
     slots = order.form.slots

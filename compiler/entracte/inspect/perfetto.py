@@ -79,9 +79,7 @@ def _between(e: Bar | Wait) -> tuple[float, float]:
     return e.start_s, e.end_s
 
 
-def _bar(
-    pid: int, category: str, name: str, between_s: tuple[float, float], args: Entry
-) -> Entry:
+def _bar(pid: int, category: str, name: str, between_s: tuple[float, float], args: Entry) -> Entry:
     """A bar in its category's thread, from and to these seconds.
 
     Ends are rounded, not lengths: bars that touch must not overlap by a rounding error."""

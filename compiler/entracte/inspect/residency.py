@@ -138,9 +138,7 @@ def fullest(bars: Sequence[Bar], samples: Sequence[Sample]) -> Fullest | None:
     resident, loading = _weights_at(bars, time)
     parts = [(name, "resident", size) for name, size in resident.items()]
     parts += [(name, "loading", size) for name, size in loading.items()]
-    running = next(
-        (e for e in bars if e.queue == "compute" and e.start_s <= time < e.end_s), None
-    )
+    running = next((e for e in bars if e.queue == "compute" and e.start_s <= time < e.end_s), None)
     if running is not None:
         parts.append((running.label, "activations", peak.activation_bytes))
     parts.append(("", "tensors", peak.tensor_bytes))

@@ -60,9 +60,7 @@ def compress(source: Path, scheme: Scheme, destination: Path) -> None:
 
     config = cto.OptimizationConfig(op_type_configs=dict.fromkeys(_WEIGHT_OPS, _asked(cto, scheme)))
     model = ct.models.MLModel(str(source), skip_model_load=True)
-    change = (
-        cto.palettize_weights if scheme.codes is Codes.PALETTE else cto.linear_quantize_weights
-    )
+    change = cto.palettize_weights if scheme.codes is Codes.PALETTE else cto.linear_quantize_weights
     change(model, config).save(str(destination))
 
 

@@ -16,6 +16,7 @@ from entracte.ir import (
     Chunk,
     HostStep,
     Loop,
+    MeasuredPipeline,
     Partition,
     Pipeline,
     Port,
@@ -44,18 +45,10 @@ class _Builder:
     straight: list[Step] = field(default_factory=list)
 
 
-def build_program(
-    pipeline: Pipeline,
-    graphs: Mapping[str, tuple[StageGraph, ...]],
-    partition: Partition,
-    ports: Mapping[str, Port],
-) -> Program:
-    """The program that computes `pipeline.output`.
-
-    `graphs` maps each compiled stage to its parts; `ports` maps every declared value
-    (`stage.port`, `loop.state`, inputs) to its port.
-    """
-    b = _Builder(pipeline, graphs, partition, ports)
+def build_program(source: MeasuredPipeline, partition: Partition) -> Program:
+    """The program that computes the pipeline's output, in chunks of this partition."""
+    pipeline = source.pipeline
+    b = _Builder(pipeline, source.graphs, partition, source.ports)
     constants = _declare_constants(b)
     done: set[str] = set()
     for stage in pipeline.stages:

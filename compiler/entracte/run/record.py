@@ -113,4 +113,3 @@ def observed_timeline(plan: Plan, run: Run) -> Timeline:
             waits.append(Wait(e.label, e.segment, e.iteration, now, ready, cause))
         now = e.end_s
     return Timeline(tuple(events), tuple(waits), run.wall_s)
-

@@ -29,9 +29,7 @@ class Bound:
     name: str
 
 
-def best_bound(
-    workload: Workload, *, enough_s: float | None = None, pages: bool = False
-) -> Bound:
+def best_bound(workload: Workload, *, enough_s: float | None = None, pages: bool = False) -> Bound:
     """The largest of all. The LP (seconds of work) is left out where the others already reach
     `enough_s`, the time of a schedule, to a thousandth."""
     best = max(Bound(*lower_bound(workload)), volume(workload), key=lambda b: b.seconds)

@@ -43,9 +43,7 @@ class Found:
 class Searcher:
     """One program under one budget. Attempts that were made are remembered."""
 
-    def __init__(
-        self, workload: Workload, policy: Policy, effort: float = 1.0
-    ) -> None:
+    def __init__(self, workload: Workload, policy: Policy, effort: float = 1.0) -> None:
         self.workload, self.policy = workload, policy
         self.work = int(effort * _WORK)
         self.frame = Frame(workload)

@@ -55,9 +55,7 @@ def split(
     movable = {n.name for n in nodes if not depends[n.name] & Depends.STATE}
     if not movable:
         return {n.name: "body" for n in nodes}
-    costs = {
-        n.name: n.weight_bytes + n.flops / flops_per_byte for n in nodes if n.name in movable
-    }
+    costs = {n.name: n.weight_bytes + n.flops / flops_per_byte for n in nodes if n.name in movable}
     outside = _outside(nodes, inputs, depends, costs, rows)
     return {n.name: _part(n.name, outside, depends) for n in nodes}
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from entracte.declare.host_ops import HOST_OPS, SHAPE_OF
 from entracte.errors import ConfigError
-from entracte.ir import DType, Loop, Pipeline, Port, Stage, StageGraph, StageKind
+from entracte.ir import DType, Loop, MeasuredPipeline, Pipeline, Port, Stage, StageGraph, StageKind
 from entracte.store.cache import Cache
 from entracte.trace.stored import Shelf
 from entracte.trace.traced import Traced
@@ -34,6 +34,11 @@ class TracedPipeline:
     def graphs(self) -> dict[str, tuple[StageGraph, ...]]:
         """Stage -> its parts."""
         return {name: traced.parts for name, traced in self.stages.items()}
+
+    @property
+    def measured(self) -> MeasuredPipeline:
+        """Without the torch side."""
+        return MeasuredPipeline(self.pipeline, self.graphs, self.ports)
 
 
 def trace_pipeline(

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from omegaconf import DictConfig, OmegaConf
+
 from entracte.decide.partition import Measured
 from entracte.declare.read import Job, read
 from entracte.declare.settings import CompileSettings
@@ -16,10 +18,10 @@ from entracte.errors import PlanError
 from entracte.ir import Chunk, DType, Package, Plan, StageGraph
 from entracte.store.cache import Cache, cache_folder
 from entracte.store.form import form_of
-from omegaconf import DictConfig, OmegaConf
 
 if TYPE_CHECKING:
     import torch
+
     from entracte.trace.traced import Traced
     from entracte.trace.weights import WeightSource
 
