@@ -51,7 +51,7 @@ def test_with_room_for_everything_less_than_the_budget_is_claimed():
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"rule": "luck"}, "the rule 'luck' is not one of gates, online"),
+        ({"driver": "luck"}, "the driver 'luck' is not one of gates, online"),
         ({"kept": (Kept(0.0, ("nobody",)),)}, "keeps 'nobody', which is no chunk"),
         ({"kept": (Kept(2.0, ()), Kept(1.0, ()))}, "not sorted"),
         ({"kept": (Kept(1.0, ()), Kept(1.0, ()))}, "not sorted"),

@@ -1,11 +1,11 @@
 """`compile ... advise=true`: a table of options, ranked."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib.resources import files
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
@@ -13,6 +13,7 @@ from entracte.advise import Choice, Option, advise, count, verdict
 from entracte.cli.console import Bars
 from entracte.cli.tables import Column, fitted
 from entracte.declare.read import Job, read
+from entracte.declare.settings import PolicySettings
 from entracte.ir import Policy
 from entracte.store.cache import Cache, cache_folder
 from entracte.units import compact_bytes, compact_seconds
@@ -80,7 +81,7 @@ def _policies(config: DictConfig) -> Iterator[Policy]:
         text = (folder / f"{name}.yaml").read_text()
         changed = config.copy()
         # The fields that this policy's file leaves out have their defaults again.
-        plain = {"rule": "gates", "margin": 0}
+        plain = {f.name: f.default for f in fields(PolicySettings) if f.default != MISSING}
         OmegaConf.update(changed, "policy", plain)
         OmegaConf.update(changed, "policy", OmegaConf.create(text))
         yield replace(read(changed).policy)
