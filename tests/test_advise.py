@@ -37,7 +37,7 @@ def test_nothing_fits_names_the_remedy():
     assert "Nothing fits at 64x64; try `target.memory=" in " ".join(out.getvalue().split())
 
 
-@pytest.mark.parametrize("compression", ["int8", "palette4"])
+@pytest.mark.parametrize("compression", [pytest.param("int8", marks=pytest.mark.slow), "palette4"])
 def test_derived_sizes_are_those_of_a_trace(compression):
     """Weight by weight; what is hoisted may differ, because it depends on the sizes."""
     cache = Cache(cache_folder("auto"))

@@ -182,6 +182,7 @@ def test_einsum_with_ellipsis_is_decomposed() -> None:
     torch.testing.assert_close(program.module()(*args), args[0][..., None] * args[1])
 
 
+@pytest.mark.slow  # tests/lower/test_package.py compares the bytes that follow from the names
 def test_names_do_not_depend_on_the_process() -> None:
     code = (
         "import torch; torch.set_num_threads(1)\n"

@@ -34,7 +34,11 @@ def made(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("name", "precision", "compression"),
-    [("t5", "fp16", "none"), ("vae", "fp16", "palette6"), ("dit", "fp32", "int4_block32")],
+    [
+        ("vae", "fp16", "palette6"),
+        ("dit", "fp32", "int4_block32"),
+        pytest.param("t5", "fp16", "none", marks=pytest.mark.slow),
+    ],
 )
 def test_same_bytes_in_every_process(
     tmp_path: Path, name: str, precision: str, compression: str

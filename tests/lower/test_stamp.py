@@ -116,8 +116,8 @@ def made(order: Order, cache: Cache, how: str) -> Path:
         ("fp16", "int8"),
         ("fp16", "int4_block32"),
         ("fp16", "palette4"),
-        ("fp16", "palette6"),
-        ("fp16", "palette8"),
+        pytest.param("fp16", "palette6", marks=pytest.mark.slow),
+        pytest.param("fp16", "palette8", marks=pytest.mark.slow),
     ],
 )
 def test_a_stamped_package_is_the_converted_one(tmp_path, precision, compression):

@@ -32,7 +32,7 @@ def infer(out, inputs):
     return session.run(None, inputs)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("precision", [pytest.param("fp32", marks=pytest.mark.slow), "fp16"])
 @pytest.mark.parametrize("family", sorted(test_models.CASES))
 def test_every_model_family_agrees_in_onnx_runtime(make, family, precision):
     torch.manual_seed(0)

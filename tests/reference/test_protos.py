@@ -31,7 +31,7 @@ CODES = {
 }
 
 
-@pytest.mark.parametrize("backend", ["upb", "python"])
+@pytest.mark.parametrize("backend", ["upb", pytest.param("python", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("order", CODES)
 def test_the_classes_are_the_same_in_any_order(order, backend, monkeypatch):
     """In fresh processes, for both of protobuf's implementations."""
