@@ -62,8 +62,6 @@ def files() -> list[Path]:
 
 
 MODULES = {module_of(path): path for path in files()}
-LINKED = {"entracte.graphs", "entracte.conf"}
-"""Packages of ours that are looked at elsewhere."""
 
 
 def imports_of(path: Path) -> set[str]:
@@ -76,7 +74,7 @@ def imports_of(path: Path) -> set[str]:
             assert node.module is not None
             inner = {f"{node.module}.{a.name}" for a in node.names}
             found |= inner
-            if not inner <= MODULES.keys() | LINKED:
+            if not inner <= MODULES.keys():
                 found.add(node.module)
         elif isinstance(node, ast.Import):
             found |= {a.name for a in node.names}

@@ -70,7 +70,7 @@ class Shelf:
         return load_file(kept / _TABLES)
 
     def _tables(self, stage: Stage) -> "Mapping[str, np.ndarray]":
-        from entracte import graphs
+        import entracte.graphs as graphs
 
         built = self._build(stage)
         if not isinstance(built, graphs.Constants):
@@ -83,7 +83,7 @@ class Shelf:
         return export_stage(stage, self._graph(stage), function, self._backend)
 
     def _graph(self, stage: Stage) -> "Graph":
-        from entracte import graphs
+        import entracte.graphs as graphs
 
         built = self._build(stage)
         if not isinstance(built, graphs.Graph):
@@ -94,7 +94,7 @@ class Shelf:
         return built
 
     def _build(self, stage: Stage) -> "Graph | Constants":
-        from entracte import graphs
+        import entracte.graphs as graphs
 
         if stage.name not in self._built:
             try:
@@ -106,7 +106,7 @@ class Shelf:
 
 def _code(stage: Stage) -> list[str]:
     """The sources and libraries that a trace depends on."""
-    from entracte import graphs
+    import entracte.graphs as graphs
 
     libraries = [f"{name} {version(name)}" for name in _LIBRARIES]
     return [compiler_digest(), code_digest(graphs.package_of(stage.op)), *libraries]
