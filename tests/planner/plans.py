@@ -9,7 +9,7 @@ from entracte.plan.forecast import forecast
 from entracte.program.steps import expand
 from entracte.program.workload import Workload
 from entracte.schedule.choose import make_schedule
-from tests.planner.programs import DOUBLE_BUFFER, Part, make_program, packages
+from tests.planner.programs import DOUBLE_BUFFER, ONLINE, Part, make_program, packages
 
 
 def make_target(budget: int) -> Target:
@@ -75,7 +75,6 @@ def make_special_plan() -> Plan:
 
 SHAPE = (Part(1, (90, 40)), Part(6, (70, 80, 90)), Part(1, (60,), repeat=3), Part(1, (10,)))
 """A prologue, a loop that streams, a map, an epilogue."""
-ONLINE = Policy("online", 1_000_000, True, "searched", "online")
 
 
 def heavier(shape: tuple[Part, ...], times: int = 100) -> tuple[Part, ...]:

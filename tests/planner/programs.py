@@ -28,6 +28,7 @@ DEEP = Policy("deep", 3, True)
 CI_DL = Policy("ci_dl", 1, True, "published", margin=2)
 STRIDED = Policy("strided", 1_000_000, True, "strided")
 OPTIMAL = Policy("optimal", 1_000_000, True, "searched", "best")
+ONLINE = Policy("online", 1_000_000, True, "searched", "online")
 POLICIES = (SEQUENTIAL, DOUBLE_BUFFER, STREAM, DEEP, CI_DL, STRIDED, OPTIMAL)
 
 

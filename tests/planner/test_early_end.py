@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from entracte.check.proof import check
 from entracte.clock.clock import simulate
-from entracte.clock.drivers import make_driver
+from entracte.clock.gates import Gates
 from entracte.clock.predict import predict, told
+from entracte.clock.table import make_table
 from entracte.errors import PlanError
 from entracte.ir import Gate, Moment
 from entracte.plan.forecast import forecast
@@ -47,7 +48,9 @@ def test_memory_stays_within_the_proven_peak_wherever_loops_end(shape, policy, e
 def _observed_peak(program, facts, schedule, draw, scale, ends) -> int:
     """The peak by an account of its own: copies from the start of their load to their free."""
     made = simulate(
-        make_driver(Workload(program, by_id(facts), schedule.budget_bytes), schedule),
+        Gates(
+            make_table(Workload(program, by_id(facts), schedule.budget_bytes)), program, schedule
+        ),
         load_ns=lambda *_: int(1e9 * draw.random() * scale),
         exec_ns=lambda *_: int(1e9 * draw.random()),
         ends=ends,
@@ -80,12 +83,10 @@ def _observed_peak(program, facts, schedule, draw, scale, ends) -> int:
 def test_an_early_end_never_takes_longer(shape, policy, extra, seed):
     """Nominal times. A load in flight at the end may add its own rest, and no more."""
     program, _, facts = make_program(shape)
-    schedule = make_schedule(
-        Workload(program, by_id(facts), least_budget(program, facts) + extra), policy
-    )
+    workload = Workload(program, by_id(facts), least_budget(program, facts) + extra)
+    schedule = replace(make_schedule(workload, policy), driver="gates")
     ends = early(program, random.Random(seed))
-    whole = predict(Workload(program, by_id(facts), schedule.budget_bytes), schedule)
-    short = predict(Workload(program, by_id(facts), schedule.budget_bytes), schedule, ends=ends)
+    whole, short = predict(workload, schedule), predict(workload, schedule, ends=ends)
     rest = sum(max((f.load_s for f in facts), default=0.0) for _ in ends)
     assert short.makespan_s <= whole.makespan_s + rest + 1e-9
     assert short.compute_s <= whole.compute_s + 1e-9

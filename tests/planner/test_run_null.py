@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from entracte.devices.null import NullDevice
 from entracte.errors import RunError
 from entracte.run.runner import run_plan
-from tests.planner.plans import plan_of
-from tests.planner.programs import POLICIES, Part, parts
+from tests.planner.plans import ONLINE, plan_of
+from tests.planner.programs import DOUBLE_BUFFER, POLICIES, Part, parts
 
 
 def run(plan, device):
@@ -125,6 +125,19 @@ def test_a_load_in_flight_is_finished_and_dropped_before_later_loads():
         ("free", "c1.00"),
     ]
     assert device.log.count(("load", "c0.00")) == 3
+
+
+@pytest.mark.parametrize(
+    "policy", [replace(DOUBLE_BUFFER, retain=False), ONLINE], ids=lambda p: p.name
+)
+def test_a_load_that_was_only_decided_when_the_last_loop_ended_is_dropped(policy):
+    """The loader may not have begun it yet; without a pause that is so in half of the runs."""
+    plan = plan_of((Part(9, (100, 100, 100), until=True),), policy, 100)
+    for _ in range(40):
+        device = NullDevice(plan.forecast.peak_bytes, number=ender(plan, {"p0": 2}))
+        outcome = run(plan, device)
+        assert outcome.run.iterations == (("p0", 2),)
+        assert device.resident_bytes() == 0
 
 
 def test_each_iteration_calls_its_function():

@@ -11,6 +11,8 @@ from omegaconf import OmegaConf
 
 from entracte.check.life import check_tensors, unrolled
 from entracte.check.proof import check
+from entracte.clock.clock import simulate
+from entracte.clock.drivers import make_driver
 from entracte.clock.predict import predict
 from entracte.errors import DoesNotFit, PlanError
 from entracte.ir import Binding, Gate, Moment, Policy, TensorDecl
@@ -25,6 +27,7 @@ from tests.planner.programs import (
     CI_DL,
     DEEP,
     DOUBLE_BUFFER,
+    ONLINE,
     OPTIMAL,
     POLICIES,
     SEQUENTIAL,
@@ -366,6 +369,36 @@ def test_a_loops_tensor_that_is_read_after_it_counts_from_the_second_iteration_o
     assert {at: a.during for at, a in lifetimes(made).items()} == counted
     assert "late" in counted[0, 0]
     assert "late" not in lifetimes(program)[0, 0].during
+
+
+@pytest.mark.parametrize("policy", [*POLICIES, ONLINE], ids=lambda p: p.name)
+def test_what_a_loop_drops_at_its_end_makes_room_for_the_next_chunk(policy):
+    """A tensor of 1600 bytes is read in every iteration and dropped when the loop is over; the
+    chunk behind the loop, of 3000 bytes, fits only without it."""
+    program, _, facts = make_program((Part(1, (10,)), Part(3, (20, 30)), Part(1, (3000,))))
+    first, loop, after = program.segments
+    wide = Binding("wide", "wide")
+    maker = replace(first.steps[0], outputs=(*first.steps[0].outputs, wide))
+    reader = replace(loop.steps[0], inputs=(*loop.steps[0].inputs, wide))
+    made = with_frees(
+        replace(
+            program,
+            tensors=(*program.tensors, TensorDecl(port("wide", 800))),
+            segments=(
+                replace(first, steps=(maker,)),
+                replace(loop, steps=(reader, *loop.steps[1:])),
+                after,
+            ),
+        )
+    )
+    assert "wide" in made.segments[1].frees
+    budget = least_budget(made, facts)
+    assert budget < 3000 + 1600
+    workload = Workload(made, by_id(facts), budget)
+    schedule = make_schedule(workload, policy)
+    proof = check(made, facts, schedule, budget_bytes=budget)
+    driven = simulate(make_driver(workload, schedule))
+    assert driven.peak_bytes <= proof.peak_bytes <= budget
 
 
 def test_a_program_of_many_hours_is_run_by_gates():

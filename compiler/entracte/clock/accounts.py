@@ -63,7 +63,8 @@ class Accounts:
         if step is None:
             raise AssertionError("a step ended that was not begun")
         self._last_step, self.next_step = step, self._table.after(step, over)
-        self._left_bytes = self._table.step(step).left_bytes
+        done, over = self._table.step(step), self.next_step == self._table.segment_end(step)
+        self._left_bytes = done.end_bytes if over else done.left_bytes
         self._weigh()
         return step
 

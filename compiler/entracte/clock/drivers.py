@@ -1,4 +1,4 @@
-"""Which driver carries a plan out: the one place that asks `Schedule.driver`."""
+"""The drivers that there are, by the name that `Schedule.driver` says: one row each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

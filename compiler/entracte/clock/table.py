@@ -8,7 +8,7 @@ docs/online-rule.md, whose names are used here.
 from bisect import bisect_right, insort
 from collections.abc import Iterable, Mapping
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from entracte.errors import PlanError
 from entracte.ir import MIN_PAGE_BYTES, Call, ChunkFacts, Kept, Step
@@ -48,6 +48,8 @@ class TableStep:
     """(ns, n) by rising n: takes `ns` while the iteration is below n; then `exec_ns`."""
     left_bytes: int = 0
     """Of the tensors alive between this step and the next. No driver reads it."""
+    end_bytes: int = 0
+    """The same where this step is the last of its segment."""
 
     def exec_at(self, iteration: int) -> int:
         """Nominal nanoseconds in an iteration of its segment."""
@@ -342,17 +344,15 @@ def make_table(
     facts, sizes = workload.facts, {t.name: t.size_bytes for t in workload.program.tensors}
     alive = lifetimes(workload.program)
 
-    def bytes_of(names: Iterable[str]) -> int:
-        return sum(sizes[n] for n in names)
+    def step(s: int, k: int, what: Step) -> TableStep:
+        names = alive[s, k]
+        during, after, at_end = (
+            sum(sizes[n] for n in x) for x in (names.during, names.after, names.at_end)
+        )
+        return replace(_step(what, during, facts), left_bytes=after, end_bytes=at_end)
 
     segments = tuple(
-        TableSegment(
-            g.count,
-            tuple(
-                _step(x, bytes_of(alive[s, k].during), bytes_of(alive[s, k].after), facts)
-                for k, x in enumerate(g.steps)
-            ),
-        )
+        TableSegment(g.count, tuple(step(s, k, x) for k, x in enumerate(g.steps)))
         for s, g in enumerate(workload.program.segments)
     )
     order = dict.fromkeys(x.chunk for g in segments for x in g.steps if x.chunk is not None)
@@ -405,23 +405,16 @@ def split(facts: ChunkFacts, n: int) -> list[Unit]:
     ]
 
 
-def _step(
-    step: Step, tensors_bytes: int, left_bytes: int, facts: Mapping[str, ChunkFacts]
-) -> TableStep:
+def _step(step: Step, tensors_bytes: int, facts: Mapping[str, ChunkFacts]) -> TableStep:
     if not isinstance(step, Call):
-        return TableStep(None, tensors_bytes, 0, (), left_bytes)
+        return TableStep(None, tensors_bytes, 0)
     f = facts[step.chunk]
 
     def ns(function: str) -> int:
         return step.repeat * _ns(f.exec_of(function))
 
-    return TableStep(
-        step.chunk,
-        tensors_bytes + f.activation_bytes,
-        ns(step.function),
-        tuple((ns(name), n) for name, n in step.switch),
-        left_bytes,
-    )
+    switch = tuple((ns(name), n) for name, n in step.switch)
+    return TableStep(step.chunk, tensors_bytes + f.activation_bytes, ns(step.function), switch)
 
 
 def _ns(seconds: float) -> int:

@@ -49,7 +49,7 @@ class Peak:
 
 def peak_of(plan: Plan) -> Peak:
     """What the checker finds at the fullest step. Raises `PlanError` for a plan that is unsafe."""
-    budget = plan.target.budget_bytes
+    budget = plan.schedule.budget_bytes
     found = check(plan.program, plan.facts, plan.schedule, budget_bytes=budget).peak
     facts = {f.id: f for f in plan.facts}
     weights = {f.id: f.weight_bytes for f in plan.facts}

@@ -90,7 +90,7 @@ def usage(
 def _changes(plan: Plan, bars: Sequence[Bar], activations: Mapping[str, int]) -> list[_Change]:
     """By time; at one moment calls end, then memory is given back, then loads and calls begin."""
     calls, frees, loads, starts = [], [], [], []
-    held = _Tensors(plan.program)
+    held = _Tensors(plan.program, bars)
     for e in sorted(bars, key=lambda e: (e.start_s, e.end_s)):
         if e.queue == "free":
             frees.append(_Change(e.start_s, "resident", -e.size_bytes))
@@ -111,15 +111,19 @@ def _changes(plan: Plan, bars: Sequence[Bar], activations: Mapping[str, int]) ->
 class _Tensors:
     """Bytes of tensors during and after each call."""
 
-    def __init__(self, program: Program) -> None:
-        self.counts = [g.count for g in program.segments]
+    def __init__(self, program: Program, bars: Sequence[Bar]) -> None:
+        self.last: dict[int, int] = {}
+        """Segment -> its last iteration, which may have come early."""
+        for bar in bars:
+            if bar.queue == "compute":
+                self.last[bar.segment] = max(bar.iteration, self.last.get(bar.segment, 0))
         self.size = {t.name: t.size_bytes for t in program.tensors}
         self.alive = lifetimes(program)
 
     def of(self, bar: Bar) -> tuple[int, int]:
         """During a call, and after it."""
         alive = self.alive[bar.segment, bar.step]
-        last = bar.iteration + 1 == self.counts[bar.segment]
+        last = bar.iteration == self.last[bar.segment]
         return self._bytes(alive.during), self._bytes(alive.at_end if last else alive.after)
 
     def _bytes(self, names: frozenset[str]) -> int:

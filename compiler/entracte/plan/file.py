@@ -72,7 +72,9 @@ def make_plan(
 
 def check_plan(plan: Plan) -> Proof:
     """Everything a plan claims about itself, checked. Raises `PlanError`."""
-    budget = plan.target.budget_bytes
+    budget = plan.schedule.budget_bytes
+    if budget > plan.target.budget_bytes:
+        raise PlanError(f"plan: scheduled for {budget} of {plan.target.budget_bytes} bytes")
     proof = check(plan.program, plan.facts, plan.schedule, budget_bytes=budget)
     if proof.peak_bytes != plan.forecast.peak_bytes:
         raise PlanError(
@@ -87,8 +89,6 @@ def check_plan(plan: Plan) -> Proof:
     for path, _ in plan.files:
         _inside(path)
     _check_functions(plan)
-    if plan.schedule.budget_bytes > budget:
-        raise PlanError(f"plan: scheduled for {plan.schedule.budget_bytes} of {budget} bytes")
     # It refuses what it cannot carry out.
     make_driver(Workload.of(plan), plan.schedule)
     if plan.built and {p.chunk for p in plan.packages} != {c.id for c in plan.chunks}:

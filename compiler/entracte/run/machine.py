@@ -46,6 +46,11 @@ class Machine:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if error is None:
+            # A loop that ended early at the very end may have left a load in flight: it is
+            # finished and dropped like any other.
+            with self._change:
+                self._change.wait_for(lambda: self._accounts.flying is None or self._stopping)
         self._stop(error)
         self._loader.join()
         self._copies.free_all()

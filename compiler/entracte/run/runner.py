@@ -123,17 +123,23 @@ class _Interpreter:
             number = base + iteration * length
             for k, step in enumerate(segment.steps[:-1]):
                 seconds = self._step(number + k, step, iteration)
-                self.machine.step_done(seconds, over=False)
+                self._done(number + k, step, seconds, over=False)
             seconds = self._step(number + length - 1, segment.steps[-1], iteration)
             over = self.tensors.is_over(segment)
             self.tensors.move_state(segment)
             last = over or iteration + 1 == segment.count
             if last:
                 self.tensors.leave(segment)
-            self.machine.step_done(seconds, over=last and iteration + 1 < segment.count)
+            early = last and iteration + 1 < segment.count
+            self._done(number + length - 1, segment.steps[-1], seconds, over=early)
             if last:
                 return iteration + 1
         raise AssertionError("a segment has at least one iteration")
+
+    def _done(self, number: int, step: Step, seconds: float, *, over: bool) -> None:
+        """The driver hears of it first: whoever watches must not hold memory up."""
+        self.machine.step_done(seconds, over=over)
+        self.listeners.progress(step.stage, number + 1, self.program.step_count)
 
     def _step(self, number: int, step: Step, iteration: int) -> float:
         """Do a step when it may; returns its seconds."""
@@ -148,7 +154,6 @@ class _Interpreter:
         self.tensors.drop(step)
         seconds = time.perf_counter() - begun
         self.journal.done(step.stage, seconds)
-        self.listeners.progress(step.stage, number + 1, self.program.step_count)
         return seconds
 
     def _call(self, step: Call, iteration: int) -> None:
