@@ -78,7 +78,7 @@ def make_case(shape: tuple[Part, ...], spare: float, seed: int, paged: bool = Fa
     """A program with needs of all sizes; a `spare` share of all weights is more than enough."""
     rng = random.Random(seed)
     program, _, made = make_program(shape)
-    program = _with_long_lives(program, rng)
+    program = with_long_lives(program, rng)
     facts = {f.id: replace(f, activation_bytes=rng.choice((0, 16, 90, 300))) for f in made}
     facts = {c: replace(f, exec_s=rng.choice((0.0, 0.1, 1.0, 4.0))) for c, f in facts.items()}
     facts = {c: replace(f, cold_s=rng.choice((0.0, 0.0, 0.5, 9.0))) for c, f in facts.items()}
@@ -101,7 +101,7 @@ def _levels(chunks: list[str], rng: random.Random) -> list[Kept]:
     return [Kept(s, tuple(c for c in chunks if rng.random() < 0.5)) for s in speeds]
 
 
-def _with_long_lives(program: Program, rng: random.Random) -> Program:
+def with_long_lives(program: Program, rng: random.Random) -> Program:
     """Some steps make tensors that later steps read: in the same iteration, or made before a loop
     and read in it or after it. (Only a loop's state outlives its iterations.) Some segments begin
     with a host step, which may need much."""
@@ -116,7 +116,7 @@ def _with_long_lives(program: Program, rng: random.Random) -> Program:
         if (s, k) == (r, j) or (s != r and program.segments[s].is_loop):
             continue
         name = f"extra{n}"
-        tensors.append(TensorDecl(port(name, rng.choice((1, 40, 150)))))
+        tensors.append(TensorDecl(port(name, rng.choice((1, 40, 150, 900)))))
         made = (*maker.outputs, Binding(name, name))
         read = (*reader.inputs, Binding(name, name))
         segments[s][k] = replace(maker, outputs=made)
