@@ -15,11 +15,11 @@ not do, and the end of an iteration opens its gate only if there is a next one. 
 finds only copies that were counted while that iteration's last step ran. The runner drops them
 all, with the loads that are left, before any gate of a later segment opens; `_check_later_gates`
 proves that none can open sooner. So no copy crosses the end, the tensors there are the same
-after every iteration (`check_life`), and what follows is proven once for all ends. A load in
+after every iteration (`check.life`), and what follows is proven once for all ends. A load in
 flight waits for nothing, so neither does the end.
 
 A plan whose runner follows the online rule is proven twice: its gates as above, and the rule
-(`check_online`); the peak is the larger of the two.
+(`check.online`); the peak is the larger of the two.
 """
 
 from collections.abc import Mapping, Sequence

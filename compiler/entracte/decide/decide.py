@@ -27,10 +27,10 @@ from entracte.ir import (
 from entracte.program.assemble import build_program
 from entracte.program.workload import Workload
 from entracte.schedule.bounds import lower_bound
+from entracte.schedule.by_gates import quick_by_gates
 from entracte.schedule.choose import (
     BASELINES,
     for_all_speeds,
-    quick_schedule,
     schedule_as_planned,
 )
 from entracte.schedule.look import paced_s
@@ -229,7 +229,7 @@ def _evaluate(p: _Problem, partition: Partition) -> Decision:
     """At a first look: quickly scheduled, and timed on loops that are cut short."""
     program = build_program(p.source, partition)
     workload = Workload.on(p.target, program, (_facts(p, c) for c in partition.chunks))
-    schedule = quick_schedule(workload, p.policy)
+    schedule = quick_by_gates(workload, p.policy)
     return Decision(partition, workload, schedule, paced_s(workload, schedule))
 
 

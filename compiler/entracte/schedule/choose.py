@@ -13,7 +13,7 @@ from entracte.clock.predict import simulated
 from entracte.errors import PlanError
 from entracte.ir import Policy, Schedule
 from entracte.program.workload import Workload
-from entracte.schedule.by_gates import quick_by_gates, schedule_by_gates
+from entracte.schedule.by_gates import schedule_by_gates
 from entracte.schedule.online_search import schedule_online, with_speeds
 from entracte.schedule.pace import Cost
 
@@ -37,11 +37,6 @@ def make_schedule(workload: Workload, policy: Policy) -> Schedule:
     Raises `DoesNotFit` naming the chunk when even the leanest schedule exceeds the budget.
     """
     return for_all_speeds(workload, schedule_as_planned(workload, policy))
-
-
-def quick_schedule(workload: Workload, policy: Policy) -> Schedule:
-    """For comparing many programs: by gates only, few kept sets are tried. Raises `DoesNotFit`."""
-    return quick_by_gates(workload, policy)
 
 
 def schedule_as_planned(workload: Workload, policy: Policy) -> Schedule:
