@@ -1,6 +1,8 @@
 """For all tests: markers, the golden text of a test, and Hydra's schema registered once."""
 
+import gc
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +12,8 @@ from entracte.store.cache import VARIABLE
 from tests.needs import can_choose, need_of, rank_of
 
 GOLDEN = Path(__file__).parent / "golden"
+MODULES = pytest.StashKey[int]()
+"""How many modules there were when they were last left out of garbage collection."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,6 +43,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     config.hook.pytest_deselected(items=[i for i in items if i.get_closest_marker("slow")])
     items[:] = [i for i in items if not i.get_closest_marker("slow")]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leave what the imported modules hold out of garbage collection.
+
+    Every conversion collects twice, and would look through all of torch and coremltools each time:
+    half of its processor time.
+    """
+    if len(sys.modules) != item.session.stash.get(MODULES, 0):
+        gc.collect()
+        gc.freeze()
+        item.session.stash[MODULES] = len(sys.modules)
 
 
 class Golden:
