@@ -7,7 +7,8 @@ from hydra import compose, initialize_config_module
 from entracte.declare.read import Job, read
 
 STEPS = 3
-"""Denoising steps in these tests: enough for first, steady and last iteration."""
+"""Denoising steps in these tests: enough for first, steady and last iteration. One number for all,
+so that what one test traces, others find in the cache of the run."""
 
 
 def job(out: Path, *overrides: str) -> Job:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -149,11 +150,8 @@ def make_device(direct: bool):
     return Renaming(direct=direct)
 
 
-def child(path: str, precision: str, policy: str, direct: bool) -> None:
-    """In a process of its own: run the plan twice, print what the second run was."""
-    import torch
-
-    torch.set_num_threads(1)
+def run_twice(path: str, precision: str, policy: str, direct: bool) -> None:
+    """Run the plan twice, print what the second run was."""
     chosen = {p.name: p for p in (SEQUENTIAL, DOUBLE_BUFFER, DEEP, ONLINE)}[policy]
     plan = streaming_plan(Path(path), chosen, precision)
     device = make_device(direct)
@@ -178,8 +176,19 @@ def child(path: str, precision: str, policy: str, direct: bool) -> None:
     )
 
 
-def run_child(path: Path, precision: str, policy: str, direct: bool) -> dict:
-    arguments = f"{str(path)!r}, {precision!r}, {policy!r}, {direct}"
+def child(path: str, precision: str, policies: list[str], direct: bool) -> None:
+    """In a process of its own: one plan after the other."""
+    import torch
+
+    torch.set_num_threads(1)
+    for policy in policies:
+        run_twice(path, precision, policy, direct)
+
+
+@cache
+def run_child(path: Path, precision: str, *policies: str, direct: bool) -> list[dict]:
+    """What each plan's second run was. Once for all tests: a process imports torch for seconds."""
+    arguments = f"{str(path)!r}, {precision!r}, {[*policies]}, {direct}"
     code = f"from tests.test_overlap import child; child({arguments})"
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -190,7 +199,7 @@ def run_child(path: Path, precision: str, policy: str, direct: bool) -> dict:
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    return [json.loads(line) for line in done.stdout.splitlines()[-len(policies) :]]
 
 
 @needs_proc
@@ -198,7 +207,7 @@ def run_child(path: Path, precision: str, policy: str, direct: bool) -> dict:
 def test_the_process_stays_within_the_claim(package, policy):
     """Anonymous memory above the beginning, by the system's count, against the proven peak."""
     precision, path = package
-    run = run_child(path, precision, policy, direct=False)
+    (run,) = run_child(path, precision, policy, direct=False)
     workspace = FP16_WORKSPACE_BYTES if precision == "fp16" else 0
     assert run["first"] <= run["claim"] + FIRST_SLACK_BYTES + workspace, run
     assert run["measured"] <= run["claim"] + WARM_SLACK_BYTES, run
@@ -210,9 +219,8 @@ def test_the_process_stays_within_the_claim(package, policy):
 
 def test_direct_reads_and_pages_give_the_same_numbers(package):
     precision, path = package
-    cached = run_child(path, precision, "double_buffer", direct=False)
-    direct = run_child(path, precision, "double_buffer", direct=True)
-    paged = run_child(path, precision, "online", direct=True)
+    (cached,) = run_child(path, precision, "double_buffer", direct=False)
+    direct, paged = run_child(path, precision, "double_buffer", "online", direct=True)
     assert cached["output"] == direct["output"] == paged["output"]
     assert np.isfinite(cached["output"]).all()
 

@@ -45,11 +45,6 @@ def built(folder: Path, *overrides: str) -> Path:
 
 
 @pytest.fixture(scope="session")
-def plain(tmp_path_factory):
-    return built(tmp_path_factory.mktemp("plain") / "build")
-
-
-@pytest.fixture(scope="session")
 def merged(tmp_path_factory):
     return built(tmp_path_factory.mktemp("merged") / "build", MERGED)
 
@@ -105,19 +100,19 @@ def test_an_adaptive_build_passes_and_ends_early(adaptive):
     assert dict(run.iterations) == {"sample": 2}
 
 
-def test_the_merged_function_shares_the_weights(plain, merged):
-    before = {p.chunk: p for p in read_plan(plain).packages}
+def test_the_merged_function_shares_the_weights(whole, merged):
+    before = {p.chunk: p for p in read_plan(whole).packages}
     after = {p.chunk: p for p in read_plan(merged).packages}
     (both,) = [p for p in after.values() if p.functions != ("main",)]
     assert (both.chunk, both.functions) == ("denoise.00", ("main", "merged"))
     # All else is the same package, byte for byte.
     assert {c for c in after if after[c].digest != before[c].digest} == {"denoise.00"}
-    old = weight_file_bytes(plain / before["denoise.00"].path)
+    old = weight_file_bytes(whole / before["denoise.00"].path)
     new = weight_file_bytes(merged / both.path)
     # Less is possible: merging functions also drops what `main` held twice.
     assert 0.99 * old < new < 1.01 * old
     assert old > 1e6
-    lines = growth_lines(read_plan(plain), read_plan(merged), (plain, merged))
+    lines = growth_lines(read_plan(whole), read_plan(merged), (whole, merged))
     assert [line.split(":")[0] for line in lines] == ["denoise.00"]
     assert f"weights {new - old:+d} " in lines[0]
 
@@ -200,13 +195,13 @@ def test_prompts_come_in_a_fixed_mixed_order():
     assert any(c.held_out for c in some) and not all(c.held_out for c in some)
 
 
-def test_clips_are_filed_by_what_made_them(plain, merged):
-    paths = {clip_path(f, read_plan(f), 7).parent.name for f in (plain, merged)}
+def test_clips_are_filed_by_what_made_them(whole, merged):
+    paths = {clip_path(f, read_plan(f), 7).parent.name for f in (whole, merged)}
     assert len(paths) == 2
 
 
-def test_flops_of_a_step(plain, merged):
-    one, two = (step_flops(read_plan(f)) for f in (plain, merged))
+def test_flops_of_a_step(whole, merged):
+    one, two = (step_flops(read_plan(f)) for f in (whole, merged))
     assert (one.body, one.once, one.schedule) == (two.body, two.once, two.schedule)
     assert one.merged == one.body > two.merged > 0
     assert one.repeated == one.body + one.once + one.schedule

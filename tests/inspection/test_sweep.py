@@ -15,7 +15,7 @@ from entracte.errors import ConfigError, DoesNotFit
 from entracte.plan.file import read_plan, write_plan
 from entracte.report.pareto import with_pareto
 from entracte.report.sweep import SweepRow
-from tests.demo import job
+from tests.demo import STEPS, job
 from tests.inspection.hostile import NAME
 from tests.planner.plans import make_plan
 from tests.planner.test_show import fits, printed
@@ -156,7 +156,7 @@ def compile_command(*arguments, cwd):
 def test_a_sweep_of_dry_runs_from_end_to_end(tmp_path):
     done = compile_command(
         "-m", "+target=iphone15pro,host", "target.memory=20.5MiB,64MiB", "dry_run=true",
-        "sampler.steps=2", "out=many", cwd=tmp_path,
+        f"sampler.steps={STEPS}", "out=many", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "Sweep" in done.stdout and "no (1)" in done.stdout

@@ -1,4 +1,4 @@
-"""Convert one model and print the package's digest: run as a program, in several processes."""
+"""Convert models and print the packages' digests: run as a program, in several processes."""
 
 from __future__ import annotations
 
@@ -28,4 +28,6 @@ def main(name: str, precision: str, compression: str, path: str) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(*sys.argv[1:])
+    folder, *cases = sys.argv[1:]
+    for case in cases:
+        main(*case.split(), f"{folder}/{case}.mlpackage")

@@ -53,28 +53,6 @@ def test_package_computes_the_module(tmp_path: Path, name: str, precision: str) 
     assert psnr(found, expected) >= FP16_PSNR
 
 
-@pytest.mark.parametrize("name", ["opensora.denoiser", "opensora.temporal_decoder"])
-def test_demo_graphs(tmp_path: Path, name: str) -> None:
-    graphs = pytest.importorskip("graphs")
-    torch.manual_seed(0)
-    size = {"frames": 16, "height": 64, "width": 64, "fps": 8}
-    graph = graphs.build(name, {"preset": "tiny", **size})
-    drawn = {
-        key: torch.randn(meta.shape) * max(1, meta.shape[1:].numel()) ** -0.5
-        for key, meta in graph.module.state_dict().items()
-    }
-    graph.module.load_state_dict(drawn, assign=True)  # its own parameters are on the meta device
-    args = tuple(torch.rand(i.shape) * (700 if i.name == "timestep" else 1) for i in graph.inputs)
-    with torch.no_grad():
-        expected = graph.module(*args)
-    inputs = [Port(i.name, i.shape, DType.FP32) for i in graph.inputs]
-    outputs = [Port(graph.outputs[0], tuple(expected.shape), DType.FP16)]
-    path = tmp_path / "m.mlpackage"
-    module = graph.module.requires_grad_(False)
-    lower(module, args, path, "fp16", "iOS18", ports=(inputs, outputs))
-    assert psnr(run(path, args)[0], expected) >= FP16_PSNR
-
-
 def test_chunks_chain_through_files(tmp_path: Path) -> None:
     module, args = CASES["dit"]()
     program = export_graph(module, args)

@@ -33,29 +33,28 @@ def made(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "precision", "compression"),
+    "cases",
     [
-        ("vae", "fp16", "palette6"),
-        ("dit", "fp32", "int4_block32"),
-        pytest.param("t5", "fp16", "none", marks=pytest.mark.slow),
+        ("dit fp16 palette6", "dit fp32 int4_block32"),
+        pytest.param(("t5 fp16 none",), marks=pytest.mark.slow),
     ],
 )
-def test_same_bytes_in_every_process(
-    tmp_path: Path, name: str, precision: str, compression: str
-) -> None:
+def test_same_bytes_in_every_process(tmp_path: Path, cases: tuple[str, ...]) -> None:
+    """Two processes convert all cases, one after the other."""
     runs = []
     for seed in ("1", "2"):
-        path = tmp_path / seed / "m.mlpackage"
         environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)}
         runs.append(
             subprocess.Popen(
-                [sys.executable, "-m", "tests.lower.determinism", name, precision, compression,
-                 str(path)], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True,
+                [sys.executable, "-m", "tests.lower.determinism", str(tmp_path / seed), *cases],
+                cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True,
             )
         )  # fmt: skip
     printed = [process.communicate()[0] for process in runs]
     assert printed[0] == printed[1] != ""
-    assert _files(tmp_path / "1" / "m.mlpackage") == _files(tmp_path / "2" / "m.mlpackage")
+    found = _files(tmp_path / "1")
+    assert found == _files(tmp_path / "2")
+    assert {name.split("/")[0] for name in found} == {f"{case}.mlpackage" for case in cases}
 
 
 def test_same_bytes_after_other_conversions(made: Path, tmp_path: Path) -> None:
