@@ -141,7 +141,7 @@ def unframed(data: bytes, path: object) -> tuple[str, bytes]:
     """The hash that a file names, and the bytes that it is of. Raises `PlanError`."""
     head = _HEAD.match(data)
     if head is None or not data.endswith(_TAIL) or len(data) <= head.end() + len(_TAIL):
-        raise PlanError(f"{path}: not a whole plan file of version {VERSION}; compile again")
+        raise PlanError(f"{path}: not a whole JSON file in the form of a plan; compile again")
     return head[1].decode(), data[head.end() : -len(_TAIL)]
 
 
