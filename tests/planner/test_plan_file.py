@@ -11,11 +11,9 @@ from entracte.codec import decode, encode
 from entracte.errors import PlanError
 from entracte.ir import Call, Gate, HostStep, Input, Moment, Plan, Policy, Step
 from entracte.plan.file import (
-    CONSTANTS,
     FILE,
     MAX_BYTES,
     check_files,
-    check_plan,
     framed,
     read_plan,
     write_plan,

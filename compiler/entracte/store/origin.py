@@ -67,12 +67,12 @@ def _digest(modules: Iterable[str], packages: Iterable[str], read: Read) -> str:
     return digest.hexdigest()
 
 
-def versions(modules: Iterable[str], known: Callable[[str], str] = version) -> list[str]:
+def versions(modules: Iterable[str]) -> list[str]:
     """Python's, and those of the distributions that the libraries are from."""
     found = [f"python {sys.version_info.major}.{sys.version_info.minor}"]
     for name in sorted({*_BEHIND, *(_DISTRIBUTIONS.get(m, m) for m in modules)}):
         try:
-            found.append(f"{name} {known(name)}")
+            found.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             found.append(f"{name} is not there")
     return found
