@@ -245,6 +245,8 @@ def check_files(plan: Plan, folder: Path) -> None:
             raise PlanError(f"{folder}: {path} leads out of the build folder")
         if not place.exists():
             raise PlanError(f"{folder}: {path} is missing; compile again")
+    if plan.program.constants and CONSTANTS not in dict(plan.files):
+        raise PlanError(f"{folder}: the plan names no digest of {CONSTANTS}; compile again")
     for path, digest in plan.files:
         if file_sha256(folder / path) != digest:
             raise PlanError(f"{folder}: {path} changed since it was written; compile again")
