@@ -45,6 +45,8 @@ NEEDS = {
     "test_overlap.py": "convert",
     "test_public_door.py": "convert",
     "test_resume.py": "convert",
+    "test_packages.py": "convert",
+    "test_store.py": "light",
     "test_techniques.py": "convert",
     "test_tiny_world.py": "light",
     "test_trace.py": "torch",

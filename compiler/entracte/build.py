@@ -20,7 +20,6 @@ from entracte.plan.file import (
     CONSTANTS,
     FILE,
     Decided,
-    file_sha256,
     make_plan,
     read_plan,
     write_plan,
@@ -28,6 +27,7 @@ from entracte.plan.file import (
 from entracte.program.workload import Workload
 from entracte.schedule.choose import make_schedule
 from entracte.store.cache import Cache, cache_folder, is_alive
+from entracte.store.seal import file_sha256
 
 if TYPE_CHECKING:
     import numpy as np

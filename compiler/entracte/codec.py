@@ -107,6 +107,8 @@ def _scalar(kind: Any, data: Any, where: str) -> Any:
         if data not in values:
             raise PlanError(f"{where}: {_short(data)} is not one of {', '.join(values)}")
         return kind(data)
+    if isinstance(data, int) and not -(2**63) <= data < 2**63:
+        raise PlanError(f"{where}: {_short(data)} does not fit into 64 bits")
     if kind is float and isinstance(data, int | float) and not isinstance(data, bool):
         if not math.isfinite(data):
             raise PlanError(f"{where}: {data} is not finite")
@@ -121,8 +123,10 @@ def _scalar(kind: Any, data: Any, where: str) -> Any:
 def _plain(data: Any, where: str, depth: int) -> Any:
     if isinstance(data, list):
         return tuple(decode(object, v, where, depth + 1) for v in data)
-    if data is None or isinstance(data, str | int | float | bool):
+    if data is None or isinstance(data, str):
         return data
+    if isinstance(data, int | float):
+        return _scalar(type(data), data, where)
     raise PlanError(f"{where}: {_short(data)} is no parameter")
 
 

@@ -88,7 +88,8 @@ def test_endless_pages_are_refused_before_they_are_followed(paged, tmp_path):
     first, loop, *rest = paged.program.segments
     endless = replace(paged.program, segments=(first, replace(loop, count=30_000), *rest))
     quick = tuple(replace(f, exec_s=0.01) for f in paged.facts)
-    write_plan(replace(paged, program=endless, facts=quick), tmp_path)
+    target = replace(paged.target, compute_flops=200.0, memory_bandwidth=100.0)
+    write_plan(replace(paged, program=endless, facts=quick, target=target), tmp_path)
     pages = {c: -(-f.weight_bytes // PAGE) for f in paged.facts for c in [f.id]}
     assert most_pages(paged) == sum(pages[c] * n for c, n in overview_uses(paged).items())
     for command in ("show", "report", "trace"):

@@ -24,7 +24,7 @@ def make_target(budget: int) -> Target:
         compute_unit="all",
         load_bandwidth=100.0,
         load_overhead_s=0.0,
-        compute_flops=1.0,
+        compute_flops=2.0,
         memory_bandwidth=1.0,
         call_overhead_s=0.0,
         estimated=("call_overhead_s",),

@@ -1,6 +1,8 @@
 """plan.json: what is written is what is read, and whatever a stranger wrote is refused."""
 
+import hashlib
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -8,9 +10,14 @@ import pytest
 from entracte.codec import decode, encode
 from entracte.errors import PlanError
 from entracte.ir import Call, Gate, HostStep, Input, Moment, Plan, Policy, Step
-from entracte.plan.file import FILE, check_files, read_plan, write_plan
-from entracte.plan.file import _canonical as canonical
-from entracte.plan.file import _sha256 as sha256
+from entracte.plan.file import (
+    FILE,
+    MAX_BYTES,
+    check_files,
+    framed,
+    read_plan,
+    write_plan,
+)
 from tests.planner.plans import make_plan
 
 
@@ -28,13 +35,23 @@ def test_the_same_plan_gives_the_same_bytes(tmp_path):
     assert write_plan(make_plan(), tmp_path / "b").read_bytes() == first
 
 
-def rewrite(folder, change, *, rehash=True):
+def by_the_page(data: bytes) -> tuple[str, bytes, dict]:
+    """A reader as docs/plan-format.md describes it: the hash, the bytes it is of, the plan."""
+    assert data[:11] == b'{"sha256":"' and data[75:85] == b'","plan":\n'
+    assert data[-3:] == b"\n}\n"
+    body = data[85:-3]
+    return data[11:75].decode(), body, json.loads(body)
+
+
+def rewrite(folder, change):
     path = folder / FILE
-    whole = json.loads(path.read_text())
-    change(whole["plan"])
-    if rehash:
-        whole["sha256"] = sha256(canonical(whole["plan"]))
-    path.write_text(json.dumps(whole))
+    _, _, plan = by_the_page(path.read_bytes())
+    change(plan)
+    path.write_bytes(reframed(json.dumps(plan).encode()))
+
+
+def reframed(body: bytes) -> bytes:
+    return b'{"sha256":"%s","plan":\n%s\n}\n' % (hashlib.sha256(body).hexdigest().encode(), body)
 
 
 @pytest.fixture
@@ -43,10 +60,91 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_a_change_without_the_hash_is_seen(folder):
-    rewrite(folder, lambda p: p.update(title="other"), rehash=False)
+def test_the_hash_is_of_the_bytes_in_the_file(folder):
+    """By a reader that shares nothing with ours; another language's spelling of numbers counts."""
+    data = (folder / FILE).read_bytes()
+    named, body, plan = by_the_page(data)
+    assert hashlib.sha256(body).hexdigest() == named
+    assert json.loads(data) == {"sha256": named, "plan": plan}
+    spelled = re.sub(rb'("fps": )8\.0\b', rb"\g<1>80E-1", body).replace(b"\n", b"\r\n\t")
+    assert spelled != body
+    (folder / FILE).write_bytes(reframed(spelled))
+    assert read_plan(folder) == make_plan()
+
+
+@pytest.mark.parametrize("at", [-4, 85, 200])
+def test_any_other_byte_is_seen(folder, at):
+    """Also one that JSON does not care about."""
+    data = bytearray((folder / FILE).read_bytes())
+    data[at : at if at > 0 else at + 1] = b" " if at > 0 else bytes([data[at]]) + b" "
+    (folder / FILE).write_bytes(bytes(data))
     with pytest.raises(PlanError, match="changed since it was written"):
         read_plan(folder)
+
+
+def test_another_hash_is_seen(folder):
+    data = (folder / FILE).read_bytes()
+    (folder / FILE).write_bytes(data[:11] + b"0" * 64 + data[75:])
+    with pytest.raises(PlanError, match="changed since it was written"):
+        read_plan(folder)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda d: b" " + d,
+        lambda d: d + b"\n",
+        lambda d: d[:-1],
+        lambda d: d[:11] + d[11:75].upper() + d[75:],
+        lambda d: d.replace(b'"plan":\n', b'"plan": ', 1),
+        lambda d: d.replace(b'{"sha256"', b'{"plan":{},"sha256"', 1),
+        lambda d: d[:85] + d[-2:],
+        lambda _: reframed(b'{"version":5} , "x": {}'),
+        lambda d: json.dumps(json.loads(d)).encode(),
+    ],
+)
+def test_a_frame_of_another_form_is_refused(folder, spoil):
+    data = (folder / FILE).read_bytes()
+    (folder / FILE).write_bytes(spoil(data))
+    with pytest.raises(PlanError, match="not a whole JSON file"):
+        read_plan(folder)
+
+
+def test_plans_of_older_versions_are_named(folder):
+    body = encode(make_plan()) | {"version": 4}
+    (folder / FILE).write_text(json.dumps({"sha256": "0" * 64, "plan": body}, indent=1))
+    with pytest.raises(PlanError, match="plan version 4, .* reads version 5; compile again"):
+        read_plan(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda b: b.replace(b'"title":', b'"title": "a", "title":', 1), "'title' twice"),
+        (lambda b: b.replace(b'"fps": 8.0', b'"fps": NaN', 1), "NaN is not finite"),
+        (lambda b: b.replace(b'"fps": 8.0', b'"fps": -Infinity', 1), "-Infinity is not finite"),
+        (lambda b: b.replace(b'"fps": 8.0', b'"fps": 1e999', 1), "plan.fps: inf is not finite"),
+        (lambda b: b.replace(b'"fps": 8.0', b'"fps": ' + b"9" * 5000, 1), "not a whole JSON file"),
+        (lambda b: b.replace(b'"fps": 8.0', b'"fps": ' + b"9" * 400, 1), "plan.fps: .* 64 bits"),
+        (lambda b: b.replace(b'"toy"', b'"t\xffy"', 1), "not a whole JSON file"),
+    ],
+)
+def test_what_other_readers_may_read_otherwise_is_refused(folder, change, message):
+    _, body, _ = by_the_page((folder / FILE).read_bytes())
+    (folder / FILE).write_bytes(reframed(change(body)))
+    with pytest.raises(PlanError, match=message):
+        read_plan(folder)
+
+
+def test_the_largest_file(folder):
+    body = by_the_page((folder / FILE).read_bytes())[1]
+    (folder / FILE).write_bytes(reframed(body + b" " * (MAX_BYTES - 88 - len(body))))
+    assert (folder / FILE).stat().st_size == MAX_BYTES
+    assert read_plan(folder) == make_plan()
+    (folder / FILE).write_bytes(reframed(body + b" " * (MAX_BYTES - 87 - len(body))))
+    with pytest.raises(PlanError, match="this is no plan"):
+        read_plan(folder)
+    assert framed({"a": 1.5}) == reframed(b'{\n "a": 1.5\n}')
 
 
 @pytest.mark.parametrize(
@@ -56,11 +154,19 @@ def test_a_change_without_the_hash_is_seen(folder):
         (lambda p: p.update(surprise=1), "has no field 'surprise'"),
         (lambda p: p.pop("facts"), "lacks 'facts'"),
         (lambda p: p.update(fps="fast"), "plan.fps: wants float"),
-        (lambda p: p.update(fps=float("nan")), "not finite"),
+        (lambda p: p.update(fps=float("nan")), "NaN is not finite"),
         (lambda p: p["packages"][0].update(path="../../etc/x.mlpackage"), "leads out"),
         (lambda p: p["packages"][0].update(path="/etc/x.mlpackage"), "leads out"),
-        (lambda p: p["files"].append(["../tokenizer.json", "0"]), "leads out"),
+        (lambda p: p["files"].append(["../tokenizer.json", "0" * 64]), "leads out"),
+        (lambda p: p["files"].append(["tokenizer.json", "0" * 63]), "has no SHA-256 but '000"),
+        (lambda p: p["files"].append(["tokenizer.json", "G" * 64]), "has no SHA-256 but 'GGG"),
         (lambda p: p["packages"].pop(), "not every chunk has its package"),
+        (lambda p: p["packages"].append(p["packages"][0]), "two of the package of chunk 'c0.00'"),
+        (lambda p: p["chunks"].append(p["chunks"][0]), "two of the chunk 'c0.00'"),
+        (lambda p: p["facts"].append(p["facts"][0]), "two of the fact 'c0.00'"),
+        (lambda p: p["facts"].pop(), "have different names"),
+        (lambda p: p["facts"][0].update(id="c"), "have different names"),
+        (lambda p: p.update(built=False), "says it is a dry run, but names packages"),
         (lambda p: p["forecast"].update(peak_bytes=1), "claims a peak of 1 bytes"),
         (lambda p: p["target"].update(memory_bytes=100), "scheduled for .* of 100 bytes"),
         (lambda p: p["schedule"].update(budget_bytes=100), "the budget is 100 bytes"),
@@ -89,7 +195,13 @@ def test_missing_and_truncated_files(tmp_path):
     with pytest.raises(PlanError, match="not a whole JSON file"):
         read_plan(tmp_path)
     path.write_text("[]")
+    with pytest.raises(PlanError, match="not a whole JSON file"):
+        read_plan(tmp_path)
+    path.write_bytes(reframed(b"[]"))
     with pytest.raises(PlanError, match="holds no plan"):
+        read_plan(tmp_path)
+    path.write_bytes(reframed(b"[" * 100_000))
+    with pytest.raises(PlanError, match="not a whole JSON file"):
         read_plan(tmp_path)
     path.write_text('{"plan": ' + "[" * 100_000)
     with pytest.raises(PlanError):
@@ -137,7 +249,7 @@ def test_wrong_json_types_are_refused_one_by_one():
 
 
 def test_plan_type_is_fully_decodable():
-    plan = replace(make_plan(), files=(("tokenizer.json", "abc"),))
+    plan = replace(make_plan(), files=(("tokenizer.json", "0" * 64),))
     assert decode(Plan, json.loads(json.dumps(encode(plan)))) == plan
 
 

@@ -104,8 +104,8 @@ def plan_of_loop(policy):
     package = Package(
         chunk=chunk.id,
         path="both.mlpackage",
-        digest="",
-        file_bytes=1,
+        digest="0" * 64,
+        file_bytes=WEIGHT_BYTES,
         weight_bytes=WEIGHT_BYTES,
         activation_bytes=4200,
         precision="fp32",

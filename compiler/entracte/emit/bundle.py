@@ -6,18 +6,18 @@ are converted once, as a template, and stamped (`entracte.lower.stamp`); the oth
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from entracte.emit import make
 from entracte.emit.make import CHUNK, Order
-from entracte.errors import EntracteError
+from entracte.errors import ConfigError, EntracteError
 from entracte.ir import Bundle, Chunk, Package
 from entracte.store.cache import Cache, DigestMemo, digest, link_tree, size_bytes
 from entracte.store.form import form_of
-from entracte.store.origin import compiler_digest
+from entracte.store.origin import maker_digest
+from entracte.store.seal import sealed
 
 if TYPE_CHECKING:
     from entracte.lower.worker import Task
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 PACKAGES = "packages"
 LOGS = "logs"
+_MAKERS = (__name__, "entracte.trace.stored")
+"""Which code a package is from; a `Traced` exports its programs by a function of the latter."""
 _TWINS_FROM = 3
 """A template costs two conversions: worth it for three chunks and more."""
 _MEMORY_BYTES = 3 << 30
@@ -75,7 +77,7 @@ def emit(
     """Packages of all chunks in `shop.folder/packages`. Raises `LowerError` naming the chunk."""
     for stage in traced.values():
         source.check(stage)
-    memo = DigestMemo(shop.cache)
+    memo = DigestMemo(shop.cache, maker_digest("entracte.trace.weights"))
     orders = [_order(traced, c, source, deployment, memo) for c in chunks]
     missing = [o for o in orders if not _is_made(o, shop.cache)]
     _make(missing, shop)
@@ -92,7 +94,7 @@ def _order(
     stage = next(t for t in traced.values() if any(p.name == chunk.graph for p in t.parts))
     form = form_of(stage.part(chunk.graph), chunk)
     declared = [stage.stage.precision, stage.stage.compression, deployment]
-    how = [*declared, *stage.backend.identity, *_tools()]
+    how = [*declared, *stage.backend.identity, maker_digest(*_MAKERS)]
     ports = [[p.name for p in chunk.inputs], [p.name for p in chunk.outputs]]
     values = source.identity(stage, form.slots, memo)
     return Order(
@@ -104,11 +106,6 @@ def _order(
         key=digest(form.digest, form.slots, values, ports, how),
         twin_key=digest(form.twin_key, source.identity(stage, form.shared, memo), how),
     )
-
-
-def _tools() -> list[str]:
-    """What converts: another version may convert differently."""
-    return [version("coremltools"), version("torch"), compiler_digest()]
 
 
 def _make(missing: Sequence[Order], shop: Workshop) -> None:
@@ -200,12 +197,14 @@ def _stamps(
 
 
 def _is_made(order: Order, cache: Cache) -> bool:
-    """Whether the cache holds the package, with as many bytes as when it was kept."""
+    """Whether the cache holds the package, and what was noted of it is about these very bytes."""
     entry = cache.folder(make.PACKAGES, order.key)
     if entry is None:
         return False
     try:
-        whole = size_bytes(entry / CHUNK) == make.facts_of(entry).file_bytes
+        facts = make.facts_of(entry)
+        whole = size_bytes(entry / CHUNK) == facts.file_bytes
+        whole = whole and facts.digest == _sealed_digest(entry)
     except (OSError, ValueError, EntracteError):
         whole = False
     if not whole:
@@ -213,9 +212,22 @@ def _is_made(order: Order, cache: Cache) -> bool:
     return whole
 
 
+def _sealed_digest(entry: Path) -> str:
+    """The package's digest, from those of its files, which were just compared with the files."""
+    from entracte.lower.package import MODEL_FILE, WEIGHT_FILE, combined_digest
+
+    known = sealed(entry)
+    model, weights = (known.get(f"{CHUNK}/{file}") for file in (MODEL_FILE, WEIGHT_FILE))
+    return combined_digest(model or "", weights)
+
+
 def _link(order: Order, cache: Cache, folder: Path) -> Package:
     entry = cache.folder(make.PACKAGES, order.key)
-    assert entry is not None, order.chunk.id
+    if entry is None:
+        raise ConfigError(
+            f"cache: the package of {order.chunk.id} was just made and is damaged or gone; is the "
+            "disk full or broken, or another process removing entries? try `cache=FOLDER`"
+        )
     path = f"{PACKAGES}/{order.chunk.id}.mlpackage"
     link_tree(entry / CHUNK, folder / path)
     return replace(make.facts_of(entry), chunk=order.chunk.id, path=path)

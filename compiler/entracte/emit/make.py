@@ -178,10 +178,10 @@ def _finish(order: Order, path: Path) -> str:
 
 
 def _write_facts(order: Order, path: Path, digest: str, entry: Path) -> None:
-    from entracte import reference
+    from entracte.reference.info import describe_all
 
-    infos = [reference.describe(path, function) for function in order.functions]
-    peaks = [i.activation_peak_bytes for i in infos if i.activation_peak_bytes is not None]
+    weight_bytes, infos = describe_all(path)
+    peaks = [p for i in infos.values() if (p := i.activation_peak_bytes) is not None]
     if len(peaks) < len(infos):
         raise ConfigError(f"{order.chunk.id}: the package has open shapes; all must be static")
     stage = order.traced.stage
@@ -190,7 +190,7 @@ def _write_facts(order: Order, path: Path, digest: str, entry: Path) -> None:
         path="",
         digest=digest,
         file_bytes=size_bytes(path),
-        weight_bytes=reference.package_weight_bytes(path),
+        weight_bytes=weight_bytes,
         activation_bytes=max(peaks),
         precision=stage.precision,
         compression=stage.compression,

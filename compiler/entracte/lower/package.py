@@ -20,15 +20,19 @@ from entracte.lower.boundary import Copy
 from entracte.lower.errors import LowerError
 from entracte.lower.ports import DType
 from entracte.reference.protos import protos
+from entracte.store.seal import file_sha256
 
 __all__ = [
     "FLOAT32",
+    "MANIFEST",
     "MODEL_FILE",
     "WEIGHT_FILE",
     "add_copies",
     "canonical_digest",
+    "combined_digest",
     "described_ports",
     "digest_of",
+    "manifest_text",
     "normalise",
     "read_spec",
     "write_manifest",
@@ -42,10 +46,9 @@ _MIL_TYPES = {DType.FP16: 10, DType.FP32: FLOAT32, DType.INT32: 23}
 """MIL.proto's numbers for values."""
 _ARRAY_TYPES = {DType.FP16: 65552, DType.FP32: 65568, DType.INT32: 131104}
 """FeatureTypes.proto's numbers for the same."""
-_MANIFEST = "Manifest.json"
+MANIFEST = "Manifest.json"
 _AUTHOR = "com.apple.CoreML"
 _NAMESPACE = uuid.UUID("6f9d5f0e-3f0c-5b57-9d58-656e74726163")
-_CHUNK_BYTES = 1 << 20
 
 
 def read_spec(path: Path) -> Any:
@@ -76,13 +79,19 @@ def normalise(path: Path) -> None:
     _write_spec(path, spec)
     _remove_strangers(path)
     weights = path / WEIGHT_FILE
-    write_manifest(path, _file_digest(weights) if weights.exists() else None)
+    write_manifest(path, file_sha256(weights) if weights.exists() else None)
 
 
 def write_manifest(path: Path, weights_sha256: str | None) -> None:
-    """The package's manifest; its identifiers derive from the model and the weights' digest."""
+    """The package's manifest, beside the model that is there already."""
+    text = manifest_text(file_sha256(path / MODEL_FILE), weights_sha256)
+    (path / MANIFEST).write_text(text)
+
+
+def manifest_text(model_sha256: str, weights_sha256: str | None) -> str:
+    """The manifest of a normalised package: its identifiers derive from the files' digests."""
     items = {_MODEL_KEY: _item("model.mlmodel", "CoreML Model Specification")}
-    digests = {_MODEL_KEY: _file_digest(path / MODEL_FILE)}
+    digests = {_MODEL_KEY: model_sha256}
     if weights_sha256 is not None:
         items["weights"] = _item("weights", "CoreML Model Weights")
         digests["weights"] = weights_sha256
@@ -95,14 +104,14 @@ def write_manifest(path: Path, weights_sha256: str | None) -> None:
         "itemInfoEntries": {identifiers[key]: item for key, item in items.items()},
         "rootModelIdentifier": identifiers[_MODEL_KEY],
     }
-    (path / _MANIFEST).write_text(json.dumps(manifest, indent=4, sort_keys=True) + "\n")
+    return json.dumps(manifest, indent=4, sort_keys=True) + "\n"
 
 
 _MODEL_KEY = "model"
 
 
 def _check_package(path: Path) -> None:
-    for name in (_MANIFEST, MODEL_FILE):
+    for name in (MANIFEST, MODEL_FILE):
         if not (path / name).is_file():
             raise LowerError(f"{path}: not an .mlpackage folder: {name} is missing")
 
@@ -118,7 +127,7 @@ def _item(name: str, description: str) -> dict[str, str]:
 
 def _remove_strangers(path: Path) -> None:
     """coremltools adds an executorch debug mapping, which names this machine's source files."""
-    keep = {path / name for name in (_MANIFEST, MODEL_FILE, WEIGHT_FILE)}
+    keep = {path / name for name in (MANIFEST, MODEL_FILE, WEIGHT_FILE)}
     for file in sorted(path.rglob("*")):
         if file.is_file() and file not in keep:
             file.unlink()
@@ -131,23 +140,20 @@ def canonical_digest(path: Path) -> str:
     """
     _check_package(path)
     weights = path / WEIGHT_FILE
-    return digest_of(path, _file_digest(weights) if weights.is_file() else None)
+    return digest_of(path, file_sha256(weights) if weights.is_file() else None)
 
 
 def digest_of(path: Path, weights_sha256: str | None) -> str:
     """`canonical_digest` of a package whose weights' digest is known already."""
-    digest = hashlib.sha256(f"{MODEL_FILE} {_file_digest(path / MODEL_FILE)}\n".encode())
+    return combined_digest(file_sha256(path / MODEL_FILE), weights_sha256)
+
+
+def combined_digest(model_sha256: str, weights_sha256: str | None) -> str:
+    """A package's digest from those of its files."""
+    text = f"{MODEL_FILE} {model_sha256}\n"
     if weights_sha256 is not None:
-        digest.update(f"{WEIGHT_FILE} {weights_sha256}\n".encode())
-    return digest.hexdigest()
-
-
-def _file_digest(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(_CHUNK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
+        text += f"{WEIGHT_FILE} {weights_sha256}\n"
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def add_copies(path: Path, copies: Sequence[Copy], order: Sequence[str]) -> None:

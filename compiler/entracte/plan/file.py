@@ -1,12 +1,14 @@
 """plan.json: written whole or not at all, and read as what a stranger may have written.
 
-The file holds the plan and its own SHA-256. Reading checks, in this order: JSON, version,
-hash, texts, types, paths, and with the independent checker every claim the plan makes.
+The file holds the plan and the SHA-256 of its bytes as they stand there. Reading checks, in this
+order: frame, JSON, version, hash, texts, types, paths, and with the independent checker every
+claim the plan makes.
 """
 
 import hashlib
 import json
 import os
+import re
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -17,9 +19,11 @@ from entracte.clock.drivers import make_driver
 from entracte.codec import decode, encode
 from entracte.errors import PlanError
 from entracte.ir import Bundle, Call, Chunk, ChunkFacts, Pipeline, Plan, Program, Schedule, Target
+from entracte.plan.agree import check_agreement
 from entracte.plan.forecast import forecast
 from entracte.program.workload import Workload
 from entracte.store.origin import VERSION as ENTRACTE
+from entracte.store.seal import file_sha256
 
 VERSION = 5
 FILE = "plan.json"
@@ -72,6 +76,7 @@ def make_plan(
 
 def check_plan(plan: Plan) -> Proof:
     """Everything a plan claims about itself, checked. Raises `PlanError`."""
+    check_agreement(plan)
     budget = plan.schedule.budget_bytes
     if budget > plan.target.budget_bytes:
         raise PlanError(f"plan: scheduled for {budget} of {plan.target.budget_bytes} bytes")
@@ -81,33 +86,22 @@ def check_plan(plan: Plan) -> Proof:
             f"plan: claims a peak of {plan.forecast.peak_bytes} bytes, the checker proves "
             f"{proof.peak_bytes}"
         )
-    if {c.id for c in plan.chunks} != {f.id for f in plan.facts}:
-        raise PlanError("plan: its chunks and the facts about chunks have different names")
     check_features(plan.program, {c.id: (c.inputs, c.outputs) for c in plan.chunks})
-    for package in plan.packages:
-        _inside(package.path)
-    for path, _ in plan.files:
+    for path in (*(p.path for p in plan.packages), *(p for p, _ in plan.files)):
         _inside(path)
     _check_functions(plan)
     # It refuses what it cannot carry out.
     make_driver(Workload.of(plan), plan.schedule)
-    if plan.built and {p.chunk for p in plan.packages} != {c.id for c in plan.chunks}:
-        raise PlanError("plan: says it is built, but not every chunk has its package")
-    for package in plan.packages:
-        chunk = next(c for c in plan.chunks if c.id == package.chunk)
-        if (package.inputs, package.outputs) != (chunk.inputs, chunk.outputs):
-            raise PlanError(f"plan: package {package.path} has other ports than its chunk")
     return proof
 
 
 def _check_functions(plan: Plan) -> None:
-    """Every function that a call uses in some iteration is one of its chunk's package."""
-    packages = {p.chunk: p.functions for p in plan.packages}
+    """Every function that a call uses in some iteration is one of its chunk's."""
     traced = {c.id: ("main", *(v.name for v in c.variants)) for c in plan.chunks}
     for step in (s for g in plan.program.segments for s in g.steps):
         if not isinstance(step, Call):
             continue
-        known = set(traced[step.chunk]) & set(packages.get(step.chunk, traced[step.chunk]))
+        known = set(traced[step.chunk])
         stray = sorted({step.function, *(name for name, _ in step.switch)} - known)
         if stray:
             raise PlanError(
@@ -125,13 +119,30 @@ def write_plan(plan: Plan, folder: Path) -> Path:
     """Write `plan.json` aside and rename it into place."""
     body = encode(plan)
     _check_texts(body, "plan")
-    text = _canonical(body)
-    whole = {"sha256": _sha256(text), "plan": body}
     path = folder / FILE
     aside = path.with_suffix(".tmp")
-    aside.write_text(json.dumps(whole, indent=1, sort_keys=True) + "\n")
+    aside.write_bytes(framed(body))
     os.replace(aside, path)
     return path
+
+
+_HEAD = re.compile(rb'\{"sha256":"([0-9a-f]{64})","plan":\n')
+_TAIL = b"\n}\n"
+
+
+def framed(body: object) -> bytes:
+    """The whole file of an encoded plan: a first line with the hash, the plan, a last line."""
+    text = json.dumps(body, indent=1, sort_keys=True, allow_nan=False).encode()
+    head = f'{{"sha256":"{hashlib.sha256(text).hexdigest()}","plan":\n'
+    return head.encode() + text + _TAIL
+
+
+def unframed(data: bytes, path: object) -> tuple[str, bytes]:
+    """The hash that a file names, and the bytes that it is of. Raises `PlanError`."""
+    head = _HEAD.match(data)
+    if head is None or not data.endswith(_TAIL) or len(data) <= head.end() + len(_TAIL):
+        raise PlanError(f"{path}: not a whole JSON file in the form of a plan; compile again")
+    return head[1].decode(), data[head.end() : -len(_TAIL)]
 
 
 def read_plan(folder: Path | str) -> Plan:
@@ -142,24 +153,64 @@ def read_plan(folder: Path | str) -> Plan:
         raise PlanError(f"{folder}: there is no {FILE} here; give a build folder made by `compile`")
     if path.stat().st_size > MAX_BYTES:
         raise PlanError(f"{path}: larger than {MAX_BYTES} bytes; this is no plan")
-    try:
-        whole = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise PlanError(f"{path}: not a whole JSON file ({error}); compile again") from None
-    body = whole.get("plan") if isinstance(whole, dict) else None
-    if not isinstance(body, dict):
-        raise PlanError(f"{path}: holds no plan; compile again")
-    if body.get("version") != VERSION:
-        raise PlanError(
-            f"{path}: plan version {body.get('version')}, this Entracte {ENTRACTE} reads "
-            f"version {VERSION}; compile again, or use the Entracte that made it"
-        )
-    if whole.get("sha256") != _sha256(_canonical(body)):
-        raise PlanError(f"{path}: changed since it was written (wrong SHA-256); compile again")
+    body = _read_body(path)
     _check_texts(body, "plan")
     plan: Plan = decode(Plan, body)
     check_plan(plan)
     return plan
+
+
+def _read_body(path: Path) -> dict[str, object]:
+    """The encoded plan, of the bytes that the file's hash is of."""
+    data = path.read_bytes()
+    _check_version(path, _old_version(data))
+    sha256, text = unframed(data, path)
+    body = _parsed(text, path)
+    if not isinstance(body, dict):
+        raise PlanError(f"{path}: holds no plan; compile again")
+    _check_version(path, body.get("version"))
+    if sha256 != hashlib.sha256(text).hexdigest():
+        raise PlanError(f"{path}: changed since it was written (wrong SHA-256); compile again")
+    return body
+
+
+def _check_version(path: Path, version: object) -> None:
+    if version != VERSION:
+        raise PlanError(
+            f"{path}: plan version {version}, this Entracte {ENTRACTE} reads "
+            f"version {VERSION}; compile again, or use the Entracte that made it"
+        )
+
+
+def _old_version(data: bytes) -> object:
+    """Of a plan in the frame that older versions had; this version for any other file."""
+    try:
+        whole = None if _HEAD.match(data) else json.loads(data)
+    except (ValueError, RecursionError):
+        return VERSION
+    body = whole.get("plan") if isinstance(whole, dict) else None
+    return body.get("version") if isinstance(body, dict) else VERSION
+
+
+def _parsed(text: bytes, path: Path) -> object:
+    """JSON in which every reader finds the same: no name twice, nothing but JSON's own numbers."""
+    try:
+        return json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise PlanError(f"{path}: not a whole JSON file ({error}); compile again") from None
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the name {twice[:40]!r} twice in one object")
+    return made
+
+
+def _no_number(text: str) -> object:
+    raise ValueError(f"{text} is not finite")
 
 
 _INVISIBLE = {"Cc", "Zl", "Zp", "Cs"}
@@ -194,19 +245,8 @@ def check_files(plan: Plan, folder: Path) -> None:
             raise PlanError(f"{folder}: {path} leads out of the build folder")
         if not place.exists():
             raise PlanError(f"{folder}: {path} is missing; compile again")
+    if plan.program.constants and CONSTANTS not in dict(plan.files):
+        raise PlanError(f"{folder}: the plan names no digest of {CONSTANTS}; compile again")
     for path, digest in plan.files:
         if file_sha256(folder / path) != digest:
             raise PlanError(f"{folder}: {path} changed since it was written; compile again")
-
-
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _canonical(body: object) -> str:
-    return json.dumps(body, sort_keys=True, separators=(",", ":"))
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -71,6 +71,18 @@ def pick(program: mil.Program, function: str) -> mil.Function:
     return found
 
 
+def describe_all(path: str | Path) -> tuple[int, dict[str, PackageInfo]]:
+    """`package_weight_bytes`, and `describe` of every function, from one reading.
+
+    Raises:
+        PackageError: the package cannot be read.
+    """
+    program = read_program(path)
+    with malformed(program.package):
+        infos = {n: describe_program(program, f) for n, f in program.functions.items()}
+        return _weight_bytes(program), infos
+
+
 def package_weight_bytes(path: str | Path) -> int:
     """Bytes of the weight blobs of all functions, each record counted once.
 
@@ -79,8 +91,12 @@ def package_weight_bytes(path: str | Path) -> int:
     """
     program = read_program(path)
     with malformed(program.package):
-        found = {k: v for f in program.functions.values() for k, v in blobs(f).items()}
-        return sum(kind.nbytes or 0 for kind, _ in found.values())
+        return _weight_bytes(program)
+
+
+def _weight_bytes(program: mil.Program) -> int:
+    found = {k: v for f in program.functions.values() for k, v in blobs(f).items()}
+    return sum(kind.nbytes or 0 for kind, _ in found.values())
 
 
 def describe_program(program: mil.Program, function: mil.Function) -> PackageInfo:

@@ -6,10 +6,12 @@ from typing import Any, Protocol
 
 from entracte.clock.table import Table
 from entracte.devices import Device, Handle, PagedDevice
-from entracte.ir import Plan
+from entracte.ir import Package, Plan
 
 FunctionAt = Callable[[int], str]
 """The function that the call of a step uses."""
+Loading = Callable[[Package], None]
+"""Told of a package before it is loaded; what it raises ends the run."""
 
 
 class Copies(Protocol):
@@ -32,8 +34,15 @@ class WholeCopies:
     """One unit for each package."""
 
     def __init__(
-        self, device: Device, plan: Plan, folder: Path, at: FunctionAt, table: Table
+        self,
+        device: Device,
+        plan: Plan,
+        folder: Path,
+        at: FunctionAt,
+        table: Table,
+        loading: Loading,
     ) -> None:
+        self._loading = loading
         self._device, self._folder, self._function_at, self._table = device, folder, at, table
         self._packages = {p.chunk: p for p in plan.packages}
         self._handles: dict[int, Handle] = {}
@@ -41,6 +50,7 @@ class WholeCopies:
     def load(self, unit: int, step: int) -> None:
         """See `Copies`."""
         package = self._packages[self._table.units[unit].chunk]
+        self._loading(package)
         handle = self._device.load(package, self._folder, self._function_at(step))
         self._handles[unit] = handle
 
@@ -64,8 +74,15 @@ class PagedCopies:
     """A package is open while any of its pages is there or on the way."""
 
     def __init__(
-        self, device: PagedDevice, plan: Plan, folder: Path, at: FunctionAt, table: Table
+        self,
+        device: PagedDevice,
+        plan: Plan,
+        folder: Path,
+        at: FunctionAt,
+        table: Table,
+        loading: Loading,
     ) -> None:
+        self._loading = loading
         self._device, self._folder, self._function_at, self._table = device, folder, at, table
         self._packages = {p.chunk: p for p in plan.packages}
         self._open: dict[str, Handle] = {}
@@ -82,6 +99,7 @@ class PagedCopies:
     def _opened(self, chunk: str, step: int) -> Any:
         sizes = [self._table.units[u].size_bytes for u in self._table.units_of[chunk]]
         package = self._packages[chunk]
+        self._loading(package)
         return self._device.open(package, self._folder, sizes, self._function_at(step))
 
     def free(self, unit: int, loading: int | None) -> None:

@@ -3,17 +3,21 @@
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from entracte.devices import Device
 from entracte.errors import RunError
-from entracte.ir import Plan
+from entracte.ir import Package, Plan
 from entracte.plan.file import CONSTANTS, check_files, read_plan
 from entracte.run.outputs import check_output, output_for, write_output
+from entracte.run.packages import check_bytes, check_facts
 from entracte.run.runner import Listeners, Observe, Outcome, Progress, run_plan
 
 DEVICES = ("auto", "reference", "coreml", "null")
+READING = ("reference", "coreml")
+"""Devices that read packages; their bytes and facts are checked."""
 
 
 def make_device(name: str, plan: Plan, policy: str = "hybrid") -> Device:
@@ -76,6 +80,8 @@ def open_build(
     plan = read_plan(folder)
     check_files(plan, folder)
     chosen = make_device(device, plan, policy)
+    if chosen.name in READING:
+        check_facts(plan, folder)
     if chosen.name == "null":
         out = None
     if out is not None:
@@ -125,8 +131,14 @@ def execute(
         device,
         inputs,
         constants=load_constants(plan, folder),
-        listeners=Listeners(progress, observe),
+        listeners=Listeners(progress, observe, partial(_loading, device, folder)),
     )
+
+
+def _loading(device: Device, folder: Path, package: Package) -> None:
+    """What a device reads must be what the plan was made with."""
+    if device.name in READING:
+        check_bytes(package, folder)
 
 
 def load_constants(plan: Plan, folder: Path) -> dict[str, Any]:

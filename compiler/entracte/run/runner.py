@@ -17,7 +17,7 @@ from entracte.devices import Device, PagedDevice
 from entracte.ir import Call, HostStep, Plan, Program, Run, Segment, Step
 from entracte.program.steps import bases, where_is
 from entracte.program.workload import Workload
-from entracte.run.copies import Copies, PagedCopies, WholeCopies
+from entracte.run.copies import Copies, Loading, PagedCopies, WholeCopies
 from entracte.run.host import run_host_step
 from entracte.run.inputs import given_inputs
 from entracte.run.journal import Journal
@@ -45,6 +45,8 @@ class Listeners:
     progress: Progress = lambda *_: None
     observe: Observe | None = None
     """Called with (chunk, function, inputs) after each call, for verification."""
+    loading: Loading = lambda _: None
+    """Told of each package before it is loaded, by the loader."""
 
 
 _NOBODY = Listeners()
@@ -66,7 +68,7 @@ def run_plan(
         constants: the plan's constant tensors as numpy arrays.
     """
     given, program = given_inputs(plan, inputs), plan.program
-    driver, copies = _driver_and_copies(plan, folder, device)
+    driver, copies = _driver_and_copies(plan, folder, device, listeners.loading)
     tensors, journal = Tensors(program, device), Journal(plan)
     with journal.memory, Machine(driver, copies, journal) as machine:
         tensors.give(program, given, constants)
@@ -74,14 +76,16 @@ def run_plan(
     return Outcome(tensors.fetch(program.output), journal.run(device.name))
 
 
-def _driver_and_copies(plan: Plan, folder: Path, device: Device) -> tuple[Driver, Copies]:
+def _driver_and_copies(
+    plan: Plan, folder: Path, device: Device, loading: Loading
+) -> tuple[Driver, Copies]:
     """Units are the target's pages where the driver and the device can load them, else packages."""
-    workload, paged = Workload.of(plan), by_pages(plan, device)
+    workload, paged, at = Workload.of(plan), by_pages(plan, device), _functions(plan.program)
     if paged is None:
         driver = make_driver(replace(workload, page_bytes=0), plan.schedule)
-        return driver, WholeCopies(device, plan, folder, _functions(plan.program), driver.table)
+        return driver, WholeCopies(device, plan, folder, at, driver.table, loading)
     driver = make_driver(workload, plan.schedule)
-    return driver, PagedCopies(paged, plan, folder, _functions(plan.program), driver.table)
+    return driver, PagedCopies(paged, plan, folder, at, driver.table, loading)
 
 
 def _functions(program: Program) -> Callable[[int], str]:

@@ -3,11 +3,16 @@
 An entry is a JSON record or a folder, written aside and renamed: a compile that is killed leaves
 either a whole entry or none, and the next one goes on from the entries that are there. Nothing in
 here is needed to run a build folder; the whole cache may be deleted at any time.
+
+Nor is an entry believed because it is there: a record carries the digest of its text, a folder a
+seal (`entracte.store.seal`). What does not agree is dropped, said in one line of the log, and made
+again.
 """
 
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,6 +21,7 @@ from typing import Any, TypeVar
 
 from entracte.codec import decode, encode
 from entracte.errors import ConfigError, PlanError
+from entracte.store.seal import damage, seal, state_of
 
 LAYOUT = "v1"
 """Part of every path: raise it when entries change their meaning."""
@@ -23,6 +29,7 @@ DEFAULT = "~/.cache/entracte"
 VARIABLE = "ENTRACTE_CACHE"
 
 T = TypeVar("T")
+_LOG = logging.getLogger(__name__)
 
 
 def digest(*parts: object) -> str:
@@ -49,8 +56,12 @@ class Cache:
         """The record kept under `key`; None if there is none, or it is damaged."""
         path = self._place(kind, key).with_suffix(".json")
         try:
-            value: T = decode(type_, json.loads(path.read_text()))
-        except (OSError, ValueError, PlanError):
+            text = path.read_text()
+            value: T = decode(type_, json.loads(_checked(text)))
+        except OSError:
+            return None
+        except (ValueError, RecursionError, PlanError) as error:
+            self._forget(kind, path, str(error))
             return None
         _touch(path)
         return value
@@ -60,16 +71,28 @@ class Cache:
         path = self._place(kind, key).with_suffix(".json")
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        aside.write_text(json.dumps(encode(value)))
+        text = json.dumps(encode(value))
+        aside.write_text(f"{_sha256(text)}\n{text}")
         os.replace(aside, path)
 
     def folder(self, kind: str, key: str) -> Path | None:
-        """The folder kept under `key`, if there is one."""
+        """The folder kept under `key`, if there is one whose files are what they were.
+
+        They are read for that once, and again whenever one was replaced or written to.
+        """
         path = self._place(kind, key)
         if not path.is_dir():
             return None
+        if fault := damage(path):
+            self._forget(kind, path, fault)
+            return None
         _touch(path)
         return path
+
+    def _forget(self, kind: str, path: Path, fault: str) -> None:
+        _LOG.warning("cache: an entry of %s is damaged and made again: %s: %s", kind, path, fault)
+        with contextlib.suppress(OSError):
+            _remove(path)
 
     @contextlib.contextmanager
     def making(self, kind: str, key: str) -> Iterator[Path]:
@@ -84,6 +107,7 @@ class Cache:
         aside.mkdir()
         try:
             yield aside
+            seal(aside)
             _freeze(aside)
             if path.exists():  # another compile was faster; its bytes are the same
                 return
@@ -118,24 +142,35 @@ class Cache:
 class DigestMemo:
     """Digests of the tensors of weight files, kept for as long as a file is what it was."""
 
-    def __init__(self, cache: Cache) -> None:
-        self._cache = cache
+    def __init__(self, cache: Cache, maker: str = "") -> None:
+        """`maker`: the digest of the code that computes the digests."""
+        self._cache, self._maker = cache, maker
 
     def known(self, file: Path) -> dict[str, str]:
         """Key -> digest, of what was noted for the file in its present state."""
-        return dict(self._cache.record("weights", _state(file), _Pairs) or ())
+        return dict(self._cache.record("weights", self._key(file), _Pairs) or ())
 
     def note(self, file: Path, digests: Mapping[str, str]) -> None:
         """Remember them for the file in its present state."""
-        self._cache.keep("weights", _state(file), tuple(sorted(digests.items())))
+        self._cache.keep("weights", self._key(file), tuple(sorted(digests.items())))
+
+    def _key(self, file: Path) -> str:
+        return digest(str(file.resolve()), state_of(file.resolve()), self._maker)
 
 
 _Pairs: Any = tuple[tuple[str, str], ...]
 
 
-def _state(file: Path) -> str:
-    found = file.resolve().stat()
-    return digest(str(file.resolve()), found.st_size, found.st_mtime_ns, found.st_ino)
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _checked(text: str) -> str:
+    """A record's JSON, behind its digest. Raises `ValueError`."""
+    sha256, _, body = text.partition("\n")
+    if sha256 != _sha256(body):
+        raise ValueError("it holds other bytes")
+    return body
 
 
 def link_tree(source: Path, destination: Path) -> None:

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from entracte.codec import encode
 from entracte.errors import ConfigError
 from entracte.ir import Loop, Port, Stage
 from entracte.store.cache import Cache, digest
-from entracte.store.origin import code_digest, compiler_digest
+from entracte.store.origin import graph_digest, maker_digest
 from entracte.trace.traced import Traced, TraceRecord
 
 if TYPE_CHECKING:
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from entracte.frontend.backend import Backend
     from entracte.graphs import Constants, Graph
 
-_LIBRARIES = ("torch", "transformers", "diffusers", "numpy")
 _TABLES = "tables.safetensors"
 _Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 
@@ -34,7 +32,8 @@ class Shelf:
     def traced(self, stage: Stage, ports: Mapping[str, Port], loop: Loop | None) -> Traced:
         """The stage, measured. Raises `ConfigError` naming it."""
         declared = (encode(stage), encode(tuple(ports.values())), encode(loop))
-        key = digest(*declared, self._backend.identity, _code(stage))
+        code = _code(stage, self._backend.is_convertible)
+        key = digest(*declared, self._backend.identity, code)
         found = self._cache.record("traces", key, TraceRecord) if self._cache else None
         if found is not None:
             return Traced(stage, found, self._backend, lambda name: self._export(stage, name))
@@ -66,8 +65,8 @@ class Shelf:
             with self._cache.making("constants", key) as entry:
                 save_file(dict(self._tables(stage)), entry / _TABLES)
         kept = self._cache.folder("constants", key)
-        assert kept is not None
-        return load_file(kept / _TABLES)
+        # What was just kept is gone again: never mind.
+        return self._tables(stage) if kept is None else load_file(kept / _TABLES)
 
     def _tables(self, stage: Stage) -> "Mapping[str, np.ndarray]":
         import entracte.graphs as graphs
@@ -104,9 +103,9 @@ class Shelf:
         return self._built[stage.name]
 
 
-def _code(stage: Stage) -> list[str]:
-    """The sources and libraries that a trace depends on."""
+def _code(stage: Stage, *parts: object) -> list[str]:
+    """The sources and libraries that a result depends on; `parts`: functions handed in."""
     import entracte.graphs as graphs
 
-    libraries = [f"{name} {version(name)}" for name in _LIBRARIES]
-    return [compiler_digest(), code_digest(graphs.package_of(stage.op)), *libraries]
+    makers = sorted({__name__, *(part.__module__ for part in parts)})
+    return [maker_digest(*makers), graph_digest(graphs.package_of(stage.op))]

@@ -8,6 +8,7 @@ from entracte.check.proof import Proof
 from entracte.ir import Plan
 from entracte.plan.file import check_files, check_plan, read_plan, write_plan
 from entracte.run.execute import make_device
+from entracte.run.packages import check_all_bytes, check_facts
 from entracte.verify.verify import (
     ChunkScore,
     Verification,
@@ -52,12 +53,15 @@ def verify_build(
         sound: called with the plan and its proof, before packages are tried.
         progress: called with (what, done, in all).
 
-    Raises `PlanError` for a plan that is unsound, or files that are missing or changed.
+    Raises `PlanError` for a plan that is unsound, files that are missing or changed, and packages
+    that are not what the plan says.
     """
     folder = Path(folder)
     plan = read_plan(folder)
     proof = check_plan(plan)
     check_files(plan, folder)
+    check_facts(plan, folder)
+    check_all_bytes(plan, folder)
     sound(plan, proof)
     if distinct or not plan.packages:
         # Without packages (host steps only) there is nothing to run against.

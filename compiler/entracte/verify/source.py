@@ -61,9 +61,23 @@ class SourceDevice(NumpyValues):
         for stage in traced.stages.values():
             for function in stage.functions:
                 stage.program_of(function)  # here: torch exports in one thread at a time only
-        return cls(
+        made = cls(
             {c.id: c for c in plan.chunks}, traced.stages, weight_source(job.pipeline.weights)
         )
+        for package in plan.packages:
+            made.check_declared(package)
+        return made
+
+    def check_declared(self, package: Package) -> None:
+        """A package is judged by the floor of what its stage declares, not of what it says."""
+        stage = self._find(package.chunk)[0].stage
+        for field in ("precision", "compression"):
+            given, declared = getattr(package, field), getattr(stage, field)
+            if given != declared:
+                raise PlanError(
+                    f"plan: package {package.path} says {field} {given!r}, its stage "
+                    f"{stage.name} declares {declared!r}; compile again"
+                )
 
     def kind_of(self, chunk: str) -> str:
         """Equal for chunks that are the same program with other weights."""

@@ -1,0 +1,164 @@
+"""A plan's numbers about one chunk agree, wherever they stand: chunk, package, facts, files.
+
+The proof is about facts. What ties them to the packages is here; what ties the packages to the
+files on disk is `entracte.run.packages`.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
+from pathlib import PurePosixPath
+
+from entracte.cost import emitted_facts, predicted_facts
+from entracte.declare.scheme import PRECISION_FLOORS_DB, compressions
+from entracte.errors import PlanError
+from entracte.ir import Bundle, Chunk, ChunkFacts, Package, Plan, Variant
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_NEAR = 1e-9
+"""Seconds are sums of quotients: another language may round the last digits in another way."""
+
+
+def check_agreement(plan: Plan) -> None:
+    """Raises `PlanError` naming the first two numbers that contradict each other."""
+    _once("chunk", (c.id for c in plan.chunks))
+    _once("fact", (f.id for f in plan.facts))
+    _once("package of chunk", (p.chunk for p in plan.packages))
+    _check_paths(plan)
+    ids = {c.id for c in plan.chunks}
+    if ids != {f.id for f in plan.facts}:
+        raise PlanError("plan: its chunks and the facts about chunks have different names")
+    for chunk in plan.chunks:
+        _check_chunk(chunk)
+    _check_packages(plan)
+    _check_facts(plan)
+
+
+def _once(what: str, names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise PlanError(f"plan: there are two of the {what} {name!r}; names are used once")
+        seen.add(name)
+
+
+def _check_paths(plan: Plan) -> None:
+    """No two things in one place, nor one inside the other, however their paths are spelled."""
+    paths = [p.path for p in plan.packages] + [path for path, _ in plan.files]
+    spelled = [PurePosixPath(path) for path in paths]
+    _once("path", (str(p).casefold() for p in spelled))
+    known = set(spelled)
+    for path in spelled:
+        if inner := known & set(path.parents):
+            raise PlanError(f"plan: {path} lies inside {inner.pop()}; paths lie side by side")
+    for name, digest in plan.files:
+        if not _SHA256.fullmatch(digest):
+            raise PlanError(f"plan: file {name} has no SHA-256 but {digest!r}")
+
+
+def _check_chunk(chunk: Chunk) -> None:
+    functions = ("main", *(v.name for v in chunk.variants))
+    _once(f"function of chunk {chunk.id}", functions)
+    for ports in (chunk.inputs, chunk.outputs):
+        _once(f"port of chunk {chunk.id}", (p.name for p in ports))
+    parts: tuple[Chunk | Variant, ...] = (chunk, *chunk.variants)
+    for part in parts:
+        _check_work(chunk, part)
+
+
+def _check_work(chunk: Chunk, part: Chunk | Variant) -> None:
+    """Work by class is all of the work."""
+    for field in ("flops", "moved_bytes"):
+        whole, parts = getattr(part, field), [getattr(w, field) for w in part.work]
+        if part.work and sum(parts) != whole:
+            raise PlanError(
+                f"plan: chunk {chunk.id} has {field} {whole}, its work by class {sum(parts)}"
+            )
+
+
+def _check_packages(plan: Plan) -> None:
+    if not plan.built and plan.packages:
+        raise PlanError("plan: says it is a dry run, but names packages")
+    chunks = {c.id: c for c in plan.chunks}
+    if plan.built and {p.chunk for p in plan.packages} != chunks.keys():
+        raise PlanError("plan: says it is built, but not every chunk has its package")
+    for package in plan.packages:
+        _check_package(package, chunks[package.chunk])
+    how: dict[str, Package] = {}
+    for package in plan.packages:
+        other = how.setdefault(_stage(chunks[package.chunk]), package)
+        for field in ("precision", "compression"):
+            if getattr(package, field) != getattr(other, field):
+                raise PlanError(
+                    f"plan: packages {other.path} and {package.path} are of one stage, but their "
+                    f"{field} is {getattr(other, field)!r} and {getattr(package, field)!r}"
+                )
+
+
+def _stage(chunk: Chunk) -> str:
+    return chunk.graph.partition(".")[0]
+
+
+def _check_package(package: Package, chunk: Chunk) -> None:
+    where = f"plan: package {package.path}"
+    if (package.inputs, package.outputs) != (chunk.inputs, chunk.outputs):
+        raise PlanError(f"{where} has other ports than its chunk")
+    functions = ("main", *(v.name for v in chunk.variants))
+    if package.functions != functions:
+        raise PlanError(
+            f"{where} has the functions {', '.join(package.functions)}, its chunk "
+            f"{', '.join(functions)}"
+        )
+    if not _SHA256.fullmatch(package.digest):
+        raise PlanError(f"{where} has no SHA-256 but {package.digest!r}")
+    if not 0 <= package.weight_bytes <= package.file_bytes:
+        raise PlanError(
+            f"{where}: {package.weight_bytes} bytes of weights in {package.file_bytes} bytes of "
+            "files"
+        )
+    _check_how(package, where)
+
+
+def _check_how(package: Package, where: str) -> None:
+    for field, names in (("precision", PRECISION_FLOORS_DB), ("compression", compressions())):
+        given = getattr(package, field)
+        if given not in names:
+            raise PlanError(f"{where}: {field} {given!r} is not one of {', '.join(names)}")
+
+
+def _check_facts(plan: Plan) -> None:
+    """Facts are what the packages (of a dry run: the chunks) and the target give, and no other."""
+    try:
+        wanted = _wanted(plan)
+    except ArithmeticError:
+        raise PlanError("plan: a speed of its target is 0; no time follows from it") from None
+    found = {f.id: f for f in plan.facts}
+    for facts in wanted:
+        for field, one, other in _differences(found[facts.id], facts):
+            source = "its package and the target give" if plan.built else "tracing gives"
+            raise PlanError(
+                f"plan: the facts of chunk {facts.id} say {field} {one}, {source} {other}"
+            )
+
+
+def _wanted(plan: Plan) -> tuple[ChunkFacts, ...]:
+    if plan.built:
+        return emitted_facts(plan.chunks, Bundle(plan.packages), plan.target)
+    return tuple(predicted_facts(c, plan.target) for c in plan.chunks)
+
+
+def _differences(found: ChunkFacts, wanted: ChunkFacts) -> Iterator[tuple[str, object, object]]:
+    for field in fields(ChunkFacts):
+        one, other = getattr(found, field.name), getattr(wanted, field.name)
+        if not _near(one, other):
+            yield field.name, one, other
+
+
+def _near(one: object, other: object) -> bool:
+    """Equal, but for the last digits of fractions."""
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=_NEAR, abs_tol=0.0)
+    if isinstance(one, Sequence) and isinstance(other, Sequence) and not isinstance(one, str):
+        return len(one) == len(other) and all(map(_near, one, other))
+    return one == other

@@ -1,0 +1,103 @@
+"""What a kept folder's files held when it was made, so that damage is seen before they are used.
+
+A seal is written once, beside the files: the size and SHA-256 of each. A second file notes in
+which state (inode, size, time of change) each file was when it was last read and found to be what
+the seal says: reading gigabytes again is worth nothing while that state is the same.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+SEAL = ".seal.json"
+SEEN = ".seen.json"
+
+State = tuple[int, int, int]
+"""Of a file: inode, size, time of change in nanoseconds."""
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def state_of(path: Path) -> State:
+    """Changes when a file is replaced or written to; of a link, not of what it leads to."""
+    found = path.lstat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def seal(folder: Path) -> None:
+    """Note what the folder's files hold. Nothing may be written into it afterwards."""
+    files = {name: [path.lstat().st_size, file_sha256(path)] for name, path in _files(folder)}
+    _write(folder / SEAL, files)
+
+
+def sealed(folder: Path) -> dict[str, str]:
+    """File -> SHA-256, as the seal has it; empty where there is none, or one that cannot be read.
+
+    Names are relative to the folder, with slashes.
+    """
+    return {name: digest for name, (_, digest) in _read_seal(folder).items()}
+
+
+def damage(folder: Path) -> str | None:
+    """What of the folder is not as it was sealed; None when all is.
+
+    A file is read if it was not since it was made, or since its state changed.
+    """
+    known, seen = _read_seal(folder), _read_seen(folder)
+    if not known:
+        return f"{SEAL} is missing or damaged"
+    found = dict(_files(folder))
+    if stray := sorted(found.keys() ^ known.keys()):
+        return f"{stray[0]} {'is missing' if stray[0] in known else 'does not belong to it'}"
+    states = {name: state_of(path) for name, path in found.items()}
+    for name, path in found.items():
+        if not stat.S_ISREG(path.lstat().st_mode) or states[name][1] != known[name][0]:
+            return f"{name} has another size"
+        if seen.get(name) != states[name] and file_sha256(path) != known[name][1]:
+            return f"{name} holds other bytes"
+    if seen != states:
+        # A folder that cannot be written to is read each time.
+        with contextlib.suppress(OSError):
+            _write(folder / SEEN, states)
+    return None
+
+
+def _files(folder: Path) -> list[tuple[str, Path]]:
+    """All that is no folder, in a fixed order; not the seal's own files."""
+    found = (p for p in sorted(folder.rglob("*")) if p.is_symlink() or not p.is_dir())
+    named = ((p.relative_to(folder).as_posix(), p) for p in found)
+    return [(name, p) for name, p in named if name != SEAL and not name.startswith(SEEN)]
+
+
+def _read_seal(folder: Path) -> dict[str, tuple[int, str]]:
+    try:
+        body = json.loads((folder / SEAL).read_bytes())
+        return {name: (int(size), str(digest)) for name, (size, digest) in body.items()}
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def _read_seen(folder: Path) -> dict[str, State]:
+    try:
+        body = json.loads((folder / SEEN).read_bytes())
+        return {n: (int(inode), int(size), int(at)) for n, (inode, size, at) in body.items()}
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def _write(path: Path, body: Mapping[str, object]) -> None:
+    """Aside and renamed: another compile may be reading it."""
+    aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        aside.write_text(json.dumps(body, sort_keys=True))
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)

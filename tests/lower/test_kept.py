@@ -1,0 +1,205 @@
+"""Packages from the cache: a damaged entry is never shipped; another key for another variant."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from entracte.decide.partition import Measured
+from entracte.emit import bundle, make
+from entracte.emit.bundle import ByteProgress, Workshop
+from entracte.emit.make import CHUNK, FACTS
+from entracte.graphs.spec import Graph, Input
+from entracte.ir import DType, Port, Stage, StageKind
+from entracte.lower.backend import CORE_ML
+from entracte.lower.package import MODEL_FILE, WEIGHT_FILE, canonical_digest
+from entracte.store import origin, seal
+from entracte.store.cache import Cache, DigestMemo
+from entracte.trace.measure import trace_stage
+from entracte.trace.weights import RandomWeights
+
+
+class Tiny(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(64, 64)
+
+    def forward(self, x):
+        return torch.relu(self.linear(x))
+
+
+def traced_as(*, port: str = "x", precision: str = "fp16", compression: str = "none"):
+    stage = Stage(
+        name="tiny",
+        kind=StageKind.GRAPH,
+        op="toy",
+        inputs=((port, "a.x"),),
+        precision=precision,
+        compression=compression,
+    )
+    graph = Graph(Tiny().eval(), (Input(port, (1, 64)),), ("y",), "tiny")
+    return trace_stage(stage, graph, {port: Port(port, (1, 64), DType(precision))}, None, CORE_ML)
+
+
+def order_of(traced, cache: Cache, *, deployment: str = "iOS18", seed: int = 0):
+    chunk = Measured(traced.parts[0]).chunk(0, len(traced.parts[0].ops), 0)
+    memo = DigestMemo(cache)
+    return bundle._order({"tiny": traced}, chunk, RandomWeights(seed), deployment, memo)
+
+
+@pytest.fixture(scope="module")
+def traced():
+    return traced_as()
+
+
+@pytest.fixture(scope="module")
+def kept(traced, tmp_path_factory):
+    """A cache with one converted package; tests work on copies of it."""
+    folder = tmp_path_factory.mktemp("kept")
+    make.convert_order(order_of(traced, Cache(folder)), Cache(folder))
+    return folder
+
+
+@pytest.fixture
+def cache(kept, tmp_path) -> Cache:
+    import shutil
+
+    shutil.copytree(kept, tmp_path / "cache")
+    return Cache(tmp_path / "cache")
+
+
+def flip(path: Path, at: int) -> None:
+    path.chmod(0o644)
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+def zeros(entry: Path) -> None:
+    facts = json.loads((entry / FACTS).read_text())
+    facts |= {"weight_bytes": 0, "activation_bytes": 0}
+    (entry / FACTS).chmod(0o644)
+    (entry / FACTS).write_text(json.dumps(facts))
+
+
+DAMAGE = {
+    "a weight": lambda e: flip(e / CHUNK / WEIGHT_FILE, -1),
+    "a bit of the model": lambda e: flip(e / CHUNK / MODEL_FILE, 100),
+    "the manifest": lambda e: flip(e / CHUNK / "Manifest.json", 30),
+    "zeros for facts": zeros,
+    "no facts": lambda e: (e / FACTS).unlink(),
+    "no weights": lambda e: (e / CHUNK / WEIGHT_FILE).unlink(),
+    "a stranger": lambda e: (e / CHUNK / "Data" / "more").write_text("x"),
+}
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    found = (p for p in folder.rglob("*") if p.is_file())
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in found}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_damaged_entry_is_made_again_and_never_shipped(traced, kept, cache, tmp_path, name):
+    """What ships has the bytes that the undamaged cache has, and its facts."""
+    order = order_of(traced, cache)
+    entry = cache.folder(make.PACKAGES, order.key)
+    DAMAGE[name](entry)
+    assert not bundle._is_made(order, cache)
+    assert not entry.exists()
+    # Made again here by taking the undamaged bytes, as a conversion is deterministic.
+    good = Cache(kept).folder(make.PACKAGES, order.key)
+    with cache.making(make.PACKAGES, order.key) as again:
+        for file, data in files(good).items():
+            if not file.startswith("."):
+                (again / file).parent.mkdir(parents=True, exist_ok=True)
+                (again / file).write_bytes(data)
+    assert bundle._is_made(order, cache)
+    package = bundle._link(order, cache, tmp_path / "build")
+    place = tmp_path / "build" / package.path
+    assert files(place) == files(good / CHUNK)
+    assert canonical_digest(place) == package.digest == make.facts_of(good).digest
+
+
+def test_damage_through_a_build_folder_is_seen(traced, cache, tmp_path):
+    """Builds hold links to the cache: whoever writes into one writes into the other."""
+    order = order_of(traced, cache)
+    package = bundle._link(order, cache, tmp_path / "build")
+    flip(tmp_path / "build" / package.path / WEIGHT_FILE, 70)
+    assert not bundle._is_made(order, cache)
+
+
+def test_facts_about_another_package_are_not_believed(traced, cache):
+    """Sealed well, but not about these bytes: a disk that lost what was written, say."""
+    order = order_of(traced, cache)
+    entry = cache.folder(make.PACKAGES, order.key)
+    facts = make.facts_of(entry)
+    for wrong in (replace(facts, digest="0" * 64), replace(facts, file_bytes=facts.file_bytes + 1)):
+        (entry / FACTS).chmod(0o644)
+        (entry / FACTS).write_text(json.dumps(make.encode(wrong)))
+        (entry / seal.SEAL).chmod(0o644)
+        seal.seal(entry)
+        assert not bundle._is_made(order, cache)
+        make.convert_order(order, cache)
+        entry = cache.folder(make.PACKAGES, order.key)
+        assert make.facts_of(entry) == facts
+
+
+def test_what_was_just_made_and_is_gone_is_one_message(traced, tmp_path):
+    with pytest.raises(Exception, match=r"the package of tiny.*00 was just made and is damaged"):
+        bundle._link(order_of(traced, Cache(tmp_path)), Cache(tmp_path), tmp_path / "build")
+
+
+def test_a_whole_emit_repairs_its_cache(traced, cache, tmp_path, monkeypatch):
+    """The command's own way: damaged, converted once more, the same bytes."""
+    order = order_of(traced, cache)
+    entry = cache.folder(make.PACKAGES, order.key)
+    wanted = files(entry / CHUNK)
+    flip(entry / CHUNK / WEIGHT_FILE, -1)
+    shop = Workshop(tmp_path / "build", cache, 1, ByteProgress())
+    monkeypatch.setattr(Workshop, "run", lambda _, tasks: [t.call(*t.arguments) for t in tasks])
+    made = bundle.emit(
+        {"tiny": traced}, [order.chunk], order.source, deployment="iOS18", shop=shop
+    ).packages[0]
+    assert files(tmp_path / "build" / made.path) == wanted
+
+
+# ---------------------------------------------------------------- keys
+
+
+def test_variants_that_differ_in_one_thing_have_two_keys(traced, tmp_path, monkeypatch):
+    """Compression, deployment, ports, precision, weights, code and versions, one at a time."""
+    cache = Cache(tmp_path)
+    keys = {"base": order_of(traced, cache).key}
+    assert order_of(traced_as(), cache).key == keys["base"]
+    keys["deployment"] = order_of(traced, cache, deployment="iOS17").key
+    keys["weights"] = order_of(traced, cache, seed=1).key
+    keys["port"] = order_of(traced_as(port="z"), cache).key
+    keys["precision"] = order_of(traced_as(precision="fp32"), cache).key
+    for name in ("int8", "palette8", "palette4"):
+        keys[name] = order_of(traced_as(compression=name), cache).key
+    monkeypatch.setattr(bundle, "maker_digest", lambda *_: "other code")
+    keys["code"] = order_of(traced, cache).key
+    monkeypatch.setattr(bundle, "maker_digest", lambda *modules: origin.digest_of_makers(modules))
+    monkeypatch.setattr(origin, "version", lambda _: "99")
+    keys["versions"] = order_of(traced, cache).key
+    assert len(set(keys.values())) == len(keys), keys
+
+
+def test_templates_serve_only_what_is_made_in_the_same_way(traced, tmp_path, monkeypatch):
+    """Other weights and other names of ports are stamped from one template; nothing else is."""
+    cache = Cache(tmp_path)
+    base = order_of(traced, cache).twin_key
+    assert order_of(traced, cache, seed=1).twin_key == base
+    assert order_of(traced_as(port="z"), cache).twin_key == base
+    keys = {
+        base,
+        order_of(traced, cache, deployment="iOS17").twin_key,
+        order_of(traced_as(precision="fp32"), cache).twin_key,
+        order_of(traced_as(compression="int8"), cache).twin_key,
+    }
+    monkeypatch.setattr(bundle, "maker_digest", lambda *_: "other code")
+    keys.add(order_of(traced, cache).twin_key)
+    assert len(keys) == 5
