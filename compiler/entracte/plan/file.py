@@ -134,6 +134,11 @@ def write_plan(plan: Plan, folder: Path) -> Path:
     return path
 
 
+def plan_sha256(plan: Plan) -> str:
+    """The digest of a plan: what `write_plan` writes beside it."""
+    return _sha256(_canonical(encode(plan)))
+
+
 def read_plan(folder: Path | str) -> Plan:
     """Read and check the plan of a build folder (or the plan file itself). Raises `PlanError`."""
     folder = Path(folder)

@@ -17,11 +17,13 @@ from entracte.devices import Device, PagedDevice
 from entracte.ir import Call, HostStep, Plan, Program, Run, Segment, Step
 from entracte.program.steps import bases, where_is
 from entracte.program.workload import Workload
+from entracte.run.alarm import Alarm, alarm_of
 from entracte.run.copies import Copies, PagedCopies, WholeCopies
 from entracte.run.host import run_host_step
 from entracte.run.inputs import given_inputs
 from entracte.run.journal import Journal
 from entracte.run.machine import Machine
+from entracte.run.origin import now, signed
 from entracte.run.tensors import Tensors
 from entracte.units import format_bytes
 
@@ -32,10 +34,12 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """The output tensor (as a numpy array) and the record of the run."""
+    """The output tensor (as a numpy array), the record of the run, and whether it is an alarm."""
 
     output: Any
     run: Run
+    alarm: Alarm | None = None
+    """What was observed above proven."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +69,14 @@ def run_plan(
         inputs: values for the plan's inputs; those left out take their defaults.
         constants: the plan's constant tensors as numpy arrays.
     """
-    given, program = given_inputs(plan, inputs), plan.program
+    given, program, date = given_inputs(plan, inputs), plan.program, now()
     driver, copies = _driver_and_copies(plan, folder, device)
     tensors, journal = Tensors(program, device), Journal(plan)
     with journal.memory, Machine(driver, copies, journal) as machine:
         tensors.give(program, given, constants)
         _Interpreter(program, folder, device, machine, tensors, journal, listeners).run()
-    return Outcome(tensors.fetch(program.output), journal.run(device.name))
+    run = signed(journal.run(device.name), plan, given, device, date)
+    return Outcome(tensors.fetch(program.output), run, alarm_of(plan, run))
 
 
 def _driver_and_copies(plan: Plan, folder: Path, device: Device) -> tuple[Driver, Copies]:
