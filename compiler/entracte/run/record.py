@@ -69,23 +69,29 @@ def read_run(place: Path) -> Run | None:
     """
     path = place / FILE if place.is_dir() else place
     try:
-        if not path.is_file():
-            if place.is_dir() and not path.exists():
-                return None
-            raise PlanError(
-                f"{path}: there is no such file; `plan run BUILD --record {path}` makes it"
-            )
-        if path.stat().st_size > MAX_BYTES:
-            raise PlanError(f"{path}: larger than {MAX_BYTES} bytes; this is no recorded run")
-        body = json.loads(path.read_text())
-        run: Run = decode(Run, body, str(path))
+        if place.is_dir() and not path.exists():
+            return None
+        body = _json(path)
     except OSError as error:
         raise PlanError(f"{path}: cannot be read ({error.strerror}); run again") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise PlanError(f"{path}: not a whole JSON file ({error}); run again") from None
-    except (OverflowError, MemoryError):
+    try:
+        run: Run = decode(Run, body, str(path))
+    except OverflowError:
         raise PlanError(f"{path}: a number in it is too large; run again") from None
     return run
+
+
+def _json(path: Path) -> object:
+    if not path.is_file():
+        raise PlanError(f"{path}: there is no such file; `plan run BUILD --record {path}` makes it")
+    if path.stat().st_size > MAX_BYTES:
+        raise PlanError(f"{path}: larger than {MAX_BYTES} bytes; this is no recorded run")
+    text = path.read_bytes()
+    try:
+        # Texts that are no UTF-8 and numbers of too many digits are ValueErrors as well.
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise PlanError(f"{path}: not a whole JSON file ({error}); run again") from None
 
 
 def run_of(plan: Plan, place: Path) -> Run | None:
