@@ -400,8 +400,8 @@ def test_lines_of_a_record():
     text = " ".join(" ".join(lines).split())
     told = json.dumps("a\n\x1b[31m" + "b" * 50)[:-1] + '..."'
     assert f"run 2026-11-28T09:30:00Z: prompt {told}, seed -3, guidance 3.5" in text
-    assert "the process took 3 MiB more at its most" in text
-    assert "1 MiB of it stayed when all was given back: the process's start" in text
+    assert "the process took at most 3 MiB more than before the run" in text
+    assert "1 MiB of it stayed when all was given back: the process's own start" in text
     assert "stayed" not in " ".join(run_lines(plan, replace(run, start_bytes=0)))
     assert "the process" not in " ".join(run_lines(plan, replace(run, anonymous_peak_bytes=None)))
     assert max(map(len, lines)) <= 80

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from textwrap import fill, indent
+from textwrap import fill
 
 from rich.console import Console
 from rich.table import Table
@@ -33,15 +33,18 @@ def show_alarm(console: Console, alarm: Alarm | None, name: str = "") -> None:
     say(console, f"\nALARM: observed above proven{where}", style="bold red")
     for x in alarm.over:
         more = format_bytes(x.observed_bytes - x.claimed_bytes)
-        say(
-            console,
-            f"  {x.name}: observed {format_bytes(x.observed_bytes)}, at most "
-            f"{format_bytes(x.claimed_bytes)} claimed ({more} more)",
-            style="red",
+        text = (
+            f"{x.name}: observed {format_bytes(x.observed_bytes)}, at most "
+            f"{format_bytes(x.claimed_bytes)} claimed ({more} more)"
         )
+        say(console, _within(text, console.width, "    "), style="red")
     for text in (alarm.meaning, alarm.remedy):
-        lines = fill(text, console.width - 2, break_on_hyphens=False)
-        say(console, indent(lines, "  "), style="red")
+        say(console, _within(text, console.width, "  "), style="red")
+
+
+def _within(text: str, width: int, later: str) -> str:
+    """Text indented by two; by `later` where it goes on."""
+    return fill(text, width, initial_indent="  ", subsequent_indent=later, break_on_hyphens=False)
 
 
 def run_table(plan: Plan, run: Run) -> Table:
@@ -113,11 +116,12 @@ def _process(run: Run) -> list[str]:
     """What the system says that the process took, and how much of it is not the pipeline's."""
     if run.anonymous_peak_bytes is None:
         return []
-    lines = [f"        the process took {format_bytes(run.anonymous_peak_bytes)} more at its most"]
+    most = format_bytes(run.anonymous_peak_bytes)
+    lines = [f"        the process took at most {most} more than before the run"]
     if run.start_bytes:
+        kept = format_bytes(run.start_bytes)
         lines.append(
-            f"        {format_bytes(run.start_bytes)} of it stayed when all was given back: "
-            "the process's start"
+            f"        {kept} of it stayed when all was given back: the process's own start"
         )
     return lines
 
