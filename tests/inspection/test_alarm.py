@@ -114,6 +114,16 @@ def test_it_is_red():
     assert drawn(lambda c: show_alarm(c, None), colour=True) == ""
 
 
+@pytest.mark.parametrize(("count", "end"), [(8, ""), (9, "and 1 more"), (20, "and 12 more")])
+def test_of_many_it_tells_eight(count, end):
+    plan = make_plan()
+    alarm = alarm_of(plan, made(plan, 1))
+    alarm = replace(alarm, over=tuple(replace(alarm.over[0], name=f"x{i}") for i in range(count)))
+    text = drawn(lambda c: show_alarm(c, alarm))
+    assert "x7: observed" in text and "x8: observed" not in text
+    assert end in text and text.count(" more\n") == (1 if end else 0)
+
+
 def test_names_in_it_are_text():
     plan = make_plan()
     alarm = alarm_of(plan, made(plan, 1))
@@ -177,6 +187,12 @@ def test_report(build, tmp_path):
     assert "peak memory: observed 228 B, at most 221 B claimed (7 B more)" in page
     assert "Do not ship this build" in page
     assert '<span class="chip good">fits</span>' not in page
+    assert page.count('<tr class="alarmed">') == 1
+    record(build, chunk="c1.01", more=3)
+    assert command("report", build)[0] == 1
+    page = (build / "report.html").read_text()
+    assert "activations of c1.01: observed 22 B, at most 19 B claimed (3 B more)" in page
+    assert page.count('<tr class="alarmed">') == 1
     record(build)
     code, text = command("report", build)
     page = (build / "report.html").read_text()

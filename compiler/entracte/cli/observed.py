@@ -31,13 +31,15 @@ def show_alarm(console: Console, alarm: Alarm | None, name: str = "") -> None:
         return
     where = f" in the recorded run of {name}" if name else ""
     say(console, f"\nALARM: observed above proven{where}", style="bold red")
-    for x in alarm.over:
-        more = format_bytes(x.observed_bytes - x.claimed_bytes)
+    for x in alarm.shown:
+        above = format_bytes(x.observed_bytes - x.claimed_bytes)
         text = (
             f"{x.name}: observed {format_bytes(x.observed_bytes)}, at most "
-            f"{format_bytes(x.claimed_bytes)} claimed ({more} more)"
+            f"{format_bytes(x.claimed_bytes)} claimed ({above} more)"
         )
         say(console, _within(text, console.width, "    "), style="red")
+    if more := len(alarm.over) - len(alarm.shown):
+        say(console, f"  and {more} more", style="red")
     for text in (alarm.meaning, alarm.remedy):
         say(console, _within(text, console.width, "  "), style="red")
 

@@ -8,20 +8,21 @@ from dataclasses import dataclass
 
 from entracte.ir import Plan, Run
 
+_SHOWN = 8
 _MEANING = (
     "The proof does not hold for this run: its packages need more than the plan says of them, or "
     "the plan is wrong. With other timings it may take more still, and a phone ends an app that "
     "does."
 )
 _REMEDY = (
-    "Do not ship this build. Compile again, and try it with `plan verify`; if it stays, it is a "
-    "fault of Entracte's: please report it with plan.json and run.json."
+    "Do not ship this build. Compile again and run plan verify; if the alarm stays, it is a fault "
+    "of Entracte's: please report it with plan.json and run.json."
 )
 _FP32_MEANING = (
     "It was run in fp32 arithmetic, in which activations take more than in the packages' own: this "
     "does not say that the plan's claim is wrong."
 )
-_FP32_REMEDY = "Run it with `--policy hybrid` to try the claim."
+_FP32_REMEDY = "Run it with --policy hybrid to try the claim."
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,11 @@ class Alarm:
     over: tuple[Over, ...]
     meaning: str
     remedy: str
+
+    @property
+    def shown(self) -> tuple[Over, ...]:
+        """Those that a reader is told one by one; the peak comes first."""
+        return self.over[:_SHOWN]
 
 
 def alarm_of(plan: Plan, run: Run) -> Alarm | None:
