@@ -25,6 +25,7 @@ from entracte.run.execute import run_build
 from entracte.run.origin import plan_digest
 from entracte.run.outputs import TENSOR, keep_output
 from entracte.run.record import FILE, run_of, write_run
+from entracte.run.runner import run_plan
 from tests.planner.plans import make_plan
 
 VALUE = np.arange(4, dtype=np.float16) / 4
@@ -221,6 +222,32 @@ def test_compare(build, tmp_path):
         assert alarms[where]["over"][0]["name"] == "peak memory" and alarms[1 - where] is None
     assert command("compare", fine, fine)[0] == 0
     assert command("compare", fine, build / "plan.json")[0] == 1
+
+
+@pytest.mark.parametrize(("before", "after"), [(5000, 10), (10, 5000)])
+def test_the_peak_has_what_was_there_at_the_begin_or_at_the_end_of_a_call(before, after):
+    """One call's activations and tensors on top: no less, and nothing of another call."""
+
+    class Changing(NullDevice):
+        now = before
+
+        def call(self, *given):
+            found = super().call(*given)
+            self.now = after
+            return found
+
+        def resident_bytes(self):
+            found, self.now = self.now, before
+            return found
+
+        def activation_peak_bytes(self):
+            return 100
+
+    plan = make_plan()
+    constants = {p.name: VALUE for p in plan.program.constants}
+    run = run_plan(plan, Path("nowhere"), Changing(), {}, constants=constants).run
+    assert run.peak_bytes in [5100 + 8 * k for k in range(1, 8)]
+    assert {c.peak_activation_bytes for c in run.chunks} == {100}
 
 
 # ---------------------------------------------------------------- what plan run leaves

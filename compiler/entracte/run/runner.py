@@ -166,10 +166,12 @@ class _Interpreter:
         handle, function = self.machine.handle(step.chunk), step.function_at(iteration)
         for index in range(step.repeat):
             inputs = self.tensors.inputs(step, index, iteration)
-            begun = time.perf_counter()
+            before_bytes, begun = self.device.resident_bytes(), time.perf_counter()
             outputs = self.device.call(handle, function, inputs)
             seconds = time.perf_counter() - begun
-            held_bytes = self.device.resident_bytes() + self.tensors.held_bytes(step)
+            # While it ran a load may have ended, and the driver have given something back.
+            resident_bytes = max(before_bytes, self.device.resident_bytes())
+            held_bytes = resident_bytes + self.tensors.held_bytes(step)
             activation_bytes = self.device.activation_peak_bytes()
             self.journal.sliced(step.chunk, seconds, activation_bytes, held_bytes)
             if self.listeners.observe is not None:
