@@ -2,6 +2,7 @@
 
 import calendar
 import json
+import os
 import platform
 import time
 from dataclasses import replace
@@ -21,10 +22,11 @@ from entracte.codec import encode
 from entracte.devices.null import NullDevice
 from entracte.errors import PlanError, RunError
 from entracte.inspect.residency import stays_of, usage
-from entracte.ir import Input, Run
+from entracte.ir import Bar, Input, Run
 from entracte.plan.file import plan_sha256, write_plan
 from entracte.run.alarm import alarm_of
 from entracte.run.origin import plan_digest, versions
+from entracte.run.outputs import output_for
 from entracte.run.possible import fault_of
 from entracte.run.record import (
     FILE,
@@ -251,7 +253,7 @@ def test_no_run_is_no_fault_but_a_missing_file_is(tmp_path):
     with pytest.raises(PlanError, match="no such file; `plan run BUILD --record"):
         read_run(tmp_path / "other.json")
     (tmp_path / FILE).mkdir()
-    with pytest.raises(PlanError, match=r"run\.json: there is no such file"):
+    with pytest.raises(PlanError, match=r"run\.json: is no file"):
         read_run(tmp_path)
 
 
@@ -418,6 +420,45 @@ def test_the_place_of_a_record_is_looked_at_before_the_run(tmp_path):
     ):
         with pytest.raises(RunError, match=f"--record .*{message}"):
             place_for(tmp_path, chosen, "reference")
+
+
+def test_folders_that_cannot_be_written_are_found_before_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda place, how: place != tmp_path or how != os.W_OK)
+    with pytest.raises(RunError, match="--record .*the folder cannot be written"):
+        place_for(tmp_path, tmp_path / "x.json", "reference")
+    with pytest.raises(RunError, match=r"x\.npy: the folder .* cannot be written"):
+        output_for(tmp_path / "x.npy")
+    # Build folders may be read-only; that costs a line and not the run.
+    assert place_for(tmp_path, None, "reference") == tmp_path / FILE
+
+
+def test_many_loads_are_read_in_no_time():
+    """A stranger's record of 100,000 loads of nothing, for one call each: seconds, not hours."""
+    plan = make_plan()
+    made = run(plan, NullDevice(None))
+    calls = [e for e in made.bars if e.queue == "compute"]
+    one = next(e for e in made.bars if e.queue == "load")
+    pairs = [replace(one, size_bytes=0), replace(one, size_bytes=0, queue="free")] * 50_000
+    long = replace(made, bars=tuple(sorted((*pairs, *calls), key=lambda e: e.end_s)))
+    begun = time.process_time()
+    assert fault_of(plan, long) is None
+    observed_timeline(plan, long)
+    assert time.process_time() - begun < 5
+
+
+def test_a_call_waits_for_the_last_load_before_it():
+    plan = make_plan()
+    load = Bar("load", "c0.00", 0, 0, 0, 0.0, 2.0, 90)
+    later = replace(load, start_s=4.0, end_s=5.0)
+    call = Bar("compute", "c0.00", 0, 0, 0, 2.0, 3.0)
+    made = replace(run(plan, NullDevice(None)), bars=(load, call, later))
+    [wait] = observed_timeline(plan, made).waits
+    assert (wait.start_s, wait.end_s, wait.chunk) == (0.0, 2.0, "c0.00")
+    # A load that ended before the call before did is not waited for.
+    again = replace(call, start_s=3.0, end_s=4.0, label="c0.01", step=1)
+    early = replace(load, label="c0.01", end_s=3.0)
+    made = replace(made, bars=(load, call, early, again, later))
+    assert len(observed_timeline(plan, made).waits) == 1
 
 
 def test_the_null_device_never_takes_the_place_of_what_was_observed(tmp_path):

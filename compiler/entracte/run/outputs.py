@@ -77,6 +77,8 @@ def output_for(path: Path) -> Output:
         raise RunError(f"{path}: there is no folder {path.parent}")
     if path.is_dir():
         raise RunError(f"{path}: is a folder; name a file")
+    if not os.access(path.parent, os.W_OK):
+        raise RunError(f"{path}: the folder {path.parent} cannot be written; name another")
     return row
 
 

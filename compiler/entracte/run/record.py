@@ -6,6 +6,7 @@ one that cannot be of this, is refused (`run/possible.py`).
 
 import json
 import os
+from bisect import bisect_right
 from pathlib import Path
 
 from entracte.clock.predict import Wait, cause_of
@@ -34,6 +35,8 @@ def place_for(folder: Path, given: Path | None, device: str) -> Path | None:
         if given.is_dir() or not given.parent.is_dir():
             what = "is a folder" if given.is_dir() else f"there is no folder {given.parent}"
             raise RunError(f"--record {given}: {what}; name a file")
+        if not os.access(given.parent, os.W_OK):
+            raise RunError(f"--record {given}: the folder cannot be written; name another")
         if device == NULL and given.exists() and not _is_null(given):
             raise RunError(
                 f"--record {given}: is there and no record of the null device, which observes "
@@ -82,6 +85,8 @@ def read_run(place: Path) -> Run | None:
 
 
 def _json(path: Path) -> object:
+    if path.exists() and not path.is_file():
+        raise PlanError(f"{path}: is no file; give a recorded run")
     if not path.is_file():
         raise PlanError(f"{path}: there is no such file; `plan run BUILD --record {path}` makes it")
     if path.stat().st_size > MAX_BYTES:
@@ -126,7 +131,7 @@ def observed_timeline(plan: Plan, run: Run) -> Timeline:
     steps in between are no bars; their time counts as waiting where a load outlasts them.)
     """
     loads: dict[str, list[float]] = {}
-    for e in run.bars:
+    for e in sorted(run.bars, key=lambda e: e.end_s):
         if e.queue == "load":
             loads.setdefault(e.label, []).append(e.end_s)
     events = sorted(run.bars, key=lambda e: (e.start_s, e.end_s))
@@ -134,7 +139,9 @@ def observed_timeline(plan: Plan, run: Run) -> Timeline:
     for e in events:
         if e.queue != "compute":
             continue
-        ready = max((end for end in loads.get(e.label, ()) if end <= e.start_s), default=0.0)
+        ends = loads.get(e.label, [])
+        before = bisect_right(ends, e.start_s)
+        ready = ends[before - 1] if before else 0.0
         if ready > now:
             cause = cause_of(plan.program, e.segment, e.iteration, e.step)
             waits.append(Wait(e.label, e.segment, e.iteration, now, ready, cause))
