@@ -95,7 +95,7 @@ def test_an_alarm_is_seen_at_once(show, plan, run, scheme, size):
     over = replace(run, peak_bytes=plan.forecast.peak_bytes + 1)
     shown = show(render(page_of(plan, (), over)), size=size, scheme=scheme)
     alert = shown.page.get_by_role("alert")
-    assert "peak memory: observed 222 B, at most 221 B claimed (1 B more)" in alert.inner_text()
+    assert "peak memory: observed 222 B, claimed 221 B (+1 B)" in alert.inner_text()
     box = alert.bounding_box()
     assert 0 < box["y"] < size[1] / 2 and box["x"] + box["width"] <= size[0]
     colour = alert.locator(".said").evaluate("e => getComputedStyle(e).color")

@@ -34,8 +34,8 @@ def show_alarm(console: Console, alarm: Alarm | None, name: str = "") -> None:
     for x in alarm.shown:
         above = format_bytes(x.observed_bytes - x.claimed_bytes)
         text = (
-            f"{x.name}: observed {format_bytes(x.observed_bytes)}, at most "
-            f"{format_bytes(x.claimed_bytes)} claimed ({above} more)"
+            f"{x.name}: observed {format_bytes(x.observed_bytes)}, claimed "
+            f"{format_bytes(x.claimed_bytes)} (+{above})"
         )
         say(console, _within(text, console.width, "    "), style="red")
     if more := len(alarm.over) - len(alarm.shown):
