@@ -328,7 +328,9 @@ def test_a_file_that_cannot_be_read_is_one_message(folder, monkeypatch):
         (lambda b: b["bars"][-1].update(end_s=b["wall_s"] + 1), "bars"),
         (lambda b: b["bars"][0].update(size_bytes=-1), r"bars\[0\].size_bytes: -1 is no amount"),
         (lambda b: b["bars"][0].update(size_bytes=91), "91 bytes of 'c0.00' are in memory"),
-        (lambda b: b["bars"].append(b["bars"][-1]), "bytes of 'c3.00' are in memory"),
+        (lambda b: b["bars"].append(b["bars"][-1]), "'c3.00' is given back and was not loaded"),
+        (lambda b: b["bars"].insert(0, nothing_freed(b)), "'c0.00' is given back and was not"),
+        (lambda b: b["bars"][-1].update(size_bytes=11), "-1 bytes of 'c3.00' are in memory"),
         (lambda b: b["bars"].reverse(), "not in the order of their ends"),
         (lambda b: doubled(b), "is called twice in one, iteration 0"),
         (lambda b: b["chunks"][0].update(chunk="c9.00"), "chunks: there is no 'c9.00'"),
@@ -355,6 +357,11 @@ def test_runs_of_no_or_another_plan_are_refused(folder, change, message):
     with pytest.raises(PlanError, match=message) as caught:
         run_of(make_plan(), folder)
     assert str(caught.value).startswith(str(folder / FILE)) and len(str(caught.value)) < 1500
+
+
+def nothing_freed(body):
+    """Before anything is loaded."""
+    return body["bars"][0] | {"queue": "free", "start_s": 0.0, "end_s": 0.0, "size_bytes": 0}
 
 
 def doubled(body):

@@ -182,7 +182,9 @@ def _held(plan: Plan, run: Run) -> Iterator[str]:
         sign = 1 if e.queue == "load" else -1
         held[e.label] += sign * e.size_bytes
         copies[e.label] += sign
-        if copies[e.label] < 0 or not 0 <= held[e.label] <= weights[e.label]:
+        if copies[e.label] < 0:
+            yield f"bars[{i}]: {e.label!r} is given back and was not loaded"
+        if not 0 <= held[e.label] <= weights[e.label]:
             yield (
                 f"bars[{i}]: {held[e.label]} bytes of {e.label!r} are in memory, which has "
                 f"{weights[e.label]}"
