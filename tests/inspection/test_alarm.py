@@ -448,6 +448,9 @@ def test_lines_of_a_record():
     assert "stayed" not in " ".join(run_lines(plan, replace(run, start_bytes=0)))
     assert "the process" not in " ".join(run_lines(plan, replace(run, anonymous_peak_bytes=None)))
     assert max(map(len, lines)) <= 80
+    for count, told in ((60, "c" * 60), (61, "c" * 57 + "...")):
+        long = replace(bare, date=run.date, inputs=(("prompt", "c" * count),))
+        assert f'prompt "{told}"' in " ".join(" ".join(run_lines(plan, long)).split())
     assert run_lines(plan, replace(bare, date=run.date))[0] == "run     2026-11-28T09:30:00Z"
 
 
