@@ -299,9 +299,11 @@ def test_run_writes_the_output_and_the_record_and_then_exits_with_1(runnable, tm
     assert command("show", build)[0] == 1
 
 
-def test_from_python_the_outcome_has_it(runnable):
+def test_from_python_the_outcome_has_it(runnable, tmp_path):
     build, device = runnable
-    assert run_build(build).alarm is None
+    assert run_build(build, out=tmp_path / "x.npy").alarm is None
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), VALUE)
+    assert not (build / FILE).exists()
     device.activations = 1000
     alarm = run_build(build).alarm
     assert alarm.over[0].name == "peak memory"
