@@ -50,6 +50,7 @@ NEEDS = {
     "test_techniques.py": "convert",
     "test_tiny_world.py": "light",
     "test_trace.py": "torch",
+    "test_truth.py": "convert",
     "test_wheel.py": "torch",
     "test_words.py": "light",
 }

@@ -6,9 +6,20 @@ import numpy as np
 import pytest
 
 from entracte.cost import exec_seconds, load_seconds
+from entracte.errors import PlanError
 from entracte.ir import ChunkRun, Run, Work
+from entracte.plan.file import write_plan
+from entracte.run.origin import plan_digest
+from entracte.run.record import write_run
 from tests.planner.plans import make_plan
-from tools.calibrate import error_lines, fit_calls, fit_loads, non_negative, target_lines
+from tools.calibrate import (
+    error_lines,
+    fit_calls,
+    fit_loads,
+    non_negative,
+    read_pair,
+    target_lines,
+)
 
 
 def made():
@@ -72,3 +83,16 @@ def test_it_finds_the_figures_that_made_the_times():
 def test_no_coefficient_is_negative():
     rows = np.array([[1.0, 0.0], [1.0, 1.0], [1.0, 2.0]])
     assert non_negative(rows, np.array([3.0, 2.0, 1.0])) == pytest.approx([2.0, 0.0])
+
+
+def test_it_reads_a_plans_own_records_only(tmp_path):
+    plan = make_plan()
+    write_plan(plan, tmp_path)
+    run = replace(made()[1], plan=plan_digest(plan))
+    write_run(run, tmp_path / "r.json")
+    assert read_pair(tmp_path, tmp_path / "r.json") == (plan, run)
+    write_plan(replace(plan, title="Another"), tmp_path)
+    with pytest.raises(PlanError, match="of another plan"):
+        read_pair(tmp_path, tmp_path / "r.json")
+    with pytest.raises(PlanError, match="no run is recorded"):
+        read_pair(tmp_path, tmp_path)

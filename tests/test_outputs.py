@@ -108,7 +108,7 @@ def test_endings_name_one_kind_each():
 
 def test_a_file_that_cannot_be_written_is_one_message_and_leaves_nothing(tmp_path):
     (tmp_path / "there.npy").mkdir()
-    with pytest.raises(RunError, match=r"there\.npy: cannot be written"):
+    with pytest.raises(RunError, match=r"there\.npy: is a folder; name a file"):
         write_output(np.zeros(3), tmp_path / "there.npy", 8.0)
     assert [p.name for p in tmp_path.iterdir()] == ["there.npy"]
     with pytest.raises(RunError, match=r"there is no folder"):

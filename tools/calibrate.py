@@ -14,7 +14,6 @@ decides, and the relative one, which errs low. Prints lines for `conf/target/NAM
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,11 +21,12 @@ import numpy as np
 
 from entracte.clock.drivers import kind_of
 from entracte.clock.table import pages_of
-from entracte.codec import decode
 from entracte.cost import ATTENTION, CONV, ELEMENTWISE, MATMUL, MOVE
+from entracte.errors import PlanError
 from entracte.ir import Chunk, Plan, Run
 from entracte.plan.file import read_plan
 from entracte.program.workload import Workload
+from entracte.run.record import run_of
 
 COMPUTED = (MATMUL, CONV, ATTENTION)
 MOVED = (ELEMENTWISE, MOVE)
@@ -143,9 +143,13 @@ def error_lines(loads: Fit, calls: Fit) -> list[str]:
     ]
 
 
-def read_record(path: Path) -> Run:
-    """What `plan run --record` wrote."""
-    return decode(Run, json.loads(path.read_text()), str(path))
+def read_pair(build: Path, record: Path) -> tuple[Plan, Run]:
+    """A plan, and what `plan run --record` wrote of it. Raises `PlanError`, also for another's."""
+    plan = read_plan(build)
+    run = run_of(plan, record)
+    if run is None:
+        raise PlanError(f"{record}: no run is recorded here")
+    return plan, run
 
 
 def main() -> None:
@@ -156,7 +160,10 @@ def main() -> None:
     if len(given) % 2:
         parser.error("give a record after each build: BUILD RECORD [BUILD RECORD ...]")
     pairs = zip(given[::2], given[1::2], strict=True)
-    runs = [(read_plan(build), read_record(record)) for build, record in pairs]
+    try:
+        runs = [read_pair(build, record) for build, record in pairs]
+    except PlanError as error:
+        parser.error(str(error))
     loads, calls = fit_loads(runs), fit_calls(runs)
     print(*target_lines(loads, calls), *error_lines(loads, calls), sep="\n")
 

@@ -699,3 +699,16 @@ class Run:
     """Every load, call and free as it happened, in seconds since the run began, by end."""
     anonymous_peak_bytes: int | None = None
     """Most anonymous memory of the whole process, above what it had when the run began."""
+    start_bytes: int | None = None
+    """Of that, what the process kept when the run had given everything back: its own start (parsed
+    programs, prepared kernels, heaps), which later runs in the same process find there."""
+    plan: str = ""
+    """SHA-256 of the plan that was run (`run/origin.py`)."""
+    inputs: tuple[tuple[str, str | int | float], ...] = ()
+    """Of the plan, its seed among them: as given, or their defaults."""
+    date: str = ""
+    """When it began, UTC: 2026-11-28T09:30:00Z."""
+    versions: tuple[tuple[str, str], ...] = ()
+    """Of Entracte, Python, the libraries, and the system."""
+    arithmetic: str = ""
+    """How the reference device rounded: hybrid, round or fp32. Other devices have no choice."""

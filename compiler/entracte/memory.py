@@ -30,7 +30,7 @@ class AnonymousPeak:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="entracte-memory", daemon=True)
         self._lock = threading.Lock()
-        self._first = self._most = (0, 0)
+        self._first = self._most = self._last = (0, 0)
 
     @property
     def peak_bytes(self) -> int | None:
@@ -41,6 +41,11 @@ class AnonymousPeak:
     def resident_peak_bytes(self) -> int | None:
         """The same of all resident memory."""
         return self._most[1] - self._first[1] if self._first[1] else None
+
+    @property
+    def left_bytes(self) -> int | None:
+        """What was still there at the end of the `with`, above the beginning; at least 0."""
+        return max(0, self._last[0] - self._first[0]) if self._last[0] else None
 
     def look(self) -> None:
         """Take a sample now."""
@@ -68,6 +73,7 @@ class AnonymousPeak:
         if self._file < 0:
             return
         self.look()
+        self._last = self._counts()
         self._over.set()
         self._thread.join()
         os.close(self._file)

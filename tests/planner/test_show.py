@@ -17,6 +17,7 @@ from entracte.inspect.overview import overview
 from entracte.inspect.residency import Stay
 from entracte.ir import ChunkRun, Run
 from entracte.plan.file import write_plan
+from entracte.run.origin import plan_digest
 from entracte.run.record import FILE, write_run
 from entracte.units import (
     compact_seconds,
@@ -110,9 +111,7 @@ def test_show_one_chunk(golden):
 
 def make_run(plan) -> Run:
     chunks = tuple(
-        ChunkRun(
-            chunk=c.id, loads=3, calls=60, load_s=0.3, exec_s=7.5, peak_activation_bytes=600_000
-        )
+        ChunkRun(chunk=c.id, loads=3, calls=60, load_s=0.3, exec_s=7.5, peak_activation_bytes=16)
         for c in plan.chunks
     )
     return Run(
@@ -122,6 +121,10 @@ def make_run(plan) -> Run:
         stall_s=0.25,
         loaded_bytes=4096,
         chunks=chunks,
+        anonymous_peak_bytes=9_000_000,
+        start_bytes=8_000_000,
+        plan=plan_digest(plan),
+        date="2026-11-28T09:30:00Z",
     )
 
 

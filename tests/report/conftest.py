@@ -9,6 +9,7 @@ import pytest
 
 from entracte.clock.timeline import predicted
 from entracte.ir import Bar, ChunkRun, Plan, Run
+from entracte.run.origin import plan_digest
 from tests.planner.plans import make_plan
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -40,7 +41,10 @@ def run(plan: Plan) -> Run:
         stall_s=2 * plan.forecast.stall_s,
         loaded_bytes=plan.forecast.loaded_bytes,
         chunks=tuple(_seen(plan, f.id, events) for f in plan.facts),
-        bars=events,
+        bars=tuple(sorted(events, key=lambda e: e.end_s)),
+        plan=plan_digest(plan),
+        date="2026-11-28T09:30:00Z",
+        versions=(("entracte", "0.1.0"),),
     )
 
 

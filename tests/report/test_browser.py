@@ -88,6 +88,23 @@ def test_the_figures_on_the_page_are_the_plans(show, text, plan):
     assert f"largest here, at {format_seconds(peak.at_s)}" in shown.text("#readout")
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [WIDE, PHONE])
+def test_an_alarm_is_seen_at_once(show, plan, run, scheme, size):
+    """In the first view, in red on any ground; and nothing else on the page says that it fits."""
+    over = replace(run, peak_bytes=plan.forecast.peak_bytes + 1)
+    shown = show(render(page_of(plan, (), over)), size=size, scheme=scheme)
+    alert = shown.page.get_by_role("alert")
+    assert "peak memory: observed 222 B, claimed 221 B (+1 B)" in alert.inner_text()
+    box = alert.bounding_box()
+    assert 0 < box["y"] < size[1] / 2 and box["x"] + box["width"] <= size[0]
+    colour = alert.locator(".said").evaluate("e => getComputedStyle(e).color")
+    red, green, blue = map(int, colour[4:-1].split(","))
+    assert red > green + 80 and red > blue + 80
+    assert shown.page.get_by_text("fits", exact=True).count() == 0
+    assert shown.page.get_by_text("alarm", exact=True).count() == 2
+
+
 def test_units_are_written_as_python_writes_them(show, text):
     page = show(text).page
     sizes = [0, 1, 812, 1023, 1024, 1152, 10237, 102_350, 1_037_517, 1_300_000]

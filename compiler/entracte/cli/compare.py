@@ -10,10 +10,14 @@ from rich.console import Console
 from rich.table import Table
 
 from entracte.cli.files import read_for_show
+from entracte.cli.observed import show_alarm
 from entracte.cli.tables import Column, fitted, listed, say
 from entracte.errors import ConfigError
 from entracte.inspect.compare import ChunkChange, Comparison, Figure, Limit, broken, compare, limits
 from entracte.inspect.overview import CAUSES
+from entracte.ir import Plan
+from entracte.run.alarm import Alarm, alarm_of
+from entracte.run.record import run_of
 from entracte.units import compact_bytes, compact_count, compact_seconds
 
 FLAGS = {
@@ -35,35 +39,52 @@ NAMES = {
 def compare_builds(
     console: Console, builds: Sequence[Path], options: Mapping[str, str | None], *, as_json: bool
 ) -> bool:
-    """Compare the first build's plan with each other one; whether one is worse than allowed."""
+    """Compare the first build's plan with each other one; whether one is worse than allowed, or a
+    recorded run of any took more than is proven."""
     if len(builds) < 2:
         raise ConfigError("give two build folders or more: the base, then what to compare with it")
     allowed = limits(options, FLAGS)
-    base = read_for_show(builds[0])
-    made = [(path, compare(base, read_for_show(path))) for path in builds[1:]]
+    plans = [read_for_show(path) for path in builds]
+    alarms = {path: _alarm(plan, path) for path, plan in zip(builds, plans, strict=True)}
+    made = [(path, compare(plans[0], p)) for path, p in zip(builds[1:], plans[1:], strict=True)]
     faults = [(path, broken(c, allowed)) for path, c in made]
-    worse = any(found for _, found in faults)
+    bad = any(found for _, found in faults) or any(alarms.values())
     if as_json:
-        typer.echo(_json(builds[0], made, dict(faults)))
-        return worse
+        typer.echo(_json(builds[0], made, dict(faults), alarms))
+        return bad
     for path, comparison in made:
         show_comparison(console, str(builds[0]), str(path), comparison)
     for path, comparison in made:
         say(console, *verdict(str(path), comparison, allowed, broken(comparison, allowed)))
-    return worse
+    for path, alarm in alarms.items():
+        show_alarm(console, alarm, str(path))
+    return bad
+
+
+def _alarm(plan: Plan, build: Path) -> Alarm | None:
+    """Of the run that is recorded beside the plan, if there is one. Raises `PlanError`."""
+    run = run_of(plan, build if build.is_dir() else build.parent)
+    return alarm_of(plan, run) if run is not None else None
 
 
 def _json(
     base: Path,
     made: Sequence[tuple[Path, Comparison]],
     faults: Mapping[Path, tuple[Limit, ...]],
+    alarms: Mapping[Path, Alarm | None],
 ) -> str:
+    told = {path: asdict(alarm) if alarm else None for path, alarm in alarms.items()}
     compared = [
-        {"plan": str(path), "broken": [asdict(x) for x in faults[path]], **asdict(c)}
+        {
+            "plan": str(path),
+            "broken": [asdict(x) for x in faults[path]],
+            "alarm": told[path],
+            **asdict(c),
+        }
         for path, c in made
     ]
-    worse = any(faults.values())
-    return json.dumps({"base": str(base), "worse": worse, "compared": compared}, indent=1)
+    body = {"base": str(base), "worse": any(faults.values()), "alarm": told[base]}
+    return json.dumps(body | {"compared": compared}, indent=1)
 
 
 # ---------------------------------------------------------------- tables

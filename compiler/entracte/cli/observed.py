@@ -1,6 +1,8 @@
 """Planned against observed: what `plan run` prints, and `plan show` of a recorded run."""
 
+import json
 from pathlib import Path
+from textwrap import fill
 
 from rich.console import Console
 from rich.table import Table
@@ -9,14 +11,42 @@ from entracte.cli.tables import grid, row, say
 from entracte.errors import RunError
 from entracte.inspect.claims import chunk_claims
 from entracte.ir import Plan, Run
-from entracte.run.record import FILE, write_run
+from entracte.run.alarm import Alarm, alarm_of
+from entracte.run.execute import OpenBuild
+from entracte.run.record import write_run
+from entracte.run.runner import Outcome
 from entracte.units import compact_seconds, format_bytes, format_seconds
 
 
 def show_run(console: Console, plan: Plan, run: Run) -> None:
-    """The table of chunks, then peak and time."""
+    """The table of chunks, then peak and time; an alarm last."""
     console.print(run_table(plan, run))
     say(console, *run_lines(plan, run))
+    show_alarm(console, alarm_of(plan, run))
+
+
+def show_alarm(console: Console, alarm: Alarm | None, name: str = "") -> None:
+    """What was observed above proven, what it means and what to do; `name`: of which build."""
+    if alarm is None:
+        return
+    where = f" in the recorded run of {name}" if name else ""
+    say(console, f"\nALARM: observed above proven{where}", style="bold red")
+    for x in alarm.shown:
+        above = format_bytes(x.observed_bytes - x.claimed_bytes)
+        text = (
+            f"{x.name}: observed {format_bytes(x.observed_bytes)}, claimed "
+            f"{format_bytes(x.claimed_bytes)} (+{above})"
+        )
+        say(console, _within(text, console.width, "    "), style="red")
+    if more := len(alarm.over) - len(alarm.shown):
+        say(console, f"  and {more} more", style="red")
+    for text in (alarm.meaning, alarm.remedy):
+        say(console, _within(text, console.width, "  "), style="red")
+
+
+def _within(text: str, width: int, later: str) -> str:
+    """Text indented by two; by `later` where it goes on."""
+    return fill(text, width, initial_indent="  ", subsequent_indent=later, break_on_hyphens=False)
 
 
 def run_table(plan: Plan, run: Run) -> Table:
@@ -44,6 +74,8 @@ def _pair(sizes: tuple[int, int]) -> str:
     return f"{number if same else planned}/{observed}".replace(" ", "")
 
 
+_LONG = 60
+"""Letters of an input that are shown."""
 ONLINE = "        the online rule decided the loads from the times it saw"
 
 
@@ -52,15 +84,11 @@ def run_lines(plan: Plan, run: Run) -> list[str]:
     f = plan.forecast
     ends = run.iterations
     counts = {g.name: g.count for g in plan.program.segments}
-    anonymous = run.anonymous_peak_bytes
-    measured = "" if anonymous is None else (
-        f"        the process took {format_bytes(anonymous)} more than at the start, everything "
-        "included"
-    )  # fmt: skip
     return [
+        *_made(run),
         f"peak    claimed at most {format_bytes(f.peak_bytes)}, observed "
         f"{format_bytes(run.peak_bytes)}",
-        *([measured] if measured else []),
+        *_process(run),
         f"time    predicted {format_seconds(f.makespan_s)} on {plan.target.name}, observed "
         f"{format_seconds(run.wall_s)} on device {run.device}",
         *([ONLINE] if plan.schedule.driver == "online" else []),
@@ -70,16 +98,78 @@ def run_lines(plan: Plan, run: Run) -> list[str]:
     ]
 
 
-def record_run(console: Console, run: Run, build: Path, given: Path | None) -> None:
-    """Keep the record of a run: beside the plan, or in the file that was given.
+def _made(run: Run) -> list[str]:
+    """When, and of which inputs."""
+    if not run.date:
+        return []
+    given = ", ".join(f"{name} {_told(value)}" for name, value in run.inputs)
+    text = f"run     {run.date}{': ' if given else ''}{given}"
+    return fill(text, 80, subsequent_indent=" " * 8, break_on_hyphens=False).splitlines()
 
-    Build folders may be read-only; that costs a line. Raises `RunError` for a given file.
+
+def _told(value: str | int | float) -> str:
+    """A text as JSON writes it: a stranger's may hold anything."""
+    if not isinstance(value, str):
+        return f"{value:g}" if isinstance(value, float) else str(value)
+    return json.dumps(value if len(value) <= _LONG else value[: _LONG - 3] + "...")
+
+
+def _process(run: Run) -> list[str]:
+    """What the system says that the process took, and how much of it is not the pipeline's."""
+    if run.anonymous_peak_bytes is None:
+        return []
+    most = format_bytes(run.anonymous_peak_bytes)
+    lines = [f"        the process took at most {most} more than before the run"]
+    if run.start_bytes:
+        kept = format_bytes(run.start_bytes)
+        lines.append(
+            f"        {kept} of it stayed when all was given back: the process's own start"
+        )
+    return lines
+
+
+# ---------------------------------------------------------------- what is left of a run
+
+
+def finish_run(
+    console: Console, opened: OpenBuild, outcome: Outcome, place: Path | None, *, needed: bool
+) -> None:
+    """Write the output, then the record, then show what was observed.
+
+    Nothing that fails here keeps the rest from being done: what cannot be written is raised last,
+    as one `RunError`. `needed`: the record's place was asked for.
     """
+    fault = _fault_of_output(opened, outcome)
+    note, worse = record_run(outcome.run, place, needed=needed)
+    show_run(console, opened.plan, outcome.run)
+    if note:
+        say(console, note, style="dim")
+    if opened.out is not None and fault is None:
+        console.print(f"wrote {opened.out}", soft_wrap=True, markup=False)
+    faults = [text for text in (fault, worse) if text]
+    if faults:
+        raise RunError("; ".join(faults))
+
+
+def _fault_of_output(opened: OpenBuild, outcome: Outcome) -> str | None:
     try:
-        write_run(run, given or build / FILE)
+        opened.write(outcome)
+    except RunError as error:
+        return str(error)
+    return None
+
+
+def record_run(run: Run, place: Path | None, *, needed: bool) -> tuple[str, str]:
+    """Keep the record of a run. A note where it is not kept, and a fault where it had to be.
+
+    Build folders may be read-only; that costs a line.
+    """
+    if place is None:
+        return f"not recorded: device {run.device} only counts; `--record FILE` keeps it", ""
+    try:
+        write_run(run, place)
     except OSError as error:
-        if given is not None:
-            raise RunError(
-                f"--record {given}: cannot be written ({error.strerror}); name another file"
-            ) from None
-        say(console, f"not recorded: {build / FILE} cannot be written", style="dim")
+        if needed:
+            return "", f"--record {place}: cannot be written ({error.strerror}); name another file"
+        return f"not recorded: {place} cannot be written", ""
+    return "", ""

@@ -55,10 +55,14 @@ def show(
     ] = False,
     run: Recorded = None,
 ) -> None:
-    """Tables: stages, chunks, one steady iteration of each loop, memory, time, the last run."""
+    """Tables: stages, chunks, one steady iteration of each loop, memory, time, the last run.
+
+    Exit status 1 also where that run took more than is proven.
+    """
     from entracte.cli.files import read_for_show
     from entracte.cli.show import show_plan
     from entracte.cli.show_json import plan_json
+    from entracte.run.alarm import alarm_of
     from entracte.run.record import run_of
 
     with one_message():
@@ -72,8 +76,10 @@ def show(
             raise PlanError(f"--chunk {chunk}: the plan's chunks are {names}")
         if as_json:
             typer.echo(plan_json(plan, stage=stage, chunk=chunk, run=recorded))
-            return
-        show_plan(console, plan, stage=stage, chunk=chunk, run=recorded)
+        else:
+            show_plan(console, plan, stage=stage, chunk=chunk, run=recorded)
+    if recorded is not None and alarm_of(plan, recorded):
+        raise typer.Exit(1)
 
 
 def build_folder(build: Path) -> Path:
@@ -129,13 +135,14 @@ def compare(
         str | None, typer.Option("--max-weights-increase", help="Of the chunks' weights.")
     ] = None,
 ) -> None:
-    """What changed from one plan to others. Exit status 1: worse than allowed; 2: an error."""
+    """What changed from one plan to others. Exit status 1: worse than allowed, or a recorded run
+    took more than is proven; 2: an error."""
     from entracte.cli.compare import compare_builds
 
     limits = {"makespan": time, "peak": peak, "loaded": loaded, "weights": packages}
     with one_message(status=2):
-        worse = compare_builds(console, builds, limits, as_json=as_json)
-    if worse:
+        bad = compare_builds(console, builds, limits, as_json=as_json)
+    if bad:
         raise typer.Exit(1)
 
 
@@ -149,11 +156,16 @@ def report(
         Path | None, typer.Option(help="A recorded run; BUILD/run.json if it is there.")
     ] = None,
 ) -> None:
-    """One HTML page to look at: pipeline, timeline, memory, waits, policies, chunks."""
+    """One HTML page to look at: pipeline, timeline, memory, waits, policies, chunks.
+
+    Exit status 1 also where the recorded run took more than is proven; the page is written.
+    """
     from entracte.cli.report import report_build
 
     with one_message():
-        report_build(console, build, out, run)
+        alarmed = report_build(console, build, out, run)
+    if alarmed:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -175,23 +187,27 @@ def run(
         Path | None, typer.Option(help="Write what was observed here, not to BUILD/run.json.")
     ] = None,
 ) -> None:
-    """Execute the plan and write its output; then planned against observed."""
-    from entracte.cli.observed import record_run, show_run
+    """Execute the plan and write its output; then planned against observed.
+
+    Exit status 1 also where it took more than is proven; the output is written before.
+    """
+    from entracte.cli.observed import finish_run
     from entracte.run.execute import open_build
+    from entracte.run.record import place_for
     from entracte.run.runner import whole_note
 
     with one_message():
         opened = open_build(build, device=device, policy=policy, out=out)
+        place = place_for(build, record, opened.device.name)
         given = _given(inputs or [], prompt, seed)
         if note := whole_note(opened.plan, opened.device):
             console.print(note)
         with Bars() as bars:
             bars.phase("run", opened.plan.program.step_count)
-            outcome = opened.run(given, lambda stage, done, _: bars.at(stage, done))
-        show_run(console, opened.plan, outcome.run)
-        record_run(console, outcome.run, build, record)
-        if opened.out is not None:
-            console.print(f"wrote {opened.out}", soft_wrap=True)
+            outcome = opened.compute(given, lambda stage, done, _: bars.at(stage, done))
+        finish_run(console, opened, outcome, place, needed=record is not None)
+    if outcome.alarm:
+        raise typer.Exit(1)
 
 
 def _given(inputs: list[str], prompt: str | None, seed: int | None) -> dict[str, object]:

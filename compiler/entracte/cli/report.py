@@ -5,13 +5,14 @@ from pathlib import Path
 from rich.console import Console
 
 from entracte.cli.files import read_for_show, write_text
+from entracte.cli.observed import show_alarm
 from entracte.run.record import run_of
 
 FILE = "report.html"
 
 
-def report_build(console: Console, build: Path, out: Path | None, run: Path | None) -> None:
-    """Write the page aside and rename it; print its path.
+def report_build(console: Console, build: Path, out: Path | None, run: Path | None) -> bool:
+    """Write the page aside and rename it; print its path. Whether there is an alarm on it.
 
     Without `out` it becomes `report.html` of the build folder; without `run` the folder's own
     `run.json` is shown, if it has one.
@@ -31,3 +32,5 @@ def report_build(console: Console, build: Path, out: Path | None, run: Path | No
     path = out if out is not None else folder / FILE
     write_text(render(page), path)
     console.print(f"wrote {path}", soft_wrap=True, markup=False)
+    show_alarm(console, page.alarm)
+    return page.alarm is not None

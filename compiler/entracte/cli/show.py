@@ -10,13 +10,14 @@ from rich.text import Text
 
 from entracte.cli.held import budget_line, kept_table, peak_lines
 from entracte.cli.lanes import show_window
-from entracte.cli.observed import show_run
+from entracte.cli.observed import show_alarm, show_run
 from entracte.cli.tables import Column, fitted, listed, say, taken
 from entracte.clock.drivers import DRIVERS
 from entracte.inspect.overview import CAUSES, ChunkRow, Overview, StageRow, overview, page_bytes
 from entracte.inspect.residency import Stay
 from entracte.inspect.typed import limit
 from entracte.ir import Plan, Run
+from entracte.run.alarm import alarm_of
 from entracte.units import (
     compact_bytes,
     compact_count,
@@ -79,9 +80,13 @@ def show_plan(
     if plan.target.estimated:
         names = ", ".join(plan.target.estimated)
         say(console, f"estimated figures of {plan.target.name}: {names}", style="dim")
-    if run is not None and stage is None and chunk is None:
+    if run is None:
+        return
+    if stage is None and chunk is None:
         console.print()
         show_run(console, plan, run)
+    else:
+        show_alarm(console, alarm_of(plan, run))
 
 
 def _header(console: Console, plan: Plan, made: Overview) -> None:

@@ -6,12 +6,14 @@ from dataclasses import asdict
 from entracte.cli.show import selected
 from entracte.inspect.overview import overview
 from entracte.ir import Plan, Run
+from entracte.run.alarm import alarm_of
 
 
 def plan_json(
     plan: Plan, *, stage: str | None = None, chunk: str | None = None, run: Run | None = None
 ) -> str:
-    """The fields of `entracte.inspect.overview.Overview`, and under `observed` those of the run.
+    """The fields of `entracte.inspect.overview.Overview`, under `observed` those of the run, and
+    under `alarm` what was observed above proven (`entracte.run.alarm.Alarm`; null for nothing).
 
     `stage` and `chunk` choose rows of `chunks`; everything else is of the whole plan.
     """
@@ -19,4 +21,6 @@ def plan_json(
     body = asdict(made) | {"chunks": [asdict(c) for c in selected(made.chunks, stage, chunk)]}
     body["peak"]["total_bytes"] = made.peak.total_bytes
     body["observed"] = asdict(run) if run is not None else None
+    alarm = alarm_of(plan, run) if run is not None else None
+    body["alarm"] = asdict(alarm) if alarm is not None else None
     return json.dumps(body, indent=1)

@@ -106,6 +106,11 @@ class ReferenceDevice(NumpyValues):
         """Packages loaded by pages that are not open now: without weights, maybe prepared."""
         self._peak = 0
 
+    @property
+    def arithmetic(self) -> str:
+        """How it rounds: hybrid, round or fp32."""
+        return self._policy
+
     def load(self, package: Package, folder: Path, function: str = "main") -> "_Copy":
         from entracte import reference
 

@@ -132,9 +132,8 @@ _TAIL = b"\n}\n"
 
 def framed(body: object) -> bytes:
     """The whole file of an encoded plan: a first line with the hash, the plan, a last line."""
-    text = json.dumps(body, indent=1, sort_keys=True, allow_nan=False).encode()
-    head = f'{{"sha256":"{hashlib.sha256(text).hexdigest()}","plan":\n'
-    return head.encode() + text + _TAIL
+    text = _text(body)
+    return f'{{"sha256":"{_sha256(text)}","plan":\n'.encode() + text + _TAIL
 
 
 def unframed(data: bytes, path: object) -> tuple[str, bytes]:
@@ -143,6 +142,19 @@ def unframed(data: bytes, path: object) -> tuple[str, bytes]:
     if head is None or not data.endswith(_TAIL) or len(data) <= head.end() + len(_TAIL):
         raise PlanError(f"{path}: not a whole JSON file in the form of a plan; compile again")
     return head[1].decode(), data[head.end() : -len(_TAIL)]
+
+
+def plan_sha256(plan: Plan) -> str:
+    """The digest of a plan: what `write_plan` writes beside it."""
+    return _sha256(_text(encode(plan)))
+
+
+def _text(body: object) -> bytes:
+    return json.dumps(body, indent=1, sort_keys=True, allow_nan=False).encode()
+
+
+def _sha256(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()
 
 
 def read_plan(folder: Path | str) -> Plan:

@@ -20,6 +20,7 @@ from entracte.report.lanes import stalls
 from entracte.report.policies import PolicyRow
 from entracte.report.track import Track, track_of
 from entracte.report.words import StallGroup, bottleneck, kept, stall_groups
+from entracte.run.alarm import Alarm, alarm_of
 from entracte.run.record import observed_timeline
 
 
@@ -46,6 +47,7 @@ class Page:
     claims: tuple[Claim, ...]
     chunk_claims: tuple[ChunkClaim, ...]
     run: Run | None
+    alarm: Alarm | None
     overrides: tuple[tuple[str, str], ...]
 
 
@@ -76,6 +78,7 @@ def page_of(plan: Plan, policies: tuple[PolicyRow, ...], run: Run | None = None)
         claims=claims(plan, run) if run is not None else (),
         chunk_claims=chunk_claims(plan, run) if run is not None else (),
         run=run,
+        alarm=alarm_of(plan, run) if run is not None else None,
         overrides=_overrides(plan.settings),
     )
 

@@ -11,7 +11,7 @@ from entracte.devices import Device
 from entracte.errors import RunError
 from entracte.ir import Package, Plan
 from entracte.plan.file import CONSTANTS, check_files, read_plan
-from entracte.run.outputs import check_output, output_for, write_output
+from entracte.run.outputs import check_output, keep_output, output_for, write_output
 from entracte.run.packages import check_bytes, check_facts
 from entracte.run.runner import Listeners, Observe, Outcome, Progress, run_plan
 
@@ -55,10 +55,30 @@ class OpenBuild:
 
     def run(self, inputs: Mapping[str, object], progress: Progress = lambda *_: None) -> Outcome:
         """Run the plan and write the output. Raises `RunError`."""
-        outcome = execute(self.plan, self.folder, self.device, inputs, progress=progress)
-        if self.out is not None:
-            write_output(outcome.output, self.out, self.plan.fps)
+        outcome = self.compute(inputs, progress)
+        self.write(outcome)
         return outcome
+
+    def compute(
+        self, inputs: Mapping[str, object], progress: Progress = lambda *_: None
+    ) -> Outcome:
+        """Run the plan, and write nothing. Raises `RunError`."""
+        return execute(self.plan, self.folder, self.device, inputs, progress=progress)
+
+    def write(self, outcome: Outcome) -> None:
+        """Write the output of a run. What cannot be written is kept as a tensor.
+
+        Raises `RunError`, with the file in which the output is kept.
+        """
+        if self.out is None:
+            return
+        try:
+            write_output(outcome.output, self.out, self.plan.fps)
+        except RunError as error:
+            kept = keep_output(outcome.output, self.out)
+            if kept is None:
+                raise RunError(f"{error}; nor could its tensor be kept: it is lost") from error
+            raise RunError(f"{error}; its tensor is kept in {kept} (`numpy.load`)") from error
 
 
 def open_build(

@@ -1,5 +1,6 @@
 """What a user gives to a run -> values of the plan's inputs."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,9 +30,12 @@ def given_inputs(plan: Plan, inputs: Mapping[str, object]) -> dict[str, Any]:
 
 def _number(name: str, value: object) -> float:
     try:
-        return float(str(value))
+        number = float(str(value))
     except ValueError:
-        raise RunError(f"input {name!r}: {value!r} is not a number") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise RunError(f"input {name!r}: {value!r} is not a number")
+    return number
 
 
 def _seed(name: str, value: object) -> int:

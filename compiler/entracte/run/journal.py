@@ -25,6 +25,8 @@ class Journal:
         self.memory = AnonymousPeak()
         self._segments = plan.program.segments
         self._bases = bases(plan.program)
+        sizes = {t.name: t.size_bytes for t in plan.program.tensors}
+        self._output_bytes = sizes.get(plan.program.output, 0)
         self._begun = time.perf_counter()
         self._lock = threading.Lock()
         self._bars: list[Bar] = []
@@ -99,7 +101,13 @@ class Journal:
             iterations=tuple(self._iterations.items()),
             bars=tuple(sorted(self._bars, key=lambda b: b.end_s)),
             anonymous_peak_bytes=self.memory.peak_bytes,
+            start_bytes=self._start_bytes(),
         )
+
+    def _start_bytes(self) -> int | None:
+        """What is left when all is given back, but for the output, which is the run's."""
+        left = self.memory.left_bytes
+        return None if left is None else max(0, left - self._output_bytes)
 
     def _bar(
         self, queue: str, chunk: str, number: int, start: float, end: float, size_bytes: int

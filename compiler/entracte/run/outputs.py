@@ -5,10 +5,11 @@ it into `OUTPUTS`. numpy and what encodes pictures are imported by what writes.
 """
 
 import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from entracte.errors import RunError
 from entracte.ir import DType, Plan, Port
@@ -35,9 +36,14 @@ def _is_video(port: Port) -> bool:
 
 
 def _write_npy(value: Any, path: Path, _: float) -> None:
+    with path.open("wb") as file:
+        _save(value, file)
+
+
+def _save(value: Any, file: BinaryIO) -> None:
     import numpy as np
 
-    np.save(path, np.asarray(value), allow_pickle=False)
+    np.save(file, np.asarray(value), allow_pickle=False)
 
 
 VIDEO = Output(
@@ -69,6 +75,10 @@ def output_for(path: Path) -> Output:
         raise RunError(f"{path}: the ending decides the format: give one of {endings}")
     if not path.parent.is_dir():
         raise RunError(f"{path}: there is no folder {path.parent}")
+    if path.is_dir():
+        raise RunError(f"{path}: is a folder; name a file")
+    if not os.access(path.parent, os.W_OK):
+        raise RunError(f"{path}: the folder {path.parent} cannot be written; name another")
     return row
 
 
@@ -87,7 +97,11 @@ def check_output(plan: Plan, path: Path) -> None:
 
 
 def write_output(value: Any, path: Path, fps: float) -> None:
-    """Write a run's output in the format of the ending, aside first and then renamed."""
+    """Write a run's output in the format of the ending, aside first and then renamed.
+
+    Raises `RunError`, also for whatever else a writer raises: encoders have errors of their own,
+    and minutes of computing must not be lost to one.
+    """
     row = output_for(path)
     aside = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
@@ -95,5 +109,26 @@ def write_output(value: Any, path: Path, fps: float) -> None:
         os.replace(aside, path)
     except OSError as error:
         raise RunError(f"{path}: cannot be written ({error.strerror or error})") from None
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        raise RunError(f"{path}: cannot be written as {row.kind} ({why})") from error
     finally:
         aside.unlink(missing_ok=True)
+
+
+def keep_output(value: Any, path: Path) -> Path | None:
+    """Keep what could not be written to `path`, as a tensor: beside it, else where the system keeps
+    temporary files. None where neither is possible."""
+    for folder in (path.parent, None):
+        kept = None
+        try:
+            number, name = tempfile.mkstemp(".npy", f"{path.stem}.partial-", folder)
+            kept = Path(name)
+            with os.fdopen(number, "wb") as file:
+                _save(value, file)
+        except Exception:
+            if kept is not None:
+                kept.unlink(missing_ok=True)
+            continue
+        return kept
+    return None

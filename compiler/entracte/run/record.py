@@ -1,21 +1,58 @@
 """run.json: what a run did, written beside its plan and read as what a stranger may have written.
 
-The file is the encoded `entracte.ir.Run`.
+The file is the encoded `entracte.ir.Run`. What reads it is `run_of`: a record of another plan, or
+one that cannot be of this, is refused (`run/possible.py`).
 """
 
 import json
 import os
+from bisect import bisect_right
 from pathlib import Path
 
 from entracte.clock.predict import Wait, cause_of
 from entracte.clock.timeline import Timeline
 from entracte.codec import decode, encode
-from entracte.errors import PlanError
-from entracte.ir import Call, Plan, Run
+from entracte.errors import PlanError, RunError
+from entracte.ir import Plan, Run
+from entracte.run.origin import is_of
+from entracte.run.possible import fault_of
 
 FILE = "run.json"
 MAX_BYTES = 64 * 2**20
-QUEUES = ("load", "compute", "free")
+NULL = "null"
+"""The device that computes nothing: what it counts is no observation."""
+
+
+def place_for(folder: Path, given: Path | None, device: str) -> Path | None:
+    """Where a run on a device is to be recorded: `given`, or beside the plan; None for nowhere.
+
+    What the null device counts is recorded only where that is asked for, and never in the place of
+    what was observed. Raises `RunError` for a place that cannot be, before anything is run.
+    """
+    if given is None:
+        return None if device == NULL else folder / FILE
+    try:
+        if given.is_dir() or not given.parent.is_dir():
+            what = "is a folder" if given.is_dir() else f"there is no folder {given.parent}"
+            raise RunError(f"--record {given}: {what}; name a file")
+        if not os.access(given.parent, os.W_OK):
+            raise RunError(f"--record {given}: the folder cannot be written; name another")
+        if device == NULL and given.exists() and not _is_null(given):
+            raise RunError(
+                f"--record {given}: is there and no record of the null device, which observes "
+                "nothing; name another file"
+            )
+    except OSError as error:
+        raise RunError(f"--record {given}: {error.strerror}; name another file") from None
+    return given
+
+
+def _is_null(path: Path) -> bool:
+    try:
+        run = read_run(path)
+    except PlanError:
+        return False
+    return run is not None and run.device == NULL
 
 
 def write_run(run: Run, path: Path) -> None:
@@ -31,65 +68,60 @@ def write_run(run: Run, path: Path) -> None:
 def read_run(place: Path) -> Run | None:
     """The recorded run of a build folder, None if there is none; or of the run file itself.
 
-    Raises `PlanError` for a file that is not there or is no run.
+    Raises `PlanError` for a file that is not there, cannot be read or is no run.
     """
     path = place / FILE if place.is_dir() else place
-    if not path.is_file():
-        if place.is_dir():
+    try:
+        if place.is_dir() and not path.exists():
             return None
+        body = _json(path)
+    except OSError as error:
+        raise PlanError(f"{path}: cannot be read ({error.strerror}); run again") from None
+    try:
+        run: Run = decode(Run, body, str(path))
+    except OverflowError:
+        raise PlanError(f"{path}: a number in it is too large; run again") from None
+    return run
+
+
+def _json(path: Path) -> object:
+    if path.exists() and not path.is_file():
+        raise PlanError(f"{path}: is no file; give a recorded run")
+    if not path.is_file():
         raise PlanError(f"{path}: there is no such file; `plan run BUILD --record {path}` makes it")
     if path.stat().st_size > MAX_BYTES:
         raise PlanError(f"{path}: larger than {MAX_BYTES} bytes; this is no recorded run")
+    text = path.read_bytes()
     try:
-        body = json.loads(path.read_text())
+        # Texts that are no UTF-8 and numbers of too many digits are ValueErrors as well.
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise PlanError(f"{path}: not a whole JSON file ({error}); run again") from None
-    run: Run = decode(Run, body, str(path))
-    return run
 
 
 def run_of(plan: Plan, place: Path) -> Run | None:
-    """A run that was recorded of this plan: `read_run`, and every name in it is the plan's.
+    """A run that was recorded of this plan: `read_run`, and everything in it could be.
 
-    Raises `PlanError` where it speaks of what the plan does not have.
+    Raises `PlanError` for a run of another plan, and where it says what cannot be of this one.
     """
     run = read_run(place)
-    if run is not None:
-        _check(plan, run, str(place / FILE if place.is_dir() else place))
+    if run is None:
+        return None
+    where = place / FILE if place.is_dir() else place
+    if not is_of(plan, run):
+        raise PlanError(
+            f"{where}: a record of another plan (it {_named(run)}); run this one again, or give "
+            "its record with --run"
+        )
+    if fault := fault_of(plan, run):
+        raise PlanError(f"{where}: {fault}: cannot be of this plan; run again")
     return run
 
 
-def _check(plan: Plan, run: Run, where: str) -> None:
-    chunks = {c.id for c in plan.chunks}
-    counts = [s.count for s in plan.program.segments]
-    names = {c.chunk for c in run.chunks} | {e.label for e in run.bars}
-    names |= {name for name, _ in run.iterations} - {s.name for s in plan.program.segments}
-    stray = sorted(names - chunks)
-    if stray:
-        raise PlanError(f"{where}: a run of another plan, this one has no {stray[0]!r}; run again")
-    calls = _calls(plan)
-    for e in run.bars:
-        if e.queue == "compute" and (e.segment, e.step, e.label) not in calls:
-            raise PlanError(f"{where}: {e.label!r} is called where the plan does not; run again")
-        inside = 0 <= e.segment < len(counts) and 0 <= e.iteration < counts[e.segment]
-        inside = inside and 0 <= e.step < len(plan.program.segments[e.segment].steps)
-        sane = e.queue in QUEUES and 0 <= e.start_s <= e.end_s and e.size_bytes >= 0
-        if not inside or not sane:
-            raise PlanError(
-                f"{where}: a bar of {e.label!r} (queue {e.queue!r}, segment {e.segment}, "
-                f"iteration {e.iteration}, step {e.step}, {e.start_s} to {e.end_s} s) "
-                "cannot be of this plan; run again"
-            )
-
-
-def _calls(plan: Plan) -> set[tuple[int, int, str]]:
-    """(segment, step, chunk) of every call."""
-    return {
-        (s, k, x.chunk)
-        for s, g in enumerate(plan.program.segments)
-        for k, x in enumerate(g.steps)
-        if isinstance(x, Call)
-    }
+def _named(run: Run) -> str:
+    """Of a text that may be anything, only what may be printed."""
+    known = run.plan.isascii() and run.plan.isalnum()
+    return f"names {run.plan[:12]}" if known else "does not name this"
 
 
 def observed_timeline(plan: Plan, run: Run) -> Timeline:
@@ -99,7 +131,7 @@ def observed_timeline(plan: Plan, run: Run) -> Timeline:
     steps in between are no bars; their time counts as waiting where a load outlasts them.)
     """
     loads: dict[str, list[float]] = {}
-    for e in run.bars:
+    for e in sorted(run.bars, key=lambda e: e.end_s):
         if e.queue == "load":
             loads.setdefault(e.label, []).append(e.end_s)
     events = sorted(run.bars, key=lambda e: (e.start_s, e.end_s))
@@ -107,7 +139,9 @@ def observed_timeline(plan: Plan, run: Run) -> Timeline:
     for e in events:
         if e.queue != "compute":
             continue
-        ready = max((end for end in loads.get(e.label, ()) if end <= e.start_s), default=0.0)
+        ends = loads.get(e.label, [])
+        before = bisect_right(ends, e.start_s)
+        ready = ends[before - 1] if before else 0.0
         if ready > now:
             cause = cause_of(plan.program, e.segment, e.iteration, e.step)
             waits.append(Wait(e.label, e.segment, e.iteration, now, ready, cause))

@@ -17,11 +17,13 @@ from entracte.devices import Device, PagedDevice
 from entracte.ir import Call, HostStep, Plan, Program, Run, Segment, Step
 from entracte.program.steps import bases, where_is
 from entracte.program.workload import Workload
+from entracte.run.alarm import Alarm, alarm_of
 from entracte.run.copies import Copies, Loading, PagedCopies, WholeCopies
 from entracte.run.host import run_host_step
 from entracte.run.inputs import given_inputs
 from entracte.run.journal import Journal
 from entracte.run.machine import Machine
+from entracte.run.origin import now, signed
 from entracte.run.tensors import Tensors
 from entracte.units import format_bytes
 
@@ -32,10 +34,12 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """The output tensor (as a numpy array) and the record of the run."""
+    """The output tensor (as a numpy array), the record of the run, and whether it is an alarm."""
 
     output: Any
     run: Run
+    alarm: Alarm | None = None
+    """What was observed above proven."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +71,14 @@ def run_plan(
         inputs: values for the plan's inputs; those left out take their defaults.
         constants: the plan's constant tensors as numpy arrays.
     """
-    given, program = given_inputs(plan, inputs), plan.program
+    given, program, date = given_inputs(plan, inputs), plan.program, now()
     driver, copies = _driver_and_copies(plan, folder, device, listeners.loading)
     tensors, journal = Tensors(program, device), Journal(plan)
     with journal.memory, Machine(driver, copies, journal) as machine:
         tensors.give(program, given, constants)
         _Interpreter(program, folder, device, machine, tensors, journal, listeners).run()
-    return Outcome(tensors.fetch(program.output), journal.run(device.name))
+    run = signed(journal.run(device.name), plan, given, device, date)
+    return Outcome(tensors.fetch(program.output), run, alarm_of(plan, run))
 
 
 def _driver_and_copies(
@@ -165,10 +170,12 @@ class _Interpreter:
         handle, function = self.machine.handle(step.chunk), step.function_at(iteration)
         for index in range(step.repeat):
             inputs = self.tensors.inputs(step, index, iteration)
-            begun = time.perf_counter()
+            before_bytes, begun = self.device.resident_bytes(), time.perf_counter()
             outputs = self.device.call(handle, function, inputs)
             seconds = time.perf_counter() - begun
-            held_bytes = self.device.resident_bytes() + self.tensors.held_bytes(step)
+            # While it ran a load may have ended, and the driver have given something back.
+            resident_bytes = max(before_bytes, self.device.resident_bytes())
+            held_bytes = resident_bytes + self.tensors.held_bytes(step)
             activation_bytes = self.device.activation_peak_bytes()
             self.journal.sliced(step.chunk, seconds, activation_bytes, held_bytes)
             if self.listeners.observe is not None:

@@ -1,0 +1,191 @@
+"""A record of a run against its plan: the first thing in it that cannot be, as words.
+
+The record may be a stranger's, or that of a runner in another language. Its types are checked
+where it is decoded (`codec`).
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from itertools import pairwise
+
+from entracte.ir import Bar, Call, Plan, Run, Segment
+from entracte.run.origin import DATE
+
+QUEUES = ("load", "compute", "free")
+MOST = 2**63
+"""No byte, count or second is as large: sums of them stay exact enough to be told."""
+_WORDS = 200
+_SLACK_S = 1e-6
+"""Times may have been rounded when they were written."""
+
+
+def fault_of(plan: Plan, run: Run) -> str | None:
+    """What cannot be of this plan, with its place in the record; None where nothing is wrong."""
+    parts = (_origin, _amounts, _names, _iterations, _bars, _called, _held)
+    return next((fault for part in parts for fault in part(plan, run)), None)
+
+
+# ---------------------------------------------------------------- what it is of
+
+
+def _origin(plan: Plan, run: Run) -> Iterator[str]:
+    texts = [("device", run.device), ("arithmetic", run.arithmetic), ("date", run.date)]
+    texts += [(f"versions.{i}", text) for i, pair in enumerate(run.versions) for text in pair]
+    for name, text in texts:
+        # What moves a terminal's cursor or turns text around could show what is not so.
+        if len(text) > _WORDS or not text.isprintable():
+            yield f"{name}: {text[:_WORDS]!r} is no name"
+    if not run.device:
+        yield "device: it has no name"
+    if run.date and not _is_date(run.date):
+        yield f"date: {run.date!r} is no time like 2026-11-28T09:30:00Z"
+    yield from _twice("inputs", (name for name, _ in run.inputs))
+    kinds = {i.name: i.kind for i in plan.program.inputs}
+    for name, value in run.inputs:
+        if name not in kinds:
+            yield f"inputs: there is no {name!r}"
+        elif isinstance(value, str) is not (kinds[name] == "text"):
+            yield f"inputs: {name} is a {kinds[name]}, not {str(value)[:40]!r}"
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return re.fullmatch(r"[0-9TZ:-]{20}", text) is not None and bool(
+            datetime.strptime(text, DATE)  # noqa: DTZ007 (the text says UTC)
+        )
+    except ValueError:
+        return False
+
+
+def _twice(where: str, names: Iterable[str]) -> Iterator[str]:
+    for name, times in Counter(names).items():
+        if times > 1:
+            yield f"{where}: {name!r} is there {times} times"
+
+
+# ---------------------------------------------------------------- figures
+
+
+def _amounts(_: Plan, run: Run) -> Iterator[str]:
+    for name, value in _figures(run):
+        if not 0 <= value < MOST:
+            yield f"{name}: {value:g} is no amount" if abs(value) < MOST else f"{name}: too large"
+
+
+def _figures(run: Run) -> Iterator[tuple[str, float]]:
+    for name in ("wall_s", "peak_bytes", "stall_s", "loaded_bytes"):
+        yield name, getattr(run, name)
+    yield "anonymous_peak_bytes", run.anonymous_peak_bytes or 0
+    yield "start_bytes", run.start_bytes or 0
+    for c in run.chunks:
+        for name in ("loads", "calls", "load_s", "exec_s", "peak_activation_bytes"):
+            yield f"chunks.{c.chunk[:_WORDS]!r}.{name}", getattr(c, name)
+    for stage, seconds in run.stage_s:
+        yield f"stage_s.{stage[:_WORDS]!r}", seconds
+    for i, e in enumerate(run.bars):
+        yield f"bars[{i}].size_bytes", e.size_bytes
+
+
+# ---------------------------------------------------------------- names
+
+
+def _names(plan: Plan, run: Run) -> Iterator[str]:
+    chunks = {c.id for c in plan.chunks}
+    known = (
+        ("chunks", [c.chunk for c in run.chunks], chunks),
+        ("bars", list(dict.fromkeys(e.label for e in run.bars)), chunks),
+        ("iterations", [name for name, _ in run.iterations], set(_loops(plan))),
+        ("stage_s", [name for name, _ in run.stage_s], _stages(plan)),
+    )
+    for where, names, allowed in known:
+        yield from (f"{where}: there is no {n[:_WORDS]!r}" for n in names if n not in allowed)
+        yield from _twice(where, names)
+
+
+def _loops(plan: Plan) -> dict[str, Segment]:
+    return {s.name: s for s in plan.program.segments}
+
+
+def _stages(plan: Plan) -> set[str]:
+    return {step.stage for s in plan.program.segments for step in s.steps}
+
+
+def _iterations(plan: Plan, run: Run) -> Iterator[str]:
+    loops = _loops(plan)
+    for name, done in run.iterations:
+        least = 1 if loops[name].until is not None else loops[name].count
+        if not least <= done <= loops[name].count:
+            yield f"iterations: loop {name} does {least} to {loops[name].count}, not {done}"
+
+
+# ---------------------------------------------------------------- bars
+
+
+def _bars(plan: Plan, run: Run) -> Iterator[str]:
+    for i, e in enumerate(run.bars):
+        in_time = 0 <= e.start_s <= e.end_s <= run.wall_s + _SLACK_S
+        if e.queue not in QUEUES or not in_time or not _is_in(plan, e):
+            yield f"bars[{i}] of {e.label!r}: {_told(e)}"
+    if any(a.end_s > b.end_s for a, b in pairwise(run.bars)):
+        yield "bars: not in the order of their ends"
+
+
+def _is_in(plan: Plan, e: Bar) -> bool:
+    if not 0 <= e.segment < len(plan.program.segments):
+        return False
+    segment = plan.program.segments[e.segment]
+    return 0 <= e.step < len(segment.steps) and 0 <= e.iteration < segment.count
+
+
+def _called(plan: Plan, run: Run) -> Iterator[str]:
+    """Every call is one of the plan's, made once, in an iteration that was done."""
+    calls, done = _calls(plan), dict(run.iterations)
+    seen: set[tuple[int, int, int]] = set()
+    for i, e in enumerate(run.bars):
+        if e.queue != "compute":
+            continue
+        segment, at = plan.program.segments[e.segment], (e.segment, e.iteration, e.step)
+        if (e.segment, e.step, e.label) not in calls:
+            yield f"bars[{i}]: {e.label!r} is called where the plan does not"
+        if at in seen or e.iteration >= done.get(segment.name, segment.count):
+            why = "twice in one" if at in seen else "in one that was not done"
+            yield f"bars[{i}]: {e.label!r} is called {why}, iteration {e.iteration}"
+        seen.add(at)
+
+
+def _told(e: Bar) -> str:
+    return (
+        f"queue {e.queue[:_WORDS]!r}, segment {e.segment}, iteration {e.iteration}, step {e.step}, "
+        f"{e.start_s:g} to {e.end_s:g} s"
+    )
+
+
+def _calls(plan: Plan) -> set[tuple[int, int, str]]:
+    """(segment, step, chunk) of every call."""
+    return {
+        (s, k, x.chunk)
+        for s, g in enumerate(plan.program.segments)
+        for k, x in enumerate(g.steps)
+        if isinstance(x, Call)
+    }
+
+
+def _held(plan: Plan, run: Run) -> Iterator[str]:
+    """What is given back was there, and no more of a chunk is there than there is of it."""
+    weights = {f.id: f.weight_bytes for f in plan.facts}
+    held, copies = Counter[str](), Counter[str]()
+    for i, e in enumerate(run.bars):
+        if e.queue == "compute":
+            continue
+        sign = 1 if e.queue == "load" else -1
+        held[e.label] += sign * e.size_bytes
+        copies[e.label] += sign
+        if copies[e.label] < 0:
+            yield f"bars[{i}]: {e.label!r} is given back and was not loaded"
+        if not 0 <= held[e.label] <= weights[e.label]:
+            yield (
+                f"bars[{i}]: {held[e.label]} bytes of {e.label!r} are in memory, which has "
+                f"{weights[e.label]}"
+            )
