@@ -11,13 +11,18 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from entracte.check.life import check_features
+from entracte.check.names import check_names
+from entracte.check.numbers import check_numbers
+from entracte.check.pieces import check_features
+from entracte.check.promise import check_promise
 from entracte.check.proof import Proof, check
 from entracte.clock.drivers import make_driver
 from entracte.codec import decode, encode
 from entracte.errors import PlanError
 from entracte.ir import Bundle, Call, Chunk, ChunkFacts, Pipeline, Plan, Program, Schedule, Target
 from entracte.plan.forecast import forecast
+from entracte.plan.host_steps import check_host_steps
+from entracte.plan.limits import check_pages, check_size
 from entracte.program.workload import Workload
 from entracte.store.origin import VERSION as ENTRACTE
 
@@ -72,6 +77,9 @@ def make_plan(
 
 def check_plan(plan: Plan) -> Proof:
     """Everything a plan claims about itself, checked. Raises `PlanError`."""
+    check_size(plan)
+    check_numbers(plan)
+    check_names(plan)
     budget = plan.schedule.budget_bytes
     if budget > plan.target.budget_bytes:
         raise PlanError(f"plan: scheduled for {budget} of {plan.target.budget_bytes} bytes")
@@ -81,23 +89,39 @@ def check_plan(plan: Plan) -> Proof:
             f"plan: claims a peak of {plan.forecast.peak_bytes} bytes, the checker proves "
             f"{proof.peak_bytes}"
         )
+    _check_chunks(plan)
+    _check_files(plan)
+    check_host_steps(plan)
+    # It refuses what it cannot carry out.
+    make_driver(Workload.of(plan), plan.schedule)
+    check_pages(plan)
+    check_promise(plan, proof.peak_step)
+    return proof
+
+
+def _check_chunks(plan: Plan) -> None:
+    """Chunks, facts and packages are of the same names and ports, and calls suit them."""
     if {c.id for c in plan.chunks} != {f.id for f in plan.facts}:
         raise PlanError("plan: its chunks and the facts about chunks have different names")
     check_features(plan.program, {c.id: (c.inputs, c.outputs) for c in plan.chunks})
-    for package in plan.packages:
-        _inside(package.path)
-    for path, _ in plan.files:
-        _inside(path)
     _check_functions(plan)
-    # It refuses what it cannot carry out.
-    make_driver(Workload.of(plan), plan.schedule)
     if plan.built and {p.chunk for p in plan.packages} != {c.id for c in plan.chunks}:
         raise PlanError("plan: says it is built, but not every chunk has its package")
+    chunks = {c.id: c for c in plan.chunks}
     for package in plan.packages:
-        chunk = next(c for c in plan.chunks if c.id == package.chunk)
+        chunk = chunks.get(package.chunk)
+        if chunk is None:
+            raise PlanError(f"plan: package {package.path} is of no chunk of the plan")
         if (package.inputs, package.outputs) != (chunk.inputs, chunk.outputs):
             raise PlanError(f"plan: package {package.path} has other ports than its chunk")
-    return proof
+
+
+def _check_files(plan: Plan) -> None:
+    """Nothing leads out of the build folder, and what holds the constants is one of its files."""
+    for path in (*(p.path for p in plan.packages), *(path for path, _ in plan.files)):
+        _inside(path)
+    if plan.built and plan.program.constants and CONSTANTS not in dict(plan.files):
+        raise PlanError(f"plan: has constants, but {CONSTANTS} is no file of it")
 
 
 def _check_functions(plan: Plan) -> None:
@@ -144,7 +168,7 @@ def read_plan(folder: Path | str) -> Plan:
         raise PlanError(f"{path}: larger than {MAX_BYTES} bytes; this is no plan")
     try:
         whole = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise PlanError(f"{path}: not a whole JSON file ({error}); compile again") from None
     body = whole.get("plan") if isinstance(whole, dict) else None
     if not isinstance(body, dict):
