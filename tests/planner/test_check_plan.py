@@ -79,7 +79,8 @@ def make_sampler(**changes) -> Plan:
     host = (
         HostStep(
             stage="tokens", op="tokenize", params=(("tokenizer", "t.json"), ("length", 8)),
-            inputs=(("text", "prompt"),), outputs=(Binding("input_ids", "ids"), Binding("mask", "mask")),
+            inputs=(("text", "prompt"),),
+            outputs=(Binding("input_ids", "ids"), Binding("mask", "mask")),
         ),
         HostStep(
             stage="noise", op="random_normal", params=(("shape", (6, 4)),),
@@ -104,7 +105,10 @@ def make_sampler(**changes) -> Plan:
     )  # fmt: skip
     program = with_frees(
         Program(
-            inputs=(Input("prompt", "text", "x"), Input("seed", "seed", 0), Input("scale", "number", 4.0)),
+            inputs=(
+                Input("prompt", "text", "x"), Input("seed", "seed", 0),
+                Input("scale", "number", 4.0),
+            ),
             constants=(Port("table", (STEPS, 2), F),),
             tensors=(*map(TensorDecl, TENSORS), TensorDecl(Port("e", (1, 4), H), STEPS)),
             segments=(
@@ -243,7 +247,7 @@ PIECES = {
     "a text as a tensor": (
         lambda p: p["program"]["inputs"][2].update(kind="text"), "scale is a text, which is no ten"
     ),
-    "an input of no kind": (lambda p: p["program"]["inputs"][0].update(kind="x"), "not one of text"),
+    "an input of no kind": (lambda p: p["program"]["inputs"][0].update(kind="x"), "not one of"),
 }  # fmt: skip
 
 
@@ -369,10 +373,10 @@ def test_every_number_of_a_plan_is_checked(value):
         (lambda p: tensor(p, "z")["port"].update(shape=[2**40] * 2), "more elements than any mem"),
         (lambda p: tensor(p, "z")["port"].update(shape=[1] * 99), "99 axes, at most 16"),
         (lambda p: p["program"]["segments"][1].update(count=0), "count: 0 is not 1 or more"),
-        (lambda p: p["program"]["segments"][1].update(count=10**6), "steps, at most 10000 are poss"),
+        (lambda p: p["program"]["segments"][1].update(count=10**6), "steps, at most 10000 are"),
         (lambda p: step(p, 2).update(repeat=10**7), "calls, at most 1000000 are possible"),
         (lambda p: step(p, 0, 1).update(params=[["shape", [6, 2**63]]]), "is not between"),
-        (lambda p: p["program"]["inputs"][1].update(default=10**30), "is (not between|of no allow)"),
+        (lambda p: p["program"]["inputs"][1].update(default=10**30), "is (not between|of no)"),
     ],
 )  # fmt: skip
 def test_numbers_are_in_their_ranges(change, message):
@@ -385,9 +389,7 @@ def test_values_made_in_python_are_walked_too():
     """The walk itself, without the reader's own refusals."""
     for value in (math.nan, math.inf, -1.0):
         facts = replace(PLAN.facts[0], cold_s=value)
-        with pytest.raises(
-            PlanError, match="plan.facts\\[0\\].cold_s: .* is (not finite|negative)"
-        ):
+        with pytest.raises(PlanError, match="\\[0\\].cold_s: .* is (not finite|negative)"):
             check_numbers((facts,), "plan.facts")
         with pytest.raises(PlanError, match="cold_s"):
             check(PLAN.program, (facts, *PLAN.facts[1:]), PLAN.schedule, budget_bytes=2000)
@@ -430,14 +432,14 @@ HOST = [
     (lambda p: step(p, 0, 1).update(inputs=[["sede", "seed"]]), "inputs: 'sede' is unknown"),
     (lambda p: step(p, 0, 1).update(inputs=[["seed", "prompt"]]), "'prompt', which is a text"),
     (lambda p: step(p, 0, 1).update(inputs=[["seed", "table"]]), "a host step reads inputs of th"),
-    (lambda p: step(p, 0)["params"][1].__setitem__(1, 9), "input_ids as int32 \\(1, 9\\), tensor"),
+    (lambda p: step(p, 0)["params"][1].__setitem__(1, 9), "input_ids as int32 \\(1, 9\\), "),
     (lambda p: step(p, 0)["params"][1].__setitem__(1, 0), "params.length: 0 is not a whole"),
     (
         lambda p: step(p, 0)["params"][0].__setitem__(1, "../t.json"),
         "is not a file's name, without",
     ),
-    (lambda p: step(p, 0)["params"][0].__setitem__(1, "u.json"), "needs u.json, which is no file"),
-    (lambda p: step(p, 0)["outputs"][0].update(feature="ids"), "gives input_ids, mask, not 'ids'"),
+    (lambda p: step(p, 0)["params"][0].__setitem__(1, "u.json"), "needs u.json, which is no"),
+    (lambda p: step(p, 0)["outputs"][0].update(feature="ids"), "gives input_ids, mask, not"),
     (lambda p: tensor(p, "mask")["port"].update(dtype="int32"), "gives mask as fp32 .* is int32"),
     (lambda p: p["files"].pop(0), "has constants, but constants.safetensors is no file of it"),
 ]
@@ -471,8 +473,12 @@ PROMISES = [
     (claim(stalls=[]), "claims stalls by cause of"),
     (claim(stalls=[["luck", F0.stall_s]]), "the stall 'luck' is not one of"),
     (claim(makespan_s=F0.makespan_s / 2), "plan: claims|the run takes"),
-    (claim(makespan_s=F0.makespan_s + 1, stall_s=F0.stall_s + 1, stalls=[["start", F0.stall_s + 1]]),
-     "the end of the last call"),
+    (
+        claim(
+            makespan_s=F0.makespan_s + 1, stall_s=F0.stall_s + 1, stalls=[["start", F0.stall_s + 1]]
+        ),
+        "the end of the last call",
+    ),
     (claim(loads=F0.loads - 1), "claims 2 loads, its own numbers make it 3"),
     (claim(loads=F0.loads + 1), "claims 4 loads, its own numbers make it 3"),
     (claim(loaded_bytes=F0.loaded_bytes - 1), "bytes loaded, its own numbers make it 300"),
