@@ -24,6 +24,7 @@ from entracte.plan.file import (
     read_plan,
     write_plan,
 )
+from entracte.plan.limits import check_program_size
 from entracte.program.workload import Workload
 from entracte.schedule.choose import make_schedule
 from entracte.store.cache import Cache, cache_folder, is_alive
@@ -116,6 +117,7 @@ def compile_job(job: Job, reporter: Reporter | None = None) -> Built:
     traced = _trace(job, cache, report)
     report.phase("plan", 1)
     decision = _decide(job, traced, {})
+    check_program_size(decision.program)
     report.advance("partition and schedule")
     if job.dry_run:
         plan = _plan(job, decision, decision.facts, decision.schedule, None, ())

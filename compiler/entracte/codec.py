@@ -15,6 +15,8 @@ from entracte.errors import PlanError
 
 _TAG = "type"
 _MAX_DEPTH = 40
+MOST = 2**63 - 1
+"""No whole number is larger: readers in other languages count in 64 bits."""
 
 
 def encode(value: Any) -> Any:
@@ -55,6 +57,8 @@ def _hints(kind: type) -> dict[str, Any]:
 def _dataclass(kind: Any, data: Any, where: str, depth: int) -> Any:
     if not isinstance(data, dict):
         raise PlanError(f"{where}: wants a {kind.__name__}, finds {_short(data)}")
+    if data.get(_TAG, kind.__name__) != kind.__name__:
+        raise PlanError(f"{where}: wants a {kind.__name__}, finds a {_short(data[_TAG])}")
     known = {f.name: f for f in fields(kind)}
     stray = sorted(set(data) - set(known) - {_TAG})
     if stray:
@@ -107,12 +111,10 @@ def _scalar(kind: Any, data: Any, where: str) -> Any:
         if data not in values:
             raise PlanError(f"{where}: {_short(data)} is not one of {', '.join(values)}")
         return kind(data)
-    if isinstance(data, int) and not -(2**63) <= data < 2**63:
-        raise PlanError(f"{where}: {_short(data)} does not fit into 64 bits")
-    if kind is float and isinstance(data, int | float) and not isinstance(data, bool):
-        if not math.isfinite(data):
-            raise PlanError(f"{where}: {data} is not finite")
-        return float(data)
+    if isinstance(data, int | float) and not isinstance(data, bool):
+        _check_number(data, where)
+        if kind is float:
+            return float(data)
     if kind is int and (not isinstance(data, int) or isinstance(data, bool)):
         raise PlanError(f"{where}: wants a whole number, finds {_short(data)}")
     if not isinstance(data, kind):
@@ -123,11 +125,18 @@ def _scalar(kind: Any, data: Any, where: str) -> Any:
 def _plain(data: Any, where: str, depth: int) -> Any:
     if isinstance(data, list):
         return tuple(decode(object, v, where, depth + 1) for v in data)
-    if data is None or isinstance(data, str):
-        return data
     if isinstance(data, int | float):
-        return _scalar(type(data), data, where)
+        _check_number(data, where)
+    if data is None or isinstance(data, str | int | float | bool):
+        return data
     raise PlanError(f"{where}: {_short(data)} is no parameter")
+
+
+def _check_number(data: int | float, where: str) -> None:
+    if isinstance(data, float) and not math.isfinite(data):
+        raise PlanError(f"{where}: {data} is not finite")
+    if isinstance(data, int) and abs(data) > MOST:
+        raise PlanError(f"{where}: {_short(data)} is not between -{MOST} and {MOST}")
 
 
 def _short(data: Any) -> str:

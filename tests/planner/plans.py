@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from entracte.check.proof import check
 from entracte.ir import Plan, Policy, Target
-from entracte.plan.file import VERSION
+from entracte.plan.file import CONSTANTS, VERSION
 from entracte.plan.forecast import forecast
 from entracte.program.steps import expand
 from entracte.program.workload import Workload
@@ -65,6 +65,7 @@ def plan_of(
         facts=facts,
         schedule=schedule,
         forecast=promise,
+        files=((CONSTANTS, "0" * 64),) if built else (),
     )
 
 

@@ -55,9 +55,9 @@ def test_with_room_for_everything_less_than_the_budget_is_claimed():
         ({"kept": (Kept(0.0, ("nobody",)),)}, "keeps 'nobody', which is no chunk"),
         ({"kept": (Kept(2.0, ()), Kept(1.0, ()))}, "not sorted"),
         ({"kept": (Kept(1.0, ()), Kept(1.0, ()))}, "not sorted"),
-        ({"kept": (Kept(math.nan, ()),)}, "not sorted"),
-        ({"kept": (Kept(math.inf, ()),)}, "not sorted"),
-        ({"kept": (Kept(-2.0, ()),)}, "not sorted"),
+        ({"kept": (Kept(math.nan, ()),)}, "slower: nan is not finite"),
+        ({"kept": (Kept(math.inf, ()),)}, "slower: inf is not finite"),
+        ({"kept": (Kept(-0.5, ()),)}, "slower: -0.5 is negative"),
     ],
 )
 def test_what_no_runner_could_follow_is_refused(changed, said):

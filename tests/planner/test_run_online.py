@@ -206,7 +206,7 @@ def test_a_device_without_pages_loads_whole_packages_and_says_so(golden):
 @pytest.mark.parametrize("page_bytes", [1, -4096])
 def test_a_plan_with_absurd_pages_is_refused(page_bytes):
     plan = paged(plan_of((Part(3, (50, 60)),), ONLINE, 30), page_bytes)
-    with pytest.raises(PlanError, match=f"page_bytes is {page_bytes}; give at least 4096"):
+    with pytest.raises(PlanError, match=f"page_bytes: {page_bytes} is (not 0 or at|negative)"):
         check_plan(plan)
 
 

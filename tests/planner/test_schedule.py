@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from entracte.check.life import check_tensors, unrolled
+from entracte.check.life import check_tensors, tensors_at, unrolled
 from entracte.check.proof import check
 from entracte.clock.clock import simulate
 from entracte.clock.drivers import make_driver
@@ -363,8 +363,10 @@ def test_a_loops_tensor_that_is_read_after_it_counts_from_the_second_iteration_o
     made = with_frees(changed)
     timeline = unrolled(made)
     counted: dict[tuple[int, int], frozenset[str]] = {}
-    for at, held in zip(timeline, check_tensors(made, timeline), strict=True):
-        key = at.segment, at.step
+    size = {t.name: t.size_bytes for t in made.tensors}
+    for n, held_bytes in enumerate(check_tensors(made, timeline)):
+        key, held = (timeline[n].segment, timeline[n].step), tensors_at(made, timeline, n)
+        assert held_bytes == sum(size[x] for x in held)
         counted[key] = counted.get(key, frozenset()) | held
     assert {at: a.during for at, a in lifetimes(made).items()} == counted
     assert "late" in counted[0, 0]

@@ -5,12 +5,14 @@ to its end after each iteration looked at: if all ends leave the same tensors, t
 program is proven once for all of them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from math import prod
 
+from entracte.check.names import once
 from entracte.errors import PlanError
-from entracte.ir import Binding, Call, HostStep, Port, Program, Segment, Step
+from entracte.ir import Call, HostStep, Program, Segment, Step
 
 ITERATIONS = 5
 """Loops are periodic after their first iteration, so five cover every kind of neighbour."""
@@ -36,50 +38,20 @@ def unrolled(program: Program) -> list[At]:
     ]
 
 
-def check_features(
-    program: Program, ports: Mapping[str, tuple[Sequence[Port], Sequence[Port]]]
-) -> None:
-    """Every call gives each input of its package once, with the shape and type it wants."""
-    decls = {t.name: t for t in program.tensors}
-    for step in (s for g in program.segments for s in g.steps):
-        if not isinstance(step, Call):
-            continue
-        inputs, outputs = ports[step.chunk]
-        for side, wanted, given in (
-            ("input", inputs, step.inputs),
-            ("output", outputs, step.outputs),
-        ):
-            names = [b.feature for b in given]
-            if sorted(names) != sorted(p.name for p in wanted):
-                raise PlanError(
-                    f"plan: chunk {step.chunk} has {side}s {sorted(p.name for p in wanted)}, "
-                    f"the call binds {sorted(names)}"
-                )
-            for binding in given:
-                port = next(p for p in wanted if p.name == binding.feature)
-                _check_piece(step.chunk, port, binding, decls[binding.tensor].port)
-
-
-def _check_piece(chunk: str, port: Port, binding: Binding, whole: Port) -> None:
-    shape = list(whole.shape)
-    if binding.axis is not None:
-        if binding.axis >= len(shape) or binding.size < 1:
-            raise PlanError(f"plan: chunk {chunk}, {port.name}: no axis {binding.axis} to slice")
-        shape[binding.axis] = binding.size
-    if tuple(shape) != port.shape or whole.dtype != port.dtype:
-        raise PlanError(
-            f"plan: chunk {chunk}, {port.name} wants {port.dtype} {port.shape}, tensor "
-            f"{binding.tensor} gives {whole.dtype} {tuple(shape)}"
-        )
-
-
 # ---------------------------------------------------------------- states
 
 
 def check_carried(program: Program, segment: Segment) -> None:
     """A loop's state has the shape and type of what it starts as and goes on as."""
     ports = {t.name: (t.port.shape, t.port.dtype, t.slots) for t in program.tensors}
+    once(f"plan: loop {segment.name}: two states take what is", (x for _, _, x in segment.state))
+    names = {name for name, _, _ in segment.state}
     for name, first, following in segment.state:
+        if following in names:
+            raise PlanError(
+                f"plan: loop {segment.name}: state {name} goes on as {following}, which is itself "
+                "a state; a step must make what a state takes"
+            )
         unknown = [x for x in (name, first, following) if x not in ports]
         if unknown:
             raise PlanError(
@@ -110,53 +82,85 @@ def check_until(program: Program, segment: Segment) -> None:
         )
 
 
-def check_tensors(program: Program, timeline: list[At]) -> list[frozenset[str]]:
-    """Follow every tensor's life; returns which are alive during each step."""
-    declared = {t.name for t in program.tensors}
-    given = {i.name for i in program.inputs}
-    alive = (given & declared) | {c.name for c in program.constants}
-    untyped = given - declared
+class _Alive:
+    """Working state: the tensors that are alive, and the bytes of those that are declared."""
+
+    def __init__(self, sizes: Mapping[str, int], names: Iterable[str]) -> None:
+        self.sizes, self.names, self.held_bytes = sizes, set[str](), 0
+        for name in names:
+            self.add(name)
+
+    def add(self, name: str) -> None:
+        if name not in self.names:
+            self.names.add(name)
+            self.held_bytes += self.sizes.get(name, 0)
+
+    def discard(self, name: str) -> None:
+        if name in self.names:
+            self.names.remove(name)
+            self.held_bytes -= self.sizes.get(name, 0)
+
+
+def check_tensors(program: Program, timeline: Sequence[At]) -> list[int]:
+    """Follow every tensor's life; returns the bytes of those alive during each step."""
+    return [alive.held_bytes for alive in _followed(program, timeline)]
+
+
+def tensors_at(program: Program, timeline: Sequence[At], step: int) -> frozenset[str]:
+    """The names of those alive during a step of the timeline, of a program that was checked."""
+    alive = next(islice(_followed(program, timeline), step, None))
+    return frozenset(alive.names & alive.sizes.keys())
+
+
+def _followed(program: Program, timeline: Sequence[At]) -> Iterator[_Alive]:
+    """The same working state again and again, as it is during each step."""
+    sizes = {t.name: t.port.size_bytes * t.slots for t in program.tensors}
+    given, constants = {i.name for i in program.inputs}, {c.name for c in program.constants}
+    alive = _Alive(sizes, (given & sizes.keys()) | constants)
+    untyped = given - sizes.keys()
     ends: dict[int, set[str]] = {}
-    held = []
     for n, at in enumerate(timeline):
         segment = program.segments[at.segment]
         if at.step == 0:
             _enter_iteration(segment.state, at.iteration, alive, segment.name)
-        needs = _reads(at.what)
-        lost = sorted(needs - alive - untyped)
-        if lost:
-            raise PlanError(
-                f"plan: {name_of(at)} reads {lost[0]}, which is not there any more or yet"
-            )
-        made = {b.tensor for b in at.what.outputs}
-        unknown = sorted(made - declared)
-        if unknown:
-            raise PlanError(f"plan: {name_of(at)} writes {unknown[0]}, which is not declared")
-        alive |= made
-        held.append(frozenset(alive & declared))
-        stray = sorted(set(at.what.frees) - alive)
-        if stray:
-            raise PlanError(f"plan: {name_of(at)} frees {stray[0]}, which is not there")
-        alive -= set(at.what.frees)
+        _begin_step(at, alive, untyped)
+        yield alive
+        _end_step(at, alive)
         if at.step + 1 == len(segment.steps):
             _end_iteration(segment, at, alive, ends)
-        last_step = n + 1 == len(timeline) or timeline[n + 1].segment != at.segment
-        if last_step:
+        if n + 1 == len(timeline) or timeline[n + 1].segment != at.segment:
             _leave_segment(segment.state, segment.frees, alive, segment.name)
-    if program.output not in alive:
+    if program.output not in alive.names:
         raise PlanError(f"plan: the output {program.output} is not there at the end")
-    left = sorted(alive - {program.output} - given - {c.name for c in program.constants})
+    left = sorted(alive.names - {program.output} - given - constants)
     if left:
         raise PlanError(f"plan: tensor {left[0]} is never freed")
-    return held
+
+
+def _begin_step(at: At, alive: _Alive, untyped: set[str]) -> None:
+    lost = sorted(_reads(at.what) - alive.names - untyped)
+    if lost:
+        raise PlanError(f"plan: {name_of(at)} reads {lost[0]}, which is not there any more or yet")
+    for binding in at.what.outputs:
+        if binding.tensor not in alive.sizes:
+            raise PlanError(f"plan: {name_of(at)} writes {binding.tensor}, which is not declared")
+        alive.add(binding.tensor)
+
+
+def _end_step(at: At, alive: _Alive) -> None:
+    stray = sorted(set(at.what.frees) - alive.names)
+    if stray:
+        raise PlanError(f"plan: {name_of(at)} frees {stray[0]}, which is not there")
+    for tensor in at.what.frees:
+        alive.discard(tensor)
 
 
 def _enter_iteration(
-    state: Sequence[tuple[str, str, str]], iteration: int, alive: set[str], segment: str
+    state: Sequence[tuple[str, str, str]], iteration: int, alive: _Alive, segment: str
 ) -> None:
     for name, first, following in state:
         source = first if iteration == 0 else following
-        if source not in alive:
+        if source not in alive.names:
             raise PlanError(
                 f"plan: loop {segment}: state {name} takes {source}, which is not there"
             )
@@ -165,19 +169,19 @@ def _enter_iteration(
             alive.discard(following)
 
 
-def _end_iteration(segment: Segment, at: At, alive: set[str], ends: dict[int, set[str]]) -> None:
+def _end_iteration(segment: Segment, at: At, alive: _Alive, ends: dict[int, set[str]]) -> None:
     """Drop what says whether the loop goes on; ending here leaves what other ends leave."""
     if segment.until is None:
         return
-    if segment.until not in alive:
+    if segment.until not in alive.names:
         raise PlanError(
             f"plan: loop {segment.name}: nothing made {segment.until}, by which it may end"
         )
     if segment.until not in {following for _, _, following in segment.state}:
         alive.discard(segment.until)
-    left = set(alive)
+    left = _Alive({}, alive.names)
     _leave_segment(segment.state, segment.frees, left, segment.name)
-    other = sorted(left ^ ends.setdefault(at.segment, left))
+    other = sorted(left.names ^ ends.setdefault(at.segment, left.names))
     if other:
         raise PlanError(
             f"plan: loop {segment.name} may end after iteration {at.iteration}, where {other[0]} "
@@ -186,10 +190,10 @@ def _end_iteration(segment: Segment, at: At, alive: set[str], ends: dict[int, se
 
 
 def _leave_segment(
-    state: Sequence[tuple[str, str, str]], frees: Sequence[str], alive: set[str], segment: str
+    state: Sequence[tuple[str, str, str]], frees: Sequence[str], alive: _Alive, segment: str
 ) -> None:
     for name, _, following in state:
-        if following not in alive:
+        if following not in alive.names:
             raise PlanError(f"plan: loop {segment}: nothing made {following}, the next {name}")
         alive.discard(following)
     for tensor in frees:

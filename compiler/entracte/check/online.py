@@ -8,7 +8,6 @@ that t or a later step calls, and those of loops before t that may end early. Th
 two is the claim. It needs that each step fits alone, which is proven here.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,7 +24,7 @@ def check_driver(facts: Mapping[str, ChunkFacts], schedule: Schedule) -> None:
         raise PlanError(f"plan: the driver {schedule.driver!r} is not one of {', '.join(DRIVERS)}")
     before = -1.0
     for kept in schedule.kept:
-        if not math.isfinite(kept.slower) or not before < kept.slower:
+        if not before < kept.slower:
             raise PlanError("plan: what the online rule keeps is not sorted by `slower`")
         before = kept.slower
         stray = sorted(set(kept.chunks) - set(facts))
@@ -57,24 +56,44 @@ def online_peak(
 
     Raises `PlanError` where a step exceeds the budget alone.
     """
+    ended = _ended_before(program)
     later: set[str] = set()
-    ended = [_called(program, s) if g.until else set() for s, g in enumerate(program.segments)]
-    peak = OnlinePeak(0, 0, frozenset())
+    there_bytes, segment = 0, -1
+    at, total_bytes = 0, 0
     for n in reversed(range(len(timeline))):
-        at, need = timeline[n], needs[n]
-        own = at.what.chunk if isinstance(at.what, Call) else None
-        if own is not None:
-            later.add(own)
-            alone = need + facts[own].weight_bytes
-            if alone > budget:
-                raise PlanError(
-                    f"plan: {name_of(at)} needs {alone} bytes alone, the budget is {budget} bytes"
-                )
-        there = later.union(*ended[: at.segment])
-        most = min(budget, need + sum(facts[c].weight_bytes for c in there))
-        if most >= peak.total_bytes:
-            peak = OnlinePeak(most, n, frozenset(there))
-    return peak
+        step, need = timeline[n], needs[n]
+        own = step.what.chunk if isinstance(step.what, Call) else None
+        if own is not None and need + facts[own].weight_bytes > budget:
+            raise PlanError(
+                f"plan: {name_of(step)} needs {need + facts[own].weight_bytes} bytes alone, the "
+                f"budget is {budget} bytes"
+            )
+        if step.segment != segment or (own is not None and own not in later):
+            segment = step.segment
+            later.update(() if own is None else (own,))
+            there_bytes = sum(facts[c].weight_bytes for c in later | ended[segment])
+        most = min(budget, need + there_bytes)
+        if most >= total_bytes:
+            at, total_bytes = n, most
+    return OnlinePeak(total_bytes, at, _there(timeline, at, ended))
+
+
+def _there(timeline: Sequence[At], at: int, ended: Sequence[frozenset[str]]) -> frozenset[str]:
+    """What may be there during a step: all that is called from it on, and what early ends leave."""
+    if not timeline:
+        return frozenset()
+    called = {x.what.chunk for x in timeline[at:] if isinstance(x.what, Call)}
+    return ended[timeline[at].segment] | called
+
+
+def _ended_before(program: Program) -> list[frozenset[str]]:
+    """For each segment the chunks of loops before it that may end early."""
+    before, found = frozenset[str](), []
+    for s, segment in enumerate(program.segments):
+        found.append(before)
+        if segment.until is not None:
+            before |= _called(program, s)
+    return found
 
 
 def _called(program: Program, segment: int) -> set[str]:

@@ -22,9 +22,11 @@ A plan whose runner follows the online rule is proven twice: its gates as above,
 (`check.online`); the peak is the larger of the two.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from functools import lru_cache
+from itertools import accumulate, pairwise
 
 from entracte.check.life import (
     ITERATIONS,
@@ -33,9 +35,13 @@ from entracte.check.life import (
     check_tensors,
     check_until,
     name_of,
+    tensors_at,
     unrolled,
 )
+from entracte.check.names import check_program_names, once
+from entracte.check.numbers import check_numbers
 from entracte.check.online import OnlinePeak, check_driver, online_peak
+from entracte.check.pieces import check_given, check_pieces
 from entracte.errors import PlanError
 from entracte.ir import (
     Call,
@@ -107,43 +113,40 @@ def check(
     program: Program, facts: Sequence[ChunkFacts], schedule: Schedule, *, budget_bytes: int
 ) -> Proof:
     """Prove that the schedule is safe for this program. Raises `PlanError` if it is not."""
+    return _checked(program, tuple(facts), schedule, budget_bytes)
+
+
+@lru_cache(maxsize=2)
+def _checked(
+    program: Program, facts: tuple[ChunkFacts, ...], schedule: Schedule, budget_bytes: int
+) -> Proof:
+    """A pure function of values; whoever reads a plan and whoever shows it ask the same."""
     by_id = {f.id: f for f in facts}
-    _check_numbers(facts)
+    check_numbers(facts, "plan.facts")
+    once("plan.facts: the facts of two chunks are", (f.id for f in facts))
     _check_references(program, by_id, schedule)
+    check_numbers(program, "plan.program")
+    check_numbers(schedule, "plan.schedule")
     check_driver(by_id, schedule)
     timeline = unrolled(program)
-    alive = check_tensors(program, timeline)
+    held = check_tensors(program, timeline)
     copies = _copies(program, schedule, timeline)
     _check_copies(timeline, copies)
-    needs = _needs(program, timeline, alive, by_id)
-    peak = _gates_peak(timeline, needs, copies, by_id, budget_bytes)
+    needs = _needs(timeline, held, by_id)
+    at, peak = _gates_peak(timeline, needs, copies, by_id, budget_bytes)
     if schedule.driver == "online":
         online = online_peak(program, timeline, needs, by_id, budget_bytes)
         if online.total_bytes >= peak.total_bytes:
-            peak = _named(timeline, needs, online, by_id)
+            at, peak = online.at, _named(timeline, needs, online, by_id)
     if timeline:
-        peak = replace(peak, tensors=tuple(sorted(alive[_place(timeline, peak)])))
+        peak = replace(peak, tensors=tuple(sorted(tensors_at(program, timeline, at))))
     return Proof(peak, len(timeline))
-
-
-def _place(timeline: Sequence[At], peak: Peak) -> int:
-    where = (peak.segment, peak.iteration, peak.step)
-    return next(n for n, a in enumerate(timeline) if (a.segment, a.iteration, a.step) == where)
-
-
-def _check_numbers(facts: Sequence[ChunkFacts]) -> None:
-    for f in facts:
-        seconds = (f.load_s, f.exec_s, *(s for _, s in f.exec_by))
-        if f.weight_bytes < 0 or f.activation_bytes < 0 or min(seconds) < 0:
-            raise PlanError(f"plan: chunk {f.id} has a negative size or time")
-    if len({f.id for f in facts}) != len(facts):
-        raise PlanError("plan: two chunks have the same name")
 
 
 def _check_references(
     program: Program, facts: Mapping[str, ChunkFacts], schedule: Schedule
 ) -> None:
-    _check_declared(program)
+    check_program_names(program)
     for segment in program.segments:
         _check_segment(segment)
         for step in segment.steps:
@@ -151,17 +154,12 @@ def _check_references(
                 _check_call(step, facts)
         check_carried(program, segment)
         check_until(program, segment)
+    check_given(program)
+    check_pieces(program)
+    ending = [s for s, segment in enumerate(program.segments) if segment.until is not None]
     for load in schedule.loads:
         _check_load_reference(program, facts, load)
-        _check_later_gates(program, load)
-
-
-def _check_declared(program: Program) -> None:
-    if len({t.name for t in program.tensors}) != len(program.tensors):
-        raise PlanError("plan: two tensors have the same name")
-    for tensor in program.tensors:
-        if tensor.slots < 1 or any(d < 1 for d in tensor.port.shape):
-            raise PlanError(f"plan: tensor {tensor.name} has no positive size")
+        _check_later_gates(program, load, ending)
 
 
 def _check_segment(segment: Segment) -> None:
@@ -185,12 +183,14 @@ def _check_call(call: Call, facts: Mapping[str, ChunkFacts]) -> None:
         raise PlanError(f"plan: the call of {call.chunk} switches functions at {ends[1:]}")
 
 
-def _check_later_gates(program: Program, load: Load) -> None:
-    """Only the last step of a loop that may end early is sure to end, and it ends everything."""
-    for s, segment in enumerate(program.segments[: load.segment]):
+def _check_later_gates(program: Program, load: Load, ending: Sequence[int]) -> None:
+    """Only the last step of a loop that may end early is sure to end, and it ends everything.
+    `ending`: the segments that may."""
+    for s in ending[: bisect_left(ending, load.segment)]:
+        segment = program.segments[s]
         end = Gate(s, len(segment.steps) - 1, Moment.LAST)
         later = load.gate is not None and load.gate.segment > s
-        if segment.until is not None and not later and load.gate != end:
+        if not later and load.gate != end:
             raise PlanError(
                 f"plan: the load of {load.chunk} for a later segment does not wait for the end "
                 f"of loop {segment.name}, which may come early"
@@ -239,12 +239,14 @@ def _check_step(program: Program, segment: int, step: int, where: str) -> None:
 def _copies(program: Program, schedule: Schedule, timeline: list[At]) -> list[_Copy]:
     place = {(a.segment, a.iteration, a.step): n for n, a in enumerate(timeline)}
     last = {s: min(g.count, ITERATIONS) - 1 for s, g in enumerate(program.segments)}
+    loads: dict[tuple[int, str], list[Load]] = {}
+    for load in schedule.loads:
+        loads.setdefault((load.segment, load.iterations), []).append(load)
     copies: list[_Copy] = []
     for s in range(len(program.segments)):
         for i in range(last[s] + 1):
             kind = "first" if i == 0 else "each"
-            loads = (x for x in schedule.loads if x.segment == s and x.iterations == kind)
-            copies.extend(_copy(load, i, place, last) for load in loads)
+            copies.extend(_copy(load, i, place, last) for load in loads.get((s, kind), ()))
     return copies
 
 
@@ -291,34 +293,28 @@ def _check_presence(timeline: list[At], copies: list[_Copy]) -> None:
         if others and copy.gate < others[-1].free:
             raise PlanError(f"plan: {copy.chunk} is loaded again while a copy may still be there")
         others.append(copy)
+    served: dict[str, list[int]] = {}
     for n, at in enumerate(timeline):
-        if isinstance(at.what, Call) and not any(
-            c.use <= n <= c.free for c in by_chunk.get(at.what.chunk, ())
-        ):
-            raise PlanError(f"plan: {name_of(at)} runs without its chunk being loaded")
+        if isinstance(at.what, Call):
+            served.setdefault(at.what.chunk, []).append(n)
+            own = by_chunk.get(at.what.chunk, [])
+            # Copies of a chunk do not overlap: the only one that may serve this call.
+            k = bisect_right(own, n, key=lambda c: c.use) - 1
+            if k < 0 or own[k].free < n:
+                raise PlanError(f"plan: {name_of(at)} runs without its chunk being loaded")
     for copy in copies:
-        served = [
-            n
-            for n in range(copy.use, copy.free + 1)
-            if isinstance(step := timeline[n].what, Call) and step.chunk == copy.chunk
-        ]
-        if not served or served[0] != copy.use or served[-1] != copy.free:
+        calls = served.get(copy.chunk, [])
+        first, last = bisect_left(calls, copy.use), bisect_right(calls, copy.free) - 1
+        if first > last or calls[first] != copy.use or calls[last] != copy.free:
             raise PlanError(f"plan: {copy.chunk} is kept loaded beyond its calls")
 
 
-def _needs(
-    program: Program,
-    timeline: list[At],
-    alive: list[frozenset[str]],
-    facts: Mapping[str, ChunkFacts],
-) -> list[int]:
+def _needs(timeline: list[At], held_bytes: list[int], facts: Mapping[str, ChunkFacts]) -> list[int]:
     """Bytes of each step without chunks: tensors alive, and the activations of its call."""
-    size = {t.name: t.port.size_bytes * t.slots for t in program.tensors}
-    needs = []
-    for at, names in zip(timeline, alive, strict=True):
-        own = facts[at.what.chunk].activation_bytes if isinstance(at.what, Call) else 0
-        needs.append(own + sum(size[x] for x in names))
-    return needs
+    return [
+        held + (facts[at.what.chunk].activation_bytes if isinstance(at.what, Call) else 0)
+        for at, held in zip(timeline, held_bytes, strict=True)
+    ]
 
 
 def _gates_peak(
@@ -327,15 +323,18 @@ def _gates_peak(
     copies: list[_Copy],
     facts: Mapping[str, ChunkFacts],
     budget: int,
-) -> Peak:
-    """The first of the steps beside which the most bytes can be. Raises `PlanError` above the
-    budget."""
+) -> tuple[int, Peak]:
+    """The first of the steps beside which the most bytes can be: its place in the timeline, and
+    what is there. Raises `PlanError` above the budget."""
     if not timeline:
-        return Peak(total_bytes=0, where="nothing")
-    total = list(needs)
+        return 0, Peak(total_bytes=0, where="nothing")
+    # What comes to be there at a step, and what is gone at it: their running sum is there.
+    more = [0] * (len(timeline) + 1)
     for copy in copies:
-        for n in range(copy.gate + 1, copy.free + 1):
-            total[n] += facts[copy.chunk].weight_bytes
+        more[copy.gate + 1] += facts[copy.chunk].weight_bytes
+        more[copy.free + 1] -= facts[copy.chunk].weight_bytes
+    there_bytes = accumulate(more[:-1])
+    total = [need + there for need, there in zip(needs, there_bytes, strict=True)]
     peak = max(total)
     n = total.index(peak)
     if peak > budget:
@@ -343,11 +342,12 @@ def _gates_peak(
         raise PlanError(f"plan: {where} can need {peak} bytes, the budget is {budget} bytes")
     made = _peak_at(timeline[n], peak)
     there = [c for c in copies if c.gate < n <= c.free and c.chunk != made.chunk]
-    return replace(
+    made = replace(
         made,
         called=tuple(c.chunk for c in there if c.use <= n),
         ahead=tuple(c.chunk for c in copies if c.gate < n < c.use),
     )
+    return n, made
 
 
 def _named(

@@ -136,7 +136,7 @@ class Table:
             self.units_of[unit.chunk] = (*self.units_of.get(unit.chunk, ()), u)
         self._uses: dict[int, tuple[Use, ...]] = {}
         """Answers that were given: they are the same every time, and for all kept sets."""
-        self._homes = {c: self._homes_of(c) for c in self.units_of}
+        self._homes = self._homes_of(segments)
         self._pieces, self._total_ns = _pieces(segments)
         self._margins = tuple(self._mean_load_ns(s) for s in segments)
         self._most = tuple(max(x.need_bytes for x in s.steps) for s in segments)
@@ -264,13 +264,18 @@ class Table:
     def _segment_of(self, n: int) -> int:
         return bisect_right(self.bases, n) - 1
 
-    def _homes_of(self, chunk: str) -> tuple[_Home, ...]:
-        homes = []
-        for base, segment in zip(self.bases, self.segments, strict=True):
-            steps = tuple(k for k, x in enumerate(segment.steps) if x.chunk == chunk)
-            if steps:
-                homes.append(_Home(base, len(segment.steps), segment.count, steps))
-        return tuple(homes)
+    def _homes_of(self, segments: tuple[TableSegment, ...]) -> dict[str, list[_Home]]:
+        """By chunk, in the order of the segments."""
+        homes: dict[str, list[_Home]] = {c: [] for c in self.units_of}
+        for base, segment in zip(self.bases, segments, strict=True):
+            calls: dict[str, list[int]] = {}
+            for k, step in enumerate(segment.steps):
+                if step.chunk is not None:
+                    calls.setdefault(step.chunk, []).append(k)
+            for chunk, steps in calls.items():
+                home = _Home(base, len(segment.steps), segment.count, tuple(steps))
+                homes[chunk].append(home)
+        return homes
 
     def _mean_load_ns(self, segment: TableSegment) -> int:
         chunks = {x.chunk for x in segment.steps if x.chunk is not None}

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 Given = Mapping[str, Any]
 """Params by name, checked by their row."""
 
+MOST_ELEMENTS, MOST_AXES = 2**26, 16
+"""Of what a host operation makes: a stranger's plan must not fill the memory of whoever runs it."""
+
 SHAPE_OF = "shape_of"
 """`STAGE.INPUT` in place of `shape`: the shape that the stage's graph declares for that input."""
 
@@ -36,11 +39,13 @@ class Kind:
 
 
 def _is_size(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_ELEMENTS
 
 
 def _is_shape(value: object) -> bool:
-    return isinstance(value, tuple) and len(value) > 0 and all(map(_is_size, value))
+    if not isinstance(value, tuple) or not 0 < len(value) <= MOST_AXES:
+        return False
+    return all(map(_is_size, value)) and prod(value) <= MOST_ELEMENTS
 
 
 def _is_file(value: object) -> bool:
@@ -48,8 +53,8 @@ def _is_file(value: object) -> bool:
 
 
 TEXT = Kind("a text", lambda value: isinstance(value, str))
-SIZE = Kind("a whole number above 0", _is_size)
-SHAPE = Kind("a list of sizes, each above 0", _is_shape)
+SIZE = Kind(f"a whole number above 0, at most {MOST_ELEMENTS}", _is_size)
+SHAPE = Kind(f"a list of sizes, each above 0, together at most {MOST_ELEMENTS} elements", _is_shape)
 FILE = Kind("a file's name, without folders", _is_file)
 
 
@@ -187,9 +192,21 @@ def random_normal(seed: int, shape: tuple[int, ...]) -> "np.ndarray":
     """
     import numpy as np
 
-    count = prod(shape)
+    made = np.empty(prod(shape), np.float32)
+    for begin in range(0, len(made), _BLOCK):
+        made[begin : begin + _BLOCK] = _normal(seed, begin, min(_BLOCK, len(made) - begin))
+    return made.reshape(shape)
+
+
+_BLOCK = 2**20
+"""Numbers made at once: what is made on the way takes eight times their room."""
+
+
+def _normal(seed: int, begin: int, count: int) -> "np.ndarray":
+    import numpy as np
+
     pairs = (count + 1) // 2
-    steps = np.arange(1, 2 * pairs + 1, dtype=np.uint64)
+    steps = np.arange(begin + 1, begin + 2 * pairs + 1, dtype=np.uint64)
     with np.errstate(over="ignore"):
         x = np.uint64(seed % 2**64) + steps * np.uint64(0x9E3779B97F4A7C15)
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -199,7 +216,7 @@ def random_normal(seed: int, shape: tuple[int, ...]) -> "np.ndarray":
     radius = np.sqrt(-2.0 * np.log(uniform[0::2]))
     angle = 2.0 * np.pi * uniform[1::2]
     normal = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).reshape(-1)
-    return normal[:count].reshape(shape).astype(np.float32)
+    return normal[:count].astype(np.float32)
 
 
 RANDOM_NORMAL = HostOp(

@@ -13,7 +13,10 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from entracte.check.life import check_features
+from entracte.check.names import check_names
+from entracte.check.numbers import check_numbers
+from entracte.check.pieces import check_features
+from entracte.check.promise import check_promise
 from entracte.check.proof import Proof, check
 from entracte.clock.drivers import make_driver
 from entracte.codec import decode, encode
@@ -21,6 +24,8 @@ from entracte.errors import PlanError
 from entracte.ir import Bundle, Call, Chunk, ChunkFacts, Pipeline, Plan, Program, Schedule, Target
 from entracte.plan.agree import check_agreement
 from entracte.plan.forecast import forecast
+from entracte.plan.host_steps import check_host_steps
+from entracte.plan.limits import check_pages, check_size
 from entracte.program.workload import Workload
 from entracte.store.origin import VERSION as ENTRACTE
 from entracte.store.seal import file_sha256
@@ -76,23 +81,36 @@ def make_plan(
 
 def check_plan(plan: Plan) -> Proof:
     """Everything a plan claims about itself, checked. Raises `PlanError`."""
+    check_size(plan)
+    check_numbers(plan)
+    check_names(plan)
     check_agreement(plan)
     budget = plan.schedule.budget_bytes
     if budget > plan.target.budget_bytes:
         raise PlanError(f"plan: scheduled for {budget} of {plan.target.budget_bytes} bytes")
     proof = check(plan.program, plan.facts, plan.schedule, budget_bytes=budget)
+    check_features(plan.program, {c.id: (c.inputs, c.outputs) for c in plan.chunks})
+    _check_functions(plan)
+    _check_files(plan)
+    check_host_steps(plan)
+    # It refuses what it cannot carry out.
+    make_driver(Workload.of(plan), plan.schedule)
+    check_pages(plan)
     if proof.peak_bytes != plan.forecast.peak_bytes:
         raise PlanError(
             f"plan: claims a peak of {plan.forecast.peak_bytes} bytes, the checker proves "
             f"{proof.peak_bytes}"
         )
-    check_features(plan.program, {c.id: (c.inputs, c.outputs) for c in plan.chunks})
-    for path in (*(p.path for p in plan.packages), *(p for p, _ in plan.files)):
-        _inside(path)
-    _check_functions(plan)
-    # It refuses what it cannot carry out.
-    make_driver(Workload.of(plan), plan.schedule)
+    check_promise(plan, proof.peak_step)
     return proof
+
+
+def _check_files(plan: Plan) -> None:
+    """Nothing leads out of the build folder, and what holds the constants is one of its files."""
+    for path in (*(p.path for p in plan.packages), *(path for path, _ in plan.files)):
+        _inside(path)
+    if plan.built and plan.program.constants and CONSTANTS not in dict(plan.files):
+        raise PlanError(f"plan: has constants, but {CONSTANTS} is no file of it")
 
 
 def _check_functions(plan: Plan) -> None:

@@ -137,11 +137,12 @@ class Stepped(Protocol):
 def unroll(program: Program, schedule: Schedule) -> Iterator[Placement]:
     """The loads in the order the loader makes them, for all iterations."""
     base = bases(program)
+    loads: dict[tuple[int, bool], list[Load]] = {}
+    for load in schedule.loads:
+        loads.setdefault((load.segment, load.iterations == "first"), []).append(load)
     for s, segment in enumerate(program.segments):
-        first = [x for x in schedule.loads if x.segment == s and x.iterations == "first"]
-        each = [x for x in schedule.loads if x.segment == s and x.iterations == "each"]
         for i in range(segment.count):
-            for load in first if i == 0 else each:
+            for load in loads.get((s, i == 0), ()):
                 yield _absolute(program, base, load, i)
 
 

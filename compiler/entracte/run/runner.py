@@ -15,6 +15,7 @@ from entracte.clock.driver import Driver
 from entracte.clock.drivers import kind_of, make_driver
 from entracte.devices import Device, PagedDevice
 from entracte.ir import Call, HostStep, Plan, Program, Run, Segment, Step
+from entracte.plan.host_steps import check_host_steps
 from entracte.program.steps import bases, where_is
 from entracte.program.workload import Workload
 from entracte.run.alarm import Alarm, alarm_of
@@ -72,6 +73,8 @@ def run_plan(
         constants: the plan's constant tensors as numpy arrays.
     """
     given, program, date = given_inputs(plan, inputs), plan.program, now()
+    # Before anything is loaded: what a host step is to make is what the program declares.
+    check_host_steps(plan)
     driver, copies = _driver_and_copies(plan, folder, device, listeners.loading)
     tensors, journal = Tensors(program, device), Journal(plan)
     with journal.memory, Machine(driver, copies, journal) as machine:
