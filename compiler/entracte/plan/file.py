@@ -76,6 +76,8 @@ def make_plan(
 
 def check_plan(plan: Plan) -> Proof:
     """Everything a plan claims about itself, checked. Raises `PlanError`."""
+    for path in (*(p.path for p in plan.packages), *(p for p, _ in plan.files)):
+        _inside(path)
     check_agreement(plan)
     budget = plan.schedule.budget_bytes
     if budget > plan.target.budget_bytes:
@@ -87,8 +89,6 @@ def check_plan(plan: Plan) -> Proof:
             f"{proof.peak_bytes}"
         )
     check_features(plan.program, {c.id: (c.inputs, c.outputs) for c in plan.chunks})
-    for path in (*(p.path for p in plan.packages), *(p for p, _ in plan.files)):
-        _inside(path)
     _check_functions(plan)
     # It refuses what it cannot carry out.
     make_driver(Workload.of(plan), plan.schedule)
