@@ -24,7 +24,7 @@ def log() -> Iterator[list[str]]:
     said: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: said.append(record.getMessage())
-    logger = logging.getLogger("entracte.store.cache")
+    logger = logging.getLogger("entracte")
     logger.addHandler(handler)
     yield said
     logger.removeHandler(handler)
@@ -340,3 +340,19 @@ def test_versions_are_found_and_absence_is_one(monkeypatch):
 def test_the_search_for_imports_parses_no_prose():
     text = b'"""\nimport the goods\nfrom a import b c\n"""\n'
     assert not list(origin.imports(text, "entracte.x", is_package=False))
+
+
+def test_the_commands_say_what_was_damaged_also_after_hydra(cache, capsys):
+    """Hydra's `disabled` logging disables every logger that it finds."""
+    from logging.config import dictConfig
+
+    from entracte.cli.console import Bars
+
+    dictConfig({"version": 1, "disable_existing_loggers": True})
+    path = make(cache)
+    (path / "note").unlink()
+    with Bars():
+        assert cache.folder("things", "aabb") is None
+    said = " ".join(capsys.readouterr().out.split())
+    assert "note: cache: an entry of things is damaged and made again" in said
+    assert not logging.getLogger("entracte").handlers

@@ -203,3 +203,94 @@ def test_templates_serve_only_what_is_made_in_the_same_way(traced, tmp_path, mon
     monkeypatch.setattr(bundle, "maker_digest", lambda *_: "other code")
     keys.add(order_of(traced, cache).twin_key)
     assert len(keys) == 5
+
+
+class Kept(Cache):
+    """Notes the keys that are asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.asked: dict[str, str] = {}
+
+    def record(self, kind, key, type_):
+        self.asked[kind] = key
+        return super().record(kind, key, type_)
+
+
+def test_traces_are_kept_by_stage_ports_backend_code_and_versions(tmp_path, monkeypatch):
+    from entracte.trace import stored
+
+    graph = Graph(Tiny().eval(), (Input("x", (1, 64)),), ("y",), "tiny")
+    monkeypatch.setattr(stored.Shelf, "_graph", lambda *_: graph)
+
+    def key(*, backend=CORE_ML, dtype=DType.FP16, **changed) -> str:
+        cache = Kept(tmp_path)
+        stage = Stage(name="tiny", kind=StageKind.GRAPH, op="toy", inputs=(("x", "a.x"),))
+        ports = {"x": Port("x", (1, 64), dtype)}
+        stored.Shelf(backend, cache).traced(replace(stage, **changed), ports, None)
+        return cache.asked["traces"]
+
+    keys = {"base": key()}
+    assert key() == keys["base"]
+    keys["compression"] = key(compression="int8")
+    keys["precision"] = key(precision="fp32")
+    keys["params"] = key(params=(("width", 64),))
+    keys["dtype"] = key(dtype=DType.FP32)
+    keys["backend"] = key(backend=replace(CORE_ML, max_rank=4))
+    known = stored.maker_digest
+    monkeypatch.setattr(stored, "maker_digest", lambda *m: known("entracte.ir"))
+    keys["code"] = key()
+    monkeypatch.setattr(stored, "graph_digest", lambda *_: "other graphs")
+    keys["graphs"] = key()
+    assert len(set(keys.values())) == len(keys), keys
+
+
+def test_what_is_convertible_is_part_of_a_trace_s_code(monkeypatch):
+    from entracte.trace import stored
+
+    asked = []
+    monkeypatch.setattr(stored, "maker_digest", lambda *modules: str(asked.append(modules)))
+    stage = Stage(name="tiny", kind=StageKind.GRAPH, op="toy")
+    stored._code(stage, CORE_ML.is_convertible)
+    assert asked == [("entracte.lower.registrations", "entracte.trace.stored")]
+
+
+def test_verify_judges_by_what_the_stage_declares(traced, cache):
+    """A plan that calls its fp16 package a palette of 4 bits would pass at 15 dB."""
+    from entracte.errors import PlanError
+    from entracte.verify.source import SourceDevice
+
+    order = order_of(traced, cache)
+    source = SourceDevice({order.chunk.id: order.chunk}, {"tiny": traced}, order.source)
+    facts = make.facts_of(cache.folder(make.PACKAGES, order.key))
+    package = replace(facts, chunk=order.chunk.id, path="p")
+    source.check_declared(package)
+    for changed in ({"compression": "palette4"}, {"precision": "fp32"}):
+        with pytest.raises(PlanError, match=r"p says \w+ '\w+', its stage tiny declares"):
+            source.check_declared(replace(package, **changed))
+
+
+@pytest.mark.slow
+def test_all_that_takes_part_in_a_process_is_in_the_key(tmp_path):
+    """Truth from Python itself: what a process has imported after it traced, converted, stamped."""
+    import subprocess
+    import sys
+
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from entracte.store.cache import Cache\n"
+        "from entracte.store.origin import closure\n"
+        "from tests.lower import test_kept as t\n"
+        f"cache = Cache(Path({str(tmp_path)!r}))\n"
+        "order = t.order_of(t.traced_as(compression='int8'), cache)\n"
+        "t.make.convert_order(order, cache)\n"
+        "[t.make.convert_marked(order, cache, s) for s in t.make.SEEDS]\n"
+        "t.make.make_template(order, cache)\n"
+        "t.make.stamp_order(order, cache, cache.folder(t.make.TEMPLATES, order.twin_key))\n"
+        "files, _ = closure((*t.bundle._MAKERS, 'entracte.decide.partition'))\n"
+        "mine = (m for m in sys.modules if m.partition('.')[0] == 'entracte')\n"
+        "print(sorted(m for m in mine if m not in files))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -11,14 +12,16 @@ from entracte.codec import decode, encode
 from entracte.errors import PlanError
 from entracte.ir import Call, Gate, HostStep, Input, Moment, Plan, Policy, Step
 from entracte.plan.file import (
+    CONSTANTS,
     FILE,
     MAX_BYTES,
     check_files,
+    check_plan,
     framed,
     read_plan,
     write_plan,
 )
-from tests.planner.plans import make_plan
+from tests.planner.plans import make_plan, make_special_plan
 
 
 def test_round_trip(tmp_path):
@@ -263,3 +266,112 @@ def test_what_could_not_be_read_is_not_written(tmp_path):
     with pytest.raises(PlanError, match="plan.title: .*rename it"):
         write_plan(replace(make_plan(), title="tab\there"), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("value", "whole"),
+    [(2**63 - 1, True), (-(2**63), True), (2**63, False), (-(2**63) - 1, False)],
+)
+def test_whole_numbers_fit_into_64_bits(value, whole):
+    """In fields of a type and in parameters, which have none."""
+    lookahead = encode(Policy("p", 1, True)) | {"lookahead": value}
+    for kind, data in ((Policy, lookahead), (object, value), (object, [value])):
+        if whole:
+            decode(kind, data)
+            continue
+        with pytest.raises(PlanError, match="does not fit into 64 bits"):
+            decode(kind, data)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_parameters_are_finite(value):
+    for data in (value, [value], [[1, value]]):
+        with pytest.raises(PlanError, match="is not finite"):
+            decode(object, data, "plan.params")
+
+
+def test_nesting_has_a_limit():
+    def nested(depth: int) -> object:
+        return [nested(depth - 1)] if depth else 1
+
+    decode(object, nested(40))
+    with pytest.raises(PlanError, match="nested deeper than 40"):
+        decode(object, nested(41))
+
+
+def test_parameters_are_lists_and_scalars_and_nothing_else():
+    assert decode(object, [1, 2.5, "x", True, None, [False]]) == (1, 2.5, "x", True, None, (False,))
+    assert decode(object, True) is True
+    with pytest.raises(PlanError, match=r"plan: \{\} is no parameter"):
+        decode(object, {})
+    with pytest.raises(PlanError, match=r"\{\} is no parameter"):
+        decode(object, [{}])
+
+
+def test_pairs_have_two_items():
+    kind = tuple[tuple[str, int], ...]
+    assert decode(kind, [["a", 1], ["b", 2]]) == (("a", 1), ("b", 2))
+    for bad in (["a"], ["a", 1, 2], "a1"):
+        with pytest.raises(PlanError, match=r"plan\[1\]: wants"):
+            decode(kind, [["a", 1], bad])
+    with pytest.raises(PlanError, match=r"plan\[1\]\[1\]: wants a whole number"):
+        decode(kind, [["a", 1], ["b", "2"]])
+
+
+def test_what_is_given_is_quoted_in_forty_characters():
+    with pytest.raises(PlanError) as error:
+        decode(int, "x" * 38)
+    assert str(error.value).endswith(f"finds '{'x' * 38}'")
+    with pytest.raises(PlanError) as error:
+        decode(int, "x" * 39)
+    assert str(error.value).endswith(f"finds '{'x' * 36}...")
+
+
+def test_fields_with_defaults_may_be_left_out():
+    body = encode(Policy("p", 1, True, "searched"))
+    del body["driver"]
+    assert decode(Policy, body) == Policy("p", 1, True, "searched", "gates")
+    del body["retain"]
+    with pytest.raises(PlanError, match="Policy lacks 'retain'"):
+        decode(Policy, body)
+
+
+def test_constants_without_a_digest_are_refused(tmp_path):
+    """They would be read and never compared."""
+    plan = make_plan()
+    for package in plan.packages:
+        (tmp_path / package.path).mkdir(parents=True)
+    with pytest.raises(PlanError, match=f"names no digest of {CONSTANTS}"):
+        check_files(plan, tmp_path)
+    (tmp_path / CONSTANTS).write_bytes(b"1")
+    known = hashlib.sha256(b"1").hexdigest()
+    check_files(replace(plan, files=((CONSTANTS, known),)), tmp_path)
+    (tmp_path / CONSTANTS).write_bytes(b"2")
+    with pytest.raises(PlanError, match=f"{CONSTANTS} changed since it was written"):
+        check_files(replace(plan, files=((CONSTANTS, known),)), tmp_path)
+
+
+@pytest.mark.parametrize("path", ["", "..", "a/../b", "/a", "a\\b", "../a"])
+def test_paths_stay_inside(path):
+    plan = replace(make_plan(), files=((path, "0" * 64),))
+    with pytest.raises(PlanError, match="leads out of the build folder"):
+        check_plan(plan)
+
+
+@pytest.mark.parametrize("character", ["\u2028", "\u200f", "\u2066", "\x7f", "\ud800"])
+def test_no_name_turns_text_around(character):
+    with pytest.raises(PlanError, match="holds the control character"):
+        write_plan(replace(make_plan(), title=f"a{character}b"), Path("/nowhere"))
+
+
+def test_functions_that_a_call_uses_exist():
+    plan = make_special_plan()
+    segments = list(plan.program.segments)
+    loop = next(i for i, g in enumerate(segments) if g.is_loop)
+    step = segments[loop].steps[0]
+    for changed in ({"function": "other"}, {"switch": (("other", 2),)}):
+        steps = (replace(step, **changed), *segments[loop].steps[1:])
+        segments[loop] = replace(segments[loop], steps=steps)
+        program = replace(plan.program, segments=tuple(segments))
+        with pytest.raises(PlanError, match=r"calls function 'other' of .* has \['main', 'merged'"):
+            check_plan(replace(plan, program=program))

@@ -1,5 +1,6 @@
 """What both commands share: one console, progress bars, and errors as one message."""
 
+import logging
 import sys
 import time
 from collections.abc import Iterator
@@ -53,8 +54,18 @@ def print_version() -> None:
     print(f"entracte {VERSION}")
 
 
+class _Said(logging.Handler):
+    """What the compiler says in its log, printed above the bars."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        console.print(Text(f"note: {record.getMessage()}"), soft_wrap=True)
+
+
 class Bars:
-    """A `Reporter` that draws one bar per phase with what is being done and the time left."""
+    """A `Reporter` that draws one bar per phase with what is being done and the time left.
+
+    Inside `with` it prints what the compiler's log says.
+    """
 
     def __init__(self) -> None:
         label = TextColumn(
@@ -74,10 +85,14 @@ class Bars:
             transient=True,
         )
         self._task: TaskID | None = None
+        self._said = _Said(logging.WARNING)
         self.began = time.monotonic()
 
     def __enter__(self) -> "Bars":
         self._progress.start()
+        log = logging.getLogger("entracte")
+        log.addHandler(self._said)
+        log.disabled = False  # Hydra disables those that it finds
         return self
 
     def __exit__(
@@ -87,6 +102,7 @@ class Bars:
         trace: TracebackType | None,
     ) -> None:
         self._progress.stop()
+        logging.getLogger("entracte").removeHandler(self._said)
 
     def phase(self, name: str, total: int, unit_bytes: bool = False) -> None:
         """Start the next phase; the one before it is complete."""

@@ -214,7 +214,7 @@ def _is_made(order: Order, cache: Cache) -> bool:
 
 def _sealed_digest(entry: Path) -> str:
     """The package's digest, from those of its files, which were just compared with the files."""
-    from entracte.lower.package import MODEL_FILE, WEIGHT_FILE, combined_digest
+    from entracte.lower.identity import MODEL_FILE, WEIGHT_FILE, combined_digest
 
     known = sealed(entry)
     model, weights = (known.get(f"{CHUNK}/{file}") for file in (MODEL_FILE, WEIGHT_FILE))

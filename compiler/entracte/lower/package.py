@@ -9,15 +9,19 @@ Models are protobuf messages, whose classes coremltools brings: `Any` here.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from entracte.lower.boundary import Copy
 from entracte.lower.errors import LowerError
+from entracte.lower.identity import (
+    MANIFEST,
+    MODEL_FILE,
+    WEIGHT_FILE,
+    combined_digest,
+    manifest_text,
+)
 from entracte.lower.ports import DType
 from entracte.reference.protos import protos
 from entracte.store.seal import file_sha256
@@ -38,17 +42,12 @@ __all__ = [
     "write_manifest",
 ]
 
-MODEL_FILE = "Data/com.apple.CoreML/model.mlmodel"
-WEIGHT_FILE = "Data/com.apple.CoreML/weights/weight.bin"
 FLOAT32 = 11
 """MIL.proto's number for fp32 values."""
 _MIL_TYPES = {DType.FP16: 10, DType.FP32: FLOAT32, DType.INT32: 23}
 """MIL.proto's numbers for values."""
 _ARRAY_TYPES = {DType.FP16: 65552, DType.FP32: 65568, DType.INT32: 131104}
 """FeatureTypes.proto's numbers for the same."""
-MANIFEST = "Manifest.json"
-_AUTHOR = "com.apple.CoreML"
-_NAMESPACE = uuid.UUID("6f9d5f0e-3f0c-5b57-9d58-656e74726163")
 
 
 def read_spec(path: Path) -> Any:
@@ -88,41 +87,10 @@ def write_manifest(path: Path, weights_sha256: str | None) -> None:
     (path / MANIFEST).write_text(text)
 
 
-def manifest_text(model_sha256: str, weights_sha256: str | None) -> str:
-    """The manifest of a normalised package: its identifiers derive from the files' digests."""
-    items = {_MODEL_KEY: _item("model.mlmodel", "CoreML Model Specification")}
-    digests = {_MODEL_KEY: model_sha256}
-    if weights_sha256 is not None:
-        items["weights"] = _item("weights", "CoreML Model Weights")
-        digests["weights"] = weights_sha256
-    identifiers = {
-        key: str(uuid.uuid5(_NAMESPACE, f"{item['path']} {digests[key]}")).upper()
-        for key, item in items.items()
-    }
-    manifest = {
-        "fileFormatVersion": "1.0.0",
-        "itemInfoEntries": {identifiers[key]: item for key, item in items.items()},
-        "rootModelIdentifier": identifiers[_MODEL_KEY],
-    }
-    return json.dumps(manifest, indent=4, sort_keys=True) + "\n"
-
-
-_MODEL_KEY = "model"
-
-
 def _check_package(path: Path) -> None:
     for name in (MANIFEST, MODEL_FILE):
         if not (path / name).is_file():
             raise LowerError(f"{path}: not an .mlpackage folder: {name} is missing")
-
-
-def _item(name: str, description: str) -> dict[str, str]:
-    return {
-        "author": _AUTHOR,
-        "description": description,
-        "name": name,
-        "path": f"{_AUTHOR}/{name}",
-    }
 
 
 def _remove_strangers(path: Path) -> None:
@@ -146,14 +114,6 @@ def canonical_digest(path: Path) -> str:
 def digest_of(path: Path, weights_sha256: str | None) -> str:
     """`canonical_digest` of a package whose weights' digest is known already."""
     return combined_digest(file_sha256(path / MODEL_FILE), weights_sha256)
-
-
-def combined_digest(model_sha256: str, weights_sha256: str | None) -> str:
-    """A package's digest from those of its files."""
-    text = f"{MODEL_FILE} {model_sha256}\n"
-    if weights_sha256 is not None:
-        text += f"{WEIGHT_FILE} {weights_sha256}\n"
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def add_copies(path: Path, copies: Sequence[Copy], order: Sequence[str]) -> None:

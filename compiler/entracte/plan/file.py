@@ -84,6 +84,7 @@ def check_plan(plan: Plan) -> Proof:
     check_size(plan)
     check_numbers(plan)
     check_names(plan)
+    _check_files(plan)
     check_agreement(plan)
     budget = plan.schedule.budget_bytes
     if budget > plan.target.budget_bytes:
@@ -91,7 +92,6 @@ def check_plan(plan: Plan) -> Proof:
     proof = check(plan.program, plan.facts, plan.schedule, budget_bytes=budget)
     check_features(plan.program, {c.id: (c.inputs, c.outputs) for c in plan.chunks})
     _check_functions(plan)
-    _check_files(plan)
     check_host_steps(plan)
     # It refuses what it cannot carry out.
     make_driver(Workload.of(plan), plan.schedule)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from entracte.errors import PlanError
 from entracte.ir import Package, Plan, Port
-from entracte.lower.package import (
+from entracte.lower.identity import (
     MANIFEST,
     MODEL_FILE,
     WEIGHT_FILE,

@@ -29,7 +29,7 @@ DEFAULT = "~/.cache/entracte"
 VARIABLE = "ENTRACTE_CACHE"
 
 T = TypeVar("T")
-_LOG = logging.getLogger(__name__)
+_LOG = logging.getLogger("entracte")
 
 
 def digest(*parts: object) -> str:

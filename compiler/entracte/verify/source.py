@@ -71,11 +71,11 @@ class SourceDevice(NumpyValues):
     def check_declared(self, package: Package) -> None:
         """A package is judged by the floor of what its stage declares, not of what it says."""
         stage = self._find(package.chunk)[0].stage
-        for field in ("precision", "compression"):
-            given, declared = getattr(package, field), getattr(stage, field)
+        for name in ("precision", "compression"):
+            given, declared = getattr(package, name), getattr(stage, name)
             if given != declared:
                 raise PlanError(
-                    f"plan: package {package.path} says {field} {given!r}, its stage "
+                    f"plan: package {package.path} says {name} {given!r}, its stage "
                     f"{stage.name} declares {declared!r}; compile again"
                 )
 
