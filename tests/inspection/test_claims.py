@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from entracte.cli.compare import _change, _differs, _percent, _value, verdict
+from entracte.cli.compare import _change, _differs, _percent, _short, _value, verdict
 from entracte.cli.observed import run_table, show_run
 from entracte.devices.null import NullDevice
 from entracte.errors import PlanError, RunError
@@ -113,6 +113,10 @@ def test_a_chunks_differences_are_before_and_after_or_its_own():
     ]
     assert _differs(ChunkChange("c", "added", figures)) == ["weights 2KiB"]
     assert _differs(ChunkChange("c", "removed", figures)) == ["weights 1KiB"]
+
+
+def test_what_fits_is_not_shortened():
+    assert (_short("abcd", 4), _short("abcde", 4)) == ("abcd", "a...")
 
 
 def test_a_verdict_names_figure_limit_and_option():

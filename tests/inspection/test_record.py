@@ -25,6 +25,7 @@ from entracte.inspect.residency import stays_of, usage
 from entracte.ir import Bar, Input, Run
 from entracte.plan.file import plan_sha256, write_plan
 from entracte.run.alarm import alarm_of
+from entracte.run.inputs import given_inputs
 from entracte.run.origin import plan_digest, versions
 from entracte.run.outputs import output_for
 from entracte.run.possible import fault_of
@@ -126,6 +127,12 @@ def test_a_record_names_plan_inputs_date_and_versions(monkeypatch):
     assert found["python"] == platform.python_version() and found["numpy"] == np.__version__
     assert found["entracte"] == entracte.__version__ and platform.system() in found["system"]
     assert made.plan == plan_digest(plan) == plan_sha256(plan)
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-Infinity", "1e999", "much"])
+def test_numbers_are_finite(number):
+    with pytest.raises(RunError, match=f"input 'guidance': '{number}' is not a number"):
+        given_inputs(with_inputs(make_plan()), {"guidance": number})
 
 
 def test_the_time_of_a_run_is_utc(monkeypatch):
