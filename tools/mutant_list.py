@@ -31,7 +31,11 @@ RULE = (P + "test_online_vectors.py", P + "test_online.py")
 FILE = (P + "test_plan_file.py", P + "test_check_plan.py")
 RUN = (P + "test_run_by_hand.py", P + "test_run_null.py", P + "test_run_online.py")
 PROGRAM = (P + "test_by_hand.py", P + "test_schedule.py")
-CACHE = ("tests/test_resume.py",)
+CACHE = (
+    "tests/test_resume.py::test_an_entry_is_whole_or_absent",
+    "tests/test_resume.py::test_the_oldest_entries_go_first",
+    "tests/test_resume.py::test_digests_of_a_file_are_forgotten_when_it_changes",
+)
 CUT = (P + "test_partition.py", P + "test_decide.py")
 COST = ("tests/test_calibrate.py", P + "test_partition.py")
 

@@ -13,6 +13,7 @@ from entracte.check.proof import check
 from entracte.errors import PlanError
 from entracte.ir import DType, Gate, Load, Moment, Policy, Port, Schedule, TensorDecl
 from entracte.program.steps import expand, unroll
+from tests.planner.programs import Part, make_program
 from tests.planner.test_check_plan import PLAN
 
 PROGRAM = PLAN.program
@@ -101,6 +102,17 @@ EACH = replace(STEP, iterations="each", free_moment=Moment.SAME)
 def test_loads_by_hand(loads, message):
     with pytest.raises(PlanError, match=message):
         proven(*loads)
+
+
+def test_a_copy_goes_with_the_last_call_that_it_serves():
+    program, _, facts = make_program((Part(1, (50, 60)),))
+    first = load("c0.00", 0, 0, None)
+    second = load("c0.01", 0, 1, Gate(0, 0, Moment.SAME))
+    # Activations 16 and 17, two tensors of 8 at each step.
+    peak = proven(first, second, facts=facts, program=program)
+    assert peak.total_bytes == max(50 + 16 + 2 * 8, 60 + 17 + 2 * 8)
+    with pytest.raises(PlanError, match="c0.00 is kept loaded beyond its calls"):
+        proven(replace(first, free_step=1), second, facts=facts, program=program)
 
 
 def test_a_copy_of_each_iteration_by_hand():

@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 from dataclasses import replace
 
 import pytest
@@ -17,6 +18,7 @@ from entracte.inspect.overview import overview
 from entracte.inspect.residency import Stay
 from entracte.ir import ChunkRun, Run
 from entracte.plan.file import write_plan
+from entracte.plan.limits import MOST_STEPS
 from entracte.run.origin import plan_digest
 from entracte.run.record import FILE, write_run
 from entracte.units import (
@@ -27,7 +29,8 @@ from entracte.units import (
     typed_bytes,
 )
 from tests.inspection.hostile import NAME, hostile_plan
-from tests.planner.plans import make_plan, make_special_plan
+from tests.planner.plans import make_plan, make_special_plan, plan_of
+from tests.planner.programs import SEQUENTIAL, Part
 
 
 def printed(draw, width=80) -> str:
@@ -271,7 +274,7 @@ def test_progress_bars_show_names_as_they_are():
     assert NAME[:20] in text
 
 
-@pytest.mark.parametrize("command", ["show", "trace", "compare"])
+@pytest.mark.parametrize("command", ["show", "trace", "report", "graph", "run", "compare"])
 def test_a_plan_of_endless_steps_is_refused_at_once(tmp_path, monkeypatch, command):
     write_plan(make_plan(), tmp_path)
     monkeypatch.setattr("entracte.plan.limits.MOST_STEPS", 21)
@@ -279,3 +282,18 @@ def test_a_plan_of_endless_steps_is_refused_at_once(tmp_path, monkeypatch, comma
     done = CliRunner().invoke(app, [command, *builds])
     assert done.exit_code == (2 if command == "compare" else 1)
     assert "22 steps, at most 21 are possible" in " ".join(done.output.split())
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(Part(4999, (70, 80)),), (Part(99, tuple(range(100, 200))),)],
+    ids=["many iterations", "many chunks"],
+)
+def test_the_largest_plans_are_shown_in_two_seconds(tmp_path, shape):
+    """Of the processor: the machine may be busy."""
+    plan = plan_of(shape, SEQUENTIAL, 100)
+    assert 0.98 * MOST_STEPS < plan.program.step_count <= MOST_STEPS
+    write_plan(plan, tmp_path)
+    begun = time.process_time()
+    assert CliRunner().invoke(app, ["show", str(tmp_path)]).exit_code == 0
+    assert time.process_time() - begun < 2.0
