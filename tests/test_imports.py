@@ -16,6 +16,7 @@ PACKAGE = ROOT / "compiler" / "entracte"
 
 ROOMS = [
     "errors",
+    "disk",
     "units",
     "ir",
     "codec",

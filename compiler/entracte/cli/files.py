@@ -1,10 +1,9 @@
-"""Files that commands read and write: plans to be shown; texts, aside and then renamed."""
+"""Plans that commands show."""
 
-import os
 from pathlib import Path
 
 from entracte.clock.table import pages_of
-from entracte.errors import PlanError, RunError
+from entracte.errors import PlanError
 from entracte.inspect.overview import page_bytes
 from entracte.ir import Call, Plan
 from entracte.plan.file import read_plan
@@ -48,17 +47,3 @@ def most_pages(plan: Plan) -> int:
         for step in segment.steps
         if isinstance(step, Call)
     )
-
-
-def write_text(text: str, path: Path) -> None:
-    """Write a whole file or nothing. Raises `RunError` where that is impossible."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        aside.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(aside, path)
-    except OSError as error:
-        raise RunError(
-            f"{path}: cannot be written ({error.strerror}); name another file with --out"
-        ) from None
-    finally:
-        aside.unlink(missing_ok=True)

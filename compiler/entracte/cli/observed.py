@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from entracte.cli.tables import grid, row, say
-from entracte.errors import RunError
+from entracte.errors import WriteError
 from entracte.inspect.claims import chunk_claims
 from entracte.ir import Plan, Run
 from entracte.run.record import FILE, write_run
@@ -73,13 +73,12 @@ def run_lines(plan: Plan, run: Run) -> list[str]:
 def record_run(console: Console, run: Run, build: Path, given: Path | None) -> None:
     """Keep the record of a run: beside the plan, or in the file that was given.
 
-    Build folders may be read-only; that costs a line. Raises `RunError` for a given file.
+    Build folders may be read-only; that costs a line. Raises `WriteError` for a given file.
     """
+    if given is not None:
+        write_run(run, given, follow=True)
+        return
     try:
-        write_run(run, given or build / FILE)
-    except OSError as error:
-        if given is not None:
-            raise RunError(
-                f"--record {given}: cannot be written ({error.strerror}); name another file"
-            ) from None
+        write_run(run, build / FILE)
+    except WriteError:
         say(console, f"not recorded: {build / FILE} cannot be written", style="dim")

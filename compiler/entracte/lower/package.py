@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from entracte.disk import left
+from entracte.disk.write import write_bytes, write_text
 from entracte.lower.boundary import Copy
 from entracte.lower.errors import LowerError
 from entracte.lower.ports import DType
@@ -56,7 +58,7 @@ def read_spec(path: Path) -> Any:
 
 
 def _write_spec(path: Path, spec: Any) -> None:
-    (path / MODEL_FILE).write_bytes(spec.SerializeToString(deterministic=True))
+    write_bytes(path / MODEL_FILE, spec.SerializeToString(deterministic=True))
 
 
 def normalise(path: Path) -> None:
@@ -95,7 +97,7 @@ def write_manifest(path: Path, weights_sha256: str | None) -> None:
         "itemInfoEntries": {identifiers[key]: item for key, item in items.items()},
         "rootModelIdentifier": identifiers[_MODEL_KEY],
     }
-    (path / _MANIFEST).write_text(json.dumps(manifest, indent=4, sort_keys=True) + "\n")
+    write_text(path / _MANIFEST, json.dumps(manifest, indent=4, sort_keys=True) + "\n")
 
 
 _MODEL_KEY = "model"
@@ -121,7 +123,7 @@ def _remove_strangers(path: Path) -> None:
     keep = {path / name for name in (_MANIFEST, MODEL_FILE, WEIGHT_FILE)}
     for file in sorted(path.rglob("*")):
         if file.is_file() and file not in keep:
-            file.unlink()
+            left.remove(file)
 
 
 def canonical_digest(path: Path) -> str:

@@ -6,7 +6,6 @@ hash, texts, types, paths, and with the independent checker every claim the plan
 
 import hashlib
 import json
-import os
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,6 +14,7 @@ from entracte.check.life import check_features
 from entracte.check.proof import Proof, check
 from entracte.clock.drivers import make_driver
 from entracte.codec import decode, encode
+from entracte.disk.write import write_text
 from entracte.errors import PlanError
 from entracte.ir import Bundle, Call, Chunk, ChunkFacts, Pipeline, Plan, Program, Schedule, Target
 from entracte.plan.forecast import forecast
@@ -122,15 +122,13 @@ def _inside(path: str) -> None:
 
 
 def write_plan(plan: Plan, folder: Path) -> Path:
-    """Write `plan.json` aside and rename it into place."""
+    """Write `plan.json`, whole or not at all. Raises `WriteError`."""
     body = encode(plan)
     _check_texts(body, "plan")
     text = _canonical(body)
     whole = {"sha256": _sha256(text), "plan": body}
     path = folder / FILE
-    aside = path.with_suffix(".tmp")
-    aside.write_text(json.dumps(whole, indent=1, sort_keys=True) + "\n")
-    os.replace(aside, path)
+    write_text(path, json.dumps(whole, indent=1, sort_keys=True) + "\n", durable=True)
     return path
 
 

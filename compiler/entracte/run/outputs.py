@@ -4,12 +4,12 @@ The ending of the file's name says which kind is meant. To add a kind, write its
 it into `OUTPUTS`. numpy and what encodes pictures are imported by what writes.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from entracte.disk.write import writing
 from entracte.errors import RunError
 from entracte.ir import DType, Plan, Port
 from entracte.run.video import write_video
@@ -87,13 +87,7 @@ def check_output(plan: Plan, path: Path) -> None:
 
 
 def write_output(value: Any, path: Path, fps: float) -> None:
-    """Write a run's output in the format of the ending, aside first and then renamed."""
+    """Write a run's output in the format of the ending, whole or not at all."""
     row = output_for(path)
-    aside = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
-    try:
+    with writing(path, follow=True, durable=True) as aside:
         row.write(value, aside, fps)
-        os.replace(aside, path)
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written ({error.strerror or error})") from None
-    finally:
-        aside.unlink(missing_ok=True)

@@ -4,12 +4,12 @@ The file is the encoded `entracte.ir.Run`.
 """
 
 import json
-import os
 from pathlib import Path
 
 from entracte.clock.predict import Wait, cause_of
 from entracte.clock.timeline import Timeline
 from entracte.codec import decode, encode
+from entracte.disk.write import write_text
 from entracte.errors import PlanError
 from entracte.ir import Call, Plan, Run
 
@@ -18,14 +18,11 @@ MAX_BYTES = 64 * 2**20
 QUEUES = ("load", "compute", "free")
 
 
-def write_run(run: Run, path: Path) -> None:
-    """Write a run aside and rename it into place. Raises `OSError` where that is impossible."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        aside.write_text(json.dumps(encode(run), separators=(",", ":")) + "\n")
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+def write_run(run: Run, path: Path, *, follow: bool = False) -> None:
+    """Write a run, whole or not at all; `follow` a link that is the user's own. Raises
+    `WriteError`."""
+    text = json.dumps(encode(run), separators=(",", ":")) + "\n"
+    write_text(path, text, follow=follow, durable=True, remedy="name another file with --record")
 
 
 def read_run(place: Path) -> Run | None:
