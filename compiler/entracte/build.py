@@ -299,7 +299,7 @@ def _host_file(stage: Stage, folder: Path, name: str) -> bytes:
         raise ConfigError(f"{where}: there is no file {folder / name}")
     # Snapshots of Hugging Face's hub are links into the folder beside them.
     root = folder.parent.parent if folder.parent.name == "snapshots" else folder
-    file = inside(root, str(folder.absolute() / name))
+    file = inside(root, os.path.relpath(folder / name, root))
     if file is None or not file.is_file():
         raise ConfigError(
             f"{where}: {folder / name} is no file of that folder (a link out of it, a device or a "

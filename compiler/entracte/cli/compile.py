@@ -32,6 +32,7 @@ from entracte.cli.start import guarded
 from entracte.cli.sweep_job import SweepJob
 from entracte.cli.tables import say
 from entracte.declare.read import read
+from entracte.declare.sealed import sealed
 from entracte.declare.settings import register
 from entracte.disk import left
 from entracte.errors import EntracteError
@@ -86,11 +87,11 @@ def _end_sweep() -> None:
 @hydra.main(version_base="1.3", config_path="pkg://entracte.conf", config_name="compile")
 def _hydra(config: DictConfig) -> None:
     hydra_config = HydraConfig.get()
-    if hydra_config.mode is RunMode.MULTIRUN:
-        _one_of_many(config)
-        return
-    with one_message():
-        _compile(config)
+    with one_message(), sealed():
+        if hydra_config.mode is RunMode.MULTIRUN:
+            _one_of_many(config)
+        else:
+            _compile(config)
 
 
 def _one_of_many(config: DictConfig) -> None:

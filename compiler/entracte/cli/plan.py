@@ -227,13 +227,23 @@ def verify(
     distinct: Annotated[
         bool, typer.Option("--distinct", help="One package of each kind, alone; for large builds.")
     ] = False,
+    weights: Annotated[
+        str | None, typer.Option(help="Where the source's weights are, as pipeline.weights.")
+    ] = None,
+    packages: Annotated[
+        list[str] | None,
+        typer.Option("--allow-package", help="A Python package whose graphs may be imported."),
+    ] = None,
+    cache: Annotated[str, typer.Option(help="Where traces are kept: a folder.")] = "auto",
 ) -> None:
     """Check the plan, and every package against the torch source: PSNR, largest error."""
     from entracte.cli.verify import show_verification
+    from entracte.verify.source import Origin
 
+    origin = Origin(weights=weights, packages=tuple(packages or ()), cache=cache)
     with one_message(), Bars() as bars:
         failed = show_verification(
-            build, _given([], prompt, seed), bars, save=save, distinct=distinct
+            build, _given([], prompt, seed), bars, save=save, distinct=distinct, origin=origin
         )
     if failed:
         raise typer.Exit(1)

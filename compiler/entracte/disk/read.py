@@ -11,8 +11,12 @@ from pathlib import Path
 def inside(root: Path, name: str) -> Path | None:
     """The real path of the regular file or folder `name` of the folder `root`; None where there is
     none, or it lies elsewhere by a link or `..`."""
+    return _inside(root, root / name)
+
+
+def _inside(root: Path, path: Path) -> Path | None:
     try:
-        real = (root / name).resolve(strict=True)
+        real = path.resolve(strict=True)
         mode = real.stat().st_mode
     except (OSError, RuntimeError, ValueError):
         return None
@@ -26,6 +30,6 @@ def all_inside(root: Path, folder: Path) -> Path | None:
     for place, folders, files in os.walk(folder):
         for name in (*folders, *files):
             path = Path(place) / name
-            if inside(root, str(path)) is None:
+            if _inside(root, path) is None:
                 return path
     return None

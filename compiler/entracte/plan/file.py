@@ -6,6 +6,7 @@ hash, texts, types, paths, and with the independent checker every claim the plan
 
 import hashlib
 import json
+import os
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -14,6 +15,7 @@ from entracte.check.life import check_features
 from entracte.check.proof import Proof, check
 from entracte.clock.drivers import make_driver
 from entracte.codec import decode, encode
+from entracte.disk.read import all_inside, inside
 from entracte.disk.write import write_text
 from entracte.errors import PlanError
 from entracte.ir import Bundle, Call, Chunk, ChunkFacts, Pipeline, Plan, Program, Schedule, Target
@@ -25,6 +27,8 @@ VERSION = 5
 FILE = "plan.json"
 CONSTANTS = "constants.safetensors"
 MAX_BYTES = 64 * 2**20
+MAX_FILE_BYTES = 2**30
+"""Of constants or a tokenizer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +140,7 @@ def read_plan(folder: Path | str) -> Plan:
     """Read and check the plan of a build folder (or the plan file itself). Raises `PlanError`."""
     folder = Path(folder)
     path = folder / FILE if folder.is_dir() else folder
-    if not path.is_file():
+    if not path.is_file() or (folder.is_dir() and inside(folder, FILE) is None):
         raise PlanError(f"{folder}: there is no {FILE} here; give a build folder made by `compile`")
     if path.stat().st_size > MAX_BYTES:
         raise PlanError(f"{path}: larger than {MAX_BYTES} bytes; this is no plan")
@@ -185,16 +189,33 @@ def check_files(plan: Plan, folder: Path) -> None:
     """The build folder is complete: every file the plan names is there and inside it."""
     if not plan.built:
         raise PlanError(f"{folder}: a dry run, nothing was built; compile without dry_run=true")
-    root = folder.resolve()
-    for path in [p.path for p in plan.packages] + [p for p, _ in plan.files]:
-        place = (folder / path).resolve()
-        if root not in place.parents:
-            raise PlanError(f"{folder}: {path} leads out of the build folder")
-        if not place.exists():
-            raise PlanError(f"{folder}: {path} is missing; compile again")
+    for package in plan.packages:
+        _check_inside(folder, package.path, "folder")
+        if stray := all_inside(folder, folder / package.path):
+            raise PlanError(
+                f"{folder}: {stray.relative_to(folder)} leads out of the build folder, or is a "
+                "device or a pipe; compile again"
+            )
     for path, digest in plan.files:
+        _check_inside(folder, path, "file")
+        if (folder / path).stat().st_size > MAX_FILE_BYTES:
+            raise PlanError(f"{folder}: {path} is larger than {MAX_FILE_BYTES} bytes")
         if file_sha256(folder / path) != digest:
             raise PlanError(f"{folder}: {path} changed since it was written; compile again")
+
+
+def _check_inside(folder: Path, path: str, kind: str) -> None:
+    found = inside(folder, path)
+    real = Path(os.path.realpath(folder / path))
+    if found is None and not real.exists() and real.is_relative_to(os.path.realpath(folder)):
+        raise PlanError(f"{folder}: {path} is missing; compile again")
+    if found is None:
+        raise PlanError(
+            f"{folder}: {path} leads out of the build folder, or is a device or a pipe; compile "
+            "again"
+        )
+    if found.is_dir() != (kind == "folder"):
+        raise PlanError(f"{folder}: {path} is no {kind}; compile again")
 
 
 def file_sha256(path: Path) -> str:

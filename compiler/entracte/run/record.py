@@ -4,11 +4,13 @@ The file is the encoded `entracte.ir.Run`.
 """
 
 import json
+import os
 from pathlib import Path
 
 from entracte.clock.predict import Wait, cause_of
 from entracte.clock.timeline import Timeline
 from entracte.codec import decode, encode
+from entracte.disk.read import inside
 from entracte.disk.write import write_text
 from entracte.errors import PlanError
 from entracte.ir import Call, Plan, Run
@@ -31,6 +33,8 @@ def read_run(place: Path) -> Run | None:
     Raises `PlanError` for a file that is not there or is no run.
     """
     path = place / FILE if place.is_dir() else place
+    if place.is_dir() and os.path.lexists(path) and inside(place, FILE) is None:
+        raise PlanError(f"{path}: a link out of the folder, a device or a pipe; this is no run")
     if not path.is_file():
         if place.is_dir():
             return None
