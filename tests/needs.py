@@ -20,6 +20,7 @@ MARKERS = ("light", "torch", "convert", "browser", "apple")
 NEEDS = {
     "inspection/test_sweep.py::test_a_dry_run_writes_*": "torch",
     "inspection/test_sweep.py::test_a_sweep_of_dry_runs_*": "torch",
+    "disk/*": "light",
     "inspection/*": "light",
     "planner/test_run_online.py::test_a_real_loop_*": "convert",
     "planner/test_run_reference.py": "convert",
