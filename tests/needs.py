@@ -47,6 +47,7 @@ NEEDS = {
     "test_places.py": "light",
     "test_public_door.py": "convert",
     "test_resume.py": "convert",
+    "test_signals.py": "convert",
     "test_stranger.py": "light",
     "test_techniques.py": "convert",
     "test_tiny_world.py": "light",

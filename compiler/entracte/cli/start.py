@@ -64,15 +64,9 @@ def guarded(call: Callable[[], None]) -> None:
         return
     before = _arm()
     try:
-        call()
-        _flush()
+        _written(call)
     except (Ended, KeyboardInterrupt) as error:
         _end(getattr(error, "number", signal.SIGINT))
-    except SystemExit:
-        _flush()
-        raise
-    except OSError as error:
-        _unwritten(error)
     finally:
         left.clear()
     for number, handler in before.items():
@@ -92,9 +86,13 @@ def _arm() -> dict[int, Any]:
     return before
 
 
-def _flush() -> None:
+def _written(call: Callable[[], None]) -> None:
+    """The call, and all that it prints."""
     try:
-        sys.stdout.flush()
+        try:
+            call()
+        finally:
+            sys.stdout.flush()
     except BrokenPipeError:
         _end(signal.SIGPIPE)
     except OSError as error:
