@@ -16,12 +16,12 @@ PACKAGE = ROOT / "compiler" / "entracte"
 
 ROOMS = [
     "errors",
-    "disk",
     "units",
     "ir",
     "codec",
     "memory",
     "cost",
+    "disk",
     "graphs",
     "declare",
     "store",

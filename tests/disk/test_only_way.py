@@ -13,7 +13,8 @@ WRITERS = {
     "copy2", "copyfile", "copytree", "copyfileobj", "copymode", "copystat", "move", "rmtree",
     "save", "save_file", "savez", "savez_compressed", "savetxt", "tofile", "to_file", "imwrite",
     "imsave", "dump", "chmod", "lchmod", "fchmod", "mkdtemp", "mkstemp", "mktemp",
-    "NamedTemporaryFile", "TemporaryFile", "TemporaryDirectory", "SpooledTemporaryFile", "FileHandler",
+    "NamedTemporaryFile", "TemporaryFile", "TemporaryDirectory", "SpooledTemporaryFile",
+    "FileHandler",
 }  # fmt: skip
 """Names of functions and methods that write, wherever they come from."""
 

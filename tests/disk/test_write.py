@@ -117,7 +117,8 @@ def test_a_missing_folder_is_one_message(tmp_path):
 def test_what_a_killed_process_left_goes_with_the_next_write(tmp_path):
     code = (
         "import os, sys; from pathlib import Path; from entracte.disk.write import writing\n"
-        "with writing(Path(sys.argv[1])) as aside: aside.write_text('half'); os.kill(os.getpid(), 9)"
+        "with writing(Path(sys.argv[1])) as aside:\n"
+        " aside.write_text('half'); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code, tmp_path / "clip.mp4"])
     (half,) = os.listdir(tmp_path)
