@@ -160,8 +160,10 @@ def test_a_mounted_place_and_a_full_disk(tmp_path):
         for out in (disk / "build", disk / "a" / "b"):
             with pytest.raises(ConfigError, match="read-only"):
                 check_out(out)
-        with pytest.raises(WriteError, match="Read-only file system"):
+        with pytest.raises(WriteError, match="its folder is read-only"):
             write_output(VIDEO, disk / "x.npy", 8)
+        with pytest.raises(WriteError, match="Read-only file system"):
+            write_run(RUN, disk / "run.json")
         with pytest.raises(WriteError, match="Read-only file system"):
             Cache(disk).keep("things", "aabb", 1)
     finally:
@@ -225,6 +227,15 @@ def test_verify_follows_no_prepared_link(received, name):
     (received / name).symlink_to(received.parent / "victim")
     verify_build(received)
     assert (received.parent / "victim").read_text() == "mine"
+
+
+def test_verify_says_at_once_that_it_cannot_keep_anything(received, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(WriteError, match="--no-save"):
+        verify_build(received)
+    assert verify_build(received, save=False).passed
+    with pytest.raises(WriteError, match="read-only"):
+        run_build(received, device="reference", out=received.parent / "clip.gif")
 
 
 def test_a_plan_or_run_behind_a_link_is_not_read(received):

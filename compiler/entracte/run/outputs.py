@@ -4,13 +4,15 @@ The ending of the file's name says which kind is meant. To add a kind, write its
 it into `OUTPUTS`. numpy and what encodes pictures are imported by what writes.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from entracte.disk.folder import can_write
 from entracte.disk.write import writing
-from entracte.errors import RunError
+from entracte.errors import RunError, WriteError
 from entracte.ir import DType, Plan, Port
 from entracte.run.video import write_video
 
@@ -69,6 +71,8 @@ def output_for(path: Path) -> Output:
         raise RunError(f"{path}: the ending decides the format: give one of {endings}")
     if not path.parent.is_dir():
         raise RunError(f"{path}: there is no folder {path.parent}")
+    if not can_write(Path(os.path.realpath(path)).parent):
+        raise WriteError(f"{path}: cannot be written: its folder is read-only; name another file")
     return row
 
 

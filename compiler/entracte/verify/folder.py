@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from entracte.check.proof import Proof
+from entracte.disk.folder import can_write
+from entracte.errors import WriteError
 from entracte.ir import Plan
 from entracte.plan.file import check_files, check_plan, read_plan, write_plan
 from entracte.run.execute import make_device
@@ -55,12 +57,15 @@ def verify_build(  # noqa: PLR0913 - the options of a command
         sound: called with the plan and its proof, before packages are tried.
         progress: called with (what, done, in all).
 
-    Raises `PlanError` for a plan that is unsound, or files that are missing or changed.
+    Raises `PlanError` for a plan that is unsound, or files that are missing or changed, and
+    `WriteError` where PSNRs cannot be kept.
     """
     folder = Path(folder)
     plan = read_plan(folder)
     proof = check_plan(plan)
     check_files(plan, folder)
+    if save and not can_write(folder):
+        raise WriteError(f"{folder}: cannot be written, so PSNRs cannot be kept; try --no-save")
     sound(plan, proof)
     if distinct or not plan.packages:
         # Without packages (host steps only) there is nothing to run against.
