@@ -44,7 +44,7 @@ NEEDS = {
     "test_needs.py": "light",
     "test_outputs.py": "light",
     "test_overlap.py": "convert",
-    "test_places.py": "light",
+    "test_places.py": "torch",
     "test_public_door.py": "convert",
     "test_resume.py": "convert",
     "test_signals.py": "convert",
