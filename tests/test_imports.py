@@ -21,6 +21,7 @@ ROOMS = [
     "codec",
     "memory",
     "cost",
+    "disk",
     "graphs",
     "declare",
     "store",

@@ -85,7 +85,7 @@ def check_resumed(wanted: Path, folder: Path, overrides, most: int, seed: int) -
     assert done >= min(most, 2)
     finish(out, cache, overrides)
     assert digests(out) == digests(wanted)
-    left = [p for p in (*folder.glob(".*partial"), *cache.rglob("*.tmp")) if p.exists()]
+    left = [p for p in (*folder.glob(".*partial"), *cache.rglob(".*")) if p.exists()]
     assert not left, "what a killed compile left behind is removed by the next"
     return done
 

@@ -17,7 +17,14 @@ this package imports almost nothing. No name here is a room's: `entracte.plan` i
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from entracte.errors import ConfigError, DoesNotFit, EntracteError, PlanError, RunError
+from entracte.errors import (
+    ConfigError,
+    DoesNotFit,
+    EntracteError,
+    PlanError,
+    RunError,
+    WriteError,
+)
 from entracte.store.origin import VERSION
 
 if TYPE_CHECKING:
@@ -29,19 +36,21 @@ if TYPE_CHECKING:
     from entracte.run.execute import run_build
     from entracte.run.runner import Outcome
     from entracte.verify.folder import Verified, verify_build
+    from entracte.verify.source import Origin
 
 __version__ = VERSION
 
-__all__ = ["Built", "ConfigError", "DoesNotFit", "EntracteError", "Model", "Outcome",
-           "PackageError", "Plan", "PlanError", "Reporter", "Run", "RunError", "Verified",
-           "__version__", "check_plan", "compile_pipeline", "read_plan", "run_build",
-           "verify_build"]  # fmt: skip
+__all__ = ["Built", "ConfigError", "DoesNotFit", "EntracteError", "Model", "Origin",
+           "Outcome", "PackageError", "Plan", "PlanError", "Reporter", "Run", "RunError",
+           "Verified", "WriteError", "__version__", "check_plan", "compile_pipeline",
+           "read_plan", "run_build", "verify_build"]  # fmt: skip
 
 _HOME = {"Built": "build", "Reporter": "build", "compile_pipeline": "build",
          "Plan": "ir", "Run": "ir", "check_plan": "plan.file", "read_plan": "plan.file",
          "PackageError": "reference.errors", "Model": "reference.model",
          "run_build": "run.execute", "Outcome": "run.runner",
-         "Verified": "verify.folder", "verify_build": "verify.folder"}  # fmt: skip
+         "Origin": "verify.source", "Verified": "verify.folder",
+         "verify_build": "verify.folder"}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

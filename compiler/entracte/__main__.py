@@ -1,6 +1,6 @@
 """`python -m entracte`: the command `entracte`."""
 
-from entracte.cli.main import main
+from entracte.cli.start import entracte
 
 if __name__ == "__main__":
-    main()
+    entracte()

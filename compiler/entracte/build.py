@@ -1,9 +1,9 @@
 """Job -> build folder: trace, decide, emit, plan. The one place where the phases meet."""
 
 import os
-import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -13,12 +13,17 @@ from entracte.cost import emitted_facts
 from entracte.decide.decide import Decision, decide
 from entracte.declare.host_ops import HOST_OPS
 from entracte.declare.read import Job, read
+from entracte.disk import left
+from entracte.disk.folder import can_write, fresh, put
+from entracte.disk.read import inside
+from entracte.disk.write import write_bytes
 from entracte.emit.bundle import LOGS, PACKAGES
 from entracte.errors import ConfigError, DoesNotFit, PlanError
 from entracte.ir import Bundle, ChunkFacts, Pipeline, Plan, Schedule, Stage, StageKind
 from entracte.plan.file import (
     CONSTANTS,
     FILE,
+    MAX_BYTES,
     Decided,
     make_plan,
     read_plan,
@@ -27,7 +32,7 @@ from entracte.plan.file import (
 from entracte.plan.limits import check_program_size
 from entracte.program.workload import Workload
 from entracte.schedule.choose import make_schedule
-from entracte.store.cache import Cache, cache_folder, is_alive
+from entracte.store.cache import Cache, cache_folder
 from entracte.store.seal import file_sha256
 
 if TYPE_CHECKING:
@@ -110,10 +115,18 @@ def compile_job(job: Job, reporter: Reporter | None = None) -> Built:
     begun = time.monotonic()
     report = reporter or Quiet()
     folder = build_folder(job)
-    writes = not job.dry_run or job.out is not None
-    if writes:
+    if not job.dry_run or job.out is not None:
         check_out(folder, dry_run=job.dry_run)
     cache = Cache(cache_folder(job.cache))
+    try:
+        return _compile(job, folder, cache, report, begun)
+    finally:
+        # Workers may have been ended in the middle of an entry.
+        cache.sweep()
+
+
+def _compile(job: Job, folder: Path, cache: Cache, report: Reporter, begun: float) -> Built:
+    writes = not job.dry_run or job.out is not None
     traced = _trace(job, cache, report)
     report.phase("plan", 1)
     decision = _decide(job, traced, {})
@@ -122,13 +135,13 @@ def compile_job(job: Job, reporter: Reporter | None = None) -> Built:
     if job.dry_run:
         plan = _plan(job, decision, decision.facts, decision.schedule, None, ())
         if writes:
-            with _Aside(folder) as aside:
+            with _aside(folder, dry_run=True) as aside:
                 write_plan(plan, aside)
         return Built(plan, folder if writes else None, time.monotonic() - begun)
-    with _Aside(folder) as aside:
+    with _aside(folder, dry_run=False) as aside:
         plan = _emit_and_plan(job, traced, decision, aside, cache, report)
         write_plan(plan, aside)
-        shutil.rmtree(aside / LOGS, ignore_errors=True)
+        left.remove(aside / LOGS)
     cache.prune(job.cache_limit_bytes)
     return Built(plan, folder, time.monotonic() - begun)
 
@@ -241,7 +254,7 @@ def _emit(
     from entracte.trace.weights import weight_source
 
     # Links of an earlier attempt; the cache keeps the packages themselves.
-    shutil.rmtree(aside / PACKAGES, ignore_errors=True)
+    left.remove(aside / PACKAGES)
     progress = ByteProgress(
         begin=lambda total: report.phase("convert", total, unit_bytes=True),
         advance=report.advance,
@@ -259,11 +272,11 @@ def _write_files(
     pipeline: Pipeline, constants: "Mapping[str, np.ndarray]", aside: Path
 ) -> tuple[tuple[str, str], ...]:
     """Constants and host steps' files: the folder must run where there is no model code."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     names = []
     if constants:
-        save_file(dict(sorted(constants.items())), aside / CONSTANTS)
+        write_bytes(aside / CONSTANTS, save(dict(sorted(constants.items()))))
         names.append(CONSTANTS)
     for stage in pipeline.stages:
         if stage.kind is StageKind.HOST:
@@ -277,11 +290,26 @@ def _copy_files(stage: Stage, weights: str, aside: Path) -> list[str]:
 
     files = HOST_OPS[stage.op].files(dict(stage.params), weights)
     for place, name in files:
-        source = weights_folder(place) / name
-        if not source.is_file():
-            raise ConfigError(f"pipeline.stages.{stage.name}.params: there is no file {source}")
-        shutil.copyfile(source, aside / name)
+        write_bytes(aside / name, _host_file(stage, weights_folder(place), name))
     return [name for _, name in files]
+
+
+def _host_file(stage: Stage, folder: Path, name: str) -> bytes:
+    """Whoever gets the build folder can read it: it is no file from elsewhere on this machine."""
+    where = f"pipeline.stages.{stage.name}.params"
+    if not (folder / name).exists():
+        raise ConfigError(f"{where}: there is no file {folder / name}")
+    # Snapshots of Hugging Face's hub are links into the folder beside them.
+    root = folder.parent.parent if folder.parent.name == "snapshots" else folder
+    file = inside(root, os.path.relpath(folder / name, root))
+    if file is None or not file.is_file():
+        raise ConfigError(
+            f"{where}: {folder / name} is no file of that folder (a link out of it, a device or a "
+            "pipe): it would be copied into the build folder; put the file itself there"
+        )
+    if file.stat().st_size > MAX_BYTES:
+        raise ConfigError(f"{where}: {folder / name} is larger than {MAX_BYTES} bytes")
+    return file.read_bytes()
 
 
 def _plan(
@@ -311,16 +339,35 @@ def _plan(
 
 
 def check_out(folder: Path, *, dry_run: bool = False) -> None:
-    """A build folder may be replaced by a build, a dry run's by both; else what is there stays."""
-    if folder.exists() and not (folder / FILE).is_file() and any(_entries(folder)):
+    """A build folder may be replaced by a build, a dry run's by both; else what is there stays.
+
+    Raises `ConfigError`, also for a place where no folder can be put.
+    """
+    final = _final(folder)
+    if final.exists() and not (final / FILE).is_file() and any(_entries(final)):
         raise ConfigError(
             f"out={folder}: there is something that is no build folder; choose another name"
         )
-    if dry_run and (folder / FILE).is_file() and not _is_dry_run(folder):
+    if dry_run and (final / FILE).is_file() and not _is_dry_run(final):
         raise ConfigError(
             f"out={folder}: a build is there, with its packages; a dry run would leave only a plan "
             "in its place: choose another name, or remove the folder first"
         )
+    if final.is_mount() or Path.cwd().is_relative_to(final):
+        raise ConfigError(
+            f"out={folder}: a build folder is replaced as a whole, and this one cannot be (a disk "
+            "is mounted there, or you are in it); name a folder inside it"
+        )
+    if not can_write(final.parent):
+        raise ConfigError(
+            f"out={folder}: {final.parent} cannot be written: there is no such folder, or it is "
+            "read-only; choose another name"
+        )
+
+
+def _final(folder: Path) -> Path:
+    """Where a build goes: behind a link, which stays."""
+    return Path(os.path.realpath(folder))
 
 
 def _is_dry_run(folder: Path) -> bool:
@@ -334,27 +381,13 @@ def _entries(folder: Path) -> list[Path]:
     return list(folder.iterdir()) if folder.is_dir() else [folder]
 
 
-class _Aside:
-    """A folder beside the final one, renamed into its place when all went well."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._aside = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-
-    def __enter__(self) -> Path:
-        for left in self._folder.parent.glob(f".{self._folder.name}.*.partial"):
-            if not is_alive(left.name.split(".")[-2]):
-                shutil.rmtree(left, ignore_errors=True)
-        shutil.rmtree(self._aside, ignore_errors=True)
-        self._aside.mkdir(parents=True)
-        return self._aside
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            shutil.rmtree(self._aside, ignore_errors=True)
-            return
-        old = self._folder.with_name(f".{self._folder.name}.{os.getpid()}.old")
-        if self._folder.exists():
-            os.replace(self._folder, old)
-        os.replace(self._aside, self._folder)
-        shutil.rmtree(old, ignore_errors=True)
+@contextmanager
+def _aside(folder: Path, *, dry_run: bool) -> Iterator[Path]:
+    """A folder beside the final one, put into its place when all went well."""
+    final = _final(folder)
+    left.sweep(final.parent, final)
+    with fresh(final.parent, final.name) as aside:
+        yield aside
+        # Somebody may have put something there since: it took minutes.
+        check_out(folder, dry_run=dry_run)
+        put(aside, final)

@@ -24,3 +24,7 @@ class PlanError(EntracteError):
 
 class RunError(EntracteError):
     """An input or a device that makes a run impossible."""
+
+
+class WriteError(RunError):
+    """A file or folder that cannot be written: the place, and what the system says."""

@@ -418,7 +418,7 @@ def test_a_folder_that_cannot_be_written_costs_a_line(tmp_path):
     note = f"not recorded: {place} cannot be written"
     assert record_run(made, place, needed=False) == (note, "")
     fault = f"--record {place}: cannot be written (No such file or directory); name another file"
-    assert record_run(made, place, needed=True) == ("", fault)
+    assert record_run(made, place, needed=True) == ("", f"{fault} with --record")
     assert record_run(made, tmp_path / "x.json", needed=True) == ("", "")
     assert json.loads((tmp_path / "x.json").read_text()) == json.loads(json.dumps(encode(made)))
     assert [p.name for p in tmp_path.iterdir()] == ["x.json"]

@@ -359,7 +359,7 @@ def test_an_earlier_package_is_replaced_or_kept(tmp_path: Path) -> None:
 
 
 def test_rubbish_of_a_killed_conversion_is_removed(tmp_path: Path) -> None:
-    rubbish = tmp_path / ".m.mlpackage.12345.tmp"
+    rubbish = tmp_path / ".m.mlpackage.4194303.partial"
     rubbish.mkdir()
     (rubbish / "weight.bin").write_bytes(b"x")
     _convert(tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import tempfile
 import time
 from pathlib import Path
 
@@ -158,3 +159,70 @@ def test_a_refused_conversion(tmp_path: Path) -> None:
 def test_no_workers_are_refused() -> None:
     with pytest.raises(ValueError, match="workers=0: at least 1"):
         list(run_tasks([], workers=0))
+
+
+def _litter() -> str:
+    return tempfile.mkdtemp(suffix=".mlpackage")
+
+
+def test_temporary_files_go_with_the_task(tmp_path: Path) -> None:
+    """coremltools leaves its own to the interpreter's end, which a worker does not see."""
+    made = Path(run_task(_litter, (), tmp_path / "log"))
+    assert made.parent == tmp_path / "log.tmp" and not made.parent.exists()
+    with pytest.raises(LowerError):
+        run_task(_die, (signal.SIGKILL,), tmp_path / "log")
+    assert [p.name for p in tmp_path.iterdir()] == ["log"]
+
+
+def _write_and_sleep(path: Path) -> None:
+    path.write_text(str(os.getpid()))
+    time.sleep(60)
+
+
+def _command(path: Path) -> None:
+    os.setsid()
+    list(run_tasks([Task("slow", _write_and_sleep, (path,), path.with_name("log"))]))
+
+
+def _wait_for(what) -> None:
+    end = time.monotonic() + 30
+    while not what() and time.monotonic() < end:
+        time.sleep(0.02)
+    assert what()
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_worker_ends_with_a_command_that_is_killed(tmp_path: Path) -> None:
+    command = multiprocessing.get_context("fork").Process(target=_command, args=(tmp_path / "pid",))
+    command.start()
+    _wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+    worker = int((tmp_path / "pid").read_text())
+    assert _runs(worker)
+    command.kill()
+    command.join()
+    _wait_for(lambda: not _runs(worker))
+
+
+def _signals() -> list[str]:
+    numbers = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    return [f"{signal.getsignal(n).name} {n in blocked}" for n in numbers]
+
+
+def test_a_worker_leaves_ctrl_c_to_the_command_and_ends_by_sigterm(tmp_path: Path) -> None:
+    assert run_task(_signals, (), tmp_path / "log") == [
+        "SIG_IGN False", "SIG_IGN False", "SIG_DFL False",
+    ]  # fmt: skip
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()
+
+
+def test_a_log_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    with pytest.raises(LowerError, match="log: cannot be written .Is a directory"):
+        run_task(_square, (1,), tmp_path / "log")

@@ -1,9 +1,18 @@
 """`compile`: compose a configuration with Hydra and build it."""
 
 import sys
+
+if __name__ == "__main__":
+    # First of all, so that it holds while the rest is imported.
+    from entracte.cli.start import start
+
+    start("entracte.cli.compile")
+    sys.exit()
+
 from dataclasses import replace
 from functools import cache
-from tempfile import TemporaryDirectory
+from pathlib import Path
+from tempfile import mkdtemp
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -19,23 +28,28 @@ from entracte.cli.console import (
     print_version,
     show_error,
 )
+from entracte.cli.start import guarded
 from entracte.cli.sweep_job import SweepJob
 from entracte.cli.tables import say
 from entracte.declare.read import read
+from entracte.declare.sealed import sealed
 from entracte.declare.settings import register
+from entracte.disk import left
 from entracte.errors import EntracteError
 
 register()
 
 
 @cache
-def _scratch() -> TemporaryDirectory[str]:
-    """Removed when the process ends."""
-    return TemporaryDirectory(prefix="entracte-sweep-")
+def _scratch() -> str:
+    """Removed when the command ends."""
+    folder = mkdtemp(prefix="entracte-sweep-")
+    left.note(Path(folder))
+    return folder
 
 
 # Of `hydra.sweep.dir`; made by the first sweep that asks for it.
-OmegaConf.register_new_resolver("entracte_scratch", lambda: _scratch().name, replace=True)
+OmegaConf.register_new_resolver("entracte_scratch", _scratch, replace=True)
 
 _sweep: list[SweepJob] = []
 """What became of the jobs of this process's sweep, if there is one."""
@@ -43,6 +57,10 @@ _sweep: list[SweepJob] = []
 
 def main() -> None:
     """Entry point of the console script. Hydra reads the rest, and answers `-h` and `--help`."""
+    guarded(_main)
+
+
+def _main() -> None:
     if "--version" in sys.argv[1:]:
         # Hydra would say its own.
         print_version()
@@ -69,11 +87,11 @@ def _end_sweep() -> None:
 @hydra.main(version_base="1.3", config_path="pkg://entracte.conf", config_name="compile")
 def _hydra(config: DictConfig) -> None:
     hydra_config = HydraConfig.get()
-    if hydra_config.mode is RunMode.MULTIRUN:
-        _one_of_many(config)
-        return
-    with one_message():
-        _compile(config)
+    with one_message(), sealed():
+        if hydra_config.mode is RunMode.MULTIRUN:
+            _one_of_many(config)
+        else:
+            _compile(config)
 
 
 def _one_of_many(config: DictConfig) -> None:
@@ -121,7 +139,3 @@ def _compile(config: DictConfig, sweep_job: SweepJob | None = None) -> None:
         say(console, budget_line(built.plan), time_line(built.plan), "")
     else:
         show_summary(console, built.plan, built.folder, built.seconds)
-
-
-if __name__ == "__main__":
-    main()

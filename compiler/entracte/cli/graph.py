@@ -5,8 +5,8 @@ from pathlib import Path
 import typer
 
 from entracte.cli.console import console
-from entracte.cli.files import write_text
 from entracte.cli.tables import say
+from entracte.disk.write import write_text
 from entracte.inspect.diagram import diagram
 from entracte.inspect.diagram_text import render
 from entracte.plan.file import read_plan
@@ -18,5 +18,5 @@ def draw_graph(build: Path, form: str, out: Path | None, *, chunks: bool) -> Non
     if out is None:
         typer.echo(text, nl=False)
         return
-    write_text(text, out)
+    write_text(out, text, follow=True, remedy="name another file with --out")
     say(console, f"wrote {out}")

@@ -2,7 +2,7 @@
 
 import sys
 
-from entracte.cli.console import errors, print_version
+from entracte.cli.start import guarded
 
 HELP = """\
 Usage: entracte COMMAND ...
@@ -20,7 +20,11 @@ Options:
 
 
 def main() -> None:
-    """Entry point of the console script and of `python -m entracte`."""
+    """Call the command that the first word names."""
+    guarded(_main)
+
+
+def _main() -> None:
     word, rest = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("--help", [])
     if word == "compile":
         from entracte.cli import compile as command
@@ -33,10 +37,14 @@ def main() -> None:
 
         plan.main(rest, "entracte plan")
     elif word == "--version":
+        from entracte.cli.console import print_version
+
         print_version()
     elif word in ("-h", "--help"):
         print(HELP, end="")
     else:
+        from entracte.cli.console import errors
+
         errors.print(
             f"error: {word!r} is no command; give compile or plan (entracte -h)", markup=False
         )

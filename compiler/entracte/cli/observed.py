@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from entracte.cli.tables import grid, row, say
-from entracte.errors import RunError
+from entracte.errors import RunError, WriteError
 from entracte.inspect.claims import chunk_claims
 from entracte.ir import Plan, Run
 from entracte.run.alarm import Alarm, alarm_of
@@ -167,9 +167,10 @@ def record_run(run: Run, place: Path | None, *, needed: bool) -> tuple[str, str]
     if place is None:
         return f"not recorded: device {run.device} only counts; `--record FILE` keeps it", ""
     try:
-        write_run(run, place)
-    except OSError as error:
+        # A link that the user named is the user's own; one inside a build folder is not.
+        write_run(run, place, follow=needed)
+    except WriteError as error:
         if needed:
-            return "", f"--record {place}: cannot be written ({error.strerror}); name another file"
+            return "", f"--record {error}"
         return f"not recorded: {place} cannot be written", ""
     return "", ""

@@ -1,5 +1,14 @@
 """`plan`: look at, run and verify what `compile` made; execute any package."""
 
+import sys
+
+if __name__ == "__main__":
+    # First of all, so that it holds while the rest is imported.
+    from entracte.cli.start import start
+
+    start("entracte.cli.plan")
+    sys.exit()
+
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +16,7 @@ from typing import Annotated
 import typer
 
 from entracte.cli.console import Bars, console, one_message, print_version
+from entracte.cli.start import guarded
 from entracte.errors import PlanError, RunError
 
 app = typer.Typer(
@@ -26,7 +36,7 @@ Recorded = Annotated[
 
 def main(arguments: Sequence[str] | None = None, name: str | None = None) -> None:
     """Entry point of the console script; or with the arguments of another one, by its name."""
-    app(args=arguments, prog_name=name)
+    guarded(lambda: app(args=arguments, prog_name=name))
 
 
 def _version(asked: bool) -> None:
@@ -233,13 +243,23 @@ def verify(
     distinct: Annotated[
         bool, typer.Option("--distinct", help="One package of each kind, alone; for large builds.")
     ] = False,
+    weights: Annotated[
+        str | None, typer.Option(help="Where the source's weights are, as pipeline.weights.")
+    ] = None,
+    packages: Annotated[
+        list[str] | None,
+        typer.Option("--allow-package", help="A Python package whose graphs may be imported."),
+    ] = None,
+    cache: Annotated[str, typer.Option(help="Where traces are kept: a folder.")] = "auto",
 ) -> None:
     """Check the plan, and every package against the torch source: PSNR, largest error."""
     from entracte.cli.verify import show_verification
+    from entracte.verify.source import Origin
 
+    origin = Origin(weights=weights, packages=tuple(packages or ()), cache=cache)
     with one_message(), Bars() as bars:
         failed = show_verification(
-            build, _given([], prompt, seed), bars, save=save, distinct=distinct
+            build, _given([], prompt, seed), bars, save=save, distinct=distinct, origin=origin
         )
     if failed:
         raise typer.Exit(1)
@@ -289,7 +309,3 @@ def export(
 
     with one_message():
         export_package(package, out, function=function, policy=policy, seed=seed)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,5 @@
 """`plan predict`: one package on the arrays of a file, as Core ML would hand them over."""
 
-import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from entracte.disk.write import writing
 from entracte.errors import RunError
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _reason(error: BaseException) -> str:
 
 
 def write_arrays(path: Path, outputs: Mapping[str, Any]) -> None:
-    """Write outputs as an .npz, aside first and then renamed.
+    """Write outputs as an .npz, whole or not at all.
 
     A picture becomes an array, a table of classes two: `<name>.classes` and `<name>.values`.
     """
@@ -100,15 +100,8 @@ def write_arrays(path: Path, outputs: Mapping[str, Any]) -> None:
             arrays[f"{name}.values"] = np.array(list(value.values()))
         else:
             arrays[name] = np.asarray(value)
-    aside = path.with_name(f".{path.stem}.tmp.npz")
-    try:
-        with aside.open("wb") as file:
-            np.savez(file, **arrays)
-        os.replace(aside, path)
-    except OSError as error:
-        raise RunError(f"--out {path}: cannot be written: {error.strerror}") from None
-    finally:
-        aside.unlink(missing_ok=True)
+    with writing(path, follow=True) as aside, aside.open("wb") as file:
+        np.savez(file, **arrays)
 
 
 def outputs_table(title: str, outputs: Mapping[str, Any]) -> Table:

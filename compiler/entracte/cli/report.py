@@ -4,15 +4,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from entracte.cli.files import read_for_show, write_text
+from entracte.cli.files import read_for_show
 from entracte.cli.observed import show_alarm
+from entracte.disk.write import write_text
 from entracte.run.record import run_of
 
 FILE = "report.html"
 
 
 def report_build(console: Console, build: Path, out: Path | None, run: Path | None) -> bool:
-    """Write the page aside and rename it; print its path. Whether there is an alarm on it.
+    """Write the page, whole or not at all; print its path. Whether there is an alarm on it.
 
     Without `out` it becomes `report.html` of the build folder; without `run` the folder's own
     `run.json` is shown, if it has one.
@@ -30,7 +31,8 @@ def report_build(console: Console, build: Path, out: Path | None, run: Path | No
     folder = build if build.is_dir() else build.parent
     page = page_of(plan, compared(plan), run_of(plan, run or folder))
     path = out if out is not None else folder / FILE
-    write_text(render(page), path)
+    remedy = "name another file with --out"
+    write_text(path, render(page), follow=out is not None, remedy=remedy)
     console.print(f"wrote {path}", soft_wrap=True, markup=False)
     show_alarm(console, page.alarm)
     return page.alarm is not None

@@ -9,9 +9,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from entracte.cli.files import write_text
 from entracte.cli.sweep_job import SweepJob, labels
 from entracte.cli.tables import Column, fitted, say
+from entracte.disk.folder import make_folder
+from entracte.disk.write import write_text
 from entracte.report.pareto import with_pareto
 from entracte.report.sweep import SweepRow, render_sweep
 from entracte.units import compact_bytes, compact_seconds
@@ -28,9 +29,9 @@ def show_sweep(console: Console, jobs: Sequence[SweepJob]) -> None:
     say(console, *reasons(rows))
     folder = Path(os.path.commonpath([os.path.abspath(o.base) for o in jobs]))
     folder = Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(render_sweep(rows), folder / PAGE)
-    write_text(json.dumps({"rows": [asdict(r) for r in rows]}, indent=1) + "\n", folder / DATA)
+    make_folder(folder)
+    write_text(folder / PAGE, render_sweep(rows))
+    write_text(folder / DATA, json.dumps({"rows": [asdict(r) for r in rows]}, indent=1) + "\n")
     say(console, f"wrote {folder / PAGE} and {folder / DATA}")
 
 

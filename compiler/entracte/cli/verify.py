@@ -12,6 +12,7 @@ from entracte.check.proof import Proof
 from entracte.cli.console import Bars, console
 from entracte.ir import Plan
 from entracte.verify.folder import Verified, verify_build
+from entracte.verify.source import NOWHERE_ELSE, Origin
 from entracte.verify.verify import ChunkScore, Verification
 
 
@@ -22,6 +23,7 @@ def show_verification(
     *,
     save: bool = True,
     distinct: bool = False,
+    origin: Origin = NOWHERE_ELSE,
 ) -> bool:
     """True when something failed.
 
@@ -35,7 +37,7 @@ def show_verification(
         bars.phase("verify", len(plan.packages) if distinct else plan.program.step_count)
 
     found = verify_build(
-        build, inputs, distinct=distinct, save=save, sound=sound,
+        build, inputs, distinct=distinct, save=save, origin=origin, sound=sound,
         progress=lambda what, done, _: bars.at(what, done),
     )  # fmt: skip
     console.print(verification_table(found.chunks))

@@ -14,6 +14,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from entracte.disk.read import inside
 from entracte.errors import RunError
 from entracte.ir import DType, Port
 
@@ -129,6 +130,8 @@ def _shown(value: object) -> str:
 
 # ---------------------------------------------------------------- tokenize
 
+MAX_TOKENIZER_BYTES = 64 * 2**20
+
 
 def tokenize(text: str, tokenizer: Path, length: int) -> "dict[str, np.ndarray]":
     """Ids padded with 0 and cut to `length` (the end mark is kept); mask 1 where a token is.
@@ -153,7 +156,14 @@ def tokenize(text: str, tokenizer: Path, length: int) -> "dict[str, np.ndarray]"
 
 def _run_tokenize(params: Given, inputs: Mapping[str, Any], folder: Path) -> Any:
     text = str(inputs["text"]) + params.get("suffix", "")
-    return tokenize(text, folder / params["tokenizer"], params["length"])
+    name = params["tokenizer"]
+    file = inside(folder, name)
+    if file is None or not file.is_file() or file.stat().st_size > MAX_TOKENIZER_BYTES:
+        raise RunError(
+            f"tokenize: there is no tokenizer file {name} in the build folder {folder} (or it is a "
+            f"link out of it, or larger than {MAX_TOKENIZER_BYTES} bytes)"
+        )
+    return tokenize(text, file, params["length"])
 
 
 def _tokenizer(params: Given, weights: str) -> tuple[tuple[str, str], ...]:

@@ -2,19 +2,19 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from entracte.cost import CLASSES
 from entracte.declare.host_ops import HOST_OPS
 from entracte.declare.order import ordered
 from entracte.declare.scheme import PRECISION_FLOORS_DB, compressions
+from entracte.declare.sealed import sealed
 from entracte.declare.settings import (
     LOCAL,
     CompileSettings,
@@ -43,6 +43,7 @@ from entracte.units import parse_bytes
 INPUT_KINDS = ("text", "seed", "number")
 KEEPS = ("even", "strided", "searched", "published")
 POLICY_DRIVERS = ("gates", "online", "best")
+OWN = "entracte"
 _NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
 
 
@@ -64,25 +65,19 @@ class Job:
 
 def read(config: DictConfig) -> Job:
     """Check a composed configuration and freeze it. Raises `ConfigError`."""
-    if OmegaConf.is_missing(config.target, "name"):
-        raise ConfigError(
-            "no target: say which device to compile for, one of "
-            f"{', '.join(targets())}; type\n  compile +target=iphone15pro"
-        )
-    missing = sorted(k for k in OmegaConf.missing_keys(config) if not k.startswith("hydra"))
-    if missing:
-        raise ConfigError(f"{missing[0]}: a value is missing (of {len(missing)} missing in all)")
-    try:
+    with sealed():
+        _check_whole(config)
         settings = OmegaConf.to_object(config)
         plain = OmegaConf.to_container(config, resolve=True)
-        assert isinstance(plain, dict)
-        text = json.dumps({k: v for k, v in plain.items() if k not in LOCAL})
-    except (AttributeError, OmegaConfBaseException) as error:
-        message = str(error).splitlines()[0]
-        raise ConfigError(f"configuration: {message}; see `compile --cfg job`") from None
+    assert isinstance(plain, dict)
+    text = json.dumps({k: v for k, v in plain.items() if k not in LOCAL})
     assert isinstance(settings, CompileSettings)
+    if "${" in text:
+        raise ConfigError("configuration: a text holds `${`, which a plan's settings must not")
+    pipeline = _pipeline(settings.pipeline, settings.compression.name)
+    _check_packages(pipeline, settings.allow_packages)
     return Job(
-        pipeline=_pipeline(settings.pipeline, settings.compression.name),
+        pipeline=pipeline,
         target=_target(settings.target),
         policy=_policy(settings.policy),
         chunk_bytes=_chunk_bytes(settings.partition.chunk_bytes),
@@ -93,6 +88,17 @@ def read(config: DictConfig) -> Job:
         cache_limit_bytes=parse_bytes(settings.cache_limit, "cache_limit"),
         settings=text,
     )
+
+
+def _check_whole(config: DictConfig) -> None:
+    if OmegaConf.is_missing(config.target, "name"):
+        raise ConfigError(
+            "no target: say which device to compile for, one of "
+            f"{', '.join(targets())}; type\n  compile +target=iphone15pro"
+        )
+    missing = sorted(k for k in OmegaConf.missing_keys(config) if not k.startswith("hydra"))
+    if missing:
+        raise ConfigError(f"{missing[0]}: a value is missing (of {len(missing)} missing in all)")
 
 
 def targets() -> list[str]:
@@ -345,6 +351,29 @@ def _known_value(where: str, value: str, names: set[str], inputs: set[str]) -> N
         f"{where}: nothing makes {value!r}; inputs: {', '.join(sorted(inputs))}; "
         f"stages and loops (write NAME.PORT): {', '.join(sorted(names))}"
     )
+
+
+def package_of(place: str) -> str | None:
+    """The Python package that `package:NAME/FOLDER` imports, without what is below it; None for
+    other places."""
+    kind, colon, rest = place.partition(":")
+    return rest.partition("/")[0].partition(".")[0] if colon and kind == "package" else None
+
+
+def _check_packages(p: Pipeline, allowed: Sequence[str]) -> None:
+    """To find a package's folder is to import it, which runs its code."""
+    places = [("pipeline.weights", p.weights)]
+    for stage in p.stages:
+        if stage.kind is StageKind.HOST:
+            files = HOST_OPS[stage.op].files(dict(stage.params), p.weights)
+            places += [(f"pipeline.stages.{stage.name}.params", place) for place, _ in files]
+    for where, place in places:
+        name = package_of(place)
+        if name is not None and name not in (OWN, *allowed):
+            raise ConfigError(
+                f"{where}: {place!r} imports the package {name!r}, which runs its code; if you "
+                f"trust it, say so with `allow_packages=[{name}]`"
+            )
 
 
 def _allowed(where: str, given: str, allowed: tuple[str, ...]) -> None:

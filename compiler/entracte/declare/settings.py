@@ -144,10 +144,13 @@ class CompileSettings:
     """Where finished work is kept: a folder; `auto` is $ENTRACTE_CACHE or ~/.cache/entracte."""
     cache_limit: str = "60GiB"
     """What has not been used for longest is removed above this size."""
+    allow_packages: list[str] = field(default_factory=list)
+    """Python packages, besides Entracte, that `package:NAME/FOLDER` may import and read."""
 
 
-LOCAL = ("out", "dry_run", "advise", "workers", "cache", "cache_limit")
-"""Settings that say how to work and not what to make; a plan does not record them."""
+LOCAL = ("out", "dry_run", "advise", "workers", "cache", "cache_limit", "allow_packages")
+"""Settings that say how to work and not what to make; a plan does not record them, and one that
+came from elsewhere does not decide them."""
 
 
 def register() -> None:

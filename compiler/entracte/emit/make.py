@@ -4,13 +4,14 @@ A finished package is an entry of the cache: a folder with `chunk.mlpackage` and
 """
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from entracte.codec import decode, encode
+from entracte.disk import left
+from entracte.disk.write import write_bytes, write_text
 from entracte.errors import ConfigError
 from entracte.ir import Chunk, DType, Package, Port
 from entracte.store.cache import Cache, link_tree, size_bytes
@@ -131,7 +132,7 @@ def _convert(order: Order, tensors: "Mapping[str, torch.Tensor]", path: Path) ->
         _convert_function(order, function, tensors, place)
     merge_functions(single, path)
     for place in single.values():
-        shutil.rmtree(place)
+        left.remove(place)
 
 
 def _convert_function(
@@ -172,7 +173,7 @@ def _finish(order: Order, path: Path) -> str:
 
     spec = package.read_spec(path)
     rename(spec, order.features, dict(enumerate(order.form.slots)))
-    (path / package.MODEL_FILE).write_bytes(spec.SerializeToString(deterministic=True))
+    write_bytes(path / package.MODEL_FILE, spec.SerializeToString(deterministic=True))
     package.normalise(path)
     return package.canonical_digest(path)
 
@@ -198,7 +199,7 @@ def _write_facts(order: Order, path: Path, digest: str, entry: Path) -> None:
         outputs=order.chunk.outputs,
         functions=order.functions,
     )
-    (entry / FACTS).write_text(json.dumps(encode(package)))
+    write_text(entry / FACTS, json.dumps(encode(package)))
 
 
 # ---------------------------------------------------------------- stamping
@@ -226,7 +227,7 @@ def make_template(order: Order, cache: Cache) -> bool:
     with cache.making(TEMPLATES, order.twin_key) as entry:
         layout = find_layout(first, second, shapes, order.traced.stage.compression)
         link_tree(first, entry / TEMPLATE)
-        (entry / LAYOUT).write_text(json.dumps(encode(layout)))
+        write_text(entry / LAYOUT, json.dumps(encode(layout)))
     for seed in SEEDS:
         cache.drop(MARKED, _marked_key(order, seed))
     return layout is not None

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import os
-import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -19,6 +17,8 @@ from torch.export import ExportedProgram
 from torch.fx import Graph, GraphModule
 
 from entracte.declare.scheme import PRECISION_FLOORS_DB, Scheme
+from entracte.disk import left
+from entracte.disk.folder import fresh, put
 from entracte.errors import EntracteError
 from entracte.frontend.backend import Backend
 from entracte.frontend.export import export_graph
@@ -143,18 +143,14 @@ def _scratch(path: Path) -> Iterator[Path]:
     coremltools keeps temporary packages until the interpreter exits, and forgets them altogether
     when the process is killed: what an earlier, killed conversion left is removed here.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for stale in path.parent.glob(f".{path.name}.*.tmp"):
-        shutil.rmtree(stale, ignore_errors=True)
-    folder = path.parent / f".{path.name}.{os.getpid()}.tmp"
-    folder.mkdir()
-    previous = tempfile.tempdir
-    tempfile.tempdir = str(folder)
-    try:
-        yield folder
-    finally:
-        tempfile.tempdir = previous
-        shutil.rmtree(folder, ignore_errors=True)
+    left.sweep(path.parent, path)
+    with fresh(path.parent, path.name) as folder:
+        previous = tempfile.tempdir
+        tempfile.tempdir = str(folder)
+        try:
+            yield folder
+        finally:
+            tempfile.tempdir = previous
 
 
 @contextlib.contextmanager
@@ -329,7 +325,6 @@ def _explain(error: Exception) -> str:
 
 
 def _replace(made: Path, path: Path, scratch: Path) -> None:
-    """Put `made` at `path`; what was there is moved aside first, since folders do not overwrite."""
-    if path.exists():
-        os.replace(path, scratch / "previous")
-    os.replace(made, path)
+    """Put `made`, of the folder `scratch`, at `path`; what was there goes with the folder."""
+    assert made.parent == scratch
+    put(made, path)

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from entracte.disk import left
+from entracte.disk.write import write_bytes, write_text
 from entracte.lower.boundary import Copy
 from entracte.lower.errors import LowerError
 from entracte.lower.identity import (
@@ -58,7 +60,7 @@ def read_spec(path: Path) -> Any:
 
 
 def _write_spec(path: Path, spec: Any) -> None:
-    (path / MODEL_FILE).write_bytes(spec.SerializeToString(deterministic=True))
+    write_bytes(path / MODEL_FILE, spec.SerializeToString(deterministic=True))
 
 
 def normalise(path: Path) -> None:
@@ -84,7 +86,7 @@ def normalise(path: Path) -> None:
 def write_manifest(path: Path, weights_sha256: str | None) -> None:
     """The package's manifest, beside the model that is there already."""
     text = manifest_text(file_sha256(path / MODEL_FILE), weights_sha256)
-    (path / MANIFEST).write_text(text)
+    write_text(path / MANIFEST, text)
 
 
 def _check_package(path: Path) -> None:
@@ -98,7 +100,7 @@ def _remove_strangers(path: Path) -> None:
     keep = {path / name for name in (MANIFEST, MODEL_FILE, WEIGHT_FILE)}
     for file in sorted(path.rglob("*")):
         if file.is_file() and file not in keep:
-            file.unlink()
+            left.remove(file)
 
 
 def canonical_digest(path: Path) -> str:

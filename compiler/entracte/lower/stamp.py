@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 
 from entracte.declare.scheme import Scheme, scheme_of
+from entracte.disk.folder import make_folder
+from entracte.disk.write import write_bytes, writing
 from entracte.lower import package
 from entracte.lower.compress import pieces
 from entracte.lower.errors import LowerError
@@ -144,12 +146,12 @@ def stamp(
     """
     spec = package.read_spec(template)
     rename(spec, features, names)
-    (path / package.WEIGHT_FILE).parent.mkdir(parents=True)
-    (path / package.MODEL_FILE).write_bytes(spec.SerializeToString(deterministic=True))
+    make_folder((path / package.WEIGHT_FILE).parent)
+    write_bytes(path / package.MODEL_FILE, spec.SerializeToString(deterministic=True))
     digest = hashlib.sha256()
     found = Pieces(layout, lambda slot: _finite(weights(slot), names[slot]))
     source = np.memmap(template / package.WEIGHT_FILE, dtype=np.uint8, mode="r")
-    with (path / package.WEIGHT_FILE).open("wb") as file:
+    with writing(path / package.WEIGHT_FILE) as aside, aside.open("wb") as file:
 
         def put(data: np.ndarray) -> None:
             file.write(data.data)

@@ -23,7 +23,11 @@ from typing import Any
 
 import torch
 
+from entracte.disk import left
+from entracte.disk.folder import make_folder
+from entracte.disk.write import told
 from entracte.errors import EntracteError
+from entracte.lower.child import SIGNALS, settle_in
 from entracte.lower.errors import LowerError
 from entracte.lower.quiet import TAIL_CHARS
 
@@ -122,8 +126,12 @@ def _start_some(
         if running and memory_bytes is not None and taken + task.memory_bytes > memory_bytes:
             break
         waiting.take()
-        pipe, process = _start(task)
-        running[pipe] = (task, process)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            pipe, process = _start(task)
+            running[pipe] = (task, process)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return bool(running)
 
 
@@ -132,7 +140,7 @@ def _start(task: Task) -> tuple[Connection, BaseProcess]:
     # has one torch thread and no conversion of its own under way
     method = "fork" if sys.platform == "linux" else "spawn"
     context: Any = multiprocessing.get_context(method)
-    task.log.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(_scratch(task))
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(task, sender), name=f"lower {task.name}")
     process.daemon = True
@@ -143,19 +151,20 @@ def _start(task: Task) -> tuple[Connection, BaseProcess]:
     return receiver, process
 
 
+def _scratch(task: Task) -> Path:
+    """For temporary files of its process, beside the log."""
+    return task.log.with_name(f"{task.log.name}.tmp")
+
+
 def _child(task: Task, sender: Connection) -> None:
-    # Ctrl-C reaches the whole group; the parent decides and ends its children itself
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    log = task.log.open("w", buffering=1, errors="replace")
-    os.dup2(log.fileno(), 1)
-    os.dup2(log.fileno(), 2)
-    sys.stdout = sys.stderr = log  # a caller may have replaced them by objects without descriptors
-    torch.set_num_threads(1)
-    # What the parent hands over lives as long as this process. Each conversion collects twice, and
-    # would look through it, and so copy it: half of a small chunk's processor time.
-    gc.freeze()
     try:
+        settle_in(_scratch(task))
+        with told(task.log):
+            _say_into(task.log)
+        torch.set_num_threads(1)
+        # What the parent hands over lives as long as this process. Each conversion collects twice,
+        # and would look through it, and so copy it: half of a small chunk's processor time.
+        gc.freeze()
         answer = (_DONE, task.call(*task.arguments))
     except EntracteError as error:
         traceback.print_exc()  # with the notes, which are too long for the message
@@ -167,6 +176,14 @@ def _child(task: Task, sender: Connection) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
     _send(sender, answer)
+
+
+def _say_into(log: Path) -> None:
+    """All that the process and its libraries print."""
+    file = log.open("w", buffering=1, errors="replace")
+    os.dup2(file.fileno(), 1)
+    os.dup2(file.fileno(), 2)
+    sys.stdout = sys.stderr = file  # a caller may have replaced them by objects without descriptors
 
 
 def _send(sender: Connection, answer: tuple[str, Any]) -> None:
@@ -183,6 +200,18 @@ def _short(error: BaseException) -> str:
 def _collect(task: Task, process: BaseProcess, pipe: Connection) -> Any:
     """The task's result. Called when its pipe is readable: it has answered or died."""
     try:
+        outcome, value = _received(task, process, pipe)
+    finally:
+        left.remove(_scratch(task))
+    if outcome == _REFUSED:  # a complete message; the log adds nothing that a user wants
+        raise LowerError(f"{task.name}: {value}; log {task.log}")
+    if outcome == _FAILED:
+        raise LowerError(f"{task.name}: {value}; log {task.log}{_tail(task.log)}")
+    return value
+
+
+def _received(task: Task, process: BaseProcess, pipe: Connection) -> tuple[str, Any]:
+    try:
         outcome, value = pipe.recv()
     except (EOFError, OSError):
         process.join()
@@ -193,11 +222,7 @@ def _collect(task: Task, process: BaseProcess, pipe: Connection) -> Any:
     finally:
         pipe.close()
     process.join()
-    if outcome == _REFUSED:  # a complete message; the log adds nothing that a user wants
-        raise LowerError(f"{task.name}: {value}; log {task.log}")
-    if outcome == _FAILED:
-        raise LowerError(f"{task.name}: {value}; log {task.log}{_tail(task.log)}")
-    return value
+    return outcome, value
 
 
 def _death(exit_code: int | None) -> str:
@@ -219,8 +244,9 @@ def _end_all(running: dict[Connection, tuple[Task, BaseProcess]]) -> None:
     for pipe, (_, process) in running.items():
         process.terminate()
         pipe.close()
-    for _, process in running.values():
+    for task, process in running.values():
         process.join(_STOP_S)
         if process.is_alive():
             process.kill()
             process.join()
+        left.remove(_scratch(task))

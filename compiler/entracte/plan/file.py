@@ -20,6 +20,8 @@ from entracte.check.promise import check_promise
 from entracte.check.proof import Proof, check
 from entracte.clock.drivers import make_driver
 from entracte.codec import decode, encode
+from entracte.disk.read import all_inside, inside
+from entracte.disk.write import write_bytes
 from entracte.errors import PlanError
 from entracte.ir import Bundle, Call, Chunk, ChunkFacts, Pipeline, Plan, Program, Schedule, Target
 from entracte.plan.agree import check_agreement
@@ -34,6 +36,8 @@ VERSION = 5
 FILE = "plan.json"
 CONSTANTS = "constants.safetensors"
 MAX_BYTES = 64 * 2**20
+MAX_FILE_BYTES = 2**30
+"""Of constants or a tokenizer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,13 +138,11 @@ def _inside(path: str) -> None:
 
 
 def write_plan(plan: Plan, folder: Path) -> Path:
-    """Write `plan.json` aside and rename it into place."""
+    """Write `plan.json`, whole or not at all. Raises `WriteError`."""
     body = encode(plan)
     _check_texts(body, "plan")
     path = folder / FILE
-    aside = path.with_suffix(".tmp")
-    aside.write_bytes(framed(body))
-    os.replace(aside, path)
+    write_bytes(path, framed(body), durable=True)
     return path
 
 
@@ -179,7 +181,7 @@ def read_plan(folder: Path | str) -> Plan:
     """Read and check the plan of a build folder (or the plan file itself). Raises `PlanError`."""
     folder = Path(folder)
     path = folder / FILE if folder.is_dir() else folder
-    if not path.is_file():
+    if not path.is_file() or (folder.is_dir() and inside(folder, FILE) is None):
         raise PlanError(f"{folder}: there is no {FILE} here; give a build folder made by `compile`")
     if path.stat().st_size > MAX_BYTES:
         raise PlanError(f"{path}: larger than {MAX_BYTES} bytes; this is no plan")
@@ -268,15 +270,32 @@ def check_files(plan: Plan, folder: Path) -> None:
     """The build folder is complete: every file the plan names is there and inside it."""
     if not plan.built:
         raise PlanError(f"{folder}: a dry run, nothing was built; compile without dry_run=true")
-    root = folder.resolve()
-    for path in [p.path for p in plan.packages] + [p for p, _ in plan.files]:
-        place = (folder / path).resolve()
-        if root not in place.parents:
-            raise PlanError(f"{folder}: {path} leads out of the build folder")
-        if not place.exists():
-            raise PlanError(f"{folder}: {path} is missing; compile again")
+    for package in plan.packages:
+        _check_inside(folder, package.path, "folder")
+        if stray := all_inside(folder, folder / package.path):
+            raise PlanError(
+                f"{folder}: {stray.relative_to(folder)} leads out of the build folder, or is a "
+                "device or a pipe; compile again"
+            )
     if plan.program.constants and CONSTANTS not in dict(plan.files):
         raise PlanError(f"{folder}: the plan names no digest of {CONSTANTS}; compile again")
     for path, digest in plan.files:
+        _check_inside(folder, path, "file")
+        if (folder / path).stat().st_size > MAX_FILE_BYTES:
+            raise PlanError(f"{folder}: {path} is larger than {MAX_FILE_BYTES} bytes")
         if file_sha256(folder / path) != digest:
             raise PlanError(f"{folder}: {path} changed since it was written; compile again")
+
+
+def _check_inside(folder: Path, path: str, kind: str) -> None:
+    found = inside(folder, path)
+    real = Path(os.path.realpath(folder / path))
+    if found is None and not real.exists() and real.is_relative_to(os.path.realpath(folder)):
+        raise PlanError(f"{folder}: {path} is missing; compile again")
+    if found is None:
+        raise PlanError(
+            f"{folder}: {path} leads out of the build folder, or is a device or a pipe; compile "
+            "again"
+        )
+    if found.is_dir() != (kind == "folder"):
+        raise PlanError(f"{folder}: {path} is no {kind}; compile again")

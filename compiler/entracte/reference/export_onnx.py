@@ -11,13 +11,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from entracte.disk.folder import fresh, open_to_readers
+from entracte.disk.write import move
 from entracte.reference import mil
 from entracte.reference.errors import PackageError
 from entracte.reference.info import pick, walk
@@ -103,9 +104,9 @@ def export_onnx(
     allowed = FP16_ERROR if policy == "round" and holds_fp16(chosen) else FP32_ERROR
     with (
         load_portable(program, function=function, policy=policy) as m,
-        tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch,
+        fresh(Path(os.path.realpath(out)).parent, out.name) as scratch,
     ):
-        made = Path(scratch) / out.name
+        made = scratch / out.name
         nodes = _write(m, inputs, made)
         version = runtime_version()
         agreement = compare(m, inputs, made, allowed) if version else None
@@ -259,10 +260,11 @@ def _disagrees(package: Path, agreement: Agreement, version: str) -> PackageErro
 
 def _put(made: Path, out: Path) -> tuple[Path, ...]:
     """Move the files in place, the one that refers to the other last."""
+    open_to_readers(made.parent)
     beside = made.with_name(f"{made.name}.data")
     files = []
     if beside.exists():
-        files.append(out.with_name(beside.name))
-        os.replace(beside, files[-1])
-    os.replace(made, out)
+        files.append(Path(os.path.realpath(out)).with_name(beside.name))
+        move(beside, files[-1])
+    move(made, out, follow=True)
     return (out, *files)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from entracte.devices import Device
+from entracte.disk.read import inside
 from entracte.errors import RunError
 from entracte.ir import Package, Plan
 from entracte.plan.file import CONSTANTS, check_files, read_plan
@@ -167,7 +168,10 @@ def load_constants(plan: Plan, folder: Path) -> dict[str, Any]:
         return {}
     from safetensors.numpy import load_file
 
-    arrays = load_file(folder / CONSTANTS)
+    file = inside(folder, CONSTANTS)
+    if file is None or not file.is_file():
+        raise RunError(f"{folder}: there is no file {CONSTANTS}; compile again")
+    arrays = load_file(file)
     for port in plan.program.constants:
         if port.name not in arrays or tuple(arrays[port.name].shape) != port.shape:
             raise RunError(f"{folder}: {CONSTANTS} lacks {port.name} of {port.shape}")

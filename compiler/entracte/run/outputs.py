@@ -9,9 +9,12 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, BinaryIO
 
-from entracte.errors import RunError
+from entracte.disk.folder import can_write
+from entracte.disk.write import writing
+from entracte.errors import RunError, WriteError
 from entracte.ir import DType, Plan, Port
 from entracte.run.video import write_video
 
@@ -77,8 +80,8 @@ def output_for(path: Path) -> Output:
         raise RunError(f"{path}: there is no folder {path.parent}")
     if path.is_dir():
         raise RunError(f"{path}: is a folder; name a file")
-    if not os.access(path.parent, os.W_OK):
-        raise RunError(f"{path}: the folder {path.parent} cannot be written; name another")
+    if not can_write(Path(os.path.realpath(path)).parent):
+        raise WriteError(f"{path}: cannot be written: its folder is read-only; name another file")
     return row
 
 
@@ -97,38 +100,31 @@ def check_output(plan: Plan, path: Path) -> None:
 
 
 def write_output(value: Any, path: Path, fps: float) -> None:
-    """Write a run's output in the format of the ending, aside first and then renamed.
+    """Write a run's output in the format of the ending, whole or not at all.
 
     Raises `RunError`, also for whatever else a writer raises: encoders have errors of their own,
     and minutes of computing must not be lost to one.
     """
     row = output_for(path)
-    aside = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
-        row.write(value, aside, fps)
-        os.replace(aside, path)
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written ({error.strerror or error})") from None
+        with writing(path, follow=True, durable=True) as aside:
+            row.write(value, aside, fps)
+    except RunError:
+        raise
     except Exception as error:
         why = f"{type(error).__name__}: {error}"
         raise RunError(f"{path}: cannot be written as {row.kind} ({why})") from error
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def keep_output(value: Any, path: Path) -> Path | None:
     """Keep what could not be written to `path`, as a tensor: beside it, else where the system keeps
     temporary files. None where neither is possible."""
-    for folder in (path.parent, None):
-        kept = None
+    for folder in (path.parent, Path(tempfile.gettempdir())):
+        kept = folder / f"{path.stem}.partial-{token_hex(4)}.npy"
         try:
-            number, name = tempfile.mkstemp(".npy", f"{path.stem}.partial-", folder)
-            kept = Path(name)
-            with os.fdopen(number, "wb") as file:
-                _save(value, file)
-        except Exception:
-            if kept is not None:
-                kept.unlink(missing_ok=True)
+            with writing(kept, durable=True) as aside:
+                _write_npy(value, aside, 0.0)
+        except Exception:  # noqa: S112 (the next place is tried)
             continue
         return kept
     return None

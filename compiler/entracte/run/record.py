@@ -12,6 +12,8 @@ from pathlib import Path
 from entracte.clock.predict import Wait, cause_of
 from entracte.clock.timeline import Timeline
 from entracte.codec import decode, encode
+from entracte.disk.read import inside
+from entracte.disk.write import write_text
 from entracte.errors import PlanError, RunError
 from entracte.ir import Plan, Run
 from entracte.run.origin import is_of
@@ -55,14 +57,11 @@ def _is_null(path: Path) -> bool:
     return run is not None and run.device == NULL
 
 
-def write_run(run: Run, path: Path) -> None:
-    """Write a run aside and rename it into place. Raises `OSError` where that is impossible."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        aside.write_text(json.dumps(encode(run), separators=(",", ":")) + "\n")
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+def write_run(run: Run, path: Path, *, follow: bool = False) -> None:
+    """Write a run, whole or not at all; `follow` a link that is the user's own. Raises
+    `WriteError`."""
+    text = json.dumps(encode(run), separators=(",", ":")) + "\n"
+    write_text(path, text, follow=follow, durable=True, remedy="name another file with --record")
 
 
 def read_run(place: Path) -> Run | None:
@@ -71,6 +70,8 @@ def read_run(place: Path) -> Run | None:
     Raises `PlanError` for a file that is not there, cannot be read or is no run.
     """
     path = place / FILE if place.is_dir() else place
+    if place.is_dir() and os.path.lexists(path) and inside(place, FILE) is None:
+        raise PlanError(f"{path}: a link out of the folder, a device or a pipe; this is no run")
     try:
         if place.is_dir() and not path.exists():
             return None

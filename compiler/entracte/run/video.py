@@ -51,13 +51,15 @@ def _write_mp4(frames: "np.ndarray", path: Path, fps: float) -> None:
 def _write_gif(frames: "np.ndarray", path: Path, fps: float) -> None:
     import imageio.v3 as iio
 
-    iio.imwrite(path, frames, duration=1000.0 / fps, loop=0)
+    # Into memory: a picture's writer that meets a full disk tries again when it is collected.
+    data = iio.imwrite("<bytes>", frames, extension=".gif", duration=1000.0 / fps, loop=0)
+    path.write_bytes(data)
 
 
 def _write_sheet(frames: "np.ndarray", path: Path) -> None:
     import imageio.v3 as iio
 
-    iio.imwrite(path, contact_sheet(frames))
+    path.write_bytes(iio.imwrite("<bytes>", contact_sheet(frames), extension=".png"))
 
 
 def contact_sheet(frames: "np.ndarray", columns: int = 8) -> "np.ndarray":

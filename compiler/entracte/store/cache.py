@@ -20,13 +20,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from entracte.codec import decode, encode
-from entracte.errors import ConfigError, PlanError
+from entracte.disk import left
+from entracte.disk.folder import fresh, make_folder, open_to_readers
+from entracte.disk.write import told, write_bytes
+from entracte.errors import ConfigError, PlanError, WriteError
 from entracte.store.seal import damage, seal, state_of
 
 LAYOUT = "v1"
 """Part of every path: raise it when entries change their meaning."""
 DEFAULT = "~/.cache/entracte"
 VARIABLE = "ENTRACTE_CACHE"
+
+REMEDY = "make room there, or give another folder with `cache=FOLDER`"
 
 T = TypeVar("T")
 _LOG = logging.getLogger("entracte")
@@ -51,6 +56,8 @@ class Cache:
 
     def __init__(self, folder: Path) -> None:
         self._root = folder / LAYOUT
+        self._scratch = self._root / "unfinished"
+        """All in one place: what killed processes left is found without looking everywhere."""
 
     def record(self, kind: str, key: str, type_: type[T]) -> T | None:
         """The record kept under `key`; None if there is none, or it is damaged."""
@@ -69,11 +76,11 @@ class Cache:
     def keep(self, kind: str, key: str, value: Any) -> None:
         """Write a record in one step."""
         path = self._place(kind, key).with_suffix(".json")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        make_folder(path.parent)
+        make_folder(self._scratch)
         text = json.dumps(encode(value))
-        aside.write_text(f"{_sha256(text)}\n{text}")
-        os.replace(aside, path)
+        data = f"{_sha256(text)}\n{text}".encode()
+        write_bytes(path, data, scratch=self._scratch, remedy=REMEDY)
 
     def folder(self, kind: str, key: str) -> Path | None:
         """The folder kept under `key`, if there is one whose files are what they were.
@@ -91,36 +98,35 @@ class Cache:
 
     def _forget(self, kind: str, path: Path, fault: str) -> None:
         _LOG.warning("cache: an entry of %s is damaged and made again: %s: %s", kind, path, fault)
-        with contextlib.suppress(OSError):
-            _remove(path)
+        # A cache that others own may be read-only.
+        with contextlib.suppress(OSError, WriteError):
+            self._remove(path)
 
     @contextlib.contextmanager
     def making(self, kind: str, key: str) -> Iterator[Path]:
         """An empty folder that becomes the entry when the block ends well."""
         path = self._place(kind, key)
-        aside = path.with_name(f".{key}.{os.getpid()}.tmp")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for left in path.parent.glob(".*.tmp"):
-            if not is_alive(left.name.split(".")[-2]):
-                _remove(left)
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir()
-        try:
+        make_folder(path.parent)
+        self.sweep()
+        with told(path, REMEDY), fresh(self._scratch, key) as aside:
             yield aside
             seal(aside)
-            _freeze(aside)
-            if path.exists():  # another compile was faster; its bytes are the same
-                return
-            with contextlib.suppress(OSError):
-                os.replace(aside, path)
-            if not path.is_dir():
-                raise ConfigError(f"cache: cannot write {path}; try `cache=FOLDER`")
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+            # Build folders share these files: whoever edits one must copy it first.
+            open_to_readers(aside, frozen=True)
+            try:
+                os.rename(aside, path)
+            except OSError:
+                if not path.is_dir():  # else another compile was faster; its bytes are the same
+                    raise
+
+    def sweep(self) -> None:
+        """Remove what killed processes had begun."""
+        left.share(self._scratch)
+        left.sweep(self._scratch)
 
     def drop(self, kind: str, key: str) -> None:
         """Forget a damaged folder."""
-        _remove(self._place(kind, key))
+        self._remove(self._place(kind, key))
 
     def prune(self, limit_bytes: int) -> None:
         """Remove the entries that were used longest ago until at most `limit_bytes` are left."""
@@ -129,8 +135,19 @@ class Cache:
         for _, path, size in sorted(entries):
             if total <= limit_bytes:
                 return
-            _remove(path)
+            self._remove(path)
             total -= size
+
+    def _remove(self, path: Path) -> None:
+        if not path.is_dir():
+            left.remove(path)
+            return
+        # Renamed first: a half-removed entry must never be taken for a whole one.
+        make_folder(self._scratch)
+        doomed = self._scratch / left.new_name(path.name)
+        with contextlib.suppress(OSError):
+            os.rename(path, doomed)
+        left.remove(doomed)
 
     def _entries(self) -> Iterable[Path]:
         return (p for p in self._root.glob("*/??/*") if not p.name.startswith("."))
@@ -178,37 +195,20 @@ def link_tree(source: Path, destination: Path) -> None:
     for file in sorted(source.rglob("*")):
         place = destination / file.relative_to(source)
         if file.is_dir():
-            place.mkdir(parents=True, exist_ok=True)
+            make_folder(place)
             continue
-        place.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(place.parent)
         try:
             os.link(file, place)
         except OSError:
-            shutil.copyfile(file, place)
+            with told(place):
+                shutil.copyfile(file, place)
 
 
 def size_bytes(path: Path) -> int:
     """Bytes of a file, or of all files in a folder."""
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(f.stat().st_size for f in files if f.is_file())
-
-
-def is_alive(pid: str) -> bool:
-    """Whether the process that made a partial folder still runs (a killed one cannot tidy up)."""
-    try:
-        os.kill(int(pid), 0)
-    except (ProcessLookupError, ValueError):
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _freeze(folder: Path) -> None:
-    """Build folders share these files: whoever edits one must copy it first."""
-    for file in folder.rglob("*"):
-        if file.is_file():
-            file.chmod(0o444)
 
 
 def _touch(path: Path) -> None:
@@ -220,14 +220,3 @@ def _used(path: Path) -> float:
     with contextlib.suppress(OSError):
         return path.stat().st_mtime
     return 0.0
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        # Renamed first: a half-removed entry must never be taken for a whole one.
-        doomed = path.with_name(f".{path.name.strip('.')}.gone.tmp")
-        with contextlib.suppress(OSError):
-            os.replace(path, doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
-        return
-    path.unlink(missing_ok=True)

@@ -8,10 +8,12 @@ the seal says: reading gigabytes again is worth nothing while that state is the 
 import contextlib
 import hashlib
 import json
-import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
+
+from entracte.disk.write import write_text
+from entracte.errors import WriteError
 
 SEAL = ".seal.json"
 SEEN = ".seen.json"
@@ -65,7 +67,7 @@ def damage(folder: Path) -> str | None:
             return f"{name} holds other bytes"
     if seen != states:
         # A folder that cannot be written to is read each time.
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, WriteError):
             _write(folder / SEEN, states)
     return None
 
@@ -74,7 +76,7 @@ def _files(folder: Path) -> list[tuple[str, Path]]:
     """All that is no folder, in a fixed order; not the seal's own files."""
     found = (p for p in sorted(folder.rglob("*")) if p.is_symlink() or not p.is_dir())
     named = ((p.relative_to(folder).as_posix(), p) for p in found)
-    return [(name, p) for name, p in named if name != SEAL and not name.startswith(SEEN)]
+    return [(name, p) for name, p in named if name != SEAL and SEEN not in name]
 
 
 def _read_seal(folder: Path) -> dict[str, tuple[int, str]]:
@@ -94,10 +96,5 @@ def _read_seen(folder: Path) -> dict[str, State]:
 
 
 def _write(path: Path, body: Mapping[str, object]) -> None:
-    """Aside and renamed: another compile may be reading it."""
-    aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        aside.write_text(json.dumps(body, sort_keys=True))
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+    """Whole or not at all: another compile may be reading it."""
+    write_text(path, json.dumps(body, sort_keys=True))

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from entracte.codec import encode
+from entracte.disk.write import write_bytes
 from entracte.errors import ConfigError
 from entracte.ir import Loop, Port, Stage
 from entracte.store.cache import Cache, digest
@@ -56,14 +57,14 @@ class Shelf:
 
     def constants(self, stage: Stage) -> "Mapping[str, np.ndarray]":
         """The tables of a constant stage."""
-        from safetensors.numpy import load_file, save_file
+        from safetensors.numpy import load_file, save
 
         if self._cache is None:
             return self._tables(stage)
         key = digest(stage.op, encode(replace(stage, name="", inputs=())), _code(stage))
         if self._cache.folder("constants", key) is None:
             with self._cache.making("constants", key) as entry:
-                save_file(dict(self._tables(stage)), entry / _TABLES)
+                write_bytes(entry / _TABLES, save(dict(self._tables(stage))))
         kept = self._cache.folder("constants", key)
         # What was just kept is gone again: never mind.
         return self._tables(stage) if kept is None else load_file(kept / _TABLES)

@@ -9,6 +9,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from entracte.disk.read import inside
 from entracte.errors import ConfigError
 from entracte.store.cache import DigestMemo
 
@@ -48,12 +49,23 @@ def weights_folder(spec: str) -> Path:
     kind, colon, rest = spec.partition(":")
     if colon and kind == "package":
         package, _, inner = rest.partition("/")
-        folder = Path(str(files(package))) / inner
+        folder = _inside_package(spec, package, inner)
     else:
         folder = Path(spec).expanduser()
     if not folder.is_dir():
         raise ConfigError(f"pipeline.weights: there is no folder {folder}")
     return folder
+
+
+def _inside_package(spec: str, package: str, inner: str) -> Path:
+    try:
+        root = Path(str(files(package)))
+    except (ImportError, ValueError, TypeError) as error:
+        raise ConfigError(f"pipeline.weights: {spec!r}: {error}; name a package") from None
+    found = inside(root, inner)
+    if found is None:
+        raise ConfigError(f"pipeline.weights: there is no folder {root / inner} in the package")
+    return found
 
 
 class FileWeights:

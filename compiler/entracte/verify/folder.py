@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from entracte.check.proof import Proof
+from entracte.disk.folder import can_write
+from entracte.errors import WriteError
 from entracte.ir import Plan
 from entracte.plan.file import check_files, check_plan, read_plan, write_plan
 from entracte.run.execute import make_device
 from entracte.run.packages import check_all_bytes, check_facts
+from entracte.verify.source import NOWHERE_ELSE, Origin
 from entracte.verify.verify import (
     ChunkScore,
     Verification,
@@ -34,12 +37,13 @@ class Verified:
         return all(c.passed for c in self.chunks) if self.whole is None else self.whole.passed
 
 
-def verify_build(
+def verify_build(  # noqa: PLR0913 - the options of a command
     folder: Path | str,
     inputs: Mapping[str, object] | None = None,
     *,
     distinct: bool = False,
     save: bool = True,
+    origin: Origin = NOWHERE_ELSE,
     sound: Callable[[Plan, Proof], None] = lambda *_: None,
     progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> Verified:
@@ -50,25 +54,28 @@ def verify_build(
         distinct: try one package of each kind alone, run nothing from end to end: for pipelines
             too large for that.
         save: write the packages' PSNRs into the plan.
+        origin: where the torch source's weights and graphs are; the plan does not decide that.
         sound: called with the plan and its proof, before packages are tried.
         progress: called with (what, done, in all).
 
     Raises `PlanError` for a plan that is unsound, files that are missing or changed, and packages
-    that are not what the plan says.
+    that are not what the plan says; `WriteError` where PSNRs cannot be kept.
     """
     folder = Path(folder)
     plan = read_plan(folder)
     proof = check_plan(plan)
     check_files(plan, folder)
+    if save and not can_write(folder):
+        raise WriteError(f"{folder}: cannot be written, so PSNRs cannot be kept; try --no-save")
     check_facts(plan, folder)
     check_all_bytes(plan, folder)
     sound(plan, proof)
     if distinct or not plan.packages:
         # Without packages (host steps only) there is nothing to run against.
-        found = Verified(plan, verify_distinct(plan, folder, progress), None)
+        found = Verified(plan, verify_distinct(plan, folder, progress, origin), None)
     else:
         device = make_device("reference", plan)
-        whole = verify_plan(plan, folder, device, inputs or {}, progress)
+        whole = verify_plan(plan, folder, device, inputs or {}, progress, origin)
         found = Verified(plan, whole.chunks, whole)
     if save:
         write_plan(with_scores(plan, found.chunks), folder)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from entracte.decide.partition import Measured
-from entracte.declare.read import Job, read
-from entracte.declare.settings import CompileSettings
+from entracte.declare.read import OWN, Job, package_of, read
+from entracte.declare.settings import LOCAL, CompileSettings
 from entracte.devices.arrays import NumpyValues
 from entracte.errors import PlanError
 from entracte.ir import Chunk, DType, Package, Plan, StageGraph
@@ -29,11 +30,71 @@ _KEPT_BYTES = 1 << 30
 """Below this the weights of all chunks are kept: a streaming plan loads some in each iteration."""
 
 
-def job_of(plan: Plan) -> Job:
-    """The job that made a plan, from the settings recorded in it."""
-    settings = OmegaConf.merge(OmegaConf.structured(CompileSettings), json.loads(plan.settings))
-    assert isinstance(settings, DictConfig)
-    return read(settings)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where the torch source is, as whoever verifies says it. A plan may come from anywhere: what
+    it says of places, packages and caches is not done."""
+
+    weights: str | None = None
+    """As `pipeline.weights`; the plan's own only where that is `random:SEED` or Entracte's."""
+    packages: tuple[str, ...] = ()
+    """Python packages whose graphs or weights may be imported, besides Entracte."""
+    cache: str = "auto"
+    """As `cache`."""
+
+
+NOWHERE_ELSE = Origin()
+"""Entracte's own graphs and weights."""
+
+
+def job_of(plan: Plan, origin: Origin = NOWHERE_ELSE) -> Job:
+    """The job that made a plan, from the settings recorded in it, which are data: nothing in them
+    is looked up. Raises `PlanError` and `ConfigError`."""
+    try:
+        settings = json.loads(plan.settings)
+        recorded = settings["pipeline"]
+        stages = list(recorded["stages"].values())
+        graphs = [s.get("graph") or s.get("constant") for s in stages]
+        weights = str(recorded["weights"])
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise PlanError(f"plan: its settings are no configuration ({error!r})") from None
+    if "${" in plan.settings:
+        raise PlanError("plan: its settings hold `${`: they are data, and nothing is looked up")
+    for name in graphs:
+        _check_graph(name, origin)
+    recorded["weights"] = _weights(weights, origin)
+    mine = {"cache": origin.cache, "allow_packages": list(origin.packages)}
+    kept = {k: v for k, v in settings.items() if k not in LOCAL}
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(CompileSettings), kept | mine)
+    except OmegaConfBaseException as error:
+        message = str(error).splitlines()[0]
+        raise PlanError(f"plan: its settings are no configuration ({message})") from None
+    assert isinstance(merged, DictConfig)
+    return read(merged)
+
+
+def _check_graph(name: object, origin: Origin) -> None:
+    """Making a graph of another package runs that package's code."""
+    import entracte.graphs as graphs
+
+    package = graphs.package_of(name).partition(".")[0] if isinstance(name, str) else OWN
+    if package not in (OWN, *origin.packages):
+        raise PlanError(
+            f"plan: the graph {name!r} is made by the package {package!r}, whose code would run; "
+            f"if you trust it with this plan: --allow-package {package}"
+        )
+
+
+def _weights(recorded: str, origin: Origin) -> str:
+    if origin.weights is not None:
+        return origin.weights
+    if recorded.startswith("random:") or package_of(recorded) in (OWN, *origin.packages):
+        return recorded
+    raise PlanError(
+        f"plan: compiled from the weights {recorded!r}; a plan does not decide what is read on "
+        f"this machine: say where they are, perhaps there, with `--weights FOLDER`"
+    )
 
 
 class SourceDevice(NumpyValues):
@@ -49,13 +110,13 @@ class SourceDevice(NumpyValues):
         self._tensors = cache(self._read) if few else self._read
 
     @classmethod
-    def of(cls, plan: Plan) -> "SourceDevice":
+    def of(cls, plan: Plan, origin: Origin = NOWHERE_ELSE) -> "SourceDevice":
         """Retrace what the plan was compiled from. Raises `PlanError` if it has changed."""
         from entracte.lower.backend import CORE_ML
         from entracte.trace.weights import weight_source
         from entracte.trace.wire import trace_pipeline
 
-        job = job_of(plan)
+        job = job_of(plan, origin)
         known = Cache(cache_folder(job.cache))
         traced = trace_pipeline(job.pipeline, CORE_ML, cache=known)
         for stage in traced.stages.values():

@@ -19,7 +19,7 @@ from entracte.ir import Package, Plan
 from entracte.run.execute import execute
 from entracte.run.runner import Progress
 from entracte.verify.sampled import sample_inputs
-from entracte.verify.source import SourceDevice
+from entracte.verify.source import NOWHERE_ELSE, Origin, SourceDevice
 
 _SAMPLED_CALLS = (1, 8, 64)
 """Calls of each chunk that are compared: early and late in a loop, without keeping all of it."""
@@ -76,9 +76,10 @@ def verify_plan(
     device: Device,
     inputs: Mapping[str, object],
     progress: Progress = lambda *_: None,
+    origin: Origin = NOWHERE_ELSE,
 ) -> Verification:
     """Compare every package, and the whole video, with the torch source."""
-    source = SourceDevice.of(plan)
+    source = SourceDevice.of(plan, origin)
     recorder = _Recorder()
     emitted = execute(plan, folder, device, inputs, progress=progress, observe=recorder.note)
     wanted = execute(plan, folder, source, inputs, progress=progress)
@@ -94,14 +95,17 @@ def verify_plan(
 
 
 def verify_distinct(
-    plan: Plan, folder: Path, progress: Progress = lambda *_: None
+    plan: Plan,
+    folder: Path,
+    progress: Progress = lambda *_: None,
+    origin: Origin = NOWHERE_ELSE,
 ) -> tuple[ChunkScore, ...]:
     """One package of each kind against its source, alone, on sampled inputs.
 
     For pipelines that are too large to run twice from end to end: chunks that are the same
     program with other weights count as one kind.
     """
-    source = SourceDevice.of(plan)
+    source = SourceDevice.of(plan, origin)
     kinds: dict[str, Package] = {}
     for package in plan.packages:
         kinds.setdefault(source.kind_of(package.chunk), package)

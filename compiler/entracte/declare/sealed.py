@@ -1,0 +1,54 @@
+"""A configuration that reads nothing but itself.
+
+What it says lands in a plan, and plans travel: a value of the environment, a date or a path of
+this machine has no place in one.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+from omegaconf.basecontainer import BaseContainer
+from omegaconf.errors import OmegaConfBaseException
+
+from entracte.errors import ConfigError
+
+INNER = ("oc.create", "oc.decode", "oc.deprecated", "oc.dict.keys", "oc.dict.values", "oc.select")
+"""Resolvers that only look at the configuration itself."""
+
+
+@contextmanager
+def sealed() -> Iterator[None]:
+    """Inside, every other resolver refuses. They are one table for the whole process, which may be
+    another Hydra application: it comes back as it was.
+
+    What OmegaConf refuses inside is a `ConfigError` (a stray key is an `AttributeError`).
+    """
+    table = BaseContainer._resolvers
+    before = dict(table)
+    for name in before.keys() - set(INNER):
+        table[name] = _refusing(name)
+    try:
+        yield
+    except (AttributeError, OmegaConfBaseException) as error:
+        message = str(error).splitlines()[0]
+        if message.startswith(_Refused.__name__):  # OmegaConf's words for what a resolver raised
+            message = f"{getattr(error, 'full_key', '')}: {message.partition(': ')[2]}"
+        raise ConfigError(f"configuration: {message}; see `compile --cfg job`") from None
+    finally:
+        table.clear()
+        table.update(before)
+
+
+class _Refused(ValueError):
+    """A resolver that looks elsewhere."""
+
+
+def _refusing(name: str) -> Any:
+    def refuse(*_: Any, **__: Any) -> NoReturn:
+        raise _Refused(
+            f"${{{name}:...}} reads what is outside the configuration, which a plan must not hold; "
+            "write the value itself"
+        )
+
+    return refuse

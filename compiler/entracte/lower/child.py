@@ -1,0 +1,55 @@
+"""A worker's first steps: how it ends, and where it keeps what is temporary."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import tempfile
+import threading
+from multiprocessing import connection, parent_process
+from pathlib import Path
+
+__all__ = ["SIGNALS", "settle_in"]
+
+SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+"""That end a command. Blocked while a worker is started: in between it has the command's
+handlers."""
+_PR_SET_PDEATHSIG = 1
+
+
+def settle_in(scratch: Path) -> None:
+    """Called in the worker before anything else.
+
+    Ctrl-C and a closed terminal reach the whole group: the command decides, and ends its workers
+    with SIGTERM. A command that is killed cannot, so its workers watch it.
+
+    Args:
+        scratch: takes the temporary files of all libraries; the command removes it, for
+            coremltools leaves its own to the interpreter's end, which a worker may not see.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    _end_with_parent()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    tempfile.tempdir = str(scratch)
+    os.environ["TMPDIR"] = str(scratch)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None, "a worker has one"
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent.pid:  # it died before the line above
+            os._exit(1)
+        return
+    watch = threading.Thread(target=_watch, args=(parent.sentinel,), daemon=True)
+    watch.start()
+
+
+def _watch(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os._exit(1)
