@@ -27,7 +27,7 @@ from entracte.plan.file import (
 )
 from entracte.program.workload import Workload
 from entracte.schedule.choose import make_schedule
-from entracte.store.cache import Cache, cache_folder, is_alive
+from entracte.store.cache import Cache, cache_folder, expanded, is_alive
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,7 +73,7 @@ class Built:
 def build_folder(job: Job) -> Path:
     """Where a job's results go: `out`, or a name that differs for each variant."""
     if job.out is not None:
-        return Path(job.out).expanduser()
+        return expanded(job.out, "out")
     return Path("build") / f"{job.pipeline.name}-{job.target.name}"
 
 
@@ -112,6 +112,8 @@ def compile_job(job: Job, reporter: Reporter | None = None) -> Built:
     writes = not job.dry_run or job.out is not None
     if writes:
         check_out(folder, dry_run=job.dry_run)
+    if not job.dry_run:
+        _check_files(job.pipeline)
     cache = Cache(cache_folder(job.cache))
     traced = _trace(job, cache, report)
     report.phase("plan", 1)
@@ -269,17 +271,31 @@ def _write_files(
     return tuple((name, file_sha256(aside / name)) for name in names)
 
 
+def _check_files(pipeline: Pipeline) -> None:
+    """Host steps' files can be read: they are copied when all else is done."""
+    for stage in pipeline.stages:
+        if stage.kind is StageKind.HOST:
+            for source in _sources(stage, pipeline.weights):
+                HOST_OPS[stage.op].check_file(source)
+
+
 def _copy_files(stage: Stage, weights: str, aside: Path) -> list[str]:
     """The files that a host step reads when it runs."""
+    sources = _sources(stage, weights)
+    for source in sources:
+        shutil.copyfile(source, aside / source.name)
+    return [source.name for source in sources]
+
+
+def _sources(stage: Stage, weights: str) -> list[Path]:
     from entracte.trace.weights import weights_folder
 
     files = HOST_OPS[stage.op].files(dict(stage.params), weights)
-    for place, name in files:
-        source = weights_folder(place) / name
+    sources = [weights_folder(place) / name for place, name in files]
+    for source in sources:
         if not source.is_file():
             raise ConfigError(f"pipeline.stages.{stage.name}.params: there is no file {source}")
-        shutil.copyfile(source, aside / name)
-    return [name for _, name in files]
+    return sources
 
 
 def _plan(

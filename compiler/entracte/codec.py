@@ -4,8 +4,10 @@ The types are the schema. Unknown or missing fields, wrong types, numbers that a
 and nesting that is too deep are refused with the place where they stand.
 """
 
+import json
 import math
 import types
+from collections.abc import Iterable
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache
@@ -15,6 +17,48 @@ from entracte.errors import PlanError
 
 _TAG = "type"
 _MAX_DEPTH = 40
+
+
+def parse_json(raw: bytes | str) -> Any:
+    """JSON that every reader reads alike: UTF-8, no key twice in an object, no NaN or infinity.
+
+    Raises `ValueError` for anything else, nesting without end included.
+    """
+    try:
+        text = raw.decode("utf-8") if isinstance(raw, bytes) else raw
+        found = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    _check_depth(found)
+    return found
+
+
+def _check_depth(value: Any) -> None:
+    """So that whoever follows it down needs not look."""
+    level = [value]
+    for _ in range(2 * _MAX_DEPTH):
+        level = [v for item in level for v in _inside(item)]
+        if not level:
+            return
+    raise ValueError("nested too deeply")
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    """The lists and objects in a list or object."""
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return (v for v in items if isinstance(v, dict | list))
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"{_short(next(k for k in keys if keys.count(k) > 1))} stands in it twice")
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not finite, and JSON has no such number")
 
 
 def encode(value: Any) -> Any:
@@ -107,9 +151,9 @@ def _scalar(kind: Any, data: Any, where: str) -> Any:
         if data not in values:
             raise PlanError(f"{where}: {_short(data)} is not one of {', '.join(values)}")
         return kind(data)
+    if isinstance(data, int | float) and not isinstance(data, bool):
+        _number(data, where)
     if kind is float and isinstance(data, int | float) and not isinstance(data, bool):
-        if not math.isfinite(data):
-            raise PlanError(f"{where}: {data} is not finite")
         return float(data)
     if kind is int and (not isinstance(data, int) or isinstance(data, bool)):
         raise PlanError(f"{where}: wants a whole number, finds {_short(data)}")
@@ -118,7 +162,16 @@ def _scalar(kind: Any, data: Any, where: str) -> Any:
     return data
 
 
+def _number(data: int | float, where: str) -> None:
+    if isinstance(data, int) and not -(2**63) <= data < 2**63:
+        raise PlanError(f"{where}: a whole number beyond 64 bits")
+    if not math.isfinite(data):
+        raise PlanError(f"{where}: {data} is not finite")
+
+
 def _plain(data: Any, where: str, depth: int) -> Any:
+    if isinstance(data, int | float) and not isinstance(data, bool):
+        _number(data, where)
     if isinstance(data, list):
         return tuple(decode(object, v, where, depth + 1) for v in data)
     if data is None or isinstance(data, str | int | float | bool):
@@ -127,5 +180,8 @@ def _plain(data: Any, where: str, depth: int) -> Any:
 
 
 def _short(data: Any) -> str:
-    text = repr(data)
+    try:
+        text = repr(data)
+    except ValueError:  # of a number with thousands of digits
+        text = "a very long number"
     return text if len(text) <= 40 else text[:37] + "..."

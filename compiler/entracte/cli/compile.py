@@ -1,6 +1,9 @@
 """`compile`: compose a configuration with Hydra and build it."""
 
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from tempfile import TemporaryDirectory
@@ -19,11 +22,12 @@ from entracte.cli.console import (
     print_version,
     show_error,
 )
+from entracte.cli.faults import fault_of
 from entracte.cli.sweep_job import SweepJob
 from entracte.cli.tables import say
+from entracte.declare.compose import composing
 from entracte.declare.read import read
 from entracte.declare.settings import register
-from entracte.errors import EntracteError
 
 register()
 
@@ -37,6 +41,8 @@ def _scratch() -> TemporaryDirectory[str]:
 # Of `hydra.sweep.dir`; made by the first sweep that asks for it.
 OmegaConf.register_new_resolver("entracte_scratch", lambda: _scratch().name, replace=True)
 
+_RAISE = "HYDRA_FULL_ERROR"
+
 _sweep: list[SweepJob] = []
 """What became of the jobs of this process's sweep, if there is one."""
 
@@ -47,9 +53,23 @@ def main() -> None:
         # Hydra would say its own.
         print_version()
         return
-    _hydra()
+    with one_message(), _own_messages(), composing():
+        _hydra()
     if _sweep:
         _end_sweep()
+
+
+@contextmanager
+def _own_messages() -> Iterator[None]:
+    """Hydra prints tracebacks of what it does not know, unless it is told to raise everything."""
+    before = os.environ.get(_RAISE)
+    os.environ[_RAISE] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(_RAISE)
+        if before is not None:
+            os.environ[_RAISE] = before
 
 
 def _end_sweep() -> None:
@@ -83,10 +103,10 @@ def _one_of_many(config: DictConfig) -> None:
     sweep_job = SweepJob.of(config, overrides)
     try:
         _compile(config, sweep_job)
-    except EntracteError as error:
-        sweep_job.error = error
+    except Exception as error:  # noqa: BLE001 - the other jobs go on
+        sweep_job.error = fault_of(error)
         if sweep_job.failed:
-            show_error(error)
+            show_error(sweep_job.error)
         else:
             say(console, "does not fit", "")
     if not config.advise:
@@ -99,7 +119,9 @@ def _compile(config: DictConfig, sweep_job: SweepJob | None = None) -> None:
     from entracte.cli.held import budget_line
     from entracte.cli.show import show_summary, time_line
 
-    if config.advise:
+    with composing():
+        advises = bool(config.advise)
+    if advises:
         from entracte.cli.advise import show_advice
 
         show_advice(console, config)

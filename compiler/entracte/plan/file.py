@@ -7,6 +7,7 @@ hash, texts, types, paths, and with the independent checker every claim the plan
 import hashlib
 import json
 import os
+import stat
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -14,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from entracte.check.life import check_features
 from entracte.check.proof import Proof, check
 from entracte.clock.drivers import make_driver
-from entracte.codec import decode, encode
+from entracte.codec import decode, encode, parse_json
 from entracte.errors import PlanError
 from entracte.ir import Bundle, Call, Chunk, ChunkFacts, Pipeline, Plan, Program, Schedule, Target
 from entracte.plan.forecast import forecast
@@ -25,6 +26,8 @@ VERSION = 5
 FILE = "plan.json"
 CONSTANTS = "constants.safetensors"
 MAX_BYTES = 64 * 2**20
+MOST_FILE_BYTES = 2**30
+"""Of constants or a tokenizer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,8 +146,10 @@ def read_plan(folder: Path | str) -> Plan:
     if path.stat().st_size > MAX_BYTES:
         raise PlanError(f"{path}: larger than {MAX_BYTES} bytes; this is no plan")
     try:
-        whole = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        whole = parse_json(path.read_bytes())
+    except OSError as error:
+        raise PlanError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
         raise PlanError(f"{path}: not a whole JSON file ({error}); compile again") from None
     body = whole.get("plan") if isinstance(whole, dict) else None
     if not isinstance(body, dict):
@@ -200,8 +205,20 @@ def check_files(plan: Plan, folder: Path) -> None:
 
 
 def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """The SHA-256 of a file's bytes, in hexadecimal. Raises `PlanError` for one that is none, or
+    too large for anything that a host step reads."""
+    try:
+        # Not to wait for whoever might write into a pipe.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0))
+        with os.fdopen(handle, "rb") as file:
+            state = os.fstat(handle)
+            if not stat.S_ISREG(state.st_mode) or state.st_size > MOST_FILE_BYTES:
+                raise PlanError(
+                    f"{path}: not a regular file of at most {MOST_FILE_BYTES} bytes; compile again"
+                )
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise PlanError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def _canonical(body: object) -> str:

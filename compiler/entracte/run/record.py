@@ -9,7 +9,7 @@ from pathlib import Path
 
 from entracte.clock.predict import Wait, cause_of
 from entracte.clock.timeline import Timeline
-from entracte.codec import decode, encode
+from entracte.codec import decode, encode, parse_json
 from entracte.errors import PlanError
 from entracte.ir import Call, Plan, Run
 
@@ -41,8 +41,10 @@ def read_run(place: Path) -> Run | None:
     if path.stat().st_size > MAX_BYTES:
         raise PlanError(f"{path}: larger than {MAX_BYTES} bytes; this is no recorded run")
     try:
-        body = json.loads(path.read_text())
-    except (ValueError, RecursionError) as error:
+        body = parse_json(path.read_bytes())
+    except OSError as error:
+        raise PlanError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
         raise PlanError(f"{path}: not a whole JSON file ({error}); run again") from None
     run: Run = decode(Run, body, str(path))
     return run
