@@ -14,9 +14,11 @@ from tests.fuzz.mutate import at, broken, mutated, places
 
 VALUES = (
     "0", "1", "-1", "1.5", "1e400", "-1e-400", "nan", "inf", "-inf", "9223372036854775808",
-    "99999999999999999999999999", "1" * 400, "null", "true", "False", "''", "' '", "x", "é", "日本語", "[]",
+    "99999999999999999999999999", "1" * 400, "null", "true", "False", "''", "' '", "x", "é",
+    "日本語", "[]",
     "[1,2]", "[[1],[2]]", "{}", "{a:1}", "{a:{b:[1]}}", "[a,null]", "0KiB", "1B", "24MiB", "-24MiB",
-    "1e3MiB", "99999999TiB", "1" * 330 + "TiB", "24 MiB", "24mib", "0x10", "1_000", "[red]", "[/red]",
+    "1e3MiB", "99999999TiB", "1" * 330 + "TiB", "24 MiB", "24mib", "0x10", "1_000", "[red]",
+    "[/red]",
     "'a,b'", "'${oc.env:HOME}'", "${oc.env:HOME}", "${oc.env:NO_SUCH}", "${nothing}", "${target}",
     "${pipeline.name}", "${out}", "${", "'${a'", "???", "'???'", "$x", "\\x", "..", "a/b", "main",
     "fp16", "fp32", "int8", "iOS15", "iOS99", "[main]", "1KiB,2KiB", "range(3)", "choice(1,2)",
@@ -24,8 +26,10 @@ VALUES = (
     "\u202e", "\ufeff1", "'\x00'", "'\x1b[31m'", "1" + "0" * 5000,
 )  # fmt: skip
 STRAY = (
-    "traget", "target.foo", "pipeline.stages.nope", "pipeline.stages.denoise.nope", "hydra", "a.b.c",
-    "pipeline.stages.denoise.functions.merged", "pipeline.inputs.new", "pipeline.loops.new", "é", "",
+    "traget", "target.foo", "pipeline.stages.nope", "pipeline.stages.denoise.nope", "hydra",
+    "a.b.c",
+    "pipeline.stages.denoise.functions.merged", "pipeline.inputs.new", "pipeline.loops.new",
+    "é", "",
     "target.efficiency.matmul", "target.efficiency.nope", "pipeline.video.x", "sampler.leap.x", ".",
     "pipeline.stages.denoise.params.x", "pipeline.stages..x", "partition", "policy.x", "_target_",
 )  # fmt: skip
@@ -34,10 +38,12 @@ KEPT = ("out", "cache", "hydra", "cache_limit", "advise", "workers")
 """Where a user may write anywhere on purpose; tried with what stays inside."""
 WORDS = (
     "", "=", "==", "x", "-x", "--nope", "--cfg", "+", "~", "++", "~target", "~pipeline.stages.text",
-    "+target=host", "target=host", "++target=host", "+target=nope", "pipeline=nope", "pipeline=[a,b]",
+    "+target=host", "target=host", "++target=host", "+target=nope", "pipeline=nope",
+    "pipeline=[a,b]",
     "policy@x=optimal", "+policy@target=optimal", "a=[", "a={", "a=}", "a='", 'a="', "a=$", "é=1",
     "target=1", "+target=1e3", "sampler.steps", "sampler.steps=", "~sampler.steps=4", "~nope",
-    "workers=0", "workers=-1", "workers=1.5", "workers=9999999999", "cache_limit=0", "cache_limit=-1B",
+    "workers=0", "workers=-1", "workers=1.5", "workers=9999999999", "cache_limit=0",
+    "cache_limit=-1B",
     "cache_limit=x", "out=''", "out=.", "out=conf", "out=a/b/c/d", "cache=conf/pipeline/mine.yaml",
     "out=null", "advise=maybe", "dry_run=2", "hydra.verbose=true", "hydra.nope=1",
     "out=" + "a" * 300, "out='a\x00b'", "advise=true",
@@ -90,7 +96,7 @@ def _settings() -> Any:
 
     from entracte.declare.compose import compose
 
-    words = [w for w in compile_words("random:0")[3:]]
+    words = list(compile_words("random:0")[3:])
     return OmegaConf.to_container(compose(words, CONF), resolve=False)
 
 

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from entracte.declare.read import Job
 
 READ = "every weight was read"
-_MARKS = ("Traceback (most recent call last)", "internal error", "panicked at", "Error executing job")
+_MARKS = (
+    "Traceback (most recent call last)",
+    "internal error",
+    "panicked at",
+    "Error executing job",
+)
 
 
 def call(words: Sequence[str]) -> Said:
@@ -35,7 +40,7 @@ def call(words: Sequence[str]) -> Said:
 
 
 def _stream(errors: str) -> io.TextIOWrapper:
-    """As the interpreter opens them: what has no UTF-8 is an error in the one and not in the other."""
+    """As the interpreter opens them: what has no UTF-8 is an error in one, not in the other."""
     return io.TextIOWrapper(io.BytesIO(), "utf-8", errors, write_through=True)
 
 

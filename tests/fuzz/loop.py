@@ -14,6 +14,7 @@ from tests.fuzz.worker import STACK
 
 SILENT_S = 120.0
 """A case that waits so long for something is a hang too: a pipe, a lock, a child."""
+WORKER = ["-m", "tests.fuzz.worker"]
 ERRORS = "errors.txt"
 _AHEAD = 8
 """Cases that are given before the first one's answer is there."""
@@ -22,7 +23,7 @@ _AHEAD = 8
 class _Worker:
     def __init__(self, root: Path, seed: int) -> None:
         root.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "tests.fuzz.worker", str(root), str(seed)]
+        command = [sys.executable, *WORKER, str(root), str(seed)]
         self._errors = (root / ERRORS).open("w")
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
@@ -73,7 +74,7 @@ def outcomes(
         worker = _Worker(root, seed)
         if worker.line(600) != b"ready":
             worker.end(signal.SIGKILL)
-            raise RuntimeError((root / ERRORS).read_text()[-4000:])
+            raise RuntimeError(_text(root / ERRORS))
         begun()
         given = 0
         while rest:
@@ -102,9 +103,13 @@ def _outcome(line: bytes) -> Outcome:
 
 def _ended(case: tuple[str, int], status: int, root: Path) -> Outcome:
     """A case that took its process with it."""
-    stack = (root / STACK).read_text()[-3000:]
+    stack = _text(root / STACK)
     hung = -status in (signal.SIGPROF, signal.SIGABRT)
     why = f"ended by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
     if not hung:
-        stack += (root / ERRORS).read_text()[-3000:]
+        stack += _text(root / ERRORS)
     return Outcome(*case, "hang" if hung else "traceback", f"{why}\n{stack}")
+
+
+def _text(path: Path) -> str:
+    return path.read_text("utf-8", "replace")[-3000:] if path.is_file() else ""

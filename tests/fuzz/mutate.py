@@ -13,10 +13,13 @@ NUMBERS = (
     1e300, 1.7976931348623157e308, float("nan"), float("inf"), float("-inf"), 0.1, 100, 1000,
 )  # fmt: skip
 TEXTS = (
-    "", " ", ".", "..", "../..", "../../sentinel/victim.txt", "/", "/etc/passwd", "a/b", "a\\b", "~",
+    "", " ", ".", "..", "../..", "../../sentinel/victim.txt", "/", "/etc/passwd", "a/b",
+    "a\\b", "~",
     "\x00", "a\x00b", "\n", "\x1b[31m", "\u202e", "\u2028", "\ud800", "\udfff\ud800", "é", "日本語",
-    "\U0001f3ad", "[red]", "[/red]", "[bold", "{}", "%s", "${oc.env:HOME}", "$(id)", "'; --", "None",
-    "null", "true", "nan", "inf", "-1", "1e400", "0x10", "1_000", "main", "whole", "map", "iteration",
+    "\U0001f3ad", "[red]", "[/red]", "[bold", "{}", "%s", "${oc.env:HOME}", "$(id)", "'; --",
+    "None",
+    "null", "true", "nan", "inf", "-1", "1e400", "0x10", "1_000", "main", "whole", "map",
+    "iteration",
     "fp16", "fp32", "int32", "bool", "gates", "online", "a" * 300, "x" * 70_000, "a." * 50,
     "random:0", "package:os/path", "package:..", "package:", "<script>alert(1)</script>", "\ufeff",
 )  # fmt: skip
@@ -123,7 +126,7 @@ def alike(value: Any, rng: random.Random) -> Any:
 
 
 def _swapped(data: Any, path: Path, value: Any, rng: random.Random) -> Any:
-    """The value that the same field has elsewhere: names and numbers that exist, in wrong places."""
+    """The value that the same field has elsewhere: what exists, in a wrong place."""
     same = [p for p in places(data) if p and path and p[-1] == path[-1] and p != path]
     if not same:
         same = [p for p in places(data) if p and type(at(data, p)) is type(value)]
@@ -221,7 +224,8 @@ def _inserted(raw: bytes, rng: random.Random) -> bytes:
 
 
 _PIECES = (
-    b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"\\ud800", b"NaN", b"Infinity", b"-", b"1" * 5000, b"e999",
+    b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"\\ud800", b"NaN", b"Infinity", b"-", b"1" * 5000,
+    b"e999",
     b",", b"}", b"]", b'"', b"//", b"\xed\xa0\x80", b"[" * 200, b'"a":1,' * 2, b"\\u0000", b"\r",
 )  # fmt: skip
 
@@ -260,7 +264,9 @@ def _literal(raw: bytes, rng: random.Random) -> bytes:
     if not digits:
         return raw
     k = rng.choice(digits)
-    new = rng.choice(("NaN", "-Infinity", "9" * 5000, "1e999", "01", "-0", "0x1", "1_0", ".5", "+1"))
+    new = rng.choice(
+        ("NaN", "-Infinity", "9" * 5000, "1e999", "01", "-0", "0x1", "1_0", ".5", "+1")
+    )
     return (text[:k] + new + text[k + 1 :]).encode("utf-8", "surrogatepass")
 
 
@@ -272,5 +278,5 @@ _BYTES = (_cut, _flipped, _inserted, _nested, _encoded, _twice, _literal, _nothi
 
 
 def as_text(data: Any) -> str:
-    """JSON as Python writes it: with NaN, lone surrogates escaped, and depth that it can still do."""
+    """JSON as Python writes it: with NaN, lone surrogates escaped, and what depth it can do."""
     return json.dumps(data)

@@ -105,5 +105,3 @@ def _overrun(body: Any, record: Path) -> str | None:
     observed = json.loads(record.read_text())["peak_bytes"]
     claimed = body["forecast"]["peak_bytes"]
     return f"observed {observed} bytes of {claimed} claimed" if observed > claimed else None
-
-

@@ -107,7 +107,8 @@ def _shape(header: Any, data: bytes, case: Case) -> bytes:
     _, tensor = _tensor(header, case)
     shape = tensor["shape"]
     tensor["shape"] = case.rng.choice((
-        shape[::-1], [*shape, 1], [2**32, 2**32], [2**63, 2], [-1, *shape], [0], [], [0, 2**63], [1.5],
+        shape[::-1], [*shape, 1], [2**32, 2**32], [2**63, 2], [-1, *shape], [0], [], [0,
+        2**63], [1.5],
     ))  # fmt: skip
     return joined(_text(header), data)
 

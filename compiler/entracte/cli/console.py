@@ -38,7 +38,9 @@ def show_error(error: EntracteError) -> None:
 
 def _visible(text: str) -> str:
     """What would move a terminal's cursor as its escape: messages quote what strangers wrote."""
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
+    )
 
 
 @contextmanager

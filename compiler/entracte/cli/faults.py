@@ -33,7 +33,9 @@ def fault_of(error: Exception) -> EntracteError:
 
 def _of_system(error: OSError) -> str:
     """The place first, then what the system says of it."""
-    names = [os.fsdecode(n) for n in (error.filename, error.filename2) if isinstance(n, str | bytes)]
+    names = [
+        os.fsdecode(n) for n in (error.filename, error.filename2) if isinstance(n, str | bytes)
+    ]
     what = error.strerror or str(error) or type(error).__name__
     return f"{' -> '.join(names) or 'a file'}: {what[0].lower()}{what[1:]}"
 

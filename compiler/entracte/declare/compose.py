@@ -59,7 +59,9 @@ def composing() -> Iterator[None]:
         yield
     except EntracteError:
         raise
-    except _FAULTS as error:
+    except (*_FAULTS, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the system's; the others are OmegaConf's word for a file that is no table
         text = _on_one_line(error)
         shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
         raise ConfigError(f"configuration: {shown}; see `compile --help`") from None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -45,7 +46,7 @@ KEEPS = ("even", "strided", "searched", "published")
 POLICY_DRIVERS = ("gates", "online", "best")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-_DEFAULTS: dict[str, type | tuple[type, ...]] = {"text": str, "seed": int, "number": (int, float)}
+_DEFAULTS = {"text": (str,), "seed": (int,), "number": (int, float)}
 """What the default of an input of each kind is."""
 _MOST_FPS = 1000
 _MOST_CONTENTION = 1000
@@ -233,9 +234,10 @@ def _input(name: str, s: InputSettings) -> Input:
     kinds = _DEFAULTS[s.kind]
     if s.default is not None and (isinstance(s.default, bool) or not isinstance(s.default, kinds)):
         raise ConfigError(f"{where}.default: {s.default!r} is no {s.kind}")
-    if s.kind == "number" and s.default is not None:
-        return Input(name, s.kind, float(s.default))
-    return Input(name, s.kind, s.default)
+    default: Any = s.default
+    if s.kind == "number" and default is not None:
+        default = float(default)
+    return Input(name, s.kind, default)
 
 
 def _check_own_name(where: str, what: str, name: str) -> None:
@@ -247,7 +249,8 @@ def _check_name(where: str, name: str) -> None:
     """Such names become names of folders."""
     if not _FILE_NAME.fullmatch(name):
         raise ConfigError(
-            f"{where}: {name[:60]!r}: a name is letters, digits, _, - and ., a letter or digit first"
+            f"{where}: {name[:60]!r}: a name is letters, digits, _, - and ., a letter or digit "
+            "first"
         )
 
 

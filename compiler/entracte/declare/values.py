@@ -1,4 +1,4 @@
-"""What a setting's value may be, whatever it is a setting of: for whoever reads a plan elsewhere."""
+"""What a setting's value may be, whatever it is a setting of: readers of plans must take it."""
 
 import math
 import unicodedata
@@ -10,6 +10,7 @@ _MOST = 2**63 - 1
 _PROSE = ("default", "sources", "title")
 """Keys whose texts may have lines."""
 _INVISIBLE = {"Cc", "Zl", "Zp", "Cs"}
+_REORDERING = set("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _SHOWN = 60
 _DEEPEST = 30
 
@@ -46,7 +47,8 @@ def _check_number(value: object, where: str) -> None:
 def _check_text(text: str, where: str, *, lines: bool) -> None:
     """A name that moves a terminal's cursor could show what is not so."""
     for c in text:
-        if unicodedata.category(c) in _INVISIBLE and not (lines and c in "\n\t"):
+        hidden = unicodedata.category(c) in _INVISIBLE or c in _REORDERING
+        if hidden and not (lines and c in "\n\t"):
             raise ConfigError(f"{where}: {text[:_SHOWN]!r} holds the control character {c!r}")
 
 

@@ -46,7 +46,9 @@ def expanded(text: str, where: str) -> Path:
         path = path.expanduser()
         os.lstat(path)
     except RuntimeError:
-        raise ConfigError(f"{where}: {text!r}: there is no such user; write the whole path") from None
+        raise ConfigError(
+            f"{where}: {text!r}: there is no such user; write the whole path"
+        ) from None
     except (FileNotFoundError, NotADirectoryError):
         return path
     except (OSError, ValueError) as error:

@@ -1,7 +1,7 @@
 """safetensors files from strangers: the header is read and checked here before anybody maps one.
 
 The format (github.com/huggingface/safetensors): 8 bytes of the header's length, a JSON object of
-tensors (`dtype`, `shape`, `data_offsets`) and texts (`__metadata__`), then their bytes without gaps.
+tensors (`dtype`, `shape`, `data_offsets`) and texts (`__metadata__`), then their bytes, gapless.
 """
 
 import json
@@ -26,7 +26,10 @@ _BITS = {
     "F64": 64, "I64": 64, "U64": 64, "C64": 64,
 }  # fmt: skip
 _OTHERS = (
-    (b"version https://git-lfs", "a Git LFS pointer, the numbers are not there; run `git lfs pull`"),
+    (
+        b"version https://git-lfs",
+        "a Git LFS pointer, the numbers are not there; run `git lfs pull`",
+    ),
     (b"PK\x03\x04", "a zip archive, maybe a PyTorch checkpoint; save it as safetensors"),
     (b"\x80", "a pickle, which is not read; save it as safetensors"),
     (b"<", "a web page; download the file itself"),
@@ -45,7 +48,7 @@ class Stored:
 
 
 def read_header(path: Path) -> dict[str, Stored]:
-    """The tensors of a file by key. Raises `ConfigError` with the file, the tensor and a way out."""
+    """The tensors of a file by key. Raises `ConfigError` with the file, the tensor, a way out."""
     with reading(path):
         header, data_bytes = _header(path)
         return _tensors(path, _parsed(path, header), data_bytes)
@@ -87,7 +90,9 @@ def _instead(first: bytes, size: int) -> str:
     if size == 0:
         return "empty"
     found = (what for mark, what in _OTHERS if first.startswith(mark))
-    return next(found, "not a safetensors file, or only a part of one (its header's length is wrong)")
+    return next(
+        found, "not a safetensors file, or only a part of one (its header's length is wrong)"
+    )
 
 
 def _parsed(path: Path, header: bytes) -> dict[str, Any]:

@@ -134,7 +134,8 @@ class FileWeights:
             twice = sorted(found.keys() & header.keys())
             if twice:
                 raise ConfigError(
-                    f"{path}: holds {twice[0]!r}, and so does {found[twice[0]][0]}; keep one of them"
+                    f"{path}: holds {twice[0]!r}, and so does {found[twice[0]][0]}; keep one of "
+                    "them"
                 )
             for key in wanted & header.keys():
                 if header[key].dtype not in _FLOATS:
