@@ -39,7 +39,6 @@ BASE = compile_words("random:0")[3:]
         ("pipeline.inputs.seed.default=x", "pipeline.inputs.seed.default: 'x' is no seed"),
         ("pipeline.inputs.seed.default=1.5", "pipeline.inputs.seed.default: 1.5 is no seed"),
         ("pipeline.inputs.prompt.default=7", "pipeline.inputs.prompt.default: 7 is no text"),
-        ("+pipeline.inputs._a={kind:seed}", "pipeline.inputs._a: an input's name"),
         ("sampler.steps=1000000000000", "pipeline.loops.sample.count: 1000000000000 iterations"),
         ("+pipeline.stages.table.params.x=" + "9" * 30, "params.x: a whole number beyond 64 bits"),
         ("+pipeline.stages.table.params.x=inf", "params.x: inf is not finite"),
@@ -55,6 +54,23 @@ BASE = compile_words("random:0")[3:]
 def test_a_setting_that_is_none_is_refused_by_its_key(word, message):
     with pytest.raises(ConfigError, match=message):
         read(compose([*BASE, word], CONF))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("  seed: {kind", "  _seed: {kind", "pipeline.inputs._seed: an input's name is letters"),
+        ("  sample:\n", "  sam/ple:\n", "pipeline.loops.sam/ple: a loop's name is letters"),
+        ("  noise:\n", "  no ise:\n", "pipeline.stages.no ise: a stage's name is letters"),
+    ],
+)
+def test_names_are_names(old, new, message, tmp_path):
+    text = (CONF / "pipeline" / "fuzz.yaml").read_text()
+    (tmp_path / "pipeline").mkdir()
+    (tmp_path / "pipeline" / "mine.yaml").write_text(text.replace(old, new))
+    words = ["+target=host", "pipeline=mine", "pipeline.weights=random:0", "sampler.steps=4"]
+    with pytest.raises(ConfigError, match=message):
+        read(compose(words, tmp_path))
 
 
 def test_the_same_without_is_read():

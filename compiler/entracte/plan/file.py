@@ -76,7 +76,9 @@ def make_plan(
 def check_plan(plan: Plan) -> Proof:
     """Everything a plan claims about itself, checked. Raises `PlanError`."""
     if not 0 <= plan.target.settle_fraction < 1:
-        raise PlanError(f"plan: target.settle_fraction {plan.target.settle_fraction} is not in [0, 1)")
+        raise PlanError(
+            f"plan: target.settle_fraction {plan.target.settle_fraction} is not in [0, 1)"
+        )
     budget = plan.schedule.budget_bytes
     if budget > plan.target.budget_bytes:
         raise PlanError(f"plan: scheduled for {budget} of {plan.target.budget_bytes} bytes")
