@@ -52,6 +52,8 @@ def one_message(status: int = 1) -> Iterator[None]:
         drop_output()
         sys.exit(status)
     except Exception as error:  # noqa: BLE001 - the last one before a traceback
+        if type(error).__module__.partition(".")[0] in ("click", "typer"):
+            raise  # their way to end a command
         show_error(fault_of(error))
         sys.exit(status)
     except KeyboardInterrupt:

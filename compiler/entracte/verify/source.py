@@ -1,6 +1,5 @@
 """The torch source of emitted packages, as a device: the plan, without the packages."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -9,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
+from entracte.codec import parse_json
 from entracte.decide.partition import Measured
 from entracte.declare.read import Job, read
 from entracte.declare.settings import CompileSettings
@@ -31,8 +32,16 @@ _KEPT_BYTES = 1 << 30
 
 def job_of(plan: Plan) -> Job:
     """The job that made a plan, from the settings recorded in it."""
-    settings = OmegaConf.merge(OmegaConf.structured(CompileSettings), json.loads(plan.settings))
-    assert isinstance(settings, DictConfig)
+    try:
+        found = parse_json(plan.settings)
+        settings = OmegaConf.merge(OmegaConf.structured(CompileSettings), found)
+    except (OmegaConfBaseException, ValueError, TypeError, AttributeError, RecursionError) as error:
+        message = (str(error) or type(error).__name__).splitlines()[0][:1000]
+        raise PlanError(
+            f"plan: its settings are none of this Entracte ({message}); compile again"
+        ) from None
+    if not isinstance(settings, DictConfig):
+        raise PlanError("plan: its settings are no table; compile again")
     return read(settings)
 
 
