@@ -49,6 +49,9 @@ BASE = compile_words("random:0")[3:]
         ("a=" + "1" * 5000, "configuration: "),
         ("target.name=${nothing}", "configuration: .*nothing"),
         ("pipeline.stages=${pipeline}", "configuration: "),
+        ("pipeline.stages.text.params=${target}", "pipeline.stages.text.params: a group"),
+        ("pipeline.video=${pipeline.stages.text}", "pipeline.video: a group"),
+        ("+pipeline.stages.table.params.x=${policy}", "pipeline.stages.table.params: a group"),
     ],
 )
 def test_a_setting_that_is_none_is_refused_by_its_key(word, message):

@@ -26,7 +26,7 @@ from entracte.declare.settings import (
     StageSettings,
     TargetSettings,
 )
-from entracte.declare.values import check_values, not_negative, positive
+from entracte.declare.values import check_kinds, check_values, not_negative, positive
 from entracte.errors import ConfigError, EntracteError
 from entracte.ir import (
     MIN_PAGE_BYTES,
@@ -87,6 +87,7 @@ def read(config: DictConfig) -> Job:
         plain = OmegaConf.to_container(config, resolve=True)
         assert isinstance(plain, dict)
         check_values(plain)
+        check_kinds(settings)
         text = json.dumps({k: v for k, v in plain.items() if k not in LOCAL})
     except EntracteError:
         raise

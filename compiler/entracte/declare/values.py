@@ -3,6 +3,8 @@
 import math
 import unicodedata
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, get_args
 
 from entracte.errors import ConfigError
 
@@ -31,6 +33,20 @@ def check_values(value: object, where: str = "", depth: int = 0) -> None:
         _check_text(value, where, lines=lines)
     else:
         _check_number(value, where)
+
+
+def check_kinds(settings: Any, where: str = "") -> None:
+    """A group of settings stands only where its kind belongs: an interpolation may name one
+    anywhere. Raises `ConfigError`."""
+    for f in fields(settings):
+        value, allowed = getattr(settings, f.name), {f.type, *get_args(f.type)}
+        place = f"{where}.{f.name}" if where else f.name
+        inside = value.items() if isinstance(value, dict) else [("", value)]
+        for key, item in inside:
+            if is_dataclass(item) and type(item) not in allowed:
+                raise ConfigError(f"{place}: a group of settings can be no value; write what it is")
+            if is_dataclass(item):
+                check_kinds(item, f"{place}.{key}".rstrip("."))
 
 
 def _check_number(value: object, where: str) -> None:

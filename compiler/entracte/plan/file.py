@@ -75,10 +75,7 @@ def make_plan(
 
 def check_plan(plan: Plan) -> Proof:
     """Everything a plan claims about itself, checked. Raises `PlanError`."""
-    if not 0 <= plan.target.settle_fraction < 1:
-        raise PlanError(
-            f"plan: target.settle_fraction {plan.target.settle_fraction} is not in [0, 1)"
-        )
+    _check_target(plan.target)
     budget = plan.schedule.budget_bytes
     if budget > plan.target.budget_bytes:
         raise PlanError(f"plan: scheduled for {budget} of {plan.target.budget_bytes} bytes")
@@ -100,11 +97,18 @@ def check_plan(plan: Plan) -> Proof:
     make_driver(Workload.of(plan), plan.schedule)
     if plan.built and {p.chunk for p in plan.packages} != {c.id for c in plan.chunks}:
         raise PlanError("plan: says it is built, but not every chunk has its package")
+    if stray := sorted({p.chunk for p in plan.packages} - {c.id for c in plan.chunks}):
+        raise PlanError(f"plan: has a package of {stray[0]!r}, which is none of its chunks")
     for package in plan.packages:
         chunk = next(c for c in plan.chunks if c.id == package.chunk)
         if (package.inputs, package.outputs) != (chunk.inputs, chunk.outputs):
             raise PlanError(f"plan: package {package.path} has other ports than its chunk")
     return proof
+
+
+def _check_target(target: Target) -> None:
+    if not 0 <= target.settle_fraction < 1:
+        raise PlanError(f"plan: target.settle_fraction {target.settle_fraction} is not in [0, 1)")
 
 
 def _check_functions(plan: Plan) -> None:
@@ -196,9 +200,10 @@ def check_files(plan: Plan, folder: Path) -> None:
     """The build folder is complete: every file the plan names is there and inside it."""
     if not plan.built:
         raise PlanError(f"{folder}: a dry run, nothing was built; compile without dry_run=true")
-    root = folder.resolve()
+    # `Path.resolve` raises on links in a circle.
+    root = Path(os.path.realpath(folder))
     for path in [p.path for p in plan.packages] + [p for p, _ in plan.files]:
-        place = (folder / path).resolve()
+        place = Path(os.path.realpath(folder / path))
         if root not in place.parents:
             raise PlanError(f"{folder}: {path} leads out of the build folder")
         if not place.exists():

@@ -5,6 +5,7 @@ The file is the encoded `entracte.ir.Run`.
 
 import json
 import os
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 from entracte.clock.predict import Wait, cause_of
@@ -12,6 +13,7 @@ from entracte.clock.timeline import Timeline
 from entracte.codec import decode, encode, parse_json
 from entracte.errors import PlanError
 from entracte.ir import Call, Plan, Run
+from entracte.units import MOST_BYTES
 
 FILE = "run.json"
 MAX_BYTES = 64 * 2**20
@@ -82,6 +84,29 @@ def _check(plan: Plan, run: Run, where: str) -> None:
                 f"iteration {e.iteration}, step {e.step}, {e.start_s} to {e.end_s} s) "
                 "cannot be of this plan; run again"
             )
+    _check_sizes(run, where)
+
+
+_MOST_S = 1e9
+"""Thirty years."""
+
+
+def _check_sizes(value: object, where: str) -> None:
+    """Whatever is seconds or bytes by its name is no more than a run can take."""
+    if isinstance(value, tuple):
+        for item in value:
+            _check_sizes(item, where)
+    if not is_dataclass(value):
+        return
+    for f in fields(value):
+        item = getattr(value, f.name)
+        if isinstance(item, int | float) and f.name.endswith(("_s", "_bytes")):
+            most = _MOST_S if f.name.endswith("_s") else MOST_BYTES
+            if not 0 <= item <= most:
+                raise PlanError(
+                    f"{where}: {f.name} {item} is not between 0 and {most:g}; run again"
+                )
+        _check_sizes(item, where)
 
 
 def _calls(plan: Plan) -> set[tuple[int, int, str]]:
