@@ -18,6 +18,9 @@ HERE = Path(__file__).parent
 MARKERS = ("light", "torch", "convert", "browser", "apple")
 
 NEEDS = {
+    "fuzz/test_json.py": "light",
+    "fuzz/test_settings.py": "light",
+    "fuzz/*": "convert",
     "inspection/test_sweep.py::test_a_dry_run_writes_*": "torch",
     "inspection/test_sweep.py::test_a_sweep_of_dry_runs_*": "torch",
     "disk/*": "light",

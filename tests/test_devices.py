@@ -99,3 +99,30 @@ def test_pieces_and_gather_are_inverse():
     pieces = [values.piece(whole, 1, k * 2, 2) for k in range(3)]
     assert all(p.flags["C_CONTIGUOUS"] for p in pieces)
     np.testing.assert_array_equal(values.gather(pieces, 1), whole)
+
+
+class Failing(StandIn):
+    """Raises what coremltools and the system do."""
+
+    def load(self, path, compute_unit, function):
+        if function != "main":
+            raise RuntimeError("Failed to build the model execution plan")
+        return super().load(path, compute_unit, function)
+
+    def predict(self, model, inputs):
+        raise OSError("the Neural Engine is busy")
+
+
+def test_a_fault_of_the_system_is_one_message_with_its_place():
+    device = CoreMLDevice("all", Failing())
+    with pytest.raises(
+        RunError, match=r"c\.00\.mlpackage, function 'merged', cannot be loaded for "
+    ):
+        device.load(PACKAGE, Path("/build"), "merged")
+    handle = device.load(PACKAGE, Path("/build"))
+    with pytest.raises(RunError, match=r"c\.00\.mlpackage.*the call failed \(the Neural Engine"):
+        device.call(handle, "main", {"x": np.zeros((2, 3), np.float16)})
+    short = replace(PACKAGE, outputs=(Port("y", (5, 5), DType.FP16),))
+    sound = CoreMLDevice("all", StandIn())
+    with pytest.raises(RunError, match=r"'y' came back as what is no fp16 of \(5, 5\)"):
+        sound.call(sound.load(short, Path("/b")), "main", {"x": np.zeros((2, 3), np.float16)})

@@ -1,5 +1,6 @@
 """The table of outputs: endings, what fits, what is written; another row is one value."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from entracte.errors import RunError
 from entracte.ir import DType, Port
 from entracte.run.execute import run_build
 from entracte.run.outputs import OUTPUTS, VIDEO, Output, output_for, write_output
+from entracte.run.video import video_fault, write_video
 from tests.noise import build
 
 SHAPE = (1, 3, 5, 8, 12)
@@ -113,3 +115,46 @@ def test_a_file_that_cannot_be_written_is_one_message_and_leaves_nothing(tmp_pat
     assert [p.name for p in tmp_path.iterdir()] == ["there.npy"]
     with pytest.raises(RunError, match=r"there is no folder"):
         write_output(np.zeros(3), tmp_path / "nowhere" / "x.npy", 8.0)
+
+
+@pytest.mark.parametrize(
+    ("sides", "name", "fault"),
+    [
+        ((258, 260), "x.mp4", ""),
+        ((258, 257), "x.mp4", "even sides"),
+        ((257, 258), "x.mp4", "even sides"),
+        ((65, 67), "x.mp4", ""),  # enlarged four times
+        ((257, 257), "x.gif", ""),
+        ((257, 257), "x.png", ""),
+    ],
+)
+def test_what_an_encoder_cannot_take_is_known_before_it_is_computed(sides, name, fault, tmp_path):
+    """The encoder itself says who is right."""
+    shape = (1, 3, 1, *sides)
+    found = video_fault(shape, Path(name).suffix, 8.0)
+    assert fault in (found or "") and bool(found) == bool(fault)
+    try:
+        write_video(np.zeros(shape, np.float32), tmp_path / name, 8.0)
+        written = True
+    except Exception:
+        written = False
+    assert written is (found is None)
+
+
+@pytest.mark.parametrize(
+    ("ending", "fps", "fits"),
+    [(".mp4", 8, True), (".mp4", 1e-9, False), (".mp4", 1e9, False), (".gif", 200.0, False),
+     (".gif", 30.0, True), (".png", 1e9, True)],
+)  # fmt: skip
+def test_rates_that_a_format_has(ending, fps, fits):
+    assert (video_fault((1, 3, 2, 64, 64), ending, fps) is None) is fits
+
+
+def test_a_fault_of_an_encoder_is_one_message(tmp_path, monkeypatch):
+    def fails(*_):
+        raise KeyError("a codec's own kind")
+
+    monkeypatch.setitem(OUTPUTS, "tensor", replace(OUTPUTS["tensor"], write=fails))
+    with pytest.raises(RunError, match=r"x\.npy: cannot be encoded \(KeyError: "):
+        write_output(np.zeros(3), tmp_path / "x.npy", 8.0)
+    assert not list(tmp_path.iterdir())

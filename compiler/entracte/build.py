@@ -32,7 +32,7 @@ from entracte.plan.file import (
 from entracte.plan.limits import check_program_size
 from entracte.program.workload import Workload
 from entracte.schedule.choose import make_schedule
-from entracte.store.cache import Cache, cache_folder
+from entracte.store.cache import Cache, cache_folder, expanded
 from entracte.store.seal import file_sha256
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Built:
 def build_folder(job: Job) -> Path:
     """Where a job's results go: `out`, or a name that differs for each variant."""
     if job.out is not None:
-        return Path(job.out).expanduser()
+        return expanded(job.out, "out")
     return Path("build") / f"{job.pipeline.name}-{job.target.name}"
 
 
@@ -117,6 +117,8 @@ def compile_job(job: Job, reporter: Reporter | None = None) -> Built:
     folder = build_folder(job)
     if not job.dry_run or job.out is not None:
         check_out(folder, dry_run=job.dry_run)
+    if not job.dry_run:
+        _check_files(job.pipeline)
     cache = Cache(cache_folder(job.cache))
     try:
         return _compile(job, folder, cache, report, begun)
@@ -284,17 +286,30 @@ def _write_files(
     return tuple((name, file_sha256(aside / name)) for name in names)
 
 
+def _check_files(pipeline: Pipeline) -> None:
+    """Host steps' files can be read: they are copied when all else is done."""
+    for stage in pipeline.stages:
+        if stage.kind is StageKind.HOST:
+            for source in _sources(stage, pipeline.weights):
+                HOST_OPS[stage.op].check_file(source)
+
+
 def _copy_files(stage: Stage, weights: str, aside: Path) -> list[str]:
     """The files that a host step reads when it runs."""
+    sources = _sources(stage, weights)
+    for source in sources:
+        write_bytes(aside / source.name, source.read_bytes())
+    return [source.name for source in sources]
+
+
+def _sources(stage: Stage, weights: str) -> list[Path]:
     from entracte.trace.weights import weights_folder
 
     files = HOST_OPS[stage.op].files(dict(stage.params), weights)
-    for place, name in files:
-        write_bytes(aside / name, _host_file(stage, weights_folder(place), name))
-    return [name for _, name in files]
+    return [_host_file(stage, weights_folder(place), name) for place, name in files]
 
 
-def _host_file(stage: Stage, folder: Path, name: str) -> bytes:
+def _host_file(stage: Stage, folder: Path, name: str) -> Path:
     """Whoever gets the build folder can read it: it is no file from elsewhere on this machine."""
     where = f"pipeline.stages.{stage.name}.params"
     if not (folder / name).exists():
@@ -309,7 +324,7 @@ def _host_file(stage: Stage, folder: Path, name: str) -> bytes:
         )
     if file.stat().st_size > MAX_BYTES:
         raise ConfigError(f"{where}: {folder / name} is larger than {MAX_BYTES} bytes")
-    return file.read_bytes()
+    return folder / name
 
 
 def _plan(

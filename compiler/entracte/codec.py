@@ -4,8 +4,10 @@ The types are the schema. Unknown or missing fields, wrong types, numbers that a
 and nesting that is too deep are refused with the place where they stand.
 """
 
+import json
 import math
 import types
+from collections.abc import Iterable
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache
@@ -17,6 +19,48 @@ _TAG = "type"
 _MAX_DEPTH = 40
 MOST = 2**63 - 1
 """No whole number is larger: readers in other languages count in 64 bits."""
+
+
+def parse_json(raw: bytes | str) -> Any:
+    """JSON that every reader reads alike: UTF-8, no key twice in an object, no NaN or infinity.
+
+    Raises `ValueError` for anything else, nesting without end included.
+    """
+    try:
+        text = raw.decode("utf-8") if isinstance(raw, bytes) else raw
+        found = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    _check_depth(found)
+    return found
+
+
+def _check_depth(value: Any) -> None:
+    """So that whoever follows it down needs not look."""
+    level = [value]
+    for _ in range(2 * _MAX_DEPTH):
+        level = [v for item in level for v in _inside(item)]
+        if not level:
+            return
+    raise ValueError("nested too deeply")
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    """The lists and objects in a list or object."""
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return (v for v in items if isinstance(v, dict | list))
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"{_short(next(k for k in keys if keys.count(k) > 1))} stands in it twice")
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not finite, and JSON has no such number")
 
 
 def encode(value: Any) -> Any:
@@ -140,5 +184,8 @@ def _check_number(data: int | float, where: str) -> None:
 
 
 def _short(data: Any) -> str:
-    text = repr(data)
+    try:
+        text = repr(data)
+    except ValueError:  # of a number with thousands of digits
+        text = "a very long number"
     return text if len(text) <= 40 else text[:37] + "..."

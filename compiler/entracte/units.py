@@ -1,10 +1,15 @@
 """Sizes and durations: text to numbers and back."""
 
+import math
 import re
 from decimal import ROUND_HALF_UP, Decimal
 
 from entracte.errors import ConfigError
 
+MOST_BYTES = 2**60
+"""More than any size that a plan names."""
+_SHOWN = 60
+"""Characters of a wrong value that a message repeats."""
 _SIZE = re.compile(r"^\s*([0-9]+(?:\.[0-9]+)?)\s*([kKMGT]?i?B?)\s*$")
 _SCALE = {
     "": 1,
@@ -38,16 +43,24 @@ _SPELLED = ("kB", "KiB", "MB", "MiB", "GB", "GiB", "TB", "TiB")
 def parse_bytes(text: str | int | float, where: str) -> int:
     """`"3.3GiB"`, `"24MiB"`, `"170MB"` or a number of bytes, as an int.
 
-    Raises `ConfigError` naming `where` for anything else.
+    Raises `ConfigError` naming `where` for anything else, negative sizes and those above 1 EiB.
     """
     if isinstance(text, int | float) and not isinstance(text, bool):
-        return int(text)
-    match = _SIZE.match(str(text))
-    if match is None or match[2] not in _SCALE:
-        raise ConfigError(
-            f"{where}: {text!r} is not a size; write a number with a unit: 24MiB, 3.3GiB or 170MB"
-        )
-    return int(float(match[1]) * _SCALE[match[2]])
+        count = float(text) if abs(text) <= MOST_BYTES else math.inf
+        whole = int(text) if math.isfinite(count) else 0
+    else:
+        match = _SIZE.match(str(text))
+        if match is None or match[2] not in _SCALE:
+            shown = repr(text) if len(str(text)) <= _SHOWN else f"{str(text)[:_SHOWN]!r}..."
+            raise ConfigError(
+                f"{where}: {shown} is not a size; write a number with a unit: 24MiB, 3.3GiB or "
+                "170MB"
+            )
+        count = float(match[1]) * _SCALE[match[2]]
+        whole = int(count) if math.isfinite(count) else 0
+    if not 0 <= count <= MOST_BYTES:
+        raise ConfigError(f"{where}: {str(text)[:_SHOWN]} is not between 0 and 1 EiB")
+    return whole
 
 
 def format_bytes(count: int | float) -> str:

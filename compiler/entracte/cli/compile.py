@@ -1,5 +1,6 @@
 """`compile`: compose a configuration with Hydra and build it."""
 
+import os
 import sys
 
 if __name__ == "__main__":
@@ -9,6 +10,8 @@ if __name__ == "__main__":
     start("entracte.cli.compile")
     sys.exit()
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -28,14 +31,15 @@ from entracte.cli.console import (
     print_version,
     show_error,
 )
+from entracte.cli.faults import fault_of
 from entracte.cli.start import guarded
 from entracte.cli.sweep_job import SweepJob
 from entracte.cli.tables import say
+from entracte.declare.compose import composing
 from entracte.declare.read import read
 from entracte.declare.sealed import sealed
 from entracte.declare.settings import register
 from entracte.disk import left
-from entracte.errors import EntracteError
 
 register()
 
@@ -51,6 +55,8 @@ def _scratch() -> str:
 # Of `hydra.sweep.dir`; made by the first sweep that asks for it.
 OmegaConf.register_new_resolver("entracte_scratch", _scratch, replace=True)
 
+_RAISE = "HYDRA_FULL_ERROR"
+
 _sweep: list[SweepJob] = []
 """What became of the jobs of this process's sweep, if there is one."""
 
@@ -65,9 +71,23 @@ def _main() -> None:
         # Hydra would say its own.
         print_version()
         return
-    _hydra()
+    with one_message(), _own_messages(), composing():
+        _hydra()
     if _sweep:
         _end_sweep()
+
+
+@contextmanager
+def _own_messages() -> Iterator[None]:
+    """Hydra prints tracebacks of what it does not know, unless it is told to raise everything."""
+    before = os.environ.get(_RAISE)
+    os.environ[_RAISE] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(_RAISE)
+        if before is not None:
+            os.environ[_RAISE] = before
 
 
 def _end_sweep() -> None:
@@ -101,10 +121,10 @@ def _one_of_many(config: DictConfig) -> None:
     sweep_job = SweepJob.of(config, overrides)
     try:
         _compile(config, sweep_job)
-    except EntracteError as error:
-        sweep_job.error = error
+    except Exception as error:  # noqa: BLE001 - the other jobs go on
+        sweep_job.error = fault_of(error)
         if sweep_job.failed:
-            show_error(error)
+            show_error(sweep_job.error)
         else:
             say(console, "does not fit", "")
     if not config.advise:
@@ -117,7 +137,9 @@ def _compile(config: DictConfig, sweep_job: SweepJob | None = None) -> None:
     from entracte.cli.held import budget_line
     from entracte.cli.show import show_summary, time_line
 
-    if config.advise:
+    with composing():
+        advises = bool(config.advise)
+    if advises:
         from entracte.cli.advise import show_advice
 
         show_advice(console, config)

@@ -23,6 +23,7 @@ from rich.progress import Progress as RichProgress
 from rich.table import Column
 from rich.text import Text
 
+from entracte.cli.faults import drop_output, fault_of
 from entracte.errors import EntracteError
 from entracte.store.origin import VERSION
 
@@ -33,16 +34,28 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 def show_error(error: EntracteError) -> None:
     """Print a user's fault as one message."""
     errors.print("error:", style="bold red", end=" ")
-    errors.print(str(error), markup=False)
+    errors.print(_visible(str(error)), markup=False)
+
+
+def _visible(text: str) -> str:
+    """What would move a terminal's cursor as its escape: messages quote what strangers wrote."""
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
+    )
 
 
 @contextmanager
 def one_message(status: int = 1) -> Iterator[None]:
-    """Faults of the user's inside end the command with one message, without a traceback."""
+    """Whatever goes wrong inside ends the command with one message, without a traceback."""
     try:
         yield
-    except EntracteError as error:
-        show_error(error)
+    except BrokenPipeError:
+        drop_output()
+        sys.exit(status)
+    except Exception as error:  # noqa: BLE001 - the last one before a traceback
+        if type(error).__module__.partition(".")[0] in ("click", "typer"):
+            raise  # their way to end a command
+        show_error(fault_of(error))
         sys.exit(status)
     except KeyboardInterrupt:
         errors.print("interrupted; nothing half-written was left behind")

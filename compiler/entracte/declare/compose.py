@@ -9,9 +9,11 @@ from hydra import initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from entracte.declare.settings import register
-from entracte.errors import ConfigError
+from entracte.errors import ConfigError, EntracteError
 
 CONF = "entracte.conf"
 PRIMARY = "compile"
@@ -34,19 +36,45 @@ def compose(overrides: Sequence[str], config_dir: Path | str | None = None) -> D
             raise ConfigError(f"config_dir: there is no folder {folder}")
         words.insert(0, f"hydra.searchpath=['file://{folder}']")
     register()
+    with composing(), _aside(), initialize_config_module(CONF, version_base="1.3"):
+        return hydra_compose(PRIMARY, words)
+
+
+_FAULTS = (
+    HydraException,
+    OmegaConfBaseException,
+    YAMLError,
+    # Of files that are no text, numbers of thousands of digits, and nesting without end.
+    ValueError,
+    RecursionError,
+)
+_SHOWN = 1000
+"""Characters of a message: values are told in full, and a value may be a book."""
+
+
+@contextmanager
+def composing() -> Iterator[None]:
+    """Words and files that cannot be composed are a `ConfigError`."""
     try:
-        with _aside(), initialize_config_module(CONF, version_base="1.3"):
-            return hydra_compose(PRIMARY, words)
-    except HydraException as error:
-        raise ConfigError(f"configuration: {_on_one_line(error)}") from None
+        yield
+    except EntracteError:
+        raise
+    except (*_FAULTS, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the system's; the others are OmegaConf's word for a file that is no table
+        text = _on_one_line(error)
+        shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+        raise ConfigError(f"configuration: {shown}; see `compile --help`") from None
 
 
-def _on_one_line(error: HydraException) -> str:
+def _on_one_line(error: Exception) -> str:
     """Hydra's message; where it wraps OmegaConf's, that one's first line too: it has the value."""
-    lines = str(error).splitlines()
+    text = str(error).partition("\nConfig search path")[0] or type(error).__name__
+    lines = text.splitlines()
     if error.__cause__ is not None:
         lines += str(error.__cause__).splitlines()[:1]
-    return "; ".join(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    told = "; ".join(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    return told.replace(":; ", ": ")
 
 
 @contextmanager

@@ -8,7 +8,8 @@ They are small and exactly specified: a runner in another language must give the
 (`docs/plan-format.md` has the words). numpy and tokenizers are imported by what runs.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -89,6 +90,8 @@ class HostOp:
     files: Callable[[Given, str], tuple[tuple[str, str], ...]] = lambda *_: ()
     """(params, `pipeline.weights`) -> (place that holds it, spelled like `pipeline.weights`; file):
     copied into the build folder, which must run where there is no model code."""
+    check_file: Callable[[Path], object] = lambda _: None
+    """Raises `RunError` for one of its files that cannot be used, before minutes are spent."""
 
     def fault(self, params: Given, inputs: Collection[str]) -> str | None:
         """What is wrong with the params and inputs of a step; None where nothing is."""
@@ -139,19 +142,55 @@ def tokenize(text: str, tokenizer: Path, length: int) -> "dict[str, np.ndarray]"
     Returns `input_ids` int32 (1, length) and `mask` fp32 (1, length).
     """
     import numpy as np
-    from tokenizers import Tokenizer
 
-    if not tokenizer.is_file():
-        raise RunError(f"tokenize: there is no tokenizer file {tokenizer}")
-    encoder = Tokenizer.from_file(str(tokenizer))
-    encoder.no_padding()
-    encoder.enable_truncation(length)
-    ids = encoder.encode(text).ids
+    ids = _ids(text, tokenizer, length)
     input_ids = np.zeros((1, length), np.int32)
     mask = np.zeros((1, length), np.float32)
     input_ids[0, : len(ids)] = ids
     mask[0, : len(ids)] = 1
     return {"input_ids": input_ids, "mask": mask}
+
+
+def _ids(text: str, tokenizer: Path, length: int) -> list[int]:
+    encoder = _encoder(tokenizer)
+    with _telling(tokenizer):
+        encoder.no_padding()
+        encoder.enable_truncation(length)
+        ids: list[int] = encoder.encode(text).ids
+    if len(ids) > length or max(ids, default=0) > _MOST_ID:
+        raise RunError(f"tokenize: {tokenizer} gives ids that no int32 holds, or too many of them")
+    return ids
+
+
+_MOST_ID = 2**31 - 1
+_MOST_TOKENIZER_BYTES = 256 << 20
+
+
+def _encoder(tokenizer: Path) -> Any:
+    """What a tokenizer file says. Raises `RunError` for one that does not exist or says nothing."""
+    from tokenizers import Tokenizer
+
+    if not tokenizer.is_file():
+        raise RunError(f"tokenize: there is no tokenizer file {tokenizer}")
+    with _telling(tokenizer):
+        if tokenizer.stat().st_size > _MOST_TOKENIZER_BYTES:
+            raise RunError(f"tokenize: {tokenizer} is larger than {_MOST_TOKENIZER_BYTES} bytes")
+        return Tokenizer.from_file(str(tokenizer))
+
+
+@contextmanager
+def _telling(tokenizer: Path) -> Iterator[None]:
+    """The library raises bare exceptions, and of its panics such as nothing else catches."""
+    try:
+        yield
+    except (RunError, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        what = error.strerror if isinstance(error, OSError) else str(error)
+        raise RunError(
+            f"tokenize: {tokenizer} is no tokenizer ({what or type(error).__name__}); give the "
+            "tokenizer.json of the tokenizers library"
+        ) from None
 
 
 def _run_tokenize(params: Given, inputs: Mapping[str, Any], folder: Path) -> Any:
@@ -186,6 +225,7 @@ TOKENIZE = HostOp(
         Port("mask", (1, params["length"]), DType.FP32),
     ),
     files=_tokenizer,
+    check_file=_encoder,
     run=_run_tokenize,
 )
 

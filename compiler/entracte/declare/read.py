@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -25,6 +26,7 @@ from entracte.declare.settings import (
     StageSettings,
     TargetSettings,
 )
+from entracte.declare.values import check_kinds, check_values, not_negative, positive
 from entracte.errors import ConfigError
 from entracte.ir import (
     MIN_PAGE_BYTES,
@@ -40,11 +42,17 @@ from entracte.ir import (
 )
 from entracte.units import parse_bytes
 
-INPUT_KINDS = ("text", "seed", "number")
 KEEPS = ("even", "strided", "searched", "published")
 POLICY_DRIVERS = ("gates", "online", "best")
 OWN = "entracte"
-_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+_DEFAULTS = {"text": (str,), "seed": (int,), "number": (int, float)}
+"""What the default of an input of each kind is."""
+_MOST_FPS = 1000
+_MOST_CONTENTION = 1000
+MOST_ITERATIONS = 100_000
+"""Of a loop: a plan of more could not be followed step by step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +77,10 @@ def read(config: DictConfig) -> Job:
         _check_whole(config)
         settings = OmegaConf.to_object(config)
         plain = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(plain, dict)
-    text = json.dumps({k: v for k, v in plain.items() if k not in LOCAL})
+        assert isinstance(plain, dict)
+        check_values(plain)
+        check_kinds(settings)
+        text = json.dumps({k: v for k, v in plain.items() if k not in LOCAL})
     assert isinstance(settings, CompileSettings)
     if "${" in text:
         raise ConfigError("configuration: a text holds `${`, which a plan's settings must not")
@@ -91,7 +101,9 @@ def read(config: DictConfig) -> Job:
 
 
 def _check_whole(config: DictConfig) -> None:
-    if OmegaConf.is_missing(config.target, "name"):
+    if not isinstance(config.get("target"), DictConfig) or OmegaConf.is_missing(
+        config.target, "name"
+    ):
         raise ConfigError(
             "no target: say which device to compile for, one of "
             f"{', '.join(targets())}; type\n  compile +target=iphone15pro"
@@ -108,15 +120,17 @@ def targets() -> list[str]:
 
 
 def _chunk_bytes(text: str) -> int | None:
-    return None if text == "auto" else parse_bytes(text, "partition.chunk_bytes")
+    if text == "auto":
+        return None
+    return int(positive("partition.chunk_bytes", parse_bytes(text, "partition.chunk_bytes")))
 
 
 def _policy(s: PolicySettings) -> Policy:
     _allowed("policy.keep", s.keep, KEEPS)
     _allowed("policy.driver", s.driver, POLICY_DRIVERS)
+    _check_name("policy.name", s.name)
     for key in ("lookahead", "margin"):
-        if getattr(s, key) < 0:
-            raise ConfigError(f"policy.{key}: {getattr(s, key)} is negative; give 0 or more")
+        not_negative(f"policy.{key}", getattr(s, key))
     return Policy(s.name, s.lookahead, s.retain, s.keep, s.driver, s.margin)
 
 
@@ -127,24 +141,27 @@ def _target(s: TargetSettings) -> Target:
         raise ConfigError(
             f"target.estimated: {stray[0]!r} is no figure of a target: {sorted(known)}"
         )
+    _check_name("target.name", s.name)
     target = Target(
         name=s.name,
         title=s.title,
         memory_bytes=parse_bytes(s.memory, "target.memory"),
         base_footprint_bytes=parse_bytes(s.base_footprint, "target.base_footprint"),
         settle_fraction=s.settle_fraction,
-        chunk_limit_bytes=parse_bytes(s.chunk_limit, "target.chunk_limit"),
+        chunk_limit_bytes=int(_rate("target.chunk_limit", s.chunk_limit)),
         deployment=s.deployment,
         compute_unit=s.compute_unit,
-        load_bandwidth=float(parse_bytes(s.load_bandwidth, "target.load_bandwidth")),
-        load_overhead_s=s.load_overhead_s,
-        compute_flops=s.compute_gflops * 1e9,
-        memory_bandwidth=float(parse_bytes(s.memory_bandwidth, "target.memory_bandwidth")),
-        call_overhead_s=s.call_overhead_s,
+        load_bandwidth=_rate("target.load_bandwidth", s.load_bandwidth),
+        load_overhead_s=not_negative("target.load_overhead_s", s.load_overhead_s),
+        compute_flops=positive("target.compute_gflops", s.compute_gflops) * 1e9,
+        memory_bandwidth=_rate("target.memory_bandwidth", s.memory_bandwidth),
+        call_overhead_s=not_negative("target.call_overhead_s", s.call_overhead_s),
         sources=tuple(s.sources),
         estimated=tuple(s.estimated),
         efficiency=_efficiency(s.efficiency),
-        cold_bandwidth=_cold_bandwidth(s.cold_bandwidth),
+        cold_bandwidth=(
+            None if s.cold_bandwidth is None else _rate("target.cold_bandwidth", s.cold_bandwidth)
+        ),
         contention=s.contention,
         page_bytes=parse_bytes(s.page_bytes, "target.page_bytes"),
     )
@@ -153,10 +170,10 @@ def _target(s: TargetSettings) -> Target:
             f"target.page_bytes: {s.page_bytes} is below {MIN_PAGE_BYTES} bytes, and no system "
             "gives less memory back; give more, or 0 for whole packages"
         )
-    if not target.contention >= 1:
+    if not 1 <= target.contention <= _MOST_CONTENTION:
         raise ConfigError(
-            f"target.contention: {s.contention} is below 1; give how many times slower loads "
-            "and calls are while they overlap, 1 for not at all"
+            f"target.contention: {s.contention} is not between 1 and {_MOST_CONTENTION}; give how "
+            "many times slower loads and calls are while they overlap, 1 for not at all"
         )
     if not 0 <= target.settle_fraction < 1:
         raise ConfigError(f"target.settle_fraction: {s.settle_fraction} is not in [0, 1)")
@@ -176,11 +193,13 @@ def _efficiency(given: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
     return tuple((name, given[name]) for name in CLASSES if name in given)
 
 
-def _cold_bandwidth(text: str | None) -> float | None:
-    return None if text is None else float(parse_bytes(text, "target.cold_bandwidth"))
+def _rate(where: str, text: str) -> float:
+    """A size of which there must be some."""
+    return positive(where, float(parse_bytes(text, where)))
 
 
 def _pipeline(s: PipelineSettings, compression: str) -> Pipeline:
+    _check_name("pipeline.name", s.name)
     stages = tuple(_stage(name, stage, s, compression) for name, stage in s.stages.items())
     loops = tuple(_loop(name, loop) for name, loop in s.loops.items())
     pipeline = Pipeline(
@@ -191,23 +210,50 @@ def _pipeline(s: PipelineSettings, compression: str) -> Pipeline:
         stages=stages,
         loops=loops,
         output=s.output,
-        fps=float(s.video.get("fps", 8)),
+        fps=_fps(s.video.get("fps", 8)),
     )
     _check_wiring(pipeline)
     return replace(pipeline, stages=ordered(stages, loops))
 
 
+def _fps(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _MOST_FPS:
+        raise ConfigError(
+            f"pipeline.video.fps: {value!r} is not above 0 and at most {_MOST_FPS} frames a second"
+        )
+    return float(value)
+
+
 def _input(name: str, s: InputSettings) -> Input:
-    _allowed(f"pipeline.inputs.{name}.kind", s.kind, INPUT_KINDS)
-    if s.kind == "number" and s.default is not None:
-        return Input(name, s.kind, float(s.default))
-    return Input(name, s.kind, s.default)
+    where = f"pipeline.inputs.{name}"
+    _check_own_name(where, "an input", name)
+    _allowed(f"{where}.kind", s.kind, tuple(_DEFAULTS))
+    kinds = _DEFAULTS[s.kind]
+    if s.default is not None and (isinstance(s.default, bool) or not isinstance(s.default, kinds)):
+        raise ConfigError(f"{where}.default: {s.default!r} is no {s.kind}")
+    default: Any = s.default
+    if s.kind == "number" and default is not None:
+        default = float(default)
+    return Input(name, s.kind, default)
+
+
+def _check_own_name(where: str, what: str, name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"{where}: {what}'s name is letters, digits and _, a letter first")
+
+
+def _check_name(where: str, name: str) -> None:
+    """Such names become names of folders."""
+    if not _FILE_NAME.fullmatch(name):
+        raise ConfigError(
+            f"{where}: {name[:60]!r}: a name is letters, digits, _, - and ., a letter or digit "
+            "first"
+        )
 
 
 def _stage(name: str, s: StageSettings, pipeline: PipelineSettings, compression: str) -> Stage:
     where = f"pipeline.stages.{name}"
-    if not _NAME.match(name):
-        raise ConfigError(f"{where}: a stage's name is letters, digits and _, a letter first")
+    _check_own_name(where, "a stage", name)
     given = [(k, op) for k in StageKind if (op := getattr(s, k.value)) is not None]
     if len(given) != 1:
         raise ConfigError(f"{where}: give exactly one of graph, constant, host")
@@ -236,7 +282,7 @@ def _stage(name: str, s: StageSettings, pipeline: PipelineSettings, compression:
 def _functions(where: str, given: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
     """By rising count, so that the first one whose count is above the iteration is meant."""
     for name, count in given.items():
-        if not _NAME.match(name) or name == "main":
+        if not _NAME.fullmatch(name) or name == "main":
             raise ConfigError(
                 f"{where}.functions: {name!r} is no variant; give letters, digits and _ (`main` "
                 "runs after all others)"
@@ -268,8 +314,12 @@ def _map(where: str, s: StageSettings) -> Map | None:
 
 def _loop(name: str, s: LoopSettings) -> Loop:
     where = f"pipeline.loops.{name}"
-    if s.count < 1:
-        raise ConfigError(f"{where}.count: {s.count} iterations; at least 1 (sampler.steps=1)")
+    _check_own_name(where, "a loop", name)
+    if not 1 <= s.count <= MOST_ITERATIONS:
+        raise ConfigError(
+            f"{where}.count: {s.count} iterations; at least 1 (sampler.steps=1), at most "
+            f"{MOST_ITERATIONS}"
+        )
     for state, pair in s.state.items():
         if len(pair) != 2:
             raise ConfigError(f"{where}.state.{state}: give [first value, next value]")

@@ -11,10 +11,12 @@ from typing import Any, NoReturn
 from omegaconf.basecontainer import BaseContainer
 from omegaconf.errors import OmegaConfBaseException
 
-from entracte.errors import ConfigError
+from entracte.errors import ConfigError, EntracteError
 
 INNER = ("oc.create", "oc.decode", "oc.deprecated", "oc.dict.keys", "oc.dict.values", "oc.select")
 """Resolvers that only look at the configuration itself."""
+_SHOWN = 1000
+"""Characters of a message: a value that it tells may be a book."""
 
 
 @contextmanager
@@ -30,8 +32,11 @@ def sealed() -> Iterator[None]:
         table[name] = _refusing(name)
     try:
         yield
-    except (AttributeError, OmegaConfBaseException) as error:
-        message = str(error).splitlines()[0]
+    except EntracteError:
+        raise
+    except (AttributeError, OmegaConfBaseException, TypeError, ValueError, RecursionError) as error:
+        # The others are of values that are no values: numbers without end, texts that are no text.
+        message = (str(error) or type(error).__name__).splitlines()[0][:_SHOWN]
         if message.startswith(_Refused.__name__):  # OmegaConf's words for what a resolver raised
             message = f"{getattr(error, 'full_key', '')}: {message.partition(': ')[2]}"
         raise ConfigError(f"configuration: {message}; see `compile --cfg job`") from None

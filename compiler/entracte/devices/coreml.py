@@ -92,7 +92,7 @@ class CoreMLDevice(NumpyValues):
 
     def load(self, package: Package, folder: Path, function: str = "main") -> "_Copy":
         path = folder / package.path
-        model = self._engine.load(path, self._compute_unit, function)
+        model = self._load(path, function)
         handle = _Copy(package, path, function, model)
         self._resident[id(handle)] = package.weight_bytes
         return handle
@@ -103,11 +103,28 @@ class CoreMLDevice(NumpyValues):
         package = handle.package
         if function != handle.function:
             handle.model = None
-            handle.model = self._engine.load(handle.path, self._compute_unit, function)
+            handle.model = self._load(handle.path, function)
             handle.function = function
         given = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
-        results = self._engine.predict(handle.model, given)
+        try:
+            results = self._engine.predict(handle.model, given)
+        except Exception as error:
+            raise RunError(
+                f"device coreml: {handle.path.name}, function {function!r}: the call failed "
+                f"({error}); try it alone with `plan predict`, or `--device reference`"
+            ) from error
         return {p.name: _as_declared(results, p.name, p.dtype, p.shape) for p in package.outputs}
+
+    def _load(self, path: Path, function: str) -> Any:
+        """A model. coremltools and the system raise kinds of their own: each is a `RunError`."""
+        try:
+            return self._engine.load(path, self._compute_unit, function)
+        except Exception as error:
+            raise RunError(
+                f"device coreml: {path.name}, function {function!r}, cannot be loaded for "
+                f"{self._compute_unit} ({error}); does the system have the plan's "
+                "`target.deployment`? `--device reference` runs it anywhere"
+            ) from error
 
     def free(self, handle: "_Copy") -> None:
         # Core ML has no unload call: dropping the last reference is the way.
@@ -130,4 +147,9 @@ def _as_declared(
     if name not in results:
         raise RunError(f"device coreml: the model gave no {name!r}, only {sorted(results)}")
     # coremltools hands fp16 outputs back as fp32 on some versions.
-    return np.asarray(results[name]).astype(_NUMPY[dtype], copy=False).reshape(shape)
+    try:
+        return np.asarray(results[name]).astype(_NUMPY[dtype], copy=False).reshape(shape)
+    except (ValueError, TypeError) as error:
+        raise RunError(
+            f"device coreml: {name!r} came back as what is no {dtype} of {shape} ({error})"
+        ) from None

@@ -19,7 +19,7 @@ from entracte.check.pieces import check_features
 from entracte.check.promise import check_promise
 from entracte.check.proof import Proof, check
 from entracte.clock.drivers import make_driver
-from entracte.codec import decode, encode
+from entracte.codec import decode, encode, parse_json
 from entracte.disk.read import all_inside, inside
 from entracte.disk.write import write_bytes
 from entracte.errors import PlanError
@@ -194,10 +194,16 @@ def read_plan(folder: Path | str) -> Plan:
 
 def _read_body(path: Path) -> dict[str, object]:
     """The encoded plan, of the bytes that the file's hash is of."""
-    data = path.read_bytes()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise PlanError(f"{path}: cannot be read ({error.strerror})") from None
     _check_version(path, _old_version(data))
     sha256, text = unframed(data, path)
-    body = _parsed(text, path)
+    try:
+        body = parse_json(text)
+    except ValueError as error:
+        raise PlanError(f"{path}: not a whole JSON file ({error}); compile again") from None
     if not isinstance(body, dict):
         raise PlanError(f"{path}: holds no plan; compile again")
     _check_version(path, body.get("version"))
@@ -217,32 +223,11 @@ def _check_version(path: Path, version: object) -> None:
 def _old_version(data: bytes) -> object:
     """Of a plan in the frame that older versions had; this version for any other file."""
     try:
-        whole = None if _HEAD.match(data) else json.loads(data)
-    except (ValueError, RecursionError):
+        whole = None if _HEAD.match(data) else parse_json(data)
+    except ValueError:
         return VERSION
     body = whole.get("plan") if isinstance(whole, dict) else None
     return body.get("version") if isinstance(body, dict) else VERSION
-
-
-def _parsed(text: bytes, path: Path) -> object:
-    """JSON in which every reader finds the same: no name twice, nothing but JSON's own numbers."""
-    try:
-        return json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:
-        raise PlanError(f"{path}: not a whole JSON file ({error}); compile again") from None
-
-
-def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the name {twice[:40]!r} twice in one object")
-    return made
-
-
-def _no_number(text: str) -> object:
-    raise ValueError(f"{text} is not finite")
 
 
 _INVISIBLE = {"Cc", "Zl", "Zp", "Cs"}

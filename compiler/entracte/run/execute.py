@@ -9,12 +9,13 @@ from typing import Any
 
 from entracte.devices import Device
 from entracte.disk.read import inside
-from entracte.errors import RunError
-from entracte.ir import Package, Plan
+from entracte.errors import ConfigError, RunError
+from entracte.ir import DType, Package, Plan
 from entracte.plan.file import CONSTANTS, check_files, read_plan
 from entracte.run.outputs import check_output, keep_output, output_for, write_output
 from entracte.run.packages import check_bytes, check_facts
 from entracte.run.runner import Listeners, Observe, Outcome, Progress, run_plan
+from entracte.store.tensor_file import read_header, reading
 
 DEVICES = ("auto", "reference", "coreml", "null")
 READING = ("reference", "coreml")
@@ -162,17 +163,27 @@ def _loading(device: Device, folder: Path, package: Package) -> None:
         check_bytes(package, folder)
 
 
+_STORED = {DType.FP16: ("F16", "F32"), DType.FP32: ("F32",), DType.INT32: ("I32",)}
+"""What a constant of a type may be stored as, in safetensors' words."""
+
+
 def load_constants(plan: Plan, folder: Path) -> dict[str, Any]:
     """The constant tensors, with the shapes the plan declares. Raises `RunError`."""
     if not plan.program.constants:
         return {}
     from safetensors.numpy import load_file
 
-    file = inside(folder, CONSTANTS)
-    if file is None or not file.is_file():
+    path = inside(folder, CONSTANTS)
+    if path is None or not path.is_file():
         raise RunError(f"{folder}: there is no file {CONSTANTS}; compile again")
-    arrays = load_file(file)
+    try:
+        stored = read_header(path)
+        with reading(path):
+            arrays = load_file(path)
+    except ConfigError as error:
+        raise RunError(str(error)) from None
     for port in plan.program.constants:
-        if port.name not in arrays or tuple(arrays[port.name].shape) != port.shape:
-            raise RunError(f"{folder}: {CONSTANTS} lacks {port.name} of {port.shape}")
+        found = stored.get(port.name)
+        if found is None or found.shape != port.shape or found.dtype not in _STORED[port.dtype]:
+            raise RunError(f"{folder}: {CONSTANTS} lacks {port.name}, {port.dtype} of {port.shape}")
     return {p.name: arrays[p.name] for p in plan.program.constants}

@@ -16,7 +16,7 @@ from entracte.disk.folder import can_write
 from entracte.disk.write import writing
 from entracte.errors import RunError, WriteError
 from entracte.ir import DType, Plan, Port
-from entracte.run.video import write_video
+from entracte.run.video import video_fault, write_video
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,8 @@ class Output:
     endings: tuple[str, ...]
     """Of the files that it writes, each with its dot; no two kinds share one."""
     fits: Callable[[Port], bool]
+    fault: Callable[[Port, str, float], str | None] = lambda *_: None
+    """(a port that fits, a file's ending, the plan's `fps`) -> why such a file cannot hold it."""
     write: Callable[[Any, Path, float], None]
     """(value, file, the plan's `fps`); the file's ending is one of `endings`."""
 
@@ -54,6 +56,7 @@ VIDEO = Output(
     words="fractions in [0, 1] of (1, 3, frames, height, width)",
     endings=(".mp4", ".gif", ".png"),
     fits=_is_video,
+    fault=lambda port, ending, fps: video_fault(port.shape, ending, fps),
     write=write_video,
 )
 
@@ -90,13 +93,23 @@ def check_output(plan: Plan, path: Path) -> None:
     row = output_for(path)
     name = plan.program.output
     port = next((t.port for t in plan.program.tensors if t.port.name == name), None)
-    if port is None or row.fits(port):
+    if port is None:
+        return
+    if row.fits(port):
+        if fault := row.fault(port, path.suffix.lower(), plan.fps):
+            raise RunError(f"{path}: {fault}; give a file that ends in {_others(port, plan)}")
         return
     others = [e for o in OUTPUTS.values() if o.fits(port) for e in o.endings]
     raise RunError(
         f"{path}: {row.kind} files take {row.words}, the plan gives {name}, {port.dtype} of "
         f"{port.shape}; give a file that ends in {', '.join(others)}"
     )
+
+
+def _others(port: Port, plan: Plan) -> str:
+    """The endings of files that can hold a port."""
+    endings = [(o, e) for o in OUTPUTS.values() if o.fits(port) for e in o.endings]
+    return ", ".join(e for o, e in endings if o.fault(port, e, plan.fps) is None)
 
 
 def write_output(value: Any, path: Path, fps: float) -> None:
@@ -112,8 +125,11 @@ def write_output(value: Any, path: Path, fps: float) -> None:
     except RunError:
         raise
     except Exception as error:
+        # Encoders raise kinds of their own.
         why = f"{type(error).__name__}: {error}"
-        raise RunError(f"{path}: cannot be written as {row.kind} ({why})") from error
+        raise RunError(
+            f"{path}: cannot be encoded ({why}); give a file that ends in .npy"
+        ) from error
 
 
 def keep_output(value: Any, path: Path) -> Path | None:

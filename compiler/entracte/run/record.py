@@ -11,7 +11,7 @@ from pathlib import Path
 
 from entracte.clock.predict import Wait, cause_of
 from entracte.clock.timeline import Timeline
-from entracte.codec import decode, encode
+from entracte.codec import decode, encode, parse_json
 from entracte.disk.read import inside
 from entracte.disk.write import write_text
 from entracte.errors import PlanError, RunError
@@ -94,9 +94,8 @@ def _json(path: Path) -> object:
         raise PlanError(f"{path}: larger than {MAX_BYTES} bytes; this is no recorded run")
     text = path.read_bytes()
     try:
-        # Texts that are no UTF-8 and numbers of too many digits are ValueErrors as well.
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return parse_json(text)
+    except ValueError as error:
         raise PlanError(f"{path}: not a whole JSON file ({error}); run again") from None
 
 

@@ -1,5 +1,6 @@
 """A video as .mp4, .gif, or a contact sheet as .png: the writer of `run/outputs.py`'s video."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,32 @@ def to_frames(video: Any) -> "np.ndarray":
     return frames
 
 
+_MOST_SIDE = {".mp4": 16384, ".gif": 65535, ".png": 2**31 - 1}
+"""Of libx264, of the format, of the format."""
+_RATES = {".mp4": (0.01, 1000.0), ".gif": (0.01, 100.0), ".png": (0.0, math.inf)}
+"""Frames per second: denominators are kept small, and a GIF counts hundredths of seconds."""
+
+
+def video_fault(shape: tuple[int, ...], ending: str, fps: float) -> str | None:
+    """What keeps a video of this shape out of a file with this ending; None where nothing does."""
+    frames, height, width = shape[2:]
+    if 0 in (frames, height, width):
+        return f"there is nothing in {frames} frames of {height} x {width}"
+    scale = _scale(height, width)
+    if max(height, width) * scale > _MOST_SIDE[ending]:
+        return f"{ending} holds at most {_MOST_SIDE[ending]} pixels a side, not {height} x {width}"
+    if ending == ".mp4" and (height * scale % 2 or width * scale % 2):
+        return f"H.264 takes even sides only, not {height} x {width}"
+    low, high = _RATES[ending]
+    if not low <= fps <= high:
+        return f"{ending} holds {low:g} to {high:g} frames a second, not {fps:g}"
+    return None
+
+
+def _scale(height: int, width: int) -> int:
+    return max(1, -(-_SMALLEST_SIDE // max(1, min(height, width))))
+
+
 def write_video(video: Any, path: Path, fps: float) -> None:
     """Write (1, 3, frames, height, width) in [0, 1] in the format of the suffix."""
     frames = to_frames(video)
@@ -26,7 +53,7 @@ def write_video(video: Any, path: Path, fps: float) -> None:
     if suffix == ".png":
         _write_sheet(frames, path)
         return
-    scale = max(1, -(-_SMALLEST_SIDE // max(1, min(frames.shape[1:3]))))
+    scale = _scale(*frames.shape[1:3])
     large = frames.repeat(scale, axis=1).repeat(scale, axis=2)
     write = {".mp4": _write_mp4, ".gif": _write_gif}[suffix]
     write(large, path, fps)

@@ -45,10 +45,28 @@ def digest(*parts: object) -> str:
 def cache_folder(setting: str) -> Path:
     """`auto` is $ENTRACTE_CACHE, or ~/.cache/entracte; anything else is a folder."""
     chosen = os.environ.get(VARIABLE, DEFAULT) if setting == "auto" else setting
-    folder = Path(chosen).expanduser()
-    if folder.exists() and not folder.is_dir():
+    folder = expanded(chosen, "cache")
+    if os.path.lexists(folder) and not folder.is_dir():
         raise ConfigError(f"cache={setting}: {folder} is not a folder; choose another")
     return folder
+
+
+def expanded(text: str, where: str) -> Path:
+    """A path as a user wrote it, `~` included. Raises `ConfigError` for one that can be none."""
+    path = Path(text)
+    try:
+        path = path.expanduser()
+        os.lstat(path)
+    except RuntimeError:
+        raise ConfigError(
+            f"{where}: {text!r}: there is no such user; write the whole path"
+        ) from None
+    except (FileNotFoundError, NotADirectoryError):
+        return path
+    except (OSError, ValueError) as error:
+        what = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigError(f"{where}: {text[:200]!r} can be no path ({what})") from None
+    return path
 
 
 class Cache:

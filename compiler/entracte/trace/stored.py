@@ -101,6 +101,12 @@ class Shelf:
                 self._built[stage.name] = graphs.build(stage.op, dict(stage.params))
             except ValueError as error:
                 raise ConfigError(f"pipeline.stages.{stage.name}: {error}") from error
+            except Exception as error:
+                # Whatever a factory does with params that it did not expect.
+                raise ConfigError(
+                    f"pipeline.stages.{stage.name}: graph {stage.op!r} cannot be made with params "
+                    f"{sorted(dict(stage.params))} ({type(error).__name__}: {error})"
+                ) from error
         return self._built[stage.name]
 
 

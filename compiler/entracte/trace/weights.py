@@ -1,17 +1,20 @@
 """Where the numbers come from: safetensors files, or a seed for measuring without them."""
 
 import hashlib
+import os
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from importlib.resources import files
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from entracte.disk.read import inside
 from entracte.errors import ConfigError
-from entracte.store.cache import DigestMemo
+from entracte.store.cache import DigestMemo, expanded
+from entracte.store.tensor_file import read_header, reading
 
 if TYPE_CHECKING:
     import torch
@@ -34,12 +37,16 @@ class WeightSource(Protocol):
         """What tells these weights' values from any others: a text for each, in order."""
 
 
+_SEED_DIGITS = 19
+"""Fewer of them fit into the 64 bits that a generator takes."""
+
+
 def weight_source(spec: str) -> WeightSource:
     """`package:FOLDER`, a folder of safetensors files, or `random:SEED`."""
     kind, colon, rest = spec.partition(":")
     if colon and kind == "random":
-        if not rest.isdigit():
-            raise ConfigError(f"pipeline.weights: {spec!r}: give random:SEED with a number")
+        if not (rest.isascii() and rest.isdigit() and len(rest) < _SEED_DIGITS):
+            raise ConfigError(f"pipeline.weights: {spec!r}: give random:SEED with a whole number")
         return RandomWeights(int(rest))
     return FileWeights(weights_folder(spec))
 
@@ -51,8 +58,8 @@ def weights_folder(spec: str) -> Path:
         package, _, inner = rest.partition("/")
         folder = _inside_package(spec, package, inner)
     else:
-        folder = Path(spec).expanduser()
-    if not folder.is_dir():
+        folder = expanded(spec, "pipeline.weights")
+    if not os.path.isdir(folder):  # also of names that no system takes
         raise ConfigError(f"pipeline.weights: there is no folder {folder}")
     return folder
 
@@ -61,7 +68,9 @@ def _inside_package(spec: str, package: str, inner: str) -> Path:
     try:
         root = Path(str(files(package)))
     except (ImportError, ValueError, TypeError) as error:
-        raise ConfigError(f"pipeline.weights: {spec!r}: {error}; name a package") from None
+        raise ConfigError(
+            f"pipeline.weights: {spec!r} cannot be found ({error}); give a folder"
+        ) from None
     found = inside(root, inner)
     if found is None:
         raise ConfigError(f"pipeline.weights: there is no folder {root / inner} in the package")
@@ -86,14 +95,12 @@ class FileWeights:
         self, traced: "Traced", names: Collection[str] | None = None
     ) -> "Mapping[str, torch.Tensor]":
         """As stored and memory-mapped where that is fp32 already."""
-        from safetensors import safe_open
-
         self.check(traced)
         result = _held_by_module(traced, names)
         wanted = _wanted(traced, names)
         places = self._places(traced) if wanted else {}
         for path in sorted({places[key][0] for key in wanted.values()}):
-            with safe_open(path, framework="pt") as file:
+            with _opened(path) as file:
                 for name, key in wanted.items():
                     if places[key][0] == path:
                         result[name] = _scaled(file.get_tensor(key).float(), traced, name)
@@ -125,30 +132,54 @@ class FileWeights:
         return self._headers[stem]
 
     def _read_headers(self, traced: "Traced") -> dict[str, tuple[Path, tuple[int, ...]]]:
-        from safetensors import safe_open
-
         found: dict[str, tuple[Path, tuple[int, ...]]] = {}
+        wanted = set(_wanted(traced, None).values())
         for path in self._files(traced):
-            with safe_open(path, framework="pt") as file:
-                keys = list(file.keys())
-                found |= {k: (path, tuple(file.get_slice(k).get_shape())) for k in keys}
+            header = read_header(path)
+            twice = sorted(found.keys() & header.keys())
+            if twice:
+                raise ConfigError(
+                    f"{path}: holds {twice[0]!r}, and so does {found[twice[0]][0]}; keep one of "
+                    "them"
+                )
+            for key in wanted & header.keys():
+                if header[key].dtype not in _FLOATS:
+                    raise ConfigError(
+                        f"{path}: {key!r} holds {header[key].dtype}, weights are one of "
+                        f"{', '.join(_FLOATS)}; save it dequantized"
+                    )
+            found |= {key: (path, stored.shape) for key, stored in header.items()}
         return found
 
     def _files(self, traced: "Traced") -> list[Path]:
         stem = traced.record.checkpoint
         place = self._folder / str(stem)
         if stem is not None and place.is_dir():
-            files = sorted(place.glob("*.safetensors"))
+            with reading(place):
+                files = sorted(place.glob("*.safetensors"))
         else:
             # a full file name is taken too
             both = (place, place.with_name(f"{place.name}.safetensors"))
-            files = [p for p in both if stem is not None and p.is_file()][:1]
+            files = [p for p in both if stem is not None and p.exists()][:1]
         if not files:
             raise ConfigError(
                 f"stage {traced.stage.name}: there are no weights {place}.safetensors or "
                 f"{place}/*.safetensors; check pipeline.weights"
             )
         return files
+
+
+_FLOATS = ("F64", "F32", "F16", "BF16")
+"""Of safetensors. A narrower float means nothing without the scales that other keys hold."""
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A file whose header was read, mapped. Raises `ConfigError`."""
+    from safetensors import safe_open
+
+    with reading(path), safe_open(path, framework="pt") as file:
+        yield file
 
 
 def scale_of(traced: "Traced", name: str) -> float:
@@ -175,12 +206,16 @@ def _wanted(traced: "Traced", names: Collection[str] | None) -> dict[str, str]:
 
 def _tensor_digests(path: Path, keys: list[str]) -> dict[str, str]:
     import torch
-    from safetensors import safe_open
 
     found = {}
-    with safe_open(path, framework="pt") as file:
+    with _opened(path) as file:
         for key in keys:
             tensor = file.get_tensor(key)
+            if bool(torch.isnan(tensor).any()):
+                raise ConfigError(
+                    f"{path}: {key!r} holds NaN, a number that is none; the file is damaged, or "
+                    "its training failed: give other weights"
+                )
             digest = hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
             digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy())
             found[key] = digest.hexdigest()

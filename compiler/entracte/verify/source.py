@@ -1,6 +1,5 @@
 """The torch source of emitted packages, as a device: the plan, without the packages."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -11,6 +10,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from entracte.codec import parse_json
 from entracte.decide.partition import Measured
 from entracte.declare.read import OWN, Job, package_of, read
 from entracte.declare.settings import LOCAL, CompileSettings
@@ -51,7 +51,7 @@ def job_of(plan: Plan, origin: Origin = NOWHERE_ELSE) -> Job:
     """The job that made a plan, from the settings recorded in it, which are data: nothing in them
     is looked up. Raises `PlanError` and `ConfigError`."""
     try:
-        settings = json.loads(plan.settings)
+        settings = parse_json(plan.settings)
         recorded = settings["pipeline"]
         stages = list(recorded["stages"].values())
         graphs = [s.get("graph") or s.get("constant") for s in stages]

@@ -1,0 +1,162 @@
+"""safetensors files from strangers: the header is read and checked here before anybody maps one.
+
+The format (github.com/huggingface/safetensors): 8 bytes of the header's length, a JSON object of
+tensors (`dtype`, `shape`, `data_offsets`) and texts (`__metadata__`), then their bytes, gapless.
+"""
+
+import json
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from entracte.errors import ConfigError
+
+_LENGTH_BYTES = 8
+_MOST_HEADER_BYTES = 100_000_000
+"""The library's own limit."""
+_MOST_BYTES = 1 << 62
+_BITS = {
+    "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "F4": 4, "F6_E2M3": 6,
+    "F6_E3M2": 6, "I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32,
+    "F64": 64, "I64": 64, "U64": 64, "C64": 64,
+}  # fmt: skip
+_OTHERS = (
+    (
+        b"version https://git-lfs",
+        "a Git LFS pointer, the numbers are not there; run `git lfs pull`",
+    ),
+    (b"PK\x03\x04", "a zip archive, maybe a PyTorch checkpoint; save it as safetensors"),
+    (b"\x80", "a pickle, which is not read; save it as safetensors"),
+    (b"<", "a web page; download the file itself"),
+    (b"GGUF", "a GGUF file; save it as safetensors"),
+    (b"\x89HDF", "an HDF5 file; save it as safetensors"),
+)
+"""What often lies where weights should, by its first bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One tensor of a file."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def read_header(path: Path) -> dict[str, Stored]:
+    """The tensors of a file by key. Raises `ConfigError` with the file, the tensor, a way out."""
+    with reading(path):
+        header, data_bytes = _header(path)
+        return _tensors(path, _parsed(path, header), data_bytes)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Whatever the system or the library has against a file is a `ConfigError` that names it."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except Exception as error:
+        if type(error).__name__ != "SafetensorError":  # it is not imported for this
+            raise
+        raise _fault(path, f"not a whole safetensors file ({error})") from None
+
+
+def _header(path: Path) -> tuple[bytes, int]:
+    """The header's bytes, and how many follow it."""
+    # Not to wait for whoever might write into a pipe.
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0))
+    with os.fdopen(handle, "rb") as file:
+        state = os.fstat(handle)
+        if not stat.S_ISREG(state.st_mode):
+            raise ConfigError(f"{path}: not a regular file; give a safetensors file")
+        raw = file.read(_LENGTH_BYTES)
+        length = int.from_bytes(raw, "little")
+        left = state.st_size - _LENGTH_BYTES
+        if len(raw) < _LENGTH_BYTES or not 2 <= length <= min(left, _MOST_HEADER_BYTES):
+            raise _fault(path, _instead(raw + file.read(24), state.st_size))
+        return file.read(length), left - length
+
+
+def _instead(first: bytes, size: int) -> str:
+    """What such a file is."""
+    if size == 0:
+        return "empty"
+    found = (what for mark, what in _OTHERS if first.startswith(mark))
+    return next(
+        found, "not a safetensors file, or only a part of one (its header's length is wrong)"
+    )
+
+
+def _parsed(path: Path, header: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(header.decode("utf-8"), object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        raise _fault(path, f"its header is no JSON ({error})") from None
+    if not isinstance(found, dict):
+        raise _fault(path, "its header is no table of tensors")
+    return found
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Readers differ on which of two equal keys they take."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [k for k, _ in pairs]
+        twice = next(k for k in keys if keys.count(k) > 1)
+        raise ValueError(f"{twice[:100]!r} stands in it twice")
+    return found
+
+
+def _tensors(path: Path, header: dict[str, Any], data_bytes: int) -> dict[str, Stored]:
+    found, places = {}, []
+    for key, entry in header.items():
+        if key == "__metadata__":
+            continue
+        stored, place = _tensor(entry)
+        if stored is None:
+            raise _fault(path, f"its header says of {key[:100]!r} what cannot be: {entry!r:.200}")
+        found[key] = stored
+        places.append((*place, key))
+    at = 0
+    for start, stop, key in sorted(places):
+        if start != at:
+            what = "overlap those before them" if start < at else "leave a gap"
+            raise _fault(path, f"the bytes of {key[:100]!r} ({start} to {stop}) {what}")
+        at = stop
+    if at != data_bytes:
+        raise _fault(path, f"its tensors take {at} bytes, the file has {data_bytes} for them")
+    return found
+
+
+def _tensor(entry: Any) -> tuple[Stored | None, tuple[int, int]]:
+    """A tensor and where it lies; None for what is none."""
+    nothing = None, (0, 0)
+    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
+        return nothing
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in _BITS:
+        return nothing
+    if not _are_sizes(shape) or not _are_sizes(offsets) or len(offsets) != 2:
+        return nothing
+    bits = prod(shape) * _BITS[dtype]
+    if bits % 8 or bits // 8 != offsets[1] - offsets[0]:
+        return nothing
+    return Stored(dtype, tuple(shape)), (offsets[0], offsets[1])
+
+
+def _are_sizes(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(n, int) and not isinstance(n, bool) and 0 <= n < _MOST_BYTES for n in value
+    )
+
+
+def _fault(path: Path, what: str) -> ConfigError:
+    return ConfigError(f"{path}: {what}")

@@ -1,0 +1,29 @@
+"""The kinds of input, and how many of all cases each gets."""
+
+from tests.fuzz import configs, packages, plans, records, weights
+from tests.fuzz.case import Kind
+
+KINDS = (
+    Kind("plan", 42, 42, plans.doors, follows_links=False),
+    Kind("run", 26, 24, records.doors),
+    Kind("package", 16, 14, packages.doors, follows_links=False),
+    Kind("weights", 10, 14, weights.doors),
+    Kind("config", 6, 6, configs.doors),
+)
+
+
+def kind_of(name: str) -> Kind:
+    """By its name."""
+    return next(k for k in KINDS if k.name == name)
+
+
+def spread(count: int, *, short: bool = False) -> list[tuple[str, int]]:
+    """(kind, index) of `count` cases, kinds mixed by their shares."""
+    shares = {k.name: k.ci_share if short else k.share for k in KINDS}
+    made: list[tuple[str, int]] = []
+    given = dict.fromkeys(shares, 0)
+    for n in range(1, count + 1):
+        name = max(shares, key=lambda k: shares[k] * n / 100 - given[k])
+        made.append((name, given[name]))
+        given[name] += 1
+    return made
