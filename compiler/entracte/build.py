@@ -15,7 +15,16 @@ from entracte.declare.host_ops import HOST_OPS
 from entracte.declare.read import Job, read
 from entracte.emit.bundle import LOGS, PACKAGES
 from entracte.errors import ConfigError, DoesNotFit, PlanError
-from entracte.ir import Bundle, ChunkFacts, Pipeline, Plan, Schedule, Stage, StageKind
+from entracte.ir import (
+    Bundle,
+    ChunkFacts,
+    Compared,
+    Pipeline,
+    Plan,
+    Schedule,
+    Stage,
+    StageKind,
+)
 from entracte.plan.file import (
     CONSTANTS,
     FILE,
@@ -32,6 +41,7 @@ from entracte.store.cache import Cache, cache_folder, is_alive
 if TYPE_CHECKING:
     import numpy as np
 
+    from entracte.emit.bundle import Workshop
     from entracte.trace.wire import TracedPipeline
 
 _ATTEMPTS = 3
@@ -179,7 +189,52 @@ def _emit_and_plan(
         # From the cache: the folder holds the last attempt's packages.
         _emit(job, traced, best.decision, aside, cache, report)
     files = _write_files(job.pipeline, traced.constants, aside)
-    return _plan(job, best.decision, best.facts, best.schedule, best.bundle, files)
+    compared: tuple[Compared, ...] = ()
+    if job.verify:
+        best, compared = _compare(job, traced, best, files, aside, cache, report)
+    made = _plan(job, best.decision, best.facts, best.schedule, best.bundle, files)
+    return replace(made, verify="on" if job.verify else "off", compared=compared)
+
+
+def _compare(
+    job: Job,
+    traced: "TracedPipeline",
+    best: "_Emitted",
+    files: tuple[tuple[str, str], ...],
+    aside: Path,
+    cache: Cache,
+    report: Reporter,
+) -> "tuple[_Emitted, tuple[Compared, ...]]":
+    """Run packages beside their source; what had to be repaired is emitted and scheduled again."""
+    from entracte.emit.bundle import compare_all
+    from entracte.trace.weights import weight_source
+    from entracte.verify.recorded import record_inputs
+
+    def known(chunks: Sequence[str]) -> Path | None:
+        plan = _plan(job, best.decision, best.decision.facts, best.decision.schedule, None, files)
+        source = weight_source(job.pipeline.weights)
+        return record_inputs(plan, traced.stages, source, chunks, aside)
+
+    chunks = best.decision.partition.chunks
+    compared, changed = compare_all(
+        traced.stages,
+        chunks,
+        weight_source(job.pipeline.weights),
+        deployment=job.target.deployment,
+        shop=_shop(job, aside, cache, report),
+        known=known,
+    )
+    if not changed:
+        return best, compared
+    bundle = _emit(job, traced, best.decision, aside, cache, report)
+    try:
+        return _scheduled(job, best.decision, bundle), compared
+    except DoesNotFit as error:
+        repaired = ", ".join(c.chunk for c in compared if c.repaired)
+        raise DoesNotFit(
+            f"{error}, once {repaired} compute in fp32 what fp16 cannot; try a larger "
+            "`target.memory`"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -235,22 +290,31 @@ def _emit(
     cache: Cache,
     report: Reporter,
 ) -> Bundle:
-    from entracte.emit.bundle import ByteProgress, Workshop, emit
+    from entracte.emit.bundle import emit
     from entracte.trace.weights import weight_source
 
     # Links of an earlier attempt; the cache keeps the packages themselves.
     shutil.rmtree(aside / PACKAGES, ignore_errors=True)
-    progress = ByteProgress(
-        begin=lambda total: report.phase("convert", total, unit_bytes=True),
-        advance=report.advance,
-    )
     return emit(
         traced.stages,
         decision.partition.chunks,
         weight_source(job.pipeline.weights),
         deployment=job.target.deployment,
-        shop=Workshop(aside, cache, job.workers, progress),
+        shop=_shop(job, aside, cache, report),
     )
+
+
+def _shop(job: Job, aside: Path, cache: Cache, report: Reporter) -> "Workshop":
+    from entracte.emit.bundle import ByteProgress, Workshop
+
+    progress = ByteProgress(
+        begin=lambda total: report.phase("convert", total, unit_bytes=True),
+        advance=report.advance,
+    )
+    comparing = ByteProgress(
+        begin=lambda total: report.phase("compare", total), advance=report.advance
+    )
+    return Workshop(aside, cache, job.workers, progress, comparing, job.verify)
 
 
 def _write_files(

@@ -43,6 +43,8 @@ from entracte.units import parse_bytes
 INPUT_KINDS = ("text", "seed", "number")
 KEEPS = ("even", "strided", "searched", "published")
 POLICY_DRIVERS = ("gates", "online", "best")
+_VERIFY = {"on": True, "off": False, "True": True, "False": False}
+"""Unquoted in a yaml file, `on` and `off` arrive as booleans."""
 _NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
 
 
@@ -56,6 +58,7 @@ class Job:
     chunk_bytes: int | None
     out: str | None
     dry_run: bool
+    verify: bool
     workers: int
     cache: str
     cache_limit_bytes: int
@@ -88,11 +91,18 @@ def read(config: DictConfig) -> Job:
         chunk_bytes=_chunk_bytes(settings.partition.chunk_bytes),
         out=settings.out,
         dry_run=settings.dry_run,
+        verify=_verify(settings.verify),
         workers=max(1, settings.workers),
         cache=settings.cache,
         cache_limit_bytes=parse_bytes(settings.cache_limit, "cache_limit"),
         settings=text,
     )
+
+
+def _verify(word: str) -> bool:
+    if word not in _VERIFY:
+        raise ConfigError(f"verify={word}: not one of on, off")
+    return _VERIFY[word]
 
 
 def targets() -> list[str]:

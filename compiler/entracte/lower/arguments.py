@@ -286,4 +286,3 @@ def _same(wanted: Any, found: Any) -> bool:
         return False
     close = torch.isclose(wanted.double(), found.double(), 1e-6, 1e-6, equal_nan=True)
     return bool(close.all())
-

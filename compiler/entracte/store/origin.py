@@ -10,7 +10,8 @@ from pathlib import Path
 VERSION = "0.1.0"
 """Of Entracte, as pyproject.toml has it too; plans and pages name it."""
 
-PARTS = ("declare/scheme.py", "frontend", "lower", "trace", "store/form.py", "emit/make.py")
+PARTS = ("declare/scheme.py", "frontend", "lower", "trace", "store/form.py", "emit/make.py",
+         "emit/repair.py")  # fmt: skip
 """What of the compiler decides what a trace or a package is."""
 
 
