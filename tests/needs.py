@@ -31,6 +31,7 @@ NEEDS = {
     "reference/*": "convert",
     "test_advise.py": "torch",
     "test_build_choice.py": "convert",
+    "test_compared.py": "convert",
     "test_calibrate.py": "light",
     "test_commands.py": "light",
     "test_config.py": "light",

@@ -13,6 +13,7 @@ from entracte.cli.lanes import show_window
 from entracte.cli.observed import show_run
 from entracte.cli.tables import Column, fitted, listed, say, taken
 from entracte.clock.drivers import DRIVERS
+from entracte.inspect.compared import comparison
 from entracte.inspect.overview import CAUSES, ChunkRow, Overview, StageRow, overview, page_bytes
 from entracte.inspect.residency import Stay
 from entracte.inspect.typed import limit
@@ -34,6 +35,7 @@ def show_summary(console: Console, plan: Plan, folder: Path | None, seconds: flo
     made = overview(plan)
     console.print(stage_table(made, console.width))
     say(console, budget_line(plan), time_line(plan))
+    show_comparison(console, plan)
     if not plan.built:
         say(console, f"dry run in {format_seconds(seconds)}; nothing was converted")
     else:
@@ -76,12 +78,29 @@ def show_plan(
     if stage is None and chunk is None:
         say(console, *peak_lines(made, console.width))
     say(console, time_line(plan))
+    if stage is None and chunk is None:
+        show_comparison(console, plan)
     if plan.target.estimated:
         names = ", ".join(plan.target.estimated)
         say(console, f"estimated figures of {plan.target.name}: {names}", style="dim")
     if run is not None and stage is None and chunk is None:
         console.print()
         show_run(console, plan, run)
+
+
+def show_comparison(console: Console, plan: Plan) -> None:
+    """What comparing packages with their source found; in yellow if it was not done."""
+    found = comparison(plan)
+    if found is None or not found.summary:
+        return
+    style = "" if found.is_done else "yellow"
+    say(console, _hanging("numbers ", found.summary), style=style)
+    for note in found.notes:
+        say(console, _hanging(" " * 8, note), style="yellow")
+
+
+def _hanging(label: str, text: str) -> str:
+    return fill(text, 80, initial_indent=label, subsequent_indent=" " * 8)
 
 
 def _header(console: Console, plan: Plan, made: Overview) -> None:

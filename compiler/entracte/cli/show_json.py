@@ -11,12 +11,15 @@ from entracte.ir import Plan, Run
 def plan_json(
     plan: Plan, *, stage: str | None = None, chunk: str | None = None, run: Run | None = None
 ) -> str:
-    """The fields of `entracte.inspect.overview.Overview`, and under `observed` those of the run.
+    """The fields of `entracte.inspect.overview.Overview`, under `verify` and `compared` what
+    comparing packages with their source found, and under `observed` those of the run.
 
     `stage` and `chunk` choose rows of `chunks`; everything else is of the whole plan.
     """
     made = overview(plan)
     body = asdict(made) | {"chunks": [asdict(c) for c in selected(made.chunks, stage, chunk)]}
     body["peak"]["total_bytes"] = made.peak.total_bytes
+    body["verify"] = plan.verify
+    body["compared"] = [asdict(c) for c in plan.compared]
     body["observed"] = asdict(run) if run is not None else None
     return json.dumps(body, indent=1)

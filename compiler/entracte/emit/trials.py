@@ -18,6 +18,7 @@ from entracte.ir import Chunk
 from entracte.store.cache import digest
 from entracte.store.origin import code_digest
 from entracte.trace.names import span_of
+from entracte.units import format_count
 
 __all__ = ["COMPARED", "Untried", "choose"]
 
@@ -26,8 +27,9 @@ _SHARE = 0.5
 _FLOPS_PER_S = 50e9
 """Of torch and the reference device on one core (722 s for 16 TFLOP run both ways on the one that
 docs/on-device-sora.md was measured on)."""
-_CHUNK_S, _OP_S, _ELEMENT_S = 2.0, 10e-3, 40e-9
-"""What a conversion takes: in all, for each operation and for each weight's element."""
+_CHUNK_S, _PART_S, _OP_S, _ELEMENT_S = 2.0, 0.3, 10e-3, 40e-9
+"""What a conversion takes: in all, that of a part in a process that is there already, for each
+operation and for each weight's element."""
 _RUNS = 2
 """Torch and the package."""
 _DRAWS = 2
@@ -55,7 +57,7 @@ def choose(orders: Sequence[Order]) -> tuple[list[Trial], list[Untried]]:
         codes = ran.setdefault(_how(order), set())
         trial, cost = _trial(order, codes, left / (len(waiting) - i))
         if trial is None:
-            text = f"{_flops(order.chunk):.2g} FLOPs are too dear to run beside a compile"
+            text = f"{format_count(_flops(order.chunk))} FLOPs are too dear to run beside a compile"
             untried.append(Untried(order, text))
             continue
         left -= cost
@@ -145,7 +147,8 @@ def _flops(chunk: Chunk) -> int:
 
 def _cost(part: Chunk, order: Order) -> float:
     """A part is converted once more, on its own."""
-    return _flops(part) + _seconds(part, order) * _FLOPS_PER_S / (_RUNS * _DRAWS)
+    seconds = _PART_S - _CHUNK_S + _seconds(part, order)
+    return _flops(part) + seconds * _FLOPS_PER_S / (_RUNS * _DRAWS)
 
 
 def _seconds(chunk: Chunk, order: Order) -> float:
