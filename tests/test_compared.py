@@ -188,9 +188,10 @@ def test_of_equal_blocks_one_runs_where_all_are_too_dear(
     small: Small, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Six blocks of `tanh` and `add`, and a last `mul`: 13 operations of 16 FLOPs each, three of
-    them distinct. One `tanh` and the `add` behind it fit into the budget."""
+    them distinct. At 100 FLOPs a second the whole takes 4.2 s both ways, a part 1.1 s with its
+    conversion; 2.6 s are allowed: one `tanh` and the `add` behind it."""
     monkeypatch.setattr(trials, "_FLOPS_PER_S", 100.0)
-    monkeypatch.setattr(trials, "_SHARE", 1.0)
+    monkeypatch.setattr(trials, "_SHARE", 1.2)
     built = small.compiled(Body(lambda x: torch.tanh(x) + 3, layers=6))
     found = only(built)
     assert found.share == pytest.approx(2 / 3) and found.db > 60

@@ -64,8 +64,8 @@ def _estimate(overrides: list[str], only: str | None) -> None:
     for trial in tried:
         chunks = trial.pieces or (trial.order.chunk,)
         flops = sum(trials._flops(c) for c in chunks)
-        seconds = flops * trials._RUNS * trials._DRAWS / trials._FLOPS_PER_S
-        seconds += sum(trials._seconds(c, trial.order) for c in trial.pieces)
+        cost = trials._part_s if trial.pieces else trials._running_s
+        seconds = sum(cost(c, trial.order) for c in chunks)
         added += seconds
         what = f"{len(trial.pieces)} parts, {100 * trial.share:.0f} %" if trial.pieces else "whole"
         print(f"{trial.order.chunk.id:<22} {format_count(flops):>8} FLOPs {seconds:7.1f} s  {what}")
@@ -85,7 +85,7 @@ def _run(trial: Any, cache: Any) -> None:
     if not trial.pieces:
         convert_order(trial.order, cache)
     converted = time.process_time()
-    judge_trial(trial, cache, None)
+    judge_trial(trial, cache, None, Path(tempfile.gettempdir()))
     judged = time.process_time()
     print(f"converted in {converted - began:.1f} s, compared in {judged - converted:.1f} s")
 

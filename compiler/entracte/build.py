@@ -191,44 +191,49 @@ def _emit_and_plan(
     files = _write_files(job.pipeline, traced.constants, aside)
     compared: tuple[Compared, ...] = ()
     if job.verify:
-        best, compared = _compare(job, traced, best, files, aside, cache, report)
-    made = _plan(job, best.decision, best.facts, best.schedule, best.bundle, files)
-    return replace(made, verify="on" if job.verify else "off", compared=compared)
+        shop = _shop(job, aside, cache, report)
+        compared, changed = _compare(job, traced, best.decision, files, shop)
+        if changed:
+            bundle = _emit(job, traced, best.decision, aside, cache, report)
+            best = _scheduled_again(job, best.decision, bundle, compared)
+    plan = _plan(job, best.decision, best.facts, best.schedule, best.bundle, files)
+    return replace(plan, verify="on" if job.verify else "off", compared=compared)
 
 
 def _compare(
     job: Job,
     traced: "TracedPipeline",
-    best: "_Emitted",
+    decision: Decision,
     files: tuple[tuple[str, str], ...],
-    aside: Path,
-    cache: Cache,
-    report: Reporter,
-) -> "tuple[_Emitted, tuple[Compared, ...]]":
-    """Run packages beside their source; what had to be repaired is emitted and scheduled again."""
+    shop: "Workshop",
+) -> "tuple[tuple[Compared, ...], bool]":
+    """Packages beside their source; whether some must be emitted again, repaired."""
     from entracte.emit.bundle import compare_all
     from entracte.trace.weights import weight_source
     from entracte.verify.recorded import record_inputs
 
-    def known(chunks: Sequence[str]) -> Path | None:
-        plan = _plan(job, best.decision, best.decision.facts, best.decision.schedule, None, files)
-        source = weight_source(job.pipeline.weights)
-        return record_inputs(plan, traced.stages, source, chunks, aside)
+    source = weight_source(job.pipeline.weights)
 
-    chunks = best.decision.partition.chunks
-    compared, changed = compare_all(
+    def known(chunks: Sequence[str]) -> Path | None:
+        plan = _plan(job, decision, decision.facts, decision.schedule, None, files)
+        return record_inputs(plan, traced.stages, source, chunks, shop.folder)
+
+    return compare_all(
         traced.stages,
-        chunks,
-        weight_source(job.pipeline.weights),
+        decision.partition.chunks,
+        source,
         deployment=job.target.deployment,
-        shop=_shop(job, aside, cache, report),
+        shop=shop,
         known=known,
     )
-    if not changed:
-        return best, compared
-    bundle = _emit(job, traced, best.decision, aside, cache, report)
+
+
+def _scheduled_again(
+    job: Job, decision: Decision, bundle: Bundle, compared: tuple[Compared, ...]
+) -> "_Emitted":
+    """With packages that were repaired."""
     try:
-        return _scheduled(job, best.decision, bundle), compared
+        return _scheduled(job, decision, bundle)
     except DoesNotFit as error:
         repaired = ", ".join(c.chunk for c in compared if c.repaired)
         raise DoesNotFit(

@@ -687,7 +687,7 @@ class Plan:
     files: tuple[tuple[str, str], ...] = ()
     """(path, sha256) of constants and tokenizer files."""
     verify: str = "off"
-    """`on`: `compile` compared the packages with their torch source; `compared` is what it found."""
+    """`on`: `compile` compared the packages with their torch source and found `compared`."""
     compared: tuple[Compared, ...] = ()
 
 

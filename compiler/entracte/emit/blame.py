@@ -79,7 +79,7 @@ class Blame:
 
         def look(name: str, _: str, results: Sequence[Any]) -> None:
             node = own.get(name) or own.get(_SUFFIX.sub("", name))
-            wanted = values.get(node or "")
+            wanted: Any = values.get(node or "")
             if node is None or not hasattr(wanted, "shape") or len(results) != 1:
                 return
             made = results[0]

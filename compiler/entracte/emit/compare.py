@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from entracte.lower.worker import Task
 
 Known = Callable[[Sequence[str]], Path | None]
-"""Chunks -> a folder with a file `CHUNK.npz` of known inputs for some of them."""
+"""Chunks -> a folder with a file `CHUNK.safetensors` of known inputs for some of them."""
 
 _FIXED_BYTES = 500 << 20
 
@@ -66,9 +66,14 @@ class Court:
         floor = floor_db(stage.precision, stage.compression)
         verdict = None if trial is None else self.verdict(trial)
         if trial is None or verdict is None:
-            of = untried.order.chunk.id if untried is not None else order.chunk.id
-            why = untried.why if untried is not None else "the cache lost what was found"
-            return Compared(chunk=order.chunk.id, of=of, floor_db=floor, why=why)
+            left = untried or Untried(order, 0.0, "the cache lost what was found")
+            return Compared(
+                chunk=order.chunk.id,
+                of=left.order.chunk.id,
+                floor_db=floor,
+                share=left.share,
+                why=left.why,
+            )
         return Compared(
             chunk=order.chunk.id,
             of=trial.order.chunk.id,
@@ -103,12 +108,12 @@ def tasks(trials: Sequence[Trial], cache: Cache, known: Known, log: Path) -> "It
     folder = known([t.order.chunk.id for t in trials])
     for trial in trials:
         chunk, shapes = trial.order.chunk, trial.order.traced.shapes
-        file = None if folder is None else folder / f"{chunk.id}.npz"
+        file = None if folder is None else folder / f"{chunk.id}.safetensors"
         elements = sum(prod(shapes[n]) for n in trial.order.form.slots)
         yield Task(
             name=chunk.id,
             call=judge_trial,
-            arguments=(trial, cache, file if file is not None and file.exists() else None),
+            arguments=(trial, cache, file if file is not None and file.exists() else None, log),
             log=log / f"{chunk.id}.compare.log",
             memory_bytes=_FIXED_BYTES + 4 * elements + 6 * chunk.activation_bytes,
             work_bytes=1,

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from entracte.declare.scheme import floor_db
 from entracte.emit.draws import Values, draws
 from entracte.emit.make import CHUNK, PACKAGES, Order, chunk_module, convert_neutral
 from entracte.emit.repair import WHOLE, Repair, islands, ops_of
-from entracte.ir import Chunk
+from entracte.ir import Chunk, Op
 from entracte.reference.fidelity import psnr
 from entracte.store.cache import Cache
 
@@ -55,16 +55,17 @@ class Trial:
     """Of the verdict in the cache."""
 
 
-def judge_trial(trial: Trial, cache: Cache, given: Path | None) -> None:
+def judge_trial(trial: Trial, cache: Cache, given: Path | None, place: Path) -> None:
     """Run it and keep the verdict.
 
     Args:
-        given: a file of known inputs by name (npz), or None.
+        given: a file of known inputs by name (safetensors), or None.
+        place: a folder for what is converted on the way.
 
     Raises:
         LowerError: below the floor, and no repair helps.
     """
-    with tempfile.TemporaryDirectory(prefix="entracte-") as scratch:
+    with tempfile.TemporaryDirectory(dir=place) as scratch:
         verdicts = [s.judged(Path(scratch) / str(i)) for i, s in _subjects(trial, cache, given)]
     kept = Verdict(
         db=min(min(v.db for v in verdicts), _MOST_DB),
@@ -83,7 +84,9 @@ def _joined(repairs: list[Repair]) -> Repair:
 
 
 def _subjects(trial: Trial, cache: Cache, given: Path | None) -> "Iterator[tuple[int, _Subject]]":
-    known = dict(np.load(given)) if given is not None else {}
+    from safetensors.numpy import load_file
+
+    known = load_file(given) if given is not None else {}
     if not trial.pieces:
         entry = cache.folder(PACKAGES, trial.order.key)
         assert entry is not None
@@ -123,10 +126,10 @@ class _Subject:
         from entracte.lower.rename import input_name
 
         names = [input_name(i) for i in range(len(self._order.chunk.inputs))]
-        made: Any = chunk_module(
+        made = chunk_module(
             self._order.traced, self._order.chunk, self._tensors, function, input_names=names
         )
-        return made
+        return cast("GraphModule", made)
 
     def judged(self, scratch: Path) -> Verdict:
         """Compared, and repaired if need be."""
@@ -145,19 +148,17 @@ class _Subject:
         blamed = self._blamed(path, is_neutral)
         if self._stage.precision != "fp16":
             raise self._refusal(first, blamed)
-        codes, nodes = set(self._codes(blamed)), blamed
-        ops = [o for f in self._order.functions for o in ops_of(self._order.traced, self._order.chunk, f)]  # fmt: skip
+        codes = set(self._codes(blamed))
         for i in range(_ROUNDS):
             if not codes:
                 break
-            repair = islands(ops, codes)
+            repair = islands([o for f in self._order.functions for o in self._ops(f)], codes)
             mended = replace(self._order, repair=repair)
             path = self._converted(mended, scratch / f"mended{i}.mlpackage")
             score = self._score(path, True)
             if score.db >= self.floor_db:
                 return score, repair
-            nodes = self._blamed(path, True)
-            fresh = set(self._codes(nodes)) - codes
+            fresh = set(self._codes(self._blamed(path, True))) - codes
             if not fresh:
                 break
             codes |= fresh
@@ -236,15 +237,19 @@ class _Subject:
     def _codes(self, nodes: list[str]) -> Iterator[str]:
         for function in self._order.functions:
             node_of = dict(self._order.traced.functions[function].node_of)
-            for op in ops_of(self._order.traced, self._order.chunk, function):
+            for op in self._ops(function):
                 if node_of[op.name] in nodes:
                     yield op.code
+
+    def _ops(self, function: str) -> tuple[Op, ...]:
+        return ops_of(self._order.traced, self._order.chunk, function)
 
     def _refusal(self, score: _Score, blamed: list[str]) -> Exception:
         from entracte.lower.errors import LowerError
         from entracte.lower.places import place_of
 
-        nodes = {n.name: n for f in self._order.functions for n in self._order.traced.program_of(f).graph.nodes}  # fmt: skip
+        programs = [self._order.traced.program_of(f) for f in self._order.functions]
+        nodes = {n.name: n for program in programs for n in program.graph.nodes}
         first = next((nodes[name] for name in blamed if name in nodes), None)
         kind = str(getattr(first, "target", "")).removeprefix("aten.").split(".")[0]
         where = f" of {place_of(first)}" if first is not None and place_of(first) else ""

@@ -3,11 +3,11 @@ compile's own time justifies it.
 
 A form (a program, whatever its weights) is run once. Small chunks run whole. Of a chunk that is too
 dear those parts run whose operations have not run elsewhere: of nine blocks the first. Parts are
-cheapest first until the budget is spent; what is left is said in the plan. The budget is counted in
-FLOPs from the chunks alone, so it is the same on every machine.
+cheapest first until the budget is spent; what is left is said in the plan. The budget is in nominal
+seconds, counted from the chunks alone, so it is the same on every machine.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -27,13 +27,14 @@ _SHARE = 0.5
 _FLOPS_PER_S = 50e9
 """Of torch and the reference device on one core (722 s for 16 TFLOP run both ways on the one that
 docs/on-device-sora.md was measured on)."""
-_CHUNK_S, _PART_S, _OP_S, _ELEMENT_S = 2.0, 0.3, 10e-3, 40e-9
+_CHUNK_S, _PART_S, _OP_S, _ELEMENT_S = 2.0, 0.8, 10e-3, 40e-9
 """What a conversion takes: in all, that of a part in a process that is there already, for each
 operation and for each weight's element."""
 _RUNS = 2
 """Torch and the package."""
-_DRAWS = 2
-"""Calm and loud; recorded inputs need one."""
+_LOUD = frozenset({"layer_norm", "native_layer_norm", "group_norm", "native_group_norm", "rms_norm",
+                   "_fused_rms_norm", "rsqrt", "pow", "var", "mean"})  # fmt: skip
+"""Operations whose inputs may be drawn twice, calm and loud."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,42 +42,41 @@ class Untried:
     """A form that does not run, and why."""
 
     order: Order
+    share: float
+    """Of its operations, those that run in other chunks' trials."""
     why: str
 
 
 def choose(orders: Sequence[Order]) -> tuple[list[Trial], list[Untried]]:
-    """Trials of one chunk of each form, cheapest first, and the forms that are left out."""
+    """Trials of one chunk of each form, and the forms that are left out."""
     first: dict[str, Order] = {}
     for order in orders:
         first.setdefault(order.twin_key, order)
     waiting = sorted(first.values(), key=lambda o: (_flops(o.chunk), o.chunk.id))
-    left = _SHARE * sum(_seconds(o.chunk, o) for o in orders) * _FLOPS_PER_S / (_RUNS * _DRAWS)
-    trials, untried = [], []
-    ran: dict[str, set[str]] = {}
+    left = _SHARE * sum(_seconds(o.chunk, o) for o in orders)
+    trials, dear = [], []
+    ran: dict[str, set[str]] = {_how(o): set() for o in waiting}
     for i, order in enumerate(waiting):
-        codes = ran.setdefault(_how(order), set())
-        trial, cost = _trial(order, codes, left / (len(waiting) - i))
-        if trial is None:
-            text = f"{format_count(_flops(order.chunk))} FLOPs are too dear to run beside a compile"
-            untried.append(Untried(order, text))
+        cost = _running_s(order.chunk, order)
+        if cost > left / (len(waiting) - i):
+            dear.append(order)
             continue
         left -= cost
-        trials.append(trial)
+        ran[_how(order)] |= _codes(order, order.chunk)
+        trials.append(_made(order, (), 1.0))
+    parts = _parts(dear, ran, left)
+    for order in dear:
+        ran[_how(order)] |= {c for p in parts[order.chunk.id] for c in _codes(order, p)}
+    untried = []
+    for order in dear:
+        own = _codes(order, order.chunk)
+        share = len(own & ran[_how(order)]) / len(own)
+        if parts[order.chunk.id]:
+            trials.append(_made(order, parts[order.chunk.id], share))
+            continue
+        text = f"{format_count(_flops(order.chunk))} FLOPs are too dear to run beside a compile"
+        untried.append(Untried(order, share, text))
     return trials, untried
-
-
-def _trial(order: Order, ran: set[str], allowed: float) -> tuple[Trial | None, float]:
-    """The trial of a chunk within some FLOPs, and what it costs."""
-    own = _codes(order, order.chunk)
-    cost = float(_flops(order.chunk))
-    if cost <= allowed:
-        ran |= own
-        return _made(order, (), 1.0), cost
-    pieces, cost = _pieces(order, ran, allowed)
-    if not pieces:
-        return None, 0.0
-    ran |= {c for p in pieces for c in _codes(order, p)}
-    return _made(order, pieces, len(own & ran) / len(own)), cost
 
 
 def _made(order: Order, pieces: tuple[Chunk, ...], share: float) -> Trial:
@@ -85,26 +85,34 @@ def _made(order: Order, pieces: tuple[Chunk, ...], share: float) -> Trial:
     return Trial(order, pieces, share, digest(COMPARED, order.key, spans, code))
 
 
-def _pieces(order: Order, ran: set[str], allowed: float) -> tuple[tuple[Chunk, ...], float]:
-    """Parts of a chunk with operations that did not run yet, cheapest first, joined where they
-    touch."""
+def _parts(
+    orders: Sequence[Order], ran: Mapping[str, set[str]], left: float
+) -> dict[str, tuple[Chunk, ...]]:
+    """Chunk -> its parts with operations that run nowhere else, cheapest of all chunks first,
+    joined where they touch."""
+    fresh: list[tuple[float, int, Chunk]] = []
+    seen = {how: set(codes) for how, codes in ran.items()}
+    for i, order in enumerate(orders):
+        measured = Measured(order.traced.part(order.chunk.graph))
+        for start, stop in _atoms(measured, order.chunk):
+            part = measured.chunk(start, stop, 0)
+            codes = _codes(order, part)
+            if codes - seen[_how(order)] and _can_be_a_chunk(part):
+                seen[_how(order)] |= codes
+                fresh.append((_part_s(part, order), i, part))
+    spans: dict[str, list[tuple[int, int]]] = {o.chunk.id: [] for o in orders}
+    for cost, i, part in sorted(fresh, key=lambda f: (f[0], f[1], f[2].start)):
+        if cost > left:
+            break
+        left -= cost
+        spans[orders[i].chunk.id].append((part.start, part.stop))
+    return {o.chunk.id: _chunks(o, spans[o.chunk.id]) for o in orders}
+
+
+def _chunks(order: Order, spans: Sequence[tuple[int, int]]) -> tuple[Chunk, ...]:
     measured = Measured(order.traced.part(order.chunk.graph))
-    fresh: list[Chunk] = []
-    seen = set(ran)
-    for start, stop in _atoms(measured, order.chunk):
-        part = measured.chunk(start, stop, 0)
-        codes = _codes(order, part)
-        if codes - seen and _can_be_a_chunk(part):
-            seen |= codes
-            fresh.append(part)
-    chosen, spent = [], 0.0
-    for part in sorted(fresh, key=lambda p: (_cost(p, order), p.start)):
-        if spent + _cost(part, order) <= allowed:
-            chosen.append(part)
-            spent += _cost(part, order)
-    spans = _joined(sorted((p.start, p.stop) for p in chosen))
-    made = (measured.chunk(start, stop, i) for i, (start, stop) in enumerate(spans))
-    return tuple(replace(m, id=f"{order.chunk.id}[{m.start}:{m.stop}]") for m in made), spent
+    made = (measured.chunk(start, stop, 0) for start, stop in _joined(sorted(spans)))
+    return tuple(replace(m, id=f"{order.chunk.id}[{m.start}:{m.stop}]") for m in made)
 
 
 def _atoms(measured: Measured, chunk: Chunk) -> Iterable[tuple[int, int]]:
@@ -145,10 +153,17 @@ def _flops(chunk: Chunk) -> int:
     return chunk.flops + sum(v.flops for v in chunk.variants)
 
 
-def _cost(part: Chunk, order: Order) -> float:
+def _part_s(part: Chunk, order: Order) -> float:
     """A part is converted once more, on its own."""
-    seconds = _PART_S - _CHUNK_S + _seconds(part, order)
-    return _flops(part) + seconds * _FLOPS_PER_S / (_RUNS * _DRAWS)
+    return _PART_S - _CHUNK_S + _seconds(part, order) + _running_s(part, order)
+
+
+def _running_s(chunk: Chunk, order: Order) -> float:
+    """Both ways, on all draws."""
+    graphs = [span_of(chunk, f) for f in order.functions]
+    kinds = {o.kind for graph, a, b in graphs for o in order.traced.part(graph).ops[a:b]}
+    draws = 2 if kinds & _LOUD else 1
+    return _flops(chunk) * _RUNS * draws / _FLOPS_PER_S
 
 
 def _seconds(chunk: Chunk, order: Order) -> float:

@@ -49,7 +49,10 @@ def _notes(plan: Plan) -> tuple[str, ...]:
             notes[f"{c.chunk} repaired, {c.repaired}"] = None
     for c in plan.compared:
         if c.chunk == c.of and c.db is None:
-            notes[f"{c.chunk} not compared: {c.why}"] = None
+            elsewhere = (
+                f"; {100 * c.share:.0f} % of its operations ran in others" if c.share else ""
+            )
+            notes[f"{c.chunk} not compared: {c.why}{elsewhere}"] = None
         elif c.chunk == c.of and c.share < 1:
             notes[f"{c.chunk} compared in part: {100 * c.share:.0f} % of its operations"] = None
     return tuple(notes)

@@ -71,8 +71,8 @@ def _check_value(node: Any, value: torch.Tensor, var: Any, place: str) -> None:
     # MIL writes a torch scalar with one element either way.
     if known and wanted != found and not (wanted == () and found == (1,)):
         raise _refusal(node, place, f"shape {found}, torch {_int(wanted)}")
-    # A constant may be whole where torch's is float (`scalar_tensor(0.)`): it is cast where it meets
-    # what is not.
+    # A constant may be whole where torch's is float (`scalar_tensor(0.)`): it is cast where it is
+    # used.
     if var.val is None and _kind(value) != _made_kind(var):
         raise _refusal(node, place, f"{_made_kind(var)} elements, torch {value.dtype}")
 

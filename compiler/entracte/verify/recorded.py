@@ -5,7 +5,8 @@ for one iteration, and every chunk's inputs are recorded: their range is that of
 Elsewhere what host steps and constants give is known (tokens, masks, timesteps), and no more.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,7 @@ def record_inputs(
     chunks: Sequence[str],
     folder: Path,
 ) -> Path:
-    """A folder with a file `CHUNK.npz` of known inputs, for those of `chunks` that have any.
+    """A folder with a file `CHUNK.safetensors` of known inputs, for those of `chunks` that have any.
 
     Args:
         plan: unbuilt, with its constants and files in `folder`.
@@ -46,14 +47,13 @@ def record_inputs(
     place = folder / FOLDER
     place.mkdir(parents=True, exist_ok=True)
     device = SourceDevice({c.id: c for c in plan.chunks}, stages, source)
-    if _is_cheap(plan) and source.is_real:
+    is_run = _is_cheap(plan) and source.is_real
+    if is_run:
         for stage in stages.values():
             for function in stage.functions:
                 stage.program_of(function)  # here, once: the process inherits it
-        task = _record
-    else:
-        task = _sample
-    run_task(task, (plan, folder, device, chunks, place), place.with_suffix(".log"))
+    call: Callable[..., None] = _record if is_run else _sample
+    run_task(call, (plan, folder, device, chunks, place), place.with_suffix(".log"))
     return place
 
 
@@ -70,58 +70,61 @@ def _record(
     """Run the source once and write what `chunks` were first called with."""
     for chunk, inputs in first_pass(plan, folder, device).items():
         if chunk in chunks:
-            np.savez(place / f"{chunk}.npz", **inputs)
+            _write(place, chunk, inputs)
 
 
 def _sample(plan: Plan, folder: Path, _: SourceDevice, chunks: Sequence[str], place: Path) -> None:
     known = known_inputs(plan, folder)
     for chunk in chunks:
-        np.savez(place / f"{chunk}.npz", **known(chunk))
+        _write(place, chunk, known(chunk))
+
+
+def _write(place: Path, chunk: str, inputs: Mapping[str, Any]) -> None:
+    from safetensors.numpy import save_file
+
+    arrays = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
+    if arrays:
+        save_file(arrays, place / f"{chunk}.safetensors")
 
 
 def first_pass(plan: Plan, folder: Path, device: SourceDevice) -> dict[str, dict[str, Any]]:
     """Chunk -> inputs of its first call, from one pass in which every loop runs once."""
-    tensors = Tensors(plan.program, device)
-    tensors.give(plan.program, given_inputs(plan, {}), load_constants(plan, folder))
-    found: dict[str, dict[str, Any]] = {}
+    run = _Pass(folder, device, Tensors(plan.program, device), {})
+    run.tensors.give(plan.program, given_inputs(plan, {}), load_constants(plan, folder))
     for segment in plan.program.segments:
-        _once(plan, folder, device, tensors, segment, found)
-    return found
+        run.once(segment)
+    return run.found
 
 
-def _once(
-    plan: Plan,
-    folder: Path,
-    device: SourceDevice,
-    tensors: Tensors,
-    segment: Segment,
-    found: dict[str, dict[str, Any]],
-) -> None:
-    tensors.enter(segment)
-    for step in segment.steps:
-        if isinstance(step, HostStep):
-            arrays = run_host_step(step, tensors.host_inputs(step), folder)
-            tensors.put_arrays(step, arrays)
-        else:
-            _call(step, device, device.handle(step.chunk), tensors, found)
-        tensors.drop(step)
-    tensors.is_over(segment)
-    tensors.move_state(segment)
-    tensors.leave(segment)
+@dataclass(frozen=True)
+class _Pass:
+    """Its working state."""
 
+    folder: Path
+    device: SourceDevice
+    tensors: Tensors
+    found: dict[str, dict[str, Any]]
 
-def _call(
-    step: Call,
-    device: SourceDevice,
-    handle: Any,
-    tensors: Tensors,
-    found: dict[str, dict[str, Any]],
-) -> None:
-    slices: dict[str, list[Any]] = {b.feature: [] for b in step.outputs}
-    for index in range(step.repeat):
-        inputs = tensors.inputs(step, index, 0)
-        found.setdefault(step.chunk, dict(inputs))
-        outputs = device.call(handle, step.function_at(0), inputs)
-        for feature, made in slices.items():
-            made.append(outputs[feature])
-    tensors.put(step, slices)
+    def once(self, segment: Segment) -> None:
+        self.tensors.enter(segment)
+        for step in segment.steps:
+            if isinstance(step, HostStep):
+                arrays = run_host_step(step, self.tensors.host_inputs(step), self.folder)
+                self.tensors.put_arrays(step, arrays)
+            else:
+                self._call(step)
+            self.tensors.drop(step)
+        self.tensors.is_over(segment)
+        self.tensors.move_state(segment)
+        self.tensors.leave(segment)
+
+    def _call(self, step: Call) -> None:
+        slices: dict[str, list[Any]] = {b.feature: [] for b in step.outputs}
+        handle = self.device.handle(step.chunk)
+        for index in range(step.repeat):
+            inputs = self.tensors.inputs(step, index, 0)
+            self.found.setdefault(step.chunk, dict(inputs))
+            outputs = self.device.call(handle, step.function_at(0), inputs)
+            for feature, made in slices.items():
+                made.append(outputs[feature])
+        self.tensors.put(step, slices)
