@@ -37,6 +37,7 @@ NEEDS = {
     "test_config.py": "light",
     "test_devices.py": "light",
     "test_docs.py": "light",
+    "test_draws.py": "torch",
     "test_end_to_end.py": "convert",
     "test_graphs_*.py": "torch",
     "test_host_ops.py": "light",

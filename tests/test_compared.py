@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 import entracte.graphs
 from entracte.build import Built, compile_pipeline
+from entracte.declare.host_ops import random_normal
 from entracte.emit import trials
 from entracte.errors import EntracteError
 from entracte.graphs.spec import Graph, Input
@@ -24,6 +25,7 @@ from entracte.inspect.compared import comparison
 from entracte.ir import Compared
 from entracte.plan.file import read_plan
 from entracte.reference import Model
+from entracte.run.execute import run_build
 from tests.lower.test_watched import registered
 
 PIPELINE = """
@@ -210,3 +212,42 @@ def test_what_is_too_dear_in_every_part_is_said(
     assert said is not None and not said.is_done
     assert said.notes == (f"body.00 not compared: {only(built).why}",)
     assert "FLOPs are too dear" in only(built).why
+
+
+class Blocks(nn.Module):
+    """Equal blocks with weights of their own, each with a square that fp16 does not hold. The
+    residual makes cuts inside a block dearer than those between."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(64, 64, bias=False) for _ in range(count))
+
+    def forward(self, x: Tensor) -> tuple[Tensor]:
+        for layer in self.layers:
+            x = x + torch.tanh(overflowing(layer(x)))
+        return (x,)
+
+
+@pytest.mark.slow
+def test_a_repair_serves_all_chunks_that_are_the_same_program(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some are stamped from one repaired template; run together they give what torch gives."""
+    from safetensors.torch import save_file
+
+    module = Blocks(5)
+    save_file(module.state_dict(), small.folder / "weights" / "blocks.safetensors")
+    yaml = small.folder / "conf" / "pipeline" / "small.yaml"
+    yaml.write_text(yaml.read_text().replace("[2, 8]", "[2, 64]"))
+    graph = Graph(module.eval(), (Input("x", (2, 64)),), ("y",), checkpoint="blocks")
+    monkeypatch.setattr(small, "factory", lambda: graph)
+    monkeypatch.setattr(f"{__name__}.FACTORY", lambda: graph)
+    built = small.compiled(module, "partition.chunk_bytes=9KB")
+    found = built.plan.compared
+    assert all(c.db > 50 for c in found), found
+    repaired = [c for c in found if c.repaired]
+    assert len({c.of for c in repaired}) < len(repaired)
+    made = run_build(small.folder / "build", {"seed": 3}, device="reference")
+    with torch.no_grad():
+        (wanted,) = module(torch.from_numpy(random_normal(3, (2, 64))))
+    assert np.abs(made.output - wanted.numpy()).max() < 0.03

@@ -37,7 +37,7 @@ def record_inputs(
     chunks: Sequence[str],
     folder: Path,
 ) -> Path:
-    """A folder with a file `CHUNK.safetensors` of known inputs, for those of `chunks` that have any.
+    """A folder with a file `CHUNK.safetensors` of known inputs for each of `chunks` that has any.
 
     Args:
         plan: unbuilt, with its constants and files in `folder`.
