@@ -40,7 +40,8 @@ class Converter:
 
 @pytest.fixture(scope="module")
 def traced(tmp_path_factory):
-    made = job(tmp_path_factory.mktemp("choice"), "target.memory=24MiB", "sampler.steps=30")
+    made = job(tmp_path_factory.mktemp("choice"), "target.memory=24MiB", "sampler.steps=30",
+               "verify=off")  # fmt: skip
     return made, build._trace(made, Cache(cache_folder(made.cache)), Quiet())
 
 

@@ -19,7 +19,16 @@ from entracte.disk.read import inside
 from entracte.disk.write import write_bytes
 from entracte.emit.bundle import LOGS, PACKAGES
 from entracte.errors import ConfigError, DoesNotFit, PlanError
-from entracte.ir import Bundle, ChunkFacts, Pipeline, Plan, Schedule, Stage, StageKind
+from entracte.ir import (
+    Bundle,
+    ChunkFacts,
+    Compared,
+    Pipeline,
+    Plan,
+    Schedule,
+    Stage,
+    StageKind,
+)
 from entracte.plan.file import (
     CONSTANTS,
     FILE,
@@ -38,6 +47,7 @@ from entracte.store.seal import file_sha256
 if TYPE_CHECKING:
     import numpy as np
 
+    from entracte.emit.bundle import Workshop
     from entracte.trace.wire import TracedPipeline
 
 _ATTEMPTS = 3
@@ -196,7 +206,57 @@ def _emit_and_plan(
         # From the cache: the folder holds the last attempt's packages.
         _emit(job, traced, best.decision, aside, cache, report)
     files = _write_files(job.pipeline, traced.constants, aside)
-    return _plan(job, best.decision, best.facts, best.schedule, best.bundle, files)
+    compared: tuple[Compared, ...] = ()
+    if job.verify:
+        shop = _shop(job, aside, cache, report)
+        compared, changed = _compare(job, traced, best.decision, files, shop)
+        if changed:
+            bundle = _emit(job, traced, best.decision, aside, cache, report)
+            best = _scheduled_again(job, best.decision, bundle, compared)
+    plan = _plan(job, best.decision, best.facts, best.schedule, best.bundle, files)
+    return replace(plan, verify="on" if job.verify else "off", compared=compared)
+
+
+def _compare(
+    job: Job,
+    traced: "TracedPipeline",
+    decision: Decision,
+    files: tuple[tuple[str, str], ...],
+    shop: "Workshop",
+) -> "tuple[tuple[Compared, ...], bool]":
+    """Packages beside their source; whether some must be emitted again, repaired."""
+    from entracte.emit.bundle import compare_all
+    from entracte.trace.weights import weight_source
+    from entracte.verify.recorded import record_inputs
+
+    source = weight_source(job.pipeline.weights)
+
+    def known(chunks: Sequence[str]) -> Path | None:
+        plan = _plan(job, decision, decision.facts, decision.schedule, None, files)
+        return record_inputs(plan, traced.stages, source, chunks, shop.folder)
+
+    return compare_all(
+        traced.stages,
+        decision.partition.chunks,
+        source,
+        deployment=job.target.deployment,
+        shop=shop,
+        known=known,
+    )
+
+
+def _scheduled_again(
+    job: Job, decision: Decision, bundle: Bundle, compared: tuple[Compared, ...]
+) -> "_Emitted":
+    """With packages that were repaired."""
+    try:
+        return _scheduled(job, decision, bundle)
+    except DoesNotFit as error:
+        repaired = ", ".join(c.chunk for c in compared if c.repaired)
+        raise DoesNotFit(
+            f"{error}, once {repaired} compute in fp32 what fp16 cannot; try a larger "
+            "`target.memory`"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -252,22 +312,31 @@ def _emit(
     cache: Cache,
     report: Reporter,
 ) -> Bundle:
-    from entracte.emit.bundle import ByteProgress, Workshop, emit
+    from entracte.emit.bundle import emit
     from entracte.trace.weights import weight_source
 
     # Links of an earlier attempt; the cache keeps the packages themselves.
     left.remove(aside / PACKAGES)
-    progress = ByteProgress(
-        begin=lambda total: report.phase("convert", total, unit_bytes=True),
-        advance=report.advance,
-    )
     return emit(
         traced.stages,
         decision.partition.chunks,
         weight_source(job.pipeline.weights),
         deployment=job.target.deployment,
-        shop=Workshop(aside, cache, job.workers, progress),
+        shop=_shop(job, aside, cache, report),
     )
+
+
+def _shop(job: Job, aside: Path, cache: Cache, report: Reporter) -> "Workshop":
+    from entracte.emit.bundle import ByteProgress, Workshop
+
+    progress = ByteProgress(
+        begin=lambda total: report.phase("convert", total, unit_bytes=True),
+        advance=report.advance,
+    )
+    comparing = ByteProgress(
+        begin=lambda total: report.phase("compare", total), advance=report.advance
+    )
+    return Workshop(aside, cache, job.workers, progress, comparing, job.verify)
 
 
 def _write_files(

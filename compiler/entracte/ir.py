@@ -572,6 +572,28 @@ class Bundle:
     packages: tuple[Package, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """A package beside its torch source, as `compile` found it on the reference device."""
+
+    chunk: str
+    of: str
+    """The chunk that was run: itself, or one that is the same program with other weights."""
+    floor_db: float
+    """PSNR that its precision and compression must reach."""
+    db: float | None = None
+    """The worst PSNR of its outputs, at most 999; None: it was not run, `why` says why."""
+    max_error: float | None = None
+    inputs: str = ""
+    """`recorded` in a run of the torch source, or `drawn`: calm, and loud where a norm takes
+    them."""
+    share: float = 0.0
+    """Of the chunk's distinct operations, those that ran: 1 is the whole chunk."""
+    repaired: str = ""
+    """What was made fp32 because fp16 did not reach the floor; empty: nothing."""
+    why: str = ""
+
+
 # ---------------------------------------------------------------- promised
 
 
@@ -664,6 +686,9 @@ class Plan:
     forecast: Forecast
     files: tuple[tuple[str, str], ...] = ()
     """(path, sha256) of constants and tokenizer files."""
+    verify: str = "off"
+    """`on`: `compile` compared the packages with their torch source and found `compared`."""
+    compared: tuple[Compared, ...] = ()
 
 
 # ---------------------------------------------------------------- observed

@@ -180,7 +180,7 @@ def test_a_weight_beyond_fp16_is_converted_as_ever(tmp_path):
 
 def test_a_difference_that_is_no_weight_gives_no_template(tmp_path, monkeypatch):
     """If anything but the weights depends on the weights, nothing is stamped."""
-    real = make._convert
+    real = make.convert_neutral
     calls = []
 
     def converts_differently(order, tensors, path):
@@ -191,7 +191,7 @@ def test_a_difference_that_is_no_weight_gives_no_template(tmp_path, monkeypatch)
                 file.seek(8)
                 file.write(b"\x01")
 
-    monkeypatch.setattr(make, "_convert", converts_differently)
+    monkeypatch.setattr(make, "convert_neutral", converts_differently)
     cache = Cache(tmp_path)
     order = orders()[1]
     assert not templated(order, cache)

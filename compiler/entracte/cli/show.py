@@ -13,6 +13,7 @@ from entracte.cli.lanes import show_window
 from entracte.cli.observed import show_alarm, show_run
 from entracte.cli.tables import Column, fitted, listed, say, taken
 from entracte.clock.drivers import DRIVERS
+from entracte.inspect.compared import comparison
 from entracte.inspect.overview import CAUSES, ChunkRow, Overview, StageRow, overview, page_bytes
 from entracte.inspect.residency import Stay
 from entracte.inspect.typed import limit
@@ -35,6 +36,7 @@ def show_summary(console: Console, plan: Plan, folder: Path | None, seconds: flo
     made = overview(plan)
     console.print(stage_table(made, console.width))
     say(console, budget_line(plan), time_line(plan))
+    show_comparison(console, plan)
     if not plan.built:
         say(console, f"dry run in {format_seconds(seconds)}; nothing was converted")
     else:
@@ -61,32 +63,58 @@ def show_plan(
     what a recorded run made of it. Of a stage its chunks, of a chunk everything."""
     made = overview(plan)
     chosen = selected(made.chunks, stage, chunk)
+    is_whole = stage is None and chunk is None
     _header(console, plan, made)
     if chunk is not None:
         say(console, *chunk_lines(plan, chosen[0]), "")
     else:
-        if stage is None:
+        if is_whole:
             console.print(stage_table(made, console.width))
         console.print(chunk_table(chosen, made, console.width))
-    if stage is None and chunk is None:
-        for window in made.steady:
-            show_window(console, plan.program.segments[window.segment], window)
-        if made.kept:
-            console.print(kept_table(made.kept, console.width))
+    if is_whole:
+        _show_loops(console, plan, made)
     say(console, budget_line(plan))
-    if stage is None and chunk is None:
+    if is_whole:
         say(console, *peak_lines(made, console.width))
     say(console, time_line(plan))
+    if is_whole:
+        show_comparison(console, plan)
     if plan.target.estimated:
         names = ", ".join(plan.target.estimated)
         say(console, f"estimated figures of {plan.target.name}: {names}", style="dim")
-    if run is None:
-        return
-    if stage is None and chunk is None:
+    if run is not None:
+        _show_observed(console, plan, run, is_whole)
+
+
+def _show_loops(console: Console, plan: Plan, made: Overview) -> None:
+    for window in made.steady:
+        show_window(console, plan.program.segments[window.segment], window)
+    if made.kept:
+        console.print(kept_table(made.kept, console.width))
+
+
+def _show_observed(console: Console, plan: Plan, run: Run, is_whole: bool) -> None:
+    """Of a stage or a chunk only what is wrong."""
+    if is_whole:
         console.print()
         show_run(console, plan, run)
     else:
         show_alarm(console, alarm_of(plan, run))
+
+
+def show_comparison(console: Console, plan: Plan) -> None:
+    """What comparing packages with their source found; in yellow if it was not done."""
+    found = comparison(plan)
+    if found is None or not found.summary:
+        return
+    style = "" if found.is_done else "yellow"
+    say(console, _hanging("numbers ", found.summary), style=style)
+    for note in found.notes:
+        say(console, _hanging(" " * 8, note), style="yellow")
+
+
+def _hanging(label: str, text: str) -> str:
+    return fill(text, 80, initial_indent=label, subsequent_indent=" " * 8)
 
 
 def _header(console: Console, plan: Plan, made: Overview) -> None:

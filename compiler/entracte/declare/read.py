@@ -45,6 +45,8 @@ from entracte.units import parse_bytes
 KEEPS = ("even", "strided", "searched", "published")
 POLICY_DRIVERS = ("gates", "online", "best")
 OWN = "entracte"
+_VERIFY = {"on": True, "off": False, "True": True, "False": False}
+"""Unquoted in a yaml file, `on` and `off` arrive as booleans."""
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _DEFAULTS = {"text": (str,), "seed": (int,), "number": (int, float)}
@@ -65,6 +67,7 @@ class Job:
     chunk_bytes: int | None
     out: str | None
     dry_run: bool
+    verify: bool
     workers: int
     cache: str
     cache_limit_bytes: int
@@ -93,6 +96,7 @@ def read(config: DictConfig) -> Job:
         chunk_bytes=_chunk_bytes(settings.partition.chunk_bytes),
         out=settings.out,
         dry_run=settings.dry_run,
+        verify=_verify(settings.verify),
         workers=max(1, settings.workers),
         cache=settings.cache,
         cache_limit_bytes=parse_bytes(settings.cache_limit, "cache_limit"),
@@ -111,6 +115,12 @@ def _check_whole(config: DictConfig) -> None:
     missing = sorted(k for k in OmegaConf.missing_keys(config) if not k.startswith("hydra"))
     if missing:
         raise ConfigError(f"{missing[0]}: a value is missing (of {len(missing)} missing in all)")
+
+
+def _verify(word: str) -> bool:
+    if word not in _VERIFY:
+        raise ConfigError(f"verify={word}: not one of on, off")
+    return _VERIFY[word]
 
 
 def targets() -> list[str]:

@@ -139,6 +139,8 @@ class CompileSettings:
     dry_run: bool = False
     advise: bool = False
     """Rank settings by predicted time instead of compiling."""
+    verify: str = "on"
+    """`on`: packages are compared with their torch source before a build is called done; `off`."""
     workers: int = 2
     cache: str = "auto"
     """Where finished work is kept: a folder; `auto` is $ENTRACTE_CACHE or ~/.cache/entracte."""

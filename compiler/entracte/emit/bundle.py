@@ -5,15 +5,16 @@ are converted once, as a template, and stamped (`entracte.lower.stamp`); the oth
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from entracte.emit import make
+from entracte.emit import compare, make
+from entracte.emit.compare import Court, Known
 from entracte.emit.make import CHUNK, Order
 from entracte.errors import ConfigError, EntracteError
-from entracte.ir import Bundle, Chunk, Package
+from entracte.ir import Bundle, Chunk, Compared, Package
 from entracte.store.cache import Cache, DigestMemo, digest, link_tree, size_bytes
 from entracte.store.form import form_of
 from entracte.store.origin import maker_digest
@@ -53,17 +54,22 @@ class Workshop:
     cache: Cache
     workers: int
     progress: ByteProgress
+    comparing: ByteProgress = field(default_factory=ByteProgress)
+    """The same of the comparison, which counts packages."""
+    verify: bool = False
+    """Whether packages are compared with their source, and repaired."""
 
     def log(self, order: Order) -> Path:
         """Of what a conversion printed."""
         return self.folder / LOGS / f"{order.chunk.id}.log"
 
-    def run(self, tasks: "Iterator[Task]") -> None:
+    def run(self, tasks: "Iterator[Task]", progress: ByteProgress | None = None) -> None:
         """Each in a process of its own, a few at a time."""
         from entracte.lower.worker import run_tasks
 
+        told = progress or self.progress
         for task, _ in run_tasks(tasks, workers=self.workers, memory_bytes=_MEMORY_BYTES):
-            self.progress.advance(task.name, task.work_bytes)
+            told.advance(task.name, task.work_bytes)
 
 
 def emit(
@@ -74,14 +80,53 @@ def emit(
     deployment: str,
     shop: Workshop,
 ) -> Bundle:
-    """Packages of all chunks in `shop.folder/packages`. Raises `LowerError` naming the chunk."""
+    """Packages of all chunks in `shop.folder/packages`, with the repairs that earlier comparisons
+    found necessary. Raises `LowerError` naming the chunk."""
     for stage in traced.values():
         source.check(stage)
-    memo = DigestMemo(shop.cache, maker_digest("entracte.trace.weights"))
-    orders = [_order(traced, c, source, deployment, memo) for c in chunks]
+    orders = _orders(traced, chunks, source, deployment, shop)
+    if shop.verify:
+        orders = Court.of(orders, shop.cache).repaired(orders)
     missing = [o for o in orders if not _is_made(o, shop.cache)]
     _make(missing, shop)
     return Bundle(tuple(_link(o, shop.cache, shop.folder) for o in orders))
+
+
+def compare_all(
+    traced: "Mapping[str, Traced]",
+    chunks: Sequence[Chunk],
+    source: "WeightSource",
+    *,
+    deployment: str,
+    shop: Workshop,
+    known: Known,
+) -> tuple[tuple[Compared, ...], bool]:
+    """Run what was emitted beside its torch source.
+
+    Returns what was found of each chunk, and whether something must be emitted again, repaired.
+    Raises `LowerError` naming the chunk and the layer for what cannot be repaired.
+    """
+    orders = _orders(traced, chunks, source, deployment, shop)
+    court = Court.of(orders, shop.cache)
+    before = [o.key for o in court.repaired(orders)]
+    waiting = court.open
+    if waiting:
+        shop.comparing.begin(len(waiting))
+        _make([t.order for t in waiting if not _is_made(t.order, shop.cache)], shop)
+        shop.run(compare.tasks(waiting, shop.cache, known, shop.folder / LOGS), shop.comparing)
+    after = [o.key for o in court.repaired(orders)]
+    return court.compared(orders), before != after
+
+
+def _orders(
+    traced: "Mapping[str, Traced]",
+    chunks: Sequence[Chunk],
+    source: "WeightSource",
+    deployment: str,
+    shop: Workshop,
+) -> list[Order]:
+    memo = DigestMemo(shop.cache, maker_digest("entracte.trace.weights"))
+    return [_order(traced, c, source, deployment, memo) for c in chunks]
 
 
 def _order(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from entracte.codec import decode, encode
 from entracte.disk import left
 from entracte.disk.write import write_bytes, write_text
+from entracte.emit.repair import Repair
 from entracte.errors import ConfigError
 from entracte.ir import Chunk, DType, Package, Port
 from entracte.store.cache import Cache, link_tree, size_bytes
@@ -48,6 +49,7 @@ class Order:
     """Of the package in the cache."""
     twin_key: str
     """Of the template it could be stamped from."""
+    repair: Repair = Repair()
 
     @property
     def functions(self) -> tuple[str, ...]:
@@ -115,12 +117,12 @@ def convert_order(order: Order, cache: Cache) -> None:
     tensors = order.source.tensors(order.traced, order.form.slots)
     with cache.making(PACKAGES, order.key) as entry:
         path = entry / CHUNK
-        _convert(order, tensors, path)
+        convert_neutral(order, tensors, path)
         digest = _finish(order, path)
         _write_facts(order, path, digest, entry)
 
 
-def _convert(order: Order, tensors: "Mapping[str, torch.Tensor]", path: Path) -> None:
+def convert_neutral(order: Order, tensors: "Mapping[str, torch.Tensor]", path: Path) -> None:
     """A package with neutral names; of several functions, if the chunk has them."""
     from entracte.lower.merge import merge_functions
 
@@ -157,8 +159,18 @@ def _convert_function(
         traced.stage.compression,
         traced.functions[function].fp32_nodes,
         traced.backend,
+        islands=order.repair.nodes(traced, chunk, function),
+        places=_places(traced, function),
     )
     convert_chunk(module, example_inputs(chunk), inputs=inputs, outputs=outputs, how=how, path=path)
+
+
+def _places(traced: "Traced", function: str) -> dict[str, str]:
+    """Node -> where the user wrote it."""
+    from entracte.lower.places import place_of
+
+    nodes = traced.program_of(function).graph.nodes
+    return {n.name: place_of(n) for n in nodes if n.op == "call_function"}
 
 
 def _neutral(order: Order, ports: tuple[Port, ...]) -> list[Port]:
@@ -211,7 +223,7 @@ SEEDS = (0, 1)
 def convert_marked(order: Order, cache: Cache, seed: int) -> None:
     """Convert a chunk with markers in place of its weights, and keep the package."""
     with cache.making(MARKED, _marked_key(order, seed)) as entry:
-        _convert(order, _marked(order, seed), entry / TEMPLATE)
+        convert_neutral(order, _marked(order, seed), entry / TEMPLATE)
 
 
 def make_template(order: Order, cache: Cache) -> bool:

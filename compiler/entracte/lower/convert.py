@@ -6,15 +6,15 @@ import contextlib
 import gc
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 from torch.export import ExportedProgram
-from torch.fx import Graph, GraphModule
+from torch.fx import GraphModule
 
 from entracte.declare.scheme import PRECISION_FLOORS_DB, Scheme
 from entracte.disk import left
@@ -23,16 +23,19 @@ from entracte.errors import EntracteError
 from entracte.frontend.backend import Backend
 from entracte.frontend.export import export_graph
 from entracte.lower import package
+from entracte.lower.arguments import check_arguments_read
 from entracte.lower.backend import CORE_ML
 from entracte.lower.boundary import Copy, check_inputs_used, settle_outputs
 from entracte.lower.compress import check_compression, compress
 from entracte.lower.errors import LowerError
 from entracte.lower.islands import fp16_selector
+from entracte.lower.places import by_target, place_of, same_nodes
 from entracte.lower.ports import DType, Port, check_arguments, check_distinct, check_ports
 from entracte.lower.quiet import TAIL_CHARS, captured_output, coremltools
 from entracte.lower.registrations import install_cures
 from entracte.lower.targets import target_of
 from entracte.lower.values import check_weights, clamp_masks
+from entracte.lower.watched import watching
 
 __all__ = ["Conversion", "ConversionFacts", "convert_chunk"]
 
@@ -50,6 +53,9 @@ class Conversion:
         fp32_ops: names of nodes that an fp16 program shall compute in fp32, for instance
             `fp32_values` of the stage's graph; those that the chunk does not have are ignored.
         backend: what the chunk was cut for.
+        islands: nodes of which an fp16 program shall compute everything in fp32, also what their
+            conversion decomposes them into; names as for `fp32_ops`.
+        places: node -> where the user wrote it, for messages; names as for `fp32_ops`.
     """
 
     precision: str
@@ -57,6 +63,8 @@ class Conversion:
     compression: str
     fp32_ops: Collection[str] = ()
     backend: Backend = CORE_ML
+    islands: Collection[str] = ()
+    places: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +124,16 @@ def convert_chunk(
         kept = [port for port in outputs if port.name not in {copy.port.name for copy in copies}]
         made = scratch / "dense.mlpackage"
         in_fp16 = None
+        numbers = {node.name: i for i, node in enumerate(program.graph.nodes)}
         if how.precision == "fp16":
             selected = _own_names(module, program, how.fp32_ops)
-            in_fp16 = fp16_selector(how.backend.own_islands, selected)
-        _convert(program, inputs, kept, target, made, in_fp16)
+            repaired = _own_names(module, program, how.islands)
+            islands = {numbers[name] for name in repaired}
+            in_fp16 = fp16_selector(how.backend.own_islands, selected, islands)
+        places = _places(module, program, how.places)
+        check_arguments_read(program, target, places)
+        with watching(numbers, places):
+            _convert(program, inputs, kept, target, made, in_fp16)
         del program
         gc.collect()  # coremltools' graph is cyclic and holds the chunk's weights
         made = _finish(made, scheme, copies, outputs)
@@ -201,8 +215,9 @@ def _own_names(module: nn.Module, program: ExportedProgram, names: Collection[st
     if not isinstance(module, GraphModule):
         return set(names)
     found = set()
-    for kind, mine in _by_target(module.graph).items():
-        theirs = _by_target(program.graph).get(kind, [])
+    theirs_by_target = by_target(program.graph)
+    for kind, mine in by_target(module.graph).items():
+        theirs = theirs_by_target.get(kind, [])
         wanted = set(mine) & set(names)
         if wanted and len(mine) != len(theirs):
             raise LowerError(
@@ -213,12 +228,14 @@ def _own_names(module: nn.Module, program: ExportedProgram, names: Collection[st
     return found
 
 
-def _by_target(graph: Graph) -> dict[str, list[str]]:
-    table: dict[str, list[str]] = {}
-    for node in graph.nodes:
-        if node.op == "call_function":
-            table.setdefault(str(node.target), []).append(node.name)
-    return table
+def _places(
+    module: nn.Module, program: ExportedProgram, places: Mapping[str, str]
+) -> dict[str, str]:
+    """Node of `program` -> where the user wrote it."""
+    if not isinstance(module, GraphModule):
+        return {n.name: place_of(n) for n in program.graph.nodes if n.op == "call_function"}
+    own = same_nodes(module.graph, program.graph)
+    return {new: places[old] for new, old in own.items() if old in places}
 
 
 def _check_convertible(program: ExportedProgram, backend: Backend) -> None:

@@ -10,16 +10,20 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from entracte.frontend.backend import Islands
+from entracte.lower.watched import number_of
 
 __all__ = ["fp16_selector", "fp32_islands"]
 
 
-def fp16_selector(islands: Islands, keep_fp32: Collection[str] = ()) -> Callable[[Any], bool]:
+def fp16_selector(
+    islands: Islands, keep_fp32: Collection[str] = (), nodes: Collection[int] = ()
+) -> Callable[[Any], bool]:
     """The `op_selector` for FP16ComputePrecision: True for operations to compute in fp16.
 
     Args:
         islands: the patterns, in the names of MIL operations.
         keep_fp32: names of further operations (torch graph nodes) to keep in fp32.
+        nodes: numbers (`watched.number_of`) of nodes of which every operation stays fp32.
 
     The islands are found when the pass asks for its first operation, before it has changed any.
     """
@@ -30,6 +34,8 @@ def fp16_selector(islands: Islands, keep_fp32: Collection[str] = ()) -> Callable
         if id(block) not in found:
             kept = fp32_islands(block.operations, islands, keep_fp32)
             found[id(block)] = {id(o) for o in kept}
+            if nodes:
+                found[id(block)] |= {id(o) for o in block.operations if number_of(o) in nodes}
         return id(op) not in found[id(block)]
 
     return compute_in_fp16

@@ -14,6 +14,7 @@ from functools import cache, partial
 from importlib.resources import files
 from typing import Any
 
+from entracte.inspect.compared import comparison
 from entracte.inspect.overview import ChunkRow, StageRow
 from entracte.inspect.typed import limit
 from entracte.report.model import Page
@@ -45,7 +46,12 @@ def render(page: Page) -> str:
         "lower_bound_s": page.plan.forecast.lower_bound_s,
         "lower_bound": page.plan.forecast.lower_bound,
     }
-    values = {"page": page, "plan": page.plan, "limit": partial(limit, page.plan)}
+    values = {
+        "page": page,
+        "plan": page.plan,
+        "limit": partial(limit, page.plan),
+        "comparison": comparison(page.plan),
+    }
     return fill("report.html", SCRIPTS, data, values)
 
 

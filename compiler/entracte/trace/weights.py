@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 class WeightSource(Protocol):
     """Gives the tensors of a traced stage, by their names in the module."""
 
+    is_real: bool
+    """Whether these are some model's weights, with which values have the ranges of a real run."""
+
     def check(self, traced: "Traced") -> None:
         """Raises `ConfigError` listing what the source lacks for this stage."""
 
@@ -79,6 +82,8 @@ def _inside_package(spec: str, package: str, inner: str) -> Path:
 
 class FileWeights:
     """safetensors files, memory-mapped; only what is asked for is read."""
+
+    is_real = True
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -264,6 +269,8 @@ def _listed(names: list[str]) -> str:
 
 class RandomWeights:
     """Normal numbers scaled by fan-in, from a seed and the weight's name: for measuring."""
+
+    is_real = False
 
     def __init__(self, seed: int) -> None:
         self._seed = seed

@@ -20,6 +20,18 @@ def sample_inputs(plan: Plan, folder: Path) -> Callable[[str], Inputs]:
     What host steps and constants give is real (tokens, masks, noise, timesteps); what another chunk
     would compute is drawn from a normal distribution.
     """
+    known = known_inputs(plan, folder)
+    ports = {c.id: c.inputs for c in plan.chunks}
+
+    def sample(chunk: str) -> Inputs:
+        found = known(chunk)
+        return {p.name: found[p.name] if p.name in found else _drawn(p) for p in ports[chunk]}
+
+    return sample
+
+
+def known_inputs(plan: Plan, folder: Path) -> Callable[[str], Inputs]:
+    """Chunk -> those inputs of its first call that host steps and constants give."""
     known = dict(load_constants(plan, folder)) | _host_values(plan, folder)
     chunks = {c.id: c for c in plan.chunks}
     calls: dict[str, Call] = {}
@@ -28,11 +40,12 @@ def sample_inputs(plan: Plan, folder: Path) -> Callable[[str], Inputs]:
             if isinstance(step, Call):
                 calls.setdefault(step.chunk, step)
 
-    def sample(chunk: str) -> Inputs:
+    def find(chunk: str) -> Inputs:
         ports = {p.name: p for p in chunks[chunk].inputs}
-        return {b.feature: _value(b, ports[b.feature], known) for b in calls[chunk].inputs}
+        found = {b.feature: _value(b, ports[b.feature], known) for b in calls[chunk].inputs}
+        return {name: value for name, value in found.items() if value is not None}
 
-    return sample
+    return find
 
 
 def _host_values(plan: Plan, folder: Path) -> Inputs:
@@ -51,8 +64,10 @@ def _value(binding: Binding, port: Port, known: Mapping[str, Any]) -> Any:
     value = known.get(binding.tensor)
     if value is not None and binding.by is not By.WHOLE and binding.axis is not None:
         value = np.take(value, range(binding.size), axis=binding.axis)
-    if value is not None and tuple(np.shape(value)) == port.shape:
-        return value
+    return value if value is not None and tuple(np.shape(value)) == port.shape else None
+
+
+def _drawn(port: Port) -> Any:
     generator = np.random.default_rng(zlib.crc32(port.name.encode()))
     if port.dtype is DType.INT32:
         return generator.integers(0, 16, port.shape, dtype=np.int32)

@@ -160,9 +160,11 @@ class SourceDevice(NumpyValues):
         return self._source.tensors(stage, form_of(part, self._chunks[name]).slots)
 
     def load(self, package: Package, folder: Path, function: str = "main") -> "_Handle":
-        return _Handle(
-            self._find(package.chunk)[0], self._chunks[package.chunk], self._tensors(package.chunk)
-        )
+        return self.handle(package.chunk)
+
+    def handle(self, chunk: str) -> "_Handle":
+        """A chunk's source, loaded."""
+        return _Handle(self._find(chunk)[0], self._chunks[chunk], self._tensors(chunk))
 
     def call(
         self, handle: "_Handle", function: str, inputs: Mapping[str, Any]

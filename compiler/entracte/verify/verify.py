@@ -16,6 +16,7 @@ import numpy as np
 from entracte.declare.scheme import floor_db
 from entracte.devices import Device
 from entracte.ir import Package, Plan
+from entracte.reference.fidelity import psnr
 from entracte.run.execute import execute
 from entracte.run.runner import Progress
 from entracte.verify.sampled import sample_inputs
@@ -55,19 +56,6 @@ class Verification:
         """Neither a package nor the output is below its floor."""
         whole = self.video_psnr_db >= self.video_floor_db
         return whole and all(c.passed for c in self.chunks)
-
-
-def psnr(reference: np.ndarray, other: np.ndarray) -> float:
-    """20 log10(max |reference| / root mean square error) in dB; infinite when equal."""
-    wanted = np.asarray(reference, np.float64)
-    error = np.asarray(other, np.float64) - wanted
-    if not np.isfinite(error).all():
-        return -math.inf
-    rms = math.sqrt(float(np.mean(error**2))) if error.size else 0.0
-    peak = float(np.abs(wanted).max()) if wanted.size else 0.0
-    if rms == 0.0:
-        return math.inf
-    return 20 * math.log10(peak / rms) if peak > 0 else -math.inf
 
 
 def verify_plan(

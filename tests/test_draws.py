@@ -1,0 +1,67 @@
+"""What a chunk is fed when its real inputs are not known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, fx, nn
+
+from entracte.emit.draws import draws
+from entracte.ir import Chunk, DType, Port
+
+
+def chunk_of(*ports: Port) -> Chunk:
+    return Chunk(
+        id="c", graph="c", start=0, stop=1, inputs=ports, outputs=(), weight_bytes=0,
+        activation_bytes=0, flops=0, moved_bytes=0,
+    )  # fmt: skip
+
+
+def residual(x: Tensor) -> Tensor:
+    y = x + torch.nn.functional.layer_norm(x, (64,))
+    return y + torch.nn.functional.layer_norm(y, (64,))
+
+
+def rms(x: Tensor) -> Tensor:
+    return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("function", "is_loud"),
+    [
+        (residual, True),
+        (rms, True),
+        (lambda x: torch.nn.functional.group_norm(x.reshape(1, 8, 32), 2), True),
+        (lambda x: torch.tanh(x), False),
+        (lambda x: x + torch.tanh(x), False),
+        (lambda x: torch.nn.functional.layer_norm(x @ torch.ones(64, 64), (64,)), False),
+    ],
+)
+def test_only_what_norms_take_is_drawn_loud(
+    function: Callable[[Tensor], Tensor], is_loud: bool
+) -> None:
+    class Module(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return function(x)
+
+    program = torch.export.export(Module(), (torch.zeros(4, 64),), strict=False)
+    graph = fx.GraphModule(nn.Module(), program.run_decompositions({}).graph)
+    made = draws(chunk_of(Port("x", (4, 64), DType.FP16)), {}, graph)
+    assert [kind for kind, _ in made] == ["drawn"] * (1 + is_loud)
+    for i, (_, (x,)) in enumerate(made):
+        assert x.dtype == np.float16 and np.isfinite(x).all()
+        rows = x.astype(np.float64).std(axis=1)
+        low, high = (240, 3600) if i else (0.7, 1.4)
+        assert (rows > low).all() and (rows < high).all()
+
+
+def test_what_is_known_is_used_as_it_is() -> None:
+    ports = Port("x", (2, 3), DType.FP16), Port("n", (1,), DType.INT32)
+    known = {"x": np.full((2, 3), 1 / 3, np.float32), "n": np.array([7])}
+    ((kind, (x, n)),) = draws(chunk_of(*ports), known, fx.GraphModule(nn.Module(), fx.Graph()))
+    assert kind == "recorded"
+    assert x.dtype == np.float16 and (x == np.float16(1 / 3)).all()
+    assert n.dtype == np.int32 and n.tolist() == [7]
