@@ -13,7 +13,7 @@ from entracte.cost import emitted_facts
 from entracte.decide.decide import Decision, decide
 from entracte.declare.host_ops import HOST_OPS
 from entracte.declare.read import Job, read
-from entracte.emit.bundle import LOGS, PACKAGES
+from entracte.emit.bundle import PACKAGES
 from entracte.errors import ConfigError, DoesNotFit, PlanError
 from entracte.ir import Bundle, ChunkFacts, Pipeline, Plan, Schedule, Stage, StageKind
 from entracte.plan.file import (
@@ -126,7 +126,7 @@ def compile_job(job: Job, reporter: Reporter | None = None) -> Built:
     with _Aside(folder) as aside:
         plan = _emit_and_plan(job, traced, decision, aside, cache, report)
         write_plan(plan, aside)
-        shutil.rmtree(aside / LOGS, ignore_errors=True)
+        shutil.rmtree(cache.logs(folder), ignore_errors=True)
     cache.prune(job.cache_limit_bytes)
     return Built(plan, folder, time.monotonic() - begun)
 
@@ -249,7 +249,7 @@ def _emit(
         decision.partition.chunks,
         weight_source(job.pipeline.weights),
         deployment=job.target.deployment,
-        shop=Workshop(aside, cache, job.workers, progress),
+        shop=Workshop(aside, cache, job.workers, progress, cache.logs(build_folder(job))),
     )
 
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from entracte.trace.weights import WeightSource
 
 PACKAGES = "packages"
-LOGS = "logs"
 _TWINS_FROM = 3
 """A template costs two conversions: worth it for three chunks and more."""
 _MEMORY_BYTES = 3 << 30
@@ -51,10 +50,12 @@ class Workshop:
     cache: Cache
     workers: int
     progress: ByteProgress
+    logs: Path
+    """Folder of what conversions print."""
 
     def log(self, order: Order) -> Path:
         """Of what a conversion printed."""
-        return self.folder / LOGS / f"{order.chunk.id}.log"
+        return self.logs / f"{order.chunk.id}.log"
 
     def run(self, tasks: "Iterator[Task]") -> None:
         """Each in a process of its own, a few at a time."""
