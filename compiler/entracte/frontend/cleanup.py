@@ -182,6 +182,7 @@ def _on_cpu(_: Graph, node: Node) -> None:
 
 
 _FILLED: dict[object, float | None] = {
+    _aten.full.default: None,
     _aten.full_like.default: None,
     _aten.new_full.default: None,
     _aten.new_zeros.default: 0,
@@ -199,13 +200,19 @@ def _fill(_: Graph, node: Node) -> None:
     value = node.meta.get("val")
     if node.op != "call_function" or node.target not in _FILLED or not isinstance(value, Tensor):
         return
+    if node.target is _aten.full.default and (
+        "dtype" in node.kwargs or value.dtype is torch.float32
+    ):
+        return
     number = _FILLED[node.target]
     if number is None:
-        number = node.args[1 if node.target is _aten.full_like.default else 2]
+        number = node.args[2 if node.target is _aten.new_full.default else 1]
     if not isinstance(number, int | float):
         return
     is_float = value.is_floating_point()
-    number = float(number) if is_float else bool(number) if value.dtype is torch.bool else int(number)
+    number = (
+        float(number) if is_float else bool(number) if value.dtype is torch.bool else int(number)
+    )
     node.target = _aten.full.default
     node.args = ([int(d) for d in value.shape], number)
     node.kwargs = {"dtype": value.dtype}

@@ -25,7 +25,7 @@ from entracte.frontend.cleanup import clean
 from entracte.frontend.errors import GraphError
 from entracte.frontend.narrow import narrow
 from entracte.frontend.pairs import write_pairs
-from entracte.frontend.simpler import SIMPLER, is_written_out
+from entracte.frontend.simpler.table import SIMPLER, is_written_out
 
 __all__ = ["export_graph"]
 

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.export import ExportedProgram
-from torch.fx import Node
 
 __all__ = ["narrow"]
 
@@ -20,7 +19,9 @@ _NARROWER = {torch.float64: torch.float32, torch.complex128: torch.complex64}
 def narrow(program: ExportedProgram) -> None:
     """Compute in fp32 what the module computes in float64, in place."""
     for node in program.graph.nodes:
-        node.args = tuple(_NARROWER.get(a, a) if isinstance(a, torch.dtype) else a for a in node.args)
+        node.args = tuple(
+            _NARROWER.get(a, a) if isinstance(a, torch.dtype) else a for a in node.args
+        )
         dtype = node.kwargs.get("dtype")
         if dtype in _NARROWER:
             node.kwargs = {**node.kwargs, "dtype": _NARROWER[dtype]}

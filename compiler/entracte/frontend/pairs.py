@@ -6,7 +6,6 @@ Rotary tables are the use that models make of them: `view_as_complex`, a product
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -24,6 +23,10 @@ __all__ = ["write_pairs"]
 _aten = torch.ops.aten
 _SAME = {"view_as_complex", "view_as_real", "clone", "alias", "contiguous", "detach", "lift_fresh",
          "lift_fresh_copy", "resolve_conj"}  # fmt: skip
+_KNOWN = {"reshape", "view", "_unsafe_view", "expand", "repeat", "index", "_to_copy", "complex",
+          "polar", "real", "imag", "_conj", "conj", "_conj_physical", "conj_physical", "neg", "abs",
+          "exp", "mul", "div", "add", "sub"}  # fmt: skip
+"""Operations with a method each."""
 _BY_DIM = {"unsqueeze": 1, "squeeze": 1, "slice": 1, "select": 1, "index_select": 1, "split": 2,
            "split_with_sizes": 2, "chunk": 2, "unbind": 1, "cat": 1, "stack": 1, "flip": 1,
            "permute": 1, "transpose": 1}  # fmt: skip
@@ -73,9 +76,9 @@ def _hold_pairs(program: ExportedProgram, node: Node) -> None:
     names = {**signature.inputs_to_buffers, **signature.inputs_to_lifted_tensor_constants}
     name = names.get(node.name)
     if name is None:
+        role = "input" if node.name in signature.user_inputs else "weight"
         raise GraphError(
-            f"`{node.name}` is a complex {'input' if node.name in signature.user_inputs else 'weight'}"
-            ": packages take real numbers: give view_as_real of it"
+            f"`{node.name}` is a complex {role}: packages take real numbers; give its view_as_real"
         )
     table = program.constants if name in program.constants else program.state_dict
     table[name] = torch.view_as_real(table[name].resolve_conj()).to(torch.float32).contiguous()
@@ -113,8 +116,8 @@ class _Rewriting:
             return self._pair(node.args[0])
         if kind in _BY_DIM:
             return self._moved(kind)
-        how: Callable[..., Any] | None = getattr(self, f"_{kind.strip('_')}", None)
-        if how is None or kind in ("pair", "moved", "parts", "write", "node"):
+        how = getattr(self, f"_{kind.lstrip('_')}", None) if kind in _KNOWN else None
+        if how is None:
             raise GraphError(
                 f"{place_of(node)}: `{kind or node.target}` of complex numbers has no conversion; "
                 "packages compute with real ones: write it with view_as_real"
@@ -136,34 +139,31 @@ class _Rewriting:
         return value, None
 
     def _stack(self, real: Any, imaginary: Any) -> Node:
-        shape = list(self._node.meta["val"].shape)
-        wide = [
-            part if list(part.meta["val"].shape) == shape else self._write(_aten.expand.default, part, shape)
-            for part in (real, imaginary)
-        ]  # fmt: skip
+        shape = [int(d) for d in self._node.meta["val"].shape]
+        wide = [self._expanded(part, shape) for part in (real, imaginary)]
         return self._write(_aten.stack.default, wide, len(shape))
+
+    def _expanded(self, part: Node, shape: list[int]) -> Node:
+        same = list(part.meta["val"].shape) == shape
+        return part if same else self._write(_aten.expand.default, part, shape)
 
     # ------------------------------------------------------------ what moves numbers
 
     def _moved(self, kind: str) -> Any:
+        """The same move of pairs: dimensions counted from the front, where none was added."""
         args = list(self._node.args)
-        source = args[0][0] if isinstance(args[0], list | tuple) else args[0]
-        rank = self._ranks[source] + (kind in ("unsqueeze", "stack"))
-        pair = [self._pair(a) for a in args[0]] if isinstance(args[0], list | tuple) else self._pair(args[0])
-        for position in range(_BY_DIM[kind], len(args)):
-            is_dims = position == _BY_DIM[kind] or (kind == "transpose" and position == 2)
-            if is_dims:
+        many = isinstance(args[0], list | tuple)
+        rank = self._ranks[args[0][0] if many else args[0]] + (kind in ("unsqueeze", "stack"))
+        args[0] = [self._pair(a) for a in args[0]] if many else self._pair(args[0])
+        for position in (_BY_DIM[kind], 2 if kind == "transpose" else _BY_DIM[kind]):
+            if position < len(args):
                 args[position] = _from_front(args[position], rank)
-        if len(args) <= _BY_DIM[kind] and kind != "squeeze":
-            args += [1, 0][_BY_DIM[kind] - 1 :][: 0] or ([] if kind == "transpose" else [])
-        args[0] = pair
         if kind == "permute":
             args[1] = [*args[1], rank]
         made = self._write(self._node.target, *args, **self._node.kwargs)
         if not isinstance(made.meta["val"], list | tuple):
             return made
-        count = len(made.meta["val"])
-        return [self._write(operator.getitem, made, i) for i in range(count)]
+        return [self._write(operator.getitem, made, i) for i in range(len(made.meta["val"]))]
 
     def _reshape(self, x: Node, shape: Any) -> Node:
         shape = [*self._node.meta["val"].shape, 2]
@@ -221,13 +221,16 @@ class _Rewriting:
         if isinstance(x, complex | float | int):
             x, y = y, x
         (a, b), (c, d) = self._parts(x), self._parts(y)
-        times = lambda p, q: self._write(_aten.mul.Tensor, *((p, q) if isinstance(p, Node) else (q, p)))  # noqa: E731
         if b is None:
-            return self._stack(times(a, c), times(a, d))
+            return self._stack(self._times(a, c), self._times(a, d))
         if d is None:
-            return self._stack(times(a, c), times(b, c))
-        real = self._write(_aten.sub.Tensor, times(a, c), times(b, d))
-        return self._stack(real, self._write(_aten.add.Tensor, times(a, d), times(b, c)))
+            return self._stack(self._times(a, c), self._times(b, c))
+        real = self._write(_aten.sub.Tensor, self._times(a, c), self._times(b, d))
+        imaginary = self._write(_aten.add.Tensor, self._times(a, d), self._times(b, c))
+        return self._stack(real, imaginary)
+
+    def _times(self, p: Any, q: Any) -> Node:
+        return self._write(_aten.mul.Tensor, *((p, q) if isinstance(p, Node) else (q, p)))
 
     def _div(self, x: Node, y: Any) -> Node:
         (a, b), (c, d) = self._parts(x), self._parts(y)

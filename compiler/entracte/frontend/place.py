@@ -16,7 +16,9 @@ __all__ = ["PLACE_KEYS", "place_of", "places_of", "refuse_unconvertible"]
 PLACE_KEYS = ("stack_trace", "nn_module_stack")
 """What of a node's meta data tells its place."""
 
-_FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)\n\s*(?P<text>.*)')
+_FRAME = re.compile(
+    r'File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)\n\s*(?P<text>.*)'
+)
 _LIBRARIES = ("/torch/", "<eval_with_key>", "<string>", "/entracte/frontend/")
 """Frames of torch itself: the line that called into it is what a user can change."""
 

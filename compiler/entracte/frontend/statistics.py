@@ -117,7 +117,9 @@ def _spread(node: Node, islands: Islands) -> set[str]:
         for user in waiting.pop().users:
             is_view = kind_of(user) in VIEWS
             is_small = size_of(user) <= size_of(node)
-            if user.name in found or not (is_view or (kind_of(user) in islands.spread and is_small)):
+            if user.name in found or not (
+                is_view or (kind_of(user) in islands.spread and is_small)
+            ):
                 continue
             found.add(user.name)
             waiting.append(user)

@@ -41,8 +41,8 @@ CORE_ML = Backend(
         tails=frozenset({
             "softmax", "_softmax", "sigmoid", "exp", "sum", "mean", "cumsum", "add", "sub", "rsub",
             "mul", "div", "neg", "abs", "clamp", "clamp_min", "clamp_max", "maximum", "log",
-            "reshape", "unsqueeze", "squeeze", "expand", "_to_copy", "permute", "transpose", "select",
-            "slice",
+            "reshape", "unsqueeze", "squeeze", "expand", "_to_copy", "permute", "transpose",
+            "select", "slice",
         }),
     ),
     own_islands=Islands(

@@ -101,7 +101,7 @@ def cure_alias_names() -> None:
     _register("alias", ops.noop)
     _register("concatenate", ops.cat)
     _register("__and__", ops.bitwise_and)
-    for name in ("bitwise_or", "__or__"):
+    for name in ("bitwise_or", "__or__", "or"):
         _register(name, _either)
 
 

@@ -27,9 +27,7 @@ def ops() -> Any:
     return ops
 
 
-def arguments(
-    context: Any, node: Any, count: int, keywords: tuple[str, ...] = ()
-) -> list[Any]:
+def arguments(context: Any, node: Any, count: int, keywords: tuple[str, ...] = ()) -> list[Any]:
     """The first `count` positional arguments (None if absent), then the keyword ones."""
     module = ops()
     given = list(module._get_inputs(context, node, min_expected=1))[:count]
