@@ -204,7 +204,7 @@ def _fill(_: Graph, node: Node) -> None:
         "dtype" in node.kwargs or value.dtype is torch.float32
     ):
         return
-    number = _FILLED[node.target]
+    number: Any = _FILLED[node.target]
     if number is None:
         number = node.args[2 if node.target is _aten.new_full.default else 1]
     if not isinstance(number, int | float):
@@ -226,9 +226,10 @@ def _share_heads(graph: Graph, node: Node) -> None:
     if not node.kwargs.get("enable_gqa"):
         return
     write = Writer(graph, node)
-    query, *shared = node.args[:3]
+    given: Any = node.args
+    query, *shared = given[:3]
     heads = query.meta["val"].shape[-3]
-    node.args = (query, *(_repeated(write, part, heads) for part in shared), *node.args[3:])
+    node.args = (query, *(_repeated(write, part, heads) for part in shared), *given[3:])
     node.kwargs = {k: v for k, v in node.kwargs.items() if k != "enable_gqa"}
 
 

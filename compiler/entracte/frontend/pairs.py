@@ -111,7 +111,8 @@ class _Rewriting:
     def result(self) -> Any:
         node, kind = self._node, kind_of(self._node)
         if node.target is operator.getitem:
-            return self._pairs[node.args[0]][node.args[1]]
+            source: Any = node.args
+            return self._pairs[source[0]][source[1]]
         if kind in _SAME:
             return self._pair(node.args[0])
         if kind in _BY_DIM:
@@ -151,7 +152,7 @@ class _Rewriting:
 
     def _moved(self, kind: str) -> Any:
         """The same move of pairs: dimensions counted from the front, where none was added."""
-        args = list(self._node.args)
+        args: list[Any] = list(self._node.args)
         many = isinstance(args[0], list | tuple)
         rank = self._ranks[args[0][0] if many else args[0]] + (kind in ("unsqueeze", "stack"))
         args[0] = [self._pair(a) for a in args[0]] if many else self._pair(args[0])
@@ -182,7 +183,7 @@ class _Rewriting:
 
     def _to_copy(self, x: Node, **_: Any) -> Node:
         if x in self._ranks:
-            return self._pair(x)
+            return self._pairs[x]  # type: ignore[no-any-return]
         return self._stack(x, self._write(_aten.mul.Tensor, x, 0.0))
 
     # ------------------------------------------------------------ what computes with them

@@ -96,7 +96,7 @@ def _is_square(node: Node, islands: Islands) -> bool:
     kind = kind_of(node)
     if kind == islands.product:
         return len(node.args) > 1 and node.args[0] is node.args[1]
-    return kind in islands.squares and (len(node.args) < 2 or node.args[1] == 2)
+    return kind in islands.squares and (len(node.args) < 2 or bool(node.args[1] == 2))
 
 
 def _centring(node: Node, islands: Islands) -> set[str]:

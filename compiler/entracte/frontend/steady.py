@@ -36,7 +36,8 @@ def steady_norms(program: ExportedProgram) -> None:
 
 
 def _replace(program: ExportedProgram, node: Node) -> None:
-    x, groups, weight, bias, eps = (*node.args, *(None, None, 1e-5)[len(node.args) - 2 :])[:5]
+    given: Any = node.args
+    x, groups, weight, bias, eps = (*given, *(None, None, 1e-5)[len(given) - 2 :])[:5]
     weight, bias = node.kwargs.get("weight", weight), node.kwargs.get("bias", bias)
     eps = node.kwargs.get("eps", eps)
     write = Writer(program.graph, node)

@@ -222,7 +222,7 @@ def _selected(
     named = _own_names(module, program, how.fp32_ops)
     given = zip(user_inputs(program), inputs, strict=True)
     wide = {node.name for node, port in given if port.dtype is DType.FP32}
-    return named | fp32_operations(program, how.backend.aten_islands, named | wide)
+    return fp32_operations(program, how.backend.aten_islands, named | wide) | named
 
 
 def _own_names(module: nn.Module, program: ExportedProgram, names: Collection[str]) -> set[str]:

@@ -21,11 +21,11 @@ def _elu(x: Tensor, alpha: Any = 1, scale: Any = 1, input_scale: Any = 1) -> Any
     return torch.where(x > 0, x * scale, below)
 
 
-def _celu(x: Tensor, alpha: Any = 1) -> Tensor:
+def _celu(x: Tensor, alpha: Any = 1) -> Any:
     return torch.relu(x) + (torch.exp(-torch.relu(-x) / alpha) - 1) * alpha
 
 
-def _hardshrink(x: Tensor, lambd: Any = 0.5) -> Tensor:
+def _hardshrink(x: Tensor, lambd: Any = 0.5) -> Any:
     return x * (x.abs() > lambd).to(x.dtype)
 
 
@@ -60,7 +60,7 @@ def _median(x: Tensor, dim: int = -1, keepdim: bool = False) -> tuple[Tensor, Te
     return _kth(x, (x.shape[dim] + 1) // 2, dim, keepdim)
 
 
-def _where(condition: Tensor, x: Any, y: Any) -> Tensor:
+def _where(condition: Tensor, x: Any, y: Any) -> Any:
     """Both sides of the result's type; a number is a tensor of no dimensions."""
     dtype = torch.result_type(x, y)
     sides = (

@@ -26,7 +26,8 @@ def _diagonal(x: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tenso
     x = x if kept == list(range(rank - 2)) and dim1 < dim2 else x.permute(*kept, dim1, dim2)
     flat = x.reshape(*(x.shape[:-2]), rows * columns)
     last = first + (count - 1) * (columns + 1) + 1
-    return _aten.slice.Tensor(flat, flat.dim() - 1, first, last, columns + 1)
+    found: Tensor = _aten.slice.Tensor(flat, flat.dim() - 1, first, last, columns + 1)
+    return found
 
 
 def _trace(x: Tensor) -> Tensor:

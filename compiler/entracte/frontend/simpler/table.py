@@ -67,8 +67,8 @@ def _is_masked_fill(node: Node) -> bool:
 
 
 def _is_plain_loss(node: Node) -> bool:
-    weight, _, ignored = [*node.args[2:5], *(None, 1, -100)[len(node.args) - 2 :]]
-    return weight is None and ignored == -100 and not node.kwargs
+    given: list[Any] = [*node.args[2:5], *(None, 1, -100)[len(node.args) - 2 :]]
+    return given[0] is None and bool(given[2] == -100) and not node.kwargs
 
 
 _ONLY_IF: dict[object, Callable[[Node], bool]] = {
@@ -99,4 +99,5 @@ def is_written_out(node: Node) -> bool:
     """Whether this call has a row that says more than the operation itself."""
     if node.op != "call_function" or node.target not in SIMPLER:
         return False
-    return _ONLY_IF.get(node.target, lambda _: True)(node)
+    asks = _ONLY_IF.get(node.target)
+    return asks is None or asks(node)
