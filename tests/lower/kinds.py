@@ -212,7 +212,7 @@ STATISTICS: dict[str, Case] = {
     "without weights": (nn.GroupNorm(4, 8, affine=False), (GROUPS5 * 300,)),
     "instance": (nn.InstanceNorm2d(8), (GROUPS4 * 300,)),
     "variance": (lambda a: a.var(-1), (GROUPS4 * 30,)),
-    "variance without correction": (lambda a: a.var((1, 3), correction=0, keepdim=True), (GROUPS4,)),
+    "variance uncorrected": (lambda a: a.var((1, 3), correction=0, keepdim=True), (GROUPS4,)),
     "variance of all": (lambda a: a.var().reshape(1), (GROUPS4,)),
     "biased variance": (lambda a: a.var(-1, unbiased=False), (GROUPS4,)),
     "deviation": (lambda a: a.std(-1), (GROUPS4 * 300,)),

@@ -6,17 +6,22 @@ All cases of a kind are one module, converted once for each precision; torch eag
 from __future__ import annotations
 
 import gc
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from entracte.emit.bundle import ByteProgress, Workshop
 from entracte.lower.errors import LowerError
+from entracte.lower.worker import run_task
 from entracte.reference import Model
 from entracte.reference.errors import PackageError
+from entracte.store.cache import Cache
 from tests.lower.execute import lower, run
 from tests.lower.kinds import GROUP, GROUPS4, KINDS, Case
 
@@ -52,7 +57,7 @@ def _rounded(arguments: tuple[Tensor, ...], precision: str) -> tuple[Tensor, ...
     """What an fp16 port makes of them, in fp32: both sides begin with the same numbers."""
     is_narrow = precision == "fp16"
     copies = (a.half().float() if is_narrow and a.is_floating_point() else a for a in arguments)
-    return tuple(a.clone() for a in copies)  # torch.export takes one tensor given twice for one input
+    return tuple(a.clone() for a in copies)  # one tensor given twice would be one input
 
 
 CHOICES = [(kind, precision, "iOS18") for kind in KINDS for precision in TOLERANCE]
@@ -105,13 +110,15 @@ def test_nothing_is_emitted_with_ceil_mode_and_strict_refuses_it(tmp_path: Path)
     from entracte.lower.quiet import coremltools
 
     ct = coremltools()
-    pool = _Together([(lambda a: functional.avg_pool2d(a, 2, 2, ceil_mode=True), (torch.ones(1),))])
+    average = (lambda a: functional.avg_pool2d(a, 2, 2, ceil_mode=True), (torch.ones(1),))
+    pool = _Together([average])
     lower(pool.eval(), (torch.randn(1, 1, 5, 5),), tmp_path / "ours.mlpackage", "fp16", "iOS18")
     Model(tmp_path / "ours.mlpackage", strict=True).close()
 
     @mb.program(input_specs=[mb.TensorSpec(shape=(1, 1, 5, 5))], opset_version=ct.target.iOS17)
     def hanging(x):  # noqa: ANN001, ANN202
-        return mb.avg_pool(x=x, kernel_sizes=[2, 2], strides=[2, 2], pad_type="valid", ceil_mode=True)
+        how = {"kernel_sizes": [2, 2], "strides": [2, 2], "pad_type": "valid"}
+        return mb.avg_pool(x=x, **how, ceil_mode=True)
 
     ct.convert(
         hanging, minimum_deployment_target=ct.target.iOS17, skip_model_load=True,
@@ -158,3 +165,18 @@ def test_a_refusal_names_line_operation_and_a_way_out(
     assert operation in message
     assert "write" in message
     assert "_Refused" in message  # the module's kind
+
+
+def _raise() -> None:
+    raise RuntimeError("no luck")
+
+
+def test_a_log_that_a_message_names_outlives_the_build_folder(tmp_path: Path) -> None:
+    cache, folder = Cache(tmp_path / "cache"), tmp_path / "build"
+    shop = Workshop(folder, cache, 1, ByteProgress(), cache.logs(folder))
+    log = shop.log(SimpleNamespace(chunk=SimpleNamespace(id="text.00")))
+    with pytest.raises(LowerError) as caught:
+        run_task(_raise, (), log)
+    shutil.rmtree(folder, ignore_errors=True)
+    assert str(log) in str(caught.value)
+    assert "no luck" in log.read_text()
