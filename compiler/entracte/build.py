@@ -17,7 +17,7 @@ from entracte.disk import left
 from entracte.disk.folder import can_write, fresh, put
 from entracte.disk.read import inside
 from entracte.disk.write import write_bytes
-from entracte.emit.bundle import LOGS, PACKAGES
+from entracte.emit.bundle import PACKAGES
 from entracte.errors import ConfigError, DoesNotFit, PlanError
 from entracte.ir import (
     Bundle,
@@ -153,7 +153,7 @@ def _compile(job: Job, folder: Path, cache: Cache, report: Reporter, begun: floa
     with _aside(folder, dry_run=False) as aside:
         plan = _emit_and_plan(job, traced, decision, aside, cache, report)
         write_plan(plan, aside)
-        left.remove(aside / LOGS)
+        left.remove(cache.logs(folder))
     cache.prune(job.cache_limit_bytes)
     return Built(plan, folder, time.monotonic() - begun)
 
@@ -233,7 +233,7 @@ def _compare(
 
     def known(chunks: Sequence[str]) -> Path | None:
         plan = _plan(job, decision, decision.facts, decision.schedule, None, files)
-        return record_inputs(plan, traced.stages, source, chunks, shop.folder)
+        return record_inputs(plan, traced.stages, source, chunks, shop.folder, shop.logs / "inputs")
 
     return compare_all(
         traced.stages,
@@ -336,7 +336,15 @@ def _shop(job: Job, aside: Path, cache: Cache, report: Reporter) -> "Workshop":
     comparing = ByteProgress(
         begin=lambda total: report.phase("compare", total), advance=report.advance
     )
-    return Workshop(aside, cache, job.workers, progress, comparing, job.verify)
+    return Workshop(
+        aside,
+        cache,
+        job.workers,
+        progress,
+        cache.logs(build_folder(job)),
+        comparing,
+        job.verify,
+    )
 
 
 def _write_files(

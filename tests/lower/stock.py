@@ -57,6 +57,43 @@ def attention_scale() -> str | None:
     return error_of(lambda: convert(Attention(), torch.zeros(1, 2, 4, 8, dtype=torch.float16)))
 
 
+class _Call(nn.Module):
+    def __init__(self, function) -> None:  # noqa: ANN001
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
+def unnamed_errors() -> str | None:
+    fewer = _Call(lambda x: x.gather(0, torch.tensor([[0, 1]])))
+    said = error_of(lambda: convert(fewer, torch.zeros(3, 4)))
+    return None if said is None or "gather" in said else f"names no operation: {said}"
+
+
+def truth_constants() -> str | None:
+    both = _Call(lambda x: (torch.full((4,), True) & (x > 0)).float())
+    return error_of(lambda: convert(both, torch.zeros(4)))
+
+
+def reciprocal() -> str | None:
+    program = convert(_Call(torch.reciprocal), torch.zeros(4))
+    found = program.functions["main"].find_ops(op_type="inverse")
+    return f"adds {found[0].epsilon.val}" if found and found[0].epsilon.val > 1e-6 else None
+
+
+def clamp_types() -> str | None:
+    return error_of(lambda: convert(_Call(lambda x: torch.clamp_max(x, 0)), torch.zeros(4)))
+
+
+def pooling() -> str | None:
+    pool = _Call(lambda x: functional.avg_pool2d(x, 2, 2, ceil_mode=True))
+    program = convert(pool, torch.zeros(1, 1, 5, 5))
+    (op,) = program.functions["main"].find_ops(op_type="avg_pool")
+    return "emitted with ceil_mode" if op.ceil_mode.val else None
+
+
 def group_norm_rank() -> str | None:
     program = convert(nn.GroupNorm(2, 4), torch.zeros(1, 4, 2, 3, 3))
     operations = program.functions["main"].operations
@@ -114,7 +151,14 @@ def main() -> None:
             "cure_attention_scale": attention_scale(),
             "cure_scalar_cast": scalar_cast(),
             "cure_group_norm_rank": group_norm_rank(),
-            "cure_upsample_3d": unregistered("upsample_nearest3d", "upsample_trilinear3d.vec"),
+            "cure_resampling": unregistered("upsample_nearest3d", "upsample_trilinear3d.vec"),
+            "cure_unnamed_errors": unnamed_errors(),
+            "cure_truth_constants": truth_constants(),
+            "cure_truncation": unregistered("trunc"),
+            "cure_reciprocal": reciprocal(),
+            "cure_clamp_types": clamp_types(),
+            "cure_products": unregistered("prod", "prod.dim_int"),
+            "cure_pooling": pooling(),
             "cure_overflow_check": overflow_memory(),
         }
     print(json.dumps(faults))

@@ -95,7 +95,7 @@ class Blame:
     def _names(self, arguments: "Sequence[torch.Tensor]") -> dict[str, str]:
         """Name in the converted program -> the module's node."""
         from entracte.frontend.export import export_graph
-        from entracte.lower.places import same_nodes
+        from entracte.frontend.place import same_nodes
 
         args = tuple(a.contiguous() for a in arguments)
         program = export_graph(self._module, args, self._backend.is_convertible)

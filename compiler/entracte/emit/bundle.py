@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from entracte.trace.weights import WeightSource
 
 PACKAGES = "packages"
-LOGS = "logs"
 _MAKERS = (__name__, "entracte.trace.stored")
 """Which code a package is from; a `Traced` exports its programs by a function of the latter."""
 _TWINS_FROM = 3
@@ -54,6 +53,8 @@ class Workshop:
     cache: Cache
     workers: int
     progress: ByteProgress
+    logs: Path
+    """Folder of what conversions print."""
     comparing: ByteProgress = field(default_factory=ByteProgress)
     """The same of the comparison, which counts packages."""
     verify: bool = False
@@ -61,7 +62,7 @@ class Workshop:
 
     def log(self, order: Order) -> Path:
         """Of what a conversion printed."""
-        return self.folder / LOGS / f"{order.chunk.id}.log"
+        return self.logs / f"{order.chunk.id}.log"
 
     def run(self, tasks: "Iterator[Task]", progress: ByteProgress | None = None) -> None:
         """Each in a process of its own, a few at a time."""
@@ -113,7 +114,7 @@ def compare_all(
     if waiting:
         shop.comparing.begin(len(waiting))
         _make([t.order for t in waiting if not _is_made(t.order, shop.cache)], shop)
-        shop.run(compare.tasks(waiting, shop.cache, known, shop.folder / LOGS), shop.comparing)
+        shop.run(compare.tasks(waiting, shop.cache, known, shop.logs), shop.comparing)
     after = [o.key for o in court.repaired(orders)]
     return court.compared(orders), before != after
 

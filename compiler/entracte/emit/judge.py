@@ -245,14 +245,14 @@ class _Subject:
         return ops_of(self._order.traced, self._order.chunk, function)
 
     def _refusal(self, score: _Score, blamed: list[str]) -> Exception:
+        from entracte.frontend.place import place_of
         from entracte.lower.errors import LowerError
-        from entracte.lower.places import place_of
 
         programs = [self._order.traced.program_of(f) for f in self._order.functions]
         nodes = {n.name: n for program in programs for n in program.graph.nodes}
         first = next((nodes[name] for name in blamed if name in nodes), None)
         kind = str(getattr(first, "target", "")).removeprefix("aten.").split(".")[0]
-        where = f" of {place_of(first)}" if first is not None and place_of(first) else ""
+        where = f" of {place_of(first)}" if first is not None else ""
         layer = f"; the error rises at {kind} (node `{first.name}`){where}" if first else ""
         reached = "values that are not finite" if score.db == -math.inf else f"{score.db:.1f} dB"
         tried = ", also with all of it in fp32" if self._stage.precision == "fp16" else ""

@@ -160,17 +160,8 @@ def _convert_function(
         traced.functions[function].fp32_nodes,
         traced.backend,
         islands=order.repair.nodes(traced, chunk, function),
-        places=_places(traced, function),
     )
     convert_chunk(module, example_inputs(chunk), inputs=inputs, outputs=outputs, how=how, path=path)
-
-
-def _places(traced: "Traced", function: str) -> dict[str, str]:
-    """Node -> where the user wrote it."""
-    from entracte.lower.places import place_of
-
-    nodes = traced.program_of(function).graph.nodes
-    return {n.name: place_of(n) for n in nodes if n.op == "call_function"}
 
 
 def _neutral(order: Order, ports: tuple[Port, ...]) -> list[Port]:

@@ -14,8 +14,8 @@ __all__ = ["Backend", "Islands"]
 class Islands:
     """Where a program in fp16 computes in fp32, by names of operations.
 
-    Two patterns: what feeds a sine or cosine, and the inside of an RMS norm, from the square to
-    the reciprocal root.
+    Three patterns: what feeds a sine or cosine; sums and means of squares, up to where a tensor is
+    scaled by what they gave; what a logarithm is taken of.
     """
 
     sines: frozenset[str]
@@ -27,6 +27,15 @@ class Islands:
     squares: frozenset[str]
     product: str = "mul"
     """Of a value with itself it is a square too."""
+    reductions: frozenset[str] = frozenset()
+    """What makes a statistic of squares."""
+    spread: frozenset[str] = frozenset()
+    """What may be done to a statistic before a tensor is scaled by it."""
+    scaling: frozenset[str] = frozenset()
+    """What scales a tensor by a statistic."""
+    logarithms: frozenset[str] = frozenset()
+    tails: frozenset[str] = frozenset()
+    """Operations through which the argument of a logarithm is followed back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

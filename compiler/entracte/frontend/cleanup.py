@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.export import ExportedProgram
 from torch.fx import Graph, Node
 
+from entracte.frontend.rewrite import Writer
+
 __all__ = ["clean", "clean_graph", "is_view", "view_as_reshape"]
 
 _aten = torch.ops.aten
@@ -78,7 +80,7 @@ def clean_graph(graph: Graph) -> dict[str, str]:
         For every output that was an erased alias: its old name -> the name that replaces it.
     """
     before = _output_names(graph)
-    for rewrite in (_erase_checks, _erase_same, _drop_empty_operands, _reshape_for_view, _on_cpu):
+    for rewrite in _REWRITES:
         for node in list(graph.nodes):
             rewrite(graph, node)
     _eliminate_dead(graph)
@@ -177,6 +179,73 @@ def _on_cpu(_: Graph, node: Node) -> None:
     if node.op != "call_function" or "device" not in node.kwargs:
         return
     node.kwargs = {**node.kwargs, "device": torch.device("cpu")}
+
+
+_FILLED: dict[object, float | None] = {
+    _aten.full.default: None,
+    _aten.full_like.default: None,
+    _aten.new_full.default: None,
+    _aten.new_zeros.default: 0,
+    _aten.zeros_like.default: 0,
+    _aten.ones_like.default: 1,
+    _aten.zeros.default: 0,
+    _aten.ones.default: 1,
+}
+"""Operations that make a tensor of one number -> the number; None where it is an argument."""
+
+
+def _fill(_: Graph, node: Node) -> None:
+    """One operation for all of them, told shape and type: converters take those of another tensor
+    for some, and fp32 for others."""
+    value = node.meta.get("val")
+    if node.op != "call_function" or node.target not in _FILLED or not isinstance(value, Tensor):
+        return
+    if node.target is _aten.full.default and (
+        "dtype" in node.kwargs or value.dtype is torch.float32
+    ):
+        return
+    number: Any = _FILLED[node.target]
+    if number is None:
+        number = node.args[2 if node.target is _aten.new_full.default else 1]
+    if not isinstance(number, int | float):
+        return
+    is_float = value.is_floating_point()
+    number = (
+        float(number) if is_float else bool(number) if value.dtype is torch.bool else int(number)
+    )
+    node.target = _aten.full.default
+    node.args = ([int(d) for d in value.shape], number)
+    node.kwargs = {"dtype": value.dtype}
+
+
+def _share_heads(graph: Graph, node: Node) -> None:
+    """Attention whose heads share keys, with the keys repeated: converters do not know
+    `enable_gqa`."""
+    if node.target is not _aten.scaled_dot_product_attention.default:
+        return
+    if not node.kwargs.get("enable_gqa"):
+        return
+    write = Writer(graph, node)
+    given: Any = node.args
+    query, *shared = given[:3]
+    heads = query.meta["val"].shape[-3]
+    node.args = (query, *(_repeated(write, part, heads) for part in shared), *given[3:])
+    node.kwargs = {k: v for k, v in node.kwargs.items() if k != "enable_gqa"}
+
+
+def _repeated(write: Writer, part: Any, heads: int) -> Any:
+    *batch, given, length, width = part.meta["val"].shape
+    if given == heads:
+        return part
+    wide = write(_aten.unsqueeze.default, part, len(batch) + 1)
+    wide = write(_aten.expand.default, wide, [*batch, given, heads // given, length, width])
+    return write(_aten.reshape.default, wide, [*batch, heads, length, width])
+
+
+_REWRITES = (
+    _erase_checks, _erase_same, _drop_empty_operands, _reshape_for_view, _on_cpu, _fill,
+    _share_heads,
+)  # fmt: skip
 
 
 def _eliminate_dead(graph: Graph) -> None:

@@ -11,6 +11,7 @@ result is node for node the one that real parameters give.
 from __future__ import annotations
 
 import contextlib
+import functools
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -22,12 +23,15 @@ from torch.export import ExportedProgram
 
 from entracte.frontend.cleanup import clean
 from entracte.frontend.errors import GraphError
+from entracte.frontend.narrow import narrow
+from entracte.frontend.pairs import write_pairs
+from entracte.frontend.simpler.table import SIMPLER, is_written_out
 
 __all__ = ["export_graph"]
 
-_DECOMPOSITION_ROUNDS = 3
-"""A decomposition may give an operation that must be decomposed itself; three rounds suffice for
-every model tried, and a fourth would only hide a cycle."""
+_DECOMPOSITION_ROUNDS = 6
+"""A decomposition may give an operation that must be decomposed itself; five rounds suffice for
+everything tried, and more would only hide a cycle."""
 
 
 def export_graph(
@@ -57,7 +61,12 @@ def export_graph(
                 program = torch.export.export(module, cpu_args, strict=False)
             except Exception as error:
                 raise GraphError(_refusal(module, error)) from error
-            program = _decompose(program, is_convertible)
+            try:
+                program = _decompose(program, is_convertible)
+            except GraphError:
+                raise
+            except Exception as error:
+                raise GraphError(_undecomposed(module, error)) from error
     clean(program)
     return program
 
@@ -77,6 +86,15 @@ def _refusal(module: nn.Module, error: Exception) -> str:
         f"{type(module).__name__}: torch.export refuses it: {type(error).__name__}: {first}; "
         "the graph may depend on shapes only, never on tensor values (`.item()`, `.tolist()`, "
         "`if tensor:`): pass such values as Python numbers when the module is built"
+    )
+
+
+def _undecomposed(module: nn.Module, error: Exception) -> str:
+    first = next(iter(str(error).strip().splitlines()), "")
+    return (
+        f"{type(module).__name__}: its graph cannot be written in simpler operations: "
+        f"{type(error).__name__}: {first[:300]}; sizes may depend on shapes only, and nothing may "
+        "be changed in place that is not the module's own result"
     )
 
 
@@ -146,19 +164,20 @@ def _decompose(
     """Functional ATen, with what the converter lacks written in simpler terms."""
     table = _decomposition_table()
     program = program.run_decompositions({})
+    narrow(program)
+    write_pairs(program)
     for _ in range(_DECOMPOSITION_ROUNDS):
-        targets = {n.target for n in program.graph.nodes if n.op == "call_function"}
-        wanted = {
-            target: table[target]
-            for target in targets
-            if target in table and not is_convertible(target)
-        }
+        calls = [node for node in program.graph.nodes if node.op == "call_function"]
+        wanted = {n.target: SIMPLER[n.target] for n in calls if is_written_out(n)}
+        lacking = {n.target for n in calls if not is_convertible(n.target)} - set(SIMPLER)
+        wanted |= {target: table[target] for target in lacking if target in table}
         if not wanted:
             break
         program = program.run_decompositions(wanted)
     return program
 
 
+@functools.cache
 def _decomposition_table() -> dict[object, object]:
     defaults: Any = torch.export.default_decompositions()
     defaults = defaults.materialize() if hasattr(defaults, "materialize") else defaults

@@ -15,6 +15,7 @@ from torch.fx import Graph, GraphModule, Node
 
 from entracte.frontend.cleanup import is_view, view_as_reshape
 from entracte.frontend.errors import GraphError
+from entracte.frontend.place import PLACE_KEYS
 
 __all__ = ["constants_of", "extract"]
 
@@ -157,8 +158,8 @@ def _attribute(piece: Graph, item: _Lifted, target: str) -> Node:
 
 
 def _meta(node: Node) -> dict[str, object]:
-    # only the shapes: stack traces and module stacks of the whole do not belong to the piece
-    return {"val": node.meta["val"]} if "val" in node.meta else {}
+    # shapes, and the line of the model that an error message names
+    return {key: node.meta[key] for key in ("val", *PLACE_KEYS) if key in node.meta}
 
 
 def _copy(piece: Graph, node: Node, copies: dict[Node, Node]) -> None:

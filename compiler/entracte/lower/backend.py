@@ -28,6 +28,22 @@ CORE_ML = Backend(
             "add", "mean", "sum", "clamp", "clamp_min", "maximum", "mul", "div", "_to_copy",
         }),
         squares=frozenset({"pow", "square"}),
+        # Sums too: the root of a sum of squares is a norm, and 64 squares of 100 are too many.
+        reductions=frozenset({"mean", "sum"}),
+        spread=frozenset({
+            "add", "sub", "mul", "div", "pow", "square", "sqrt", "rsqrt", "reciprocal", "clamp",
+            "clamp_min", "clamp_max", "maximum", "mean", "sum", "amax", "neg", "slice", "select",
+            "where", "exp",
+        }),
+        scaling=frozenset({"mul", "div"}),
+        # In fp16 a softmax ends at 6e-8: its logarithm at -16.6, and then at minus infinity.
+        logarithms=frozenset({"log", "log2", "log10"}),
+        tails=frozenset({
+            "softmax", "_softmax", "sigmoid", "exp", "sum", "mean", "cumsum", "add", "sub", "rsub",
+            "mul", "div", "neg", "abs", "clamp", "clamp_min", "clamp_max", "maximum", "log",
+            "reshape", "unsqueeze", "squeeze", "expand", "_to_copy", "permute", "transpose",
+            "select", "slice",
+        }),
     ),
     own_islands=Islands(
         sines=frozenset({"sin", "cos"}),

@@ -16,7 +16,7 @@ from torch.fx import Node
 from entracte.lower.errors import LowerError
 from entracte.lower.ports import DType, Port
 
-__all__ = ["Copy", "check_inputs_used", "settle_outputs"]
+__all__ = ["Copy", "check_inputs_used", "settle_outputs", "user_inputs"]
 
 
 @dataclass(frozen=True, slots=True)

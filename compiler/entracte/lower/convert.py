@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +23,27 @@ from entracte.disk.folder import fresh, put
 from entracte.errors import EntracteError
 from entracte.frontend.backend import Backend
 from entracte.frontend.export import export_graph
+from entracte.frontend.place import by_target, places_of, refuse_unconvertible
+from entracte.frontend.precision import fp32_operations
+from entracte.frontend.steady import steady_norms
 from entracte.lower import package
 from entracte.lower.arguments import check_arguments_read
 from entracte.lower.backend import CORE_ML
-from entracte.lower.boundary import Copy, check_inputs_used, settle_outputs
+from entracte.lower.boundary import Copy, check_inputs_used, settle_outputs, user_inputs
 from entracte.lower.compress import check_compression, compress
 from entracte.lower.errors import LowerError
 from entracte.lower.islands import fp16_selector
-from entracte.lower.places import by_target, place_of, same_nodes
 from entracte.lower.ports import DType, Port, check_arguments, check_distinct, check_ports
 from entracte.lower.quiet import TAIL_CHARS, captured_output, coremltools
-from entracte.lower.registrations import install_cures
+from entracte.lower.registrations import FAILED_NODE, install_cures
 from entracte.lower.targets import target_of
 from entracte.lower.values import check_weights, clamp_masks
 from entracte.lower.watched import watching
 
 __all__ = ["Conversion", "ConversionFacts", "convert_chunk"]
+
+_SAID_CHARS = 300
+"""How much of coremltools' own text a message holds; the log has all of it."""
 
 _NUMPY = {DType.FP16: np.float16, DType.FP32: np.float32, DType.INT32: np.int32}
 
@@ -55,7 +61,6 @@ class Conversion:
         backend: what the chunk was cut for.
         islands: nodes of which an fp16 program shall compute everything in fp32, also what their
             conversion decomposes them into; names as for `fp32_ops`.
-        places: node -> where the user wrote it, for messages; names as for `fp32_ops`.
     """
 
     precision: str
@@ -64,7 +69,6 @@ class Conversion:
     fp32_ops: Collection[str] = ()
     backend: Backend = CORE_ML
     islands: Collection[str] = ()
-    places: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,19 +122,19 @@ def convert_chunk(
     _check_options(how.precision, path)
     target = target_of(how.deployment)
     scheme = check_compression(how.compression, how.deployment)
-    with _scratch(path) as scratch, _told():
-        program = _export(module, example_inputs, how.backend)
-        copies, clamped = _prepare(program, inputs, outputs, how.precision)
+    places: dict[str, str] = {}
+    with _scratch(path) as scratch, _told(places):
+        program = _export(module, example_inputs, how.backend, places)
+        selected = _selected(module, program, inputs, how)
+        repaired = _own_names(module, program, how.islands)
+        copies, clamped = _prepare(program, inputs, outputs, how.precision, repaired)
         kept = [port for port in outputs if port.name not in {copy.port.name for copy in copies}]
         made = scratch / "dense.mlpackage"
         in_fp16 = None
         numbers = {node.name: i for i, node in enumerate(program.graph.nodes)}
         if how.precision == "fp16":
-            selected = _own_names(module, program, how.fp32_ops)
-            repaired = _own_names(module, program, how.islands)
-            islands = {numbers[name] for name in repaired}
+            islands = {numbers[name] for name in repaired if name in numbers}
             in_fp16 = fp16_selector(how.backend.own_islands, selected, islands)
-        places = _places(module, program, how.places)
         check_arguments_read(program, target, places)
         with watching(numbers, places):
             _convert(program, inputs, kept, target, made, in_fp16)
@@ -168,31 +172,42 @@ def _scratch(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _told() -> Iterator[None]:
-    """Silence inside; whatever fails leaves as a LowerError, with what was said as its note."""
+def _told(places: Mapping[str, str]) -> Iterator[None]:
+    """Silence inside; whatever fails leaves as a LowerError, with what was said as its note.
+
+    `places`, filled inside, are those of the operations in the model's source.
+    """
     said: list[str] = []
     try:
         with captured_output() as said:
             yield
     except Exception as error:
-        refusal = error if isinstance(error, LowerError) else LowerError(_explain(error))
+        refusal = error if isinstance(error, LowerError) else LowerError(_explain(error, places))
         if said and said[0]:
             refusal.add_note(f"coremltools said:\n{said[0][-TAIL_CHARS:]}")
         raise refusal from (error.__cause__ if refusal is error else error)
 
 
 def _export(
-    module: nn.Module, example_inputs: tuple[Tensor, ...], backend: Backend
+    module: nn.Module,
+    example_inputs: tuple[Tensor, ...],
+    backend: Backend,
+    places: dict[str, str],
 ) -> ExportedProgram:
     install_cures()
     args = tuple(arg.contiguous() for arg in example_inputs)
     program = export_graph(module, args, backend.is_convertible)
-    _check_convertible(program, backend)
+    places.update(places_of(module, program))
+    refuse_unconvertible(program, backend.is_convertible, places)
     return program
 
 
 def _prepare(
-    program: ExportedProgram, inputs: Sequence[Port], outputs: Sequence[Port], precision: str
+    program: ExportedProgram,
+    inputs: Sequence[Port],
+    outputs: Sequence[Port],
+    precision: str,
+    in_fp32: Collection[str],
 ) -> tuple[list[Copy], list[str]]:
     """Make the graph, in place, one that the converter takes.
 
@@ -202,8 +217,22 @@ def _prepare(
     check_inputs_used(program, inputs)
     check_weights(program)
     clamped = clamp_masks(program) if precision == "fp16" else []
+    if precision == "fp16":
+        steady_norms(program, in_fp32)
     _, copies = settle_outputs(program, inputs, outputs)
     return copies, clamped
+
+
+def _selected(
+    module: nn.Module, program: ExportedProgram, inputs: Sequence[Port], how: Conversion
+) -> frozenset[str]:
+    """Names of the operations of `program` that an fp16 package computes in fp32."""
+    if how.precision != "fp16":
+        return frozenset()
+    named = _own_names(module, program, how.fp32_ops)
+    given = zip(user_inputs(program), inputs, strict=True)
+    wide = {node.name for node, port in given if port.dtype is DType.FP32}
+    return fp32_operations(program, how.backend.aten_islands, named | wide) | named
 
 
 def _own_names(module: nn.Module, program: ExportedProgram, names: Collection[str]) -> set[str]:
@@ -226,28 +255,6 @@ def _own_names(module: nn.Module, program: ExportedProgram, names: Collection[st
             )
         found |= {new for old, new in zip(mine, theirs, strict=False) if old in wanted}
     return found
-
-
-def _places(
-    module: nn.Module, program: ExportedProgram, places: Mapping[str, str]
-) -> dict[str, str]:
-    """Node of `program` -> where the user wrote it."""
-    if not isinstance(module, GraphModule):
-        return {n.name: place_of(n) for n in program.graph.nodes if n.op == "call_function"}
-    own = same_nodes(module.graph, program.graph)
-    return {new: places[old] for new, old in own.items() if old in places}
-
-
-def _check_convertible(program: ExportedProgram, backend: Backend) -> None:
-    nodes = [node for node in program.graph.nodes if node.op == "call_function"]
-    lacking = [node for node in nodes if not backend.is_convertible(node.target)]
-    missing = {str(node.target): node.name for node in lacking}
-    if missing:
-        listed = ", ".join(f"{target} (node `{name}`)" for target, name in missing.items())
-        raise LowerError(
-            f"operations without a conversion: {listed}; write them in terms of others in the "
-            "graph, or register a conversion in entracte/lower/registrations.py"
-        )
 
 
 def _convert(
@@ -334,11 +341,22 @@ def _facts(made: Path, clamped: tuple[str, ...]) -> ConversionFacts:
     )
 
 
-def _explain(error: Exception) -> str:
+def _explain(error: Exception, places: Mapping[str, str]) -> str:
+    """The fault in one line: where in the model, which operation, what was said, a way out."""
     if isinstance(error, EntracteError):
         return str(error)
-    text = f"conversion failed: {type(error).__name__}: {error}".strip()
-    return text if len(text) <= TAIL_CHARS else f"{text[:TAIL_CHARS]} ..."
+    name, kind = getattr(error, FAILED_NODE, ("", ""))
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    text = text if len(text) <= _SAID_CHARS else f"{text[:_SAID_CHARS]} ..."
+    if not name:
+        named = (n for n in places if re.search(rf"\b{re.escape(n)}(_\d+)*\b", str(error)))
+        name = max(named, key=len, default="")
+    where = f"{places[name]}: " if name in places else ""
+    what = f"`{kind}` " if kind else ""
+    return (
+        f"{where}{what}does not convert: coremltools says {text}; write this line with other "
+        "operations, or compute it in a host step"
+    )
 
 
 def _replace(made: Path, path: Path, scratch: Path) -> None:

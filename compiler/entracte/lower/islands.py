@@ -12,7 +12,10 @@ from typing import Any
 from entracte.frontend.backend import Islands
 from entracte.lower.watched import number_of
 
-__all__ = ["fp16_selector", "fp32_islands"]
+__all__ = ["MADE_FROM", "fp16_selector", "fp32_islands"]
+
+MADE_FROM = "_entracte_made_from"
+"""Attribute of a MIL operation: name of the graph's node that it was made from, with others."""
 
 
 def fp16_selector(
@@ -52,9 +55,24 @@ def fp32_islands(
             kept.update(_trigonometric_chain(op, islands))
         if op.op_type in islands.roots:
             kept.update(_norm_chain(op, islands))
-        if op.name in keep_fp32:
+        if op.name in keep_fp32 or getattr(op, MADE_FROM, None) in keep_fp32:
             kept[id(op)] = op
+    if keep_fp32:
+        kept |= _between(operations, kept)
     return [op for op in operations if id(op) in kept]
+
+
+def _between(operations: list[Any], kept: dict[int, Any]) -> dict[int, Any]:
+    """What stands between operations that are kept: a pass that fuses two of them (a sum and a
+    factor become a mean) makes one that has no name of the graph's."""
+    found: dict[int, Any] = {}
+    for op in operations:
+        sources = [id(source) for source in _sources(op)]
+        users = [id(user) for output in op.outputs for user in output.child_ops]
+        before = sources and all(key in kept or key in found for key in sources)
+        if id(op) not in kept and before and users and all(key in kept for key in users):
+            found[id(op)] = op
+    return found
 
 
 def _trigonometric_chain(op: Any, islands: Islands) -> dict[int, Any]:

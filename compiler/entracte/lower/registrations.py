@@ -8,15 +8,27 @@ function's docstring) and has a test that fails as soon as coremltools no longer
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from entracte.lower.errors import LowerError
+from entracte.lower.islands import MADE_FROM
+from entracte.lower.pooling import cure_pooling
 from entracte.lower.quiet import coremltools
+from entracte.lower.registry import arguments as _arguments
+from entracte.lower.registry import ops as _ops
+from entracte.lower.registry import register as _register
+from entracte.lower.registry import table as _registry
+from entracte.lower.registry import value as _value
+from entracte.lower.resample import cure_resampling
 
-__all__ = ["SUPPORTED_MAJOR", "install_cures", "is_convertible"]
+__all__ = ["FAILED_NODE", "SUPPORTED_MAJOR", "install_cures", "is_convertible"]
+
+FAILED_NODE = "_entracte_node"
+"""Attribute of an error that left a conversion: (node, operation)."""
 
 SUPPORTED_MAJOR = "9"
 """The cures override internals of coremltools 9.x; another version needs another look."""
@@ -56,35 +68,28 @@ def install_cures() -> None:
         cure()
 
 
-def _registry() -> Any:
-    from coremltools.converters.mil.frontend.torch import torch_op_registry
-
-    return torch_op_registry._TORCH_OPS_REGISTRY
-
-
-def _register(name: str, function: Callable[..., None]) -> None:
-    _registry().set_func_by_name(function, name)
-
-
-def _ops() -> Any:
-    from coremltools.converters.mil.frontend.torch import ops
-
-    return ops
-
-
-def _arguments(context: Any, node: Any, count: int, keywords: tuple[str, ...] = ()) -> list[Any]:
-    """The first `count` positional arguments (None if absent), then the keyword ones."""
+def cure_unnamed_errors() -> None:
+    """Neither an error that a conversion raises nor what it makes says of which node it is: that is
+    noted on both."""
     ops = _ops()
-    given = list(ops._get_inputs(context, node, min_expected=1))[:count]
-    given += [None] * (count - len(given))
-    for keyword in keywords:
-        given.append(ops._get_kwinputs(context, node, keyword, default=[None])[0])
-    return given
+    stock = ops.convert_single_node
 
+    @functools.wraps(stock)
+    def convert(context: Any, node: Any) -> None:
+        from coremltools.converters.mil.mil.block import curr_block
 
-def _value(var: Any) -> Any:
-    """The constant that `var` holds; `var` itself if it is a plain value."""
-    return var.val if hasattr(var, "val") else var
+        operations = curr_block().operations
+        before = len(operations)
+        try:
+            stock(context, node)
+        except Exception as error:
+            if not hasattr(error, FAILED_NODE):
+                setattr(error, FAILED_NODE, (node.name, node.kind))
+            raise
+        for op in itertools.islice(reversed(operations), len(operations) - before):
+            setattr(op, MADE_FROM, node.name)
+
+    ops.convert_single_node = convert
 
 
 # ------------------------------------------------------------------------------ names
@@ -96,6 +101,17 @@ def cure_alias_names() -> None:
     _register("alias", ops.noop)
     _register("concatenate", ops.cat)
     _register("__and__", ops.bitwise_and)
+    for name in ("bitwise_or", "__or__", "or"):
+        _register(name, _either)
+
+
+def _either(context: Any, node: Any) -> None:
+    from coremltools.converters.mil import Builder as mb
+
+    x, y = _arguments(context, node, 2)
+    if {_dtype_of(x), _dtype_of(y)} != {np.bool_}:
+        raise NotImplementedError("`|` of integers: there are no operations on bits")
+    context.add(mb.logical_or(x=x, y=y, name=node.name))
 
 
 def cure_new_ones() -> None:
@@ -116,6 +132,41 @@ def cure_new_ones() -> None:
     _register("new_ones", new_ones)
 
 
+def cure_truth_constants() -> None:
+    """`full` of a truth value becomes a number of 64 bits, which nothing takes."""
+    stock = _registry().get_func("full")
+
+    def full(context: Any, node: Any) -> None:
+        from coremltools.converters.mil import Builder as mb
+
+        size, number, kind = _arguments(context, node, 2, ("dtype",))
+        is_truth = isinstance(_value(number), bool | np.bool_) or _value(kind) == _TRUTH
+        if not is_truth or (kind is not None and _value(kind) != _TRUTH):
+            stock(context, node)
+            return
+        shape = tuple(int(n) for n in np.atleast_1d(_value(size)))
+        context.add(mb.const(val=np.full(shape, bool(_value(number))), name=node.name))
+
+    _register("full", full)
+
+
+_TRUTH = 11
+"""coremltools' number of torch.bool."""
+
+
+def cure_truncation() -> None:
+    """`trunc` is not registered."""
+
+    def trunc(context: Any, node: Any) -> None:
+        from coremltools.converters.mil import Builder as mb
+
+        (x,) = _arguments(context, node, 1)
+        whole = mb.floor(x=mb.abs(x=x))
+        context.add(mb.mul(x=whole, y=mb.sign(x=x), name=node.name))
+
+    _register("trunc", trunc)
+
+
 # ------------------------------------------------------------------------------ values
 
 
@@ -131,6 +182,50 @@ def cure_gelu_mode() -> None:
         context.add(mb.gelu(x=x, mode=modes[str(approximate)], name=node.name))
 
     _register("gelu", gelu)
+
+
+def cure_reciprocal() -> None:
+    """`inverse` adds an epsilon of 1e-4 to what it inverts: 50 % off for 1e-4."""
+
+    def reciprocal(context: Any, node: Any) -> None:
+        from coremltools.converters.mil import Builder as mb
+
+        (x,) = _arguments(context, node, 1)
+        context.add(mb.real_div(x=_dtype_of(x)(1), y=x, name=node.name))
+
+    _register("reciprocal", reciprocal)
+
+
+def cure_clamp_types() -> None:
+    """A bound of another type, as in `clamp_min(x, 0)`, is an assertion without a message."""
+    _register("clamp_max", _bound("minimum"))
+    _register("clamp_min", _bound("maximum"))
+
+
+def _bound(kind: str) -> Callable[[Any, Any], None]:
+    def convert(context: Any, node: Any) -> None:
+        from coremltools.converters.mil import Builder as mb
+        from coremltools.converters.mil.frontend._utils import promote_input_dtypes
+
+        x, y = promote_input_dtypes(_arguments(context, node, 2))
+        context.add(getattr(mb, kind)(x=x, y=y, name=node.name))
+
+    return convert
+
+
+def cure_products() -> None:
+    """`prod` is not registered; MIL has it."""
+
+    def prod(context: Any, node: Any) -> None:
+        from coremltools.converters.mil import Builder as mb
+
+        x, dim, keep = _arguments(context, node, 3)
+        has_dim = node.kind.endswith("dim_int")
+        how = {"axes": [int(_value(dim))], "keep_dims": bool(_value(keep))} if has_dim else {}
+        context.add(mb.reduce_prod(x=x, name=node.name, **how))
+
+    _register("prod", prod)
+    _register("prod.dim_int", prod)
 
 
 def cure_attention_scale() -> None:
@@ -211,64 +306,6 @@ def _flat_group_norm(x: Any, groups: int, weight: Any, bias: Any, eps: float) ->
     return y
 
 
-def cure_upsample_3d() -> None:
-    """1.2 (4): 3-D upsampling is missing; two 2-D ones give it exactly."""
-    for suffix in ("", ".vec"):
-        _register(f"upsample_nearest3d{suffix}", _upsample_nearest3d)
-        _register(f"upsample_trilinear3d{suffix}", _upsample_trilinear3d)
-
-
-def _upsample_nearest3d(context: Any, node: Any) -> None:
-    x, size, *scales = _arguments(context, node, 5)
-    context.add(_upsample3d(x, _output_size(x, size, scales), "nearest", False), node.name)
-
-
-def _upsample_trilinear3d(context: Any, node: Any) -> None:
-    x, size, align_corners, *scales = _arguments(context, node, 6)
-    mode_size = _output_size(x, size, scales)
-    context.add(_upsample3d(x, mode_size, "linear", bool(_value(align_corners))), node.name)
-
-
-def _output_size(x: Any, size: Any, scales: list[Any]) -> list[int]:
-    """(D, H, W) from the given size, else from the scale factors (list, or one by one)."""
-    given = _value(size)
-    if given is not None:
-        return [int(_value(n)) for n in given]
-    first = _value(scales[0])
-    factors = [_value(f) for f in first] if np.ndim(first) else [_value(f) for f in scales[:3]]
-    return [int(np.floor(n * float(f))) for n, f in zip(x.shape[2:], factors, strict=True)]
-
-
-def _upsample3d(x: Any, size: list[int], mode: str, align_corners: bool) -> Any:
-    """[N, C, D, H, W] -> [N, C, *size]: H and W first, with C and D folded; then D alone."""
-    from coremltools.converters.mil import Builder as mb
-
-    batch, channels, depth, height, width = (int(n) for n in x.shape)
-    out_depth, out_height, out_width = size
-    plane = mb.reshape(x=x, shape=[batch, channels * depth, height, width])
-    plane = _upsample2d(plane, out_height, out_width, mode, align_corners)
-    lines = mb.reshape(x=plane, shape=[batch, channels, depth, out_height * out_width])
-    lines = _upsample2d(lines, out_depth, out_height * out_width, mode, align_corners)
-    return mb.reshape(x=lines, shape=[batch, channels, out_depth, out_height, out_width])
-
-
-def _upsample2d(x: Any, height: int, width: int, mode: str, align_corners: bool) -> Any:
-    from coremltools.converters.mil import Builder as mb
-
-    factors = [_factor(height, x.shape[2]), _factor(width, x.shape[3])]
-    if factors == [1, 1]:
-        return x
-    names = dict(zip(("scale_factor_height", "scale_factor_width"), factors, strict=True))
-    if mode == "nearest":
-        return mb.upsample_nearest_neighbor(x=x, **names)
-    return mb.upsample_bilinear(x=x, align_corners=align_corners, **names)
-
-
-def _factor(wanted: int, given: int) -> int | float:
-    # the nudge keeps floor(given * factor) from landing one short, as coremltools itself does
-    return wanted // given if wanted % given == 0 else (wanted + 1e-4) / given
-
-
 # ------------------------------------------------------------------------------ speed
 
 
@@ -306,13 +343,20 @@ def exceeds_fp16(value: Any) -> bool:
 
 
 CURES: tuple[Callable[[], None], ...] = (
+    cure_unnamed_errors,
     cure_alias_names,
     cure_new_ones,
     cure_gelu_mode,
+    cure_truth_constants,
+    cure_truncation,
+    cure_reciprocal,
+    cure_clamp_types,
+    cure_products,
     cure_attention_scale,
     cure_scalar_cast,
     cure_group_norm_rank,
-    cure_upsample_3d,
+    cure_resampling,
+    cure_pooling,
     cure_overflow_check,
 )
 """Every cure, in the order in which they are applied."""

@@ -35,8 +35,18 @@ _FILLING = {
     _aten.where.Scalar: 2,
     _aten.mul.Tensor: 1,
     _aten.mul.Scalar: 1,
+    _aten.add.Tensor: 1,
+    _aten.constant_pad_nd.default: 2,
 }
 """Operations that write masks -> position of the value. `mul`: `(1 - mask) * -1e9`."""
+_SUBTRACTED = {
+    _aten.mul.Tensor: 1,
+    _aten.mul.Scalar: 1,
+    _aten.div.Tensor: 1,
+    _aten.sub.Tensor: 1,
+}
+"""The same of values that are as large as that, and positive: `scores - (1 - mask) * 1e9`,
+`(mask - 1) * 1e9`."""
 
 
 def check_weights(program: ExportedProgram) -> None:
@@ -69,8 +79,13 @@ def clamp_masks(program: ExportedProgram) -> list[str]:
     """
     changed = []
     for node in program.graph.nodes:
-        position = _FILLING.get(node.target) if node.op == "call_function" else None
+        if node.op != "call_function":
+            continue
+        position = _FILLING.get(node.target)
         if position is not None and _clamp_argument(node, position):
+            changed.append(node.name)
+        position = _SUBTRACTED.get(node.target)
+        if position is not None and _clamp_subtracted(node, position):
             changed.append(node.name)
     held = (s for s in _weight_specs(program) if s.kind is not InputKind.PARAMETER)
     return changed + [str(spec.target) for spec in held if _clamp_tensor(program, spec)]
@@ -97,10 +112,37 @@ def _extremes(tensor: Tensor) -> tuple[float, float]:
 
 def _clamp_argument(node: Node, position: int) -> bool:
     value: Any = node.args[position] if len(node.args) > position else None
-    is_mask = isinstance(value, float) and value < -FP16_MAX
+    is_mask = isinstance(value, int | float) and value < -FP16_MAX
     if is_mask:
         node.update_arg(position, MASKED)
     return is_mask
+
+
+def _clamp_subtracted(node: Node, position: int) -> bool:
+    value: Any = node.args[position] if len(node.args) > position else None
+    if not isinstance(value, int | float) or value <= 0 or not _masks(node):
+        return False
+    is_quotient = node.target is _aten.div.Tensor
+    if (1 / value if is_quotient else value) <= FP16_MAX:
+        return False
+    node.update_arg(position, -1 / MASKED if is_quotient else -MASKED)
+    return True
+
+
+def _masks(node: Node) -> bool:
+    """Whether a product with a large number lowers what it is added to."""
+    if node.target is _aten.sub.Tensor:
+        return True
+    factor: Any = node.args[0]
+    one = {_aten.sub.Tensor: 1, _aten.add.Tensor: -1}.get(factor.target)
+    is_lowered = one is not None and factor.args[1] == one
+    is_taken = all(_takes(user, node) for user in node.users)
+    return is_taken or is_lowered
+
+
+def _takes(user: Node, node: Node) -> bool:
+    is_subtrahend = user.target is _aten.sub.Tensor and user.args[1] is node
+    return is_subtrahend or user.target is _aten.neg.default
 
 
 def _clamp_tensor(program: ExportedProgram, spec: InputSpec) -> bool:

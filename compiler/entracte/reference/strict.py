@@ -1,4 +1,6 @@
-"""What Core ML is known to refuse although coremltools writes it. Grows with evidence."""
+"""What Core ML is known to refuse, or to compute differently, although coremltools writes it.
+
+Grows with evidence."""
 
 from __future__ import annotations
 
@@ -32,12 +34,34 @@ def lint(program: mil.Program, function: mil.Function) -> None:
                     f"{operation.type} {named.name!r} has rank {len(kind.shape)}, above {MAX_RANK}"
                 )
     found += _uneven_stacks(program, function)
+    found += _hanging_averages(function)
     if found:
         raise PackageError(
             program.package,
             f"Core ML refuses this: {'; '.join(found)}",
             place=f"function {function.name!r}",
         )
+
+
+def _hanging_averages(function: mil.Function) -> list[str]:
+    """Average pooling with `ceil_mode`, which Core ML is reported to compute differently from torch
+    and from coremltools' own documentation (coremltools issue 2772)."""
+    constants = {
+        operation.outputs[0].name: operation.inputs["val"][0]
+        for operation in walk(function.block)
+        if operation.type == "const"
+    }
+    found = []
+    for operation in walk(function.block):
+        given = operation.inputs.get("ceil_mode", ())
+        values = [constants.get(b) if isinstance(b, str) else b for b in given]
+        is_set = any(isinstance(v, mil.Value) and v.data and any(v.data) for v in values)
+        if operation.type == "avg_pool" and is_set:
+            found.append(
+                f"avg_pool {operation.name!r} has ceil_mode, whose last windows are divided "
+                "differently; pad and divide instead"
+            )
+    return found
 
 
 def _uneven_stacks(program: mil.Program, function: mil.Function) -> list[str]:

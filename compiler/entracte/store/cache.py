@@ -167,6 +167,11 @@ class Cache:
             os.rename(path, doomed)
         left.remove(doomed)
 
+    def logs(self, folder: Path) -> Path:
+        """Where a compile into `folder` keeps what its conversions print: a message names a log, so
+        it outlives the build folder that a failed compile does not leave."""
+        return self._root / "logs" / f"{folder.name}-{digest(str(folder.absolute()))[:8]}"
+
     def _entries(self) -> Iterable[Path]:
         return (p for p in self._root.glob("*/??/*") if not p.name.startswith("."))
 

@@ -10,6 +10,7 @@ from entracte.errors import ConfigError
 from entracte.frontend.backend import Backend
 from entracte.frontend.export import export_graph
 from entracte.frontend.extract import constants_of
+from entracte.frontend.place import places_of, refuse_unconvertible
 from entracte.frontend.precision import fp32_values
 from entracte.ir import Stage
 from entracte.trace.codes import Coder
@@ -40,10 +41,14 @@ def export_stage(
             f"pipeline.stages.{stage.name}.functions: graph {stage.op} has no variant "
             f"{function!r}; it has {', '.join(graph.variants) or 'none'}"
         )
+    module = modules[function]
     try:
-        return export_graph(modules[function], _examples(graph), backend.is_convertible)
+        program = export_graph(module, _examples(graph), backend.is_convertible)
+        # here, where it costs seconds, and not in the chunk that is converted last
+        refuse_unconvertible(program, backend.is_convertible, places_of(module, program))
     except ValueError as error:
         raise ConfigError(f"stage {stage.name}: {error}") from error
+    return program
 
 
 def _examples(graph: "Graph") -> "tuple[torch.Tensor, ...]":

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from entracte.disk.folder import make_folder
+from entracte.disk.write import write_bytes
 from entracte.ir import Call, HostStep, Plan, Segment
 from entracte.run.execute import load_constants
 from entracte.run.host import run_host_step
@@ -24,27 +26,25 @@ if TYPE_CHECKING:
     from entracte.trace.traced import Traced
     from entracte.trace.weights import WeightSource
 
-FOLDER = "logs/inputs"
-"""Below the build folder while it is made."""
 _CHEAP_FLOPS = 50e9
 """About a second of one core."""
 
 
-def record_inputs(
+def record_inputs(  # noqa: PLR0913 - read and written in different folders
     plan: Plan,
     stages: "Mapping[str, Traced]",
     source: "WeightSource",
     chunks: Sequence[str],
     folder: Path,
+    place: Path,
 ) -> Path:
-    """A folder with a file `CHUNK.safetensors` of known inputs for each of `chunks` that has any.
+    """`place`, with a file `CHUNK.safetensors` of known inputs for each of `chunks` that has any.
 
     Args:
         plan: unbuilt, with its constants and files in `folder`.
     """
     from entracte.lower.worker import run_task
 
-    place = folder / FOLDER
     make_folder(place)
     device = SourceDevice({c.id: c for c in plan.chunks}, stages, source)
     is_run = _is_cheap(plan) and source.is_real

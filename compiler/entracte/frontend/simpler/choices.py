@@ -1,0 +1,86 @@
+"""Activations, selections and types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["ROWS"]
+
+_aten = torch.ops.aten
+Rule = Callable[..., Any]
+
+
+def _elu(x: Tensor, alpha: Any = 1, scale: Any = 1, input_scale: Any = 1) -> Any:
+    if scale == input_scale == 1:
+        return NotImplemented
+    below = (torch.exp(-torch.relu(-x) * input_scale) - 1) * (alpha * scale)
+    return torch.where(x > 0, x * scale, below)
+
+
+def _celu(x: Tensor, alpha: Any = 1) -> Any:
+    return torch.relu(x) + (torch.exp(-torch.relu(-x) / alpha) - 1) * alpha
+
+
+def _hardshrink(x: Tensor, lambd: Any = 0.5) -> Any:
+    return x * (x.abs() > lambd).to(x.dtype)
+
+
+def _fmod(x: Any, y: Any) -> Any:
+    return x - torch.div(x, y, rounding_mode="trunc") * y
+
+
+def _softmax(x: Tensor, dim: int, dtype: Any = None) -> Any:
+    return NotImplemented if dtype is None else torch.softmax(x.to(dtype), dim)
+
+
+def _argmax(x: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+    return _over_all(torch.argmax, x, keepdim) if dim is None else NotImplemented
+
+
+def _argmin(x: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+    return _over_all(torch.argmin, x, keepdim) if dim is None else NotImplemented
+
+
+def _over_all(find: Rule, x: Tensor, keepdim: bool) -> Tensor:
+    found: Tensor = find(x.reshape(-1), 0, True)
+    return found.reshape([1] * x.dim() if keepdim else [])
+
+
+def _kth(x: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> tuple[Tensor, Tensor]:
+    parts = [part.narrow(dim, k - 1, 1) for part in torch.sort(x, dim)]
+    values, indices = parts if keepdim else [part.squeeze(dim) for part in parts]
+    return values, indices
+
+
+def _median(x: Tensor, dim: int = -1, keepdim: bool = False) -> tuple[Tensor, Tensor]:
+    return _kth(x, (x.shape[dim] + 1) // 2, dim, keepdim)
+
+
+def _where(condition: Tensor, x: Any, y: Any) -> Any:
+    """Both sides of the result's type; a number is a tensor of no dimensions."""
+    dtype = torch.result_type(x, y)
+    sides = (
+        s.to(dtype) if isinstance(s, Tensor) else torch.full((), s, dtype=dtype) for s in (x, y)
+    )
+    return _aten.where.self(condition, *sides)
+
+
+ROWS: dict[object, Rule] = {
+    _aten.elu.default: _elu,
+    _aten.celu.default: _celu,
+    _aten.hardshrink.default: _hardshrink,
+    _aten.argmax.default: _argmax,
+    _aten.argmin.default: _argmin,
+    _aten.kthvalue.default: _kth,
+    _aten.median.dim: _median,
+    _aten.fmod.Tensor: _fmod,
+    _aten.fmod.Scalar: _fmod,
+    _aten.softmax.int: _softmax,
+    _aten.where.ScalarOther: _where,
+    _aten.where.ScalarSelf: _where,
+    _aten.where.Scalar: _where,
+}

@@ -1,0 +1,135 @@
+"""Parts of tensors, edges, and products with vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["ROWS"]
+
+_aten = torch.ops.aten
+Rule = Callable[..., Any]
+
+
+# ---------------------------------------------------------------- parts of a matrix
+def _diagonal(x: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """Of the rows laid end to end, every (columns + 1)-th value."""
+    rank = x.dim()
+    dim1, dim2 = dim1 % rank, dim2 % rank
+    kept = [d for d in range(rank) if d not in (dim1, dim2)]
+    rows, columns = x.shape[dim1], x.shape[dim2]
+    first = offset if offset >= 0 else -offset * columns
+    count = min(rows, columns - offset) if offset >= 0 else min(rows + offset, columns)
+    x = x if kept == list(range(rank - 2)) and dim1 < dim2 else x.permute(*kept, dim1, dim2)
+    flat = x.reshape(*(x.shape[:-2]), rows * columns)
+    last = first + (count - 1) * (columns + 1) + 1
+    found: Tensor = _aten.slice.Tensor(flat, flat.dim() - 1, first, last, columns + 1)
+    return found
+
+
+def _trace(x: Tensor) -> Tensor:
+    return _diagonal(x).sum()
+
+
+# ---------------------------------------------------------------- edges
+def _pad(x: Tensor, pads: Any, mode: str = "constant", value: Any = None) -> Any:
+    """Around for `circular`; what is negative is cut off first."""
+    if mode != "circular" and min(pads) >= 0:
+        return NotImplemented
+    pairs = [(pads[i], pads[i + 1]) for i in range(0, len(pads), 2)]
+    for i, (before, after) in enumerate(pairs):
+        axis = x.dim() - 1 - i
+        first, last = max(0, -before), x.shape[axis] - max(0, -after)
+        x = _aten.slice.Tensor(x, axis, first, last) if (first, last) != (0, x.shape[axis]) else x
+        if mode == "circular" and (before > 0 or after > 0):
+            x = _around(x, axis, max(0, before), max(0, after))
+    rest = [max(0, n) for n in pads]
+    if mode == "circular" or not any(rest):
+        return x
+    return _aten.pad.default(x, rest, mode, value)
+
+
+def _around(x: Tensor, axis: int, before: int, after: int) -> Tensor:
+    size = x.shape[axis]
+    parts = [x]
+    if before:
+        parts.insert(0, _aten.slice.Tensor(x, axis, size - before, size))
+    if after:
+        parts.append(_aten.slice.Tensor(x, axis, 0, after))
+    return torch.cat(parts, axis)
+
+
+def _constant_pad(x: Tensor, pads: Any, value: Any = 0) -> Any:
+    return _pad(x, pads, "constant", value)
+
+
+# ---------------------------------------------------------------- shapes
+def _matmul(x: Tensor, y: Tensor) -> Any:
+    """A vector on either side, as the matrix that it stands for."""
+    if 1 not in (x.dim(), y.dim()):
+        return NotImplemented
+    if x.dim() == 1 and y.dim() == 1:
+        return (x * y).sum()
+    if x.dim() == 1:
+        return torch.matmul(x.unsqueeze(0), y).squeeze(-2)
+    return torch.matmul(x, y.unsqueeze(1)).squeeze(-1)
+
+
+def _unfold(x: Tensor, dim: int, size: int, step: int) -> Tensor:
+    """Windows side by side; by position in the window or by window, whichever are fewer."""
+    dim = dim % x.dim()
+    count = (x.shape[dim] - size) // step + 1
+    if size <= count:
+        last = (count - 1) * step + 1
+        rows = [_aten.slice.Tensor(x, dim, i, i + last, step) for i in range(size)]
+        return torch.stack(rows, -1)
+    windows = [_aten.slice.Tensor(x, dim, i * step, i * step + size) for i in range(count)]
+    return torch.stack([w.movedim(dim, -1) for w in windows], dim)
+
+
+def _as_strided(x: Tensor, size: Any, stride: Any, offset: Any = None) -> Tensor:
+    place = torch.full((1,), int(offset or 0))
+    for length, step in zip(size, stride, strict=True):
+        place = place.unsqueeze(-1) + torch.arange(length) * step
+    return x.reshape(-1).index_select(0, place.reshape(-1)).reshape(size)
+
+
+def _roll_flat(x: Tensor, shifts: Any, dims: Any = ()) -> Any:
+    if dims:
+        return NotImplemented
+    return torch.roll(x.reshape(-1), shifts, 0).reshape(x.shape)
+
+
+def _gather(x: Tensor, dim: int, index: Tensor, _: bool = False) -> Any:
+    """torch lets the indices be fewer than the values, in the other dimensions too."""
+    dim, whole = dim % x.dim(), x
+    for axis, length in enumerate(index.shape):
+        if axis != dim and length != x.shape[axis]:
+            x = _aten.slice.Tensor(x, axis, 0, length)
+    return NotImplemented if x is whole else torch.gather(x, dim, index)
+
+
+def _fill_masked(x: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Any:
+    (mask, *more) = indices
+    is_mask = mask is not None and mask.dtype is torch.bool and mask.shape == x.shape
+    if more or not is_mask or values.numel() != 1 or accumulate:
+        return NotImplemented
+    return torch.where(mask, values.reshape([]).to(x.dtype), x)
+
+
+ROWS: dict[object, Rule] = {
+    _aten.matmul.default: _matmul,
+    _aten.unfold.default: _unfold,
+    _aten.as_strided.default: _as_strided,
+    _aten.roll.default: _roll_flat,
+    _aten.gather.default: _gather,
+    _aten.index_put.default: _fill_masked,
+    _aten.pad.default: _pad,
+    _aten.constant_pad_nd.default: _constant_pad,
+    _aten.diagonal.default: _diagonal,
+    _aten.diagonal_copy.default: _diagonal,
+    _aten.trace.default: _trace,
+}
