@@ -184,13 +184,13 @@ def test_digests_of_weights_are_of_the_code_that_made_them(cache, tmp_path):
 # ---------------------------------------------------------------- code
 
 MAKERS = {
-    "packages": ("entracte.emit.bundle", "entracte.trace.stored"),
+    "packages": ("entracte.emit.make", "entracte.trace.stored"),
     "traces": ("entracte.trace.stored", "entracte.lower.registrations"),
     "weights": ("entracte.trace.weights",),
 }
 MUST = {
     "packages": (
-        "codec declare.scheme emit.bundle emit.make frontend.cleanup frontend.export "
+        "codec declare.scheme emit.make emit.repair frontend.cleanup frontend.export "
         "frontend.extract frontend.precision ir lower.boundary lower.compress lower.convert "
         "lower.islands lower.merge lower.package lower.ports lower.registrations lower.rename "
         "lower.stamp lower.targets lower.template lower.values reference.info reference.liveness "

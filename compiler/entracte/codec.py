@@ -179,8 +179,8 @@ def _plain(data: Any, where: str, depth: int) -> Any:
 def _check_number(data: int | float, where: str) -> None:
     if isinstance(data, float) and not math.isfinite(data):
         raise PlanError(f"{where}: {data} is not finite")
-    if isinstance(data, int) and abs(data) > MOST:
-        raise PlanError(f"{where}: {_short(data)} is not between -{MOST} and {MOST}")
+    if isinstance(data, int) and not -MOST - 1 <= data <= MOST:
+        raise PlanError(f"{where}: {_short(data)} does not fit into 64 bits")
 
 
 def _short(data: Any) -> str:

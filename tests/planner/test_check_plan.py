@@ -54,7 +54,7 @@ STEPS = 3
 def chunk(name: str, inputs: tuple[Port, ...], outputs: tuple[Port, ...]) -> Chunk:
     return Chunk(
         id=name, graph=name, start=0, stop=1, inputs=inputs, outputs=outputs, weight_bytes=100,
-        activation_bytes=50, flops=1, moved_bytes=1,
+        activation_bytes=50, flops=2, moved_bytes=1,
     )  # fmt: skip
 
 
@@ -121,7 +121,7 @@ def make_sampler(**changes) -> Plan:
     )  # fmt: skip
     chunks = (EMBED, STEP, DECODE)
     facts = tuple(
-        ChunkFacts(id=c.id, weight_bytes=100, activation_bytes=50, load_s=0.1, exec_s=1.0)
+        ChunkFacts(id=c.id, weight_bytes=100, activation_bytes=50, load_s=1.0, exec_s=1.0)
         for c in chunks
     )
     target = make_target(2000)
@@ -219,7 +219,7 @@ PIECES = {
     "an output that is not declared": (bind(1, 0, "outputs", 0, tensor="no"), "no, which is not"),
     "two outputs in one tensor": (
         lambda p: step(p, 0, 0)["outputs"].append(dict(step(p, 0, 0)["outputs"][0], feature="x")),
-        "two outputs are bound to a tensor called 'ids'",
+        "two outputs are bound to tensor 'ids'",
     ),
     "a host's output by map": (bind(0, 0, "outputs", 0, by="map"), "a host step gives whole"),
     "another shape than the feature's": (
@@ -229,7 +229,10 @@ PIECES = {
         lambda p: tensor(p, "e")["port"].update(dtype="fp32"), "chunk embed, e wants fp16"
     ),
     "a slice of another shape": (
-        lambda p: p["chunks"][2]["inputs"][0].update(shape=[3, 4]), "decode, z wants fp32 \\(3, 4"
+        lambda p: [
+            p[what][2]["inputs"][0].update(shape=[3, 4]) for what in ("chunks", "packages")
+        ],
+        "decode, z wants fp32 \\(3, 4",
     ),
     "a feature that is bound twice": (
         lambda p: step(p, 1)["inputs"].append(step(p, 1)["inputs"][0]), "two inputs are called 'z'"
@@ -296,7 +299,7 @@ def twice(*path):
     [
         (twice("chunks"), "two chunks are called 'embed'"),
         (twice("facts"), "the facts of two chunks are called 'embed'"),
-        (twice("packages"), "two packages are for chunk called 'embed'"),
+        (twice("packages"), "two packages are for chunk 'embed'"),
         (lambda p: p["packages"][1].update(path=p["packages"][0]["path"]), "two packages are at"),
         (twice("files"), "two files are called 'constants.safetensors'"),
         (lambda p: p["files"].append([p["packages"][0]["path"], "0"]), "is a package as well"),
@@ -307,7 +310,7 @@ def twice(*path):
         (lambda p: p["chunks"][0]["inputs"][1].update(name="ids"), "two inputs are called 'ids'"),
         (lambda p: p["facts"][0].update(exec_by=[["f", 1.0]] * 2), "embed has two times of"),
         (lambda p: p["target"].update(efficiency=[["x", 0.5]] * 2), "two shares are of"),
-        (lambda p: p["facts"][0].update(id="x"), "is no chunk of the plan"),
+        (lambda p: p["facts"][0].update(id="x"), "facts about chunks have different names"),
         (lambda p: p["packages"][0].update(chunk="x"), "not every chunk has its package"),
     ],
 )  # fmt: skip
@@ -375,7 +378,7 @@ def test_every_number_of_a_plan_is_checked(value):
         (lambda p: p["program"]["segments"][1].update(count=0), "count: 0 is not 1 or more"),
         (lambda p: p["program"]["segments"][1].update(count=10**6), "steps, at most 10000 are"),
         (lambda p: step(p, 2).update(repeat=10**7), "calls, at most 1000000 are possible"),
-        (lambda p: step(p, 0, 1).update(params=[["shape", [6, 2**63]]]), "is not between"),
+        (lambda p: step(p, 0, 1).update(params=[["shape", [6, 2**63]]]), "64 bits"),
         (lambda p: p["program"]["inputs"][1].update(default=10**30), "is (not between|of no)"),
     ],
 )  # fmt: skip

@@ -44,7 +44,10 @@ def unrolled(program: Program) -> list[At]:
 def check_carried(program: Program, segment: Segment) -> None:
     """A loop's state has the shape and type of what it starts as and goes on as."""
     ports = {t.name: (t.port.shape, t.port.dtype, t.slots) for t in program.tensors}
-    once(f"plan: loop {segment.name}: two states take what is", (x for _, _, x in segment.state))
+    once(
+        f"plan: loop {segment.name}: two states take what is called",
+        (x for _, _, x in segment.state),
+    )
     names = {name for name, _, _ in segment.state}
     for name, first, following in segment.state:
         if following in names:

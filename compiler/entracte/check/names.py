@@ -9,19 +9,19 @@ from entracte.ir import Plan, Program
 def check_names(plan: Plan) -> None:
     """One chunk, fact, package, path, file and segment for each name."""
     check_program_names(plan.program)
-    once("plan.chunks: two chunks are", (c.id for c in plan.chunks))
-    once("plan.facts: the facts of two chunks are", (f.id for f in plan.facts))
+    once("plan.chunks: two chunks are called", (c.id for c in plan.chunks))
+    once("plan.facts: the facts of two chunks are called", (f.id for f in plan.facts))
     once("plan.packages: two packages are for chunk", (p.chunk for p in plan.packages))
     once("plan.packages: two packages are at", (p.path for p in plan.packages))
-    once("plan.files: two files are", (path for path, _ in plan.files))
+    once("plan.files: two files are called", (path for path, _ in plan.files))
     both = {p.path for p in plan.packages} & {path for path, _ in plan.files}
     if both:
         raise PlanError(f"plan.files: {sorted(both)[0]!r} is a package as well")
     for i, chunk in enumerate(plan.chunks):
         where = f"plan.chunks[{i}] ({chunk.id})"
-        once(f"{where}: two inputs are", (p.name for p in chunk.inputs))
-        once(f"{where}: two outputs are", (p.name for p in chunk.outputs))
-        once(f"{where}: two functions are", ("main", *(v.name for v in chunk.variants)))
+        once(f"{where}: two inputs are called", (p.name for p in chunk.inputs))
+        once(f"{where}: two outputs are called", (p.name for p in chunk.outputs))
+        once(f"{where}: two functions are called", ("main", *(v.name for v in chunk.variants)))
         once(f"{where}: work is told twice of", (w.kind for w in chunk.work))
     for fact in plan.facts:
         once(f"plan.facts: {fact.id} has two times of", (name for name, _ in fact.exec_by))
@@ -32,12 +32,12 @@ def check_names(plan: Plan) -> None:
 
 def check_program_names(program: Program) -> None:
     """One tensor, input, constant, segment and state for each name."""
-    once("plan: two tensors are", (t.name for t in program.tensors))
-    once("plan: two segments are", (s.name for s in program.segments))
+    once("plan: two tensors are called", (t.name for t in program.tensors))
+    once("plan: two segments are called", (s.name for s in program.segments))
     given = (*(i.name for i in program.inputs), *(c.name for c in program.constants))
-    once("plan: two inputs or constants are", given)
+    once("plan: two inputs or constants are called", given)
     for s in program.segments:
-        once(f"plan: loop {s.name}: two states are", (name for name, _, _ in s.state))
+        once(f"plan: loop {s.name}: two states are called", (name for name, _, _ in s.state))
 
 
 def once(what: str, names: Iterable[str]) -> None:
@@ -45,5 +45,5 @@ def once(what: str, names: Iterable[str]) -> None:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise PlanError(f"{what} called {name!r}; every name is used once")
+            raise PlanError(f"{what} {name!r}; every name is used once")
         seen.add(name)

@@ -62,8 +62,8 @@ def check_pieces(program: Program) -> None:
     for segment in program.segments:
         for k, step in enumerate(segment.steps):
             where = f"plan: segment {segment.name}, step {k} ({_label(step)})"
-            once(f"{where}: two outputs are bound to a tensor", (b.tensor for b in step.outputs))
-            once(f"{where}: two outputs are", (b.feature for b in step.outputs))
+            once(f"{where}: two outputs are bound to tensor", (b.tensor for b in step.outputs))
+            once(f"{where}: two outputs are called", (b.feature for b in step.outputs))
             if isinstance(step, HostStep):
                 _check_host(step, decls, where)
             else:
@@ -75,7 +75,7 @@ def _label(step: Step) -> str:
 
 
 def _check_host(step: HostStep, decls: Mapping[str, TensorDecl], where: str) -> None:
-    once(f"{where}: two inputs are", (name for name, _ in step.inputs))
+    once(f"{where}: two inputs are called", (name for name, _ in step.inputs))
     for binding in step.outputs:
         place = f"{where}: output {binding.feature}"
         if binding.by is not By.WHOLE:
@@ -84,7 +84,7 @@ def _check_host(step: HostStep, decls: Mapping[str, TensorDecl], where: str) -> 
 
 
 def _check_call(call: Call, segment: Segment, decls: Mapping[str, TensorDecl], where: str) -> None:
-    once(f"{where}: two inputs are", (b.feature for b in call.inputs))
+    once(f"{where}: two inputs are called", (b.feature for b in call.inputs))
     for binding in call.inputs:
         place = f"{where}: input {binding.feature}"
         decl = _decl(decls, binding, place)

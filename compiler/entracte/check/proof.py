@@ -123,7 +123,7 @@ def _checked(
     """A pure function of values; whoever reads a plan and whoever shows it ask the same."""
     by_id = {f.id: f for f in facts}
     check_numbers(facts, "plan.facts")
-    once("plan.facts: the facts of two chunks are", (f.id for f in facts))
+    once("plan.facts: the facts of two chunks are called", (f.id for f in facts))
     _check_references(program, by_id, schedule)
     check_numbers(program, "plan.program")
     check_numbers(schedule, "plan.schedule")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from entracte.trace.weights import WeightSource
 
 PACKAGES = "packages"
-_MAKERS = (__name__, "entracte.trace.stored")
+_MAKERS = ("entracte.emit.make", "entracte.trace.stored")
 """Which code a package is from; a `Traced` exports its programs by a function of the latter."""
 _TWINS_FROM = 3
 """A template costs two conversions: worth it for three chunks and more."""

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import PurePosixPath
 
+from entracte.check.names import once
 from entracte.cost import emitted_facts, predicted_facts
 from entracte.declare.scheme import PRECISION_FLOORS_DB, compressions
 from entracte.errors import PlanError
@@ -22,9 +23,6 @@ _NEAR = 1e-9
 
 def check_agreement(plan: Plan) -> None:
     """Raises `PlanError` naming the first two numbers that contradict each other."""
-    _once("chunk", (c.id for c in plan.chunks))
-    _once("fact", (f.id for f in plan.facts))
-    _once("package of chunk", (p.chunk for p in plan.packages))
     _check_paths(plan)
     ids = {c.id for c in plan.chunks}
     if ids != {f.id for f in plan.facts}:
@@ -35,19 +33,14 @@ def check_agreement(plan: Plan) -> None:
     _check_facts(plan)
 
 
-def _once(what: str, names: Iterable[str]) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise PlanError(f"plan: there are two of the {what} {name!r}; names are used once")
-        seen.add(name)
-
-
 def _check_paths(plan: Plan) -> None:
     """No two things in one place, nor one inside the other, however their paths are spelled."""
     paths = [p.path for p in plan.packages] + [path for path, _ in plan.files]
     spelled = [PurePosixPath(path) for path in paths]
-    _once("path", (str(p).casefold() for p in spelled))
+    once(
+        "plan: two paths are, but for large and small letters,",
+        (str(p).casefold() for p in spelled),
+    )
     known = set(spelled)
     for path in spelled:
         if inner := known & set(path.parents):
@@ -58,10 +51,6 @@ def _check_paths(plan: Plan) -> None:
 
 
 def _check_chunk(chunk: Chunk) -> None:
-    functions = ("main", *(v.name for v in chunk.variants))
-    _once(f"function of chunk {chunk.id}", functions)
-    for ports in (chunk.inputs, chunk.outputs):
-        _once(f"port of chunk {chunk.id}", (p.name for p in ports))
     parts: tuple[Chunk | Variant, ...] = (chunk, *chunk.variants)
     for part in parts:
         _check_work(chunk, part)
