@@ -102,14 +102,22 @@ def _exchange_by_steps(one: Path, other: Path) -> None:
         try:
             os.rename(one, other)
         except BaseException:
-            if os.path.lexists(other):
-                left.remove(old)
-            else:
-                os.rename(old, other)
+            _give_back(old, other)
             raise
         os.rename(old, one)
     finally:
         left.forget(old)
+
+
+def _give_back(old: Path, place: Path) -> None:
+    """What was at `place` comes back, unless somebody else has put something there."""
+    try:
+        if not os.path.lexists(place):
+            os.rename(old, place)
+    except OSError:
+        if not os.path.lexists(place):
+            raise
+    left.remove(old)
 
 
 def open_to_readers(folder: Path, *, frozen: bool = False) -> None:
