@@ -7,7 +7,7 @@ import pytest
 
 from entracte.codec import decode, encode
 from entracte.errors import PlanError
-from entracte.ir import Call, Gate, HostStep, Input, Moment, Plan, Policy, Step
+from entracte.ir import Call, Gate, HostStep, Input, Kept, Moment, Plan, Policy, Step
 from entracte.plan.file import FILE, check_files, read_plan, write_plan
 from entracte.plan.file import _canonical as canonical
 from entracte.plan.file import _sha256 as sha256
@@ -151,3 +151,33 @@ def test_what_could_not_be_read_is_not_written(tmp_path):
     with pytest.raises(PlanError, match="plan.title: .*rename it"):
         write_plan(replace(make_plan(), title="tab\there"), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def nested(depth):
+    value = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "message"),
+    [
+        (Kept, {"slower": float("nan")}, "slower: nan is not finite"),
+        (Kept, {"slower": 10**400}, "slower: 1000.* is not between"),
+        (Kept, {"type": "Gate"}, "wants a Kept, finds a 'Gate'"),
+        (HostStep, {"inputs": [["a", "b", "c"]]}, r"inputs\[0\]: wants 2 items, finds 3"),
+        (HostStep, {"inputs": [["a"]]}, r"inputs\[0\]: wants 2 items, finds 1"),
+        (HostStep, {"params": [["a", nested(50)]]}, "nested deeper than 40"),
+        (HostStep, {"params": [["a", float("inf")]]}, "inf is not finite"),
+        (HostStep, {"params": [["a", {}]]}, "is no parameter"),
+    ],
+)
+def test_the_reader_refuses_by_itself(kind, change, message):
+    good = {
+        Kept: Kept(1.0, ()),
+        HostStep: HostStep(stage="s", op="o", params=(("a", (1,)),), inputs=(), outputs=()),
+    }[kind]
+    with pytest.raises(PlanError, match=message):
+        decode(kind, encode(good) | change)
+    assert decode(kind, encode(good)) == good
