@@ -40,6 +40,7 @@ SEED = "--hypothesis-seed=1"
 @dataclass(frozen=True)
 class Result:
     key: str
+    """See `key_of`."""
     name: str
     killed: bool
     by: str
@@ -119,9 +120,9 @@ def _child(tree: Path, test: str, said: Path) -> None:
 
 
 def key_of(m: Mutant) -> str:
-    """What a result belongs to: the row, and the file that it changes."""
-    parts = [json.dumps(asdict(m), sort_keys=True), (ROOT / m.file).read_text()]
-    parts += [(ROOT / t.split("::")[0]).read_text() for t in m.tests if t.endswith(".py")]
+    """What a result belongs to: the change, the file that it changes, and what looks for it."""
+    parts = [m.name, m.old, m.new, (ROOT / m.file).read_text()]
+    parts += [(ROOT / t.split("::")[0]).read_text() for t in sorted(m.tests)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

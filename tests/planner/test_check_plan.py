@@ -320,6 +320,26 @@ def test_a_name_is_used_once(change, message):
     refused(given, message)
 
 
+# ---------------------------------------------------------------- packages
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda p: p["packages"][0]["inputs"][0].update(shape=[1, 9]), "has other ports than its"),
+        (lambda p: p["packages"][1]["outputs"].pop(), "step.mlpackage has other ports than its"),
+        (lambda p: p["packages"].pop(), "not every chunk has its package"),
+        (lambda p: step(p, 1).update(function="x"), "calls function 'x' of step, which has"),
+        (lambda p: step(p, 1).update(switch=[["x", 1]]), "calls function 'x' of step, which has"),
+        (lambda p: p["packages"][1].update(functions=["x"]), "calls function 'main' of step, whi"),
+    ],
+)  # fmt: skip
+def test_packages_are_of_their_chunks(change, message):
+    given = body()
+    change(given)
+    refused(given, message)
+
+
 # ---------------------------------------------------------------- numbers
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from entracte.codec import decode, encode
 from entracte.errors import PlanError
-from entracte.ir import Call, Gate, HostStep, Input, Moment, Plan, Policy, Step
+from entracte.ir import Call, Gate, HostStep, Input, Kept, Moment, Plan, Policy, Step
 from entracte.plan.file import (
     CONSTANTS,
     FILE,
@@ -378,3 +378,33 @@ def test_functions_that_a_call_uses_exist():
         program = replace(plan.program, segments=tuple(segments))
         with pytest.raises(PlanError, match=r"calls function 'other' of .* has \['main', 'merged'"):
             check_plan(replace(plan, program=program))
+
+
+def nested(depth):
+    value = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "message"),
+    [
+        (Kept, {"slower": float("nan")}, "slower: nan is not finite"),
+        (Kept, {"slower": 10**400}, "slower: 1000.* does not fit"),
+        (Kept, {"type": "Gate"}, "wants a Kept, finds a 'Gate'"),
+        (HostStep, {"inputs": [["a", "b", "c"]]}, r"inputs\[0\]: wants 2 items, finds 3"),
+        (HostStep, {"inputs": [["a"]]}, r"inputs\[0\]: wants 2 items, finds 1"),
+        (HostStep, {"params": [["a", nested(50)]]}, "nested deeper than 40"),
+        (HostStep, {"params": [["a", float("inf")]]}, "inf is not finite"),
+        (HostStep, {"params": [["a", {}]]}, "is no parameter"),
+    ],
+)
+def test_the_reader_refuses_by_itself(kind, change, message):
+    good = {
+        Kept: Kept(1.0, ()),
+        HostStep: HostStep(stage="s", op="o", params=(("a", (1,)),), inputs=(), outputs=()),
+    }[kind]
+    with pytest.raises(PlanError, match=message):
+        decode(kind, encode(good) | change)
+    assert decode(kind, encode(good)) == good
