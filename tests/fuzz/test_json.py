@@ -14,7 +14,8 @@ RUN = {"device": "null", "wall_s": 1.0,
 
 @pytest.mark.parametrize(
     "raw",
-    [b"", b"{", b'{"a": 1, "a": 2}', b"NaN", b"[-Infinity]", b"\xef\xbb\xbf{}", b"\xff\xfe{\x00}\x00",
+    [b"", b"{", b'{"a": 1, "a": 2}', b"NaN", b"[-Infinity]", b"\xef\xbb\xbf{}",
+     b"\xff\xfe{\x00}\x00",
      b'"\xed\xa0\x80"', b"1" * 5000, b"[" * 100_000, b"[" * 300 + b"]" * 300, b"{}\x00", b"01"],
 )  # fmt: skip
 def test_what_readers_differ_on_is_refused(raw):

@@ -135,7 +135,7 @@ def _inside(path: str) -> None:
 def write_plan(plan: Plan, folder: Path) -> Path:
     """Write `plan.json` aside and rename it into place."""
     body = encode(plan)
-    _check_texts(body, "plan")
+    check_texts(body, "plan")
     text = _canonical(body)
     whole = {"sha256": _sha256(text), "plan": body}
     path = folder / FILE
@@ -169,7 +169,7 @@ def read_plan(folder: Path | str) -> Plan:
         )
     if whole.get("sha256") != _sha256(_canonical(body)):
         raise PlanError(f"{path}: changed since it was written (wrong SHA-256); compile again")
-    _check_texts(body, "plan")
+    check_texts(body, "plan")
     plan: Plan = decode(Plan, body)
     check_plan(plan)
     return plan
@@ -181,15 +181,18 @@ _PROSE = ("settings", "default", "sources")
 """Fields in which lines may break: they are never names."""
 
 
-def _check_texts(value: object, where: str) -> None:
-    """A name that moves a terminal's cursor or turns text around could show what is not so."""
+def check_texts(value: object, where: str) -> None:
+    """A name that moves a terminal's cursor or turns text around could show what is not so.
+
+    Raises `PlanError`.
+    """
     if isinstance(value, dict):
         for key, item in value.items():
             if key not in _PROSE:
-                _check_texts(item, f"{where}.{key}")
+                check_texts(item, f"{where}.{key}")
     elif isinstance(value, list):
         for i, item in enumerate(value):
-            _check_texts(item, f"{where}[{i}]")
+            check_texts(item, f"{where}[{i}]")
     elif isinstance(value, str):
         bad = [c for c in value if unicodedata.category(c) in _INVISIBLE or c in _REORDERING]
         if bad:

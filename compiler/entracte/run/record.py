@@ -13,6 +13,7 @@ from entracte.clock.timeline import Timeline
 from entracte.codec import decode, encode, parse_json
 from entracte.errors import PlanError
 from entracte.ir import Call, Plan, Run
+from entracte.plan.file import check_texts
 from entracte.units import MOST_BYTES
 
 FILE = "run.json"
@@ -48,6 +49,7 @@ def read_run(place: Path) -> Run | None:
         raise PlanError(f"{path}: cannot be read ({error.strerror})") from None
     except ValueError as error:
         raise PlanError(f"{path}: not a whole JSON file ({error}); run again") from None
+    check_texts(body, str(path))
     run: Run = decode(Run, body, str(path))
     return run
 
@@ -102,10 +104,8 @@ def _check_sizes(value: object, where: str) -> None:
         item = getattr(value, f.name)
         if isinstance(item, int | float) and f.name.endswith(("_s", "_bytes")):
             most = _MOST_S if f.name.endswith("_s") else MOST_BYTES
-            if not 0 <= item <= most:
-                raise PlanError(
-                    f"{where}: {f.name} {item} is not between 0 and {most:g}; run again"
-                )
+            if abs(item) > most:
+                raise PlanError(f"{where}: {f.name} {item} is more than {most:g}; run again")
         _check_sizes(item, where)
 
 
