@@ -99,6 +99,8 @@ def _hints(kind: type) -> dict[str, Any]:
 def _dataclass(kind: Any, data: Any, where: str, depth: int) -> Any:
     if not isinstance(data, dict):
         raise PlanError(f"{where}: wants a {kind.__name__}, finds {_short(data)}")
+    if data.get(_TAG, kind.__name__) != kind.__name__:
+        raise PlanError(f"{where}: wants a {kind.__name__}, finds the type {_short(data[_TAG])}")
     known = {f.name: f for f in fields(kind)}
     stray = sorted(set(data) - set(known) - {_TAG})
     if stray:
