@@ -107,8 +107,14 @@ def check_plan(plan: Plan) -> Proof:
 
 
 def _check_target(target: Target) -> None:
+    """What its numbers are divided by, or multiplied with, makes sense."""
     if not 0 <= target.settle_fraction < 1:
         raise PlanError(f"plan: target.settle_fraction {target.settle_fraction} is not in [0, 1)")
+    if not target.contention >= 1:
+        raise PlanError(f"plan: target.contention {target.contention} is below 1")
+    for name in ("load_bandwidth", "compute_flops", "memory_bandwidth"):
+        if not getattr(target, name) > 0:
+            raise PlanError(f"plan: target.{name} {getattr(target, name)} is not above 0")
 
 
 def _check_functions(plan: Plan) -> None:
