@@ -4,11 +4,11 @@ from tests.fuzz import configs, packages, plans, records, weights
 from tests.fuzz.case import Kind
 
 KINDS = (
-    Kind("plan", 42, 42, plans.doors, follows_links=False),
-    Kind("run", 26, 24, records.doors),
+    Kind("plan", 42, 44, plans.doors, follows_links=False),
+    Kind("run", 26, 27, records.doors),
     Kind("package", 16, 14, packages.doors, follows_links=False),
-    Kind("weights", 10, 14, weights.doors),
-    Kind("config", 6, 6, configs.doors),
+    Kind("weights", 10, 12, weights.doors),
+    Kind("config", 6, 3, configs.doors),
 )
 
 

@@ -31,7 +31,7 @@ def test_the_cases_reach_deep(found):
     whose every case stops at the first check would keep all bounds too."""
     counts = Counter((o.kind, o.verdict) for o in found)
     for kind in KINDS:
-        assert counts[kind.name, "accepted"] >= 2, (kind.name, counts)
+        assert counts[kind.name, "accepted"] >= 1, (kind.name, counts)
         assert counts[kind.name, "refused"] >= 5, (kind.name, counts)
     told = {o.what.split(":")[-1][:40] for o in found if o.verdict == "refused"}
     assert len(told) >= 60

@@ -28,6 +28,13 @@ def test_the_rest_is_read_as_always():
     assert parse_json(text.encode()) == json.loads(text)
 
 
+def test_a_value_of_another_type_is_refused():
+    assert decode(Run, RUN | {"type": "Run"}, "run").device == "null"
+    for tag in ("Plan", "", None, 7, []):
+        with pytest.raises(PlanError, match="run: wants a Run, finds the type"):
+            decode(Run, RUN | {"type": tag}, "run")
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [("wall_s", 10**400), ("wall_s", 1e999), ("wall_s", float("nan")), ("peak_bytes", 2**63),

@@ -6,7 +6,7 @@ files on disk is `entracte.run.packages`.
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import PurePosixPath
 

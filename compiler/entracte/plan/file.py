@@ -140,7 +140,7 @@ def _inside(path: str) -> None:
 def write_plan(plan: Plan, folder: Path) -> Path:
     """Write `plan.json`, whole or not at all. Raises `WriteError`."""
     body = encode(plan)
-    _check_texts(body, "plan")
+    check_texts(body, "plan")
     path = folder / FILE
     write_bytes(path, framed(body), durable=True)
     return path
@@ -186,7 +186,7 @@ def read_plan(folder: Path | str) -> Plan:
     if path.stat().st_size > MAX_BYTES:
         raise PlanError(f"{path}: larger than {MAX_BYTES} bytes; this is no plan")
     body = _read_body(path)
-    _check_texts(body, "plan")
+    check_texts(body, "plan")
     plan: Plan = decode(Plan, body)
     check_plan(plan)
     return plan
@@ -236,15 +236,18 @@ _PROSE = ("settings", "default", "sources")
 """Fields in which lines may break: they are never names."""
 
 
-def _check_texts(value: object, where: str) -> None:
-    """A name that moves a terminal's cursor or turns text around could show what is not so."""
+def check_texts(value: object, where: str) -> None:
+    """A name that moves a terminal's cursor or turns text around could show what is not so.
+
+    Raises `PlanError`.
+    """
     if isinstance(value, dict):
         for key, item in value.items():
             if key not in _PROSE:
-                _check_texts(item, f"{where}.{key}")
+                check_texts(item, f"{where}.{key}")
     elif isinstance(value, list):
         for i, item in enumerate(value):
-            _check_texts(item, f"{where}[{i}]")
+            check_texts(item, f"{where}[{i}]")
     elif isinstance(value, str):
         bad = [c for c in value if unicodedata.category(c) in _INVISIBLE or c in _REORDERING]
         if bad:

@@ -12,10 +12,11 @@ from itertools import pairwise
 
 from entracte.ir import Bar, Call, Plan, Run, Segment
 from entracte.run.origin import DATE
+from entracte.units import MOST_BYTES
 
 QUEUES = ("load", "compute", "free")
-MOST = 2**63
-"""No byte, count or second is as large: sums of them stay exact enough to be told."""
+MOST_S = 1e9
+"""Thirty years."""
 _WORDS = 200
 _SLACK_S = 1e-6
 """Times may have been rounded when they were written."""
@@ -70,8 +71,12 @@ def _twice(where: str, names: Iterable[str]) -> Iterator[str]:
 
 def _amounts(_: Plan, run: Run) -> Iterator[str]:
     for name, value in _figures(run):
-        if not 0 <= value < MOST:
-            yield f"{name}: {value:g} is no amount" if abs(value) < MOST else f"{name}: too large"
+        is_time = name.endswith("_s") or name.startswith("stage_s.")
+        most = MOST_S if is_time else MOST_BYTES
+        if abs(value) > most:
+            yield f"{name}: too large"
+        elif not value >= 0:
+            yield f"{name}: {value:g} is no amount"
 
 
 def _figures(run: Run) -> Iterator[tuple[str, float]]:
