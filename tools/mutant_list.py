@@ -25,9 +25,10 @@ BY_HAND = (P + "test_by_hand.py", P + "test_check_plan.py")
 CHECK = (*BY_HAND, P + "test_early_end.py", P + "test_check_online.py", P + "test_schedule.py")
 ONLINE = (P + "test_by_hand.py", P + "test_check_online.py")
 CLOCK = (
-    P + "test_clock.py", P + "test_by_hand.py", P + "test_early_end.py", P + "test_schedule.py",
+    P + "test_clock.py", P + "test_by_hand.py", P + "test_check_plan.py",
+    P + "test_early_end.py", P + "test_schedule.py",
 )  # fmt: skip
-RULE = (P + "test_online_vectors.py", P + "test_online.py")
+RULE = (P + "test_online_vectors.py", P + "test_early_end.py", P + "test_online.py")
 FILE = (P + "test_check_plan.py", P + "test_plan_file.py")
 RUN = (P + "test_run_by_hand.py", P + "test_run_null.py", P + "test_run_online.py")
 PROGRAM = (P + "test_by_hand.py", P + "test_schedule.py")
@@ -127,7 +128,8 @@ MUTANTS = (
          "there_bytes = sum(facts[c].weight_bytes for c in later)",
          "what early ends leave does not count"),
         ("most = min(budget, need + there_bytes)", "most = need", "chunks do not count"),
-        ("need + facts[own].weight_bytes > budget:", "need > budget:", "a step that never fits"),
+        ("need + facts[own].weight_bytes > budget:", "need > budget:", "a step that never fits",
+         "the gates' proof, made first, counts the same chunk beside the same step"),
         ("if most >= total_bytes:", "if most > total_bytes + 10**9:", "the claim is nothing"),
         ("if not before < kept.slower:",
          "if not before <= kept.slower:", "levels that are the same"),
@@ -255,7 +257,8 @@ MUTANTS = (
         "rule", "clock/rule.py", RULE,
         ("        if x.use <= limit:\n            return",
          "        if x.use < limit:\n            return",
-         "what is needed at once is evicted"),
+         "what is needed at once is evicted",
+         "every step fits alone, so what is needed later makes the room before its turn comes"),
         ("room = table.units[unit].size_bytes + table.most_need(ledger.at, use)",
          "room = table.units[unit].size_bytes + table.most_need(ledger.at, ledger.at)",
          "steps before the use do not fit"),
