@@ -31,7 +31,7 @@ def test_the_rest_is_read_as_always():
 def test_a_value_of_another_type_is_refused():
     assert decode(Run, RUN | {"type": "Run"}, "run").device == "null"
     for tag in ("Plan", "", None, 7, []):
-        with pytest.raises(PlanError, match="run: wants a Run, finds the type"):
+        with pytest.raises(PlanError, match="run: wants a Run, finds a"):
             decode(Run, RUN | {"type": tag}, "run")
 
 

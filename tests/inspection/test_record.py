@@ -299,14 +299,14 @@ def test_a_file_that_cannot_be_read_is_one_message(folder, monkeypatch):
     [
         (lambda b: b.update(wall_s="long"), "wall_s: wants float"),
         (lambda b: b.update(wall_s=float("inf")), "not finite"),
-        (lambda b: b.update(wall_s=10**400), "too large"),
+        (lambda b: b.update(wall_s=10**400), "wall_s: .* 64 bits"),
         (lambda b: b.update(wall_s=-1.0), "wall_s: -1 is no amount"),
         (lambda b: b.update(wall_s=0.0), r"bars\[0\]"),
         (lambda b: b.update(peak_bytes=-1), "peak_bytes: -1 is no amount"),
         (lambda b: b.update(wall_s=1e300), "wall_s: too large"),
         (lambda b: b.update(peak_bytes=2**62), "peak_bytes: too large"),
         (lambda b: b["stage_s"][0].__setitem__(1, 2e9), r"stage_s.'c0': too large"),
-        (lambda b: b.update(peak_bytes=10**300), "peak_bytes: too large"),
+        (lambda b: b.update(peak_bytes=10**300), "peak_bytes: .* 64 bits"),
         (lambda b: b.update(stall_s=-0.5), "stall_s: -0.5 is no amount"),
         (lambda b: b.update(loaded_bytes=-1), "loaded_bytes: -1 is no amount"),
         (lambda b: b.update(anonymous_peak_bytes=-1), "anonymous_peak_bytes: -1 is no amount"),
@@ -439,10 +439,10 @@ def test_the_place_of_a_record_is_looked_at_before_the_run(tmp_path):
 
 
 def test_folders_that_cannot_be_written_are_found_before_the_run(tmp_path, monkeypatch):
-    monkeypatch.setattr("os.access", lambda place, how: place != tmp_path or how != os.W_OK)
+    monkeypatch.setattr("os.access", lambda place, how: place != tmp_path or not how & os.W_OK)
     with pytest.raises(RunError, match="--record .*the folder cannot be written"):
         place_for(tmp_path, tmp_path / "x.json", "reference")
-    with pytest.raises(RunError, match=r"x\.npy: the folder .* cannot be written"):
+    with pytest.raises(RunError, match=r"x\.npy: cannot be written: its folder is read-only"):
         output_for(tmp_path / "x.npy")
     # Build folders may be read-only; that costs a line and not the run.
     assert place_for(tmp_path, None, "reference") == tmp_path / FILE

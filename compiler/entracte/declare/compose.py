@@ -62,9 +62,21 @@ def composing() -> Iterator[None]:
     except (*_FAULTS, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the system's; the others are OmegaConf's word for a file that is no table
-        text = _on_one_line(error)
-        shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
-        raise ConfigError(f"configuration: {shown}; see `compile --help`") from None
+        text = _shown(_on_one_line(error))
+        raise ConfigError(f"configuration: {text}; see `compile --help`") from None
+    except AttributeError as error:
+        # OmegaConf's, which tells the key: part of a value was given where there is none.
+        key = getattr(error, "full_key", None)
+        if not key:
+            raise
+        raise ConfigError(
+            f"configuration: {_shown(str(key))}: is null here, so nothing in it can be set; see "
+            "`compile --help`"
+        ) from None
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _on_one_line(error: Exception) -> str:
