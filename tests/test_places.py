@@ -222,9 +222,9 @@ def received(made, tmp_path) -> Path:
     return tmp_path / "build"
 
 
-@pytest.mark.parametrize("name", ["plan.tmp", ".plan.json.tmp", f".plan.json.{os.getpid()}.tmp"])
+@pytest.mark.parametrize("name", ["plan.tmp", ".plan.json.tmp", ".plan.json.{}.tmp"])
 def test_verify_follows_no_prepared_link(received, name):
-    (received / name).symlink_to(received.parent / "victim")
+    (received / name.format(os.getpid())).symlink_to(received.parent / "victim")
     verify_build(received)
     assert (received.parent / "victim").read_text() == "mine"
 

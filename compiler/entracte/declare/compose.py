@@ -1,5 +1,6 @@
 """Overrides, as the command line takes them -> a composed configuration, without the command."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +49,8 @@ _FAULTS = (
     ValueError,
     RecursionError,
 )
+_KEY = re.compile(r"^\s*full_key: (.+)$", re.MULTILINE)
+"""In OmegaConf's messages."""
 _SHOWN = 1000
 """Characters of a message: values are told in full, and a value may be a book."""
 
@@ -66,11 +69,11 @@ def composing() -> Iterator[None]:
         raise ConfigError(f"configuration: {text}; see `compile --help`") from None
     except AttributeError as error:
         # OmegaConf's, which tells the key: part of a value was given where there is none.
-        key = getattr(error, "full_key", None)
-        if not key:
+        key = _KEY.search(str(error))
+        if key is None:
             raise
         raise ConfigError(
-            f"configuration: {_shown(str(key))}: is null here, so nothing in it can be set; see "
+            f"configuration: {_shown(key[1])}: is null, so nothing in it can be set; see "
             "`compile --help`"
         ) from None
 
