@@ -53,7 +53,7 @@ def cure_resampling() -> None:
             mode, column = _MODES[name.replace(f"{rank}d", "")]
             register(full, _conversion(rank, mode, column, table().get_func(full)))
     for name in ("adaptive_avg_pool3d", "_adaptive_avg_pool3d"):
-        register(name, _conversion(3, _ADAPTIVE, _ADAPTIVE, "", None))
+        register(name, _conversion(3, _ADAPTIVE, _ADAPTIVE, None))
 
 
 @dataclass(frozen=True)
