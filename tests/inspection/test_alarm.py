@@ -19,6 +19,7 @@ from entracte.cli.observed import run_lines, show_alarm, show_run
 from entracte.cli.plan import app
 from entracte.codec import encode
 from entracte.devices.null import NullDevice
+from entracte.errors import WriteError
 from entracte.ir import ChunkRun, Run
 from entracte.plan.file import CONSTANTS, write_plan
 from entracte.run.alarm import alarm_of
@@ -255,8 +256,8 @@ def test_compare(build, tmp_path):
     record(build, over=7)
     for pair, where in (([fine, build], 1), ([build, fine], 0)):
         code, text = command("compare", *pair, "--max-time-increase", "0")
-        assert code == 1 and "within --max-time-increase" in text
         flat = " ".join(text.split())
+        assert code == 1 and "within --max-time-increase" in flat
         assert flat.count("ALARM: observed above proven in the recorded run of") == 1
         code, text = command("compare", *pair, "--json")
         told = json.loads(text)
@@ -365,7 +366,7 @@ def full_disk(value, path, _):
 @pytest.mark.parametrize(
     ("write", "why"),
     [
-        (broken_writer, "cannot be written as tensor (ValueError: width not divisible by 2)"),
+        (broken_writer, "cannot be encoded (ValueError: width not divisible by 2)"),
         (full_disk, "cannot be written (No space left on device)"),
     ],
 )
@@ -437,8 +438,8 @@ def test_both_faults_are_told(runnable, tmp_path, monkeypatch):
     assert flat.index("its tensor is kept in") < flat.index("--record")
 
 
-def full_disk_for_records(run, path):
-    raise OSError(28, "No space left on device")
+def full_disk_for_records(run, path, **_):
+    raise WriteError(f"{path}: cannot be written (No space left on device); with --record")
 
 
 def test_a_place_that_cannot_be_is_found_before_the_run(runnable, tmp_path):

@@ -94,17 +94,17 @@ def _conversion(rank: int, mode: str, column: str, suffix: str, stock: Any) -> A
 
 def _axes(given: list[int], size: Any, factors: list[Any], suffix: str) -> list[_Axis]:
     """Of the sizes, or of the factors: a list of them, or one by one."""
-    read: list[Any] = [None] * len(given)
-    if suffix and factors and value(factors[0]) is not None:
-        first = value(factors[0])
-        read = [_exact(f) for f in (first if isinstance(first, list) else np.atleast_1d(first))]
-    elif not suffix:
-        known = [_exact(f) for f in factors[: len(given)]]
-        read = known + read[len(known) :]
+    read = [_exact(f) for entry in factors for f in _numbers(value(entry))]
+    read = (read + [None] * len(given))[: len(given)]
     sizes = None if size is None else [int(value(n)) for n in size]
     if sizes is None:
         sizes = [int(np.floor(n * f)) for n, f in zip(given, read, strict=True)]
     return [_Axis(*axis) for axis in zip(given, sizes, read, strict=True)]
+
+
+def _numbers(entry: Any) -> list[Any]:
+    """A list of factors, one factor, or none."""
+    return list(entry) if isinstance(entry, list | tuple) else list(np.atleast_1d(entry))
 
 
 def _exact(factor: Any) -> float | None:
