@@ -29,6 +29,7 @@ from entracte.ir import (
     Stage,
     StageKind,
 )
+from entracte.plan.agree import check_agreement
 from entracte.plan.file import (
     CONSTANTS,
     FILE,
@@ -214,7 +215,9 @@ def _emit_and_plan(
             bundle = _emit(job, traced, best.decision, aside, cache, report)
             best = _scheduled_again(job, best.decision, bundle, compared)
     plan = _plan(job, best.decision, best.facts, best.schedule, best.bundle, files)
-    return replace(plan, verify="on" if job.verify else "off", compared=compared)
+    plan = replace(plan, verify="on" if job.verify else "off", compared=compared)
+    check_agreement(plan)
+    return plan
 
 
 def _compare(

@@ -181,6 +181,6 @@ def test_a_job_that_cannot_be_read_is_one_of_the_jobs(tmp_path):
         "target.memory=1MiB", "out=many,${nowhere.x}", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 1 and "Traceback" not in done.stdout + done.stderr
-    assert "1 of the sweep's jobs failed:" in done.stderr
-    rows = json.loads((tmp_path / "sweep.json").read_text())["rows"]
+    assert "2 of the sweep's jobs failed:" in done.stderr
+    rows = json.loads((tmp_path / "many" / "sweep.json").read_text())["rows"]
     assert ["nowhere.x" in r["reason"] for r in rows] == [False, True]
