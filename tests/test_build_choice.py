@@ -85,3 +85,25 @@ def test_the_best_of_all_attempts_is_kept(traced, tmp_path, monkeypatch):
     assert plan.forecast.makespan_s == pytest.approx(before.makespan_s)
     names = [tuple(c.id for c in x.partition.chunks) for x in (good, stuck, good)]
     assert converter.partitions == names
+
+
+def test_what_is_compared_after_another_choice_has_a_plan(traced, tmp_path, monkeypatch):
+    """A decision's own facts then hold what conversion was seen to add; tracing gives others."""
+    made, found = traced
+    monkeypatch.setattr(build, "_emit", Converter(1.1))
+    plans = []
+    monkeypatch.setattr(
+        "entracte.verify.recorded.record_inputs", lambda plan, *_: plans.append(plan)
+    )
+
+    def compare_all(traced, chunks, *_, known, **__):
+        known([c.id for c in chunks])
+        return (), False
+
+    monkeypatch.setattr("entracte.emit.bundle.compare_all", compare_all)
+    first = build._decide(made, found, {})
+    cache = Cache(cache_folder(made.cache))
+    again = replace(made, verify=True)
+    plan = build._emit_and_plan(again, found, first, tmp_path, cache, Quiet())
+    assert plan.verify == "on" and [p.chunks for p in plans] == [plan.chunks]
+    assert plan.chunks != first.partition.chunks

@@ -384,8 +384,8 @@ MUTANTS = (
     ),
     *_rows(
         "cache", "store/cache.py", CACHE,
-        ("    if sha256 != _sha256(body):", "    if False:", "damaged records are believed"),
-        ("        if fault := damage(path):", "        if fault := None:",
+        ("    if sha256 != _sha256(name, body):", "    if False:", "damaged records are believed"),
+        ('        if fault := damage(path, f"{kind}/{key}"):', "        if fault := None:",
          "damaged entries are shipped"),
         ("            open_to_readers(aside, frozen=True)\n", "",
          "builds may change what they share"),

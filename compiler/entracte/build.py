@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from entracte.clock.predict import predict
-from entracte.cost import emitted_facts
+from entracte.cost import emitted_facts, predicted_facts
 from entracte.decide.decide import Decision, decide
 from entracte.declare.host_ops import HOST_OPS
 from entracte.declare.read import Job, read
@@ -29,6 +29,7 @@ from entracte.ir import (
     Stage,
     StageKind,
 )
+from entracte.plan.agree import check_agreement
 from entracte.plan.file import (
     CONSTANTS,
     FILE,
@@ -214,7 +215,9 @@ def _emit_and_plan(
             bundle = _emit(job, traced, best.decision, aside, cache, report)
             best = _scheduled_again(job, best.decision, bundle, compared)
     plan = _plan(job, best.decision, best.facts, best.schedule, best.bundle, files)
-    return replace(plan, verify="on" if job.verify else "off", compared=compared)
+    plan = replace(plan, verify="on" if job.verify else "off", compared=compared)
+    check_agreement(plan)
+    return plan
 
 
 def _compare(
@@ -232,7 +235,9 @@ def _compare(
     source = weight_source(job.pipeline.weights)
 
     def known(chunks: Sequence[str]) -> Path | None:
-        plan = _plan(job, decision, decision.facts, decision.schedule, None, files)
+        # As a dry run says it: a decision's own facts may hold what conversion was seen to add.
+        facts = tuple(predicted_facts(c, job.target) for c in decision.partition.chunks)
+        plan = _plan(job, decision, facts, decision.schedule, None, files)
         return record_inputs(plan, traced.stages, source, chunks, shop.folder, shop.logs / "inputs")
 
     return compare_all(

@@ -8,6 +8,7 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from entracte.run.execute import run_build
 from entracte.run.origin import plan_digest
 from entracte.run.outputs import TENSOR, keep_output
 from entracte.run.record import FILE, run_of, write_run
-from entracte.run.runner import run_plan
+from entracte.run.runner import Outcome, run_plan
 from tests.planner.plans import make_plan
 
 VALUE = np.arange(4, dtype=np.float16) / 4
@@ -205,6 +206,48 @@ def test_report(build, tmp_path):
     assert command("report", build, "--run", other)[0] == 1
 
 
+def test_trace(build, tmp_path):
+    out = tmp_path / "trace.json"
+    for over, status in ((0, 0), (7, 1)):
+        record(build, over=over)
+        code, text = command("trace", build, "--out", out)
+        assert code == status and text.count("ALARM: observed above proven") == status
+        assert json.loads(out.read_text())["traceEvents"]
+
+
+def test_verify(build, monkeypatch):
+    """Packages that are what they should be, in a run that takes more than is proven."""
+    from entracte.verify import verify
+    from entracte.verify.folder import Verified
+
+    plan = make_plan()
+
+    class Source:
+        of = classmethod(lambda cls, *_: cls())
+
+    alarms = [None, alarm_of(plan, made(plan, over=7))]
+    runs = iter(Outcome(VALUE, made(plan), alarm) for alarm in alarms for _ in range(2))
+    monkeypatch.setattr(verify, "SourceDevice", Source)
+    monkeypatch.setattr(verify, "execute", lambda *_, **__: next(runs))
+    monkeypatch.setattr(verify, "_Recorder", lambda: SimpleNamespace(note=None, samples=Samples()))
+    monkeypatch.setattr(verify, "_outputs", lambda *_: [(VALUE, VALUE)])
+    for alarm in alarms:
+        whole = verify.verify_plan(plan, build, NullDevice(), {})
+        found = Verified(plan, whole.chunks, whole)
+        assert whole.alarm == alarm and found.passed == (alarm is None)
+        monkeypatch.setattr("entracte.cli.verify.verify_build", lambda *_, found=found, **__: found)
+        code, text = command("verify", build, "--no-save")
+        assert code == int(alarm is not None) and ("ALARM" in text) == bool(code)
+        assert "; passed" in text
+
+
+class Samples(dict):
+    """No inputs of any chunk."""
+
+    def __missing__(self, _):
+        return []
+
+
 def test_compare(build, tmp_path):
     fine = tmp_path / "fine"
     fine.mkdir()
@@ -375,7 +418,7 @@ def test_a_record_that_cannot_be_written_loses_no_output(runnable, tmp_path, mon
     out.unlink()
     code, text = command("run", build, "--out", out, "--record", tmp_path / "r.json")
     flat = " ".join(text.split())
-    assert code == 1 and "r.json: cannot be written (No space left on device)" in flat
+    assert code == 1 and "cannot be written (No space left on device); with --record" in flat
     assert f"wrote {out}" in text.replace("\n", "") and out.exists()
 
 

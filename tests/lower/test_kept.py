@@ -140,7 +140,7 @@ def test_facts_about_another_package_are_not_believed(traced, cache):
         (entry / FACTS).chmod(0o644)
         (entry / FACTS).write_text(json.dumps(make.encode(wrong)))
         (entry / seal.SEAL).chmod(0o644)
-        seal.seal(entry)
+        seal.seal(entry, f"{make.PACKAGES}/{order.key}")
         assert not bundle._is_made(order, cache)
         make.convert_order(order, cache)
         entry = cache.folder(make.PACKAGES, order.key)

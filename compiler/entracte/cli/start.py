@@ -60,6 +60,7 @@ def guarded(call: Callable[[], None]) -> None:
     if not is_main or signal.getsignal(signal.SIGPIPE) is _handler:  # an outer call does it
         call()
         return
+    _open_streams()
     before = _arm()
     try:
         _written(call)
@@ -69,6 +70,20 @@ def guarded(call: Callable[[], None]) -> None:
         _clear()
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+def _open_streams() -> None:
+    """Whoever starts a command may have closed its streams (`>&-`): what is opened next would get
+    their numbers, and what libraries print would land in it."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free: this one.
+            os.open(os.devnull, os.O_RDWR)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
 
 
 def _arm() -> dict[int, Any]:
