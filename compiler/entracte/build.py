@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from entracte.clock.predict import predict
-from entracte.cost import emitted_facts
+from entracte.cost import emitted_facts, predicted_facts
 from entracte.decide.decide import Decision, decide
 from entracte.declare.host_ops import HOST_OPS
 from entracte.declare.read import Job, read
@@ -232,7 +232,9 @@ def _compare(
     source = weight_source(job.pipeline.weights)
 
     def known(chunks: Sequence[str]) -> Path | None:
-        plan = _plan(job, decision, decision.facts, decision.schedule, None, files)
+        # what tracing found, not what was learnt since: an unbuilt plan has no other facts
+        facts = tuple(predicted_facts(c, job.target) for c in decision.partition.chunks)
+        plan = _plan(job, decision, facts, decision.schedule, None, files)
         return record_inputs(plan, traced.stages, source, chunks, shop.folder, shop.logs / "inputs")
 
     return compare_all(
