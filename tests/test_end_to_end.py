@@ -12,6 +12,8 @@ from entracte.build import compile_job
 from entracte.check.proof import check
 from entracte.errors import ConfigError, DoesNotFit
 from entracte.plan.file import check_files, check_plan, read_plan
+from entracte.plan.forecast import forecast
+from entracte.program.workload import Workload
 from entracte.run.execute import execute, make_device
 from entracte.run.record import run_of
 from entracte.run.video import to_frames
@@ -65,7 +67,7 @@ def test_gates_and_the_online_rule_make_the_same_video(whole, split):
     assert plan.schedule.driver == "online"
     gates = replace(plan.schedule, driver="gates")
     proof = check(plan.program, plan.facts, gates, budget_bytes=plan.target.budget_bytes)
-    promise = replace(plan.forecast, peak_bytes=proof.peak_bytes)
+    promise = forecast(Workload.on(plan.target, plan.program, plan.facts), gates, proof)
     rigid = replace(plan, schedule=gates, forecast=promise)
     check_plan(rigid)
     given = {"prompt": "a red circle moves right", "seed": 3}

@@ -76,7 +76,7 @@ def gone(process: subprocess.Popen) -> None:
 
 def converting(folder: Path) -> bool:
     """A worker has begun: it keeps its temporary files beside its log."""
-    return any(folder.glob(".build.*.partial/logs/*.tmp")) and any(
+    return any((folder / "cache" / "v1" / "logs").glob("*/*.tmp")) and any(
         (folder / "cache" / "v1" / "unfinished").glob(".*")
     )
 
