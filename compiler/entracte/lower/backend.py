@@ -21,7 +21,8 @@ CORE_ML = Backend(
         # Not matrix products, nor what becomes one, nor minima and maxima along an axis, nor what
         # is gathered: the indices are chosen first.
         keeping=frozenset({
-            "unsqueeze", "squeeze", "getitem", "alias", "linear", "layer_norm", "mean", "sum", "full", "cat", "stack", "expand", "repeat",
+            "unsqueeze", "squeeze", "getitem", "alias", "linear", "layer_norm", "mean",
+            "sum", "full", "cat", "stack", "expand", "repeat",
             "_to_copy", "add", "sub", "rsub", "mul", "div", "neg", "reciprocal", "maximum",
             "minimum", "pow", "sigmoid", "silu", "gelu", "relu", "tanh", "exp", "sqrt", "rsqrt",
             "square", "softmax", "_softmax", "clamp", "clamp_min", "clamp_max", "cos", "sin", "erf",

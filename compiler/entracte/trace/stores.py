@@ -132,5 +132,6 @@ def _unfolded(exported: Exported, backend: Backend) -> frozenset[str]:
 def _float_elements(node: fx.Node) -> int:
     """Of the tensor that a node makes; 0 for whole numbers and for several tensors."""
     value = node.meta.get("val")
-    is_float = isinstance(value, Tensor) and value.dtype.is_floating_point
-    return value.numel() if is_float else 0
+    if not isinstance(value, Tensor) or not value.dtype.is_floating_point:
+        return 0
+    return value.numel()
