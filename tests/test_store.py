@@ -380,13 +380,16 @@ def test_the_search_for_imports_parses_no_prose():
     assert not list(origin.imports(text, "entracte.x", is_package=False))
 
 
-def test_the_commands_say_what_was_damaged_also_after_hydra(cache, capsys):
-    """Hydra's `disabled` logging disables every logger that it finds."""
+def test_the_commands_say_what_was_damaged_also_after_hydra(cache, capsys, monkeypatch):
+    """Hydra's `disabled` logging disables every logger that it finds, and lets the root tell only
+    errors."""
     from logging.config import dictConfig
 
     from entracte.cli.console import Bars
 
     dictConfig({"version": 1, "disable_existing_loggers": True})
+    monkeypatch.setattr(logging.getLogger(), "level", logging.ERROR)
+    logging.getLogger().manager._clear_cache()
     path = make(cache)
     (path / "note").unlink()
     with Bars():

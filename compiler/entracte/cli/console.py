@@ -105,7 +105,9 @@ class Bars:
         self._progress.start()
         log = logging.getLogger("entracte")
         log.addHandler(self._said)
-        log.disabled = False  # Hydra disables those that it finds
+        # Hydra disables those that it finds, and libraries raise the level of all.
+        log.disabled = False
+        log.setLevel(self._said.level)
         return self
 
     def __exit__(
@@ -115,7 +117,9 @@ class Bars:
         trace: TracebackType | None,
     ) -> None:
         self._progress.stop()
-        logging.getLogger("entracte").removeHandler(self._said)
+        log = logging.getLogger("entracte")
+        log.removeHandler(self._said)
+        log.setLevel(logging.NOTSET)
 
     def phase(self, name: str, total: int, unit_bytes: bool = False) -> None:
         """Start the next phase; the one before it is complete."""
