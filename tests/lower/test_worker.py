@@ -6,12 +6,14 @@ import multiprocessing
 import os
 import signal
 import tempfile
+import threading
 import time
 from pathlib import Path
 
 import pytest
 import torch
 
+from entracte.lower.child import undisturbed
 from entracte.lower.convert import Conversion, convert_chunk
 from entracte.lower.errors import LowerError
 from entracte.lower.package import canonical_digest
@@ -226,3 +228,25 @@ def test_a_log_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
     (tmp_path / "log").mkdir()
     with pytest.raises(LowerError, match="log: cannot be written .Is a directory"):
         run_task(_square, (1,), tmp_path / "log")
+
+
+@pytest.mark.parametrize("other_thread", [False, True])
+def test_a_signal_between_two_lines_of_a_fork_is_not_lost(other_thread: bool) -> None:
+    """What is raised there is lost: `gc` and `logging` say so and go on. It is raised behind."""
+    told, main = [], threading.main_thread().ident
+    before = signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    try:
+        with pytest.raises(KeyboardInterrupt), undisturbed():
+            if other_thread:
+                # A thread that blocks nothing takes it; Python's handler runs in the main one.
+                sender = threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGTERM))
+                sender.start()
+                sender.join()
+            else:
+                signal.pthread_kill(main, signal.SIGTERM)
+            time.sleep(0.05)
+            told.append("whole")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert told == ["whole"]
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()

@@ -2,21 +2,48 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
 from multiprocessing import connection, parent_process
 from pathlib import Path
 
-__all__ = ["SIGNALS", "settle_in"]
+__all__ = ["settle_in", "undisturbed"]
 
-SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-"""That end a command. Blocked while a worker is started: in between it has the command's
-handlers."""
+_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+"""That end a command."""
 _PR_SET_PDEATHSIG = 1
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Signals that end a command wait until the block is over: a worker is started inside.
+
+    Until it has settled in, a worker has the command's handlers. And Python calls a handler between
+    any two lines, also in what libraries do around a fork, where what it raises is lost; blocking
+    is not enough for that, since another thread may take the signal.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    before = {n: h for n in _SIGNALS if (h := signal.getsignal(n)) is not None}
+    for number in before:
+        signal.signal(number, lambda n, _: came.append(n))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for n in came:
+            signal.raise_signal(n)
 
 
 def settle_in(scratch: Path) -> None:
@@ -33,7 +60,7 @@ def settle_in(scratch: Path) -> None:
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     _end_with_parent()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     tempfile.tempdir = str(scratch)
     os.environ["TMPDIR"] = str(scratch)
 

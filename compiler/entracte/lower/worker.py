@@ -27,7 +27,7 @@ from entracte.disk import left
 from entracte.disk.folder import make_folder
 from entracte.disk.write import told
 from entracte.errors import EntracteError
-from entracte.lower.child import SIGNALS, settle_in
+from entracte.lower.child import settle_in, undisturbed
 from entracte.lower.errors import LowerError
 from entracte.lower.quiet import TAIL_CHARS
 
@@ -126,12 +126,9 @@ def _start_some(
         if running and memory_bytes is not None and taken + task.memory_bytes > memory_bytes:
             break
         waiting.take()
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        try:
+        with undisturbed():
             pipe, process = _start(task)
             running[pipe] = (task, process)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return bool(running)
 
 
