@@ -212,3 +212,17 @@ def test_an_output_on_a_full_disk(tmp_path):
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1
     assert done.stderr == "error: the output: No space left on device\n"
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams(tmp_path, closed):
+    """What is opened first would get their numbers, and be written into."""
+    from entracte.plan.file import write_plan
+    from tests.planner.plans import make_plan
+
+    write_plan(make_plan(), tmp_path)
+    page = tmp_path / "page.html"
+    words = f"{sys.executable} -m entracte plan report {tmp_path} --out {page} {closed}"
+    done = subprocess.run(["/bin/sh", "-c", words], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert page.read_text().rstrip().endswith("</html>")
