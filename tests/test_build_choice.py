@@ -7,7 +7,7 @@ import pytest
 import entracte.build as build
 from entracte.build import Quiet
 from entracte.declare.read import Job
-from entracte.ir import Bundle, Package, Policy
+from entracte.ir import Bundle, Package
 from entracte.store.cache import Cache, cache_folder
 from tests.demo import job
 
@@ -45,11 +45,18 @@ def traced(tmp_path_factory):
     return made, build._trace(made, Cache(cache_folder(made.cache)), Quiet())
 
 
-def compiled(traced, tmp_path, monkeypatch, factor):
+@pytest.fixture(scope="module")
+def slow(traced):
+    """A decision that is not the best: all chunks are small, so there are many loads."""
+    made, found = traced
+    return build._decide(replace(made, chunk_bytes=150 * 2**10), found, {})
+
+
+def compiled(traced, tmp_path, monkeypatch, factor, first=None):
     made, found = traced
     converter = Converter(factor)
     monkeypatch.setattr(build, "_emit", converter)
-    first = build._decide(made, found, {})
+    first = first or build._decide(made, found, {})
     cache = Cache(cache_folder(made.cache))
     plan = build._emit_and_plan(made, found, first, tmp_path, cache, Quiet())
     return made, first, plan, converter
@@ -61,21 +68,27 @@ def test_what_was_predicted_well_is_converted_once(traced, tmp_path, monkeypatch
     assert plan.chunks == first.partition.chunks
 
 
-def test_another_partition_is_taken_where_it_is_faster(traced, tmp_path, monkeypatch):
-    made, first, plan, converter = compiled(traced, tmp_path, monkeypatch, 1.1)
+def test_another_partition_is_taken_where_it_is_faster(traced, slow, tmp_path, monkeypatch):
+    made, first, plan, converter = compiled(traced, tmp_path, monkeypatch, 1.1, slow)
     assert len(converter.partitions) > 1
     stuck = build._scheduled(made, first, Converter(1.1)(made, None, first, None, None, None))
     assert plan.forecast.makespan_s < 0.98 * stuck.makespan_s
     assert tuple(c.id for c in plan.chunks) in converter.partitions
 
 
-def test_the_best_of_all_attempts_is_kept(traced, tmp_path, monkeypatch):
+def test_another_partition_is_taken_where_the_first_does_not_fit(traced, tmp_path, monkeypatch):
+    made, first, plan, converter = compiled(traced, tmp_path, monkeypatch, 1.2)
+    assert len(converter.partitions) == 2
+    assert plan.chunks != first.partition.chunks
+    assert plan.forecast.peak_bytes <= made.target.budget_bytes
+
+
+def test_the_best_of_all_attempts_is_kept(traced, slow, tmp_path, monkeypatch):
     """If what was learnt leads to something slower, the first packages are linked again."""
     made, found = traced
     converter = Converter(1.1)
     monkeypatch.setattr(build, "_emit", converter)
-    stuck = build._decide(made, found, {})
-    good = build._decide(replace(made, policy=Policy("sequential", 0, False)), found, {})
+    stuck, good = slow, build._decide(made, found, {})
     before = build._scheduled(made, good, converter(made, None, good, None, None, None))
     promised = iter([stuck])
     monkeypatch.setattr(build, "_decided_again", lambda *_: next(promised, None))
