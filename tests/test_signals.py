@@ -86,6 +86,20 @@ def left_in(folder: Path) -> list[str]:
     return [f for f in files if "partial" in f or ".mlpackage" in f.partition("tmp/")[2]]
 
 
+def interrupt(folder: Path, number: signal.Signals) -> None:
+    """End a compile while its workers convert; see that it ends well."""
+    process = compiling(folder)
+    wait_for(lambda: converting(folder), process)
+    begun = time.monotonic()
+    # Ctrl-C and a closed terminal reach workers too.
+    (os.kill if number == signal.SIGTERM else os.killpg)(process.pid, number)
+    _, said = process.communicate(timeout=60)
+    assert time.monotonic() - begun < 10
+    assert (process.returncode, said) == (STATUS[number], LINE[number])
+    gone(process)
+    assert not (folder / "build").exists() and left_in(folder) == []
+
+
 @pytest.mark.parametrize("number", STATUS, ids=lambda n: n.name)
 @pytest.mark.parametrize("module", ["entracte.cli.compile", "entracte"])
 def test_in_the_first_moments_while_modules_are_imported(tmp_path, number, module):
@@ -100,31 +114,16 @@ def test_in_the_first_moments_while_modules_are_imported(tmp_path, number, modul
     assert (process.returncode, said) == (STATUS[number], LINE[number])
 
 
-@pytest.mark.parametrize(
-    "number",
-    [
-        signal.SIGTERM,
-        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
-        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
-    ],
-    ids=lambda n: n.name,
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", STATUS, ids=lambda n: n.name)
 def test_while_workers_convert(whole, tmp_path, number):
+    """SIGTERM alone is tried in every run, by `test_resume.py`."""
     assert whole.is_dir()  # so its traces are kept: these compiles begin with the conversions
     for kind in ("traces", "inputs", "constants", "weights"):
         kept = Path(os.environ[VARIABLE]) / LAYOUT / kind
         if kept.is_dir():
             shutil.copytree(kept, tmp_path / "cache" / LAYOUT / kind)
-    process = compiling(tmp_path)
-    wait_for(lambda: converting(tmp_path), process)
-    begun = time.monotonic()
-    # Ctrl-C and a closed terminal reach workers too.
-    (os.kill if number == signal.SIGTERM else os.killpg)(process.pid, number)
-    _, said = process.communicate(timeout=60)
-    assert time.monotonic() - begun < 10
-    assert (process.returncode, said) == (STATUS[number], LINE[number])
-    gone(process)
-    assert not (tmp_path / "build").exists() and left_in(tmp_path) == []
+    interrupt(tmp_path, number)
 
 
 @pytest.mark.slow

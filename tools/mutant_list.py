@@ -38,6 +38,7 @@ CACHE = (
     "tests/test_resume.py::test_digests_of_a_file_are_forgotten_when_it_changes",
 )
 CUT = (P + "test_partition.py", P + "test_decide.py")
+PEAK = (P + "test_activations.py",)
 COST = ("tests/test_calibrate.py", P + "test_partition.py")
 
 
@@ -192,7 +193,8 @@ MUTANTS = (
         ("    check_names(plan)\n", "", "names are not checked"),
         ("    check_host_steps(plan)\n", "", "host steps are not checked"),
         ("    if version != VERSION:", "    if False:", "plans of other versions are read"),
-        ("    if sha256 != hashlib.sha256(text).hexdigest():", "    if False:", "any bytes are a plan"),
+        ("    if sha256 != hashlib.sha256(text).hexdigest():", "    if False:",
+         "any bytes are a plan"),
         ("        if file_sha256(folder / path) != digest:", "        if False:",
          "constants that changed are used"),
         ("if plan.built and plan.program.constants and CONSTANTS not in dict(plan.files):",
@@ -296,21 +298,27 @@ MUTANTS = (
     ),
     *_rows(
         "partition", "decide/partition.py", CUT,
-        ("if name in alive and name not in kept and",
-         "if name in alive and", "outputs are dropped early"),
-        ("base + sum(alive.values()) + op.workspace_bytes)", "base + sum(alive.values()))",
-         "workspaces do not count"),
-        ("    base = sum(p.size_bytes for p in inputs)\n", "    base = 0\n", "inputs do not count"),
-        ("m.last_use.get(name, -1) <= i:", "m.last_use.get(name, -1) <= i + 1:",
-         "values are dropped before their last reader"),
-        ("                last[self.root(name)] = i", "                last[name] = i",
-         "a view's reader does not keep what it views"),
-        ("roots.get(source, source)", "source", "a view of a view"),
-        ("        if not op.alias:\n            alive[op.name] = op.output_bytes",
-         "        alive[op.name] = op.output_bytes", "views count twice"),
         ("if size > limit and i < j - 1:", "if False:", "chunks beyond the limit"),
         ("            fresh = set(op.weights) - seen\n            seen |= fresh\n            sums",
          "            fresh = set(op.weights)\n            sums", "shared weights count twice"),
+    ),
+    *_rows(
+        "activations", "decide/activations.py", PEAK,
+        ("[name for name in ended if name not in kept]", "ended", "outputs are dropped early"),
+        ("held.live_bytes + op.workspace_bytes)", "held.live_bytes)", "workspaces do not count"),
+        ("(_Piece(port.size_bytes),)", "(_Piece(0),)", "inputs do not count"),
+        ("return shared if is_view else (*shared, *own)", "return shared if is_view else own",
+         "what was copied is not kept beside its copy"),
+        ("op.memory is Memory.RESHAPED and first in held.in_order", "False",
+         "a reshape is never a view"),
+        ("all(name in held.in_order for name in op.inputs)", "True", "order is never lost"),
+        ("            piece.values += 1\n", "            piece.values = 1\n",
+         "a view's reader does not keep what it views"),
+        ("        held.free(unrounded)\n", "", "what was rounded stays"),
+        ("        if casts[name] not in held.pieces:\n", "        if True:\n",
+         "one copy for each reader"),
+        ("copied = 0 if op.inputs[0] in held.in_order else op.opening_bytes", "copied = 0",
+         "what a group norm reshapes is never copied"),
     ),
     *_rows(
         "cost", "cost.py", COST,
@@ -386,7 +394,8 @@ MUTANTS = (
         ("    if sha256 != _sha256(name, body):", "    if False:", "damaged records are believed"),
         ('        if fault := damage(path, f"{kind}/{key}"):', "        if fault := None:",
          "damaged entries are shipped"),
-        ("            open_to_readers(aside, frozen=True)\n", "", "builds may change what they share"),
+        ("            open_to_readers(aside, frozen=True)\n", "",
+         "builds may change what they share"),
         ("        for _, path, size in sorted(entries):",
          "        for _, path, size in sorted(entries, reverse=True):",
          "what was used last is removed first"),

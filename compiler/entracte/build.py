@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from entracte.clock.predict import predict
-from entracte.cost import emitted_facts, predicted_facts
+from entracte.cost import emitted_facts
 from entracte.decide.decide import Decision, decide
 from entracte.declare.host_ops import HOST_OPS
 from entracte.declare.read import Job, read
@@ -210,7 +210,7 @@ def _emit_and_plan(
     compared: tuple[Compared, ...] = ()
     if job.verify:
         shop = _shop(job, aside, cache, report)
-        compared, changed = _compare(job, traced, best.decision, files, shop)
+        compared, changed = _compare(job, traced, best, files, shop)
         if changed:
             bundle = _emit(job, traced, best.decision, aside, cache, report)
             best = _scheduled_again(job, best.decision, bundle, compared)
@@ -223,7 +223,7 @@ def _emit_and_plan(
 def _compare(
     job: Job,
     traced: "TracedPipeline",
-    decision: Decision,
+    made: "_Emitted",
     files: tuple[tuple[str, str], ...],
     shop: "Workshop",
 ) -> "tuple[tuple[Compared, ...], bool]":
@@ -235,14 +235,12 @@ def _compare(
     source = weight_source(job.pipeline.weights)
 
     def known(chunks: Sequence[str]) -> Path | None:
-        # As a dry run says it: a decision's own facts may hold what conversion was seen to add.
-        facts = tuple(predicted_facts(c, job.target) for c in decision.partition.chunks)
-        plan = _plan(job, decision, facts, decision.schedule, None, files)
+        plan = _plan(job, made.decision, made.facts, made.schedule, made.bundle, files)
         return record_inputs(plan, traced.stages, source, chunks, shop.folder, shop.logs / "inputs")
 
     return compare_all(
         traced.stages,
-        decision.partition.chunks,
+        made.decision.partition.chunks,
         source,
         deployment=job.target.deployment,
         shop=shop,

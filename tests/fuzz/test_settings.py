@@ -30,6 +30,7 @@ BASE = compile_words("random:0")[3:]
         ("pipeline.name=a/b", "pipeline.name: 'a/b': a name is letters"),
         ("pipeline.name=''", "pipeline.name: ''"),
         ("pipeline.title='a\x1b[2J'", "pipeline.title: .* holds the control character"),
+        ("pipeline.title='two\nlines'", "pipeline.title: .* holds the control character"),
         ("pipeline.output='decode.\u202epixels'", "pipeline.output"),
         ("pipeline.video.fps=0", "pipeline.video.fps: 0 is not above 0"),
         ("pipeline.video.fps=x", "pipeline.video.fps: 'x'"),

@@ -170,6 +170,7 @@ def test_a_sweep_of_dry_runs_from_end_to_end(tmp_path):
         r["makespan_s"] for r in fitting
     )
     assert not any(p.built for p in plans.values())
+    assert {p.target.name for p in plans.values()} == {"iphone15pro", "host"}
     # Hydra's own multirun.yaml is not left behind.
     assert [p.name for p in tmp_path.iterdir()] == ["many"]
 

@@ -167,7 +167,7 @@ def test_compression_errors_are_shown_once_measured(plan):
     text = rendered(scored)
     assert f"2 of {len(plan.chunks)} chunks" in text
     assert '<td class="n" data-sort="41.27">41.3 dB</td>' in text
-    assert '<td class="n" data-sort="999.0">exact</td>' in text
+    assert '<td class="n" data-sort="999.0">equal</td>' in text
     assert 'id="psnr"' in text and 'id="psnr"' not in rendered(plan)
 
 

@@ -16,8 +16,6 @@ from importlib import import_module
 from types import FrameType
 from typing import Any, NoReturn
 
-from entracte.disk import left
-
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)
 _GRACE_S = 3.0
 """How long the way out may take."""
@@ -69,7 +67,7 @@ def guarded(call: Callable[[], None]) -> None:
     except (Ended, KeyboardInterrupt) as error:
         _end(getattr(error, "number", signal.SIGINT))
     finally:
-        left.clear()
+        _clear()
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -143,12 +141,19 @@ def _end(number: int) -> NoReturn:
             for worker in multiprocessing.active_children():
                 worker.kill()
                 worker.join()
-        left.clear()
+        _clear()
         if sys.stderr.isatty():
             sys.stderr.write("\x1b[?25h")  # the cursor, which progress bars hide
         if number != signal.SIGPIPE:  # else whoever read the output has enough: nothing to tell
             print(_words(number), file=sys.stderr, flush=True)
     os._exit(_AS_SHELLS_SAY + number)
+
+
+def _clear() -> None:
+    """Remove what is unfinished. Where nothing was begun, nobody has imported what knows of it:
+    its import must not delay the taking of the signals."""
+    if "entracte.disk.left" in sys.modules:
+        sys.modules["entracte.disk.left"].clear()
 
 
 def _words(number: int) -> str:

@@ -12,6 +12,7 @@ from rich.text import Text
 from entracte.check.proof import Proof
 from entracte.cli.console import Bars, console
 from entracte.cli.observed import show_alarm
+from entracte.inspect.compared import decibels
 from entracte.ir import Plan
 from entracte.verify.folder import Verified, verify_build
 from entracte.verify.source import NOWHERE_ELSE, Origin
@@ -53,7 +54,7 @@ def _whole(result: Verification) -> str:
     alike = replace(result, alarm=None)
     verdict = "passed" if alike.passed else "[red]failed[/red]"
     return (
-        f"video: {_db(result.video_psnr_db)} against the torch source (floor "
+        f"video: {decibels(result.video_psnr_db)} against the torch source (floor "
         f"{result.video_floor_db:.0f} dB), largest error {result.video_max_error:.2g}; {verdict}"
     )
 
@@ -83,13 +84,9 @@ def verification_table(scores: Sequence[ChunkScore]) -> Table:
         table.add_row(
             Text(c.chunk),
             str(c.calls),
-            _db(c.psnr_db),
+            decibels(c.psnr_db),
             f"{c.floor_db:.0f} dB",
             f"{c.max_error:.2g}",
             "" if c.passed else "[red]failed[/red]",
         )
     return table
-
-
-def _db(value: float) -> str:
-    return "equal" if value == float("inf") else f"{value:.1f} dB"

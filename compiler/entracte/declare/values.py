@@ -9,7 +9,7 @@ from typing import Any, get_args
 from entracte.errors import ConfigError
 
 _MOST = 2**63 - 1
-_PROSE = ("default", "sources", "title")
+_PROSE = ("default", "sources")
 """Keys whose texts may have lines."""
 _INVISIBLE = {"Cc", "Zl", "Zp", "Cs"}
 _REORDERING = set("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -61,11 +61,16 @@ def _check_number(value: object, where: str) -> None:
 
 
 def _check_text(text: str, where: str, *, lines: bool) -> None:
-    """A name that moves a terminal's cursor could show what is not so."""
-    for c in text:
-        hidden = unicodedata.category(c) in _INVISIBLE or c in _REORDERING
-        if hidden and not (lines and c in "\n\t"):
+    allowed = "\n\t" if lines else ""
+    for c in hidden(text):
+        if c not in allowed:
             raise ConfigError(f"{where}: {text[:_SHOWN]!r} holds the control character {c!r}")
+
+
+def hidden(text: str) -> list[str]:
+    """Its characters that move a terminal's cursor or turn text around: they could show what is
+    not so."""
+    return [c for c in text if unicodedata.category(c) in _INVISIBLE or c in _REORDERING]
 
 
 def positive(where: str, value: float) -> float:

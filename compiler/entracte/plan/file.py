@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import re
-import unicodedata
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -20,6 +19,7 @@ from entracte.check.promise import check_promise
 from entracte.check.proof import Proof, check
 from entracte.clock.drivers import make_driver
 from entracte.codec import decode, encode, parse_json
+from entracte.declare.values import hidden
 from entracte.disk.read import all_inside, inside
 from entracte.disk.write import write_bytes
 from entracte.errors import PlanError
@@ -112,7 +112,7 @@ def check_plan(plan: Plan) -> Proof:
 def _check_files(plan: Plan) -> None:
     """Nothing leads out of the build folder, and what holds the constants is one of its files."""
     for path in (*(p.path for p in plan.packages), *(path for path, _ in plan.files)):
-        _inside(path)
+        _check_relative(path)
     if plan.built and plan.program.constants and CONSTANTS not in dict(plan.files):
         raise PlanError(f"plan: has constants, but {CONSTANTS} is no file of it")
 
@@ -131,7 +131,7 @@ def _check_functions(plan: Plan) -> None:
             )
 
 
-def _inside(path: str) -> None:
+def _check_relative(path: str) -> None:
     pure = PurePosixPath(path)
     if pure.is_absolute() or ".." in pure.parts or "\\" in path or not path:
         raise PlanError(f"plan: the path {path!r} leads out of the build folder")
@@ -230,8 +230,6 @@ def _old_version(data: bytes) -> object:
     return body.get("version") if isinstance(body, dict) else VERSION
 
 
-_INVISIBLE = {"Cc", "Zl", "Zp", "Cs"}
-_REORDERING = set("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _PROSE = ("settings", "default", "sources")
 """Fields in which lines may break: they are never names."""
 
@@ -248,10 +246,8 @@ def check_texts(value: object, where: str) -> None:
     elif isinstance(value, list):
         for i, item in enumerate(value):
             check_texts(item, f"{where}[{i}]")
-    elif isinstance(value, str):
-        bad = [c for c in value if unicodedata.category(c) in _INVISIBLE or c in _REORDERING]
-        if bad:
-            raise PlanError(f"{where}: {value!r} holds the control character {bad[0]!r}; rename it")
+    elif isinstance(value, str) and (bad := hidden(value)):
+        raise PlanError(f"{where}: {value!r} holds the control character {bad[0]!r}; rename it")
 
 
 def check_files(plan: Plan, folder: Path) -> None:

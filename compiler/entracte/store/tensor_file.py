@@ -4,7 +4,6 @@ The format (github.com/huggingface/safetensors): 8 bytes of the header's length,
 tensors (`dtype`, `shape`, `data_offsets`) and texts (`__metadata__`), then their bytes, gapless.
 """
 
-import json
 import os
 import stat
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from entracte.codec import parse_json
 from entracte.errors import ConfigError
 
 _LENGTH_BYTES = 8
@@ -97,21 +97,11 @@ def _instead(first: bytes, size: int) -> str:
 
 def _parsed(path: Path, header: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(header.decode("utf-8"), object_pairs_hook=_once)
-    except (ValueError, RecursionError) as error:
+        found = parse_json(header)
+    except ValueError as error:
         raise _fault(path, f"its header is no JSON ({error})") from None
     if not isinstance(found, dict):
         raise _fault(path, "its header is no table of tensors")
-    return found
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Readers differ on which of two equal keys they take."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [k for k, _ in pairs]
-        twice = next(k for k in keys if keys.count(k) > 1)
-        raise ValueError(f"{twice[:100]!r} stands in it twice")
     return found
 
 
