@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from entracte.emit import trials
 from entracte.store import origin, seal
 from entracte.store.cache import Cache, DigestMemo
 from tests.test_imports import MODULES, PACKAGE, imports_of
@@ -257,6 +258,16 @@ def test_every_module_that_takes_part_gives_another_key(kind):
             return path.read_bytes() + (b"\n# touched\n" if path == touched else b"")
 
         assert origin.digest_of_makers(MAKERS[kind], read) != base, touched
+
+
+def test_a_verdict_is_also_of_the_code_that_its_inputs_are_from():
+    files, _ = origin.closure(trials._MAKERS)
+    must = (
+        "devices.arrays emit.blame emit.draws emit.judge emit.trials reference.fidelity run.host "
+        "run.tensors verify.recorded verify.sampled verify.source"
+    )
+    for name in must.split():
+        assert f"entracte.{name}" in files
 
 
 def test_what_takes_no_part_gives_the_same_key():

@@ -399,7 +399,7 @@ def test_every_number_of_a_plan_is_checked(value):
         (lambda p: tensor(p, "z")["port"].update(shape=[2**40] * 2), "more elements than any mem"),
         (lambda p: tensor(p, "z")["port"].update(shape=[1] * 99), "99 axes, at most 16"),
         (lambda p: p["program"]["segments"][1].update(count=0), "count: 0 is not 1 or more"),
-        (lambda p: p["program"]["segments"][1].update(count=10**6), "steps, at most 10000 are"),
+        (lambda p: p["program"]["segments"][1].update(count=10**6), "steps, at most 15000 are"),
         (lambda p: step(p, 2).update(repeat=10**7), "calls, at most 1000000 are possible"),
         (lambda p: step(p, 0, 1).update(params=[["shape", [6, 2**63]]]), "64 bits"),
         (lambda p: p["program"]["inputs"][1].update(default=10**30), "is (not between|of no)"),

@@ -10,7 +10,7 @@ from entracte.errors import PlanError
 from entracte.ir import Call, Plan, Program
 from entracte.program.workload import Workload
 
-MOST_STEPS = 10_000
+MOST_STEPS = 15_000
 """Of all iterations."""
 MOST_WRITTEN = 1_000
 """Steps as they are written, one iteration of each loop; and chunks, files and kept sets."""
