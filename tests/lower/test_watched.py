@@ -103,6 +103,14 @@ def test_an_argument_that_changes_nothing_passes(tmp_path: Path) -> None:
     assert torch.allclose(found, torch_result(module, args), atol=1e-6)
 
 
+def test_large_operations_are_asked_too() -> None:
+    """torch itself says that the flag and the default eps change nothing, whatever the size."""
+    norm = nn.LayerNorm(1152, elementwise_affine=False)
+    program = export_graph(norm.eval(), (torch.zeros(1, 4096, 1152),), CORE_ML.is_convertible)
+    install_cures()
+    assert unread_arguments(program, target_of("iOS18")) == []
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_nothing_is_refused_in_models_that_convert_right(name: str) -> None:
     module, args = CASES[name]()

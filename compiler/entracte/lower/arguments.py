@@ -22,10 +22,11 @@ from entracte.lower.errors import LowerError
 
 __all__ = ["check_arguments_read", "unread_arguments"]
 
-_NO_VALUES = frozenset({"device", "layout", "pin_memory", "memory_format", "non_blocking", "copy"})
-"""Where and how a tensor lies in memory: no number depends on it. (A `dtype` is not among them:
-torch's own numbers tell whether it matters.)"""
-_MOST_ELEMENTS = 1 << 22
+_NO_VALUES = frozenset({"device", "layout", "pin_memory", "memory_format", "non_blocking", "copy",
+                        "cudnn_enable", "cudnn_enabled"})  # fmt: skip
+"""Where and how a tensor lies in memory, and which library computes: no number depends on it. (A
+`dtype` is not among them: torch's own numbers tell whether it matters.)"""
+_MOST_ELEMENTS = 1 << 28
 """Above this torch is not asked: an argument that is not read is taken to matter."""
 
 
@@ -284,5 +285,7 @@ def _same(wanted: Any, found: Any) -> bool:
         return bool(wanted == found)
     if wanted.shape != found.shape:
         return False
-    close = torch.isclose(wanted.double(), found.double(), 1e-6, 1e-6, equal_nan=True)
+    if wanted.dtype != found.dtype:
+        wanted, found = wanted.double(), found.double()
+    close = torch.isclose(wanted, found, 1e-6, 1e-6, equal_nan=True)
     return bool(close.all())
