@@ -25,6 +25,8 @@ class Islands:
     averaging: frozenset[str]
     """What may stand between a square and the root of its mean."""
     squares: frozenset[str]
+    sizes: frozenset[str] = frozenset()
+    """Their sums count as those of squares."""
     product: str = "mul"
     """Of a value with itself it is a square too."""
     reductions: frozenset[str] = frozenset()

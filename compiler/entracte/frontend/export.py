@@ -24,6 +24,7 @@ from torch.export import ExportedProgram
 from entracte.frontend.cleanup import clean
 from entracte.frontend.errors import GraphError
 from entracte.frontend.narrow import narrow
+from entracte.frontend.place import refuse_sizes
 from entracte.frontend.pairs import write_pairs
 from entracte.frontend.simpler.table import SIMPLER, is_written_out
 
@@ -164,6 +165,7 @@ def _decompose(
     """Functional ATen, with what the converter lacks written in simpler terms."""
     table = _decomposition_table()
     program = program.run_decompositions({})
+    refuse_sizes(program)
     narrow(program)
     write_pairs(program)
     for _ in range(_DECOMPOSITION_ROUNDS):

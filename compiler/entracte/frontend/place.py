@@ -6,12 +6,14 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from torch import Tensor
 from torch.export import ExportedProgram
 from torch.fx import Graph, GraphModule
 
 from entracte.frontend.errors import GraphError
 
-__all__ = ["PLACE_KEYS", "by_target", "place_of", "places_of", "refuse_unconvertible", "same_nodes"]
+__all__ = ["PLACE_KEYS", "by_target", "place_of", "places_of", "refuse_sizes",
+           "refuse_unconvertible", "same_nodes"]  # fmt: skip
 
 PLACE_KEYS = ("stack_trace", "nn_module_stack")
 """What of a node's meta data tells its place."""
@@ -78,6 +80,25 @@ def by_target(graph: Graph) -> dict[str, list[str]]:
         if node.op == "call_function":
             table.setdefault(str(node.target), []).append(node.name)
     return table
+
+
+def refuse_sizes(program: ExportedProgram) -> None:
+    """Refuse a value whose size depends on values: what truths select, repeats by counts.
+
+    Raises:
+        GraphError: with the place of the first one.
+    """
+    for node in program.graph.nodes:
+        value = node.meta.get("val")
+        parts = value if isinstance(value, list | tuple) else [value]
+        sizes = [n for p in parts if isinstance(p, Tensor) for n in p.shape]
+        if not all(isinstance(n, int) for n in sizes):
+            kind = str(node.target).removeprefix("aten.").split(".")[0]
+            raise GraphError(
+                f"{place_of(node)}: the size of what `{kind}` gives depends on values (what truth "
+                "values select, how often something repeats); give positions or counts as Python "
+                "numbers, or compute this in a host step"
+            )
 
 
 def refuse_unconvertible(

@@ -23,13 +23,17 @@ CORE_ML = Backend(
             "squeeze", "reshape", "permute", "transpose", "cat", "stack", "expand", "slice",
             "select", "_to_copy", "repeat",
         }),
-        roots=frozenset({"rsqrt"}),
+        roots=frozenset({"rsqrt", "sqrt"}),
         averaging=frozenset({
             "add", "mean", "sum", "clamp", "clamp_min", "maximum", "mul", "div", "_to_copy",
         }),
         squares=frozenset({"pow", "square"}),
         # Sums too: the root of a sum of squares is a norm, and 64 squares of 100 are too many.
-        reductions=frozenset({"mean", "sum"}),
+        reductions=frozenset({
+            "mean", "sum", "avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d",
+            "adaptive_avg_pool2d", "adaptive_avg_pool3d",
+        }),
+        sizes=frozenset({"abs"}),
         spread=frozenset({
             "add", "sub", "mul", "div", "pow", "square", "sqrt", "rsqrt", "reciprocal", "clamp",
             "clamp_min", "clamp_max", "maximum", "mean", "sum", "amax", "neg", "slice", "select",
