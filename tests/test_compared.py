@@ -148,7 +148,8 @@ def test_a_flipped_sign_is_refused_with_the_layer(small: Small) -> None:
     message = str(error.value)
     assert message.startswith("body.00: the package gives ")
     assert "below the floor of 40 dB, also with all of it in fp32" in message
-    assert f"the error rises at tanh (node `tanh`) of layers.0 ({__file__}:" in message
+    assert f"the error rises at tanh (node `tanh`) of {__file__}:" in message
+    assert "(module layers.0, " in message
     assert "pipeline.stages.body.precision=fp32" in message and "verify=off" in message
     assert not (small.folder / "build").exists()
 
@@ -163,6 +164,16 @@ def test_off_is_written_and_said(small: Small) -> None:
     assert said is not None and not said.is_done
     assert said.summary == "conversions were not compared with their torch source (verify=off)"
     assert "compare" not in small.phases
+
+
+def test_where_torch_gives_nothing_finite_the_plan_says_so(small: Small) -> None:
+    built = small.compiled(Body(lambda x: torch.log(-1 - x.abs())))
+    found = only(built)
+    assert found.db is None
+    assert found.why == "torch itself gives nothing finite on recorded inputs"
+    said = comparison(read_plan(small.folder / "build"))
+    assert said is not None and not said.is_done
+    assert said.notes == (f"body.00 not compared: {found.why}",)
 
 
 def overflowing(x: Tensor) -> Tensor:

@@ -17,12 +17,16 @@ CORE_ML = Backend(
     # of arguments up to 1000, where fp16 steps are 0.5 apart. In RMS norms coremltools drops the
     # model's own upcast, and the square of 256 overflows.
     aten_islands=Islands(
-        sines=frozenset({"sin", "cos"}),
+        sines=frozenset({"sin", "cos", "tan"}),
         followed=frozenset({
             "add", "sub", "mul", "div", "exp", "neg", "reciprocal", "pow", "square", "unsqueeze",
             "squeeze", "reshape", "permute", "transpose", "cat", "stack", "expand", "slice",
-            "select", "_to_copy", "repeat",
+            "select", "_to_copy", "repeat", "rsub", "sqrt", "log", "abs", "floor", "ceil", "round",
+            "trunc", "floor_divide", "remainder", "where", "clamp", "clamp_min", "clamp_max",
+            "maximum", "minimum", "mean", "sum", "cumsum", "flip", "roll", "constant_pad_nd", "pad",
         }),
+        outer=frozenset({"linear", "mm", "bmm", "matmul"}),
+        lookups=frozenset({"gather", "index", "index_select"}),
         roots=frozenset({"rsqrt", "sqrt"}),
         averaging=frozenset({
             "add", "mean", "sum", "clamp", "clamp_min", "maximum", "mul", "div", "_to_copy",
@@ -37,7 +41,7 @@ CORE_ML = Backend(
         spread=frozenset({
             "add", "sub", "mul", "div", "pow", "square", "sqrt", "rsqrt", "reciprocal", "clamp",
             "clamp_min", "clamp_max", "maximum", "mean", "sum", "amax", "neg", "slice", "select",
-            "where", "exp",
+            "where", "exp", "abs", "relu", "sign",
         }),
         scaling=frozenset({"mul", "div"}),
         # In fp16 a softmax ends at 6e-8: its logarithm at -16.6, and then at minus infinity.
