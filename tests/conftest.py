@@ -1,7 +1,9 @@
 """For all tests: markers, the golden text of a test, and Hydra's schema registered once."""
 
+import fcntl
 import gc
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,11 +88,15 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
     The processes of one run (pytest-xdist) have folders side by side: they share the cache too.
     """
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(VARIABLE, str(shared / "entracte-cache"))
+        patch.setenv(VARIABLE, str(_shared(tmp_path_factory) / "entracte-cache"))
         yield
+
+
+def _shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all processes of this run."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -102,10 +108,16 @@ def _schema() -> None:
 
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo with room for everything, compiled once for all tests."""
+    """The demo with room for everything, compiled once for all tests of all processes.
+
+    Each process has a copy: tests write records of runs into it.
+    """
     from entracte.build import compile_job
     from tests.demo import job
 
-    folder = tmp_path_factory.mktemp("whole") / "build"
-    compile_job(job(folder))
-    return folder
+    made = _shared(tmp_path_factory) / "entracte-whole"
+    with made.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            compile_job(job(made))
+    return shutil.copytree(made, tmp_path_factory.mktemp("whole") / "build")

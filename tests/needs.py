@@ -67,21 +67,26 @@ NEEDS = {
 
 
 FIRST = (
-    "reference/test_apple_suites.py",
     "test_end_to_end.py",
+    "reference/test_apple_suites.py",
     "test_resume.py",
-    "test_overlap.py",
     "test_techniques.py",
+    "fuzz/test_fuzz.py",
     "report/test_browser.py",
+    "lower/test_kinds.py",
     "lower/test_convert.py",
-    "test_advise.py",
-    "planner/test_run_online.py",
+    "test_overlap.py",
     "planner/test_safety.py",
-    "lower/test_stamp.py",
+    "planner/test_run_online.py",
+    "test_advise.py",
+    "test_public_door.py",
     "test_wheel.py",
-    "reference/test_families.py",
+    "lower/test_stamp.py",
     "lower/test_package.py",
     "planner/test_schedule.py",
+    "reference/test_families.py",
+    "test_compared.py",
+    "lower/test_compress.py",
 )
 """The files that take longest, longest first: begun last, one would keep a single process busy
 when the others are done."""

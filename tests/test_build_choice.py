@@ -85,3 +85,20 @@ def test_the_best_of_all_attempts_is_kept(traced, tmp_path, monkeypatch):
     assert plan.forecast.makespan_s == pytest.approx(before.makespan_s)
     names = [tuple(c.id for c in x.partition.chunks) for x in (good, stuck, good)]
     assert converter.partitions == names
+
+
+def test_chunks_that_were_chosen_again_are_compared_too(traced, tmp_path, monkeypatch):
+    """What is recorded for the comparison is of a plan that agrees with its packages."""
+    from entracte.emit import bundle
+    from entracte.verify import recorded
+
+    made, found = traced
+    converter, plans = Converter(1.1), []
+    monkeypatch.setattr(build, "_emit", converter)
+    monkeypatch.setattr(recorded, "record_inputs", lambda plan, *_: plans.append(plan))
+    monkeypatch.setattr(bundle, "compare_all", lambda *_, known, **__: (known([]), ((), False))[1])
+    cache = Cache(cache_folder(made.cache))
+    first = build._decide(made, found, {})
+    build._emit_and_plan(replace(made, verify=True), found, first, tmp_path, cache, Quiet())
+    assert len(converter.partitions) > 1
+    assert plans and plans[0].built

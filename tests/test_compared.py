@@ -149,7 +149,7 @@ def test_a_flipped_sign_is_refused_with_the_layer(small: Small) -> None:
     assert message.startswith("body.00: the package gives ")
     assert "below the floor of 40 dB, also with all of it in fp32" in message
     assert f"the error rises at tanh (node `tanh`) of {__file__}:" in message
-    assert "(module layers.0, " in message
+    assert "(module layers.0, Layer)" in message
     assert "pipeline.stages.body.precision=fp32" in message and "verify=off" in message
     assert not (small.folder / "build").exists()
 

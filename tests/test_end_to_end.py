@@ -12,6 +12,8 @@ from entracte.build import compile_job
 from entracte.check.proof import check
 from entracte.errors import ConfigError, DoesNotFit
 from entracte.plan.file import check_files, check_plan, read_plan
+from entracte.plan.forecast import forecast
+from entracte.program.workload import Workload
 from entracte.run.execute import execute, make_device
 from entracte.run.record import run_of
 from entracte.run.video import to_frames
@@ -65,7 +67,7 @@ def test_gates_and_the_online_rule_make_the_same_video(whole, split):
     assert plan.schedule.driver == "online"
     gates = replace(plan.schedule, driver="gates")
     proof = check(plan.program, plan.facts, gates, budget_bytes=plan.target.budget_bytes)
-    promise = replace(plan.forecast, peak_bytes=proof.peak_bytes)
+    promise = forecast(Workload.on(plan.target, plan.program, plan.facts), gates, proof)
     rigid = replace(plan, schedule=gates, forecast=promise)
     check_plan(rigid)
     given = {"prompt": "a red circle moves right", "seed": 3}
@@ -100,6 +102,16 @@ def test_24_mib_alone_forces_chunks_and_loads_inside_the_loop(tmp_path):
     assert len([c for c in plan.chunks if c.graph == "denoise"]) >= 3
     assert any(x.iterations == "each" for x in plan.schedule.loads)
     assert plan.forecast.peak_bytes <= plan.target.budget_bytes < 4 * 2**20
+
+
+def test_what_tracing_predicts_is_what_packages_need(whole):
+    """First decisions are made on it. Measured: 1 for all, but text 1.07 (its GELU is written out
+    in torch, and one operation in the package) and denoise 1.04."""
+    plan = read_plan(whole)
+    emitted = {p.chunk: p.activation_bytes for p in plan.packages}
+    ratios = {c.id: c.activation_bytes / emitted[c.id] for c in plan.chunks}
+    assert len(ratios) >= 7
+    assert {i: r for i, r in ratios.items() if not 0.9 <= r <= 1.25} == {}
 
 
 def test_prompt_and_seed_change_the_video(whole):
@@ -188,24 +200,6 @@ def test_no_target_lists_them_and_says_what_to_type(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_multirun_makes_one_folder_per_job(tmp_path):
-    done = command(
-        "entracte.cli.compile",
-        "-m",
-        "+target=iphone15pro,host",
-        "dry_run=true",
-        f"sampler.steps={STEPS}",
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr
-    # Plans of dry runs must not take the place of builds.
-    assert [p.name for p in (tmp_path / "build").iterdir()] == ["sweep"]
-    folders = [p for p in (tmp_path / "build" / "sweep").iterdir() if p.is_dir()]
-    assert len(folders) == 2
-    plans = [read_plan(p) for p in folders]
-    assert {p.target.name for p in plans} == {"iphone15pro", "host"}
-
-
 def test_a_failed_job_of_a_sweep_is_a_message_and_the_rest_goes_on(tmp_path):
     done = command(
         "entracte.cli.compile", "-m", "+target=iphone15pro", "target.memory=1MiB,64MiB",
@@ -215,6 +209,8 @@ def test_a_failed_job_of_a_sweep_is_a_message_and_the_rest_goes_on(tmp_path):
     assert "target.memory: 1MiB leaves nothing" in done.stderr
     assert "1 of the sweep's jobs failed" in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
+    # Plans of dry runs must not take the place of builds.
+    assert [p.name for p in (tmp_path / "build").iterdir()] == ["sweep"]
     made = sorted(p.name for p in (tmp_path / "build" / "sweep").iterdir())
     assert made[:2] == ["sweep.html", "sweep.json"] and len(made) == 3
 

@@ -1,5 +1,6 @@
 """The table of outputs: endings, what fits, what is written; another row is one value."""
 
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -158,3 +159,20 @@ def test_a_fault_of_an_encoder_is_one_message(tmp_path, monkeypatch):
     with pytest.raises(RunError, match=r"x\.npy: cannot be encoded \(KeyError: "):
         write_output(np.zeros(3), tmp_path / "x.npy", 8.0)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_said_in_the_systems_words(tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(RunError, match=r"x\.npy: cannot be written \(File too large\)"):
+            write_output(np.zeros(10_000), tmp_path / "x.npy", 8.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("value", [np.arange(6).reshape(2, 3).T, np.float16(3), np.zeros((0, 2))])
+def test_any_tensor_is_read_back(tmp_path, value):
+    write_output(value, tmp_path / "x.npy", 8.0)
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), value)

@@ -16,11 +16,12 @@ from entracte.declare.read import Job, read
 from entracte.disk import left
 from entracte.errors import ConfigError, EntracteError, PlanError, RunError, WriteError
 from entracte.ir import Run
-from entracte.plan.file import check_files, read_plan, write_plan
+from entracte.plan.file import CONSTANTS, check_files, read_plan, write_plan
 from entracte.run.execute import run_build
 from entracte.run.outputs import write_output
 from entracte.run.record import read_run, write_run
 from entracte.store.cache import Cache
+from entracte.store.seal import file_sha256
 from entracte.verify.folder import verify_build
 from tests.disk.test_write import file_limit
 from tests.noise import conf
@@ -278,6 +279,8 @@ def test_packages_and_files_lie_inside(tmp_path, what):
     plan = make_plan()
     for package in plan.packages:
         (tmp_path / "build" / package.path / "Data").mkdir(parents=True)
+    (tmp_path / "build" / CONSTANTS).write_bytes(b"1")
+    plan = replace(plan, files=((CONSTANTS, file_sha256(tmp_path / "build" / CONSTANTS)),))
     check_files(plan, tmp_path / "build")
     stray = tmp_path / "build" / plan.packages[0].path / "Data" / "weight.bin"
     (tmp_path / "victim").write_text("mine")
@@ -321,7 +324,7 @@ def test_no_file_of_this_machine_is_copied_into_a_build(tmp_path):
     (tmp_path / "hub" / "blobs" / "1").write_text("ours")
     (hub / "t.json").symlink_to("../../blobs/1")
     (hub / "bad.json").symlink_to(secret)
-    assert _host_file(stage, hub, "t.json") == b"ours"
+    assert _host_file(stage, hub, "t.json").read_bytes() == b"ours"
     with pytest.raises(ConfigError, match="put the file itself there"):
         _host_file(stage, hub, "bad.json")
 

@@ -76,7 +76,7 @@ def gone(process: subprocess.Popen) -> None:
 
 def converting(folder: Path) -> bool:
     """A worker has begun: it keeps its temporary files beside its log."""
-    return any(folder.glob(".build.*.partial/logs/*.tmp")) and any(
+    return any((folder / "cache" / "v1" / "logs").glob("*/*.tmp")) and any(
         (folder / "cache" / "v1" / "unfinished").glob(".*")
     )
 
@@ -84,6 +84,20 @@ def converting(folder: Path) -> bool:
 def left_in(folder: Path) -> list[str]:
     files = [str(p.relative_to(folder)) for p in folder.rglob("*")]
     return [f for f in files if "partial" in f or ".mlpackage" in f.partition("tmp/")[2]]
+
+
+def interrupt(folder: Path, number: signal.Signals) -> None:
+    """End a compile while its workers convert; see that it ends well."""
+    process = compiling(folder)
+    wait_for(lambda: converting(folder), process)
+    begun = time.monotonic()
+    # Ctrl-C and a closed terminal reach workers too.
+    (os.kill if number == signal.SIGTERM else os.killpg)(process.pid, number)
+    _, said = process.communicate(timeout=60)
+    assert time.monotonic() - begun < 10
+    assert (process.returncode, said) == (STATUS[number], LINE[number])
+    gone(process)
+    assert not (folder / "build").exists() and left_in(folder) == []
 
 
 @pytest.mark.parametrize("number", STATUS, ids=lambda n: n.name)
@@ -100,31 +114,16 @@ def test_in_the_first_moments_while_modules_are_imported(tmp_path, number, modul
     assert (process.returncode, said) == (STATUS[number], LINE[number])
 
 
-@pytest.mark.parametrize(
-    "number",
-    [
-        signal.SIGTERM,
-        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
-        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
-    ],
-    ids=lambda n: n.name,
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", STATUS, ids=lambda n: n.name)
 def test_while_workers_convert(whole, tmp_path, number):
+    """SIGTERM alone is tried in every run, by `test_resume.py`."""
     assert whole.is_dir()  # so its traces are kept: these compiles begin with the conversions
     for kind in ("traces", "inputs", "constants", "weights"):
         kept = Path(os.environ[VARIABLE]) / LAYOUT / kind
         if kept.is_dir():
             shutil.copytree(kept, tmp_path / "cache" / LAYOUT / kind)
-    process = compiling(tmp_path)
-    wait_for(lambda: converting(tmp_path), process)
-    begun = time.monotonic()
-    # Ctrl-C and a closed terminal reach workers too.
-    (os.kill if number == signal.SIGTERM else os.killpg)(process.pid, number)
-    _, said = process.communicate(timeout=60)
-    assert time.monotonic() - begun < 10
-    assert (process.returncode, said) == (STATUS[number], LINE[number])
-    gone(process)
-    assert not (tmp_path / "build").exists() and left_in(tmp_path) == []
+    interrupt(tmp_path, number)
 
 
 @pytest.mark.slow
@@ -213,3 +212,17 @@ def test_an_output_on_a_full_disk(tmp_path):
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1
     assert done.stderr == "error: the output: No space left on device\n"
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams(tmp_path, closed):
+    """What is opened first would get their numbers, and be written into."""
+    from entracte.plan.file import write_plan
+    from tests.planner.plans import make_plan
+
+    write_plan(make_plan(), tmp_path)
+    page = tmp_path / "page.html"
+    words = f"{sys.executable} -m entracte plan report {tmp_path} --out {page} {closed}"
+    done = subprocess.run(["/bin/sh", "-c", words], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert page.read_text().rstrip().endswith("</html>")

@@ -161,11 +161,49 @@ def test_any_flipped_bit_of_a_record_is_seen(cache, log, tmp_path):
         path.write_bytes(flipped(whole, at))
         assert cache.record("things", "aabb", Pairs) is None, whole[at:]
         assert not path.exists(), "it would be tried again and again"
-    assert any("it holds other bytes" in said for said in log)
+    assert any("it holds other bytes, or is another entry" in said for said in log)
     path.write_bytes(whole)
     assert cache.record("things", "aabb", Pairs) == (("weight_bytes", 123456),)
     path.write_bytes(whole[:-1])
     assert cache.record("things", "aabb", Pairs) is None
+
+
+def test_entries_that_changed_places_are_not_believed(cache, log):
+    """Each is whole: only its name tells. A disk may lose a rename, a user may copy too much."""
+    for key in ("aabb", "aacc"):
+        make(cache, key)
+        cache.keep("things", key, (("key", 1),))
+    place = cache._root / "things" / "aa"
+    for ending in ("", ".json"):
+        one, other, aside = (place / f"{n}{ending}" for n in ("aabb", "aacc", "x"))
+        one.rename(aside)
+        other.rename(one)
+        aside.rename(other)
+    for key in ("aabb", "aacc"):
+        assert cache.folder("things", key) is None
+        assert cache.record("things", key, Pairs) is None
+    assert any("it is the entry 'things/aacc'" in said for said in log)
+    assert any("or is another entry" in said for said in log)
+    assert list(place.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "put", [os.mkdir, os.mkfifo, lambda p: p.symlink_to("nowhere"), lambda p: p.write_bytes(b"x")]
+)
+def test_what_is_no_entry_makes_way(cache, put):
+    place = cache._root / "things" / "aa"
+    place.mkdir(parents=True)
+    put(place / "aabb")
+    put(place / "aabb.json")
+    assert cache.record("things", "aabb", Pairs) is None
+    assert cache.folder("things", "aabb") is None
+    assert make(cache).is_dir()
+    cache.keep("things", "aabb", (("key", 1),))
+    assert cache.record("things", "aabb", Pairs) == (("key", 1),)
+    for name in (seal.SEAL, seal.SEEN):
+        (place / "aabb" / name).unlink()
+        os.mkfifo(place / "aabb" / name)
+    assert cache.folder("things", "aabb") is None
 
 
 def test_no_record_is_no_damage(cache, log):

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +11,7 @@ import entracte.graphs as graphs
 from entracte.declare.compose import compose
 from entracte.declare.read import read
 from entracte.errors import ConfigError, PlanError
-from entracte.verify.source import Origin, job_of
+from entracte.verify.source import Origin, check_settings, job_of
 
 SECRET = "do-not-tell"
 
@@ -117,7 +117,7 @@ def test_a_package_place_stays_inside_the_package(trap):
     for inner in ("../..", "weights/../..", "/etc", "link"):
         with pytest.raises(ConfigError, match="no folder"):
             weights_folder(f"package:{trap.name}/{inner}")
-    with pytest.raises(ConfigError, match="name a package"):
+    with pytest.raises(ConfigError, match="give a folder"):
         weights_folder("package:no_such_package_at_all/x")
 
 
@@ -126,6 +126,30 @@ def test_a_package_place_stays_inside_the_package(trap):
 
 def test_a_plan_of_ours_is_verified_as_it_is(recorded):
     assert job_of(plan_of(recorded)).pipeline.weights.startswith("package:entracte.")
+
+
+def test_what_a_plan_shows_is_what_its_settings_say(recorded):
+    job = job_of(plan_of(recorded))
+    fine = SimpleNamespace(
+        target=job.target,
+        schedule=SimpleNamespace(policy=job.policy),
+        pipeline=job.pipeline.name,
+        title=job.pipeline.title,
+        fps=job.pipeline.fps,
+        program=SimpleNamespace(inputs=job.pipeline.inputs),
+    )
+    check_settings(fine, job)
+    for name, other, told in (
+        ("target", replace(job.target, contention=2.5), "its target"),
+        ("schedule", SimpleNamespace(policy=replace(job.policy, name="x")), "its policy"),
+        ("pipeline", "other", "its pipeline's name"),
+        ("title", "other", "its title"),
+        ("fps", 9.0, "its fps"),
+        ("program", SimpleNamespace(inputs=()), "its inputs"),
+    ):
+        wrong = SimpleNamespace(**vars(fine) | {name: other})
+        with pytest.raises(PlanError, match=f"{told} and the settings .* differ"):
+            check_settings(wrong, job)
 
 
 @pytest.mark.parametrize("place", ["/etc", "~/x", "build/../..", "package:entracte_trap/weights"])

@@ -112,6 +112,76 @@ def test_flops_and_bytes_are_counted_at_the_precision(traced):
     assert len(linear) == 6
 
 
+class Shuffled(nn.Module):
+    def forward(self, x):
+        y = torch.nn.functional.silu(x).transpose(1, 2)
+        return torch.relu(y.reshape(4, 48))
+
+
+class Rms(nn.Module):
+    def forward(self, x):
+        return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6)
+
+
+class Normed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(8, 8, 1), nn.GroupNorm(2, 8)
+
+    def forward(self, x):
+        return x + self.norm(self.conv(x))
+
+
+class Resampled(nn.Module):
+    def forward(self, x):
+        return torch.relu(torch.nn.functional.interpolate(x, size=(7, 9), mode="bilinear"))
+
+
+class Constant(nn.Module):
+    """Depends on its weight only, but no converter computes a SiLU beforehand."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(4, 6, 8))
+
+    def forward(self, x):
+        return x + torch.nn.functional.silu(self.weight)
+
+
+# Sums on paper; each is also what the package needs that coremltools makes (in the group norm in
+# fp32 that is 8 bytes more, two means).
+PEAKS = [
+    # x, y, y's copy as 4 x 48 beside the y it may be, the result: 4 * 6 * 8 elements each
+    (Shuffled, (4, 6, 8), "fp16", "fp16", 4 * 192 * 2),
+    (Shuffled, (4, 6, 8), "fp32", "fp32", 4 * 192 * 4),
+    # x in fp32 as it comes, and in fp16 as it is read; y, then y, its copy and the result
+    (Shuffled, (4, 6, 8), "fp16", "fp32", 192 * 4 + 3 * 192 * 2),
+    # x; x in fp32, its square and the mean of two rows, all in fp32
+    (Rms, (2, 64), "fp16", "fp16", 128 * 2 + 128 * 4 + 128 * 4 + 2 * 4),
+    # x, its square and the mean
+    (Rms, (2, 64), "fp32", "fp32", 128 * 4 + 128 * 4 + 2 * 4),
+    # x is fp32 already; in the end x, the product, and the product rounded
+    (Rms, (2, 64), "fp16", "fp32", 128 * 4 + 128 * 4 + 128 * 2),
+    # x, and at the end of the norm its quotient, the quotient's copy and the result
+    (Normed, (1, 8, 6, 6), "fp16", "fp16", 4 * 288 * 2),
+    # x, and the quotient before and after scaling: in fp32 it lies in order
+    (Normed, (1, 8, 6, 6), "fp32", "fp32", 3 * 288 * 4),
+    # x (1, 4, 4, 4); what a product with a matrix gives, twice, and the result (1, 4, 7, 9)
+    (Resampled, (1, 4, 4, 4), "fp16", "fp16", 64 * 2 + 3 * 252 * 2),
+    # x, what the SiLU gives, the sum
+    (Constant, (4, 6, 8), "fp16", "fp16", 3 * 192 * 2),
+]
+
+
+@pytest.mark.parametrize(("make", "shape", "precision", "port", "peak"), PEAKS)
+def test_activations_at_their_peak(make, shape, precision, port, peak):
+    stage = Stage(name="s", kind=StageKind.GRAPH, op="toy", precision=precision)
+    built = Graph(make().eval(), (Input("x", shape),), ("out",), "x")
+    ports = {"x": Port("x", shape, DType(port))}
+    (part,) = trace_stage(stage, built, ports, None, CORE_ML).parts
+    assert Measured(part).chunk(0, len(part.ops), 0).activation_bytes == peak
+
+
 @pytest.mark.parametrize("pieces", [1, 2, 3, 6])
 def test_chunks_chained_equal_the_module(traced, built, pieces):
     """Every cut, in any number of chunks: the values of the pieces are the module's own."""

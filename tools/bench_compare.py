@@ -102,7 +102,7 @@ def _orders(overrides: list[str]) -> tuple[list[Any], Any]:
     cache = Cache(cache_folder(job.cache))
     traced = _trace(job, cache, Quiet())
     decision = _decide(job, traced, {})
-    shop = Workshop(Path(os.devnull), cache, 1, ByteProgress())
+    shop = Workshop(Path(os.devnull), cache, 1, ByteProgress(), Path(os.devnull))
     source = weight_source(job.pipeline.weights)
     chunks = decision.partition.chunks
     return _orders(traced.stages, chunks, source, job.target.deployment, shop), cache

@@ -29,6 +29,7 @@ from entracte.ir import (
     Stage,
     StageKind,
 )
+from entracte.plan.agree import check_agreement
 from entracte.plan.file import (
     CONSTANTS,
     FILE,
@@ -209,18 +210,20 @@ def _emit_and_plan(
     compared: tuple[Compared, ...] = ()
     if job.verify:
         shop = _shop(job, aside, cache, report)
-        compared, changed = _compare(job, traced, best.decision, files, shop)
+        compared, changed = _compare(job, traced, best, files, shop)
         if changed:
             bundle = _emit(job, traced, best.decision, aside, cache, report)
             best = _scheduled_again(job, best.decision, bundle, compared)
     plan = _plan(job, best.decision, best.facts, best.schedule, best.bundle, files)
-    return replace(plan, verify="on" if job.verify else "off", compared=compared)
+    plan = replace(plan, verify="on" if job.verify else "off", compared=compared)
+    check_agreement(plan)
+    return plan
 
 
 def _compare(
     job: Job,
     traced: "TracedPipeline",
-    decision: Decision,
+    made: "_Emitted",
     files: tuple[tuple[str, str], ...],
     shop: "Workshop",
 ) -> "tuple[tuple[Compared, ...], bool]":
@@ -232,12 +235,12 @@ def _compare(
     source = weight_source(job.pipeline.weights)
 
     def known(chunks: Sequence[str]) -> Path | None:
-        plan = _plan(job, decision, decision.facts, decision.schedule, None, files)
+        plan = _plan(job, made.decision, made.facts, made.schedule, made.bundle, files)
         return record_inputs(plan, traced.stages, source, chunks, shop.folder, shop.logs / "inputs")
 
     return compare_all(
         traced.stages,
-        decision.partition.chunks,
+        made.decision.partition.chunks,
         source,
         deployment=job.target.deployment,
         shop=shop,

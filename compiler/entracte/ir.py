@@ -217,6 +217,30 @@ class Weight:
     """Of the value, where the graph itself holds it (a table); empty for a checkpoint's."""
 
 
+class Memory(StrEnum):
+    """Where an operation's result is."""
+
+    OWN = "own"
+    """In memory of its own."""
+    SHARED = "shared"
+    """In the memory of what it reads first: a view."""
+    EITHER = "either"
+    """One or the other, which is not known: both count, a copy beside what it was made from."""
+    RESHAPED = "reshaped"
+    """Shared if what it reads lies in order, else either."""
+    DOUBLE = "double"
+    """In memory of its own, twice: it ends in a reshape of what does not lie in order."""
+
+
+class Order(StrEnum):
+    """Whether the elements of an operation's result lie in order, so that a reshape is a view."""
+
+    LOST = "lost"
+    KEPT = "kept"
+    """If all that it reads does."""
+    MADE = "made"
+
+
 @dataclass(frozen=True, slots=True)
 class Op:
     """One node of the exported graph; it makes the values `outputs`."""
@@ -230,11 +254,20 @@ class Op:
     workspace_bytes: int
     """Scratch while it runs, e.g. attention scores that are not fused away."""
     alias: bool
-    """A reshape or view: its output shares its input's memory."""
+    """A reshape or view: it moves nothing (what it holds in memory is said by `memory`)."""
     code: str = ""
     """Digest of what it computes, with its inputs and weights by position, not by name."""
     folded: tuple[str, ...] = ()
     """Those of its weights that are first computed with (a table from frequencies)."""
+    memory: Memory = Memory.OWN
+    order: Order = Order.LOST
+    casts: tuple[tuple[str, int], ...] = ()
+    """(value, bytes): what it reads as another type than the value is kept in, so as a copy."""
+    unrounded_bytes: int = 0
+    """Its result before it is rounded to the type it is kept in; 0 where it is not."""
+    opening_bytes: int = 0
+    """Scratch of its first part, which reshapes what it reads and alone needs it: what nothing else
+    reads is free before the result is made. 0 where all of it reads."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,3 +127,14 @@ def test_what_a_killed_process_left_goes_with_the_next_write(tmp_path):
     other.touch()
     write_text(tmp_path / "clip.mp4", "whole")
     assert sorted(os.listdir(tmp_path)) == [other.name, "clip.mp4"]
+
+
+def test_a_link_to_a_pipe_is_a_pipe(tmp_path):
+    """As /dev/stdout is, whose pipe has no path of its own."""
+    reading, there = os.pipe()
+    link = tmp_path / "out"
+    link.symlink_to(f"/proc/self/fd/{there}")
+    with pytest.raises(WriteError, match=r"out: cannot be written \(there is a device or a pipe\)"):
+        write_text(link, "x", follow=True)
+    os.close(reading)
+    os.close(there)

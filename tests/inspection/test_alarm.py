@@ -8,6 +8,7 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from entracte.cli.observed import run_lines, show_alarm, show_run
 from entracte.cli.plan import app
 from entracte.codec import encode
 from entracte.devices.null import NullDevice
+from entracte.errors import WriteError
 from entracte.ir import ChunkRun, Run
 from entracte.plan.file import CONSTANTS, write_plan
 from entracte.run.alarm import alarm_of
@@ -25,7 +27,7 @@ from entracte.run.execute import run_build
 from entracte.run.origin import plan_digest
 from entracte.run.outputs import TENSOR, keep_output
 from entracte.run.record import FILE, run_of, write_run
-from entracte.run.runner import run_plan
+from entracte.run.runner import Outcome, run_plan
 from tests.planner.plans import make_plan
 
 VALUE = np.arange(4, dtype=np.float16) / 4
@@ -204,6 +206,48 @@ def test_report(build, tmp_path):
     assert command("report", build, "--run", other)[0] == 1
 
 
+def test_trace(build, tmp_path):
+    out = tmp_path / "trace.json"
+    for over, status in ((0, 0), (7, 1)):
+        record(build, over=over)
+        code, text = command("trace", build, "--out", out)
+        assert code == status and text.count("ALARM: observed above proven") == status
+        assert json.loads(out.read_text())["traceEvents"]
+
+
+def test_verify(build, monkeypatch):
+    """Packages that are what they should be, in a run that takes more than is proven."""
+    from entracte.verify import verify
+    from entracte.verify.folder import Verified
+
+    plan = make_plan()
+
+    class Source:
+        of = classmethod(lambda cls, *_: cls())
+
+    alarms = [None, alarm_of(plan, made(plan, over=7))]
+    runs = iter(Outcome(VALUE, made(plan), alarm) for alarm in alarms for _ in range(2))
+    monkeypatch.setattr(verify, "SourceDevice", Source)
+    monkeypatch.setattr(verify, "execute", lambda *_, **__: next(runs))
+    monkeypatch.setattr(verify, "_Recorder", lambda: SimpleNamespace(note=None, samples=Samples()))
+    monkeypatch.setattr(verify, "_outputs", lambda *_: [(VALUE, VALUE)])
+    for alarm in alarms:
+        whole = verify.verify_plan(plan, build, NullDevice(), {})
+        found = Verified(plan, whole.chunks, whole)
+        assert whole.alarm == alarm and found.passed == (alarm is None)
+        monkeypatch.setattr("entracte.cli.verify.verify_build", lambda *_, found=found, **__: found)
+        code, text = command("verify", build, "--no-save")
+        assert code == int(alarm is not None) and ("ALARM" in text) == bool(code)
+        assert "; passed" in text
+
+
+class Samples(dict):
+    """No inputs of any chunk."""
+
+    def __missing__(self, _):
+        return []
+
+
 def test_compare(build, tmp_path):
     fine = tmp_path / "fine"
     fine.mkdir()
@@ -212,8 +256,8 @@ def test_compare(build, tmp_path):
     record(build, over=7)
     for pair, where in (([fine, build], 1), ([build, fine], 0)):
         code, text = command("compare", *pair, "--max-time-increase", "0")
-        assert code == 1 and "within --max-time-increase" in text
         flat = " ".join(text.split())
+        assert code == 1 and "within --max-time-increase" in flat
         assert flat.count("ALARM: observed above proven in the recorded run of") == 1
         code, text = command("compare", *pair, "--json")
         told = json.loads(text)
@@ -322,7 +366,7 @@ def full_disk(value, path, _):
 @pytest.mark.parametrize(
     ("write", "why"),
     [
-        (broken_writer, "cannot be written as tensor (ValueError: width not divisible by 2)"),
+        (broken_writer, "cannot be encoded (ValueError: width not divisible by 2)"),
         (full_disk, "cannot be written (No space left on device)"),
     ],
 )
@@ -333,7 +377,7 @@ def test_what_a_writer_cannot_write_is_kept_and_recorded(
     monkeypatch.setattr("entracte.run.outputs.OUTPUTS", {"tensor": replace(TENSOR, write=write)})
     code, text = command("run", build, "--out", tmp_path / "x.npy")
     flat = text.replace("\n", "")
-    assert code == 1 and f"{why}; its tensor is kept in {tmp_path}/x.partial-" in flat
+    assert code == 1 and why in flat and f"; its tensor is kept in {tmp_path}/x.partial-" in flat
     assert "wrote" not in text and "Traceback" not in text and "peak    claimed" in text
     [kept] = [p for p in tmp_path.iterdir() if p != build]
     assert str(kept) in flat
@@ -367,17 +411,14 @@ def test_what_is_kept_takes_the_place_of_nothing(tmp_path):
 def test_a_record_that_cannot_be_written_loses_no_output(runnable, tmp_path, monkeypatch):
     build, _ = runnable
 
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("entracte.cli.observed.write_run", full)
+    monkeypatch.setattr("entracte.cli.observed.write_run", full_disk_for_records)
     out = tmp_path / "x.npy"
     code, text = command("run", build, "--out", out)
     assert code == 0 and "not recorded" in text and out.exists()
     out.unlink()
     code, text = command("run", build, "--out", out, "--record", tmp_path / "r.json")
     flat = " ".join(text.split())
-    assert code == 1 and "cannot be written (No space left on device); name another file" in flat
+    assert code == 1 and "cannot be written (No space left on device); with --record" in flat
     assert f"wrote {out}" in text.replace("\n", "") and out.exists()
 
 
@@ -394,8 +435,8 @@ def test_both_faults_are_told(runnable, tmp_path, monkeypatch):
     assert flat.index("its tensor is kept in") < flat.index("--record")
 
 
-def full_disk_for_records(run, path):
-    raise OSError(28, "No space left on device")
+def full_disk_for_records(run, path, **_):
+    raise WriteError(f"{path}: cannot be written (No space left on device); with --record")
 
 
 def test_a_place_that_cannot_be_is_found_before_the_run(runnable, tmp_path):

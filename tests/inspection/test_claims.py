@@ -152,7 +152,7 @@ def test_constants_are_those_of_the_plan(tmp_path):
     assert list(found) == [port.name]
     np.testing.assert_array_equal(found[port.name], array)
     for wrong in ({port.name: np.zeros(5, np.float16)}, more):
-        with pytest.raises(RunError, match=rf"{CONSTANTS} lacks {port.name} of \(4,\)"):
+        with pytest.raises(RunError, match=rf"{CONSTANTS} lacks {port.name}, fp16 of \(4,\)"):
             constants_of(plan, tmp_path, **wrong)
     none = replace(plan, program=replace(plan.program, constants=()))
     assert load_constants(none, tmp_path / "nowhere") == {}

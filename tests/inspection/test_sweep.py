@@ -170,5 +170,18 @@ def test_a_sweep_of_dry_runs_from_end_to_end(tmp_path):
         r["makespan_s"] for r in fitting
     )
     assert not any(p.built for p in plans.values())
+    assert {p.target.name for p in plans.values()} == {"iphone15pro", "host"}
     # Hydra's own multirun.yaml is not left behind.
     assert [p.name for p in tmp_path.iterdir()] == ["many"]
+
+
+def test_a_job_that_cannot_be_read_is_one_of_the_jobs(tmp_path):
+    """Also where it is what the sweep itself asks for."""
+    done = compile_command(
+        "-m", "+target=iphone15pro", "dry_run=true", "sampler.steps=2",
+        "target.memory=1MiB", "out=many,${nowhere.x}", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 1 and "Traceback" not in done.stdout + done.stderr
+    assert "2 of the sweep's jobs failed:" in done.stderr
+    rows = json.loads((tmp_path / "many" / "sweep.json").read_text())["rows"]
+    assert ["nowhere.x" in r["reason"] for r in rows] == [False, True]

@@ -140,7 +140,7 @@ def test_facts_about_another_package_are_not_believed(traced, cache):
         (entry / FACTS).chmod(0o644)
         (entry / FACTS).write_text(json.dumps(make.encode(wrong)))
         (entry / seal.SEAL).chmod(0o644)
-        seal.seal(entry)
+        seal.seal(entry, f"{make.PACKAGES}/{order.key}")
         assert not bundle._is_made(order, cache)
         make.convert_order(order, cache)
         entry = cache.folder(make.PACKAGES, order.key)
@@ -158,7 +158,7 @@ def test_a_whole_emit_repairs_its_cache(traced, cache, tmp_path, monkeypatch):
     entry = cache.folder(make.PACKAGES, order.key)
     wanted = files(entry / CHUNK)
     flip(entry / CHUNK / WEIGHT_FILE, -1)
-    shop = Workshop(tmp_path / "build", cache, 1, ByteProgress())
+    shop = Workshop(tmp_path / "build", cache, 1, ByteProgress(), tmp_path / "logs")
     monkeypatch.setattr(Workshop, "run", lambda _, tasks: [t.call(*t.arguments) for t in tasks])
     made = bundle.emit(
         {"tiny": traced}, [order.chunk], order.source, deployment="iOS18", shop=shop

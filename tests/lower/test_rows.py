@@ -20,7 +20,7 @@ from entracte.declare.settings import register
 from entracte.emit import make
 from entracte.emit.make import Order
 from entracte.errors import ConfigError
-from entracte.frontend.backend import Backend, Islands
+from entracte.frontend.backend import Backend, Islands, Sharing
 from entracte.graphs.spec import Graph, Input
 from entracte.ir import DType, Loop, Port, Stage, StageKind
 from entracte.lower.backend import CORE_ML
@@ -217,8 +217,13 @@ CHANGED = {
     "max_rank": 4,
     "is_convertible": callable,
     "aliases": frozenset({"view"}),
+    "sharing": Sharing(
+        views=frozenset(), slices=frozenset(), reshapes=frozenset(), keeping=frozenset()
+    ),
+    "unfolded": frozenset({"silu"}),
     "score_copies": 3,
     "group_norm_copies": 3,
+    "fp32_group_norm_copies": 3,
     "aten_islands": NOTHING,
     "own_islands": NOTHING,
     "hoist_flops_per_byte": 7,

@@ -15,5 +15,5 @@ the theorem on the way: few examples find what only they can find.
 
 from hypothesis import settings
 
-STRONG = settings(max_examples=300, deadline=None)
+STRONG = settings(max_examples=200, deadline=None)
 FEW = settings(max_examples=60, deadline=None)

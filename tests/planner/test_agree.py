@@ -7,9 +7,10 @@ import pytest
 
 from entracte.codec import decode, encode
 from entracte.errors import PlanError
-from entracte.ir import ChunkFacts, Package, Plan, Work
+from entracte.ir import ChunkFacts, Compared, Forecast, Package, Plan, Work
 from entracte.plan.agree import check_agreement
 from entracte.plan.file import check_plan, read_plan, write_plan
+from entracte.plan.forecast import check_forecast
 from tests.planner.plans import make_plan, make_special_plan
 
 
@@ -179,6 +180,47 @@ def test_work_by_class_is_all_of_the_work(plan, special):
     refused(with_chunk(special, k, variants=(variant,)), "has flops 1, its work by class 2")
 
 
+def compared(plan: Plan, **changed: object) -> Plan:
+    """All packages exact, the first one as the test says."""
+    made = [
+        Compared(chunk=c.id, of=c.id, floor_db=40.0, db=50.0, inputs="drawn", share=1.0)
+        for c in plan.chunks
+    ]
+    made[0] = replace(made[0], **changed)
+    return replace(plan, verify="on", compared=tuple(made))
+
+
+def test_comparisons_that_a_compile_makes_agree(plan):
+    for fine in (plan, compared(plan), compared(plan, db=None, share=0.5, why="too dear")):
+        check_plan(fine)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"chunk": "c1.01"}, "two comparisons are of chunk 'c1.01'"),
+        ({"chunk": "other"}, "it has one entry for each package, not for"),
+        ({"of": "other"}, "what ran was 'other', which is no chunk"),
+        ({"floor_db": 30.0}, "its floor is 30.0 dB, what it is stored as has 40.0 dB"),
+        ({"db": 39.9}, "39.9 dB are below its floor of 40.0 dB"),
+        ({"db": None}, "it did not run, and nothing says why"),
+        ({"share": 1.1}, "1.1 of its operations ran"),
+        ({"inputs": "dreamt"}, "'dreamt' are none of recorded, drawn"),
+    ],
+)
+def test_comparisons_that_no_compile_keeps_are_refused(plan, changed, told):
+    refused(compared(plan, **changed), told)
+
+
+def test_it_was_compared_or_not(plan, dry):
+    whole = compared(plan)
+    refused(replace(whole, verify="off"), "with verify=off it has one entry for none")
+    refused(replace(whole, verify="maybe"), "'maybe' is not one of on, off")
+    refused(replace(whole, compared=whole.compared[1:]), "with verify=on it has one entry for each")
+    refused(replace(plan, verify="on"), "not for none")
+    refused(replace(dry, compared=whole.compared), "with verify=off it has one entry for none")
+
+
 def test_dry_runs_have_no_packages(plan, dry):
     refused(replace(dry, packages=plan.packages), "says it is a dry run, but names packages")
     refused(with_facts(dry, weight_bytes=1), "say weight_bytes 1, tracing gives 90")
@@ -203,3 +245,23 @@ def test_no_number_of_a_plan_can_be_changed_alone(plan, kind):
                     check_plan(decode(Plan, body))
                 row[field] = value
     check_plan(decode(Plan, body))
+
+
+@pytest.mark.parametrize("made", [make_plan, make_special_plan])
+@pytest.mark.parametrize("field", [f.name for f in fields(Forecast) if f.name != "lower_bound"])
+def test_every_promise_is_what_the_clock_makes(made, field):
+    """A little less, and one less of what there are several: `plan verify` has the clock."""
+    plan = made()
+    proof = check_plan(plan)
+    check_forecast(plan, proof)
+    given = getattr(plan.forecast, field)
+    if given is None:
+        other = 1.0
+    elif isinstance(given, str | tuple):
+        other = given[:-1] if given else (("steady", 0.0),)
+    else:
+        other = given - 1 if isinstance(given, int) else given * 0.999
+    wrong = replace(plan, forecast=replace(plan.forecast, **{field: other}))
+    if other != given:
+        with pytest.raises(PlanError, match=f"promises other {field}"):
+            check_forecast(wrong, proof)

@@ -53,6 +53,9 @@ def test_with_room_for_everything_less_than_the_budget_is_claimed():
     [
         ({"driver": "luck"}, "the driver 'luck' is not one of gates, online"),
         ({"kept": (Kept(0.0, ("nobody",)),)}, "keeps 'nobody', which is no chunk"),
+        ({"kept": (Kept(0.0, ("c1.00", "c1.00")),)}, "keeps two chunks called 'c1.00'"),
+        ({"resident": ("nobody",)}, "resident keeps 'nobody', which is no chunk"),
+        ({"resident": ("c1.00", "c1.00")}, "resident keeps two chunks called 'c1.00'"),
         ({"kept": (Kept(2.0, ()), Kept(1.0, ()))}, "not sorted"),
         ({"kept": (Kept(1.0, ()), Kept(1.0, ()))}, "not sorted"),
         ({"kept": (Kept(math.nan, ()),)}, "slower: nan is not finite"),

@@ -331,7 +331,10 @@ def test_a_name_is_used_once(change, message):
         (lambda p: p["packages"].pop(), "not every chunk has its package"),
         (lambda p: step(p, 1).update(function="x"), "calls function 'x' of step, which has"),
         (lambda p: step(p, 1).update(switch=[["x", 1]]), "calls function 'x' of step, which has"),
-        (lambda p: p["packages"][1].update(functions=["x"]), "calls function 'main' of step, whi"),
+        (
+            lambda p: p["packages"][1].update(functions=["x"]),
+            "packages/step.mlpackage has the functions x, its chunk main",
+        ),
     ],
 )  # fmt: skip
 def test_packages_are_of_their_chunks(change, message):

@@ -6,7 +6,7 @@ import pytest
 
 from entracte.cost import emitted_facts, predicted_facts
 from entracte.decide.partition import Measured, cut_stage
-from entracte.ir import Bundle, Cut, DType, Op, Port, StageGraph, Variant, Weight
+from entracte.ir import Bundle, Cut, DType, Memory, Op, Port, StageGraph, Variant, Weight
 from tests.planner.plans import make_target
 from tests.planner.programs import packages
 
@@ -18,14 +18,14 @@ def value(name: str, size_bytes: int) -> Port:
 SIZES = {"x": 100, "a": 40, "b": 40, "c": 40, "d": 60, "e": 40, "f": 200}
 
 
-def op(name: str, *inputs: str, weights=(), workspace: int = 0, alias: bool = False) -> Op:
-    return Op(name, "k", inputs, tuple(weights), 1, SIZES[name], workspace, alias)
+def op(name: str, *inputs: str, weights=(), workspace: int = 0, **how) -> Op:
+    return Op(name, "k", inputs, tuple(weights), 1, SIZES[name], workspace, False, **how)
 
 
 OPS = (
     op("a", "x", weights=("w0",)),
-    op("b", "a", alias=True),
-    op("c", "b", alias=True),
+    op("b", "a", memory=Memory.SHARED),
+    op("c", "b", memory=Memory.SHARED),
     op("d", "x", weights=("w1", "w0")),
     op("e", "c", "d"),
     op("f", "e", weights=("w2",)),

@@ -49,7 +49,7 @@ def calls_of(plan, ends):
     ]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(parts, st.integers(0, 400), st.integers(0, 2**32), st.booleans())
 def test_any_timing_and_early_end_stay_within_the_claimed_peak(shape, extra, seed, early):
     """The device's ledger refuses an overrun, a double load and a call of what is not there."""
@@ -140,7 +140,7 @@ def grown(shape):
     return tuple(replace(p, weights=tuple(101 * w for w in p.weights)) for p in shape)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(parts, st.integers(0, 400), st.integers(0, 2**32), st.booleans())
 def test_pages_stay_within_the_claimed_peak_for_any_timing(shape, extra, seed, early):
     """The ledger refuses a page loaded twice, a call that lacks one, and an overrun."""

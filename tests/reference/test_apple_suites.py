@@ -28,10 +28,15 @@ from apple_outcomes import (  # noqa: E402
     write_line,
 )  # fmt: skip
 
-SLOW = r"TestTransformer::test_transformer\["
+SLOW = "|".join((
+    r"TestTransformer::test_transformer\[", "SliceScatter", "WeightNorm::test_conv[23]d",
+    "convolution_transpose2d_dynamic", "TestNarrow", "Atan2::test_atan2_broadcast",
+    "test_toy_xformer", "test_transformer_encoder", "TestStackedBLSTM",
+))  # fmt: skip
+"""A third of the time for one case in forty: large compositions of what other cases have singly."""
 SAMPLE = ["mil", "torch", "--per-function", "1", "--without", f"TORCHEXPORT|{SLOW}"]
 TOOL = ROOT / "tools" / "run_coremltools_tests.py"
-AT_LEAST = {"MIL": 250, "torch.jit": 370}
+AT_LEAST = {"MIL": 250, "torch.jit": 360}
 """Cases that must have predicted on the device and passed, by frontend: the sample is not empty."""
 
 

@@ -26,7 +26,7 @@ from entracte.errors import RunError
 from entracte.ir import ChunkFacts, Package
 from entracte.reference import PackageError, package_weight_bytes
 from entracte.reference.owned import PAGE_BYTES
-from entracte.reference.pages import Datum, PagedWeights, Span, cut, snapped, stretches
+from entracte.reference.pages import Datum, Extent, PagedWeights, cut, snapped, stretches
 from entracte.reference.reader import read_program
 
 WEIGHTS = "Data/com.apple.CoreML/weights/weight.bin"
@@ -313,12 +313,12 @@ def test_pages_are_cut_from_the_data_alone():
     assert [(s.start, s.stop, s.at) for s in found] == [(0, 9000, 0), (86_016, 90_010, 12_288)]
     places = [(0, 128, 1128), (0, 1216, 9000), (1, 16_272, 16_282)]
     assert cut(places, [1000, 0, 7789, 5]) == (
-        (Span(0, 128, 1128),),
+        (Extent(0, 128, 1128),),
         (),
-        (Span(0, 1216, 9000), Span(1, 16_272, 16_277)),
-        (Span(1, 16_277, 16_282),),
+        (Extent(0, 1216, 9000), Extent(1, 16_272, 16_277)),
+        (Extent(1, 16_277, 16_282),),
     )
-    assert cut(places, [1001, 7793])[0] == (Span(0, 128, 1217),)
+    assert cut(places, [1001, 7793])[0] == (Extent(0, 128, 1217),)
 
 
 def test_large_pages_end_where_huge_pages_do():
@@ -334,10 +334,10 @@ def test_large_pages_end_where_huge_pages_do():
     ]
     # Not where data lies far from there, or in another stretch; and no page is emptied.
     for kept in (
-        [(Span(0, 0, 3 * mib),), (Span(0, 3 * mib, 5 * mib),)],
-        [(Span(0, 0, 2 * mib + 64),), (), (Span(0, 2 * mib + 64, 3 * mib),)],
-        [(Span(0, 0, 2 * mib + 64),), (Span(1, 4 * mib, 5 * mib),)],
-        [(Span(0, 2 * mib, 2 * mib + 8),), (Span(0, 2 * mib + 8, 3 * mib),)],
+        [(Extent(0, 0, 3 * mib),), (Extent(0, 3 * mib, 5 * mib),)],
+        [(Extent(0, 0, 2 * mib + 64),), (), (Extent(0, 2 * mib + 64, 3 * mib),)],
+        [(Extent(0, 0, 2 * mib + 64),), (Extent(1, 4 * mib, 5 * mib),)],
+        [(Extent(0, 2 * mib, 2 * mib + 8),), (Extent(0, 2 * mib + 8, 3 * mib),)],
     ):
         assert list(snapped(kept)) == kept
 

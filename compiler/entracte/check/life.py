@@ -42,12 +42,16 @@ def unrolled(program: Program) -> list[At]:
 
 
 def check_carried(program: Program, segment: Segment) -> None:
-    """A loop's state has the shape and type of what it starts as and goes on as."""
+    """A loop's state has the shape and type of what it starts as and goes on as; what the loop
+    drops at its end are tensors."""
     ports = {t.name: (t.port.shape, t.port.dtype, t.slots) for t in program.tensors}
     once(
         f"plan: loop {segment.name}: two states take what is called",
         (x for _, _, x in segment.state),
     )
+    once(f"plan: segment {segment.name} frees twice", segment.frees)
+    if stray := sorted(set(segment.frees) - ports.keys()):
+        raise PlanError(f"plan: segment {segment.name} frees {stray[0]}, which is not declared")
     names = {name for name, _, _ in segment.state}
     for name, first, following in segment.state:
         if following in names:
@@ -151,6 +155,7 @@ def _begin_step(at: At, alive: _Alive, untyped: set[str]) -> None:
 
 
 def _end_step(at: At, alive: _Alive) -> None:
+    once(f"plan: {name_of(at)} frees twice", at.what.frees)
     stray = sorted(set(at.what.frees) - alive.names)
     if stray:
         raise PlanError(f"plan: {name_of(at)} frees {stray[0]}, which is not there")

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from entracte.check.life import At, name_of
+from entracte.check.names import once
 from entracte.errors import PlanError
 from entracte.ir import Call, ChunkFacts, Program, Schedule
 
@@ -19,17 +20,23 @@ DRIVERS = ("gates", "online")
 
 
 def check_driver(facts: Mapping[str, ChunkFacts], schedule: Schedule) -> None:
-    """The driver is one that runners know, and what it keeps are chunks of the plan."""
+    """The driver is one that runners know, and what is kept are chunks of the plan."""
     if schedule.driver not in DRIVERS:
         raise PlanError(f"plan: the driver {schedule.driver!r} is not one of {', '.join(DRIVERS)}")
+    _check_kept("schedule.resident keeps", schedule.resident, facts)
     before = -1.0
     for kept in schedule.kept:
         if not before < kept.slower:
             raise PlanError("plan: what the online rule keeps is not sorted by `slower`")
         before = kept.slower
-        stray = sorted(set(kept.chunks) - set(facts))
-        if stray:
-            raise PlanError(f"plan: the online rule keeps {stray[0]!r}, which is no chunk")
+        _check_kept("the online rule keeps", kept.chunks, facts)
+
+
+def _check_kept(what: str, chunks: Sequence[str], facts: Mapping[str, ChunkFacts]) -> None:
+    stray = sorted(set(chunks) - set(facts))
+    if stray:
+        raise PlanError(f"plan: {what} {stray[0]!r}, which is no chunk")
+    once(f"plan: {what} two chunks called", chunks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from entracte.cli.observed import show_alarm
 from entracte.cli.tables import Column, fitted, listed, say
 from entracte.errors import ConfigError
 from entracte.inspect.compare import ChunkChange, Comparison, Figure, Limit, broken, compare, limits
+from entracte.inspect.compared import decibels
 from entracte.inspect.overview import CAUSES
 from entracte.ir import Plan
 from entracte.run.alarm import Alarm, alarm_of
@@ -150,7 +151,7 @@ def _value(f: Figure, value: float) -> str:
     if f.unit == "seconds":
         return compact_seconds(value)
     if f.unit == "decibels":
-        return f"{value:.0f} dB"
+        return decibels(value, 0)
     return compact_count(value) if f.unit == "count" else ("yes" if value else "no")
 
 

@@ -118,8 +118,10 @@ def _one_of_many(config: DictConfig) -> None:
     """A job of a sweep: its fault is printed and the sweep goes on."""
     overrides = HydraConfig.get().overrides.task
     console.print(Text(f"compile {' '.join(overrides)}", style="bold"))
-    sweep_job = SweepJob.of(config, overrides)
+    sweep_job, advises = SweepJob.unread(overrides), False
     try:
+        with composing():
+            sweep_job, advises = SweepJob.of(config, overrides), bool(config.advise)
         _compile(config, sweep_job)
     except Exception as error:  # noqa: BLE001 - the other jobs go on
         sweep_job.error = fault_of(error)
@@ -127,7 +129,7 @@ def _one_of_many(config: DictConfig) -> None:
             show_error(sweep_job.error)
         else:
             say(console, "does not fit", "")
-    if not config.advise:
+    if not advises:
         _sweep.append(sweep_job)
 
 

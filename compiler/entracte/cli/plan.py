@@ -105,11 +105,16 @@ def trace(
     ),
     run: Recorded = None,
 ) -> None:
-    """Write the predicted and the recorded run as a trace for Perfetto or chrome://tracing."""
+    """Write the predicted and the recorded run as a trace for Perfetto or chrome://tracing.
+
+    Exit status 1 also where that run took more than is proven; the trace is written.
+    """
     from entracte.cli.trace import write_trace
 
     with one_message():
-        write_trace(build, out, run or build_folder(build))
+        alarmed = write_trace(build, out, run or build_folder(build))
+    if alarmed:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -252,7 +257,10 @@ def verify(
     ] = None,
     cache: Annotated[str, typer.Option(help="Where traces are kept: a folder.")] = "auto",
 ) -> None:
-    """Check the plan, and every package against the torch source: PSNR, largest error."""
+    """Check the plan, and every package against the torch source: PSNR, largest error.
+
+    Exit status 1 where one is below its floor, or the run took more than is proven.
+    """
     from entracte.cli.verify import show_verification
     from entracte.verify.source import Origin
 

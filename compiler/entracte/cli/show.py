@@ -13,7 +13,7 @@ from entracte.cli.lanes import show_window
 from entracte.cli.observed import show_alarm, show_run
 from entracte.cli.tables import Column, fitted, listed, say, taken
 from entracte.clock.drivers import DRIVERS
-from entracte.inspect.compared import comparison
+from entracte.inspect.compared import comparison, decibels
 from entracte.inspect.overview import CAUSES, ChunkRow, Overview, StageRow, overview, page_bytes
 from entracte.inspect.residency import Stay
 from entracte.inspect.typed import limit
@@ -245,7 +245,7 @@ def strip(stays: tuple[Stay, ...], makespan_s: float, room: int) -> str:
 
 
 def _decibels(value: float | None) -> str:
-    return "" if value is None else f"{value:.0f} dB"
+    return "" if value is None else decibels(value, 0)
 
 
 def chunk_lines(plan: Plan, c: ChunkRow) -> list[str]:

@@ -16,8 +16,6 @@ from importlib import import_module
 from types import FrameType
 from typing import Any, NoReturn
 
-from entracte.disk import left
-
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)
 _GRACE_S = 3.0
 """How long the way out may take."""
@@ -62,15 +60,30 @@ def guarded(call: Callable[[], None]) -> None:
     if not is_main or signal.getsignal(signal.SIGPIPE) is _handler:  # an outer call does it
         call()
         return
+    _open_streams()
     before = _arm()
     try:
         _written(call)
     except (Ended, KeyboardInterrupt) as error:
         _end(getattr(error, "number", signal.SIGINT))
     finally:
-        left.clear()
+        _clear()
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+def _open_streams() -> None:
+    """Whoever starts a command may have closed its streams (`>&-`): what is opened next would get
+    their numbers, and what libraries print would land in it."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free: this one.
+            os.open(os.devnull, os.O_RDWR)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
 
 
 def _arm() -> dict[int, Any]:
@@ -128,12 +141,19 @@ def _end(number: int) -> NoReturn:
             for worker in multiprocessing.active_children():
                 worker.kill()
                 worker.join()
-        left.clear()
+        _clear()
         if sys.stderr.isatty():
             sys.stderr.write("\x1b[?25h")  # the cursor, which progress bars hide
         if number != signal.SIGPIPE:  # else whoever read the output has enough: nothing to tell
             print(_words(number), file=sys.stderr, flush=True)
     os._exit(_AS_SHELLS_SAY + number)
+
+
+def _clear() -> None:
+    """Remove what is unfinished. Where nothing was begun, nobody has imported what knows of it:
+    its import must not delay the taking of the signals."""
+    if "entracte.disk.left" in sys.modules:
+        sys.modules["entracte.disk.left"].clear()
 
 
 def _words(number: int) -> str:

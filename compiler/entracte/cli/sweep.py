@@ -27,7 +27,8 @@ def show_sweep(console: Console, jobs: Sequence[SweepJob]) -> None:
     console.print()
     console.print(sweep_table(rows, console.width))
     say(console, *reasons(rows))
-    folder = Path(os.path.commonpath([os.path.abspath(o.base) for o in jobs]))
+    bases = [o.base for o in jobs if o.base is not None] or [Path("build")]
+    folder = Path(os.path.commonpath([os.path.abspath(b) for b in bases]))
     folder = Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder
     make_folder(folder)
     write_text(folder / PAGE, render_sweep(rows))

@@ -1,7 +1,7 @@
 """One job of a sweep: where it goes, and what became of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -24,21 +24,31 @@ class SweepJob:
     """All of them."""
     target: str
     dry_run: bool
-    base: Path
+    base: Path | None
     """The sweep's folder: `out`, or by default build; build/sweep for dry runs, whose plans must
-    not take the place of builds."""
+    not take the place of builds. None where the configuration cannot be read."""
     budget_bytes: int = 0
     plan: Plan | None = None
     error: EntracteError | None = None
+
+    @classmethod
+    def unread(cls, overrides: Sequence[str]) -> "SweepJob":
+        """A job of whose configuration nothing is known yet."""
+        return cls(
+            words=tuple(o.lstrip("+") for o in overrides if not o.lstrip("+").startswith(_HOW)),
+            overrides=" ".join(overrides),
+            target="",
+            dry_run=False,
+            base=None,
+        )
 
     @classmethod
     def of(cls, config: DictConfig, overrides: Sequence[str]) -> "SweepJob":
         """A job before it runs, from its composed configuration and its overrides."""
         missing = OmegaConf.is_missing(config.target, "name")
         base = Path("build/sweep" if config.dry_run else "build")
-        return cls(
-            words=tuple(o.lstrip("+") for o in overrides if not o.lstrip("+").startswith(_HOW)),
-            overrides=" ".join(overrides),
+        return replace(
+            cls.unread(overrides),
             target="" if missing else str(config.target.name),
             dry_run=bool(config.dry_run),
             base=Path(config.out).expanduser() if config.out is not None else base,
@@ -53,7 +63,7 @@ class SweepJob:
         """Jobs of a sweep differ by their overrides, and so do their folders."""
         name = ",".join(w.replace("/", ".") for w in self.words) or "default"
         safe = "".join(c if c.isalnum() or c in "=,._-" else "_" for c in name)
-        return self.base / f"{pipeline}-{safe}"
+        return (self.base or Path("build")) / f"{pipeline}-{safe}"
 
     def row(self, label: str) -> SweepRow:
         """What the comparison shows; not yet whether it is Pareto-optimal."""

@@ -1,6 +1,7 @@
 """`plan verify`: run the comparison, print the table."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich import box
@@ -10,6 +11,8 @@ from rich.text import Text
 
 from entracte.check.proof import Proof
 from entracte.cli.console import Bars, console
+from entracte.cli.observed import show_alarm
+from entracte.inspect.compared import decibels
 from entracte.ir import Plan
 from entracte.verify.folder import Verified, verify_build
 from entracte.verify.source import NOWHERE_ELSE, Origin
@@ -25,7 +28,7 @@ def show_verification(
     distinct: bool = False,
     origin: Origin = NOWHERE_ELSE,
 ) -> bool:
-    """True when something failed.
+    """True when something failed, or the run was an alarm.
 
     With `distinct`, one package of each kind is tried alone and nothing is run end to end.
     """
@@ -42,13 +45,16 @@ def show_verification(
     )  # fmt: skip
     console.print(verification_table(found.chunks))
     console.print(_distinct(found) if found.whole is None else _whole(found.whole))
+    if found.whole is not None:
+        show_alarm(console, found.whole.alarm)
     return not found.passed
 
 
 def _whole(result: Verification) -> str:
-    verdict = "passed" if result.passed else "[red]failed[/red]"
+    alike = replace(result, alarm=None)
+    verdict = "passed" if alike.passed else "[red]failed[/red]"
     return (
-        f"video: {_db(result.video_psnr_db)} against the torch source (floor "
+        f"video: {decibels(result.video_psnr_db)} against the torch source (floor "
         f"{result.video_floor_db:.0f} dB), largest error {result.video_max_error:.2g}; {verdict}"
     )
 
@@ -78,13 +84,9 @@ def verification_table(scores: Sequence[ChunkScore]) -> Table:
         table.add_row(
             Text(c.chunk),
             str(c.calls),
-            _db(c.psnr_db),
+            decibels(c.psnr_db),
             f"{c.floor_db:.0f} dB",
             f"{c.max_error:.2g}",
             "" if c.passed else "[red]failed[/red]",
         )
     return table
-
-
-def _db(value: float) -> str:
-    return "equal" if value == float("inf") else f"{value:.1f} dB"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from entracte.cost import work_of
+from entracte.decide.activations import activation_peak
 from entracte.ir import Chunk, Cut, Op, Port, StageGraph, Target, Variant, Work
 
 _CANDIDATES = 96
@@ -28,27 +29,6 @@ class Measured:
     def weight_size(self) -> dict[str, int]:
         """Weight -> its bytes."""
         return {w.name: w.size_bytes for w in self.graph.weights}
-
-    @cached_property
-    def last_use(self) -> dict[str, int]:
-        """The index of the last op that reads a value, through its aliases."""
-        last: dict[str, int] = {}
-        for i, op in enumerate(self.graph.ops):
-            for name in op.inputs:
-                last[self.root(name)] = i
-        return last
-
-    @cached_property
-    def _roots(self) -> dict[str, str]:
-        roots: dict[str, str] = {}
-        for op in self.graph.ops:
-            source = op.inputs[0] if op.alias and op.inputs else op.name
-            roots[op.name] = roots.get(source, source)
-        return roots
-
-    def root(self, name: str) -> str:
-        """The value whose memory this one shares."""
-        return self._roots.get(name, name)
 
     @cached_property
     def made_at(self) -> dict[str, int]:
@@ -204,7 +184,7 @@ def _needs(m: Measured, start: int, stop: int) -> _Needs:
         inputs=inputs,
         outputs=outputs,
         weight_bytes=sum(m.weight_size[w] for w in {w for op in ops for w in op.weights}),
-        activation_bytes=_activation_peak(m, ops, start, inputs, outputs),
+        activation_bytes=activation_peak(ops, inputs, outputs),
         flops=sum(w.flops for w in work),
         moved_bytes=sum(w.moved_bytes for w in work),
         work=work,
@@ -250,21 +230,3 @@ def _outputs(m: Measured, ops: Sequence[Op], stop: int) -> tuple[Port, ...]:
         for op in ops
         if op.name in later or op.name in final
     )
-
-
-def _activation_peak(
-    m: Measured, ops: Sequence[Op], start: int, inputs: Sequence[Port], outputs: Sequence[Port]
-) -> int:
-    """Peak of inputs (held by the caller throughout), outputs and intermediates."""
-    kept = {m.root(p.name) for p in outputs}
-    base = sum(p.size_bytes for p in inputs)
-    alive: dict[str, int] = {}
-    peak = base
-    for i, op in enumerate(ops, start):
-        if not op.alias:
-            alive[op.name] = op.output_bytes
-        peak = max(peak, base + sum(alive.values()) + op.workspace_bytes)
-        for name in {m.root(n) for n in (*op.inputs, op.name)}:
-            if name in alive and name not in kept and m.last_use.get(name, -1) <= i:
-                del alive[name]
-    return peak

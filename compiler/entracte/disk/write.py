@@ -118,7 +118,8 @@ def _final(path: Path, follow: bool) -> Path:
     """Where the file goes; a folder, a device or a pipe is not replaced."""
     final = Path(os.path.realpath(path)) if follow else path
     try:
-        mode = final.lstat().st_mode
+        # /dev/stdout leads to a pipe, which has no path.
+        mode = (path.stat() if follow else final.lstat()).st_mode
     except FileNotFoundError:
         return final
     if not stat.S_ISREG(mode) and not stat.S_ISLNK(mode):

@@ -280,12 +280,17 @@ class _Subject:
         where = f" of {place_of(first)}" if first is not None else ""
         layer = f"; the error rises at {kind} (node `{first.name}`){where}" if first else ""
         reached = "values that are not finite" if score.db == -math.inf else f"{score.db:.1f} dB"
-        tried = ", also with all of it in fp32" if self._stage.precision == "fp16" else ""
+        tried = wider = ""
+        if self._stage.precision == "fp16":
+            tried = ", also with all of it in fp32"
+            wider = (
+                f"give `pipeline.stages.{self._stage.name}.precision=fp32` where values that "
+                "chunks hand on leave fp16's range, "
+            )
         return LowerError(
             f"the package gives {reached} beside its torch source, below the floor of "
-            f"{self.floor_db:.0f} dB{tried}{layer}; write that layer in other operations, give "
-            f"`pipeline.stages.{self._stage.name}.precision=fp32`, or compile with `verify=off` to "
-            "ship it as it is"
+            f"{self.floor_db:.0f} dB{tried}{layer}; write that layer in other operations, {wider}"
+            "or compile with `verify=off` to ship it as it is"
         )
 
 

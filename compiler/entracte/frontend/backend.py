@@ -7,7 +7,7 @@ Tracing and lowering must agree on all of this, or a chunk is cut that no packag
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["Backend", "Islands"]
+__all__ = ["Backend", "Islands", "Sharing"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +46,30 @@ class Islands:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sharing:
+    """Which ATen operations' results are in the memory of what they read first.
+
+    The rules by which the emitted program is measured (`entracte.reference.liveness`), in ATen's
+    names: tracing predicts by them what that will find.
+    """
+
+    views: frozenset[str]
+    slices: frozenset[str]
+    """May share it or be copies, which is not known: both count."""
+    reshapes: frozenset[str]
+    """Share it where what they read lies in order, and are like slices elsewhere. What they make
+    lies in order."""
+    keeping: frozenset[str]
+    """Their results lie in order where all that they read does."""
+    ordering: frozenset[str] = frozenset()
+    """Their results lie in order whatever they read."""
+    resampling: frozenset[str] = frozenset()
+    """They are written with matrices, which ends in a reshape of what does not lie in order."""
+    whole_resampling: frozenset[str] = frozenset()
+    """The same, but for whole factors there is an operation of the backend's own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
     """One converter and the runtime that executes what it makes."""
 
@@ -55,12 +79,17 @@ class Backend:
     is_convertible: Callable[[object], bool]
     """ATen operation -> whether there is a conversion; what has none is decomposed."""
     aliases: frozenset[str]
-    """ATen operations whose result is their input's memory."""
+    """ATen operations that move nothing."""
+    sharing: Sharing
+    unfolded: frozenset[str]
+    """ATen operations that are computed when a package runs even if they read only constants."""
     score_copies: int
     """How often attention's scores [..., queries, keys] are in memory while it computes, beside its
     inputs and its output."""
     group_norm_copies: int
-    """The same of a group norm's input."""
+    """How many copies of its input a group norm in fp16 holds beside its output when it ends."""
+    fp32_group_norm_copies: int
+    """The same in fp32."""
     aten_islands: Islands
     """In ATen's names: found in the graph of a whole stage, whichever way it is cut."""
     own_islands: Islands
@@ -78,6 +107,6 @@ class Backend:
 def _spelled(value: object) -> str:
     if isinstance(value, frozenset):
         return ",".join(sorted(value))
-    if isinstance(value, Islands):
+    if isinstance(value, Islands | Sharing):
         return ";".join(_spelled(getattr(value, name)) for name in value.__slots__)
     return getattr(value, "__qualname__", None) or str(value)

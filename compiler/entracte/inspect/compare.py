@@ -195,8 +195,11 @@ _OF_CHUNK: tuple[tuple[str, str, Callable[[ChunkRow], float]], ...] = (
 
 
 def _of_chunk(before: ChunkRow | None, after: ChunkRow | None) -> Iterator[Figure]:
-    """The figures that differ; 0 for a chunk that is not there and a PSNR that is not measured."""
+    """The figures that differ; 0 for a chunk that is not there. A PSNR differs from another one,
+    not from none: that it was measured is no change of the chunk."""
     for name, unit, of in _OF_CHUNK:
+        if unit == "decibels" and not (before and before.psnr_db and after and after.psnr_db):
+            continue
         pair = (of(before) if before else 0.0, of(after) if after else 0.0)
         if pair[0] != pair[1]:
             yield Figure(name, unit, *pair)

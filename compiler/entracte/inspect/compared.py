@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from entracte.ir import Compared, Plan
 
-EXACT_DB = 999.0
+EQUAL_DB = 999.0
 """What is written where nothing differs."""
 
 
@@ -36,7 +36,7 @@ def _summary(plan: Plan, ran: list[Compared]) -> str:
     # What is nearest to its own floor says most: floors differ by precision and compression.
     worst = min(ran, key=lambda c: (_db(c) - c.floor_db, c.chunk))
     return (
-        f"{len(ran)} of {total} packages compared with their torch source: closest to its floor "
+        f"{len(ran)} of {total} packages compared with their torch source; closest to its floor is "
         f"{worst.chunk} with {decibels(_db(worst))} (floor {worst.floor_db:.0f} dB), on "
         f"{worst.inputs} inputs"
     )
@@ -63,6 +63,6 @@ def _db(c: Compared) -> float:
     return c.db
 
 
-def decibels(value: float) -> str:
+def decibels(value: float, digits: int = 1) -> str:
     """A PSNR for people."""
-    return "exact" if value >= EXACT_DB else f"{value:.1f} dB"
+    return "equal" if value >= EQUAL_DB else f"{value:.{digits}f} dB"

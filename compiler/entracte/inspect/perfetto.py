@@ -18,7 +18,7 @@ ITERATIONS, LOADER, COMPUTE, WAITS = 1, 2, 3, 4
 _THREADS = {ITERATIONS: "iterations", LOADER: "loader", COMPUTE: "compute", WAITS: "waits"}
 _THREAD_OF = {"iteration": ITERATIONS, "load": LOADER, "compute": COMPUTE, "wait": WAITS}
 
-Entry = dict[str, object]
+TraceEvent = dict[str, object]
 
 
 def trace(plan: Plan, run: Run | None = None) -> str:
@@ -40,7 +40,7 @@ def trace(plan: Plan, run: Run | None = None) -> str:
     return f'{{"displayTimeUnit":"ms","otherData":{tail},"traceEvents":[\n{lines}\n]}}\n'
 
 
-def _process(plan: Plan, pid: int, name: str, run: Timeline) -> Iterator[Entry]:
+def _process(plan: Plan, pid: int, name: str, run: Timeline) -> Iterator[TraceEvent]:
     yield _name(pid, 0, "process_name", {"name": name})
     yield _name(pid, 0, "process_sort_index", {"sort_index": pid})
     for tid, thread in _THREADS.items():
@@ -54,23 +54,23 @@ def _process(plan: Plan, pid: int, name: str, run: Timeline) -> Iterator[Entry]:
     yield from _memory(plan, pid, run)
 
 
-def _name(pid: int, tid: int, kind: str, args: Entry) -> Entry:
+def _name(pid: int, tid: int, kind: str, args: TraceEvent) -> TraceEvent:
     return {"ph": "M", "pid": pid, "tid": tid, "name": kind, "args": args}
 
 
-def _work(plan: Plan, pid: int, e: Bar) -> Entry:
+def _work(plan: Plan, pid: int, e: Bar) -> TraceEvent:
     """A load or a call."""
-    args: Entry = {"chunk": e.label, **_where(plan, e.segment, e.iteration)}
+    args: TraceEvent = {"chunk": e.label, **_where(plan, e.segment, e.iteration)}
     if e.queue == "load":
         return _bar(pid, "load", e.label, _between(e), args | {"bytes": e.size_bytes})
     return _bar(pid, "compute", e.label, _between(e), args)
 
 
-def _where(plan: Plan, segment: int, iteration: int) -> Entry:
+def _where(plan: Plan, segment: int, iteration: int) -> TraceEvent:
     return {"segment": plan.program.segments[segment].name, "iteration": iteration}
 
 
-def _wait(plan: Plan, pid: int, w: Wait) -> Entry:
+def _wait(plan: Plan, pid: int, w: Wait) -> TraceEvent:
     args = {"waits_for": w.chunk, "cause": w.cause, **_where(plan, w.segment, w.iteration)}
     return _bar(pid, "wait", f"waits for {w.chunk}", _between(w), args)
 
@@ -79,7 +79,9 @@ def _between(e: Bar | Wait) -> tuple[float, float]:
     return e.start_s, e.end_s
 
 
-def _bar(pid: int, category: str, name: str, between_s: tuple[float, float], args: Entry) -> Entry:
+def _bar(
+    pid: int, category: str, name: str, between_s: tuple[float, float], args: TraceEvent
+) -> TraceEvent:
     """A bar in its category's thread, from and to these seconds.
 
     Ends are rounded, not lengths: bars that touch must not overlap by a rounding error."""
@@ -100,7 +102,7 @@ def _ns(seconds: float) -> int:
     return round(seconds * 1e9)
 
 
-def _iterations(plan: Plan, pid: int, events: Iterable[Bar]) -> Iterator[Entry]:
+def _iterations(plan: Plan, pid: int, events: Iterable[Bar]) -> Iterator[TraceEvent]:
     """From the first call of an iteration to the end of its last one."""
     ends: dict[tuple[int, int], tuple[float, float]] = {}
     for e in events:
@@ -115,10 +117,10 @@ def _iterations(plan: Plan, pid: int, events: Iterable[Bar]) -> Iterator[Entry]:
         yield _bar(pid, "iteration", name, between_s, args)
 
 
-def _memory(plan: Plan, pid: int, run: Timeline) -> Iterator[Entry]:
+def _memory(plan: Plan, pid: int, run: Timeline) -> Iterator[TraceEvent]:
     """What memory holds, at each change; and the budget, from the beginning to the end."""
     for s in usage(plan, run.bars):
-        args: Entry = {
+        args: TraceEvent = {
             "loaded": s.resident_bytes,
             "loading": s.loading_bytes,
             "activations": s.activation_bytes,
@@ -129,5 +131,5 @@ def _memory(plan: Plan, pid: int, run: Timeline) -> Iterator[Entry]:
         yield _counter(pid, "budget", at_s, {"bytes": plan.target.budget_bytes})
 
 
-def _counter(pid: int, name: str, at_s: float, args: Entry) -> Entry:
+def _counter(pid: int, name: str, at_s: float, args: TraceEvent) -> TraceEvent:
     return {"ph": "C", "pid": pid, "tid": 0, "ts": _ns(at_s) / 1000, "name": name, "args": args}

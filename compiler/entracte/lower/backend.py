@@ -1,6 +1,6 @@
 """Core ML as a backend: what tracing, cutting and lowering agree on, in one row."""
 
-from entracte.frontend.backend import Backend, Islands
+from entracte.frontend.backend import Backend, Islands, Sharing
 from entracte.lower.registrations import is_convertible
 
 __all__ = ["CORE_ML"]
@@ -10,9 +10,46 @@ CORE_ML = Backend(
     max_rank=5,
     is_convertible=is_convertible,
     aliases=frozenset({"reshape", "view", "unsqueeze", "squeeze", "getitem", "alias"}),
+    sharing=Sharing(
+        # A transpose and a split are read in place.
+        views=frozenset({
+            "unsqueeze", "squeeze", "getitem", "alias", "permute", "transpose", "t", "split",
+            "split_with_sizes", "chunk", "unbind",
+        }),
+        slices=frozenset({"slice", "select", "narrow"}),
+        reshapes=frozenset({"reshape", "view", "_unsafe_view", "flatten", "unflatten", "view_as"}),
+        # Not matrix products, nor what becomes one, nor minima and maxima along an axis, nor what
+        # is gathered: the indices are chosen first.
+        keeping=frozenset({
+            "unsqueeze", "squeeze", "getitem", "alias", "linear", "layer_norm", "mean", "sum", "full", "cat", "stack", "expand", "repeat",
+            "_to_copy", "add", "sub", "rsub", "mul", "div", "neg", "reciprocal", "maximum",
+            "minimum", "pow", "sigmoid", "silu", "gelu", "relu", "tanh", "exp", "sqrt", "rsqrt",
+            "square", "softmax", "_softmax", "clamp", "clamp_min", "clamp_max", "cos", "sin", "erf",
+            "abs", "log", "batch_norm", "convolution", "conv1d", "conv2d", "conv3d",
+        }),
+        # The last of its ten operations reads a reshape.
+        ordering=frozenset({"group_norm", "native_group_norm"}),
+        # See `resample.py`. In three dimensions, whole factors too are two steps with reshapes.
+        resampling=frozenset({
+            "upsample_nearest3d", "_upsample_nearest_exact3d", "upsample_trilinear3d",
+            "_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "upsample_bicubic2d",
+            "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa", "adaptive_avg_pool3d",
+            "_adaptive_avg_pool3d",
+        }),
+        whole_resampling=frozenset({
+            "upsample_nearest1d", "upsample_nearest2d", "upsample_linear1d", "upsample_bilinear2d",
+        }),
+    ),
+    # MIL operations without value inference.
+    unfolded=frozenset({
+        "silu", "batch_norm", "convolution", "conv1d", "conv2d", "conv3d", "pixel_shuffle",
+        "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "upsample_bilinear2d",
+    }),
     score_copies=2,
-    # coremltools writes it as ten operations; two more copies of the tensor live in between.
+    # A group norm ends in a quotient, reshaped back, scaled and shifted. In fp16 the quotient does
+    # not lie in order, so the reshape copies it.
     group_norm_copies=2,
+    fp32_group_norm_copies=1,
     # Both patterns are measured (`reference/conversion.md`, 1.5). Timestep embeddings take the sine
     # of arguments up to 1000, where fp16 steps are 0.5 apart. In RMS norms coremltools drops the
     # model's own upcast, and the square of 256 overflows.

@@ -51,9 +51,9 @@ def cure_resampling() -> None:
         for suffix in ("", ".vec"):
             full = f"{name}{suffix}"
             mode, column = _MODES[name.replace(f"{rank}d", "")]
-            register(full, _conversion(rank, mode, column, suffix, table().get_func(full)))
+            register(full, _conversion(rank, mode, column, table().get_func(full)))
     for name in ("adaptive_avg_pool3d", "_adaptive_avg_pool3d"):
-        register(name, _conversion(3, _ADAPTIVE, _ADAPTIVE, "", None))
+        register(name, _conversion(3, _ADAPTIVE, _ADAPTIVE, None))
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,13 @@ class _Axis:
         return times if rest == 0 and agrees else None
 
 
-def _conversion(rank: int, mode: str, column: str, suffix: str, stock: Any) -> Any:
+def _conversion(rank: int, mode: str, column: str, stock: Any) -> Any:
     has_corners = mode not in ("nearest", "exact", _ADAPTIVE)
 
     def convert(context: Any, node: Any) -> None:
         x, size, *rest = arguments(context, node, 6)
         corners = bool(value(rest.pop(0))) if has_corners else None
-        axes = _axes([int(n) for n in x.shape[2:]], value(size), rest, suffix)
+        axes = _axes([int(n) for n in x.shape[2:]], value(size), rest)
         if _is_native(axes, mode):
             if rank < 3 and stock is not None:
                 stock(context, node)
@@ -92,19 +92,19 @@ def _conversion(rank: int, mode: str, column: str, suffix: str, stock: Any) -> A
     return convert
 
 
-def _axes(given: list[int], size: Any, factors: list[Any], suffix: str) -> list[_Axis]:
+def _axes(given: list[int], size: Any, factors: list[Any]) -> list[_Axis]:
     """Of the sizes, or of the factors: a list of them, or one by one."""
-    read: list[Any] = [None] * len(given)
-    if suffix and factors and value(factors[0]) is not None:
-        first = value(factors[0])
-        read = [_exact(f) for f in (first if isinstance(first, list) else np.atleast_1d(first))]
-    elif not suffix:
-        known = [_exact(f) for f in factors[: len(given)]]
-        read = known + read[len(known) :]
+    read: list[Any] = [_exact(f) for entry in factors for f in _numbers(value(entry))]
+    read = (read + [None] * len(given))[: len(given)]
     sizes = None if size is None else [int(value(n)) for n in size]
     if sizes is None:
         sizes = [int(np.floor(n * f)) for n, f in zip(given, read, strict=True)]
     return [_Axis(*axis) for axis in zip(given, sizes, read, strict=True)]
+
+
+def _numbers(entry: Any) -> list[Any]:
+    """A list of factors, one factor, or none."""
+    return list(entry) if isinstance(entry, list | tuple) else list(np.atleast_1d(entry))
 
 
 def _exact(factor: Any) -> float | None:

@@ -6,15 +6,15 @@ files on disk is `entracte.run.packages`.
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import PurePosixPath
 
 from entracte.check.names import once
 from entracte.cost import emitted_facts, predicted_facts
-from entracte.declare.scheme import PRECISION_FLOORS_DB, compressions
+from entracte.declare.scheme import PRECISION_FLOORS_DB, compressions, floor_db
 from entracte.errors import PlanError
-from entracte.ir import Bundle, Chunk, ChunkFacts, Package, Plan, Variant
+from entracte.ir import Bundle, Chunk, ChunkFacts, Compared, Package, Plan, Variant
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NEAR = 1e-9
@@ -30,6 +30,7 @@ def check_agreement(plan: Plan) -> None:
     for chunk in plan.chunks:
         _check_chunk(chunk)
     _check_packages(plan)
+    _check_compared(plan)
     _check_facts(plan)
 
 
@@ -116,6 +117,42 @@ def _check_how(package: Package, where: str) -> None:
             raise PlanError(f"{where}: {field} {given!r} is not one of {', '.join(names)}")
 
 
+def _check_compared(plan: Plan) -> None:
+    """What was compared is all packages or none, and none is below the floor of what it is."""
+    if plan.verify not in ("on", "off"):
+        raise PlanError(f"plan.verify: {plan.verify!r} is not one of on, off")
+    once("plan.compared: two comparisons are of chunk", (c.chunk for c in plan.compared))
+    how = {p.chunk: p for p in plan.packages}
+    compared = {c.chunk for c in plan.compared}
+    if compared != (how.keys() if plan.verify == "on" else set()):
+        raise PlanError(
+            f"plan.compared: with verify={plan.verify} it has one entry for "
+            f"{'each package' if plan.verify == 'on' else 'none'}, not for "
+            f"{', '.join(sorted(compared)) or 'none'}"
+        )
+    for entry in plan.compared:
+        if fault := _comparison_fault(entry, how):
+            raise PlanError(f"plan.compared: chunk {entry.chunk}: {fault}")
+
+
+def _comparison_fault(entry: Compared, how: Mapping[str, Package]) -> str | None:
+    package = how[entry.chunk]
+    floor = floor_db(package.precision, package.compression)
+    if entry.of not in how:
+        return f"what ran was {entry.of!r}, which is no chunk"
+    if entry.floor_db != floor:
+        return f"its floor is {entry.floor_db} dB, what it is stored as has {floor} dB"
+    if not entry.share <= 1:
+        return f"{entry.share} of its operations ran"
+    if entry.db is None:
+        return None if entry.why else "it did not run, and nothing says why"
+    if entry.db < entry.floor_db:
+        return f"{entry.db} dB are below its floor of {entry.floor_db} dB: no compile keeps that"
+    if entry.inputs not in ("recorded", "drawn"):
+        return f"inputs {entry.inputs!r} are none of recorded, drawn"
+    return None
+
+
 def _check_facts(plan: Plan) -> None:
     """Facts are what the packages (of a dry run: the chunks) and the target give, and no other."""
     try:
@@ -140,14 +177,14 @@ def _wanted(plan: Plan) -> tuple[ChunkFacts, ...]:
 def _differences(found: ChunkFacts, wanted: ChunkFacts) -> Iterator[tuple[str, object, object]]:
     for field in fields(ChunkFacts):
         one, other = getattr(found, field.name), getattr(wanted, field.name)
-        if not _near(one, other):
+        if not near(one, other):
             yield field.name, one, other
 
 
-def _near(one: object, other: object) -> bool:
+def near(one: object, other: object) -> bool:
     """Equal, but for the last digits of fractions."""
     if isinstance(one, float) and isinstance(other, float):
         return math.isclose(one, other, rel_tol=_NEAR, abs_tol=0.0)
     if isinstance(one, Sequence) and isinstance(other, Sequence) and not isinstance(one, str):
-        return len(one) == len(other) and all(map(_near, one, other))
+        return len(one) == len(other) and all(map(near, one, other))
     return one == other

@@ -1,11 +1,18 @@
 """Schedule -> Forecast: what a plan promises, simulated under nominal times."""
 
+import math
+from dataclasses import astuple, fields
+
 from entracte.check.proof import Proof
 from entracte.clock.drivers import kind_of
 from entracte.clock.predict import predict
-from entracte.ir import Bar, Forecast, Program, Schedule
+from entracte.errors import PlanError
+from entracte.ir import Bar, Forecast, Plan, Program, Schedule
+from entracte.plan.agree import near
 from entracte.program.workload import Workload
 from entracte.schedule.bounds import best_bound
+
+_SOLVED = 1e-6
 
 
 def forecast(workload: Workload, schedule: Schedule, proof: Proof) -> Forecast:
@@ -37,6 +44,26 @@ def forecast(workload: Workload, schedule: Schedule, proof: Proof) -> Forecast:
         earliest_s=ended.makespan_s if ended else None,
         stalls=result.stalls,
     )
+
+
+def check_forecast(plan: Plan, proof: Proof) -> None:
+    """The promise is what the clock makes of the plan: nothing is promised by hand. (Whoever only
+    reads a plan has `check.promise`, which needs no clock.) Raises `PlanError`."""
+    made = forecast(Workload.of(plan), plan.schedule, proof)
+    for field in fields(Forecast):
+        given, proper = getattr(plan.forecast, field.name), getattr(made, field.name)
+        if field.name == "lower_bound":
+            continue  # two bounds may be as good
+        if field.name == "lower_bound_s":
+            # Solved by a library, whose versions differ in the last digits.
+            same = math.isclose(given, proper, rel_tol=_SOLVED)
+        elif field.name == "bars":
+            same = near([astuple(b) for b in given], [astuple(b) for b in proper])
+        else:
+            same = near(given, proper)
+        if not same:
+            told = "" if field.name == "bars" else f" of {given}, the clock gives {proper}"
+            raise PlanError(f"plan: promises other {field.name}{told}; compile again")
 
 
 def _worth_keeping(program: Program, bar: Bar) -> bool:

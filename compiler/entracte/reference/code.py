@@ -8,11 +8,13 @@ from typing import Any, Protocol
 
 from entracte.reference import mil
 from entracte.reference.errors import PackageError
-from entracte.reference.registry import Run
+from entracte.reference.registry import Compute
 
 Frame = list[Any]
 """All values of a load; a register is an index into it."""
-Instruction = tuple[Run, tuple[int, ...], "int | tuple[int, ...]", tuple[int, ...], mil.Operation]
+Instruction = tuple[
+    Compute, tuple[int, ...], "int | tuple[int, ...]", tuple[int, ...], mil.Operation
+]
 """What is run, the registers it reads and writes and those it clears, and what it is in MIL."""
 
 _FAULTS = (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError,
@@ -27,7 +29,7 @@ class Watcher(Protocol):
     def detailed(self) -> bool:
         """Whether someone looks at every operation's result."""
 
-    def before(self, operation: mil.Operation, run: Run, values: Sequence[Any]) -> None:
+    def before(self, operation: mil.Operation, run: Compute, values: Sequence[Any]) -> None:
         """Called before each operation; raises to refuse it."""
 
     def after(self, operation: mil.Operation, out: Any, result: Any, frees: Sequence[int]) -> None:

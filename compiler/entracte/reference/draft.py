@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 from entracte.reference import mil
 from entracte.reference.code import Code, Instruction, Session
-from entracte.reference.registry import Run
+from entracte.reference.registry import Compute
 
 
 class Draft(NamedTuple):
     """An instruction without the registers that it clears; a tuple, for a load makes many."""
 
-    run: Run
+    run: Compute
     ins: tuple[int, ...]
     outs: tuple[int, ...]
     operation: mil.Operation

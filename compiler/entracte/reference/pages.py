@@ -49,7 +49,7 @@ class Stretch:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class Extent:
     """Addresses [low, high) of a page's data inside one stretch."""
 
     stretch: int
@@ -70,7 +70,9 @@ def stretches(data: Sequence[Datum]) -> tuple[Stretch, ...]:
     return tuple(found)
 
 
-def cut(data: Sequence[tuple[int, int, int]], sizes: Sequence[int]) -> tuple[tuple[Span, ...], ...]:
+def cut(
+    data: Sequence[tuple[int, int, int]], sizes: Sequence[int]
+) -> tuple[tuple[Extent, ...], ...]:
     """The pages: data in order, `sizes` bytes to each.
 
     Args:
@@ -81,27 +83,27 @@ def cut(data: Sequence[tuple[int, int, int]], sizes: Sequence[int]) -> tuple[tup
     pieces = iter(data)
     stretch = low = high = 0
     for size in sizes:
-        spans: list[Span] = []
+        extents: list[Extent] = []
         while size:
             if low == high:
                 stretch, low, high = next(pieces)
             taken = min(size, high - low)
-            if spans and spans[-1].stretch == stretch:
-                spans[-1] = replace(spans[-1], high=low + taken)
+            if extents and extents[-1].stretch == stretch:
+                extents[-1] = replace(extents[-1], high=low + taken)
             else:
-                spans.append(Span(stretch, low, low + taken))
+                extents.append(Extent(stretch, low, low + taken))
             low, size = low + taken, size - taken
-        pages.append(tuple(spans))
+        pages.append(tuple(extents))
     return tuple(pages)
 
 
-def snapped(pages: Sequence[tuple[Span, ...]]) -> tuple[tuple[Span, ...], ...]:
+def snapped(pages: Sequence[tuple[Extent, ...]]) -> tuple[tuple[Extent, ...], ...]:
     """Pages that end a little above a multiple of `HUGE_BYTES` end there, the next begin there.
 
     Cut at multiples of it, data lies there but for the headers of the records before: so pages are
     whole huge pages, and the headers' bytes are all in the last page.
     """
-    found: list[tuple[Span, ...]] = []
+    found: list[tuple[Extent, ...]] = []
     for page in pages:
         last = found[-1][-1] if found and found[-1] else None
         if last is not None and page and page[0].stretch == last.stretch:
@@ -140,7 +142,7 @@ class PagedWeights(Weights):
         """Pages whose memory is taken; those that are read as well are ready."""
         self._ready: set[int] = set()
         self._shared: Counter[int] = Counter()
-        """First and last blocks of the spans that are there -> of how many."""
+        """First and last blocks of the extents that are there -> of how many."""
         places = self._located()
         data = sorted(places.values(), key=lambda d: (d.file, d.start))
         self._check(data)
@@ -193,8 +195,8 @@ class PagedWeights(Weights):
         with self._lock:
             self._ready.discard(page)
             self._there.remove(page)
-            for span in self._pages[page]:
-                self._shared.subtract(_ends(span))
+            for extent in self._pages[page]:
+                self._shared.subtract(_ends(extent))
             for _, low, high in self._alone(page):
                 self._memory.drop(low, high)
 
@@ -264,10 +266,12 @@ class PagedWeights(Weights):
             self._memory = Reserved(size)
         except (OSError, OverflowError, ValueError):
             raise self._fail(f"no {size} addresses to be had", "") from None
-        for span in (s for page in self._pages for s in page):
+        for extent in (s for page in self._pages for s in page):
             # Nothing is before a stretch's first byte.
-            first = span.low - self._stretches[span.stretch].at < PAGE_BYTES
-            self._memory.huge(span.low // PAGE_BYTES * PAGE_BYTES if first else span.low, span.high)
+            first = extent.low - self._stretches[extent.stretch].at < PAGE_BYTES
+            self._memory.huge(
+                extent.low // PAGE_BYTES * PAGE_BYTES if first else extent.low, extent.high
+            )
         for key, datum in places.items():
             _, low, high = addresses[datum]
             self._raw[key] = self._memory.bytes[low:high]
@@ -279,18 +283,18 @@ class PagedWeights(Weights):
         """Addresses of the blocks to be read for a page, which then count as its own too."""
         alone = list(self._alone(page))
         self._there.add(page)
-        for span in self._pages[page]:
-            self._shared.update(_ends(span))
+        for extent in self._pages[page]:
+            self._shared.update(_ends(extent))
         return alone
 
     def _alone(self, page: int) -> Iterator[tuple[Stretch, int, int]]:
         """Addresses of the blocks of a page in which no other page is."""
-        for span in self._pages[page]:
-            first, last = span.low // PAGE_BYTES, (span.high - 1) // PAGE_BYTES
+        for extent in self._pages[page]:
+            first, last = extent.low // PAGE_BYTES, (extent.high - 1) // PAGE_BYTES
             low = first + (self._shared[first] > 0)
             high = last + 1 - (self._shared[last] > 0)
             if low < high:
-                yield self._stretches[span.stretch], low * PAGE_BYTES, high * PAGE_BYTES
+                yield self._stretches[extent.stretch], low * PAGE_BYTES, high * PAGE_BYTES
 
     def _read_blocks(self, stretch: Stretch, low: int, high: int) -> None:
         view = self._memory.view(low, high)
@@ -313,9 +317,9 @@ def _addresses(
         yield d, (k, low, low + d.stop - d.start)
 
 
-def _ends(span: Span) -> set[int]:
-    """The blocks that a span may share with another."""
-    return {span.low // PAGE_BYTES, (span.high - 1) // PAGE_BYTES}
+def _ends(extent: Extent) -> set[int]:
+    """The blocks that an extent may share with another."""
+    return {extent.low // PAGE_BYTES, (extent.high - 1) // PAGE_BYTES}
 
 
 def _blocks(nbytes: int) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from entracte.reference import mil
-from entracte.reference.registry import Arg, Kind, Run
+from entracte.reference.registry import Arg, Compute, Kind
 
 POLICIES = ("hybrid", "round", "fp32")
 
@@ -30,9 +30,9 @@ def _widen_all(values: list[torch.Tensor]) -> list[torch.Tensor]:
 
 
 def wrap(
-    run: Run, kind: Kind, policy: str, args: tuple[Arg, ...], types: list[mil.Type | None],
+    run: Compute, kind: Kind, policy: str, args: tuple[Arg, ...], types: list[mil.Type | None],
     operation: mil.Operation,
-) -> Run:  # fmt: skip
+) -> Compute:  # fmt: skip
     """`run` with its fp16 inputs widened and its fp16 outputs rounded as the policy says."""
     halves = [isinstance(t, mil.TensorType) and t.dtype == "fp16" for t in types]
     rounded = [isinstance(n.type, mil.TensorType) and n.type.dtype == "fp16"
@@ -53,7 +53,7 @@ def _converters(args: tuple[Arg, ...], halves: list[bool]) -> list[Callable[[Any
     ]
 
 
-def _fp32(run: Run, kind: Kind, args: tuple[Arg, ...], halves: list[bool]) -> Run:
+def _fp32(run: Compute, kind: Kind, args: tuple[Arg, ...], halves: list[bool]) -> Compute:
     if kind is Kind.MOVE and sum(halves) == 1 and not any(a.many for a in args):
         # Move first, widen after: a gather from a large fp16 table touches few of its rows.
         return _call(run, [_keep] * len(args), _widen_result)
@@ -78,7 +78,7 @@ def _rounding(rounded: list[bool]) -> Callable[[Any], Any]:
     ]
 
 
-def _call(run: Run, into: list[Callable[[Any], Any]], out: Callable[[Any], Any]) -> Run:
+def _call(run: Compute, into: list[Callable[[Any], Any]], out: Callable[[Any], Any]) -> Compute:
     """`out(run(into...))`, with the common arities spelled out because they are the run loop."""
     if len(into) == 1:
         first = into[0]

@@ -25,7 +25,7 @@ from entracte.reference.info import walk
 from entracte.reference.ops import load_table
 from entracte.reference.options import Options
 from entracte.reference.precision import wrap
-from entracte.reference.registry import Arg, Entry, Run
+from entracte.reference.registry import Arg, Compute, Handler
 from entracte.reference.weights import Packed, Weights, unpack
 
 Meaning = int | mil.Value | mil.Operation
@@ -66,7 +66,7 @@ class _Common:
     session: Session
     weights: Weights
     constants: Constants
-    table: Mapping[str, Entry]
+    table: Mapping[str, Handler]
     opset: int
     options: Options
 
@@ -175,14 +175,14 @@ class CodeBuilder:
 
     def _append(self, operation: mil.Operation) -> tuple[int, ...]:
         """Add the instruction of an operation; the registers of its outputs, at least one."""
-        entry = self._common.table[operation.type]
+        handler = self._common.table[operation.type]
         bind = Bind(self, operation, self._common.opset, self._options)
-        given = [operation.inputs.get(arg.name, ()) for arg in entry.args]
+        given = [operation.inputs.get(arg.name, ()) for arg in handler.args]
         self._inner = frozenset()
-        run = self._run(entry, bind, given)
+        run = self._run(handler, bind, given)
         inner = self._inner
-        groups = [self._argument(bind, *both) for both in zip(entry.args, given, strict=True)]
-        run = _grouped(run, entry.args, [len(group) for group in groups])
+        groups = [self._argument(bind, *both) for both in zip(handler.args, given, strict=True)]
+        run = _grouped(run, handler.args, [len(group) for group in groups])
         if operation.type.startswith("constexpr_"):
             run = _unpacking(run)
         ins = tuple(chain.from_iterable(groups))
@@ -191,17 +191,17 @@ class CodeBuilder:
         self._drafts.append(Draft(run, ins, outs, operation, inner))
         return outs
 
-    def _run(self, entry: Entry, bind: Bind, given: list[tuple[mil.Binding, ...]]) -> Run:
+    def _run(self, handler: Handler, bind: Bind, given: list[tuple[mil.Binding, ...]]) -> Compute:
         """The operation as its handler builds it, rounding as the policy says."""
         try:
-            run = entry.build(bind)
+            run = handler.build(bind)
         except PackageError:
             raise
         except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
             raise bind.fail(str(error)) from error
         types = [self.type_of(bindings[0]) if bindings else None for bindings in given]
-        kind = bind.kind or entry.kind
-        return wrap(run, kind, self._options.policy, entry.args, types, bind.operation)
+        kind = bind.kind or handler.kind
+        return wrap(run, kind, self._options.policy, handler.args, types, bind.operation)
 
     # -- what operations read ---------------------------------------------------------------
 
@@ -253,12 +253,12 @@ def _plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, torch.Tensor) else value
 
 
-def _unpacking(run: Run) -> Run:
+def _unpacking(run: Compute) -> Compute:
     """Weights stay as stored between uses; only here do they become dense."""
     return lambda *values: run(*[unpack(v) if isinstance(v, Packed) else v for v in values])
 
 
-def _grouped(run: Run, args: tuple[Arg, ...], counts: list[int]) -> Run:
+def _grouped(run: Compute, args: tuple[Arg, ...], counts: list[int]) -> Compute:
     """Collect `name*` arguments into lists and turn `#name` tensors into Python values."""
     if not any(a.many or a.plain for a in args):
         return run

@@ -20,8 +20,8 @@ from typing import Any
 
 from entracte.reference.bind import Bind
 
-Run = Callable[..., Any]
-Builder = Callable[[Bind], Run]
+Compute = Callable[..., Any]
+Builder = Callable[[Bind], Compute]
 
 
 class Kind(Enum):
@@ -48,7 +48,7 @@ class Arg:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class Handler:
     """A row of the table."""
 
     type: str
@@ -57,7 +57,7 @@ class Entry:
     build: Builder
 
 
-TABLE: dict[str, Entry] = {}
+TABLE: dict[str, Handler] = {}
 
 
 def _arg(text: str) -> Arg:
@@ -72,12 +72,12 @@ def op(types: str, args: str, kind: Kind = Kind.WIDE) -> Callable[[Builder], Bui
         for name in types.split():
             if name in TABLE:
                 raise RuntimeError(f"operation {name!r} registered twice")
-            TABLE[name] = Entry(name, parsed, kind, build)
+            TABLE[name] = Handler(name, parsed, kind, build)
         return build
 
     return register
 
 
-def plain(name: str, args: str, run: Run, kind: Kind = Kind.EXACT) -> None:
+def plain(name: str, args: str, run: Compute, kind: Kind = Kind.EXACT) -> None:
     """Register a callable that needs nothing from the operation but its tensors."""
     op(name, args, kind)(lambda _: run)

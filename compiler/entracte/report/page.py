@@ -14,7 +14,7 @@ from functools import cache, partial
 from importlib.resources import files
 from typing import Any
 
-from entracte.inspect.compared import comparison
+from entracte.inspect.compared import comparison, decibels
 from entracte.inspect.overview import ChunkRow, StageRow
 from entracte.inspect.typed import limit
 from entracte.report.model import Page
@@ -24,8 +24,6 @@ from entracte.units import format_bytes, format_count, format_seconds
 
 SCRIPTS = ("base.js", "units.js", "tables.js", "diagram.js", "levels.js", "timeline.js",
            "charts.js", "report.js")  # fmt: skip
-EXACT_DB = 999.0
-"""What `plan verify` writes where nothing differs."""
 SWEEP_SCRIPTS = ("base.js", "units.js", "tables.js", "sweep.js")
 
 
@@ -99,7 +97,7 @@ def fill(
         "size": format_bytes,
         "seconds": format_seconds,
         "count": format_count,
-        "decibels": lambda value: "exact" if value >= EXACT_DB else f"{value:.1f} dB",
+        "decibels": decibels,
         "share": lambda part, whole: f"{100 * part / whole:.1f}" if whole else "0",
     }
     own = "(() => {\n'use strict';\n" + "".join(asset(name) for name in scripts) + "})();\n"

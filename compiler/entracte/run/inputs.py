@@ -25,7 +25,17 @@ def given_inputs(plan: Plan, inputs: Mapping[str, object]) -> dict[str, Any]:
             given[name] = _number(name, value)
         elif known[name].kind == "seed":
             given[name] = _seed(name, value)
+        else:
+            _check_text(name, value)
     return given
+
+
+def _check_text(name: str, value: object) -> None:
+    """Bytes of a command line that are no UTF-8 arrive as halves of characters."""
+    try:
+        str(value).encode()
+    except UnicodeEncodeError:
+        raise RunError(f"input {name!r}: {value!r} is no text; give it in UTF-8") from None
 
 
 def _number(name: str, value: object) -> float:

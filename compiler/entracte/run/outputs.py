@@ -48,7 +48,16 @@ def _write_npy(value: Any, path: Path, _: float) -> None:
 def _save(value: Any, file: BinaryIO) -> None:
     import numpy as np
 
-    np.save(file, np.asarray(value), allow_pickle=False)
+    # Into what it takes for a file, numpy writes by itself, and says of a full disk only how many
+    # elements it has written.
+    np.save(_Writer(file.write), np.asarray(value), allow_pickle=False)  # type: ignore[call-overload]
+
+
+@dataclass(frozen=True, slots=True)
+class _Writer:
+    """What of a file is enough to write to."""
+
+    write: Callable[[bytes], int]
 
 
 VIDEO = Output(

@@ -39,7 +39,7 @@ class Conflict:
     present_bytes: int
 
 
-class Frame:
+class Given:
     """What is the same for every attempt at one program: its steps, needs and last uses."""
 
     def __init__(self, workload: Workload) -> None:
@@ -70,10 +70,10 @@ class Frame:
         return first - 1 - last.step
 
 
-def place(frame: Frame, policy: Policy, kept: KeptBy) -> list[Placed] | Conflict:
+def place(given: Given, policy: Policy, kept: KeptBy) -> list[Placed] | Conflict:
     """All loads of the shortened program, or where they do not fit."""
-    attempt = _Attempt(frame, policy, kept)
-    for use in range(len(frame.unrolled)):
+    attempt = _Attempt(given, policy, kept)
+    for use in range(len(given.unrolled)):
         conflict = attempt.place(use)
         if conflict is not None:
             return conflict
@@ -83,26 +83,26 @@ def place(frame: Frame, policy: Policy, kept: KeptBy) -> list[Placed] | Conflict
 class _Attempt:
     """Working state of `place`."""
 
-    def __init__(self, frame: Frame, policy: Policy, kept: KeptBy) -> None:
-        self.frame, self.policy, self.kept = frame, policy, kept
-        self.used = list(frame.need)
+    def __init__(self, given: Given, policy: Policy, kept: KeptBy) -> None:
+        self.given, self.policy, self.kept = given, policy, kept
+        self.used = list(given.need)
         self.placed: list[Placed] = []
         self.freed: dict[str, int] = {}
 
     def place(self, use: int) -> Conflict | None:
-        frame, used = self.frame, self.used
-        at = frame.unrolled[use]
+        given, used = self.given, self.used
+        at = given.unrolled[use]
         if at.chunk is None:
             return None
         keep = at.chunk in self.kept.get(at.segment, ())
         if keep and (at.iteration > 0 or self.freed.get(at.chunk, START) >= use):
             return None
-        free = frame.last[at.segment, at.chunk] if keep else use
-        weight = frame.weight[use]
-        room = frame.budget - weight
+        free = given.last[at.segment, at.chunk] if keep else use
+        weight = given.weight[use]
+        room = given.budget - weight
         for t in range(use, free + 1):
             if used[t] > room:
-                return Conflict(frame.unrolled[t], used[t] - frame.need[t] + weight)
+                return Conflict(given.unrolled[t], used[t] - given.need[t] + weight)
         gate, floor = use - 1, self.floor(use)
         while gate > floor and used[gate] <= room:
             gate -= 1
@@ -116,29 +116,29 @@ class _Attempt:
         """The earliest gate: by the policy, the order of loads, and what a plan can say."""
         if self.policy.lookahead == 0:
             return use - 1
-        frame, placed = self.frame, self.placed
-        floor = frame.earliest[use]
+        given, placed = self.given, self.placed
+        floor = given.earliest[use]
         if len(placed) >= self.policy.lookahead:
             floor = max(floor, placed[-self.policy.lookahead].use - 1)
         if placed:
             floor = max(floor, placed[-1].gate)
         # A chunk is never in memory twice.
-        floor = max(floor, self.freed.get(frame.unrolled[use].chunk or "", START))
+        floor = max(floor, self.freed.get(given.unrolled[use].chunk or "", START))
         if self.policy.keep == "published":
-            floor = max(floor, earliest_gate(frame.program, frame.unrolled, use))
+            floor = max(floor, earliest_gate(given.program, given.unrolled, use))
         return floor
 
 
 # ---------------------------------------------------------------- as a plan says it
 
 
-def compress(frame: Frame, placed: list[Placed]) -> tuple[Load, ...]:
+def compress(given: Given, placed: list[Placed]) -> tuple[Load, ...]:
     """Loads of iteration 0 as `first`; those of later iterations, alike, as `each`."""
     first: list[Load] = []
     each: dict[tuple[int, int], Load] = {}
     for load in placed:
-        at = frame.unrolled[load.use]
-        made = _load(frame.unrolled, load)
+        at = given.unrolled[load.use]
+        made = _load(given.unrolled, load)
         if at.iteration == 0:
             first.append(made)
             continue
@@ -146,7 +146,7 @@ def compress(frame: Frame, placed: list[Placed]) -> tuple[Load, ...]:
         old = each.get(key)
         each[key] = made if old is None else _later(old, made)
     ordered = []
-    for s in range(len(frame.program.segments)):
+    for s in range(len(given.program.segments)):
         ordered += [x for x in first if x.segment == s]
         ordered += [x for (seg, _), x in sorted(each.items()) if seg == s]
     return tuple(ordered)

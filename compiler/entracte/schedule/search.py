@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from entracte.ir import Call, Load, Policy
 from entracte.program.workload import Workload
 from entracte.schedule.pace import Cost, Pace
-from entracte.schedule.place import Conflict, Frame, compress, place
+from entracte.schedule.place import Conflict, Given, compress, place
 from entracte.schedule.retention import (
     Positions,
     belady,
@@ -46,18 +46,18 @@ class Searcher:
     def __init__(self, workload: Workload, policy: Policy, effort: float = 1.0) -> None:
         self.workload, self.policy = workload, policy
         self.work = int(effort * _WORK)
-        self.frame = Frame(workload)
+        self.given = Given(workload)
         self.pace = Pace(workload)
         segments = workload.program.segments
-        self.loops = [_Loop(self.frame, s) for s, g in enumerate(segments) if g.is_loop]
+        self.loops = [_Loop(self.given, s) for s, g in enumerate(segments) if g.is_loop]
 
     def attempt(self, kept: Mapping[int, Iterable[str]]) -> Found | Conflict:
         """Keep these chunks of each loop: the loads and their cost, or what is in the way."""
         chosen = {s: frozenset(chunks) for s, chunks in kept.items()}
-        placed = place(self.frame, self.policy, chosen)
+        placed = place(self.given, self.policy, chosen)
         if isinstance(placed, Conflict):
             return placed
-        loads = compress(self.frame, placed)
+        loads = compress(self.given, placed)
         return Found(loads, chosen, self.pace.cost(loads))
 
     def best(self, base: Found) -> Found:
@@ -129,7 +129,7 @@ class Searcher:
 
     def _climb(self, loop: "_Loop", best: Found, seen: set[Positions]) -> Found:
         """First improvement, until a whole round brings nothing or the work is used up."""
-        left = max(1, self.work // len(self.frame.unrolled))
+        left = max(1, self.work // len(self.given.unrolled))
         improved = True
         while improved:
             improved = False
@@ -150,26 +150,26 @@ class Searcher:
 class _Loop:
     """The chunks of a loop in order of use, in numbers."""
 
-    def __init__(self, frame: Frame, segment: int) -> None:
-        self.segment, own = segment, frame.program.segments[segment]
+    def __init__(self, given: Given, segment: int) -> None:
+        self.segment, own = segment, given.program.segments[segment]
         calls: dict[str, float] = {}
         for step in own.steps:
             if isinstance(step, Call):
-                seconds = step.repeat * frame.facts[step.chunk].exec_s
+                seconds = step.repeat * given.facts[step.chunk].exec_s
                 calls[step.chunk] = calls.get(step.chunk, 0.0) + seconds
         self.count, self.chunks = own.count, list(calls)
-        facts = [frame.facts[c] for c in self.chunks]
+        facts = [given.facts[c] for c in self.chunks]
         self.weights = [f.weight_bytes for f in facts]
         self.load_s = [f.load_s for f in facts]
         self.exec_s = list(calls.values())
-        self.room = [self._room(frame, c) for c in self.chunks]
+        self.room = [self._room(given, c) for c in self.chunks]
 
-    def _room(self, frame: Frame, chunk: str) -> int:
+    def _room(self, given: Given, chunk: str) -> int:
         """Bytes that chunks may take while this one is called."""
         needs = [
-            s.need_bytes for s in frame.unrolled if s.segment == self.segment and s.chunk == chunk
+            s.need_bytes for s in given.unrolled if s.segment == self.segment and s.chunk == chunk
         ]
-        return frame.budget - max(needs)
+        return given.budget - max(needs)
 
     def can_keep(self, kept: Positions) -> bool:
         """All of them beside each chunk's own call: necessary, cheap to ask."""

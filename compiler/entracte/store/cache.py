@@ -4,9 +4,9 @@ An entry is a JSON record or a folder, written aside and renamed: a compile that
 either a whole entry or none, and the next one goes on from the entries that are there. Nothing in
 here is needed to run a build folder; the whole cache may be deleted at any time.
 
-Nor is an entry believed because it is there: a record carries the digest of its text, a folder a
-seal (`entracte.store.seal`). What does not agree is dropped, said in one line of the log, and made
-again.
+Nor is an entry believed because it is there: a record carries the digest of its name and text, a
+folder a seal (`entracte.store.seal`). What does not agree, or lies under another's name, is
+dropped, said in one line of the log, and made again.
 """
 
 import contextlib
@@ -80,9 +80,12 @@ class Cache:
     def record(self, kind: str, key: str, type_: type[T]) -> T | None:
         """The record kept under `key`; None if there is none, or it is damaged."""
         path = self._place(kind, key).with_suffix(".json")
+        if os.path.lexists(path) and not path.is_file():
+            self._forget(kind, path, "it is no file")
+            return None
         try:
             text = path.read_text()
-            value: T = decode(type_, json.loads(_checked(text)))
+            value: T = decode(type_, json.loads(_checked(text, f"{kind}/{key}")))
         except OSError:
             return None
         except (ValueError, RecursionError, PlanError) as error:
@@ -97,7 +100,7 @@ class Cache:
         make_folder(path.parent)
         make_folder(self._scratch)
         text = json.dumps(encode(value))
-        data = f"{_sha256(text)}\n{text}".encode()
+        data = f"{_sha256(f'{kind}/{key}', text)}\n{text}".encode()
         write_bytes(path, data, scratch=self._scratch, remedy=REMEDY)
 
     def folder(self, kind: str, key: str) -> Path | None:
@@ -106,9 +109,9 @@ class Cache:
         They are read for that once, and again whenever one was replaced or written to.
         """
         path = self._place(kind, key)
-        if not path.is_dir():
+        if not os.path.lexists(path):
             return None
-        if fault := damage(path):
+        if fault := damage(path, f"{kind}/{key}"):
             self._forget(kind, path, fault)
             return None
         _touch(path)
@@ -128,7 +131,7 @@ class Cache:
         self.sweep()
         with told(path, REMEDY), fresh(self._scratch, key) as aside:
             yield aside
-            seal(aside)
+            seal(aside, f"{kind}/{key}")
             # Build folders share these files: whoever edits one must copy it first.
             open_to_readers(aside, frozen=True)
             try:
@@ -157,7 +160,7 @@ class Cache:
             total -= size
 
     def _remove(self, path: Path) -> None:
-        if not path.is_dir():
+        if not path.is_dir() or path.is_symlink():
             left.remove(path)
             return
         # Renamed first: a half-removed entry must never be taken for a whole one.
@@ -201,15 +204,15 @@ class DigestMemo:
 _Pairs: Any = tuple[tuple[str, str], ...]
 
 
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def _sha256(name: str, text: str) -> str:
+    return hashlib.sha256(f"{name}\n{text}".encode()).hexdigest()
 
 
-def _checked(text: str) -> str:
+def _checked(text: str, name: str) -> str:
     """A record's JSON, behind its digest. Raises `ValueError`."""
     sha256, _, body = text.partition("\n")
-    if sha256 != _sha256(body):
-        raise ValueError("it holds other bytes")
+    if sha256 != _sha256(name, body):
+        raise ValueError("it holds other bytes, or is another entry")
     return body
 
 

@@ -1,8 +1,9 @@
 """What a kept folder's files held when it was made, so that damage is seen before they are used.
 
-A seal is written once, beside the files: the size and SHA-256 of each. A second file notes in
-which state (inode, size, time of change) each file was when it was last read and found to be what
-the seal says: reading gigabytes again is worth nothing while that state is the same.
+A seal is written once, beside the files: whose they are, the size and SHA-256 of each. A second
+file notes in which state (inode, size, time of change) each file was when it was last read and
+found to be what the seal says: reading gigabytes again is worth nothing while that state is the
+same.
 """
 
 import contextlib
@@ -34,10 +35,11 @@ def state_of(path: Path) -> State:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def seal(folder: Path) -> None:
-    """Note what the folder's files hold. Nothing may be written into it afterwards."""
+def seal(folder: Path, entry: str = "") -> None:
+    """Note what the folder's files hold, and of which entry. Nothing may be written into it
+    afterwards."""
     files = {name: [path.lstat().st_size, file_sha256(path)] for name, path in _files(folder)}
-    _write(folder / SEAL, files)
+    _write(folder / SEAL, {"entry": entry, "files": files})
 
 
 def sealed(folder: Path) -> dict[str, str]:
@@ -45,17 +47,21 @@ def sealed(folder: Path) -> dict[str, str]:
 
     Names are relative to the folder, with slashes.
     """
-    return {name: digest for name, (_, digest) in _read_seal(folder).items()}
+    return {name: digest for name, (_, digest) in _read_seal(folder)[1].items()}
 
 
-def damage(folder: Path) -> str | None:
-    """What of the folder is not as it was sealed; None when all is.
+def damage(folder: Path, entry: str = "") -> str | None:
+    """What of the folder is not as it was sealed as that entry; None when all is.
 
     A file is read if it was not since it was made, or since its state changed.
     """
-    known, seen = _read_seal(folder), _read_seen(folder)
+    if folder.is_symlink() or not folder.is_dir():
+        return "it is no folder"
+    (whose, known), seen = _read_seal(folder), _read_seen(folder)
     if not known:
         return f"{SEAL} is missing or damaged"
+    if whose != entry:
+        return f"it is the entry {whose[:100]!r}"
     found = dict(_files(folder))
     if stray := sorted(found.keys() ^ known.keys()):
         return f"{stray[0]} {'is missing' if stray[0] in known else 'does not belong to it'}"
@@ -79,20 +85,29 @@ def _files(folder: Path) -> list[tuple[str, Path]]:
     return [(name, p) for name, p in named if name != SEAL and SEEN not in name]
 
 
-def _read_seal(folder: Path) -> dict[str, tuple[int, str]]:
+def _read_seal(folder: Path) -> tuple[str, dict[str, tuple[int, str]]]:
+    """The entry, and file -> its size and digest; no files where the seal cannot be read."""
     try:
-        body = json.loads((folder / SEAL).read_bytes())
-        return {name: (int(size), str(digest)) for name, (size, digest) in body.items()}
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
-        return {}
+        body = json.loads(_read(folder / SEAL))
+        files = body["files"].items()
+        return str(body["entry"]), {n: (int(size), str(digest)) for n, (size, digest) in files}
+    except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError):
+        return "", {}
 
 
 def _read_seen(folder: Path) -> dict[str, State]:
     try:
-        body = json.loads((folder / SEEN).read_bytes())
+        body = json.loads(_read(folder / SEEN))
         return {n: (int(inode), int(size), int(at)) for n, (inode, size, at) in body.items()}
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}
+
+
+def _read(path: Path) -> bytes:
+    """A pipe would be waited for."""
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    return path.read_bytes()
 
 
 def _write(path: Path, body: Mapping[str, object]) -> None:

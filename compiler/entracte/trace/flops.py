@@ -51,6 +51,9 @@ _MOVES = {
 }
 
 
+_GROUP_NORMS = {"group_norm", "native_group_norm"}
+
+
 def kind_of(node: Node) -> str:
     """`linear`, `add`, `getitem`: the operation's name without namespace and overload."""
     target = node.target
@@ -85,12 +88,19 @@ def flops_of(node: Node) -> int:
     return out
 
 
-def workspace_elements(node: Node, backend: Backend) -> int:
+def workspace_elements(node: Node, backend: Backend, precision: str) -> int:
     """Elements of scratch memory a converted operation needs beside inputs and outputs."""
     kind = kind_of(node)
     if kind == "scaled_dot_product_attention":
         q, k = shape_of(node.args[0]), shape_of(node.args[1])
         return backend.score_copies * prod(q[:-1]) * k[-2]
-    if kind in {"group_norm", "native_group_norm"}:
-        return backend.group_norm_copies * prod(shape_of(node.args[0]))
+    if kind in _GROUP_NORMS:
+        is_wide = precision == "fp32"
+        copies = backend.fp32_group_norm_copies if is_wide else backend.group_norm_copies
+        return copies * prod(shape_of(node.args[0]))
     return 0
+
+
+def opening_elements(node: Node) -> int:
+    """The same of its first part, if that alone reads its inputs: a group norm's centring."""
+    return prod(shape_of(node.args[0])) if kind_of(node) in _GROUP_NORMS else 0

@@ -19,14 +19,14 @@ from entracte.trace.exported import (
     names_beside,
     value_names,
 )
-from entracte.trace.flops import flops_of, kind_of, workspace_elements
+from entracte.trace.flops import flops_of, kind_of, opening_elements, workspace_elements
 from entracte.trace.hoist import Depends, LoopOp, split
 from entracte.trace.names import MAIN, variant_graph
+from entracte.trace.stores import Types, memory_of, order_of
 from entracte.trace.traced import FunctionRecord, Traced, TraceRecord
 from entracte.trace.variants import needed_ops, with_variant
 
 if TYPE_CHECKING:
-    import torch
     from torch import fx
 
     from entracte.graphs.spec import Graph
@@ -132,8 +132,13 @@ class _Measurement:
     def _width_bytes(self) -> int:
         return DType(self.subject.stage.precision).width_bytes
 
+    @cached_property
+    def _types(self) -> Types:
+        subject = self.subject
+        return Types.of(self.exported, subject.stage, subject.ports, subject.backend, self.value_of)
+
     def _op(self, node: "fx.Node") -> Op:
-        backend = self.subject.backend
+        backend, precision = self.subject.backend, self.subject.stage.precision
         known = [s.name for s in node.all_input_nodes if s.name in self.value_of]
         code = self.exported.coder.code(node)
         kind = kind_of(node)
@@ -143,29 +148,18 @@ class _Measurement:
             inputs=tuple(self.value_of[n] for n in known if n not in self.exported.constants),
             weights=code.weights,
             flops=flops_of(node),
-            output_bytes=self._output_bytes(node),
-            workspace_bytes=workspace_elements(node, backend) * self._width_bytes,
+            output_bytes=self._types.output_bytes(node),
+            workspace_bytes=workspace_elements(node, backend, precision) * self._width_bytes
+            + self._types.unfolded_bytes(node),
             alias=kind in backend.aliases,
             code=code.digest,
             folded=code.folded,
+            memory=memory_of(node, backend.sharing),
+            order=order_of(node, backend.sharing),
+            casts=self._types.casts(node),
+            unrounded_bytes=self._types.unrounded_bytes(node),
+            opening_bytes=opening_elements(node) * self._width_bytes,
         )
-
-    def _output_bytes(self, node: "fx.Node") -> int:
-        import torch
-
-        value = node.meta.get("val")
-        tensors = value if isinstance(value, tuple | list) else (value,)
-        is_wide = node.name in self.exported.fp32_nodes
-        return sum(
-            self._size_bytes(tensor, is_wide)
-            for tensor in tensors
-            if isinstance(tensor, torch.Tensor)
-        )
-
-    def _size_bytes(self, tensor: "torch.Tensor", is_wide: bool) -> int:
-        """In fp32 or int32, or at the stage's precision."""
-        is_narrow = tensor.dtype.is_floating_point and not is_wide
-        return tensor.numel() * (self._width_bytes if is_narrow else 4)
 
     def parts(self) -> list[StageGraph]:
         """The stage's parts: what runs once, what runs for all rows, what runs in the loop."""

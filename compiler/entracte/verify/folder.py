@@ -9,6 +9,7 @@ from entracte.disk.folder import can_write
 from entracte.errors import WriteError
 from entracte.ir import Plan
 from entracte.plan.file import check_files, check_plan, read_plan, write_plan
+from entracte.plan.forecast import check_forecast
 from entracte.run.execute import make_device
 from entracte.run.packages import check_all_bytes, check_facts
 from entracte.verify.source import NOWHERE_ELSE, Origin
@@ -64,6 +65,7 @@ def verify_build(  # noqa: PLR0913 - the options of a command
     folder = Path(folder)
     plan = read_plan(folder)
     proof = check_plan(plan)
+    check_forecast(plan, proof)
     check_files(plan, folder)
     if save and not can_write(folder):
         raise WriteError(f"{folder}: cannot be written, so PSNRs cannot be kept; try --no-save")

@@ -41,7 +41,7 @@ def record_inputs(  # noqa: PLR0913 - read and written in different folders
     """`place`, with a file `CHUNK.safetensors` of known inputs for each of `chunks` that has any.
 
     Args:
-        plan: unbuilt, with its constants and files in `folder`.
+        plan: its constants and files are in `folder`; packages are not looked at.
     """
     from entracte.lower.worker import run_task
 

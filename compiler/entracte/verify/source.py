@@ -74,6 +74,20 @@ def job_of(plan: Plan, origin: Origin = NOWHERE_ELSE) -> Job:
     return read(merged)
 
 
+def check_settings(plan: Plan, job: Job) -> None:
+    """What a plan shows of its pipeline and target is what its settings say. Raises `PlanError`."""
+    for what, given, said in (
+        ("its target", plan.target, job.target),
+        ("its policy", plan.schedule.policy, job.policy),
+        ("its pipeline's name", plan.pipeline, job.pipeline.name),
+        ("its title", plan.title, job.pipeline.title),
+        ("its fps", plan.fps, job.pipeline.fps),
+        ("its inputs", plan.program.inputs, job.pipeline.inputs),
+    ):
+        if given != said:
+            raise PlanError(f"plan: {what} and the settings it was compiled from differ")
+
+
 def _check_graph(name: object, origin: Origin) -> None:
     """Making a graph of another package runs that package's code."""
     import entracte.graphs as graphs
@@ -117,6 +131,7 @@ class SourceDevice(NumpyValues):
         from entracte.trace.wire import trace_pipeline
 
         job = job_of(plan, origin)
+        check_settings(plan, job)
         known = Cache(cache_folder(job.cache))
         traced = trace_pipeline(job.pipeline, CORE_ML, cache=known)
         for stage in traced.stages.values():

@@ -17,6 +17,7 @@ from entracte.declare.scheme import floor_db
 from entracte.devices import Device
 from entracte.ir import Package, Plan
 from entracte.reference.fidelity import psnr
+from entracte.run.alarm import Alarm
 from entracte.run.execute import execute
 from entracte.run.runner import Progress
 from entracte.verify.sampled import sample_inputs
@@ -50,11 +51,13 @@ class Verification:
     video_psnr_db: float
     video_max_error: float
     video_floor_db: float
+    alarm: Alarm | None = None
+    """What the packages' run took above what is proven."""
 
     @property
     def passed(self) -> bool:
-        """Neither a package nor the output is below its floor."""
-        whole = self.video_psnr_db >= self.video_floor_db
+        """Neither a package nor the output is below its floor, nor memory above its claim."""
+        whole = self.video_psnr_db >= self.video_floor_db and self.alarm is None
         return whole and all(c.passed for c in self.chunks)
 
 
@@ -79,6 +82,7 @@ def verify_plan(
         video_max_error=float(error.max()),
         # A video need only reach the floor of its least precise stage.
         video_floor_db=min(_floor_db(p) for p in plan.packages),
+        alarm=emitted.alarm,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 
-from entracte.reference.registry import TABLE, Entry
+from entracte.reference.registry import TABLE, Handler
 
 _MODULES = (
     "elementwise", "activation", "reduce", "linear", "conv", "pool", "norm", "resize", "crop",
@@ -15,7 +15,7 @@ _MODULES = (
 
 
 @functools.cache
-def load_table() -> dict[str, Entry]:
+def load_table() -> dict[str, Handler]:
     """The full table; importing the handlers imports torch, so it happens on first use."""
     for name in _MODULES:
         importlib.import_module(f"{__name__}.{name}")

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from entracte.reference.bind import Bind
 from entracte.reference.blocks import in_rows
-from entracte.reference.registry import Kind, Run, op, plain
+from entracte.reference.registry import Compute, Kind, op, plain
 
 plain("relu", "x", torch.relu)
 plain("relu6", "x", functional.relu6)
@@ -20,49 +20,49 @@ plain("softplus", "x", lambda x: torch.logaddexp(x, torch.zeros_like(x)), Kind.W
 
 
 @op("leaky_relu", "x", Kind.EXACT)
-def leaky_relu(bind: Bind) -> Run:
+def leaky_relu(bind: Bind) -> Compute:
     """x where positive, else alpha * x; elementwise on any shape."""
     alpha = bind.const("alpha")
     return lambda x: functional.leaky_relu(x, alpha)
 
 
 @op("elu", "x")
-def elu(bind: Bind) -> Run:
+def elu(bind: Bind) -> Compute:
     """x where positive, else alpha * (exp(x) - 1); elementwise on any shape."""
     alpha = bind.const("alpha")
     return lambda x: functional.elu(x, alpha)
 
 
 @op("clamped_relu", "x")
-def clamped_relu(bind: Bind) -> Run:
+def clamped_relu(bind: Bind) -> Compute:
     """min(beta, x) where x >= 0, else min(beta, alpha * x); elementwise on any shape."""
     alpha, beta = bind.const("alpha"), bind.const("beta")
     return lambda x: torch.clamp(torch.where(x >= 0, x, alpha * x), max=beta)
 
 
 @op("linear_activation", "x")
-def linear_activation(bind: Bind) -> Run:
+def linear_activation(bind: Bind) -> Compute:
     """alpha * x + beta; elementwise on any shape."""
     alpha, beta = bind.const("alpha"), bind.const("beta")
     return lambda x: x * alpha + beta
 
 
 @op("scaled_tanh", "x")
-def scaled_tanh(bind: Bind) -> Run:
+def scaled_tanh(bind: Bind) -> Compute:
     """alpha * tanh(beta * x); elementwise on any shape."""
     alpha, beta = bind.const("alpha"), bind.const("beta")
     return lambda x: torch.tanh(x * beta) * alpha
 
 
 @op("sigmoid_hard", "x")
-def sigmoid_hard(bind: Bind) -> Run:
+def sigmoid_hard(bind: Bind) -> Compute:
     """min(max(alpha * x + beta, 0), 1); elementwise on any shape."""
     alpha, beta = bind.const("alpha"), bind.const("beta")
     return lambda x: torch.clamp(x * alpha + beta, 0, 1)
 
 
 @op("thresholded_relu", "x", Kind.EXACT)
-def thresholded_relu(bind: Bind) -> Run:
+def thresholded_relu(bind: Bind) -> Compute:
     """x where x >= alpha, else 0; elementwise on any shape."""
     alpha = bind.const("alpha")
     return lambda x: torch.where(x >= alpha, x, torch.zeros_like(x))
@@ -74,13 +74,13 @@ def _per_channel(values: torch.Tensor, rank: int) -> torch.Tensor:
 
 
 @op("prelu", "x alpha")
-def prelu(bind: Bind) -> Run:
+def prelu(bind: Bind) -> Compute:
     """x where positive, else alpha[channel] * x: x and result [n, c, ...], alpha [c]."""
     return lambda x, alpha: torch.where(x > 0, x, x * _per_channel(alpha, x.dim()))
 
 
 @op("softplus_parametric", "x alpha beta")
-def softplus_parametric(bind: Bind) -> Run:
+def softplus_parametric(bind: Bind) -> Compute:
     """alpha[channel] * log(1 + exp(beta[channel] * x)): x [n, c, ...], alpha and beta [c]."""
 
     def run(x: torch.Tensor, alpha: torch.Tensor, beta: torch.Tensor) -> torch.Tensor:
@@ -91,7 +91,7 @@ def softplus_parametric(bind: Bind) -> Run:
 
 
 @op("gelu", "x")
-def gelu(bind: Bind) -> Run:
+def gelu(bind: Bind) -> Compute:
     """Gaussian error unit: exact, tanh or sigmoid form; elementwise on any shape."""
     mode = bind.const("mode", "EXACT")
     if mode not in _GELUS:
@@ -103,7 +103,7 @@ def gelu(bind: Bind) -> Run:
     return run
 
 
-_GELUS: dict[str, Run] = {
+_GELUS: dict[str, Compute] = {
     "EXACT": functional.gelu,
     "TANH_APPROXIMATION": partial(functional.gelu, approximate="tanh"),
     "SIGMOID_APPROXIMATION": lambda x: x * torch.sigmoid(1.702 * x),
@@ -111,7 +111,7 @@ _GELUS: dict[str, Run] = {
 
 
 @op("softmax", "x")
-def softmax(bind: Bind) -> Run:
+def softmax(bind: Bind) -> Compute:
     """exp(x) / sum(exp(x)) along `axis`, in the shape of x."""
     axis = bind.const("axis", -1)
     if bind.rounds("x") and axis in (-1, bind.rank() - 1) and bind.rank() > 0:

@@ -15,7 +15,7 @@ import torch
 from entracte.reference.allowance import check_elements
 from entracte.reference.bind import Bind
 from entracte.reference.dtypes import TORCH
-from entracte.reference.registry import Kind, Run, op
+from entracte.reference.registry import Compute, Kind, op
 
 
 def _spread(values: torch.Tensor, shape: torch.Size) -> torch.Tensor:
@@ -54,7 +54,7 @@ def _difference(scale: torch.dtype, offset: torch.dtype) -> torch.dtype:
 
 
 @op("constexpr_blockwise_shift_scale", "data scale offset?", Kind.RAW)
-def blockwise_shift_scale(bind: Bind) -> Run:
+def blockwise_shift_scale(bind: Bind) -> Compute:
     """scale * (data - offset) in the shape of data [d0, d1, ...].
 
     scale and offset [b0, b1, ...] hold one element for each block of d0 / b0 by d1 / b1 by ...
@@ -63,7 +63,7 @@ def blockwise_shift_scale(bind: Bind) -> Run:
 
 
 @op("constexpr_affine_dequantize", "quantized_data zero_point scale", Kind.RAW)
-def affine_dequantize(bind: Bind) -> Run:
+def affine_dequantize(bind: Bind) -> Compute:
     """iOS16: scale * (data - zero_point) in the shape of data.
 
     zero_point and scale are scalars, or [size of `axis`] and count along that axis.
@@ -82,14 +82,14 @@ def affine_dequantize(bind: Bind) -> Run:
 
 
 @op("constexpr_cast", "source_val", Kind.RAW)
-def cast(bind: Bind) -> Run:
+def cast(bind: Bind) -> Compute:
     """Change a constant's float type; any shape, kept."""
     dtype = TORCH[bind.const("output_dtype")]
     return lambda source: source.to(dtype)
 
 
 @op("constexpr_lut_to_dense", "indices lut", Kind.RAW)
-def lut_to_dense(bind: Bind) -> Run:
+def lut_to_dense(bind: Bind) -> Compute:
     """Look up each index in its table: a weight in the shape of the indices [d0, d1, ...].
 
     lut [b0, b1, ..., palettes, vector] has a table for each block; vectors multiply the size of
@@ -117,7 +117,7 @@ def _look_up(indices: torch.Tensor, lut: torch.Tensor, vector_axis: int) -> torc
     return found.movedim(-1, place + 1).flatten(place, place + 1)
 
 
-def _packed_lut(bind: Bind) -> Run:
+def _packed_lut(bind: Bind) -> Compute:
     """iOS16: packed bytes of indices and lut [palettes] to the constant `shape`."""
     shape = bind.ints("shape")
     count = math.prod(shape)
@@ -141,7 +141,7 @@ def _unpack(packed: torch.Tensor, bits: int, count: int) -> torch.Tensor:
 
 
 @op("constexpr_sparse_to_dense", "nonzero_data mask", Kind.RAW)
-def sparse_to_dense(bind: Bind) -> Run:
+def sparse_to_dense(bind: Bind) -> Compute:
     """Stored elements [set bits] where the mask is set, zero elsewhere, in the shape of the mask.
 
     iOS16: the mask is packed bits, the result has the constant `shape`.
@@ -169,7 +169,7 @@ def _scattered(nonzero: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 @op("constexpr_lut_to_sparse", "indices_mask indices_nonzero_data lut", Kind.RAW)
-def lut_to_sparse(bind: Bind) -> Run:
+def lut_to_sparse(bind: Bind) -> Compute:
     """Look up the stored indices [set bits] of a sparse weight: (mask, stored elements).
 
     lut as in `constexpr_lut_to_dense`, over the shape of the mask; vectors widen the mask.
@@ -188,7 +188,7 @@ def lut_to_sparse(bind: Bind) -> Run:
 
 
 @op("constexpr_sparse_blockwise_shift_scale", "data_mask nonzero_data scale offset?", Kind.RAW)
-def sparse_blockwise_shift_scale(bind: Bind) -> Run:
+def sparse_blockwise_shift_scale(bind: Bind) -> Compute:
     """Dequantise the stored elements [set bits] of a sparse weight: (mask, stored elements).
 
     scale and offset as in `constexpr_blockwise_shift_scale`, over the shape of the mask.

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 
 from entracte.reference.bind import Bind
-from entracte.reference.registry import Kind, Run, op
+from entracte.reference.registry import Compute, Kind, op
 
 
 @op("cond", "pred", Kind.RAW)
-def cond(bind: Bind) -> Run:
+def cond(bind: Bind) -> Compute:
     """Run one of two blocks, by pred []; the results are the block's, in its shapes."""
     if len(bind.operation.blocks) != 2:
         raise bind.fail("needs two blocks")
@@ -20,7 +20,7 @@ def cond(bind: Bind) -> Run:
 
 
 @op("while_loop", "loop_vars*", Kind.RAW)
-def while_loop(bind: Bind) -> Run:
+def while_loop(bind: Bind) -> Compute:
     """Run the second block on the loop variables as long as the first answers true [].
 
     The block makes the variables anew, in shapes of its own; the last ones are the results.

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from entracte.reference.bind import Bind
 from entracte.reference.blocks import weight_rows
-from entracte.reference.registry import Kind, Run, op
+from entracte.reference.registry import Compute, Kind, op
 
 _CONV = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 _TRANSPOSE = {
@@ -108,7 +108,7 @@ def _convolve(bind: Bind) -> Conv:
 
 
 @op("conv", "x weight bias?")
-def conv(bind: Bind) -> Run:
+def conv(bind: Bind) -> Compute:
     """Convolution (cross-correlation) with Core ML's pad types.
 
     x [n, c, *space], weight [out, c / groups, *kernel], bias [out] to [n, out, *space']; one to
@@ -118,7 +118,7 @@ def conv(bind: Bind) -> Run:
 
 
 @op("conv_quantized", "x weight bias?")
-def conv_quantized(bind: Bind) -> Run:
+def conv_quantized(bind: Bind) -> Compute:
     """Convolution with weights stored as bytes: weight * quant_scale + quant_bias.
 
     x [n, c, *space], weight [out, c / groups, *kernel], bias [out] to [n, out, *space']; scale and
@@ -141,7 +141,7 @@ def conv_quantized(bind: Bind) -> Run:
 
 
 @op("conv_transpose", "x weight bias?")
-def conv_transpose(bind: Bind) -> Run:
+def conv_transpose(bind: Bind) -> Compute:
     """Transposed convolution: the full result, cropped as pad, pad_type or output_shape say.
 
     x [n, c, *space], weight [c, out / groups, *kernel], bias [out] to [n, out, *space'].

@@ -8,11 +8,11 @@ import torch
 from torch.nn import functional
 
 from entracte.reference.bind import Bind
-from entracte.reference.registry import Kind, Run, op
+from entracte.reference.registry import Compute, Kind, op
 
 
 @op("crop", "x", Kind.MOVE)
-def crop(bind: Bind) -> Run:
+def crop(bind: Bind) -> Compute:
     """Cut the borders of the last two axes of x [n, c, h, w]."""
     (top, bottom), (left, right) = bind.ints("crop_height"), bind.ints("crop_width")
     return lambda x: x[..., top : x.shape[-2] - bottom, left : x.shape[-1] - right]
@@ -79,7 +79,7 @@ def _bilinear(images: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, o
 
 
 @op("crop_resize", "x roi? boxes? box_indices?")
-def crop_resize(bind: Bind) -> Run:
+def crop_resize(bind: Bind) -> Compute:
     """Cut b boxes out of images x [n, c, h, w] and resize each to height by width.
 
     iOS17: boxes [b, 4], box_indices [b] to [b, c, height, width]. Before: roi [b, 1, 4, 1, 1] to
@@ -158,7 +158,7 @@ def _sampler(bind: Bind) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @op("affine", "x transform_matrix")
-def affine(bind: Bind) -> Run:
+def affine(bind: Bind) -> Compute:
     """Sample x [n, c, h, w] at linearly transformed coordinates: [n, c, height, width].
 
     transform_matrix [n or 1, 6]: a0 a1 a2 b0 b1 b2 of each image.
@@ -176,7 +176,7 @@ def affine(bind: Bind) -> Run:
 
 
 @op("resample", "x coordinates")
-def resample(bind: Bind) -> Run:
+def resample(bind: Bind) -> Compute:
     """Sample x [n, c, h, w] at coordinates [n, h', w', (x, y)], in pixels or normalised.
 
     Result [n, c, h', w'].

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from entracte.reference.bind import Bind
-from entracte.reference.registry import Kind, Run, op, plain
+from entracte.reference.registry import Compute, Kind, op, plain
 
 for _name in ("abs", "acos", "asin", "atan", "atanh", "ceil", "cosh", "exp", "exp2", "floor",
               "sinh", "tan", "tanh"):  # fmt: skip
@@ -44,7 +44,7 @@ plain("logical_not", "x", torch.logical_not, Kind.MOVE)
 
 
 @op("real_div", "x y", Kind.EXACT)
-def real_div(bind: Bind) -> Run:
+def real_div(bind: Bind) -> Compute:
     """True quotient of broadcast x and y; of integers truncated to the declared integer type."""
     if bind.is_float("x"):
         return torch.div
@@ -53,13 +53,13 @@ def real_div(bind: Bind) -> Run:
 
 
 @op("floor_div", "x y", Kind.WIDE)
-def floor_div(bind: Bind) -> Run:
+def floor_div(bind: Bind) -> Compute:
     """Quotient of broadcast x and y, rounded towards minus infinity."""
     return torch.floor_divide
 
 
 @op("pow", "x y", Kind.EXACT)
-def power(bind: Bind) -> Run:
+def power(bind: Bind) -> Compute:
     """x to the power y, broadcast; a negative integer power of an integer is truncated."""
     if bind.is_float("x"):
         # One product, rounded once; torch's power of a tensor is a last place off now and then.
@@ -77,42 +77,42 @@ def _is_two(bind: Bind) -> bool:
 
 
 @op("log", "x")
-def log(bind: Bind) -> Run:
+def log(bind: Bind) -> Compute:
     """Natural logarithm of x + epsilon; elementwise on any shape."""
     epsilon = bind.const("epsilon", 1e-45)
     return lambda x: torch.log(x + epsilon)
 
 
 @op("inverse", "x")
-def inverse(bind: Bind) -> Run:
+def inverse(bind: Bind) -> Compute:
     """1 / (x + epsilon); elementwise on any shape."""
     epsilon = bind.const("epsilon", 1e-4)
     return lambda x: torch.reciprocal(x + epsilon)
 
 
 @op("rsqrt", "x")
-def rsqrt(bind: Bind) -> Run:
+def rsqrt(bind: Bind) -> Compute:
     """1 / sqrt(x + epsilon); elementwise on any shape."""
     epsilon = bind.const("epsilon", 1e-12)
     return lambda x: torch.rsqrt(x + epsilon)
 
 
 @op("threshold", "x", Kind.EXACT)
-def threshold(bind: Bind) -> Run:
+def threshold(bind: Bind) -> Compute:
     """max(x, alpha); elementwise on any shape."""
     alpha = bind.const("alpha")
     return lambda x: torch.clamp(x, min=alpha)
 
 
 @op("clip", "x", Kind.EXACT)
-def clip(bind: Bind) -> Run:
+def clip(bind: Bind) -> Compute:
     """min(max(x, alpha), beta); elementwise on any shape."""
     alpha, beta = bind.const("alpha"), bind.const("beta")
     return lambda x: torch.clamp(x, alpha, beta)
 
 
 @op("select", "cond a b", Kind.MOVE)
-def select(bind: Bind) -> Run:
+def select(bind: Bind) -> Compute:
     """Elements of `a` where `cond` holds, else of `b`; the three are broadcast."""
     found = bind.in_type("cond")
     if found is not None and found.dtype == "bool":
@@ -121,7 +121,7 @@ def select(bind: Bind) -> Run:
 
 
 @op("cast", "x", Kind.RAW)
-def cast(bind: Bind) -> Run:
+def cast(bind: Bind) -> Compute:
     """Change the element type, on any shape; floats are truncated towards zero, unsigned wrap."""
     target = bind.const("dtype")
     try:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 
 from entracte.reference.bind import Bind
-from entracte.reference.registry import Kind, Run, op
+from entracte.reference.registry import Compute, Kind, op
 
 _REDUCE = {"mul": "prod", "max": "amax", "min": "amin"}
 
@@ -41,7 +41,7 @@ def _wrap(bind: Bind) -> Wrap:
 
 
 @op("gather", "x indices", Kind.MOVE)
-def gather(bind: Bind) -> Run:
+def gather(bind: Bind) -> Compute:
     """Slices of x [*lead, size, *tail] along `axis` at indices [*i]: [*lead, *i, *tail].
 
     The first `batch_dims` axes of both are taken in step and are there once.
@@ -73,7 +73,7 @@ def _batched(x: torch.Tensor, indices: torch.Tensor, axis: int, batch: int) -> t
 
 
 @op("gather_along_axis", "x indices", Kind.MOVE)
-def gather_along_axis(bind: Bind) -> Run:
+def gather_along_axis(bind: Bind) -> Compute:
     """numpy.take_along_axis: indices and result alike, x differs along `axis` only."""
     axis, wrapped = bind.const("axis", 0), _wrap(bind)
     return lambda x, indices: x.gather(axis, wrapped(indices, x.shape[axis]))
@@ -90,7 +90,7 @@ def _nd_index(bind: Bind) -> Callable[[torch.Size, torch.Tensor], tuple[torch.Te
 
 
 @op("gather_nd", "x indices", Kind.MOVE)
-def gather_nd(bind: Bind) -> Run:
+def gather_nd(bind: Bind) -> Compute:
     """Elements or slices of x [*batch, *found, *tail] at coordinates.
 
     indices [*batch, *i, number of found axes] to [*batch, *i, *tail]; `batch_dims` says how many
@@ -134,7 +134,7 @@ def _mode(bind: Bind) -> str:
 
 
 @op("scatter", "data indices updates")
-def scatter(bind: Bind) -> Run:
+def scatter(bind: Bind) -> Compute:
     """Whole slices of `updates` into a copy of data [*lead, size, *tail] along `axis`.
 
     indices [*i], updates [*lead, *i, *tail].
@@ -152,7 +152,7 @@ def scatter(bind: Bind) -> Run:
 
 
 @op("scatter_along_axis", "data indices updates")
-def scatter_along_axis(bind: Bind) -> Run:
+def scatter_along_axis(bind: Bind) -> Compute:
     """Elements of `updates` into a copy of `data` along `axis`.
 
     indices and updates alike; data differs from them along `axis` only.
@@ -167,7 +167,7 @@ def scatter_along_axis(bind: Bind) -> Run:
 
 
 @op("scatter_nd", "data indices updates")
-def scatter_nd(bind: Bind) -> Run:
+def scatter_nd(bind: Bind) -> Compute:
     """Elements or slices into a copy of data [*found, *tail] at coordinates.
 
     indices [*i, number of found axes], updates [*i, *tail].

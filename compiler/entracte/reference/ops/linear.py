@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional
 
 from entracte.reference.bind import Bind
-from entracte.reference.registry import Kind, Run, op
+from entracte.reference.registry import Compute, Kind, op
 
 _BLOCK_ELEMENTS = 2 << 20
 """Elements of a weight widened at once: 8 MiB of fp32."""
@@ -66,7 +66,7 @@ def _aligned(*tensors: torch.Tensor | None) -> list[torch.Tensor | None]:
 
 
 @op("linear", "x weight bias?")
-def linear(bind: Bind) -> Run:
+def linear(bind: Bind) -> Compute:
     """x [*, in] @ weight [out, in].T + bias [out]: [*, out]."""
     kinds = {t.dtype for n in ("x", "weight", "bias") if (t := bind.in_type(n)) is not None}
     if bind.portable and len(kinds) == 1:
@@ -87,7 +87,7 @@ def linear(bind: Bind) -> Run:
 
 
 @op("matmul", "x y")
-def matmul(bind: Bind) -> Run:
+def matmul(bind: Bind) -> Compute:
     """x [*, m, k] @ y [*, k, n]: [*, m, n], batches broadcast.
 
     `transpose_x`, `transpose_y` say that the last two axes come the other way round.
@@ -110,7 +110,7 @@ def matmul(bind: Bind) -> Run:
 
 
 @op("einsum", "values*")
-def einsum(bind: Bind) -> Run:
+def einsum(bind: Bind) -> Compute:
     """Einstein sum of the given equation, which names all axes; size-1 axes broadcast."""
     equation = bind.const("equation")
     if not isinstance(equation, str) or len(equation) > 64:
@@ -119,7 +119,7 @@ def einsum(bind: Bind) -> Run:
 
 
 @op("scaled_dot_product_attention", "query key value attn_mask?")
-def attention(bind: Bind) -> Run:
+def attention(bind: Bind) -> Compute:
     """softmax(q k^T / sqrt(E) + mask) v; a bool mask keeps where it is true.
 
     q [*, l, E], k [*, s, E], v [*, s, V], mask broadcast to [*, l, s]: result [*, l, V].

@@ -12,13 +12,13 @@ from torch.nn import functional
 
 from entracte.reference.bind import Bind
 from entracte.reference.blocks import in_rows
-from entracte.reference.registry import Kind, Run, op
+from entracte.reference.registry import Compute, Kind, op
 
 Maybe = torch.Tensor | None
 
 
 @op("batch_norm", "x mean variance gamma? beta?")
-def batch_norm(bind: Bind) -> Run:
+def batch_norm(bind: Bind) -> Compute:
     """(x - mean) / sqrt(variance + epsilon) * gamma + beta: x [n, c, ...], the others [c]."""
     epsilon = bind.const("epsilon", 1e-5)
 
@@ -31,7 +31,7 @@ def batch_norm(bind: Bind) -> Run:
 
 
 @op("layer_norm", "x gamma? beta?")
-def layer_norm(bind: Bind) -> Run:
+def layer_norm(bind: Bind) -> Compute:
     """Normalise x over `axes` (any axes; all when none are given); gamma and beta as those axes."""
     rank = bind.rank()
     epsilon = bind.const("epsilon", 1e-5)
@@ -70,7 +70,7 @@ def _layer_norm(x: torch.Tensor, gamma: Maybe, beta: Maybe, epsilon: float) -> t
 
 
 @op("instance_norm", "x gamma? beta?")
-def instance_norm(bind: Bind) -> Run:
+def instance_norm(bind: Bind) -> Compute:
     """Normalise x [n, c, *space] over space; gamma and beta [c]."""
     epsilon = bind.const("epsilon", 1e-5)
     axes = list(range(2, bind.rank()))
@@ -106,7 +106,7 @@ _SUMMED = 4096
 
 def group_norm(
     shape: Sequence[int], axes: tuple[int, ...], out_shape: Sequence[int], affine: Affine
-) -> Run:
+) -> Compute:
     """x reshaped to `shape` [batch, groups, ...], normalised over `axes`, as `out_shape`.
 
     The mean is taken and subtracted as the separate operations do it, so that a mean much larger
@@ -148,14 +148,14 @@ def _mean_square(x: torch.Tensor, batch: int, groups: int) -> torch.Tensor:
 
 
 @op("l2_norm", "x")
-def l2_norm(bind: Bind) -> Run:
+def l2_norm(bind: Bind) -> Compute:
     """x [*, c, h, w] / sqrt(sum of squares over its last three axes + epsilon)."""
     epsilon = bind.const("epsilon", 1e-6)
     return lambda x: x * torch.rsqrt(x.square().sum((-3, -2, -1), keepdim=True) + epsilon)
 
 
 @op("local_response_norm", "x")
-def local_response_norm(bind: Bind) -> Run:
+def local_response_norm(bind: Bind) -> Compute:
     """x / (k + alpha / size * sum of squares of `size` neighbouring channels) ** beta.
 
     x [n, c, ...], but [c, h, w] where its rank is 3: Apple's expected values take that for one

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from entracte.reference.bind import Bind
 from entracte.reference.ops.conv import Pads, explicit_pads, same_pads, torch_pad
-from entracte.reference.registry import Kind, Run, op
+from entracte.reference.registry import Compute, Kind, op
 
 _MAX = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}
 _MEAN = {1: functional.avg_pool1d, 2: functional.avg_pool2d, 3: functional.avg_pool3d}
@@ -51,7 +51,7 @@ def _widen(pads: Pads, extra: list[int]) -> list[int]:
 
 
 @op("max_pool", "x", Kind.EXACT)
-def max_pool(bind: Bind) -> Run:
+def max_pool(bind: Bind) -> Compute:
     """Largest element of each window of x [n, c, *space]: [n, c, *space']; padding never wins."""
     pooling = _Pooling(bind)
     pool = _MAX[pooling.spatial]
@@ -87,13 +87,13 @@ def _mean(bind: Bind, exclude: bool) -> Callable[[torch.Tensor], torch.Tensor]:
 
 
 @op("avg_pool", "x")
-def avg_pool(bind: Bind) -> Run:
+def avg_pool(bind: Bind) -> Compute:
     """Mean of each window of x [n, c, *space]: [n, c, *space'], with or without its padding."""
     return _mean(bind, bind.const("exclude_padding_from_average", False))
 
 
 @op("l2_pool", "x")
-def l2_pool(bind: Bind) -> Run:
+def l2_pool(bind: Bind) -> Compute:
     """Square root of each window's sum of squares: x [n, c, *space] to [n, c, *space']."""
     pooling = _Pooling(bind)
     pool = _MEAN[pooling.spatial]

@@ -8,7 +8,7 @@ import torch
 
 from entracte.reference import mil
 from entracte.reference.bind import Bind
-from entracte.reference.registry import Kind, Run, op
+from entracte.reference.registry import Compute, Kind, op
 
 Maybe = TypeVar("Maybe", torch.Tensor, torch.Tensor | None)
 _RANGE = {"int8": (-128, 127), "uint8": (0, 255), "int4": (-8, 7), "uint4": (0, 15)}
@@ -21,7 +21,7 @@ def _spread(values: Maybe, axis: int | None, rank: int) -> Maybe:
 
 
 @op("quantize", "input scale zero_point?", Kind.RAW)
-def quantize(bind: Bind) -> Run:
+def quantize(bind: Bind) -> Compute:
     """round(input / scale) + zero_point, clamped to the output type, in the shape of the input.
 
     scale and zero_point are scalars, or [size of `axis`] and count along that axis.
@@ -41,7 +41,7 @@ def quantize(bind: Bind) -> Run:
 
 
 @op("dequantize", "input scale zero_point?", Kind.RAW)
-def dequantize(bind: Bind) -> Run:
+def dequantize(bind: Bind) -> Compute:
     """(input - zero_point) * scale, in the scale's type and the shape of the input.
 
     scale and zero_point are scalars, or [size of `axis`] and count along that axis.

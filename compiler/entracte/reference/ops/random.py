@@ -12,7 +12,7 @@ import torch
 
 from entracte.reference.allowance import check_elements
 from entracte.reference.bind import Bind
-from entracte.reference.registry import Kind, Run, op
+from entracte.reference.registry import Compute, Kind, op
 
 Draw = Callable[[list[int], torch.Generator], torch.Tensor]
 
@@ -26,7 +26,7 @@ def _generator(seed: int) -> torch.Generator:
     return generator
 
 
-def _shaped(bind: Bind, draw: Draw) -> Run:
+def _shaped(bind: Bind, draw: Draw) -> Compute:
     seed, dtype = bind.const("seed", -1), bind.out_dtype()
 
     def run(shape: list[int]) -> torch.Tensor:
@@ -37,28 +37,28 @@ def _shaped(bind: Bind, draw: Draw) -> Run:
 
 
 @op("random_normal", "#shape", Kind.RAW)
-def random_normal(bind: Bind) -> Run:
+def random_normal(bind: Bind) -> Compute:
     """Normal with `mean` and `stddev`, in `shape`."""
     mean, deviation = bind.const("mean", 0.0), bind.const("stddev", 1.0)
     return _shaped(bind, lambda shape, g: torch.randn(shape, generator=g) * deviation + mean)
 
 
 @op("random_uniform", "#shape", Kind.RAW)
-def random_uniform(bind: Bind) -> Run:
+def random_uniform(bind: Bind) -> Compute:
     """Uniform between `low` and `high`, in `shape`."""
     low, high = bind.const("low", 0.0), bind.const("high", 1.0)
     return _shaped(bind, lambda shape, g: torch.rand(shape, generator=g) * (high - low) + low)
 
 
 @op("random_bernoulli", "#shape", Kind.RAW)
-def random_bernoulli(bind: Bind) -> Run:
+def random_bernoulli(bind: Bind) -> Compute:
     """1 with probability `prob`, else 0, in `shape`."""
     chance = bind.const("prob", 0.5)
     return _shaped(bind, lambda shape, g: torch.rand(shape, generator=g) < chance)
 
 
 @op("random_categorical", "x", Kind.RAW)
-def random_categorical(bind: Bind) -> Run:
+def random_categorical(bind: Bind) -> Compute:
     """`size` class numbers for each row of logits or probabilities: x [*, classes] to [*, size]."""
     mode, size, seed = bind.const("mode", "logits"), bind.const("size", 1), bind.const("seed", -1)
     dtype = bind.out_dtype()

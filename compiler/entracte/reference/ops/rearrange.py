@@ -6,11 +6,11 @@ import torch
 from torch.nn import functional
 
 from entracte.reference.bind import Bind
-from entracte.reference.registry import Kind, Run, op
+from entracte.reference.registry import Compute, Kind, op
 
 
 @op("depth_to_space", "x", Kind.MOVE)
-def depth_to_space(bind: Bind) -> Run:
+def depth_to_space(bind: Bind) -> Compute:
     """[n, b*b*c, h, w] to [n, c, h*b, w*b]; the block is the outer part of the channel axis."""
     block = bind.const("block_size")
 
@@ -23,7 +23,7 @@ def depth_to_space(bind: Bind) -> Run:
 
 
 @op("space_to_depth", "x", Kind.MOVE)
-def space_to_depth(bind: Bind) -> Run:
+def space_to_depth(bind: Bind) -> Compute:
     """[n, c, h*b, w*b] to [n, b*b*c, h, w]; the block is the outer part of the channel axis."""
     block = bind.const("block_size")
 
@@ -36,14 +36,14 @@ def space_to_depth(bind: Bind) -> Run:
 
 
 @op("pixel_shuffle", "x", Kind.MOVE)
-def pixel_shuffle(bind: Bind) -> Run:
+def pixel_shuffle(bind: Bind) -> Compute:
     """torch.nn.PixelShuffle: [n, c*f*f, h, w] to [n, c, h*f, w*f]."""
     factor = bind.const("upscale_factor")
     return lambda x: functional.pixel_shuffle(x, factor)
 
 
 @op("pixel_unshuffle", "x", Kind.MOVE)
-def pixel_unshuffle(bind: Bind) -> Run:
+def pixel_unshuffle(bind: Bind) -> Compute:
     """torch.nn.PixelUnshuffle: [n, c, h*f, w*f] to [n, c*f*f, h, w]."""
     factor = bind.const("downscale_factor")
     return lambda x: functional.pixel_unshuffle(x, factor)
@@ -57,7 +57,7 @@ def _pairs(bind: Bind, name: str) -> list[list[int]]:
 
 
 @op("space_to_batch", "x", Kind.MOVE)
-def space_to_batch(bind: Bind) -> Run:
+def space_to_batch(bind: Bind) -> Compute:
     """Pad height and width, then move blocks of them to the front of the batch axis.
 
     [n, c, h*b0, w*b1], padding counted, to [b0*b1*n, c, h, w].
@@ -74,7 +74,7 @@ def space_to_batch(bind: Bind) -> Run:
 
 
 @op("batch_to_space", "x", Kind.MOVE)
-def batch_to_space(bind: Bind) -> Run:
+def batch_to_space(bind: Bind) -> Compute:
     """Undo `space_to_batch`, then crop height and width.
 
     [b0*b1*n, c, h, w] to [n, c, h*b0, w*b1] without what is cropped.
@@ -92,14 +92,14 @@ def batch_to_space(bind: Bind) -> Run:
 
 
 @op("reverse", "x", Kind.MOVE)
-def reverse(bind: Bind) -> Run:
+def reverse(bind: Bind) -> Compute:
     """Mirror the given axes, or all; any shape, kept."""
     axes = bind.ints("axes") if bind.has("axes") else list(range(bind.rank()))
     return lambda x: x.flip(axes)
 
 
 @op("reverse_sequence", "x lengths", Kind.MOVE)
-def reverse_sequence(bind: Bind) -> Run:
+def reverse_sequence(bind: Bind) -> Compute:
     """Mirror the first `lengths[b]` elements of the sequence axis of each batch entry.
 
     x of any shape, kept; lengths [batch].
@@ -119,7 +119,7 @@ def reverse_sequence(bind: Bind) -> Run:
 
 
 @op("sliding_windows", "x", Kind.MOVE)
-def sliding_windows(bind: Bind) -> Run:
+def sliding_windows(bind: Bind) -> Compute:
     """Windows of `size` every `stride` along `axis`: that axis becomes two, [windows, size]."""
     axis = bind.const("axis") % bind.rank()
     size, stride = bind.const("size"), bind.const("stride", 1)

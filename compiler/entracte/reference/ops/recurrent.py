@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from entracte.reference.bind import Bind
-from entracte.reference.registry import Run, op
+from entracte.reference.registry import Compute, op
 
 Maybe = torch.Tensor | None
 Cell = Callable[[torch.Tensor, Any], Any]
@@ -47,7 +47,7 @@ def _pick(sequence: torch.Tensor, last: torch.Tensor, whole: bool) -> torch.Tens
 
 
 @op("rnn", "x initial_h weight_ih weight_hh bias?")
-def rnn(bind: Bind) -> Run:
+def rnn(bind: Bind) -> Compute:
     """h = activation(W_ih x + W_hh h + b).
 
     x [s, b, i], h [b, h], W_ih [h, i], W_hh [h, h], bias [h]: (every h [s, b, h], or [1, b, h] of
@@ -77,7 +77,7 @@ def _backwards(bind: Bind) -> bool:
 
 
 @op("gru", "x initial_h weight_ih weight_hh bias? input_bias?")
-def gru(bind: Bind) -> Run:
+def gru(bind: Bind) -> Compute:
     """Gated recurrent unit; gates in the order reset, candidate, update.
 
     x [s, b, i], h [b, h], weight_ih [3h, i], weight_hh [3h, h], biases [3h]: (every h [s, b, h], or
@@ -150,7 +150,7 @@ class _Lstm:
 
 @op("lstm", "x initial_h initial_c weight_ih weight_hh bias? peephole? "
             "weight_ih_back? weight_hh_back? bias_back? peephole_back?")  # fmt: skip
-def lstm(bind: Bind) -> Run:
+def lstm(bind: Bind) -> Compute:
     """Long short-term memory in one or both directions.
 
     x [s, b, i], h and c [b, h], weight_ih [4h, i], weight_hh [4h, h], bias [4h], peephole [3h]:

@@ -9,7 +9,7 @@ import torch
 
 from entracte.reference.bind import Bind
 from entracte.reference.blocks import in_rows
-from entracte.reference.registry import Kind, Run, op
+from entracte.reference.registry import Compute, Kind, op
 
 Reduction = Callable[[torch.Tensor, list[int], bool], torch.Tensor]
 
@@ -41,7 +41,7 @@ def _trailing(axes: list[int], rank: int) -> int:
     return len(places) if first > 0 and places == list(range(first, rank)) else 0
 
 
-def _by_rows(reduction: Reduction, trailing: int, keep: bool) -> Run:
+def _by_rows(reduction: Reduction, trailing: int, keep: bool) -> Compute:
     inner = list(range(1, trailing + 1))
 
     def run(x: torch.Tensor) -> torch.Tensor:
@@ -51,7 +51,7 @@ def _by_rows(reduction: Reduction, trailing: int, keep: bool) -> Run:
     return run
 
 
-def _build(bind: Bind, reduction: Reduction) -> Run:
+def _build(bind: Bind, reduction: Reduction) -> Compute:
     """A reduction of x over `axes` (all when none are given), kept with size 1 or dropped."""
     axes = bind.const("axes")
     keep = bind.const("keep_dims", False)
@@ -82,7 +82,7 @@ for _name, _reduction in _REDUCTIONS.items():
 
 
 @op("reduce_argmax reduce_argmin", "x", Kind.MOVE)
-def reduce_arg(bind: Bind) -> Run:
+def reduce_arg(bind: Bind) -> Compute:
     """Index of the first extreme element along `axis`, which is kept with size 1 or dropped."""
     axis = bind.const("axis", -1)
     keep = bind.const("keep_dims", False)

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from entracte.reference.allowance import check_elements
 from entracte.reference.bind import Bind
-from entracte.reference.registry import Kind, Run, op
+from entracte.reference.registry import Compute, Kind, op
 
 
 def grid(mode: str, size: int, count: int) -> torch.Tensor:
@@ -72,7 +72,7 @@ def _resize_nearest(x: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
 
 
 @op("upsample_nearest_neighbor", "x", Kind.MOVE)
-def upsample_nearest_neighbor(bind: Bind) -> Run:
+def upsample_nearest_neighbor(bind: Bind) -> Compute:
     """Repeat elements of the last two axes: x [*, h, w] to [*, h*f, w*f], f whole or not."""
     factors = bind.const("scale_factor_height", 1), bind.const("scale_factor_width", 1)
     if all(float(f).is_integer() and f >= 1 for f in factors):
@@ -82,7 +82,7 @@ def upsample_nearest_neighbor(bind: Bind) -> Run:
     )
 
 
-def _repeat(high: int, wide: int) -> Run:
+def _repeat(high: int, wide: int) -> Compute:
     def run(x: torch.Tensor) -> torch.Tensor:
         *lead, height, width = x.shape
         check_elements(x.numel() * high * wide, "the result")
@@ -93,14 +93,14 @@ def _repeat(high: int, wide: int) -> Run:
 
 
 @op("resize_nearest_neighbor", "x", Kind.MOVE)
-def resize_nearest_neighbor(bind: Bind) -> Run:
+def resize_nearest_neighbor(bind: Bind) -> Compute:
     """Nearest elements of the last two axes: x [*, h, w] to [*, target height, target width]."""
     sizes = [bind.const("target_size_height"), bind.const("target_size_width")]
     return lambda x: _resize_nearest(x, sizes)
 
 
 @op("upsample_bilinear", "x")
-def upsample_bilinear(bind: Bind) -> Run:
+def upsample_bilinear(bind: Bind) -> Compute:
     """Interpolate the last two axes: x [*, h, w] to [*, h*f, w*f].
 
     The scale is recomputed from the output size.
@@ -123,7 +123,7 @@ def upsample_bilinear(bind: Bind) -> Run:
 
 
 @op("resize_bilinear", "x")
-def resize_bilinear(bind: Bind) -> Run:
+def resize_bilinear(bind: Bind) -> Compute:
     """Interpolate x [*, h, w] to [*, target height, target width] on one of five grids."""
     sizes = [bind.const("target_size_height", 1), bind.const("target_size_width", 1)]
     mode = bind.const("sampling_mode", "DEFAULT")
@@ -131,7 +131,7 @@ def resize_bilinear(bind: Bind) -> Run:
 
 
 @op("resize", "x #shape")
-def resize(bind: Bind) -> Run:
+def resize(bind: Bind) -> Compute:
     """iOS17: resize the last `resized_dims` axes to `shape`; a target of 0 keeps the axis."""
     count = bind.const("resized_dims")
     mode = bind.const("sampling_mode", "DEFAULT")

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 
 from entracte.reference.bind import Bind
-from entracte.reference.registry import Kind, Run, op
+from entracte.reference.registry import Compute, Kind, op
 
 
 @op("argsort", "x", Kind.MOVE)
-def argsort(bind: Bind) -> Run:
+def argsort(bind: Bind) -> Compute:
     """Order of the elements along `axis`, in the shape of x; descending unless `ascending`."""
     axis, ascending = bind.const("axis", -1), bind.const("ascending", False)
     dtype = bind.out_dtype()
@@ -19,7 +19,7 @@ def argsort(bind: Bind) -> Run:
 
 
 @op("topk", "x #k?", Kind.MOVE)
-def topk(bind: Bind) -> Run:
+def topk(bind: Bind) -> Compute:
     """The k largest (or smallest) elements along `axis` with their places; k -1 takes all.
 
     Both as x, with size k along `axis`.
@@ -64,7 +64,7 @@ def _suppress(boxes: torch.Tensor, scores: torch.Tensor, limit: float, floor: fl
 
 
 @op("non_maximum_suppression", "boxes scores")
-def non_maximum_suppression(bind: Bind) -> Run:
+def non_maximum_suppression(bind: Bind) -> Compute:
     """Best-scored boxes that do not overlap a better one; padded with zeros, indices with -1.
 
     boxes [n, b, 4], scores [n, b, classes] to m = `max_boxes`: boxes [n, m, 4], scores
@@ -98,7 +98,7 @@ def non_maximum_suppression(bind: Bind) -> Run:
 
 
 @op("classify", "probabilities", Kind.RAW)
-def classify(bind: Bind) -> Run:
+def classify(bind: Bind) -> Compute:
     """(most probable label, {label: probability}) of probabilities with one element per label."""
     found = bind.const("classes")
     if found is None:

@@ -7,13 +7,13 @@ import math
 import torch
 
 from entracte.reference.bind import Bind
-from entracte.reference.registry import Kind, Run, op, plain
+from entracte.reference.registry import Compute, Kind, op, plain
 
 plain("identity", "x", lambda x: x, Kind.MOVE)
 
 
 @op("reshape", "x #shape", Kind.MOVE)
-def reshape(bind: Bind) -> Run:
+def reshape(bind: Bind) -> Compute:
     """Same elements of x in a new `shape`; 0 keeps a dimension, -1 takes what is left."""
     shape = bind.const("shape") if bind.is_constant("shape") else None
     if shape is not None and 0 not in shape:
@@ -34,7 +34,7 @@ def _inherit(shape: list[int], old: torch.Size) -> list[int]:
 
 
 @op("reshape_like", "x ref_tensors*", Kind.MOVE)
-def reshape_like(bind: Bind) -> Run:
+def reshape_like(bind: Bind) -> Compute:
     """Same elements of x in a shape that is put together from slices of other tensors' shapes."""
 
     def listed(name: str) -> list[int]:
@@ -53,7 +53,7 @@ def reshape_like(bind: Bind) -> Run:
 
 
 @op("squeeze", "x", Kind.MOVE)
-def squeeze(bind: Bind) -> Run:
+def squeeze(bind: Bind) -> Compute:
     """Drop axes of size 1 of x: the given ones, or all."""
     axes = bind.const("axes")
     if axes is None:
@@ -63,7 +63,7 @@ def squeeze(bind: Bind) -> Run:
 
 
 @op("expand_dims", "x", Kind.MOVE)
-def expand_dims(bind: Bind) -> Run:
+def expand_dims(bind: Bind) -> Compute:
     """Insert axes of size 1 into x at places counted in the result."""
     axes = bind.ints("axes")
     if len(axes) == 1:
@@ -80,14 +80,14 @@ def expand_dims(bind: Bind) -> Run:
 
 
 @op("transpose", "x", Kind.MOVE)
-def transpose(bind: Bind) -> Run:
+def transpose(bind: Bind) -> Compute:
     """Permute the axes of x: axis k of the result is axis `perm[k]`."""
     perm = bind.ints("perm")
     return lambda x: x.permute(perm)
 
 
 @op("flatten2d", "x", Kind.MOVE)
-def flatten2d(bind: Bind) -> Run:
+def flatten2d(bind: Bind) -> Compute:
     """x to two axes: everything before `axis`, everything from it on."""
     axis = bind.const("axis", 1)
 
@@ -98,7 +98,7 @@ def flatten2d(bind: Bind) -> Run:
 
 
 @op("shape", "x", Kind.MOVE)
-def shape_of(bind: Bind) -> Run:
+def shape_of(bind: Bind) -> Compute:
     """The shape of x as a vector [rank]."""
     dtype = bind.out_dtype()
     return lambda x: torch.tensor(x.shape, dtype=dtype)

@@ -10,7 +10,7 @@ from torch.nn import functional
 from entracte.reference.allowance import check_elements
 from entracte.reference.bind import Bind
 from entracte.reference.errors import PackageError
-from entracte.reference.registry import Kind, Run, op
+from entracte.reference.registry import Compute, Kind, op
 
 Ints = list[int]
 Index = tuple[slice | int, ...]
@@ -56,7 +56,7 @@ class _Slices:
 
 
 @op("slice_by_index", "x #begin #end", Kind.MOVE)
-def slice_by_index(bind: Bind) -> Run:
+def slice_by_index(bind: Bind) -> Compute:
     """x[begin:end:stride, ...] with masks; a squeezed axis is indexed at its begin, and gone.
 
     begin, end: one number for each axis of x.
@@ -72,7 +72,7 @@ def slice_by_index(bind: Bind) -> Run:
     return run
 
 
-def _fixed_slice(bind: Bind, slices: _Slices) -> Run:
+def _fixed_slice(bind: Bind, slices: _Slices) -> Compute:
     begin, end = bind.ints("begin"), bind.ints("end")
     cache: dict[torch.Size, tuple[Index, tuple[int, ...]]] = {}
 
@@ -86,7 +86,7 @@ def _fixed_slice(bind: Bind, slices: _Slices) -> Run:
 
 
 @op("slice_update", "x update #begin #end", Kind.MOVE)
-def slice_update(bind: Bind) -> Run:
+def slice_update(bind: Bind) -> Compute:
     """A copy of x with x[begin:end:stride, ...] replaced by `update`, which has that shape."""
     slices = _Slices(bind)
 
@@ -101,7 +101,7 @@ def slice_update(bind: Bind) -> Run:
 
 
 @op("slice_by_size", "x #begin #size", Kind.MOVE)
-def slice_by_size(bind: Bind) -> Run:
+def slice_by_size(bind: Bind) -> Compute:
     """`size` elements of x from `begin` on along each axis; size -1 goes to the end."""
 
     def run(x: torch.Tensor, begin: Ints, size: Ints) -> torch.Tensor:
@@ -114,7 +114,7 @@ def slice_by_size(bind: Bind) -> Run:
 
 
 @op("concat", "values*", Kind.MOVE)
-def concat(bind: Bind) -> Run:
+def concat(bind: Bind) -> Compute:
     """Join along `axis`, or interleave element by element; scalars join to a vector [count].
 
     The tensors are alike but for their size along `axis`, which adds up.
@@ -134,14 +134,14 @@ def concat(bind: Bind) -> Run:
 
 
 @op("stack", "values*", Kind.MOVE)
-def stack(bind: Bind) -> Run:
+def stack(bind: Bind) -> Compute:
     """Join tensors of one shape along a new axis, whose size is their number."""
     axis = bind.const("axis")
     return lambda values: torch.stack(values, axis)
 
 
 @op("split", "x", Kind.MOVE)
-def split(bind: Bind) -> Run:
+def split(bind: Bind) -> Compute:
     """Equal parts of x, or parts of the given sizes, along `axis`."""
     axis = bind.const("axis")
     if len(bind.operation.outputs) == 1:
@@ -155,7 +155,7 @@ def split(bind: Bind) -> Run:
 
 
 @op("tile", "x #reps", Kind.MOVE)
-def tile(bind: Bind) -> Run:
+def tile(bind: Bind) -> Compute:
     """Repeat whole axes of x: each is `reps` times as long."""
 
     def run(x: torch.Tensor, reps: Ints) -> torch.Tensor:
@@ -166,7 +166,7 @@ def tile(bind: Bind) -> Run:
 
 
 @op("pad", "x #pad", Kind.MOVE)
-def pad(bind: Bind) -> Run:
+def pad(bind: Bind) -> Compute:
     """Pad the last axes of x with a constant, mirrored or repeated elements.
 
     pad: (before, after) of each of those axes, in their order.

@@ -7,13 +7,13 @@ import torch
 from entracte.reference.allowance import check_elements
 from entracte.reference.bind import Bind
 from entracte.reference.dtypes import TORCH
-from entracte.reference.registry import Kind, Run, op, plain
+from entracte.reference.registry import Compute, Kind, op, plain
 
 plain("read_state", "input", lambda state: state.clone(), Kind.RAW)
 
 
 @op("write_state coreml_update_state", "input data? value?", Kind.RAW)
-def write_state(bind: Bind) -> Run:
+def write_state(bind: Bind) -> Compute:
     """Overwrite a state by a tensor of its shape; `coreml_update_state` also returns that."""
 
     def run(
@@ -33,7 +33,7 @@ List = list[torch.Tensor | None]
 
 
 @op("make_list", "#init_length?", Kind.RAW)
-def make_list(bind: Bind) -> Run:
+def make_list(bind: Bind) -> Compute:
     """A list of zeros in the element shape; unwritten where that is open."""
     shape = bind.const("elem_shape", [])
     shape = shape if isinstance(shape, list) else [shape]
@@ -49,7 +49,7 @@ def make_list(bind: Bind) -> Run:
 
 
 @op("list_length", "ls", Kind.RAW)
-def list_length(bind: Bind) -> Run:
+def list_length(bind: Bind) -> Compute:
     """Number of entries of a list, a scalar []."""
     return lambda ls: torch.tensor(len(ls), dtype=torch.int32)
 
@@ -61,7 +61,7 @@ def _grown(ls: List, count: int) -> List:
 
 
 @op("list_write", "ls index value", Kind.RAW)
-def list_write(bind: Bind) -> Run:
+def list_write(bind: Bind) -> Compute:
     """A list with the entry at index [] replaced; it grows when that lies behind its end."""
 
     def run(ls: List, index: torch.Tensor, value: torch.Tensor) -> List:
@@ -84,19 +84,19 @@ def _entry(ls: List, index: int) -> torch.Tensor:
 
 
 @op("list_read", "ls index", Kind.RAW)
-def list_read(bind: Bind) -> Run:
+def list_read(bind: Bind) -> Compute:
     """The entry at index [], in its shape; one never written is zero."""
     return lambda ls, index: _entry(ls, int(index))
 
 
 @op("list_gather", "ls indices", Kind.RAW)
-def list_gather(bind: Bind) -> Run:
+def list_gather(bind: Bind) -> Compute:
     """Entries at indices [i], stacked along a new first axis: [i, *entry]."""
     return lambda ls, indices: torch.stack([_entry(ls, i) for i in indices.reshape(-1).tolist()])
 
 
 @op("list_scatter", "ls indices value", Kind.RAW)
-def list_scatter(bind: Bind) -> Run:
+def list_scatter(bind: Bind) -> Compute:
     """A list with the entries at indices [i] replaced by the rows of value [i, *entry]."""
 
     def run(ls: List, indices: torch.Tensor, value: torch.Tensor) -> List:

@@ -9,11 +9,11 @@ import torch
 
 from entracte.reference.allowance import check_elements
 from entracte.reference.bind import Bind
-from entracte.reference.registry import Kind, Run, op
+from entracte.reference.registry import Compute, Kind, op
 
 
 @op("fill", "#shape", Kind.MOVE)
-def fill(bind: Bind) -> Run:
+def fill(bind: Bind) -> Compute:
     """A tensor of one value, in `shape`."""
     value, dtype = bind.const("value", 0.0), bind.out_dtype()
 
@@ -25,14 +25,14 @@ def fill(bind: Bind) -> Run:
 
 
 @op("fill_like", "ref_tensor", Kind.MOVE)
-def fill_like(bind: Bind) -> Run:
+def fill_like(bind: Bind) -> Compute:
     """A tensor of one value in another's shape."""
     value, dtype = bind.const("value", 0.0), bind.out_dtype()
     return lambda ref: torch.full(ref.shape, value, dtype=dtype)
 
 
 @op("range_1d", "#end #start #step", Kind.MOVE)
-def range_1d(bind: Bind) -> Run:
+def range_1d(bind: Bind) -> Compute:
     """start, start + step, ... below end, as a vector."""
     dtype = bind.out_dtype()
 
@@ -46,7 +46,7 @@ def range_1d(bind: Bind) -> Run:
 
 
 @op("one_hot", "indices #one_hot_vector_size", Kind.MOVE)
-def one_hot(bind: Bind) -> Run:
+def one_hot(bind: Bind) -> Compute:
     """on_value at each index of a new axis of the given size, off_value elsewhere.
 
     indices [*i] to [*i, size], the new axis at `axis`.
@@ -66,7 +66,7 @@ def one_hot(bind: Bind) -> Run:
 
 
 @op("band_part", "x", Kind.MOVE)
-def band_part(bind: Bind) -> Run:
+def band_part(bind: Bind) -> Compute:
     """x [*, m, n], zero outside a band around its diagonals; -1 keeps a whole side."""
     lower, upper = bind.const("lower", -1), bind.const("upper", -1)
 
@@ -84,7 +84,7 @@ def band_part(bind: Bind) -> Run:
 
 
 @op("cumsum", "x")
-def cumsum(bind: Bind) -> Run:
+def cumsum(bind: Bind) -> Compute:
     """Running sum along `axis` in the shape of x, optionally without the current element or from
     the end."""
     axis = bind.const("axis", 0)
@@ -102,6 +102,6 @@ def cumsum(bind: Bind) -> Run:
 
 
 @op("non_zero", "x", Kind.MOVE)
-def non_zero(bind: Bind) -> Run:
+def non_zero(bind: Bind) -> Compute:
     """Coordinates of the elements of x that are not zero: [found, rank]."""
     return lambda x: torch.nonzero(x).to(torch.int32)

@@ -44,14 +44,14 @@ function stallItem() {
 }
 
 /** `plan verify` writes so many dB or more where nothing differs. */
-const EXACT_DB = 999;
-const tellError = (chunk) => (chunk.psnr_db >= EXACT_DB ? 'exact' : `${chunk.psnr_db.toFixed(1)} dB`);
+const EQUAL_DB = 999;
+const tellError = (chunk) => (chunk.psnr_db >= EQUAL_DB ? 'equal' : `${chunk.psnr_db.toFixed(1)} dB`);
 
 function drawErrors() {
   const scored = DATA.chunks.filter((c) => c.psnr_db !== null);
   if (!scored.length) return;
   const chart = chartIn($('#psnr'));
-  const top = Math.max(60, ...scored.map((c) => (c.psnr_db >= EXACT_DB ? 0 : c.psnr_db))) * 1.15;
+  const top = Math.max(60, ...scored.map((c) => (c.psnr_db >= EQUAL_DB ? 0 : c.psnr_db))) * 1.15;
   drawn(() => chart.setOption({
     ...plainChart(),
     grid: { left: 8, right: 16, top: 14, bottom: 8, containLabel: true },
