@@ -69,7 +69,7 @@ TABLE = torch.zeros(5, 3)
         (lambda n: torch.nn.functional.embedding((n + 1)[:, :2], TABLE), torch.int64, range(-1, 4)),
         (lambda n: TABLE[n * 2 - 1] + TABLE[(3 - n).reshape(-1)][0], torch.int64, range(1, 3)),
         (lambda n: TABLE.index_select(0, n.long().flatten()), torch.float32, range(5)),
-        (lambda m: torch.softmax(TABLE[:, :1] + (1.0 - m)[:, :5].T * -1e9, -1), torch.float32, (0, 1)),
+        (lambda m: torch.softmax((1.0 - m)[:, :5].T * -1e9 + 2, -1), torch.float32, (0, 1)),
         (lambda m: torch.softmax((m - 1) * 1e4, -1), torch.int64, (0, 1)),
         (lambda m: TABLE[0, 0] + torch.zeros(4, 64).masked_fill(m == 0, -9.0), torch.int64, (0, 1)),
         (lambda m: torch.where(m.bool(), 1.0, 2.0), torch.int64, (0, 1)),

@@ -65,7 +65,8 @@ FACTORS: dict[str, Case] = {
         (N - 3,),
     ),
     "quotients of two": (
-        lambda a, b: (a // b, torch.div(a, b, rounding_mode="trunc")), (N - 3, N * 2 - 5)
+        lambda a, b: (a // b, torch.div(a, b, rounding_mode="trunc")),
+        (N - 3, N * 2 - 5),
     ),
     "large integers": (lambda a: (a + 16777217) - 16777216, (N,)),
     "how many": (lambda a: ((a > 0).sum(-1), torch.count_nonzero(a, 0)), (X,)),
@@ -99,7 +100,8 @@ SHAPES: dict[str, Case] = {
     "diagonal below": (lambda a: a.diagonal(-1) * 2, (ROWS,)),
     "diagonal across": (lambda a: a.diagonal(0, 2, 0) + 1, (CUBE,)),
     "triangle of infinities": (
-        lambda a: torch.softmax(a + torch.full((4, 4), float("-inf")).triu(1), -1), (SQUARE,)
+        lambda a: torch.softmax(a + torch.full((4, 4), float("-inf")).triu(1), -1),
+        (SQUARE,),
     ),
     "triangles": (lambda a: (a.triu(2) - a.tril(-1), ((a > 0).triu(1) * a)), (SQUARE,)),
     "no dimension": (lambda a: a.sum((0, 1), keepdim=True).reshape([]) * a, (SQUARE,)),
@@ -315,7 +317,7 @@ MASKS: dict[str, Case] = {
         lambda a: torch.softmax(a + torch.tensor([0.0, -1e9, 0.0, -1e30]), -1), (SCORES,)
     ),
     "integers": (
-        lambda a, k: torch.softmax(a + (k - 1) * 10**9, -1) + torch.softmax(a + (1 - k) * -(10**6), -1),
+        lambda a, k: tuple(torch.softmax(a + m, -1) for m in ((k - 1) * 10**9, (1 - k) * -(10**6))),
         (SCORES, KEPT_WHOLE),
     ),
     "bounded by the least": (

@@ -1,5 +1,5 @@
-"""Which numbers an input may hold, as far as the chunk itself tells: positions in a table that has so
-many rows, and masks of zeros and ones.
+"""Which numbers an input may hold, as far as the chunk itself tells: positions in a table that has
+so many rows, and masks of zeros and ones.
 
 Numbers outside make torch refuse the chunk, or mask half of it with what overflows; neither says
 anything about its conversion.

@@ -38,9 +38,7 @@ def draws(
     if all(p.name in known for p in chunk.inputs):
         return [("recorded", _values(chunk.inputs, known, _calm))]
     loud, allowed = _loud_inputs(module), _domains(chunk, module)
-    drawn = [
-        (p.name, _whole(p, allowed[p.name])) for p in chunk.inputs if p.name in allowed
-    ]
+    drawn = [(p.name, _whole(p, allowed[p.name])) for p in chunk.inputs if p.name in allowed]
     known = dict(drawn) | dict(known)
     made = [("drawn", _values(chunk.inputs, known, _calm))]
     names = {p.name for p, is_loud in zip(chunk.inputs, loud, strict=True) if is_loud}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +14,7 @@ from torch.fx import Graph, GraphModule
 
 from entracte.frontend.errors import GraphError
 
-__all__ = ["PLACE_KEYS", "by_target", "place_of", "places_of", "refuse_sizes",
+__all__ = ["PLACE_KEYS", "by_target", "line_of", "place_of", "places_of", "refuse_sizes",
            "refuse_unconvertible", "same_nodes"]  # fmt: skip
 
 PLACE_KEYS = ("stack_trace", "nn_module_stack")
@@ -35,6 +37,17 @@ def place_of(node: Any) -> str:
         return f"node `{node.name}`{module}"
     frame = own[-1]
     return f"{frame['file']}:{frame['line']}: `{frame['text'].strip()}`{module}"
+
+
+def line_of(error: BaseException) -> str:
+    """The last line of the model that was running when it was raised; empty if there is none."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if not any(part in f.filename for part in _LIBRARIES)]
+    python = os.path.dirname(os.__file__)
+    own = [f for f in own if "-packages/" in f.filename or not f.filename.startswith(python)]
+    if not own or own[-1].line is None:
+        return ""
+    return f"{own[-1].filename}:{own[-1].lineno}: `{own[-1].line}`"
 
 
 def _module(node: Any) -> str:

@@ -350,7 +350,11 @@ def _explain(error: Exception, places: Mapping[str, str]) -> str:
     text = " ".join(f"{type(error).__name__}: {error}".split())
     text = text if len(text) <= _SAID_CHARS else f"{text[:_SAID_CHARS]} ..."
     if not name:
-        named = (n for n in places if re.search(rf"\b{re.escape(n)}(_\d+)*(_cast_fp\d\d)?(_\d+)*\b", str(error)))
+        named = (
+            n
+            for n in places
+            if re.search(rf"\b{re.escape(n)}(_\d+)*(_cast_fp\d\d)?(_\d+)*\b", str(error))
+        )
         name = max(named, key=len, default="")
     where = f"{places[name]}: " if name in places else ""
     what = f"`{kind}` " if kind else ""

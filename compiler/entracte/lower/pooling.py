@@ -122,7 +122,9 @@ def _maximum(rank: int, stock: Any) -> Any:
         sizes = _numbers(kernel, rank, [])
         strides = _numbers(stride, rank, sizes)
         pads = _numbers(pad, rank, [0] * rank)
-        windows = _Windows([int(n) for n in x.shape[-rank:]], sizes, strides, pads, bool(value(ceil)))
+        windows = _Windows(
+            [int(n) for n in x.shape[-rank:]], sizes, strides, pads, bool(value(ceil))
+        )
         pooled = mb.max_pool(
             x=x, kernel_sizes=sizes, strides=strides, pad_type="custom", pad=windows.pads,
             ceil_mode=False, name=node.name,

@@ -63,12 +63,10 @@ def _rms_norm(x: Tensor, shape: Any, weight: Any = None, eps: Any = None) -> Any
     return y if weight is None else y * weight
 
 
-def _instance_norm(
-    x: Tensor, weight: Any, bias: Any, mean: Any, variance: Any, own: bool, _: float, eps: float,
-    *__: Any,
-) -> Any:  # fmt: skip
+def _instance_norm(x: Tensor, *given: Any) -> Any:
     """With statistics that were learnt and not the input's own."""
-    if own:
+    weight, bias, mean, variance, is_own, _, eps, *_ = given
+    if is_own:
         return NotImplemented
     shape = [-1, *[1] * (x.dim() - 2)]
     scale = torch.rsqrt(variance + eps) if weight is None else weight * torch.rsqrt(variance + eps)
@@ -77,7 +75,7 @@ def _instance_norm(
 
 
 def _mse_loss(x: Tensor, y: Tensor, reduction: int = 1) -> Tensor:
-    loss = (x - y).square()
+    loss: Tensor = (x - y).square()
     return loss if reduction == 0 else loss.mean() if reduction == 1 else loss.sum()
 
 
@@ -85,7 +83,7 @@ def _hypot(x: Tensor, y: Tensor) -> Tensor:
     return torch.sqrt(x * x + y * y)
 
 
-def _lerp(x: Tensor, y: Tensor, weight: Any) -> Tensor:
+def _lerp(x: Tensor, y: Tensor, weight: float) -> Tensor:
     return x + (y - x) * weight if abs(weight) < 0.5 else y - (y - x) * (1 - weight)
 
 

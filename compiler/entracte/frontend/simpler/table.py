@@ -81,6 +81,11 @@ def _divides_whole_numbers(node: Node) -> bool:
     return not node.meta["val"].is_floating_point()
 
 
+def _first_diagonal(node: Node) -> int:
+    given: Any = node.args[1] if len(node.args) > 1 else 0
+    return int(given)
+
+
 def _sums_truths(node: Node) -> bool:
     return bool(node.args[0].meta["val"].dtype is torch.bool)  # type: ignore[union-attr]
 
@@ -111,8 +116,8 @@ _ONLY_IF: dict[object, Callable[[Node], bool]] = {
     _aten.gather.default: _has_fewer_indices,
     _aten.index_put.default: _is_masked_fill,
     # what coremltools writes as a difference
-    _aten.triu.default: lambda node: len(node.args) > 1 and node.args[1] > 0,
-    _aten.tril.default: lambda node: len(node.args) > 1 and node.args[1] < 0,
+    _aten.triu.default: lambda node: _first_diagonal(node) > 0,
+    _aten.tril.default: lambda node: _first_diagonal(node) < 0,
     _aten.reshape.default: lambda node: not _shape(node) and bool(_shape(node.args[0])),
     _aten.view.default: lambda node: not _shape(node) and bool(_shape(node.args[0])),
     _aten.instance_norm.default: lambda node: not node.args[5],
