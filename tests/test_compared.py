@@ -166,6 +166,16 @@ def test_off_is_written_and_said(small: Small) -> None:
     assert "compare" not in small.phases
 
 
+def test_where_torch_gives_nothing_finite_the_plan_says_so(small: Small) -> None:
+    built = small.compiled(Body(lambda x: torch.log(-1 - x.abs())))
+    found = only(built)
+    assert found.db is None
+    assert found.why == "torch itself gives nothing finite on recorded inputs"
+    said = comparison(read_plan(small.folder / "build"))
+    assert said is not None and not said.is_done
+    assert said.notes == (f"body.00 not compared: {found.why}",)
+
+
 def overflowing(x: Tensor) -> Tensor:
     """Squares of up to 9e6 on the way to values around 1."""
     return (x * 1000) * (x * 1000) / 1e6

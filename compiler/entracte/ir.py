@@ -615,7 +615,7 @@ class Compared:
     floor_db: float
     """PSNR that its precision and compression must reach."""
     db: float | None = None
-    """The worst PSNR of its outputs, at most 999; None: it was not run, `why` says why."""
+    """The worst PSNR of its outputs, at most 999; None: it was not compared, `why` says why."""
     max_error: float | None = None
     inputs: str = ""
     """`recorded` in a run of the torch source, or `drawn`: calm, and loud where a norm takes

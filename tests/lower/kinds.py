@@ -59,6 +59,20 @@ FACTORS: dict[str, Case] = {
     "clamp to a whole number": (lambda a: torch.clamp_min(a, 0), (X,)),
     "reciprocal": (lambda a: torch.reciprocal(a) * 1e-3, (torch.tensor([1e-3, -2e-3, 3.0]),)),
     "product": (lambda a: a.prod(1), (X,)),
+    "between": (lambda a, b: torch.lerp(a, b, 0.3) + torch.lerp(a, b, 0.8), (X, Y)),
+    "quotients of integers": (
+        lambda a: (a // 2, a // -4, torch.div(a, -2, rounding_mode="trunc"), torch.fmod(a, 4)),
+        (N - 3,),
+    ),
+    "quotients of two": (
+        lambda a, b: (a // b, torch.div(a, b, rounding_mode="trunc")),
+        (N - 3, N * 2 - 5),
+    ),
+    "large integers": (lambda a: (a + 16777217) - 16777216, (N,)),
+    "how many": (lambda a: ((a > 0).sum(-1), torch.count_nonzero(a, 0)), (X,)),
+    "number added to one output": (lambda a: F.linear(a, torch.ones(1, 3)) + 1.5, (X,)),
+    "slope of each channel": (lambda a: F.prelu(a, torch.tensor([0.1, 0.2])), (LINE,)),
+    "squared difference": (lambda a, b: F.mse_loss(a, b).reshape(1), (X, Y)),
     "either": (lambda a: torch.where((a > 1) | (a < 0), a, 0), (X,)),
     "a number of another type": (lambda a: torch.where(a > 0, a, 0), (X,)),
 }
@@ -70,6 +84,8 @@ FILLED: dict[str, Case] = {
     "full_like halved": (lambda a: torch.full_like(a, 3) / 2 + a, (N,)),
     "zeros_like": (lambda a: torch.zeros_like(a, dtype=torch.float32) + 0.5 + a, (N,)),
     "ones_like": (lambda a: torch.ones_like(a, dtype=torch.long) / 2 + a, (X,)),
+    "new_ones": (lambda a: a.new_ones(2, 3) + a, (N,)),
+    "filled later": (lambda a: torch.empty(2, 3).fill_(-0.5) + a, (X,)),
     "new_full": (lambda a: a.new_full((2, 3), 4) + a, (N,)),
     "new_zeros": (lambda a: a.new_zeros(2, 3, dtype=torch.long) + a, (N,)),
     "zeros of integers": (lambda a: torch.zeros(2, 3, dtype=torch.long) + a, (N,)),
@@ -83,6 +99,12 @@ SHAPES: dict[str, Case] = {
     "diagonal above": (lambda a: torch.diagonal(a, 1, -2, -1).sum(-1), (CUBE,)),
     "diagonal below": (lambda a: a.diagonal(-1) * 2, (ROWS,)),
     "diagonal across": (lambda a: a.diagonal(0, 2, 0) + 1, (CUBE,)),
+    "triangle of infinities": (
+        lambda a: torch.softmax(a + torch.full((4, 4), float("-inf")).triu(1), -1),
+        (SQUARE,),
+    ),
+    "triangles": (lambda a: (a.triu(2) - a.tril(-1), ((a > 0).triu(1) * a)), (SQUARE,)),
+    "no dimension": (lambda a: a.sum((0, 1), keepdim=True).reshape([]) * a, (SQUARE,)),
     "trace": (lambda a: torch.trace(a).reshape(1), (SQUARE,)),
     "einsum of a diagonal": (lambda a: torch.einsum("bii->bi", a) * 2, (CUBE,)),
     "matrix by diagonal": (lambda a: a @ torch.diagonal(a), (SQUARE,)),
@@ -112,6 +134,9 @@ def _pools() -> dict[str, Case]:
         )  # fmt: skip
         found[f"largest {rank}-D"] = (
             lambda a, f=largest: f(a, 2, 2, ceil_mode=True), (x - 9,)
+        )  # fmt: skip
+        found[f"largest {rank}-D, by default"] = (
+            lambda a, f=largest: f(a, 2), (x - 9,)
         )  # fmt: skip
     found["divisor"] = (lambda a: F.avg_pool2d(a, 2, 2, divisor_override=3), (IMAGE,))
     found["divisor, hanging over"] = (lambda a: F.avg_pool2d(a, 2, 2, 1, True, True, 3), (IMAGE,))
@@ -201,6 +226,9 @@ OUTLIER[0, 0, 0, 0] = 300.0
 GROUP = nn.GroupNorm(2, 8).requires_grad_(False)
 nn.init.normal_(GROUP.weight)
 nn.init.normal_(GROUP.bias)
+LEARNT = nn.InstanceNorm2d(8, affine=True, track_running_stats=True).eval().requires_grad_(False)
+for values in (LEARNT.running_mean, LEARNT.running_var, LEARNT.weight, LEARNT.bias):
+    values.copy_(torch.rand(8) + 0.1)
 STATISTICS: dict[str, Case] = {
     **{f"rank 4, {n}": (GROUP, (GROUPS4 * n,)) for n in (1e-4, 1, 300, 3000)},
     **{f"rank 5, {n}": (GROUP, (GROUPS5 * n,)) for n in (1, 3000)},
@@ -211,6 +239,20 @@ STATISTICS: dict[str, Case] = {
     "zero": (GROUP, (GROUPS4 * 0,)),
     "without weights": (nn.GroupNorm(4, 8, affine=False), (GROUPS5 * 300,)),
     "instance": (nn.InstanceNorm2d(8), (GROUPS4 * 300,)),
+    "learnt": (LEARNT, (GROUPS4,)),
+    "variance and mean of all": (
+        lambda a: tuple(t.reshape(1) for t in torch.var_mean(a)), (GROUPS4,)
+    ),
+    "hypotenuse": (
+        lambda a, b: (torch.sqrt(a * a + b * b), torch.hypot(a, b)), (GROUPS4 * 300, GROUPS4 * 200)
+    ),
+    "scale of a noise level": (lambda s: 1 / (s**2 + 0.25) ** 0.5, (torch.tensor([700.0, 2.0]),)),
+    "local response": (lambda a: F.local_response_norm(a, 3), (GROUPS4 * 100,)),
+    "pooled norm": (lambda a: F.lp_pool2d(a, 2.0, 2), (GROUPS4 * 300,)),
+    "other norms": (
+        lambda a: (F.normalize(a, p=1.0, dim=-1), F.normalize(a, p=3.0, dim=-1)),
+        (torch.randn(3, 64) * 1500,),
+    ),
     "variance": (lambda a: a.var(-1), (GROUPS4 * 30,)),
     "variance uncorrected": (lambda a: a.var((1, 3), correction=0, keepdim=True), (GROUPS4,)),
     "variance of all": (lambda a: a.var().reshape(1), (GROUPS4,)),
@@ -250,6 +292,7 @@ TAILS: dict[str, Case] = {
 }
 
 KEPT = torch.tensor([[1.0, 1.0, 0.0, 0.0], [1.0, 0.0, 1.0, 1.0]])
+KEPT_WHOLE = KEPT.long()
 NONE_KEPT = torch.tensor([[0.0, 0.0, 0.0, 0.0], [1.0, 1.0, 0.0, 1.0]])
 SCORES = torch.randn(2, 4)
 LEAST = torch.finfo(torch.float32).min
@@ -273,6 +316,17 @@ MASKS: dict[str, Case] = {
     "a table": (
         lambda a: torch.softmax(a + torch.tensor([0.0, -1e9, 0.0, -1e30]), -1), (SCORES,)
     ),
+    "integers": (
+        lambda a, k: tuple(torch.softmax(a + m, -1) for m in ((k - 1) * 10**9, (1 - k) * -(10**6))),
+        (SCORES, KEPT_WHOLE),
+    ),
+    "bounded by the least": (
+        lambda a, k: torch.softmax(torch.clamp(a + (1 - k) * LEAST, min=LEAST), -1), (SCORES, KEPT)
+    ),
+    "attention that sees nothing": (
+        lambda q, k: F.scaled_dot_product_attention(q, q, q, attn_mask=k > 0),
+        (CUBE, (torch.rand(2, 4, 4) > 0.4).float() * torch.tensor([1.0, 1, 0, 1])[:, None]),
+    ),
     "a triangle": (
         lambda a: torch.softmax(a + torch.full((4, 4), -1e9).triu(1), -1), (SQUARE,)
     ),
@@ -295,6 +349,17 @@ COMPLEX: dict[str, Case] = {
     "part of a table": (lambda a: _rotated(a, TABLE[[0, 2, 1]][:, :2].unsqueeze(0)), (HEADS,)),
     "real and imaginary": (lambda a: (torch.complex(a, a * 2) * 1j).real + torch.complex(a, a).imag, (X,)),  # noqa: E501
     "conjugate": (lambda a: (torch.view_as_complex(a.reshape(3, 2, 2)).conj() * TABLE).real, (ROWS,)),  # noqa: E501
+    "large size": (lambda a: torch.complex(a, a * 2).abs(), (X * 300,)),
+    "checked table": (lambda a: _rotated(a, TABLE.to(torch.complex64)), (HEADS,)),
+    "angles": (
+        lambda a: tuple(torch.sin(f(a)) for f in (
+            lambda t: torch.floor(t), lambda t: torch.round(t * 0.7), lambda t: t.flip(0) * 0.77,
+            lambda t: torch.where(t > 1, t * 0.9, t), lambda t: t.mean(0, keepdim=True),
+            lambda t: t.cumsum(0) / 3, lambda t: torch.sqrt(t) * 30, lambda t: (t * 0.77)[[2, 0]],
+            lambda t: F.linear(t[:, None], torch.tensor([[0.3], [0.77]])),
+        )) + (torch.tan(a * 0.1),),
+        (torch.tensor([1.3, 500.2, 937.0, 998.6]),),
+    ),
     "size": (lambda a: torch.complex(a, a * 2).abs(), (X,)),
     "joined": (
         lambda a: torch.view_as_real(

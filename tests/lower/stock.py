@@ -87,6 +87,18 @@ def clamp_types() -> str | None:
     return error_of(lambda: convert(_Call(lambda x: torch.clamp_max(x, 0)), torch.zeros(4)))
 
 
+def whole_quotients() -> str | None:
+    program = convert(_Call(lambda x: x // 2), torch.zeros(4, dtype=torch.int32))
+    (made,) = program.functions["main"].outputs
+    kind = made.dtype.__name__
+    return None if kind == "int32" else f"of integers is {kind}"
+
+
+def linear_bias() -> str | None:
+    gate = _Call(lambda x: functional.linear(x, torch.ones(1, 3)) + 1.5)
+    return error_of(lambda: convert(gate, torch.zeros(2, 3)))
+
+
 def pooling() -> str | None:
     pool = _Call(lambda x: functional.avg_pool2d(x, 2, 2, ceil_mode=True))
     program = convert(pool, torch.zeros(1, 1, 5, 5))
@@ -158,6 +170,8 @@ def main() -> None:
             "cure_reciprocal": reciprocal(),
             "cure_clamp_types": clamp_types(),
             "cure_products": unregistered("prod", "prod.dim_int"),
+            "cure_whole_quotients": whole_quotients(),
+            "cure_linear_bias": linear_bias(),
             "cure_pooling": pooling(),
             "cure_overflow_check": overflow_memory(),
         }

@@ -147,6 +147,14 @@ class _Refused(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor]:
         if self.kind == "missing":
             return (torch.linalg.svd(x)[1].sum() + x,)
+        if self.kind == "counted":
+            return (x.repeat_interleave(torch.tensor([1, 2, 0, 1]), 0),)
+        if self.kind == "chosen":
+            return (x[:, torch.tensor([True, False, True, False])],)
+        if self.kind == "wide":
+            return ((x.long() * 3_000_000_019 % 7).float(),)
+        if self.kind == "brief":
+            return (x.bfloat16().float() + 1,)
         if self.kind == "failing":
             return (functional.fold(functional.unfold(x[None, None], 2), (4, 4), 2)[0, 0],)
         return ((torch.complex(x, x) ** 2.5).real,)
@@ -158,6 +166,10 @@ class _Refused(nn.Module):
         ("missing", "svd", "torch.linalg.svd(x)"),
         ("failing", "col2im", "functional.fold("),
         ("complex", "pow", "torch.complex(x, x) ** 2.5"),
+        ("counted", "repeat_interleave", "x.repeat_interleave("),
+        ("chosen", "index", "x[:, torch.tensor("),
+        ("wide", "mul", "x.long() * 3_000_000_019"),
+        ("brief", "bfloat16", "x.bfloat16()"),
     ],
 )
 def test_a_refusal_names_line_operation_and_a_way_out(
@@ -170,7 +182,7 @@ def test_a_refusal_names_line_operation_and_a_way_out(
     line = next(i for i, content in enumerate(lines, 1) if text in content)
     assert f"{__file__}:{line}: `" in message and text in message
     assert operation in message
-    assert "write" in message
+    assert "write" in message or "compute this in a host step" in message
     assert "_Refused" in message  # the module's kind
 
 

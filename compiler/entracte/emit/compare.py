@@ -74,6 +74,10 @@ class Court:
                 share=left.share,
                 why=left.why,
             )
+        if verdict.db is None:
+            return Compared(
+                chunk=order.chunk.id, of=trial.order.chunk.id, floor_db=floor, why=verdict.why
+            )
         return Compared(
             chunk=order.chunk.id,
             of=trial.order.chunk.id,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from entracte.emit.domains import TRUTHS, Domain, domain_of
 from entracte.ir import Chunk, DType, Port
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ def draws(
     """(what they are, values) of each call to compare."""
     if all(p.name in known for p in chunk.inputs):
         return [("recorded", _values(chunk.inputs, known, _calm))]
-    loud = _loud_inputs(module)
+    loud, allowed = _loud_inputs(module), _domains(chunk, module)
+    drawn = [(p.name, _whole(p, allowed[p.name])) for p in chunk.inputs if p.name in allowed]
+    known = dict(drawn) | dict(known)
     made = [("drawn", _values(chunk.inputs, known, _calm))]
     names = {p.name for p, is_loud in zip(chunk.inputs, loud, strict=True) if is_loud}
     if names - set(known):
@@ -46,6 +49,27 @@ def draws(
         )
         made.append(("drawn", values))
     return made
+
+
+def positive(values: Values) -> Values:
+    """The same without signs: what roots and logarithms take."""
+    return tuple(np.abs(v) for v in values)
+
+
+def _domains(chunk: Chunk, module: "GraphModule") -> dict[str, Domain]:
+    """Input -> the numbers it may hold, of those that the chunk bounds."""
+    arguments = [n for n in module.graph.nodes if n.op == "placeholder"]
+    found = ((p.name, domain_of(n)) for p, n in zip(chunk.inputs, arguments, strict=True))
+    return {name: domain for name, domain in found if domain is not None}
+
+
+def _whole(port: Port, domain: Domain) -> np.ndarray:
+    """Of a mask, three in four and the first of each row are 1: nothing is masked out whole."""
+    drawn = _generator(port).integers(domain.least, domain.most + 1, port.shape)
+    if domain == TRUTHS:
+        drawn |= _generator(port).integers(0, 2, (2, *port.shape))[1]
+        drawn[..., :1] = 1
+    return drawn
 
 
 def _values(

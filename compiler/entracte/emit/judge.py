@@ -15,7 +15,7 @@ import numpy as np
 
 from entracte.declare.scheme import floor_db
 from entracte.disk.folder import fresh
-from entracte.emit.draws import Values, draws
+from entracte.emit.draws import Values, draws, positive
 from entracte.emit.make import CHUNK, PACKAGES, Order, chunk_module, convert_neutral
 from entracte.emit.repair import WHOLE, Repair, islands, ops_of
 from entracte.ir import Chunk, Op
@@ -36,10 +36,12 @@ _MOST_DB = 999.0
 class Verdict:
     """What the cache keeps of a comparison."""
 
-    db: float
+    db: float | None
+    """None: it could not be compared, `why` says why."""
     max_error: float
     inputs: str
     repair: Repair
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,10 @@ def judge_trial(trial: Trial, cache: Cache, given: Path | None, place: Path) -> 
     """
     with fresh(place, "compare") as scratch:
         verdicts = [s.judged(scratch / str(i)) for i, s in _subjects(trial, cache, given)]
+    measured = [v.db for v in verdicts if v.db is not None]
     kept = Verdict(
-        db=min(min(v.db for v in verdicts), _MOST_DB),
+        db=min([*measured, _MOST_DB]) if measured else None,
+        why="" if measured else verdicts[0].why,
         max_error=max(v.max_error for v in verdicts),
         inputs=verdicts[0].inputs,
         repair=_joined([v.repair for v in verdicts]),
@@ -121,6 +125,25 @@ class _Subject:
         self._modules = {f: self._module(f) for f in order.functions}
         self._draws = draws(order.chunk, known, self._modules[order.functions[0]])
         self._wanted: dict[tuple[str, int], list[np.ndarray]] = {}
+        self._why = self._why_not()
+        if self._why and self._draws[0][0] == "drawn":
+            self._draws = [(how, positive(values)) for how, values in self._draws]
+            self._wanted.clear()
+            self._why = self._why_not()
+
+    def _why_not(self) -> str:
+        """Why torch gives nothing to compare with; empty: it does."""
+        how = self._draws[0][0]
+        try:
+            made = [a for f in self._order.functions for a in self._torch(f, 0)]
+        except (IndexError, RuntimeError) as error:
+            if how != "drawn":
+                raise
+            said = next(iter(str(error).splitlines()), "")[:200]
+            return f"torch refuses what was drawn for its inputs: {said}"
+        if any(np.isfinite(array).any() for array in made):
+            return ""
+        return f"torch itself gives nothing finite on {how} inputs"
 
     def _module(self, function: str) -> "GraphModule":
         from entracte.lower.rename import input_name
@@ -133,6 +156,8 @@ class _Subject:
 
     def judged(self, scratch: Path) -> Verdict:
         """Compared, and repaired if need be."""
+        if self._why:
+            return Verdict(None, 0.0, self._draws[0][0], Repair(), self._why)
         path, is_neutral = self._package, False
         if path is None:
             path, is_neutral = self._converted(self._order, scratch / "plain.mlpackage"), True

@@ -22,9 +22,16 @@ class Islands:
     followed: frozenset[str]
     """Operations through which the arguments of a sine are followed back; all others end it."""
     roots: frozenset[str]
+    """So is a power of a half, or of minus a half."""
     averaging: frozenset[str]
     """What may stand between a square and the root of its mean."""
     squares: frozenset[str]
+    outer: frozenset[str] = frozenset()
+    """Products through which they are followed too, where they add nothing up."""
+    lookups: frozenset[str] = frozenset()
+    """Operations through which they are followed where what is read is no weight."""
+    sizes: frozenset[str] = frozenset()
+    """Their sums count as those of squares."""
     product: str = "mul"
     """Of a value with itself it is a square too."""
     reductions: frozenset[str] = frozenset()

@@ -190,6 +190,7 @@ _FILLED: dict[object, float | None] = {
     _aten.ones_like.default: 1,
     _aten.zeros.default: 0,
     _aten.ones.default: 1,
+    _aten.fill.Scalar: None,
 }
 """Operations that make a tensor of one number -> the number; None where it is an argument."""
 
@@ -233,6 +234,24 @@ def _share_heads(graph: Graph, node: Node) -> None:
     node.kwargs = {k: v for k, v in node.kwargs.items() if k != "enable_gqa"}
 
 
+def _number_truths(graph: Graph, node: Node) -> None:
+    """Attention with a mask of truth values, with one of numbers. A query that sees no key gets 0
+    from torch; a runtime's softmax of nothing is no number, and spreads."""
+    given: Any = node.args
+    if node.target is not _aten.scaled_dot_product_attention.default:
+        return
+    mask = given[3] if len(given) > 3 else node.kwargs.get("attn_mask")
+    if not isinstance(mask, Node) or mask.meta["val"].dtype is not torch.bool:
+        return
+    write = Writer(graph, node)
+    seen = write(_aten._to_copy.default, mask, dtype=given[0].meta["val"].dtype)
+    added = write(_aten.mul.Tensor, write(_aten.rsub.Scalar, seen, 1), -1e9)
+    named = {k: v for k, v in node.kwargs.items() if k != "attn_mask"}
+    made = write(node.target, *given[:3], added, *given[4:], **named)
+    made = write(_aten.mul.Tensor, made, write(_aten.amax.default, seen, [-1], True))
+    _replace(graph, node, made)
+
+
 def _repeated(write: Writer, part: Any, heads: int) -> Any:
     *batch, given, length, width = part.meta["val"].shape
     if given == heads:
@@ -244,7 +263,7 @@ def _repeated(write: Writer, part: Any, heads: int) -> Any:
 
 _REWRITES = (
     _erase_checks, _erase_same, _drop_empty_operands, _reshape_for_view, _on_cpu, _fill,
-    _share_heads,
+    _share_heads, _number_truths,
 )  # fmt: skip
 
 

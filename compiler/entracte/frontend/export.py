@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -25,6 +26,7 @@ from entracte.frontend.cleanup import clean
 from entracte.frontend.errors import GraphError
 from entracte.frontend.narrow import narrow
 from entracte.frontend.pairs import write_pairs
+from entracte.frontend.place import line_of, refuse_sizes
 from entracte.frontend.simpler.table import SIMPLER, is_written_out
 
 __all__ = ["export_graph"]
@@ -56,7 +58,7 @@ def export_graph(
     _check_eval(module)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        with _on_cpu_shapes(module, args) as cpu_args:
+        with _on_cpu_shapes(module, args) as cpu_args, _quiet():
             try:
                 program = torch.export.export(module, cpu_args, strict=False)
             except Exception as error:
@@ -80,10 +82,22 @@ def _check_eval(module: nn.Module) -> None:
         )
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without torch's log of a refusal, which has the graph: the message says what is needed."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
 def _refusal(module: nn.Module, error: Exception) -> str:
     first = str(error).strip().splitlines()[0] if str(error).strip() else ""
+    where = line_of(error) or "it"
     return (
-        f"{type(module).__name__}: torch.export refuses it: {type(error).__name__}: {first}; "
+        f"{type(module).__name__}: torch.export refuses {where}: {type(error).__name__}: {first}; "
         "the graph may depend on shapes only, never on tensor values (`.item()`, `.tolist()`, "
         "`if tensor:`): pass such values as Python numbers when the module is built"
     )
@@ -164,6 +178,7 @@ def _decompose(
     """Functional ATen, with what the converter lacks written in simpler terms."""
     table = _decomposition_table()
     program = program.run_decompositions({})
+    refuse_sizes(program)
     narrow(program)
     write_pairs(program)
     for _ in range(_DECOMPOSITION_ROUNDS):

@@ -40,6 +40,9 @@ def write_pairs(program: ExportedProgram) -> None:
         GraphError: an operation on complex numbers that is not known here, or a complex input or
             output; with the place in the model's source.
     """
+    for node in list(program.graph.nodes):
+        if _touches(node) and "_assert_tensor_metadata" in str(node.target) and not node.users:
+            program.graph.erase_node(node)
     nodes = [node for node in program.graph.nodes if _touches(node)]
     if not nodes:
         return

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
+import traceback
 from collections.abc import Callable
 from typing import Any
 
+from torch import Tensor
 from torch.export import ExportedProgram
 from torch.fx import Graph, GraphModule
 
 from entracte.frontend.errors import GraphError
 
-__all__ = ["PLACE_KEYS", "by_target", "place_of", "places_of", "refuse_unconvertible", "same_nodes"]
+__all__ = ["PLACE_KEYS", "by_target", "line_of", "place_of", "places_of", "refuse_sizes",
+           "refuse_unconvertible", "same_nodes"]  # fmt: skip
 
 PLACE_KEYS = ("stack_trace", "nn_module_stack")
 """What of a node's meta data tells its place."""
@@ -33,6 +37,17 @@ def place_of(node: Any) -> str:
         return f"node `{node.name}`{module}"
     frame = own[-1]
     return f"{frame['file']}:{frame['line']}: `{frame['text'].strip()}`{module}"
+
+
+def line_of(error: BaseException) -> str:
+    """The last line of the model that was running when it was raised; empty if there is none."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if not any(part in f.filename for part in _LIBRARIES)]
+    python = os.path.dirname(os.__file__)
+    own = [f for f in own if "-packages/" in f.filename or not f.filename.startswith(python)]
+    if not own or own[-1].line is None:
+        return ""
+    return f"{own[-1].filename}:{own[-1].lineno}: `{own[-1].line}`"
 
 
 def _module(node: Any) -> str:
@@ -78,6 +93,25 @@ def by_target(graph: Graph) -> dict[str, list[str]]:
         if node.op == "call_function":
             table.setdefault(str(node.target), []).append(node.name)
     return table
+
+
+def refuse_sizes(program: ExportedProgram) -> None:
+    """Refuse a value whose size depends on values: what truths select, repeats by counts.
+
+    Raises:
+        GraphError: with the place of the first one.
+    """
+    for node in program.graph.nodes:
+        value = node.meta.get("val")
+        parts = value if isinstance(value, list | tuple) else [value]
+        sizes = [n for p in parts if isinstance(p, Tensor) for n in p.shape]
+        if not all(isinstance(n, int) for n in sizes):
+            kind = str(node.target).removeprefix("aten.").split(".")[0]
+            raise GraphError(
+                f"{place_of(node)}: the size of what `{kind}` gives depends on values (what truth "
+                "values select, how often something repeats); give positions or counts as Python "
+                "numbers, or compute this in a host step"
+            )
 
 
 def refuse_unconvertible(

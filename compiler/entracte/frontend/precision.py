@@ -31,7 +31,7 @@ def fp32_values(source: ExportedProgram | GraphModule, islands: Islands) -> froz
     for node in graph.nodes:
         if kind_of(node) in islands.sines:
             found |= _sine_chain(node, weights, islands)
-        if kind_of(node) in islands.roots:
+        if _is_root(node, islands):
             found |= _norm_chain(node, islands)
         if kind_of(node) in islands.logarithms:
             found |= _tail_chain(node, islands)
@@ -115,11 +115,28 @@ def _sine_chain(node: Node, weights: set[str], islands: Islands) -> set[str]:
     while waiting:
         for argument in waiting.pop().all_input_nodes:
             is_input = argument.op == "placeholder" and argument.name not in weights
-            if argument.name in found or not (is_input or kind_of(argument) in islands.followed):
+            if argument.name in found or not (is_input or _follows(argument, weights, islands)):
                 continue
             found.add(argument.name)
             waiting.append(argument)
     return found
+
+
+def _follows(node: Node, weights: set[str], islands: Islands) -> bool:
+    kind = kind_of(node)
+    if kind in islands.followed:
+        return True
+    if kind not in islands.outer | islands.lookups or not isinstance(node.args[0], Node):
+        return False
+    first = node.args[0]
+    if kind in islands.lookups:
+        return first.op != "get_attr" and first.name not in weights
+    return bool(first.meta["val"].shape[-1] == 1)
+
+
+def _is_root(node: Node, islands: Islands) -> bool:
+    is_half = kind_of(node) == "pow" and len(node.args) > 1 and node.args[1] in (0.5, -0.5)
+    return is_half or kind_of(node) in islands.roots
 
 
 def _norm_chain(node: Node, islands: Islands) -> set[str]:

@@ -20,6 +20,7 @@ VIEWS = frozenset({
     "reshape", "view", "unsqueeze", "squeeze", "permute", "transpose", "t", "expand", "_to_copy",
 })  # fmt: skip
 """ATen operations that only move values or change their type."""
+_EDGES = frozenset({"pad", "constant_pad_nd"})
 _PRODUCTS = frozenset({"bmm", "matmul"})
 
 
@@ -57,7 +58,7 @@ def _squares_below(node: Node, islands: Islands) -> set[str]:
         return set()
     found: set[str] = set()
     source = node.all_input_nodes[0]
-    while kind_of(source) in VIEWS or _is_scaling(source):
+    while kind_of(source) in VIEWS | _EDGES or _is_scaling(source):
         found.add(source.name)
         source = source.all_input_nodes[0]
     if not _is_square(source, islands):
@@ -93,10 +94,13 @@ def _behind_views(node: Node) -> tuple[Node, set[str]]:
 
 
 def _is_square(node: Node, islands: Islands) -> bool:
+    """Or a higher power, or a size: sums of all of them are norms."""
     kind = kind_of(node)
     if kind == islands.product:
         return len(node.args) > 1 and node.args[0] is node.args[1]
-    return kind in islands.squares and (len(node.args) < 2 or bool(node.args[1] == 2))
+    exponent = node.args[1] if len(node.args) > 1 else 2
+    is_power = isinstance(exponent, int | float) and exponent >= 2
+    return kind in islands.sizes or (kind in islands.squares and is_power)
 
 
 def _centring(node: Node, islands: Islands) -> set[str]:

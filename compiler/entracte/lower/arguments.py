@@ -235,7 +235,8 @@ def _held(value: Any) -> str:
     array = np.asarray(value)
     if array.size <= 16:
         return f"{array.dtype} {array.tolist()}"
-    return f"{array.dtype} {array.shape} {hashlib.sha256(array.tobytes()).hexdigest()}"
+    some = array.reshape(-1)[:: max(1, array.size >> 20)]  # weights are zeros here, and large
+    return f"{array.dtype} {array.shape} {hashlib.sha256(some.tobytes()).hexdigest()}"
 
 
 # ---------------------------------------------------------------- does it matter?

@@ -55,23 +55,31 @@ CORE_ML = Backend(
     # of arguments up to 1000, where fp16 steps are 0.5 apart. In RMS norms coremltools drops the
     # model's own upcast, and the square of 256 overflows.
     aten_islands=Islands(
-        sines=frozenset({"sin", "cos"}),
+        sines=frozenset({"sin", "cos", "tan"}),
         followed=frozenset({
             "add", "sub", "mul", "div", "exp", "neg", "reciprocal", "pow", "square", "unsqueeze",
             "squeeze", "reshape", "permute", "transpose", "cat", "stack", "expand", "slice",
-            "select", "_to_copy", "repeat",
+            "select", "_to_copy", "repeat", "rsub", "sqrt", "log", "abs", "floor", "ceil", "round",
+            "trunc", "floor_divide", "remainder", "where", "clamp", "clamp_min", "clamp_max",
+            "maximum", "minimum", "mean", "sum", "cumsum", "flip", "roll", "constant_pad_nd", "pad",
         }),
-        roots=frozenset({"rsqrt"}),
+        outer=frozenset({"linear", "mm", "bmm", "matmul"}),
+        lookups=frozenset({"gather", "index", "index_select"}),
+        roots=frozenset({"rsqrt", "sqrt"}),
         averaging=frozenset({
             "add", "mean", "sum", "clamp", "clamp_min", "maximum", "mul", "div", "_to_copy",
         }),
         squares=frozenset({"pow", "square"}),
         # Sums too: the root of a sum of squares is a norm, and 64 squares of 100 are too many.
-        reductions=frozenset({"mean", "sum"}),
+        reductions=frozenset({
+            "mean", "sum", "avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d",
+            "adaptive_avg_pool2d", "adaptive_avg_pool3d",
+        }),
+        sizes=frozenset({"abs"}),
         spread=frozenset({
             "add", "sub", "mul", "div", "pow", "square", "sqrt", "rsqrt", "reciprocal", "clamp",
             "clamp_min", "clamp_max", "maximum", "mean", "sum", "amax", "neg", "slice", "select",
-            "where", "exp",
+            "where", "exp", "abs", "relu", "sign",
         }),
         scaling=frozenset({"mul", "div"}),
         # In fp16 a softmax ends at 6e-8: its logarithm at -16.6, and then at minus infinity.

@@ -37,7 +37,7 @@ from entracte.lower.ports import DType, Port, check_arguments, check_distinct, c
 from entracte.lower.quiet import TAIL_CHARS, captured_output, coremltools
 from entracte.lower.registrations import FAILED_NODE, install_cures
 from entracte.lower.targets import target_of
-from entracte.lower.values import check_weights, clamp_masks
+from entracte.lower.values import check_numbers, check_weights, clamp_masks
 from entracte.lower.watched import watching
 
 __all__ = ["Conversion", "ConversionFacts", "convert_chunk"]
@@ -125,6 +125,7 @@ def convert_chunk(
     places: dict[str, str] = {}
     with _scratch(path) as scratch, _told(places):
         program = _export(module, example_inputs, how.backend, places)
+        check_numbers(program, places)
         selected = _selected(module, program, inputs, how)
         repaired = _own_names(module, program, how.islands)
         copies, clamped = _prepare(program, inputs, outputs, how.precision, repaired)
@@ -349,7 +350,11 @@ def _explain(error: Exception, places: Mapping[str, str]) -> str:
     text = " ".join(f"{type(error).__name__}: {error}".split())
     text = text if len(text) <= _SAID_CHARS else f"{text[:_SAID_CHARS]} ..."
     if not name:
-        named = (n for n in places if re.search(rf"\b{re.escape(n)}(_\d+)*\b", str(error)))
+        named = (
+            n
+            for n in places
+            if re.search(rf"\b{re.escape(n)}(_\d+)*(_cast_fp\d\d)?(_\d+)*\b", str(error))
+        )
         name = max(named, key=len, default="")
     where = f"{places[name]}: " if name in places else ""
     what = f"`{kind}` " if kind else ""

@@ -112,7 +112,9 @@ def _emit(x: Any, windows: _Windows, counts_padding: bool, divisor: Any, name: s
 def _maximum(rank: int, stock: Any) -> Any:
     def pool(context: Any, node: Any) -> None:
         x, kernel, stride, pad, dilation, ceil = arguments(context, node, 6)
-        if not value(ceil) or _numbers(dilation, rank, [1] * rank) != [1] * rank:
+        is_short = ceil is None  # the stock one wants all six arguments
+        is_dilated = _numbers(dilation, rank, [1] * rank) != [1] * rank
+        if is_dilated or not (value(ceil) or is_short):
             stock(context, node)
             return
         from coremltools.converters.mil import Builder as mb
@@ -120,7 +122,9 @@ def _maximum(rank: int, stock: Any) -> Any:
         sizes = _numbers(kernel, rank, [])
         strides = _numbers(stride, rank, sizes)
         pads = _numbers(pad, rank, [0] * rank)
-        windows = _Windows([int(n) for n in x.shape[-rank:]], sizes, strides, pads, ceil=True)
+        windows = _Windows(
+            [int(n) for n in x.shape[-rank:]], sizes, strides, pads, bool(value(ceil))
+        )
         pooled = mb.max_pool(
             x=x, kernel_sizes=sizes, strides=strides, pad_type="custom", pad=windows.pads,
             ceil_mode=False, name=node.name,

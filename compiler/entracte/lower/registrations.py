@@ -120,13 +120,13 @@ def cure_new_ones() -> None:
     def new_ones(context: Any, node: Any) -> None:
         from coremltools.converters.mil import Builder as mb
 
-        (_, size) = _arguments(context, node, 2)
+        x, size = _arguments(context, node, 2)
         dtype = _ops()._get_kwinputs(context, node, "dtype", default=[None])[0]
         shape = tuple(int(n) for n in np.atleast_1d(_value(size)))
-        number = 6 if dtype is None else int(_value(dtype))
         from coremltools.converters.mil.frontend.torch.utils import NUM_TO_NUMPY_DTYPE
 
-        ones = np.ones(shape, dtype=NUM_TO_NUMPY_DTYPE[number])
+        kind = _dtype_of(x) if dtype is None else NUM_TO_NUMPY_DTYPE[int(_value(dtype))]
+        ones = np.ones(shape, dtype=kind)
         context.add(mb.const(val=ones, name=node.name))
 
     _register("new_ones", new_ones)
@@ -226,6 +226,37 @@ def cure_products() -> None:
 
     _register("prod", prod)
     _register("prod.dim_int", prod)
+
+
+def cure_whole_quotients() -> None:
+    """`//` of whole numbers becomes a number with a fraction's type."""
+    stock = _registry().get_func("floor_divide")
+
+    def floor_divide(context: Any, node: Any) -> None:
+        from coremltools.converters.mil import Builder as mb
+
+        x, y = _arguments(context, node, 2)
+        if {_dtype_of(x), _dtype_of(y)} != {np.int32}:
+            stock(context, node)
+            return
+        context.add(mb.floor_div(x=x, y=y, name=node.name))
+
+    _register("floor_divide", floor_divide)
+
+
+def cure_linear_bias() -> None:
+    """A number added to a linear with one output: the pass that fuses them asks for its last
+    dimension, which it does not have."""
+    from coremltools.converters.mil.mil.passes.pass_registry import PASS_REGISTRY
+
+    fuse = type(PASS_REGISTRY["common::fuse_linear_bias"])
+    stock = fuse._try_to_transform
+
+    def transform(linear: Any, other: Any, block: Any) -> bool:
+        added = other.y if other.x is linear.outputs[0] else other.x
+        return added.rank > 0 and bool(stock(linear, other, block))
+
+    fuse._try_to_transform = staticmethod(transform)
 
 
 def cure_attention_scale() -> None:
@@ -352,6 +383,8 @@ CURES: tuple[Callable[[], None], ...] = (
     cure_reciprocal,
     cure_clamp_types,
     cure_products,
+    cure_whole_quotients,
+    cure_linear_bias,
     cure_attention_scale,
     cure_scalar_cast,
     cure_group_norm_rank,

@@ -6,6 +6,7 @@ Works on the exported program of a chunk, before coremltools sees it.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from torch.fx import Node
 
 from entracte.lower.errors import LowerError
 
-__all__ = ["FP16_MAX", "MASKED", "check_weights", "clamp_masks"]
+__all__ = ["FP16_MAX", "MASKED", "check_numbers", "check_weights", "clamp_masks"]
 
 FP16_MAX = 65504.0
 MASKED = -3e4
@@ -69,6 +70,38 @@ def check_weights(program: ExportedProgram) -> None:
             )
 
 
+_ARITHMETIC = frozenset({"add", "sub", "rsub", "mul", "floor_divide", "remainder", "fmod", "div"})
+_INT32_MAX = 2**31 - 1
+
+
+def check_numbers(program: ExportedProgram, places: Mapping[str, str]) -> None:
+    """Refuse whole numbers that 32 bits do not hold, and types that packages do not have.
+
+    Raises:
+        LowerError: with the place in the model.
+    """
+    for node in program.graph.nodes:
+        made = node.meta.get("val")
+        if node.op != "call_function" or not isinstance(made, Tensor):
+            continue
+        where = places.get(node.name, f"node `{node.name}`")
+        if made.dtype is torch.bfloat16:
+            raise LowerError(
+                f"{where}: its result is bfloat16, which packages do not have; write float32 or "
+                "float16 there: the precision of a package is that of its stage"
+            )
+        wide = [a for a in node.args if isinstance(a, int) and abs(a) > _INT32_MAX]
+        if wide and _is_whole(node) and _kind(node) in _ARITHMETIC:
+            raise LowerError(
+                f"{where}: {_kind(node)} with {wide[0]}: whole numbers in a package have 32 bits, "
+                f"at most {_INT32_MAX}; compute this in a host step, or with smaller numbers"
+            )
+
+
+def _kind(node: Node) -> str:
+    return str(node.target).split(".")[1] if "." in str(node.target) else ""
+
+
 def clamp_masks(program: ExportedProgram) -> list[str]:
     """Replace mask values below fp16's range by `MASKED`, in place.
 
@@ -112,20 +145,36 @@ def _extremes(tensor: Tensor) -> tuple[float, float]:
 
 def _clamp_argument(node: Node, position: int) -> bool:
     value: Any = node.args[position] if len(node.args) > position else None
-    is_mask = isinstance(value, int | float) and value < -FP16_MAX
+    is_mask = isinstance(value, int | float) and value < -FP16_MAX and _meets_floats(node)
     if is_mask:
-        node.update_arg(position, MASKED)
+        node.update_arg(position, int(MASKED) if _is_whole(node) else MASKED)
     return is_mask
+
+
+def _is_whole(node: Node) -> bool:
+    made = node.meta.get("val")
+    return isinstance(made, Tensor) and not made.is_floating_point()
+
+
+def _meets_floats(node: Node) -> bool:
+    """A whole number is as large as it is until it is added to what fp16 holds."""
+    if not _is_whole(node):
+        return True
+    made = [user.meta.get("val") for user in node.users]
+    return all(isinstance(v, Tensor) and v.is_floating_point() for v in made) and bool(made)
 
 
 def _clamp_subtracted(node: Node, position: int) -> bool:
     value: Any = node.args[position] if len(node.args) > position else None
     if not isinstance(value, int | float) or value <= 0 or not _masks(node):
         return False
+    if not _meets_floats(node):
+        return False
     is_quotient = node.target is _aten.div.Tensor
     if (1 / value if is_quotient else value) <= FP16_MAX:
         return False
-    node.update_arg(position, -1 / MASKED if is_quotient else -MASKED)
+    least = int(MASKED) if _is_whole(node) else MASKED
+    node.update_arg(position, -1 / MASKED if is_quotient else -least)
     return True
 
 

@@ -29,8 +29,36 @@ def _hardshrink(x: Tensor, lambd: Any = 0.5) -> Any:
     return x * (x.abs() > lambd).to(x.dtype)
 
 
+def _clamp(x: Tensor, least: Any = None, most: Any = None) -> Any:
+    """Without a bound that no fp32 number passes: it would bound nothing."""
+    end = torch.finfo(torch.float32).max
+    low = None if least is None or least <= -end else least
+    high = None if most is None or most >= end else most
+    if (low, high) == (None, None):
+        return x.clone()
+    return NotImplemented if (low, high) == (least, most) else torch.clamp(x, low, high)
+
+
+def _prelu(x: Tensor, weight: Tensor) -> Tensor:
+    weight = weight.reshape([-1, *[1] * (x.dim() - 2)])
+    return torch.relu(x) - weight * torch.relu(-x)
+
+
 def _fmod(x: Any, y: Any) -> Any:
     return x - torch.div(x, y, rounding_mode="trunc") * y
+
+
+def _quotient(x: Any, y: Any, *, rounding_mode: Any = None) -> Any:
+    """Of whole numbers, towards zero."""
+    kind = torch.result_type(x, y)
+    if rounding_mode is None or kind.is_floating_point:
+        return NotImplemented
+    if rounding_mode == "floor":
+        return torch.floor_divide(x, y)
+    sizes = torch.floor_divide(x.abs(), abs(y))
+    if isinstance(y, Tensor):
+        return sizes * torch.sign(x) * torch.sign(y)
+    return sizes * torch.sign(x) * (1 if y > 0 else -1)
 
 
 def _softmax(x: Tensor, dim: int, dtype: Any = None) -> Any:
@@ -77,9 +105,14 @@ ROWS: dict[object, Rule] = {
     _aten.argmin.default: _argmin,
     _aten.kthvalue.default: _kth,
     _aten.median.dim: _median,
+    _aten.div.Tensor_mode: _quotient,
+    _aten.div.Scalar_mode: _quotient,
     _aten.fmod.Tensor: _fmod,
     _aten.fmod.Scalar: _fmod,
     _aten.softmax.int: _softmax,
+    _aten.clamp.default: _clamp,
+    _aten.prelu.default: _prelu,
+    _aten._prelu_kernel.default: lambda x, weight: torch.relu(x) - weight * torch.relu(-x),
     _aten.where.ScalarOther: _where,
     _aten.where.ScalarSelf: _where,
     _aten.where.Scalar: _where,

@@ -34,6 +34,27 @@ def _trace(x: Tensor) -> Tensor:
     return _diagonal(x).sum()
 
 
+def _triu(x: Tensor, diagonal: int = 0) -> Tensor:
+    return _kept(x, _columns_after(x) >= diagonal)
+
+
+def _tril(x: Tensor, diagonal: int = 0) -> Tensor:
+    return _kept(x, _columns_after(x) <= diagonal)
+
+
+def _columns_after(x: Tensor) -> Tensor:
+    """Column less row of each value."""
+    rows, columns = x.shape[-2:]
+    return torch.arange(columns) - torch.arange(rows).unsqueeze(-1)
+
+
+def _kept(x: Tensor, where: Tensor) -> Tensor:
+    """Chosen, not subtracted: infinity less itself is no number."""
+    if x.dtype is torch.bool:
+        return where & x
+    return torch.where(where, x, torch.full((), 0, dtype=x.dtype))
+
+
 # ---------------------------------------------------------------- edges
 def _pad(x: Tensor, pads: Any, mode: str = "constant", value: Any = None) -> Any:
     """Around for `circular`; what is negative is cut off first."""
@@ -76,6 +97,11 @@ def _matmul(x: Tensor, y: Tensor) -> Any:
     if x.dim() == 1:
         return torch.matmul(x.unsqueeze(0), y).squeeze(-2)
     return torch.matmul(x, y.unsqueeze(1)).squeeze(-1)
+
+
+def _to_scalar(x: Tensor, shape: Any) -> Any:
+    """A tensor of one value without its dimensions: a reshape to nothing keeps them."""
+    return NotImplemented if shape or not x.dim() else x.squeeze()
 
 
 def _unfold(x: Tensor, dim: int, size: int, step: int) -> Tensor:
@@ -132,4 +158,8 @@ ROWS: dict[object, Rule] = {
     _aten.diagonal.default: _diagonal,
     _aten.diagonal_copy.default: _diagonal,
     _aten.trace.default: _trace,
+    _aten.triu.default: _triu,
+    _aten.tril.default: _tril,
+    _aten.reshape.default: _to_scalar,
+    _aten.view.default: _to_scalar,
 }

@@ -63,6 +63,41 @@ def _rms_norm(x: Tensor, shape: Any, weight: Any = None, eps: Any = None) -> Any
     return y if weight is None else y * weight
 
 
+def _instance_norm(x: Tensor, *given: Any) -> Any:
+    """With statistics that were learnt and not the input's own."""
+    weight, bias, mean, variance, is_own, _, eps, *_ = given
+    if is_own:
+        return NotImplemented
+    shape = [-1, *[1] * (x.dim() - 2)]
+    scale = torch.rsqrt(variance + eps) if weight is None else weight * torch.rsqrt(variance + eps)
+    y = (x - mean.reshape(shape)) * scale.reshape(shape)
+    return y if bias is None else y + bias.reshape(shape)
+
+
+def _mse_loss(x: Tensor, y: Tensor, reduction: int = 1) -> Tensor:
+    loss: Tensor = (x - y).square()
+    return loss if reduction == 0 else loss.mean() if reduction == 1 else loss.sum()
+
+
+def _hypot(x: Tensor, y: Tensor) -> Tensor:
+    return torch.sqrt(x * x + y * y)
+
+
+def _lerp(x: Tensor, y: Tensor, weight: float) -> Tensor:
+    return x + (y - x) * weight if abs(weight) < 0.5 else y - (y - x) * (1 - weight)
+
+
+def _sum_all(x: Tensor, *, dtype: Any = None) -> Any:
+    """Of truth values, how many are true."""
+    return x.to(dtype or torch.int64).sum() if x.dtype is torch.bool else NotImplemented
+
+
+def _sum_dims(x: Tensor, dim: Any, keepdim: bool = False, *, dtype: Any = None) -> Any:
+    if x.dtype is not torch.bool:
+        return NotImplemented
+    return x.to(dtype or torch.int64).sum(dims_of(x, dim), keepdim=keepdim)
+
+
 def _variance(x: Tensor, dim: Any, correction: Any, keepdim: bool) -> tuple[Tensor, Tensor]:
     """(variance, mean), the mean with its dimensions kept."""
     dims = dims_of(x, dim)
@@ -154,6 +189,12 @@ ROWS: dict[object, Rule] = {
     _aten.addmv.default: _addmv,
     _aten.addr.default: _addr,
     _aten.rms_norm.default: _rms_norm,
+    _aten.instance_norm.default: _instance_norm,
+    _aten.mse_loss.default: _mse_loss,
+    _aten.hypot.default: _hypot,
+    _aten.lerp.Scalar: _lerp,
+    _aten.sum.default: _sum_all,
+    _aten.sum.dim_IntList: _sum_dims,
     _aten.var.correction: _var_correction,
     _aten.var.dim: _var_dim,
     _aten.var.default: _var_all,

@@ -71,6 +71,30 @@ def _is_plain_loss(node: Node) -> bool:
     return given[0] is None and bool(given[2] == -100) and not node.kwargs
 
 
+def _clamps_at_the_end(node: Node) -> bool:
+    end = torch.finfo(torch.float32).max
+    bounds = [*node.args[1:3], *node.kwargs.values()]
+    return any(isinstance(b, int | float) and abs(b) >= end for b in bounds)
+
+
+def _divides_whole_numbers(node: Node) -> bool:
+    return not node.meta["val"].is_floating_point()
+
+
+def _first_diagonal(node: Node) -> int:
+    given: Any = node.args[1] if len(node.args) > 1 else 0
+    return int(given)
+
+
+def _sums_truths(node: Node) -> bool:
+    return bool(node.args[0].meta["val"].dtype is torch.bool)  # type: ignore[union-attr]
+
+
+def _is_per_channel(node: Node) -> bool:
+    weight: Any = node.args[1]
+    return weight.meta["val"].numel() > 1 and len(_shape(node)) != 4
+
+
 _ONLY_IF: dict[object, Callable[[Node], bool]] = {
     _aten.nll_loss_nd.default: _is_plain_loss,
     _aten.nll_loss.default: _is_plain_loss,
@@ -91,6 +115,19 @@ _ONLY_IF: dict[object, Callable[[Node], bool]] = {
     _aten.roll.default: lambda node: len(node.args) < 3 or not node.args[2],
     _aten.gather.default: _has_fewer_indices,
     _aten.index_put.default: _is_masked_fill,
+    # what coremltools writes as a difference
+    _aten.triu.default: lambda node: _first_diagonal(node) > 0,
+    _aten.tril.default: lambda node: _first_diagonal(node) < 0,
+    _aten.reshape.default: lambda node: not _shape(node) and bool(_shape(node.args[0])),
+    _aten.view.default: lambda node: not _shape(node) and bool(_shape(node.args[0])),
+    _aten.instance_norm.default: lambda node: not node.args[5],
+    _aten.div.Tensor_mode: _divides_whole_numbers,
+    _aten.div.Scalar_mode: _divides_whole_numbers,
+    _aten.clamp.default: _clamps_at_the_end,
+    _aten.prelu.default: _is_per_channel,
+    _aten._prelu_kernel.default: _is_per_channel,
+    _aten.sum.default: _sums_truths,
+    _aten.sum.dim_IntList: _sums_truths,
 }
 """When an operation of which the plain form stays is written out."""
 
