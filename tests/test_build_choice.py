@@ -7,7 +7,7 @@ import pytest
 import entracte.build as build
 from entracte.build import Quiet
 from entracte.declare.read import Job
-from entracte.ir import Bundle, Package
+from entracte.ir import Bundle, Compared, Package
 from entracte.store.cache import Cache, cache_folder
 from tests.demo import job
 
@@ -106,10 +106,16 @@ def test_chunks_that_were_chosen_again_are_compared_too(traced, tmp_path, monkey
     from entracte.verify import recorded
 
     made, found = traced
-    converter, plans = Converter(1.1), []
+    converter, plans = Converter(1.2), []
     monkeypatch.setattr(build, "_emit", converter)
     monkeypatch.setattr(recorded, "record_inputs", lambda plan, *_: plans.append(plan))
-    monkeypatch.setattr(bundle, "compare_all", lambda *_, known, **__: (known([]), ((), False))[1])
+
+    def compare_all(_, chunks, *__, known, **___):
+        known([])
+        found = (Compared(chunk=c.id, of=c.id, floor_db=40.0, why="a test") for c in chunks)
+        return tuple(found), False
+
+    monkeypatch.setattr(bundle, "compare_all", compare_all)
     cache = Cache(cache_folder(made.cache))
     first = build._decide(made, found, {})
     build._emit_and_plan(replace(made, verify=True), found, first, tmp_path, cache, Quiet())
