@@ -41,6 +41,7 @@ EXCEPTIONS = {
     ("reference/export_onnx.py", "save"): "onnx, into a fresh folder",
     ("reference/export_onnx.py", "open"): "os.devnull",
     ("cli/start.py", "os.open"): "os.devnull",
+    ("cli/start.py", "open"): "os.devnull",
     ("cli/faults.py", "mkstemp"): "the log of an internal error, in /tmp",
     ("cli/faults.py", "open"): "os.devnull",
     ("run/outputs.py", "open"): "the file that `writing` gave",

@@ -24,6 +24,7 @@ from rich.table import Column
 from rich.text import Text
 
 from entracte.cli.faults import drop_output, fault_of
+from entracte.cli.start import is_ending
 from entracte.errors import EntracteError
 from entracte.store.origin import VERSION
 
@@ -55,6 +56,8 @@ def one_message(status: int = 1) -> Iterator[None]:
     except Exception as error:  # noqa: BLE001 - the last one before a traceback
         if type(error).__module__.partition(".")[0] in ("click", "typer"):
             raise  # their way to end a command
+        if is_ending():
+            raise
         show_error(fault_of(error))
         sys.exit(status)
     except KeyboardInterrupt:

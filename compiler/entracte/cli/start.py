@@ -66,10 +66,20 @@ def guarded(call: Callable[[], None]) -> None:
         _written(call)
     except (Ended, KeyboardInterrupt) as error:
         _end(getattr(error, "number", signal.SIGINT))
+    except BaseException:
+        # Libraries (OmegaConf) make another exception of whatever passes through them.
+        if _told:
+            _end(_told[0])
+        raise
     finally:
         _clear()
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+def is_ending() -> bool:
+    """Whether a signal came, whatever the exception on its way out has become."""
+    return bool(_told)
 
 
 def _open_streams() -> None:
