@@ -32,7 +32,17 @@ def parse_json(raw: bytes | str) -> Any:
     except RecursionError:
         raise ValueError("nested too deeply") from None
     _check_depth(found)
+    if "\\ud" in text.lower():
+        _check_pairs(found)
     return found
+
+
+def _check_pairs(value: Any) -> None:
+    """Half of a surrogate pair, escaped, is no text: no file could hold it."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ValueError("half of a surrogate pair stands in it") from None
 
 
 def _check_depth(value: Any) -> None:

@@ -16,7 +16,7 @@ RUN = {"device": "null", "wall_s": 1.0,
     "raw",
     [b"", b"{", b'{"a": 1, "a": 2}', b"NaN", b"[-Infinity]", b"\xef\xbb\xbf{}",
      b"\xff\xfe{\x00}\x00", b'"\xed\xa0\x80"', b"1" * 5000, b"[" * 100_000,
-     b"[" * 300 + b"]" * 300, b"{}\x00", b"01"],
+     b"[" * 300 + b"]" * 300, b"{}\x00", b"01", b'{"a": "\\ud800"}'],
 )  # fmt: skip
 def test_what_readers_differ_on_is_refused(raw):
     with pytest.raises(ValueError):

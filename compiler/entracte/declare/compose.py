@@ -67,6 +67,13 @@ def composing() -> Iterator[None]:
             raise  # the system's; the others are OmegaConf's word for a file that is no table
         text = _shown(_on_one_line(error))
         raise ConfigError(f"configuration: {text}; see `compile --help`") from None
+    except TypeError as error:
+        # Hydra's `~list.0`.
+        if not str(error).startswith("list indices"):
+            raise
+        raise ConfigError(
+            "configuration: one item of a list cannot be removed; give the whole list without it"
+        ) from None
     except AttributeError as error:
         # OmegaConf's, which tells the key: part of a value was given where there is none.
         key = _KEY.search(str(error))

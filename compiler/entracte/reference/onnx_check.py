@@ -71,6 +71,10 @@ def runtime_version() -> str:
     return str(onnxruntime.__version__)
 
 
+_MOST_ELEMENTS = 1 << 27
+"""Of an input, in a gigabyte of doubles; a stranger's package may declare any size."""
+
+
 def random_inputs(function: mil.Function, seed: int) -> dict[str, np.ndarray]:
     """An array for each input: normal floats, integers that every table has a row for."""
     rng = np.random.default_rng(seed)
@@ -80,6 +84,11 @@ def random_inputs(function: mil.Function, seed: int) -> dict[str, np.ndarray]:
         if not isinstance(kind, mil.TensorType):
             continue
         shape = [size or 1 for size in kind.shape]
+        if math.prod(shape) > _MOST_ELEMENTS:
+            raise PackageError(
+                f"input {named.name} is of shape {list(shape)}: at most {_MOST_ELEMENTS} elements "
+                "are drawn to try a package"
+            )
         if kind.dtype in mil.FLOATS:
             found[named.name] = rng.standard_normal(shape).astype(np.float32)
         else:
