@@ -190,5 +190,5 @@ def test_integer_inputs_stay_within_the_tables_they_index(make):
     path = make.traced(module, inputs, 18)
     function = read_program(path).functions["main"]
     assert onnx_check.smallest_table(function, "x0") == 50
-    ids = onnx_check.random_inputs(function, 0)["x0"]
+    ids = onnx_check.random_inputs("p", function, 0)["x0"]
     assert ids.min() >= 0 and 2 < ids.max() < 50

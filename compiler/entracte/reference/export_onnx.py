@@ -100,7 +100,7 @@ def export_onnx(
     _need("onnxscript", package)
     from entracte.reference.loaded import load_portable
 
-    inputs = random_inputs(chosen, seed)
+    inputs = random_inputs(package, chosen, seed)
     allowed = FP16_ERROR if policy == "round" and holds_fp16(chosen) else FP32_ERROR
     with (
         load_portable(program, function=function, policy=policy) as m,

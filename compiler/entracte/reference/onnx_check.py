@@ -75,7 +75,7 @@ _MOST_ELEMENTS = 1 << 27
 """Of an input, in a gigabyte of doubles; a stranger's package may declare any size."""
 
 
-def random_inputs(function: mil.Function, seed: int) -> dict[str, np.ndarray]:
+def random_inputs(package: object, function: mil.Function, seed: int) -> dict[str, np.ndarray]:
     """An array for each input: normal floats, integers that every table has a row for."""
     rng = np.random.default_rng(seed)
     found = {}
@@ -86,8 +86,9 @@ def random_inputs(function: mil.Function, seed: int) -> dict[str, np.ndarray]:
         shape = [size or 1 for size in kind.shape]
         if math.prod(shape) > _MOST_ELEMENTS:
             raise PackageError(
+                package,
                 f"input {named.name} is of shape {list(shape)}: at most {_MOST_ELEMENTS} elements "
-                "are drawn to try a package"
+                "are drawn to try a package",
             )
         if kind.dtype in mil.FLOATS:
             found[named.name] = rng.standard_normal(shape).astype(np.float32)
