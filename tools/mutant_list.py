@@ -36,7 +36,8 @@ CACHE = (
     "tests/test_resume.py::test_an_entry_is_whole_or_absent",
     "tests/test_resume.py::test_the_oldest_entries_go_first",
     "tests/test_resume.py::test_digests_of_a_file_are_forgotten_when_it_changes",
-    "tests/test_store.py", "tests/test_places.py",
+    "tests/test_store.py",
+    "tests/test_places.py",
 )
 CUT = (P + "test_partition.py", P + "test_decide.py")
 PEAK = (P + "test_activations.py",)

@@ -29,7 +29,6 @@ from entracte.ir import (
     Stage,
     StageKind,
 )
-from entracte.plan.agree import check_agreement
 from entracte.plan.file import (
     CONSTANTS,
     FILE,
@@ -207,17 +206,14 @@ def _emit_and_plan(
         # From the cache: the folder holds the last attempt's packages.
         _emit(job, traced, best.decision, aside, cache, report)
     files = _write_files(job.pipeline, traced.constants, aside)
-    compared: tuple[Compared, ...] = ()
     if job.verify:
         shop = _shop(job, aside, cache, report)
         compared, changed = _compare(job, traced, best, files, shop)
         if changed:
             bundle = _emit(job, traced, best.decision, aside, cache, report)
             best = _scheduled_again(job, best.decision, bundle, compared)
-    plan = _plan(job, best.decision, best.facts, best.schedule, best.bundle, files)
-    plan = replace(plan, verify="on" if job.verify else "off", compared=compared)
-    check_agreement(plan)
-    return plan
+        best = replace(best, bundle=replace(best.bundle, verify="on", compared=compared))
+    return _plan(job, best.decision, best.facts, best.schedule, best.bundle, files)
 
 
 def _compare(

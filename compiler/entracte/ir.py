@@ -603,6 +603,9 @@ class Bundle:
     """The packages of a build, in the order of the partition's chunks."""
 
     packages: tuple[Package, ...]
+    verify: str = "off"
+    """`on`: they were compared with their torch source."""
+    compared: tuple["Compared", ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

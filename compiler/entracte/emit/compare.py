@@ -67,21 +67,13 @@ class Court:
         verdict = None if trial is None else self.verdict(trial)
         if trial is None or verdict is None:
             left = untried or Untried(order, 0.0, "the cache lost what was found")
-            return Compared(
-                chunk=order.chunk.id,
-                of=left.order.chunk.id,
-                floor_db=floor,
-                share=left.share,
-                why=left.why,
-            )
+            found = Compared(chunk=order.chunk.id, of=left.order.chunk.id, floor_db=floor)
+            return replace(found, share=left.share, why=left.why)
+        found = Compared(chunk=order.chunk.id, of=trial.order.chunk.id, floor_db=floor)
         if verdict.db is None:
-            return Compared(
-                chunk=order.chunk.id, of=trial.order.chunk.id, floor_db=floor, why=verdict.why
-            )
-        return Compared(
-            chunk=order.chunk.id,
-            of=trial.order.chunk.id,
-            floor_db=floor,
+            return replace(found, why=verdict.why)
+        return replace(
+            found,
             db=verdict.db,
             max_error=verdict.max_error,
             inputs=verdict.inputs,

@@ -84,7 +84,7 @@ def _joined(repairs: list[Repair]) -> Repair:
     codes = {c for r in repairs for c in r.codes}
     words = "; ".join(dict.fromkeys(r.words for r in repairs if r))
     whole = any(r.whole for r in repairs)
-    return replace(WHOLE) if whole else Repair(codes=tuple(sorted(codes)), words=words)
+    return WHOLE if whole else Repair(codes=tuple(sorted(codes)), words=words)
 
 
 def _subjects(trial: Trial, cache: Cache, given: Path | None) -> "Iterator[tuple[int, _Subject]]":

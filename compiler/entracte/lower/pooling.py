@@ -46,12 +46,7 @@ def _average(rank: int, stock: Any) -> Any:
         if not value(ceil) and value(divisor) is None:
             stock(context, node)
             return
-        sizes = _numbers(kernel, rank, [])
-        strides = _numbers(stride, rank, sizes)
-        pads = _numbers(pad, rank, [0] * rank)
-        windows = _Windows(
-            [int(n) for n in x.shape[-rank:]], sizes, strides, pads, bool(value(ceil))
-        )
+        windows = _Windows.of(x, rank, kernel, stride, pad, ceil)
         counts_padding = include is None or bool(value(include))
         context.add(_emit(x, windows, counts_padding, value(divisor), node.name))
 
@@ -68,6 +63,16 @@ class _Windows:
         self._sizes = sizes
         found = [_overhang(*axis) for axis in zip(sizes, kernel, stride, pad, strict=True)]
         self.over = [over if ceil else 0 for _, over in found]
+
+    @classmethod
+    def of(  # noqa: PLR0913 - what a node gives
+        cls, x: Any, rank: int, kernel: Any, stride: Any, pad: Any, ceil: Any
+    ) -> _Windows:
+        """Of a node's arguments."""
+        sizes = _numbers(kernel, rank, [])
+        strides = _numbers(stride, rank, sizes)
+        pads = _numbers(pad, rank, [0] * rank)
+        return cls([int(n) for n in x.shape[-rank:]], sizes, strides, pads, bool(value(ceil)))
 
     @property
     def pads(self) -> list[int]:
@@ -119,14 +124,10 @@ def _maximum(rank: int, stock: Any) -> Any:
             return
         from coremltools.converters.mil import Builder as mb
 
-        sizes = _numbers(kernel, rank, [])
-        strides = _numbers(stride, rank, sizes)
-        pads = _numbers(pad, rank, [0] * rank)
-        windows = _Windows(
-            [int(n) for n in x.shape[-rank:]], sizes, strides, pads, bool(value(ceil))
-        )
+        windows = _Windows.of(x, rank, kernel, stride, pad, ceil)
         pooled = mb.max_pool(
-            x=x, kernel_sizes=sizes, strides=strides, pad_type="custom", pad=windows.pads,
+            x=x, kernel_sizes=windows.kernel, strides=windows.stride, pad_type="custom",
+            pad=windows.pads,
             ceil_mode=False, name=node.name,
         )  # fmt: skip
         context.add(pooled)

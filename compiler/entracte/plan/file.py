@@ -61,6 +61,7 @@ def make_plan(
 ) -> Plan:
     """Put the decided (and, if built, emitted) values together; the checker proves the peak."""
     program, facts, schedule = decided.program, decided.facts, decided.schedule
+    emitted = bundle or Bundle(())
     proof = check(program, facts, schedule, budget_bytes=target.budget_bytes)
     plan = Plan(
         version=VERSION,
@@ -73,11 +74,13 @@ def make_plan(
         fps=pipeline.fps,
         program=program,
         chunks=decided.chunks,
-        packages=bundle.packages if bundle is not None else (),
+        packages=emitted.packages,
         facts=facts,
         schedule=schedule,
         forecast=forecast(Workload.on(target, program, facts), schedule, proof),
         files=files,
+        verify=emitted.verify,
+        compared=emitted.compared,
     )
     check_plan(plan)
     return plan

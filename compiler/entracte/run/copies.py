@@ -1,6 +1,8 @@
 """Units of the table on a device: whole packages, or pages where the device can load them."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +14,26 @@ FunctionAt = Callable[[int], str]
 """The function that the call of a step uses."""
 Loading = Callable[[Package], None]
 """Told of a package before it is loaded; what it raises ends the run."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """Where packages are, which function of them is called, and who is told of a load."""
+
+    plan: Plan
+    folder: Path
+    function_at: FunctionAt
+    loading: Loading
+
+    @cached_property
+    def _packages(self) -> dict[str, Package]:
+        return {p.chunk: p for p in self.plan.packages}
+
+    def package(self, chunk: str) -> Package:
+        """To be loaded now."""
+        package = self._packages[chunk]
+        self.loading(package)
+        return package
 
 
 class Copies(Protocol):
@@ -33,25 +55,14 @@ class Copies(Protocol):
 class WholeCopies:
     """One unit for each package."""
 
-    def __init__(
-        self,
-        device: Device,
-        plan: Plan,
-        folder: Path,
-        at: FunctionAt,
-        table: Table,
-        loading: Loading,
-    ) -> None:
-        self._loading = loading
-        self._device, self._folder, self._function_at, self._table = device, folder, at, table
-        self._packages = {p.chunk: p for p in plan.packages}
+    def __init__(self, device: Device, build: Build, table: Table) -> None:
+        self._device, self._build, self._table = device, build, table
         self._handles: dict[int, Handle] = {}
 
     def load(self, unit: int, step: int) -> None:
         """See `Copies`."""
-        package = self._packages[self._table.units[unit].chunk]
-        self._loading(package)
-        handle = self._device.load(package, self._folder, self._function_at(step))
+        build, package = self._build, self._build.package(self._table.units[unit].chunk)
+        handle = self._device.load(package, build.folder, build.function_at(step))
         self._handles[unit] = handle
 
     def free(self, unit: int, loading: int | None) -> None:  # noqa: ARG002 (the protocol's)
@@ -73,18 +84,8 @@ class WholeCopies:
 class PagedCopies:
     """A package is open while any of its pages is there or on the way."""
 
-    def __init__(
-        self,
-        device: PagedDevice,
-        plan: Plan,
-        folder: Path,
-        at: FunctionAt,
-        table: Table,
-        loading: Loading,
-    ) -> None:
-        self._loading = loading
-        self._device, self._folder, self._function_at, self._table = device, folder, at, table
-        self._packages = {p.chunk: p for p in plan.packages}
+    def __init__(self, device: PagedDevice, build: Build, table: Table) -> None:
+        self._device, self._build, self._table = device, build, table
         self._open: dict[str, Handle] = {}
         self._there: set[int] = set()
 
@@ -98,9 +99,8 @@ class PagedCopies:
 
     def _opened(self, chunk: str, step: int) -> Any:
         sizes = [self._table.units[u].size_bytes for u in self._table.units_of[chunk]]
-        package = self._packages[chunk]
-        self._loading(package)
-        return self._device.open(package, self._folder, sizes, self._function_at(step))
+        build, package = self._build, self._build.package(chunk)
+        return self._device.open(package, build.folder, sizes, build.function_at(step))
 
     def free(self, unit: int, loading: int | None) -> None:
         """See `Copies`."""

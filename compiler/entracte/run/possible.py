@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import pairwise
 
+from entracte.check.promise import QUEUES
 from entracte.ir import Bar, Call, Plan, Run, Segment
 from entracte.run.origin import DATE
 from entracte.units import MOST_BYTES
 
-QUEUES = ("load", "compute", "free")
 MOST_S = 1e9
 """Thirty years."""
 _WORDS = 200

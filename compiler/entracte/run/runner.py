@@ -19,7 +19,7 @@ from entracte.plan.host_steps import check_host_steps
 from entracte.program.steps import bases, where_is
 from entracte.program.workload import Workload
 from entracte.run.alarm import Alarm, alarm_of
-from entracte.run.copies import Copies, Loading, PagedCopies, WholeCopies
+from entracte.run.copies import Build, Copies, Loading, PagedCopies, WholeCopies
 from entracte.run.host import run_host_step
 from entracte.run.inputs import given_inputs
 from entracte.run.journal import Journal
@@ -88,12 +88,13 @@ def _driver_and_copies(
     plan: Plan, folder: Path, device: Device, loading: Loading
 ) -> tuple[Driver, Copies]:
     """Units are the target's pages where the driver and the device can load them, else packages."""
-    workload, paged, at = Workload.of(plan), by_pages(plan, device), _functions(plan.program)
+    workload, paged = Workload.of(plan), by_pages(plan, device)
+    build = Build(plan, folder, _functions(plan.program), loading)
     if paged is None:
         driver = make_driver(replace(workload, page_bytes=0), plan.schedule)
-        return driver, WholeCopies(device, plan, folder, at, driver.table, loading)
+        return driver, WholeCopies(device, build, driver.table)
     driver = make_driver(workload, plan.schedule)
-    return driver, PagedCopies(paged, plan, folder, at, driver.table, loading)
+    return driver, PagedCopies(paged, build, driver.table)
 
 
 def _functions(program: Program) -> Callable[[int], str]:
