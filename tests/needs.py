@@ -25,6 +25,7 @@ NEEDS = {
     "inspection/test_sweep.py::test_a_sweep_of_dry_runs_*": "torch",
     "disk/*": "light",
     "inspection/*": "light",
+    "newcomers/*": "convert",
     "planner/test_run_online.py::test_a_real_loop_*": "convert",
     "planner/test_run_reference.py": "convert",
     "planner/*": "light",
