@@ -87,6 +87,8 @@ class Stage:
     functions: tuple[tuple[str, int], ...] = ()
     """(graph variant, n): it runs while the loop's iteration is below n, then the next, at last
     `main`. By rising n; none is 0."""
+    weights: str = ""
+    """Where this stage's weights are read; empty: where the pipeline's are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -286,7 +286,20 @@ def _stage(name: str, s: StageSettings, pipeline: PipelineSettings, compression:
         precision=precision,
         compression=chosen,
         functions=_functions(where, s.functions),
+        weights=_own_weights(where, kind, s),
     )
+
+
+def _own_weights(where: str, kind: StageKind, s: StageSettings) -> str:
+    """A stage's own place of weights; empty for the pipeline's."""
+    if s.weights is None:
+        return ""
+    if kind is StageKind.CONSTANT or not s.weights:
+        raise ConfigError(
+            f"{where}.weights: {s.weights!r}: a stage that reads weights names a folder, "
+            "`package:NAME/FOLDER` or `random:SEED`, or leaves it out for the pipeline's"
+        )
+    return s.weights
 
 
 def _functions(where: str, given: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
@@ -424,8 +437,10 @@ def _check_packages(p: Pipeline, allowed: Sequence[str]) -> None:
     """To find a package's folder is to import it, which runs its code."""
     places = [("pipeline.weights", p.weights)]
     for stage in p.stages:
+        places.append((f"pipeline.stages.{stage.name}.weights", stage.weights))
         if stage.kind is StageKind.HOST:
-            files = HOST_OPS[stage.op].files(dict(stage.params), p.weights)
+            weights = stage.weights or p.weights
+            files = HOST_OPS[stage.op].files(dict(stage.params), weights)
             places += [(f"pipeline.stages.{stage.name}.params", place) for place, _ in files]
     for where, place in places:
         name = package_of(place)

@@ -60,6 +60,8 @@ class StageSettings:
     compression: str | None = None
     functions: dict[str, int] = field(default_factory=dict)
     """graph variant: it runs in the first so many iterations of the stage's loop, then `main`"""
+    weights: str | None = None
+    """Where this stage's weights are, spelled like the pipeline's; by default there."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -83,7 +85,8 @@ class InputSettings:
 class PipelineSettings:
     name: str = MISSING
     title: str = MISSING
-    weights: str = MISSING
+    weights: str = ""
+    """A folder, `package:NAME/FOLDER` or `random:SEED`; empty where every graph holds its own."""
     video: dict[str, Any] = field(default_factory=dict)
     """Sizes that several stages share: frames, height, width, fps."""
     inputs: dict[str, InputSettings] = field(default_factory=dict)
