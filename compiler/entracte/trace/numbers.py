@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,6 +24,10 @@ __all__ = [
     "tensor_digest",
     "ties",
 ]
+
+
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+"""Of objects in a module's text: another in every process."""
 
 
 def module_state(module: nn.Module) -> dict[str, Tensor]:
@@ -81,7 +86,8 @@ def digest_of_graph(graph: Graph) -> str:
     structure, every number that they hold, and all that it says of itself."""
     found = hashlib.sha256()
     for name, module in (("main", graph.module), *sorted(graph.variants.items())):
-        found.update(f"{name} {module}\n".encode())
+        structure = _ADDRESS.sub("", str(module))
+        found.update(f"{name} {structure}\n".encode())
         for key, tensor in sorted((module_state(module) | _plain(module)).items()):
             is_read = graph.checkpoint is None or not isinstance(tensor, torch.nn.Parameter)
             holds = has_data(tensor) and is_read

@@ -34,7 +34,9 @@ def own_numbers(stage: Stage, graph: Graph, used: frozenset[str]) -> dict[str, s
         is_theirs = graph.checkpoint is not None and isinstance(state[name], torch.nn.Parameter)
         if is_theirs or not has_data(state[name]):
             continue
-        check_finite(f"stage {stage.name}: graph {stage.op}", name, state[name])
+        where = f"stage {stage.name}: graph {stage.op}"
+        is_buffer = not isinstance(state[name], torch.nn.Parameter)
+        check_finite(where, name, state[name], endless=is_buffer)
         found[name] = tensor_digest(state[name])
     return found
 
@@ -49,25 +51,26 @@ def check_numbers(stage: Stage, graph: Graph, functions: Sequence[Exported]) -> 
             if not is_saved or (graph.checkpoint is None and not has_data(state.get(name))):
                 lacking[name] = is_saved
     if lacking:
-        raise ConfigError(_without_data(stage, lacking))
+        raise ConfigError(_without_data(stage, graph, lacking))
     for function in functions[1:]:
         _check_shared(stage, graph, function)
 
 
-def _without_data(stage: Stage, lacking: Mapping[str, bool]) -> str:
+def _without_data(stage: Stage, graph: Graph, lacking: Mapping[str, bool]) -> str:
     """What is said of used tensors without data; True for those of the state dict."""
-    names = sorted(lacking)
+    is_unnamed = graph.checkpoint is None and any(lacking.values())
+    names = sorted(lacking, key=lambda n: (lacking[n] != is_unnamed, n))
     shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
     why = (
         "the graph names no checkpoint that would give it: build the module with its numbers, or "
         "name `checkpoint` in its Graph"
-        if all(lacking.values())
+        if is_unnamed
         else "no checkpoint gives what is not in the module's state dict: build the module with "
         "`entracte.graphs.on_meta`, which keeps buffers real, or without `torch.device('meta')`"
     )
     return (
-        f"stage {stage.name}: graph {stage.op} computes with {shown}, which holds no data (it is "
-        f"on the meta device), and {why}"
+        f"stage {stage.name}: graph {stage.op} computes with {shown}: no data is there (it is on "
+        f"the meta device), and {why}"
     )
 
 
