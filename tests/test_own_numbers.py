@@ -5,20 +5,24 @@ Right values come from the torch module, run as it is.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import entracte.graphs
 from entracte.build import Built, compile_pipeline
 from entracte.declare.host_ops import random_normal
-from entracte.errors import ConfigError
+from entracte.errors import ConfigError, PlanError
 from entracte.graphs.spec import Graph, Input
 from entracte.run.execute import run_build
+from entracte.verify.folder import verify_build
+from entracte.verify.source import Origin
 
 PIPELINE = """
 name: own
@@ -189,7 +193,9 @@ def test_positions_are_not_drawn(small: Small) -> None:
 
 @pytest.mark.parametrize("name", ["first.bias", "top", "coarse"])
 @pytest.mark.parametrize(("value", "word"), [(torch.nan, "NaN"), (torch.inf, "infinite")])
-def test_numbers_that_are_none_are_refused(small: Small, name: str, value: float, word: str) -> None:
+def test_numbers_that_are_none_are_refused(
+    small: Small, name: str, value: float, word: str
+) -> None:
     module = Everything()
     with torch.no_grad():
         module.get_parameter(name).view(-1)[3] = value
@@ -207,3 +213,104 @@ def test_weights_need_not_be_said_where_nobody_reads_them(small: Small) -> None:
     small.compiled(lambda: graph_of(Everything()), "dry_run=true", "pipeline.weights=''")
     named = Graph(Everything().eval(), (Input("x", (2, 8)),), ("y",), "model")
     assert "pipeline.weights" in refused(small, lambda: named, "pipeline.weights=''")
+
+
+# ---------------------------------------------------------------- checkpoints, looked at first
+
+TWO = """
+name: two
+title: two
+weights: "WEIGHTS"
+precision: fp32
+output: second.y
+inputs: {seed: {kind: seed, default: 0}}
+stages:
+  noise: {host: random_normal, params: {shape: [2, 8]}, inputs: {seed: seed}}
+  first: {graph: test.own, inputs: {x: noise.noise}}
+  second: {graph: test.own, inputs: {x: first.y}}
+"""
+
+
+class Line(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.line = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> tuple[Tensor]:
+        return (self.line(x),)
+
+
+def line() -> Graph:
+    made = entracte.graphs.on_meta(Line)
+    return Graph(made, (Input("x", (2, 8)),), ("y",), "model", owns=("",))
+
+
+@pytest.fixture
+def two(small: Small) -> tuple[Small, dict[str, Line]]:
+    """A pipeline of one graph twice, and a folder for each."""
+    models = {name: Line() for name in ("a", "b")}
+    for name, model in models.items():
+        (small.folder / name).mkdir()
+        save_file(model.state_dict(), small.folder / name / "model.safetensors")
+    text = TWO.replace("WEIGHTS", str(small.folder / "a"))
+    (small.folder / "conf" / "pipeline" / "own.yaml").write_text(text)
+    return small, models
+
+
+def test_stages_with_weights_of_their_own(two: tuple[Small, dict[str, Line]]) -> None:
+    small, models = two
+    small.compiled(line, f"+pipeline.stages.second.weights={small.folder / 'b'}")
+    x = torch.from_numpy(random_normal(3, (2, 8)))
+    with torch.no_grad():
+        wanted = models["b"](models["a"](x)[0])[0].numpy()
+    np.testing.assert_allclose(small.output(), wanted, rtol=1e-5, atol=1e-6)
+    # A plan from elsewhere does not say what is read here, for no stage.
+    folder, build = str(small.folder / "a"), small.folder / "build"
+    with pytest.raises(PlanError, match=f"--weights {'second'}=FOLDER"):
+        verify_build(build, origin=Origin(weights=folder))
+    places = (("second", str(small.folder / "b")),)
+    assert verify_build(build, origin=Origin(weights=folder, stage_weights=places)).passed
+    wrong = Origin(weights=folder, stage_weights=(("second", folder),))
+    assert not verify_build(build, origin=wrong).passed
+
+
+FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no folder": (lambda folder: shutil.rmtree(folder), "pipeline.weights: there is no folder"),
+    "no file": (lambda folder: (folder / "model.safetensors").unlink(), "there are no weights"),
+    "pointer": (lambda folder: (folder / "model.safetensors").write_text(
+        "version https://git-lfs.github.com/spec/v1"), "git lfs pull"),
+    "truncated": (lambda folder: (folder / "model.safetensors").write_bytes(
+        (folder / "model.safetensors").read_bytes()[:-8]), "its tensors take"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("dry", ["true", "false"])
+def test_files_are_looked_at_before_anything_is_traced(
+    fault: str, dry: str, two: tuple[Small, dict[str, Line]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small, _ = two
+    spoil, words = FAULTS[fault]
+    spoil(small.folder / "a")
+    monkeypatch.setattr("entracte.trace.measure.trace_stage", lambda *_: pytest.fail("traced"))
+    with pytest.raises(ConfigError, match=words) as caught:
+        small.compiled(line, f"dry_run={dry}")
+    assert str(small.folder / "a") in str(caught.value)
+
+
+@pytest.mark.parametrize("dry", ["true", "false"])
+def test_keys_of_all_stages_are_looked_at_before_any_is_converted(
+    dry: str, two: tuple[Small, dict[str, Line]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small, models = two
+    other = {"line.weight": torch.zeros(4, 8), "line.bais": models["b"].line.bias.detach()}
+    save_file(other, small.folder / "b" / "model.safetensors")
+    monkeypatch.setattr("entracte.emit.bundle.emit", lambda *_, **__: pytest.fail("converted"))
+    with pytest.raises(ConfigError) as caught:
+        small.compiled(
+            line, f"dry_run={dry}", f"+pipeline.stages.second.weights={small.folder / 'b'}"
+        )
+    message = str(caught.value)
+    assert message.startswith(f"stage second: {small.folder / 'b'}/model: missing: line.bias")
+    assert "unexpected: line.bais" in message
+    assert "line.weight (4, 8) instead of (8, 8)" in message

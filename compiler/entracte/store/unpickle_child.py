@@ -44,7 +44,7 @@ class Refused(Exception):
 def main(source: str, file_bytes: int) -> None:
     """Write the safetensors file to standard output, and what was found to standard error."""
     _cut_off()
-    out = os.dup(1)
+    out = os.fdopen(os.dup(1), "wb", buffering=1 << 20)
     os.dup2(2, 1)  # whatever a library prints is no part of the file
     try:
         import torch
@@ -52,8 +52,8 @@ def main(source: str, file_bytes: int) -> None:
         _bound_memory(3 * file_bytes + _SPARE_BYTES)
         sys.addaudithook(_watch)
         found, nest, left_out = _tensors(_loaded(torch, source), torch)
-        with os.fdopen(out, "wb", buffering=1 << 20) as file:
-            _write(file, found)
+        with out:
+            _write(out, found)
         said: dict[str, Any] = {"nest": nest, "left_out": left_out[:5], "tensors": len(found)}
     except Refused as refused:
         said = {"refused": str(refused)}
