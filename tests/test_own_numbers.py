@@ -54,12 +54,16 @@ class Everything(nn.Module):
         self.norm.running_var.uniform_(0.5, 2)
         self.register_buffer("order", torch.randperm(8))
         self.register_buffer("kept", torch.rand(8) > 0.3)
+        self.register_buffer("turn", torch.polar(torch.ones(4), torch.randn(4)))
+        self.register_buffer("wide", torch.randn(8).double())
         self.register_buffer("shift", torch.randn(8), persistent=False)
         self.unused = nn.Parameter(torch.full((3,), torch.nan))
 
     def forward(self, x: Tensor) -> tuple[Tensor]:
         x = self.second(torch.tanh(self.first(x)))
         x = self.norm(x @ self.top + torch.tanh(x) @ self.turned)
+        x = torch.view_as_real(torch.view_as_complex(x.reshape(2, 4, 2)) * self.turn).reshape(2, 8)
+        x = (x * self.wide).float()
         x = x[:, self.order] * self.coarse.float() + self.shift
         return (torch.where(self.kept, x, x * torch.tensor([0.25])),)
 
@@ -114,7 +118,7 @@ def test_the_module_s_numbers_are_the_package_s(small: Small) -> None:
     np.testing.assert_allclose(small.output(), right(Everything(1)), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["top", "norm.running_mean", "order", "kept", "shift"])
+@pytest.mark.parametrize("name", ["top", "norm.running_mean", "order", "kept", "turn", "shift"])
 def test_one_other_number_of_any_kind_is_another_graph(small: Small, name: str) -> None:
     """Compiled dry, so that traces are in the cache; then made whole."""
 

@@ -40,6 +40,10 @@ _OTHERS = (
     (b"\x89HDF", "an HDF5 file; save it as safetensors"),
 )
 """What often lies where weights should, by its first bytes."""
+_SIGNS = {
+    "a safetensors file": "its header's length is wrong",
+    "a PyTorch checkpoint": "it begins with other bytes",
+}
 PICKLED = (b"PK\x03\x04", b"\x80")
 """First bytes of PyTorch's own files."""
 
@@ -103,14 +107,12 @@ def _header(path: Path) -> tuple[bytes, int]:
         return file.read(length), left - length
 
 
-def what_it_is(first: bytes, size: int) -> str:
+def what_it_is(first: bytes, size: int, wanted: str = "a safetensors file") -> str:
     """What lies where weights should, by its first bytes."""
     if size == 0:
         return "empty"
     found = (what for mark, what in _OTHERS if first.startswith(mark))
-    return next(
-        found, "not a safetensors file, or only a part of one (its header's length is wrong)"
-    )
+    return next(found, f"not {wanted}, or only a part of one ({_SIGNS[wanted]})")
 
 
 def _parsed(path: Path, header: bytes) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def as_safetensors(path: Path, cache: Cache) -> Path:
     with reading(path):
         first, size = first_bytes(path)
         if not first.startswith(PICKLED):
-            raise ConfigError(f"{path}: {what_it_is(first, size)}")
+            raise ConfigError(f"{path}: {what_it_is(first, size, 'a PyTorch checkpoint')}")
         key = f"{_sha256(path, cache)[:40]}{maker_digest(__name__)[:24]}"
     entry = cache.folder(KIND, key)
     if entry is None:

@@ -54,13 +54,14 @@ class Checkpoint:
             wanted: name in the module -> key.
             whole: names of weights that are no floating-point numbers.
         """
+        others = self.places.keys() - set(wanted.values())
         for name, key in wanted.items():
             if key not in self.places:
                 self._check_codes(key)
             elif name in whole:
                 self._check_whole(key)
             else:
-                self._check_float(key, set(wanted.values()))
+                self._check_float(key, others)
 
     def _check_codes(self, key: str) -> None:
         parent, dot, _ = key.rpartition(".")
@@ -79,22 +80,25 @@ class Checkpoint:
                 "there; give the checkpoint of this model"
             )
 
-    def _check_float(self, key: str, wanted: Collection[str]) -> None:
+    def _check_float(self, key: str, others: Collection[str]) -> None:
+        """`others`: keys that no weight of the module has, so that they may be scales."""
         place = self.places[key]
-        scale = fp8.scale_of(key, self.places.keys() - wanted)
-        is_fp8 = place.stored.dtype in fp8.FP8
-        if not is_fp8 and place.stored.dtype not in FLOATS:
+        scale = fp8.scale_of(key, others)
+        if place.stored.dtype in fp8.FP8:
+            self._check_fp8(key, scale)
+        elif place.stored.dtype not in FLOATS:
             raise ConfigError(
                 f"{place.origin}: {key!r} holds {place.stored.dtype}, weights are one of "
                 f"{', '.join(FLOATS)}; they are codes of a quantized checkpoint: {_DEQUANTIZE}"
             )
-        if not is_fp8:
-            if scale is None:
-                return
+        elif scale is not None:
             raise ConfigError(
                 f"{place.origin}: {key!r} holds {place.stored.dtype} and has a scale ({scale!r}), "
                 f"which only codes have; {_DEQUANTIZE}"
             )
+
+    def _check_fp8(self, key: str, scale: str | None) -> None:
+        place = self.places[key]
         if scale is None:
             raise ConfigError(
                 f"{place.origin}: {key!r} holds {place.stored.dtype}, weights are one of "

@@ -22,6 +22,7 @@ class FileWeights:
     def __init__(self, folder: Path, cache: Cache | None = None) -> None:
         self._folder, self._cache = folder, cache
         self._known: dict[str, Checkpoint] = {}
+        self._checked: list[Traced] = []
 
     def is_real(self, _: "Traced") -> bool:
         """They are some model's."""
@@ -34,10 +35,13 @@ class FileWeights:
     def check(self, traced: "Traced") -> None:
         """Raises `ConfigError` listing missing, unexpected and mis-shaped keys, and for numbers of
         another kind."""
+        if any(known is traced for known in self._checked):
+            return
         if wanted(traced, None):
             found, key_of = self._found(traced, None)
             found.check(key_of, traced.record.whole)
             check_keys(traced, key_of, found.places, self._folder)
+        self._checked.append(traced)
 
     def tensors(
         self, traced: "Traced", names: Collection[str] | None = None

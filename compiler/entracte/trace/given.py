@@ -68,8 +68,17 @@ def own(traced: "Traced", names: Collection[str] | None) -> "dict[str, torch.Ten
     """The module's own parameters and buffers, as they are computed with."""
     chosen = traced.own.keys() if names is None else traced.own.keys() & set(names)
     state = traced.state() if chosen else {}
-    found = {name: state[name].detach().contiguous() for name in chosen}
-    return {n: t.float() if t.dtype.is_floating_point else t for n, t in found.items()}
+    return {name: _computed_with(state[name].detach()) for name in chosen}
+
+
+def _computed_with(tensor: "torch.Tensor") -> "torch.Tensor":
+    """As programs have it: fp32, complex numbers as pairs, whole numbers as they are."""
+    import torch
+
+    if tensor.is_complex():
+        tensor = torch.view_as_real(tensor.resolve_conj())
+    wide = tensor.float() if tensor.dtype.is_floating_point else tensor
+    return wide.contiguous()
 
 
 def held_by_module(traced: "Traced", names: Collection[str] | None) -> "dict[str, torch.Tensor]":

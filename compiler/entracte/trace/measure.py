@@ -112,7 +112,7 @@ def _record(subject: _Subject, exported: Sequence[Exported]) -> TraceRecord:
         functions=tuple(m.function() for m in (main, *variants)),
         key_of=tuple((w, checkpoint_key(w, graph.key_map)) for w in read),
         shapes=tuple(shapes.items()),
-        known_keys=tuple(checkpoint_key(w, graph.key_map) for w in graph.module.state_dict()),
+        known_keys=tuple(checkpoint_key(w, graph.key_map) for w in _names(graph)),
         owns=tuple(graph.owns),
         checkpoint=graph.checkpoint,
         scales=tuple(graph.scales),
@@ -121,6 +121,11 @@ def _record(subject: _Subject, exported: Sequence[Exported]) -> TraceRecord:
         buffers=tuple(sorted(used & dict(graph.module.named_buffers()).keys())),
         ties=_tied_keys(graph, read),
     )
+
+
+def _names(graph: "Graph") -> dict[str, None]:
+    """Of all that a file of the module may hold: also of tables, which older files have."""
+    return dict.fromkeys((*graph.module.state_dict(), *module_state(graph.module)))
 
 
 def _tied_keys(graph: "Graph", names: Sequence[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:

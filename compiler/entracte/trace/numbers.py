@@ -45,7 +45,8 @@ def saved_names(module: nn.Module) -> frozenset[str]:
 def tensor_digest(tensor: Tensor) -> str:
     """SHA-256 of a tensor's type, shape and values, wherever and however they lie."""
     found = hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
-    found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
+    found.update(plain.flatten().view(torch.uint8).numpy().data)
     return found.hexdigest()
 
 

@@ -43,7 +43,7 @@ class TraceRecord:
     """Weight name in the module -> key in the checkpoint."""
     shapes: tuple[tuple[str, tuple[int, ...]], ...]
     known_keys: tuple[str, ...]
-    """Keys of everything the module has, used or not."""
+    """Keys of everything the module has, used or not, saved or not."""
     owns: tuple[str, ...]
     """Prefixes of the checkpoint's keys that the stage reads completely."""
     checkpoint: str | None

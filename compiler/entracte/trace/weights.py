@@ -86,7 +86,8 @@ def weights_folder(spec: str, where: str = "pipeline.weights") -> Path:
     else:
         folder = expanded(spec, where)
     if not os.path.isdir(folder):  # also of names that no system takes
-        raise ConfigError(f"{where}: there is no folder {folder}")
+        file = " (it is a file: give the folder it is in)" if os.path.isfile(folder) else ""
+        raise ConfigError(f"{where}: there is no folder {folder}{file}")
     return folder
 
 
@@ -105,8 +106,11 @@ class PipelineWeights:
     """Each stage's own source: the module itself, the stage's `weights`, or the pipeline's."""
 
     def __init__(self, default: str, cache: Cache | None = None) -> None:
+        """Raises `ConfigError` for a `default` that is no place; empty, no stage may read it."""
         self._default, self._cache = default, cache
         self._sources: dict[str, StageSource] = {}
+        if default:
+            self._sources[default] = weight_source(default, cache)
 
     def look(self, stage: Stage, stem: str | None) -> None:
         """Before anything is traced: places that do not exist, files that are missing or damaged.
