@@ -78,10 +78,22 @@ def _stage(
         precision=precision,
         compression=chosen,
         functions=_functions(where, s.functions),
-        weights=s.weights or "",
+        weights=_own_weights(where, kind, s),
         weights_of=s.weights_of or "",
         at=_at(f"{where}.at", s.at, count),
     )
+
+
+def _own_weights(where: str, kind: StageKind, s: StageSettings) -> str:
+    """A stage's own place of weights; empty for the pipeline's."""
+    if s.weights is None:
+        return ""
+    if kind is StageKind.CONSTANT or not s.weights:
+        raise ConfigError(
+            f"{where}.weights: {s.weights!r}: a stage that reads weights names a folder, "
+            "`package:NAME/FOLDER` or `random:SEED`, or leaves it out for the pipeline's"
+        )
+    return s.weights
 
 
 def _functions(where: str, given: Mapping[str, int]) -> tuple[tuple[str, int], ...]:

@@ -203,7 +203,8 @@ def _check_packages(p: Pipeline, allowed: Sequence[str]) -> None:
         if stage.weights:
             places.append((f"pipeline.stages.{stage.name}.weights", stage.weights))
         if stage.kind is StageKind.HOST:
-            files = HOST_OPS[stage.op].files(dict(stage.params), p.weights)
+            weights = stage.weights or p.weights
+            files = HOST_OPS[stage.op].files(dict(stage.params), weights)
             places += [(f"pipeline.stages.{stage.name}.params", place) for place, _ in files]
     for where, place in places:
         name = package_of(place)

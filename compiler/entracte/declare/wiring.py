@@ -102,10 +102,12 @@ def _check_weights(p: Pipeline, stage: Stage) -> None:
     """Weights are of a stage that has its own, and two stages with the same are alike in how they
     are stored."""
     where = f"pipeline.stages.{stage.name}"
-    if (stage.weights or stage.weights_of) and stage.kind is not StageKind.GRAPH:
-        raise ConfigError(f"{where}: only a graph has weights, {stage.name} is a {stage.kind}")
     if not stage.weights_of:
         return
+    if stage.kind is not StageKind.GRAPH:
+        raise ConfigError(
+            f"{where}.weights_of: only a graph has weights, {stage.name} is a {stage.kind}"
+        )
     graphs = {s.name: s for s in p.stages if s.kind is StageKind.GRAPH}
     check_allowed(f"{where}.weights_of", stage.weights_of, sorted(set(graphs) - {stage.name}))
     other = graphs[stage.weights_of]
