@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from entracte.declare.host_ops import HOST_OPS, FileKind, Source
-from entracte.declare.host_ops.words import length_fault
+from entracte.declare.host_ops.words import MOST_ID, length_fault
 from entracte.disk.read import inside
 from entracte.disk.write import write_bytes
 from entracte.emit.host_tables import look_at_table, write_table
@@ -86,16 +86,17 @@ def look(pipeline: Pipeline) -> HostFiles:
                 tokenizers.setdefault(source.name, name)
     for output in pipeline.outputs:
         if output.kind == "text":
-            made += _of_text(output, pipeline.weights, tokenizers)
+            made += _of_text(output, pipeline.weights, tokenizers, [m.name for m in made])
     return HostFiles(tuple(made), params, tokenizers)
 
 
-def _of_text(output: Output, weights: str, known: dict[str, str]) -> list[Made]:
+def _of_text(output: Output, weights: str, known: dict[str, str], taken: list[str]) -> list[Made]:
     """The tokenizer of a text that is given: a stage's, where it names the same."""
     if output.tokenizer in known:
         return []
     found = tokenizer_at(f"pipeline.outputs.{output.name}.tokenizer", weights, output.tokenizer)
-    known[output.tokenizer] = name = f"tokenizer_output_{output.name}.json"
+    name = _free(f"tokenizer_{output.name}.json", "output", taken)
+    known[output.tokenizer] = name
     return [Made(name, partial(write_bytes, data=found.data))]
 
 
@@ -131,6 +132,8 @@ def _look_at_tokenizer(stage: Stage, source: Source) -> Looked:
             "tokenizer_config.json or special_tokens_map.json beside it); say it with `pad_id`"
         )
     marks = bool(params.get("add_special_tokens", True))
+    if not 0 <= pad_id <= MOST_ID:
+        raise ConfigError(f"{where}: the id {pad_id}, which pads, is none that int32 holds")
     if fault := length_fault(found.encoder, params["length"], marks):
         raise ConfigError(f"{where}: {fault}")
     rule = {
