@@ -25,7 +25,7 @@ class Graph:
     Attributes:
         module: in eval mode. Where a `checkpoint` gives the weights, its parameters need hold no
             data (they may be on the meta device), and what they hold is not looked at. Buffers
-            that no checkpoint holds must be real: `entracte.graphs.on_meta` builds such a module.
+            that no checkpoint holds must be real: `on_meta` of `entracte.graphs` does that.
         inputs: in the order of `forward`'s parameters.
         outputs: names of what `forward` returns, in order; none may equal an input's name.
         checkpoint: stem of a file or folder inside the pipeline's weights folder,

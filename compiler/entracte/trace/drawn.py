@@ -35,7 +35,7 @@ class RandomWeights:
             raise ConfigError(
                 f"stage {traced.stage.name}: {listed(whole)}: whole numbers that no checkpoint "
                 "gives and the module does not hold; a seed cannot draw positions: build the "
-                "module with `entracte.graphs.on_meta`, or give its checkpoint"
+                "module with `on_meta` of `entracte.graphs`, or give its checkpoint"
             )
 
     def tensors(

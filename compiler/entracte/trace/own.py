@@ -66,7 +66,7 @@ def _without_data(stage: Stage, graph: Graph, lacking: Mapping[str, bool]) -> st
         "name `checkpoint` in its Graph"
         if is_unnamed
         else "no checkpoint gives what is not in the module's state dict: build the module with "
-        "`entracte.graphs.on_meta`, which keeps buffers real, or without `torch.device('meta')`"
+        "`on_meta` of `entracte.graphs`, which keeps tables real, not in `torch.device('meta')`"
     )
     return (
         f"stage {stage.name}: graph {stage.op} computes with {shown}: no data is there (it is on "
