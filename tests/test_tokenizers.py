@@ -508,6 +508,8 @@ def test_random_weights_bring_no_tokenizer(tmp_path):
     pipeline = replace(pipeline_of(tmp_path, {"tokenizer": ".", "length": 3}), weights="random:0")
     with pytest.raises(ConfigError, match=r"stages\.t0\.params: random weights .* `stand_in`"):
         look(pipeline)
+    step = dict(look(pipeline, dry_run=True).into(pipeline).stages[0].params)
+    assert step == {"tokenizer": "tokenizer_t0.json", "length": 3}
 
 
 @pytest.mark.parametrize("config", [{}, {"tokenizer_class": "BigBirdTokenizer"}])
