@@ -127,21 +127,21 @@ def test_plans_of_older_versions_are_named(folder):
             lambda b: b.replace(b'"title":', b'"title": "a", "title":', 1),
             "'title' stands in it twice",
         ),
-        (lambda b: b.replace(b'"contention": 1.0', b'"fps": NaN', 1), "NaN is not finite"),
+        (lambda b: b.replace(b'"contention": 1.0', b'"contention": NaN', 1), "NaN is not finite"),
         (
-            lambda b: b.replace(b'"contention": 1.0', b'"fps": -Infinity', 1),
+            lambda b: b.replace(b'"contention": 1.0', b'"contention": -Infinity', 1),
             "-Infinity is not finite",
         ),
         (
-            lambda b: b.replace(b'"contention": 1.0', b'"fps": 1e999', 1),
+            lambda b: b.replace(b'"contention": 1.0', b'"contention": 1e999', 1),
             "plan.target.contention is not finite",
         ),
         (
-            lambda b: b.replace(b'"contention": 1.0', b'"fps": ' + b"9" * 5000, 1),
+            lambda b: b.replace(b'"contention": 1.0', b'"contention": ' + b"9" * 5000, 1),
             "not a whole JSON file",
         ),
         (
-            lambda b: b.replace(b'"contention": 1.0', b'"fps": ' + b"9" * 400, 1),
+            lambda b: b.replace(b'"contention": 1.0', b'"contention": ' + b"9" * 400, 1),
             "plan.target.contention.* 64 bits",
         ),
         (lambda b: b.replace(b'"toy"', b'"t\xffy"', 1), "not a whole JSON file"),
