@@ -28,9 +28,9 @@ from entracte.ir import (
     Step,
     Window,
 )
-from entracte.program.builder import Builder, Piece
+from entracte.program.builder import Builder
 from entracte.program.frees import reads, with_frees, writes
-from entracte.program.groups import Grouping
+from entracte.program.groups import Grouping, Piece
 from entracte.program.loops import axis_of, is_dissolved, is_steady
 from entracte.program.mapped import add_map, map_calls
 from entracte.program.writers import with_streams
