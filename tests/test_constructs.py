@@ -278,7 +278,7 @@ outputs: {z: {kind: tensor, value: l.z}}
     ("old", "new", "told"),
     [
         ("table.n,", "g,", "state.n: starts as fp32 (1,) from g but goes on as int32 (1,) from count.more"),
-        ("x, count.half", "x, count.half], y: [g, count.half", "state.y: starts as fp32 (1,) from g but goes on as fp32 (1, 4) from count.half"),
+        ("x, count.half", "x, count.half], y: [g, once.c", "state.y: starts as fp32 (1,) from g but goes on as fp32 (1, 4) from once.c"),
         (" MORE", ", collect: {c: {value: once.c, axis: 0}}", "collect.c: once.c depends on nothing that changes"),
         (" MORE", ", collect: {c: {value: count.half, axis: 2}}", "collect.c.axis: count.half has shape (1, 4), no axis 2"),
         ("x, count.half", "x, l.n", "state.z: goes on as l.n, which the loop itself hands in"),
