@@ -18,6 +18,7 @@ from entracte.graphs.spec import Constants, Graph, Input
 __all__ = ["Constants", "Graph", "Input", "build", "names", "package_of"]
 
 _BUILT_IN = {
+    "onnx": "entracte.graphs.onnx.build:stage",
     "opensora.text_encoder": "entracte.graphs.opensora.build:text_encoder",
     "opensora.denoiser": "entracte.graphs.opensora.build:denoiser",
     "opensora.temporal_decoder": "entracte.graphs.opensora.build:temporal_decoder",
