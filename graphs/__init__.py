@@ -15,7 +15,7 @@ from importlib.metadata import entry_points
 
 from entracte.graphs.spec import Constants, Graph, Input
 
-__all__ = ["Constants", "Graph", "Input", "build", "names", "package_of"]
+__all__ = ["Constants", "Graph", "Input", "build", "file_params", "names", "package_of"]
 
 _BUILT_IN = {
     "onnx": "entracte.graphs.onnx.build:stage",
@@ -29,6 +29,8 @@ _BUILT_IN = {
     "opensora.leap_start": "entracte.graphs.opensora.build:leap_start",
 }
 GROUP = "entracte.graphs"
+_FILES = {"onnx": ("file",)}
+"""Parameters that name a file: the compiler finds it, and hands in its path."""
 
 
 def names() -> list[str]:
@@ -52,6 +54,12 @@ def package_of(name: str) -> str:
     our own and for an unknown name."""
     places = {p.name: p.value for p in entry_points(group=GROUP) if p.name not in _BUILT_IN}
     return places[name].partition(":")[0].partition(".")[0] if name in places else __name__
+
+
+def file_params(name: str) -> tuple[str, ...]:
+    """Which parameters of the graph `name` name files. Where these are is for the user to say, so
+    a plan that came from elsewhere does not."""
+    return _FILES.get(name, ())
 
 
 def _factory(name: str) -> Callable[..., Graph | Constants]:

@@ -6,6 +6,7 @@ memory is taken, and what is refused is refused with the name of its node.
 
 from __future__ import annotations
 
+import hashlib
 from collections import ChainMap
 from collections.abc import MutableMapping, Sequence
 from itertools import count
@@ -52,6 +53,8 @@ class Assembly:
         self.path, self.opset = path, opset
         self.steps: list[Step] = []
         self.values: dict[int, Value] = {}
+        self.read = hashlib.sha256()
+        """Of the constants that became part of what steps compute."""
         self._fake = FakeTensorMode(allow_non_fake_inputs=True)
         self._keys = count()
         self._folded_bytes = 0
@@ -154,6 +157,9 @@ class Assembly:
         except (ValueError, TypeError, IndexError, RuntimeError, OverflowError) as error:
             node.fail(_first_line(error))
         node.check_all_used()
+        for index in sorted(node.constants):
+            if node.is_constant(index):
+                self.read.update(node.value(index).tensor.contiguous().numpy().tobytes())
         return self._computed(node, compute)
 
     def _seen(self, proto: NodeProto, place: str, values: tuple[Value | None, ...]) -> Node:
@@ -324,6 +330,11 @@ class Assembly:
 
     def _checked(self, value: Value) -> Tensor:
         tensor = value.tensor
+        if tensor.is_floating_point() and bool(torch.isinf(tensor).any()):
+            raise OnnxFault(
+                f"{self.path}: the constant {shown(value.name)!r} holds infinity, which fp16 "
+                "arithmetic turns into NaN; export masks with a large number, -30000"
+            )
         if tensor.dtype is torch.int64 and tensor.numel():
             least, most = int(tensor.min()), int(tensor.max())
             if least < _INT32[0] or most > _INT32[1]:

@@ -1,7 +1,8 @@
-"""The factory `onnx`: a file, the sizes that it leaves open, and values that it is to be fixed to."""
+"""The factory `onnx`: a file, the sizes that it leaves open, inputs that get a fixed value."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +36,8 @@ def stage(
     Raises:
         OnnxFault: a ValueError; the file is damaged, or holds what is not carried out.
     """
+    if not isinstance(file, str):
+        raise OnnxFault(f"file: {file!r} is no name of a file")
     path = Path(file)
     model = _inlined(path)
     assembly = Assembly(path, _opset(path, model))
@@ -44,7 +47,7 @@ def stage(
     given = {i.name: assembly.given(i.name, i.shape, i.dtype) for i in open_}
     made = assembly.run(model.graph, {}, given | known)
     wanted = output_names(path, model.graph, outputs)
-    results = [value for value in assembly.results(model.graph, made, {})]
+    results = assembly.results(model.graph, made, {})
     by_name = {o.name: v for o, v in zip(model.graph.output, results, strict=True)}
     chosen = [by_name[name] for name in wanted]
     for name, value in zip(wanted, chosen, strict=True):
@@ -59,6 +62,7 @@ def stage(
         constants,
         steps,
         [value.key for value in chosen],
+        f"{_digest(path)} {assembly.read.hexdigest()}",
     )
     names = port_names([*(i.name for i in open_), *wanted])
     ports = [
@@ -66,6 +70,11 @@ def stage(
         for name, i in zip(names, open_, strict=False)
     ]
     return Graph(module.eval(), tuple(ports), tuple(names[len(open_) :]))
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _inlined(path: Path) -> ModelProto:

@@ -43,6 +43,8 @@ class OnnxModule(nn.Module):
         constants: key -> (name, numbers) of the constants that steps read.
         steps: in order.
         outputs: keys of the results.
+        digest: of all that decides what the steps compute beside `constants`. It is part of the
+            module's text, by which the compiler tells modules apart.
     """
 
     def __init__(
@@ -51,8 +53,10 @@ class OnnxModule(nn.Module):
         constants: Mapping[int, tuple[str, Tensor]],
         steps: Sequence[Step],
         outputs: Sequence[int],
+        digest: str = "",
     ) -> None:
         super().__init__()
+        self._digest = digest
         self._inputs, self._outputs = tuple(inputs), tuple(outputs)
         self._steps = [(name, step) for name, step in zip(_step_names(steps), steps, strict=True)]
         for name, step in self._steps:
@@ -63,6 +67,10 @@ class OnnxModule(nn.Module):
         for key, name in self._held.items():
             # Real, and in no checkpoint: the compiler keeps such tables as they are.
             self.register_buffer(name, constants[key][1].contiguous(), persistent=False)
+
+    def extra_repr(self) -> str:
+        """What tells this module from others of the same operations."""
+        return f"{self._digest} {self._inputs} {self._outputs}"
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """The outputs in order."""

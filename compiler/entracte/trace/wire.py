@@ -18,6 +18,7 @@ from entracte.ir import (
     StageKind,
 )
 from entracte.store.cache import Cache
+from entracte.trace.graph_files import with_files
 from entracte.trace.stored import Shelf
 from entracte.trace.traced import Traced
 
@@ -61,6 +62,7 @@ def trace_pipeline(
 
     With a `cache`, stages that were traced before are read from it.
     """
+    pipeline = with_files(pipeline)
     shelf = Shelf(backend, cache)
     pipeline = _with_shapes(pipeline, shelf)
     result = TracedPipeline(pipeline, _input_ports(pipeline), {}, {})

@@ -94,6 +94,20 @@ def _variadic(function: Callable[[Any, Any], Any]) -> Rule:
     return lambda node: lambda *inputs: reduce(function, inputs)
 
 
+def _extreme(function: Callable[[Any, Any], Any], bound: str) -> Rule:
+    """Of two, one a number: a bound."""
+
+    def row(node: Node) -> Compute:
+        if len(node.values) == 2:
+            for i in (0, 1):
+                if _number(node, i, 1 - i) is not None:
+                    limit = {bound: node.scalar(i)}
+                    return lambda *inputs, other=1 - i: torch.clamp(inputs[other], **limit)
+        return _variadic(function)(node)
+
+    return row
+
+
 def _mean(node: Node) -> Compute:
     count = len(node.values)
     return lambda *inputs: reduce(torch.add, inputs) / count
@@ -205,7 +219,19 @@ def _is_inf(node: Node) -> Compute:
 
 
 def _where(node: Node) -> Compute:
-    return lambda condition, a, b: torch.where(condition, a, b)
+    """Constants of one element are bound as numbers: masks are full of them."""
+    shape = torch.broadcast_shapes(*(node.shape(i) for i in range(3)))
+    numbers = {
+        i: node.scalar(i)
+        for i in (1, 2)
+        if node.is_constant(i)
+        and node.value(i).tensor.numel() == 1
+        and torch.broadcast_shapes(node.shape(0), node.shape(3 - i)) == shape
+        and not node.is_constant(3 - i)
+    }
+    return lambda condition, *both: torch.where(
+        condition, *(numbers.get(i, b) for i, b in enumerate(both, 1))
+    )
 
 
 ROWS: dict[str, Rule] = {
@@ -244,9 +270,9 @@ ROWS: dict[str, Rule] = {
     "Less": binary(torch.lt),
     "LessOrEqual": binary(torch.le),
     "Log": plain(torch.log),
-    "Max": _variadic(torch.maximum),
+    "Max": _extreme(torch.maximum, "min"),
     "Mean": _mean,
-    "Min": _variadic(torch.minimum),
+    "Min": _extreme(torch.minimum, "max"),
     "Mish": plain(F.mish),
     "Mod": _modulo,
     "Mul": _commutes(torch.mul),

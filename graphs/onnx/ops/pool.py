@@ -63,9 +63,7 @@ def _average(node: Node) -> Compute:
     over, counts_padding = _over(node, made), bool(node.attribute("count_include_pad"))
     function, wide = _AVERAGE[len(kernel)], _wider(made, over)
     if _pads_in_torch(wide) and not any(over):
-        return lambda x: function(
-            x, made.kernel, made.strides, made.before, False, counts_padding
-        )
+        return lambda x: function(x, made.kernel, made.strides, made.before, False, counts_padding)
     shares = _shares(node, made, over, counts_padding)
 
     def compute(x: Tensor) -> Tensor:

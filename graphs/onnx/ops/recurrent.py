@@ -30,6 +30,7 @@ class _Cell:
     width: int
     functions: Sequence[Callable[[Tensor], Tensor]]
     linear_before_reset: bool
+    backward: bool
     clip: Callable[[Tensor], Tensor]
 
 
@@ -77,42 +78,47 @@ def _rnn_step(
 
 def _row(advance: Advance, gates: int, defaults: tuple[str, ...], states: int) -> Rule:
     def row(node: Node) -> Compute:
-        cells, backward = _cells(node, defaults)
-        first_layout = bool(node.attribute("layout", 0))
+        cells = _cells(node, defaults)
         node.only("input_forget", 0)
-        steps, batch = node.shape()[first_layout], node.shape()[not first_layout]
+        node.only("layout", 0)
+        steps, batch = node.shape()[:2]
         _check(node, gates, cells[0].width, steps, batch)
         adds_state = gates != _GRU_GATES
 
-        def compute(x: Tensor, *rest: Tensor | None) -> tuple[Tensor, ...]:
-            w, r, b, _, *initial = (*rest, *(None,) * 7)[:7]
-            x = x.transpose(0, 1) if first_layout else x
-            ends: list[list[Tensor]] = []
-            rows: list[list[Tensor]] = []
+        def compute(
+            x: Tensor,
+            w: Tensor,
+            r: Tensor,
+            b: Tensor | None = None,
+            _: None = None,
+            *initial: Tensor | None,
+        ) -> tuple[Tensor, ...]:
+            first = [*initial, *(None,) * states][:states]
+            made = []
             for d, cell in enumerate(cells):
                 weights = (w[d], r[d], None if b is None else b[d])
-                state = [
-                    x.new_zeros(batch, cell.width) if s is None
-                    else (s[:, d] if first_layout else s[d])
-                    for s in initial[:states]
-                ]  # fmt: skip
+                zeros = x.new_zeros(batch, cell.width)
+                state = [zeros if s is None else s[d] for s in first]
                 given = _given(x, weights, gates * cell.width, adds_state)
-                order = range(steps)[::-1] if backward[d] else range(steps)
-                made: dict[int, Tensor] = {}
-                for t in order:
-                    state = advance(cell, given[t], state, weights)
-                    made[t] = state[0]
-                rows.append([made[t] for t in range(steps)])
-                ends.append(state)
-            every = torch.stack([torch.stack(row) for row in rows], 1)
-            last = [torch.stack(end) for end in zip(*ends, strict=True)]
-            if first_layout:
-                every, last = every.permute(2, 0, 1, 3), [e.transpose(0, 1) for e in last]
-            return (every, *last)
+                made.append(_run(cell, advance, given, state, weights))
+            rows, ends = zip(*made, strict=True)
+            return (torch.stack(rows, 1), *(torch.stack(e) for e in zip(*ends, strict=True)))
 
         return compute
 
     return row
+
+
+def _run(
+    cell: _Cell, advance: Advance, given: Tensor, state: list[Tensor], weights: Weights
+) -> tuple[Tensor, list[Tensor]]:
+    """The outputs of all steps, [steps, batch, width], and the last state."""
+    made: list[Tensor] = []
+    steps = range(given.shape[0])
+    for t in reversed(steps) if cell.backward else steps:
+        state = advance(cell, given[t], state, weights)
+        made.append(state[0])
+    return torch.stack(made[::-1] if cell.backward else made), state
 
 
 _GRU_GATES = 3
@@ -127,7 +133,7 @@ def _given(x: Tensor, weights: Weights, width: int, adds_state: bool) -> Tensor:
     return F.linear(x, w, bias[:width] + bias[width:] if adds_state else bias[:width])
 
 
-def _cells(node: Node, defaults: tuple[str, ...]) -> tuple[list[_Cell], list[bool]]:
+def _cells(node: Node, defaults: tuple[str, ...]) -> list[_Cell]:
     direction = node.attribute("direction")
     both = {"forward": [False], "reverse": [True], "bidirectional": [False, True]}
     if direction not in both:
@@ -148,16 +154,16 @@ def _cells(node: Node, defaults: tuple[str, ...]) -> tuple[list[_Cell], list[boo
     width = node.attribute("hidden_size", node.shape(2)[-1])
     before = bool(node.attribute("linear_before_reset", 0))
     each = len(defaults)
-    cells = [
+    return [
         _Cell(
             width,
             functions[d * each : (d + 1) * each],
             before,
+            backward[d],
             (lambda x: x) if most is None else (lambda x: torch.clamp(x, -most, most)),
         )
         for d in range(len(backward))
     ]
-    return cells, backward
 
 
 def _check(node: Node, gates: int, width: int, steps: int, batch: int) -> None:

@@ -67,9 +67,9 @@ def _eye(node: Node) -> Compute:
     if dtype is None or len(shape) != 2:
         node.fail("makes no matrix of numbers")
     rows, columns = shape
-    return lambda *_: (
-        torch.arange(columns)[None, :] == torch.arange(rows)[:, None] + offset
-    ).to(dtype)
+    return lambda *_: (torch.arange(columns)[None, :] == torch.arange(rows)[:, None] + offset).to(
+        dtype
+    )
 
 
 def _reshape(node: Node) -> Compute:
