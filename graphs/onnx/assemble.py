@@ -29,6 +29,7 @@ from entracte.graphs.onnx.table import OPERATORS
 
 if TYPE_CHECKING:
     from onnx import AttributeProto, GraphProto, NodeProto
+    from onnx.defs import OpSchema
 
 __all__ = ["Assembly"]
 
@@ -39,6 +40,8 @@ _MOST_BYTES = 1 << 32
 _MOST_FOLDED_BYTES = 1 << 30
 """Of all constants that are computed and not read from the file."""
 _MOST_STEPS = 100_000
+_MOST_LOOKED_AT = 200_000
+"""Nodes, each as often as it is written out."""
 _MOST_ROUNDS = 256
 """Of a loop that is written out."""
 _INT32 = (-(1 << 31), (1 << 31) - 1)
@@ -57,7 +60,7 @@ class Assembly:
         """Of the constants that became part of what steps compute."""
         self._fake = FakeTensorMode(allow_non_fake_inputs=True)
         self._keys = count()
-        self._folded_bytes = 0
+        self._folded_bytes, self._looked_at = 0, 0
         self._fakes: dict[int, Tensor] = {}
 
     # ------------------------------------------------------------ values
@@ -145,6 +148,9 @@ class Assembly:
     def _node(
         self, proto: NodeProto, place: str, values: tuple[Value | None, ...], around: Names
     ) -> Sequence[Value]:
+        self._looked_at += 1
+        if self._looked_at > _MOST_LOOKED_AT:
+            raise OnnxFault(f"{place}: with its loops written out there is too much to do")
         node = self._seen(proto, place, values)
         if proto.op_type == "If":
             return self._branch(node, around)
@@ -182,15 +188,19 @@ class Assembly:
             raise OnnxFault(f"{place}: opset {self.opset} has no such operator") from None
         if not schema.min_input <= len(values) <= schema.max_input:
             raise OnnxFault(f"{place}: has {len(values)} inputs")
-        attributes = {a.name: self._attribute(a, place) for a in proto.attribute}
+        attributes = {a.name: self._attribute(a, place, schema) for a in proto.attribute}
         return Node(proto, schema, self.opset, place, values, attributes)
 
-    def _attribute(self, proto: AttributeProto, place: str) -> Any:
+    def _attribute(self, proto: AttributeProto, place: str, schema: OpSchema) -> Any:
         from onnx import AttributeProto as Kinds
         from onnx import helper
 
+        known: Any = schema.attributes.get(proto.name)
+        name = shown(proto.name)
         if proto.ref_attr_name:
-            raise OnnxFault(f"{place}: an attribute refers to a function's {proto.ref_attr_name!r}")
+            raise OnnxFault(f"{place}: the attribute {name!r} refers to a function's")
+        if known is not None and known.type.value != proto.type:
+            raise OnnxFault(f"{place}: the attribute {name!r} is of another type than {known.type}")
         if proto.type == Kinds.TENSOR:
             return tensor_of(proto.t, self.path)
         if proto.type == Kinds.GRAPH:
@@ -198,7 +208,7 @@ class Assembly:
         try:
             return decoded(helper.get_attribute_value(proto))
         except ValueError:
-            raise OnnxFault(f"{place}: the attribute {shown(proto.name)!r} has no value") from None
+            raise OnnxFault(f"{place}: the attribute {name!r} has no value") from None
 
     def _computed(self, node: Node, compute: Compute) -> Sequence[Value]:
         """The node as a step, or its result if that is a constant."""
@@ -249,8 +259,11 @@ class Assembly:
         self._folded_bytes += sum(t.numel() * t.element_size() for t in fakes)
         if self._folded_bytes > _MOST_FOLDED_BYTES:
             node.fail(f"constants that are computed take more than {_MOST_FOLDED_BYTES} bytes")
-        with torch.no_grad():
-            made = _listed(compute(*(None if v is None else v.tensor for v in kept)))
+        try:
+            with torch.no_grad():
+                made = _listed(compute(*(None if v is None else v.tensor for v in kept)))
+        except Exception as error:  # indices out of range, say
+            node.fail(f"cannot be computed from constants: {_first_line(error)}")
         names = node.proto.output
         return [self.known(n, normal(t), _kind(node)) for n, t in zip(names, made, strict=False)]
 
@@ -262,12 +275,12 @@ class Assembly:
                 "its condition depends on an input's values; a compiled graph has no choices: "
                 "fix the input that decides with `values`"
             )
-        chosen = node.attribute("then_branch" if node.scalar(0) else "else_branch")
+        chosen = self._graph(node, "then_branch" if node.scalar(0) else "else_branch")
         return self.results(chosen, self.run(chosen, around, {}), around)
 
     def _loop(self, node: Node, around: Names) -> Sequence[Value]:
         """Written out, if how often it runs is known and little."""
-        body, rounds = node.attribute("body"), self._rounds(node)
+        body, rounds = self._graph(node, "body"), self._rounds(node)
         condition = self.known("", torch.tensor(True))
         if node.has(1):
             condition = node.value(1)
@@ -289,6 +302,12 @@ class Assembly:
                 self._goes_on(node, condition)
                 node.fail(f"it runs more than {_MOST_ROUNDS} times")
         return [*carried, *(self._stack(node, column) for column in stacked)]
+
+    def _graph(self, node: Node, name: str) -> GraphProto:
+        found: GraphProto | None = node.attribute(name)
+        if found is None:
+            node.fail(f"has no {name}")
+        return found
 
     def _rounds(self, node: Node) -> int:
         rounds = int(node.scalar(0)) if node.has(0) else _MOST_ROUNDS

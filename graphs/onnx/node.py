@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Compute", "Node", "Rule", "Value"]
 
+MOST_SIZE = 1 << 20
+"""Of an axis that is written out element by element, of a window, of padding."""
+
 Compute = Callable[..., Any]
 """The inputs in order, None for those that are absent or were read as constants -> the output, or
 a tuple of them. It makes tensors of constant shape, and no choice depends on values."""
@@ -141,6 +144,12 @@ class Node:
         if tensor.numel() != 1:
             self.fail(f"its input {index + 1} has {tensor.numel()} numbers instead of one")
         return tensor.item()
+
+    def check_sizes(self, *sizes: int) -> None:
+        """Refuse sizes that only a damaged or hostile file has, before anything is made of them."""
+        for size in sizes:
+            if size > MOST_SIZE:
+                self.fail(f"has a size of {size}; at most {MOST_SIZE} are carried out")
 
     def check_all_used(self) -> None:
         """Refuse attributes that the row did not ask for."""
