@@ -16,9 +16,20 @@ from importlib.metadata import entry_points
 from entracte.graphs.meta import on_meta
 from entracte.graphs.spec import Constants, Graph, Input
 
-__all__ = ["Constants", "Graph", "Input", "build", "is_code", "names", "on_meta", "package_of"]
+__all__ = [
+    "Constants",
+    "Graph",
+    "Input",
+    "build",
+    "file_params",
+    "is_code",
+    "names",
+    "on_meta",
+    "package_of",
+]
 
 _BUILT_IN = {
+    "onnx": "entracte.graphs.onnx.build:stage",
     "opensora.text_encoder": "entracte.graphs.opensora.build:text_encoder",
     "opensora.denoiser": "entracte.graphs.opensora.build:denoiser",
     "opensora.temporal_decoder": "entracte.graphs.opensora.build:temporal_decoder",
@@ -32,6 +43,8 @@ _BUILT_IN = {
 GROUP = "entracte.graphs"
 _CODE = "opensora."
 """Built-in graphs whose names begin so are made by code and parameters alone."""
+_FILES = {"onnx": ("file",)}
+"""Parameters that name a file: the compiler finds it, and hands in its path."""
 
 
 def names() -> list[str]:
@@ -61,6 +74,12 @@ def is_code(name: str) -> bool:
     """Whether the graph `name` is always the same for the same code and parameters. Whoever reads
     files, or draws numbers, may give another one each time: it must be made to know."""
     return name in _BUILT_IN and name.startswith(_CODE)
+
+
+def file_params(name: str) -> tuple[str, ...]:
+    """Which parameters of the graph `name` name files. Where these are is for the user to say, so
+    a plan that came from elsewhere does not."""
+    return _FILES.get(name, ())
 
 
 def _factory(name: str) -> Callable[..., Graph | Constants]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from entracte.devices import Device
 from entracte.ir import Binding, By, Call, DType, HostStep, Program, Segment, Step, TensorDecl
-from entracte.run.blend import overlap, begins, weighted
+from entracte.run.blend import begins, overlap, weighted
 from entracte.run.delivery import Delivery
 
 _SINGLE = {"number": DType.FP32, "choice": DType.INT32}

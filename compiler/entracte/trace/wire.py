@@ -29,6 +29,7 @@ from entracte.program.slices import (
     slice_count,
 )
 from entracte.store.cache import Cache
+from entracte.trace.graph_files import with_files
 from entracte.trace.rounds import Found, closed, known, looked_at, opened, wider
 from entracte.trace.stored import Shelf
 from entracte.trace.traced import Traced
@@ -80,6 +81,7 @@ def trace_pipeline(
     With a `cache`, stages that were traced before are read from it. `look` is called with every
     stage's graph before any is traced, which may take minutes.
     """
+    pipeline = with_files(pipeline)
     shelf = Shelf(backend, cache)
     if look is not None:
         for stage in pipeline.stages:
