@@ -10,6 +10,7 @@ from entracte.errors import ConfigError
 from entracte.ir import Loop, Port, Stage
 from entracte.store.cache import Cache, digest
 from entracte.store.origin import graph_digest, maker_digest
+from entracte.trace.made import made_by, make
 from entracte.trace.traced import Traced, TraceRecord
 
 if TYPE_CHECKING:
@@ -94,19 +95,8 @@ class Shelf:
         return built
 
     def _build(self, stage: Stage) -> "Graph | Constants":
-        import entracte.graphs as graphs
-
         if stage.name not in self._built:
-            try:
-                self._built[stage.name] = graphs.build(stage.op, dict(stage.params))
-            except ValueError as error:
-                raise ConfigError(f"pipeline.stages.{stage.name}: {error}") from error
-            except Exception as error:
-                # Whatever a factory does with params that it did not expect.
-                raise ConfigError(
-                    f"pipeline.stages.{stage.name}: graph {stage.op!r} cannot be made with params "
-                    f"{sorted(dict(stage.params))} ({type(error).__name__}: {error})"
-                ) from error
+            self._built[stage.name] = make(stage)
         return self._built[stage.name]
 
 
@@ -115,4 +105,9 @@ def _code(stage: Stage, *parts: object) -> list[str]:
     import entracte.graphs as graphs
 
     makers = sorted({__name__, *(part.__module__ for part in parts)})
-    return [maker_digest(*makers), graph_digest(graphs.package_of(stage.op))]
+    with made_by(stage):
+        return [
+            maker_digest(*makers),
+            graph_digest(graphs.package_of(stage.op)),
+            graphs.place_of(stage.op),
+        ]
