@@ -135,7 +135,6 @@ def test_what_a_plan_shows_is_what_its_settings_say(recorded):
         schedule=SimpleNamespace(policy=job.policy),
         pipeline=job.pipeline.name,
         title=job.pipeline.title,
-        fps=job.pipeline.fps,
         program=SimpleNamespace(inputs=job.pipeline.inputs),
     )
     check_settings(fine, job)
@@ -144,7 +143,6 @@ def test_what_a_plan_shows_is_what_its_settings_say(recorded):
         ("schedule", SimpleNamespace(policy=replace(job.policy, name="x")), "its policy"),
         ("pipeline", "other", "its pipeline's name"),
         ("title", "other", "its title"),
-        ("fps", 9.0, "its fps"),
         ("program", SimpleNamespace(inputs=()), "its inputs"),
     ):
         wrong = SimpleNamespace(**vars(fine) | {name: other})

@@ -25,12 +25,14 @@ from entracte.ir import (
     DType,
     HostStep,
     Input,
+    Output,
     Plan,
     Policy,
     Port,
     Program,
     Segment,
     TensorDecl,
+    Window,
 )
 from entracte.plan.file import CONSTANTS, VERSION, check_plan
 from entracte.plan.forecast import forecast
@@ -89,19 +91,19 @@ def make_sampler(**changes) -> Plan:
     )  # fmt: skip
     embed = Call(
         stage="embed", chunk="embed", repeat=STEPS,
-        inputs=(Binding("ids", "ids"), Binding("row", "table", By.MAP, 0, 1)),
+        inputs=(Binding("ids", "ids"), Binding("row", "table", By.MAP, (Window(0, 1, 3, 1),))),
         outputs=(Binding("e", "e", By.MAP),),
     )  # fmt: skip
     step = Call(
         stage="step", chunk="step", outputs=(Binding("next", "next"),),
         inputs=(
-            Binding("z", "z"), Binding("row", "table", By.ITERATION, 0, 1),
+            Binding("z", "z"), Binding("row", "table", By.ITERATION, (Window(0, 1, 3, 1),)),
             Binding("e", "e", By.ITERATION), Binding("g", "scale"),
         ),
     )  # fmt: skip
     last = Call(
         stage="decode", chunk="decode", repeat=3,
-        inputs=(Binding("z", "z", By.MAP, 0, 2),), outputs=(Binding("v", "video", By.MAP, 1, 2),),
+        inputs=(Binding("z", "z", By.MAP, (Window(0, 2, 2, 2),)),), outputs=(Binding("v", "video", By.MAP, (Window(1, 2, 2, 2),)),),
     )  # fmt: skip
     program = with_frees(
         Program(
@@ -116,7 +118,7 @@ def make_sampler(**changes) -> Plan:
                 Segment(name="loop", count=STEPS, steps=(step,), state=(("z", "noise", "next"),)),
                 Segment(name="after", count=1, steps=(last,)),
             ),
-            output="video",
+            outputs=(Output("video", "tensor", ("video",), 0),),
         )
     )  # fmt: skip
     chunks = (EMBED, STEP, DECODE)
@@ -130,7 +132,7 @@ def make_sampler(**changes) -> Plan:
     proof = check(program, facts, schedule, budget_bytes=2000)
     return Plan(
         version=VERSION, entracte="0", built=True, pipeline="p", title="t", target=target,
-        settings="{}", fps=8.0, program=program, chunks=chunks, packages=packages(chunks),
+        settings="{}", program=program, chunks=chunks, packages=packages(chunks),
         facts=facts, schedule=schedule, forecast=forecast(workload, schedule, proof),
         files=((CONSTANTS, "0" * 64), ("t.json", "0" * 64)),
     )  # fmt: skip

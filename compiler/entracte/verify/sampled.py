@@ -62,8 +62,11 @@ def _host_values(plan: Plan, folder: Path) -> Inputs:
 
 def _value(binding: Binding, port: Port, known: Mapping[str, Any]) -> Any:
     value = known.get(binding.tensor)
-    if value is not None and binding.by is not By.WHOLE and binding.axis is not None:
-        value = np.take(value, range(binding.size), axis=binding.axis)
+    if value is None:
+        return None
+    for window in binding.windows:
+        begin = window.begin(0)
+        value = np.take(value, range(begin, begin + window.size), axis=window.axis)
     return value if value is not None and tuple(np.shape(value)) == port.shape else None
 
 
