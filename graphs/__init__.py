@@ -10,13 +10,12 @@ Nothing here imports the compiler, and torch is imported only by the factory tha
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
-from entracte.graphs.checks import GraphFault
+from entracte.graphs.checks import GraphFault, similar
 from entracte.graphs.spec import Constants, Graph, Input
 
 __all__ = ["Constants", "Graph", "GraphFault", "Input", "build", "names", "package_of", "place_of"]
@@ -145,9 +144,3 @@ def _check_params(name: str, factory: Callable[..., object], params: Mapping[str
 
 def _known(name: str) -> str:
     return f"known: {', '.join(names())}{similar(name, names())}"
-
-
-def similar(given: str, known: Iterable[str]) -> str:
-    """A question for whoever mistyped one of the known names; empty where none is near."""
-    near = get_close_matches(given, list(known), n=1)
-    return f" (did you mean {near[0]}?)" if near else ""

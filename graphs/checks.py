@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from math import prod
 from operator import index
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,12 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MOST_ELEMENTS = 2**31 - 1
 _TABLES = "fiu"
 """numpy's kinds of numbers that a table may have."""
+
+
+def similar(given: object, known: Iterable[str]) -> str:
+    """A question for whoever mistyped one of the known words; empty where none is near."""
+    near = get_close_matches(str(given), list(known), n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 class GraphFault(ValueError):

@@ -18,6 +18,7 @@ from entracte.declare.settings import (
     PolicySettings,
     TargetSettings,
 )
+from entracte.declare.sizes import check_keys_are_read
 from entracte.declare.values import check_kinds, check_values, not_negative, positive
 from entracte.declare.words import check_allowed, check_file_name
 from entracte.errors import ConfigError
@@ -55,8 +56,12 @@ class Job:
     settings: str
 
 
-def read(config: DictConfig) -> Job:
-    """Check a composed configuration and freeze it. Raises `ConfigError`."""
+def read(config: DictConfig, *, recorded: bool = False) -> Job:
+    """Check a composed configuration and freeze it. Raises `ConfigError`.
+
+    Args:
+        recorded: it was read before, and its values no longer refer to each other.
+    """
     with sealed():
         _check_whole(config)
         settings = OmegaConf.to_object(config)
@@ -69,6 +74,8 @@ def read(config: DictConfig) -> Job:
     if "${" in text:
         raise ConfigError("configuration: a text holds `${`, which a plan's settings must not")
     pipeline = read_pipeline(settings.pipeline, settings.compression.name)
+    if not recorded:
+        check_keys_are_read(config)
     _check_packages(pipeline, settings.allow_packages)
     return Job(
         pipeline=pipeline,

@@ -76,15 +76,26 @@ def _check_ports(stage: Stage, graph: "Graph", ports: Mapping[str, Port], backen
                 f"to {backend.max_rank}"
             )
         if port.shape != given.shape:
+            slices = _slices_wanted(stage, name, port.shape, given.shape)
             raise ConfigError(
                 f"{where}.{name}: graph {stage.op} wants shape {given.shape}, its source {source} "
-                f"gives {port.shape}"
+                f"gives {port.shape}{slices}"
             )
         if (port.dtype is DType.INT32) != (given.kind == "int"):
             raise ConfigError(
                 f"{where}.{name}: graph {stage.op} wants {_NUMBERS[given.kind]}, its source "
                 f"{source} gives {port.dtype}; {_REMEDY[given.kind]}"
             )
+
+
+def _slices_wanted(stage: Stage, name: str, given: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+    """What of a map would make the shapes the same."""
+    if stage.map is None or name not in stage.map.ports or len(given) != len(wanted):
+        return ""
+    axes = [cut.axis for cut in stage.map.slices]
+    if any(a != b and i not in axes for i, (a, b) in enumerate(zip(given, wanted, strict=True))):
+        return ""
+    return f" in each slice; give map.size={', '.join(str(wanted[axis]) for axis in axes)}"
 
 
 _NUMBERS = {"int": "int32", "float": "fp16 or fp32"}

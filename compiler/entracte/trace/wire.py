@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from entracte.declare.host_ops import HOST_OPS, SHAPE_OF
+from entracte.declare.sizes import near_divisors
 from entracte.errors import ConfigError
 from entracte.ir import (
     DType,
@@ -197,16 +198,20 @@ def _stage_inputs(result: TracedPipeline, stage: Stage) -> dict[str, Port]:
         where = f"pipeline.stages.{stage.name}.inputs.{port}"
         source = replace(_known(result, where, value), name=port)
         if stage.map is not None and port in stage.map.ports:
+            where = f"pipeline.stages.{stage.name}.map"
             source = _slice(where, source, stage.map.slices[0].axis, stage.map.slices[0].size)
         ports[port] = source
     return ports
 
 
 def _slice(where: str, port: Port, axis: int, size: int) -> Port:
-    if not 0 <= axis < len(port.shape) or port.shape[axis] % size:
+    if not 0 <= axis < len(port.shape):
+        raise ConfigError(f"{where}.axis: {port.name} of {port.shape} has no axis {axis}")
+    if port.shape[axis] % size:
+        near = " or ".join(map(str, near_divisors(port.shape[axis], size)))
         raise ConfigError(
-            f"{where}: cannot map over axis {axis} of {port.shape} in slices of {size}; "
-            "choose a size that divides it"
+            f"{where}.size: slices of {size} do not divide the {port.shape[axis]} of axis {axis} "
+            f"of {port.name}, {port.shape}; the nearest that do: {near}"
         )
     shape = (*port.shape[:axis], size, *port.shape[axis + 1 :])
     return replace(port, shape=shape)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from entracte.ir import Binding, By, Call, DType, HostStep, Plan, Port
+from entracte.ir import Binding, Call, DType, HostStep, Plan, Port
 from entracte.run.execute import load_constants
 from entracte.run.host import run_host_step
 

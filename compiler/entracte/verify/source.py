@@ -71,7 +71,7 @@ def job_of(plan: Plan, origin: Origin = NOWHERE_ELSE) -> Job:
         message = str(error).splitlines()[0]
         raise PlanError(f"plan: its settings are no configuration ({message})") from None
     assert isinstance(merged, DictConfig)
-    return read(merged)
+    return read(merged, recorded=True)
 
 
 def check_settings(plan: Plan, job: Job) -> None:
