@@ -49,7 +49,7 @@ BASE = compile_words("random:0")[3:]
         ("target.name=${nothing}", "configuration: .*nothing"),
         ("pipeline.stages=${pipeline}", "configuration: "),
         ("pipeline.stages.text.params=${target}", "pipeline.stages.text.params: a group"),
-        ("pipeline.video=${pipeline.stages.text}", "pipeline.video: a group"),
+        ("+pipeline.video.more=${pipeline.stages.text}", "pipeline.video: a group"),
         ("+pipeline.stages.table.params.x=${policy}", "pipeline.stages.table.params: a group"),
     ],
 )

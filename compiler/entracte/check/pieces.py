@@ -52,8 +52,8 @@ def check_given(program: Program) -> None:
             raise PlanError(f"plan: input {given.name} is a {given.kind}, which is no tensor")
         if (decl.port.shape, decl.port.dtype) != wanted or decl.slots != 1:
             raise PlanError(
-                f"plan: input {given.name} is a {given.kind}, {wanted[1]} {wanted[0]}; its tensor is "
-                f"{_decl_words(decl)}"
+                f"plan: input {given.name} is a {given.kind}, {wanted[1]} {wanted[0]}; its "
+                f"tensor is {_decl_words(decl)}"
             )
     for value in program.output_values:
         output = decls.get(value)
@@ -158,13 +158,13 @@ def _check_covers(window: Window, binding: Binding, decl: TensorDecl, place: str
     end = window.begin(window.count - 1) + window.size
     if window.start != 0 or end != extent:
         raise PlanError(
-            f"{place} makes {window.start} to {end} of {binding.tensor} along axis {window.axis} in "
-            f"pieces of {window.size}, it has {extent} ({_decl_words(decl)})"
+            f"{place} makes {window.start} to {end} of {binding.tensor} along axis {window.axis} "
+            f"in pieces of {window.size}, it has {extent} ({_decl_words(decl)})"
         )
     if window.count > 1 and not window.stride <= window.size <= 2 * window.stride:
         raise PlanError(
-            f"{place}: pieces of {window.size} every {window.stride} leave gaps, or overlap more than "
-            "two at a time"
+            f"{place}: pieces of {window.size} every {window.stride} leave gaps, or overlap more "
+            "than two at a time"
         )
 
 
@@ -184,8 +184,8 @@ def _check_whole(binding: Binding, decl: TensorDecl, place: str) -> None:
 def _slots(binding: Binding, decl: TensorDecl, place: str) -> int:
     if decl.slots < 2:
         raise PlanError(
-            f"{place} is bound to slots of {binding.tensor}, which is {_decl_words(decl)}; a single "
-            "tensor is bound by windows"
+            f"{place} is bound to slots of {binding.tensor}, which is {_decl_words(decl)}; a "
+            "single tensor is bound by windows"
         )
     return decl.slots
 

@@ -44,8 +44,8 @@ def _check_stage(p: Pipeline, stage: Stage, names: set[str], inputs: set[str]) -
     if stage.map is not None and stage.map.carry and loop is not None:
         raise ConfigError(
             f"{where}.map.carry: {stage.name} is in the loop {loop.name}; a map that carries "
-            "inside of a loop would be a loop inside of a loop, which is not possible: put it behind the "
-            "loop"
+            "inside of a loop would be a loop inside of a loop, which is not possible: put it "
+            "behind the loop"
         )
     if stage.map is not None and stage.kind is not StageKind.GRAPH:
         raise ConfigError(f"{where}.map: only a graph is mapped, {stage.name} is a {stage.kind}")

@@ -120,7 +120,7 @@ def _check_output(result: TracedPipeline, output: Output) -> None:
     axis = output.axis if output.axis >= 0 else output.axis + len(ports[0].shape)
     if not 0 <= axis < len(ports[0].shape):
         raise ConfigError(
-            f"{where}: {output.values[0]} has shape {ports[0].shape}, which has no axis {output.axis}"
+            f"{where}: {output.values[0]} has shape {ports[0].shape}, without axis {output.axis}"
         )
     alike = {(_without(p.shape, axis), p.dtype) for p in ports}
     if len(alike) > 1:
@@ -145,8 +145,8 @@ def _open_loop(result: TracedPipeline, loop: Loop) -> None:
         source, size = _known(result, where, scan.value), loop.count * scan.size
         if scan.axis >= len(source.shape) or source.shape[scan.axis] != size:
             raise ConfigError(
-                f"{where}: {scan.value} has shape {source.shape}; its axis {scan.axis} must be {size}, "
-                f"{scan.size} for each of {loop.count} iterations (sampler.steps)"
+                f"{where}: {scan.value} has shape {source.shape}; its axis {scan.axis} must be "
+                f"{size}, {scan.size} for each of {loop.count} iterations (sampler.steps)"
             )
         shape = (*source.shape[: scan.axis], scan.size, *source.shape[scan.axis + 1 :])
         result.ports.setdefault(
