@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from entracte.disk.read import inside
 from entracte.errors import RunError
+from entracte.graphs.checks import similar
 from entracte.ir import DType, Port
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ class HostOp:
     def _names(
         self, what: str, given: Collection[str], needed: Sequence[str], known: Sequence[str]
     ) -> str | None:
-        faults = [f"{name!r} is unknown" for name in sorted(set(given) - set(known))]
+        strange = sorted(set(given) - set(known))
+        faults = [f"{name!r} is unknown{similar(name, known)}" for name in strange]
         faults += [f"{name!r} is missing" for name in needed if name not in given]
         if not faults:
             return None

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -19,6 +20,7 @@ from entracte.declare.settings import (
     TargetSettings,
 )
 from entracte.declare.sizes import check_keys_are_read
+from entracte.declare.strays import check_keys
 from entracte.declare.values import check_kinds, check_values, not_negative, positive
 from entracte.declare.words import check_allowed, check_file_name
 from entracte.errors import ConfigError
@@ -64,6 +66,7 @@ def read(config: DictConfig, *, recorded: bool = False) -> Job:
     """
     with sealed():
         _check_whole(config)
+        check_keys(_raw(config))
         settings = OmegaConf.to_object(config)
         plain = OmegaConf.to_container(config, resolve=True)
         assert isinstance(plain, dict)
@@ -75,7 +78,7 @@ def read(config: DictConfig, *, recorded: bool = False) -> Job:
         raise ConfigError("configuration: a text holds `${`, which a plan's settings must not")
     pipeline = read_pipeline(settings.pipeline, settings.compression.name)
     if not recorded:
-        check_keys_are_read(config)
+        check_keys_are_read(_raw(config))
     _check_packages(pipeline, settings.allow_packages)
     return Job(
         pipeline=pipeline,
@@ -90,6 +93,13 @@ def read(config: DictConfig, *, recorded: bool = False) -> Job:
         cache_limit_bytes=parse_bytes(settings.cache_limit, "cache_limit"),
         settings=text,
     )
+
+
+def _raw(config: DictConfig) -> dict[Any, Any]:
+    """Its values, with those that refer to others as they are written."""
+    raw = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(raw, dict)
+    return raw
 
 
 def _check_whole(config: DictConfig) -> None:

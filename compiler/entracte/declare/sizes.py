@@ -8,18 +8,15 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
 from entracte.errors import ConfigError
 from entracte.graphs.checks import similar
 
 _GROUPS = (("pipeline", "video"), ("sampler", "leap"))
 
 
-def check_keys_are_read(config: DictConfig) -> None:
-    """Raises `ConfigError` for a key of these groups to which no interpolation leads."""
-    raw = OmegaConf.to_container(config, resolve=False)
-    assert isinstance(raw, dict)
+def check_keys_are_read(raw: Mapping[Any, Any]) -> None:
+    """Of a composed configuration as it is written. Raises `ConfigError` for a key of these groups
+    to which no interpolation leads."""
     texts = [text for text in _texts(raw) if "${" in text]
     for owner, name in _GROUPS:
         group = raw[owner].get(name) if isinstance(raw.get(owner), dict) else None

@@ -2,6 +2,7 @@
 
 from entracte.declare.words import check_allowed
 from entracte.errors import ConfigError
+from entracte.graphs.checks import similar
 from entracte.ir import Collect, Loop, Pipeline, Stage, StageKind
 
 
@@ -191,6 +192,6 @@ def _known_value(where: str, value: str, names: set[str], inputs: set[str]) -> N
     if (dot and producer in names) or (not dot and value in inputs):
         return
     raise ConfigError(
-        f"{where}: nothing makes {value!r}; inputs: {', '.join(sorted(inputs))}; "
-        f"stages and loops (write NAME.PORT): {', '.join(sorted(names))}"
+        f"{where}: nothing makes {value!r}{similar(producer, names | inputs)}; inputs: "
+        f"{', '.join(sorted(inputs))}; stages and loops (write NAME.PORT): {', '.join(sorted(names))}"
     )

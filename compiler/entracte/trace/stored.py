@@ -1,13 +1,13 @@
 """Stages by configuration: traced, or read from the cache of earlier traces."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from entracte.codec import encode
 from entracte.disk.write import write_bytes
 from entracte.errors import ConfigError
-from entracte.ir import Loop, Port, Stage
+from entracte.ir import Loop, Port, Stage, StageKind
 from entracte.store.cache import Cache, digest
 from entracte.store.origin import graph_digest, maker_digest
 from entracte.trace.made import made_by, make
@@ -25,10 +25,16 @@ _Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 
 
 class Shelf:
-    """Graphs of one compile: each is built at most once, and only if it is needed."""
+    """Graphs of one compile: each is built at most once, and only if one of them is needed.
 
-    def __init__(self, backend: "Backend", cache: Cache | None) -> None:
-        self._backend, self._cache = backend, cache
+    `stages`: where one must be traced, which may take minutes, the graphs of all are built first: a
+    mistake in the last one is told at once.
+    """
+
+    def __init__(
+        self, backend: "Backend", cache: Cache | None, stages: Sequence[Stage] = ()
+    ) -> None:
+        self._backend, self._cache, self._stages = backend, cache, stages
         self._built: dict[str, Graph | Constants] = {}
 
     def traced(self, stage: Stage, ports: Mapping[str, Port], loop: Loop | None) -> Traced:
@@ -41,6 +47,9 @@ class Shelf:
             return Traced(stage, found, self._backend, lambda name: self._export(stage, name))
         from entracte.trace.measure import trace_stage
 
+        for other in self._stages:
+            if other.kind is StageKind.GRAPH:
+                self._graph(other)
         traced = trace_stage(stage, self._graph(stage), ports, loop, self._backend)
         if self._cache:
             self._cache.keep("traces", key, traced.record)
@@ -75,7 +84,9 @@ class Shelf:
 
         built = self._build(stage)
         if not isinstance(built, graphs.Constants):
-            raise ConfigError(f"pipeline.stages.{stage.name}: {stage.op} is a graph, not constants")
+            raise ConfigError(
+                f"pipeline.stages.{stage.name}: {stage.op} is a graph, not constants; write `graph: {stage.op}`"
+            )
         return built.arrays
 
     def _export(self, stage: Stage, function: str) -> "ExportedProgram":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from entracte.declare.host_ops import HOST_OPS, SHAPE_OF
 from entracte.declare.sizes import near_divisors
 from entracte.errors import ConfigError
+from entracte.graphs.checks import similar
 from entracte.ir import (
     DType,
     Loop,
@@ -62,7 +63,7 @@ def trace_pipeline(
 
     With a `cache`, stages that were traced before are read from it.
     """
-    shelf = Shelf(backend, cache)
+    shelf = Shelf(backend, cache, pipeline.stages)
     pipeline = _with_shapes(pipeline, shelf)
     result = TracedPipeline(pipeline, _input_ports(pipeline), {}, {})
     for i, stage in enumerate(pipeline.stages):
@@ -157,7 +158,7 @@ def _open_loop(result: TracedPipeline, loop: Loop) -> None:
 def _known(result: TracedPipeline, where: str, value: str) -> Port:
     if value not in result.ports:
         raise ConfigError(
-            f"{where}: {value!r} is not made by an earlier stage; "
+            f"{where}: {value!r} is not made by an earlier stage{similar(value, result.ports)}; "
             f"known here: {', '.join(sorted(result.ports))}"
         )
     return result.ports[value]
