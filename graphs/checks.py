@@ -78,7 +78,7 @@ def kind_of(what: str, kind: object) -> None:
     remedy = {
         "bool": "; give truth values as float, 0 and 1",
         "str": "; a tokenizer makes ids of texts",
-    }.get(str(kind), "")
+    }.get(str(kind), similar(kind, KINDS))
     raise GraphFault(f"{what}: the kind {kind!r} is not one of {', '.join(KINDS)}{remedy}")
 
 

@@ -31,6 +31,7 @@ NEEDS = {
     "report/test_browser.py": "browser",
     "report/*": "light",
     "lower/*": "convert",
+    "mistakes/*": "torch",
     "reference/test_apple_suites.py": "apple",
     "reference/*": "convert",
     "test_advise.py": "torch",

@@ -193,5 +193,6 @@ def _known_value(where: str, value: str, names: set[str], inputs: set[str]) -> N
         return
     raise ConfigError(
         f"{where}: nothing makes {value!r}{similar(producer, names | inputs)}; inputs: "
-        f"{', '.join(sorted(inputs))}; stages and loops (write NAME.PORT): {', '.join(sorted(names))}"
+        f"{', '.join(sorted(inputs)) or 'none'}; stages and loops (write NAME.PORT): "
+        f"{', '.join(sorted(names))}"
     )

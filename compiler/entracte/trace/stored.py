@@ -85,7 +85,8 @@ class Shelf:
         built = self._build(stage)
         if not isinstance(built, graphs.Constants):
             raise ConfigError(
-                f"pipeline.stages.{stage.name}: {stage.op} is a graph, not constants; write `graph: {stage.op}`"
+                f"pipeline.stages.{stage.name}: {stage.op} is a graph, not constants; write "
+                f"`graph: {stage.op}`"
             )
         return built.arrays
 
