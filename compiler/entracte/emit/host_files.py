@@ -9,16 +9,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from entracte.declare.host_ops import HOST_OPS, FileKind, HostOp, Source
+from entracte.declare.host_ops import HOST_OPS, FileKind, Source
 from entracte.declare.host_ops.words import length_fault
 from entracte.disk.read import inside
 from entracte.disk.write import write_bytes
 from entracte.emit.host_tables import look_at_table, write_table
 from entracte.emit.tokenizer.folder import ALL, Tokenizer, read_tokenizer
 from entracte.errors import ConfigError
-from entracte.ir import Pipeline, Stage, StageKind
+from entracte.ir import Output, Pipeline, Stage, StageKind
 from entracte.plan.file import MAX_BYTES
 from entracte.trace.weights import weights_folder
 
@@ -40,17 +40,26 @@ class HostFiles:
     made: tuple[Made, ...]
     params: Mapping[str, Given]
     """Stage -> what its plan's step has in place of what is configured."""
+    tokenizers: Mapping[str, str]
+    """Tokenizer as configured -> its file."""
 
     def into(self, pipeline: Pipeline) -> Pipeline:
         """The pipeline with the params of a plan."""
-        return replace(pipeline, stages=tuple(map(self._step, pipeline.stages)))
+        return replace(
+            pipeline,
+            stages=tuple(map(self._step, pipeline.stages)),
+            outputs=tuple(map(self._output, pipeline.outputs)),
+        )
+
+    def _output(self, output: Output) -> Output:
+        return replace(output, tokenizer=self.tokenizers.get(output.tokenizer, ""))
 
     def _step(self, stage: Stage) -> Stage:
         if stage.name not in self.params:
             return stage
         known = {p.name for p in HOST_OPS[stage.op].params}
         kept = {name: value for name, value in stage.params if name in known}
-        return replace(stage, params=tuple(sorted((kept | self.params[stage.name]).items())))
+        return replace(stage, params=tuple(sorted({**kept, **self.params[stage.name]}.items())))
 
     def write(self, folder: Path) -> list[str]:
         """Write all of them; their names."""
@@ -63,16 +72,31 @@ def look(pipeline: Pipeline) -> HostFiles:
     """Find and check all files that host steps will read. Raises `ConfigError`."""
     made: list[Made] = []
     params: dict[str, Given] = {}
+    tokenizers: dict[str, str] = {}
     for stage in pipeline.stages:
         if stage.kind is not StageKind.HOST:
             continue
         op = HOST_OPS[stage.op]
-        for source in op.sources(dict(stage.params), pipeline.weights):
-            file, own = _LOOKS[source.kind](stage, op, source)
+        for source in op.sources(dict(stage.params), stage.weights or pipeline.weights):
+            file, own = _LOOKS[source.kind](stage, source)
             name = _free(file.name, stage.name, [m.name for m in made])
             made.append(replace(file, name=name))
             params[stage.name] = {**params.get(stage.name, {}), **own, source.param: name}
-    return HostFiles(tuple(made), params)
+            if source.kind is FileKind.TOKENIZER:
+                tokenizers.setdefault(source.name, name)
+    for output in pipeline.outputs:
+        if output.kind == "text":
+            made += _of_text(output, pipeline.weights, tokenizers)
+    return HostFiles(tuple(made), params, tokenizers)
+
+
+def _of_text(output: Output, weights: str, known: dict[str, str]) -> list[Made]:
+    """The tokenizer of a text that is given: a stage's, where it names the same."""
+    if output.tokenizer in known:
+        return []
+    found = tokenizer_at(f"pipeline.outputs.{output.name}.tokenizer", weights, output.tokenizer)
+    known[output.tokenizer] = name = f"tokenizer_output_{output.name}.json"
+    return [Made(name, partial(write_bytes, data=found.data))]
 
 
 def _free(name: str, stage: str, taken: list[str]) -> str:
@@ -88,7 +112,7 @@ def _free(name: str, stage: str, taken: list[str]) -> str:
 Looked = tuple[Made, Given]
 
 
-def _look_at_copy(stage: Stage, _: HostOp, source: Source) -> Looked:
+def _look_at_copy(stage: Stage, source: Source) -> Looked:
     path = host_file(_where(stage), weights_folder(source.place), source.name)
     return Made(path.name, partial(_copy, path)), {}
 
@@ -97,8 +121,8 @@ def _copy(source: Path, target: Path) -> None:
     write_bytes(target, source.read_bytes())
 
 
-def _look_at_tokenizer(stage: Stage, _: HostOp, source: Source) -> Looked:
-    where, params = _where(stage), dict(stage.params)
+def _look_at_tokenizer(stage: Stage, source: Source) -> Looked:
+    where, params = _where(stage), cast(Given, dict(stage.params))
     found = tokenizer_at(where, source.place, source.name)
     pad_id = params.get("pad_id", found.pad_id)
     if pad_id is None:
@@ -117,12 +141,12 @@ def _look_at_tokenizer(stage: Stage, _: HostOp, source: Source) -> Looked:
     return Made(f"tokenizer_{stage.name}.json", partial(write_bytes, data=found.data)), rule
 
 
-def _look_at_table(stage: Stage, _: HostOp, source: Source) -> Looked:
+def _look_at_table(stage: Stage, source: Source) -> Looked:
     table = look_at_table(_where(stage), source, dict(stage.params))
     return Made(f"table_{stage.name}.bin", partial(write_table, table)), {}
 
 
-_LOOKS: Mapping[FileKind, Callable[[Stage, HostOp, Source], Looked]] = {
+_LOOKS: Mapping[FileKind, Callable[[Stage, Source], Looked]] = {
     FileKind.COPY: _look_at_copy,
     FileKind.TOKENIZER: _look_at_tokenizer,
     FileKind.TABLE: _look_at_table,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from entracte.emit.tokenizer.sentencepiece import BPE, UNIGRAM, SentencePiece
+from entracte.emit.tokenizer.sentencepiece import BPE, UNIGRAM, PieceKind, SentencePiece
 
 TEXT = "$A"
 VOCAB, WORDS = "vocab.json", "vocab.txt"
@@ -165,7 +165,7 @@ def _xlm_roberta(v: Vocabulary) -> Any:
 
 
 def _spm_bpe(v: Vocabulary) -> Any:
-    """Merges follow from the pieces: whatever two pieces make a third, in the order of the third."""
+    """Merges follow from the pieces: whatever two make a third, in the order of the third."""
     from tokenizers import Tokenizer, decoders
     from tokenizers.models import BPE
 
@@ -197,8 +197,8 @@ def _merges(ids: Mapping[str, int]) -> list[tuple[str, str]]:
 
 def _pieces_of_text(made: Any, pieces: SentencePiece, scheme: str) -> None:
     """What SentencePiece does before it looks for pieces: replace characters, spaces into one, a
-    mark for each."""
-    from tokenizers import Regex, normalizers, pre_tokenizers
+    mark for each. Control and user-defined pieces are found whole."""
+    from tokenizers import AddedToken, Regex, normalizers, pre_tokenizers
 
     steps: list[Any] = [normalizers.Precompiled(pieces.charsmap)] if pieces.charsmap else []
     if pieces.remove_extra_whitespaces:
@@ -210,6 +210,9 @@ def _pieces_of_text(made: Any, pieces: SentencePiece, scheme: str) -> None:
     made.pre_tokenizer = pre_tokenizers.Metaspace(
         prepend_scheme=_scheme(pieces, scheme), split=split
     )
+    kinds = (PieceKind.CONTROL, PieceKind.USER)
+    own = [(p.text, p.kind is PieceKind.CONTROL) for p in pieces.pieces if p.kind in kinds]
+    made.add_tokens([AddedToken(text, special=s, normalized=False) for text, s in own])
 
 
 def _scheme(pieces: SentencePiece, scheme: str) -> str:
@@ -233,7 +236,9 @@ _T5 = Family(
     tokens={"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"},
     single=(TEXT, "eos_token"),
 )
-_GPT2 = Family(make=_byte_level, of=VOCAB, tokens=dict.fromkeys(("unk_token", "bos_token", "eos_token"), _END))
+_GPT2 = Family(
+    make=_byte_level, of=VOCAB, tokens=dict.fromkeys(("unk_token", "bos_token", "eos_token"), _END)
+)
 _BERT = Family(
     make=_word_piece,
     of=WORDS,
@@ -247,7 +252,8 @@ _BERT = Family(
     single=("cls_token", TEXT, "sep_token"),
 )
 _LLAMA = Family(
-    make=_spm_bpe, of=BPE,
+    make=_spm_bpe,
+    of=BPE,
     tokens={"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"},
     pad_side="left",
     add_bos=True,
@@ -270,7 +276,8 @@ FAMILIES: Mapping[str, Family] = {
         make=_qwen, of=VOCAB, tokens=dict.fromkeys(("unk_token", "eos_token", "pad_token"), _END)
     ),
     "WhisperTokenizer": Family(
-        make=_byte_level, of=VOCAB,
+        make=_byte_level,
+        of=VOCAB,
         tokens=_GPT2.tokens,
         single=("<|startoftranscript|>", "<|notimestamps|>", TEXT, "eos_token"),
     ),
@@ -287,7 +294,8 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "LlamaTokenizer": _LLAMA,
     "GemmaTokenizer": Family(
-        make=_spm_bpe, of=BPE,
+        make=_spm_bpe,
+        of=BPE,
         tokens={
             "bos_token": "<bos>",
             "eos_token": "<eos>",

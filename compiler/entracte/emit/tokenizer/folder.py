@@ -22,7 +22,7 @@ from entracte.emit.tokenizer.families import (
     Family,
     Vocabulary,
 )
-from entracte.emit.tokenizer.sentencepiece import PieceKind, SentencePiece, read_sentencepiece
+from entracte.emit.tokenizer.sentencepiece import SentencePiece, read_sentencepiece
 from entracte.errors import ConfigError, RunError
 
 JSON = "tokenizer.json"
@@ -226,7 +226,15 @@ def _added(encoder: Any, said: _Said, whole: bool) -> list[tuple[int, Any]]:
     return list(found.values())
 
 
-_ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+_ROLES = (
+    "bos_token",
+    "eos_token",
+    "unk_token",
+    "sep_token",
+    "pad_token",
+    "cls_token",
+    "mask_token",
+)
 
 
 def _more(said: _Said) -> set[str]:
@@ -325,7 +333,9 @@ def _side(said: object, section: object) -> str | None:
 
 
 def _said(find: Reader) -> _Said:
-    config, special, added, model = (_optional(find, n) for n in (_CONFIG, _SPECIAL, _ADDED, _MODEL))
+    config, special, added, model = (
+        _optional(find, n) for n in (_CONFIG, _SPECIAL, _ADDED, _MODEL)
+    )
     given = config.get("tokenizer_class") or model.get("tokenizer_class")
     name = given if isinstance(given, str) else MODEL_TYPES.get(str(model.get("model_type")))
     ids = {t: i for t, i in added.items() if isinstance(i, int)}
