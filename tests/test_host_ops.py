@@ -8,7 +8,16 @@ import pytest
 from hydra import compose, initialize_config_module
 
 from entracte.build import Built, compile_job
-from entracte.declare.host_ops import HOST_OPS, SIZE, TEXT, HostOp, Param
+from entracte.declare.host_ops import (
+    HOST_OPS,
+    SIZE,
+    TEXT,
+    FileKind,
+    HostOp,
+    Param,
+    Reads,
+    Source,
+)
 from entracte.declare.read import Job, read
 from entracte.errors import ConfigError, RunError
 from entracte.ir import Binding, DType, HostStep, Port
@@ -33,15 +42,18 @@ stages:
 
 LETTERS = HostOp(
     name="letters",
-    inputs=("text",),
+    inputs=(Reads("text", "text"),),
     params=(Param("alphabet", TEXT), Param("times", SIZE, needed=False)),
-    ports=lambda params: (Port("counts", (2,), DType.FP32),),
-    files=lambda params, weights: ((weights, params["alphabet"]),),
-    run=lambda params, inputs, folder: {
+    ports=lambda params, _: (Port("counts", (2,), DType.FP32),),
+    files=("alphabet",),
+    sources=lambda params, weights: (
+        Source("alphabet", FileKind.COPY, weights, params["alphabet"]),
+    ),
+    run=lambda params, inputs, place: {
         "counts": np.array(
             [
                 params.get("times", 1) * inputs["text"].count(letter)
-                for letter in (folder / params["alphabet"]).read_text()
+                for letter in (place.folder / params["alphabet"]).read_text()
             ],
             np.float32,
         )

@@ -45,8 +45,11 @@ class Tensors:
         return {b.feature: self._read(b, index, iteration) for b in step.inputs}
 
     def host_inputs(self, step: HostStep) -> dict[str, Any]:
-        """By port."""
-        return {port: self._values[name] for port, name in step.inputs}
+        """By port: texts and seeds as they are, tensors as numpy arrays."""
+        return {port: self._host_value(name) for port, name in step.inputs}
+
+    def _host_value(self, name: str) -> Any:
+        return self.fetch(name) if name in self._sizes else self._values[name]
 
     def put_arrays(self, step: HostStep, arrays: Mapping[str, Any]) -> None:
         """What a host step made, as numpy arrays by port."""

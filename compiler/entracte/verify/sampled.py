@@ -55,7 +55,10 @@ def _host_values(plan: Plan, folder: Path) -> Inputs:
     for segment in plan.program.segments:
         for step in segment.steps:
             if isinstance(step, HostStep):
-                outputs = run_host_step(step, {p: given[v] for p, v in step.inputs}, folder)
+                inputs = {p: given[v] if v in given else found.get(v) for p, v in step.inputs}
+                if any(value is None for value in inputs.values()):
+                    continue  # it reads what a chunk makes
+                outputs = run_host_step(step, inputs, folder)
                 found |= {b.tensor: outputs[b.feature] for b in step.outputs}
     return found
 
