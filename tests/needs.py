@@ -44,6 +44,7 @@ NEEDS = {
     "test_docs.py": "light",
     "test_draws.py": "torch",
     "test_end_to_end.py": "convert",
+    "test_example_package.py": "convert",
     "test_graphs_*.py": "torch",
     "test_host_ops.py": "light",
     "test_imports.py": "light",
