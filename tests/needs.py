@@ -39,6 +39,7 @@ NEEDS = {
     "test_compared.py": "convert",
     "test_calibrate.py": "light",
     "test_commands.py": "light",
+    "test_configuration_page.py": "light",
     "test_config.py": "light",
     "test_devices.py": "light",
     "test_docs.py": "light",
