@@ -138,7 +138,7 @@ def page() -> str:
         "yaml file, or a word of `compile KEY=VALUE`, may set; what is not here is refused. A",
         "pipeline of your own, step by step: [your-own-pipeline.md](your-own-pipeline.md).",
         "",
-        "*bytes* are a number with `B`, `kB`, `MB`, `GB`, `TB`, `KiB`, `MiB`, `GiB` or `TiB`. Values",
+        "*bytes* are a number with `B`, `kB`, `MB`, `GB`, `TB`, `KiB`, `MiB`, `GiB`, `TiB`. Values",
         "may refer to others, `${sampler.steps}`, and to nothing else.",
     ]
     for place, group in GROUPS:
