@@ -29,6 +29,7 @@ from entracte.plan.forecast import forecast
 from entracte.program.workload import Workload
 from entracte.run import packages
 from entracte.run.execute import open_build
+from entracte.store import seal
 from entracte.store.cache import size_bytes
 from entracte.store.seal import file_sha256
 from entracte.verify import folder as verifying

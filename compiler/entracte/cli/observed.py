@@ -142,6 +142,8 @@ def finish_run(
     fault = _fault_of_output(opened, outcome)
     note, worse = record_run(outcome.run, place, needed=needed)
     show_run(console, opened.plan, outcome.run)
+    for said in outcome.run.notes:
+        say(console, f"note: {said}")
     if note:
         say(console, note, style="dim")
     if opened.out is not None and fault is None:

@@ -35,7 +35,10 @@ def run_host_step(
     params = dict(step.params)
     if fault := op.fault(params, inputs):
         raise RunError(f"stage {step.stage}: {fault}")
-    made = op.run(params, inputs, Place(folder, iteration, _of(step, note)))
+    try:
+        made = op.run(params, inputs, Place(folder, iteration, _of(step, note)))
+    except RunError as error:
+        raise RunError(f"stage {step.stage}: {error}") from None
     if stray := sorted({b.feature for b in step.outputs} - made.keys()):
         raise RunError(f"stage {step.stage}: {step.op} gives {', '.join(made)}, not {stray[0]!r}")
     return made

@@ -33,6 +33,7 @@ class Journal:
         self._tallies = {p.chunk: _Tally() for p in plan.packages}
         self._stage_s: dict[str, float] = {}
         self._iterations: dict[str, int] = {}
+        self._notes: list[str] = []
         self._stall_s = 0.0
         self._peak_bytes = self._loaded_bytes = 0
 
@@ -74,6 +75,11 @@ class Journal:
         """The computing thread waited for its next step's loads."""
         self._stall_s += seconds
 
+    def noted(self, text: str) -> None:
+        """What a host step has to say, once however often it says it."""
+        if text not in self._notes:
+            self._notes.append(text)
+
     def ended(self, loop: str, iterations: int) -> None:
         """A loop that may end early did so many iterations."""
         self._iterations[loop] = iterations
@@ -102,6 +108,7 @@ class Journal:
             bars=tuple(sorted(self._bars, key=lambda b: b.end_s)),
             anonymous_peak_bytes=self.memory.peak_bytes,
             start_bytes=self._start_bytes(),
+            notes=tuple(self._notes),
         )
 
     def _start_bytes(self) -> int | None:

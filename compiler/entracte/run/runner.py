@@ -159,7 +159,8 @@ class _Interpreter:
         self.machine.wait_for(number)
         begun = time.perf_counter()
         if isinstance(step, HostStep):
-            arrays = run_host_step(step, self.tensors.host_inputs(step), self.folder)
+            inputs, note = self.tensors.host_inputs(step), self.journal.noted
+            arrays = run_host_step(step, inputs, self.folder, iteration, note)
             self.tensors.put_arrays(step, arrays)
         else:
             self._call(step, iteration)

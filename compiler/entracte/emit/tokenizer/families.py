@@ -133,14 +133,17 @@ def _word_piece(v: Vocabulary) -> Any:
 
 # ---------------------------------------------------------------- SentencePiece
 
+_SPACE = "\u2581"
+"""Stands for a space in pieces."""
+
 
 def _unigram(v: Vocabulary, scored: list[tuple[str, float]], unk_id: int) -> Any:
     from tokenizers import Tokenizer, decoders
     from tokenizers.models import Unigram
 
     made = Tokenizer(Unigram(scored, unk_id, v.pieces.byte_fallback))
-    _pieces_of_text(made, v.pieces, "always")
-    space: Any = decoders.Metaspace(prepend_scheme=_scheme(v.pieces, "always"))
+    _pieces_of_text(made, v.pieces)
+    space: Any = decoders.Metaspace(prepend_scheme="always" if v.pieces.dummy_prefix else "never")
     if v.pieces.byte_fallback:
         space = decoders.Sequence([decoders.ByteFallback(), space])
     made.decoder = space
@@ -165,7 +168,7 @@ def _xlm_roberta(v: Vocabulary) -> Any:
 
 
 def _spm_bpe(v: Vocabulary) -> Any:
-    """Merges follow from the pieces: whatever two make a third, in the order of the third."""
+    """Merges follow from the pieces: whatever two make a third, best third first."""
     from tokenizers import Tokenizer, decoders
     from tokenizers.models import BPE
 
@@ -173,29 +176,31 @@ def _spm_bpe(v: Vocabulary) -> Any:
     made = Tokenizer(
         BPE(
             vocab=ids,
-            merges=_merges(ids),
+            merges=_merges(v.pieces),
             unk_token=v.pieces.pieces[v.pieces.unk_id].text,
             fuse_unk=True,
             byte_fallback=v.pieces.byte_fallback,
         )
     )
-    _pieces_of_text(made, v.pieces, "first")
-    parts = [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()]
+    _pieces_of_text(made, v.pieces)
+    parts = [decoders.Replace(_SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
     strip = [decoders.Strip(content=" ", left=1)] if v.pieces.dummy_prefix else []
     made.decoder = decoders.Sequence(parts + strip)
     return made
 
 
-def _merges(ids: Mapping[str, int]) -> list[tuple[str, str]]:
+def _merges(pieces: SentencePiece) -> list[tuple[str, str]]:
+    ids = {p.text: i for i, p in enumerate(pieces.pieces) if p.kind is PieceKind.NORMAL}
     found = []
     for text, rank in ids.items():
         halves = ((text[:i], text[i:]) for i in range(1, len(text)))
         own = [(a, b) for a, b in halves if a in ids and b in ids]
-        found += [(rank, ids[a], ids[b], a, b) for a, b in own]
+        score = pieces.pieces[rank].score
+        found += [(-score, rank, ids[a], ids[b], a, b) for a, b in own]
     return [(a, b) for *_, a, b in sorted(found)]
 
 
-def _pieces_of_text(made: Any, pieces: SentencePiece, scheme: str) -> None:
+def _pieces_of_text(made: Any, pieces: SentencePiece) -> None:
     """What SentencePiece does before it looks for pieces: replace characters, spaces into one, a
     mark for each. Control and user-defined pieces are found whole."""
     from tokenizers import AddedToken, Regex, normalizers, pre_tokenizers
@@ -204,19 +209,15 @@ def _pieces_of_text(made: Any, pieces: SentencePiece, scheme: str) -> None:
     if pieces.remove_extra_whitespaces:
         steps.append(normalizers.Replace(Regex("^ +| +$"), ""))
         steps.append(normalizers.Replace(Regex(" {2,}"), " "))
-    if steps:
-        made.normalizer = normalizers.Sequence(steps)
-    split = pieces.kind == UNIGRAM and pieces.split_by_whitespace
-    made.pre_tokenizer = pre_tokenizers.Metaspace(
-        prepend_scheme=_scheme(pieces, scheme), split=split
-    )
+    # Here and not by the pre-tokenizer, which puts none before a text that begins with one.
+    steps += [normalizers.Prepend(_SPACE)] if pieces.dummy_prefix else []
+    steps.append(normalizers.Replace(" ", _SPACE))
+    made.normalizer = normalizers.Sequence(steps)
+    if pieces.kind == UNIGRAM and pieces.split_by_whitespace:
+        made.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never", split=True)
     kinds = (PieceKind.CONTROL, PieceKind.USER)
     own = [(p.text, p.kind is PieceKind.CONTROL) for p in pieces.pieces if p.kind in kinds]
     made.add_tokens([AddedToken(text, special=s, normalized=False) for text, s in own])
-
-
-def _scheme(pieces: SentencePiece, scheme: str) -> str:
-    return scheme if pieces.dummy_prefix else "never"
 
 
 # ---------------------------------------------------------------- the table

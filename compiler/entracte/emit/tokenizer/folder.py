@@ -81,6 +81,8 @@ def read_tokenizer(name: str, find: Reader) -> Tokenizer:
     path = find(name)
     assert path is not None
     said = _said(find)
+    if said.family_name is None:
+        said = replace(said, family_name=PIECES.get(name))
     try:
         data, body = _made(path, name, find, said)
         encoder = encoder_from(data, path)
@@ -128,7 +130,7 @@ def _built(path: Path, find: Reader, said: _Said) -> Any:
 
 
 def _family(path: Path, said: _Said) -> tuple[str, Family]:
-    name = said.family_name or PIECES.get(path.name) or "none"
+    name = said.family_name or "not named"
     kind = path.name if path.name in (VOCAB, WORDS) else None
     known = [n for n, f in FAMILIES.items() if kind in (f.of, None) or f.of not in (VOCAB, WORDS)]
     fits = [n for n in known if (FAMILIES[n].of in (VOCAB, WORDS)) == (kind is not None)]
@@ -147,7 +149,8 @@ def _vocabulary(path: Path, find: Reader, said: _Said, family: Family) -> Vocabu
     if path.name == VOCAB:
         return replace(empty, ids=_ids(path), merges=_merges(path, find))
     if path.name == WORDS:
-        return replace(empty, ids={word: i for i, word in enumerate(_text(path).splitlines())})
+        words = _text(path).removesuffix("\n").split("\n")
+        return replace(empty, ids={word.rstrip("\r"): i for i, word in enumerate(words)})
     return replace(empty, pieces=_pieces(path, family))
 
 
