@@ -68,6 +68,7 @@ NEEDS = {
     "test_truth.py": "convert",
     "test_wheel.py": "torch",
     "test_words.py": "light",
+    "test_your_own_pipeline.py": "convert",
 }
 """Pattern of a file below `tests/`, or of some tests in it -> marker; the first that matches."""
 

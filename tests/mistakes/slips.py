@@ -248,6 +248,14 @@ def integers():
     return Graph(Count().eval(), (Input("x", (1, 8), "int"),), ("y",))
 
 
+def fractions():
+    class Half(nn.Module):
+        def forward(self, x):
+            return x / 2
+
+    return Graph(Half().eval(), (Input("x", (1,)),), ("y",))
+
+
 def by_name():
     """A mapping, of which one is wanted, and two of which the order is another."""
     made = {"logits": lambda y: y * 3, "hidden": lambda y: y + 1, "loss": lambda y: y.sum()}

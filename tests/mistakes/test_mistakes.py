@@ -234,6 +234,14 @@ SLIPS = {
         "pipeline.stages.net.inputs.x: graph slip.integers wants int32, its source noise.noise "
         "gives fp32; declare the input as `float`, or give ids or a count",
     ),
+    "an int for fractions": (
+        PIPELINE.replace("GRAPH", "slip.fractions").replace(
+            "seed: {kind: seed, default: 0}",
+            "seed: {kind: seed, default: 0}\n  pick: {kind: choice, choices: [a, b], default: a}",
+        ).replace("x: noise.noise", "x: pick"),
+        "pipeline.stages.net.inputs.x: graph slip.fractions wants fp16 or fp32, its source pick "
+        "gives int32; declare the input as `int`, and convert it in `forward`",
+    ),
     "another shape": (
         PIPELINE.replace("GRAPH", "slip.takes, params: {size: 1}").replace("[1, 8]", "[1, 9]"),
         "pipeline.stages.net.inputs.x: graph slip.takes wants shape (1, 8), its source noise.noise "
