@@ -113,8 +113,8 @@ def test_its_file_is_checked_like_any_other(letters, tmp_path):
     ("params", "message"),
     [
         ({}, r"stages\.count\.params: 'alphabet' is missing; letters needs alphabet and may have"),
-        ({"alphabet": "x", "time": 1}, r"params: 'time' is unknown .did you mean times.*; letters needs alphabet"),
-        ({"time": 1}, r"'time' is unknown .did you mean times.*, 'alphabet' is missing; letters needs alphabet and may"),
+        ({"alphabet": "x", "time": 1}, r"params: 'time' is unknown .*times.*; letters needs alphabet"),
+        ({"time": 1}, r"'time' is unknown .*, 'alphabet' is missing; letters needs alphabet"),
         ({"alphabet": "x", "times": 0}, r"params\.times: 0 is not a whole number above 0"),
         ({"alphabet": "x", "times": True}, r"params\.times: True is not a whole number above 0"),
         ({"alphabet": 7}, r"params\.alphabet: 7 is not a text"),
@@ -131,7 +131,7 @@ def test_params_are_checked_by_name_and_value(letters, tmp_path, params, message
         ("dice", {}, {}, "stage s: this runner has no host step 'dice'; it has tokenize, random_"),
         ("random_normal", {"shape": (2, 0)}, {"seed": 1}, r"params.shape: \[2, 0\] is not a list"),
         ("random_normal", {"shape_of": "a.b"}, {"seed": 1}, r"'shape' is missing"),
-        ("random_normal", {"shape": (2,)}, {"sede": 1}, "inputs: 'sede' is unknown .did you mean seed.*, 'seed' is mis"),
+        ("random_normal", {"shape": (2,)}, {"sede": 1}, "'sede' is unknown .*, 'seed' is mis"),
         ("tokenize", {"tokenizer": "../t.json", "length": 4}, {"text": ""}, "a file's name, with"),
     ],
 )

@@ -16,9 +16,9 @@ class TargetSettings:
     """A device: what it holds and how fast it is. Files: `conf/target/`."""
 
     name: str = MISSING
-    """What folders of builds are called by; e.g. `iphone15pro`"""
+    """What folders of builds are called by; e.g. `mine`"""
     title: str = MISSING
-    """What people read; e.g. `iPhone 15 Pro`"""
+    """What people read; e.g. `My phone`"""
     memory: str = MISSING
     """(bytes) Memory limit of the app; override it to plan for a budget; e.g. `3.3GB`"""
     base_footprint: str = MISSING
@@ -90,9 +90,9 @@ class StageSettings:
     """A box of the pipeline. Exactly one of `graph`, `constant`, `host` names what it is."""
 
     graph: str | None = None
-    """A torch module, by the name that its package registers it with; e.g. `opensora.denoiser`"""
+    """A torch module, by the name that its package registers it with; e.g. `mine.denoiser`"""
     constant: str | None = None
-    """Tables that are computed when compiling, by such a name; e.g. `opensora.rflow_schedule`"""
+    """Tables that are computed when compiling, by such a name; e.g. `mine.schedule`"""
     host: str | None = None
     """A step of the runner's own; e.g. `tokenize`"""
     params: dict[str, Any] = field(default_factory=dict)
