@@ -1,4 +1,4 @@
-"""Keys that a pipeline's author chooses, and the sizes that divide: read by somebody, or refused.
+"""Keys that a pipeline's author chooses: read by somebody, or refused.
 
 `pipeline.video` and `sampler.leap` have no keys of their own: stages read them by interpolation. A
 key that nothing reads would change nothing, and nobody would be told.
@@ -55,10 +55,3 @@ def _texts(value: object) -> Iterator[str]:
     elif isinstance(value, list):
         for item in value:
             yield from _texts(item)
-
-
-def near_divisors(extent: int, size: int) -> tuple[int, ...]:
-    """The divisors of `extent` just below and above a size."""
-    divisors = [n for n in range(1, extent + 1) if extent % n == 0]
-    below = [n for n in divisors if n <= size][-1:]
-    return tuple(below + [n for n in divisors if n > size][:1])
