@@ -18,9 +18,11 @@ from typing import Any
 from entracte.graphs.checks import GraphFault, similar
 from entracte.graphs.spec import Constants, Graph, Input
 
-__all__ = ["Constants", "Graph", "GraphFault", "Input", "build", "names", "package_of", "place_of"]
+__all__ = ["Constants", "Graph", "GraphFault", "Input", "build", "file_params", "names",
+           "package_of", "place_of"]  # fmt: skip
 
 _BUILT_IN = {
+    "onnx": "entracte.graphs.onnx.build:stage",
     "opensora.text_encoder": "entracte.graphs.opensora.build:text_encoder",
     "opensora.denoiser": "entracte.graphs.opensora.build:denoiser",
     "opensora.temporal_decoder": "entracte.graphs.opensora.build:temporal_decoder",
@@ -32,6 +34,8 @@ _BUILT_IN = {
     "zeros": "entracte.graphs.zeros:zeros",
 }
 GROUP = "entracte.graphs"
+_FILES = {"onnx": ("file",)}
+"""Parameters that name a file: the compiler finds it, and hands in its path."""
 
 
 def names() -> list[str]:
@@ -74,6 +78,12 @@ def package_of(name: str) -> str:
     if name in _BUILT_IN:
         return __name__
     return place_of(name).partition(":")[0].partition(".")[0].strip() or __name__
+
+
+def file_params(name: str) -> tuple[str, ...]:
+    """Which parameters of the graph `name` name files. Where these are is for the user to say, so
+    a plan that came from elsewhere does not."""
+    return _FILES.get(name, ())
 
 
 def _factory(name: str) -> Callable[..., Graph | Constants]:

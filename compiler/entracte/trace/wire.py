@@ -29,6 +29,7 @@ from entracte.program.slices import (
     slice_count,
 )
 from entracte.store.cache import Cache
+from entracte.trace.graph_files import with_files
 from entracte.trace.rounds import Found, closed, known, looked_at, opened, wider
 from entracte.trace.stored import Shelf
 from entracte.trace.traced import Traced
@@ -76,6 +77,7 @@ def trace_pipeline(
 
     With a `cache`, stages that were traced before are read from it.
     """
+    pipeline = with_files(pipeline)
     shelf = Shelf(backend, cache, pipeline.stages)
     pipeline = _with_shapes(pipeline, shelf)
     result = TracedPipeline(pipeline, _input_ports(pipeline), {}, {})

@@ -16,7 +16,7 @@ from entracte.declare.read import OWN, Job, package_of, read
 from entracte.declare.settings import LOCAL, CompileSettings
 from entracte.devices.arrays import NumpyValues
 from entracte.errors import PlanError
-from entracte.ir import Chunk, DType, Output, Package, Plan, StageGraph
+from entracte.ir import Chunk, DType, Output, Package, Pipeline, Plan, StageGraph
 from entracte.store.cache import Cache, cache_folder
 from entracte.store.form import form_of
 
@@ -71,7 +71,9 @@ def job_of(plan: Plan, origin: Origin = NOWHERE_ELSE) -> Job:
         message = str(error).splitlines()[0]
         raise PlanError(f"plan: its settings are no configuration ({message})") from None
     assert isinstance(merged, DictConfig)
-    return read(merged, recorded=True)
+    job = read(merged, recorded=True)
+    _check_files(job.pipeline)
+    return job
 
 
 def check_settings(plan: Plan, job: Job) -> None:
@@ -102,6 +104,20 @@ def _check_graph(name: object, origin: Origin) -> None:
         raise PlanError(
             f"plan: the graph {name!r} is made by the package {package!r}, whose code would run; "
             f"if you trust it with this plan: --allow-package {package}"
+        )
+
+
+def _check_files(pipeline: Pipeline) -> None:
+    """A file that a graph reads lies in the folder of weights that whoever verifies names."""
+    from entracte.trace.graph_files import outside
+
+    found = outside(pipeline)
+    if found is not None:
+        stage, text = found
+        raise PlanError(
+            f"plan: stage {stage.name} reads the file {text!r}; a plan does not decide what is "
+            "read on this machine: put it into the folder that you give with `--weights FOLDER`, "
+            "under that name"
         )
 
 

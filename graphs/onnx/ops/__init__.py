@@ -1,0 +1,1 @@
+"""The operators, by kind; `entracte.graphs.onnx.table` has all of them."""
