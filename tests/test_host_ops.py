@@ -109,6 +109,13 @@ def test_its_file_is_checked_like_any_other(letters, tmp_path):
     assert not (tmp_path / "build").exists()
 
 
+def test_a_file_has_a_name_of_its_own_beside_the_plan(letters, tmp_path):
+    made = job(tmp_path, {"alphabet": "Plan.json"})
+    (tmp_path / "Plan.json").write_text("ab")
+    folder = compile_job(made).folder
+    assert [path for path, _ in read_plan(folder).files] == ["Plan_count.json"]
+
+
 @pytest.mark.parametrize(
     ("params", "message"),
     [

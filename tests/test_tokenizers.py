@@ -385,6 +385,97 @@ def test_two_tokenizers_of_one_name_lie_side_by_side(tmp_path):
     assert [ids_of(s, build, "a")[0] for s in steps] == [[6, 6, 5], [2, 1, 1]]
 
 
+def test_a_text_that_is_given_has_its_tokenizer(tmp_path):
+    """A stage's where it names the same, else one of its own; in the plan a file of the build."""
+    plain(tmp_path / "tokenizer", SECTION)
+    plain(tmp_path / "other", SECTION)
+    text = Output("answer", "text", ("t0.input_ids",), 1, tokenizer="tokenizer", end=(4,))
+    pipeline = pipeline_of(tmp_path, {"tokenizer": "tokenizer", "length": 3})
+    for name, files in (
+        ("tokenizer", ["tokenizer_t0.json"]),
+        ("other", ["tokenizer_t0.json", "tokenizer_answer.json"]),
+    ):
+        named = replace(pipeline, outputs=(replace(text, tokenizer=name),))
+        host = look(named)
+        assert [made.name for made in host.made] == files
+        assert host.into(named).outputs[0].tokenizer == files[-1]
+    with pytest.raises(ConfigError, match=r"outputs\.answer\.tokenizer: there is no file"):
+        look(replace(pipeline, outputs=(replace(text, tokenizer="none"),)))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"add_bos_token": True, "bos_token": "b", "eos_token": "c"},
+        {"added_tokens_decoder": {"8": {"content": "<|x|>", "special": True}}},
+        {"added_tokens_decoder": {"8": {"content": "<|x|>", "lstrip": True, "special": False}}},
+    ],
+)
+@pytest.mark.parametrize("marked", [False, True])
+def test_what_stands_beside_a_tokenizer_is_as_in_transformers(tmp_path, config, marked):
+    """Tokens that only the configuration names are found; marks are those of the file."""
+    from transformers import AutoTokenizer
+
+    vocab = {w: i for i, w in enumerate(("?", "<pad>", "end", "a", "b", "c", "x", "<"))}
+    single = [{"SpecialToken": {"id": "b", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]
+    around = {
+        "type": "TemplateProcessing", "single": single, "pair": single,
+        "special_tokens": {"b": {"id": "b", "ids": [4], "tokens": ["b"]}},
+    }  # fmt: skip
+    plain(
+        tmp_path,
+        model={"type": "WordLevel", "unk_token": "?", "vocab": vocab},
+        post_processor=around if marked else None,
+    )
+    said(tmp_path, tokenizer_class="PreTrainedTokenizerFast", pad_token="<pad>", **config)
+    theirs = AutoTokenizer.from_pretrained(tmp_path)
+    step = compiled(tmp_path, tmp_path / "build", length=6)
+    for text in ("a", "a <|x|> c"):
+        found = theirs(text, padding="max_length", max_length=6, truncation=True)
+        made = ids_of(step, tmp_path / "build", text)
+        assert made == (found["input_ids"], found["attention_mask"]), text
+
+
+def test_marks_of_a_vocabulary_are_what_its_configuration_says(tmp_path):
+    """A begin mark by the model's class, an end mark where it is asked for."""
+    shutil.copy(SPM / "bpe.model", tmp_path / "tokenizer.model")
+    for config, first, last in (
+        ({}, 1, None),
+        ({"add_bos_token": False}, None, None),
+        ({"add_eos_token": True}, 1, 2),
+    ):
+        said(tmp_path, tokenizer_class="LlamaTokenizer", pad_token="<unk>", **config)
+        step = compiled(tmp_path, tmp_path / "build", length=16)
+        assert (step["pad_id"], step["pad_side"]) == (0, "left")
+        ids, mask = ids_of(step, tmp_path / "build", "a red circle")
+        kept = [i for i, there in zip(ids, mask, strict=True) if there]
+        assert (kept[0] == 1) == (first == 1) and (kept[-1] == 2) == (last == 2)
+        assert mask == sorted(mask) and mask[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"vocab.json": "{}"}, "there is no merges.txt beside it"),
+        ({"vocab.json": '{"a": "b"}', "merges.txt": ""}, "a vocabulary is {token: id}"),
+        ({"vocab.json": '{"a": 0}', "merges.txt": "#version\na b c\n"}, "'a b c' is not two"),
+        ({"vocab.json": "[", "merges.txt": ""}, "vocab.json: no JSON"),
+        ({"vocab.json": '{"a": 0}', "merges.txt": "a b\n"}, "is no tokenizer"),
+        ({"tokenizer.json": "{}"}, "is no tokenizer"),
+        ({"tokenizer.json": "[]"}, "no JSON object"),
+        ({"tokenizer.json": "", "tokenizer_config.json": "x"}, "tokenizer_config.json: no JSON"),
+        ({}, "there is no tokenizer in .*; it would be one of tokenizer.json, spiece.model"),
+    ],
+)
+def test_damaged_folders_give_one_message(tmp_path, files, message):
+    said(tmp_path, tokenizer_class="CLIPTokenizer")
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        compiled(tmp_path, tmp_path / "build")
+
+
 @pytest.mark.parametrize("name", ["../w", "/etc", "a/../../w", "", "a\\b"])
 def test_no_tokenizer_leads_out_of_the_folder(name):
     fault = TOKENIZE.declared_fault({"tokenizer": name, "length": 2}, ["text"])
@@ -417,6 +508,8 @@ def test_random_weights_bring_no_tokenizer(tmp_path):
     pipeline = replace(pipeline_of(tmp_path, {"tokenizer": ".", "length": 3}), weights="random:0")
     with pytest.raises(ConfigError, match=r"stages\.t0\.params: random weights .* `stand_in`"):
         look(pipeline)
+    step = dict(look(pipeline, dry_run=True).into(pipeline).stages[0].params)
+    assert step == {"tokenizer": "tokenizer_t0.json", "length": 3}
 
 
 @pytest.mark.parametrize("config", [{}, {"tokenizer_class": "BigBirdTokenizer"}])

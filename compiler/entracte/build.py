@@ -122,7 +122,7 @@ def compile_job(job: Job, reporter: Reporter | None = None) -> Built:
     folder = build_folder(job)
     if not job.dry_run or job.out is not None:
         check_out(folder, dry_run=job.dry_run)
-    host = look(job.pipeline)
+    host = look(job.pipeline, dry_run=job.dry_run)
     cache = Cache(cache_folder(job.cache))
     try:
         return _compile(job, host, folder, cache, report, begun)

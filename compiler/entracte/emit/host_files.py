@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any, cast
 
 from entracte.declare.host_ops import HOST_OPS, FileKind, Source
-from entracte.declare.host_ops.words import length_fault
+from entracte.declare.host_ops.words import MOST_ID, length_fault
 from entracte.disk.read import inside
 from entracte.disk.write import write_bytes
+from entracte.emit.bundle import PACKAGES
 from entracte.emit.host_tables import look_at_table, write_table
 from entracte.emit.tokenizer.folder import ALL, Tokenizer, read_tokenizer
 from entracte.errors import ConfigError
 from entracte.ir import Output, Pipeline, Stage, StageKind
-from entracte.plan.file import MAX_BYTES
+from entracte.plan.file import CONSTANTS, FILE, MAX_BYTES
 from entracte.trace.weights import weights_folder
 
 Given = Mapping[str, Any]
@@ -68,35 +69,62 @@ class HostFiles:
         return [made.name for made in self.made]
 
 
-def look(pipeline: Pipeline) -> HostFiles:
-    """Find and check all files that host steps will read. Raises `ConfigError`."""
-    made: list[Made] = []
-    params: dict[str, Given] = {}
-    tokenizers: dict[str, str] = {}
+def look(pipeline: Pipeline, *, dry_run: bool = False) -> HostFiles:
+    """Find and check all files that host steps will read. Raises `ConfigError`.
+
+    A `dry_run` of random weights, which is for measuring, does without a tokenizer.
+    """
+    found = _Found([], {}, {})
     for stage in pipeline.stages:
-        if stage.kind is not StageKind.HOST:
-            continue
-        op = HOST_OPS[stage.op]
-        for source in op.sources(dict(stage.params), stage.weights or pipeline.weights):
-            file, own = _LOOKS[source.kind](stage, source)
-            name = _free(file.name, stage.name, [m.name for m in made])
-            made.append(replace(file, name=name))
-            params[stage.name] = {**params.get(stage.name, {}), **own, source.param: name}
-            if source.kind is FileKind.TOKENIZER:
-                tokenizers.setdefault(source.name, name)
+        op = HOST_OPS[stage.op] if stage.kind is StageKind.HOST else None
+        sources = op.sources(dict(stage.params), stage.weights or pipeline.weights) if op else ()
+        for source in sources:
+            found.add(stage, source, blank=dry_run and _is_blank(source.kind, source.place))
     for output in pipeline.outputs:
-        if output.kind == "text":
-            made += _of_text(output, pipeline.weights, tokenizers)
-    return HostFiles(tuple(made), params, tokenizers)
+        if output.kind == "text" and output.tokenizer not in found.tokenizers:
+            blank = dry_run and _is_blank(FileKind.TOKENIZER, pipeline.weights)
+            found.add_text(output, pipeline.weights, blank=blank)
+    return HostFiles(tuple(found.made), found.params, found.tokenizers)
 
 
-def _of_text(output: Output, weights: str, known: dict[str, str]) -> list[Made]:
-    """The tokenizer of a text that is given: a stage's, where it names the same."""
-    if output.tokenizer in known:
-        return []
-    found = tokenizer_at(f"pipeline.outputs.{output.name}.tokenizer", weights, output.tokenizer)
-    known[output.tokenizer] = name = f"tokenizer_output_{output.name}.json"
-    return [Made(name, partial(write_bytes, data=found.data))]
+def _is_blank(kind: FileKind, place: str) -> bool:
+    return kind is FileKind.TOKENIZER and place.startswith("random:")
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What was looked at so far."""
+
+    made: list[Made]
+    params: dict[str, Given]
+    tokenizers: dict[str, str]
+
+    def add(self, stage: Stage, source: Source, *, blank: bool) -> None:
+        """A file that a stage reads."""
+        made, own = _blank(stage.name) if blank else _LOOKS[source.kind](stage, source)
+        name = self._keep(made, stage.name)
+        self.params[stage.name] = {**self.params.get(stage.name, {}), **own, source.param: name}
+        if source.kind is FileKind.TOKENIZER:
+            self.tokenizers.setdefault(source.name, name)
+
+    def add_text(self, output: Output, weights: str, *, blank: bool) -> None:
+        """The tokenizer of a text that is given, which no stage has."""
+        if blank:
+            made, _ = _blank(output.name)
+        else:
+            where = f"pipeline.outputs.{output.name}.tokenizer"
+            made = _made(output.name, tokenizer_at(where, weights, output.tokenizer))
+        self.tokenizers[output.tokenizer] = self._keep(made, "output")
+
+    def _keep(self, made: Made, whose: str) -> str:
+        """Under a name of its own."""
+        name = _free(made.name, whose, [*_OTHERS, *(m.name for m in self.made)])
+        self.made.append(replace(made, name=name))
+        return name
+
+
+_OTHERS = (FILE, CONSTANTS, PACKAGES, "run.json")
+"""What lies in a build folder beside them."""
 
 
 def _free(name: str, stage: str, taken: list[str]) -> str:
@@ -131,6 +159,8 @@ def _look_at_tokenizer(stage: Stage, source: Source) -> Looked:
             "tokenizer_config.json or special_tokens_map.json beside it); say it with `pad_id`"
         )
     marks = bool(params.get("add_special_tokens", True))
+    if not 0 <= pad_id <= MOST_ID:
+        raise ConfigError(f"{where}: the id {pad_id}, which pads, is none that int32 holds")
     if fault := length_fault(found.encoder, params["length"], marks):
         raise ConfigError(f"{where}: {fault}")
     rule = {
@@ -138,7 +168,16 @@ def _look_at_tokenizer(stage: Stage, source: Source) -> Looked:
         "pad_side": params.get("pad_side", found.pad_side),
         "truncation_side": params.get("truncation_side", found.truncation_side),
     }
-    return Made(f"tokenizer_{stage.name}.json", partial(write_bytes, data=found.data)), rule
+    return _made(stage.name, found), rule
+
+
+def _made(name: str, found: Tokenizer) -> Made:
+    return Made(f"tokenizer_{name}.json", partial(write_bytes, data=found.data))
+
+
+def _blank(name: str) -> Looked:
+    """Of a dry run, which writes no files."""
+    return Made(f"tokenizer_{name}.json", lambda _: None), {}
 
 
 def _look_at_table(stage: Stage, source: Source) -> Looked:

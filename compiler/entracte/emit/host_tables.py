@@ -12,7 +12,7 @@ from entracte.disk.write import writing
 from entracte.errors import ConfigError
 from entracte.ir import DType
 from entracte.store.tensor_file import read_header, reading
-from entracte.trace.weights import weights_folder
+from entracte.trace.weights import weight_source, weights_folder
 
 if TYPE_CHECKING:
     import torch
@@ -39,6 +39,7 @@ class Table:
 def look_at_table(where: str, source: Source, params: Mapping[str, Any]) -> Table:
     """Where a table's numbers are, its shape checked. Raises `ConfigError`."""
     key, rows, width = params["key"], params["rows"], params["width"]
+    weight_source(source.place)  # it refuses what is no place of weights
     kind, _, seed = source.place.partition(":")
     random = kind == "random"
     table = Table(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from entracte.disk.read import inside
-from entracte.errors import RunError
+from entracte.errors import EntracteError, RunError
 
 MAX_TOKENIZER_BYTES = 64 * 2**20
 
@@ -45,7 +45,7 @@ def telling(tokenizer: Path) -> Iterator[None]:
     """The library raises bare exceptions, and of its panics such as nothing else catches."""
     try:
         yield
-    except (RunError, KeyboardInterrupt, SystemExit):
+    except (EntracteError, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:
         what = error.strerror if isinstance(error, OSError) else str(error)

@@ -268,7 +268,7 @@ def _add_marks(encoder: Any, body: Mapping[str, Any], said: _Said, path: Path) -
     """What goes around a text: some folders leave it to the class."""
     from tokenizers import processors
 
-    single = _single(encoder, body, said)
+    single = _single(body, said)
     if single is None:
         return False
     marks = {}
@@ -288,20 +288,21 @@ def _add_marks(encoder: Any, body: Mapping[str, Any], said: _Said, path: Path) -
     return True
 
 
-def _single(encoder: Any, body: Mapping[str, Any], said: _Said) -> tuple[str, ...] | None:
+def _single(body: Mapping[str, Any], said: _Said) -> tuple[str, ...] | None:
     """Roles around a text; None where the file itself says them, or nobody does."""
-    keys, family = ("add_bos_token", "add_eos_token"), said.family
-    own = family.single if family is not None else (TEXT,)
-    if own == (TEXT,) and any(isinstance(said.config.get(key), bool) for key in keys):
-        bos, eos = (bool(said.config.get(key)) for key in keys)
-        marks = (*(("bos_token",) if bos else ()), TEXT, *(("eos_token",) if eos else ()))
-        adds = encoder.num_special_tokens_to_add(False)
-        return None if marks == (TEXT,) and not adds else marks
-    if body.get("post_processor") is not None:
+    family = said.family
+    if family is None or body.get("post_processor") is not None:
         return None
-    if family is not None and family.add_bos and not body:
-        return ("bos_token", TEXT)
-    return own if own != (TEXT,) else None
+    # `add_bos_token` and its like are of vocabularies only: a tokenizer.json says it itself.
+    by_flags = not body and family.single == (TEXT,)
+    single = _flagged(said, family) if by_flags else family.single
+    return single if single != (TEXT,) else None
+
+
+def _flagged(said: _Said, family: Family) -> tuple[str, ...]:
+    begins = bool(said.config.get("add_bos_token", family.add_bos))
+    ends = bool(said.config.get("add_eos_token", False))
+    return (*(("bos_token",) if begins else ()), TEXT, *(("eos_token",) if ends else ()))
 
 
 # ---------------------------------------------------------------- padding
