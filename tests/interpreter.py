@@ -105,6 +105,8 @@ class _Machine:
     """Output -> how many of its parts its writer has taken."""
     pieces: dict[str, int] = field(default_factory=dict)
     """Streamed tensor -> pieces made."""
+    ends: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Collected tensor -> (axis, end) of what its loop made before it ended."""
 
     def __post_init__(self) -> None:
         outputs = self.program.outputs
@@ -127,7 +129,11 @@ class _Machine:
                 break
         self.made.iterations[s] = iteration + 1
         if segment.is_loop:
-            made = {b.tensor for x in segment.steps for b in x.outputs if b.by is By.ITERATION}
+            collected = [b for x in segment.steps for b in x.outputs if b.by is By.ITERATION]
+            for b in (b for b in collected if len(b.windows) == 1):
+                (window,) = b.windows
+                self.ends[b.tensor] = window.axis, window.begin(iteration) + window.size
+            made = {b.tensor for b in collected}
             self.completed(made | {name for name, _, _ in segment.state})
         for name in segment.frees:
             self.drop(name)
@@ -270,9 +276,12 @@ class _Machine:
                     break
                 if not self.decls[part].streamed:
                     # It must still be there.
-                    self.made.outputs[output.name].parts.append(
-                        (part, None, np.array(self.values[part]))
-                    )
+                    taken = np.array(self.values[part])
+                    axis, end = self.ends.get(part, (0, taken.shape[0]))
+                    if axis == output.axis % taken.ndim:
+                        # A loop that ended early made no more than that.
+                        taken = taken.take(range(min(end, taken.shape[axis])), axis)
+                    self.made.outputs[output.name].parts.append((part, None, taken))
                 self.turn[output.name] += 1
 
     def drop(self, name: str) -> None:

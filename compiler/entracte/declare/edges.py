@@ -19,6 +19,7 @@ SHAPED = {
 AXES = {"video": 2, "image": 0, "audio": -1, "text": 1, "tensor": 0}
 """Along which the parts of an output of a kind are joined where nothing else is said."""
 FITS = ("crop", "pad", "stretch")
+_RANGE = {"audio": (-1.0, 1.0)}
 _MOST_RATE = 1_000_000
 _MOST_ELEMENTS = 2**31 - 1
 _OWN_KEYS = {
@@ -40,7 +41,7 @@ def read_input(name: str, s: InputSettings) -> Input:
     check_own_name(where, "an input", name)
     check_allowed(f"{where}.kind", s.kind, INPUT_KINDS)
     _check_keys(where, s)
-    low, high = _range(where, s.range)
+    low, high = _range(where, s.range, s.kind)
     made = Input(
         name=name,
         kind=s.kind,
@@ -99,7 +100,9 @@ def _port(where: str, name: str, s: InputSettings) -> Port:
     return Port(name, shape, DType(s.dtype or "fp32"))
 
 
-def _range(where: str, given: Sequence[float]) -> tuple[float, float]:
+def _range(where: str, given: Sequence[float] | None, kind: str) -> tuple[float, float]:
+    if given is None:
+        return _RANGE.get(kind, (0.0, 1.0))
     if len(given) != 2 or not all(map(isfinite, given)) or given[0] == given[1]:
         raise ConfigError(
             f"{where}.range: {list(given)}: give two numbers, what black and white are"
@@ -168,7 +171,7 @@ def read_output(name: str, s: OutputSettings) -> Output:
             raise ConfigError(f"{where}.{key}: a {s.kind} has none; {', '.join(kinds)} may")
     if s.kind == "text" and not s.tokenizer:
         raise ConfigError(f"{where}.tokenizer: give the tokenizer that turns tokens into text")
-    low, high = _range(where, s.range or ([-1.0, 1.0] if s.kind == "audio" else [0.0, 1.0]))
+    low, high = _range(where, s.range, s.kind)
     return Output(
         name=name,
         kind=s.kind,

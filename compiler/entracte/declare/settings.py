@@ -160,9 +160,9 @@ class InputSettings:
     """Of a number, a seed, or a choice without names; e.g. `0`"""
     most: float | None = None
     """The same, the largest; e.g. `10`"""
-    range: list[float] = field(default_factory=lambda: [0.0, 1.0])
-    """What black and white are in the tensor of an image or video, or the least and the most of
-    audio; e.g. `[-1, 1]`"""
+    range: list[float] | None = None
+    """What black and white are in the tensor, 0 and 1 by default; of audio the least and the most,
+    -1 and 1; e.g. `[-1, 1]`"""
     fit: str = "crop"
     """How a picture of another shape becomes this one; e.g. `pad`"""
     rate: float = 0.0
