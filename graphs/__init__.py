@@ -9,16 +9,20 @@ A factory takes the stage's `params` as keyword arguments and returns a `entract
 Nothing here imports the compiler, and torch is imported only by the factory that is asked for.
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
+from typing import Any
 
+from entracte.graphs.checks import GraphFault, similar
 from entracte.graphs.meta import on_meta
 from entracte.graphs.spec import Constants, Graph, Input
 
 __all__ = [
     "Constants",
     "Graph",
+    "GraphFault",
     "Input",
     "build",
     "file_params",
@@ -26,6 +30,7 @@ __all__ = [
     "names",
     "on_meta",
     "package_of",
+    "place_of",
 ]
 
 _BUILT_IN = {
@@ -53,21 +58,40 @@ def names() -> list[str]:
 
 
 def build(name: str, params: Mapping[str, object]) -> Graph | Constants:
-    """Make the graph `name`. Raises `ValueError` for an unknown name or wrong params."""
+    """Make the graph `name`. Raises `ValueError` for an unknown name or wrong params, `GraphFault`
+    for a factory that cannot be imported, cannot be called so, or gives something else; and what
+    the factory raises."""
     factory = _factory(name)
-    try:
-        return factory(**params)
-    except TypeError as error:
-        raise ValueError(
-            f"graph {name!r}: params {sorted(params)} do not suit it: {error}"
-        ) from error
+    _check_params(name, factory, params)
+    made = factory(**params)
+    if isinstance(made, Graph | Constants):
+        return made
+    what = "None: it may lack a `return`" if made is None else f"a {type(made).__name__}"
+    raise GraphFault(
+        f"its factory {place_of(name)} returned {what}; return a "
+        "`entracte.graphs.Graph(module, inputs, outputs)`, or `Constants`"
+    )
+
+
+def place_of(name: str) -> str:
+    """`MODULE:ATTRIBUTE`, the factory of the graph `name`; empty for an unknown name."""
+    if name in _BUILT_IN:
+        return _BUILT_IN[name]
+    places = sorted({p.value for p in entry_points(group=GROUP) if p.name == name})
+    if len(places) > 1:
+        raise GraphFault(
+            f"packages that are installed name different factories so: {', '.join(places)}; remove "
+            "one of the packages"
+        )
+    return places[0] if places else ""
 
 
 def package_of(name: str) -> str:
     """The top-level package that makes the graph `name`, e.g. to digest its code; this one for
     our own and for an unknown name."""
-    places = {p.name: p.value for p in entry_points(group=GROUP) if p.name not in _BUILT_IN}
-    return places[name].partition(":")[0].partition(".")[0] if name in places else __name__
+    if name in _BUILT_IN:
+        return __name__
+    return place_of(name).partition(":")[0].partition(".")[0].strip() or __name__
 
 
 def is_code(name: str) -> bool:
@@ -83,11 +107,71 @@ def file_params(name: str) -> tuple[str, ...]:
 
 
 def _factory(name: str) -> Callable[..., Graph | Constants]:
-    place = _BUILT_IN.get(name)
-    if place is not None:
-        module, _, attribute = place.partition(":")
-        return getattr(import_module(module), attribute)
-    for point in entry_points(group=GROUP):
-        if point.name == name:
-            return point.load()
-    raise ValueError(f"no graph is named {name!r}; known: {', '.join(names())}")
+    place = place_of(name)
+    if not place:
+        raise ValueError(f"no graph is named {name!r}; {_known(name)}")
+    # Behind it may stand extras, in brackets.
+    module, colon, path = (p.strip() for p in place.partition("[")[0].partition(":"))
+    if not colon or not path:
+        raise GraphFault(f"its entry point is {place!r}; write MODULE:FACTORY")
+    found = _imported(place, module)
+    for attribute in path.split("."):
+        if not hasattr(found, attribute):
+            inner = getattr(found, "__dict__", {})
+            made = [n for n, value in inner.items() if callable(value) and n[0] != "_"]
+            raise GraphFault(
+                f"its entry point is {place!r}, and {module} has no {path!r}"
+                f"{similar(path, made)}; correct the entry point, and install the package again"
+            )
+        found = getattr(found, attribute)
+    if not callable(found):
+        raise GraphFault(f"its entry point {place!r} is a {type(found).__name__}, no function")
+    factory: Callable[..., Graph | Constants] = found
+    return factory
+
+
+def _imported(place: str, module: str) -> Any:
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        missing = error.name or module
+        if f"{module}.".startswith(f"{missing}."):
+            raise GraphFault(
+                f"its entry point is {place!r}, and there is no module {missing}; install the "
+                "package that has it, or correct the entry point"
+            ) from error
+        raise GraphFault(
+            f"{module}, which has its factory, imports {missing}, and there is no such module; "
+            "install it"
+        ) from error
+
+
+def _check_params(name: str, factory: Callable[..., object], params: Mapping[str, object]) -> None:
+    """A call with other arguments than a function has: told by what it has."""
+    try:
+        signature = inspect.signature(factory)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(**params)
+    except TypeError:
+        pass
+    else:
+        return
+    positional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITIONAL_ONLY)
+    known = [p for p in signature.parameters.values() if p.kind not in positional]
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in known)
+    names = [p.name for p in known if p.kind is not p.VAR_KEYWORD]
+    strange = [] if takes_any else [n for n in params if n not in names]
+    needed = [p.name for p in known if p.default is p.empty and p.name in names]
+    faults = [f"{n!r} is unknown{similar(n, names)}" for n in strange]
+    faults += [f"{n!r} is missing" for n in needed if n not in params]
+    free = [n for n in names if n not in needed]
+    raise ValueError(
+        f"params: {', '.join(faults) or 'cannot be given by name'}; graph {name!r} needs "
+        f"{', '.join(needed) or 'none'}" + (f" and may have {', '.join(free)}" if free else "")
+    )
+
+
+def _known(name: str) -> str:
+    return f"known: {', '.join(names())}{similar(name, names())}"

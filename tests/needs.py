@@ -32,6 +32,7 @@ NEEDS = {
     "report/test_browser.py": "browser",
     "report/*": "light",
     "lower/*": "convert",
+    "mistakes/*": "torch",
     "reference/test_apple_suites.py": "apple",
     "reference/*": "convert",
     "test_advise.py": "torch",
@@ -41,11 +42,13 @@ NEEDS = {
     "test_compared.py": "convert",
     "test_calibrate.py": "light",
     "test_commands.py": "light",
+    "test_configuration_page.py": "light",
     "test_config.py": "light",
     "test_devices.py": "light",
     "test_docs.py": "light",
     "test_draws.py": "torch",
     "test_end_to_end.py": "convert",
+    "test_example_package.py": "convert",
     "test_graphs_*.py": "torch",
     "test_host_ops.py": "light",
     "test_host_steps.py": "convert",
@@ -69,6 +72,7 @@ NEEDS = {
     "test_truth.py": "convert",
     "test_wheel.py": "torch",
     "test_words.py": "light",
+    "test_your_own_pipeline.py": "convert",
 }
 """Pattern of a file below `tests/`, or of some tests in it -> marker; the first that matches."""
 

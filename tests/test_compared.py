@@ -32,7 +32,6 @@ PIPELINE = """
 name: small
 title: "small"
 weights: "WEIGHTS"
-video: {frames: 1, height: 1, width: 1, fps: 1}
 outputs:
   y: {kind: tensor, value: body.y}
 inputs: {seed: {kind: seed, default: 0}}

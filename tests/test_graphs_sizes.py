@@ -84,17 +84,38 @@ def test_remainders_follow_upstream():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"frames": 60}, r"pipeline.video.frames: 60 .* groups of 17; give a multiple .* 68"),
-        ({"frames": 1}, r"pipeline.video.frames: 1 .* for instance 17"),
-        ({"height": 8}, r"pipeline.video.height: 8 pixels; give at least 16"),
-        ({"width": 0}, r"pipeline.video.width: 0 pixels; give at least 16"),
+        # 3 x 17 = 51 and 4 x 17 = 68.
+        ({"frames": 60}, r"pipeline.video.frames: 60 .* groups of 17; .* instance 51 or 68$"),
+        ({"frames": 1}, r"pipeline.video.frames: 1 .* for instance 17$"),
+        ({"frames": 34.5}, r"pipeline.video.frames: 34.5 .* instance 34 or 51$"),
+        ({"frames": "many"}, r"pipeline.video.frames: many .* instance 17$"),
+        # 8 x 8 = 64 and 9 x 8 = 72; 2 x 8 = 16 is one token of 2 x 2 latents.
+        ({"height": 70}, r"pipeline.video.height: 70 pixels .*; give 64 or 72 \("),
+        ({"width": 71.5}, r"pipeline.video.width: 71.5 pixels .*; give 64 or 72 \("),
+        ({"height": 8}, r"pipeline.video.height: 8 pixels .*; give 16 \("),
+        ({"width": 0}, r"pipeline.video.width: 0 pixels .*; give 16 \("),
+        ({"height": True}, r"pipeline.video.height: True pixels"),
+        # A published size is one of both: 240 x 426 is, 240 x 418 and 426 x 426 are not.
+        ({"height": 240, "width": 418}, r"pipeline.video.width: 418 .*; give 416 or 424 \("),
+        ({"height": 426, "width": 426}, r"pipeline.video.height: 426 .*; give 424 or 432 \("),
         ({"fps": 0}, r"pipeline.video.fps: 0 is not positive"),
+        ({"fps": "fast"}, r"pipeline.video.fps: fast is not positive"),
     ],
 )
 @pytest.mark.parametrize("stage", ["denoiser", "guided_euler", "temporal_decoder"])
 def test_clips_that_cannot_be_are_refused(stage, wrong, message):
     with pytest.raises(ValueError, match=message):
         graphs.build(f"opensora.{stage}", {"preset": "xl", **clip(**wrong)})
+
+
+@pytest.mark.parametrize("size", [(240, 426), (426, 240), (480, 854), (678, 339)])
+def test_only_published_sizes_have_a_rest(size):
+    """It is cut off: 426 = 53 x 8 + 2, 854 = 106 x 8 + 6, 678 = 84 x 8 + 6, 339 = 42 x 8 + 3."""
+    whole = {240: 30, 426: 53, 480: 60, 854: 106, 678: 84, 339: 42}
+    rows, columns = size
+    assert latent_size(Video(68, *size, fps=24), VAEConfig())[1:] == (whole[rows], whole[columns])
+    near = latent_size(Video(68, whole[rows] * 8, whole[columns] * 8, fps=24), VAEConfig())
+    assert near[1:] == (whole[rows], whole[columns])
 
 
 def test_a_batch_must_divide_the_frames():

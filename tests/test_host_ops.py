@@ -120,8 +120,8 @@ def test_a_file_has_a_name_of_its_own_beside_the_plan(letters, tmp_path):
     ("params", "message"),
     [
         ({}, r"stages\.count\.params: 'alphabet' is missing; letters needs alphabet and may have"),
-        ({"alphabet": "x", "time": 1}, r"params: 'time' is unknown; letters needs alphabet"),
-        ({"time": 1}, r"'time' is unknown, 'alphabet' is missing; letters needs alphabet and may"),
+        ({"alphabet": "x", "time": 1}, r"params: 'time' is unknown .*times.*; letters needs alphabet"),
+        ({"time": 1}, r"'time' is unknown .*, 'alphabet' is missing; letters needs alphabet"),
         ({"alphabet": "x", "times": 0}, r"params\.times: 0 is not a whole number above 0"),
         ({"alphabet": "x", "times": True}, r"params\.times: True is not a whole number above 0"),
         ({"alphabet": 7}, r"params\.alphabet: 7 is not a text"),
@@ -138,7 +138,7 @@ def test_params_are_checked_by_name_and_value(letters, tmp_path, params, message
         ("dice", {}, {}, "stage s: this runner has no host step 'dice'; it has tokenize, random_"),
         ("random_normal", {"shape": (2, 0)}, {"seed": 1}, r"params.shape: \[2, 0\] is not a list"),
         ("random_normal", {"shape_of": "a.b"}, {"seed": 1}, r"'shape' is missing"),
-        ("random_normal", {"shape": (2,)}, {"sede": 1}, "inputs: 'sede' is unknown, 'seed' is mis"),
+        ("random_normal", {"shape": (2,)}, {"sede": 1}, "'sede' is unknown .*, 'seed' is mis"),
         ("tokenize", {"tokenizer": "../t.json", "length": 4}, {"text": ""}, "a file's name, with"),
     ],
 )

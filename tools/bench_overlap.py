@@ -34,7 +34,6 @@ bench.step = tools.overlap_model:step
 _PIPELINE = """name: overlap
 title: A stack of {depth} transformer blocks of width {width}, {tokens} tokens
 weights: {weights}
-video: {{frames: 1, height: 1, width: 1, fps: 1}}
 output: sample.z
 precision: {precision}
 inputs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from entracte.graphs.checks import similar
 from entracte.graphs.opensora import tiny
 from entracte.graphs.opensora.embed import STDiT3Config
 from entracte.graphs.opensora.text import TextEncoder, t5_v1_1_config
@@ -57,5 +58,7 @@ PRESETS = {
 def preset(name: str) -> Preset:
     """The models called `name`; raises `ValueError` listing the names."""
     if name not in PRESETS:
-        raise ValueError(f"params.preset: {name!r} is not one of {', '.join(PRESETS)}")
+        raise ValueError(
+            f"params.preset: {name!r} is not one of {', '.join(PRESETS)}{similar(name, PRESETS)}"
+        )
     return PRESETS[name]

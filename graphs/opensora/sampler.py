@@ -71,6 +71,7 @@ class GuidedEuler(nn.Module):
         super().__init__()
         self.channels = channels
 
-    def forward(self, z: Tensor, v: Tensor, dt: Tensor, guidance: Tensor) -> Tensor:
-        """z [1, C, T, H, W], v [2, >=C, T, H, W] as [cond, uncond], dt [1], guidance [1] -> z'."""
-        return z + guided(v, guidance, self.channels) * dt
+    def forward(self, z: Tensor, velocity: Tensor, dt: Tensor, guidance: Tensor) -> Tensor:
+        """z [1, C, T, H, W], velocity [2, >=C, T, H, W] as [cond, uncond], dt [1], guidance [1]
+        -> z'."""
+        return z + guided(velocity, guidance, self.channels) * dt

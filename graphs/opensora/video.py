@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeGuard
 
+from entracte.graphs.opensora.published import PUBLISHED
 from entracte.graphs.opensora.vae import VAEConfig
 
 SPACE_FACTOR = 8
-"""Pixels per latent row and column. A rest is cut off: 426 columns are decoded to 424."""
+"""Pixels per latent row and column."""
 _LEAST_PIXELS = 2 * SPACE_FACTOR
-"""One token of 2 x 2 latents."""
+"""One token of 2 x 2 latents; an odd rest of latents is padded to a token."""
 
 
 @dataclass(frozen=True)
@@ -27,25 +29,51 @@ def latent_size(video: Video, vae: VAEConfig) -> tuple[int, int, int]:
 
     Raises:
         ValueError: the clip is no whole number of the VAE's groups of frames, which a map over
-            equal groups needs, or smaller than a token, or its rate is not positive.
+            equal groups needs; or no whole number of latents, and no published size; or its rate
+            is not positive.
     """
-    group = vae.micro_frames
-    if video.frames < 1 or video.frames % group:
-        near = max(1, round(video.frames / group)) * group
-        raise ValueError(
-            f"pipeline.video.frames: {video.frames} frames are no whole number of the VAE's groups "
-            f"of {group}; give a multiple of {group}, for instance {near}"
-        )
-    for key, size in (("height", video.height), ("width", video.width)):
-        if size < _LEAST_PIXELS:
-            raise ValueError(
-                f"pipeline.video.{key}: {size} pixels; give at least {_LEAST_PIXELS} (multiples of "
-                f"{SPACE_FACTOR} are decoded whole, the rest of others is cut off)"
-            )
-    if not video.fps > 0:
-        raise ValueError(f"pipeline.video.fps: {video.fps} is not positive")
+    _check_frames(video.frames, vae.micro_frames)
+    _check_pixels(video)
+    if not _is_number(video.fps) or not video.fps > 0:
+        raise ValueError(f"pipeline.video.fps: {video.fps} is not positive; give frames a second")
     rows, columns = video.height // SPACE_FACTOR, video.width // SPACE_FACTOR
     return vae.latent_frames(video.frames), rows, columns
+
+
+def _check_frames(frames: object, group: int) -> None:
+    if _is_whole(frames) and frames >= 1 and frames % group == 0:
+        return
+    below = int(frames) // group * group if _is_number(frames) and frames >= group else 0
+    near = " or ".join(str(n) for n in (below, below + group) if n)
+    raise ValueError(
+        f"pipeline.video.frames: {frames} frames are no whole number of the VAE's groups of "
+        f"{group}; give a multiple of {group}, for instance {near}"
+    )
+
+
+def _check_pixels(video: Video) -> None:
+    """Rows and columns are made in eights. Upstream's own sizes may have a rest, which is cut off:
+    426 columns are decoded to 424."""
+    if (video.height, video.width) in PUBLISHED:
+        return
+    for key, size in (("height", video.height), ("width", video.width)):
+        if _is_whole(size) and size >= _LEAST_PIXELS and size % SPACE_FACTOR == 0:
+            continue
+        below = int(size) // SPACE_FACTOR * SPACE_FACTOR if _is_number(size) else 0
+        near = sorted({max(_LEAST_PIXELS, n) for n in (below, below + SPACE_FACTOR)})
+        raise ValueError(
+            f"pipeline.video.{key}: {size} pixels are no multiple of {SPACE_FACTOR} from "
+            f"{_LEAST_PIXELS} on; give {' or '.join(map(str, near))} (or height and width of a "
+            "published size of Open-Sora, like 240x426)"
+        )
+
+
+def _is_whole(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def check_batch(batch: int, frames: int) -> None:

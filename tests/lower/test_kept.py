@@ -27,7 +27,7 @@ class Tiny(nn.Module):
         super().__init__()
         self.linear = nn.Linear(64, 64)
 
-    def forward(self, x):
+    def forward(self, x, /):
         return torch.relu(self.linear(x))
 
 

@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from entracte.declare.settings import register
+from entracte.declare.strays import explained
 from entracte.errors import ConfigError, EntracteError
 
 CONF = "entracte.conf"
@@ -65,7 +66,7 @@ def composing() -> Iterator[None]:
     except (*_FAULTS, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the system's; the others are OmegaConf's word for a file that is no table
-        text = _shown(_on_one_line(error))
+        text = _shown(explained(_on_one_line(error)))
         raise ConfigError(f"configuration: {text}; see `compile --help`") from None
     except TypeError as error:
         # Hydra's `~list.0`.

@@ -18,7 +18,7 @@ SHAPED = {
 """Kinds of inputs that are tensors of a declared shape."""
 AXES = {"video": 2, "image": 0, "audio": -1, "text": 1, "tensor": 0}
 """Along which the parts of an output of a kind are joined where nothing else is said."""
-_FITS = ("crop", "pad", "stretch")
+FITS = ("crop", "pad", "stretch")
 _RANGE = {"audio": (-1.0, 1.0)}
 _MOST_RATE = 1_000_000
 _MOST_ELEMENTS = 2**31 - 1
@@ -67,7 +67,7 @@ def _check_keys(where: str, s: InputSettings) -> None:
                 f"{where}.{key}: a {s.kind} has none; {', '.join(kinds)} "
                 f"{'have' if len(kinds) > 1 else 'has'} one"
             )
-    check_allowed(f"{where}.fit", s.fit, _FITS)
+    check_allowed(f"{where}.fit", s.fit, FITS)
 
 
 def _default(where: str, s: InputSettings) -> Any:

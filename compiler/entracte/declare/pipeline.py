@@ -21,6 +21,7 @@ from entracte.declare.words import (
     is_whole,
 )
 from entracte.errors import ConfigError
+from entracte.graphs.checks import similar
 from entracte.ir import Collect, Loop, Pipeline, Scan, Stage, StageKind
 
 MOST_ITERATIONS = 100_000
@@ -192,7 +193,10 @@ def _keys(where: str, given: Any, text: str, numbers: tuple[str, ...]) -> dict[s
         raise ConfigError(f"{where}: {given!r}: give {{{', '.join((text, *numbers))}}}")
     stray = sorted(set(given) - {text, *numbers})
     if stray:
-        raise ConfigError(f"{where}: {stray[0]!r} is unknown; it has {', '.join((text, *numbers))}")
+        known = (text, *numbers)
+        raise ConfigError(
+            f"{where}: {stray[0]!r} is unknown{similar(stray[0], known)}; it has {', '.join(known)}"
+        )
     for key in numbers:
         if key in given and not is_whole(given[key]):
             raise ConfigError(f"{where}.{key}: {given[key]!r} is no whole number")

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -18,6 +19,8 @@ from entracte.declare.settings import (
     PolicySettings,
     TargetSettings,
 )
+from entracte.declare.sizes import check_keys_are_read
+from entracte.declare.strays import check_keys
 from entracte.declare.values import check_kinds, check_values, not_negative, positive
 from entracte.declare.words import check_allowed, check_file_name
 from entracte.errors import ConfigError
@@ -55,10 +58,15 @@ class Job:
     settings: str
 
 
-def read(config: DictConfig) -> Job:
-    """Check a composed configuration and freeze it. Raises `ConfigError`."""
+def read(config: DictConfig, *, recorded: bool = False) -> Job:
+    """Check a composed configuration and freeze it. Raises `ConfigError`.
+
+    Args:
+        recorded: it was read before, and its values no longer refer to each other.
+    """
     with sealed():
         _check_whole(config)
+        check_keys(_raw(config))
         settings = OmegaConf.to_object(config)
         plain = OmegaConf.to_container(config, resolve=True)
         assert isinstance(plain, dict)
@@ -69,6 +77,8 @@ def read(config: DictConfig) -> Job:
     if "${" in text:
         raise ConfigError("configuration: a text holds `${`, which a plan's settings must not")
     pipeline = read_pipeline(settings.pipeline, settings.compression.name)
+    if not recorded:
+        check_keys_are_read(_raw(config))
     _check_packages(pipeline, settings.allow_packages)
     return Job(
         pipeline=pipeline,
@@ -83,6 +93,13 @@ def read(config: DictConfig) -> Job:
         cache_limit_bytes=parse_bytes(settings.cache_limit, "cache_limit"),
         settings=text,
     )
+
+
+def _raw(config: DictConfig) -> dict[Any, Any]:
+    """Its values, with those that refer to others as they are written."""
+    raw = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(raw, dict)
+    return raw
 
 
 def _check_whole(config: DictConfig) -> None:

@@ -13,187 +13,303 @@ from omegaconf import MISSING
 
 @dataclass(slots=True, kw_only=True)
 class TargetSettings:
+    """A device: what it holds and how fast it is. Files: `conf/target/`."""
+
     name: str = MISSING
+    """What folders of builds are called by; e.g. `mine`"""
     title: str = MISSING
+    """What people read; e.g. `My phone`"""
     memory: str = MISSING
-    """Memory limit of the app; override it to plan for a budget."""
+    """(bytes) Memory limit of the app; override it to plan for a budget; e.g. `3.3GB`"""
     base_footprint: str = MISSING
+    """(bytes) What the app takes without any model; e.g. `20MiB`"""
     settle_fraction: float = MISSING
+    """Share of the rest that stays free, since memory comes back late; e.g. `0.03`"""
     chunk_limit: str = MISSING
+    """(bytes) The largest package that it loads; e.g. `950MB`"""
     deployment: str = MISSING
+    """Deployment target that packages are made for; e.g. `iOS18`"""
     compute_unit: str = MISSING
+    """What computes: `cpuAndGPU`, `cpuAndNeuralEngine`, `cpuOnly`, `all`, or `reference`; e.g.
+    `cpuAndGPU`"""
     load_bandwidth: str = MISSING
+    """(bytes) Bytes of a package that it loads in a second; e.g. `650MB`"""
     load_overhead_s: float = MISSING
+    """Seconds that any load takes; e.g. `0.005`"""
     compute_gflops: float = MISSING
+    """Billions of floating-point operations in a second, at their peak; e.g. `2150`"""
     memory_bandwidth: str = MISSING
+    """(bytes) Bytes of memory that it reads or writes in a second; e.g. `51.2GB`"""
     call_overhead_s: float = MISSING
+    """Seconds that any call takes; e.g. `0.0002`"""
     efficiency: dict[str, float] = field(default_factory=dict)
-    """class of operations (`entracte/cost.py`): the share of compute_gflops it reaches"""
+    """Class of operations (docs/cost-model.md): the share of `compute_gflops` that it reaches; e.g.
+    `{matmul: 0.47, conv: 0.21}`"""
     cold_bandwidth: str | None = None
-    """Of a package's first load in a run."""
+    """(bytes) The same as `load_bandwidth`, of a package's first load in a run; e.g. `118MB`"""
     contention: float = 1.0
+    """How many times slower loads and calls are while they overlap; e.g. `1.59`"""
     page_bytes: str = "0"
-    """What it can load at once of a package's weights; 0: packages load whole."""
+    """(bytes) What it can load at once of a package's weights; 0: packages load whole; e.g.
+    `16MiB`"""
     sources: list[str] = MISSING
+    """Where figures are from, `KEY: SOURCE`; e.g. `["memory: measured"]`"""
     estimated: list[str] = MISSING
+    """Figures that are no more than estimates; e.g. `[settle_fraction]`"""
 
 
 @dataclass(slots=True, kw_only=True)
 class MapSettings:
+    """Run a stage over slices of its inputs; its outputs are put together again."""
+
     port: Any = MISSING
-    """An input, or a list of inputs that are sliced alike."""
+    """(name, or list of names) An input, or inputs that are sliced alike; e.g. `z`"""
     axis: Any = MISSING
-    """One axis, or a list of two; then so are all that follow."""
+    """(whole number, or two) One axis, or two; then so are all that follow; e.g. `2`"""
     size: Any = MISSING
+    """(whole number, or two) Of a slice; e.g. `5`"""
     stride: Any = None
-    """From slice to slice; the size by default. Below it outputs overlap and are blended."""
+    """(whole number, or two) From slice to slice; the size by default. Below it outputs overlap and
+    are blended; e.g. `4`"""
     start: Any = None
+    """(whole number, or two) Where the first slice begins, 0 by default; e.g. `1`"""
     count: Any = None
+    """(whole number, or two) How many slices, by default as many as there are; e.g. `4`"""
     output_axis: Any = None
+    """(whole number, or two) Along which outputs are joined, by default `axis`; e.g. `2`"""
     carry: dict[str, list[str]] = field(default_factory=dict)
-    """input: [value that the first slice reads, output that the next slice reads]"""
+    """Input: [value that the first slice reads, output that the next slice reads]; e.g.
+    `{low: [start.low, low_next]}`"""
     order: str = "auto"
+    """Whether each chunk runs over all slices, or all chunks for a slice, before the next; e.g.
+    `slice`"""
 
 
 @dataclass(slots=True, kw_only=True)
 class StageSettings:
-    """Exactly one of `graph`, `constant`, `host` names what the stage is."""
+    """A box of the pipeline. Exactly one of `graph`, `constant`, `host` names what it is."""
 
     graph: str | None = None
+    """A torch module, by the name that its package registers it with; e.g. `mine.denoiser`"""
     constant: str | None = None
+    """Tables that are computed when compiling, by such a name; e.g. `mine.schedule`"""
     host: str | None = None
+    """A step of the runner's own; e.g. `tokenize`"""
     params: dict[str, Any] = field(default_factory=dict)
+    """Arguments of the graph's factory, or of the host's step; e.g. `{preset: tiny}`"""
     inputs: dict[str, str] = field(default_factory=dict)
+    """Port: the value that it reads, an input of the pipeline or STAGE.PORT; e.g.
+    `{text: prompt}`"""
     map: MapSettings | None = None
+    """See below; e.g. `{port: z, axis: 2, size: 5}`"""
     precision: str | None = None
+    """By default the pipeline's; e.g. `fp32`"""
     compression: str | None = None
+    """Of its weights, by default the pipeline's; e.g. `int8`"""
     functions: dict[str, int] = field(default_factory=dict)
-    """graph variant: it runs in the first so many iterations of the stage's loop, then `main`"""
+    """Graph variant: it runs in the first so many iterations of the stage's loop, then `main`; e.g.
+    `{merged: 15}`"""
     weights: str | None = None
-    """Where its own weights are, spelled like `pipeline.weights`."""
+    """Where its own weights are, spelled like `pipeline.weights`; e.g. `/models/decoder`"""
     weights_of: str | None = None
-    """A stage whose weights these are."""
+    """A stage whose weights these are; e.g. `first`"""
     at: Any = None
-    """Iterations of its loop in which it runs: a list, or {every: N}."""
+    """(list of whole numbers, or {every: N}) Iterations of its loop in which it runs, by default
+    all; e.g. `{every: 2}`"""
 
 
 @dataclass(slots=True, kw_only=True)
 class LoopSettings:
+    """Stages that run `count` times; what they hand on is the loop's state."""
+
     count: int = MISSING
+    """Of iterations; e.g. `30`"""
     stages: list[str] = MISSING
+    """That run in each, in order; e.g. `[denoise, step]`"""
     state: dict[str, list[str]] = MISSING
-    """name: [value it starts with, value it takes after each iteration]"""
+    """Name: [value it starts with, value it takes after each iteration]; e.g.
+    `{z: [noise.noise, step.z_next]}`"""
     scan: dict[str, Any] = field(default_factory=dict)
-    """name: value, sliced in ones along axis 0; or {value: VALUE, axis: AXIS, size: SIZE}"""
+    """Name: value, sliced in ones along axis 0; or {value: VALUE, axis: AXIS, size: SIZE}; e.g.
+    `{dt: schedule.dt}`"""
     collect: dict[str, Any] = field(default_factory=dict)
-    """name: {value: STAGE.PORT, axis: AXIS}: what all iterations make, joined"""
+    """Name: {value: STAGE.PORT, axis: AXIS}, what all iterations make, joined; e.g.
+    `{tokens: {value: decode.token, axis: 1}}`"""
     until: str | None = None
-    """STAGE.PORT of one element: where it is not zero after an iteration, the loop ends."""
+    """STAGE.PORT of one element: where it is not zero after an iteration, the loop ends; e.g.
+    `step.done`"""
 
 
 @dataclass(slots=True, kw_only=True)
 class InputSettings:
+    """What a user gives to a run."""
+
     kind: str = MISSING
+    """What it is; e.g. `text`"""
     default: Any = None
+    """(of the kind) What it is where nothing is given; of image, video, audio and tensor a number
+    that fills it. Without one it must be given; e.g. `a red circle`"""
     shape: list[int] | None = None
-    """Of image, video, audio and tensor."""
+    """Of image (1, 3, height, width), video (1, 3, frames, height, width), audio (1, samples) and
+    tensor; e.g. `[1, 3, 64, 64]`"""
     dtype: str | None = None
-    """Of a tensor: fp32 or int32."""
+    """Of a tensor; by default fp32; e.g. `int32`"""
     choices: list[str] = field(default_factory=list)
+    """Of a choice: what it may be; it is a number from 0 in the pipeline; e.g. `[slow, fast]`"""
     least: float | None = None
+    """Of a number, a seed, or a choice without names; e.g. `0`"""
     most: float | None = None
+    """The same, the largest; e.g. `10`"""
     range: list[float] | None = None
     """What black and white are in the tensor, 0 and 1 by default; of audio the least and the most,
-    -1 and 1."""
+    -1 and 1; e.g. `[-1, 1]`"""
     fit: str = "crop"
+    """How a picture of another shape becomes this one; e.g. `pad`"""
     rate: float = 0.0
+    """Samples of audio or frames of video a second; a video's 0: as they come; e.g. `16000`"""
 
 
 @dataclass(slots=True, kw_only=True)
 class OutputSettings:
+    """What a run gives."""
+
     kind: str = MISSING
+    """What it is, and so which files can be written of it; e.g. `video`"""
     value: Any = MISSING
-    """STAGE.PORT, or a list of them that is joined in order."""
+    """(STAGE.PORT, or list) What it is of; values of a list are joined in order; e.g.
+    `decode.pixels`"""
     axis: int | None = None
-    """Along which; of video frames, of images their number, of audio samples, of text tokens."""
+    """Along which they are joined; by default of video frames, of images their number, of audio
+    samples, of text tokens, of tensors 0; e.g. `2`"""
     rate: float | None = None
-    """Frames or samples a second."""
+    """Frames of video or samples of audio a second; e.g. `24`"""
     range: list[float] | None = None
-    """What is black and white (of audio: the least and the most) in the tensor."""
+    """What black and white (of audio: the least and the most) are in the tensor, by default 0 and 1
+    (-1 and 1); e.g. `[-1, 1]`"""
     tokenizer: str | None = None
+    """Of text: what turns tokens into it, as of the host's step `tokenize`; e.g.
+    `tokenizer.json`"""
     end: list[int] = field(default_factory=list)
+    """Of text: tokens that end it; e.g. `[2]`"""
 
 
 @dataclass(slots=True, kw_only=True)
 class PipelineSettings:
+    """What is computed. Files: `conf/pipeline/`, and yours, `--config-dir DIR`."""
+
     name: str = MISSING
+    """What folders of builds are called by; e.g. `mine`"""
     title: str = MISSING
+    """What people read; e.g. `Mine`"""
     weights: str = ""
-    """A folder, `package:NAME/FOLDER` or `random:SEED`; empty where every graph holds its own."""
+    """Where checkpoints are: a folder, `package:NAME/FOLDER`, or `random:SEED` for numbers of a
+    seed in place of what they would hold; empty where every graph holds its own; e.g.
+    `/models/mine`"""
     video: dict[str, Any] = field(default_factory=dict)
-    """Sizes that several stages share: frames, height, width, fps."""
+    """Sizes that several stages share, read by `${pipeline.video.KEY}`; one that nothing reads is
+    refused; e.g. `{frames: 16, height: 64, width: 64, fps: 8}`"""
     inputs: dict[str, InputSettings] = field(default_factory=dict)
+    """Name: see below; e.g. `{seed: {kind: seed, default: 0}}`"""
     stages: dict[str, StageSettings] = MISSING
+    """Name: see below; e.g. `{net: {graph: mine.net, inputs: {x: x}}}`"""
     loops: dict[str, LoopSettings] = field(default_factory=dict)
+    """Name: see below; e.g. `{sample: {count: 4, stages: [step], state: {z: [noise.noise,
+    step.z]}}}`"""
     outputs: dict[str, OutputSettings] = MISSING
+    """Name: see below; e.g. `{y: {kind: tensor, value: net.y}}`"""
     precision: str = "fp16"
+    """Of packages; e.g. `fp32`"""
     compression: str | None = None
+    """Of weights; by default what `compression=NAME` says; e.g. `int8`"""
 
 
 @dataclass(slots=True, kw_only=True)
 class PolicySettings:
+    """How loads are scheduled. Files: `conf/policy/`."""
+
     name: str = MISSING
+    """What it is called; e.g. `optimal`"""
     lookahead: int = MISSING
+    """Loads that may run ahead of the computation; e.g. `1`"""
     retain: bool = MISSING
+    """Whether chunks may stay loaded over a loop; e.g. `true`"""
     keep: str = "even"
+    """Which of them stay (docs/planner.md); e.g. `searched`"""
     driver: str = "gates"
+    """What decides while the plan runs: fixed gates, the online rule, or what is faster; e.g.
+    `best`"""
     margin: int = 0
+    """Of `published`: blocks' weights left free beside what one block needs; e.g. `2`"""
 
 
 @dataclass(slots=True, kw_only=True)
 class SamplerSettings:
+    """Steps of a denoising loop; stages read them. Files: `conf/sampler/`."""
+
     name: str = MISSING
+    """What it is called; e.g. `rflow`"""
     steps: int = MISSING
+    """That divide the whole time; e.g. `30`"""
     evaluations: int = MISSING
-    """Steps that are taken at most; with fewer than `steps` the last covers what remains."""
+    """Steps that are taken at most; with fewer than `steps` the last covers what remains; e.g.
+    `16`"""
     leap: dict[str, Any] = field(default_factory=dict)
-    """Parameters of a rule that ends the loop early; the sampler's own step graph reads them."""
+    """Parameters of a rule that ends the loop early; the sampler's own step graph reads them; e.g.
+    `{tolerance: 0.001}`"""
 
 
 @dataclass(slots=True, kw_only=True)
 class CompressionSettings:
+    """How weights are stored. Files: `conf/compression/`."""
+
     name: str = MISSING
+    """Which scheme; e.g. `int8`"""
 
 
 @dataclass(slots=True, kw_only=True)
 class PartitionSettings:
-    """`chunk_bytes` bounds the weights of a chunk; `auto` lets the search choose."""
+    """How stages are cut into chunks. Files: `conf/partition/`."""
 
     chunk_bytes: str = "auto"
+    """(bytes, or `auto`) Bounds the weights of a chunk; `auto` searches; e.g. `700KiB`"""
 
 
 @dataclass(slots=True, kw_only=True)
 class CompileSettings:
+    """All that `compile` is told."""
+
     target: TargetSettings = field(default_factory=TargetSettings)
+    """See below; chosen by `+target=NAME`; e.g. `+target=host`"""
     pipeline: PipelineSettings = field(default_factory=PipelineSettings)
+    """See below; chosen by `pipeline=NAME`; e.g. `pipeline=on_device_sora`"""
     policy: PolicySettings = field(default_factory=PolicySettings)
+    """See below; chosen by `policy=NAME`; e.g. `policy=online`"""
     sampler: SamplerSettings = field(default_factory=SamplerSettings)
+    """See below; chosen by `sampler=NAME`; e.g. `sampler=lpl_static`"""
     compression: CompressionSettings = field(default_factory=CompressionSettings)
+    """See below; chosen by `compression=NAME`; e.g. `compression=int8`"""
     partition: PartitionSettings = field(default_factory=PartitionSettings)
+    """See below; chosen by `partition=NAME`; e.g. `partition=auto`"""
     out: str | None = None
-    """Build folder; by default build/<pipeline>-<target>, one name for each variant."""
+    """Build folder; by default build/<pipeline>-<target>, one name for each variant; e.g.
+    `build/mine`"""
     dry_run: bool = False
+    """Plan, and convert nothing; with `out` the plan is written; e.g. `true`"""
     advise: bool = False
-    """Rank settings by predicted time instead of compiling."""
+    """Rank settings by predicted time instead of compiling; e.g. `true`"""
     verify: str = "on"
-    """`on`: packages are compared with their torch source before a build is called done; `off`."""
+    """Whether packages are compared with their torch source before a build is called done; e.g.
+    `off`"""
     workers: int = 2
+    """Processes that convert; e.g. `4`"""
     cache: str = "auto"
-    """Where finished work is kept: a folder; `auto` is $ENTRACTE_CACHE or ~/.cache/entracte."""
+    """Where finished work is kept: a folder; `auto` is $ENTRACTE_CACHE or ~/.cache/entracte; e.g.
+    `/scratch/cache`"""
     cache_limit: str = "60GiB"
-    """What has not been used for longest is removed above this size."""
+    """(bytes) What has not been used for longest is removed above this size; e.g. `20GiB`"""
     allow_packages: list[str] = field(default_factory=list)
-    """Python packages, besides Entracte, that `package:NAME/FOLDER` may import and read."""
+    """Python packages, besides Entracte, that `package:NAME/FOLDER` may import and read; e.g.
+    `[mine]`"""
 
 
 LOCAL = ("out", "dry_run", "advise", "workers", "cache", "cache_limit", "allow_packages")

@@ -3,6 +3,7 @@
 from entracte.declare.host_ops import HOST_OPS, TENSOR
 from entracte.declare.words import check_allowed
 from entracte.errors import ConfigError
+from entracte.graphs.checks import similar
 from entracte.ir import Collect, Loop, Pipeline, Stage, StageKind
 
 
@@ -235,6 +236,7 @@ def _known_value(where: str, value: str, names: set[str], inputs: set[str]) -> N
     if (dot and producer in names) or (not dot and value in inputs):
         return
     raise ConfigError(
-        f"{where}: nothing makes {value!r}; inputs: {', '.join(sorted(inputs))}; "
-        f"stages and loops (write NAME.PORT): {', '.join(sorted(names))}"
+        f"{where}: nothing makes {value!r}{similar(producer, names | inputs)}; inputs: "
+        f"{', '.join(sorted(inputs)) or 'none'}; stages and loops (write NAME.PORT): "
+        f"{', '.join(sorted(names))}"
     )

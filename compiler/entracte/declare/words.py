@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeGuard
 
 from entracte.errors import ConfigError
+from entracte.graphs.checks import similar
 from entracte.ir import Params
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -34,7 +35,9 @@ def check_file_name(where: str, name: str) -> None:
 def check_allowed(where: str, given: str, allowed: Sequence[str]) -> None:
     """Raises `ConfigError` for what is not one of them."""
     if given not in allowed:
-        raise ConfigError(f"{where}: {given!r} is not one of {', '.join(allowed)}")
+        raise ConfigError(
+            f"{where}: {given!r} is not one of {', '.join(allowed)}{similar(given, allowed)}"
+        )
 
 
 def is_whole(value: object) -> TypeGuard[int]:

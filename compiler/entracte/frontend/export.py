@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from entracte.frontend.errors import GraphError
 from entracte.frontend.narrow import narrow
 from entracte.frontend.pairs import write_pairs
 from entracte.frontend.place import line_of, refuse_sizes
+from entracte.frontend.returned import returning
 from entracte.frontend.simpler.table import SIMPLER, is_written_out
 
 __all__ = ["export_graph"]
@@ -37,7 +39,10 @@ everything tried, and more would only hide a cycle."""
 
 
 def export_graph(
-    module: nn.Module, args: tuple[Tensor, ...], is_convertible: Callable[[object], bool]
+    module: nn.Module,
+    args: tuple[Tensor, ...],
+    is_convertible: Callable[[object], bool],
+    outputs: Sequence[str] = (),
 ) -> ExportedProgram:
     """The clean ATen program of `module` called with `args`.
 
@@ -46,6 +51,8 @@ def export_graph(
         args: example inputs, positional; shapes and dtypes are baked in. Real, meta or fake.
         is_convertible: as of `Backend`; an operation that has no conversion is written in simpler
             terms.
+        outputs: names of what `forward` returns, which is then held against them; without, it is
+            a flat tuple of tensors.
 
     Returns:
         An ExportedProgram with functional ATen operations only, no aliases, clones, dropouts,
@@ -59,10 +66,7 @@ def export_graph(
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         with _on_cpu_shapes(module, args) as cpu_args, _quiet():
-            try:
-                program = torch.export.export(module, cpu_args, strict=False)
-            except Exception as error:
-                raise GraphError(_refusal(module, error)) from error
+            program = _export(module, cpu_args, outputs)
             try:
                 program = _decompose(program, is_convertible)
             except GraphError:
@@ -71,6 +75,17 @@ def export_graph(
                 raise GraphError(_undecomposed(module, error)) from error
     clean(program)
     return program
+
+
+def _export(module: nn.Module, args: tuple[Tensor, ...], outputs: Sequence[str]) -> ExportedProgram:
+    # There torch prints the graph that it refuses, past its log.
+    with returning(module, outputs) as faults, contextlib.redirect_stderr(io.StringIO()):
+        try:
+            return torch.export.export(module, args, strict=False)
+        except Exception as error:
+            if faults:
+                raise GraphError(f"{type(module).__name__}: {faults[0]}") from None
+            raise GraphError(_refusal(module, args, error)) from error
 
 
 def _check_eval(module: nn.Module) -> None:
@@ -86,20 +101,24 @@ def _check_eval(module: nn.Module) -> None:
 def _quiet() -> Iterator[None]:
     """Without torch's log of a refusal, which has the graph: the message says what is needed."""
     before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    logging.disable(logging.ERROR)
     try:
         yield
     finally:
         logging.disable(before)
 
 
-def _refusal(module: nn.Module, error: Exception) -> str:
-    first = str(error).strip().splitlines()[0] if str(error).strip() else ""
-    where = line_of(error) or "it"
+def _refusal(module: nn.Module, args: tuple[Tensor, ...], error: Exception) -> str:
+    name, kind = type(module).__name__, type(error)
+    first = next(iter(str(error).strip().splitlines()), "")
+    told = f"{line_of(error) or 'it'}: {kind.__name__}: {first}"
+    if kind.__module__ == "builtins":  # what the model itself raises, called with any tensors
+        given = ", ".join(str(tuple(arg.shape)) for arg in args)
+        return f"{name}: `forward` fails with inputs of {given}: {told}"
     return (
-        f"{type(module).__name__}: torch.export refuses {where}: {type(error).__name__}: {first}; "
-        "the graph may depend on shapes only, never on tensor values (`.item()`, `.tolist()`, "
-        "`if tensor:`): pass such values as Python numbers when the module is built"
+        f"{name}: torch.export refuses {told}; the graph may depend on shapes only, never on "
+        "tensor values (`.item()`, `.tolist()`, `if tensor:`): pass such values as Python numbers "
+        "when the module is built"
     )
 
 

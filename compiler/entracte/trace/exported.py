@@ -43,11 +43,11 @@ def export_stage(
         )
     module = modules[function]
     try:
-        program = export_graph(module, _examples(graph), backend.is_convertible)
+        program = export_graph(module, _examples(graph), backend.is_convertible, graph.outputs)
         # here, where it costs seconds, and not in the chunk that is converted last
         refuse_unconvertible(program, backend.is_convertible, places_of(module, program))
     except ValueError as error:
-        raise ConfigError(f"stage {stage.name}: {error}") from error
+        raise ConfigError(f"pipeline.stages.{stage.name}: graph {stage.op!r}: {error}") from error
     return program
 
 
@@ -175,21 +175,33 @@ def value_names(stage: Stage, graph: "Graph", exported: Exported) -> dict[str, s
     Raises `ConfigError` where outputs cannot be told from each other or from inputs.
     """
     returned = list(exported.program.graph_signature.user_outputs)
-    if len(returned) != len(graph.outputs) or len(set(returned)) != len(returned):
-        raise ConfigError(
-            f"stage {stage.name}: graph {stage.op} names outputs "
-            f"{graph.outputs} but returns {len(set(returned))} distinct values"
-        )
-    names = {n.name: n.name for n in exported.calls} | dict(exported.input_of)
-    taken = set(names.values())
-    for node, port in zip(returned, graph.outputs, strict=True):
-        if node in exported.input_of or (port in taken and port != node):
+    where = f"pipeline.stages.{stage.name}: graph {stage.op!r}"
+    computed = {n.name for n in exported.computed}
+    for i, (node, port) in enumerate(zip(returned, graph.outputs, strict=True)):
+        if node in exported.input_of:
             raise ConfigError(
-                f"stage {stage.name}: output {port!r} of graph {stage.op} is an "
-                "input, or has the name of one; give it a name of its own"
+                f"{where}: output {port!r} is the input {exported.input_of[node]!r} as it came; "
+                "leave it out, and read that input's source instead"
             )
-        names[node] = port
-    return names
+        if node in returned[:i]:
+            raise ConfigError(
+                f"{where}: outputs {graph.outputs[returned.index(node)]!r} and {port!r} are the "
+                "same value; leave one out"
+            )
+        if node not in computed:
+            raise ConfigError(
+                f"{where}: output {port!r} does not depend on any input: it is a weight or a "
+                "table; give it as `Constants`"
+            )
+    names = dict(zip(returned, graph.outputs, strict=True)) | dict(exported.input_of)
+    taken = set(names.values())
+    for node in (n.name for n in exported.calls if n.name not in names):
+        name = node
+        while name in taken:  # torch names operations, and one may have the name of a port
+            name += "_"
+        names[node] = name
+        taken.add(name)
+    return {n.name: names[n.name] for n in exported.calls} | dict(exported.input_of)
 
 
 def names_beside(

@@ -56,7 +56,7 @@ def trace_stage(
     Raises:
         ConfigError: the ports do not suit the graph, or torch.export refuses the module.
     """
-    _check_ports(stage, graph, ports)
+    _check_ports(stage, graph, ports, backend)
     subject = _Subject(stage, graph, ports, loop, backend, frozenset(pinned))
     functions = (MAIN, *(name for name, _ in stage.functions))
     programs = {name: export_stage(stage, graph, name, backend) for name in functions}
@@ -73,19 +73,48 @@ def trace_stage(
     )
 
 
-def _check_ports(stage: Stage, graph: "Graph", ports: Mapping[str, Port]) -> None:
-    wanted = {i.name: i for i in graph.inputs}
+def _check_ports(stage: Stage, graph: "Graph", ports: Mapping[str, Port], backend: Backend) -> None:
+    wanted, where = {i.name: i for i in graph.inputs}, f"pipeline.stages.{stage.name}.inputs"
     if set(wanted) != set(ports):
         raise ConfigError(
-            f"pipeline.stages.{stage.name}.inputs: graph {stage.op} wants "
-            f"{', '.join(sorted(wanted))}; given {', '.join(sorted(ports))}"
+            f"{where}: graph {stage.op} wants {', '.join(sorted(wanted))}; given "
+            f"{', '.join(sorted(ports)) or 'none'}"
         )
     for name, port in ports.items():
-        if port.shape != wanted[name].shape:
+        source, given = dict(stage.inputs).get(name, port.name), wanted[name]
+        if len(port.shape) > backend.max_rank:
             raise ConfigError(
-                f"pipeline.stages.{stage.name}.inputs.{name}: graph {stage.op} wants shape "
-                f"{wanted[name].shape}, its source gives {port.shape}"
+                f"{where}.{name}: {source} has shape {port.shape}; packages take tensors of rank 1 "
+                f"to {backend.max_rank}"
             )
+        if port.shape != given.shape:
+            slices = _slices_wanted(stage, name, port.shape, given.shape)
+            raise ConfigError(
+                f"{where}.{name}: graph {stage.op} wants shape {given.shape}, its source {source} "
+                f"gives {port.shape}{slices}"
+            )
+        if (port.dtype is DType.INT32) != (given.kind == "int"):
+            raise ConfigError(
+                f"{where}.{name}: graph {stage.op} wants {_NUMBERS[given.kind]}, its source "
+                f"{source} gives {port.dtype}; {_REMEDY[given.kind]}"
+            )
+
+
+def _slices_wanted(stage: Stage, name: str, given: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+    """What of a map would make the shapes the same."""
+    if stage.map is None or name not in stage.map.ports or len(given) != len(wanted):
+        return ""
+    axes = [cut.axis for cut in stage.map.slices]
+    if any(a != b and i not in axes for i, (a, b) in enumerate(zip(given, wanted, strict=True))):
+        return ""
+    return f" in each slice; give map.size={', '.join(str(wanted[axis]) for axis in axes)}"
+
+
+_NUMBERS = {"int": "int32", "float": "fp16 or fp32"}
+_REMEDY = {
+    "int": "declare the input as `float`, or give ids or a count",
+    "float": "declare the input as `int`, and convert it in `forward`",
+}
 
 
 @dataclass(frozen=True)
@@ -285,9 +314,12 @@ class _Measurement:
 
         tensor, limit = self._tensors[value], self.subject.backend.max_rank
         if not isinstance(tensor, torch.Tensor) or tensor.dim() > limit:
+            stage = self.subject.stage
+            shape = tuple(tensor.shape) if isinstance(tensor, torch.Tensor) else "no tensor"
             raise ConfigError(
-                f"stage {self.subject.stage.name}: {value} must leave a package but is not a "
-                f"tensor of rank 1 to {limit}"
+                f"pipeline.stages.{stage.name}: graph {stage.op!r}: {value}, {shape}, must "
+                f"leave a package, which takes tensors of rank 1 to {limit}; reshape it in "
+                "`forward`"
             )
         dtype = DType(self.subject.stage.precision)
         if self._node_name[value] in self.exported.fp32_nodes:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from entracte.errors import ConfigError
+from entracte.graphs.checks import similar
 from entracte.ir import Collect, DType, Loop, Pipeline, Port, StageGraph, StageKind
 from entracte.program.loops import axis_of, is_dissolved, is_steady
 
@@ -35,7 +36,7 @@ def known(ports: Ports, where: str, value: str) -> Port:
     """The port of a value that is made by now. Raises `ConfigError`."""
     if value not in ports:
         raise ConfigError(
-            f"{where}: {value!r} is not made by an earlier stage; "
+            f"{where}: {value!r} is not made by an earlier stage{similar(value, ports)}; "
             f"known here: {', '.join(sorted(ports))}"
         )
     return ports[value]

@@ -1,15 +1,16 @@
 """Stages by configuration: traced, or read from the cache of earlier traces."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from entracte.codec import encode
 from entracte.disk.write import write_bytes
 from entracte.errors import ConfigError
-from entracte.ir import Loop, Port, Stage
+from entracte.ir import Loop, Port, Stage, StageKind
 from entracte.store.cache import Cache, digest
 from entracte.store.origin import graph_digest, maker_digest
+from entracte.trace.made import made_by, make
 from entracte.trace.traced import Traced, TraceRecord
 
 if TYPE_CHECKING:
@@ -27,10 +28,16 @@ _Stem = tuple[str, ...]
 
 
 class Shelf:
-    """Graphs of one compile: each is built at most once, and only if it is needed."""
+    """Graphs of one compile: each is built at most once, and only if one of them is needed.
 
-    def __init__(self, backend: "Backend", cache: Cache | None) -> None:
-        self._backend, self._cache = backend, cache
+    `stages`: where one must be traced, which may take minutes, the graphs of all are built first: a
+    mistake in the last one is told at once.
+    """
+
+    def __init__(
+        self, backend: "Backend", cache: Cache | None, stages: Sequence[Stage] = ()
+    ) -> None:
+        self._backend, self._cache, self._stages = backend, cache, stages
         self._built: dict[str, Graph | Constants] = {}
         self._traced: dict[str, Traced] = {}
 
@@ -70,6 +77,9 @@ class Shelf:
             )
         from entracte.trace.measure import trace_stage
 
+        for other in self._stages:
+            if other.kind is StageKind.GRAPH:
+                self._graph(other)
         traced = trace_stage(stage, self._graph(stage), ports, loop, self._backend, pinned)
         if self._cache:
             self._cache.keep("traces", key, traced.record)
@@ -129,7 +139,10 @@ class Shelf:
 
         built = self._build(stage)
         if not isinstance(built, graphs.Constants):
-            raise ConfigError(f"pipeline.stages.{stage.name}: {stage.op} is a graph, not constants")
+            raise ConfigError(
+                f"pipeline.stages.{stage.name}: {stage.op} is a graph, not constants; write "
+                f"`graph: {stage.op}`"
+            )
         return built.arrays
 
     def _export(self, stage: Stage, function: str) -> "ExportedProgram":
@@ -149,19 +162,8 @@ class Shelf:
         return built
 
     def _build(self, stage: Stage) -> "Graph | Constants":
-        import entracte.graphs as graphs
-
         if stage.name not in self._built:
-            try:
-                self._built[stage.name] = graphs.build(stage.op, dict(stage.params))
-            except ValueError as error:
-                raise ConfigError(f"pipeline.stages.{stage.name}: {error}") from error
-            except Exception as error:
-                # Whatever a factory does with params that it did not expect.
-                raise ConfigError(
-                    f"pipeline.stages.{stage.name}: graph {stage.op!r} cannot be made with params "
-                    f"{sorted(dict(stage.params))} ({type(error).__name__}: {error})"
-                ) from error
+            self._built[stage.name] = make(stage)
         return self._built[stage.name]
 
 
@@ -177,4 +179,9 @@ def _code(stage: Stage, *parts: object) -> list[str]:
     import entracte.graphs as graphs
 
     makers = sorted({__name__, *(part.__module__ for part in parts)})
-    return [maker_digest(*makers), graph_digest(graphs.package_of(stage.op))]
+    with made_by(stage):
+        return [
+            maker_digest(*makers),
+            graph_digest(graphs.package_of(stage.op)),
+            graphs.place_of(stage.op),
+        ]

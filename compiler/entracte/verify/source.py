@@ -77,7 +77,7 @@ def job_of(plan: Plan, origin: Origin = NOWHERE_ELSE) -> Job:
         message = str(error).splitlines()[0]
         raise PlanError(f"plan: its settings are no configuration ({message})") from None
     assert isinstance(merged, DictConfig)
-    job = read(merged)
+    job = read(merged, recorded=True)
     _check_files(job.pipeline)
     return job
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from entracte.declare.host_ops.kinds import MOST_ELEMENTS, Kind
+from entracte.graphs.checks import similar
 from entracte.ir import DType, Port
 
 if TYPE_CHECKING:
@@ -168,7 +169,8 @@ class HostOp:
     def _names(
         self, what: str, given: Collection[str], needed: Sequence[str], known: Sequence[str]
     ) -> str | None:
-        faults = [f"{name!r} is unknown" for name in sorted(set(given) - set(known))]
+        strange = sorted(set(given) - set(known))
+        faults = [f"{name!r} is unknown{similar(name, known)}" for name in strange]
         faults += [f"{name!r} is missing" for name in needed if name not in given]
         if not faults:
             return None

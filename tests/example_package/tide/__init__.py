@@ -1,0 +1,1 @@
+"""Forecasts a tide from the levels of a day."""
