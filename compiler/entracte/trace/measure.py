@@ -180,6 +180,10 @@ def _beside(subject: _Subject, variant: Exported, main: "_Measurement") -> "_Mea
     return _Measurement(subject, variant, own | shared)
 
 
+_NEVER = 2**62
+"""More bytes than anything gains by leaving its loop."""
+
+
 @dataclass(frozen=True)
 class _Measurement:
     """One function's operations, counted; it does not leave this module."""
@@ -260,7 +264,7 @@ class _Measurement:
             return {o.name: "body" for o in self.ops}
         size = {w.name: w.size_bytes for w in self._weights(self.ops)}
         nodes = [
-            LoopOp(o.name, o.inputs, o.output_bytes, sum(size[w] for w in o.weights), o.flops)
+            LoopOp(o.name, o.inputs, self._held(o), sum(size[w] for w in o.weights), o.flops)
             for o in self.ops
         ]
         declared = dict(subject.stage.inputs)
@@ -270,6 +274,10 @@ class _Measurement:
         }
         rate = subject.backend.hoist_flops_per_byte
         return split(nodes, inputs, loop.count, rate, subject.pinned)
+
+    def _held(self, op: Op) -> int:
+        """Bytes of a value that is held for the loop; what no package can hand out never is."""
+        return op.output_bytes if self._can_cross(op.name) else _NEVER
 
     def _part(self, name: str, part: str, ops: tuple[Op, ...]) -> StageGraph:
         made = {o.name for o in ops}

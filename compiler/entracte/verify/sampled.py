@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from entracte.ir import Binding, Call, DType, HostStep, Input, Plan, Port
+from entracte.run.drawn import with_drawn
 from entracte.run.execute import load_constants
 from entracte.run.host import run_host_step
+from entracte.run.inputs import given_inputs
 
 Inputs = dict[str, Any]
 
@@ -49,8 +51,8 @@ def known_inputs(plan: Plan, folder: Path) -> Callable[[str], Inputs]:
 
 
 def _host_values(plan: Plan, folder: Path) -> Inputs:
-    given = {i.name: i.default for i in plan.program.inputs}
-    found: Inputs = {i.name: a for i in plan.program.inputs if (a := _default(i)) is not None}
+    given = given_inputs(plan, with_drawn(plan, {}))
+    found: Inputs = {i.name: _tensor(i, given[i.name]) for i in plan.program.inputs if _is_tensor(i)}
     for segment in plan.program.segments:
         for step in segment.steps:
             if isinstance(step, HostStep):
@@ -62,17 +64,14 @@ def _host_values(plan: Plan, folder: Path) -> Inputs:
     return found
 
 
-def _default(i: Input) -> Any:
-    """The tensor of an input that is one and has a default."""
-    if i.default is None or i.kind in ("text", "seed"):
-        return None
-    if i.kind == "choice":
-        place = i.choices.index(i.default) if i.default in i.choices else i.default
-        return np.array([place], np.int32)
-    if i.kind == "number":
-        return np.array([i.default], np.float32)
-    assert i.port is not None
-    return np.full(i.port.shape, i.default, np.int32 if i.port.dtype is DType.INT32 else np.float32)
+def _is_tensor(i: Input) -> bool:
+    return i.kind not in ("text", "seed")
+
+
+def _tensor(i: Input, value: Any) -> Any:
+    if i.port is not None:
+        return value
+    return np.array([value], np.int32 if i.kind == "choice" else np.float32)
 
 
 def _value(binding: Binding, port: Port, known: Mapping[str, Any]) -> Any:

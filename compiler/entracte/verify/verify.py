@@ -17,6 +17,7 @@ from entracte.declare.scheme import floor_db
 from entracte.devices import Device
 from entracte.ir import Package, Plan
 from entracte.reference.fidelity import psnr
+from entracte.run.drawn import with_drawn
 from entracte.run.alarm import Alarm
 from entracte.run.execute import execute
 from entracte.run.runner import Progress
@@ -83,9 +84,10 @@ def verify_plan(
     progress: Progress = lambda *_: None,
     origin: Origin = NOWHERE_ELSE,
 ) -> Verification:
-    """Compare every package, and all outputs, with the torch source."""
+    """Compare every package, and all outputs, with the torch source. What is not given and has no
+    default is made up."""
     source = SourceDevice.of(plan, origin)
-    recorder = _Recorder()
+    recorder, inputs = _Recorder(), with_drawn(plan, inputs)
     emitted = execute(plan, folder, device, inputs, progress=progress, observe=recorder.note)
     wanted = execute(plan, folder, source, inputs, progress=progress)
     scores = tuple(_score(p, folder, source, recorder.samples[p.chunk]) for p in plan.packages)
