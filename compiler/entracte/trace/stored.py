@@ -35,10 +35,7 @@ class Shelf:
 
     def traced(self, stage: Stage, ports: Mapping[str, Port], loop: Loop | None) -> Traced:
         """The stage, measured. Raises `ConfigError` naming it."""
-        # Where weights are read changes nothing of what is traced.
-        declared = (encode(replace(stage, weights="")), encode(tuple(ports.values())), encode(loop))
-        code = _code(stage, self._backend.is_convertible)
-        key = digest(*declared, self._backend.identity, code, self._made(stage))
+        key = self._key(stage, ports, loop) if self._cache else ""
         found = self._cache.record("traces", key, TraceRecord) if self._cache else None
         if found is not None:
             return Traced(
@@ -54,6 +51,12 @@ class Shelf:
         if self._cache:
             self._cache.keep("traces", key, traced.record)
         return traced
+
+    def _key(self, stage: Stage, ports: Mapping[str, Port], loop: Loop | None) -> str:
+        """Of a trace. Where weights are read changes nothing of it."""
+        declared = (encode(replace(stage, weights="")), encode(tuple(ports.values())), encode(loop))
+        code = _code(stage, self._backend.is_convertible)
+        return digest(*declared, self._backend.identity, code, self._made(stage))
 
     def checkpoint(self, stage: Stage) -> str | None:
         """The checkpoint that a stage's graph names: known before it is traced."""
