@@ -6,7 +6,8 @@ PIPELINE = """
 name: noise
 title: Noise of a seed
 weights: "random:0"
-output: noise.noise
+outputs:
+  noise: {{kind: tensor, value: noise.noise}}
 inputs:
   seed: {{kind: seed, default: 3}}
 stages:

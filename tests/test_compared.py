@@ -33,7 +33,8 @@ name: small
 title: "small"
 weights: "WEIGHTS"
 video: {frames: 1, height: 1, width: 1, fps: 1}
-output: body.y
+outputs:
+  y: {kind: tensor, value: body.y}
 inputs: {seed: {kind: seed, default: 0}}
 stages:
   noise:

@@ -109,7 +109,10 @@ def test_a_budget_below_the_footprint_is_refused():
         (["pipeline.stages.noise.host=dice"], "'dice' is not one of tokenize, random_normal"),
         (["+pipeline.stages.text.host=tokenize"], "Key|exactly one of graph, constant, host"),
         (["pipeline.stages.text.inputs.mask=tokenise.mask"], "nothing makes 'tokenise.mask'"),
-        (["pipeline.output=nowhere.video"], "pipeline.output: nothing makes"),
+        (
+            ["pipeline.outputs.video.value=nowhere.video"],
+            "pipeline.outputs.video.value: nothing makes",
+        ),
         (["pipeline.stages.decode_time.inputs.z=step.z_next"], "made inside the loop sample"),
         (["pipeline.stages.text.inputs.mask=decode_space.pixels"], "need each other's values"),
         (["sampler.steps=0"], "pipeline.loops.sample.count: 0 iterations"),

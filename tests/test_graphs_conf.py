@@ -50,7 +50,7 @@ def test_ports_meet(name, size, sampler):
         graph = made.get(stage.name)
         if isinstance(graph, graphs.Graph):
             assert {i.name for i in graph.inputs} == {port for port, _ in stage.inputs}
-    for _, table in loop.scan:
+    for table in (s.value for s in loop.scan):
         owner, _, array = table.partition(".")
         assert made[owner].arrays[array].shape == (loop.count,)
     inputs = {i.name: i.shape for i in made["step"].inputs}
@@ -69,10 +69,10 @@ def test_maps_cover_the_clip(name, size):
     z = next(i.shape for i in made["denoise"].inputs if i.name == "z")
     group = made["decode_time"].inputs[0].shape
     stage = {s.name: s for s in p.stages}
-    assert stage["decode_time"].map.size == group[2] and z[2] % group[2] == 0
+    assert stage["decode_time"].map.slices[0].size == group[2] and z[2] % group[2] == 0
     assert (z[2] // group[2]) * made["decode_time"].module.frames == size[0]
     batch = made["decode_space"].inputs[0].shape
-    assert stage["decode_space"].map.size == batch[2] and size[0] % batch[2] == 0
+    assert stage["decode_space"].map.slices[0].size == batch[2] and size[0] % batch[2] == 0
     assert batch[3:] == group[3:] == z[3:]
     assert prod(z[3:]) == (size[1] // 8) * (size[2] // 8)
 
@@ -84,7 +84,7 @@ def test_the_shift_and_the_rate_are_those_of_the_clip():
     timesteps = built(p)["schedule"].arrays["timestep"]
     # 1000 s e / (1 + (s - 1) e) at e = 1/30; the app, which rounds e to 0.033, would have 70.9.
     assert round(float(timesteps[-1]), 1) == 71.6
-    assert p.fps == 24.0
+    assert p.outputs[0].rate == 24.0
     assert float(built(p)["denoise"].module.model.fps) == 24.0
 
 

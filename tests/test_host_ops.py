@@ -20,7 +20,8 @@ PIPELINE = """
 name: counted
 title: Letters of a text, counted
 weights: {weights}
-output: count.counts
+outputs:
+  counts: {{kind: tensor, value: count.counts}}
 inputs:
   words: {{kind: text, default: null}}
 stages:

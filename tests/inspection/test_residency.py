@@ -80,4 +80,4 @@ def test_a_call_that_takes_no_time_leaves_no_activations():
 def test_tensors_between_calls_are_those_that_are_left(plan):
     samples = usage(plan, predicted(plan).bars)
     size = {t.name: t.size_bytes for t in plan.program.tensors}
-    assert samples[-1].tensor_bytes == size[plan.program.output]
+    assert samples[-1].tensor_bytes == size[plan.program.output_values[0]]

@@ -7,7 +7,18 @@ from entracte.clock.clock import Gamma, Simulation, simulate
 from entracte.clock.driver import Decision, Event
 from entracte.clock.rule import Ledger, OnlineRule
 from entracte.clock.table import Table, make_table
-from entracte.ir import Binding, By, Call, ChunkFacts, HostStep, Kept, Program, Step, TensorDecl
+from entracte.ir import (
+    Binding,
+    By,
+    Call,
+    ChunkFacts,
+    HostStep,
+    Kept,
+    Program,
+    Step,
+    TensorDecl,
+    Window,
+)
 from entracte.program.assemble import with_frees
 from entracte.program.steps import expand
 from entracte.program.workload import Workload
@@ -118,7 +129,9 @@ def with_long_lives(program: Program, rng: random.Random) -> Program:
         name, size = f"extra{n}", rng.choice((1, 40, 150, 900))
         # What is run several times makes a slice each time.
         tensors.append(TensorDecl(port(name, size * maker.repeat)))
-        by = (By.MAP, 0, size) if maker.repeat > 1 else (By.WHOLE,)
+        by = (By.WHOLE,)
+        if maker.repeat > 1:
+            by = (By.MAP, (Window(0, size, maker.repeat, size),))
         made = (*maker.outputs, Binding(name, name, *by))
         read = (*reader.inputs, Binding(name, name))
         segments[s][k] = replace(maker, outputs=made)

@@ -58,7 +58,6 @@ def plan_of(
         title="A toy pipeline",
         target=replace(make_target(budget), page_bytes=page_bytes),
         settings="{}",
-        fps=8.0,
         program=program,
         chunks=chunks,
         packages=packages(chunks) if built else (),

@@ -11,6 +11,7 @@ from entracte.ir import (
     Chunk,
     ChunkFacts,
     DType,
+    Output,
     Package,
     Policy,
     Port,
@@ -18,6 +19,7 @@ from entracte.ir import (
     Segment,
     TensorDecl,
     Variant,
+    Window,
 )
 from entracte.program.assemble import with_frees
 
@@ -49,6 +51,11 @@ def port(name: str, size: int = 4) -> Port:
     return Port(name, (size,), DType.FP16)
 
 
+def whole(value: str) -> Output:
+    """An output of that value alone."""
+    return Output("out", "tensor", (value,), 0)
+
+
 class _Chain:
     """Working state of `make_program`."""
 
@@ -70,11 +77,13 @@ class _Chain:
         self.declare(made, 4 * repeat)
         source = port("in", 4 if sliced else self.size)
         read = (
-            Binding("in", self.current, By.MAP, axis=0, size=4)
+            Binding("in", self.current, By.MAP, (Window(0, 4, repeat, 4),))
             if sliced
             else Binding("in", self.current)
         )
-        write = Binding("out", made, By.MAP, axis=0, size=4) if repeat > 1 else Binding("out", made)
+        write = Binding("out", made)
+        if repeat > 1:
+            write = Binding("out", made, By.MAP, (Window(0, 4, repeat, 4),))
         graph = name.split(".")[0]
         self.chunks.append(
             Chunk(
@@ -162,7 +171,7 @@ def make_program(
         constants=(port("x"),),
         tensors=tuple(chain.tensors),
         segments=tuple(chain.segments),
-        output=chain.current,
+        outputs=(whole(chain.current),),
     )
     return with_frees(program), tuple(chain.chunks), tuple(chain.facts)
 

@@ -25,12 +25,14 @@ from entracte.ir import (
     DType,
     HostStep,
     Input,
+    Output,
     Plan,
     Policy,
     Port,
     Program,
     Segment,
     TensorDecl,
+    Window,
 )
 from entracte.plan.file import CONSTANTS, VERSION, check_plan
 from entracte.plan.forecast import forecast
@@ -49,6 +51,7 @@ from tests.planner.programs import DOUBLE_BUFFER, POLICIES, packages, parts
 
 H, F, I = DType.FP16, DType.FP32, DType.INT32  # noqa: E741
 STEPS = 3
+ROW = (Window(0, 1, STEPS, 1),)
 
 
 def chunk(name: str, inputs: tuple[Port, ...], outputs: tuple[Port, ...]) -> Chunk:
@@ -89,19 +92,20 @@ def make_sampler(**changes) -> Plan:
     )  # fmt: skip
     embed = Call(
         stage="embed", chunk="embed", repeat=STEPS,
-        inputs=(Binding("ids", "ids"), Binding("row", "table", By.MAP, 0, 1)),
+        inputs=(Binding("ids", "ids"), Binding("row", "table", By.MAP, ROW)),
         outputs=(Binding("e", "e", By.MAP),),
     )  # fmt: skip
     step = Call(
         stage="step", chunk="step", outputs=(Binding("next", "next"),),
         inputs=(
-            Binding("z", "z"), Binding("row", "table", By.ITERATION, 0, 1),
+            Binding("z", "z"), Binding("row", "table", By.ITERATION, ROW),
             Binding("e", "e", By.ITERATION), Binding("g", "scale"),
         ),
     )  # fmt: skip
     last = Call(
         stage="decode", chunk="decode", repeat=3,
-        inputs=(Binding("z", "z", By.MAP, 0, 2),), outputs=(Binding("v", "video", By.MAP, 1, 2),),
+        inputs=(Binding("z", "z", By.MAP, (Window(0, 2, 3, 2),)),),
+        outputs=(Binding("v", "video", By.MAP, (Window(1, 2, 3, 2),)),),
     )  # fmt: skip
     program = with_frees(
         Program(
@@ -116,7 +120,7 @@ def make_sampler(**changes) -> Plan:
                 Segment(name="loop", count=STEPS, steps=(step,), state=(("z", "noise", "next"),)),
                 Segment(name="after", count=1, steps=(last,)),
             ),
-            output="video",
+            outputs=(Output("video", "tensor", ("video",), 0),),
         )
     )  # fmt: skip
     chunks = (EMBED, STEP, DECODE)
@@ -130,7 +134,7 @@ def make_sampler(**changes) -> Plan:
     proof = check(program, facts, schedule, budget_bytes=2000)
     return Plan(
         version=VERSION, entracte="0", built=True, pipeline="p", title="t", target=target,
-        settings="{}", fps=8.0, program=program, chunks=chunks, packages=packages(chunks),
+        settings="{}", program=program, chunks=chunks, packages=packages(chunks),
         facts=facts, schedule=schedule, forecast=forecast(workload, schedule, proof),
         files=((CONSTANTS, "0" * 64), ("t.json", "0" * 64)),
     )  # fmt: skip
@@ -388,8 +392,6 @@ def test_every_number_of_a_plan_is_checked(value):
         (lambda p: p["target"].update(efficiency=[["a", 0.0]]), "efficiency.* is not above 0 and"),
         (lambda p: p["target"].update(efficiency=[["a", 1.5]]), "1.5 is not above 0 and at most 1"),
         (lambda p: p["target"].update(page_bytes=4095), "page_bytes: 4095 is not 0 or at least"),
-        (lambda p: p.update(fps=0.0), "plan.fps: 0.0 is not above 0 and at most 1000"),
-        (lambda p: p.update(fps=1e9), "plan.fps: 1000000000.0 is not above 0"),
         (lambda p: p["facts"][0].update(cold_s=-0.1), "facts\\[0\\].cold_s: -0.1 is negative"),
         (lambda p: p["facts"][0].update(load_s=1e300), "load_s: 1e\\+300 is more than 1000000000"),
         (lambda p: p["facts"][0].update(exec_by=[["f", -1.0]]), "exec_by.* -1.0 is negative"),

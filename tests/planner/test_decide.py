@@ -20,7 +20,7 @@ from entracte.ir import (
 )
 from entracte.schedule.bounds import best_bound
 from entracte.schedule.choose import BASELINES
-from tests.planner.programs import DOUBLE_BUFFER, OPTIMAL
+from tests.planner.programs import DOUBLE_BUFFER, OPTIMAL, whole
 
 MB = 1_000_000
 
@@ -75,8 +75,7 @@ def decided(
                 state=(("x", "noise.noise", f"stack.{last}"),),
             ),
         ),
-        output="sample.x",
-        fps=8.0,
+        outputs=(whole("sample.x"),),
     )
     ports = {
         "seed": Port("seed", (1,), DType.INT32),

@@ -69,7 +69,7 @@ def test_the_hash_is_of_the_bytes_in_the_file(folder):
     named, body, plan = by_the_page(data)
     assert hashlib.sha256(body).hexdigest() == named
     assert json.loads(data) == {"sha256": named, "plan": plan}
-    spelled = re.sub(rb'("fps": )8\.0\b', rb"\g<1>80E-1", body).replace(b"\n", b"\r\n\t")
+    spelled = re.sub(rb'("contention": )1\.0\b', rb"\g<1>10E-1", body).replace(b"\n", b"\r\n\t")
     assert spelled != body
     (folder / FILE).write_bytes(reframed(spelled))
     assert read_plan(folder) == make_plan()
@@ -127,11 +127,23 @@ def test_plans_of_older_versions_are_named(folder):
             lambda b: b.replace(b'"title":', b'"title": "a", "title":', 1),
             "'title' stands in it twice",
         ),
-        (lambda b: b.replace(b'"fps": 8.0', b'"fps": NaN', 1), "NaN is not finite"),
-        (lambda b: b.replace(b'"fps": 8.0', b'"fps": -Infinity', 1), "-Infinity is not finite"),
-        (lambda b: b.replace(b'"fps": 8.0', b'"fps": 1e999', 1), "plan.fps: inf is not finite"),
-        (lambda b: b.replace(b'"fps": 8.0', b'"fps": ' + b"9" * 5000, 1), "not a whole JSON file"),
-        (lambda b: b.replace(b'"fps": 8.0', b'"fps": ' + b"9" * 400, 1), "plan.fps: .* 64 bits"),
+        (lambda b: b.replace(b'"contention": 1.0', b'"contention": NaN', 1), "NaN is not finite"),
+        (
+            lambda b: b.replace(b'"contention": 1.0', b'"contention": -Infinity', 1),
+            "-Infinity is not finite",
+        ),
+        (
+            lambda b: b.replace(b'"contention": 1.0', b'"contention": 1e999', 1),
+            "plan.target.contention is not finite",
+        ),
+        (
+            lambda b: b.replace(b'"contention": 1.0', b'"contention": ' + b"9" * 5000, 1),
+            "not a whole JSON file",
+        ),
+        (
+            lambda b: b.replace(b'"contention": 1.0', b'"contention": ' + b"9" * 400, 1),
+            "plan.target.contention.* 64 bits",
+        ),
         (lambda b: b.replace(b'"toy"', b'"t\xffy"', 1), "not a whole JSON file"),
     ],
 )
@@ -159,8 +171,8 @@ def test_the_largest_file(folder):
         (lambda p: p.update(version=99), "plan version 99"),
         (lambda p: p.update(surprise=1), "has no field 'surprise'"),
         (lambda p: p.pop("facts"), "lacks 'facts'"),
-        (lambda p: p.update(fps="fast"), "plan.fps: wants float"),
-        (lambda p: p.update(fps=float("nan")), "NaN is not finite"),
+        (lambda p: p["target"].update(contention="fast"), "plan.target.contention: wants float"),
+        (lambda p: p["target"].update(contention=float("nan")), "NaN is not finite"),
         (lambda p: p["packages"][0].update(path="../../etc/x.mlpackage"), "leads out"),
         (lambda p: p["packages"][0].update(path="/etc/x.mlpackage"), "leads out"),
         (lambda p: p["files"].append(["../tokenizer.json", "0" * 64]), "leads out"),

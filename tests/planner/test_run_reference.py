@@ -31,7 +31,7 @@ from entracte.program.workload import Workload
 from entracte.run.runner import run_plan
 from entracte.schedule.choose import make_schedule
 from tests.planner.plans import make_plan, make_target
-from tests.planner.programs import DOUBLE_BUFFER, SEQUENTIAL
+from tests.planner.programs import DOUBLE_BUFFER, SEQUENTIAL, whole
 
 os.environ.setdefault("TQDM_DISABLE", "1")
 COUNT, SIZE, WEIGHT_BYTES = 8, 256, 1024
@@ -136,7 +136,7 @@ def plan_of_loop(policy):
             constants=(replace(Y, name="zeros"),),
             tensors=(*tensors, TensorDecl(replace(DONE, name="step.done"))),
             segments=(loop,),
-            output="loop.z",
+            outputs=(whole("loop.z"),),
         )
     )
     target = make_target(20_000)

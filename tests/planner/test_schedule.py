@@ -35,6 +35,7 @@ from tests.planner.programs import (
     make_program,
     parts,
     port,
+    whole,
 )
 
 
@@ -332,7 +333,9 @@ def test_checker_refuses_use_after_free_and_leaks(sound):
 
 def test_checker_refuses_an_output_nobody_makes(sound):
     program, facts, schedule, budget = sound
-    refuse(replace(program, output="t0"), facts, schedule, budget, "not there at the end")
+    refuse(
+        replace(program, outputs=(whole("t0"),)), facts, schedule, budget, "not there at the end"
+    )
 
 
 def test_checker_refuses_negative_sizes(sound):

@@ -175,12 +175,12 @@ def test_the_flow_follows_the_tensors():
         ("const:x", "constant", None),
         ("stage:c0", "stage", None),
         ("stage:c1", "stage", 1),
-        ("out:", "output", None),
+        ("out:out", "output", None),
     ]
     assert [(e.source, e.target) for e in flow.edges] == [
         ("const:x", "stage:c0"),
         ("stage:c0", "stage:c1"),
-        ("stage:c1", "out:"),
+        ("stage:c1", "out:out"),
     ]
     (loop,) = flow.loops
     assert (loop.count, loop.state, loop.until) == (6, ("s1",), "done1")

@@ -137,9 +137,10 @@ def _followed(program: Program, timeline: Sequence[At]) -> Iterator[_Alive]:
             _end_iteration(segment, at, alive, ends)
         if n + 1 == len(timeline) or timeline[n + 1].segment != at.segment:
             _leave_segment(segment.state, segment.frees, alive, segment.name)
-    if program.output not in alive.names:
-        raise PlanError(f"plan: the output {program.output} is not there at the end")
-    left = sorted(alive.names - {program.output} - given - constants)
+    outputs = set(program.output_values)
+    if lost := sorted(outputs - alive.names):
+        raise PlanError(f"plan: the output {lost[0]} is not there at the end")
+    left = sorted(alive.names - outputs - given - constants)
     if left:
         raise PlanError(f"plan: tensor {left[0]} is never freed")
 

@@ -40,7 +40,7 @@ _RANGES: dict[tuple[str, str], Range] = {
         f"0 or at least {MIN_PAGE_BYTES}",
         lambda x: x == 0 or x >= MIN_PAGE_BYTES,
     ),
-    ("Plan", "fps"): ("above 0 and at most 1000", lambda x: 0 < x <= 1000),
+    ("Output", "rate"): ("between 0 and 1000000", lambda x: 0 <= x <= 1_000_000),
     ("Port", "shape"): _COUNT,
     ("TensorDecl", "slots"): _COUNT,
     ("Binding", "size"): _COUNT,

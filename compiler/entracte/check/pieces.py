@@ -6,10 +6,12 @@ slots, are as many as its repetitions.
 """
 
 from collections.abc import Mapping, Sequence
+from math import prod
 
 from entracte.check.names import once
 from entracte.errors import PlanError
 from entracte.ir import (
+    INPUT_KINDS,
     Binding,
     By,
     Call,
@@ -20,10 +22,10 @@ from entracte.ir import (
     Segment,
     Step,
     TensorDecl,
+    Window,
 )
 
-INPUT_KINDS = ("text", "seed", "number")
-_NUMBER = ((1,), DType.FP32)
+_SINGLE = {"number": ((1,), DType.FP32), "choice": ((1,), DType.INT32)}
 
 
 def check_given(program: Program) -> None:
@@ -44,16 +46,19 @@ def check_given(program: Program) -> None:
             )
         if decl is None:
             continue
-        if given.kind != "number":
+        own = given.port
+        wanted = _SINGLE.get(given.kind, None if own is None else (own.shape, own.dtype))
+        if wanted is None:
             raise PlanError(f"plan: input {given.name} is a {given.kind}, which is no tensor")
-        if (decl.port.shape, decl.port.dtype) != _NUMBER or decl.slots != 1:
+        if (decl.port.shape, decl.port.dtype) != wanted or decl.slots != 1:
             raise PlanError(
-                f"plan: input {given.name} is a number, fp32 (1,); its tensor is "
-                f"{_decl_words(decl)}"
+                f"plan: input {given.name} is a {given.kind}, {wanted[1]} {wanted[0]}; its "
+                f"tensor is {_decl_words(decl)}"
             )
-    output = decls.get(program.output)
-    if output is not None and output.slots != 1:
-        raise PlanError(f"plan: the output {program.output} is {_decl_words(output)}, not one")
+    for value in program.output_values:
+        output = decls.get(value)
+        if output is not None and output.slots != 1:
+            raise PlanError(f"plan: the output {value} is {_decl_words(output)}, not one")
 
 
 def check_pieces(program: Program) -> None:
@@ -92,11 +97,8 @@ def _check_call(call: Call, segment: Segment, decls: Mapping[str, TensorDecl], w
         what = "iterations" if binding.by is By.ITERATION else "repetitions"
         if binding.by is By.WHOLE:
             _check_whole(binding, decl, place)
-        elif (extent := _extent(binding, decl, place)) < many * binding.size:
-            raise PlanError(
-                f"{place} takes {many * binding.size} of {binding.tensor} in {many} {what} of "
-                f"{binding.size}, it has {extent} ({_decl_words(decl)})"
-            )
+        else:
+            _check_input(binding, decl, many, f"{many} {what}", place)
     for binding in call.outputs:
         _check_output(binding, call, decls, f"{where}: output {binding.feature}")
 
@@ -114,10 +116,55 @@ def _check_output(
                 "overwrite it; bind it by map"
             )
         _check_whole(binding, decl, place)
-    elif (extent := _extent(binding, decl, place)) != call.repeat * binding.size:
+    elif not binding.windows:
+        if (there := _slots(binding, decl, place)) != call.repeat:
+            raise PlanError(
+                f"{place} makes {call.repeat} of {binding.tensor} in {call.repeat} repetitions, it "
+                f"has {there} ({_decl_words(decl)})"
+            )
+    else:
+        _check_count(binding, call.repeat, f"{call.repeat} repetitions", place)
+        for window in binding.windows:
+            _check_covers(window, binding, decl, place)
+
+
+def _check_input(binding: Binding, decl: TensorDecl, many: int, times: str, place: str) -> None:
+    if not binding.windows:
+        if (there := _slots(binding, decl, place)) < many:
+            raise PlanError(
+                f"{place} takes {many} of {binding.tensor} in {times}, it has {there} "
+                f"({_decl_words(decl)})"
+            )
+        return
+    _check_count(binding, many, times, place)
+    for window in binding.windows:
+        end = window.begin(window.count - 1) + window.size
+        if end > (extent := _extent(window, binding, decl, place)):
+            raise PlanError(
+                f"{place} takes {end} of {binding.tensor} along axis {window.axis} in {times} of "
+                f"{window.size}, it has {extent} ({_decl_words(decl)})"
+            )
+
+
+def _check_count(binding: Binding, many: int, times: str, place: str) -> None:
+    pieces = prod(w.count for w in binding.windows)
+    if pieces != many:
+        raise PlanError(f"{place} has {pieces} pieces of {binding.tensor}, in {times}")
+
+
+def _check_covers(window: Window, binding: Binding, decl: TensorDecl, place: str) -> None:
+    """All of the axis, and nowhere more than two pieces."""
+    extent = _extent(window, binding, decl, place)
+    end = window.begin(window.count - 1) + window.size
+    if window.start != 0 or end != extent:
         raise PlanError(
-            f"{place} makes {call.repeat * binding.size} of {binding.tensor} in {call.repeat} "
-            f"repetitions of {binding.size}, it has {extent} ({_decl_words(decl)})"
+            f"{place} makes {window.start} to {end} of {binding.tensor} along axis {window.axis} "
+            f"in pieces of {window.size}, it has {extent} ({_decl_words(decl)})"
+        )
+    if window.count > 1 and not window.stride <= window.size <= 2 * window.stride:
+        raise PlanError(
+            f"{place}: pieces of {window.size} every {window.stride} leave gaps, or overlap more "
+            "than two at a time"
         )
 
 
@@ -128,27 +175,31 @@ def _decl(decls: Mapping[str, TensorDecl], binding: Binding, place: str) -> Tens
 
 
 def _check_whole(binding: Binding, decl: TensorDecl, place: str) -> None:
-    if binding.axis is not None or binding.size != 1:
-        raise PlanError(f"{place} is bound whole, and yet to slices of {binding.size}")
+    if binding.windows:
+        raise PlanError(f"{place} is bound whole, and yet to slices of {binding.windows[0].size}")
     if decl.slots != 1:
         raise PlanError(f"{place} is bound whole to {binding.tensor}, which is {_decl_words(decl)}")
 
 
-def _extent(binding: Binding, decl: TensorDecl, place: str) -> int:
-    """What pieces are taken from: elements along the axis, or slots."""
-    if binding.axis is None:
-        if binding.size != 1 or decl.slots < 2:
-            raise PlanError(
-                f"{place} is bound to {binding.size} slots at once of {binding.tensor}, which is "
-                f"{_decl_words(decl)}; slots are bound one by one, a single tensor by an axis"
-            )
-        return decl.slots
-    axes = len(decl.port.shape)
-    if not 0 <= binding.axis < axes or decl.slots != 1:
+def _slots(binding: Binding, decl: TensorDecl, place: str) -> int:
+    if decl.slots < 2:
         raise PlanError(
-            f"{place} slices axis {binding.axis} of {binding.tensor}, which is {_decl_words(decl)}"
+            f"{place} is bound to slots of {binding.tensor}, which is {_decl_words(decl)}; a "
+            "single tensor is bound by windows"
         )
-    return decl.port.shape[binding.axis]
+    return decl.slots
+
+
+def _extent(window: Window, binding: Binding, decl: TensorDecl, place: str) -> int:
+    """Elements along the window's axis."""
+    axes = len(decl.port.shape)
+    if not 0 <= window.axis < axes or decl.slots != 1:
+        raise PlanError(
+            f"{place} slices axis {window.axis} of {binding.tensor}, which is {_decl_words(decl)}"
+        )
+    if window.size < 1 or window.count < 1 or window.stride < 1 or window.start < 0:
+        raise PlanError(f"{place}: a window's size, count and stride are at least 1: {window}")
+    return decl.port.shape[window.axis]
 
 
 def _words(port: Port) -> str:
@@ -191,8 +242,8 @@ def _check_feature(
 ) -> None:
     whole = decls[binding.tensor].port
     shape = list(whole.shape)
-    if binding.axis is not None:
-        shape[binding.axis] = binding.size
+    for window in binding.windows:
+        shape[window.axis] = window.size
     if tuple(shape) != port.shape or whole.dtype != port.dtype:
         raise PlanError(
             f"plan: chunk {chunk}, {port.name} wants {_words(port)}, tensor {binding.tensor} "

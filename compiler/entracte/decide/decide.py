@@ -255,8 +255,9 @@ def _remedy(p: _Problem, coarsest: dict[str, int], error: DoesNotFit) -> str:
     memory = f"`target.memory={_enough_bytes(p, coarsest, error) // 2**20}MiB`"
     graph = error.chunk.rsplit(".", 1)[0]
     stage = p.source.pipeline.stage(p.measured[graph].graph.stage)
-    if stage.map is not None and stage.map.size > 1:
-        return f"`pipeline.stages.{stage.name}.map.size={_smaller(stage.map.size)}` or {memory}"
+    if stage.map is not None and len(stage.map.slices) == 1 and stage.map.slices[0].size > 1:
+        smaller = _smaller(stage.map.slices[0].size)
+        return f"`pipeline.stages.{stage.name}.map.size={smaller}` or {memory}"
     return memory
 
 

@@ -40,6 +40,6 @@ def _needs(
     values = [v for n in names for _, v in stages[n].inputs]
     for loop in loops:
         if loop.name == name:
-            values += [init for _, init, _ in loop.state] + [table for _, table in loop.scan]
+            values += [init for _, init, _ in loop.state] + [scan.value for scan in loop.scan]
     owners = {v.partition(".")[0] for v in values if "." in v}
     return {unit.get(o, o) for o in owners} - {name}

@@ -40,10 +40,19 @@ class TargetSettings:
 
 @dataclass(slots=True, kw_only=True)
 class MapSettings:
-    port: str = MISSING
-    axis: int = MISSING
-    size: int = MISSING
-    output_axis: int | None = None
+    port: Any = MISSING
+    """An input, or a list of inputs that are sliced alike."""
+    axis: Any = MISSING
+    """One axis, or a list of two; then so are all that follow."""
+    size: Any = MISSING
+    stride: Any = None
+    """From slice to slice; the size by default. Below it outputs overlap and are blended."""
+    start: Any = None
+    count: Any = None
+    output_axis: Any = None
+    carry: dict[str, list[str]] = field(default_factory=dict)
+    """input: [value that the first slice reads, output that the next slice reads]"""
+    order: str = "auto"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,7 +70,11 @@ class StageSettings:
     functions: dict[str, int] = field(default_factory=dict)
     """graph variant: it runs in the first so many iterations of the stage's loop, then `main`"""
     weights: str | None = None
-    """Where this stage's weights are, spelled like the pipeline's; by default there."""
+    """Where its own weights are, spelled like `pipeline.weights`."""
+    weights_of: str | None = None
+    """A stage whose weights these are."""
+    at: Any = None
+    """Iterations of its loop in which it runs: a list, or {every: N}."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,7 +83,10 @@ class LoopSettings:
     stages: list[str] = MISSING
     state: dict[str, list[str]] = MISSING
     """name: [value it starts with, value it takes after each iteration]"""
-    scan: dict[str, str] = field(default_factory=dict)
+    scan: dict[str, Any] = field(default_factory=dict)
+    """name: value, sliced in ones along axis 0; or {value: VALUE, axis: AXIS, size: SIZE}"""
+    collect: dict[str, Any] = field(default_factory=dict)
+    """name: {value: STAGE.PORT, axis: AXIS}: what all iterations make, joined"""
     until: str | None = None
     """STAGE.PORT of one element: where it is not zero after an iteration, the loop ends."""
 
@@ -79,6 +95,32 @@ class LoopSettings:
 class InputSettings:
     kind: str = MISSING
     default: Any = None
+    shape: list[int] | None = None
+    """Of image, video, audio and tensor."""
+    dtype: str | None = None
+    """Of a tensor: fp32 or int32."""
+    choices: list[str] = field(default_factory=list)
+    least: float | None = None
+    most: float | None = None
+    range: list[float] = field(default_factory=lambda: [0.0, 1.0])
+    """What black and white are in the tensor."""
+    fit: str = "crop"
+    rate: float = 0.0
+
+
+@dataclass(slots=True, kw_only=True)
+class OutputSettings:
+    kind: str = MISSING
+    value: Any = MISSING
+    """STAGE.PORT, or a list of them that is joined in order."""
+    axis: int | None = None
+    """Along which; of video frames, of images their number, of audio samples, of text tokens."""
+    rate: float | None = None
+    """Frames or samples a second."""
+    range: list[float] | None = None
+    """What is black and white (of audio: the least and the most) in the tensor."""
+    tokenizer: str | None = None
+    end: list[int] = field(default_factory=list)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -92,7 +134,7 @@ class PipelineSettings:
     inputs: dict[str, InputSettings] = field(default_factory=dict)
     stages: dict[str, StageSettings] = MISSING
     loops: dict[str, LoopSettings] = field(default_factory=dict)
-    output: str = MISSING
+    outputs: dict[str, OutputSettings] = MISSING
     precision: str = "fp16"
     compression: str | None = None
 

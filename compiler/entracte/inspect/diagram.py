@@ -75,10 +75,12 @@ class _Drawing:
             self.maker[port.name] = self.node(("constant", name), "constant", (name, "constant"))
         for s, segment in enumerate(program.segments):
             self.segment(s, segment)
-        port = next(t.port for t in program.tensors if t.name == program.output)
-        shape = " x ".join(map(str, port.shape))
-        end = self.node(("output",), "output", (program.output, shape))
-        self.edge(self.maker[program.output], end, program.output, False)
+        ports = {t.name: t.port for t in program.tensors}
+        for output in program.outputs:
+            shapes = ["x".join(map(str, ports[v].shape)) for v in output.values]
+            end = self.node(("output", output.name), "output", (output.name, ", ".join(shapes)))
+            for value in output.values:
+                self.edge(self.maker[value], end, value, False)
         return Diagram(
             self.plan.title, tuple(self.nodes.values()), tuple(self.groups.values()), self.sized()
         )

@@ -71,7 +71,6 @@ def make_plan(
         title=pipeline.title,
         target=target,
         settings=settings,
-        fps=pipeline.fps,
         program=program,
         chunks=decided.chunks,
         packages=emitted.packages,

@@ -27,6 +27,7 @@ from entracte.ir import (
     StageKind,
     Step,
     TensorDecl,
+    Window,
 )
 
 PARTS = ("once", "schedule", "body")
@@ -64,7 +65,7 @@ def build_program(source: MeasuredPipeline, partition: Partition) -> Program:
         constants=constants,
         tensors=tuple(b.tensors.values()),
         segments=tuple(b.segments),
-        output=pipeline.output,
+        outputs=pipeline.outputs,
     )
     return with_frees(program)
 
@@ -172,14 +173,15 @@ def _repeat(b: _Builder, stage: Stage, graph: StageGraph, loop: Loop | None) -> 
         return loop.count
     if stage.map is None:
         return 1
-    value = dict(stage.inputs)[stage.map.port]
-    extent = b.ports[value].shape[stage.map.axis]
-    if extent % stage.map.size:
+    (cut,) = stage.map.slices
+    value = dict(stage.inputs)[stage.map.ports[0]]
+    extent = b.ports[value].shape[cut.axis]
+    if extent % cut.size:
         raise ConfigError(
-            f"pipeline.stages.{stage.name}.map.size: {stage.map.size} does not divide the "
+            f"pipeline.stages.{stage.name}.map.size: {cut.size} does not divide the "
             f"{extent} rows of {value}; choose a divisor"
         )
-    return extent // stage.map.size
+    return extent // cut.size
 
 
 def _input_binding(
@@ -189,12 +191,16 @@ def _input_binding(
     if declared is None:
         return _value_binding(b, stage, graph, port.name)
     owner, _, name = declared.partition(".")
-    scan = dict(loop.scan) if loop is not None and owner == loop.name else {}
-    if name in scan:
-        by = By.MAP if graph.part == "schedule" else By.ITERATION
-        return Binding(port.name, scan[name], by, axis=0, size=1)
-    if stage.map is not None and port.name == stage.map.port:
-        return Binding(port.name, declared, By.MAP, axis=stage.map.axis, size=stage.map.size)
+    scans = {s.name: s for s in loop.scan} if loop is not None and owner == loop.name else {}
+    if name in scans:
+        assert loop is not None
+        scan, by = scans[name], By.MAP if graph.part == "schedule" else By.ITERATION
+        window = Window(scan.axis, scan.size, loop.count, scan.size)
+        return Binding(port.name, scan.value, by, (window,))
+    if stage.map is not None and port.name in stage.map.ports:
+        (cut,) = stage.map.slices
+        window = Window(cut.axis, cut.size, _repeat(b, stage, graph, loop), cut.stride)
+        return Binding(port.name, declared, By.MAP, (window,))
     return Binding(port.name, declared)
 
 
@@ -218,9 +224,10 @@ def _output_binding(
     if not final or stage.map is None:
         b.tensors[tensor] = TensorDecl(replace(port, name=tensor), slots=repeat)
         return Binding(port.name, tensor, By.MAP)
-    axis = stage.map.output_axis
+    axis = stage.map.slices[0].output_axis
     b.tensors[tensor] = TensorDecl(replace(b.ports[tensor], name=tensor))
-    return Binding(port.name, tensor, By.MAP, axis=axis, size=port.shape[axis])
+    window = Window(axis, port.shape[axis], repeat, port.shape[axis])
+    return Binding(port.name, tensor, By.MAP, (window,))
 
 
 # ---------------------------------------------------------------- frees
@@ -241,7 +248,7 @@ def writes(step: Step) -> set[str]:
 def with_frees(program: Program) -> Program:
     """Drop every tensor after its last use; the output and constants in use stay."""
     known = {t.name for t in program.tensors}
-    later = {program.output}
+    later = set(program.output_values)
     segments: list[Segment] = []
     for segment in reversed(program.segments):
         with_own = _loop_frees if segment.is_loop else _straight_frees

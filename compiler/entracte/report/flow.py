@@ -61,7 +61,7 @@ def flow_of(plan: Plan) -> Flow:
     given += [Node(f"const:{name}", "constant", name, None) for name in tables]
     nodes = [n for n in given if n.id in read]
     nodes += steps
-    nodes.append(Node("out:", "output", program.output, None))
+    nodes += [Node(f"out:{o.name}", "output", o.name, None) for o in program.outputs]
     size = {t.name: t.size_bytes for t in program.tensors}
     made = tuple(
         Edge(a, b, tuple(names), sum(size.get(n, 0) for n in names))
@@ -102,8 +102,9 @@ def _edges(program: Program) -> dict[tuple[str, str], list[str]]:
         for step in segment.steps:
             _note(edges, maker, step)
         maker |= _last_values(segment, maker)
-    if program.output in maker:
-        edges[maker[program.output], "out:"] = [program.output]
+    for output in program.outputs:
+        for value in (v for v in output.values if v in maker):
+            edges.setdefault((maker[value], f"out:{output.name}"), []).append(value)
     return edges
 
 

@@ -75,7 +75,7 @@ class OpenBuild:
         if self.out is None:
             return
         try:
-            write_output(outcome.output, self.out, self.plan.fps)
+            write_output(outcome.output, self.out, self.plan.program.outputs[0].rate)
         except RunError as error:
             kept = keep_output(outcome.output, self.out)
             if kept is None:

@@ -26,7 +26,7 @@ class Journal:
         self._segments = plan.program.segments
         self._bases = bases(plan.program)
         sizes = {t.name: t.size_bytes for t in plan.program.tensors}
-        self._output_bytes = sizes.get(plan.program.output, 0)
+        self._output_bytes = sum(sizes.get(v, 0) for v in plan.program.output_values)
         self._begun = time.perf_counter()
         self._lock = threading.Lock()
         self._bars: list[Bar] = []

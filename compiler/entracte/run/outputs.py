@@ -100,12 +100,12 @@ def output_for(path: Path) -> Output:
 def check_output(plan: Plan, path: Path) -> None:
     """Raises `RunError`, before any work is done, where the plan gives no such value."""
     row = output_for(path)
-    name = plan.program.output
+    name = plan.program.output_values[0]
     port = next((t.port for t in plan.program.tensors if t.port.name == name), None)
     if port is None:
         return
     if row.fits(port):
-        if fault := row.fault(port, path.suffix.lower(), plan.fps):
+        if fault := row.fault(port, path.suffix.lower(), plan.program.outputs[0].rate):
             raise RunError(f"{path}: {fault}; give a file that ends in {_others(port, plan)}")
         return
     others = [e for o in OUTPUTS.values() if o.fits(port) for e in o.endings]
@@ -118,7 +118,9 @@ def check_output(plan: Plan, path: Path) -> None:
 def _others(port: Port, plan: Plan) -> str:
     """The endings of files that can hold a port."""
     endings = [(o, e) for o in OUTPUTS.values() if o.fits(port) for e in o.endings]
-    return ", ".join(e for o, e in endings if o.fault(port, e, plan.fps) is None)
+    return ", ".join(
+        e for o, e in endings if o.fault(port, e, plan.program.outputs[0].rate) is None
+    )
 
 
 def write_output(value: Any, path: Path, fps: float) -> None:

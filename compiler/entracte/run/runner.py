@@ -81,7 +81,7 @@ def run_plan(
         tensors.give(program, given, constants)
         _Interpreter(program, folder, device, machine, tensors, journal, listeners).run()
     run = signed(journal.run(device.name), plan, given, device, date)
-    return Outcome(tensors.fetch(program.output), run, alarm_of(plan, run))
+    return Outcome(tensors.fetch(program.output_values[0]), run, alarm_of(plan, run))
 
 
 def _driver_and_copies(

@@ -68,16 +68,18 @@ class Tensors:
         if binding.by is By.WHOLE:
             return value
         k = index if binding.by is By.MAP else iteration
-        if binding.axis is None:
+        if not binding.windows:
             return value[k]
-        return self._device.piece(value, binding.axis, k * binding.size, binding.size)
+        (window,) = binding.windows
+        return self._device.piece(value, window.axis, window.begin(k), window.size)
 
     def _joined(self, binding: Binding, slices: list[Any]) -> Any:
         if binding.by is By.WHOLE:
             return slices[0]
-        if binding.axis is None:
+        if not binding.windows:
             return slices
-        return self._device.gather(slices, binding.axis)
+        (window,) = binding.windows
+        return self._device.gather(slices, window.axis)
 
     # ------------------------------------------------------------ loops
 

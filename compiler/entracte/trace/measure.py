@@ -311,7 +311,7 @@ def _depends(loop: Loop, value: str) -> Depends:
         return Depends.STATE
     if owner != loop.name:
         return Depends.NOTHING
-    return Depends.SCAN if name in dict(loop.scan) else Depends.STATE
+    return Depends.SCAN if name in {s.name for s in loop.scan} else Depends.STATE
 
 
 def checkpoint_key(name: str, key_map: Sequence[tuple[str, str]]) -> str:

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING
 
 from entracte.declare.host_ops import HOST_OPS, SHAPE_OF
 from entracte.errors import ConfigError
-from entracte.ir import DType, Loop, MeasuredPipeline, Pipeline, Port, Stage, StageGraph, StageKind
+from entracte.ir import (
+    DType,
+    Loop,
+    MeasuredPipeline,
+    Output,
+    Pipeline,
+    Port,
+    Stage,
+    StageGraph,
+    StageKind,
+)
 from entracte.store.cache import Cache
 from entracte.trace.stored import Shelf
 from entracte.trace.traced import Traced
@@ -72,8 +82,8 @@ def trace_pipeline(
         else:
             _build(result, stage, loop, shelf)
     _check_loops(result)
-    if pipeline.output not in result.ports:
-        raise ConfigError(f"pipeline.output: no stage makes {pipeline.output!r}")
+    for output in pipeline.outputs:
+        _check_output(result, output)
     return result
 
 
@@ -99,24 +109,56 @@ def _with_shape(pipeline: Pipeline, stage: Stage, shelf: Shelf) -> Stage:
 
 
 def _input_ports(pipeline: Pipeline) -> dict[str, Port]:
-    """Numbers are tensors of one element; texts and seeds go to host steps only."""
-    numbers = [i for i in pipeline.inputs if i.kind == "number"]
-    return {i.name: Port(i.name, (1,), DType.FP32) for i in numbers}
+    """Numbers and choices are tensors of one element; texts and seeds go to host steps only."""
+    ports = {i.name: i.port for i in pipeline.inputs if i.port is not None}
+    for i in pipeline.inputs:
+        if i.kind in _SINGLE:
+            ports[i.name] = Port(i.name, (1,), _SINGLE[i.kind])
+    return ports
+
+
+_SINGLE = {"number": DType.FP32, "choice": DType.INT32}
+
+
+def _check_output(result: TracedPipeline, output: Output) -> None:
+    """All parts are there, and differ in the axis along which they are joined only."""
+    where = f"pipeline.outputs.{output.name}.value"
+    ports = [_known(result, where, value) for value in output.values]
+    axis = output.axis if output.axis >= 0 else output.axis + len(ports[0].shape)
+    if not 0 <= axis < len(ports[0].shape):
+        raise ConfigError(
+            f"{where}: {output.values[0]} has shape {ports[0].shape}, without axis {output.axis}"
+        )
+    alike = {(_without(p.shape, axis), p.dtype) for p in ports}
+    if len(alike) > 1:
+        told = ", ".join(
+            f"{value} {p.dtype} {p.shape}" for value, p in zip(output.values, ports, strict=True)
+        )
+        raise ConfigError(
+            f"{where}: parts are joined along axis {axis} and must be alike but there; {told}"
+        )
+
+
+def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    return shape[:axis] + shape[axis + 1 :]
 
 
 def _open_loop(result: TracedPipeline, loop: Loop) -> None:
     for name, init, _ in loop.state:
         source = _known(result, f"pipeline.loops.{loop.name}.state.{name}", init)
         result.ports.setdefault(f"{loop.name}.{name}", replace(source, name=name))
-    for name, table in loop.scan:
-        source = _known(result, f"pipeline.loops.{loop.name}.scan.{name}", table)
-        if not source.shape or source.shape[0] != loop.count:
+    for scan in loop.scan:
+        where = f"pipeline.loops.{loop.name}.scan.{scan.name}"
+        source, size = _known(result, where, scan.value), loop.count * scan.size
+        if scan.axis >= len(source.shape) or source.shape[scan.axis] != size:
             raise ConfigError(
-                f"pipeline.loops.{loop.name}.scan.{name}: {table} has shape {source.shape}; its "
-                f"first axis must be the {loop.count} iterations (sampler.steps)"
+                f"{where}: {scan.value} has shape {source.shape}; its axis {scan.axis} must be "
+                f"{size}, {scan.size} for each of {loop.count} iterations (sampler.steps)"
             )
-        row = replace(source, name=name, shape=(1, *source.shape[1:]))
-        result.ports.setdefault(f"{loop.name}.{name}", row)
+        shape = (*source.shape[: scan.axis], scan.size, *source.shape[scan.axis + 1 :])
+        result.ports.setdefault(
+            f"{loop.name}.{scan.name}", replace(source, name=scan.name, shape=shape)
+        )
 
 
 def _known(result: TracedPipeline, where: str, value: str) -> Port:
@@ -162,8 +204,8 @@ def _stage_inputs(result: TracedPipeline, stage: Stage) -> dict[str, Port]:
     for port, value in stage.inputs:
         where = f"pipeline.stages.{stage.name}.inputs.{port}"
         source = replace(_known(result, where, value), name=port)
-        if stage.map is not None and port == stage.map.port:
-            source = _slice(where, source, stage.map.axis, stage.map.size)
+        if stage.map is not None and port in stage.map.ports:
+            source = _slice(where, source, stage.map.slices[0].axis, stage.map.slices[0].size)
         ports[port] = source
     return ports
 
@@ -182,9 +224,10 @@ def _whole(result: TracedPipeline, stage: Stage, port: Port) -> Port:
     """An output of a mapped stage, put together again."""
     if stage.map is None:
         return port
-    source = result.ports[dict(stage.inputs)[stage.map.port]]
-    slices = source.shape[stage.map.axis] // stage.map.size
-    axis = stage.map.output_axis
+    (cut,) = stage.map.slices
+    source = result.ports[dict(stage.inputs)[stage.map.ports[0]]]
+    slices = source.shape[cut.axis] // cut.size
+    axis = cut.output_axis
     if not 0 <= axis < len(port.shape):
         raise ConfigError(
             f"pipeline.stages.{stage.name}.map.output_axis: {port.name} has shape {port.shape}"

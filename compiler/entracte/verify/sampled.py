@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from entracte.ir import Binding, By, Call, DType, HostStep, Plan, Port
+from entracte.ir import Binding, Call, DType, HostStep, Plan, Port
 from entracte.run.execute import load_constants
 from entracte.run.host import run_host_step
 
@@ -62,8 +62,11 @@ def _host_values(plan: Plan, folder: Path) -> Inputs:
 
 def _value(binding: Binding, port: Port, known: Mapping[str, Any]) -> Any:
     value = known.get(binding.tensor)
-    if value is not None and binding.by is not By.WHOLE and binding.axis is not None:
-        value = np.take(value, range(binding.size), axis=binding.axis)
+    if value is None:
+        return None
+    for window in binding.windows:
+        begin = window.begin(0)
+        value = np.take(value, range(begin, begin + window.size), axis=window.axis)
     return value if value is not None and tuple(np.shape(value)) == port.shape else None
 
 

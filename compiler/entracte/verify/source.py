@@ -1,6 +1,6 @@
 """The torch source of emitted packages, as a device: the plan, without the packages."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -16,7 +16,7 @@ from entracte.declare.read import OWN, Job, package_of, read
 from entracte.declare.settings import LOCAL, CompileSettings
 from entracte.devices.arrays import NumpyValues
 from entracte.errors import PlanError
-from entracte.ir import Chunk, DType, Package, Plan, StageGraph
+from entracte.ir import Chunk, DType, Output, Package, Plan, StageGraph
 from entracte.store.cache import Cache, cache_folder
 from entracte.store.form import form_of
 
@@ -87,11 +87,16 @@ def check_settings(plan: Plan, job: Job) -> None:
         ("its policy", plan.schedule.policy, job.policy),
         ("its pipeline's name", plan.pipeline, job.pipeline.name),
         ("its title", plan.title, job.pipeline.title),
-        ("its fps", plan.fps, job.pipeline.fps),
+        ("its outputs", _names(plan.program.outputs), _names(job.pipeline.outputs)),
         ("its inputs", plan.program.inputs, job.pipeline.inputs),
     ):
         if given != said:
             raise PlanError(f"plan: {what} and the settings it was compiled from differ")
+
+
+def _names(outputs: Sequence[Output]) -> list[tuple[object, ...]]:
+    """What of outputs does not depend on how chunks were chosen."""
+    return [(o.name, o.kind, o.values, o.rate) for o in outputs]
 
 
 def _check_graph(name: object, origin: Origin) -> None:
@@ -141,7 +146,7 @@ class SourceDevice(NumpyValues):
         job = job_of(plan, origin)
         check_settings(plan, job)
         known = Cache(cache_folder(job.cache))
-        weights = PipelineWeights(job.pipeline.weights, known)
+        weights = PipelineWeights(job.pipeline, known)
         traced = trace_pipeline(job.pipeline, CORE_ML, cache=known, look=weights.look)
         for stage in traced.stages.values():
             for function in stage.functions:
