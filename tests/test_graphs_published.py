@@ -35,7 +35,7 @@ from transformers import (
 
 from entracte.errors import ConfigError
 from entracte.graphs import Graph, Input, on_meta
-from entracte.ir import DType, Port, Stage, StageKind
+from entracte.ir import DType, Pipeline, Port, Stage, StageKind
 from entracte.lower.backend import CORE_ML
 from entracte.store import unpickle_child
 from entracte.store.cache import Cache, DigestMemo
@@ -431,7 +431,7 @@ sys.argv = ["child", "x", "0"]
 from entracte.store import unpickle_child as child
 child._cut_off()
 import torch
-child._bound_memory(child._SPARE_BYTES)
+child._bound(child._SPARE_BYTES, 60)
 sys.addaudithook(child._watch)
 def tried(what):
     try:
@@ -670,9 +670,12 @@ def test_each_stage_reads_its_own_place(t5: Traced, tmp_path: Path) -> None:
     for name, model in models.items():
         (tmp_path / name).mkdir()
         model.save_pretrained(tmp_path / name / "text_encoder")
-    source = PipelineWeights(str(tmp_path / "a"), Cache(tmp_path / "cache"))
-    other = replace(t5, stage=replace(t5.stage, weights=str(tmp_path / "b")))
-    for traced, model in ((t5, models["a"]), (other, models["b"])):
+    other = replace(t5, stage=replace(t5.stage, name="other", weights=str(tmp_path / "b")))
+    third = replace(t5, stage=replace(t5.stage, name="third", weights_of="other"))
+    pipeline = Pipeline(name="p", title="p", weights=str(tmp_path / "a"), inputs=(), loops=(),
+                        stages=(t5.stage, other.stage, third.stage), outputs=())  # fmt: skip
+    source = PipelineWeights(pipeline, Cache(tmp_path / "cache"))
+    for traced, model in ((t5, models["a"]), (other, models["b"]), (third, models["b"])):
         same({n.removeprefix("model."): t for n, t in source.tensors(traced).items()}, model)
     names = list(t5.key_of)
     memo = DigestMemo(Cache(tmp_path / "cache"))
@@ -687,3 +690,48 @@ def test_a_seed_draws_no_table(wan: Traced) -> None:
     rope = on_meta(Video).model.rope
     for name, table in (("freqs_cos", rope.freqs_cos), ("freqs_sin", rope.freqs_sin)):
         assert torch.equal(found[f"model.rope.{name}"].float(), table.float())
+
+
+def test_keys_under_another_prefix_are_named(t5: Traced, tmp_path: Path) -> None:
+    state = {f"t5.{k}": v.clone() for k, v in T5EncoderModel(T5).state_dict().items()}
+    save_file(state, tmp_path / "text_encoder.safetensors")
+    with pytest.raises(ConfigError, match=r"may be 't5\.encoder\..*' there: say so in .*key_map"):
+        FileWeights(tmp_path, Cache(tmp_path / "cache")).check(t5)
+
+
+def test_old_files_may_hold_tables_that_modules_do_not_save(tmp_path: Path) -> None:
+    """CLIP's `position_ids`, in files of older versions."""
+    model = MODELS["clip"]()
+    module = on_meta(lambda: Text(MODELS["clip"]))
+    traced = trace(Graph(module, IDS, ("y",), "clip", (("model.", ""),), owns=("",)))
+    table = {"embeddings.position_ids": torch.arange(8)[None]}
+    save_file({**model.state_dict(), **table}, tmp_path / "clip.safetensors")
+    same(read(tmp_path, traced, tmp_path / "cache"), model)
+
+
+class Counting(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(8)
+        self.register_buffer("order", torch.arange(8))
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
+        return (self.norm(x)[:, self.order],)
+
+
+def test_whole_numbers_of_a_file_are_read_as_they_are(tmp_path: Path) -> None:
+    """The module's own order is another one; what is not used (a count) is not asked for."""
+    traced = trace(Graph(on_meta(Counting), (Input("x", (2, 8)),), ("y",), "m"))
+    state = Counting().state_dict()
+    state["order"] = torch.arange(8).flip(0)
+    del state["norm.num_batches_tracked"]
+    save_file(state, tmp_path / "m.safetensors")
+    found = weight_source(str(tmp_path), Cache(tmp_path / "cache")).tensors(traced)
+    assert torch.equal(found["order"], state["order"])
+    save_file({**state, "order": torch.ones(8)}, tmp_path / "m.safetensors")
+    with pytest.raises(ConfigError, match="'order' holds F32, the module has whole numbers"):
+        weight_source(str(tmp_path)).check(traced)
+    # Without a file the module's own buffers stand: a drawn variance would be below zero.
+    drawn = weight_source("random:0").tensors(traced)
+    assert torch.equal(drawn["order"], torch.arange(8))
+    assert torch.equal(drawn["norm.running_var"], torch.ones(8))

@@ -29,7 +29,8 @@ name: own
 title: own
 weights: "random:0"
 precision: fp32
-output: body.y
+outputs:
+  y: {kind: tensor, value: body.y}
 inputs: {seed: {kind: seed, default: 0}}
 stages:
   noise: {host: random_normal, params: {shape: [2, 8]}, inputs: {seed: seed}}
@@ -226,7 +227,8 @@ name: two
 title: two
 weights: "WEIGHTS"
 precision: fp32
-output: second.y
+outputs:
+  y: {kind: tensor, value: second.y}
 inputs: {seed: {kind: seed, default: 0}}
 stages:
   noise: {host: random_normal, params: {shape: [2, 8]}, inputs: {seed: seed}}

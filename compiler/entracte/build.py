@@ -164,7 +164,7 @@ def _compile(
 def _source(job: Job, cache: Cache) -> "PipelineWeights":
     from entracte.trace.weights import PipelineWeights
 
-    return PipelineWeights(job.pipeline.weights, cache)
+    return PipelineWeights(job.pipeline, cache)
 
 
 def _trace(job: Job, source: "PipelineWeights", cache: Cache, report: Reporter) -> "TracedPipeline":

@@ -32,6 +32,8 @@ _REFUSED = ("socket.", "subprocess.", "os.system", "os.exec", "os.fork", "os.pos
             "os.link", "os.symlink", "os.truncate", "os.chmod", "shutil.")  # fmt: skip
 """Audited events of which none is needed to read a file."""
 _SPARE_BYTES = 1 << 30
+_SPARE_S = 120
+_BYTES_PER_S = 10_000_000
 _CLONE_NEWUSER, _CLONE_NEWNET, _PR_SET_PDEATHSIG = 0x10000000, 0x40000000, 1
 _DEPTH = 3
 NO_MEMORY = 9
@@ -49,7 +51,7 @@ def main(source: str, file_bytes: int) -> None:
     try:
         import torch
 
-        _bound_memory(3 * file_bytes + _SPARE_BYTES)
+        _bound(3 * file_bytes + _SPARE_BYTES, _SPARE_S + file_bytes // _BYTES_PER_S)
         sys.addaudithook(_watch)
         found, nest, left_out = _tensors(_loaded(torch, source), torch)
         with out:
@@ -77,8 +79,8 @@ def _cut_off() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-def _bound_memory(more_bytes: int) -> None:
-    """This much above what torch itself takes."""
+def _bound(more_bytes: int, cpu_s: int) -> None:
+    """This much memory above what torch itself takes, and so long."""
     import resource
 
     with contextlib.suppress(OSError, ValueError, IndexError):
@@ -86,7 +88,9 @@ def _bound_memory(more_bytes: int) -> None:
             line = next(row for row in status if row.startswith("VmData"))
         limit = int(line.split()[1]) * 1024 + more_bytes
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
 
 
 def _watch(event: str, arguments: tuple[Any, ...]) -> None:

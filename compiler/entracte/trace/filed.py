@@ -124,6 +124,16 @@ def check_keys(
     ]
     if faults:
         held = f"the weights hold {len(shapes)} tensors, e.g. {', '.join(sorted(shapes)[:3])}"
+        held += _under_another_prefix(missing, shapes)
         raise ConfigError(
             f"stage {traced.stage.name}: {folder}/{record.checkpoint}: {'; '.join(faults)}; {held}"
         )
+
+
+def _under_another_prefix(missing: list[str], stored: Collection[str]) -> str:
+    """Says so where what is missing lies there under a longer or a shorter name."""
+    for key in missing[:1]:
+        for other in sorted(stored):
+            if other.endswith(f".{key}") or key.endswith(f".{other}"):
+                return f"; {key!r} may be {other!r} there: say so in the graph's key_map"
+    return ""

@@ -49,10 +49,7 @@ class Shelf:
         pinned: Collection[str] = (),
     ) -> Traced:
         """The stage, measured. Raises `ConfigError` naming it."""
-        # Where weights are read changes nothing of what is traced.
-        declared = (encode(replace(stage, weights="")), encode(tuple(ports.values())), encode(loop))
-        code = _code(stage, self._backend.is_convertible)
-        key = digest(*declared, sorted(pinned), self._backend.identity, code, self._made(stage))
+        key = self._key(stage, ports, loop, pinned)
         if key not in self._traced:
             self._traced[key] = self._traced_as(key, stage, ports, loop, pinned)
         return self._traced[key]
@@ -84,6 +81,18 @@ class Shelf:
         if self._cache:
             self._cache.keep("traces", key, traced.record)
         return traced
+
+    def _key(
+        self,
+        stage: Stage,
+        ports: Mapping[str, Port],
+        loop: Loop | None,
+        pinned: Collection[str],
+    ) -> str:
+        """Of a trace. Where weights are read changes nothing of it."""
+        declared = (encode(replace(stage, weights="")), encode(tuple(ports.values())), encode(loop))
+        code = _code(stage, self._backend.is_convertible)
+        return digest(*declared, sorted(pinned), self._backend.identity, code, self._made(stage))
 
     def checkpoint(self, stage: Stage) -> str | None:
         """The checkpoint that a stage's graph names: known before it is traced."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from entracte.disk.read import inside
 from entracte.errors import ConfigError
-from entracte.ir import Stage
+from entracte.ir import Pipeline, Stage
 from entracte.store.cache import Cache, DigestMemo, expanded
 from entracte.trace.drawn import RandomWeights
 from entracte.trace.filed import FileWeights
@@ -103,14 +103,16 @@ def _inside_package(where: str, spec: str, package: str, inner: str) -> Path:
 
 
 class PipelineWeights:
-    """Each stage's own source: the module itself, the stage's `weights`, or the pipeline's."""
+    """Each stage's own source: the module itself, the stage's `weights`, or the pipeline's; of one
+    that has the weights of another stage, that one's."""
 
-    def __init__(self, default: str, cache: Cache | None = None) -> None:
-        """Raises `ConfigError` for a `default` that is no place; empty, no stage may read it."""
-        self._default, self._cache = default, cache
+    def __init__(self, pipeline: Pipeline, cache: Cache | None = None) -> None:
+        """Raises `ConfigError` if `pipeline.weights` is no place; empty, no stage may read it."""
+        self._default, self._cache = pipeline.weights, cache
+        self._lenders = {s.name: s for s in pipeline.stages}
         self._sources: dict[str, StageSource] = {}
-        if default:
-            self._sources[default] = weight_source(default, cache)
+        if pipeline.weights:
+            self._sources[pipeline.weights] = weight_source(pipeline.weights, cache)
 
     def look(self, stage: Stage, stem: str | None) -> None:
         """Before anything is traced: places that do not exist, files that are missing or damaged.
@@ -148,6 +150,7 @@ class PipelineWeights:
         return _OWN if traced.is_its_own else self._source(traced.stage)
 
     def _source(self, stage: Stage) -> StageSource:
+        stage = self._lenders.get(stage.weights_of, stage)
         place = stage.weights or self._default
         if place not in self._sources:
             own = f"pipeline.stages.{stage.name}.weights"
