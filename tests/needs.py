@@ -46,6 +46,8 @@ NEEDS = {
     "test_graphs_*.py": "torch",
     "test_host_ops.py": "light",
     "test_imports.py": "light",
+    "test_media.py::test_a_stretched_picture_*": "torch",
+    "test_media.py": "light",
     "test_needs.py": "light",
     "test_outputs.py": "light",
     "test_overlap.py": "convert",
@@ -62,6 +64,7 @@ NEEDS = {
     "test_truth.py": "convert",
     "test_wheel.py": "torch",
     "test_words.py": "light",
+    "test_writers.py": "light",
 }
 """Pattern of a file below `tests/`, or of some tests in it -> marker; the first that matches."""
 

@@ -145,8 +145,8 @@ def finish_run(
 ) -> None:
     """Write the record, then show what was observed, said and written.
 
-    Nothing that fails here keeps the rest from being done: what could not be written is raised last,
-    as one `RunError`. `needed`: the record's place was asked for.
+    Nothing that fails here keeps the rest from being done: what could not be written is raised
+    last, as one `RunError`. `needed`: the record's place was asked for.
     """
     note, worse = record_run(outcome.run, place, needed=needed)
     show_run(console, opened.plan, outcome.run)
@@ -167,7 +167,7 @@ def finish_run(
 
 def _harmless(text: str) -> str:
     """What a model says may hold anything; a terminal's commands are not carried out."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
 
 
 def _unwritten(opened: OpenBuild, outcome: Outcome) -> list[str]:

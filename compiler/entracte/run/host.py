@@ -16,8 +16,8 @@ def run_host_step(
     step: HostStep,
     inputs: Mapping[str, Any],
     folder: Path,
-    iteration: int = 0,
-    note: Callable[[str], None] = lambda _: None,
+    iteration: int = 0,  # noqa: ARG001
+    note: Callable[[str], None] = lambda _: None,  # noqa: ARG001
 ) -> "dict[str, np.ndarray]":
     """Run one host step; arrays by port name. Raises `RunError`: the plan may be a stranger's."""
     op = HOST_OPS.get(step.op)

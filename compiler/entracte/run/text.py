@@ -22,9 +22,7 @@ def text_of(output: Output, tokens: Sequence[int], folder: Path) -> str:
     return text
 
 
-def texts_of(
-    outputs: Sequence[Output], arrays: Mapping[str, Any], folder: Path
-) -> dict[str, str]:
+def texts_of(outputs: Sequence[Output], arrays: Mapping[str, Any], folder: Path) -> dict[str, str]:
     """Of those outputs that are texts and are there: by name."""
     return {
         o.name: text_of(o, arrays[o.name].reshape(-1).tolist(), folder)
