@@ -1,6 +1,8 @@
 """The table of host operations: another row is one value, and faults name what is allowed."""
 
 import json
+import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +10,25 @@ import pytest
 from hydra import compose, initialize_config_module
 
 from entracte.build import Built, compile_job
-from entracte.declare.host_ops import HOST_OPS, SIZE, TEXT, HostOp, Param
+from entracte.declare.host_ops import (
+    HOST_OPS,
+    SIZE,
+    TEXT,
+    FileKind,
+    HostOp,
+    Param,
+    Reads,
+    Source,
+    random_normal,
+)
+from entracte.declare.host_ops.noise import stream_seed
 from entracte.declare.read import Job, read
 from entracte.errors import ConfigError, RunError
 from entracte.ir import Binding, DType, HostStep, Port
 from entracte.plan.file import check_files, read_plan
 from entracte.run.execute import execute, make_device
 from entracte.run.host import run_host_step
+from tests.noise import conf
 
 PIPELINE = """
 name: counted
@@ -33,15 +47,18 @@ stages:
 
 LETTERS = HostOp(
     name="letters",
-    inputs=("text",),
+    inputs=(Reads("text", "text"),),
     params=(Param("alphabet", TEXT), Param("times", SIZE, needed=False)),
-    ports=lambda params: (Port("counts", (2,), DType.FP32),),
-    files=lambda params, weights: ((weights, params["alphabet"]),),
-    run=lambda params, inputs, folder: {
+    ports=lambda params, _: (Port("counts", (2,), DType.FP32),),
+    files=("alphabet",),
+    sources=lambda params, weights: (
+        Source("alphabet", FileKind.COPY, weights, params["alphabet"]),
+    ),
+    run=lambda params, inputs, place: {
         "counts": np.array(
             [
                 params.get("times", 1) * inputs["text"].count(letter)
-                for letter in (folder / params["alphabet"]).read_text()
+                for letter in (place.folder / params["alphabet"]).read_text()
             ],
             np.float32,
         )
@@ -90,6 +107,13 @@ def test_its_file_is_checked_like_any_other(letters, tmp_path):
     with pytest.raises(ConfigError, match=r"stages\.count\.params: there is no file .*none\.txt"):
         compile_job(job(tmp_path, {"alphabet": "none.txt"}))
     assert not (tmp_path / "build").exists()
+
+
+def test_a_file_has_a_name_of_its_own_beside_the_plan(letters, tmp_path):
+    made = job(tmp_path, {"alphabet": "Plan.json"})
+    (tmp_path / "Plan.json").write_text("ab")
+    folder = compile_job(made).folder
+    assert [path for path, _ in read_plan(folder).files] == ["Plan_count.json"]
 
 
 @pytest.mark.parametrize(
@@ -145,3 +169,101 @@ def test_the_shape_of_a_graph_stands_for_a_shape():
         {"shape_of": "x.y", "tokenizer": "t", "length": 1}, {"text": ""}
     )
     assert fault is not None and "'shape_of' is unknown" in fault
+
+
+# ---------------------------------------------------------------- noise
+
+NOISE = Path(__file__).parent / "vectors" / "noise.json"
+WHOLE = 2**64
+
+
+def mixed(x: int) -> int:
+    """SplitMix64's output function, as Steele, Lea and Flood have it."""
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 % WHOLE
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EB % WHOLE
+    return x ^ (x >> 31)
+
+
+def started(case: dict) -> int:
+    """Docs/plan-format.md in plain Python."""
+    seed, salt = case["seed"] % WHOLE, case["salt"]
+    if case["stream"] == "once" and salt == 0:
+        return seed
+    i = case["iteration"] if case["stream"] == "iteration" else -1
+    return mixed((mixed(seed) + salt * 0x9E3779B97F4A7C15 + 0xD1B54A32D192ED03 * (i + 1)) % WHOLE)
+
+
+def normal(case: dict) -> list[float]:
+    """SplitMix64 and Box-Muller."""
+    start, made = started(case), []
+    for k in range(1, case["count"] + 1, 2):
+        words = [mixed((start + j * 0x9E3779B97F4A7C15) % WHOLE) for j in (k, k + 1)]
+        u, v = (((w >> 11) + 1) / 2**53 for w in words)
+        radius = math.sqrt(-2 * math.log(u))
+        made += [radius * math.cos(2 * math.pi * v), radius * math.sin(2 * math.pi * v)]
+    return made[: case["count"]]
+
+
+def cases() -> list[dict]:
+    return json.loads(NOISE.read_text())
+
+
+@pytest.mark.parametrize("case", cases(), ids=lambda c: "-".join(map(str, list(c.values())[:4])))
+def test_noise_is_the_documented_one(case, tmp_path):
+    np.testing.assert_allclose(case["values"], normal(case), rtol=1e-12)
+    assert case["start"] == f"{started(case):016x}"
+    params = {"shape": (case["count"],), "stream": case["stream"], "salt": case["salt"]}
+    step = HostStep(
+        stage="s", op="random_normal", params=tuple(params.items()), inputs=(("seed", "seed"),),
+        outputs=(Binding("noise", "s.noise"),),
+    )  # fmt: skip
+    made = run_host_step(step, {"seed": case["seed"]}, tmp_path, case["iteration"])["noise"]
+    assert made.dtype == np.float32
+    np.testing.assert_allclose(made, np.float32(case["values"]), rtol=2e-7, atol=1e-9)
+
+
+def test_streams_differ_and_once_without_salt_is_the_seed_itself():
+    starts = {
+        stream_seed(seed, salt=salt, iteration=i)
+        for seed in (0, 1, 2)
+        for salt in (0, 1, 2)
+        for i in (None, 0, 1, 2)
+    }
+    assert len(starts) == 36 and {0, 1, 2} <= starts
+    np.testing.assert_array_equal(random_normal(7, (5,)), random_normal(stream_seed(7), (5,)))
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"stream": "twice"}, r"params.stream: 'twice' is not one of once, iteration"),
+        ({"salt": -1}, "params.salt: -1 is not a whole number from 0"),
+        ({"salt": 1.5}, "params.salt: 1.5 is not a whole number"),
+        ({"salt": True}, "params.salt: True is not a whole number"),
+    ],
+)
+def test_streams_are_checked(params, message):
+    fault = HOST_OPS["random_normal"].fault({"shape": (2,)} | params, ["seed"])
+    assert fault is not None and re.search(message, fault)
+
+
+def noise_job(folder: Path, *overrides: str) -> Job:
+    search = f"hydra.searchpath=[file://{conf(folder / 'conf', (2, 3))}]"
+    with initialize_config_module("entracte.conf", version_base="1.3"):
+        given = [search, "+target=host", "pipeline=noise", *overrides]
+        return read(compose("compile", overrides=given))
+
+
+def test_noise_by_iteration_needs_a_loop(tmp_path):
+    with pytest.raises(ConfigError, match=r"noise\.params\.stream: noise is in no loop"):
+        noise_job(tmp_path, "+pipeline.stages.noise.params.stream=iteration")
+
+
+# ---------------------------------------------------------------- what is read
+
+
+def test_an_input_of_another_kind_is_refused(tmp_path):
+    with pytest.raises(
+        ConfigError, match=r"inputs\.seed: seed is no input of the kind seed; such a"
+    ):
+        noise_job(tmp_path, "pipeline.inputs.seed.kind=number", "pipeline.inputs.seed.default=3")

@@ -29,6 +29,7 @@ from entracte.plan.forecast import forecast
 from entracte.program.workload import Workload
 from entracte.run import packages
 from entracte.run.execute import open_build
+from entracte.store import seal
 from entracte.store.cache import size_bytes
 from entracte.store.seal import file_sha256
 from entracte.verify import folder as verifying
@@ -249,8 +250,8 @@ def planned_package(build: Path) -> Package:
 def test_a_file_is_read_once_for_its_digest_until_it_changes(build, monkeypatch):
     """Every load asks; verify reads all anew."""
     read = []
-    whole = packages.file_sha256
-    monkeypatch.setattr(packages, "file_sha256", lambda p: (read.append(p.name), whole(p))[1])
+    whole = seal.file_sha256
+    monkeypatch.setattr(seal, "file_sha256", lambda p: (read.append(p.name), whole(p))[1])
     for _ in range(3):
         packages.check_bytes(planned_package(build), build)
     assert sorted(read) == ["model.mlmodel", "weight.bin"]

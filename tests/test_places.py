@@ -290,7 +290,7 @@ def test_packages_and_files_lie_inside(tmp_path, what):
 
 
 def test_a_tokenizer_is_read_from_the_build_folder_only(tmp_path):
-    from entracte.declare.host_ops import HOST_OPS
+    from entracte.declare.host_ops import HOST_OPS, Place
 
     (tmp_path / "build").mkdir()
     (tmp_path / "secret").write_text("{}")
@@ -298,15 +298,13 @@ def test_a_tokenizer_is_read_from_the_build_folder_only(tmp_path):
     for name in ("t.json", "../secret", str(tmp_path / "secret"), "none.json"):
         params = {"tokenizer": name, "length": 4}
         with pytest.raises(RunError, match="no tokenizer file"):
-            HOST_OPS["tokenize"].run(params, {"text": "a"}, tmp_path / "build")
+            HOST_OPS["tokenize"].run(params, {"text": "a"}, Place(tmp_path / "build"))
 
 
 def test_no_file_of_this_machine_is_copied_into_a_build(tmp_path):
-    from types import SimpleNamespace
+    from entracte.emit.host_files import host_file
 
-    from entracte.build import _host_file
-
-    stage = SimpleNamespace(name="text")
+    stage = "pipeline.stages.text.params"
     weights, secret = tmp_path / "weights", tmp_path / "secret"
     weights.mkdir()
     secret.write_text("mine")
@@ -314,9 +312,9 @@ def test_no_file_of_this_machine_is_copied_into_a_build(tmp_path):
     os.mkfifo(weights / "pipe.json")
     for name in ("link.json", "pipe.json"):
         with pytest.raises(ConfigError, match="put the file itself there"):
-            _host_file(stage, weights, name)
+            host_file(stage, weights, name)
     with pytest.raises(ConfigError, match="there is no file"):
-        _host_file(stage, weights, "none.json")
+        host_file(stage, weights, "none.json")
     # Hugging Face's hub keeps files beside the folders of links that name them.
     hub = tmp_path / "hub" / "snapshots" / "abc"
     hub.mkdir(parents=True)
@@ -324,9 +322,9 @@ def test_no_file_of_this_machine_is_copied_into_a_build(tmp_path):
     (tmp_path / "hub" / "blobs" / "1").write_text("ours")
     (hub / "t.json").symlink_to("../../blobs/1")
     (hub / "bad.json").symlink_to(secret)
-    assert _host_file(stage, hub, "t.json").read_bytes() == b"ours"
+    assert host_file(stage, hub, "t.json").read_bytes() == b"ours"
     with pytest.raises(ConfigError, match="put the file itself there"):
-        _host_file(stage, hub, "bad.json")
+        host_file(stage, hub, "bad.json")
 
 
 # ---------------------------------------------------------------- others

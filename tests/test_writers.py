@@ -298,16 +298,16 @@ def test_a_text_ends_where_it_is_said_to(tmp_path, monkeypatch):
 
     seen = []
 
-    def stand_in(tokens, path):
-        seen.append((list(tokens), path.name))
-        return " ".join(f"w{t}" for t in tokens)
+    def stand_in(tokens, path, end):
+        seen.append((list(tokens), path.name, end))
+        return "w5 w6 w7"
 
-    monkeypatch.setattr(host_ops, "detokenize", stand_in, raising=False)
+    monkeypatch.setattr(host_ops, "detokenize", stand_in)
     (tmp_path / "t.json").write_text("{}")
     tokens = np.array([[5, 6, 7, 9, 5, 8]], np.int32)
     more = {"tokenizer": "t.json", "end": (9, 8), "folder": tmp_path}
     write_pieces(cut(tokens, 1, 2), tmp_path / "x.txt", "text", **more)
     assert (tmp_path / "x.txt").read_text() == "w5 w6 w7\n"
-    assert seen == [([5, 6, 7], "t.json")]
+    assert seen == [([5, 6, 7, 9, 5, 8], "t.json", (9, 8))]
     with pytest.raises(RunError, match="there is no file u.json; compile again"):
         write_output(tokens, tmp_path / "y.txt", kind="text", **more | {"tokenizer": "u.json"})

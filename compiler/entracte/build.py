@@ -11,28 +11,23 @@ from typing import TYPE_CHECKING, Protocol
 from entracte.clock.predict import predict
 from entracte.cost import emitted_facts
 from entracte.decide.decide import Decision, decide
-from entracte.declare.host_ops import HOST_OPS
 from entracte.declare.read import Job, read
 from entracte.disk import left
 from entracte.disk.folder import can_write, fresh, put
-from entracte.disk.read import inside
 from entracte.disk.write import write_bytes
 from entracte.emit.bundle import PACKAGES
+from entracte.emit.host_files import HostFiles, look
 from entracte.errors import ConfigError, DoesNotFit, PlanError
 from entracte.ir import (
     Bundle,
     ChunkFacts,
     Compared,
-    Pipeline,
     Plan,
     Schedule,
-    Stage,
-    StageKind,
 )
 from entracte.plan.file import (
     CONSTANTS,
     FILE,
-    MAX_BYTES,
     Decided,
     make_plan,
     read_plan,
@@ -127,19 +122,21 @@ def compile_job(job: Job, reporter: Reporter | None = None) -> Built:
     folder = build_folder(job)
     if not job.dry_run or job.out is not None:
         check_out(folder, dry_run=job.dry_run)
-    if not job.dry_run:
-        _check_files(job.pipeline)
+    host = look(job.pipeline, dry_run=job.dry_run)
     cache = Cache(cache_folder(job.cache))
     try:
-        return _compile(job, folder, cache, report, begun)
+        return _compile(job, host, folder, cache, report, begun)
     finally:
         # Workers may have been ended in the middle of an entry.
         cache.sweep()
 
 
-def _compile(job: Job, folder: Path, cache: Cache, report: Reporter, begun: float) -> Built:
+def _compile(
+    job: Job, host: HostFiles, folder: Path, cache: Cache, report: Reporter, begun: float
+) -> Built:
     writes = not job.dry_run or job.out is not None
     traced = _trace(job, cache, report)
+    traced = replace(traced, pipeline=host.into(traced.pipeline))
     report.phase("plan", 1)
     decision = _decide(job, traced, {})
     check_program_size(decision.program)
@@ -151,7 +148,9 @@ def _compile(job: Job, folder: Path, cache: Cache, report: Reporter, begun: floa
                 write_plan(plan, aside)
         return Built(plan, folder if writes else None, time.monotonic() - begun)
     with _aside(folder, dry_run=False) as aside:
-        plan = _emit_and_plan(job, traced, decision, aside, cache, report)
+        files = _write_files(host, traced.constants, aside)
+        shop = _shop(job, aside, cache, report)
+        plan = _emit_and_plan(job, traced, decision, files, shop)
         write_plan(plan, aside)
         left.remove(cache.logs(folder))
     cache.prune(job.cache_limit_bytes)
@@ -180,16 +179,15 @@ def _emit_and_plan(
     job: Job,
     traced: "TracedPipeline",
     decision: Decision,
-    aside: Path,
-    cache: Cache,
-    report: Reporter,
+    files: tuple[tuple[str, str], ...],
+    shop: "Workshop",
 ) -> Plan:
     """Convert; if packages need more room than traced, choose again with what was learnt: because
     they do not fit, or because other chunks are then faster."""
     best: _Emitted | None = None
     corrections: dict[str, float] = {}
     for attempt in range(_ATTEMPTS):
-        bundle = _emit(job, traced, decision, aside, cache, report)
+        bundle = _emit(job, traced, decision, shop)
         try:
             made = _scheduled(job, decision, bundle)
             best = made if best is None or made.makespan_s < best.makespan_s else best
@@ -204,13 +202,11 @@ def _emit_and_plan(
     assert best is not None
     if best.bundle is not bundle:
         # From the cache: the folder holds the last attempt's packages.
-        _emit(job, traced, best.decision, aside, cache, report)
-    files = _write_files(job.pipeline, traced.constants, aside)
+        _emit(job, traced, best.decision, shop)
     if job.verify:
-        shop = _shop(job, aside, cache, report)
         compared, changed = _compare(job, traced, best, files, shop)
         if changed:
-            bundle = _emit(job, traced, best.decision, aside, cache, report)
+            bundle = _emit(job, traced, best.decision, shop)
             best = _scheduled_again(job, best.decision, bundle, compared)
         best = replace(best, bundle=replace(best.bundle, verify="on", compared=compared))
     return _plan(job, best.decision, best.facts, best.schedule, best.bundle, files)
@@ -303,25 +299,18 @@ def _corrections(
     return result
 
 
-def _emit(
-    job: Job,
-    traced: "TracedPipeline",
-    decision: Decision,
-    aside: Path,
-    cache: Cache,
-    report: Reporter,
-) -> Bundle:
+def _emit(job: Job, traced: "TracedPipeline", decision: Decision, shop: "Workshop") -> Bundle:
     from entracte.emit.bundle import emit
     from entracte.trace.weights import weight_source
 
     # Links of an earlier attempt; the cache keeps the packages themselves.
-    left.remove(aside / PACKAGES)
+    left.remove(shop.folder / PACKAGES)
     return emit(
         traced.stages,
         decision.partition.chunks,
         weight_source(job.pipeline.weights),
         deployment=job.target.deployment,
-        shop=_shop(job, aside, cache, report),
+        shop=shop,
     )
 
 
@@ -347,7 +336,7 @@ def _shop(job: Job, aside: Path, cache: Cache, report: Reporter) -> "Workshop":
 
 
 def _write_files(
-    pipeline: Pipeline, constants: "Mapping[str, np.ndarray]", aside: Path
+    host: HostFiles, constants: "Mapping[str, np.ndarray]", aside: Path
 ) -> tuple[tuple[str, str], ...]:
     """Constants and host steps' files: the folder must run where there is no model code."""
     from safetensors.numpy import save
@@ -356,51 +345,8 @@ def _write_files(
     if constants:
         write_bytes(aside / CONSTANTS, save(dict(sorted(constants.items()))))
         names.append(CONSTANTS)
-    for stage in pipeline.stages:
-        if stage.kind is StageKind.HOST:
-            names += _copy_files(stage, pipeline.weights, aside)
+    names += host.write(aside)
     return tuple((name, file_sha256(aside / name)) for name in names)
-
-
-def _check_files(pipeline: Pipeline) -> None:
-    """Host steps' files can be read: they are copied when all else is done."""
-    for stage in pipeline.stages:
-        if stage.kind is StageKind.HOST:
-            for source in _sources(stage, pipeline.weights):
-                HOST_OPS[stage.op].check_file(source)
-
-
-def _copy_files(stage: Stage, weights: str, aside: Path) -> list[str]:
-    """The files that a host step reads when it runs."""
-    sources = _sources(stage, weights)
-    for source in sources:
-        write_bytes(aside / source.name, source.read_bytes())
-    return [source.name for source in sources]
-
-
-def _sources(stage: Stage, weights: str) -> list[Path]:
-    from entracte.trace.weights import weights_folder
-
-    files = HOST_OPS[stage.op].files(dict(stage.params), weights)
-    return [_host_file(stage, weights_folder(place), name) for place, name in files]
-
-
-def _host_file(stage: Stage, folder: Path, name: str) -> Path:
-    """Whoever gets the build folder can read it: it is no file from elsewhere on this machine."""
-    where = f"pipeline.stages.{stage.name}.params"
-    if not (folder / name).exists():
-        raise ConfigError(f"{where}: there is no file {folder / name}")
-    # Snapshots of Hugging Face's hub are links into the folder beside them.
-    root = folder.parent.parent if folder.parent.name == "snapshots" else folder
-    file = inside(root, os.path.relpath(folder / name, root))
-    if file is None or not file.is_file():
-        raise ConfigError(
-            f"{where}: {folder / name} is no file of that folder (a link out of it, a device or a "
-            "pipe): it would be copied into the build folder; put the file itself there"
-        )
-    if file.stat().st_size > MAX_BYTES:
-        raise ConfigError(f"{where}: {folder / name} is larger than {MAX_BYTES} bytes")
-    return folder / name
 
 
 def _plan(

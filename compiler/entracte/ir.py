@@ -59,7 +59,7 @@ class StageKind(StrEnum):
     CONSTANT = "constant"
     """Tensors computed when compiling, stored in the build folder."""
     HOST = "host"
-    """One of the runner's few own steps (`entracte/declare/host_ops.py`)."""
+    """One of the runner's few own steps (`entracte/declare/host_ops`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from tests.fuzz import places, safetensor
 from tests.fuzz.case import Case, Door
 from tests.fuzz.mutate import as_text, broken, mutated
 
-HOST_FILES = ("tokenizer.json", "constants.safetensors")
+HOST_FILES = ("tokenizer_tokenize.json", "constants.safetensors")
 
 
 def sealed(body: Any) -> str:

@@ -189,7 +189,7 @@ def test_noise_of_another_shape_than_its_tensor_is_never_made(monkeypatch):
         raise AssertionError("it was made")
 
     plan, device = sampler(SEQUENTIAL), NumpyDevice()
-    monkeypatch.setattr("entracte.declare.host_ops.random_normal", made)
+    monkeypatch.setattr("entracte.declare.host_ops.noise.random_normal", made)
     first, *rest = plan.program.segments
     host = first.steps[0]
     assert isinstance(host, HostStep)

@@ -150,6 +150,8 @@ def finish_run(
     """
     note, worse = record_run(outcome.run, place, needed=needed)
     show_run(console, opened.plan, outcome.run)
+    for said in outcome.run.notes:
+        say(console, f"note: {said}")
     if note:
         say(console, note, style="dim")
     for name, text in outcome.texts.items():

@@ -203,8 +203,8 @@ def _check_packages(p: Pipeline, allowed: Sequence[str]) -> None:
         if stage.weights:
             places.append((f"pipeline.stages.{stage.name}.weights", stage.weights))
         if stage.kind is StageKind.HOST:
-            files = HOST_OPS[stage.op].files(dict(stage.params), p.weights)
-            places += [(f"pipeline.stages.{stage.name}.params", place) for place, _ in files]
+            sources = HOST_OPS[stage.op].sources(dict(stage.params), stage.weights or p.weights)
+            places += [(f"pipeline.stages.{stage.name}.params", s.place) for s in sources]
     for where, place in places:
         name = package_of(place)
         if name is not None and name not in (OWN, *allowed):

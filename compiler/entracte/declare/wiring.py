@@ -1,5 +1,6 @@
 """Every value that is read is one that somebody makes, and may be read there."""
 
+from entracte.declare.host_ops import HOST_OPS, TENSOR
 from entracte.declare.words import check_allowed
 from entracte.errors import ConfigError
 from entracte.ir import Collect, Loop, Pipeline, Stage, StageKind
@@ -53,6 +54,34 @@ def _check_stage(p: Pipeline, stage: Stage, names: set[str], inputs: set[str]) -
         raise ConfigError(f"{where}.at: only a graph without a map may rest in some iterations")
     _check_functions(p, stage)
     _check_weights(p, stage)
+    if stage.kind is StageKind.HOST:
+        _check_host(p, stage, loop)
+
+
+def _check_host(p: Pipeline, stage: Stage, loop: Loop | None) -> None:
+    """It reads inputs of the kinds that its row says, or whole tensors."""
+    where, op = f"pipeline.stages.{stage.name}", HOST_OPS[stage.op]
+    kinds = {i.name: i.kind for i in p.inputs}
+    pieces = {f"{loop.name}.{s.name}" for loop in p.loops for s in loop.scan}
+    rows = {reads.name: reads for reads in op.inputs}
+    for port, value in stage.inputs:
+        kind, place = rows[port].kind, f"{where}.inputs.{port}"
+        fits = sorted(name for name, given in kinds.items() if given == kind)
+        if kind != TENSOR and kinds.get(value) != kind:
+            raise ConfigError(
+                f"{place}: {value} is no input of the kind {kind}; such are "
+                f"{', '.join(fits) or 'none'}"
+            )
+        if kind == TENSOR and (value in pieces or kinds.get(value) in ("text", "seed")):
+            raise ConfigError(
+                f"{place}: {value} is no whole tensor, which {stage.op} reads; give what a stage "
+                "makes or a loop carries"
+            )
+    if loop is None and op.in_loop(dict(stage.params)):
+        raise ConfigError(
+            f"{where}.params.stream: {stage.name} is in no loop, so there is one iteration; put it "
+            "into a loop's stages, or say `once`"
+        )
 
 
 def _check_outside(p: Pipeline, where: str, value: str, members: tuple[str, ...]) -> None:
@@ -102,7 +131,8 @@ def _check_weights(p: Pipeline, stage: Stage) -> None:
     """Weights are of a stage that has its own, and two stages with the same are alike in how they
     are stored."""
     where = f"pipeline.stages.{stage.name}"
-    if (stage.weights or stage.weights_of) and stage.kind is not StageKind.GRAPH:
+    reads = stage.kind is StageKind.HOST and HOST_OPS[stage.op].files and not stage.weights_of
+    if (stage.weights or stage.weights_of) and stage.kind is not StageKind.GRAPH and not reads:
         raise ConfigError(f"{where}: only a graph has weights, {stage.name} is a {stage.kind}")
     if not stage.weights_of:
         return

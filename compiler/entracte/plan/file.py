@@ -26,18 +26,18 @@ from entracte.errors import PlanError
 from entracte.ir import Bundle, Call, Chunk, ChunkFacts, Pipeline, Plan, Program, Schedule, Target
 from entracte.plan.agree import check_agreement
 from entracte.plan.forecast import forecast
-from entracte.plan.host_steps import check_host_steps
+from entracte.plan.host_steps import check_host_steps, exact_bytes
 from entracte.plan.limits import check_pages, check_size
 from entracte.program.workload import Workload
 from entracte.store.origin import VERSION as ENTRACTE
-from entracte.store.seal import file_sha256
+from entracte.store.seal import file_sha256, known_sha256
 
 VERSION = 5
 FILE = "plan.json"
 CONSTANTS = "constants.safetensors"
 MAX_BYTES = 64 * 2**20
 MAX_FILE_BYTES = 2**30
-"""Of constants or a tokenizer."""
+"""Of constants or a tokenizer; a table's size follows from its step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,11 +250,19 @@ def check_files(plan: Plan, folder: Path) -> None:
             )
     if plan.program.constants and CONSTANTS not in dict(plan.files):
         raise PlanError(f"{folder}: the plan names no digest of {CONSTANTS}; compile again")
+    exact = exact_bytes(plan)
     for path, digest in plan.files:
         _check_inside(folder, path, "file")
-        if (folder / path).stat().st_size > MAX_FILE_BYTES:
+        size_bytes = (folder / path).stat().st_size
+        if size_bytes != exact.get(path, size_bytes):
+            raise PlanError(
+                f"{folder}: {path} has {size_bytes} bytes, the plan says {exact[path]}; compile "
+                "again, or copy the build again"
+            )
+        if path not in exact and size_bytes > MAX_FILE_BYTES:
             raise PlanError(f"{folder}: {path} is larger than {MAX_FILE_BYTES} bytes")
-        if file_sha256(folder / path) != digest:
+        sha256 = known_sha256 if path in exact else file_sha256
+        if sha256((folder / path).resolve()) != digest:
             raise PlanError(f"{folder}: {path} changed since it was written; compile again")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from entracte.declare.host_ops import HOST_OPS
+from entracte.declare.host_ops import HOST_OPS, Place
 from entracte.errors import RunError
 from entracte.ir import HostStep
 
@@ -16,10 +16,16 @@ def run_host_step(
     step: HostStep,
     inputs: Mapping[str, Any],
     folder: Path,
-    iteration: int = 0,  # noqa: ARG001
-    note: Callable[[str], None] = lambda _: None,  # noqa: ARG001
+    iteration: int = 0,
+    note: Callable[[str], None] = lambda _: None,
 ) -> "dict[str, np.ndarray]":
-    """Run one host step; arrays by port name. Raises `RunError`: the plan may be a stranger's."""
+    """Run one host step; arrays by port name. Raises `RunError`: the plan may be a stranger's.
+
+    Args:
+        inputs: texts and numbers as given, tensors as numpy arrays.
+        iteration: of the loop that the step is in.
+        note: told what whoever runs the plan should know, a line each.
+    """
     op = HOST_OPS.get(step.op)
     if op is None:
         raise RunError(
@@ -29,7 +35,14 @@ def run_host_step(
     params = dict(step.params)
     if fault := op.fault(params, inputs):
         raise RunError(f"stage {step.stage}: {fault}")
-    gives = [p.name for p in op.ports(params)]
-    if stray := sorted({b.feature for b in step.outputs} - set(gives)):
-        raise RunError(f"stage {step.stage}: {step.op} gives {', '.join(gives)}, not {stray[0]!r}")
-    return op.run(params, inputs, folder)
+    try:
+        made = op.run(params, inputs, Place(folder, iteration, _of(step, note)))
+    except RunError as error:
+        raise RunError(f"stage {step.stage}: {error}") from None
+    if stray := sorted({b.feature for b in step.outputs} - made.keys()):
+        raise RunError(f"stage {step.stage}: {step.op} gives {', '.join(made)}, not {stray[0]!r}")
+    return made
+
+
+def _of(step: HostStep, note: Callable[[str], None]) -> Callable[[str], None]:
+    return lambda text: note(f"stage {step.stage}: {text}")

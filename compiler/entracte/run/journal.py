@@ -27,7 +27,6 @@ class Journal:
         self._segments = plan.program.segments
         self._bases = bases(plan.program)
         self._kept_bytes = 0
-        self._notes: dict[str, None] = {}
         self._outputs: dict[str, int] = {}
         self._begun = time.perf_counter()
         self._lock = threading.Lock()
@@ -35,6 +34,7 @@ class Journal:
         self._tallies = {p.chunk: _Tally() for p in plan.packages}
         self._stage_s: dict[str, float] = {}
         self._iterations: dict[str, int] = {}
+        self._notes: list[str] = []
         self._stall_s = 0.0
         self._peak_bytes = self._loaded_bytes = 0
 
@@ -76,13 +76,14 @@ class Journal:
         """The computing thread waited for its next step's loads."""
         self._stall_s += seconds
 
+    def noted(self, text: str) -> None:
+        """What a host step has to say, once however often it says it."""
+        if text not in self._notes:
+            self._notes.append(text)
+
     def ended(self, loop: str, iterations: int) -> None:
         """A loop that may end early did so many iterations."""
         self._iterations[loop] = iterations
-
-    def noted(self, text: str) -> None:
-        """What a host step has to say; once, however often it says so."""
-        self._notes[text] = None
 
     def wrote(self, counts: Mapping[str, int], kept: Iterable[object]) -> None:
         """Output -> pieces that its writer took; and the arrays that stay in memory."""

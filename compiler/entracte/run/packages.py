@@ -10,7 +10,6 @@ inode, size or time of change is another one.
 import os
 import stat
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 from entracte.errors import PlanError
@@ -24,7 +23,7 @@ from entracte.lower.identity import (
 )
 from entracte.reference.errors import PackageError
 from entracte.reference.info import Feature, PackageInfo, describe_all
-from entracte.store.seal import State, file_sha256, state_of
+from entracte.store.seal import forget_sha256, known_sha256
 
 _REMEDY = "compile again, or copy the build again"
 
@@ -43,8 +42,8 @@ def check_bytes(package: Package, folder: Path) -> None:
     """The package's files hold the bytes that the plan was made with. Raises `PlanError`."""
     _check_files(package, folder)
     path = folder / package.path
-    model = _known_sha256(path / MODEL_FILE)
-    weights = _known_sha256(path / WEIGHT_FILE) if (path / WEIGHT_FILE).exists() else None
+    model = known_sha256(path / MODEL_FILE)
+    weights = known_sha256(path / WEIGHT_FILE) if (path / WEIGHT_FILE).exists() else None
     if combined_digest(model, weights) != package.digest:
         _fail(package, folder, f"{_changed(path, model)} holds other bytes than the plan says")
     if (path / MANIFEST).read_bytes() != manifest_text(model, weights).encode():
@@ -53,18 +52,9 @@ def check_bytes(package: Package, folder: Path) -> None:
 
 def check_all_bytes(plan: Plan, folder: Path) -> None:
     """`check_bytes` of all packages, read now whatever was read before."""
-    _sha256.cache_clear()
+    forget_sha256()
     for package in plan.packages:
         check_bytes(package, folder)
-
-
-def _known_sha256(path: Path) -> str:
-    return _sha256(path, path.lstat().st_dev, state_of(path))
-
-
-@cache
-def _sha256(path: Path, device: int, state: State) -> str:  # noqa: ARG001 (what is remembered by)
-    return file_sha256(path)
 
 
 def _changed(path: Path, model: str) -> str:

@@ -12,14 +12,12 @@ from entracte.ir import Output
 def text_of(output: Output, tokens: Sequence[int], folder: Path) -> str:
     """Up to the first token that ends it, by the tokenizer in the build folder. Raises
     `RunError`."""
-    from entracte.declare import host_ops
+    from entracte.declare.host_ops import detokenize
 
-    ends = [n for n, token in enumerate(tokens) if token in output.end]
     path = inside(folder, output.tokenizer)
     if path is None or not path.is_file():
         raise RunError(f"{folder}: there is no file {output.tokenizer}; compile again")
-    text: str = host_ops.detokenize(tokens[: ends[0]] if ends else tokens, path)  # type: ignore[attr-defined]
-    return text
+    return detokenize(tokens, path, output.end)
 
 
 def texts_of(outputs: Sequence[Output], arrays: Mapping[str, Any], folder: Path) -> dict[str, str]:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import stat
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from entracte.disk.write import write_text
@@ -27,6 +28,21 @@ def file_sha256(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def known_sha256(path: Path) -> str:
+    """`file_sha256`, read again only when inode, size or time of change is another one."""
+    return _sha256(path, path.lstat().st_dev, state_of(path))
+
+
+def forget_sha256() -> None:
+    """What was read before is read anew."""
+    _sha256.cache_clear()
+
+
+@cache
+def _sha256(path: Path, device: int, state: State) -> str:  # noqa: ARG001 (what is remembered by)
+    return file_sha256(path)
 
 
 def state_of(path: Path) -> State:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from entracte.declare.host_ops import HOST_OPS, SHAPE_OF
+from entracte.declare.host_ops import HOST_OPS, SHAPE_OF, TENSOR
 from entracte.errors import ConfigError
 from entracte.ir import (
     DType,
@@ -70,7 +70,7 @@ def trace_pipeline(
         if loop is not None:
             _open_loop(result, loop)
         if stage.kind is StageKind.HOST:
-            result.ports.update(_host_ports(stage))
+            result.ports.update(_host_ports(result, stage))
         else:
             _build(result, stage, loop, shelf)
     _check_loops(result)
@@ -162,12 +162,19 @@ def _known(result: TracedPipeline, where: str, value: str) -> Port:
     return result.ports[value]
 
 
-def _host_ports(stage: Stage) -> dict[str, Port]:
-    params = dict(stage.params)
-    op = HOST_OPS[stage.op]
-    if fault := op.fault(params, dict(stage.inputs)):
-        raise ConfigError(f"pipeline.stages.{stage.name}.{fault}")
-    return {f"{stage.name}.{p.name}": p for p in op.ports(params)}
+def _host_ports(result: TracedPipeline, stage: Stage) -> dict[str, Port]:
+    where, params = f"pipeline.stages.{stage.name}", dict(stage.params)
+    op, inputs = HOST_OPS[stage.op], dict(stage.inputs)
+    if fault := op.declared_fault(params, inputs):
+        raise ConfigError(f"{where}.{fault}")
+    tensors = {
+        reads.name: _known(result, f"{where}.inputs.{reads.name}", inputs[reads.name])
+        for reads in op.inputs
+        if reads.kind == TENSOR
+    }
+    if fault := op.wired_fault(params, tensors):
+        raise ConfigError(f"{where}.{fault}")
+    return {f"{stage.name}.{p.name}": p for p in op.ports(params, tensors)}
 
 
 def _build(result: TracedPipeline, stage: Stage, loop: Loop | None, shelf: Shelf) -> None:

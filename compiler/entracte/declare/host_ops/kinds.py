@@ -1,0 +1,62 @@
+"""What values the params of host operations may have."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from pathlib import PurePosixPath
+
+MOST_ELEMENTS, MOST_AXES = 2**26, 16
+"""Of what a host operation makes: a stranger's plan must not fill the memory of whoever runs it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What values a param may have."""
+
+    words: str
+    holds: Callable[[object], bool]
+
+
+def _is_whole(value: object, least: int, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _is_size(value: object) -> bool:
+    return _is_whole(value, 1, MOST_ELEMENTS)
+
+
+def _is_shape(value: object) -> bool:
+    if not isinstance(value, tuple) or not 0 < len(value) <= MOST_AXES:
+        return False
+    return all(map(_is_size, value)) and prod(value) <= MOST_ELEMENTS
+
+
+def _is_file(value: object) -> bool:
+    return isinstance(value, str) and value not in ("", ".", "..") and not set(value) & set("/\\")
+
+
+def _is_path(value: object) -> bool:
+    if not isinstance(value, str) or not value or "\\" in value:
+        return False
+    pure = PurePosixPath(value)
+    return not pure.is_absolute() and ".." not in pure.parts
+
+
+def one_of(*words: str) -> Kind:
+    """One of a few words."""
+    return Kind(f"one of {', '.join(words)}", lambda value: value in words)
+
+
+def whole(least: int, most: int) -> Kind:
+    """A whole number between two others."""
+    return Kind(
+        f"a whole number from {least} to {most}", lambda value: _is_whole(value, least, most)
+    )
+
+
+TEXT = Kind("a text", lambda value: isinstance(value, str))
+FLAG = Kind("true or false", lambda value: isinstance(value, bool))
+SIZE = Kind(f"a whole number above 0, at most {MOST_ELEMENTS}", _is_size)
+SHAPE = Kind(f"a list of sizes, each above 0, together at most {MOST_ELEMENTS} elements", _is_shape)
+FILE = Kind("a file's name, without folders", _is_file)
+PATH = Kind("the name of a file or a folder inside the folder of the weights", _is_path)

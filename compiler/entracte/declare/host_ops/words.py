@@ -1,0 +1,179 @@
+"""`tokenize`: a text as ids, padded and cut by the tokenizer's own rule; and ids as a text."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from entracte.declare.host_ops.encoder import encoder_of, telling, tokenizer_file
+from entracte.declare.host_ops.kinds import FILE, FLAG, PATH, SIZE, TEXT, one_of, whole
+from entracte.declare.host_ops.row import (
+    FileKind,
+    Given,
+    HostOp,
+    Param,
+    Place,
+    Reads,
+    Source,
+    unheard,
+)
+from entracte.errors import RunError
+from entracte.ir import DType, Port
+
+if TYPE_CHECKING:
+    import numpy as np
+
+LEFT, RIGHT = "left", "right"
+MOST_ID = 2**31 - 1
+_SHOWN = 1000
+"""Characters of what was dropped that a note shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How ids are made as many as a graph reads."""
+
+    pad_id: int = 0
+    pad_side: str = RIGHT
+    truncation_side: str = RIGHT
+    add_special_tokens: bool = True
+
+
+_PLAIN = Rule()
+
+
+def tokenize(
+    text: str,
+    tokenizer: Path,
+    length: int,
+    rule: Rule = _PLAIN,
+    note: Callable[[str], None] = unheard,
+) -> "dict[str, np.ndarray]":
+    """Ids padded and cut to `length` (marks that the tokenizer adds are kept); mask 1 where a token
+    is. What is cut off is noted.
+
+    Returns `input_ids` int32 (1, length) and `mask` fp32 (1, length).
+    """
+    import numpy as np
+
+    ids = _ids(text, tokenizer, length, rule, note)
+    input_ids = np.full((1, length), rule.pad_id, np.int32)
+    mask = np.zeros((1, length), np.float32)
+    begin = length - len(ids) if rule.pad_side == LEFT else 0
+    input_ids[0, begin : begin + len(ids)] = ids
+    mask[0, begin : begin + len(ids)] = 1
+    return {"input_ids": input_ids, "mask": mask}
+
+
+def _ids(
+    text: str, tokenizer: Path, length: int, rule: Rule, note: Callable[[str], None]
+) -> list[int]:
+    encoder = encoder_of(tokenizer)
+    _check_length(encoder, length, rule.add_special_tokens)
+    with telling(tokenizer):
+        encoder.no_padding()
+        encoder.no_truncation()
+        made = whole_text = encoder.encode(text, add_special_tokens=rule.add_special_tokens)
+        if len(whole_text.ids) > length:
+            encoder.enable_truncation(length, direction=rule.truncation_side)
+            made = encoder.encode(text, add_special_tokens=rule.add_special_tokens)
+            note(f"the text is cut to {length} tokens; {_dropped(text, whole_text, made, rule)}")
+    ids: list[int] = made.ids
+    if len(ids) > length or max(ids, default=0) > MOST_ID:
+        raise RunError(f"tokenize: {tokenizer} gives ids that no int32 holds, or too many of them")
+    return ids
+
+
+def length_fault(encoder: Any, length: int, add_special_tokens: bool = True) -> str | None:
+    """What is wrong with a length in which the marks that the tokenizer adds have no room."""
+    marks = encoder.num_special_tokens_to_add(False) if add_special_tokens else 0
+    if marks <= length:
+        return None
+    return f"length {length} has no room for the {marks} marks that the tokenizer adds; give more"
+
+
+def _check_length(encoder: Any, length: int, add_special_tokens: bool) -> None:
+    if fault := length_fault(encoder, length, add_special_tokens):
+        raise RunError(f"tokenize: {fault}")
+
+
+def _dropped(text: str, whole_text: Any, made: Any, rule: Rule) -> str:
+    """In words: what of the text its ids leave out, and the word that the cut goes through."""
+    own = [i for i, mark in enumerate(whole_text.special_tokens_mask) if not mark]
+    kept = sum(not mark for mark in made.special_tokens_mask)
+    if rule.truncation_side == LEFT:
+        cut = whole_text.offsets[own[len(own) - kept - 1]][1]
+        lost, where = text[:cut], "beginning"
+    else:
+        cut = whole_text.offsets[own[kept]][0]
+        lost, where = text[cut:], "end"
+    words = lost.strip()
+    more = f" and {len(words) - _SHOWN} characters more" if len(words) > _SHOWN else ""
+    inside = f", in the middle of {word!r}" if (word := _word_at(text, cut)) else ""
+    return f"dropped from its {where}: {words[:_SHOWN]!r}{more}{inside}"
+
+
+def _word_at(text: str, cut: int) -> str:
+    """The word that a cut goes through; empty where it goes between two."""
+    before, after = text[:cut], text[cut:]
+    if not before or not after or before[-1].isspace() or after[0].isspace():
+        return ""
+    return before.split()[-1] + after.split()[0]
+
+
+def detokenize(ids: Sequence[int], tokenizer: Path, end_ids: Collection[int] = ()) -> str:
+    """The text of ids up to the first that ends it, without marks. Raises `RunError`."""
+    kept = list(takewhile(lambda i: i not in end_ids, map(int, ids)))
+    if stray := [i for i in kept if not 0 <= i <= MOST_ID]:
+        raise RunError(f"detokenize: {stray[0]} is the id of no token")
+    encoder = encoder_of(tokenizer)
+    with telling(tokenizer):
+        text: str = encoder.decode(kept, skip_special_tokens=True)
+        # The library's byte-level decoder leaves such an ending in the text.
+        ending = getattr(encoder.model, "end_of_word_suffix", None)
+    return text.replace(ending, " ").strip() if ending else text
+
+
+def _run(params: Given, inputs: Mapping[str, Any], place: Place) -> "dict[str, np.ndarray]":
+    text = params.get("prefix", "") + str(inputs["text"]) + params.get("suffix", "")
+    file = tokenizer_file(place.folder, params["tokenizer"])
+    given = {name: params[name] for name in Rule.__dataclass_fields__ if name in params}
+    return tokenize(text, file, params["length"], Rule(**given), place.note)
+
+
+def _sources(params: Given, weights: str) -> tuple[Source, ...]:
+    """Beside the weights; random weights have none, `stand_in` names a place for them."""
+    random = weights.startswith("random:")
+    place = params.get("stand_in", weights) if random else weights
+    return (Source("tokenizer", FileKind.TOKENIZER, place, params["tokenizer"]),)
+
+
+_SIDE = one_of(LEFT, RIGHT)
+_FREE = (
+    Param("pad_id", whole(0, MOST_ID), needed=False),
+    Param("pad_side", _SIDE, needed=False),
+    Param("truncation_side", _SIDE, needed=False),
+    Param("add_special_tokens", FLAG, needed=False),
+    Param("prefix", TEXT, needed=False),
+    Param("suffix", TEXT, needed=False),
+)
+
+TOKENIZE = HostOp(
+    name="tokenize",
+    inputs=(Reads("text", "text"),),
+    declared=(
+        Param("tokenizer", PATH),
+        Param("length", SIZE),
+        *_FREE,
+        Param("stand_in", TEXT, needed=False),
+    ),
+    params=(Param("tokenizer", FILE), Param("length", SIZE), *_FREE),
+    ports=lambda params, _: (
+        Port("input_ids", (1, params["length"]), DType.INT32),
+        Port("mask", (1, params["length"]), DType.FP32),
+    ),
+    files=("tokenizer",),
+    sources=_sources,
+    run=_run,
+)
