@@ -103,8 +103,8 @@ def run_lines(plan: Plan, run: Run) -> list[str]:
 
 def _noted(note: str) -> list[str]:
     """What a host step had to say."""
-    text = f"note    {note}"
-    return fill(text, 80, subsequent_indent=" " * 8, break_on_hyphens=False).splitlines()
+    text = f"note: {note}"
+    return fill(text, 80, subsequent_indent=" " * 6, break_on_hyphens=False).splitlines()
 
 
 def _made(run: Run) -> list[str]:
@@ -150,8 +150,6 @@ def finish_run(
     """
     note, worse = record_run(outcome.run, place, needed=needed)
     show_run(console, opened.plan, outcome.run)
-    for said in outcome.run.notes:
-        say(console, f"note: {said}")
     if note:
         say(console, note, style="dim")
     for name, text in outcome.texts.items():

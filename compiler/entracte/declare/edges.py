@@ -185,5 +185,38 @@ def read_output(name: str, s: OutputSettings) -> Output:
     )
 
 
+TAKEN = {
+    "video": "(1, 3, frames, height, width), floats",
+    "image": "(images, 3, height, width), floats",
+    "audio": "(1, samples) or (1, channels, samples), floats",
+    "text": "(1, tokens), int32",
+}
+"""What the writers of a kind take; a tensor may be anything."""
+
+
+def output_fault(output: Output, ports: Sequence[Port]) -> str | None:
+    """What keeps the joined parts of an output from being of its kind; None where nothing does.
+
+    `ports` are those of its parts, alike but along `output.axis`.
+    """
+    if output.kind not in TAKEN:
+        return None
+    shape, dtype = list(ports[0].shape), ports[0].dtype
+    shape[output.axis] = sum(p.shape[output.axis] for p in ports)
+    axes = len(shape)
+    fits = {
+        "video": axes == 5 and shape[:2] == [1, 3],
+        "image": axes == 4 and shape[1] == 3,
+        "audio": axes in (2, 3) and shape[0] == 1,
+        "text": axes == 2 and shape[0] == 1,
+    }[output.kind]
+    if fits and (dtype is DType.INT32) == (output.kind == "text"):
+        return None
+    return (
+        f"{dtype} {tuple(shape)} is no {output.kind}; it must be {TAKEN[output.kind]}; give it "
+        "another `kind` (a `tensor` may be anything)"
+    )
+
+
 def _example(kind: str) -> str:
     return "24 frames" if kind == "video" else "16000 samples"
