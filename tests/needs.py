@@ -54,6 +54,8 @@ NEEDS = {
     "test_host_steps.py": "convert",
     "test_host_tables.py": "torch",
     "test_imports.py": "light",
+    "test_media.py::test_a_stretched_picture_*": "torch",
+    "test_media.py": "light",
     "test_needs.py": "light",
     "test_outputs.py": "light",
     "test_own_numbers.py": "convert",
@@ -73,6 +75,7 @@ NEEDS = {
     "test_wheel.py": "torch",
     "test_words.py": "light",
     "test_your_own_pipeline.py": "convert",
+    "test_writers.py": "light",
 }
 """Pattern of a file below `tests/`, or of some tests in it -> marker; the first that matches."""
 

@@ -23,6 +23,7 @@ class Tensors:
         self._device = device
         self._decls = {t.name: t for t in program.tensors}
         self._values: dict[str, Any] = {}
+        self._plain = {i.name for i in program.inputs if i.kind in ("text", "seed")}
         self._delivery = delivery or Delivery((), {})
         """Where outputs go when they are complete."""
 
@@ -64,7 +65,7 @@ class Tensors:
         return {port: self._host_value(name) for port, name in step.inputs}
 
     def _host_value(self, name: str) -> Any:
-        return self.fetch(name) if name in self._decls else self._values[name]
+        return self._values[name] if name in self._plain else self.fetch(name)
 
     def put_arrays(self, step: HostStep, arrays: Mapping[str, Any]) -> None:
         """What a host step made, as numpy arrays by port."""
