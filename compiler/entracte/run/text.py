@@ -14,12 +14,10 @@ def text_of(output: Output, tokens: Sequence[int], folder: Path) -> str:
     `RunError`."""
     from entracte.declare import host_ops
 
-    ends = [n for n, token in enumerate(tokens) if token in output.end]
     path = inside(folder, output.tokenizer)
     if path is None or not path.is_file():
         raise RunError(f"{folder}: there is no file {output.tokenizer}; compile again")
-    text: str = host_ops.detokenize(tokens[: ends[0]] if ends else tokens, path)  # type: ignore[attr-defined]
-    return text
+    return host_ops.detokenize(tokens, path, output.end)
 
 
 def texts_of(
