@@ -16,10 +16,11 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from entracte.graphs.checks import GraphFault, similar
+from entracte.graphs.meta import on_meta
 from entracte.graphs.spec import Constants, Graph, Input
 
-__all__ = ["Constants", "Graph", "GraphFault", "Input", "build", "file_params", "names",
-           "package_of", "place_of"]  # fmt: skip
+__all__ = ["Constants", "Graph", "GraphFault", "Input", "build", "file_params", "is_code", "names",
+           "on_meta", "package_of", "place_of"]  # fmt: skip
 
 _BUILT_IN = {
     "onnx": "entracte.graphs.onnx.build:stage",
@@ -36,6 +37,8 @@ _BUILT_IN = {
 GROUP = "entracte.graphs"
 _FILES = {"onnx": ("file",)}
 """Parameters that name a file: the compiler finds it, and hands in its path."""
+_CODE = "opensora."
+"""Built-in graphs whose names begin so are made by code and parameters alone."""
 
 
 def names() -> list[str]:
@@ -84,6 +87,12 @@ def file_params(name: str) -> tuple[str, ...]:
     """Which parameters of the graph `name` name files. Where these are is for the user to say, so
     a plan that came from elsewhere does not."""
     return _FILES.get(name, ())
+
+
+def is_code(name: str) -> bool:
+    """Whether the graph `name` is always the same for the same code and parameters. Whoever reads
+    files, or draws numbers, may give another one each time: it must be made to know."""
+    return name in _BUILT_IN and name.startswith(_CODE)
 
 
 def _factory(name: str) -> Callable[..., Graph | Constants]:

@@ -201,9 +201,10 @@ class PipelineSettings:
     """What folders of builds are called by; e.g. `mine`"""
     title: str = MISSING
     """What people read; e.g. `Mine`"""
-    weights: str = MISSING
+    weights: str = ""
     """Where checkpoints are: a folder, `package:NAME/FOLDER`, or `random:SEED` for numbers of a
-    seed in place of what they would hold; e.g. `/models/mine`"""
+    seed in place of what they would hold; empty where every graph holds its own; e.g.
+    `/models/mine`"""
     video: dict[str, Any] = field(default_factory=dict)
     """Sizes that several stages share, read by `${pipeline.video.KEY}`; one that nothing reads is
     refused; e.g. `{frames: 16, height: 64, width: 64, fps: 8}`"""

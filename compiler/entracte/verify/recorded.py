@@ -48,7 +48,8 @@ def record_inputs(  # noqa: PLR0913 - read and written in different folders
 
     make_folder(place)
     device = SourceDevice({c.id: c for c in plan.chunks}, stages, source)
-    is_run = _is_cheap(plan) and source.is_real and _runs_alone(plan)
+    is_real = all(source.is_real(stage) for stage in stages.values())
+    is_run = _is_cheap(plan) and is_real and _runs_alone(plan)
     if is_run:
         for stage in stages.values():
             for function in stage.functions:
