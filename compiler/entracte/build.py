@@ -138,6 +138,7 @@ def _compile(
     writes = not job.dry_run or job.out is not None
     source = _source(job, cache)
     traced = _trace(job, source, cache, report)
+    traced = replace(traced, pipeline=host.into(traced.pipeline))
     for stage in traced.stages.values():
         source.check(stage)
     traced = replace(traced, pipeline=host.into(traced.pipeline))

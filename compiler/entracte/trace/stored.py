@@ -90,7 +90,8 @@ class Shelf:
         pinned: Collection[str],
     ) -> str:
         """Of a trace. Where weights are read changes nothing of it."""
-        declared = (encode(replace(stage, weights="")), encode(tuple(ports.values())), encode(loop))
+        made = encode(replace(stage, weights=""))
+        declared = (made, encode(tuple(ports.values())), encode(loop), sorted(pinned))
         code = _code(stage, self._backend.is_convertible)
         return digest(*declared, sorted(pinned), self._backend.identity, code, self._made(stage))
 
