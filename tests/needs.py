@@ -49,6 +49,7 @@ NEEDS = {
     "test_host_ops.py": "light",
     "test_imports.py": "light",
     "test_needs.py": "light",
+    "test_onnx_packages.py": "convert",
     "test_outputs.py": "light",
     "test_overlap.py": "convert",
     "test_places.py": "torch",
