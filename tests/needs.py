@@ -57,6 +57,7 @@ NEEDS = {
     "test_media.py::test_a_stretched_picture_*": "torch",
     "test_media.py": "light",
     "test_needs.py": "light",
+    "test_onnx_packages.py": "convert",
     "test_outputs.py": "light",
     "test_own_numbers.py": "convert",
     "test_overlap.py": "convert",

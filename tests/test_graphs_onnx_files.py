@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from entracte.errors import ConfigError
 from entracte.graphs import build
 from entracte.graphs.onnx.faults import OnnxFault
 from entracte.graphs.onnx.files import files_of
@@ -377,6 +379,30 @@ def test_places_of_numbers_that_cannot_be(tmp_path, change, message):
     (tmp_path / "m.onnx").write_bytes(given.SerializeToString())
     with pytest.raises(OnnxFault, match=message):
         build("onnx", {"file": str(tmp_path / "m.onnx")})
+
+
+def test_a_file_is_looked_for_beside_the_weights_then_here(tmp_path, monkeypatch):
+    from entracte.ir import Pipeline, Stage, StageKind
+    from entracte.trace.graph_files import with_files
+
+    def place(file: str, weights: str = str(tmp_path / "weights"), own: str = "") -> str:
+        params = (("file", file), ("shapes", ()))
+        stage = Stage(name="s", kind=StageKind.GRAPH, op="onnx", params=params, weights=own)
+        found = with_files(Pipeline(**{**empty, "weights": weights, "stages": (stage,)}))
+        return dict(found.stages[0].params)["file"]
+
+    empty: dict[str, Any] = {f.name: () for f in fields(Pipeline)} | {"name": "p", "title": "p"}
+    for name in ("weights/a.onnx", "a.onnx", "b.onnx", "own/a.onnx"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    assert place("a.onnx") == str(tmp_path / "weights" / "a.onnx")
+    assert place("a.onnx", own=str(tmp_path / "own")) == str(tmp_path / "own" / "a.onnx")
+    assert place("a.onnx", "random:0") == place("./a.onnx", "random:1") == str(tmp_path / "a.onnx")
+    assert place("b.onnx") == place(str(tmp_path / "b.onnx")) == str(tmp_path / "b.onnx")
+    for missing in ("c.onnx", "", "a\0b", "weights"):
+        with pytest.raises(ConfigError, match="pipeline.stages.s.params.file: "):
+            place(missing)
 
 
 def test_files_that_are_no_models(tmp_path):
