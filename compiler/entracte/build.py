@@ -141,7 +141,6 @@ def _compile(
     traced = replace(traced, pipeline=host.into(traced.pipeline))
     for stage in traced.stages.values():
         source.check(stage)
-    traced = replace(traced, pipeline=host.into(traced.pipeline))
     report.phase("plan", 1)
     decision = _decide(job, traced, {})
     check_program_size(decision.program)
