@@ -22,6 +22,9 @@ def check_names(plan: Plan) -> None:
         once(f"{where}: two inputs are called", (p.name for p in chunk.inputs))
         once(f"{where}: two outputs are called", (p.name for p in chunk.outputs))
         once(f"{where}: two functions are called", ("main", *(v.name for v in chunk.variants)))
+        for v in chunk.variants:
+            once(f"{where}.{v.name}: two inputs are called", (p.name for p in v.inputs))
+            once(f"{where}.{v.name}: two outputs are called", (p.name for p in v.outputs))
         once(f"{where}: work is told twice of", (w.kind for w in chunk.work))
     for fact in plan.facts:
         once(f"plan.facts: {fact.id} has two times of", (name for name, _ in fact.exec_by))

@@ -55,6 +55,17 @@ def _check_chunk(chunk: Chunk) -> None:
     parts: tuple[Chunk | Variant, ...] = (chunk, *chunk.variants)
     for part in parts:
         _check_work(chunk, part)
+    for v in chunk.variants:
+        if not v.graph and (v.inputs or v.outputs):
+            raise PlanError(
+                f"plan: chunk {chunk.id}: function {v.name} is of its own stage, and yet has ports "
+                "of its own"
+            )
+        if v.graph == chunk.graph:
+            raise PlanError(
+                f"plan: chunk {chunk.id}: function {v.name} is said to be of another stage's graph, "
+                f"which is its own, {v.graph}"
+            )
 
 
 def _check_work(chunk: Chunk, part: Chunk | Variant) -> None:
