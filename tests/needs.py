@@ -37,6 +37,7 @@ NEEDS = {
     "reference/*": "convert",
     "test_advise.py": "torch",
     "test_build_choice.py": "convert",
+    "test_causal.py::test_packages_*": "convert",
     "test_causal.py": "torch",
     "test_constructs.py": "torch",
     "test_compared.py": "convert",
