@@ -142,8 +142,7 @@ def _compile(job: Job, folder: Path, cache: Cache, report: Reporter, begun: floa
     writes = not job.dry_run or job.out is not None
     source = _source(job, cache)
     traced = _trace(job, source, cache, report)
-    for stage in traced.stages.values():
-        source.check(stage)
+    source.check_all(traced.stages)
     report.phase("plan", 1)
     decision = _decide(job, traced, {})
     check_program_size(decision.program)
