@@ -139,8 +139,7 @@ def _compile(
     source = _source(job, cache)
     traced = _trace(job, source, cache, report)
     traced = replace(traced, pipeline=host.into(traced.pipeline))
-    for stage in traced.stages.values():
-        source.check(stage)
+    source.check_all(traced.stages)
     report.phase("plan", 1)
     decision = _decide(job, traced, {})
     check_program_size(decision.program)

@@ -128,6 +128,14 @@ class PipelineWeights:
                 "and reads no checkpoint; leave it out"
             )
 
+    def check_all(self, stages: "Mapping[str, Traced]") -> None:
+        """`check` of every stage; one with the weights of another has no numbers of its own."""
+        for traced in stages.values():
+            self.check(traced)
+            lender = stages.get(traced.stage.weights_of)
+            if lender is not None:
+                _check_lent(traced, lender)
+
     def is_real(self, traced: "Traced") -> bool:
         """See `WeightSource`."""
         return self._of(traced).is_real(traced)
@@ -157,6 +165,24 @@ class PipelineWeights:
             where = own if stage.weights else "pipeline.weights"
             self._sources[place] = weight_source(place, self._cache, where)
         return self._sources[place]
+
+
+def _check_lent(traced: "Traced", lender: "Traced") -> None:
+    """Where modules hold their numbers, those of both must be the same."""
+    where = f"pipeline.stages.{traced.stage.name}.weights_of"
+    if traced.is_its_own != lender.is_its_own:
+        own, other = (traced, lender) if traced.is_its_own else (lender, traced)
+        raise ConfigError(
+            f"{where}: the graph of {own.stage.name} holds its numbers, that of "
+            f"{other.stage.name} reads a checkpoint; let both do the same"
+        )
+    theirs = {key: lender.own.get(name) for name, key in lender.key_of.items()}
+    for name, key in traced.key_of.items() if traced.is_its_own else ():
+        if theirs.get(key) not in (None, traced.own.get(name)):
+            raise ConfigError(
+                f"{where}: {key!r} holds other numbers than in {lender.stage.name}; make both "
+                "graphs from the same module (or from the same seed)"
+            )
 
 
 class OwnWeights:
