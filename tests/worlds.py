@@ -12,6 +12,9 @@ import torch
 from omegaconf import OmegaConf
 
 import entracte.graphs
+from entracte.check.pieces import check_features
+from entracte.check.proof import check
+from entracte.cost import predicted_facts
 from entracte.decide.partition import Measured
 from entracte.declare.pipeline import read_pipeline
 from entracte.declare.settings import PipelineSettings
@@ -20,8 +23,12 @@ from entracte.graphs.spec import Constants, Graph
 from entracte.ir import Chunk, Partition, Pipeline, Program
 from entracte.lower.backend import CORE_ML
 from entracte.program.assemble import build_program
+from entracte.program.workload import Workload
+from entracte.schedule.by_gates import schedule_by_gates
 from entracte.trace.wire import TracedPipeline, trace_pipeline
 from tests.interpreter import Host, Interpreted, interpret
+from tests.planner.plans import make_target
+from tests.planner.programs import DOUBLE_BUFFER
 
 
 def register(monkeypatch: Any, **factories: Callable[..., Graph | Constants]) -> None:
@@ -76,8 +83,14 @@ class World:
         return cls(found, cut(found, **pieces))
 
     def program(self, **grouping: tuple[int, ...]) -> Program:
-        """In these groups of chunks."""
-        return build_program(self.traced.measured, self.partition, grouping)
+        """In these groups of chunks; safe by the checker, which shares nothing with the planner."""
+        program = build_program(self.traced.measured, self.partition, grouping)
+        target = make_target(10**9)
+        facts = tuple(predicted_facts(c, target) for c in self.partition.chunks)
+        schedule = schedule_by_gates(Workload.on(target, program, facts), DOUBLE_BUFFER)
+        check(program, facts, schedule, budget_bytes=target.budget_bytes)
+        check_features(program, self.partition.chunks)
+        return program
 
     def run(
         self,
