@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import ChainMap
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,9 +21,10 @@ from torch._subclasses.fake_tensor import (
     FakeTensorMode,
 )
 
+from entracte.graphs.onnx.control import CONTROL
 from entracte.graphs.onnx.faults import OnnxFault, shown
 from entracte.graphs.onnx.module import Step
-from entracte.graphs.onnx.node import Compute, Node, Value, decoded
+from entracte.graphs.onnx.node import Compute, Names, Node, Value, decoded
 from entracte.graphs.onnx.numbers import normal, tensor_of, type_name
 from entracte.graphs.onnx.table import OPERATORS
 
@@ -42,11 +43,7 @@ _MOST_FOLDED_BYTES = 1 << 30
 _MOST_STEPS = 100_000
 _MOST_LOOKED_AT = 200_000
 """Nodes, each as often as it is written out."""
-_MOST_ROUNDS = 256
-"""Of a loop that is written out."""
 _INT32 = (-(1 << 31), (1 << 31) - 1)
-
-Names = MutableMapping[str, Value]
 
 
 class Assembly:
@@ -152,10 +149,8 @@ class Assembly:
         if self._looked_at > _MOST_LOOKED_AT:
             raise OnnxFault(f"{place}: with its loops written out there is too much to do")
         node = self._seen(proto, place, values)
-        if proto.op_type == "If":
-            return self._branch(node, around)
-        if proto.op_type == "Loop":
-            return self._loop(node, around)
+        if proto.op_type in CONTROL:
+            return CONTROL[proto.op_type](self, node, around)
         try:
             compute = OPERATORS[proto.op_type](node)
         except OnnxFault:
@@ -166,7 +161,7 @@ class Assembly:
         for index in sorted(node.constants):
             if node.is_constant(index):
                 self.read.update(node.value(index).tensor.contiguous().numpy().tobytes())
-        return self._computed(node, compute)
+        return self.computed(node, compute)
 
     def _seen(self, proto: NodeProto, place: str, values: tuple[Value | None, ...]) -> Node:
         from onnx import defs
@@ -177,7 +172,7 @@ class Assembly:
                 "export the model without that runtime's fusions (an optimisation level that "
                 "keeps to ai.onnx)"
             )
-        if proto.op_type not in (*OPERATORS, "If", "Loop"):
+        if proto.op_type not in {*OPERATORS, *CONTROL}:
             raise OnnxFault(
                 f"{place}: the operator is not carried out; docs/onnx-stages.md lists those that "
                 "are"
@@ -210,7 +205,7 @@ class Assembly:
         except ValueError:
             raise OnnxFault(f"{place}: the attribute {name!r} has no value") from None
 
-    def _computed(self, node: Node, compute: Compute) -> Sequence[Value]:
+    def computed(self, node: Node, compute: Compute) -> Sequence[Value]:
         """The node as a step, or its result if that is a constant."""
         kept = [None if i in node.constants else v for i, v in enumerate(node.values)]
         is_constant = all(v is None or v.is_constant for v in kept)
@@ -267,69 +262,6 @@ class Assembly:
         names = node.proto.output
         return [self.known(n, normal(t), _kind(node)) for n, t in zip(names, made, strict=False)]
 
-    # ------------------------------------------------------------ control
-
-    def _branch(self, node: Node, around: Names) -> Sequence[Value]:
-        if not node.is_constant(0):
-            node.fail(
-                "its condition depends on an input's values; a compiled graph has no choices: "
-                "fix the input that decides with `values`"
-            )
-        chosen = self._graph(node, "then_branch" if node.scalar(0) else "else_branch")
-        return self.results(chosen, self.run(chosen, around, {}), around)
-
-    def _loop(self, node: Node, around: Names) -> Sequence[Value]:
-        """Written out, if how often it runs is known and little."""
-        body, rounds = self._graph(node, "body"), self._rounds(node)
-        condition = self.known("", torch.tensor(True))
-        if node.has(1):
-            condition = node.value(1)
-        carried = [node.value(i) for i in range(2, len(node.values))]
-        stacked: list[list[Value]] = [[] for _ in body.output[1 + len(carried) :]]
-        for index in range(rounds):
-            if not self._goes_on(node, condition):
-                break
-            given = [self.known("", torch.tensor(index)), condition, *carried]
-            if len(body.input) != len(given):
-                node.fail(f"its body has {len(body.input)} inputs instead of {len(given)}")
-            names = {i.name: v for i, v in zip(body.input, given, strict=True)}
-            condition, *made = self.results(body, self.run(body, around, names), around)
-            carried = made[: len(carried)]
-            for column, value in zip(stacked, made[len(carried) :], strict=True):
-                column.append(value)
-        else:
-            if not node.has(0):
-                self._goes_on(node, condition)
-                node.fail(f"it runs more than {_MOST_ROUNDS} times")
-        return [*carried, *(self._stack(node, column) for column in stacked)]
-
-    def _graph(self, node: Node, name: str) -> GraphProto:
-        found: GraphProto | None = node.attribute(name)
-        if found is None:
-            node.fail(f"has no {name}")
-        return found
-
-    def _rounds(self, node: Node) -> int:
-        rounds = int(node.scalar(0)) if node.has(0) else _MOST_ROUNDS
-        if rounds > _MOST_ROUNDS:
-            node.fail(f"it runs {rounds} times; at most {_MOST_ROUNDS} are written out")
-        return rounds
-
-    def _goes_on(self, node: Node, condition: Value) -> bool:
-        if not condition.is_constant:
-            node.fail("whether it goes on depends on an input's values")
-        return bool(condition.tensor.item())
-
-    def _stack(self, node: Node, column: Sequence[Value]) -> Value:
-        if not column:
-            node.fail("it never runs, and what it collects has no shape")
-
-        def compute(*rows: Tensor) -> Tensor:
-            return torch.stack(rows)
-
-        inner = Node(node.proto, node.schema, node.opset, node.place, tuple(column), {})
-        return self._computed(inner, compute)[0]
-
     # ------------------------------------------------------------ results
 
     def needed(self, outputs: Sequence[Value]) -> tuple[list[Step], dict[int, tuple[str, Tensor]]]:
@@ -349,10 +281,10 @@ class Assembly:
 
     def _checked(self, value: Value) -> Tensor:
         tensor = value.tensor
-        if tensor.is_floating_point() and bool(torch.isinf(tensor).any()):
+        if tensor.is_floating_point() and bool((tensor == torch.inf).any()):
             raise OnnxFault(
-                f"{self.path}: the constant {shown(value.name)!r} holds infinity, which fp16 "
-                "arithmetic turns into NaN; export masks with a large number, -30000"
+                f"{self.path}: the constant {shown(value.name)!r} holds infinity; the file is "
+                "damaged, or was saved in fp16 after an overflow"
             )
         if tensor.dtype is torch.int64 and tensor.numel():
             least, most = int(tensor.min()), int(tensor.max())

@@ -6,7 +6,7 @@ row asks for and that is not its default, and inputs beyond those that the row t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from onnx import NodeProto
     from onnx.defs import OpSchema
 
-__all__ = ["Compute", "Node", "Rule", "Value"]
+__all__ = ["MOST_SIZE", "Compute", "Names", "Node", "Rule", "Value"]
 
 MOST_SIZE = 1 << 20
 """Of an axis that is written out element by element, of a window, of padding."""
@@ -41,6 +41,10 @@ class Value:
     """Of its own, also where an inner graph uses a name again."""
     kind: str = ""
     """The type that the file stores a constant in, where that is known."""
+
+
+Names = MutableMapping[str, Value]
+"""What the names of a graph, and of those around it, stand for."""
 
 
 @dataclass
