@@ -44,6 +44,7 @@ NEEDS = {
     "test_devices.py": "light",
     "test_docs.py": "light",
     "test_draws.py": "torch",
+    "test_edges_run.py": "convert",
     "test_end_to_end.py": "convert",
     "test_graphs_*.py": "torch",
     "test_host_ops.py": "light",
