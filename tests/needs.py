@@ -48,6 +48,7 @@ NEEDS = {
     "test_devices.py": "light",
     "test_docs.py": "light",
     "test_draws.py": "torch",
+    "test_edges_run.py": "convert",
     "test_end_to_end.py": "convert",
     "test_example_package.py": "convert",
     "test_graphs_*.py": "torch",

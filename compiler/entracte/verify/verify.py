@@ -17,11 +17,10 @@ from entracte.declare.scheme import floor_db
 from entracte.devices import Device
 from entracte.ir import Package, Plan
 from entracte.reference.fidelity import psnr
-from entracte.run.drawn import with_drawn
 from entracte.run.alarm import Alarm
 from entracte.run.execute import execute
 from entracte.run.runner import Progress
-from entracte.verify.sampled import sample_inputs
+from entracte.verify.sampled import sample_inputs, tried_inputs
 from entracte.verify.source import NOWHERE_ELSE, Origin, SourceDevice
 
 _SAMPLED_CALLS = (1, 8, 64)
@@ -84,10 +83,11 @@ def verify_plan(
     progress: Progress = lambda *_: None,
     origin: Origin = NOWHERE_ELSE,
 ) -> Verification:
-    """Compare every package, and all outputs, with the torch source. What is not given and has no
-    default is made up."""
+    """Compare every package, and all outputs, with the torch source. Inputs that have no default
+    and are not given are drawn."""
+    inputs = tried_inputs(plan) | dict(inputs)
     source = SourceDevice.of(plan, origin)
-    recorder, inputs = _Recorder(), with_drawn(plan, inputs)
+    recorder = _Recorder()
     emitted = execute(plan, folder, device, inputs, progress=progress, observe=recorder.note)
     wanted = execute(plan, folder, source, inputs, progress=progress)
     scores = tuple(_score(p, folder, source, recorder.samples[p.chunk]) for p in plan.packages)
