@@ -103,6 +103,8 @@ class _Machine:
     complete: set[str] = field(default_factory=set)
     turn: dict[str, int] = field(default_factory=dict)
     """Output -> how many of its parts its writer has taken."""
+    sums: dict[str, Any] = field(default_factory=dict)
+    """Of what overlaps and is made in several iterations: the sum so far."""
     pieces: dict[str, int] = field(default_factory=dict)
     """Streamed tensor -> pieces made."""
     ends: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -198,6 +200,9 @@ class _Machine:
         # What overlaps is rounded once, when all of it is there.
         for name, total in sums.items():
             self.values[name] = self.fitting(name, total)
+        for b in call.outputs:
+            if b.by is By.ITERATION and b.tensor in self.sums and iteration + 1 == segment.count:
+                self.values[b.tensor] = self.fitting(b.tensor, self.sums.pop(b.tensor))
 
     def count_held(self, at: str) -> None:
         held = sum(d.size_bytes for n, d in self.decls.items() if n in self.values)
@@ -227,17 +232,17 @@ class _Machine:
             there = self.values.setdefault(b.tensor, [None] * many)
             there[k] = self.fitting(b.tensor, made)
         elif any(w.stride < w.size for w in b.windows):
-            self.blend(b, k, made, sums)
+            self.blend(b, k, made, sums if b.by is By.MAP else self.sums)
         else:
             if b.tensor not in self.values:
                 self.values[b.tensor] = np.zeros(decl.port.shape, self.type_of(b.tensor, made))
             self.values[b.tensor][_where(b.windows, k, made.ndim)] = made
 
     def blend(self, b: Binding, k: int, made: np.ndarray, sums: dict[str, Any]) -> None:
-        assert b.by is By.MAP, b
         wide = made.dtype if self.exact else np.float32
         if b.tensor not in sums:
             sums[b.tensor] = np.zeros(self.decls[b.tensor].port.shape, wide)
+            self.values[b.tensor] = None
         weighted = made.astype(wide)
         for window, index in zip(b.windows, _indices(b.windows, k), strict=True):
             shape = [1] * made.ndim

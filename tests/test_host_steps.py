@@ -16,6 +16,7 @@ from entracte.errors import ConfigError
 from entracte.graphs.spec import Graph, Input
 from entracte.plan.file import read_plan
 from entracte.run.execute import run_build
+from entracte.verify.sampled import known_inputs
 from tests.test_host_ops import normal
 from tests.test_tokenizers import SECTION, plain
 
@@ -129,6 +130,16 @@ def test_the_record_says_which_words_were_cut(build):
     assert run.notes == (
         "stage tokenize: the text is cut to 4 tokens; dropped from its end: 'b  b'",
     )
+
+
+def test_who_computes_nothing_and_who_tries_chunks_alone_run_them_too(build):
+    """Ids that no chunk has made are 0 on the null device; what reads them is drawn for a trial."""
+    _, _, folder = build
+    plan = read_plan(folder)
+    assert run_build(folder, device="null").run.peak_bytes > 0
+    found = known_inputs(plan, folder)(plan.chunks[0].id)
+    np.testing.assert_allclose(found["noise"], drawn(stream="iteration"), rtol=1e-6)
+    assert "rows" not in found
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,7 @@ def said(folder: Path, **config) -> None:
 
 CLASSES = {
     "CLIPTokenizer": (["<|startoftext|>", "<|endoftext|>"], {}),
+    "CLIPTokenizer with !": (["<|startoftext|>", "<|endoftext|>"], {"pad_token": "!"}),
     "Qwen2Tokenizer": (["<|endoftext|>", "<|im_start|>"], {"padding_side": "left"}),
     "GPT2Tokenizer": (["<|endoftext|>"], {"pad_token": "<|endoftext|>"}),
     "WhisperTokenizer": (
@@ -132,7 +133,7 @@ def test_byte_pairs_are_as_in_transformers(tmp_path, name, saved):
     transformers itself saves."""
     import transformers
 
-    marks, more = CLASSES[name]
+    (marks, more), name = CLASSES[name], name.split()[0]
     folder = tmp_path / "w"
     folder.mkdir()
     byte_pairs(folder, marks, ending="</w>" if name.startswith("CLIP") else "")
@@ -144,7 +145,8 @@ def test_byte_pairs_are_as_in_transformers(tmp_path, name, saved):
         assert (folder / "tokenizer.json").exists()
     same_as_theirs(theirs, folder, tmp_path / "build")
     step = dict(compiled(folder, tmp_path / "build"))
-    assert step["pad_id"] == theirs.pad_token_id != 0
+    assert step["pad_id"] == theirs.pad_token_id
+    assert (step["pad_id"] == 0) == (more.get("pad_token") == "!")  # which is 0 in its vocabulary
     assert step["pad_side"] == theirs.padding_side
 
 
@@ -231,6 +233,13 @@ def test_sentencepiece_models_give_the_ids_of_the_library(tmp_path, model):
         if model == "xlmr":  # its class puts four marks before the pieces, which have three
             wanted = [3 if i == 0 else i + 1 for i in wanted]
         assert found == wanted, text
+
+
+def test_no_folder_asks_for_gigabytes(tmp_path):
+    shutil.copy(SPM / "unigram.model", tmp_path / "spiece.model")
+    said(tmp_path, tokenizer_class="T5Tokenizer", extra_ids=10**9)
+    with pytest.raises(ConfigError, match="extra_ids: 1000000000 is not a whole number from 0 to"):
+        compiled(tmp_path, tmp_path / "build")
 
 
 def test_what_a_class_puts_around_pieces(tmp_path):

@@ -23,17 +23,10 @@ from entracte.program.assemble import build_program
 from entracte.trace.wire import TracedPipeline, trace_pipeline
 from tests.interpreter import Host, Interpreted, interpret
 
-FACTORIES: dict[str, Callable[..., Graph | Constants]] = {}
-
-
-class _Places(dict[str, str]):
-    """What the registry looks into: our names beside its own."""
-
 
 def register(monkeypatch: Any, **factories: Callable[..., Graph | Constants]) -> None:
     """Let pipelines name these graphs as `own.NAME`."""
     for name, factory in factories.items():
-        monkeypatch.setitem(FACTORIES, name, factory)
         monkeypatch.setitem(entracte.graphs._BUILT_IN, f"own.{name}", f"{__name__}:_{name}")
         monkeypatch.setitem(globals(), f"_{name}", factory)
 
@@ -98,7 +91,7 @@ class World:
         functions = {c.id: self._chunk(c, exact) for c in self.partition.chunks}
         constants = self.traced.constants
         if exact:
-            constants = {k: v.astype(float) if v.dtype.kind == "f" else v for k, v in constants.items()}
+            constants = {k: v.astype(float) for k, v in constants.items()}
         return interpret(
             program, functions, given=given, constants=constants, exact=exact, host=host
         )

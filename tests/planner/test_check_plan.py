@@ -243,7 +243,7 @@ PIECES = {
         bind(2, 0, "inputs", 0, windows=windows((0, 2, 3, 2, 0), (1, 4, 1, 4, 0), (1, 4, 1, 4, 0))),
         "3 windows, at most 2",
     ),
-    "outputs by iteration": (bind(2, 0, "outputs", 0, by="iteration"), "is bound by iteration"),
+    "outputs by iteration": (bind(2, 0, "outputs", 0, by="iteration"), "a step of it frees"),
     "whole outputs of a map": (
         bind(2, 0, "outputs", 0, by="whole", windows=[]), "each of the 3 repetitions"
     ),

@@ -164,7 +164,7 @@ class _Mapped:
         assert self.stage.map is not None
         full = f"{self.stage.name}.{port.name}"
         self.b.declare(full, self.b.ports[full])
-        if self.count == 1:
+        if self.count == 1 and by is By.MAP:
             return Binding(port.name, full)
         where = f"pipeline.stages.{self.stage.name}"
         windows = output_windows(where, self.stage.map, self.windows, port)

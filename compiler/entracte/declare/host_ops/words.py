@@ -122,7 +122,7 @@ def _word_at(text: str, cut: int) -> str:
     return before.split()[-1] + after.split()[0]
 
 
-def detokenize(ids: Sequence[int], tokenizer: Path, end_ids: Collection[int]) -> str:
+def detokenize(ids: Sequence[int], tokenizer: Path, end_ids: Collection[int] = ()) -> str:
     """The text of ids up to the first that ends it, without marks. Raises `RunError`."""
     kept = list(takewhile(lambda i: i not in end_ids, map(int, ids)))
     if stray := [i for i in kept if not 0 <= i <= MOST_ID]:
