@@ -55,6 +55,7 @@ NEEDS = {
     "test_host_tables.py": "torch",
     "test_imports.py": "light",
     "test_needs.py": "light",
+    "test_onnx_packages.py": "convert",
     "test_outputs.py": "light",
     "test_own_numbers.py": "convert",
     "test_overlap.py": "convert",

@@ -30,6 +30,7 @@ def whole(*values: Any) -> np.ndarray:
 X, Y = normal(2, 3, 4), normal(2, 3, 4)
 IMAGE, LINE, VIDEO = normal(1, 4, 6, 7), normal(2, 3, 9), normal(1, 2, 4, 5, 6)
 N = RNG.integers(-5, 6, (2, 3, 4))
+HEADS = normal(2, 3, 5, 4)
 POSITIVE = np.abs(X) + 0.1
 UNIT = np.tanh(X) * 0.9
 
@@ -238,6 +239,9 @@ CASES: dict[str, Case] = {
                           reduction="add", opset=18),
     "ScatterElements": case("ScatterElements", X, c=(np.array([[[0, -1]]]), normal(1, 1, 2)),
                             axis=2),
+    "ScatterElements along": case("ScatterElements", X, N[:1] % 2, normal(1, 3, 4)),
+    "ScatterElements add": case("ScatterElements", X, np.array([[[0, -1, 2]]]), normal(1, 1, 3),
+                                axis=2, reduction="add", opset=18),
     "OneHot": case("OneHot", N % 4 - 1, c=(whole(4), np.array([2.0, 5.0], np.float32))),
     "OneHot axis": case("OneHot", N % 4, c=(whole(4), np.array([0.0, 1.0], np.float32)), axis=0),
     "Conv": case("Conv", IMAGE, c=(normal(6, 4, 3, 3), normal(6)), pads=[1, 1, 1, 1]),
@@ -266,6 +270,8 @@ CASES: dict[str, Case] = {
     "MaxPool same": case("MaxPool", IMAGE, kernel_shape=[3, 3], strides=[2, 2],
                          auto_pad="SAME_LOWER"),
     "MaxPool dilated": case("MaxPool", IMAGE, kernel_shape=[2, 2], dilations=[2, 2]),
+    "MaxPool dilated uneven": case("MaxPool", IMAGE, kernel_shape=[3, 2], dilations=[1, 2],
+                                   strides=[2, 2], pads=[1, 0, 2, 1]),
     "MaxPool line": case("MaxPool", LINE, kernel_shape=[2], strides=[2]),
     "MaxPool video": case("MaxPool", VIDEO, kernel_shape=[2, 2, 2]),
     "AveragePool": case("AveragePool", IMAGE, kernel_shape=[2, 3], pads=[1, 1, 1, 1]),
@@ -312,6 +318,14 @@ CASES: dict[str, Case] = {
         linear_before_reset=1, direction="bidirectional", outputs=2),
     "RNN": case("RNN", normal(3, 2, 4), c=(normal(1, 5, 4), normal(1, 5, 5), normal(1, 10)),
                 hidden_size=5, outputs=2),
+    "Attention": case("Attention", HEADS, HEADS + 1, HEADS - 1, opset=23),
+    "Attention causal": case("Attention", HEADS, HEADS + 1, HEADS - 1, opset=23, is_causal=1,
+                             scale=0.3),
+    "Attention masked": case("Attention", HEADS, HEADS + 1, HEADS - 1, c=(normal(5, 5),), opset=23),
+    "Attention truths": case("Attention", HEADS, HEADS + 1, HEADS - 1,
+                             c=(np.tri(5, dtype=bool) | (N[0, 0, 0] > 9),), opset=23),
+    "Attention grouped": case("Attention", normal(2, 5, 24), normal(2, 5, 12), normal(2, 5, 12),
+                              opset=23, q_num_heads=4, kv_num_heads=2),
     "GridSample": case("GridSample", IMAGE, np.tanh(normal(1, 3, 5, 2)), opset=20),
     "GridSample near": case("GridSample", IMAGE, np.tanh(normal(1, 3, 5, 2)), mode="nearest",
                             padding_mode="border", align_corners=1, opset=20),

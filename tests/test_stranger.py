@@ -166,6 +166,42 @@ def test_weights_are_said_anew(recorded, trap, tmp_path, place):
     assert job.pipeline.weights == str(tmp_path)
 
 
+@pytest.fixture
+def with_model(recorded, tmp_path) -> dict:
+    """The same with a stage that reads a file, and such a file inside and outside a folder."""
+    for place in ("mine/m.onnx", "mine/sub/m.onnx", "secret.onnx"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_bytes(b"x")
+    (tmp_path / "mine" / "link.onnx").symlink_to(tmp_path / "secret.onnx")
+    stage = {"graph": "onnx", "params": {"file": "m.onnx"}, "inputs": {"z": "sample.z"}}
+    recorded["pipeline"]["stages"]["model"] = stage
+    return recorded
+
+
+@pytest.mark.parametrize(
+    "file", ["/etc/passwd", "../secret.onnx", "sub/../../secret.onnx", "link.onnx", "none.onnx",
+             "~/m.onnx", "{outside}"]
+)  # fmt: skip
+def test_a_plan_does_not_say_which_file_a_graph_reads(with_model, tmp_path, monkeypatch, file):
+    monkeypatch.chdir(tmp_path)
+    file = file.format(outside=tmp_path / "secret.onnx")
+    with_model["pipeline"]["stages"]["model"]["params"]["file"] = file
+    for origin in (Origin(), Origin(weights=str(tmp_path / "mine"))):
+        with pytest.raises(PlanError, match="stage model reads the file .* `--weights FOLDER`"):
+            job_of(plan_of(with_model), origin)
+
+
+def test_a_file_in_the_folder_that_the_user_names_is_read(with_model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path / "mine")
+    folder = tmp_path / "mine"
+    for file in ("m.onnx", "sub/m.onnx", str(folder / "m.onnx")):
+        with_model["pipeline"]["stages"]["model"]["params"]["file"] = file
+        job_of(plan_of(with_model), Origin(weights=str(folder)))
+        with_model["pipeline"]["weights"] = "random:0"
+        with pytest.raises(PlanError, match="stage model reads the file"):
+            job_of(plan_of(with_model))
+
+
 def test_local_settings_of_a_plan_are_not_done(recorded, tmp_path):
     recorded |= {
         "cache": str(tmp_path / "theirs"), "out": str(tmp_path / "out"), "workers": 999,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import ChainMap
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,14 +21,16 @@ from torch._subclasses.fake_tensor import (
     FakeTensorMode,
 )
 
+from entracte.graphs.onnx.control import CONTROL
 from entracte.graphs.onnx.faults import OnnxFault, shown
 from entracte.graphs.onnx.module import Step
-from entracte.graphs.onnx.node import Compute, Node, Value, decoded
+from entracte.graphs.onnx.node import Compute, Names, Node, Value, decoded
 from entracte.graphs.onnx.numbers import normal, tensor_of, type_name
 from entracte.graphs.onnx.table import OPERATORS
 
 if TYPE_CHECKING:
     from onnx import AttributeProto, GraphProto, NodeProto
+    from onnx.defs import OpSchema
 
 __all__ = ["Assembly"]
 
@@ -39,11 +41,9 @@ _MOST_BYTES = 1 << 32
 _MOST_FOLDED_BYTES = 1 << 30
 """Of all constants that are computed and not read from the file."""
 _MOST_STEPS = 100_000
-_MOST_ROUNDS = 256
-"""Of a loop that is written out."""
+_MOST_LOOKED_AT = 200_000
+"""Nodes, each as often as it is written out."""
 _INT32 = (-(1 << 31), (1 << 31) - 1)
-
-Names = MutableMapping[str, Value]
 
 
 class Assembly:
@@ -57,7 +57,7 @@ class Assembly:
         """Of the constants that became part of what steps compute."""
         self._fake = FakeTensorMode(allow_non_fake_inputs=True)
         self._keys = count()
-        self._folded_bytes = 0
+        self._folded_bytes, self._looked_at = 0, 0
         self._fakes: dict[int, Tensor] = {}
 
     # ------------------------------------------------------------ values
@@ -145,11 +145,12 @@ class Assembly:
     def _node(
         self, proto: NodeProto, place: str, values: tuple[Value | None, ...], around: Names
     ) -> Sequence[Value]:
+        self._looked_at += 1
+        if self._looked_at > _MOST_LOOKED_AT:
+            raise OnnxFault(f"{place}: with its loops written out there is too much to do")
         node = self._seen(proto, place, values)
-        if proto.op_type == "If":
-            return self._branch(node, around)
-        if proto.op_type == "Loop":
-            return self._loop(node, around)
+        if proto.op_type in CONTROL:
+            return CONTROL[proto.op_type](self, node, around)
         try:
             compute = OPERATORS[proto.op_type](node)
         except OnnxFault:
@@ -160,7 +161,7 @@ class Assembly:
         for index in sorted(node.constants):
             if node.is_constant(index):
                 self.read.update(node.value(index).tensor.contiguous().numpy().tobytes())
-        return self._computed(node, compute)
+        return self.computed(node, compute)
 
     def _seen(self, proto: NodeProto, place: str, values: tuple[Value | None, ...]) -> Node:
         from onnx import defs
@@ -171,7 +172,7 @@ class Assembly:
                 "export the model without that runtime's fusions (an optimisation level that "
                 "keeps to ai.onnx)"
             )
-        if proto.op_type not in (*OPERATORS, "If", "Loop"):
+        if proto.op_type not in {*OPERATORS, *CONTROL}:
             raise OnnxFault(
                 f"{place}: the operator is not carried out; docs/onnx-stages.md lists those that "
                 "are"
@@ -182,15 +183,19 @@ class Assembly:
             raise OnnxFault(f"{place}: opset {self.opset} has no such operator") from None
         if not schema.min_input <= len(values) <= schema.max_input:
             raise OnnxFault(f"{place}: has {len(values)} inputs")
-        attributes = {a.name: self._attribute(a, place) for a in proto.attribute}
+        attributes = {a.name: self._attribute(a, place, schema) for a in proto.attribute}
         return Node(proto, schema, self.opset, place, values, attributes)
 
-    def _attribute(self, proto: AttributeProto, place: str) -> Any:
+    def _attribute(self, proto: AttributeProto, place: str, schema: OpSchema) -> Any:
         from onnx import AttributeProto as Kinds
         from onnx import helper
 
+        known: Any = schema.attributes.get(proto.name)
+        name = shown(proto.name)
         if proto.ref_attr_name:
-            raise OnnxFault(f"{place}: an attribute refers to a function's {proto.ref_attr_name!r}")
+            raise OnnxFault(f"{place}: the attribute {name!r} refers to a function's")
+        if known is not None and known.type.value != proto.type:
+            raise OnnxFault(f"{place}: the attribute {name!r} is of another type than {known.type}")
         if proto.type == Kinds.TENSOR:
             return tensor_of(proto.t, self.path)
         if proto.type == Kinds.GRAPH:
@@ -198,9 +203,9 @@ class Assembly:
         try:
             return decoded(helper.get_attribute_value(proto))
         except ValueError:
-            raise OnnxFault(f"{place}: the attribute {shown(proto.name)!r} has no value") from None
+            raise OnnxFault(f"{place}: the attribute {name!r} has no value") from None
 
-    def _computed(self, node: Node, compute: Compute) -> Sequence[Value]:
+    def computed(self, node: Node, compute: Compute) -> Sequence[Value]:
         """The node as a step, or its result if that is a constant."""
         kept = [None if i in node.constants else v for i, v in enumerate(node.values)]
         is_constant = all(v is None or v.is_constant for v in kept)
@@ -249,67 +254,13 @@ class Assembly:
         self._folded_bytes += sum(t.numel() * t.element_size() for t in fakes)
         if self._folded_bytes > _MOST_FOLDED_BYTES:
             node.fail(f"constants that are computed take more than {_MOST_FOLDED_BYTES} bytes")
-        with torch.no_grad():
-            made = _listed(compute(*(None if v is None else v.tensor for v in kept)))
+        try:
+            with torch.no_grad():
+                made = _listed(compute(*(None if v is None else v.tensor for v in kept)))
+        except Exception as error:  # indices out of range, say
+            node.fail(f"cannot be computed from constants: {_first_line(error)}")
         names = node.proto.output
         return [self.known(n, normal(t), _kind(node)) for n, t in zip(names, made, strict=False)]
-
-    # ------------------------------------------------------------ control
-
-    def _branch(self, node: Node, around: Names) -> Sequence[Value]:
-        if not node.is_constant(0):
-            node.fail(
-                "its condition depends on an input's values; a compiled graph has no choices: "
-                "fix the input that decides with `values`"
-            )
-        chosen = node.attribute("then_branch" if node.scalar(0) else "else_branch")
-        return self.results(chosen, self.run(chosen, around, {}), around)
-
-    def _loop(self, node: Node, around: Names) -> Sequence[Value]:
-        """Written out, if how often it runs is known and little."""
-        body, rounds = node.attribute("body"), self._rounds(node)
-        condition = self.known("", torch.tensor(True))
-        if node.has(1):
-            condition = node.value(1)
-        carried = [node.value(i) for i in range(2, len(node.values))]
-        stacked: list[list[Value]] = [[] for _ in body.output[1 + len(carried) :]]
-        for index in range(rounds):
-            if not self._goes_on(node, condition):
-                break
-            given = [self.known("", torch.tensor(index)), condition, *carried]
-            if len(body.input) != len(given):
-                node.fail(f"its body has {len(body.input)} inputs instead of {len(given)}")
-            names = {i.name: v for i, v in zip(body.input, given, strict=True)}
-            condition, *made = self.results(body, self.run(body, around, names), around)
-            carried = made[: len(carried)]
-            for column, value in zip(stacked, made[len(carried) :], strict=True):
-                column.append(value)
-        else:
-            if not node.has(0):
-                self._goes_on(node, condition)
-                node.fail(f"it runs more than {_MOST_ROUNDS} times")
-        return [*carried, *(self._stack(node, column) for column in stacked)]
-
-    def _rounds(self, node: Node) -> int:
-        rounds = int(node.scalar(0)) if node.has(0) else _MOST_ROUNDS
-        if rounds > _MOST_ROUNDS:
-            node.fail(f"it runs {rounds} times; at most {_MOST_ROUNDS} are written out")
-        return rounds
-
-    def _goes_on(self, node: Node, condition: Value) -> bool:
-        if not condition.is_constant:
-            node.fail("whether it goes on depends on an input's values")
-        return bool(condition.tensor.item())
-
-    def _stack(self, node: Node, column: Sequence[Value]) -> Value:
-        if not column:
-            node.fail("it never runs, and what it collects has no shape")
-
-        def compute(*rows: Tensor) -> Tensor:
-            return torch.stack(rows)
-
-        inner = Node(node.proto, node.schema, node.opset, node.place, tuple(column), {})
-        return self._computed(inner, compute)[0]
 
     # ------------------------------------------------------------ results
 
@@ -330,10 +281,10 @@ class Assembly:
 
     def _checked(self, value: Value) -> Tensor:
         tensor = value.tensor
-        if tensor.is_floating_point() and bool(torch.isinf(tensor).any()):
+        if tensor.is_floating_point() and bool((tensor == torch.inf).any()):
             raise OnnxFault(
-                f"{self.path}: the constant {shown(value.name)!r} holds infinity, which fp16 "
-                "arithmetic turns into NaN; export masks with a large number, -30000"
+                f"{self.path}: the constant {shown(value.name)!r} holds infinity; the file is "
+                "damaged, or was saved in fp16 after an overflow"
             )
         if tensor.dtype is torch.int64 and tensor.numel():
             least, most = int(tensor.min()), int(tensor.max())

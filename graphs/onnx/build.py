@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +47,8 @@ def stage(
     known = {i.name: assembly.known(i.name, i.value) for i in inputs if i.value is not None}
     open_ = [i for i in inputs if i.value is None]
     given = {i.name: assembly.given(i.name, i.shape, i.dtype) for i in open_}
-    made = assembly.run(model.graph, {}, given | known)
+    with _quiet():
+        made = assembly.run(model.graph, {}, given | known)
     wanted = output_names(path, model.graph, outputs)
     results = assembly.results(model.graph, made, {})
     by_name = {o.name: v for o, v in zip(model.graph.output, results, strict=True)}
@@ -70,6 +73,17 @@ def stage(
         for name, i in zip(names, open_, strict=False)
     ]
     return Graph(module.eval(), tuple(ports), tuple(names[len(open_) :]))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without torch's log of a node that does not fit: the message says what is needed."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _digest(path: Path) -> str:

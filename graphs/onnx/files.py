@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from entracte.graphs.onnx.faults import OnnxFault, shown
 
 if TYPE_CHECKING:
+    from google.protobuf.message import Message
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 __all__ = ["beside", "files_of", "read_model", "tensors_of"]
@@ -39,6 +40,8 @@ def read_model(path: Path) -> ModelProto:
         raise OnnxFault(
             f"{path}: is no ONNX model: it is truncated, nested too deeply, or of another format"
         ) from None
+    if not _is_text(model):
+        raise OnnxFault(f"{path}: is damaged: it holds a name that is no text")
     if not model.graph.node:
         raise OnnxFault(f"{path}: is no ONNX model, or one without any operation")
     if sum(1 for _ in nodes_of(model.graph)) > _MOST_NODES:
@@ -58,6 +61,21 @@ def _check_file(path: Path) -> None:
             f"{path}: has {found.st_size} bytes, a model in one file at most {_MOST_BYTES}; save "
             "its numbers beside it: onnx.save(model, path, save_as_external_data=True)"
         )
+
+
+def _is_text(message: Message) -> bool:
+    """Whether all names in it are UTF-8; those that are none come as bytes."""
+    for field, value in message.ListFields():
+        if field.type not in (field.TYPE_STRING, field.TYPE_MESSAGE):
+            continue
+        several = (
+            (value,) if isinstance(value, str | bytes) or hasattr(value, "ListFields") else value
+        )
+        if field.type == field.TYPE_STRING and not all(isinstance(v, str) for v in several):
+            return False
+        if field.type == field.TYPE_MESSAGE and not all(map(_is_text, several)):
+            return False
+    return True
 
 
 def nodes_of(graph: GraphProto) -> Iterator[NodeProto]:

@@ -6,7 +6,7 @@ row asks for and that is not its default, and inputs beyond those that the row t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from onnx import NodeProto
     from onnx.defs import OpSchema
 
-__all__ = ["Compute", "Node", "Rule", "Value"]
+__all__ = ["MOST_SIZE", "Compute", "Names", "Node", "Rule", "Value"]
+
+MOST_SIZE = 1 << 20
+"""Of an axis that is written out element by element, of a window, of padding."""
 
 Compute = Callable[..., Any]
 """The inputs in order, None for those that are absent or were read as constants -> the output, or
@@ -38,6 +41,10 @@ class Value:
     """Of its own, also where an inner graph uses a name again."""
     kind: str = ""
     """The type that the file stores a constant in, where that is known."""
+
+
+Names = MutableMapping[str, Value]
+"""What the names of a graph, and of those around it, stand for."""
 
 
 @dataclass
@@ -141,6 +148,12 @@ class Node:
         if tensor.numel() != 1:
             self.fail(f"its input {index + 1} has {tensor.numel()} numbers instead of one")
         return tensor.item()
+
+    def check_sizes(self, *sizes: int) -> None:
+        """Refuse sizes that only a damaged or hostile file has, before anything is made of them."""
+        for size in sizes:
+            if size > MOST_SIZE:
+                self.fail(f"has a size of {size}; at most {MOST_SIZE} are carried out")
 
     def check_all_used(self) -> None:
         """Refuse attributes that the row did not ask for."""

@@ -75,8 +75,9 @@ def declared_inputs(
             f"{path}: shapes or values: {stray[0]!r} is no input and no open size; inputs: "
             f"{_listed(names)}; open sizes: {_listed(sorted(symbols))}"
         )
-    own = {ported[n]: shape for n, shape in shapes.items() if n in ported and not _is_int(shape)}
-    sizes = {n: _size(n, size) for n, size in shapes.items() if n not in own and _is_int(size)}
+    lists = {n for n, s in shapes.items() if isinstance(s, list | tuple) or n not in symbols}
+    own = {ported[n]: shapes[n] for n in lists if n in ported}
+    sizes = {n: _size(n, size) for n, size in shapes.items() if n not in lists}
     fixed = {ported[n]: v for n, v in values.items()}
     return [_declared(path, p, own.get(p.name), sizes, fixed.get(p.name)) for p in protos]
 
@@ -101,13 +102,15 @@ def _fixed(name: str, value: Any, dtype: torch.dtype) -> Tensor:
     try:
         return torch.tensor(value).to(dtype)
     except (TypeError, ValueError, RuntimeError):
-        raise OnnxFault(f"values.{name}: {value!r} is no number or list of numbers") from None
+        raise OnnxFault(
+            f"values.{shown(name)}: {value!r} is no number or list of numbers"
+        ) from None
 
 
 def _shape(
     path: Path, proto: ValueInfoProto, given: object, sizes: Mapping[str, int]
 ) -> tuple[int, ...]:
-    name, dims = proto.name, _dims(proto)
+    name, dims = shown(proto.name), _dims(proto)
     if given is not None:
         if not isinstance(given, list | tuple):
             raise OnnxFault(f"shapes.{name}: {given!r} is no list of sizes")
@@ -120,11 +123,11 @@ def _shape(
             raise OnnxFault(f"shapes.{name}: {list(shape)} does not suit the file's {_told(dims)}")
         return shape
     if not proto.type.tensor_type.HasField("shape"):
-        raise OnnxFault(f"{path}: the file does not say the shape of {name!r}: give shapes.{name}")
+        raise OnnxFault(f"{path}: the file does not say the shape of {name}: give shapes.{name}")
     found = [d.dim_value if d.dim_value > 0 else sizes.get(d.dim_param) for d in dims]
     if any(n is None for n in found):
         raise OnnxFault(
-            f"{path}: the input {shown(name)!r} has the open sizes {_told(dims)}: shapes are "
+            f"{path}: the input {name!r} has the open sizes {_told(dims)}: shapes are "
             f"fixed when compiling; give `shapes: {{{name}: [...]}}` or the sizes by name"
         )
     return tuple(n for n in found if n is not None)
@@ -137,10 +140,6 @@ def _dims(proto: ValueInfoProto) -> list[Any]:
 def _told(dims: Sequence[Any]) -> str:
     said = [str(d.dim_value) if d.dim_value > 0 else shown(d.dim_param) or "?" for d in dims]
     return f"[{', '.join(said)}]"
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _size(name: str, value: object) -> int:

@@ -1,12 +1,13 @@
 """The operators that are carried out, of the domain ai.onnx: one row each.
 
-`If` and `Loop` are written out where nodes are put together (`entracte.graphs.onnx.assemble`).
+`If` and `Loop` are in `entracte.graphs.onnx.control`.
 """
 
 from __future__ import annotations
 
 from entracte.graphs.onnx.node import Rule
 from entracte.graphs.onnx.ops import (
+    attention,
     conv,
     elementwise,
     gather,
@@ -22,6 +23,7 @@ from entracte.graphs.onnx.ops import (
 __all__ = ["OPERATORS"]
 
 OPERATORS: dict[str, Rule] = {
+    **attention.ROWS,
     **conv.ROWS,
     **elementwise.ROWS,
     **gather.ROWS,

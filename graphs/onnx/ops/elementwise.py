@@ -167,6 +167,10 @@ def _attributed(function: Callable[..., Tensor], *names: str) -> Rule:
     return row
 
 
+def _asinh(x: Tensor) -> Tensor:
+    return torch.sign(x) * torch.log(torch.abs(x) + torch.sqrt(x * x + 1))
+
+
 def _elu(x: Tensor, alpha: float) -> Tensor:
     return torch.where(x > 0, x, alpha * (torch.exp(torch.clamp(x, max=0.0)) - 1))
 
@@ -237,11 +241,11 @@ def _where(node: Node) -> Compute:
 ROWS: dict[str, Rule] = {
     "Abs": plain(torch.abs),
     "Acos": plain(torch.acos),
-    "Acosh": plain(torch.acosh),
+    "Acosh": plain(lambda x: torch.log(x + torch.sqrt(x * x - 1))),
     "Add": _commutes(torch.add),
     "And": plain(torch.logical_and),
     "Asin": plain(torch.asin),
-    "Asinh": plain(torch.asinh),
+    "Asinh": plain(_asinh),
     "Atan": plain(torch.atan),
     "Atanh": plain(torch.atanh),
     "Cast": _cast,

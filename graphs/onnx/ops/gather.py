@@ -16,6 +16,17 @@ def _positive(indices: Tensor, size: int) -> Tensor:
     return torch.where(indices < 0, indices + size, indices)
 
 
+def _check_range(node: Node, *sizes: int) -> None:
+    """Constant indices must exist: those of inputs are the run's own affair."""
+    if not node.is_constant(1):
+        return
+    indices = node.value(1).tensor
+    for i, size in enumerate(sizes):
+        column = indices[..., i] if len(sizes) > 1 else indices
+        if column.numel() and not -size <= int(column.min()) <= int(column.max()) < size:
+            node.fail(f"reads or writes elements that an axis of {size} does not have")
+
+
 def _gather(node: Node) -> Compute:
     axis, shape = node.axis(node.attribute("axis")), node.shape()
     wanted = (*shape[:axis], *node.shape(1), *shape[axis + 1 :])
@@ -38,6 +49,7 @@ def _gather(node: Node) -> Compute:
 def _gather_elements(node: Node) -> Compute:
     axis = node.axis(node.attribute("axis"))
     size = node.shape()[axis]
+    _check_range(node, size)
     return lambda x, indices: torch.gather(x, axis, _positive(indices, size))
 
 
@@ -56,6 +68,7 @@ def _gather_nd(node: Node) -> Compute:
         node.fail(f"reads {depth} axes of {shape} after {batch}")
     sizes, rest = shape[batch : batch + depth], shape[batch + depth :]
     rows, each = prod(shape[:batch]), prod(sizes)
+    _check_range(node, *sizes)
     wanted = (*given[:-1], *rest)
 
     def compute(x: Tensor, indices: Tensor) -> Tensor:
@@ -71,6 +84,7 @@ def _scatter_nd(node: Node) -> Compute:
     kind, shape, depth = node.attribute("reduction", "none"), node.shape(), node.shape(1)[-1]
     sizes, rest = shape[:depth], shape[depth:]
     each = prod(rest)
+    _check_range(node, *sizes)
 
     def compute(x: Tensor, indices: Tensor, updates: Tensor) -> Tensor:
         flat = _flat(indices, sizes).reshape(-1, 1).expand(-1, each)
@@ -82,10 +96,26 @@ def _scatter_nd(node: Node) -> Compute:
 
 def _scatter_elements(node: Node) -> Compute:
     kind, axis = node.attribute("reduction", "none"), node.axis(node.attribute("axis"))
-    size = node.shape()[axis]
+    shape, given = node.shape(), node.shape(1)
+    size = shape[axis]
+    _check_range(node, size)
+    if all(n == m for i, (n, m) in enumerate(zip(shape, given, strict=True)) if i != axis):
+        return _known(
+            node,
+            kind,
+            lambda x, i, updates: _scattered(x, axis, _positive(i, size), updates, kind),
+        )
+    strides = [prod(shape[i + 1 :]) for i in range(len(shape))]
 
     def compute(x: Tensor, indices: Tensor, updates: Tensor) -> Tensor:
-        return _scattered(x, axis, _positive(indices, size), updates, kind)
+        """With all axes as one: what is written need not fill the others."""
+        flat = _positive(indices, size) * strides[axis]
+        for i, count in enumerate(given):
+            if i != axis:
+                places = torch.arange(count, device=x.device) * strides[i]
+                flat = flat + places.reshape([-1 if j == i else 1 for j in range(len(given))])
+        made = _scattered(x.reshape(-1), 0, flat.reshape(-1), updates.reshape(-1), kind)
+        return made.reshape(shape)
 
     return _known(node, kind, compute)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from itertools import product
 from math import prod
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -45,14 +48,32 @@ def _max(node: Node) -> Compute:
     kernel = node.attribute("kernel_shape")
     made = windows_of(node, kernel)
     made = _wider(made, _over(node, made))
+    if set(made.dilations) != {1}:
+        return lambda x: _dilated_max(F.pad(x, made.flat, value=float("-inf")), made)
     function, inside = _MAX[len(kernel)], _pads_in_torch(made)
 
     def compute(x: Tensor) -> Tensor:
         x = x if inside else F.pad(x, made.flat, value=float("-inf"))
         padding = made.before if inside else 0
-        return function(x, made.kernel, made.strides, padding, made.dilations)
+        return function(x, made.kernel, made.strides, padding)
 
     return compute
+
+
+def _dilated_max(x: Tensor, made: Windows) -> Tensor:
+    """The largest of one slice for each place of the window: the device's pooling has no
+    dilation."""
+    slices = []
+    for place in product(*(range(k) for k in made.kernel)):
+        part = x
+        for i, at in enumerate(place):
+            moves = (x.shape[2 + i] - made.reach(i)) // made.strides[i]
+            start = at * made.dilations[i]
+            stop = start + moves * made.strides[i] + 1
+            rest: list[Any] = [slice(None)] * (len(made.kernel) - i - 1)
+            part = part[(..., slice(start, stop, made.strides[i]), *rest)]
+        slices.append(part)
+    return reduce(torch.maximum, slices)
 
 
 def _average(node: Node) -> Compute:

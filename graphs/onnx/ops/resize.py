@@ -43,6 +43,7 @@ class _Rule:
 _COORDINATES = ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners",
                 "asymmetric")  # fmt: skip
 _MODES = ("nearest", "linear", "cubic")
+_MOST_PRODUCTS = 1 << 26
 _ROUNDING = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 
 
@@ -118,6 +119,9 @@ def _resampled(node: Node, axes: list[_Axis], rule: _Rule) -> Compute:
         node.fail("its result would be empty")
     if not moving:
         return lambda x, *_: x
+    node.check_sizes(*(a.result for a in moving), *(a.size for a in moving))
+    if rule.mode != "nearest" and any(a.result * a.size > _MOST_PRODUCTS for a in moving):
+        node.fail("resamples an axis of more elements than a matrix is made for")
     mode = _torch_mode(node, moving, rule)
     if mode is not None:
         by_axis = {a.axis: a.result for a in moving}
@@ -208,7 +212,7 @@ def _cubic(t: float, a: float) -> dict[int, float]:
 
 def _read(x: Tensor, places: list[tuple[int, list[int]]]) -> Tensor:
     for axis, indices in places:
-        x = x.index_select(axis, torch.tensor(indices, device=x.device))
+        x = x.index_select(axis, torch.tensor(indices, dtype=torch.int64))
     return x
 
 

@@ -138,6 +138,8 @@ def _split(node: Node) -> Compute:
     size, count = node.shape()[axis], node.attribute("num_outputs") or len(node.proto.output)
     given = node.ints(1) if node.has(1) else node.attribute("split")
     if given is None:
+        if not 0 < count <= max(size, 1):
+            node.fail(f"splits {size} into {count} parts")
         each = ceil(size / count)
         given = [min(each, size - each * i) for i in range(count)]
     if sum(given) != size or len(given) < len(node.proto.output) or min(given) < 0:
@@ -195,6 +197,7 @@ def _pad(node: Node) -> Compute:
         number = node.scalar(2) if node.has(2) else 0
     if len(pads) != 2 * len(axes):
         node.fail(f"pads {pads} for {len(axes)} axes")
+    node.check_sizes(*map(abs, pads))
     both = {a: (pads[i], pads[i + len(axes)]) for i, a in enumerate(axes)}
     both = {a: p for a, p in both.items() if any(p)}
     if mode == "constant":
@@ -213,7 +216,7 @@ def _pad(node: Node) -> Compute:
 
     def compute(x: Tensor, *_: object) -> Tensor:
         for axis, indices in places:
-            x = x.index_select(axis, torch.tensor(indices, device=x.device))
+            x = x.index_select(axis, torch.tensor(indices, dtype=torch.int64))
         return x
 
     return compute

@@ -61,6 +61,7 @@ def windows_of(node: Node, kernel: Sequence[int], *, moving_out: bool = False) -
     pads = node.attribute("pads", [0] * (2 * count))
     if len(pads) != 2 * count or min(pads) < 0:
         node.fail(f"pads={pads} are not carried out")
+    node.check_sizes(*pads, *kernel, *strides, *dilations)
     before, after = tuple(pads[:count]), tuple(pads[count:])
     made = Windows(tuple(kernel), strides, dilations, before, after, auto)
     return made if auto == "NOTSET" or moving_out else _automatic(node, made)
