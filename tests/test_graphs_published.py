@@ -35,7 +35,7 @@ from transformers import (
 
 from entracte.errors import ConfigError
 from entracte.graphs import Graph, Input, on_meta
-from entracte.ir import DType, Port, Stage, StageKind
+from entracte.ir import DType, Pipeline, Port, Stage, StageKind
 from entracte.lower.backend import CORE_ML
 from entracte.store import unpickle_child
 from entracte.store.cache import Cache, DigestMemo
@@ -670,9 +670,12 @@ def test_each_stage_reads_its_own_place(t5: Traced, tmp_path: Path) -> None:
     for name, model in models.items():
         (tmp_path / name).mkdir()
         model.save_pretrained(tmp_path / name / "text_encoder")
-    source = PipelineWeights(str(tmp_path / "a"), Cache(tmp_path / "cache"))
-    other = replace(t5, stage=replace(t5.stage, weights=str(tmp_path / "b")))
-    for traced, model in ((t5, models["a"]), (other, models["b"])):
+    other = replace(t5, stage=replace(t5.stage, name="other", weights=str(tmp_path / "b")))
+    third = replace(t5, stage=replace(t5.stage, name="third", weights_of="other"))
+    pipeline = Pipeline(name="p", title="p", weights=str(tmp_path / "a"), inputs=(), loops=(),
+                        stages=(t5.stage, other.stage, third.stage), outputs=())  # fmt: skip
+    source = PipelineWeights(pipeline, Cache(tmp_path / "cache"))
+    for traced, model in ((t5, models["a"]), (other, models["b"]), (third, models["b"])):
         same({n.removeprefix("model."): t for n, t in source.tensors(traced).items()}, model)
     names = list(t5.key_of)
     memo = DigestMemo(Cache(tmp_path / "cache"))

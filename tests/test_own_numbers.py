@@ -29,7 +29,8 @@ name: own
 title: own
 weights: "random:0"
 precision: fp32
-output: body.y
+outputs:
+  y: {kind: tensor, value: body.y}
 inputs: {seed: {kind: seed, default: 0}}
 stages:
   noise: {host: random_normal, params: {shape: [2, 8]}, inputs: {seed: seed}}
@@ -226,7 +227,8 @@ name: two
 title: two
 weights: "WEIGHTS"
 precision: fp32
-output: second.y
+outputs:
+  y: {kind: tensor, value: second.y}
 inputs: {seed: {kind: seed, default: 0}}
 stages:
   noise: {host: random_normal, params: {shape: [2, 8]}, inputs: {seed: seed}}
@@ -318,3 +320,26 @@ def test_keys_of_all_stages_are_looked_at_before_any_is_converted(
     assert message.startswith(f"stage second: {small.folder / 'b'}/model: missing: line.bias")
     assert "unexpected: line.bais" in message
     assert "line.weight (4, 8) instead of (8, 8)" in message
+
+
+LENT = """
+name: lent
+title: lent
+weights: ""
+precision: fp32
+outputs:
+  y: {kind: tensor, value: second.y}
+inputs: {seed: {kind: seed, default: 0}}
+stages:
+  noise: {host: random_normal, params: {shape: [2, 8]}, inputs: {seed: seed}}
+  first: {graph: test.own, inputs: {x: noise.noise}}
+  second: {graph: test.own, weights_of: first, inputs: {x: first.y}}
+"""
+
+
+def test_a_stage_with_the_weights_of_another_holds_the_same_numbers(small: Small) -> None:
+    """A factory that draws anew each time would give the second stage others."""
+    (small.folder / "conf" / "pipeline" / "own.yaml").write_text(LENT)
+    message = refused(small, lambda: graph_of(Everything(small.made)))
+    assert "stages.second.weights_of" in message and "other numbers than in first" in message
+    small.compiled(lambda: graph_of(Everything()), "dry_run=true")

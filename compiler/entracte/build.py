@@ -139,8 +139,7 @@ def _compile(
     source = _source(job, cache)
     traced = _trace(job, source, cache, report)
     traced = replace(traced, pipeline=host.into(traced.pipeline))
-    for stage in traced.stages.values():
-        source.check(stage)
+    source.check_all(traced.stages)
     report.phase("plan", 1)
     decision = _decide(job, traced, {})
     check_program_size(decision.program)
@@ -164,7 +163,7 @@ def _compile(
 def _source(job: Job, cache: Cache) -> "PipelineWeights":
     from entracte.trace.weights import PipelineWeights
 
-    return PipelineWeights(job.pipeline.weights, cache)
+    return PipelineWeights(job.pipeline, cache)
 
 
 def _trace(job: Job, source: "PipelineWeights", cache: Cache, report: Reporter) -> "TracedPipeline":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from entracte.disk.read import inside
 from entracte.errors import ConfigError
-from entracte.ir import Stage
+from entracte.ir import Pipeline, Stage
 from entracte.store.cache import Cache, DigestMemo, expanded
 from entracte.trace.drawn import RandomWeights
 from entracte.trace.filed import FileWeights
@@ -103,14 +103,16 @@ def _inside_package(where: str, spec: str, package: str, inner: str) -> Path:
 
 
 class PipelineWeights:
-    """Each stage's own source: the module itself, the stage's `weights`, or the pipeline's."""
+    """Each stage's own source: the module itself, the stage's `weights`, or the pipeline's; of one
+    that has the weights of another stage, that one's."""
 
-    def __init__(self, default: str, cache: Cache | None = None) -> None:
-        """Raises `ConfigError` for a `default` that is no place; empty, no stage may read it."""
-        self._default, self._cache = default, cache
+    def __init__(self, pipeline: Pipeline, cache: Cache | None = None) -> None:
+        """Raises `ConfigError` if `pipeline.weights` is no place; empty, no stage may read it."""
+        self._default, self._cache = pipeline.weights, cache
+        self._lenders = {s.name: s for s in pipeline.stages}
         self._sources: dict[str, StageSource] = {}
-        if default:
-            self._sources[default] = weight_source(default, cache)
+        if pipeline.weights:
+            self._sources[pipeline.weights] = weight_source(pipeline.weights, cache)
 
     def look(self, stage: Stage, stem: str | None) -> None:
         """Before anything is traced: places that do not exist, files that are missing or damaged.
@@ -125,6 +127,14 @@ class PipelineWeights:
                 f"pipeline.stages.{stage.name}.weights: graph {stage.op} holds its numbers itself "
                 "and reads no checkpoint; leave it out"
             )
+
+    def check_all(self, stages: "Mapping[str, Traced]") -> None:
+        """`check` of every stage; one with the weights of another has no numbers of its own."""
+        for traced in stages.values():
+            self.check(traced)
+            lender = stages.get(traced.stage.weights_of)
+            if lender is not None:
+                _check_lent(traced, lender)
 
     def is_real(self, traced: "Traced") -> bool:
         """See `WeightSource`."""
@@ -148,12 +158,31 @@ class PipelineWeights:
         return _OWN if traced.is_its_own else self._source(traced.stage)
 
     def _source(self, stage: Stage) -> StageSource:
+        stage = self._lenders.get(stage.weights_of, stage)
         place = stage.weights or self._default
         if place not in self._sources:
             own = f"pipeline.stages.{stage.name}.weights"
             where = own if stage.weights else "pipeline.weights"
             self._sources[place] = weight_source(place, self._cache, where)
         return self._sources[place]
+
+
+def _check_lent(traced: "Traced", lender: "Traced") -> None:
+    """Where modules hold their numbers, those of both must be the same."""
+    where = f"pipeline.stages.{traced.stage.name}.weights_of"
+    if traced.is_its_own != lender.is_its_own:
+        own, other = (traced, lender) if traced.is_its_own else (lender, traced)
+        raise ConfigError(
+            f"{where}: the graph of {own.stage.name} holds its numbers, that of "
+            f"{other.stage.name} reads a checkpoint; let both do the same"
+        )
+    theirs = {key: lender.own.get(name) for name, key in lender.key_of.items()}
+    for name, key in traced.key_of.items() if traced.is_its_own else ():
+        if theirs.get(key) not in (None, traced.own.get(name)):
+            raise ConfigError(
+                f"{where}: {key!r} holds other numbers than in {lender.stage.name}; make both "
+                "graphs from the same module (or from the same seed)"
+            )
 
 
 class OwnWeights:

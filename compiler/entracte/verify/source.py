@@ -162,7 +162,7 @@ class SourceDevice(NumpyValues):
         job = job_of(plan, origin)
         check_settings(plan, job)
         known = Cache(cache_folder(job.cache))
-        weights = PipelineWeights(job.pipeline.weights, known)
+        weights = PipelineWeights(job.pipeline, known)
         traced = trace_pipeline(job.pipeline, CORE_ML, cache=known, look=weights.look)
         for stage in traced.stages.values():
             for function in stage.functions:
