@@ -282,8 +282,8 @@ class _Machine:
                 if not self.decls[part].streamed:
                     # It must still be there.
                     taken = np.array(self.values[part])
-                    axis, end = self.ends.get(part, (0, taken.shape[0]))
-                    if axis == output.axis % taken.ndim:
+                    axis, end = self.ends.get(part, (-1, 0))
+                    if axis == output.axis % max(1, taken.ndim):
                         # A loop that ended early made no more than that.
                         taken = taken.take(range(min(end, taken.shape[axis])), axis)
                     self.made.outputs[output.name].parts.append((part, None, taken))

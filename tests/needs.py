@@ -47,6 +47,7 @@ NEEDS = {
     "test_devices.py": "light",
     "test_docs.py": "light",
     "test_draws.py": "torch",
+    "test_edges_run.py": "convert",
     "test_end_to_end.py": "convert",
     "test_example_package.py": "convert",
     "test_graphs_*.py": "torch",
@@ -54,6 +55,8 @@ NEEDS = {
     "test_host_steps.py": "convert",
     "test_host_tables.py": "torch",
     "test_imports.py": "light",
+    "test_media.py::test_a_stretched_picture_*": "torch",
+    "test_media.py": "light",
     "test_needs.py": "light",
     "test_onnx_packages.py": "convert",
     "test_outputs.py": "light",
@@ -73,6 +76,7 @@ NEEDS = {
     "test_truth.py": "convert",
     "test_wheel.py": "torch",
     "test_words.py": "light",
+    "test_writers.py": "light",
     "test_your_own_pipeline.py": "convert",
 }
 """Pattern of a file below `tests/`, or of some tests in it -> marker; the first that matches."""

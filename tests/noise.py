@@ -21,7 +21,8 @@ stages:
 def conf(folder: Path, shape: tuple[int, ...], output: str = "kind: tensor") -> Path:
     """A configuration folder with `pipeline=noise`."""
     (folder / "pipeline").mkdir(parents=True, exist_ok=True)
-    (folder / "pipeline" / "noise.yaml").write_text(PIPELINE.format(shape=list(shape), output=output))
+    text = PIPELINE.format(shape=list(shape), output=output)
+    (folder / "pipeline" / "noise.yaml").write_text(text)
     return folder
 
 
@@ -32,7 +33,8 @@ def build(folder: Path, shape: tuple[int, ...], output: str = "kind: tensor") ->
     from entracte.build import compile_job
     from entracte.declare.read import read
 
-    overrides = [f"hydra.searchpath=[file://{conf(folder / 'conf', shape, output)}]", "+target=host"]
+    own = conf(folder / "conf", shape, output)
+    overrides = [f"hydra.searchpath=[file://{own}]", "+target=host"]
     with initialize_config_module("entracte.conf", version_base="1.3"):
         config = compose("compile", [*overrides, "pipeline=noise", f"out={folder / 'build'}"])
     compile_job(read(config))

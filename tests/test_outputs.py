@@ -1,18 +1,16 @@
 """The table of outputs: endings, what fits, what is written; another row is one value."""
 
 import resource
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from entracte.errors import RunError
-from entracte.ir import DType, Port
 from entracte.run.execute import run_build
 from entracte.run.outputs import FORMATS, Format
 from entracte.run.sinks import place_of
-from entracte.run.video import image_fault, video_fault
+from entracte.run.video import video_fault
 from tests.noise import build
 from tests.writing import write_output, write_pieces
 

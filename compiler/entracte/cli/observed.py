@@ -103,8 +103,8 @@ def run_lines(plan: Plan, run: Run) -> list[str]:
 
 def _noted(note: str) -> list[str]:
     """What a host step had to say."""
-    text = f"note    {note}"
-    return fill(text, 80, subsequent_indent=" " * 8, break_on_hyphens=False).splitlines()
+    text = f"note: {note}"
+    return fill(text, 80, subsequent_indent=" " * 6, break_on_hyphens=False).splitlines()
 
 
 def _made(run: Run) -> list[str]:
@@ -145,13 +145,11 @@ def finish_run(
 ) -> None:
     """Write the record, then show what was observed, said and written.
 
-    Nothing that fails here keeps the rest from being done: what could not be written is raised last,
-    as one `RunError`. `needed`: the record's place was asked for.
+    Nothing that fails here keeps the rest from being done: what could not be written is raised
+    last, as one `RunError`. `needed`: the record's place was asked for.
     """
     note, worse = record_run(outcome.run, place, needed=needed)
     show_run(console, opened.plan, outcome.run)
-    for said in outcome.run.notes:
-        say(console, f"note: {said}")
     if note:
         say(console, note, style="dim")
     for name, text in outcome.texts.items():
@@ -169,7 +167,7 @@ def finish_run(
 
 def _harmless(text: str) -> str:
     """What a model says may hold anything; a terminal's commands are not carried out."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
 
 
 def _unwritten(opened: OpenBuild, outcome: Outcome) -> list[str]:

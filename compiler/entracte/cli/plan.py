@@ -283,9 +283,7 @@ def verify(
     )
     with one_message(), Bars() as bars:
         given = given_by_name(read_plan(build), inputs or [], prompt=prompt, seed=seed)
-        failed = show_verification(
-            build, given, bars, save=save, distinct=distinct, origin=origin
-        )
+        failed = show_verification(build, given, bars, save=save, distinct=distinct, origin=origin)
     if failed:
         raise typer.Exit(1)
 

@@ -61,3 +61,8 @@ def _frozen(value: object) -> object:
     if isinstance(value, Mapping):
         return freeze(value)
     return value
+
+
+def an(word: str) -> str:
+    """A word with its article."""
+    return f"{'an' if word[:1] in 'aeiou' else 'a'} {word}"

@@ -173,9 +173,7 @@ class NullDevice:
     def cast(self, value: Blank, dtype: DType) -> Blank:
         return value
 
-    def piece(
-        self, value: Blank, where: Sequence[tuple[int, int]], sizes: Sequence[int]
-    ) -> Blank:
+    def piece(self, value: Blank, where: Sequence[tuple[int, int]], sizes: Sequence[int]) -> Blank:
         shape = list(value.shape)
         for (axis, start), size in zip(where, sizes, strict=True):
             if not 0 <= start <= start + size <= value.shape[axis]:

@@ -14,8 +14,8 @@ Handle = Any
 """Whatever a device returns from `load`; only that device looks into it."""
 
 Value = Any
-"""A tensor as the device holds it; `make`, `zeros`, `place`, `piece`, `cast` and `fetch` are the way
-in and out."""
+"""A tensor as the device holds it; `make`, `zeros`, `place`, `piece`, `cast` and `fetch` are the
+way in and out."""
 
 Where = Sequence[tuple[int, int]]
 """(axis, where a piece begins along it)."""

@@ -22,6 +22,7 @@ class Kept:
         self._pieces: list[Any] = []
 
     def take(self, output: str, piece: Any) -> None:  # noqa: ARG002 (it has one)
+        """The next piece."""
         self._pieces.append(piece)
 
     @property

@@ -152,18 +152,18 @@ def run_build(  # noqa: PLR0913 - the options of a command
             or `auto`: Core ML on a Mac and the reference device elsewhere.
         policy: arithmetic of the reference device: hybrid, round, fp32.
         out: a file to write the output to, or files by output; the ending is the format
-            (`run/outputs.py`). What goes to a file is written as it is made, and not kept in memory.
+            (`run/outputs.py`). What goes to a file is written as it is made, not kept in memory.
         progress: called with (stage, steps done, steps in all).
 
     Returns the outputs that went to no file as numpy arrays, and the record of the run. Raises
-    `PlanError` and `RunError` as `open_build` does, and `RunError` for inputs that the plan does not
-    have.
+    `PlanError` and `RunError` as `open_build` does, and `RunError` for inputs that the plan does
+    not have.
     """
     opened = open_build(folder, device=device, policy=policy, out=out)
     return opened.run(inputs or {}, progress)
 
 
-def execute(
+def execute(  # noqa: PLR0913 - what a run is of, and who takes part
     plan: Plan,
     folder: Path,
     device: Device,

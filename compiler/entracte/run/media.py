@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from entracte.declare.words import an
 from entracte.errors import ConfigError, RunError
 from entracte.ir import DType, Input, Port
 from entracte.run.resample import resize, samples_needed, sound
@@ -56,7 +57,7 @@ def check_file(name: str, i: Input, path: Path) -> None:
     endings, most = _ENDINGS[i.kind], _MOST_BYTES[i.kind]
     if path.suffix.lower() not in endings:
         raise RunError(
-            f"input {name!r}: {path}: is a {i.kind}; give a file that ends in {', '.join(endings)}"
+            f"input {name!r}: {path}: give {an(i.kind)}, a file that ends in {', '.join(endings)}"
         )
     if not 0 < found.st_size <= most:
         what = "is empty" if not found.st_size else f"has {found.st_size} bytes, at most {most} are"
@@ -108,12 +109,17 @@ def _image(i: Input, port: Port, path: Path) -> "np.ndarray":
 
 def _pixels(path: Path) -> "tuple[np.ndarray, int]":
     """(height, width, 3) as they are stored, turned as the file says, and what white is."""
+    import warnings
+
     import numpy as np
     from PIL import Image, ImageOps
 
-    with path.open("rb") as file, Image.open(file, formats=("PNG", "JPEG", "WEBP")) as opened:
-        _check_pixels(*opened.size)
-        image = ImageOps.exif_transpose(opened)
+    with warnings.catch_warnings():
+        # It would only warn of sizes that are refused below.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with path.open("rb") as file, Image.open(file, formats=("PNG", "JPEG", "WEBP")) as opened:
+            _check_pixels(*opened.size)
+            image = ImageOps.exif_transpose(opened)
     if image.mode.startswith("I"):
         # Grey of 16 bits.
         grey = np.asarray(image).astype(np.uint16)

@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from entracte.ir import Output, Plan, Port
+from entracte.declare.edges import output_fault
+from entracte.errors import PlanError
+from entracte.ir import Output, Plan, Port, TensorDecl
 from entracte.run.spool import Spool
 from entracte.run.video import (
     Clip,
@@ -73,18 +75,28 @@ class Format:
 
 
 def made_of(plan: Plan, folder: Path = Path()) -> tuple[Made, ...]:
-    """The outputs of a plan, each as the tensor of all its parts."""
+    """The outputs of a plan, each as the tensor of all its parts. Raises `PlanError` for one that
+    is not of its kind."""
     decls = {t.name: t for t in plan.program.tensors}
     found = []
     for output in plan.program.outputs:
-        parts = [decls[v] for v in output.values]
-        shape = list(parts[0].port.shape)
+        ports = [_whole(decls[v], output.axis) for v in output.values]
+        if fault := output_fault(output, ports):
+            raise PlanError(f"plan: output {output.name}: {fault}")
+        shape = list(ports[0].shape)
         if shape:
-            axis = output.axis % len(shape)
-            shape[axis] = sum(d.port.shape[axis] * max(1, d.streamed) for d in parts)
-        port = replace(parts[0].port, name=output.name, shape=tuple(shape))
+            shape[output.axis] = sum(p.shape[output.axis] for p in ports)
+        port = replace(ports[0], name=output.name, shape=tuple(shape))
         found.append(Made(output, port, folder))
     return tuple(found)
+
+
+def _whole(decl: TensorDecl, axis: int) -> Port:
+    """All pieces of a part."""
+    shape = list(decl.port.shape)
+    if decl.streamed:
+        shape[axis] *= decl.streamed
+    return replace(decl.port, shape=tuple(shape))
 
 
 # ---------------------------------------------------------------- rows

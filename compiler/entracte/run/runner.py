@@ -73,7 +73,7 @@ class Listeners:
 _NOBODY = Listeners()
 
 
-def run_plan(
+def run_plan(  # noqa: PLR0913 - what a run is of, and who takes part
     plan: Plan,
     folder: Path,
     device: Device,

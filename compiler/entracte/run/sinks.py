@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from entracte.declare.words import an
 from entracte.disk.folder import can_write, fresh, put
 from entracte.disk.write import told, writing
 from entracte.errors import RunError, WriteError
@@ -117,13 +118,11 @@ def _check_holds(made: Made, place: Place, text: str) -> None:
     if made.output.kind not in place.format.kinds:
         raise RunError(
             f"{text}: {place.format.ending} files hold {' and '.join(place.format.kinds)}, the "
-            f"output {name} is a {made.output.kind}, {port.dtype} of {port.shape}; give a file "
+            f"output {name} is {an(made.output.kind)}, {port.dtype} of {port.shape}; give a file "
             f"that ends in {', '.join(endings_for(made))}"
         )
     if fault := place.format.fault(made):
-        raise RunError(
-            f"{text}: {fault}; give a file that ends in {', '.join(endings_for(made))}"
-        )
+        raise RunError(f"{text}: {fault}; give a file that ends in {', '.join(endings_for(made))}")
 
 
 def usual_places(made: Sequence[Made]) -> dict[str, str | Path]:

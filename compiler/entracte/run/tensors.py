@@ -9,7 +9,7 @@ from typing import Any
 
 from entracte.devices import Device
 from entracte.ir import Binding, By, Call, DType, HostStep, Program, Segment, Step, TensorDecl
-from entracte.run.blend import overlap, begins, weighted
+from entracte.run.blend import begins, overlap, weighted
 from entracte.run.delivery import Delivery
 
 _SINGLE = {"number": DType.FP32, "choice": DType.INT32}
@@ -19,12 +19,11 @@ _SINGLE = {"number": DType.FP32, "choice": DType.INT32}
 class Tensors:
     """Values as the device holds them (texts and seeds as they are)."""
 
-    def __init__(
-        self, program: Program, device: Device, delivery: Delivery | None = None
-    ) -> None:
+    def __init__(self, program: Program, device: Device, delivery: Delivery | None = None) -> None:
         self._device = device
         self._decls = {t.name: t for t in program.tensors}
         self._values: dict[str, Any] = {}
+        self._plain = {i.name for i in program.inputs if i.kind in ("text", "seed")}
         self._delivery = delivery or Delivery((), {})
         """Where outputs go when they are complete."""
 
@@ -66,7 +65,7 @@ class Tensors:
         return {port: self._host_value(name) for port, name in step.inputs}
 
     def _host_value(self, name: str) -> Any:
-        return self.fetch(name) if name in self._decls else self._values[name]
+        return self._values[name] if name in self._plain else self.fetch(name)
 
     def put_arrays(self, step: HostStep, arrays: Mapping[str, Any]) -> None:
         """What a host step made, as numpy arrays by port."""
@@ -134,7 +133,9 @@ class Tensors:
             if b.by is by and overlap(b.windows):
                 self._values[b.tensor] = self._cast(b.tensor, self._values[b.tensor])
 
-    def _completed(self, names: list[str], cut: Mapping[str, tuple[int, int]] | None = None) -> None:
+    def _completed(
+        self, names: list[str], cut: Mapping[str, tuple[int, int]] | None = None
+    ) -> None:
         """Outputs among them go to their writers; `cut` as `Delivery.completed` takes it."""
         self._delivery.completed(names, self.fetch, cut or {})
 

@@ -12,17 +12,15 @@ from entracte.ir import Output
 def text_of(output: Output, tokens: Sequence[int], folder: Path) -> str:
     """Up to the first token that ends it, by the tokenizer in the build folder. Raises
     `RunError`."""
-    from entracte.declare import host_ops
+    from entracte.declare.host_ops import detokenize
 
     path = inside(folder, output.tokenizer)
     if path is None or not path.is_file():
         raise RunError(f"{folder}: there is no file {output.tokenizer}; compile again")
-    return host_ops.detokenize(tokens, path, output.end)
+    return detokenize(tokens, path, output.end)
 
 
-def texts_of(
-    outputs: Sequence[Output], arrays: Mapping[str, Any], folder: Path
-) -> dict[str, str]:
+def texts_of(outputs: Sequence[Output], arrays: Mapping[str, Any], folder: Path) -> dict[str, str]:
     """Of those outputs that are texts and are there: by name."""
     return {
         o.name: text_of(o, arrays[o.name].reshape(-1).tolist(), folder)

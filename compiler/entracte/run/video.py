@@ -205,4 +205,3 @@ def _sheet_sides(count: int, height: int, width: int, columns: int = 8) -> tuple
     columns = min(columns, count)
     rows = -(-count // columns)
     return rows * (height + 2) + 2, columns * (width + 2) + 2
-

@@ -49,7 +49,7 @@ class Wave:
     """A .wav of 16 bits that grows."""
 
     def __init__(self, path: Path, shape: tuple[int, ...], rate: float) -> None:
-        self._file = wave.open(str(path), "wb")
+        self._file = wave.open(str(path), "wb")  # noqa: SIM115 (closed by `finish` and `abandon`)
         self._file.setnchannels(shape[1] if len(shape) == 3 else 1)
         self._file.setsampwidth(2)
         self._file.setframerate(int(rate))

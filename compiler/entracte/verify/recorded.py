@@ -20,7 +20,7 @@ from entracte.run.execute import load_constants
 from entracte.run.host import run_host_step
 from entracte.run.inputs import given_inputs
 from entracte.run.tensors import Tensors
-from entracte.verify.sampled import known_inputs
+from entracte.verify.sampled import known_inputs, tried_inputs
 from entracte.verify.source import SourceDevice
 
 if TYPE_CHECKING:
@@ -97,7 +97,8 @@ def _write(place: Path, chunk: str, inputs: Mapping[str, Any]) -> None:
 def first_pass(plan: Plan, folder: Path, device: SourceDevice) -> dict[str, dict[str, Any]]:
     """Chunk -> inputs of its first call, from one pass in which every loop runs once."""
     run = _Pass(folder, device, Tensors(plan.program, device), {})
-    run.tensors.give(plan.program, given_inputs(plan, {}), load_constants(plan, folder))
+    given = given_inputs(plan, tried_inputs(plan))
+    run.tensors.give(plan.program, given, load_constants(plan, folder))
     for segment in plan.program.segments:
         run.once(segment)
     return run.found

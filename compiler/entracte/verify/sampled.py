@@ -1,5 +1,6 @@
 """Inputs for chunks that are tried alone: real where they are cheap, drawn from a seed else."""
 
+import math
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 from entracte.ir import Binding, Call, DType, HostStep, Input, Plan, Port
 from entracte.run.execute import load_constants
 from entracte.run.host import run_host_step
+from entracte.run.inputs import given_inputs
 
 Inputs = dict[str, Any]
 
@@ -48,31 +50,46 @@ def known_inputs(plan: Plan, folder: Path) -> Callable[[str], Inputs]:
     return find
 
 
+def tried_inputs(plan: Plan) -> dict[str, object]:
+    """Of inputs without a default, what is tried in their place: no text, the least number or 0,
+    noise in an image's, a video's or a sound's own range."""
+    return {i.name: _tried(i) for i in plan.program.inputs if i.default is None}
+
+
+def _tried(i: Input) -> object:
+    if i.kind == "text":
+        return ""
+    if i.port is None:
+        least = 0.0 if i.least is None else i.least
+        value = least if i.most is None else min(least, i.most)
+        return value if i.kind == "number" else math.ceil(value)
+    if i.port.dtype is DType.INT32:
+        # Any other number may be the place of nothing.
+        return np.zeros(i.port.shape, np.int32)
+    if i.kind == "tensor":
+        return _drawn(i.port)
+    generator = np.random.default_rng(zlib.crc32(i.name.encode()))
+    return generator.uniform(i.low, i.high, i.port.shape).astype(np.float32)
+
+
 def _host_values(plan: Plan, folder: Path) -> Inputs:
-    given = {i.name: i.default for i in plan.program.inputs}
-    found: Inputs = {i.name: a for i in plan.program.inputs if (a := _default(i)) is not None}
+    given = given_inputs(plan, tried_inputs(plan))
+    tensors = {t.name for t in plan.program.tensors}
+    singles = {"number": np.float32, "choice": np.int32}
+    found: Inputs = {
+        i.name: np.array([given[i.name]], singles[i.kind]) if i.kind in singles else given[i.name]
+        for i in plan.program.inputs
+        if i.name in tensors
+    }
     for segment in plan.program.segments:
         for step in segment.steps:
             if isinstance(step, HostStep):
                 inputs = {p: found.get(v, given.get(v)) for p, v in step.inputs}
                 if any(value is None for value in inputs.values()):
-                    continue  # it reads what a chunk makes, or what has no default
+                    continue  # it reads what a chunk makes
                 outputs = run_host_step(step, inputs, folder)
                 found |= {b.tensor: outputs[b.feature] for b in step.outputs}
     return found
-
-
-def _default(i: Input) -> Any:
-    """The tensor of an input that is one and has a default."""
-    if i.default is None or i.kind in ("text", "seed"):
-        return None
-    if i.kind == "choice":
-        place = i.choices.index(i.default) if i.default in i.choices else i.default
-        return np.array([place], np.int32)
-    if i.kind == "number":
-        return np.array([i.default], np.float32)
-    assert i.port is not None
-    return np.full(i.port.shape, i.default, np.int32 if i.port.dtype is DType.INT32 else np.float32)
 
 
 def _value(binding: Binding, port: Port, known: Mapping[str, Any]) -> Any:

@@ -20,7 +20,7 @@ from entracte.reference.fidelity import psnr
 from entracte.run.alarm import Alarm
 from entracte.run.execute import execute
 from entracte.run.runner import Progress
-from entracte.verify.sampled import sample_inputs
+from entracte.verify.sampled import sample_inputs, tried_inputs
 from entracte.verify.source import NOWHERE_ELSE, Origin, SourceDevice
 
 _SAMPLED_CALLS = (1, 8, 64)
@@ -83,7 +83,9 @@ def verify_plan(
     progress: Progress = lambda *_: None,
     origin: Origin = NOWHERE_ELSE,
 ) -> Verification:
-    """Compare every package, and all outputs, with the torch source."""
+    """Compare every package, and all outputs, with the torch source. Inputs that have no default
+    and are not given are drawn."""
+    inputs = tried_inputs(plan) | dict(inputs)
     source = SourceDevice.of(plan, origin)
     recorder = _Recorder()
     emitted = execute(plan, folder, device, inputs, progress=progress, observe=recorder.note)
