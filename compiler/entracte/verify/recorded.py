@@ -1,9 +1,8 @@
 """Inputs of chunks that are known before anything is emitted: for `compile`'s own comparison.
 
-Where weights are real, every input has a default and one pass of the pipeline is cheap, the torch
-source runs once, each loop for one iteration, and every chunk's inputs are recorded: their range is
-that of a real run. Elsewhere what host steps and constants give is known (tokens, masks,
-timesteps), and no more.
+Where weights are real and one pass of the pipeline is cheap, the torch source runs once, each loop
+for one iteration, and every chunk's inputs are recorded: their range is that of a real run.
+Elsewhere what host steps and constants give is known (tokens, masks, timesteps), and no more.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -49,7 +48,7 @@ def record_inputs(  # noqa: PLR0913 - read and written in different folders
     make_folder(place)
     device = SourceDevice({c.id: c for c in plan.chunks}, stages, source)
     is_real = all(source.is_real(stage) for stage in stages.values())
-    is_run = _is_cheap(plan) and is_real and _runs_alone(plan)
+    is_run = _is_cheap(plan) and is_real
     if is_run:
         for stage in stages.values():
             for function in stage.functions:
@@ -64,11 +63,6 @@ def _is_cheap(plan: Plan) -> bool:
     flops = {c.id: c.flops for c in plan.chunks}
     calls = [s for g in plan.program.segments for s in g.steps if isinstance(s, Call)]
     return sum(flops[c.chunk] * c.repeat for c in calls) <= _CHEAP_FLOPS
-
-
-def _runs_alone(plan: Plan) -> bool:
-    """Whether every input has a default: what a user's file would hold, nobody knows here."""
-    return all(i.default is not None for i in plan.program.inputs)
 
 
 def _record(
