@@ -79,8 +79,6 @@ NEEDS = {
     "test_words.py": "light",
     "test_your_own_pipeline.py": "convert",
     "test_writers.py": "light",
-    "test_writers.py": "light",
-    "test_your_own_pipeline.py": "convert",
 }
 """Pattern of a file below `tests/`, or of some tests in it -> marker; the first that matches."""
 
