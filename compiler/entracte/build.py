@@ -123,9 +123,9 @@ def compile_job(job: Job, reporter: Reporter | None = None) -> Built:
     folder = build_folder(job)
     if not job.dry_run or job.out is not None:
         check_out(folder, dry_run=job.dry_run)
-    host = look(job.pipeline, dry_run=job.dry_run)
     cache = Cache(cache_folder(job.cache))
     try:
+        host = look(job.pipeline, cache, dry_run=job.dry_run)
         return _compile(job, host, folder, cache, report, begun)
     finally:
         # Workers may have been ended in the middle of an entry.
@@ -138,8 +138,13 @@ def _compile(
     writes = not job.dry_run or job.out is not None
     source = _source(job, cache)
     traced = _trace(job, source, cache, report)
+<<<<<<< HEAD
     traced = replace(traced, pipeline=host.into(traced.pipeline))
     source.check_all(traced.stages)
+=======
+    source.check_all(traced.stages)
+    traced = replace(traced, pipeline=host.into(traced.pipeline))
+>>>>>>> work_T
     report.phase("plan", 1)
     decision = _decide(job, traced, {})
     check_program_size(decision.program)
@@ -186,7 +191,7 @@ def _decide(job: Job, traced: "TracedPipeline", corrections: Mapping[str, float]
     )
 
 
-def _emit_and_plan(  # noqa: PLR0913 - all that a compile has
+def _emit_and_plan(
     job: Job,
     traced: "TracedPipeline",
     source: "PipelineWeights",
@@ -224,7 +229,7 @@ def _emit_and_plan(  # noqa: PLR0913 - all that a compile has
     return _plan(job, best.decision, best.facts, best.schedule, best.bundle, files)
 
 
-def _compare(  # noqa: PLR0913 - the same
+def _compare(
     job: Job,
     traced: "TracedPipeline",
     source: "PipelineWeights",
