@@ -138,13 +138,8 @@ def _compile(
     writes = not job.dry_run or job.out is not None
     source = _source(job, cache)
     traced = _trace(job, source, cache, report)
-<<<<<<< HEAD
-    traced = replace(traced, pipeline=host.into(traced.pipeline))
-    source.check_all(traced.stages)
-=======
     source.check_all(traced.stages)
     traced = replace(traced, pipeline=host.into(traced.pipeline))
->>>>>>> work_T
     report.phase("plan", 1)
     decision = _decide(job, traced, {})
     check_program_size(decision.program)

@@ -83,26 +83,14 @@ class Shelf:
         return traced
 
     def _key(
-<<<<<<< HEAD
-        self,
-        stage: Stage,
-        ports: Mapping[str, Port],
-        loop: Loop | None,
-        pinned: Collection[str],
-=======
         self, stage: Stage, ports: Mapping[str, Port], loop: Loop | None, pinned: Collection[str]
->>>>>>> work_T
     ) -> str:
         """Of a trace. Where weights are read changes nothing of it."""
         made = encode(replace(stage, weights=""))
         declared = (made, encode(tuple(ports.values())), encode(loop), sorted(pinned))
         code = _code(stage, self._backend.is_convertible)
-<<<<<<< HEAD
-        return digest(*declared, sorted(pinned), self._backend.identity, code, self._made(stage))
-=======
         made = self._made(stage)
         return digest(*declared, sorted(pinned), self._backend.identity, code, made)
->>>>>>> work_T
 
     def checkpoint(self, stage: Stage) -> str | None:
         """The checkpoint that a stage's graph names: known before it is traced."""
