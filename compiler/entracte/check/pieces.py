@@ -214,14 +214,22 @@ def _decl_words(decl: TensorDecl) -> str:
 
 
 def check_features(
-    program: Program, ports: Mapping[str, tuple[Sequence[Port], Sequence[Port]]]
+    program: Program, ports: Mapping[tuple[str, str], tuple[Sequence[Port], Sequence[Port]]]
 ) -> None:
-    """Every call gives each input of its package once, with the shape and type it wants."""
+    """Every call gives each input of its package once, with the shape and type it wants.
+
+    Args:
+        ports: (chunk, function) -> its inputs and outputs.
+    """
     decls = {t.name: t for t in program.tensors}
     for step in (s for g in program.segments for s in g.steps):
         if not isinstance(step, Call):
             continue
-        inputs, outputs = ports[step.chunk]
+        inputs, outputs = ports[step.chunk, step.function]
+        if any(ports[step.chunk, other] != (inputs, outputs) for other, _ in step.switch):
+            raise PlanError(
+                f"plan: a call of chunk {step.chunk} switches between functions of other ports"
+            )
         for side, wanted, given in (
             ("input", inputs, step.inputs),
             ("output", outputs, step.outputs),

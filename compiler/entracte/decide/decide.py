@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from entracte.clock.predict import predict
 from entracte.cost import predicted_facts
 from entracte.decide.partition import Measured, cut_stage
+from entracte.decide.shared import measure
 from entracte.errors import DoesNotFit
 from entracte.ir import (
     Chunk,
@@ -86,9 +87,23 @@ def decide(
     """`corrections` scales a stage graph's activations by what conversion was seen to add.
 
     Raises `DoesNotFit` with the place, the need, the budget and what would help."""
-    measured = {g.name: Measured(g) for parts in source.graphs.values() for g in parts}
-    problem = _Problem(source, target, policy, chunk_bytes, measured, corrections or {})
-    coarsest = dict.fromkeys(measured, 0)
+    limit = min(target.chunk_limit_bytes, chunk_bytes or target.chunk_limit_bytes)
+    sharing = measure(source, limit)
+    while True:
+        problem = _Problem(source, target, policy, chunk_bytes, sharing.measured, corrections or {})
+        try:
+            return _decided(problem)
+        except DoesNotFit as error:
+            beside = sharing.beside(error.chunk)
+            if not beside:
+                raise
+            # Cut for themselves they may be cut more finely.
+            sharing = measure(source, limit, sharing.apart | beside)
+
+
+def _decided(problem: "_Problem") -> Decision:
+    policy, chunk_bytes = problem.policy, problem.chunk_bytes
+    coarsest = dict.fromkeys(problem.measured, 0)
     try:
         levels, decision = _first_fit(problem, coarsest)
     except DoesNotFit as error:
@@ -213,7 +228,8 @@ def _cut_anew(p: _Problem, graph: str, level: int) -> tuple[Chunk, ...]:
     limit = p.target.chunk_limit_bytes if pieces == 1 else int(1.1 * total / pieces) + 1
     if p.chunk_bytes is not None:
         limit = min(limit, p.chunk_bytes)
-    return cut_stage(measured, limit, p.target, _calls(p, measured.graph))
+    calls = max(_calls(p, g.graph) for g in (measured, *(m for m, _ in measured.others)))
+    return cut_stage(measured, limit, p.target, calls)
 
 
 def _calls(p: _Problem, graph: StageGraph) -> int:

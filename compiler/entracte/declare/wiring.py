@@ -115,6 +115,12 @@ def _check_weights(p: Pipeline, stage: Stage) -> None:
         )
     if stage.weights:
         raise ConfigError(f"{where}.weights: they are those of {other.name}; leave one of them out")
+    taken = ("main", *(name for name, _ in other.functions))
+    if stage.name in taken:
+        raise ConfigError(
+            f"{where}.weights_of: in the packages of {other.name} the function {stage.name} would "
+            f"stand beside {', '.join(taken)}; give the stage another name"
+        )
     for key in ("precision", "compression"):
         own, its = getattr(stage, key), getattr(other, key)
         if own != its:

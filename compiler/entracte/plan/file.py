@@ -96,8 +96,15 @@ def check_plan(plan: Plan) -> Proof:
     if budget > plan.target.budget_bytes:
         raise PlanError(f"plan: scheduled for {budget} of {plan.target.budget_bytes} bytes")
     proof = check(plan.program, plan.facts, plan.schedule, budget_bytes=budget)
-    check_features(plan.program, {c.id: (c.inputs, c.outputs) for c in plan.chunks})
     _check_functions(plan)
+    check_features(
+        plan.program,
+        {
+            (c.id, function): c.ports_of(function)
+            for c in plan.chunks
+            for function in ("main", *(v.name for v in c.variants))
+        },
+    )
     check_host_steps(plan)
     # It refuses what it cannot carry out.
     make_driver(Workload.of(plan), plan.schedule)

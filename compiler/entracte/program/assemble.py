@@ -133,7 +133,8 @@ def _steps(b: _Builder, stage: Stage, part: str, loop: Loop | None) -> list[Step
     graph = next((g for g in b.graphs[stage.name] if g.part == part), None)
     if graph is None:
         return []
-    return [_call(b, stage, graph, chunk, loop) for chunk in b.partition.of(graph.name)]
+    chunks = b.partition.functions_of(graph.name)
+    return [_call(b, stage, graph, chunk, function, loop) for chunk, function in chunks]
 
 
 def _host_step(b: _Builder, stage: Stage) -> HostStep:
@@ -151,10 +152,13 @@ def _host_step(b: _Builder, stage: Stage) -> HostStep:
     )
 
 
-def _call(b: _Builder, stage: Stage, graph: StageGraph, chunk: Chunk, loop: Loop | None) -> Call:
+def _call(  # noqa: PLR0913 - a call is all of these
+    b: _Builder, stage: Stage, graph: StageGraph, chunk: Chunk, function: str, loop: Loop | None
+) -> Call:
     repeat = _repeat(b, stage, graph, loop)
-    inputs = tuple(_input_binding(b, stage, graph, p, loop) for p in chunk.inputs)
-    outputs = tuple(_output_binding(b, stage, graph, p, repeat) for p in chunk.outputs)
+    wanted, made = chunk.ports_of(function)
+    inputs = tuple(_input_binding(b, stage, graph, p, loop) for p in wanted)
+    outputs = tuple(_output_binding(b, stage, graph, p, repeat) for p in made)
     # What is hoisted runs once, before there are iterations to tell apart.
     switch = stage.functions if graph.part == "body" and loop is not None else ()
     return Call(
@@ -163,6 +167,7 @@ def _call(b: _Builder, stage: Stage, graph: StageGraph, chunk: Chunk, loop: Loop
         inputs=inputs,
         outputs=outputs,
         repeat=repeat,
+        function=function,
         switch=switch,
     )
 
