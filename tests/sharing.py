@@ -33,7 +33,8 @@ def llama():
     made = LlamaForCausalLM(LlamaConfig(
         vocab_size=VOCABULARY, hidden_size=WIDTH, intermediate_size=HIDDEN,
         num_hidden_layers=LAYERS, num_attention_heads=HEADS, num_key_value_heads=HEADS,
-        max_position_embeddings=64, tie_word_embeddings=False, initializer_range=0.2, attn_implementation="eager",
+        max_position_embeddings=64, tie_word_embeddings=False, initializer_range=0.2,
+        attn_implementation="eager",
     ))  # fmt: skip
     return made.eval()
 

@@ -1,4 +1,4 @@
-"""Stages with one set of weights: which became functions of the same packages, and which did not."""
+"""Stages with one set of weights: which did not become functions of the same packages."""
 
 from collections.abc import Mapping
 from typing import Any
