@@ -72,7 +72,6 @@ def _check_others(plan: Plan) -> None:
     own, whose calls all are of such functions."""
     graphs = {c.graph for c in plan.chunks}
     for chunk in plan.chunks:
-        once(f"plan: two functions of chunk {chunk.id} are called", _names(chunk))
         for v in chunk.variants:
             if not v.graph and (v.inputs or v.outputs):
                 raise PlanError(
@@ -84,11 +83,6 @@ def _check_others(plan: Plan) -> None:
                     f"plan: function {v.name} of chunk {chunk.id} is said to be of {v.graph}, "
                     "which has chunks of its own, or is another stage's"
                 )
-
-
-def _names(chunk: Chunk) -> Iterator[str]:
-    yield "main"
-    yield from (v.name for v in chunk.variants)
 
 
 def _check_work(chunk: Chunk, part: Chunk | Variant) -> None:
