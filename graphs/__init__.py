@@ -26,6 +26,7 @@ _BUILT_IN = {
     "opensora.guided_euler": "entracte.graphs.opensora.build:guided_euler",
     "opensora.guided_euler_leap": "entracte.graphs.opensora.build:guided_euler_leap",
     "opensora.leap_start": "entracte.graphs.opensora.build:leap_start",
+    "zeros": "entracte.graphs.zeros:zeros",
 }
 GROUP = "entracte.graphs"
 

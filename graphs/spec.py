@@ -51,6 +51,7 @@ class Graph:
 
 @dataclass(frozen=True)
 class Constants:
-    """Tensors computed when compiling (a sampler's tables): {name: array}, fp32 or int32."""
+    """Tensors computed when compiling (a sampler's tables): {name: array}; integers become int32,
+    fp16 stays, all else becomes fp32."""
 
     arrays: "dict[str, np.ndarray]" = field(default_factory=dict)

@@ -35,6 +35,8 @@ NEEDS = {
     "reference/*": "convert",
     "test_advise.py": "torch",
     "test_build_choice.py": "convert",
+    "test_causal.py": "torch",
+    "test_constructs.py": "torch",
     "test_compared.py": "convert",
     "test_calibrate.py": "light",
     "test_commands.py": "light",

@@ -7,7 +7,7 @@ name: noise
 title: Noise of a seed
 weights: "random:0"
 outputs:
-  noise: {{kind: tensor, value: noise.noise}}
+  noise: {{value: noise.noise, {output}}}
 inputs:
   seed: {{kind: seed, default: 3}}
 stages:
@@ -18,21 +18,21 @@ stages:
 """
 
 
-def conf(folder: Path, shape: tuple[int, ...]) -> Path:
+def conf(folder: Path, shape: tuple[int, ...], output: str = "kind: tensor") -> Path:
     """A configuration folder with `pipeline=noise`."""
     (folder / "pipeline").mkdir(parents=True, exist_ok=True)
-    (folder / "pipeline" / "noise.yaml").write_text(PIPELINE.format(shape=list(shape)))
+    (folder / "pipeline" / "noise.yaml").write_text(PIPELINE.format(shape=list(shape), output=output))
     return folder
 
 
-def build(folder: Path, shape: tuple[int, ...]) -> Path:
-    """Its build folder, compiled."""
+def build(folder: Path, shape: tuple[int, ...], output: str = "kind: tensor") -> Path:
+    """Its build folder, compiled; `output` in the words of a configuration."""
     from hydra import compose, initialize_config_module
 
     from entracte.build import compile_job
     from entracte.declare.read import read
 
-    overrides = [f"hydra.searchpath=[file://{conf(folder / 'conf', shape)}]", "+target=host"]
+    overrides = [f"hydra.searchpath=[file://{conf(folder / 'conf', shape, output)}]", "+target=host"]
     with initialize_config_module("entracte.conf", version_base="1.3"):
         config = compose("compile", [*overrides, "pipeline=noise", f"out={folder / 'build'}"])
     compile_job(read(config))

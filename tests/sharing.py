@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from entracte.graphs.spec import Constants, Graph, Input
 
-VOCABULARY, WIDTH, HIDDEN, HEADS, LAYERS = 48, 32, 64, 2, 2
+VOCABULARY, WIDTH, HIDDEN, HEADS, LAYERS = 48, 32, 64, 2, 1
 HEAD = WIDTH // HEADS
 PROMPT, STEPS = 8, 4
 LENGTH = PROMPT + STEPS
@@ -152,13 +152,15 @@ class Step(Decoder):
 
 
 class Backwards(Step):
-    """The same weights in another order: there is no cut that suits both."""
+    """The same weights in another order: inside of a layer there is no cut that suits both."""
 
     def forward(self, token, place, mask, cos, sin, k, v) -> tuple[Tensor, ...]:  # type: ignore[no-untyped-def]  # noqa: PLR0913
         where = Where(place, mask, cos, sin)
         x = self.embed_tokens(token).reshape(-1, WIDTH)
-        for i in reversed(range(LAYERS)):
-            x, _, _ = self.layers[i](x, where, k[i], v[i])
+        for i, layer in enumerate(self.layers):
+            x = x + layer.mlp(layer.post_attention_layernorm(x))
+            mixed, _, _ = layer.self_attn(layer.input_layernorm(x), where, k[i], v[i])
+            x = x + mixed
         logits = self.lm_head(self.norm(x))
         return torch.argmax(logits, -1).int(), logits, k + place.sum(), v + place.sum()
 

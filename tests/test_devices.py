@@ -93,12 +93,27 @@ def test_unknown_devices_list_the_known():
         make_device("cuda", make_plan())
 
 
-def test_pieces_and_gather_are_inverse():
+def test_pieces_put_in_their_places_are_the_whole():
     values = NumpyValues()
     whole = np.random.default_rng(0).normal(size=(2, 6, 3)).astype(np.float16)
-    pieces = [values.piece(whole, 1, k * 2, 2) for k in range(3)]
-    assert all(p.flags["C_CONTIGUOUS"] for p in pieces)
-    np.testing.assert_array_equal(values.gather(pieces, 1), whole)
+    again = values.zeros(whole.shape, DType.FP16)
+    for k, j in [(k, j) for k in range(3) for j in range(3)]:
+        piece = values.piece(whole, [(1, 2 * k), (2, j)], [2, 1])
+        assert piece.shape == (2, 2, 1) and piece.flags["C_CONTIGUOUS"]
+        values.place(again, [(1, 2 * k), (2, j)], piece)
+    np.testing.assert_array_equal(again, whole)
+    values.place(again, [(1, 4)], whole[:, :2], add=True)
+    np.testing.assert_array_equal(again[:, 4:], whole[:, 4:] + whole[:, :2])
+    np.testing.assert_array_equal(again[:, :4], whole[:, :4])
+
+
+def test_what_lies_in_one_run_of_memory_is_not_copied():
+    values = NumpyValues()
+    whole = np.zeros((1, 6, 3), np.float32)
+    assert np.shares_memory(values.piece(whole, [(1, 2)], [2]), whole)
+    assert not np.shares_memory(values.piece(whole, [(2, 1)], [2]), whole)
+    assert values.cast(whole, DType.FP32) is whole
+    assert values.cast(whole, DType.FP16).dtype == np.float16
 
 
 class Failing(StandIn):

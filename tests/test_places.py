@@ -18,13 +18,13 @@ from entracte.errors import ConfigError, EntracteError, PlanError, RunError, Wri
 from entracte.ir import Run
 from entracte.plan.file import CONSTANTS, check_files, read_plan, write_plan
 from entracte.run.execute import run_build
-from entracte.run.outputs import write_output
 from entracte.run.record import read_run, write_run
 from entracte.store.cache import Cache
 from entracte.store.seal import file_sha256
 from entracte.verify.folder import verify_build
 from tests.disk.test_write import file_limit
 from tests.noise import conf
+from tests.writing import write_output
 
 VIDEO = np.random.default_rng(0).random((1, 3, 4, 64, 64))
 FILE_LIMIT = 100
@@ -151,7 +151,7 @@ def test_a_mounted_place_and_a_full_disk(tmp_path):
             check_out(disk)
         (disk / "filler").write_bytes(bytes(60 << 10))
         with pytest.raises(WriteError, match="x.npy: cannot be written"):
-            write_output(VIDEO, disk / "x.npy", 8)
+            write_output(VIDEO, disk / "x.npy")
         with pytest.raises(EntracteError, match="No space left on device"):
             noise(tmp_path, disk / "build")
         with pytest.raises(WriteError, match=r"No space left.*cache=FOLDER"):
@@ -162,7 +162,7 @@ def test_a_mounted_place_and_a_full_disk(tmp_path):
             with pytest.raises(ConfigError, match="read-only"):
                 check_out(out)
         with pytest.raises(WriteError, match="its folder is read-only"):
-            write_output(VIDEO, disk / "x.npy", 8)
+            write_output(VIDEO, disk / "x.npy")
         with pytest.raises(WriteError, match="Read-only file system"):
             write_run(RUN, disk / "run.json")
         with pytest.raises(WriteError, match="Read-only file system"):
@@ -176,10 +176,10 @@ RUN = Run(device="x" * FILE_LIMIT, wall_s=1, stall_s=0, loaded_bytes=0, peak_byt
 WRITERS = {
     "plan.json": lambda plan, folder: write_plan(plan, folder),
     "run.json": lambda _, folder: write_run(RUN, folder / "run.json"),
-    "x.npy": lambda _, folder: write_output(VIDEO, folder / "x.npy", 8),
-    "x.png": lambda _, folder: write_output(VIDEO, folder / "x.png", 8),
-    "x.gif": lambda _, folder: write_output(VIDEO, folder / "x.gif", 8),
-    "x.mp4": lambda _, folder: write_output(VIDEO, folder / "x.mp4", 8),
+    "x.npy": lambda _, folder: write_output(VIDEO, folder / "x.npy"),
+    "x.png": lambda _, folder: write_output(VIDEO, folder / "x.png", kind="video"),
+    "x.gif": lambda _, folder: write_output(VIDEO, folder / "x.gif", kind="video"),
+    "x.mp4": lambda _, folder: write_output(VIDEO, folder / "x.mp4", kind="video"),
     "entry.json": lambda _, folder: Cache(folder).keep("things", "entry", ["x" * FILE_LIMIT]),
 }
 

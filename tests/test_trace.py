@@ -9,7 +9,7 @@ from entracte.decide.partition import Measured, cut_stage
 from entracte.emit.make import chunk_module
 from entracte.errors import ConfigError
 from entracte.graphs.spec import Graph, Input
-from entracte.ir import DType, Loop, Port, Stage, StageKind, Target
+from entracte.ir import DType, Loop, Port, Scan, Stage, StageKind, Target
 from entracte.lower.backend import CORE_ML
 from entracte.trace.hoist import Depends, LoopOp
 from entracte.trace.hoist import split as split_at_rate
@@ -56,7 +56,7 @@ LOOP = Loop(
     count=10,
     stages=("step",),
     state=(("z", "noise.z", "step.out"),),
-    scan=(("t", "table.t"),),
+    scan=(Scan("t", "table.t"),),
 )
 TARGET = Target(
     name="toy",

@@ -203,9 +203,9 @@ def test_other_ports_of_a_function_are_refused(built):
         check_plan(other)
     chunk = plan.chunks[0]
     (theirs,) = chunk.others
-    stray = replace(theirs, graph=plan.chunks[1].graph)
+    stray = replace(theirs, graph="other")
     stolen = replace(plan, chunks=(replace(chunk, variants=(stray,)), *plan.chunks[1:]))
-    with pytest.raises(PlanError, match="is said to be of prefill"):
+    with pytest.raises(PlanError, match="is said to be of other"):
         check_plan(stolen)
 
 
@@ -236,17 +236,17 @@ def test_where_cuts_do_not_align_the_other_stage_has_packages_of_its_own(tmp_pat
 
 
 def other_shape() -> Graph:
-    made = sharing.step()
-    made.module.norm.weight = torch.nn.Parameter(torch.empty(1))
+    made = sharing.rest()
+    made.module.convs[3] = torch.nn.Conv3d(sharing.CHANNELS, 3, (3, 1, 1)).eval()
     return made
 
 
 def other_keys() -> Graph:
-    return replace(sharing.step(), key_map=(("", "decoder."),), owns=())
+    return replace(sharing.rest(), key_map=(("", "decoder."),))
 
 
 def other_file() -> Graph:
-    return replace(sharing.step(), checkpoint="another")
+    return replace(sharing.rest(), checkpoint="another")
 
 
 class Wider(sharing.Rest):
@@ -276,16 +276,20 @@ OWN = {
 
 
 @pytest.mark.parametrize(
-    ("step", "message"),
+    ("graph", "message"),
     [
-        ("other_shape", r"model.norm.weight has shape \(1,\) in step and \(32,\) in prefill"),
-        ("other_keys", "no weight of step is one of prefill; the keys of one are decoder"),
-        ("other_file", "reads the checkpoint 'another', graph .* of prefill 'llama'"),
+        (
+            "other_shape",
+            r"convs.3.weight has shape \(3, 16, 3, 1, 1\) in rest and \(3, 16, 3, 3, 3\)",
+        ),
+        ("other_keys", "no weight of rest is one of first; the keys of one are decoder.convs"),
+        ("other_file", "reads the checkpoint 'another', graph .* of first 'causal'"),
     ],
 )
-def test_weights_that_are_not_the_others_are_refused(tmp_path, step, message):
-    with pytest.raises(ConfigError, match=f"pipeline.stages.step.weights_of: .*{message}"):
-        decoder(tmp_path, step).compiled("dry_run=true")
+def test_weights_that_are_not_the_others_are_refused(tmp_path, graph, message):
+    text = sharing.CAUSAL.replace("sharing.rest", f"sharing.{graph}")
+    with pytest.raises(ConfigError, match=f"pipeline.stages.rest.weights_of: .*{message}"):
+        Place(tmp_path, text, sharing.save_causal).compiled("dry_run=true")
 
 
 def test_a_function_has_a_name_of_its_own(tmp_path):
@@ -294,6 +298,7 @@ def test_a_function_has_a_name_of_its_own(tmp_path):
         decoder(tmp_path, text=text.replace("step.", "main.")).compiled("dry_run=true")
 
 
+@pytest.mark.slow
 def test_keys_of_its_own_lie_beside_the_others(tmp_path):
     """They are read from the same checkpoint, all of which the other stage says it reads."""
 

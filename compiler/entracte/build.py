@@ -198,7 +198,7 @@ def _emit_and_plan(
                 raise DoesNotFit(f"{error}, once converted; try a larger `target.memory`") from None
         corrections = _corrections(decision, bundle, corrections)
         again = _decided_again(job, traced, corrections, best)
-        if again is None or again.partition == decision.partition:
+        if again is None or _same_choice(again, decision):
             break
         decision = again
     assert best is not None
@@ -289,6 +289,10 @@ def _decided_again(
         return None
     worth = best is None or again.makespan_s < best.makespan_s * _WORTH
     return again if worth else None
+
+
+def _same_choice(one: Decision, other: Decision) -> bool:
+    return (one.partition, one.grouping) == (other.partition, other.grouping)
 
 
 def _corrections(

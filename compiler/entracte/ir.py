@@ -505,13 +505,6 @@ class Partition:
         """The chunks of one stage graph, in order."""
         return tuple(c for c in self.chunks if c.graph == graph)
 
-    def functions_of(self, graph: str) -> tuple[tuple[Chunk, str], ...]:
-        """The chunks that compute one stage graph and the function that does, in order: its own
-        (`main`), or those of a graph with the same weights."""
-        others = [(v.start, c, v.name) for c in self.chunks for v in c.others if v.graph == graph]
-        own = tuple((c, "main") for c in self.of(graph))
-        return own or tuple((c, name) for _, c, name in sorted(others, key=lambda o: o[0]))
-
     def chunk(self, id: str) -> Chunk:
         """The chunk of that id; there is one."""
         return next(c for c in self.chunks if c.id == id)

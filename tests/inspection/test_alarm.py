@@ -25,7 +25,7 @@ from entracte.plan.file import CONSTANTS, write_plan
 from entracte.run.alarm import alarm_of
 from entracte.run.execute import run_build
 from entracte.run.origin import plan_digest
-from entracte.run.outputs import TENSOR, keep_output
+from entracte.run.outputs import FORMATS
 from entracte.run.record import FILE, run_of, write_run
 from entracte.run.runner import Outcome, run_plan
 from tests.planner.plans import make_plan
@@ -226,7 +226,7 @@ def test_verify(build, monkeypatch):
         of = classmethod(lambda cls, *_: cls())
 
     alarms = [None, alarm_of(plan, made(plan, over=7))]
-    runs = iter(Outcome(VALUE, made(plan), alarm) for alarm in alarms for _ in range(2))
+    runs = iter(Outcome({"y": VALUE}, made(plan), alarm) for alarm in alarms for _ in range(2))
     monkeypatch.setattr(verify, "SourceDevice", Source)
     monkeypatch.setattr(verify, "execute", lambda *_, **__: next(runs))
     monkeypatch.setattr(verify, "_Recorder", lambda: SimpleNamespace(note=None, samples=Samples()))
@@ -354,27 +354,47 @@ def test_from_python_the_outcome_has_it(runnable, tmp_path):
     assert alarm.over[0].observed_bytes == run_build(build).run.peak_bytes
 
 
-def broken_writer(value, path, _):
-    path.write_bytes(b"half")
-    raise ValueError("width not divisible by 2")
+class Broken:
+    """A writer that raises at the first piece, or at the end."""
+
+    def __init__(self, error, path, at_end):
+        self.error, self.path, self.at_end = error, path, at_end
+
+    def take(self, piece):
+        self.path.write_bytes(b"half")
+        if not self.at_end:
+            raise self.error
+
+    def finish(self, spools):
+        raise self.error
+
+    def abandon(self):
+        pass
 
 
-def full_disk(value, path, _):
-    raise OSError(28, "No space left on device")
+def broken(monkeypatch, error, at_end=False):
+    """Files that end in .npy are written by `Broken`."""
+    row = replace(FORMATS[".npy"], open=lambda _, path: Broken(error, path, at_end))
+    monkeypatch.setitem(FORMATS, ".npy", row)
 
 
+FULL_DISK = OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("at_end", [False, True])
 @pytest.mark.parametrize(
-    ("write", "why"),
+    ("error", "why"),
     [
-        (broken_writer, "cannot be encoded (ValueError: width not divisible by 2)"),
-        (full_disk, "cannot be written (No space left on device)"),
+        (ValueError("width not divisible by 2"),
+         "cannot be encoded (ValueError: width not divisible by 2)"),
+        (FULL_DISK, "cannot be written (No space left on device)"),
     ],
-)
+)  # fmt: skip
 def test_what_a_writer_cannot_write_is_kept_and_recorded(
-    runnable, tmp_path, monkeypatch, write, why
+    runnable, tmp_path, monkeypatch, error, why, at_end
 ):
     build, _ = runnable
-    monkeypatch.setattr("entracte.run.outputs.OUTPUTS", {"tensor": replace(TENSOR, write=write)})
+    broken(monkeypatch, error, at_end)
     code, text = command("run", build, "--out", tmp_path / "x.npy")
     flat = text.replace("\n", "")
     assert code == 1 and why in flat and f"; its tensor is kept in {tmp_path}/x.partial-" in flat
@@ -389,23 +409,11 @@ def test_where_nothing_can_be_kept_it_says_so_and_the_run_is_recorded(
     runnable, tmp_path, monkeypatch
 ):
     build, _ = runnable
-    monkeypatch.setattr(
-        "entracte.run.outputs.OUTPUTS", {"tensor": replace(TENSOR, write=full_disk)}
-    )
-    monkeypatch.setattr("entracte.run.outputs._save", lambda *_: full_disk(*_, None))
+    broken(monkeypatch, FULL_DISK)
+    monkeypatch.setattr("entracte.run.spool.Spool.write_npy", lambda *_: 1 / 0)
     code, text = command("run", build, "--out", tmp_path / "x.npy")
     assert code == 1 and "nor could its tensor be kept: it is lost" in " ".join(text.split())
     assert not list(tmp_path.glob("x*")) and run_of(make_plan(), build) is not None
-
-
-def test_what_is_kept_takes_the_place_of_nothing(tmp_path):
-    first, second = (keep_output(VALUE, tmp_path / "x.mp4") for _ in range(2))
-    assert first != second and first.parent == second.parent == tmp_path
-    for kept in (first, second):
-        np.testing.assert_array_equal(np.load(kept), VALUE)
-    elsewhere = keep_output(VALUE, tmp_path / "no" / "x.mp4")
-    assert elsewhere.parent != tmp_path / "no"
-    elsewhere.unlink()
 
 
 def test_a_record_that_cannot_be_written_loses_no_output(runnable, tmp_path, monkeypatch):
@@ -424,9 +432,7 @@ def test_a_record_that_cannot_be_written_loses_no_output(runnable, tmp_path, mon
 
 def test_both_faults_are_told(runnable, tmp_path, monkeypatch):
     build, _ = runnable
-    monkeypatch.setattr(
-        "entracte.run.outputs.OUTPUTS", {"tensor": replace(TENSOR, write=full_disk)}
-    )
+    broken(monkeypatch, FULL_DISK)
     monkeypatch.setattr("entracte.cli.observed.write_run", full_disk_for_records)
     words = ["--out", tmp_path / "x.npy", "--record", tmp_path / "r.json"]
     code, text = command("run", build, *words)

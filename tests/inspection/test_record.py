@@ -27,7 +27,6 @@ from entracte.plan.file import plan_sha256, write_plan
 from entracte.run.alarm import alarm_of
 from entracte.run.inputs import given_inputs
 from entracte.run.origin import plan_digest, versions
-from entracte.run.outputs import output_for
 from entracte.run.possible import fault_of
 from entracte.run.record import (
     FILE,
@@ -38,6 +37,7 @@ from entracte.run.record import (
     write_run,
 )
 from entracte.run.runner import run_plan
+from entracte.run.sinks import place_of
 from tests.planner.plans import ONLINE, make_online_plan, make_plan, make_special_plan, plan_of
 from tests.planner.programs import POLICIES, parts
 from tests.planner.test_run_null import ender, erratic
@@ -443,7 +443,7 @@ def test_folders_that_cannot_be_written_are_found_before_the_run(tmp_path, monke
     with pytest.raises(RunError, match="--record .*the folder cannot be written"):
         place_for(tmp_path, tmp_path / "x.json", "reference")
     with pytest.raises(RunError, match=r"x\.npy: cannot be written: its folder is read-only"):
-        output_for(tmp_path / "x.npy")
+        place_of(tmp_path / "x.npy")
     # Build folders may be read-only; that costs a line and not the run.
     assert place_for(tmp_path, None, "reference") == tmp_path / FILE
 

@@ -134,7 +134,7 @@ def test_plans_of_older_versions_are_named(folder):
         ),
         (
             lambda b: b.replace(b'"contention": 1.0', b'"contention": 1e999', 1),
-            "plan.target.contention is not finite",
+            "plan.target.contention: inf is not finite",
         ),
         (
             lambda b: b.replace(b'"contention": 1.0', b'"contention": ' + b"9" * 5000, 1),

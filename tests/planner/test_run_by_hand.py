@@ -74,11 +74,22 @@ class NumpyDevice:
     def fetch(self, value):
         return value
 
-    def piece(self, value, axis, start, size):
-        return np.take(value, range(start, start + size), axis)
+    def zeros(self, shape, dtype):
+        return np.zeros(shape, {"fp16": "f2", "fp32": "f4", "int32": "i4"}[dtype])
 
-    def gather(self, pieces, axis):
-        return np.concatenate(pieces, axis)
+    def cast(self, value, dtype):
+        return value.astype({"fp16": "f2", "fp32": "f4", "int32": "i4"}[dtype])
+
+    def piece(self, value, where, sizes):
+        for (axis, start), size in zip(where, sizes, strict=True):
+            value = np.take(value, range(start, start + size), axis)
+        return value
+
+    def place(self, value, where, piece, *, add=False):
+        grid = [np.arange(n) for n in piece.shape]
+        for axis, start in where:
+            grid[axis] = grid[axis] + start
+        value[np.ix_(*grid)] = piece + (value[np.ix_(*grid)] if add else 0)
 
 
 def sampler(policy):

@@ -184,5 +184,5 @@ def test_a_failing_call_ends_the_run_and_frees_everything():
 
 def test_unknown_and_missing_inputs_are_named():
     plan = plan_of((Part(1, (5,)),), POLICIES[0], 0)
-    with pytest.raises(RunError, match="input 'promt': the plan's inputs are"):
+    with pytest.raises(RunError, match="input 'promt': the plan has no inputs"):
         run_plan(plan, Path(), NullDevice(), {"promt": "x"}, constants={})

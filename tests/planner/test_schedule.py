@@ -334,7 +334,7 @@ def test_checker_refuses_use_after_free_and_leaks(sound):
 def test_checker_refuses_an_output_nobody_makes(sound):
     program, facts, schedule, budget = sound
     refuse(
-        replace(program, outputs=(whole("t0"),)), facts, schedule, budget, "not there at the end"
+        replace(program, outputs=(whole("nobody"),)), facts, schedule, budget, "is not declared"
     )
 
 

@@ -3,6 +3,11 @@
 Like `check` it shares no code with the planner. A loop that may end early (`until`) is followed
 to its end after each iteration looked at: if all ends leave the same tensors, the rest of the
 program is proven once for all of them.
+
+What a loop collects is there whole from the first iteration that writes a piece of it, and to no
+step of the loop is it there to be read or freed. A state may be of another float type than what it
+takes: at an iteration's end the old states are dropped, then the new ones are cast beside what they
+are cast from. Both were counted while the last step ran, so nothing is ever beside them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,7 +17,7 @@ from math import prod
 
 from entracte.check.names import once
 from entracte.errors import PlanError
-from entracte.ir import Call, HostStep, Program, Segment, Step
+from entracte.ir import By, Call, DType, HostStep, Program, Segment, Step
 
 ITERATIONS = 5
 """Loops are periodic after their first iteration, so five cover every kind of neighbour."""
@@ -42,9 +47,10 @@ def unrolled(program: Program) -> list[At]:
 
 
 def check_carried(program: Program, segment: Segment) -> None:
-    """A loop's state has the shape and type of what it starts as and goes on as; what the loop
-    drops at its end are tensors."""
+    """A loop's state has the shape of what it starts as and goes on as, and its type, or all are
+    floats; what the loop drops at its end are tensors, and what it collects is left alone."""
     ports = {t.name: (t.port.shape, t.port.dtype, t.slots) for t in program.tensors}
+    _check_collected(program, segment)
     once(
         f"plan: loop {segment.name}: two states take what is called",
         (x for _, _, x in segment.state),
@@ -64,11 +70,34 @@ def check_carried(program: Program, segment: Segment) -> None:
             raise PlanError(
                 f"plan: loop {segment.name} carries {unknown[0]}, which is not declared"
             )
-        if not ports[name] == ports[first] == ports[following]:
+        if not _alike(ports[name], ports[first], ports[following]):
             raise PlanError(
                 f"plan: loop {segment.name}: state {name} is {ports[name]}, starts as "
                 f"{ports[first]} and goes on as {ports[following]}"
             )
+
+
+def _alike(*ports: tuple[tuple[int, ...], DType, int]) -> bool:
+    """Of one shape, and of one type or all floats."""
+    shapes, types = {(shape, slots) for shape, _, slots in ports}, {dtype for _, dtype, _ in ports}
+    return len(shapes) == 1 and (len(types) == 1 or DType.INT32 not in types)
+
+
+def _check_collected(program: Program, segment: Segment) -> None:
+    """It is whole only when the loop is over."""
+    streamed = {t.name for t in program.tensors if t.streamed}
+    carried = {x for state in segment.state for x in state} | {segment.until}
+    for step in segment.steps:
+        for name in (b.tensor for b in step.outputs if b.by is By.ITERATION):
+            if name in streamed:
+                continue
+            where = f"plan: loop {segment.name} collects {name}"
+            if name in carried:
+                raise PlanError(f"{where}, which is a state of it, or ends it")
+            for other in segment.steps:
+                if name in reads_of(other) or name in other.frees:
+                    verb = "frees" if name in other.frees else "reads"
+                    raise PlanError(f"{where}, which a step of it {verb}")
 
 
 # ---------------------------------------------------------------- tensors
@@ -121,6 +150,7 @@ def tensors_at(program: Program, timeline: Sequence[At], step: int) -> frozenset
 
 def _followed(program: Program, timeline: Sequence[At]) -> Iterator[_Alive]:
     """The same working state again and again, as it is during each step."""
+    # Of what is streamed one piece is there, and its port is that piece.
     sizes = {t.name: t.port.size_bytes * t.slots for t in program.tensors}
     given, constants = {i.name for i in program.inputs}, {c.name for c in program.constants}
     alive = _Alive(sizes, (given & sizes.keys()) | constants)
@@ -137,7 +167,9 @@ def _followed(program: Program, timeline: Sequence[At]) -> Iterator[_Alive]:
             _end_iteration(segment, at, alive, ends)
         if n + 1 == len(timeline) or timeline[n + 1].segment != at.segment:
             _leave_segment(segment.state, segment.frees, alive, segment.name)
-    outputs = set(program.output_values)
+    gone = {x for g in program.segments for names in (g, *g.steps) for x in names.frees}
+    # Whether those that are freed had their turn: `check.outputs`.
+    outputs = set(program.output_values) - gone
     if lost := sorted(outputs - alive.names):
         raise PlanError(f"plan: the output {lost[0]} is not there at the end")
     left = sorted(alive.names - outputs - given - constants)
@@ -146,7 +178,7 @@ def _followed(program: Program, timeline: Sequence[At]) -> Iterator[_Alive]:
 
 
 def _begin_step(at: At, alive: _Alive, untyped: set[str]) -> None:
-    lost = sorted(_reads(at.what) - alive.names - untyped)
+    lost = sorted(reads_of(at.what) - alive.names - untyped)
     if lost:
         raise PlanError(f"plan: {name_of(at)} reads {lost[0]}, which is not there any more or yet")
     for binding in at.what.outputs:
@@ -209,7 +241,8 @@ def _leave_segment(
         alive.discard(tensor)
 
 
-def _reads(step: Step) -> set[str]:
+def reads_of(step: Step) -> set[str]:
+    """The tensors, or inputs, that a step reads."""
     if isinstance(step, HostStep):
         return {value for _, value in step.inputs}
     return {b.tensor for b in step.inputs}

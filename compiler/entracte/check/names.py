@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from entracte.errors import PlanError
-from entracte.ir import Chunk, Plan, Program, Variant
+from entracte.ir import Plan, Program
 
 
 def check_names(plan: Plan) -> None:
@@ -19,11 +19,12 @@ def check_names(plan: Plan) -> None:
         raise PlanError(f"plan.files: {sorted(both)[0]!r} is a package as well")
     for i, chunk in enumerate(plan.chunks):
         where = f"plan.chunks[{i}] ({chunk.id})"
-        parts: tuple[Chunk | Variant, ...] = (chunk, *chunk.variants)
-        for part in parts:
-            once(f"{where}: two inputs are called", (p.name for p in part.inputs))
-            once(f"{where}: two outputs are called", (p.name for p in part.outputs))
+        once(f"{where}: two inputs are called", (p.name for p in chunk.inputs))
+        once(f"{where}: two outputs are called", (p.name for p in chunk.outputs))
         once(f"{where}: two functions are called", ("main", *(v.name for v in chunk.variants)))
+        for v in chunk.variants:
+            once(f"{where}.{v.name}: two inputs are called", (p.name for p in v.inputs))
+            once(f"{where}.{v.name}: two outputs are called", (p.name for p in v.outputs))
         once(f"{where}: work is told twice of", (w.kind for w in chunk.work))
     for fact in plan.facts:
         once(f"plan.facts: {fact.id} has two times of", (name for name, _ in fact.exec_by))

@@ -18,7 +18,13 @@ MOST_SECONDS = 1e9
 """Thirty years. In nanoseconds it still fits into 64 bits."""
 MOST_AXES = 16
 
-_SIGNED = {("Input", "default"), ("HostStep", "params"), ("Package", "psnr_db")}
+_SIGNED = {
+    *(("Input", field) for field in ("default", "least", "most", "low", "high")),
+    ("HostStep", "params"),
+    ("Output", "low"),
+    ("Output", "high"),
+    ("Package", "psnr_db"),
+}
 """What may be below 0."""
 _SECONDS = {"exec_by", "stage_s", "stalls"}
 """Pairs of a name and seconds, beside all fields that end in `_s`."""
@@ -43,7 +49,9 @@ _RANGES: dict[tuple[str, str], Range] = {
     ("Output", "rate"): ("between 0 and 1000000", lambda x: 0 <= x <= 1_000_000),
     ("Port", "shape"): _COUNT,
     ("TensorDecl", "slots"): _COUNT,
-    ("Binding", "size"): _COUNT,
+    ("Window", "size"): _COUNT,
+    ("Window", "count"): _COUNT,
+    ("Window", "stride"): _COUNT,
     ("Call", "repeat"): _COUNT,
     ("Segment", "count"): _COUNT,
 }

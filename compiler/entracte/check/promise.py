@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from entracte.errors import PlanError
-from entracte.ir import Bar, Call, ChunkFacts, Forecast, Plan, Program
+from entracte.ir import Bar, Call, ChunkFacts, Forecast, Load, Plan, Program, Segment
 
 BOUNDS = ("compute", "load", "volume", "window")
 CAUSES = ("start", "straight", "first", "steady")
@@ -69,7 +69,7 @@ def check_promise(plan: Plan, peak_step: str) -> None:
 def _sums(plan: Plan) -> _Sums:
     facts, program = {f.id: f for f in plan.facts}, plan.program
     steps = [(g, x) for g in program.segments for x in g.steps if isinstance(x, Call)]
-    calls = sum(g.count for g, _ in steps)
+    calls = sum(len(x.at) or g.count for g, x in steps)
     called = {x.chunk: facts[x.chunk] for _, x in steps}
     exact = plan.schedule.driver == "gates"
     times = _loads_by_gates(plan) if exact else dict.fromkeys(called, 1)
@@ -88,11 +88,15 @@ def _sums(plan: Plan) -> _Sums:
 
 
 def _call_s(call: Call, facts: Mapping[str, ChunkFacts], iterations: int) -> float:
-    """Seconds of a step in so many iterations, alone."""
+    """Seconds of a step in so many iterations, alone, those in which it rests left out."""
+    f = facts[call.chunk]
+    if call.at:
+        functions = [call.function_at(i) for i in call.at if i < iterations]
+        return call.repeat * sum(f.exec_of(name) for name in functions)
     total, done = 0.0, 0
     for function, n in (*call.switch, (call.function, iterations)):
         until = min(n, iterations)
-        total += (until - done) * call.repeat * facts[call.chunk].exec_of(function)
+        total += (until - done) * call.repeat * f.exec_of(function)
         done = until
     return total
 
@@ -100,11 +104,19 @@ def _call_s(call: Call, facts: Mapping[str, ChunkFacts], iterations: int) -> flo
 def _loads_by_gates(plan: Plan) -> dict[str, int]:
     times: dict[str, int] = {}
     for load in plan.schedule.loads:
-        count = plan.program.segments[load.segment].count
-        times[load.chunk] = times.get(load.chunk, 0) + (
-            1 if load.iterations == "first" else count - 1
-        )
+        segment = plan.program.segments[load.segment]
+        often = 1 if load.iterations == "first" else _served(load, segment)
+        times[load.chunk] = times.get(load.chunk, 0) + often
     return {chunk: n for chunk, n in times.items() if n}
+
+
+def _served(load: Load, segment: Segment) -> int:
+    """Iterations after the first in which a load serves a call."""
+    within = segment.steps[load.step : load.free_step + 1]
+    calls = [x for x in within if isinstance(x, Call) and x.chunk == load.chunk]
+    if not all(x.at for x in calls):
+        return segment.count - 1
+    return len({i for x in calls for i in x.at} - {0})
 
 
 # ---------------------------------------------------------------- checks
@@ -195,3 +207,5 @@ def _check_place(program: Program, bar: Bar, where: str) -> None:
     step = segment.steps[bar.step]
     if bar.queue == "compute" and (not isinstance(step, Call) or step.chunk != bar.label):
         raise PlanError(f"{where}: step {bar.segment}.{bar.step} does not call it")
+    if bar.queue == "compute" and isinstance(step, Call) and not step.is_called(bar.iteration):
+        raise PlanError(f"{where}: it rests in iteration {bar.iteration}")

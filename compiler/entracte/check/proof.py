@@ -18,6 +18,9 @@ proves that none can open sooner. So no copy crosses the end, the tensors there 
 after every iteration (`check.life`), and what follows is proven once for all ends. A load in
 flight waits for nothing, so neither does the end.
 
+A call may rest in some iterations (`Call.at`): the proof is of the program in which none does, and
+`check.rests` says why that is enough.
+
 A plan whose runner follows the online rule is proven twice: its gates as above, and the rule
 (`check.online`); the peak is the larger of the two.
 """
@@ -41,7 +44,9 @@ from entracte.check.life import (
 from entracte.check.names import check_program_names, once
 from entracte.check.numbers import check_numbers
 from entracte.check.online import OnlinePeak, check_driver, online_peak
+from entracte.check.outputs import check_outputs
 from entracte.check.pieces import check_given, check_pieces
+from entracte.check.rests import check_rests
 from entracte.errors import PlanError
 from entracte.ir import (
     Call,
@@ -156,6 +161,8 @@ def _check_references(
         check_until(program, segment)
     check_given(program)
     check_pieces(program)
+    check_outputs(program)
+    check_rests(program)
     ending = [s for s, segment in enumerate(program.segments) if segment.until is not None]
     for load in schedule.loads:
         _check_load_reference(program, facts, load)

@@ -13,8 +13,10 @@ from entracte.inspect.claims import chunk_claims
 from entracte.ir import Plan, Run
 from entracte.run.alarm import Alarm, alarm_of
 from entracte.run.execute import OpenBuild
-from entracte.run.record import write_run
+from entracte.run.outputs import made_of
+from entracte.run.record import NULL, write_run
 from entracte.run.runner import Outcome
+from entracte.run.sinks import places_for
 from entracte.units import compact_seconds, format_bytes, format_seconds
 
 
@@ -95,7 +97,14 @@ def run_lines(plan: Plan, run: Run) -> list[str]:
         f"        waiting for loads {format_seconds(run.stall_s)}; "
         f"{format_bytes(run.loaded_bytes)} read",
         *(f"        loop {name} did {done} of {counts[name]} iterations" for name, done in ends),
+        *(line for note in run.notes for line in _noted(note)),
     ]
+
+
+def _noted(note: str) -> list[str]:
+    """What a host step had to say."""
+    text = f"note    {note}"
+    return fill(text, 80, subsequent_indent=" " * 8, break_on_hyphens=False).splitlines()
 
 
 def _made(run: Run) -> list[str]:
@@ -134,29 +143,40 @@ def _process(run: Run) -> list[str]:
 def finish_run(
     console: Console, opened: OpenBuild, outcome: Outcome, place: Path | None, *, needed: bool
 ) -> None:
-    """Write the output, then the record, then show what was observed.
+    """Write the record, then show what was observed, said and written.
 
-    Nothing that fails here keeps the rest from being done: what cannot be written is raised last,
+    Nothing that fails here keeps the rest from being done: what could not be written is raised last,
     as one `RunError`. `needed`: the record's place was asked for.
     """
-    fault = _fault_of_output(opened, outcome)
     note, worse = record_run(outcome.run, place, needed=needed)
     show_run(console, opened.plan, outcome.run)
     if note:
         say(console, note, style="dim")
-    if opened.out is not None and fault is None:
-        console.print(f"wrote {opened.out}", soft_wrap=True, markup=False)
-    faults = [text for text in (fault, worse) if text]
+    for name, text in outcome.texts.items():
+        # Alone, it is what was asked for.
+        label = f"{name}: " if len(opened.plan.program.outputs) > 1 else ""
+        console.print(f"{label}{_harmless(text)}", soft_wrap=True, markup=False, highlight=False)
+    for path in outcome.files:
+        console.print(f"wrote {path}", soft_wrap=True, markup=False)
+    for name in _unwritten(opened, outcome):
+        say(console, f"not written: {name} (`--out {name}=FILE`)", style="dim")
+    faults = [text for text in (*outcome.faults, worse) if text]
     if faults:
         raise RunError("; ".join(faults))
 
 
-def _fault_of_output(opened: OpenBuild, outcome: Outcome) -> str | None:
-    try:
-        opened.write(outcome)
-    except RunError as error:
-        return str(error)
-    return None
+def _harmless(text: str) -> str:
+    """What a model says may hold anything; a terminal's commands are not carried out."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _unwritten(opened: OpenBuild, outcome: Outcome) -> list[str]:
+    """Outputs that go nowhere."""
+    if opened.device.name == NULL:
+        return []
+    names = [o.name for o in opened.plan.program.outputs]
+    gone = {m.output.name for f in places_for(made_of(opened.plan), opened.out) for m in f.made}
+    return [n for n in names if n not in gone and n not in outcome.texts]
 
 
 def record_run(run: Run, place: Path | None, *, needed: bool) -> tuple[str, str]:

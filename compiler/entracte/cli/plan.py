@@ -17,7 +17,7 @@ import typer
 
 from entracte.cli.console import Bars, console, one_message, print_version
 from entracte.cli.start import guarded
-from entracte.errors import PlanError, RunError
+from entracte.errors import PlanError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -183,17 +183,32 @@ def report(
         raise typer.Exit(1)
 
 
+Given = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        help="An input of the plan: name=value; of images, videos, audios and tensors name=FILE.",
+    ),
+]
+Prompt = Annotated[str | None, typer.Option(help="The input `prompt`, or the only text.")]
+Seed = Annotated[int | None, typer.Option(help="The input `seed`, or the only seed.")]
+
+
 @app.command()
 def run(
     build: Build,
-    prompt: Annotated[str | None, typer.Option(help="What the video shows.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the noise.")] = None,
-    out: Annotated[Path, typer.Option(help="clip.mp4, clip.gif, sheet.png, or output.npy.")] = Path(
-        "clip.mp4"
-    ),
-    inputs: Annotated[
-        list[str] | None, typer.Option("--input", help="Any input of the plan: name=value.")
+    prompt: Prompt = None,
+    seed: Seed = None,
+    out: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A file, or NAME=FILE for each output. Video: .mp4 .webm .gif .png, image: .png "
+            ".jpg .webp, both: FOLDER/; audio: .wav; text: .txt; any: .npy .npz .safetensors. "
+            "Without: clip.mp4, image.png, audio.wav, output.npy; of several NAME.mp4 ...; text is "
+            "printed."
+        ),
     ] = None,
+    inputs: Given = None,
     device: Annotated[str, typer.Option(help="reference, coreml or null.")] = "auto",
     policy: Annotated[
         str, typer.Option(help="Arithmetic of the reference device: hybrid, round, fp32.")
@@ -202,19 +217,22 @@ def run(
         Path | None, typer.Option(help="Write what was observed here, not to BUILD/run.json.")
     ] = None,
 ) -> None:
-    """Execute the plan and write its output; then planned against observed.
+    """Execute the plan and write its outputs; then planned against observed.
 
-    Exit status 1 also where it took more than is proven; the output is written before.
+    Exit status 1 also where it took more than is proven; the outputs are written before.
     """
+    from entracte.cli.given import given_by_name, out_by_name
     from entracte.cli.observed import finish_run
     from entracte.run.execute import open_build
     from entracte.run.record import place_for
     from entracte.run.runner import whole_note
 
     with one_message():
-        opened = open_build(build, device=device, policy=policy, out=out)
+        opened = open_build(
+            build, device=device, policy=policy, out=out_by_name(out or []), keep=False, usual=True
+        )
         place = place_for(build, record, opened.device.name)
-        given = _given(inputs or [], prompt, seed)
+        given = given_by_name(opened.plan, inputs or [], prompt=prompt, seed=seed)
         if note := whole_note(opened.plan, opened.device):
             console.print(note)
         with Bars() as bars:
@@ -225,25 +243,12 @@ def run(
         raise typer.Exit(1)
 
 
-def _given(inputs: list[str], prompt: str | None, seed: int | None) -> dict[str, object]:
-    given: dict[str, object] = {}
-    for text in inputs:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise RunError(f"--input {text}: write name=value")
-        given[name] = value
-    if prompt is not None:
-        given["prompt"] = prompt
-    if seed is not None:
-        given["seed"] = seed
-    return given
-
-
 @app.command()
 def verify(
     build: Build,
-    prompt: Annotated[str | None, typer.Option(help="Prompt of the end-to-end run.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the noise.")] = None,
+    prompt: Prompt = None,
+    seed: Seed = None,
+    inputs: Given = None,
     save: Annotated[bool, typer.Option(help="Write the PSNRs into the plan.")] = True,
     distinct: Annotated[
         bool, typer.Option("--distinct", help="One package of each kind, alone; for large builds.")
@@ -261,13 +266,16 @@ def verify(
 
     Exit status 1 where one is below its floor, or the run took more than is proven.
     """
+    from entracte.cli.given import given_by_name
     from entracte.cli.verify import show_verification
+    from entracte.plan.file import read_plan
     from entracte.verify.source import Origin
 
     origin = Origin(weights=weights, packages=tuple(packages or ()), cache=cache)
     with one_message(), Bars() as bars:
+        given = given_by_name(read_plan(build), inputs or [], prompt=prompt, seed=seed)
         failed = show_verification(
-            build, _given([], prompt, seed), bars, save=save, distinct=distinct, origin=origin
+            build, given, bars, save=save, distinct=distinct, origin=origin
         )
     if failed:
         raise typer.Exit(1)

@@ -16,7 +16,7 @@ from entracte.inspect.compared import decibels
 from entracte.ir import Plan
 from entracte.verify.folder import Verified, verify_build
 from entracte.verify.source import NOWHERE_ELSE, Origin
-from entracte.verify.verify import ChunkScore, Verification
+from entracte.verify.verify import ChunkScore, OutputScore, Verification
 
 
 def show_verification(
@@ -53,9 +53,16 @@ def show_verification(
 def _whole(result: Verification) -> str:
     alike = replace(result, alarm=None)
     verdict = "passed" if alike.passed else "[red]failed[/red]"
+    return "\n".join(_output(o, result.floor_db) for o in result.outputs) + f"; {verdict}"
+
+
+def _output(o: OutputScore, floor_db: float) -> str:
+    name = escape(o.name)
+    if not o.judged:
+        return f"{name}: {100 * o.equal:.0f}% as of the torch source (not judged: whole numbers)"
     return (
-        f"video: {decibels(result.video_psnr_db)} against the torch source (floor "
-        f"{result.video_floor_db:.0f} dB), largest error {result.video_max_error:.2g}; {verdict}"
+        f"{name}: {decibels(o.psnr_db)} against the torch source (floor {floor_db:.0f} dB), "
+        f"largest error {o.max_error:.2g}"
     )
 
 

@@ -5,7 +5,7 @@ after the last one and means "never". Times are whole nanoseconds, sizes whole b
 docs/online-rule.md, whose names are used here.
 """
 
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, replace
@@ -50,10 +50,21 @@ class TableStep:
     """Of the tensors alive between this step and the next. No driver reads it."""
     end_bytes: int = 0
     """The same where this step is the last of its segment."""
+    at: tuple[int, ...] = ()
+    """The iterations of its segment in which it is called; empty: in all. In others it takes no
+    time, and needs no chunk and `idle_bytes`."""
+    idle_bytes: int = 0
 
     def exec_at(self, iteration: int) -> int:
         """Nominal nanoseconds in an iteration of its segment."""
         return next((ns for ns, n in self.switch if iteration < n), self.exec_ns)
+
+
+    def idle(self) -> "TableStep":
+        """What it is where it is not called."""
+        return replace(
+            self, chunk=None, need_bytes=self.idle_bytes, exec_ns=0, switch=(), at=(), idle_bytes=0
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,24 +97,24 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class _Home:
-    """A segment that calls a chunk, and at which of its steps."""
+    """A segment that calls a chunk, and at which of its steps, in which iterations (empty: all)."""
 
     base: int
     length: int
     count: int
-    steps: tuple[int, ...]
+    steps: tuple[tuple[int, tuple[int, ...]], ...]
 
     def next_use(self, n: int) -> int | None:
-        if n <= self.base:
-            return self.base + self.steps[0]
-        iteration, step = divmod(n - self.base, self.length)
-        if iteration >= self.count:
-            return None
-        for k in self.steps:
-            if k >= step:
-                return self.base + iteration * self.length + k
-        more = iteration + 1 < self.count
-        return self.base + (iteration + 1) * self.length + self.steps[0] if more else None
+        iteration, step = divmod(max(0, n - self.base), self.length)
+        found = []
+        for k, at in self.steps:
+            i = iteration if k >= step else iteration + 1
+            if at:
+                place = bisect_left(at, i)
+                i = at[place] if place < len(at) else self.count
+            if i < self.count:
+                found.append(self.base + i * self.length + k)
+        return min(found, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +147,9 @@ class Table:
             self.units_of[unit.chunk] = (*self.units_of.get(unit.chunk, ()), u)
         self._uses: dict[int, tuple[Use, ...]] = {}
         """Answers that were given: they are the same every time, and for all kept sets."""
+        self._idle = tuple(tuple(x.idle() for x in s.steps) for s in segments)
+        self._called = tuple(tuple(frozenset(x.at) for x in s.steps) for s in segments)
+        """`at` of each step, for questions."""
         self._homes = self._homes_of(segments)
         self._pieces, self._total_ns = _pieces(segments)
         self._margins = tuple(self._mean_load_ns(s) for s in segments)
@@ -145,17 +159,17 @@ class Table:
     # ------------------------------------------------------------ questions
 
     def step(self, n: int) -> TableStep:
-        """The step with this number, below `end`."""
+        """The step with this number, below `end`, as it is in its iteration."""
         s = self._segment_of(n)
-        segment = self.segments[s]
-        return segment.steps[(n - self.bases[s]) % len(segment.steps)]
+        steps = self.segments[s].steps
+        iteration, k = divmod(n - self.bases[s], len(steps))
+        at = self._called[s][k]
+        return steps[k] if not at or iteration in at else self._idle[s][k]
 
     def exec_ns(self, n: int) -> int:
         """Nominal time of the step with this number."""
         s = self._segment_of(n)
-        segment = self.segments[s]
-        iteration, k = divmod(n - self.bases[s], len(segment.steps))
-        return segment.steps[k].exec_at(iteration)
+        return self.step(n).exec_at((n - self.bases[s]) // len(self.segments[s].steps))
 
     def where(self, n: int) -> tuple[int, int, int]:
         """Segment, iteration and step of the step with this number."""
@@ -200,7 +214,7 @@ class Table:
         return Use(use, chunk, self.units_of[chunk], self.nominal_before(use))
 
     def most_need(self, first: int, last: int) -> int:
-        """The largest need of the steps `first` to `last`, both included."""
+        """The largest need of the steps `first` to `last`, both included, as if none rested."""
         s, most = self._segment_of(first), 0
         while first <= last:
             segment = self.segments[s]
@@ -220,7 +234,8 @@ class Table:
             return self._total_ns
         s = self._segment_of(n)
         iteration, k = divmod(n - self.bases[s], len(self.segments[s].steps))
-        piece = next(p for p in reversed(self._pieces[s]) if p.first <= iteration)
+        pieces = self._pieces[s]
+        piece = pieces[bisect_right(pieces, iteration, key=lambda p: p.first) - 1]
         whole = (iteration - piece.first) * piece.prefix_ns[-1]
         return piece.before_ns + whole + piece.prefix_ns[k]
 
@@ -268,10 +283,10 @@ class Table:
         """By chunk, in the order of the segments."""
         homes: dict[str, list[_Home]] = {c: [] for c in self.units_of}
         for base, segment in zip(self.bases, segments, strict=True):
-            calls: dict[str, list[int]] = {}
+            calls: dict[str, list[tuple[int, tuple[int, ...]]]] = {}
             for k, step in enumerate(segment.steps):
                 if step.chunk is not None:
-                    calls.setdefault(step.chunk, []).append(k)
+                    calls.setdefault(step.chunk, []).append((k, step.at))
             for chunk, steps in calls.items():
                 home = _Home(base, len(segment.steps), segment.count, tuple(steps))
                 homes[chunk].append(home)
@@ -321,16 +336,21 @@ def _bases(segments: tuple[TableSegment, ...]) -> tuple[list[int], int]:
 
 
 def _pieces(segments: tuple[TableSegment, ...]) -> tuple[list[list[_Piece]], int]:
-    """Each segment's iterations, cut where a function switches."""
+    """Each segment's iterations, cut where a function switches, or a call begins or ends to
+    rest."""
     result, total = [], 0
     for segment in segments:
-        cuts = {0} | {n for x in segment.steps for _, n in x.switch if n < segment.count}
-        firsts = sorted(cuts)
+        cuts = {0} | {n for x in segment.steps for _, n in x.switch}
+        called = [frozenset(x.at) for x in segment.steps]
+        for at in set(called):
+            cuts |= {i for i in range(1, segment.count) if (i in at) != (i - 1 in at)}
+        firsts = sorted(n for n in cuts if n < segment.count)
         pieces = []
         for first, stop in zip(firsts, [*firsts[1:], segment.count], strict=True):
             prefix = [0]
-            for step in segment.steps:
-                prefix.append(prefix[-1] + step.exec_at(first))
+            for step, at in zip(segment.steps, called, strict=True):
+                own = step.exec_at(first) if not at or first in at else 0
+                prefix.append(prefix[-1] + own)
             pieces.append(_Piece(first, total, tuple(prefix)))
             total += (stop - first) * prefix[-1]
         result.append(pieces)
@@ -418,8 +438,14 @@ def _step(step: Step, tensors_bytes: int, facts: Mapping[str, ChunkFacts]) -> Ta
     def ns(function: str) -> int:
         return step.repeat * _ns(f.exec_of(function))
 
-    switch = tuple((ns(name), n) for name, n in step.switch)
-    return TableStep(step.chunk, tensors_bytes + f.activation_bytes, ns(step.function), switch)
+    return TableStep(
+        step.chunk,
+        tensors_bytes + f.activation_bytes,
+        ns(step.function),
+        tuple((ns(name), n) for name, n in step.switch),
+        at=step.at,
+        idle_bytes=tensors_bytes if step.at else 0,
+    )
 
 
 def _ns(seconds: float) -> int:

@@ -11,6 +11,13 @@ from dataclasses import dataclass, field, replace
 
 from entracte.clock.predict import predict
 from entracte.cost import predicted_facts
+from entracte.decide.grouping import (
+    choosable,
+    groupings,
+    map_remedies,
+    together,
+    whole_grouping,
+)
 from entracte.decide.partition import Measured, cut_stage
 from entracte.decide.shared import measure
 from entracte.errors import DoesNotFit
@@ -22,10 +29,12 @@ from entracte.ir import (
     Policy,
     Program,
     Schedule,
+    Stage,
     StageGraph,
     Target,
 )
 from entracte.program.assemble import build_program
+from entracte.program.groups import Grouping
 from entracte.program.workload import Workload
 from entracte.schedule.bounds import lower_bound
 from entracte.schedule.by_gates import quick_by_gates
@@ -49,6 +58,8 @@ class Decision:
     """The chunks that were chosen, the program made of them, its schedule and predicted seconds."""
 
     partition: Partition
+    grouping: Grouping
+    """Of the maps outside of loops: how many chunks do slice after slice together."""
     workload: Workload
     schedule: Schedule
     makespan_s: float
@@ -62,6 +73,18 @@ class Decision:
     def facts(self) -> tuple[ChunkFacts, ...]:
         """In the order of the partition's chunks."""
         return tuple(self.workload.facts.values())
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """How finely each graph is cut, and which maps do all chunks for one slice before the next."""
+
+    levels: Mapping[str, int]
+    slice_major: frozenset[str] = frozenset()
+
+    def at(self, graph: str, level: int) -> "_Choice":
+        """With another level."""
+        return replace(self, levels={**self.levels, graph: level})
 
 
 @dataclass(frozen=True)
@@ -103,59 +126,82 @@ def decide(
 
 def _decided(problem: "_Problem") -> Decision:
     policy, chunk_bytes = problem.policy, problem.chunk_bytes
-    coarsest = dict.fromkeys(problem.measured, 0)
+    coarsest = _Choice(dict.fromkeys(problem.measured, 0))
     try:
-        levels, decision = _first_fit(problem, coarsest)
+        choice, decision = _first_fit(problem, coarsest)
     except DoesNotFit as error:
         remedy = _remedy(problem, coarsest, error)
         raise DoesNotFit(f"{error}; try {remedy}", error.chunk, error.need_bytes) from None
-    best = decision if chunk_bytes is not None else _refine(problem, levels, decision)
-    best = _scheduled(problem, best)
+    best = decision if chunk_bytes is not None else _refine(problem, choice, decision)
+    best = _scheduled(problem, _regrouped(problem, choice, best))
     if policy.keep == "searched" and chunk_bytes is None and not _near_bound(best):
-        best = _against_rivals(problem, levels, best)
+        best = _against_rivals(problem, choice, best)
     # Once: it changes nothing where times are as planned.
     return replace(best, schedule=for_all_speeds(best.workload, best.schedule))
 
 
-def _against_rivals(p: _Problem, levels: dict[str, int], best: Decision) -> Decision:
+def _against_rivals(p: _Problem, choice: _Choice, best: Decision) -> Decision:
     """With the chunks of the best baseline, where ours is faster with them."""
-    rival = min((_rival(p, levels, b) for b in BASELINES), key=lambda d: d.makespan_s)
+    rival = min((_rival(p, choice, b) for b in BASELINES), key=lambda d: d.makespan_s)
     if rival.makespan_s >= best.makespan_s:
         return best
     return min(best, _scheduled(p, rival), key=lambda d: d.makespan_s)
 
 
-def _rival(p: _Problem, levels: dict[str, int], baseline: Policy) -> Decision:
+def _rival(p: _Problem, choice: _Choice, baseline: Policy) -> Decision:
     """What a baseline would choose. A first look at chunks tries few kept sets, so it may have
     better chunks; with those of the best of them, ours is never slower than a baseline."""
     other = replace(p, policy=baseline)
-    first = _evaluate(other, _partition(p, levels))
-    return _scheduled(other, _refine(other, levels, first))
+    first = _looked_at(other, choice)
+    return _scheduled(other, _regrouped(other, choice, _refine(other, choice, first)))
 
 
-def _first_fit(p: _Problem, levels: dict[str, int]) -> tuple[dict[str, int], Decision]:
-    """Refine whichever stage does not fit until all do; else the least need is reported."""
+def _first_fit(p: _Problem, choice: _Choice) -> tuple[_Choice, Decision]:
+    """Refine whichever stage does not fit until all do; else the least need is reported. A map is
+    first tried slice by slice, which leaves room for what lies between its chunks."""
     least: dict[str, DoesNotFit] = {}
     while True:
-        partition = _partition(p, levels)
+        partition = _partition(p, choice)
         try:
-            return levels, _evaluate(p, partition)
+            return choice, _looked_at(p, choice)
         except DoesNotFit as error:
             graph = _graph_of(error, partition)
             if graph not in least or error.need_bytes < least[graph].need_bytes:
                 least[graph] = error
-            finer = _next_level(p, levels, graph)
-            if finer is None:
+            other = _slice_major(p, choice, partition, graph) or _finer(p, choice, graph)
+            if other is None:
                 raise least[graph] from None
-            levels = levels | {graph: finer}
+            choice = other
 
 
-def _next_level(p: _Problem, levels: dict[str, int], graph: str) -> int | None:
+def _slice_major(p: _Problem, choice: _Choice, partition: Partition, graph: str) -> _Choice | None:
+    """With the graph's map slice by slice, where it is not, and that is another order."""
+    for stage in _choosable(p, graph):
+        if stage.name not in choice.slice_major and together(stage, partition) != (1,):
+            return replace(choice, slice_major=choice.slice_major | {stage.name})
+    return None
+
+
+def _choosable(p: _Problem, graph: str) -> list[Stage]:
+    """The mapped stages whose chunks a graph's are: its own, and those with its weights."""
+    names = {m.graph.name for m in (p.measured[graph], *(o for o, _ in p.measured[graph].others))}
+    return [s for s in choosable(p.source.pipeline) if s.name in names]
+
+
+def _finer(p: _Problem, choice: _Choice, graph: str) -> _Choice | None:
+    level = _next_level(p, choice.levels, graph)
+    if level is None:
+        return None
+    again = {s.name for s in _choosable(p, graph)}
+    return replace(choice.at(graph, level), slice_major=choice.slice_major - again)
+
+
+def _next_level(p: _Problem, levels: Mapping[str, int], graph: str) -> int | None:
     """The next level that really has more chunks than this one."""
     return next(_finer_levels(p, levels, graph), None)
 
 
-def _refine(p: _Problem, levels: dict[str, int], best: Decision) -> Decision:
+def _refine(p: _Problem, choice: _Choice, best: Decision) -> Decision:
     """Finer chunks for the stage that gains most, until no stage gains.
 
     A stage is tried at all its finer levels at once: the next one alone is often no better,
@@ -168,19 +214,41 @@ def _refine(p: _Problem, levels: dict[str, int], best: Decision) -> Decision:
             break
         found = best
         for graph in _waiting(p, best):
-            for level in _finer_levels(p, levels, graph):
-                trial = _tried(p, levels | {graph: level})
+            for level in _finer_levels(p, choice.levels, graph):
+                trial = _tried(p, choice.at(graph, level))
                 if trial is not None and trial.makespan_s < found.makespan_s * _WORTH:
-                    found, chosen = trial, levels | {graph: level}
+                    found, chosen = trial, choice.at(graph, level)
         if found is best:
             break
-        best, levels = found, chosen
+        best, choice = found, chosen
     return best
 
 
-def _tried(p: _Problem, levels: Mapping[str, int]) -> Decision | None:
+def _tried(p: _Problem, choice: _Choice) -> Decision | None:
     try:
-        return _evaluate(p, _partition(p, levels))
+        return _looked_at(p, choice)
+    except DoesNotFit:
+        return None
+
+
+def _regrouped(p: _Problem, choice: _Choice, best: Decision) -> Decision:
+    """Other groups of chunks, where the order of a map is a question: something is handed on from
+    slice to slice, or what lies between the chunks did not fit for all slices."""
+    for stage in choosable(p.source.pipeline):
+        assert stage.map is not None
+        if stage.map.carry or stage.name in choice.slice_major:
+            for sizes in groupings(stage, best.partition):
+                trial = _tried_grouped(p, best, {**best.grouping, stage.name: sizes})
+                if trial is not None and trial.makespan_s < best.makespan_s * _WORTH:
+                    best = trial
+    return best
+
+
+def _tried_grouped(p: _Problem, best: Decision, grouping: Grouping) -> Decision | None:
+    if grouping == best.grouping:
+        return None
+    try:
+        return _evaluate(p, best.partition, grouping)
     except DoesNotFit:
         return None
 
@@ -237,23 +305,31 @@ def _calls(p: _Problem, graph: StageGraph) -> int:
     return loop.count if loop is not None and graph.part == "body" else 1
 
 
-def _partition(p: _Problem, levels: Mapping[str, int]) -> Partition:
+def _partition(p: _Problem, choice: _Choice) -> Partition:
+    levels = choice.levels
     return Partition(tuple(c for graph in p.measured for c in _cut(p, graph, levels[graph])))
 
 
-def _evaluate(p: _Problem, partition: Partition) -> Decision:
+def _looked_at(p: _Problem, choice: _Choice) -> Decision:
+    partition = _partition(p, choice)
+    named = [s for s in choosable(p.source.pipeline) if s.name in choice.slice_major]
+    return _evaluate(p, partition, {s.name: together(s, partition) for s in named})
+
+
+def _evaluate(p: _Problem, partition: Partition, grouping: Grouping) -> Decision:
     """At a first look: quickly scheduled, and timed on loops that are cut short."""
-    program = build_program(p.source, partition)
+    program = build_program(p.source, partition, grouping)
+    grouping = whole_grouping(p.source.pipeline, partition, grouping)
     workload = Workload.on(p.target, program, (_facts(p, c) for c in partition.chunks))
     schedule = quick_by_gates(workload, p.policy)
-    return Decision(partition, workload, schedule, paced_s(workload, schedule))
+    return Decision(partition, grouping, workload, schedule, paced_s(workload, schedule))
 
 
 def _scheduled(p: _Problem, chosen: Decision) -> Decision:
     """The chosen partition with the policy's whole search."""
     schedule = schedule_as_planned(chosen.workload, p.policy)
     seconds = predict(chosen.workload, schedule).makespan_s
-    return Decision(chosen.partition, chosen.workload, schedule, seconds)
+    return replace(chosen, schedule=schedule, makespan_s=seconds)
 
 
 def _facts(p: _Problem, chunk: Chunk) -> ChunkFacts:
@@ -266,18 +342,16 @@ def _graph_of(error: DoesNotFit, partition: Partition) -> str:
     return partition.chunk(error.chunk).graph
 
 
-def _remedy(p: _Problem, coarsest: dict[str, int], error: DoesNotFit) -> str:
-    """Overrides that would help: smaller map slices, and the memory that is enough."""
+def _remedy(p: _Problem, coarsest: _Choice, error: DoesNotFit) -> str:
+    """Overrides that would help: smaller map slices or another order of them, and the memory that
+    is enough."""
     memory = f"`target.memory={_enough_bytes(p, coarsest, error) // 2**20}MiB`"
     graph = error.chunk.rsplit(".", 1)[0]
     stage = p.source.pipeline.stage(p.measured[graph].graph.stage)
-    if stage.map is not None and len(stage.map.slices) == 1 and stage.map.slices[0].size > 1:
-        smaller = _smaller(stage.map.slices[0].size)
-        return f"`pipeline.stages.{stage.name}.map.size={smaller}` or {memory}"
-    return memory
+    return " or ".join([*map_remedies(p.source.pipeline, stage), memory])
 
 
-def _enough_bytes(p: _Problem, coarsest: dict[str, int], error: DoesNotFit) -> int:
+def _enough_bytes(p: _Problem, coarsest: _Choice, error: DoesNotFit) -> int:
     """Whole MiB of `target.memory` with which everything fits: other stages may need more."""
     target, need = p.target, error.need_bytes
     while True:
@@ -289,7 +363,3 @@ def _enough_bytes(p: _Problem, coarsest: dict[str, int], error: DoesNotFit) -> i
             need = max(again.need_bytes, need + 2**20)
             continue
         return memory
-
-
-def _smaller(size: int) -> int:
-    return next(d for d in range(size - 1, 0, -1) if size % d == 0)

@@ -19,6 +19,7 @@ SHAPED = {
 AXES = {"video": 2, "image": 0, "audio": -1, "text": 1, "tensor": 0}
 """Along which the parts of an output of a kind are joined where nothing else is said."""
 _FITS = ("crop", "pad", "stretch")
+_RANGE = {"audio": (-1.0, 1.0)}
 _MOST_RATE = 1_000_000
 _MOST_ELEMENTS = 2**31 - 1
 _OWN_KEYS = {
@@ -40,7 +41,7 @@ def read_input(name: str, s: InputSettings) -> Input:
     check_own_name(where, "an input", name)
     check_allowed(f"{where}.kind", s.kind, INPUT_KINDS)
     _check_keys(where, s)
-    low, high = _range(where, s.range)
+    low, high = _range(where, s.range, s.kind)
     made = Input(
         name=name,
         kind=s.kind,
@@ -99,7 +100,9 @@ def _port(where: str, name: str, s: InputSettings) -> Port:
     return Port(name, shape, DType(s.dtype or "fp32"))
 
 
-def _range(where: str, given: Sequence[float]) -> tuple[float, float]:
+def _range(where: str, given: Sequence[float] | None, kind: str) -> tuple[float, float]:
+    if given is None:
+        return _RANGE.get(kind, (0.0, 1.0))
     if len(given) != 2 or not all(map(isfinite, given)) or given[0] == given[1]:
         raise ConfigError(
             f"{where}.range: {list(given)}: give two numbers, what black and white are"
@@ -168,7 +171,7 @@ def read_output(name: str, s: OutputSettings) -> Output:
             raise ConfigError(f"{where}.{key}: a {s.kind} has none; {', '.join(kinds)} may")
     if s.kind == "text" and not s.tokenizer:
         raise ConfigError(f"{where}.tokenizer: give the tokenizer that turns tokens into text")
-    low, high = _range(where, s.range or ([-1.0, 1.0] if s.kind == "audio" else [0.0, 1.0]))
+    low, high = _range(where, s.range, s.kind)
     return Output(
         name=name,
         kind=s.kind,
@@ -179,6 +182,39 @@ def read_output(name: str, s: OutputSettings) -> Output:
         high=high,
         tokenizer=s.tokenizer or "",
         end=tuple(s.end),
+    )
+
+
+TAKEN = {
+    "video": "(1, 3, frames, height, width), floats",
+    "image": "(images, 3, height, width), floats",
+    "audio": "(1, samples) or (1, channels, samples), floats",
+    "text": "(1, tokens), int32",
+}
+"""What the writers of a kind take; a tensor may be anything."""
+
+
+def output_fault(output: Output, ports: Sequence[Port]) -> str | None:
+    """What keeps the joined parts of an output from being of its kind; None where nothing does.
+
+    `ports` are those of its parts, alike but along `output.axis`.
+    """
+    if output.kind not in TAKEN:
+        return None
+    shape, dtype = list(ports[0].shape), ports[0].dtype
+    shape[output.axis] = sum(p.shape[output.axis] for p in ports)
+    axes = len(shape)
+    fits = {
+        "video": axes == 5 and shape[:2] == [1, 3],
+        "image": axes == 4 and shape[1] == 3,
+        "audio": axes in (2, 3) and shape[0] == 1,
+        "text": axes == 2 and shape[0] == 1,
+    }[output.kind]
+    if fits and (dtype is DType.INT32) == (output.kind == "text"):
+        return None
+    return (
+        f"{dtype} {tuple(shape)} is no {output.kind}; it must be {TAKEN[output.kind]}; give it "
+        "another `kind` (a `tensor` may be anything)"
     )
 
 

@@ -38,6 +38,7 @@ def _needs(
     unit: dict[str, str],
 ) -> set[str]:
     values = [v for n in names for _, v in stages[n].inputs]
+    values += [first for n in names if (m := stages[n].map) for _, first, _ in m.carry]
     for loop in loops:
         if loop.name == name:
             values += [init for _, init, _ in loop.state] + [scan.value for scan in loop.scan]

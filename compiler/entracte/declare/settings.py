@@ -102,8 +102,9 @@ class InputSettings:
     choices: list[str] = field(default_factory=list)
     least: float | None = None
     most: float | None = None
-    range: list[float] = field(default_factory=lambda: [0.0, 1.0])
-    """What black and white are in the tensor."""
+    range: list[float] | None = None
+    """What black and white are in the tensor, 0 and 1 by default; of audio the least and the most,
+    -1 and 1."""
     fit: str = "crop"
     rate: float = 0.0
 

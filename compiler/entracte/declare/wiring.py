@@ -121,6 +121,12 @@ def _check_weights(p: Pipeline, stage: Stage) -> None:
             f"{where}.weights_of: in the packages of {other.name} the function {stage.name} would "
             f"stand beside {', '.join(taken)}; give the stage another name"
         )
+    together = p.loop_of(stage.name) is not None and p.loop_of(stage.name) is p.loop_of(other.name)
+    if together and stage.at != other.at:
+        raise ConfigError(
+            f"{where}.at: {stage.name} has the weights of {other.name} and is in its loop, so both "
+            "run in the same iterations; give both the same"
+        )
     for key in ("precision", "compression"):
         own, its = getattr(stage, key), getattr(other, key)
         if own != its:
@@ -153,7 +159,7 @@ def _check_loop(p: Pipeline, loop: Loop, names: set[str], inputs: set[str]) -> N
         _check_outside(p, f"{where}.scan.{scan.name}", scan.value, ())
     for collect in loop.collect:
         _check_collect(p, loop, f"{where}.collect.{collect.name}", collect)
-    _check_until(where, loop)
+    _check_until(p, where, loop)
 
 
 def _check_next(p: Pipeline, loop: Loop, where: str, after: str) -> None:
@@ -180,7 +186,7 @@ def _check_collect(p: Pipeline, loop: Loop, where: str, collect: Collect) -> Non
         )
 
 
-def _check_until(where: str, loop: Loop) -> None:
+def _check_until(p: Pipeline, where: str, loop: Loop) -> None:
     """An iteration decides by what it made itself."""
     if loop.until is None:
         return
@@ -189,6 +195,11 @@ def _check_until(where: str, loop: Loop) -> None:
         raise ConfigError(
             f"{where}.until: {loop.until!r} is not made in the loop; write STAGE.PORT of "
             f"{', '.join(loop.stages)}"
+        )
+    if p.stage(owner).at:
+        raise ConfigError(
+            f"{where}.until: {loop.until} is made in some iterations only (`at`), and each decides "
+            "whether it is the last"
         )
 
 

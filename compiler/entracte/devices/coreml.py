@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from entracte.devices.arrays import NumpyValues
+from entracte.devices.arrays import NUMPY, NumpyValues
 from entracte.errors import RunError
 from entracte.ir import DType, Package
 
@@ -139,9 +139,6 @@ class CoreMLDevice(NumpyValues):
         return 0
 
 
-_NUMPY = {DType.FP16: np.float16, DType.FP32: np.float32, DType.INT32: np.int32}
-
-
 def _as_declared(
     results: Mapping[str, Any], name: str, dtype: DType, shape: tuple[int, ...]
 ) -> np.ndarray:
@@ -149,7 +146,7 @@ def _as_declared(
         raise RunError(f"device coreml: the model gave no {name!r}, only {sorted(results)}")
     # coremltools hands fp16 outputs back as fp32 on some versions.
     try:
-        return np.asarray(results[name]).astype(_NUMPY[dtype], copy=False).reshape(shape)
+        return np.asarray(results[name]).astype(NUMPY[dtype], copy=False).reshape(shape)
     except (ValueError, TypeError) as error:
         raise RunError(
             f"device coreml: {name!r} came back as what is no {dtype} of {shape} ({error})"

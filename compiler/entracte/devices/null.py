@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from entracte.errors import RunError
-from entracte.ir import Package, Port
+from entracte.ir import DType, Package, Port
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +167,23 @@ class NullDevice:
     def fetch(self, value: Blank) -> Blank:
         return value
 
-    def piece(self, value: Blank, axis: int, start: int, size: int) -> Blank:
+    def zeros(self, shape: tuple[int, ...], dtype: DType) -> Blank:
+        return Blank(shape)
+
+    def cast(self, value: Blank, dtype: DType) -> Blank:
+        return value
+
+    def piece(
+        self, value: Blank, where: Sequence[tuple[int, int]], sizes: Sequence[int]
+    ) -> Blank:
         shape = list(value.shape)
-        shape[axis] = size
+        for (axis, start), size in zip(where, sizes, strict=True):
+            if not 0 <= start <= start + size <= value.shape[axis]:
+                raise RunError(f"null device: {start} to {start + size} of {value.shape}")
+            shape[axis] = size
         return Blank(tuple(shape))
 
-    def gather(self, pieces: list[Blank], axis: int) -> Blank:
-        shape = list(pieces[0].shape)
-        shape[axis] = sum(p.shape[axis] for p in pieces)
-        return Blank(tuple(shape))
+    def place(
+        self, value: Blank, where: Sequence[tuple[int, int]], piece: Blank, *, add: bool = False
+    ) -> None:
+        self.piece(value, where, [piece.shape[axis] for axis, _ in where])

@@ -8,13 +8,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from entracte.ir import Package
+from entracte.ir import DType, Package
 
 Handle = Any
 """Whatever a device returns from `load`; only that device looks into it."""
 
 Value = Any
-"""A tensor as the device holds it; `make`, `piece`, `gather` and `fetch` are the way in and out."""
+"""A tensor as the device holds it; `make`, `zeros`, `place`, `piece`, `cast` and `fetch` are the way
+in and out."""
+
+Where = Sequence[tuple[int, int]]
+"""(axis, where a piece begins along it)."""
 
 
 class Device(Protocol):
@@ -53,12 +57,20 @@ class Device(Protocol):
         """A value as a numpy array."""
         ...
 
-    def piece(self, value: Value, axis: int, start: int, size: int) -> Value:
-        """The slice [start, start + size) along an axis."""
+    def zeros(self, shape: tuple[int, ...], dtype: DType) -> Value:
+        """A value of zeros, to be filled with `place`."""
         ...
 
-    def gather(self, pieces: list[Value], axis: int) -> Value:
-        """Pieces put together along an axis."""
+    def cast(self, value: Value, dtype: DType) -> Value:
+        """A value in another type; the value itself where it has that."""
+        ...
+
+    def piece(self, value: Value, where: Where, sizes: Sequence[int]) -> Value:
+        """The box that begins at `where` and has these sizes along its axes; all of other axes."""
+        ...
+
+    def place(self, value: Value, where: Where, piece: Value, *, add: bool = False) -> None:
+        """Write a piece into a value that `zeros` made, or add it to what is there."""
         ...
 
 

@@ -65,19 +65,25 @@ def _check_chunk(chunk: Chunk) -> None:
     parts: tuple[Chunk | Variant, ...] = (chunk, *chunk.variants)
     for part in parts:
         _check_work(chunk, part)
+    for v in chunk.variants:
+        if not v.graph and (v.inputs or v.outputs):
+            raise PlanError(
+                f"plan: chunk {chunk.id}: function {v.name} is of its own stage, and yet has ports "
+                "of its own"
+            )
+        if v.graph == chunk.graph:
+            raise PlanError(
+                f"plan: chunk {chunk.id}: function {v.name} is said to be of another stage's graph, "
+                f"which is its own, {v.graph}"
+            )
 
 
 def _check_others(plan: Plan) -> None:
-    """A function with ports of its own is of another stage: that of a graph with no chunks of its
-    own, whose calls all are of such functions."""
+    """A function with ports of its own is of another stage, by whose name it goes, and whose graph
+    has no chunks of its own."""
     graphs = {c.graph for c in plan.chunks}
     for chunk in plan.chunks:
         for v in chunk.variants:
-            if not v.graph and (v.inputs or v.outputs):
-                raise PlanError(
-                    f"plan: function {v.name} of chunk {chunk.id} is of its own stage and has "
-                    "ports of its own"
-                )
             if v.graph in graphs or (v.graph and _stage_name(v.graph) != v.name):
                 raise PlanError(
                     f"plan: function {v.name} of chunk {chunk.id} is said to be of {v.graph}, "

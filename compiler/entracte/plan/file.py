@@ -96,15 +96,7 @@ def check_plan(plan: Plan) -> Proof:
     if budget > plan.target.budget_bytes:
         raise PlanError(f"plan: scheduled for {budget} of {plan.target.budget_bytes} bytes")
     proof = check(plan.program, plan.facts, plan.schedule, budget_bytes=budget)
-    _check_functions(plan)
-    check_features(
-        plan.program,
-        {
-            (c.id, function): c.ports_of(function)
-            for c in plan.chunks
-            for function in ("main", *(v.name for v in c.variants))
-        },
-    )
+    check_features(plan.program, plan.chunks)
     check_host_steps(plan)
     # It refuses what it cannot carry out.
     make_driver(Workload.of(plan), plan.schedule)
@@ -124,20 +116,6 @@ def _check_files(plan: Plan) -> None:
         _check_relative(path)
     if plan.built and plan.program.constants and CONSTANTS not in dict(plan.files):
         raise PlanError(f"plan: has constants, but {CONSTANTS} is no file of it")
-
-
-def _check_functions(plan: Plan) -> None:
-    """Every function that a call uses in some iteration is one of its chunk's."""
-    traced = {c.id: ("main", *(v.name for v in c.variants)) for c in plan.chunks}
-    for step in (s for g in plan.program.segments for s in g.steps):
-        if not isinstance(step, Call):
-            continue
-        known = set(traced[step.chunk])
-        stray = sorted({step.function, *(name for name, _ in step.switch)} - known)
-        if stray:
-            raise PlanError(
-                f"plan: calls function {stray[0]!r} of {step.chunk}, which has {sorted(known)}"
-            )
 
 
 def _check_relative(path: str) -> None:

@@ -7,12 +7,14 @@ from entracte.check.proof import Proof
 from entracte.clock.drivers import kind_of
 from entracte.clock.predict import predict
 from entracte.errors import PlanError
-from entracte.ir import Bar, Forecast, Plan, Program, Schedule
+from entracte.ir import Bar, Call, Forecast, Plan, Program, Schedule
 from entracte.plan.agree import near
 from entracte.program.workload import Workload
 from entracte.schedule.bounds import best_bound
 
 _SOLVED = 1e-6
+_NEARBY = 4
+"""Iterations whose bars are kept where calls rest in some."""
 
 
 def forecast(workload: Workload, schedule: Schedule, proof: Proof) -> Forecast:
@@ -68,8 +70,10 @@ def check_forecast(plan: Plan, proof: Proof) -> None:
 
 def _worth_keeping(program: Program, bar: Bar) -> bool:
     """First, a steady and last iteration, and the loads a steady one makes for the next: the
-    file must not grow with the steps."""
-    count = program.segments[bar.segment].count
-    if bar.queue == "load" and bar.iteration == 3:
-        return True
-    return bar.iteration in {0, min(2, count - 1), count - 1}
+    file must not grow with the steps. Where calls rest, also an iteration of each kind nearby."""
+    segment = program.segments[bar.segment]
+    steady = min(2, segment.count - 1)
+    kept = {0, steady, segment.count - 1}
+    if any(isinstance(x, Call) and x.at for x in segment.steps):
+        kept |= set(range(min(_NEARBY, segment.count)))
+    return bar.iteration in kept or (bar.queue == "load" and bar.iteration == 3)

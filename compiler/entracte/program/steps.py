@@ -1,6 +1,8 @@
 """A program step by step, and what a schedule's loads mean in those steps.
 
-Steps of all iterations are numbered 0, 1, 2, ...; `START` is before the first.
+Steps of all iterations are numbered 0, 1, 2, ...; `START` is before the first. A call that rests in
+some iterations (`Call.at`) has its number in them too. What is said of needs and lifetimes is of
+the program in which no call rests: never less than what is there.
 """
 
 from bisect import bisect_right
@@ -8,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from entracte.ir import Call, ChunkFacts, Load, Moment, Program, Schedule, Segment
+from entracte.ir import Call, ChunkFacts, Load, Moment, Program, Schedule, Segment, Step
 from entracte.program.assemble import reads, writes
 
 START = -1
@@ -37,7 +39,7 @@ class Alive:
 
 def lifetimes(program: Program) -> dict[tuple[int, int], Alive]:
     """What is alive at (segment, step), the same in every iteration but the first: a tensor made
-    in a loop and read after it is there from its second iteration's begin on."""
+    or collected in a loop and read after it is there from its second iteration's begin on."""
     known = {t.name for t in program.tensors}
     alive = {i.name for i in program.inputs} | {c.name for c in program.constants}
     alive &= known
@@ -84,16 +86,47 @@ def expand(
 
 
 RUN, PACE = 10, 6
-"""Iterations that are run of a long loop, and over how many of them its pace is averaged."""
+"""Iterations that are run of a long loop, and over how many of them its pace is averaged, where
+all are alike."""
 
 
 def shortened(program: Program) -> Program:
-    """For quick looks: loops do at most `RUN` iterations beyond those in which functions change."""
-    segments = []
-    for g in program.segments:
-        changes = [n for x in g.steps if isinstance(x, Call) for _, n in x.switch if n < g.count]
-        segments.append(replace(g, count=min(g.count, max(changes, default=0) + RUN)))
-    return replace(program, segments=tuple(segments))
+    """For quick looks: loops do at most `RUN` iterations beyond those in which functions change;
+    where calls rest, as many more as make whole periods of what is averaged and of what is left
+    out. A loop whose calls follow no short period is run whole."""
+    return replace(program, segments=tuple(_shortened(g) for g in program.segments))
+
+
+def pace_of(segment: Segment) -> int:
+    """Iterations over which the pace of a long loop is averaged: whole periods of its calls."""
+    every = period(segment)
+    return -(-PACE // every) * every
+
+
+def period(segment: Segment) -> int:
+    """After how many iterations the same calls happen again: 1 where none rests, `count` where
+    they never do."""
+    sets = {frozenset(x.at) for x in segment.steps if isinstance(x, Call) and x.at}
+    for p in range(1, segment.count):
+        if all((i in at) == (i + p in at) for at in sets for i in range(segment.count - p)):
+            return p
+    return segment.count
+
+
+def _shortened(segment: Segment) -> Segment:
+    calls = [x for x in segment.steps if isinstance(x, Call)]
+    changes = [n for x in calls for _, n in x.switch if n < segment.count]
+    run = max(changes, default=0) + RUN - PACE + pace_of(segment)
+    run += (segment.count - run) % period(segment)
+    if run >= segment.count:
+        return segment
+    return replace(segment, count=run, steps=tuple(_cut(x, run) for x in segment.steps))
+
+
+def _cut(step: Step, count: int) -> Step:
+    if not isinstance(step, Call) or not step.at:
+        return step
+    return replace(step, at=tuple(i for i in step.at if i < count))
 
 
 # ---------------------------------------------------------------- meaning of a schedule
@@ -134,6 +167,26 @@ class Stepped(Protocol):
         """One iteration, in order."""
 
 
+def happens(load: Load, segment: Segment) -> frozenset[int] | None:
+    """The iterations in which a load happens; None: `each` that there is, after the first."""
+    if load.iterations == "first":
+        return frozenset({0})
+    calls = [
+        x
+        for x in segment.steps[load.step : load.free_step + 1]
+        if isinstance(x, Call) and x.chunk == load.chunk
+    ]
+    if not all(x.at for x in calls):
+        return None
+    return frozenset(i for x in calls for i in x.at) - {0}
+
+
+def times(load: Load, segment: Segment) -> int:
+    """How often a load happens, if no loop ends early."""
+    when = happens(load, segment)
+    return segment.count - 1 if when is None else len(when)
+
+
 def unroll(program: Program, schedule: Schedule) -> Iterator[Placement]:
     """The loads in the order the loader makes them, for all iterations."""
     base = bases(program)
@@ -141,9 +194,11 @@ def unroll(program: Program, schedule: Schedule) -> Iterator[Placement]:
     for load in schedule.loads:
         loads.setdefault((load.segment, load.iterations == "first"), []).append(load)
     for s, segment in enumerate(program.segments):
+        own = [(x, happens(x, segment)) for x in loads.get((s, False), ())]
         for i in range(segment.count):
-            for load in loads.get((s, i == 0), ()):
-                yield _absolute(program, base, load, i)
+            for load, when in own if i else [(x, None) for x in loads.get((s, True), ())]:
+                if when is None or i in when:
+                    yield _absolute(program, base, load, i)
 
 
 def _absolute(program: Program, base: list[int], load: Load, iteration: int) -> Placement:

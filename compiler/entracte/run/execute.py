@@ -1,8 +1,8 @@
 """A plan, a folder and a device name -> a run: what `plan run`, `plan verify` and tools share."""
 
 import platform
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,14 @@ from typing import Any
 from entracte.devices import Device
 from entracte.disk.read import inside
 from entracte.errors import ConfigError, RunError
-from entracte.ir import DType, Package, Plan
+from entracte.ir import DType, Output, Package, Plan
 from entracte.plan.file import CONSTANTS, check_files, read_plan
-from entracte.run.outputs import check_output, keep_output, output_for, write_output
+from entracte.run.delivery import Kept, Sink
+from entracte.run.outputs import made_of
 from entracte.run.packages import check_bytes, check_facts
 from entracte.run.runner import Listeners, Observe, Outcome, Progress, run_plan
+from entracte.run.sinks import Out, check_names, opened, places_for, usual_places
+from entracte.run.text import texts_of
 from entracte.store.tensor_file import read_header, reading
 
 DEVICES = ("auto", "reference", "coreml", "null")
@@ -52,35 +55,48 @@ class OpenBuild:
     plan: Plan
     folder: Path
     device: Device
-    out: Path | None
-    """Where the output goes; None also on the null device, which computes none."""
+    out: Out
+    """Where outputs go; None also on the null device, which computes none."""
+    keep: bool = True
+    """Outputs that go to no file are kept in memory, as arrays; texts always are."""
 
     def run(self, inputs: Mapping[str, object], progress: Progress = lambda *_: None) -> Outcome:
-        """Run the plan and write the output. Raises `RunError`."""
+        """Run the plan and write the outputs. Raises `RunError`."""
         outcome = self.compute(inputs, progress)
-        self.write(outcome)
+        if outcome.faults:
+            raise RunError("; ".join(outcome.faults))
         return outcome
 
     def compute(
         self, inputs: Mapping[str, object], progress: Progress = lambda *_: None
     ) -> Outcome:
-        """Run the plan, and write nothing. Raises `RunError`."""
-        return execute(self.plan, self.folder, self.device, inputs, progress=progress)
+        """Run the plan and write its outputs as they are made. Raises `RunError`; but what could
+        not be written is told by `Outcome.faults`, with where it is kept."""
+        made = made_of(self.plan, self.folder)
+        files = places_for(made, self.out)
+        with opened(files) as sinks:
+            kept = self._kept([m.output for m in made if m.output.name not in sinks])
+            outcome = execute(
+                self.plan,
+                self.folder,
+                self.device,
+                inputs,
+                progress=progress,
+                sinks={**sinks, **kept},
+            )
+        arrays = {name: sink.value for name, sink in kept.items()}
+        return replace(
+            outcome,
+            outputs=arrays,
+            texts=texts_of(self.plan.program.outputs, arrays, self.folder),
+            files=tuple(f.place.path for f in files if not f.fault),
+            faults=tuple(f.fault for f in files if f.fault),
+        )
 
-    def write(self, outcome: Outcome) -> None:
-        """Write the output of a run. What cannot be written is kept as a tensor.
-
-        Raises `RunError`, with the file in which the output is kept.
-        """
-        if self.out is None:
-            return
-        try:
-            write_output(outcome.output, self.out, self.plan.program.outputs[0].rate)
-        except RunError as error:
-            kept = keep_output(outcome.output, self.out)
-            if kept is None:
-                raise RunError(f"{error}; nor could its tensor be kept: it is lost") from error
-            raise RunError(f"{error}; its tensor is kept in {kept} (`numpy.load`)") from error
+    def _kept(self, outputs: Sequence[Output]) -> dict[str, Kept]:
+        if self.device.name == "null":
+            return {}
+        return {o.name: Kept(o.axis) for o in outputs if self.keep or o.kind == "text"}
 
 
 def open_build(
@@ -88,17 +104,23 @@ def open_build(
     *,
     device: str = "auto",
     policy: str = "hybrid",
-    out: Path | str | None = None,
+    out: Out = None,
+    keep: bool = True,
+    usual: bool = False,
 ) -> OpenBuild:
     """Read and check a build folder; everything that can be wrong is found before any work.
 
+    Args:
+        keep: whether outputs that go to no file stay in memory.
+        usual: without `out`, outputs go to files of the usual names (`run/sinks.py`).
+
     Raises:
         PlanError: no plan, a damaged one, or files that are missing or changed.
-        RunError: no such device, or an `out` that the plan's output does not suit.
+        RunError: no such device, or an `out` that the plan's outputs do not suit.
     """
-    folder, out = Path(folder), None if out is None else Path(out)
+    folder = Path(folder)
     if out is not None:
-        output_for(out)
+        check_names(out)
     plan = read_plan(folder)
     check_files(plan, folder)
     chosen = make_device(device, plan, policy)
@@ -106,32 +128,36 @@ def open_build(
         check_facts(plan, folder)
     if chosen.name == "null":
         out = None
-    if out is not None:
-        check_output(plan, out)
-    return OpenBuild(plan, folder, chosen, out)
+    elif out is None and usual:
+        out = usual_places(made_of(plan))
+    places_for(made_of(plan), out)
+    return OpenBuild(plan, folder, chosen, out, keep)
 
 
-def run_build(
+def run_build(  # noqa: PLR0913 - the options of a command
     folder: Path | str,
     inputs: Mapping[str, object] | None = None,
     *,
     device: str = "auto",
     policy: str = "hybrid",
-    out: Path | str | None = None,
+    out: Out = None,
     progress: Progress = lambda *_: None,
 ) -> Outcome:
     """Run the plan of a build folder.
 
     Args:
-        inputs: values for the plan's inputs; those left out take their defaults.
+        inputs: values for the plan's inputs; those left out take their defaults. Of images, videos,
+            audios and tensors: a file's name, or the tensor itself as an array.
         device: `reference` (any machine), `coreml` (a Mac), `null` (counts, computes nothing),
             or `auto`: Core ML on a Mac and the reference device elsewhere.
         policy: arithmetic of the reference device: hybrid, round, fp32.
-        out: a file to write the output to; its ending is the format (`run/outputs.py`).
+        out: a file to write the output to, or files by output; the ending is the format
+            (`run/outputs.py`). What goes to a file is written as it is made, and not kept in memory.
         progress: called with (stage, steps done, steps in all).
 
-    Returns the output as a numpy array, and the record of the run. Raises `PlanError` and
-    `RunError` as `open_build` does, and `RunError` for inputs that the plan does not have.
+    Returns the outputs that went to no file as numpy arrays, and the record of the run. Raises
+    `PlanError` and `RunError` as `open_build` does, and `RunError` for inputs that the plan does not
+    have.
     """
     opened = open_build(folder, device=device, policy=policy, out=out)
     return opened.run(inputs or {}, progress)
@@ -145,8 +171,9 @@ def execute(
     *,
     progress: Progress = lambda *_: None,
     observe: Observe | None = None,
+    sinks: Mapping[str, Sink] | None = None,
 ) -> Outcome:
-    """Run a plan of a build folder with its constants."""
+    """Run a plan of a build folder with its constants; `sinks` as `run_plan` takes them."""
     return run_plan(
         plan,
         folder,
@@ -154,6 +181,7 @@ def execute(
         inputs,
         constants=load_constants(plan, folder),
         listeners=Listeners(progress, observe, partial(_loading, device, folder)),
+        sinks=sinks,
     )
 
 

@@ -1,6 +1,6 @@
 """Host steps of a program: each runs as its row in the table of host operations says."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 
 def run_host_step(
-    step: HostStep, inputs: Mapping[str, Any], folder: Path
+    step: HostStep,
+    inputs: Mapping[str, Any],
+    folder: Path,
+    iteration: int = 0,
+    note: Callable[[str], None] = lambda _: None,
 ) -> "dict[str, np.ndarray]":
     """Run one host step; arrays by port name. Raises `RunError`: the plan may be a stranger's."""
     op = HOST_OPS.get(step.op)

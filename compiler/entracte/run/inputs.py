@@ -1,41 +1,61 @@
 """What a user gives to a run -> values of the plan's inputs."""
 
+import difflib
+import hashlib
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from entracte.errors import RunError
-from entracte.ir import Plan
+from entracte.ir import Input, Plan
+from entracte.run.media import decode, given_array
+
+_SHOWN = 12
+"""Choices that are listed; of more, the nearest."""
 
 
 def given_inputs(plan: Plan, inputs: Mapping[str, object]) -> dict[str, Any]:
-    """Every input of the plan: as given, or its default. Numbers are floats, seeds whole.
+    """Every input of the plan: as given, or its default. Numbers are floats, seeds and choices
+    whole; images, videos, audios and tensors are arrays of their port, from files or as given.
 
-    Raises `RunError` for an input that the plan does not have, that is missing, or is no number.
+    Raises `RunError` for an input that the plan does not have, that is missing, or is not what it
+    should be.
     """
     known = {i.name: i for i in plan.program.inputs}
     stray = sorted(set(inputs) - set(known))
     if stray:
-        raise RunError(f"input {stray[0]!r}: the plan's inputs are {', '.join(known)}")
+        has = f"the plan's inputs are {', '.join(known)}" if known else "the plan has no inputs"
+        raise RunError(f"input {stray[0]!r}: {has}")
     given = {name: inputs.get(name, i.default) for name, i in known.items()}
     for name, value in given.items():
         if value is None:
             raise RunError(f"input {name!r}: give it, e.g. `--input {name}=...`; it has no default")
-        if known[name].kind == "number":
-            given[name] = _number(name, value)
-        elif known[name].kind == "seed":
-            given[name] = _seed(name, value)
-        else:
-            _check_text(name, value)
-    return given
+    # What is read of files last: it takes longest.
+    order = sorted(known.values(), key=lambda i: i.port is not None)
+    made = {i.name: _value(i, given[i.name], i.name in inputs) for i in order}
+    return {name: made[name] for name in known}
 
 
-def _check_text(name: str, value: object) -> None:
+def _value(i: Input, value: object, is_given: bool) -> Any:
+    if i.kind == "text":
+        return _text(i.name, value)
+    if i.kind == "number":
+        return _within(i, _number(i.name, value))
+    if i.kind == "seed":
+        return _within(i, _whole(i.name, value))
+    if i.kind == "choice":
+        return _choice(i, value)
+    return _shaped(i, value, is_given)
+
+
+def _text(name: str, value: object) -> object:
     """Bytes of a command line that are no UTF-8 arrive as halves of characters."""
     try:
         str(value).encode()
     except UnicodeEncodeError:
         raise RunError(f"input {name!r}: {value!r} is no text; give it in UTF-8") from None
+    return value
 
 
 def _number(name: str, value: object) -> float:
@@ -48,8 +68,84 @@ def _number(name: str, value: object) -> float:
     return number
 
 
-def _seed(name: str, value: object) -> int:
+def _whole(name: str, value: object) -> int:
     try:
         return int(str(value))
     except ValueError:
         raise RunError(f"input {name!r}: {value!r} is not a whole number") from None
+
+
+def _within(i: Input, value: Any) -> Any:
+    """Between `least` and `most`, where they are said."""
+    if (i.least is None or value >= i.least) and (i.most is None or value <= i.most):
+        return value
+    ends = [f"{word} {end:g}" for word, end in (("least", i.least), ("most", i.most))
+            if end is not None]  # fmt: skip
+    raise RunError(f"input {i.name!r}: {value} is not allowed: {', '.join(ends)}")
+
+
+def _choice(i: Input, value: object) -> int:
+    """Its place: as given, or that of a name."""
+    if not i.choices:
+        return int(_within(i, _whole(i.name, value)))
+    text = str(value)
+    if text in i.choices:
+        return i.choices.index(text)
+    if text.isascii() and text.isdigit() and int(text) < len(i.choices):
+        return int(text)
+    shown = list(i.choices)
+    if len(shown) > _SHOWN:
+        near = difflib.get_close_matches(text, shown, 3, 0.0)
+        last = len(shown) - 1
+        raise RunError(
+            f"input {i.name!r}: {text!r} is none of {len(shown)} choices; near it are "
+            f"{', '.join(near)}; or give a number from 0 to {last}"
+        )
+    raise RunError(f"input {i.name!r}: {text!r} is not one of {', '.join(shown)}")
+
+
+def _shaped(i: Input, value: object, is_given: bool) -> Any:
+    """A file's name, an array, or the number that fills it."""
+    import numpy as np
+
+    assert i.port is not None
+    if not is_given:
+        dtype = np.int32 if i.port.dtype == "int32" else np.float32
+        return np.full(i.port.shape, value, dtype)
+    if isinstance(value, str | Path):
+        return decode(i.name, i, Path(value))
+    if hasattr(value, "__array__"):
+        return given_array(i.name, i, value)
+    raise RunError(
+        f"input {i.name!r}: {type(value).__name__} is no {i.kind}; give a file's name, or an array "
+        f"of {i.port.shape}"
+    )
+
+
+# ---------------------------------------------------------------- in a record
+
+
+def told_inputs(
+    plan: Plan, inputs: Mapping[str, object], given: Mapping[str, Any]
+) -> dict[str, str | int | float]:
+    """The inputs as a record names them: a choice by its name, a file by its digest."""
+    return {i.name: _told(i, inputs.get(i.name), given[i.name]) for i in plan.program.inputs}
+
+
+def _told(i: Input, raw: object, value: Any) -> str | int | float:
+    if i.kind == "choice":
+        return i.choices[value] if i.choices else int(value)
+    if i.port is None:
+        # Texts may come from Python as anything that has one.
+        return value if isinstance(value, int | float) else str(value)
+    if raw is None:
+        assert isinstance(i.default, int | float)
+        return i.default
+    digest = hashlib.sha256()
+    if not isinstance(raw, str | Path):
+        digest.update(value.tobytes())
+    else:
+        with Path(raw).open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return f"sha256:{digest.hexdigest()}"

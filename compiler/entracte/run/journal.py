@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from entracte.ir import Bar, ChunkRun, Plan, Run
@@ -25,8 +26,9 @@ class Journal:
         self.memory = AnonymousPeak()
         self._segments = plan.program.segments
         self._bases = bases(plan.program)
-        sizes = {t.name: t.size_bytes for t in plan.program.tensors}
-        self._output_bytes = sum(sizes.get(v, 0) for v in plan.program.output_values)
+        self._kept_bytes = 0
+        self._notes: dict[str, None] = {}
+        self._outputs: dict[str, int] = {}
         self._begun = time.perf_counter()
         self._lock = threading.Lock()
         self._bars: list[Bar] = []
@@ -78,6 +80,15 @@ class Journal:
         """A loop that may end early did so many iterations."""
         self._iterations[loop] = iterations
 
+    def noted(self, text: str) -> None:
+        """What a host step has to say; once, however often it says so."""
+        self._notes[text] = None
+
+    def wrote(self, counts: Mapping[str, int], kept: Iterable[object]) -> None:
+        """Output -> pieces that its writer took; and the arrays that stay in memory."""
+        self._outputs = dict(counts)
+        self._kept_bytes = sum(getattr(array, "nbytes", 0) for array in kept)
+
     def run(self, device: str) -> Run:
         """The record, when all is done."""
         return Run(
@@ -102,12 +113,14 @@ class Journal:
             bars=tuple(sorted(self._bars, key=lambda b: b.end_s)),
             anonymous_peak_bytes=self.memory.peak_bytes,
             start_bytes=self._start_bytes(),
+            notes=tuple(self._notes),
+            outputs=tuple(self._outputs.items()),
         )
 
     def _start_bytes(self) -> int | None:
-        """What is left when all is given back, but for the output, which is the run's."""
+        """What is left when all is given back, but for outputs that are kept."""
         left = self.memory.left_bytes
-        return None if left is None else max(0, left - self._output_bytes)
+        return None if left is None else max(0, left - self._kept_bytes)
 
     def _bar(
         self, queue: str, chunk: str, number: int, start: float, end: float, size_bytes: int

@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 from entracte.devices import Device
 from entracte.ir import Plan, Run
@@ -38,21 +37,18 @@ def is_of(plan: Plan, run: Run) -> bool:
     return run.plan == plan_digest(plan) or run.plan == plan_sha256(plan)
 
 
-def signed(run: Run, plan: Plan, given: Mapping[str, Any], device: Device, date: str) -> Run:
-    """The run with what it is of; `given` are the values of all the plan's inputs."""
+def signed(
+    run: Run, plan: Plan, told: Mapping[str, str | int | float], device: Device, date: str
+) -> Run:
+    """The run with what it is of; `told` are all the plan's inputs as a record names them."""
     return replace(
         run,
         plan=plan_digest(plan),
-        inputs=tuple((name, _plain(value)) for name, value in given.items()),
+        inputs=tuple(told.items()),
         date=date,
         versions=versions(),
         arithmetic=getattr(device, "arithmetic", ""),
     )
-
-
-def _plain(value: object) -> str | int | float:
-    """Texts may come from Python as anything that has one."""
-    return value if isinstance(value, int | float) else str(value)
 
 
 @cache

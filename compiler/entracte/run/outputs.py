@@ -1,157 +1,273 @@
-"""What a run gives, as a file: one row for each kind of output.
+"""What a run gives, as files: one row for each ending.
 
-The ending of the file's name says which kind is meant. To add a kind, write its row here and put
-it into `OUTPUTS`. numpy and what encodes pictures are imported by what writes.
+The ending of a file's name says what is meant. To add one, write its row here and put it into
+`FORMATS`. A writer takes pieces as they are made; formats that need all at once take them at the
+end, from the disk (`run/spool.py`). numpy and what encodes pictures are imported by what writes.
 """
 
-import os
-import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from secrets import token_hex
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
-from entracte.disk.folder import can_write
-from entracte.disk.write import writing
-from entracte.errors import RunError, WriteError
-from entracte.ir import DType, Plan, Port
-from entracte.run.video import video_fault, write_video
+from entracte.ir import Output, Plan, Port
+from entracte.run.spool import Spool
+from entracte.run.video import (
+    Clip,
+    Frames,
+    image_fault,
+    to_frames,
+    to_pictures,
+    video_fault,
+    write_gif,
+    write_picture,
+    write_sheet,
+)
+from entracte.run.wave import Wave, to_samples, wave_fault
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Output:
-    """One kind of output."""
-
-    kind: str
-    words: str
-    """What values it takes, for whoever gives another."""
-    endings: tuple[str, ...]
-    """Of the files that it writes, each with its dot; no two kinds share one."""
-    fits: Callable[[Port], bool]
-    fault: Callable[[Port, str, float], str | None] = lambda *_: None
-    """(a port that fits, a file's ending, the plan's `fps`) -> why such a file cannot hold it."""
-    write: Callable[[Any, Path, float], None]
-    """(value, file, the plan's `fps`); the file's ending is one of `endings`."""
-
-
-def _is_video(port: Port) -> bool:
-    shape = port.shape
-    return len(shape) == 5 and shape[:2] == (1, 3) and port.dtype is not DType.INT32
-
-
-def _write_npy(value: Any, path: Path, _: float) -> None:
-    with path.open("wb") as file:
-        _save(value, file)
-
-
-def _save(value: Any, file: BinaryIO) -> None:
-    import numpy as np
-
-    # Into what it takes for a file, numpy writes by itself, and says of a full disk only how many
-    # elements it has written.
-    np.save(_Writer(file.write), np.asarray(value), allow_pickle=False)  # type: ignore[call-overload]
+FOLDER = "/"
+"""In place of an ending: a folder of numbered pictures."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Writer:
-    """What of a file is enough to write to."""
+class Made:
+    """An output and the tensor that all its parts are together."""
 
-    write: Callable[[bytes], int]
-
-
-VIDEO = Output(
-    kind="video",
-    words="fractions in [0, 1] of (1, 3, frames, height, width)",
-    endings=(".mp4", ".gif", ".png"),
-    fits=_is_video,
-    fault=lambda port, ending, fps: video_fault(port.shape, ending, fps),
-    write=write_video,
-)
-
-TENSOR = Output(
-    kind="tensor",
-    words="any tensor",
-    endings=(".npy",),
-    fits=lambda _: True,
-    write=_write_npy,
-)
-
-OUTPUTS = {row.kind: row for row in (VIDEO, TENSOR)}
+    output: Output
+    port: Port
+    folder: Path = Path()
+    """Of the build: where its tokenizer is."""
 
 
-def output_for(path: Path) -> Output:
-    """The kind that a file's ending means. Raises `RunError` for a file that could not be
-    written."""
-    ending = path.suffix.lower()
-    row = next((o for o in OUTPUTS.values() if ending in o.endings), None)
-    if row is None:
-        endings = ", ".join(e for o in OUTPUTS.values() for e in o.endings)
-        raise RunError(f"{path}: the ending decides the format: give one of {endings}")
-    if not path.parent.is_dir():
-        raise RunError(f"{path}: there is no folder {path.parent}")
-    if path.is_dir():
-        raise RunError(f"{path}: is a folder; name a file")
-    if not can_write(Path(os.path.realpath(path)).parent):
-        raise WriteError(f"{path}: cannot be written: its folder is read-only; name another file")
-    return row
+class Writer(Protocol):
+    """One file in the making."""
+
+    def take(self, piece: Any) -> None:
+        """The next piece, as the format's `grain` made it."""
+
+    def finish(self, spools: Mapping[str, Spool]) -> None:
+        """All came; they are also in the spools, by output."""
+
+    def abandon(self) -> None:
+        """The file is not to be: close it."""
 
 
-def check_output(plan: Plan, path: Path) -> None:
-    """Raises `RunError`, before any work is done, where the plan gives no such value."""
-    row = output_for(path)
-    name = plan.program.output_values[0]
-    port = next((t.port for t in plan.program.tensors if t.port.name == name), None)
-    if port is None:
-        return
-    if row.fits(port):
-        if fault := row.fault(port, path.suffix.lower(), plan.program.outputs[0].rate):
-            raise RunError(f"{path}: {fault}; give a file that ends in {_others(port, plan)}")
-        return
-    others = [e for o in OUTPUTS.values() if o.fits(port) for e in o.endings]
-    raise RunError(
-        f"{path}: {row.kind} files take {row.words}, the plan gives {name}, {port.dtype} of "
-        f"{port.shape}; give a file that ends in {', '.join(others)}"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """One kind of file."""
+
+    ending: str
+    kinds: tuple[str, ...]
+    """Of outputs that it holds."""
+    grain: Callable[[Output, Any], Any]
+    """A piece as the file has it."""
+    grain_axis: int | None = 0
+    """Along which such pieces are joined; None: as the output says."""
+    called: str = "tensor"
+    """What is kept where the file cannot be written."""
+    fault: Callable[[Made], str | None] = lambda _: None
+    """Why such a file cannot hold it."""
+    open: Callable[[Sequence[Made], Path], Writer]
+    many: bool = False
+    """It holds several outputs, by name."""
+
+
+def made_of(plan: Plan, folder: Path = Path()) -> tuple[Made, ...]:
+    """The outputs of a plan, each as the tensor of all its parts."""
+    decls = {t.name: t for t in plan.program.tensors}
+    found = []
+    for output in plan.program.outputs:
+        parts = [decls[v] for v in output.values]
+        shape = list(parts[0].port.shape)
+        if shape:
+            axis = output.axis % len(shape)
+            shape[axis] = sum(d.port.shape[axis] * max(1, d.streamed) for d in parts)
+        port = replace(parts[0].port, name=output.name, shape=tuple(shape))
+        found.append(Made(output, port, folder))
+    return tuple(found)
+
+
+# ---------------------------------------------------------------- rows
+
+
+@dataclass(frozen=True, slots=True)
+class _AtEnd:
+    """A writer that needs all at once."""
+
+    write: Callable[[Mapping[str, Spool]], None]
+
+    def take(self, piece: Any) -> None:
+        """It is in the spool."""
+
+    def finish(self, spools: Mapping[str, Spool]) -> None:
+        self.write(spools)
+
+    def abandon(self) -> None:
+        """Nothing was begun."""
+
+
+def _only(spools: Mapping[str, Spool]) -> Spool:
+    (spool,) = spools.values()
+    return spool
+
+
+def _video_grain(output: Output, piece: Any) -> Any:
+    return to_frames(piece, output.low, output.high)
+
+
+def _image_grain(output: Output, piece: Any) -> Any:
+    return to_pictures(piece, output.low, output.high)
+
+
+def _pictures(output: Output, piece: Any) -> Any:
+    return (_video_grain if output.kind == "video" else _image_grain)(output, piece)
+
+
+def _clip(ending: str) -> Format:
+    return Format(
+        ending=ending,
+        kinds=("video",),
+        grain=_video_grain,
+        called="frames",
+        fault=lambda m: video_fault(m.port.shape, ending, m.output.rate),
+        open=lambda made, path: Clip(path, ending, made[0].port.shape, made[0].output.rate),
     )
 
 
-def _others(port: Port, plan: Plan) -> str:
-    """The endings of files that can hold a port."""
-    endings = [(o, e) for o in OUTPUTS.values() if o.fits(port) for e in o.endings]
-    return ", ".join(
-        e for o, e in endings if o.fault(port, e, plan.program.outputs[0].rate) is None
+def _gif(made: Sequence[Made], path: Path) -> Writer:
+    rate = made[0].output.rate
+    return _AtEnd(lambda spools: write_gif(_only(spools).mapped(), path, rate))
+
+
+def _picture(ending: str, kinds: tuple[str, ...]) -> Format:
+    def write(made: Sequence[Made], path: Path) -> Writer:
+        encode = write_sheet if made[0].output.kind == "video" else write_picture
+        return _AtEnd(lambda spools: encode(_only(spools).mapped(), path, ending))
+
+    return Format(
+        ending=ending,
+        kinds=kinds,
+        grain=_pictures,
+        called="pictures",
+        fault=lambda m: _pictures_fault(m, ending),
+        open=write,
     )
 
 
-def write_output(value: Any, path: Path, fps: float) -> None:
-    """Write a run's output in the format of the ending, whole or not at all.
-
-    Raises `RunError`, also for whatever else a writer raises: encoders have errors of their own,
-    and minutes of computing must not be lost to one.
-    """
-    row = output_for(path)
-    try:
-        with writing(path, follow=True, durable=True) as aside:
-            row.write(value, aside, fps)
-    except RunError:
-        raise
-    except Exception as error:
-        # Encoders raise kinds of their own.
-        why = f"{type(error).__name__}: {error}"
-        raise RunError(
-            f"{path}: cannot be encoded ({why}); give a file that ends in .npy"
-        ) from error
+def _pictures_fault(made: Made, ending: str) -> str | None:
+    if made.output.kind == "image":
+        return image_fault(made.port.shape, ending)
+    return video_fault(made.port.shape, ending, made.output.rate)
 
 
-def keep_output(value: Any, path: Path) -> Path | None:
-    """Keep what could not be written to `path`, as a tensor: beside it, else where the system keeps
-    temporary files. None where neither is possible."""
-    for folder in (path.parent, Path(tempfile.gettempdir())):
-        kept = folder / f"{path.stem}.partial-{token_hex(4)}.npy"
-        try:
-            with writing(kept, durable=True) as aside:
-                _write_npy(value, aside, 0.0)
-        except Exception:  # noqa: S112 (the next place is tried)
-            continue
-        return kept
-    return None
+def _text(made: Sequence[Made], path: Path) -> Writer:
+    from entracte.run.text import text_of
+
+    def write(spools: Mapping[str, Spool]) -> None:
+        tokens = _only(spools).mapped().reshape(-1).tolist()
+        path.write_text(text_of(made[0].output, tokens, made[0].folder) + "\n", "utf-8")
+
+    return _AtEnd(write)
+
+
+def _tensor(ending: str, write: Callable[[Mapping[str, Spool], Path], None], many: bool) -> Format:
+    return Format(
+        ending=ending,
+        kinds=("video", "image", "audio", "text", "tensor"),
+        grain=lambda _, piece: piece,
+        grain_axis=None,
+        open=lambda _, path: _AtEnd(lambda spools: write(spools, path)),
+        many=many,
+    )
+
+
+def _write_npy(spools: Mapping[str, Spool], path: Path) -> None:
+    with path.open("wb") as file:
+        _only(spools).write_npy(file)
+
+
+def _write_npz(spools: Mapping[str, Spool], path: Path) -> None:
+    from typing import cast
+    from zipfile import ZipFile
+
+    with ZipFile(path, "w") as archive:
+        for name, spool in spools.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                spool.write_npy(cast(BinaryIO, file))
+
+
+def _write_safetensors(spools: Mapping[str, Spool], path: Path) -> None:
+    """The header, padded to 8 bytes as the library does, then the tensors in its order."""
+    import json
+
+    codes = {"float16": "F16", "float32": "F32", "int32": "I32"}
+    header, at = {}, 0
+    for name, spool in spools.items():
+        header[name] = {
+            "dtype": codes[spool.dtype.name],
+            "shape": list(spool.shape),
+            "data_offsets": [at, at + spool.size_bytes],
+        }
+        at += spool.size_bytes
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for spool in spools.values():
+            for block in spool.blocks():
+                file.write(block)
+
+
+_ROWS = (
+    _clip(".mp4"),
+    _clip(".webm"),
+    Format(
+        ending=".gif",
+        kinds=("video",),
+        grain=_video_grain,
+        called="frames",
+        fault=lambda m: video_fault(m.port.shape, ".gif", m.output.rate),
+        open=_gif,
+    ),
+    _picture(".png", ("image", "video")),
+    _picture(".jpg", ("image",)),
+    _picture(".jpeg", ("image",)),
+    _picture(".webp", ("image",)),
+    Format(
+        ending=FOLDER,
+        kinds=("video", "image"),
+        grain=_pictures,
+        called="pictures",
+        fault=lambda m: _pictures_fault(m, FOLDER),
+        open=lambda _, path: Frames(path),
+    ),
+    Format(
+        ending=".wav",
+        kinds=("audio",),
+        grain=lambda output, piece: to_samples(piece, output.low, output.high),
+        called="samples",
+        fault=lambda m: wave_fault(m.port.shape, m.output.rate),
+        open=lambda made, path: Wave(path, made[0].port.shape, made[0].output.rate),
+    ),
+    Format(
+        ending=".txt", kinds=("text",), grain=lambda _, piece: piece, grain_axis=None, open=_text
+    ),
+    _tensor(".npy", _write_npy, many=False),
+    _tensor(".npz", _write_npz, many=True),
+    _tensor(".safetensors", _write_safetensors, many=True),
+)
+FORMATS = {row.ending: row for row in _ROWS}
+USUAL = {
+    "video": ("clip", ".mp4"),
+    "image": ("image", ".png"),
+    "audio": ("audio", ".wav"),
+    "text": ("text", ".txt"),
+    "tensor": ("output", ".npy"),
+}
+"""Of a kind: what its file is called where nobody says so, and its ending."""
+
+
+def endings_for(made: Made) -> list[str]:
+    """Of files that can hold an output."""
+    rows = FORMATS.values()
+    return [r.ending for r in rows if made.output.kind in r.kinds and r.fault(made) is None]

@@ -11,20 +11,20 @@ from datetime import datetime
 from itertools import pairwise
 
 from entracte.check.promise import QUEUES
-from entracte.ir import Bar, Call, Plan, Run, Segment
+from entracte.ir import Bar, By, Call, Input, Plan, Run, Segment
 from entracte.run.origin import DATE
 from entracte.units import MOST_BYTES
 
 MOST_S = 1e9
 """Thirty years."""
-_WORDS = 200
+_WORDS, _LONG = 200, 2000
 _SLACK_S = 1e-6
 """Times may have been rounded when they were written."""
 
 
 def fault_of(plan: Plan, run: Run) -> str | None:
     """What cannot be of this plan, with its place in the record; None where nothing is wrong."""
-    parts = (_origin, _amounts, _names, _iterations, _bars, _called, _held)
+    parts = (_origin, _amounts, _names, _iterations, _outputs, _bars, _called, _held)
     return next((fault for part in parts for fault in part(plan, run)), None)
 
 
@@ -43,12 +43,26 @@ def _origin(plan: Plan, run: Run) -> Iterator[str]:
     if run.date and not _is_date(run.date):
         yield f"date: {run.date!r} is no time like 2026-11-28T09:30:00Z"
     yield from _twice("inputs", (name for name, _ in run.inputs))
-    kinds = {i.name: i.kind for i in plan.program.inputs}
+    inputs = {i.name: i for i in plan.program.inputs}
     for name, value in run.inputs:
-        if name not in kinds:
+        if name not in inputs:
             yield f"inputs: there is no {name!r}"
-        elif isinstance(value, str) is not (kinds[name] == "text"):
-            yield f"inputs: {name} is a {kinds[name]}, not {str(value)[:40]!r}"
+        elif not _is_told(inputs[name], value):
+            yield f"inputs: {name} is a {inputs[name].kind}, not {str(value)[:40]!r}"
+    for note in run.notes:
+        if not note or len(note) > _LONG or not note.isprintable():
+            yield f"notes: {note[:_WORDS]!r} is no line"
+
+
+def _is_told(i: Input, value: str | int | float) -> bool:
+    """Whether a record names such an input so: a file by its digest, a choice by its name."""
+    if i.kind == "text":
+        return isinstance(value, str)
+    if i.kind == "choice" and i.choices:
+        return value in i.choices
+    if i.port is not None and isinstance(value, str):
+        return re.fullmatch("sha256:[0-9a-f]{64}", value) is not None
+    return not isinstance(value, str)
 
 
 def _is_date(text: str) -> bool:
@@ -125,6 +139,36 @@ def _iterations(plan: Plan, run: Run) -> Iterator[str]:
             yield f"iterations: loop {name} does {least} to {loops[name].count}, not {done}"
 
 
+def _outputs(plan: Plan, run: Run) -> Iterator[str]:
+    """A writer takes whole parts once, and of what is streamed as many as were made."""
+    done, streamed = dict(run.iterations), _streamed(plan)
+    outputs = {o.name: o for o in plan.program.outputs}
+    yield from _twice("outputs", (name for name, _ in run.outputs))
+    for name, taken in run.outputs:
+        if name not in outputs:
+            yield f"outputs: there is no {name[:_WORDS]!r}"
+            continue
+        pieces = 0
+        for part in outputs[name].values:
+            loop, many = streamed.get(part, ("", 1))
+            pieces += done.get(loop, many)
+        if taken != pieces:
+            yield f"outputs: the writer of {name} takes {pieces} pieces, not {taken}"
+
+
+def _streamed(plan: Plan) -> dict[str, tuple[str, int]]:
+    """Part of an output that is streamed -> the loop whose iterations make it, or none, and its
+    pieces."""
+    many = {t.name: t.streamed for t in plan.program.tensors if t.streamed}
+    return {
+        b.tensor: (segment.name if b.by is By.ITERATION else "", many[b.tensor])
+        for segment in plan.program.segments
+        for step in segment.steps
+        for b in step.outputs
+        if b.tensor in many
+    }
+
+
 # ---------------------------------------------------------------- bars
 
 
@@ -152,8 +196,11 @@ def _called(plan: Plan, run: Run) -> Iterator[str]:
         if e.queue != "compute":
             continue
         segment, at = plan.program.segments[e.segment], (e.segment, e.iteration, e.step)
-        if (e.segment, e.step, e.label) not in calls:
+        call = calls.get((e.segment, e.step, e.label))
+        if call is None:
             yield f"bars[{i}]: {e.label!r} is called where the plan does not"
+        elif not call.is_called(e.iteration):
+            yield f"bars[{i}]: {e.label!r} is called in iteration {e.iteration}, where it rests"
         if at in seen or e.iteration >= done.get(segment.name, segment.count):
             why = "twice in one" if at in seen else "in one that was not done"
             yield f"bars[{i}]: {e.label!r} is called {why}, iteration {e.iteration}"
@@ -167,10 +214,10 @@ def _told(e: Bar) -> str:
     )
 
 
-def _calls(plan: Plan) -> set[tuple[int, int, str]]:
-    """(segment, step, chunk) of every call."""
+def _calls(plan: Plan) -> dict[tuple[int, int, str], Call]:
+    """By segment, step and chunk."""
     return {
-        (s, k, x.chunk)
+        (s, k, x.chunk): x
         for s, g in enumerate(plan.program.segments)
         for k, x in enumerate(g.steps)
         if isinstance(x, Call)

@@ -7,7 +7,7 @@ hears of it with the end of the iteration's last step.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ from entracte.program.steps import bases, where_is
 from entracte.program.workload import Workload
 from entracte.run.alarm import Alarm, alarm_of
 from entracte.run.copies import Build, Copies, Loading, PagedCopies, WholeCopies
+from entracte.run.delivery import Delivery, Kept, Sink
 from entracte.run.host import run_host_step
-from entracte.run.inputs import given_inputs
+from entracte.run.inputs import given_inputs, told_inputs
 from entracte.run.journal import Journal
 from entracte.run.machine import Machine
 from entracte.run.origin import now, signed
@@ -35,12 +36,27 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """The output tensor (as a numpy array), the record of the run, and whether it is an alarm."""
+    """What a run made, the record of the run, and whether it is an alarm."""
 
-    output: Any
+    outputs: Mapping[str, Any]
+    """Arrays by name, of those outputs that go to no file. They are in memory beside what the plan
+    claims, which ends where a writer takes a piece."""
     run: Run
     alarm: Alarm | None = None
     """What was observed above proven."""
+
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """Of `outputs`, those that are texts, by name."""
+    files: tuple[Path, ...] = ()
+    """What was written."""
+    faults: tuple[str, ...] = ()
+    """What could not be written, why, and where it is kept."""
+
+    @property
+    def output(self) -> Any:
+        """The only one of `outputs`."""
+        (value,) = self.outputs.values()
+        return value
 
 
 @dataclass(frozen=True)
@@ -65,23 +81,32 @@ def run_plan(
     *,
     constants: Mapping[str, Any],
     listeners: Listeners = _NOBODY,
+    sinks: Mapping[str, Sink] | None = None,
 ) -> Outcome:
     """Execute a plan.
 
     Args:
         inputs: values for the plan's inputs; those left out take their defaults.
         constants: the plan's constant tensors as numpy arrays.
+        sinks: what takes the outputs, by name; others are dropped. By default all are kept in
+            memory, for `Outcome.outputs`.
     """
     given, program, date = given_inputs(plan, inputs), plan.program, now()
+    told = told_inputs(plan, inputs, given)
     # Before anything is loaded: what a host step is to make is what the program declares.
     check_host_steps(plan)
     driver, copies = _driver_and_copies(plan, folder, device, listeners.loading)
-    tensors, journal = Tensors(program, device), Journal(plan)
+    kept = {o.name: Kept(o.axis) for o in program.outputs} if sinks is None else {}
+    delivery = Delivery(program.outputs, kept if sinks is None else sinks)
+    tensors, journal = Tensors(program, device, delivery), Journal(plan)
     with journal.memory, Machine(driver, copies, journal) as machine:
         tensors.give(program, given, constants)
+        # The tensors' own from now on, so that what the program frees is free.
+        del given, constants
         _Interpreter(program, folder, device, machine, tensors, journal, listeners).run()
-    run = signed(journal.run(device.name), plan, given, device, date)
-    return Outcome(tensors.fetch(program.output_values[0]), run, alarm_of(plan, run))
+    journal.wrote(delivery.counts, [k.value for k in kept.values()])
+    run = signed(journal.run(device.name), plan, told, device, date)
+    return Outcome({name: k.value for name, k in kept.items()}, run, alarm_of(plan, run))
 
 
 def _driver_and_copies(
@@ -135,14 +160,14 @@ class _Interpreter:
         for iteration in range(segment.count):
             number = base + iteration * length
             for k, step in enumerate(segment.steps[:-1]):
-                seconds = self._step(number + k, step, iteration)
+                seconds = self._step(number + k, segment, step, iteration)
                 self._done(number + k, step, seconds, over=False)
-            seconds = self._step(number + length - 1, segment.steps[-1], iteration)
+            seconds = self._step(number + length - 1, segment, segment.steps[-1], iteration)
             over = self.tensors.is_over(segment)
             self.tensors.move_state(segment)
             last = over or iteration + 1 == segment.count
             if last:
-                self.tensors.leave(segment)
+                self.tensors.leave(segment, iteration + 1)
             early = last and iteration + 1 < segment.count
             self._done(number + length - 1, segment.steps[-1], seconds, over=early)
             if last:
@@ -154,23 +179,23 @@ class _Interpreter:
         self.machine.step_done(seconds, over=over)
         self.listeners.progress(step.stage, number + 1, self.program.step_count)
 
-    def _step(self, number: int, step: Step, iteration: int) -> float:
+    def _step(self, number: int, segment: Segment, step: Step, iteration: int) -> float:
         """Do a step when it may; returns its seconds."""
         self.machine.wait_for(number)
         begun = time.perf_counter()
         if isinstance(step, HostStep):
-            arrays = run_host_step(step, self.tensors.host_inputs(step), self.folder)
+            inputs, note = self.tensors.host_inputs(step), self.journal.noted
+            arrays = run_host_step(step, inputs, self.folder, iteration, note)
             self.tensors.put_arrays(step, arrays)
-        else:
+        elif step.is_called(iteration):
             self._call(step, iteration)
             self.journal.called(step.chunk, number, begun, time.perf_counter())
-        self.tensors.drop(step)
+        self.tensors.end(step, segment)
         seconds = time.perf_counter() - begun
         self.journal.done(step.stage, seconds)
         return seconds
 
     def _call(self, step: Call, iteration: int) -> None:
-        slices: dict[str, list[Any]] = {b.feature: [] for b in step.outputs}
         handle, function = self.machine.handle(step.chunk), step.function_at(iteration)
         for index in range(step.repeat):
             inputs = self.tensors.inputs(step, index, iteration)
@@ -184,9 +209,7 @@ class _Interpreter:
             self.journal.sliced(step.chunk, seconds, activation_bytes, held_bytes)
             if self.listeners.observe is not None:
                 self.listeners.observe(step.chunk, function, inputs)
-            for feature, made in slices.items():
-                made.append(outputs[feature])
-        self.tensors.put(step, slices)
+            self.tensors.put(step, index, iteration, outputs)
 
 
 # ---------------------------------------------------------------- pages

@@ -1,19 +1,32 @@
-"""The tensors of a run, by name: read and written by bindings, freed when the program says so."""
+"""The tensors of a run, by name: read and written by bindings, freed when the program says so.
+
+What is made in pieces is allocated whole when the first piece comes, and each piece is written in
+its place: nothing is there twice. Pieces that overlap are summed there (`run/blend.py`).
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
 from entracte.devices import Device
-from entracte.ir import Binding, By, Call, HostStep, Program, Segment, Step
+from entracte.ir import Binding, By, Call, DType, HostStep, Program, Segment, Step, TensorDecl
+from entracte.run.blend import overlap, begins, weighted
+from entracte.run.delivery import Delivery
+
+_SINGLE = {"number": DType.FP32, "choice": DType.INT32}
+"""Kinds of inputs that are tensors of one element."""
 
 
 class Tensors:
     """Values as the device holds them (texts and seeds as they are)."""
 
-    def __init__(self, program: Program, device: Device) -> None:
+    def __init__(
+        self, program: Program, device: Device, delivery: Delivery | None = None
+    ) -> None:
         self._device = device
-        self._sizes = {t.name: t.size_bytes for t in program.tensors}
+        self._decls = {t.name: t for t in program.tensors}
         self._values: dict[str, Any] = {}
+        self._delivery = delivery or Delivery((), {})
+        """Where outputs go when they are complete."""
 
     def give(
         self, program: Program, given: Mapping[str, Any], constants: Mapping[str, Any]
@@ -21,13 +34,17 @@ class Tensors:
         """The program's inputs, and its constants as numpy arrays."""
         import numpy as np
 
+        numpy = {DType.FP32: np.float32, DType.INT32: np.int32}
         for i in program.inputs:
             value = given[i.name]
-            numeric = i.kind == "number"
-            made = self._device.make(np.array([value], np.float32)) if numeric else value
-            self._values[i.name] = made
+            if i.kind in _SINGLE:
+                value = self._device.make(np.array([value], numpy[_SINGLE[i.kind]]))
+            elif i.port is not None:
+                value = self._device.make(value)
+            self._values[i.name] = value
         for name, array in constants.items():
             self._values[name] = self._device.make(array)
+        self._completed(list(constants))
 
     def fetch(self, name: str) -> Any:
         """As a numpy array."""
@@ -36,57 +53,100 @@ class Tensors:
     def held_bytes(self, step: Call) -> int:
         """Of all tensors while a call runs, its outputs included."""
         names = self._values.keys() | {b.tensor for b in step.outputs}
-        return sum(self._sizes.get(n, 0) for n in names)
+        return sum(self._decls[n].size_bytes for n in names if n in self._decls)
 
     # ------------------------------------------------------------ steps
 
     def inputs(self, step: Call, index: int, iteration: int) -> dict[str, Any]:
         """Of one slice of a call, by feature."""
-        return {b.feature: self._read(b, index, iteration) for b in step.inputs}
+        return {b.feature: self._read(b, _k(b, index, iteration)) for b in step.inputs}
 
     def host_inputs(self, step: HostStep) -> dict[str, Any]:
-        """By port."""
-        return {port: self._values[name] for port, name in step.inputs}
+        """By port: texts and seeds as they are, tensors as numpy arrays."""
+        return {port: self._host_value(name) for port, name in step.inputs}
+
+    def _host_value(self, name: str) -> Any:
+        return self.fetch(name) if name in self._decls else self._values[name]
 
     def put_arrays(self, step: HostStep, arrays: Mapping[str, Any]) -> None:
         """What a host step made, as numpy arrays by port."""
         for binding in step.outputs:
             self._values[binding.tensor] = self._device.make(arrays[binding.feature])
 
-    def put(self, step: Call, slices: Mapping[str, list[Any]]) -> None:
-        """What all slices of a call made, by feature."""
-        for binding in step.outputs:
-            self._values[binding.tensor] = self._joined(binding, slices[binding.feature])
+    def put(self, step: Call, index: int, iteration: int, made: Mapping[str, Any]) -> None:
+        """What one slice of a call made, by feature."""
+        for b in step.outputs:
+            self._write(b, _k(b, index, iteration), made[b.feature])
 
-    def drop(self, step: Step) -> None:
-        """What nobody reads after this step."""
+    def end(self, step: Step, segment: Segment) -> None:
+        """A step is done: what is complete with it goes to the writers, and what nobody reads any
+        more is dropped."""
+        self._round(step, By.MAP)
+        if not segment.is_loop:
+            self._completed([b.tensor for b in step.outputs])
         for name in step.frees:
             self._values.pop(name, None)
 
-    def _read(self, binding: Binding, index: int, iteration: int) -> Any:
+    def _read(self, binding: Binding, k: int) -> Any:
         value = self._values[binding.tensor]
         if binding.by is By.WHOLE:
             return value
-        k = index if binding.by is By.MAP else iteration
         if not binding.windows:
-            return value[k]
-        (window,) = binding.windows
-        return self._device.piece(value, window.axis, window.begin(k), window.size)
+            return self._slot(binding.tensor, value, k)
+        sizes = [w.size for w in binding.windows]
+        return self._device.piece(value, begins(binding.windows, k), sizes)
 
-    def _joined(self, binding: Binding, slices: list[Any]) -> Any:
-        if binding.by is By.WHOLE:
-            return slices[0]
-        if not binding.windows:
-            return slices
-        (window,) = binding.windows
-        return self._device.gather(slices, window.axis)
+    def _slot(self, name: str, slots: list[Any], k: int) -> Any:
+        """Zeros where a loop ended before it made it."""
+        if slots[k] is None:
+            port = self._decls[name].port
+            slots[k] = self._device.zeros(port.shape, port.dtype)
+        return slots[k]
+
+    def _write(self, b: Binding, k: int, made: Any) -> None:
+        decl = self._decls[b.tensor]
+        if k == 0:
+            # A map inside a loop makes it anew.
+            self._values.pop(b.tensor, None)
+        if decl.streamed:
+            self._delivery.piece(b.tensor, self._device.fetch(made))
+        if decl.streamed or b.by is By.WHOLE:
+            self._values[b.tensor] = made
+        elif not b.windows:
+            self._values.setdefault(b.tensor, [None] * decl.slots)[k] = made
+        elif overlap(b.windows):
+            part = self._device.make(weighted(self._device.fetch(made), b.windows, k))
+            whole = self._whole(decl, DType.FP32)
+            self._device.place(whole, begins(b.windows, k), part, add=True)
+        else:
+            whole = self._whole(decl, decl.port.dtype)
+            self._device.place(whole, begins(b.windows, k), made)
+
+    def _whole(self, decl: TensorDecl, dtype: DType) -> Any:
+        """What pieces are written into; zeros until they come."""
+        if decl.name not in self._values:
+            self._values[decl.name] = self._device.zeros(decl.port.shape, dtype)
+        return self._values[decl.name]
+
+    def _round(self, step: Step, by: By) -> None:
+        """Sums of pieces that overlap are of the tensor's own type in the end."""
+        for b in step.outputs:
+            if b.by is by and overlap(b.windows):
+                self._values[b.tensor] = self._cast(b.tensor, self._values[b.tensor])
+
+    def _completed(self, names: list[str], cut: Mapping[str, tuple[int, int]] | None = None) -> None:
+        """Outputs among them go to their writers; `cut` as `Delivery.completed` takes it."""
+        self._delivery.completed(names, self.fetch, cut or {})
 
     # ------------------------------------------------------------ loops
 
     def enter(self, segment: Segment) -> None:
-        """State begins with its first values."""
+        """State begins with its first values, each in its own type."""
         for name, first, _ in segment.state:
-            self._values[name] = self._values[first]
+            self._values[name] = self._cast(name, self._values[first])
+
+    def _cast(self, name: str, value: Any) -> Any:
+        return self._device.cast(value, self._decls[name].port.dtype)
 
     def is_over(self, segment: Segment) -> bool:
         """Whether the iteration that was done says that it is the last."""
@@ -100,13 +160,39 @@ class Tensors:
         return bool(said[0] != 0)
 
     def move_state(self, segment: Segment) -> None:
-        """After an iteration: state takes its next values, which are its alone from now on."""
+        """After an iteration: old states go, then each takes its next value, which is its alone
+        from then on."""
+        for name, _, _ in segment.state:
+            self._values.pop(name, None)
         for name, _, following in segment.state:
-            self._values[name] = self._values[following]
+            self._values[name] = self._cast(name, self._values[following])
         for following in {following for _, _, following in segment.state}:
             del self._values[following]
 
-    def leave(self, segment: Segment) -> None:
-        """What nobody reads after the loop."""
+    def leave(self, segment: Segment, done: int) -> None:
+        """After `done` iterations: what the loop made goes to the writers, and what nobody reads
+        after it is dropped."""
+        if segment.is_loop:
+            self._left(segment, done)
         for name in segment.frees:
             self._values.pop(name, None)
+
+    def _left(self, segment: Segment, done: int) -> None:
+        """Of a loop: what it collected, and its states."""
+        for step in segment.steps:
+            self._round(step, By.ITERATION)
+        made = [b for x in segment.steps for b in x.outputs if b.by is By.ITERATION]
+        names = [*(b.tensor for b in made), *(name for name, _, _ in segment.state)]
+        ends = {b.tensor: _end(b, done) for b in made if len(b.windows) == 1}
+        self._completed(names, ends)
+
+
+def _k(binding: Binding, index: int, iteration: int) -> int:
+    """Which piece a binding is of, in one slice of a call."""
+    return iteration if binding.by is By.ITERATION else index
+
+
+def _end(binding: Binding, done: int) -> tuple[int, int]:
+    """(axis, end) of what so many iterations made."""
+    (window,) = binding.windows
+    return window.axis, window.begin(done - 1) + window.size

@@ -1,8 +1,16 @@
-"""A video as .mp4, .gif, or a contact sheet as .png: the writer of `run/outputs.py`'s video."""
+"""Pictures and videos as files: what `run/outputs.py` writes of both.
+
+A piece of either becomes frames, uint8 (frames, height, width, 3), as it is made. Clips are encoded
+frame by frame; sheets and GIFs when all is there.
+"""
 
 import math
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from entracte.run.spool import Spool
 
 if TYPE_CHECKING:
     import numpy as np
@@ -11,34 +19,73 @@ _SMALLEST_SIDE = 256
 """Smaller videos are enlarged by whole numbers: players blur 64 pixels beyond recognition."""
 
 
-def to_frames(video: Any) -> "np.ndarray":
-    """(1, 3, frames, height, width) in [0, 1] -> uint8 (frames, height, width, 3)."""
+def to_frames(video: Any, low: float = 0.0, high: float = 1.0) -> "np.ndarray":
+    """(1, 3, frames, height, width) -> uint8 (frames, height, width, 3); see `_levels`."""
     import numpy as np
 
-    array: np.ndarray = np.asarray(video, dtype=np.float32)[0].transpose(1, 2, 3, 0)
-    frames: np.ndarray = np.clip(np.rint(array * 255.0), 0, 255).astype(np.uint8)
-    return frames
+    return _levels(np.asarray(video)[0].transpose(1, 2, 3, 0), low, high)
 
 
-_MOST_SIDE = {".mp4": 16384, ".gif": 65535, ".png": 2**31 - 1}
-"""Of libx264, of the format, of the format."""
-_RATES = {".mp4": (0.01, 1000.0), ".gif": (0.01, 100.0), ".png": (0.0, math.inf)}
+def to_pictures(images: Any, low: float = 0.0, high: float = 1.0) -> "np.ndarray":
+    """(images, 3, height, width) -> uint8 (images, height, width, 3); see `_levels`."""
+    import numpy as np
+
+    return _levels(np.asarray(images).transpose(0, 2, 3, 1), low, high)
+
+
+def _levels(array: "np.ndarray", low: float, high: float) -> "np.ndarray":
+    """round(255 (x - low) / (high - low)) in fp32, half to even, within 0 to 255; NaN is 0."""
+    import numpy as np
+
+    unit = np.asarray(array, dtype=np.float32)
+    if (low, high) != (0.0, 1.0):
+        unit = (unit - np.float32(low)) / np.float32(high - low)
+    levels: np.ndarray = np.clip(np.rint(np.nan_to_num(unit * 255.0)), 0, 255).astype(np.uint8)
+    return levels
+
+
+# ---------------------------------------------------------------- what a file can hold
+
+_CLIPS = {".mp4": ("libx264", {"crf": "12"}), ".webm": ("libvpx-vp9", {"crf": "12", "b": "0"})}
+_MOST_SIDE = {".mp4": 16384, ".webm": 16384, ".gif": 65535, ".png": 2**31 - 1, ".jpg": 65535,
+              ".jpeg": 65535, ".webp": 16383, "/": 2**31 - 1}  # fmt: skip
+"""Of libx264, of libvpx, of the formats."""
+_RATES = {".mp4": (0.01, 1000.0), ".webm": (0.01, 1000.0), ".gif": (0.01, 100.0)}
 """Frames per second: denominators are kept small, and a GIF counts hundredths of seconds."""
 
 
 def video_fault(shape: tuple[int, ...], ending: str, fps: float) -> str | None:
     """What keeps a video of this shape out of a file with this ending; None where nothing does."""
     frames, height, width = shape[2:]
-    if 0 in (frames, height, width):
-        return f"there is nothing in {frames} frames of {height} x {width}"
-    scale = _scale(height, width)
-    if max(height, width) * scale > _MOST_SIDE[ending]:
-        return f"{ending} holds at most {_MOST_SIDE[ending]} pixels a side, not {height} x {width}"
-    if ending == ".mp4" and (height * scale % 2 or width * scale % 2):
-        return f"H.264 takes even sides only, not {height} x {width}"
-    low, high = _RATES[ending]
+    scale = _scale(height, width) if ending in _RATES else 1
+    if fault := _size_fault(frames, height, width, scale, ending):
+        return fault
+    if ending in _CLIPS and (height * scale % 2 or width * scale % 2):
+        codec = "H.264" if ending == ".mp4" else "VP9 in 4:2:0"
+        return f"{codec} takes even sides only, not {height} x {width}"
+    low, high = _RATES.get(ending, (0.0, math.inf))
     if not low <= fps <= high:
         return f"{ending} holds {low:g} to {high:g} frames a second, not {fps:g}"
+    return None
+
+
+def image_fault(shape: tuple[int, ...], ending: str) -> str | None:
+    """The same of images."""
+    return _size_fault(shape[0], shape[2], shape[3], 1, ending)
+
+
+def _size_fault(frames: int, height: int, width: int, scale: int, ending: str) -> str | None:
+    if 0 in (frames, height, width):
+        return f"there is nothing in {frames} frames of {height} x {width}"
+    high, wide = height * scale, width * scale
+    if ending not in _RATES and ending != "/" and frames > 1:
+        high, wide = _sheet_sides(frames, height, width)
+    if max(high, wide) > _MOST_SIDE[ending]:
+        sheet = "" if (high, wide) == (height * scale, width * scale) else f", a sheet of {frames}"
+        return (
+            f"{ending} holds at most {_MOST_SIDE[ending]} pixels a side, not {height} x {width}"
+            f"{sheet}"
+        )
     return None
 
 
@@ -46,47 +93,98 @@ def _scale(height: int, width: int) -> int:
     return max(1, -(-_SMALLEST_SIDE // max(1, min(height, width))))
 
 
-def write_video(video: Any, path: Path, fps: float) -> None:
-    """Write (1, 3, frames, height, width) in [0, 1] in the format of the suffix."""
-    frames = to_frames(video)
-    suffix = path.suffix.lower()
-    if suffix == ".png":
-        _write_sheet(frames, path)
-        return
+# ---------------------------------------------------------------- writers
+
+
+class Clip:
+    """A clip that is encoded frame by frame."""
+
+    def __init__(self, path: Path, ending: str, shape: tuple[int, ...], fps: float) -> None:
+        from fractions import Fraction
+
+        import av
+
+        height, width = shape[3:]
+        self._scale = _scale(height, width)
+        self._container = av.open(str(path), "w")
+        codec, options = _CLIPS[ending]
+        rate = Fraction(fps).limit_denominator(1000)
+        stream: Any = self._container.add_stream(codec, rate=rate, options=options)
+        stream.height, stream.width = height * self._scale, width * self._scale
+        stream.pix_fmt = "yuv420p"
+        self._stream = stream
+
+    def take(self, frames: "np.ndarray") -> None:
+        """The next frames."""
+        import av
+
+        for frame in frames:
+            large = frame.repeat(self._scale, axis=0).repeat(self._scale, axis=1)
+            image = av.VideoFrame.from_ndarray(large, format="rgb24")
+            self._container.mux(self._stream.encode(image))
+
+    def finish(self, _: Mapping[str, Spool]) -> None:
+        """All frames came."""
+        self._container.mux(self._stream.encode())
+        self._container.close()
+
+    def abandon(self) -> None:
+        """It is not to be."""
+        with suppress(Exception):
+            self._container.close()
+
+
+class Frames:
+    """A folder of numbered pictures, each written as it is made."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._count = folder, 0
+
+    def take(self, frames: "np.ndarray") -> None:
+        """The next pictures."""
+        for frame in frames:
+            (self._folder / f"{self._count:05}.png").write_bytes(_encoded(frame, ".png"))
+            self._count += 1
+
+    def finish(self, _: Mapping[str, Spool]) -> None:
+        """Nothing is left to do."""
+
+    def abandon(self) -> None:
+        """The folder goes as a whole."""
+
+
+def write_gif(frames: "np.ndarray", path: Path, fps: float) -> None:
+    """All frames, enlarged where they are small."""
     scale = _scale(*frames.shape[1:3])
     large = frames.repeat(scale, axis=1).repeat(scale, axis=2)
-    write = {".mp4": _write_mp4, ".gif": _write_gif}[suffix]
-    write(large, path, fps)
+    path.write_bytes(_encoded(large, ".gif", duration=1000.0 / fps, loop=0))
 
 
-def _write_mp4(frames: "np.ndarray", path: Path, fps: float) -> None:
-    from fractions import Fraction
-
-    import av
-
-    with av.open(str(path), "w") as container:
-        rate = Fraction(fps).limit_denominator(1000)
-        stream = container.add_stream("libx264", rate=rate, options={"crf": "12"})
-        stream.height, stream.width = frames.shape[1], frames.shape[2]
-        stream.pix_fmt = "yuv420p"
-        for frame in frames:
-            image = av.VideoFrame.from_ndarray(frame, format="rgb24")
-            container.mux(stream.encode(image))
-        container.mux(stream.encode())
+def write_sheet(frames: "np.ndarray", path: Path, ending: str) -> None:
+    """All frames on one sheet."""
+    path.write_bytes(_encoded(contact_sheet(frames), ending))
 
 
-def _write_gif(frames: "np.ndarray", path: Path, fps: float) -> None:
+def write_picture(frames: "np.ndarray", path: Path, ending: str) -> None:
+    """One picture as it is; several on one sheet."""
+    made = frames[0] if len(frames) == 1 else contact_sheet(frames)
+    path.write_bytes(_encoded(made, ending))
+
+
+_QUALITY: Mapping[str, Mapping[str, object]] = {
+    ".jpg": {"quality": 95},
+    ".jpeg": {"quality": 95},
+    ".webp": {"lossless": True},
+}
+
+
+def _encoded(array: "np.ndarray", ending: str, **more: object) -> bytes:
     import imageio.v3 as iio
 
     # Into memory: a picture's writer that meets a full disk tries again when it is collected.
-    data = iio.imwrite("<bytes>", frames, extension=".gif", duration=1000.0 / fps, loop=0)
-    path.write_bytes(data)
-
-
-def _write_sheet(frames: "np.ndarray", path: Path) -> None:
-    import imageio.v3 as iio
-
-    path.write_bytes(iio.imwrite("<bytes>", contact_sheet(frames), extension=".png"))
+    options: dict[str, Any] = {**_QUALITY.get(ending, {}), **more}
+    data: bytes = iio.imwrite("<bytes>", array, extension=ending, **options)
+    return data
 
 
 def contact_sheet(frames: "np.ndarray", columns: int = 8) -> "np.ndarray":
@@ -94,11 +192,17 @@ def contact_sheet(frames: "np.ndarray", columns: int = 8) -> "np.ndarray":
     import numpy as np
 
     count, height, width, _ = frames.shape
+    sheet = np.full((*_sheet_sides(count, height, width, columns), 3), 128, np.uint8)
     columns = min(columns, count)
-    rows = -(-count // columns)
-    sheet = np.full((rows * (height + 2) + 2, columns * (width + 2) + 2, 3), 128, np.uint8)
     for i, frame in enumerate(frames):
         top = 2 + (i // columns) * (height + 2)
         left = 2 + (i % columns) * (width + 2)
         sheet[top : top + height, left : left + width] = frame
     return sheet
+
+
+def _sheet_sides(count: int, height: int, width: int, columns: int = 8) -> tuple[int, int]:
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    return rows * (height + 2) + 2, columns * (width + 2) + 2
+

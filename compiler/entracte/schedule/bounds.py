@@ -2,11 +2,13 @@
 
 All hold for every safe schedule of whole chunks, periodic or not, whatever it keeps and in
 whatever order it loads; with `pages=True` also for those that load and evict parts of chunks.
-`docs/planner.md` compares them.
+`docs/planner.md` compares them. Where calls rest in some iterations (`Call.at`), what is bound is
+the run in which they do.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from entracte.ir import Call, ChunkFacts, Segment
 from entracte.program.steps import Occurrence, expand
@@ -76,7 +78,8 @@ def volume(workload: Workload) -> Bound:
     before that call ends again, an iteration later, so what was not present is loaded in between;
     a load in progress counts as present. These spans do not overlap, there is one loader, and
     after the last load a call follows. What is present saves at most a fractional knapsack:
-    seconds of loading for bytes, best first.
+    seconds of loading for bytes, best first. Of chunks that rest, those count that are called in
+    every span; spans may be several iterations long.
     """
     program, facts = workload.program, workload.facts
     unrolled = expand(program, facts, 1)
@@ -92,18 +95,40 @@ def volume(workload: Workload) -> Bound:
         own = [at for at in unrolled if at.segment == s and at.chunk is not None]
         if segment.count == 1 or not own:
             continue
-        chunks = [facts[c] for c in dict.fromkeys(at.chunk for at in own) if c]
-        room = workload.budget_bytes - max(at.need_bytes for at in own)
-        again = sum(f.load_s for f in chunks) - _saved_s(chunks, room)
-        total += (segment.count - 1) * max(0.0, again)
+        always = [at for at in own if not _at(segment, at)]
+        # The call whose ends part the spans; any room where none is made in all iterations.
+        room = workload.budget_bytes - max((at.need_bytes for at in always), default=0)
+        again = []
+        for span, chunks in _spans(segment):
+            more = sum(facts[c].load_s for c in chunks) - _saved_s(chunks, facts, room)
+            again.append((segment.count - 1) // span * max(0.0, more))
+        total += max(again)
     return Bound(total + min(shortest, default=0.0), "volume")
 
 
-def _saved_s(chunks: Sequence[ChunkFacts], room: int) -> float:
+def _at(segment: Segment, at: Occurrence) -> tuple[int, ...]:
+    step = segment.steps[at.step]
+    return step.at if isinstance(step, Call) else ()
+
+
+def _spans(segment: Segment) -> Iterator[tuple[int, list[str]]]:
+    """(n, chunks that are called in any n iterations on end)"""
+    rests: dict[str, int] = {}
+    for step in segment.steps:
+        if isinstance(step, Call):
+            ends = [*step.at, segment.count] if step.at else [0, 1]
+            span = max(b - a for a, b in pairwise(ends))
+            rests[step.chunk] = min(span, rests.get(step.chunk, span))
+    for span in sorted(set(rests.values())):
+        yield span, [c for c, own in rests.items() if own <= span]
+
+
+def _saved_s(chunks: Sequence[str], facts: Mapping[str, ChunkFacts], room: int) -> float:
     """Fractional knapsack: the most seconds of loading that `room` bytes hold."""
     saved = 0.0
     rest: float = max(0, room)
-    for f in sorted(chunks, key=lambda f: -f.load_s / max(f.weight_bytes, 1e-9)):
+    own = [facts[c] for c in chunks]
+    for f in sorted(own, key=lambda f: -f.load_s / max(f.weight_bytes, 1e-9)):
         share = min(1.0, rest / f.weight_bytes) if f.weight_bytes else 1.0
         saved += share * f.load_s
         rest -= share * f.weight_bytes
@@ -148,14 +173,26 @@ def _runs(workload: Workload) -> Iterator[_Run]:
     straight: list[Window] = []
     cold, seen = True, set[str]()
     made: _Run | None = None
+    rest_s = 0.0
     for s, segment in enumerate(program.segments):
         own = [at for at in unrolled if at.segment == s and at.chunk is not None]
-        windows = _windows(segment, own, workload)
-        straight += _cold(windows, facts, seen)
-        if segment.count == 1 or not windows or len(windows) > _LARGEST:
+        windows, after_s = _windows(segment, own, workload)
+        # Who knows which load of theirs was the first.
+        seen.update(x.chunk for x in segment.steps if isinstance(x, Call) and x.at)
+        straight += _cold(_delayed(windows, rest_s), facts, seen)
+        windows, rest_s = _delayed(windows, after_s), after_s if windows else rest_s
+        if segment.count == 1 or not own:
             continue
         if made is not None:
             yield made
+            made = None
+        if not windows or len(windows) > _LARGEST:
+            # What its other iterations load is there, for nothing.
+            for piece in _pieces(straight) if straight else ():
+                yield _Run(piece, cold, [], [])
+                cold = False
+            straight, cold, rest_s = [], False, 0.0
+            continue
         *pieces, before = _pieces(straight)
         for piece in pieces:
             yield _Run(piece, cold, [], [])
@@ -200,22 +237,39 @@ def _windows(
     segment: Segment,
     unrolled: Sequence[Occurrence],
     workload: Workload,
-) -> list[Window]:
-    """Of one iteration. Where a call's function changes, its longest time hides the most."""
-    made = []
+) -> tuple[list[Window], float]:
+    """Of one iteration, and the seconds after its last one. Where a call's function changes, its
+    longest time hides the most.
+
+    A call that rests in some iterations gets no window: it is time in which what the next window
+    waits for may be loaded, at most. (Its own load and its memory bound nothing then.)
+    """
+    made: list[Window] = []
+    between = 0.0
     for at in unrolled:
         step = segment.steps[at.step]
         assert isinstance(step, Call)
         f = workload.facts[step.chunk]
         longest = max(_all_seconds(step, f, segment))
+        if step.at:
+            between += longest
+            continue
         room = workload.budget_bytes - at.need_bytes
-        made.append(Window(step.chunk, f.weight_bytes, f.load_s, longest, room))
-    return made
+        made.append(Window(step.chunk, f.weight_bytes, f.load_s, between + longest, room))
+        between = 0.0
+    return made, between
+
+
+def _delayed(windows: list[Window], more_s: float) -> list[Window]:
+    """So many more seconds before the first one's call."""
+    if not windows or not more_s:
+        return windows
+    return [replace(windows[0], exec_s=windows[0].exec_s + more_s), *windows[1:]]
 
 
 def _all_seconds(call: Call, facts: ChunkFacts, segment: Segment) -> list[float]:
-    """Of each iteration, by the function it uses."""
-    functions = (call.function_at(i) for i in range(segment.count))
+    """Of each iteration in which it is called, by the function it uses."""
+    functions = (call.function_at(i) for i in call.at or range(segment.count))
     return [call.repeat * facts.exec_of(f) for f in functions]
 
 

@@ -41,10 +41,18 @@ def quick_by_gates(workload: Workload, policy: Policy) -> Schedule:
 def _found(searcher: Searcher, search: Callable[[Found], Found]) -> Found:
     if searcher.policy.keep == "published":
         return _published(searcher)
-    base = searcher.attempt({})
+    base = searcher.attempt(_alone(searcher))
+    if isinstance(base, Conflict):
+        base = searcher.attempt({})
     if isinstance(base, Conflict):
         raise _does_not_fit(base, searcher.workload)
     return search(base) if searcher.policy.retain else base
+
+
+def _alone(searcher: Searcher) -> dict[int, list[str]]:
+    """Loops of one chunk, which every policy keeps where it fits: no other takes its place, and to
+    load it again for each iteration (each slice of a map) is what nobody means."""
+    return {x.segment: x.chunks for x in searcher.loops if len(x.chunks) == 1}
 
 
 def _schedule(searcher: Searcher, found: Found) -> Schedule:
@@ -59,7 +67,7 @@ def _schedule(searcher: Searcher, found: Found) -> Schedule:
 def _published(searcher: Searcher) -> Found:
     """CI-DL's kept blocks, fewer where they would break the budget: its margin is a guess."""
     workload, policy = searcher.workload, searcher.policy
-    kept = kept_blocks(workload, policy) if policy.retain else {}
+    kept = _alone(searcher) | (kept_blocks(workload, policy) if policy.retain else {})
     while True:
         attempt = searcher.attempt(kept)
         if isinstance(attempt, Found):

@@ -11,7 +11,8 @@ the paper has: a first part, blocks, a last part. The rule:
 * the first blocks stay loaded over the loop, as many as leave what one block needs and `margin`
   blocks' weights free; each is freed after its call in the last iteration;
 * outside loops (the text encoder) the next chunk of a stage loads while one computes, and
-  nothing is kept; mapped stages (the decoders) load each chunk at its use.
+  nothing is kept; mapped stages (the decoders), also those that are loops over slices, load each
+  chunk at its use. (The only chunk of a loop is kept by every policy: `schedule/by_gates.py`.)
 """
 
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ from entracte.program.workload import Workload
 
 def blocks(segment: Segment) -> list[int]:
     """The steps of a loop that the rule streams or keeps: chunks inside a stage, not its ends."""
+    if segment.sliced:
+        return []
     steps: dict[str, list[int]] = {}
     for k, step in enumerate(segment.steps):
         if isinstance(step, Call):
@@ -68,7 +71,7 @@ def earliest_gate(program: Program, unrolled: Sequence[Occurrence], use: int) ->
     before = segment.steps[at.step - 1] if at.step > 0 else None
     if not isinstance(step, Call) or not isinstance(before, Call):
         return use - 1
-    if step.stage != before.stage or step.repeat > 1:
+    if step.stage != before.stage or step.repeat > 1 or segment.sliced:
         return use - 1
     if segment.is_loop:
         beside = {at.step - 1, at.step} <= set(blocks(segment))

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from entracte.clock.predict import simulated
 from entracte.ir import Schedule
-from entracte.program.steps import PACE, bases, shortened
+from entracte.program.steps import bases, pace_of, shortened
 from entracte.program.workload import Workload
 
 
@@ -22,6 +22,7 @@ def paced_s(workload: Workload, schedule: Schedule) -> float:
         if run.count < whole.count:
             length = len(run.steps)
             last = base + run.count * length - 1
-            pace = (ends[last] - ends[last - PACE * length]) / PACE
+            over = pace_of(whole)
+            pace = (ends[last] - ends[last - over * length]) / over
             ns += (whole.count - run.count) * pace
     return ns / 1e9

@@ -17,7 +17,7 @@ from entracte.clock.clock import Gamma, Simulation, simulate
 from entracte.clock.rule import OnlineRule
 from entracte.clock.table import Table, make_table, pages_of
 from entracte.ir import Call, Kept, Policy, Program, Schedule
-from entracte.program.steps import PACE, shortened
+from entracte.program.steps import pace_of, shortened
 from entracte.program.workload import Workload
 from entracte.schedule.bounds import lower_bound
 from entracte.schedule.by_gates import schedule_by_gates
@@ -191,25 +191,25 @@ class _Search:
         for s, segment in enumerate(self.program.segments):
             more = segment.count - self.short.segments[s].count
             if more > 0:
-                ns, bytes_ = _pace(run, s)
+                ns, bytes_ = _pace(run, s, pace_of(segment))
                 seconds += more * ns / 1e9
                 loaded += more * bytes_
         return round(seconds, 9), loaded
 
 
-def _pace(run: Simulation, segment: int) -> tuple[float, float]:
-    """Nanoseconds and bytes loaded per iteration, over the last ones that were run."""
+def _pace(run: Simulation, segment: int, over: int) -> tuple[float, float]:
+    """Nanoseconds and bytes loaded per iteration, over so many of the last ones that were run."""
     table = run.table
     count, length = table.segments[segment].count, len(table.segments[segment].steps)
     last = table.bases[segment] + count * length - 1
     ends = {x.what: x.end_ns for x in run.intervals if x.queue == "compute"}
-    begin, end = ends[last - PACE * length], ends[last]
+    begin, end = ends[last - over * length], ends[last]
     loaded = sum(
         table.units[x.what].size_bytes
         for x in run.intervals
         if x.queue == "load" and begin < x.end_ns <= end
     )
-    return (end - begin) / PACE, loaded / PACE
+    return (end - begin) / over, loaded / over
 
 
 def _loop_chunks(program: Program) -> list[tuple[int, str]]:

@@ -3,14 +3,15 @@
 A load starts when the loader is free and its gate has ended, a call when the call before it has
 ended and its chunk is there (max-plus): the times of `Gates` on the clock. A loop longer than
 `_WHOLE` iterations is run that far and then goes on at the pace of its last few: the search ranks
-with that figure, and compares its best on the clock.
+with that figure, and compares its best on the clock. Where calls rest, that is whole periods of
+them; where they follow none, the loop is run whole.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from entracte.ir import Call, ChunkFacts, Load, Moment, Segment
-from entracte.program.steps import START
+from entracte.ir import Call, ChunkFacts, Load, Moment, Segment, Step
+from entracte.program.steps import START, happens, period, times
 from entracte.program.workload import Workload
 
 _WHOLE = 12
@@ -23,6 +24,7 @@ Cost = tuple[float, float]
 
 _Step = tuple[float, int, bool]
 """Seconds to load before the step (negative: nothing), its gate, whether the gate is relative."""
+_NOTHING: _Step = (-1.0, START, False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +33,12 @@ class _Shape:
 
     count: int
     run: int
+    pace: int
+    """Iterations over which the pace is averaged."""
     seconds: tuple[tuple[float, ...], ...]
     """Of iterations 0, 1, ... as long as they differ; the last entry is all the others'."""
+    compute_s: float
+    """Of all iterations."""
 
 
 class Pace:
@@ -42,7 +48,7 @@ class Pace:
         program, facts = workload.program, workload.facts
         self.program, self.facts, self.contention = program, facts, workload.contention
         self.shapes = [_shape(segment, facts) for segment in program.segments]
-        self.compute_s = sum(map(_compute_s, self.shapes))
+        self.compute_s = sum(shape.compute_s for shape in self.shapes)
         self.base: list[int] = []
         total = 0
         for shape, segment in zip(self.shapes, program.segments, strict=True):
@@ -55,12 +61,11 @@ class Pace:
         each: list[dict[int, Load]] = [{} for _ in self.shapes]
         loaded, loading = 0, 0.0
         for load in loads:
-            kind, times = first, 1
-            if load.iterations == "each":
-                kind, times = each, self.shapes[load.segment].count - 1
+            kind = first if load.iterations == "first" else each
+            often = times(load, self.program.segments[load.segment])
             kind[load.segment][load.step] = load
-            loaded += times * self.facts[load.chunk].weight_bytes
-            loading += times * self.facts[load.chunk].load_s
+            loaded += often * self.facts[load.chunk].weight_bytes
+            loading += often * self.facts[load.chunk].load_s
         seconds = self._run(first, each)
         # What loads behind computing slows both: about that much longer (scheduling.md, 7).
         hidden = max(0.0, loading - (seconds - self.compute_s))
@@ -73,11 +78,17 @@ class Pace:
             length = len(self.program.segments[s].steps)
             begin = [self._step(k, first[s].get(k)) for k in range(length)]
             again = [self._step(k, each[s].get(k)) for k in range(length)]
+            segment = self.program.segments[s]
+            happen = {k: w for k, x in each[s].items() if (w := happens(x, segment)) is not None}
             for i in range(shape.run):
                 seconds = shape.seconds[min(i, len(shape.seconds) - 1)]
-                free = _iterate(again if i else begin, seconds, ends, free)
+                own = again if i else begin
+                if i and happen:
+                    own = [_NOTHING if i not in happen.get(k, (i,)) else x
+                           for k, x in enumerate(again)]  # fmt: skip
+                free = _iterate(own, seconds, ends, free)
             if shape.run < shape.count:
-                pace = (ends[-1] - ends[-1 - _STEADY * length]) / _STEADY
+                pace = (ends[-1] - ends[-1 - shape.pace * length]) / shape.pace
                 shift = (shape.count - shape.run) * pace
                 ends[-length:] = [t + shift for t in ends[-length:]]
                 free += shift
@@ -85,7 +96,7 @@ class Pace:
 
     def _step(self, step: int, load: Load | None) -> _Step:
         if load is None:
-            return -1.0, START, False
+            return _NOTHING
         facts, gate = self.facts[load.chunk], load.gate
         # A package's first load in a run is cold.
         seconds = facts.load_s + (facts.cold_s if load.iterations == "first" else 0.0)
@@ -115,19 +126,25 @@ def _iterate(
     return free
 
 
-def _compute_s(shape: _Shape) -> float:
-    each = [sum(seconds) for seconds in shape.seconds]
-    return sum(each) + (shape.count - len(each)) * each[-1]
-
-
 def _shape(segment: Segment, facts: Mapping[str, ChunkFacts]) -> _Shape:
-    changes = [n for s in segment.steps if isinstance(s, Call) for _, n in s.switch]
-    distinct = min(segment.count, max([0, *changes]) + 1)
+    """Iterations differ as long as functions change, or as calls rest."""
+    calls = [s for s in segment.steps if isinstance(s, Call)]
+    distinct = min(segment.count, max([0, *(n for s in calls for _, n in s.switch)]) + 1)
+    every = period(segment)
+    pace = -(-_STEADY // every) * every
+    run = min(segment.count, distinct + _WHOLE - _STEADY + pace)
+    run += (segment.count - run) % every
+    resting = any(s.at for s in calls)
     seconds = tuple(
-        tuple(
-            s.repeat * facts[s.chunk].exec_of(s.function_at(i)) if isinstance(s, Call) else 0.0
-            for s in segment.steps
-        )
-        for i in range(distinct)
+        tuple(_seconds(s, i, facts) for s in segment.steps)
+        for i in range(segment.count if resting else distinct)
     )
-    return _Shape(segment.count, min(segment.count, distinct + _WHOLE), seconds)
+    alone = [sum(own) for own in seconds]
+    compute = sum(alone) + (segment.count - len(alone)) * alone[-1]
+    return _Shape(segment.count, run, pace, seconds, compute)
+
+
+def _seconds(step: Step, iteration: int, facts: Mapping[str, ChunkFacts]) -> float:
+    if not isinstance(step, Call) or not step.is_called(iteration):
+        return 0.0
+    return step.repeat * facts[step.chunk].exec_of(step.function_at(iteration))

@@ -54,6 +54,7 @@ class Given:
             self.last[s.segment, s.chunk] = t
             begin.setdefault((s.segment, s.iteration), t)
         self.earliest = [self._earliest(s, begin) for s in self.unrolled]
+        self.ends = {s.segment: t for t, s in enumerate(self.unrolled)}
 
     def _earliest(self, at: Occurrence, begin: Mapping[tuple[int, int], int]) -> int:
         """The earliest gate a plan can name: a step of the load's own iteration, of the one
@@ -68,6 +69,20 @@ class Given:
         if self.program.segments[last.segment].until is not None:
             return first - 1
         return first - 1 - last.step
+
+
+    def before(self, use: int) -> int | None:
+        """A still earlier gate, for a segment's first loads: where the segment before is one of
+        short iterations (slices of a map, or loops of one step), the moment at which that begins.
+        Its last iteration alone would hide too little."""
+        at = self.unrolled[use]
+        if at.iteration > 0 or at.segment == 0:
+            return None
+        other = self.program.segments[at.segment - 1]
+        short = other.sliced or (other.count > 1 and len(other.steps) == 1)
+        if not short or other.until is not None:
+            return None
+        return self.ends.get(at.segment - 2, START)
 
 
 def place(given: Given, policy: Policy, kept: KeptBy) -> list[Placed] | Conflict:
@@ -106,6 +121,8 @@ class _Attempt:
         gate, floor = use - 1, self.floor(use)
         while gate > floor and used[gate] <= room:
             gate -= 1
+        if gate == given.earliest[use] and (far := self.far(use)) is not None:
+            gate = far if all(x <= room for x in used[far + 1 : gate + 1]) else gate
         self.placed.append(Placed(at.chunk, use, free, gate))
         self.freed[at.chunk] = free
         for t in range(gate + 1, free + 1):
@@ -116,8 +133,17 @@ class _Attempt:
         """The earliest gate: by the policy, the order of loads, and what a plan can say."""
         if self.policy.lookahead == 0:
             return use - 1
+        return self.limit(use, self.given.earliest[use])
+
+    def far(self, use: int) -> int | None:
+        """The gate before that one, where there is one and nothing is against it."""
+        far = self.given.before(use)
+        if far is None or self.policy.lookahead == 0:
+            return None
+        return far if self.limit(use, far) == far else None
+
+    def limit(self, use: int, floor: int) -> int:
         given, placed = self.given, self.placed
-        floor = given.earliest[use]
         if len(placed) >= self.policy.lookahead:
             floor = max(floor, placed[-self.policy.lookahead].use - 1)
         if placed:

@@ -153,11 +153,16 @@ class _Loop:
     def __init__(self, given: Given, segment: int) -> None:
         self.segment, own = segment, given.program.segments[segment]
         calls: dict[str, float] = {}
+        again: dict[str, set[int]] = {}
         for step in own.steps:
             if isinstance(step, Call):
                 seconds = step.repeat * given.facts[step.chunk].exec_s
-                calls[step.chunk] = calls.get(step.chunk, 0.0) + seconds
-        self.count, self.chunks = own.count, list(calls)
+                share = (len(step.at) or own.count) / own.count
+                calls[step.chunk] = calls.get(step.chunk, 0.0) + share * seconds
+                again.setdefault(step.chunk, set()).update(step.at or range(own.count))
+        self.chunks = list(calls)
+        self.again = [len(again[c] - {0}) for c in self.chunks]
+        """In how many iterations after the first each chunk is called."""
         facts = [given.facts[c] for c in self.chunks]
         self.weights = [f.weight_bytes for f in facts]
         self.load_s = [f.load_s for f in facts]
@@ -184,5 +189,5 @@ class _Loop:
 
     def reload_s(self, kept: Positions) -> float:
         own = set(kept)
-        streamed = sum(s for i, s in enumerate(self.load_s) if i not in own)
-        return (self.count - 1) * streamed
+        each = enumerate(zip(self.again, self.load_s, strict=True))
+        return sum(times * s for i, (times, s) in each if i not in own)

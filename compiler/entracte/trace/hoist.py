@@ -7,7 +7,7 @@ its weights, which the loop would hold or stream, and its FLOPs; a value moved o
 bytes, held for the whole loop (times the rows for a scanned one).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntFlag
 
@@ -38,6 +38,7 @@ def split(
     inputs: Mapping[str, tuple[Depends, int]],
     rows: int,
     flops_per_byte: int,
+    pinned: Collection[str] = (),
 ) -> dict[str, str]:
     """The part of every node: `once`, `schedule` or `body`.
 
@@ -46,10 +47,11 @@ def split(
         inputs: what each input of the stage depends on, and its bytes.
         rows: iterations of the loop; a scanned value exists that many times.
         flops_per_byte: `Backend.hoist_flops_per_byte`.
+        pinned: nodes that stay in the body in any case.
     """
     depends = {name: d for name, (d, _) in inputs.items()}
     for node in nodes:
-        depends[node.name] = Depends.NOTHING
+        depends[node.name] = Depends.STATE if node.name in pinned else Depends.NOTHING
         for source in node.inputs:
             depends[node.name] |= depends[source]
     movable = {n.name for n in nodes if not depends[n.name] & Depends.STATE}

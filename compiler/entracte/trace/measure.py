@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from entracte.declare.scheme import weight_bytes
 from entracte.errors import ConfigError
 from entracte.frontend.backend import Backend
 from entracte.ir import DType, Loop, Op, Port, Stage, StageGraph, Weight
+from entracte.program.loops import is_steady
 from entracte.trace.cuts import cuts_of
 from entracte.trace.exported import (
     Exported,
@@ -40,6 +41,7 @@ def trace_stage(
     ports: Mapping[str, Port],
     loop: Loop | None,
     backend: Backend,
+    pinned: Collection[str] = (),
 ) -> Traced:
     """Export and measure a stage.
 
@@ -47,12 +49,13 @@ def trace_stage(
         ports: the declared inputs of the stage, by port name, as their producers make them.
         loop: the loop the stage is in, for hoisting.
         backend: what it is traced for; its chunks are converted for the same.
+        pinned: outputs that every iteration of the loop makes.
 
     Raises:
         ConfigError: the ports do not suit the graph, or torch.export refuses the module.
     """
     _check_ports(stage, graph, ports)
-    subject = _Subject(stage, graph, ports, loop, backend)
+    subject = _Subject(stage, graph, ports, loop, backend, frozenset(pinned))
     functions = (MAIN, *(name for name, _ in stage.functions))
     programs = {name: export_stage(stage, graph, name, backend) for name in functions}
     exported = [
@@ -85,6 +88,7 @@ class _Subject:
     ports: Mapping[str, Port]
     loop: Loop | None
     backend: Backend
+    pinned: frozenset[str]
 
 
 def _record(subject: _Subject, exported: Sequence[Exported]) -> TraceRecord:
@@ -199,10 +203,11 @@ class _Measurement:
         ]
         declared = dict(subject.stage.inputs)
         inputs = {
-            name: (_depends(loop, declared[name]), port.size_bytes)
+            name: (_depends(loop, declared[name], subject.stage), port.size_bytes)
             for name, port in subject.ports.items()
         }
-        return split(nodes, inputs, loop.count, subject.backend.hoist_flops_per_byte)
+        rate = subject.backend.hoist_flops_per_byte
+        return split(nodes, inputs, loop.count, rate, subject.pinned)
 
     def _part(self, name: str, part: str, ops: tuple[Op, ...]) -> StageGraph:
         made = {o.name for o in ops}
@@ -271,14 +276,16 @@ class _Measurement:
         )
 
 
-def _depends(loop: Loop, value: str) -> Depends:
+def _depends(loop: Loop, value: str, stage: Stage) -> Depends:
     """What a value that a stage of the loop reads depends on."""
     owner, _, name = value.partition(".")
     if owner in loop.stages:
         return Depends.STATE
-    if owner != loop.name:
+    if owner != loop.name or is_steady(loop, name):
         return Depends.NOTHING
-    return Depends.SCAN if name in {s.name for s in loop.scan} else Depends.STATE
+    scanned = name in {s.name for s in loop.scan}
+    # A map has slices already; it is not run for all iterations as well.
+    return Depends.SCAN if scanned and stage.map is None else Depends.STATE
 
 
 def checkpoint_key(name: str, key_map: Sequence[tuple[str, str]]) -> str:

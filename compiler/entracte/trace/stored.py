@@ -1,6 +1,6 @@
 """Stages by configuration: traced, or read from the cache of earlier traces."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -29,18 +29,38 @@ class Shelf:
     def __init__(self, backend: "Backend", cache: Cache | None) -> None:
         self._backend, self._cache = backend, cache
         self._built: dict[str, Graph | Constants] = {}
+        self._traced: dict[str, Traced] = {}
 
-    def traced(self, stage: Stage, ports: Mapping[str, Port], loop: Loop | None) -> Traced:
+    def traced(
+        self,
+        stage: Stage,
+        ports: Mapping[str, Port],
+        loop: Loop | None,
+        pinned: Collection[str] = (),
+    ) -> Traced:
         """The stage, measured. Raises `ConfigError` naming it."""
-        declared = (encode(stage), encode(tuple(ports.values())), encode(loop))
+        declared = (encode(stage), encode(tuple(ports.values())), encode(loop), sorted(pinned))
         code = _code(stage, self._backend.is_convertible)
         key = digest(*declared, self._backend.identity, code)
+        if key not in self._traced:
+            self._traced[key] = self._traced_as(key, stage, ports, loop, pinned)
+        return self._traced[key]
+
+    def _traced_as(
+        self,
+        key: str,
+        stage: Stage,
+        ports: Mapping[str, Port],
+        loop: Loop | None,
+        pinned: Collection[str],
+    ) -> Traced:
+        """From the cache, or traced now."""
         found = self._cache.record("traces", key, TraceRecord) if self._cache else None
         if found is not None:
             return Traced(stage, found, self._backend, lambda name: self._export(stage, name))
         from entracte.trace.measure import trace_stage
 
-        traced = trace_stage(stage, self._graph(stage), ports, loop, self._backend)
+        traced = trace_stage(stage, self._graph(stage), ports, loop, self._backend, pinned)
         if self._cache:
             self._cache.keep("traces", key, traced.record)
         return traced

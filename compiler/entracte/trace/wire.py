@@ -1,14 +1,16 @@
 """Follow a pipeline's values from stage to stage: every port's shape and type, every trace."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from entracte.declare.edges import output_fault
 from entracte.declare.host_ops import HOST_OPS, SHAPE_OF
 from entracte.errors import ConfigError
 from entracte.ir import (
     DType,
     Loop,
+    Map,
     MeasuredPipeline,
     Output,
     Pipeline,
@@ -16,8 +18,18 @@ from entracte.ir import (
     Stage,
     StageGraph,
     StageKind,
+    Window,
+)
+from entracte.program.loops import axis_of
+from entracte.program.slices import (
+    input_windows,
+    joined,
+    output_windows,
+    piece_of,
+    slice_count,
 )
 from entracte.store.cache import Cache
+from entracte.trace.rounds import Found, closed, known, looked_at, opened, wider
 from entracte.trace.shared import linked, named_beside, names_beside
 from entracte.trace.stored import Shelf
 from entracte.trace.traced import Traced
@@ -26,6 +38,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from entracte.frontend.backend import Backend
+
+_ZEROS = "zeros"
+"""The constants whose shape may be another graph's."""
 
 OnStage = Callable[[str, int, int], None]
 """(stage, done, total)"""
@@ -66,16 +81,15 @@ def trace_pipeline(
     shelf = Shelf(backend, cache)
     pipeline = _with_shapes(pipeline, shelf)
     result = TracedPipeline(pipeline, _input_ports(pipeline), {}, {})
+    done: set[str] = set()
     for i, stage in enumerate(pipeline.stages):
         progress(stage.name, i, len(pipeline.stages))
         loop = pipeline.loop_of(stage.name)
-        if loop is not None:
-            _open_loop(result, loop)
-        if stage.kind is StageKind.HOST:
-            result.ports.update(_host_ports(stage))
-        else:
-            _build(result, stage, loop, shelf)
-    _check_loops(result)
+        if loop is None:
+            _build(result, stage, None, shelf)
+        elif loop.name not in done:
+            done.add(loop.name)
+            _build_loop(result, loop, shelf)
     for output in pipeline.outputs:
         _check_output(result, output)
     result.stages.update(linked(result.stages))
@@ -90,23 +104,45 @@ def _beside(stages: Mapping[str, Traced], traced: Traced) -> tuple[StageGraph, .
     return tuple(named_beside(part, names) for part in traced.parts)
 
 
+def _build_loop(result: TracedPipeline, loop: Loop, shelf: Shelf) -> None:
+    """Rounds of tracing, until one shows nothing new (`trace/rounds.py`)."""
+    pipeline, before, found = result.pipeline, dict(result.ports), Found()
+    while True:
+        # What stages behind a reader made in an earlier round is not there for it.
+        result.ports.clear()
+        result.ports.update(before | opened(loop, before, found))
+        for stage in pipeline.stages:
+            if stage.name in loop.stages:
+                _build(result, stage, loop, shelf, found.pinned_of(stage.name))
+        now = looked_at(pipeline, loop, result.ports, result.graphs, found)
+        if now == found:
+            break
+        found = now
+    result.ports.update(closed(pipeline, loop, result.ports, result.graphs))
+
+
 def _with_shapes(pipeline: Pipeline, shelf: Shelf) -> Pipeline:
-    """`shape_of: STAGE.INPUT` of a host step becomes the shape that graph declares."""
+    """`shape_of: STAGE.INPUT` of host steps and zeros becomes the shape that graph declares."""
     return replace(pipeline, stages=tuple(_with_shape(pipeline, s, shelf) for s in pipeline.stages))
 
 
 def _with_shape(pipeline: Pipeline, stage: Stage, shelf: Shelf) -> Stage:
     params = dict(stage.params)
-    if stage.kind is not StageKind.HOST or SHAPE_OF not in params:
+    fills = stage.kind is StageKind.HOST or stage.op == _ZEROS
+    if not fills or SHAPE_OF not in params:
         return stage
+    if "shape" in params:
+        raise ConfigError(
+            f"pipeline.stages.{stage.name}.params: both shape and {SHAPE_OF}; give one of them"
+        )
     name, _, port = str(params.pop(SHAPE_OF)).partition(".")
     graphs = {s.name: s for s in pipeline.stages if s.kind is StageKind.GRAPH}
     shapes = shelf.input_shapes(graphs[name]) if name in graphs else {}
     if port not in shapes:
-        known = [f"{name}.{p}" for p in shapes] or sorted(graphs)
+        there = [f"{name}.{p}" for p in shapes] or sorted(graphs)
         raise ConfigError(
             f"pipeline.stages.{stage.name}.params.shape_of: no graph declares {name}.{port}; "
-            f"known: {', '.join(known)}"
+            f"known: {', '.join(there)}"
         )
     return replace(stage, params=tuple((params | {"shape": shapes[port]}).items()))
 
@@ -124,13 +160,15 @@ _SINGLE = {"number": DType.FP32, "choice": DType.INT32}
 
 
 def _check_output(result: TracedPipeline, output: Output) -> None:
-    """All parts are there, and differ in the axis along which they are joined only."""
+    """All parts are there, differ in the axis along which they are joined only, and together are
+    what a writer of that kind takes."""
     where = f"pipeline.outputs.{output.name}.value"
-    ports = [_known(result, where, value) for value in output.values]
-    axis = output.axis if output.axis >= 0 else output.axis + len(ports[0].shape)
+    ports = [known(result.ports, where, value) for value in output.values]
+    axis = axis_of(output.axis, ports[0].shape)
     if not 0 <= axis < len(ports[0].shape):
         raise ConfigError(
-            f"{where}: {output.values[0]} has shape {ports[0].shape}, without axis {output.axis}"
+            f"{where}: {output.values[0]} has shape {ports[0].shape}, which has no axis "
+            f"{output.axis}"
         )
     alike = {(_without(p.shape, axis), p.dtype) for p in ports}
     if len(alike) > 1:
@@ -140,37 +178,12 @@ def _check_output(result: TracedPipeline, output: Output) -> None:
         raise ConfigError(
             f"{where}: parts are joined along axis {axis} and must be alike but there; {told}"
         )
+    if fault := output_fault(output, ports):
+        raise ConfigError(f"{where}: {fault}")
 
 
 def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
     return shape[:axis] + shape[axis + 1 :]
-
-
-def _open_loop(result: TracedPipeline, loop: Loop) -> None:
-    for name, init, _ in loop.state:
-        source = _known(result, f"pipeline.loops.{loop.name}.state.{name}", init)
-        result.ports.setdefault(f"{loop.name}.{name}", replace(source, name=name))
-    for scan in loop.scan:
-        where = f"pipeline.loops.{loop.name}.scan.{scan.name}"
-        source, size = _known(result, where, scan.value), loop.count * scan.size
-        if scan.axis >= len(source.shape) or source.shape[scan.axis] != size:
-            raise ConfigError(
-                f"{where}: {scan.value} has shape {source.shape}; its axis {scan.axis} must be "
-                f"{size}, {scan.size} for each of {loop.count} iterations (sampler.steps)"
-            )
-        shape = (*source.shape[: scan.axis], scan.size, *source.shape[scan.axis + 1 :])
-        result.ports.setdefault(
-            f"{loop.name}.{scan.name}", replace(source, name=scan.name, shape=shape)
-        )
-
-
-def _known(result: TracedPipeline, where: str, value: str) -> Port:
-    if value not in result.ports:
-        raise ConfigError(
-            f"{where}: {value!r} is not made by an earlier stage; "
-            f"known here: {', '.join(sorted(result.ports))}"
-        )
-    return result.ports[value]
 
 
 def _host_ports(stage: Stage) -> dict[str, Port]:
@@ -181,15 +194,125 @@ def _host_ports(stage: Stage) -> dict[str, Port]:
     return {f"{stage.name}.{p.name}": p for p in op.ports(params)}
 
 
-def _build(result: TracedPipeline, stage: Stage, loop: Loop | None, shelf: Shelf) -> None:
-    if stage.kind is StageKind.CONSTANT:
+def _build(
+    result: TracedPipeline,
+    stage: Stage,
+    loop: Loop | None,
+    shelf: Shelf,
+    pinned: Collection[str] = (),
+) -> None:
+    if stage.kind is StageKind.HOST:
+        _check_host(stage, loop)
+        result.ports.update(_host_ports(stage))
+    elif stage.kind is StageKind.CONSTANT:
         _add_constants(result, stage, shelf.constants(stage))
-        return
-    traced = shelf.traced(stage, _stage_inputs(result, stage), loop)
+    elif stage.map is not None:
+        _build_map(result, stage, stage.map, loop, shelf, pinned)
+    else:
+        traced = shelf.traced(stage, _stage_inputs(result, stage), loop, pinned)
+        _add(result, stage, traced)
+
+
+def _add(result: TracedPipeline, stage: Stage, traced: Traced) -> dict[str, Port]:
+    """A traced stage, and the ports it makes in one call."""
     result.stages[stage.name] = traced
-    made = {p.name: p for part in traced.parts for p in part.outputs}
-    for name in traced.record.outputs:
-        result.ports[f"{stage.name}.{name}"] = _whole(result, stage, made[name])
+    parts = {p.name: p for part in traced.parts for p in part.outputs}
+    if lost := sorted(set(traced.record.outputs) - parts.keys()):
+        raise ConfigError(
+            f"pipeline.stages.{stage.name}: output {lost[0]} of graph {stage.op} depends on none "
+            "of its inputs; make it a constant stage"
+        )
+    made = {name: parts[name] for name in traced.record.outputs}
+    result.ports.update({f"{stage.name}.{name}": port for name, port in made.items()})
+    return made
+
+
+def _check_host(stage: Stage, loop: Loop | None) -> None:
+    """What the host reads is whole."""
+    pieces = {f"{loop.name}.{s.name}" for loop in [loop] if loop for s in loop.scan}
+    for port, value in stage.inputs:
+        if value in pieces:
+            raise ConfigError(
+                f"pipeline.stages.{stage.name}.inputs.{port}: {value} is a piece of a tensor, and "
+                "a host step reads whole ones; let a graph of the loop read it"
+            )
+
+
+# ---------------------------------------------------------------- maps
+
+
+def _build_map(
+    result: TracedPipeline,
+    stage: Stage,
+    given: Map,
+    loop: Loop | None,
+    shelf: Shelf,
+    pinned: Collection[str],
+) -> None:
+    """A graph over slices: what it reads of them is a piece, what it carries the wider of both
+    ends, and its outputs are put together."""
+    where = f"pipeline.stages.{stage.name}"
+    windows = _cut(result, stage, given)
+    if loop is not None and given.order == "slice" and slice_count(windows) > 1:
+        raise ConfigError(
+            f"{where}.map.order: slice: {stage.name} is in the loop {loop.name}, and all chunks "
+            "for one slice would be a loop inside of a loop; leave `order` out"
+        )
+    ports = _stage_inputs(result, stage)
+    for name in given.ports:
+        ports[name] = piece_of(ports[name], windows)
+    for name, first, _ in given.carry:
+        ports[name] = replace(known(result.ports, f"{where}.map.carry.{name}", first), name=name)
+    while True:
+        traced = shelf.traced(stage, ports, loop, pinned)
+        made = _add(result, stage, traced)
+        carried = _carried(result, stage, given, made)
+        if all(ports[name].dtype is dtype for name, dtype in carried.items()):
+            break
+        ports |= {name: replace(ports[name], dtype=dtype) for name, dtype in carried.items()}
+    types = {after: carried[name] for name, _, after in given.carry}
+    for name, port in made.items():
+        if name in types:
+            whole = replace(port, dtype=types[name])
+        else:
+            whole = joined(port, output_windows(where, given, windows, port))
+        result.ports[f"{stage.name}.{name}"] = whole
+
+
+def _cut(result: TracedPipeline, stage: Stage, given: Map) -> tuple[Window, ...]:
+    """The slices; all inputs that are cut have as many."""
+    where, inputs = f"pipeline.stages.{stage.name}", dict(stage.inputs)
+    found = {}
+    for name in given.ports:
+        port = known(result.ports, f"{where}.inputs.{name}", inputs[name])
+        found[name] = input_windows(f"{where}.inputs.{name}", given, port)
+    first, *others = found
+    for other in others:
+        if found[other] != found[first]:
+            raise ConfigError(
+                f"{where}.map.port: {first} has {slice_count(found[first])} slices and {other} "
+                f"{slice_count(found[other])}; give a count that both have"
+            )
+    return found[first]
+
+
+def _carried(
+    result: TracedPipeline, stage: Stage, given: Map, made: Mapping[str, Port]
+) -> dict[str, DType]:
+    """Input -> the type of what is carried to it."""
+    types: dict[str, DType] = {}
+    taken: dict[str, str] = {}
+    for name, first, after in given.carry:
+        where = f"pipeline.stages.{stage.name}.map.carry.{name}"
+        if after not in made:
+            raise ConfigError(
+                f"{where}: {after!r} is no output of graph {stage.op}; it has {', '.join(made)}"
+            )
+        if (other := taken.setdefault(after, name)) != name:
+            raise ConfigError(f"{where}: {other} takes {after} too; carry it once")
+        ends = (first, known(result.ports, where, first)), (f"{stage.name}.{after}", made[after])
+        types[name] = wider(where, *ends)
+    return types
 
 
 def _add_constants(
@@ -197,56 +320,19 @@ def _add_constants(
 ) -> None:
     for name, array in arrays.items():
         dtype = DType.INT32 if array.dtype.kind in "iu" else DType.FP32
+        if array.dtype == "float16":
+            dtype = DType.FP16
         value = f"{stage.name}.{name}"
         result.ports[value] = Port(name, tuple(array.shape), dtype)
-        result.constants[value] = array.astype("int32" if dtype is DType.INT32 else "float32")
+        result.constants[value] = array.astype(_STORED[dtype])
+
+
+_STORED = {DType.FP16: "float16", DType.FP32: "float32", DType.INT32: "int32"}
 
 
 def _stage_inputs(result: TracedPipeline, stage: Stage) -> dict[str, Port]:
     ports = {}
     for port, value in stage.inputs:
         where = f"pipeline.stages.{stage.name}.inputs.{port}"
-        source = replace(_known(result, where, value), name=port)
-        if stage.map is not None and port in stage.map.ports:
-            source = _slice(where, source, stage.map.slices[0].axis, stage.map.slices[0].size)
-        ports[port] = source
+        ports[port] = replace(known(result.ports, where, value), name=port)
     return ports
-
-
-def _slice(where: str, port: Port, axis: int, size: int) -> Port:
-    if not 0 <= axis < len(port.shape) or port.shape[axis] % size:
-        raise ConfigError(
-            f"{where}: cannot map over axis {axis} of {port.shape} in slices of {size}; "
-            "choose a size that divides it"
-        )
-    shape = (*port.shape[:axis], size, *port.shape[axis + 1 :])
-    return replace(port, shape=shape)
-
-
-def _whole(result: TracedPipeline, stage: Stage, port: Port) -> Port:
-    """An output of a mapped stage, put together again."""
-    if stage.map is None:
-        return port
-    (cut,) = stage.map.slices
-    source = result.ports[dict(stage.inputs)[stage.map.ports[0]]]
-    slices = source.shape[cut.axis] // cut.size
-    axis = cut.output_axis
-    if not 0 <= axis < len(port.shape):
-        raise ConfigError(
-            f"pipeline.stages.{stage.name}.map.output_axis: {port.name} has shape {port.shape}"
-        )
-    shape = (*port.shape[:axis], port.shape[axis] * slices, *port.shape[axis + 1 :])
-    return replace(port, shape=shape)
-
-
-def _check_loops(result: TracedPipeline) -> None:
-    for loop in result.pipeline.loops:
-        for name, init, after in loop.state:
-            where = f"pipeline.loops.{loop.name}.state.{name}"
-            first, following = _known(result, where, init), _known(result, where, after)
-            if (first.shape, first.dtype) != (following.shape, following.dtype):
-                raise ConfigError(
-                    f"{where}: starts as {first.dtype} {first.shape} from {init} but goes on as "
-                    f"{following.dtype} {following.shape} from {after}; set that stage's "
-                    f"precision to {first.dtype}"
-                )

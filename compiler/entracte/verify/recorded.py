@@ -122,18 +122,15 @@ class _Pass:
                 self.tensors.put_arrays(step, arrays)
             else:
                 self._call(step)
-            self.tensors.drop(step)
+            self.tensors.end(step, segment)
         self.tensors.is_over(segment)
         self.tensors.move_state(segment)
-        self.tensors.leave(segment)
+        self.tensors.leave(segment, 1)
 
     def _call(self, step: Call) -> None:
-        slices: dict[str, list[Any]] = {b.feature: [] for b in step.outputs}
         handle = self.device.handle(step.chunk)
         for index in range(step.repeat):
             inputs = self.tensors.inputs(step, index, 0)
             self.found.setdefault(handle.chunk.interface(step.function), dict(inputs))
             outputs = self.device.call(handle, step.function_at(0), inputs)
-            for feature, made in slices.items():
-                made.append(outputs[feature])
-        self.tensors.put(step, slices)
+            self.tensors.put(step, index, 0, outputs)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from entracte.ir import Binding, Call, DType, HostStep, Plan, Port
+from entracte.ir import Binding, Call, DType, HostStep, Input, Plan, Port
 from entracte.run.execute import load_constants
 from entracte.run.host import run_host_step
 
@@ -61,14 +61,29 @@ def _inputs(plan: Plan) -> dict[str, tuple[Port, ...]]:
 
 def _host_values(plan: Plan, folder: Path) -> Inputs:
     given = {i.name: i.default for i in plan.program.inputs}
-    numbers = [i for i in plan.program.inputs if i.kind == "number"]
-    found: Inputs = {i.name: np.array([i.default], np.float32) for i in numbers}
+    found: Inputs = {i.name: a for i in plan.program.inputs if (a := _default(i)) is not None}
     for segment in plan.program.segments:
         for step in segment.steps:
             if isinstance(step, HostStep):
-                outputs = run_host_step(step, {p: given[v] for p, v in step.inputs}, folder)
+                inputs = {p: found.get(v, given.get(v)) for p, v in step.inputs}
+                if any(value is None for value in inputs.values()):
+                    continue  # it reads what a chunk makes, or what has no default
+                outputs = run_host_step(step, inputs, folder)
                 found |= {b.tensor: outputs[b.feature] for b in step.outputs}
     return found
+
+
+def _default(i: Input) -> Any:
+    """The tensor of an input that is one and has a default."""
+    if i.default is None or i.kind in ("text", "seed"):
+        return None
+    if i.kind == "choice":
+        place = i.choices.index(i.default) if i.default in i.choices else i.default
+        return np.array([place], np.int32)
+    if i.kind == "number":
+        return np.array([i.default], np.float32)
+    assert i.port is not None
+    return np.full(i.port.shape, i.default, np.int32 if i.port.dtype is DType.INT32 else np.float32)
 
 
 def _value(binding: Binding, port: Port, known: Mapping[str, Any]) -> Any:

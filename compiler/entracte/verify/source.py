@@ -206,6 +206,12 @@ class SourceDevice(NumpyValues):
         named = zip(made, outputs, strict=True)
         return {port.name: value.numpy() for port, value in named}
 
+    def zeros(self, shape: tuple[int, ...], dtype: DType) -> np.ndarray:
+        return super().zeros(shape, _exact(dtype))
+
+    def cast(self, value: np.ndarray, dtype: DType) -> np.ndarray:
+        return super().cast(value, _exact(dtype))
+
     def free(self, handle: Any) -> None:
         """Nothing to do: the module goes with its last reference."""
 
@@ -232,6 +238,11 @@ class _Handle:
             made = chunk_module(self.traced, self.chunk, self.tensors, function)
             self.modules[function] = made
         return self.modules[function]
+
+
+def _exact(dtype: DType) -> DType:
+    """The source rounds nothing to fp16."""
+    return DType.FP32 if dtype is DType.FP16 else dtype
 
 
 def _source_input(value: Any, dtype: DType) -> Any:

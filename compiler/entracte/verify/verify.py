@@ -44,21 +44,35 @@ class ChunkScore:
 
 
 @dataclass(frozen=True, slots=True)
+class OutputScore:
+    """An output of the packages' run beside that of the torch source's."""
+
+    name: str
+    kind: str
+    psnr_db: float
+    max_error: float
+    equal: float
+    """The share of elements that are the same."""
+    judged: bool
+    """Floats are. Of whole numbers one may turn out otherwise by a rounding, and all that follow
+    from it with it (a token): they are only told."""
+
+
+@dataclass(frozen=True, slots=True)
 class Verification:
-    """Packages one by one, and the output from end to end."""
+    """Packages one by one, and the outputs from end to end."""
 
     chunks: tuple[ChunkScore, ...]
-    video_psnr_db: float
-    video_max_error: float
-    video_floor_db: float
+    outputs: tuple[OutputScore, ...]
+    floor_db: float
     alarm: Alarm | None = None
     """What the packages' run took above what is proven."""
 
     @property
     def passed(self) -> bool:
-        """Neither a package nor the output is below its floor, nor memory above its claim."""
-        whole = self.video_psnr_db >= self.video_floor_db and self.alarm is None
-        return whole and all(c.passed for c in self.chunks)
+        """Neither a package nor an output is below its floor, nor memory above its claim."""
+        whole = all(o.psnr_db >= self.floor_db for o in self.outputs if o.judged)
+        return whole and self.alarm is None and all(c.passed for c in self.chunks)
 
 
 def verify_plan(
@@ -69,21 +83,34 @@ def verify_plan(
     progress: Progress = lambda *_: None,
     origin: Origin = NOWHERE_ELSE,
 ) -> Verification:
-    """Compare every package, and the whole video, with the torch source."""
+    """Compare every package, and all outputs, with the torch source."""
     source = SourceDevice.of(plan, origin)
     recorder = _Recorder()
     emitted = execute(plan, folder, device, inputs, progress=progress, observe=recorder.note)
     wanted = execute(plan, folder, source, inputs, progress=progress)
     scores = tuple(_score(p, folder, source, recorder.samples[p.chunk]) for p in plan.packages)
-    error = np.abs(np.asarray(emitted.output, np.float64) - wanted.output)
+    kinds = {o.name: o.kind for o in plan.program.outputs}
     return Verification(
         chunks=scores,
-        video_psnr_db=psnr(wanted.output, emitted.output),
-        video_max_error=float(error.max()),
-        # A video need only reach the floor of its least precise stage.
-        video_floor_db=min(_floor_db(p) for p in plan.packages),
+        outputs=tuple(
+            _output_score(name, kinds.get(name, ""), wanted.outputs[name], found)
+            for name, found in emitted.outputs.items()
+        ),
+        # An output need only reach the floor of its least precise stage.
+        floor_db=min(_floor_db(p) for p in plan.packages),
         alarm=emitted.alarm,
     )
+
+
+def _output_score(name: str, kind: str, wanted: np.ndarray, found: np.ndarray) -> OutputScore:
+    judged = found.dtype.kind == "f"
+    if wanted.shape != found.shape:
+        # A loop ended at another iteration.
+        return OutputScore(name, kind, -math.inf, math.inf, 0.0, judged)
+    error = np.abs(np.asarray(found, np.float64) - np.asarray(wanted, np.float64))
+    equal = float(np.mean(error == 0)) if error.size else 1.0
+    worst = float(error.max(initial=0.0))
+    return OutputScore(name, kind, psnr(wanted, found), worst, equal, judged)
 
 
 def verify_distinct(

@@ -1,0 +1,54 @@
+"""What the words of a command give: inputs and files, by name."""
+
+from collections.abc import Sequence
+
+from entracte.errors import RunError
+from entracte.ir import Plan
+
+
+def given_by_name(
+    plan: Plan, texts: Sequence[str], *, prompt: str | None = None, seed: int | None = None
+) -> dict[str, object]:
+    """`name=value` for each, and what `--prompt` and `--seed` stand for. Raises `RunError`."""
+    given: dict[str, object] = dict(_pairs("--input", texts, "value"))
+    for option, kind, value in (("prompt", "text", prompt), ("seed", "seed", seed)):
+        if value is None:
+            continue
+        name = _meant(plan, option, kind)
+        if name in given:
+            raise RunError(f"--{option}: the input {name!r} is given by --input too; leave one out")
+        given[name] = value
+    return given
+
+
+def _meant(plan: Plan, option: str, kind: str) -> str:
+    """The input of that name, or the only one of the kind."""
+    names = [i.name for i in plan.program.inputs]
+    alike = [i.name for i in plan.program.inputs if i.kind == kind]
+    if option in names:
+        return option
+    if len(alike) == 1:
+        return alike[0]
+    has = f"several: {', '.join(alike)}" if alike else f"none; it has {', '.join(names) or 'none'}"
+    raise RunError(f"--{option}: a {kind} among the plan's inputs is meant, and there are {has}")
+
+
+def out_by_name(texts: Sequence[str]) -> str | dict[str, str] | None:
+    """A file alone, or `NAME=FILE` for each output. Raises `RunError`."""
+    if not texts:
+        return None
+    if len(texts) == 1 and ("=" not in texts[0] or "/" in texts[0].partition("=")[0]):
+        return texts[0]
+    return _pairs("--out", texts, "FILE")
+
+
+def _pairs(option: str, texts: Sequence[str], what: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise RunError(f"{option} {text}: write {'name' if what == 'value' else 'NAME'}={what}")
+        if name in found:
+            raise RunError(f"{option} {text}: {name!r} is given twice")
+        found[name] = value
+    return found

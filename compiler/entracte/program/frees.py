@@ -1,0 +1,89 @@
+"""What every step drops: each tensor after its last use, outputs once their writers have them."""
+
+from dataclasses import replace
+
+from entracte.ir import By, HostStep, Program, Segment, Step
+from entracte.program.writers import droppable_outputs
+
+
+def reads(step: Step) -> set[str]:
+    """The tensors a step reads."""
+    if isinstance(step, HostStep):
+        return {value for _, value in step.inputs}
+    return {x.tensor for x in step.inputs}
+
+
+def writes(step: Step) -> set[str]:
+    """The tensors a step writes."""
+    return {x.tensor for x in step.outputs}
+
+
+def with_frees(program: Program) -> Program:
+    """Drop every tensor after its last use, and outputs when their writers have had them; those
+    whose turn is not sure to have come stay."""
+    known = {t.name for t in program.tensors}
+    streamed = {t.name for t in program.tensors if t.streamed}
+    later = set(program.output_values) - droppable_outputs(program)
+    segments: list[Segment] = []
+    for segment in reversed(program.segments):
+        if segment.is_loop:
+            made = _loop_frees(segment, later, known, streamed)
+        else:
+            made = _straight_frees(segment, later, known)
+        segments.append(made)
+        later |= _touched(segment) & known
+    return replace(program, segments=tuple(reversed(segments)))
+
+
+def _touched(segment: Segment) -> set[str]:
+    """Tensors that a segment reads, writes or carries."""
+    touched = {x for carried in segment.state for x in carried}
+    return touched.union(*(reads(s) | writes(s) for s in segment.steps))
+
+
+def _straight_frees(segment: Segment, later: set[str], known: set[str]) -> Segment:
+    """Steps done once: each drops what no later step, here or in a later segment, uses."""
+    return replace(segment, steps=_step_frees(segment, known - later), frees=())
+
+
+def _loop_frees(segment: Segment, later: set[str], known: set[str], streamed: set[str]) -> Segment:
+    """An iteration drops what it made itself. What came from before the loop is read again in the
+    next iteration, so it goes when the loop is over, and so do its state, what it collects, and
+    what is made in some iterations and read in others."""
+    inside = set().union(*(writes(s) for s in segment.steps))
+    over = (_collected(segment) - streamed) | _outliving(segment)
+    # Read by the runner after an iteration's last step, and dropped there.
+    kept = {after for _, _, after in segment.state} | {segment.until} | over
+    over |= {x for s in segment.steps for x in reads(s) | writes(s)} - inside
+    over |= {x for carried in segment.state for x in carried}
+    return replace(
+        segment,
+        steps=_step_frees(segment, (inside & known) - later - kept),
+        frees=tuple(sorted(over & known - later)),
+    )
+
+
+def _collected(segment: Segment) -> set[str]:
+    """Every iteration makes a piece of them."""
+    return {b.tensor for s in segment.steps for b in s.outputs if b.by is By.ITERATION}
+
+
+def _outliving(segment: Segment) -> set[str]:
+    """What is made in some iterations and read by a step that runs in others."""
+    made = {x: _at(s) for s in segment.steps if _at(s) for x in writes(s)}
+    return {x for s in segment.steps for x in reads(s) if x in made and made[x] != _at(s)}
+
+
+def _at(step: Step) -> tuple[int, ...]:
+    return () if isinstance(step, HostStep) else step.at
+
+
+def _step_frees(segment: Segment, droppable: set[str]) -> tuple[Step, ...]:
+    """Each step drops those of the tensors that no step after it uses."""
+    steps: list[Step] = []
+    seen: set[str] = set()
+    for step in reversed(segment.steps):
+        own = (reads(step) | writes(step)) & droppable
+        steps.append(replace(step, frees=tuple(sorted(own - seen))))
+        seen |= own
+    return tuple(reversed(steps))

@@ -1,0 +1,191 @@
+"""The steps of a stage that is mapped over slices.
+
+A group of one chunk runs all slices in one call (`Call.repeat`); a group of several, or one that
+carries something from slice to slice, is a segment whose iterations are the slices. Values that
+stay within a group exist once; what a later group reads has a slot for every slice.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from entracte.ir import Binding, By, Call, Loop, Port, Segment, Stage, StageGraph, Window
+from entracte.program.builder import Builder
+from entracte.program.groups import Piece, groups_of
+from entracte.program.slices import input_windows, output_windows, slice_count
+
+
+def add_map(b: Builder, stage: Stage, graph: StageGraph) -> None:
+    """The steps and segments of a mapped stage outside of loops."""
+    mapped = _Mapped(b, stage, graph, None)
+    for group in mapped.groups:
+        if not mapped.is_sliced(group):
+            b.straight.append(mapped.call(group.start))
+            continue
+        b.flush()
+        steps = tuple(mapped.call(i) for i in group)
+        count, state = mapped.count, mapped.state(group)
+        b.add(Segment(name=stage.name, count=count, steps=steps, state=state, sliced=True))
+    for name, _, after in mapped.carry:
+        b.aliases[f"{stage.name}.{after}"] = f"{stage.name}.{name}"
+
+
+def map_calls(b: Builder, stage: Stage, graph: StageGraph, loop: Loop) -> list[Call]:
+    """The calls of a part of a mapped stage inside of a loop: each does all slices."""
+    mapped = _Mapped(b, stage, graph, loop)
+    return [mapped.call(i) for i in range(len(mapped.pieces))]
+
+
+@dataclass
+class _Mapped:
+    b: Builder
+    stage: Stage
+    graph: StageGraph
+    loop: Loop | None
+
+    @cached_property
+    def pieces(self) -> list[Piece]:
+        return self.b.pieces(self.graph.name)
+
+    @cached_property
+    def carry(self) -> tuple[tuple[str, str, str], ...]:
+        assert self.stage.map is not None
+        return self.stage.map.carry
+
+    @cached_property
+    def windows(self) -> tuple[Window, ...]:
+        assert self.stage.map is not None
+        port = self.stage.map.ports[0]
+        whole = self.b.ports[dict(self.stage.inputs)[port]]
+        return input_windows(f"pipeline.stages.{self.stage.name}.map", self.stage.map, whole)
+
+    @cached_property
+    def count(self) -> int:
+        return slice_count(self.windows)
+
+    @cached_property
+    def groups(self) -> list[range]:
+        if self.loop is not None:
+            return [range(i, i + 1) for i in range(len(self.pieces))]
+        return groups_of(self.stage, self.pieces, self.b.grouping)
+
+    @cached_property
+    def inner(self) -> set[str]:
+        return self.b.inner(self.stage.name)
+
+    def group(self, i: int) -> range:
+        return next(g for g in self.groups if i in g)
+
+    def is_sliced(self, group: range) -> bool:
+        return len(group) > 1 or bool(self.carried(group))
+
+    def carried(self, group: range) -> list[tuple[str, str, str]]:
+        made = set().union(*(self.pieces[i].makes for i in group))
+        return [c for c in self.carry if c[2] in made]
+
+    def state(self, group: range) -> tuple[tuple[str, str, str], ...]:
+        b, own = self.b, self.stage.name
+        carried = self.carried(group)
+        for name, _, after in carried:
+            b.declare(f"{own}.{name}", b.ports[f"{own}.{after}"])
+        return tuple((f"{own}.{n}", b.tensor(first), f"{own}.{x}") for n, first, x in carried)
+
+    def call(self, i: int) -> Call:
+        piece, sliced = self.pieces[i], self.is_sliced(self.group(i))
+        by = By.ITERATION if sliced else By.MAP
+        inputs = tuple(self._input(i, port, by) for port in piece.inputs)
+        outputs = tuple(x for port in piece.outputs for x in self._outputs(i, port, by))
+        functions = self.stage.functions if self.graph.part == "body" else ()
+        return Call(
+            stage=self.graph.name,
+            chunk=piece.chunk,
+            inputs=inputs,
+            outputs=outputs,
+            repeat=1 if sliced else self.count,
+            function=piece.function,
+            # Only a loop has iterations to tell apart.
+            switch=functions if self.loop is not None else (),
+        )
+
+    # ------------------------------------------------------------ inputs
+
+    def _input(self, i: int, port: Port, by: By) -> Binding:
+        own, name = self.stage.name, port.name
+        if name in {carried for carried, _, _ in self.carry}:
+            return Binding(name, f"{own}.{name}")
+        declared = dict(self.stage.inputs).get(name)
+        if declared is None:
+            return self._inner_input(i, name, by)
+        assert self.stage.map is not None
+        if name in self.stage.map.ports:
+            return Binding(name, self.b.tensor(declared), by, self.windows)
+        return self.b.source(name, declared, self.loop, self.graph.part)
+
+    def _inner_input(self, i: int, name: str, by: By) -> Binding:
+        if name in self._made_beside(i):
+            return Binding(name, self._piece_name(name))
+        tensor = self._slots_name(name)
+        return (
+            Binding(name, tensor, by) if self.b.tensors[tensor].slots > 1 else Binding(name, tensor)
+        )
+
+    def _made_beside(self, i: int) -> set[str]:
+        """By earlier chunks of the same group."""
+        group = self.group(i)
+        return set().union(*(self.pieces[j].makes for j in range(group.start, i)))
+
+    # ------------------------------------------------------------ outputs
+
+    def _outputs(self, i: int, port: Port, by: By) -> Iterator[Binding]:
+        b, name = self.b, port.name
+        full = f"{self.stage.name}.{name}"
+        beside, later = self._readers(i, name)
+        if self._is_carried(name):
+            yield Binding(name, b.declare(full, port))
+        elif self._is_final(name):
+            yield self._final(port, by)
+        if beside and not self._is_carried(name):
+            yield Binding(name, b.declare(self._piece_name(name), port))
+        if later or not (beside or self._is_carried(name) or self._is_final(name)):
+            tensor = b.declare(self._slots_name(name), port, self.count)
+            yield Binding(name, tensor, by) if self.count > 1 else Binding(name, tensor)
+
+    def _readers(self, i: int, name: str) -> tuple[bool, bool]:
+        """Whether chunks of the same group read it, and whether others of the stage do."""
+        group = self.group(i)
+        beside = any(name in self.pieces[j].reads for j in range(i + 1, group.stop))
+        rest = self.pieces[group.stop :]
+        later = any(name in piece.reads for piece in rest)
+        if self.graph.part != "body":
+            later = name in self.inner
+        return beside, later
+
+    def _final(self, port: Port, by: By) -> Binding:
+        assert self.stage.map is not None
+        full = f"{self.stage.name}.{port.name}"
+        self.b.declare(full, self.b.ports[full])
+        if self.count == 1 and by is By.MAP:
+            return Binding(port.name, full)
+        where = f"pipeline.stages.{self.stage.name}"
+        windows = output_windows(where, self.stage.map, self.windows, port)
+        return Binding(port.name, full, by, windows)
+
+    def _is_carried(self, name: str) -> bool:
+        return name in {after for _, _, after in self.carry}
+
+    def _is_final(self, name: str) -> bool:
+        return f"{self.stage.name}.{name}" in self.b.ports and not self._is_carried(name)
+
+    def _piece_name(self, name: str) -> str:
+        """Of what is there for one slice."""
+        return f"{self.stage.name}.{name}" + ("@piece" if self._is_final(name) else "")
+
+    def _slots_name(self, name: str) -> str:
+        """Of what is there for all slices, side by side."""
+        full = f"{self.stage.name}.{name}"
+        alone = not (self._is_final(name) or self._is_carried(name))
+        maker = next((i for i, p in enumerate(self.pieces) if name in p.makes), None)
+        if maker is None or self.graph.part != "body":
+            return full if alone else f"{full}@slices"
+        beside, _ = self._readers(maker, name)
+        return full if alone and not beside else f"{full}@slices"
