@@ -63,6 +63,7 @@ NEEDS = {
     "test_tiny_world.py": "light",
     "test_trace.py": "torch",
     "test_truth.py": "convert",
+    "test_weights_of.py": "convert",
     "test_wheel.py": "torch",
     "test_words.py": "light",
 }
