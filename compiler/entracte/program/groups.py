@@ -38,10 +38,14 @@ class Piece:
 
 def pieces_of(partition: Partition, graph: str) -> list[Piece]:
     """What runs a stage graph, in order."""
-    return [
-        Piece(chunk.id, function, *chunk.ports_of(function))
-        for chunk, function in partition.functions_of(graph)
+    own = [Piece(c.id, "main", c.inputs, c.outputs) for c in partition.of(graph)]
+    shared = [
+        Piece(c.id, v.name, v.inputs, v.outputs)
+        for c in partition.chunks
+        for v in c.variants
+        if v.graph == graph
     ]
+    return own or shared
 
 
 def groups_of(stage: Stage, pieces: Sequence[Piece], grouping: Grouping) -> list[range]:
