@@ -253,6 +253,13 @@ def _build_map(
     ends, and its outputs are put together."""
     where = f"pipeline.stages.{stage.name}"
     windows = _cut(result, stage, given)
+    scanned = {f"{loop.name}.{s.name}" for s in loop.scan} if loop is not None else set()
+    for port, value in stage.inputs:
+        if port in given.ports and value in scanned:
+            raise ConfigError(
+                f"{where}.map.port: {port} reads {value}, which is a piece of a tensor already; "
+                "let a stage of the loop make what is cut"
+            )
     if loop is not None and given.order == "slice" and slice_count(windows) > 1:
         raise ConfigError(
             f"{where}.map.order: slice: {stage.name} is in the loop {loop.name}, and all chunks "
