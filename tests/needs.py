@@ -75,6 +75,7 @@ NEEDS = {
     "test_tokenizers.py": "torch",
     "test_trace.py": "torch",
     "test_truth.py": "convert",
+    "test_weights_of.py": "convert",
     "test_wheel.py": "torch",
     "test_words.py": "light",
     "test_your_own_pipeline.py": "convert",

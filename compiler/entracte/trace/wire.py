@@ -31,6 +31,7 @@ from entracte.program.slices import (
 from entracte.store.cache import Cache
 from entracte.trace.graph_files import with_files
 from entracte.trace.rounds import Found, closed, known, looked_at, opened, wider
+from entracte.trace.shared import linked, named_beside, names_beside
 from entracte.trace.stored import Shelf
 from entracte.trace.traced import Traced
 
@@ -65,8 +66,9 @@ class TracedPipeline:
 
     @property
     def measured(self) -> MeasuredPipeline:
-        """Without the torch side."""
-        return MeasuredPipeline(self.pipeline, self.graphs, self.ports)
+        """Without the torch side. Weights of another stage go by the names that they have there."""
+        graphs = {name: _beside(self.stages, traced) for name, traced in self.stages.items()}
+        return MeasuredPipeline(self.pipeline, graphs, self.ports)
 
 
 def trace_pipeline(
@@ -100,7 +102,16 @@ def trace_pipeline(
             _build_loop(result, loop, shelf)
     for output in pipeline.outputs:
         _check_output(result, output)
+    result.stages.update(linked(result.stages))
     return result
+
+
+def _beside(stages: Mapping[str, Traced], traced: Traced) -> tuple[StageGraph, ...]:
+    leader = stages.get(traced.stage.weights_of)
+    if leader is None:
+        return traced.parts
+    names = names_beside(leader.record, traced.stage.name, traced.record)
+    return tuple(named_beside(part, names) for part in traced.parts)
 
 
 def _build_loop(result: TracedPipeline, loop: Loop, shelf: Shelf) -> None:
@@ -259,6 +270,13 @@ def _build_map(
     ends, and its outputs are put together."""
     where = f"pipeline.stages.{stage.name}"
     windows = _cut(result, stage, given)
+    scanned = {f"{loop.name}.{s.name}" for s in loop.scan} if loop is not None else set()
+    for port, value in stage.inputs:
+        if port in given.ports and value in scanned:
+            raise ConfigError(
+                f"{where}.map.port: {port} reads {value}, which is a piece of a tensor already; "
+                "let a stage of the loop make what is cut"
+            )
     if loop is not None and given.order == "slice" and slice_count(windows) > 1:
         raise ConfigError(
             f"{where}.map.order: slice: {stage.name} is in the loop {loop.name}, and all chunks "
@@ -277,11 +295,11 @@ def _build_map(
             break
         ports |= {name: replace(ports[name], dtype=dtype) for name, dtype in carried.items()}
     types = {after: carried[name] for name, _, after in given.carry}
-    for name, port in made.items():
+    for name, one in made.items():
         if name in types:
-            whole = replace(port, dtype=types[name])
+            whole = replace(one, dtype=types[name])
         else:
-            whole = joined(port, output_windows(where, given, windows, port))
+            whole = joined(one, output_windows(where, given, windows, one))
         result.ports[f"{stage.name}.{name}"] = whole
 
 
