@@ -287,9 +287,13 @@ OWN = {
     ],
 )
 def test_weights_that_are_not_the_others_are_refused(tmp_path, graph, message):
-    text = sharing.CAUSAL.replace("sharing.rest", f"sharing.{graph}")
+    place = Place(
+        tmp_path, sharing.CAUSAL.replace("sharing.rest", f"sharing.{graph}"), sharing.save_causal
+    )
+    weights = place.folder / "weights"
+    (weights / "another.safetensors").write_bytes((weights / "causal.safetensors").read_bytes())
     with pytest.raises(ConfigError, match=f"pipeline.stages.rest.weights_of: .*{message}"):
-        Place(tmp_path, text, sharing.save_causal).compiled("dry_run=true")
+        place.compiled("dry_run=true")
 
 
 def test_a_function_has_a_name_of_its_own(tmp_path):
