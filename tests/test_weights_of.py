@@ -145,6 +145,24 @@ def test_the_rest_of_a_causal_clip_follows_its_first_frame(tmp_path):
     assert plan.packages[0].weight_bytes <= one_set + 4 * (4 + 16) * 2 * 6 * 6
 
 
+@pytest.mark.slow
+def test_packages_of_two_functions_are_stamped_to_the_bytes_of_a_conversion(tmp_path, monkeypatch):
+    place = Place(tmp_path, sharing.EQUAL, sharing.save_equal)
+    small = "partition.chunk_bytes=2600"
+    stamped = place.compiled(small).plan
+    assert [c.id for c in stamped.chunks] == [f"many.{i:02d}" for i in range(5)]
+    assert list((tmp_path / "cache").glob("*/templates/*"))
+    monkeypatch.setattr("entracte.emit.bundle._TWINS_FROM", 99)
+    converted = place.compiled(small, f"cache={tmp_path / 'other'}", out="again").plan
+    assert not list((tmp_path / "other").glob("*/templates/*"))
+    assert [p.digest for p in stamped.packages] == [p.digest for p in converted.packages]
+    outcome = execute(stamped, tmp_path / "build", make_device("reference", stamped), {})
+    with torch.inference_mode():
+        for name, x in sharing.given().arrays.items():
+            (wanted,) = sharing.equal()(torch.from_numpy(x))
+            np.testing.assert_allclose(outcome.outputs[name], wanted.numpy(), atol=1e-5)
+
+
 # ---------------------------------------------------------------- verified
 
 
@@ -287,9 +305,13 @@ OWN = {
     ],
 )
 def test_weights_that_are_not_the_others_are_refused(tmp_path, graph, message):
-    text = sharing.CAUSAL.replace("sharing.rest", f"sharing.{graph}")
+    place = Place(
+        tmp_path, sharing.CAUSAL.replace("sharing.rest", f"sharing.{graph}"), sharing.save_causal
+    )
+    weights = place.folder / "weights"
+    (weights / "another.safetensors").write_bytes((weights / "causal.safetensors").read_bytes())
     with pytest.raises(ConfigError, match=f"pipeline.stages.rest.weights_of: .*{message}"):
-        Place(tmp_path, text, sharing.save_causal).compiled("dry_run=true")
+        place.compiled("dry_run=true")
 
 
 def test_a_function_has_a_name_of_its_own(tmp_path):

@@ -78,7 +78,8 @@ def show(
     with one_message():
         plan = read_for_show(build)
         recorded = run_of(plan, run or build_folder(build))
-        stages = {c.graph for c in plan.chunks} | {c.graph.split(".")[0] for c in plan.chunks}
+        graphs = {c.graph for c in plan.chunks} | {v.graph for c in plan.chunks for v in c.others}
+        stages = graphs | {graph.split(".")[0] for graph in graphs}
         if stage is not None and stage not in stages:
             raise PlanError(f"--stage {stage}: the plan's stages are {', '.join(sorted(stages))}")
         if chunk is not None and chunk not in {c.id for c in plan.chunks}:

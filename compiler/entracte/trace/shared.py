@@ -199,7 +199,10 @@ class JoinedWeights:
 
     def __init__(self, source: "WeightSource") -> None:
         self._source = source
-        self.is_real = source.is_real
+
+    def is_real(self, traced: Traced) -> bool:
+        """See `WeightSource`."""
+        return self._source.is_real(traced)
 
     def check(self, traced: Traced) -> None:
         """See `WeightSource`."""
