@@ -291,7 +291,7 @@ def _flops(plan: Plan) -> dict[str, int]:
                 continue
             chunk = chunks[step.chunk]
             by = {v.name: v.flops for v in chunk.variants}
-            for i in range(segment.count):
+            for i in step.at or range(segment.count):
                 once = by.get(step.function_at(i), chunk.flops)
                 total[step.chunk] += step.repeat * once
     return total
