@@ -76,7 +76,9 @@ def flow_of(plan: Plan) -> Flow:
         for (a, b), names in edges.items()
     )
     rings = tuple(
-        Ring(s, g.name, g.count, g.sliced, rounds(g), tuple(name for name, _, _ in g.state), g.until)
+        Ring(
+            s, g.name, g.count, g.sliced, rounds(g), tuple(name for name, _, _ in g.state), g.until
+        )
         for s, g in enumerate(program.segments)
         if g.is_loop
     )
