@@ -1,9 +1,9 @@
 """Pieces of a tensor that overlap, as one: each fades in while the one before it fades out.
 
 Along an axis, piece k shares its first o = size - stride elements with the piece before it. There
-its weight at offset y is y / o, and that of the other 1 - y / o; elsewhere a weight is 1. Weights of
-two axes multiply. Sums are taken in fp32, in the order of the pieces; weights are rounded to fp32
-once.
+its weight at offset y is y / o, and that of the other 1 - y / o; elsewhere a weight is 1. Weights
+of two axes multiply. Sums are taken in fp32, in the order of the pieces; weights are rounded to
+fp32 once.
 """
 
 from collections.abc import Iterator, Sequence
