@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from entracte.cli.given import given_by_name, out_by_name
 from entracte.errors import RunError
 from entracte.ir import DType, Input, Port
 from entracte.run.inputs import given_inputs, told_inputs
@@ -472,3 +473,44 @@ def test_numbers_and_seeds_within_their_ends():
     assert given(seed, 10**12) == (10**12, 10**12)
     with pytest.raises(RunError, match="0 is not allowed: least 1"):
         given(seed, 0)
+
+
+# ---------------------------------------------------------------- the words of a command
+
+
+def named(texts, *inputs, **more):
+    plan = make_plan()
+    given_ = tuple(Input(name, kind, None) for name, kind in inputs)
+    plan = replace(plan, program=replace(plan.program, inputs=given_))
+    return given_by_name(plan, texts, **more)
+
+
+def test_prompt_and_seed_stand_for_the_only_ones_of_their_kind():
+    one = (("words", "text"), ("noise", "seed"), ("scale", "number"))
+    assert named(["scale=2"], *one, prompt="a fox", seed=3) == {
+        "scale": "2", "words": "a fox", "noise": 3
+    }  # fmt: skip
+    two = (("prompt", "text"), ("negative", "text"))
+    assert named([], *two, prompt="a fox") == {"prompt": "a fox"}
+    with pytest.raises(RunError, match="--prompt: a text .* there are several: first, second"):
+        named([], ("first", "text"), ("second", "text"), prompt="a fox")
+    with pytest.raises(RunError, match="--seed: a seed .* there are none; it has words"):
+        named([], ("words", "text"), seed=0)
+    with pytest.raises(RunError, match="--prompt: the input 'words' is given by --input too"):
+        named(["words=x"], *one, prompt="y")
+    assert named(["words=a=b"], *one) == {"words": "a=b"}
+    with pytest.raises(RunError, match="--input words: write name=value"):
+        named(["words"], *one)
+
+
+def test_files_by_the_outputs_names():
+    assert out_by_name([]) is None
+    assert out_by_name(["clip.mp4"]) == "clip.mp4"
+    assert out_by_name(["/tmp/a=b/clip.mp4"]) == "/tmp/a=b/clip.mp4"
+    assert out_by_name(["frames=clip.mp4", "logits=x=y.npz"]) == {
+        "frames": "clip.mp4", "logits": "x=y.npz"
+    }  # fmt: skip
+    with pytest.raises(RunError, match="--out x.npy: write NAME=FILE"):
+        out_by_name(["frames=clip.mp4", "x.npy"])
+    with pytest.raises(RunError, match="'frames' is given twice"):
+        out_by_name(["frames=clip.mp4", "frames=x.mp4"])

@@ -43,7 +43,7 @@ class Tensors:
             self._values[i.name] = value
         for name, array in constants.items():
             self._values[name] = self._device.make(array)
-        self._completed(list(constants))
+        self._completed([name for name in self._values if name in self._decls])
 
     def fetch(self, name: str) -> Any:
         """As a numpy array."""
