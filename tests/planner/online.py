@@ -19,9 +19,9 @@ from entracte.ir import (
     TensorDecl,
     Window,
 )
-from entracte.program.assemble import with_frees
 from entracte.program.steps import expand
 from entracte.program.workload import Workload
+from tests.planner.lives import with_lives
 from tests.planner.programs import Part, make_program, port
 
 
@@ -52,9 +52,9 @@ class Case:
         return [
             x.chunk
             for s, g in enumerate(self.program.segments)
-            for _ in range(min(self.ends.get(s, g.count), g.count))
+            for i in range(min(self.ends.get(s, g.count), g.count))
             for x in g.steps
-            if isinstance(x, Call)
+            if isinstance(x, Call) and x.is_called(i)
         ]
 
 
@@ -140,13 +140,15 @@ def with_long_lives(program: Program, rng: random.Random) -> Program:
         if rng.random() < 0.4:
             name = f"host{s}"
             tensors.append(TensorDecl(port(name, rng.choice((1, 150, 400)))))
-            steps.insert(0, _host_step(name))
+            reads = tuple(("of", c.name) for c in program.constants if rng.random() < 0.5)
+            steps.insert(0, _host_step(name, reads))
     changed = tuple(
         replace(g, steps=tuple(steps)) for g, steps in zip(program.segments, segments, strict=True)
     )
-    return with_frees(replace(program, tensors=tuple(tensors), segments=changed))
+    return with_lives(replace(program, tensors=tuple(tensors), segments=changed))
 
 
-def _host_step(made: str) -> HostStep:
-    """One that reads nothing and makes a tensor that nobody reads."""
-    return HostStep(stage=made, op="none", params=(), inputs=(), outputs=(Binding("out", made),))
+def _host_step(made: str, reads: tuple[tuple[str, str], ...]) -> HostStep:
+    """One that may read a tensor, and makes one that nobody reads."""
+    outputs = (Binding("out", made),)
+    return HostStep(stage=made, op="none", params=(), inputs=reads, outputs=outputs)

@@ -1,27 +1,13 @@
 """Small programs made of numbers: what the planner's tests plan. No torch, no graphs."""
 
-from dataclasses import dataclass, replace
-
 from hypothesis import strategies as st
 
-from entracte.ir import (
-    Binding,
-    By,
-    Call,
-    Chunk,
-    ChunkFacts,
-    DType,
-    Output,
-    Package,
-    Policy,
-    Port,
-    Program,
-    Segment,
-    TensorDecl,
-    Variant,
-    Window,
-)
-from entracte.program.assemble import with_frees
+from entracte.ir import Chunk, ChunkFacts, Package, Policy, Program
+from tests.planner.chain import Chain, Part, port, whole
+from tests.planner.constructs import CONSTRUCTS
+from tests.planner.lives import with_lives
+
+__all__ = ["Part", "make_program", "parts", "port", "whole"]
 
 SEQUENTIAL = Policy("sequential", 0, False)
 DOUBLE_BUFFER = Policy("double_buffer", 1, True)
@@ -34,146 +20,29 @@ ONLINE = Policy("online", 1_000_000, True, "searched", "online")
 POLICIES = (SEQUENTIAL, DOUBLE_BUFFER, STREAM, DEEP, CI_DL, STRIDED, OPTIMAL)
 
 
-@dataclass(frozen=True)
-class Part:
-    """A straight run of chunks (count 1) or a loop over them."""
-
-    count: int
-    weights: tuple[int, ...]
-    repeat: int = 1
-    until: bool = False
-    """The loop may end early: its first chunk also makes `done`."""
-    switch: int = 0
-    """So many first iterations use the function `merged` of all chunks."""
-
-
-def port(name: str, size: int = 4) -> Port:
-    return Port(name, (size,), DType.FP16)
-
-
-def whole(value: str) -> Output:
-    """An output of that value alone."""
-    return Output("out", "tensor", (value,), 0)
-
-
-class _Chain:
-    """Working state of `make_program`."""
-
-    def __init__(self) -> None:
-        self.tensors = [TensorDecl(port("x"))]
-        self.segments: list[Segment] = []
-        self.chunks: list[Chunk] = []
-        self.facts: list[ChunkFacts] = []
-        self.current, self.size = "x", 4
-
-    def declare(self, name: str, size: int) -> None:
-        self.tensors.append(TensorDecl(port(name, size)))
-
-    def step(self, name: str, weight: int, repeat: int) -> Call:
-        """A chunk that reads the current tensor; mapped chunks make three slices of four."""
-        k = len(self.chunks)
-        made = f"t{k}"
-        sliced = repeat > 1 and self.size > 4
-        self.declare(made, 4 * repeat)
-        source = port("in", 4 if sliced else self.size)
-        read = (
-            Binding("in", self.current, By.MAP, (Window(0, 4, repeat, 4),))
-            if sliced
-            else Binding("in", self.current)
-        )
-        write = Binding("out", made)
-        if repeat > 1:
-            write = Binding("out", made, By.MAP, (Window(0, 4, repeat, 4),))
-        graph = name.split(".")[0]
-        self.chunks.append(
-            Chunk(
-                id=name,
-                graph=graph,
-                start=k,
-                stop=k + 1,
-                inputs=(source,),
-                outputs=(port("out"),),
-                weight_bytes=weight,
-                activation_bytes=16 + k,
-                flops=1,
-                moved_bytes=1,
-            )
-        )
-        self.facts.append(
-            ChunkFacts(
-                id=name,
-                weight_bytes=weight,
-                activation_bytes=16 + k,
-                load_s=weight / 100,
-                exec_s=1.0,
-            )
-        )
-        self.current, self.size = made, 4 * repeat
-        return Call(stage=graph, chunk=name, inputs=(read,), outputs=(write,), repeat=repeat)
-
-    def straight(self, p: int, part: Part) -> None:
-        steps = [self.step(f"c{p}.{k:02d}", w, part.repeat) for k, w in enumerate(part.weights)]
-        self.segments.append(Segment(name=f"p{p}", count=1, steps=tuple(steps)))
-
-    def loop(self, p: int, part: Part) -> None:
-        if self.size != 4:
-            steps = (self.step(f"c{p}.90", 1, 1),)
-            self.segments.append(Segment(name=f"p{p}.join", count=1, steps=steps))
-        state, begin = f"s{p}", self.current
-        self.declare(state, 4)
-        self.current = state
-        steps = [self.step(f"c{p}.{k:02d}", w, 1) for k, w in enumerate(part.weights)]
-        carried = ((state, begin, self.current),)
-        until = f"done{p}" if part.until else None
-        if until is not None:
-            steps[0] = self.with_done(steps[0], until)
-        if part.switch:
-            steps = [self.with_switch(step, part.switch) for step in steps]
-        self.segments.append(
-            Segment(name=f"p{p}", count=part.count, steps=tuple(steps), state=carried, until=until)
-        )
-        self.current = state
-
-    def with_done(self, step: Call, until: str) -> Call:
-        """The chunk also says whether the loop is over, which is read after the last one."""
-        self.declare(until, 1)
-        k = next(i for i, c in enumerate(self.chunks) if c.id == step.chunk)
-        self.chunks[k] = replace(self.chunks[k], outputs=(*self.chunks[k].outputs, port("done", 1)))
-        return replace(step, outputs=(*step.outputs, Binding("done", until)))
-
-    def with_switch(self, step: Call, first: int) -> Call:
-        """Its chunk gets a second function: half the time, one byte more."""
-        k = next(i for i, c in enumerate(self.chunks) if c.id == step.chunk)
-        c, f = self.chunks[k], self.facts[k]
-        more = c.activation_bytes + 1
-        variant = Variant(
-            name="merged",
-            start=c.start,
-            stop=c.stop,
-            activation_bytes=more,
-            flops=1,
-            moved_bytes=0,
-        )
-        self.chunks[k] = replace(c, variants=(variant,))
-        self.facts[k] = replace(f, activation_bytes=more, exec_by=(("merged", f.exec_s / 2),))
-        return replace(step, switch=(("merged", first),))
-
-
 def make_program(
     parts: tuple[Part, ...],
 ) -> tuple[Program, tuple[Chunk, ...], tuple[ChunkFacts, ...]]:
     """A chain: each chunk reads what the one before it made; loops carry a state."""
-    chain = _Chain()
+    chain = Chain()
     for p, part in enumerate(parts):
-        (chain.loop if part.count > 1 else chain.straight)(p, part)
+        special = next((CONSTRUCTS[x] for x in part.also if x in CONSTRUCTS), None)
+        if special is not None:
+            special(chain, p, part)
+        else:
+            (chain.loop if part.count > 1 else chain.straight)(p, part)
+    if chain.gone:
+        chain.leaves(*chain.gone)
+    if chain.collected:
+        chain.leaves(*chain.collected)
     program = Program(
-        inputs=(),
+        inputs=tuple(chain.inputs),
         constants=(port("x"),),
         tensors=tuple(chain.tensors),
         segments=tuple(chain.segments),
-        outputs=(whole(chain.current),),
+        outputs=(*chain.outputs, whole(chain.current)),
     )
-    return with_frees(program), tuple(chain.chunks), tuple(chain.facts)
+    return with_lives(program), tuple(chain.chunks), tuple(chain.facts)
 
 
 def packages(chunks: tuple[Chunk, ...]) -> tuple[Package, ...]:
@@ -196,17 +65,33 @@ def packages(chunks: tuple[Chunk, ...]) -> tuple[Package, ...]:
 
 
 weights = st.integers(min_value=0, max_value=200)
-parts = st.lists(
-    st.builds(
-        Part,
-        count=st.sampled_from((1, 1, 2, 3, 4, 7)),
-        weights=st.lists(weights, min_size=1, max_size=5).map(tuple),
-        repeat=st.sampled_from((1, 1, 3)),
-        until=st.booleans(),
-        switch=st.sampled_from((0, 0, 2, 9)),
-    ),
-    min_size=1,
-    max_size=4,
-).map(tuple)
+ALSO = (
+    (), (), (), ("collect",), ("stream",), ("cast",), ("rest",), ("irregular",),
+    ("collect", "stream", "rest"), ("cast", "collect", "irregular"),
+    ("slices",), ("groups",), ("tiles",), ("shared",), ("slices", "stream"), ("groups", "stream"),
+    ("tiles", "stream"), ("given", "cast"),
+)  # fmt: skip
+"""Beside a chain or loop as it is: each construct, and some together."""
+
+
+def chains(also) -> st.SearchStrategy[tuple[Part, ...]]:
+    return st.lists(
+        st.builds(
+            Part,
+            count=st.sampled_from((1, 1, 2, 3, 4, 7)),
+            weights=st.lists(weights, min_size=1, max_size=5).map(tuple),
+            repeat=st.sampled_from((1, 1, 3)),
+            until=st.booleans(),
+            switch=st.sampled_from((0, 0, 2, 9)),
+            also=st.sampled_from(also),
+        ),
+        min_size=1,
+        max_size=4,
+    ).map(tuple)
+
+
+parts = chains(ALSO)
 """Chains of straight parts and loops with chunks of any size, empty ones included; some loops
-may end early, some change their chunks' function."""
+may end early, some change their chunks' function; and all that `constructs.py` has."""
+plain = chains(((),))
+"""Without those: what closed forms are about."""

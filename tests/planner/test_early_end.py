@@ -15,13 +15,13 @@ from entracte.clock.table import make_table
 from entracte.errors import PlanError
 from entracte.ir import Gate, Moment
 from entracte.plan.forecast import forecast
-from entracte.program.steps import expand, unroll
 from entracte.program.workload import Workload
 from entracte.schedule.choose import make_schedule
 from tests.planner.examples import FEW
 from tests.planner.plans import plan_of
 from tests.planner.programs import DEEP, DOUBLE_BUFFER, POLICIES, Part, make_program, parts
 from tests.planner.test_schedule import by_id, least_budget
+from tests.planner.walk import loads_of, walked
 
 
 def early(program, draw):
@@ -58,11 +58,11 @@ def _observed_peak(program, facts, schedule, draw, scale, ends) -> int:
     result = told(program, made)
     calls = [e for e in result.bars if e.queue == "compute"]
     loads = {(e.segment, e.iteration, e.label): e for e in result.bars if e.queue == "load"}
-    slots = expand(program, by_id(facts))
+    slots = walked(program, by_id(facts))
     order = {(x.segment, x.iteration, x.step): t for t, x in enumerate(slots)}
     ended = {order[e.segment, e.iteration, e.step]: e.end_s for e in calls}
     spans = []
-    for placed in unroll(program, schedule):
+    for placed in loads_of(program, schedule):
         slot = slots[placed.use]
         event = loads.get((slot.segment, slot.iteration, slot.chunk))
         if event is None:

@@ -19,7 +19,7 @@ from entracte.errors import PlanError
 from entracte.ir import ChunkFacts
 from tests.planner.examples import FEW, STRONG
 from tests.planner.online import Case, Played, make_case, play
-from tests.planner.programs import Part, parts
+from tests.planner.programs import ALSO, Part, parts
 
 spares = st.sampled_from((0.0, 0.0, 0.05, 0.2, 0.5, 0.8, 1.0))
 seeds = st.integers(0, 2**32)
@@ -77,6 +77,7 @@ def test_a_hundred_thousand_programs(batch):
                 repeat=rng.choice((1, 1, 3)),
                 until=rng.random() < 0.5,
                 switch=rng.choice((0, 0, 2, 9)),
+                also=rng.choice(ALSO),
             )
             for _ in range(rng.randint(1, 4))
         )

@@ -37,6 +37,7 @@ from tests.planner.programs import (
     port,
     whole,
 )
+from tests.planner.walk import loads_of, walked
 
 
 def by_id(facts):
@@ -82,8 +83,8 @@ def test_memory_stays_within_the_proven_peak_for_any_durations(shape, policy, ex
 
 
 def _replayed_peak(program, facts, schedule, random, scale) -> int:
-    slots = expand(program, by_id(facts))
-    loads = list(unroll(program, schedule))
+    slots = walked(program, by_id(facts))
+    loads = loads_of(program, schedule)
     clock_free, ends, starts, spans = 0.0, [], [], []
     pending = iter(loads)
     load, ready = next(pending, None), {}
@@ -136,9 +137,14 @@ def test_every_step_of_every_iteration_has_one_copy(shape, extra):
     schedule = make_schedule(
         Workload(program, by_id(facts), least_budget(program, facts) + extra), DEEP
     )
-    slots = expand(program, by_id(facts))
+    slots = walked(program, by_id(facts))
     loads = list(unroll(program, schedule))
+    assert [(x.chunk, x.gate, x.use, x.free) for x in loads] == [
+        (x.chunk, x.gate, x.use, x.free) for x in loads_of(program, schedule)
+    ]
     for t, slot in enumerate(slots):
+        if slot.chunk is None:
+            continue
         serving = [x for x in loads if x.chunk == slot.chunk and x.use <= t <= x.free]
         assert len(serving) == 1
 
@@ -333,9 +339,7 @@ def test_checker_refuses_use_after_free_and_leaks(sound):
 
 def test_checker_refuses_an_output_nobody_makes(sound):
     program, facts, schedule, budget = sound
-    refuse(
-        replace(program, outputs=(whole("nobody"),)), facts, schedule, budget, "is not declared"
-    )
+    refuse(replace(program, outputs=(whole("nobody"),)), facts, schedule, budget, "is not declared")
 
 
 def test_checker_refuses_negative_sizes(sound):

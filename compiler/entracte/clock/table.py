@@ -59,7 +59,6 @@ class TableStep:
         """Nominal nanoseconds in an iteration of its segment."""
         return next((ns for ns, n in self.switch if iteration < n), self.exec_ns)
 
-
     def idle(self) -> "TableStep":
         """What it is where it is not called."""
         return replace(

@@ -23,7 +23,7 @@ from entracte.declare.values import hidden
 from entracte.disk.read import all_inside, inside
 from entracte.disk.write import write_bytes
 from entracte.errors import PlanError
-from entracte.ir import Bundle, Call, Chunk, ChunkFacts, Pipeline, Plan, Program, Schedule, Target
+from entracte.ir import Bundle, Chunk, ChunkFacts, Pipeline, Plan, Program, Schedule, Target
 from entracte.plan.agree import check_agreement
 from entracte.plan.forecast import forecast
 from entracte.plan.host_steps import check_host_steps, exact_bytes

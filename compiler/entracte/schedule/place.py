@@ -70,7 +70,6 @@ class Given:
             return first - 1
         return first - 1 - last.step
 
-
     def before(self, use: int) -> int | None:
         """A still earlier gate, for a segment's first loads: where the segment before is one of
         short iterations (slices of a map, or loops of one step), the moment at which that begins.
