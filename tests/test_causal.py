@@ -57,7 +57,8 @@ def graph(size: int) -> Graph:
         Input("z", (1, WIDTH, size, SIDE, SIDE)),
         *(Input(n, shape) for n, shape in zip(NAMES, CACHES, strict=True)),
     )
-    return Graph(decoder(), inputs, ("frames", *(f"d{k}" for k in range(4))))
+    outputs = ("frames", *(f"d{k}" for k in range(4)))
+    return Graph(decoder(), inputs, outputs, checkpoint="decoder")
 
 
 def pipeline(size: int, order: str = "auto") -> str:
@@ -109,7 +110,7 @@ def worlds():
         return World(found[text], cut(found[text], decode=pieces))
 
     with pytest.MonkeyPatch.context() as monkeypatch:
-        register(monkeypatch, decoder=graph)
+        register(monkeypatch, decoder=graph, first=first)
         yield made
 
 
@@ -184,3 +185,91 @@ def test_a_cache_that_spans_chunks_holds_them_together(worlds, latent):
             assert all(s.repeat == FRAMES // 2 for s in segment.steps)
     assert any(not s.sliced for s in program.segments)
     check(world, latent)
+
+
+class First(nn.Module):
+    """The same decoder for the first frame: nothing was before it."""
+
+    def __init__(self, module: Decoder) -> None:
+        super().__init__()
+        self.layers = module.layers
+
+    def forward(self, z):
+        caches = [torch.zeros(shape) for shape in CACHES]
+        return Decoder.forward(self, z, *caches)
+
+
+def first() -> Graph:
+    outputs = ("frames", *(f"d{k}" for k in range(4)))
+    inputs = (Input("z", (1, WIDTH, 1, SIDE, SIDE)),)
+    return Graph(First(decoder()).eval(), inputs, outputs, checkpoint="decoder")
+
+
+def test_the_first_frame_is_a_function_of_the_same_packages(worlds):
+    """Nine frames: one, then four slices of two that go on with its caches; one list of parts."""
+    carry = ", ".join(f"c{k}: [first.d{k}, d{k}]" for k in range(4))
+    text = f"""
+inputs:
+  z: {{kind: tensor, shape: [1, {WIDTH}, {FRAMES + 1}, {SIDE}, {SIDE}]}}
+stages:
+  decode:
+    graph: own.decoder
+    params: {{size: 2}}
+    inputs: {{z: z}}
+    map: {{port: z, axis: 2, size: 2, start: 1, carry: {{{carry}}}}}
+  first:
+    graph: own.first
+    weights_of: decode
+    inputs: {{z: z}}
+    map: {{port: z, axis: 2, size: 1, count: 1}}
+outputs:
+  video: {{kind: video, value: [first.frames, decode.frames], rate: 8}}
+"""
+    assert worlds
+    found = traced(text)
+    made = np.random.default_rng(2).standard_normal((1, WIDTH, FRAMES + 1, SIDE, SIDE))
+    latent = made.astype(np.float32)
+    for pieces, grouping in ((1, ()), (3, ()), (3, (3,)), (3, (1, 2))):
+        world = World(found, cut(found, decode=pieces))
+        program = world.program(**({"decode": grouping} if grouping else {}))
+        called = [s for g in program.segments for s in g.steps if isinstance(s, Call)]
+        assert {s.chunk for s in called if s.stage == "first"} == {
+            s.chunk for s in called if s.stage == "decode"
+        }
+        decls = {t.name: t for t in program.tensors}
+        assert decls["decode.frames"].streamed == FRAMES // 2
+        done = world.run(program, {"z": latent})
+        right, _ = whole(latent, torch.float32)
+        error = np.abs(done.outputs["video"].whole - right).max() / np.abs(right).max()
+        assert error <= 2e-5, (pieces, grouping, error)
+        # The first part goes to the writer whole, and is then dropped; the others follow it.
+        assert [k for _, k, _ in done.outputs["video"].parts] == [None, 0, 1, 2, 3]
+        assert any("first.frames" in s.frees for s in called)
+
+
+def test_packages_make_the_same_video_in_either_order(worlds, latent, tmp_path):  # noqa: ARG001
+    """The whole way: converted, planned, proven, run on the reference device, piece by piece."""
+    from safetensors.torch import save_file
+
+    from entracte.build import compile_pipeline
+    from entracte.run.execute import run_build
+
+    (tmp_path / "conf" / "pipeline").mkdir(parents=True)
+    save_file(decoder().state_dict(), tmp_path / "decoder.safetensors")
+    frames, last = whole(latent, torch.float32)
+    for order, loops in (("auto", [1, 1]), ("slice", [2])):
+        head = f"name: own\ntitle: own\nweights: '{tmp_path}'\nprecision: fp32\n"
+        (tmp_path / "conf" / "pipeline" / "own.yaml").write_text(head + pipeline(2, order))
+        overrides = ["+target=host", "pipeline=own", "verify=off", "partition.chunk_bytes=11KiB"]
+        overrides.append(f"cache={tmp_path / 'cache'}")
+        built = compile_pipeline(overrides, out=tmp_path / order, config_dir=tmp_path / "conf")
+        program = built.plan.program
+        assert [len(s.steps) for s in program.segments if s.sliced] == loops
+        assert built.folder is not None
+        done = run_build(built.folder, {"z": latent}, device="reference", policy="fp32")
+        for name, right in (("video", frames), ("last", last)):
+            error = np.abs(done.outputs[name] - right).max() / np.abs(right).max()
+            assert error <= 2e-5, (order, name, error)
+        # Every slice was written as it was made, and memory stayed within the claim.
+        assert dict(done.run.outputs)["video"] == FRAMES // 2
+        assert done.run.peak_bytes <= built.plan.forecast.peak_bytes

@@ -60,8 +60,22 @@ class Count(nn.Module):
         return n + 1, z * 0.5
 
 
+class Middle(nn.Module):
+    """Hands out what it goes on with; `fixed` reads what no loop changes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linears = nn.ModuleList(nn.Linear(4, 4) for _ in range(3))
+
+    def forward(self, x, z):
+        fixed = torch.tanh(self.linears[0](x))
+        middle = torch.tanh(self.linears[1](fixed)) + z
+        return torch.tanh(self.linears[2](middle)) + fixed, middle
+
+
 torch.manual_seed(7)
-STEP, EMBED, ADD, CONV, COUNT = (m().eval() for m in (Step, Embed, Add, Conv, Count))
+MODULES = (Step, Embed, Add, Conv, Count, Middle)
+STEP, EMBED, ADD, CONV, COUNT, MIDDLE = (m().eval() for m in MODULES)
 
 
 def conv(height: int, width: int) -> Graph:
@@ -86,6 +100,7 @@ def graphs() -> Iterator[None]:
             count=lambda: Graph(
                 COUNT, (Input("n", (1,), "int"), Input("z", (1, 4))), ("more", "half")
             ),
+            middle=lambda: Graph(MIDDLE, (Input("x", (2, 4)), Input("z", (1, 4))), ("y", "middle")),
             table=lambda: Constants({"half": np.ones((1, 4), np.float16), "n": np.zeros(1, int)}),
         )
         yield
@@ -504,6 +519,89 @@ outputs: {c: {kind: tensor, value: add.c}}
 )
 def test_slices_that_do_not_fit_are_refused_with_the_nearest_that_do(given, told):
     assert told in refused(mapped(12, 4, 4, 4, given))
+
+
+CHAINED = """
+inputs:
+  x: {kind: tensor, shape: [6, 4]}
+  z: {kind: tensor, shape: [1, 4]}
+stages:
+  middle:
+    graph: own.middle
+    inputs: {x: x, z: READ}
+    map: {port: x, axis: 0, size: 2}
+MORE
+outputs:
+  y: {kind: tensor, value: VALUE}
+"""
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 4])
+@pytest.mark.parametrize("grouped", [False, True], ids=["chunk-major", "slice-major"])
+def test_an_output_that_the_stage_itself_goes_on_with(pieces, grouped):
+    text = CHAINED.replace("READ", "z").replace("MORE\n", "").replace("VALUE", "middle.y")
+    world = World.of(text + "  m: {kind: tensor, value: middle.middle}\n", middle=pieces)
+    x, z = rows(6, 4), rows(1, 4)
+    many = len(world.partition.of("middle"))
+    program = world.program(middle=(many,)) if grouped else world.program()
+    done = world.run(program, {"x": x, "z": z})
+    with torch.no_grad():
+        right = MIDDLE(torch.from_numpy(x), torch.from_numpy(z))
+    near(done.outputs["y"].whole, right[0])
+    near(done.outputs["m"].whole, right[1])
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_a_map_inside_of_a_loop_whose_first_part_is_moved_before_it(pieces):
+    more = """
+  mean: {graph: own.step, params: {rows: 6}, inputs: {z: l.z, rows: shape.c}}
+  shape: {graph: own.add, params: {shape: [1, 6, 4]}, inputs: {a: zero.zeros, b: middle.y}}
+  zero: {constant: zeros, params: {shape: [1, 6, 4]}}
+loops:
+  l: {count: 3, stages: [middle, shape, mean], state: {z: [z, mean.next]}}"""
+    text = CHAINED.replace("READ", "l.z").replace("MORE", more).replace("VALUE", "l.z")
+    # What is put together of slices is (6, 4); it is broadcast where it is added.
+    text = text.replace(
+        "{shape: [1, 6, 4]}, inputs: {a", "{shape: [6, 4], first: [1, 6, 4]}, inputs: {a"
+    )
+    world = World.of(text, middle=pieces)
+    x, z = rows(6, 4), rows(1, 4)
+    program = world.program()
+    done = world.run(program, {"x": x, "z": z})
+    state = torch.from_numpy(z)
+    with torch.no_grad():
+        for _ in range(3):
+            y, _ = MIDDLE(torch.from_numpy(x), state)
+            state = STEP(state, 2 * y[None])
+    near(done.outputs["y"].whole, state)
+    before, *_ = calls(program)
+    assert (before[2].stage, before[2].repeat) == ("middle.once", 3)
+
+
+def test_what_a_loop_collects_is_read_by_maps_and_by_other_loops():
+    text = (
+        SCAN.replace("AXIS", "0")
+        .replace(
+            "loops:",
+            """  middle:
+    graph: own.middle
+    inputs: {x: l.all, z: l.z}
+    map: {port: x, axis: 0, size: 2}
+  again: {graph: own.add, params: {shape: [1, 4]}, inputs: {a: m.z, b: m.y}}
+loops:
+  m: {count: 4, stages: [again], state: {z: [l.z, again.c]}, scan: {y: middle.y}}""",
+        )
+        .replace("value: l.z", "value: m.z")
+    )
+    world, x = World.of(text), rows(1, 12, 4)
+    program = world.program()
+    assert not any(t.streamed for t in program.tensors)
+    done = world.run(program, {"x": x})
+    states = scanned(x)
+    with torch.no_grad():
+        y, _ = MIDDLE(torch.cat(states), states[-1])
+    near(done.outputs["all"].whole, torch.cat(states))
+    near(done.outputs["z"].whole, states[-1] + 2 * y.sum(0, keepdim=True))
 
 
 # ---------------------------------------------------------------- outputs

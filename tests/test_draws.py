@@ -11,14 +11,7 @@ from torch import Tensor, fx, nn
 
 from entracte.emit.draws import draws
 from entracte.frontend.extract import extract
-from entracte.ir import Chunk, DType, Port
-
-
-def chunk_of(*ports: Port) -> Chunk:
-    return Chunk(
-        id="c", graph="c", start=0, stop=1, inputs=ports, outputs=(), weight_bytes=0,
-        activation_bytes=0, flops=0, moved_bytes=0,
-    )  # fmt: skip
+from entracte.ir import DType, Port
 
 
 def residual(x: Tensor) -> Tensor:
@@ -50,7 +43,7 @@ def test_only_what_norms_take_is_drawn_loud(
 
     program = torch.export.export(Module(), (torch.zeros(4, 64),), strict=False)
     graph = fx.GraphModule(nn.Module(), program.run_decompositions({}).graph)
-    made = draws(chunk_of(Port("x", (4, 64), DType.FP16)), {}, graph)
+    made = draws([Port("x", (4, 64), DType.FP16)], {}, graph)
     assert [kind for kind, _ in made] == ["drawn"] * (1 + is_loud)
     for i, (_, (x,)) in enumerate(made):
         assert x.dtype == np.float16 and np.isfinite(x).all()
@@ -89,7 +82,7 @@ def test_numbers_are_drawn_where_the_graph_allows_them(
     names = [n.name for n in program.graph.nodes if n.op == "call_function"]
     root = extract(program, names, ["x"], names[-1:], {})
     kind = DType.FP32 if dtype.is_floating_point else DType.INT32
-    ((_, (x,)), *_) = draws(chunk_of(Port("x", (4, 64), kind)), {}, root)
+    ((_, (x,)), *_) = draws([Port("x", (4, 64), kind)], {}, root)
     found = set(x.flatten().tolist())
     if allowed is None:
         assert len(found) > 200
@@ -103,7 +96,7 @@ def test_numbers_are_drawn_where_the_graph_allows_them(
 def test_what_is_known_is_used_as_it_is() -> None:
     ports = Port("x", (2, 3), DType.FP16), Port("n", (1,), DType.INT32)
     known = {"x": np.full((2, 3), 1 / 3, np.float32), "n": np.array([7])}
-    ((kind, (x, n)),) = draws(chunk_of(*ports), known, fx.GraphModule(nn.Module(), fx.Graph()))
+    ((kind, (x, n)),) = draws(ports, known, fx.GraphModule(nn.Module(), fx.Graph()))
     assert kind == "recorded"
     assert x.dtype == np.float16 and (x == np.float16(1 / 3)).all()
     assert n.dtype == np.int32 and n.tolist() == [7]

@@ -12,7 +12,10 @@ import torch
 from omegaconf import OmegaConf
 
 import entracte.graphs
-from entracte.decide.partition import Measured
+from entracte.check.pieces import check_features
+from entracte.check.proof import check
+from entracte.cost import predicted_facts
+from entracte.decide.shared import measure
 from entracte.declare.pipeline import read_pipeline
 from entracte.declare.settings import PipelineSettings
 from entracte.emit.make import chunk_module
@@ -20,8 +23,13 @@ from entracte.graphs.spec import Constants, Graph
 from entracte.ir import Chunk, Partition, Pipeline, Program
 from entracte.lower.backend import CORE_ML
 from entracte.program.assemble import build_program
+from entracte.program.workload import Workload
+from entracte.schedule.by_gates import schedule_by_gates
+from entracte.trace.shared import joined
 from entracte.trace.wire import TracedPipeline, trace_pipeline
 from tests.interpreter import Host, Interpreted, interpret
+from tests.planner.plans import make_target
+from tests.planner.programs import DOUBLE_BUFFER
 
 
 def register(monkeypatch: Any, **factories: Callable[..., Graph | Constants]) -> None:
@@ -48,17 +56,15 @@ def traced(text: str) -> TracedPipeline:
 def cut(found: TracedPipeline, **pieces: int) -> Partition:
     """Stage graphs in so many chunks of about as many operations each; whole where not named."""
     chunks: list[Chunk] = []
-    for parts in found.graphs.values():
-        for graph in parts:
-            measured = Measured(graph)
-            total, many = len(graph.ops), pieces.get(graph.name.replace(".", "_"), 1)
-            legal = [c.position for c in graph.cuts if 0 < c.position < total]
-            ends = {min(legal, key=lambda p: abs(p - k * total / many)) for k in range(1, many)}
-            stops = [*sorted(ends), total]
-            starts = [0, *stops[:-1]]
-            chunks += [
-                measured.chunk(a, b, i) for i, (a, b) in enumerate(zip(starts, stops, strict=True))
-            ]
+    for name, measured in measure(found.measured, 10**9).measured.items():
+        total, many = len(measured.graph.ops), pieces.get(name.replace(".", "_"), 1)
+        legal = [c.position for c in measured.cuts if 0 < c.position < total]
+        ends = {min(legal, key=lambda p: abs(p - k * total / many)) for k in range(1, many)}
+        stops = [*sorted(ends), total]
+        starts = [0, *stops[:-1]]
+        chunks += [
+            measured.chunk(a, b, i) for i, (a, b) in enumerate(zip(starts, stops, strict=True))
+        ]
     return Partition(tuple(chunks))
 
 
@@ -76,8 +82,14 @@ class World:
         return cls(found, cut(found, **pieces))
 
     def program(self, **grouping: tuple[int, ...]) -> Program:
-        """In these groups of chunks."""
-        return build_program(self.traced.measured, self.partition, grouping)
+        """In these groups of chunks; safe by the checker, which shares nothing with the planner."""
+        program = build_program(self.traced.measured, self.partition, grouping)
+        target = make_target(10**9)
+        facts = tuple(predicted_facts(c, target) for c in self.partition.chunks)
+        schedule = schedule_by_gates(Workload.on(target, program, facts), DOUBLE_BUFFER)
+        check(program, facts, schedule, budget_bytes=target.budget_bytes)
+        check_features(program, self.partition.chunks)
+        return program
 
     def run(
         self,
@@ -97,7 +109,7 @@ class World:
         )
 
     def _chunk(self, chunk: Chunk, exact: bool) -> Callable[[str, dict[str, Any]], dict[str, Any]]:
-        stage = self.traced.stages[chunk.graph.partition(".")[0]]
+        stage = joined(self.traced.stages, chunk)
         modules: dict[str, Any] = {}
 
         def call(function: str, inputs: dict[str, Any]) -> dict[str, Any]:
@@ -106,10 +118,11 @@ class World:
                 tensors = dict(program.state_dict) | dict(program.constants)
                 made = chunk_module(stage, chunk, tensors, function)
                 modules[function] = made.double() if exact else made
-            given = [_tensor(inputs[p.name], exact) for p in chunk.inputs]
+            reads, makes = chunk.ports_of(function)
+            given = [_tensor(inputs[p.name], exact) for p in reads]
             with torch.no_grad():
                 made = modules[function](*given)
-            return {p.name: y.numpy() for p, y in zip(chunk.outputs, made, strict=True)}
+            return {p.name: y.numpy() for p, y in zip(makes, made, strict=True)}
 
         return call
 

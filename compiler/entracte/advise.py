@@ -187,7 +187,7 @@ def _decide(case: _Case) -> Decision:
     stages = {s.name: s for s in case.job.pipeline.stages}
     graphs = {
         name: tuple(compressed(g, stages[name].precision, stages[name].compression) for g in parts)
-        for name, parts in case.traced.graphs.items()
+        for name, parts in case.traced.measured.graphs.items()
     }
     return decide(
         replace(case.traced.measured, graphs=graphs),

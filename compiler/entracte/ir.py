@@ -475,6 +475,25 @@ class Chunk:
     work: tuple[Work, ...] = ()
     """`flops` and `moved_bytes` by class; empty: all of one class."""
 
+    @property
+    def others(self) -> tuple[Variant, ...]:
+        """The functions of other stages with the same weights."""
+        return tuple(v for v in self.variants if v.graph)
+
+    def part_of(self, function: str) -> "Chunk | Variant":
+        """What measures a function: the chunk itself for `main`."""
+        return next((v for v in self.variants if v.name == function), self)
+
+    def ports_of(self, function: str) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+        """Inputs and outputs of a function: the chunk's, or those of another stage's function."""
+        part = next((v for v in self.others if v.name == function), self)
+        return part.inputs, part.outputs
+
+    def interface(self, function: str) -> str:
+        """The same for functions with the same ports: the chunk's id, or one with the function."""
+        own = function in {v.name for v in self.others}
+        return f"{self.id}@{function}" if own else self.id
+
 
 @dataclass(frozen=True, slots=True)
 class Partition:
@@ -720,6 +739,15 @@ class Schedule:
 # ---------------------------------------------------------------- emitted
 
 
+@dataclass(frozen=True, slots=True)
+class FunctionPorts:
+    """Inputs and outputs of a package's function that has others than `main`."""
+
+    function: str
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Package:
     """One package on disk and what it really needs."""
@@ -738,7 +766,14 @@ class Package:
     psnr_db: float | None = None
     functions: tuple[str, ...] = ("main",)
     """They share the weights; `activation_bytes` is the largest of them. Their ports are those
-    above, or their variant's own."""
+    above, or their own."""
+    own_ports: tuple[FunctionPorts, ...] = ()
+    """Of the functions of other stages."""
+
+    def ports_of(self, function: str) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+        """Inputs and outputs of a function."""
+        own = next((p for p in self.own_ports if p.function == function), self)
+        return own.inputs, own.outputs
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,35 @@ def test_repeated_and_passed_through_outputs(tmp_path: Path, precision: str) -> 
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3, check_dtype=False)
 
 
+class Alike(nn.Module):
+    """Outputs that the converter finds to be equal: by their operations, and by equal weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = (nn.Parameter(torch.full((512,), 1.5)) for _ in range(2))
+        self.eval()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        keys, values = x * 0.5, x * 0.5
+        return torch.exp(keys), keys, values, x * self.one, keys, x * self.other, values
+
+
+@pytest.mark.parametrize(
+    ("precision", "compression"), [("fp32", "none"), ("fp16", "none"), ("fp16", "int8")]
+)
+def test_outputs_that_compute_the_same(tmp_path: Path, precision: str, compression: str) -> None:
+    module, args = Alike(), (torch.randn(4, 512),)
+    inputs = _ports(("x", (4, 512), precision))
+    outputs = _ports(*((f"y{i}", (4, 512), precision) for i in range(7)))
+    how = Conversion(precision, "iOS18", compression)
+    convert_chunk(
+        module, args, inputs=inputs, outputs=outputs, how=how, path=tmp_path / "m.mlpackage"
+    )
+    results = run(tmp_path / "m.mlpackage", args)
+    for found, expected in zip(results, module(*args), strict=True):
+        torch.testing.assert_close(found, expected, rtol=2e-2, atol=2e-2)
+
+
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize("source", ["fp32", "fp16"])
 def test_one_value_in_two_dtypes(tmp_path: Path, precision: str, source: str) -> None:

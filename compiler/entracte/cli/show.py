@@ -1,6 +1,6 @@
 """Tables about a plan, for 80 columns and more."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from textwrap import fill
 
@@ -16,8 +16,9 @@ from entracte.clock.drivers import DRIVERS
 from entracte.inspect.compared import comparison, decibels
 from entracte.inspect.overview import CAUSES, ChunkRow, Overview, StageRow, overview, page_bytes
 from entracte.inspect.residency import Stay
+from entracte.inspect.shared import apart
 from entracte.inspect.typed import limit
-from entracte.ir import Plan, Run
+from entracte.ir import Plan, Port, Run
 from entracte.run.alarm import alarm_of
 from entracte.units import (
     compact_bytes,
@@ -79,6 +80,8 @@ def show_plan(
     say(console, time_line(plan))
     if is_whole:
         show_comparison(console, plan)
+        for line in apart(plan):
+            say(console, _hanging("weights ", line), style="yellow")
     if plan.target.estimated:
         names = ", ".join(plan.target.estimated)
         say(console, f"estimated figures of {plan.target.name}: {names}", style="dim")
@@ -266,11 +269,17 @@ def chunk_lines(plan: Plan, c: ChunkRow) -> list[str]:
         f"  in memory    {listed(stays, 60)}",
         f"  package      {c.path or 'not built'}",
     ]
-    for side, ports in (("input", chunk.inputs), ("output", chunk.outputs)):
+    lines += _port_lines(chunk.inputs, chunk.outputs)
+    for v in chunk.others:
+        lines += [f"function {v.name}, of stage {v.graph}", *_port_lines(v.inputs, v.outputs)]
+    return lines
+
+
+def _port_lines(inputs: Iterable[Port], outputs: Iterable[Port]) -> Iterator[str]:
+    for side, ports in (("input", inputs), ("output", outputs)):
         for p in ports:
             shape = " x ".join(map(str, p.shape)) or "1"
-            lines.append(f"  {side:<12} {p.name}: {shape} {p.dtype}, {format_bytes(p.size_bytes)}")
-    return lines
+            yield f"  {side:<12} {p.name}: {shape} {p.dtype}, {format_bytes(p.size_bytes)}"
 
 
 # ---------------------------------------------------------------- time

@@ -19,10 +19,12 @@ from entracte.decide.grouping import (
     whole_grouping,
 )
 from entracte.decide.partition import Measured, cut_stage
+from entracte.decide.shared import measure
 from entracte.errors import DoesNotFit
 from entracte.ir import (
     Chunk,
     ChunkFacts,
+    Load,
     MeasuredPipeline,
     Partition,
     Policy,
@@ -109,9 +111,23 @@ def decide(
     """`corrections` scales a stage graph's activations by what conversion was seen to add.
 
     Raises `DoesNotFit` with the place, the need, the budget and what would help."""
-    measured = {g.name: Measured(g) for parts in source.graphs.values() for g in parts}
-    problem = _Problem(source, target, policy, chunk_bytes, measured, corrections or {})
-    coarsest = _Choice(dict.fromkeys(measured, 0))
+    limit = min(target.chunk_limit_bytes, chunk_bytes or target.chunk_limit_bytes)
+    sharing = measure(source, limit)
+    while True:
+        problem = _Problem(source, target, policy, chunk_bytes, sharing.measured, corrections or {})
+        try:
+            return _decided(problem)
+        except DoesNotFit as error:
+            beside = sharing.beside(error.chunk)
+            if not beside:
+                raise
+            # Cut for themselves they may be cut more finely.
+            sharing = measure(source, limit, sharing.apart | beside)
+
+
+def _decided(problem: "_Problem") -> Decision:
+    policy, chunk_bytes = problem.policy, problem.chunk_bytes
+    coarsest = _Choice(dict.fromkeys(problem.measured, 0))
     try:
         choice, decision = _first_fit(problem, coarsest)
     except DoesNotFit as error:
@@ -161,21 +177,24 @@ def _first_fit(p: _Problem, choice: _Choice) -> tuple[_Choice, Decision]:
 
 def _slice_major(p: _Problem, choice: _Choice, partition: Partition, graph: str) -> _Choice | None:
     """With the graph's map slice by slice, where it is not, and that is another order."""
-    stage = _choosable(p, graph)
-    if stage is None or stage.name in choice.slice_major or together(stage, partition) == (1,):
-        return None
-    return replace(choice, slice_major=choice.slice_major | {stage.name})
+    for stage in _choosable(p, graph):
+        if stage.name not in choice.slice_major and together(stage, partition) != (1,):
+            return replace(choice, slice_major=choice.slice_major | {stage.name})
+    return None
 
 
-def _choosable(p: _Problem, graph: str) -> Stage | None:
-    return next((s for s in choosable(p.source.pipeline) if s.name == graph), None)
+def _choosable(p: _Problem, graph: str) -> list[Stage]:
+    """The mapped stages whose chunks a graph's are: its own, and those with its weights."""
+    names = {m.graph.name for m in (p.measured[graph], *(o for o, _ in p.measured[graph].others))}
+    return [s for s in choosable(p.source.pipeline) if s.name in names]
 
 
 def _finer(p: _Problem, choice: _Choice, graph: str) -> _Choice | None:
     level = _next_level(p, choice.levels, graph)
     if level is None:
         return None
-    return replace(choice.at(graph, level), slice_major=choice.slice_major - {graph})
+    again = {s.name for s in _choosable(p, graph)}
+    return replace(choice.at(graph, level), slice_major=choice.slice_major - again)
 
 
 def _next_level(p: _Problem, levels: Mapping[str, int], graph: str) -> int | None:
@@ -221,9 +240,27 @@ def _regrouped(p: _Problem, choice: _Choice, best: Decision) -> Decision:
         if stage.map.carry or stage.name in choice.slice_major:
             for sizes in groupings(stage, best.partition):
                 trial = _tried_grouped(p, best, {**best.grouping, stage.name: sizes})
-                if trial is not None and trial.makespan_s < best.makespan_s * _WORTH:
+                if trial is not None and _is_better(trial, best):
                     best = trial
     return best
+
+
+def _is_better(one: Decision, other: Decision) -> bool:
+    """Faster, or as fast with fewer bytes read."""
+    if one.makespan_s < other.makespan_s * _WORTH:
+        return True
+    return one.makespan_s <= other.makespan_s and _read_bytes(one) < _read_bytes(other)
+
+
+def _read_bytes(decision: Decision) -> int:
+    facts = decision.workload.facts
+    loads = decision.schedule.loads
+    return sum(_times(decision, load) * facts[load.chunk].weight_bytes for load in loads)
+
+
+def _times(decision: Decision, load: Load) -> int:
+    each = load.iterations == "each"
+    return decision.program.segments[load.segment].count - 1 if each else 1
 
 
 def _tried_grouped(p: _Problem, best: Decision, grouping: Grouping) -> Decision | None:
@@ -252,9 +289,7 @@ def _waiting(p: _Problem, decision: Decision) -> list[str]:
     graphs = {c.id: c.graph for c in decision.partition.chunks}
     facts = decision.workload.facts
     for load in decision.schedule.loads:
-        each = load.iterations == "each"
-        times = decision.program.segments[load.segment].count - 1 if each else 1
-        loading[graphs[load.chunk]] += times * facts[load.chunk].load_s
+        loading[graphs[load.chunk]] += _times(decision, load) * facts[load.chunk].load_s
     least = (1 - _WORTH) * decision.makespan_s
     return [graph for graph, seconds in loading.items() if seconds > least]
 
@@ -278,7 +313,8 @@ def _cut_anew(p: _Problem, graph: str, level: int) -> tuple[Chunk, ...]:
     limit = p.target.chunk_limit_bytes if pieces == 1 else int(1.1 * total / pieces) + 1
     if p.chunk_bytes is not None:
         limit = min(limit, p.chunk_bytes)
-    return cut_stage(measured, limit, p.target, _calls(p, measured.graph))
+    calls = max(_calls(p, g.graph) for g in (measured, *(m for m, _ in measured.others)))
+    return cut_stage(measured, limit, p.target, calls)
 
 
 def _calls(p: _Problem, graph: StageGraph) -> int:

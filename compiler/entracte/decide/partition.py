@@ -13,6 +13,7 @@ from functools import cached_property
 
 from entracte.cost import work_of
 from entracte.decide.activations import activation_peak
+from entracte.decide.align import aligned, rising
 from entracte.ir import Chunk, Cut, Op, Port, StageGraph, Target, Variant, Work
 
 _CANDIDATES = 96
@@ -44,24 +45,48 @@ class Measured:
             fresh = set(op.weights) - seen
             seen |= fresh
             sums.append(sums[-1] + sum(self.weight_size[w] for w in fresh))
+        for other, places in self.others:
+            _add_own_weights(sums, self, other, places)
         return sums
 
     @cached_property
     def crossing_bytes(self) -> dict[int, int]:
-        """Bytes that cross each cut; the ends of the stage cost nothing extra."""
-        return {c.position: c.size_bytes for c in self.graph.cuts}
+        """Bytes that cross each cut, in all graphs with these weights; the ends of the stage cost
+        nothing extra."""
+        crossing = {c.position: c.size_bytes for c in self.graph.cuts}
+        for other, places in self.others:
+            size = {c.position: c.size_bytes for c in other.graph.cuts}
+            for position in crossing:
+                crossing[position] += size.get(places.get(position, 0), 0)
+        return crossing
+
+    @cached_property
+    def cuts(self) -> tuple[Cut, ...]:
+        """Where the graph may be cut, and with it those of other stages with its weights."""
+        if not self.others:
+            return self.graph.cuts
+        price = {c.position: c.size_bytes for c in self.graph.cuts}
+        kept = set(rising([places for _, places in self.others], price))
+        return tuple(c for c in self.graph.cuts if c.position in kept)
 
     @cached_property
     def positions(self) -> list[int]:
         """Candidate cuts, both ends included."""
         total = len(self.graph.ops)
-        inner = [c for c in self.graph.cuts if 0 < c.position < total]
+        inner = [c for c in self.cuts if 0 < c.position < total]
         return [0, *_thin(inner, self.position_weights), total]
 
     @cached_property
     def variants(self) -> tuple["Measured", ...]:
         """The graph's other functions, measured."""
         return tuple(Measured(v) for v in self.graph.variants)
+
+    @cached_property
+    def others(self) -> tuple[tuple["Measured", dict[int, int]], ...]:
+        """The graphs of other stages with these weights: position here -> position there."""
+        own = self.graph.stage
+        theirs = (v for v in self.variants if v.graph.stage != own)
+        return tuple((v, aligned(self.graph, v.graph)) for v in theirs)
 
     @cached_property
     def position_of(self) -> dict[frozenset[str], int]:
@@ -91,6 +116,22 @@ def _thin(cuts: Sequence[Cut], weights_before: list[int]) -> list[int]:
         pairs = [kept[i : i + 2] for i in range(0, len(kept), 2)]
         kept = [min(p, key=lambda c: (c.size_bytes, c.position)) for p in pairs]
     return [c.position for c in kept]
+
+
+def _add_own_weights(
+    sums: list[int], main: Measured, other: Measured, places: dict[int, int]
+) -> None:
+    """Bytes of the weights that only the other graph has, from where they are used on."""
+    theirs = [0]
+    seen = set(main.weight_size)
+    for op in other.graph.ops:
+        fresh = set(op.weights) - seen
+        seen |= fresh
+        theirs.append(theirs[-1] + sum(other.weight_size[w] for w in fresh))
+    added = 0
+    for position in range(len(sums)):
+        added = theirs[places[position]] if position in places else added
+        sums[position] += added
 
 
 def cut_stage(
@@ -146,6 +187,8 @@ def _boundary_cost(measured: Measured, position: int, target: Target, calls: int
 
 def _measure(m: Measured, start: int, stop: int, index: int) -> Chunk:
     needs = _needs(m, start, stop)
+    others = [_other(v, places, start, stop) for v, places in m.others]
+    own = tuple(_variant(m, v, start, stop) for v in m.variants if v.graph.stage == m.graph.stage)
     return Chunk(
         id=f"{m.graph.name}.{index:02d}",
         graph=m.graph.name,
@@ -153,13 +196,22 @@ def _measure(m: Measured, start: int, stop: int, index: int) -> Chunk:
         stop=stop,
         inputs=needs.inputs,
         outputs=needs.outputs,
-        weight_bytes=needs.weight_bytes,
+        weight_bytes=_weight_bytes(m, start, stop, others),
         activation_bytes=needs.activation_bytes,
         flops=needs.flops,
         moved_bytes=needs.moved_bytes,
-        variants=tuple(_variant(m, v, start, stop) for v in m.variants),
+        variants=(*own, *others),
         work=needs.work,
     )
+
+
+def _weight_bytes(m: Measured, start: int, stop: int, others: Sequence[Variant]) -> int:
+    """Of what any of the stages uses."""
+    size = {w: m.weight_size[w] for op in m.graph.ops[start:stop] for w in op.weights}
+    for variant, (other, _) in zip(others, m.others, strict=True):
+        ops = other.graph.ops[variant.start : variant.stop]
+        size |= {w: other.weight_size[w] for op in ops for w in op.weights}
+    return sum(size.values())
 
 
 @dataclass(frozen=True)
@@ -168,7 +220,6 @@ class _Needs:
 
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
-    weight_bytes: int
     activation_bytes: int
     flops: int
     moved_bytes: int
@@ -183,7 +234,6 @@ def _needs(m: Measured, start: int, stop: int) -> _Needs:
     return _Needs(
         inputs=inputs,
         outputs=outputs,
-        weight_bytes=sum(m.weight_size[w] for w in {w for op in ops for w in op.weights}),
         activation_bytes=activation_peak(ops, inputs, outputs),
         flops=sum(w.flops for w in work),
         moved_bytes=sum(w.moved_bytes for w in work),
@@ -209,6 +259,24 @@ def _variant(m: Measured, variant: Measured, start: int, stop: int) -> Variant:
         flops=needs.flops,
         moved_bytes=needs.moved_bytes,
         work=needs.work,
+    )
+
+
+def _other(other: Measured, places: dict[int, int], start: int, stop: int) -> Variant:
+    """The operations of another stage with the same weights."""
+    first, last = places[start], places[stop]
+    needs = _needs(other, first, last)
+    return Variant(
+        name=other.graph.stage,
+        start=first,
+        stop=last,
+        activation_bytes=needs.activation_bytes,
+        flops=needs.flops,
+        moved_bytes=needs.moved_bytes,
+        work=needs.work,
+        graph=other.graph.name,
+        inputs=needs.inputs,
+        outputs=needs.outputs,
     )
 
 

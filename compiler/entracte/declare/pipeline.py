@@ -47,6 +47,9 @@ def read_pipeline(s: PipelineSettings, compression: str) -> Pipeline:
         outputs=tuple(read_output(name, o) for name, o in s.outputs.items()),
     )
     check_wiring(pipeline)
+    # What is another stage's is where that stage's is.
+    place = {stage.name: stage.weights for stage in stages}
+    stages = tuple(replace(x, weights=place[x.weights_of or x.name]) for x in stages)
     return replace(pipeline, stages=ordered(stages, loops))
 
 

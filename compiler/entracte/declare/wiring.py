@@ -145,6 +145,12 @@ def _check_weights(p: Pipeline, stage: Stage) -> None:
         )
     if stage.weights:
         raise ConfigError(f"{where}.weights: they are those of {other.name}; leave one of them out")
+    taken = ("main", *(name for name, _ in other.functions))
+    if stage.name in taken:
+        raise ConfigError(
+            f"{where}.weights_of: in the packages of {other.name} the function {stage.name} would "
+            f"stand beside {', '.join(taken)}; give the stage another name"
+        )
     together = p.loop_of(stage.name) is not None and p.loop_of(stage.name) is p.loop_of(other.name)
     if together and stage.at != other.at:
         raise ConfigError(

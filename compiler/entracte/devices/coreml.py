@@ -113,7 +113,8 @@ class CoreMLDevice(NumpyValues):
                 f"device coreml: {handle.path.name}, function {function!r}: the call failed "
                 f"({error}); try it alone with `plan predict`, or `--device reference`"
             ) from error
-        return {p.name: _as_declared(results, p.name, p.dtype, p.shape) for p in package.outputs}
+        _, outputs = package.ports_of(function)
+        return {p.name: _as_declared(results, p.name, p.dtype, p.shape) for p in outputs}
 
     def _load(self, path: Path, function: str) -> Any:
         """A model. coremltools and the system raise kinds of their own: each is a `RunError`."""

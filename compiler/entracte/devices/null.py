@@ -111,14 +111,14 @@ class NullDevice:
             self._check_there(handle)
             if function not in package.functions:
                 raise RunError(f"null device: {package.chunk} has no function {function!r}")
-            self._check(package.inputs, inputs)
+            wanted, outputs = package.ports_of(function)
+            self._check(wanted, inputs)
             self._running = package.activation_bytes
             self._note("call", package.chunk)
         self._pause("call", package.chunk)
         with self._lock:
             self._check_there(handle)
             self._running = 0
-        outputs = package.outputs
         return {p.name: Blank(p.shape, self._number(package.chunk, p.name)) for p in outputs}
 
     def _check_there(self, handle: Package | Pages) -> None:

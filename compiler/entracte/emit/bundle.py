@@ -126,8 +126,10 @@ def _orders(
     deployment: str,
     shop: Workshop,
 ) -> list[Order]:
+    from entracte.trace.shared import JoinedWeights
+
     memo = DigestMemo(shop.cache, maker_digest("entracte.trace.weights"))
-    return [_order(traced, c, source, deployment, memo) for c in chunks]
+    return [_order(traced, c, JoinedWeights(source), deployment, memo) for c in chunks]
 
 
 def _order(
@@ -137,11 +139,14 @@ def _order(
     deployment: str,
     memo: DigestMemo,
 ) -> Order:
-    stage = next(t for t in traced.values() if any(p.name == chunk.graph for p in t.parts))
+    from entracte.trace.shared import joined
+
+    stage = joined(traced, chunk)
     form = form_of(stage.part(chunk.graph), chunk)
     declared = [stage.stage.precision, stage.stage.compression, deployment]
     how = [*declared, *stage.backend.identity, maker_digest(*_MAKERS)]
-    ports = [[p.name for p in chunk.inputs], [p.name for p in chunk.outputs]]
+    sides = [side for f in _functions(chunk) for side in chunk.ports_of(f)]
+    ports = [[p.name for p in side] for side in sides]
     values = source.identity(stage, form.slots, memo)
     return Order(
         traced=stage,
@@ -152,6 +157,11 @@ def _order(
         key=digest(form.digest, form.slots, values, ports, how),
         twin_key=digest(form.twin_key, source.identity(stage, form.shared, memo), how),
     )
+
+
+def _functions(chunk: Chunk) -> tuple[str, ...]:
+    """Those with ports of their own."""
+    return ("main", *(v.name for v in chunk.others))
 
 
 def _make(missing: Sequence[Order], shop: Workshop) -> None:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from entracte.lower.worker import Task
 
 Known = Callable[[Sequence[str]], Path | None]
-"""Chunks -> a folder with a file `CHUNK.safetensors` of known inputs for some of them."""
+"""Chunks -> a folder with files of known inputs for some of them: `CHUNK.safetensors`, and
+`CHUNK@FUNCTION.safetensors` of functions with inputs of their own."""
 
 _FIXED_BYTES = 500 << 20
 
@@ -104,13 +105,21 @@ def tasks(trials: Sequence[Trial], cache: Cache, known: Known, log: Path) -> "It
     folder = known([t.order.chunk.id for t in trials])
     for trial in trials:
         chunk, shapes = trial.order.chunk, trial.order.traced.shapes
-        file = None if folder is None else folder / f"{chunk.id}.safetensors"
         elements = sum(prod(shapes[n]) for n in trial.order.form.slots)
         yield Task(
             name=chunk.id,
             call=judge_trial,
-            arguments=(trial, cache, file if file is not None and file.exists() else None, log),
+            arguments=(trial, cache, _files(trial, folder), log),
             log=log / f"{chunk.id}.compare.log",
             memory_bytes=_FIXED_BYTES + 4 * elements + 6 * chunk.activation_bytes,
             work_bytes=1,
         )
+
+
+def _files(trial: Trial, folder: Path | None) -> dict[str, Path]:
+    """Interface -> its known inputs, where there are some."""
+    if folder is None:
+        return {}
+    order = trial.order
+    paths = {n: folder / f"{n}.safetensors" for n in map(order.chunk.interface, order.functions)}
+    return {name: path for name, path in paths.items() if path.exists()}

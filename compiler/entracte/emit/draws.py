@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from entracte.emit.domains import TRUTHS, Domain, domain_of
-from entracte.ir import Chunk, DType, Port
+from entracte.ir import DType, Port
 
 if TYPE_CHECKING:
     from torch.fx import GraphModule, Node
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 LOUD = (300.0, 3000.0)
 
 Values = tuple[np.ndarray, ...]
-"""One array per input of a chunk, in the types of its ports."""
+"""One array per input of a chunk's function, in the types of its ports."""
 
 _NORMS = {"layer_norm", "native_layer_norm", "group_norm", "native_group_norm", "rms_norm",
           "_fused_rms_norm", "instance_norm"}  # fmt: skip
@@ -32,21 +32,19 @@ _ROOTS = {"rsqrt", "sqrt", "reciprocal", "pow", "mean", "clamp_min", "norm", "li
 
 
 def draws(
-    chunk: Chunk, known: Mapping[str, np.ndarray], module: "GraphModule"
+    inputs: Sequence[Port], known: Mapping[str, np.ndarray], module: "GraphModule"
 ) -> list[tuple[str, Values]]:
     """(what they are, values) of each call to compare."""
-    if all(p.name in known for p in chunk.inputs):
-        return [("recorded", _values(chunk.inputs, known, _calm))]
-    loud, allowed = _loud_inputs(module), _domains(chunk, module)
-    drawn = [(p.name, _whole(p, allowed[p.name])) for p in chunk.inputs if p.name in allowed]
+    if all(p.name in known for p in inputs):
+        return [("recorded", _values(inputs, known, _calm))]
+    loud, allowed = _loud_inputs(module), _domains(inputs, module)
+    drawn = [(p.name, _whole(p, allowed[p.name])) for p in inputs if p.name in allowed]
     known = dict(drawn) | dict(known)
-    made = [("drawn", _values(chunk.inputs, known, _calm))]
-    names = {p.name for p, is_loud in zip(chunk.inputs, loud, strict=True) if is_loud}
+    made = [("drawn", _values(inputs, known, _calm))]
+    names = {p.name for p, is_loud in zip(inputs, loud, strict=True) if is_loud}
     if names - set(known):
         louder = {name: value for name, value in known.items() if name not in names}
-        values = _values(
-            chunk.inputs, louder, lambda p: _louder(p) if p.name in names else _calm(p)
-        )
+        values = _values(inputs, louder, lambda p: _louder(p) if p.name in names else _calm(p))
         made.append(("drawn", values))
     return made
 
@@ -56,10 +54,10 @@ def positive(values: Values) -> Values:
     return tuple(np.abs(v) for v in values)
 
 
-def _domains(chunk: Chunk, module: "GraphModule") -> dict[str, Domain]:
+def _domains(inputs: Sequence[Port], module: "GraphModule") -> dict[str, Domain]:
     """Input -> the numbers it may hold, of those that the chunk bounds."""
     arguments = [n for n in module.graph.nodes if n.op == "placeholder"]
-    found = ((p.name, domain_of(n)) for p, n in zip(chunk.inputs, arguments, strict=True))
+    found = ((p.name, domain_of(n)) for p, n in zip(inputs, arguments, strict=True))
     return {name: domain for name, domain in found if domain is not None}
 
 

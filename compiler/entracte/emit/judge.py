@@ -6,7 +6,7 @@ not enough, all do. What cannot be repaired is refused, with the layer's name.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -57,11 +57,12 @@ class Trial:
     """Of the verdict in the cache."""
 
 
-def judge_trial(trial: Trial, cache: Cache, given: Path | None, place: Path) -> None:
+def judge_trial(trial: Trial, cache: Cache, given: Mapping[str, Path], place: Path) -> None:
     """Run it and keep the verdict.
 
     Args:
-        given: a file of known inputs by name (safetensors), or None.
+        given: interface of the chunk (`Chunk.interface`) -> a file of its known inputs by name
+            (safetensors), where there is one.
         place: a folder for what is converted on the way.
 
     Raises:
@@ -87,10 +88,18 @@ def _joined(repairs: list[Repair]) -> Repair:
     return WHOLE if whole else Repair(codes=tuple(sorted(codes)), words=words)
 
 
-def _subjects(trial: Trial, cache: Cache, given: Path | None) -> "Iterator[tuple[int, _Subject]]":
+Known = Mapping[str, dict[str, np.ndarray]]
+"""Function -> known inputs by name."""
+
+
+def _subjects(
+    trial: Trial, cache: Cache, given: Mapping[str, Path]
+) -> "Iterator[tuple[int, _Subject]]":
     from safetensors.numpy import load_file
 
-    known = load_file(given) if given is not None else {}
+    loaded = {interface: load_file(path) for interface, path in given.items()}
+    order = trial.order
+    known = {f: loaded.get(order.chunk.interface(f), {}) for f in order.functions}
     if not trial.pieces:
         entry = cache.folder(PACKAGES, trial.order.key)
         assert entry is not None
@@ -117,23 +126,42 @@ class _Score:
 class _Subject:
     """A chunk with its torch source, its inputs and what torch makes of them."""
 
-    def __init__(self, order: Order, known: dict[str, np.ndarray], package: Path | None) -> None:
+    def __init__(self, order: Order, known: Known, package: Path | None) -> None:
         self._order, self._package = order, package
         self._stage = order.traced.stage
         self.floor_db = floor_db(self._stage.precision, self._stage.compression)
         self._tensors = order.source.tensors(order.traced, order.form.slots)
         self._modules = {f: self._module(f) for f in order.functions}
-        self._draws = draws(order.chunk, known, self._modules[order.functions[0]])
+        self._draws = self._drawn(known)
         self._wanted: dict[tuple[str, int], list[np.ndarray]] = {}
         self._why = self._why_not()
-        if self._why and self._draws[0][0] == "drawn":
-            self._draws = [(how, positive(values)) for how, values in self._draws]
+        if self._why and self._how == "drawn":
+            self._draws = {
+                f: [(how, positive(values) if how == "drawn" else values) for how, values in made]
+                for f, made in self._draws.items()
+            }
             self._wanted.clear()
             self._why = self._why_not()
 
+    def _drawn(self, known: Known) -> dict[str, list[tuple[str, Values]]]:
+        """Of each function; those with the same inputs get the same."""
+        chunk = self._order.chunk
+        made: dict[str, list[tuple[str, Values]]] = {}
+        for f in self._order.functions:
+            at = chunk.interface(f)
+            if at not in made:
+                made[at] = draws(chunk.ports_of(f)[0], known[f], self._modules[f])
+        return {f: made[chunk.interface(f)] for f in self._order.functions}
+
+    @property
+    def _how(self) -> str:
+        """What inputs are: drawn, if those of any function are."""
+        hows = {made[0][0] for made in self._draws.values()}
+        return "drawn" if "drawn" in hows else hows.pop()
+
     def _why_not(self) -> str:
         """Why torch gives nothing to compare with; empty: it does."""
-        how = self._draws[0][0]
+        how = self._how
         try:
             made = [a for f in self._order.functions for a in self._torch(f, 0)]
         except (IndexError, RuntimeError) as error:
@@ -148,7 +176,7 @@ class _Subject:
     def _module(self, function: str) -> "GraphModule":
         from entracte.lower.rename import input_name
 
-        names = [input_name(i) for i in range(len(self._order.chunk.inputs))]
+        names = [input_name(i) for i in range(len(self._order.chunk.ports_of(function)[0]))]
         made = chunk_module(
             self._order.traced, self._order.chunk, self._tensors, function, input_names=names
         )
@@ -157,7 +185,7 @@ class _Subject:
     def judged(self, scratch: Path) -> Verdict:
         """Compared, and repaired if need be."""
         if self._why:
-            return Verdict(None, 0.0, self._draws[0][0], Repair(), self._why)
+            return Verdict(None, 0.0, self._how, Repair(), self._why)
         path, is_neutral = self._package, False
         if path is None:
             path, is_neutral = self._converted(self._order, scratch / "plain.mlpackage"), True
@@ -165,7 +193,7 @@ class _Subject:
         repair = Repair()
         if score.db < self.floor_db:
             score, repair = self._repaired(path, is_neutral, score, scratch)
-        return Verdict(min(score.db, _MOST_DB), score.max_error, self._draws[0][0], repair)
+        return Verdict(min(score.db, _MOST_DB), score.max_error, self._how, repair)
 
     def _repaired(
         self, path: Path, is_neutral: bool, first: _Score, scratch: Path
@@ -206,26 +234,27 @@ class _Subject:
         worst, largest = math.inf, 0.0
         for function in self._order.functions:
             with load(path, function=function) as package:
-                for i, (_, values) in enumerate(self._draws):
+                names = self._outputs(function, is_neutral)
+                for i, (_, values) in enumerate(self._draws[function]):
                     wanted = self._torch(function, i)
-                    found = package.predict(self._features(values, is_neutral))
-                    for array, name in zip(wanted, self._outputs(is_neutral), strict=True):
+                    found = package.predict(self._features(function, values, is_neutral))
+                    for array, name in zip(wanted, names, strict=True):
                         made = found[name].double().numpy().reshape(array.shape)
                         db, error = compared(array, made)
                         worst, largest = min(worst, db), max(largest, error)
         return _Score(worst, largest)
 
-    def _features(self, values: Values, is_neutral: bool) -> dict[str, np.ndarray]:
+    def _features(self, function: str, values: Values, is_neutral: bool) -> dict[str, np.ndarray]:
         from entracte.lower.rename import input_name
 
-        ports = self._order.chunk.inputs
+        ports = self._order.chunk.ports_of(function)[0]
         names = [input_name(i) if is_neutral else p.name for i, p in enumerate(ports)]
         return dict(zip(names, values, strict=True))
 
-    def _outputs(self, is_neutral: bool) -> list[str]:
+    def _outputs(self, function: str, is_neutral: bool) -> list[str]:
         from entracte.lower.rename import output_name
 
-        ports = self._order.chunk.outputs
+        ports = self._order.chunk.ports_of(function)[1]
         return [output_name(i) if is_neutral else p.name for i, p in enumerate(ports)]
 
     def _torch(self, function: str, draw: int) -> list[np.ndarray]:
@@ -233,14 +262,14 @@ class _Subject:
 
         if (function, draw) not in self._wanted:
             with torch.inference_mode():
-                made = self._modules[function](*self._arguments(draw))
+                made = self._modules[function](*self._arguments(function, draw))
             self._wanted[function, draw] = [value.double().numpy() for value in made]
         return self._wanted[function, draw]
 
-    def _arguments(self, draw: int) -> list[Any]:
+    def _arguments(self, function: str, draw: int) -> list[Any]:
         import torch
 
-        arrays = self._draws[draw][1]
+        arrays = self._draws[function][draw][1]
         kinds = [np.int32 if a.dtype == np.int32 else np.float32 for a in arrays]
         return [torch.from_numpy(a.astype(k)) for a, k in zip(arrays, kinds, strict=True)]
 
@@ -253,9 +282,9 @@ class _Subject:
         found: dict[str, None] = {}
         for function in self._order.functions:
             blame = Blame(self._modules[function], self._order.traced.backend, self.floor_db)
-            for i, (_, values) in enumerate(self._draws):
-                features = self._features(values, is_neutral)
-                nodes = blame.nodes(path, function, self._arguments(i), features)
+            for i, (_, values) in enumerate(self._draws[function]):
+                features = self._features(function, values, is_neutral)
+                nodes = blame.nodes(path, function, self._arguments(function, i), features)
                 found.update(dict.fromkeys(nodes))
         return list(found)
 

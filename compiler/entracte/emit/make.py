@@ -14,7 +14,7 @@ from entracte.disk import left
 from entracte.disk.write import write_bytes, write_text
 from entracte.emit.repair import Repair
 from entracte.errors import ConfigError
-from entracte.ir import Chunk, DType, Package, Port
+from entracte.ir import Chunk, DType, FunctionPorts, Package, Port
 from entracte.store.cache import Cache, link_tree, size_bytes
 from entracte.store.form import Form
 from entracte.trace.names import MAIN
@@ -57,12 +57,16 @@ class Order:
         return (MAIN, *(v.name for v in self.chunk.variants))
 
     @property
-    def features(self) -> dict[str, str]:
-        """Neutral names of the chunk's inputs and outputs -> their names in the pipeline."""
+    def features(self) -> dict[str, dict[str, str]]:
+        """Function -> neutral names of its inputs and outputs -> their names in the pipeline."""
+        return {function: self._features(function) for function in self.functions}
+
+    def _features(self, function: str) -> dict[str, str]:
         from entracte.lower.rename import input_name, output_name
 
-        inputs = {input_name(i): p.name for i, p in enumerate(self.chunk.inputs)}
-        return inputs | {output_name(i): p.name for i, p in enumerate(self.chunk.outputs)}
+        given, made = self.chunk.ports_of(function)
+        inputs = {input_name(i): p.name for i, p in enumerate(given)}
+        return inputs | {output_name(i): p.name for i, p in enumerate(made)}
 
 
 def chunk_module(
@@ -81,25 +85,25 @@ def chunk_module(
     from entracte.frontend.extract import extract
 
     # A weight's name in the function's program: tables of variants are named apart.
-    held = dict(traced.functions[function].held)
+    inside = traced.functions[function].inside
     nodes, inputs, outputs = traced.boundary(chunk, function)
     return extract(
         traced.program_of(function),
         nodes,
         dict(zip(inputs, input_names or inputs, strict=True)),
         outputs,
-        {held.get(name, name): tensor for name, tensor in tensors.items()},
-        weight_names={held.get(n, n): new for n, new in (weight_names or {}).items()},
+        {inside.get(name, name): tensor for name, tensor in tensors.items()},
+        weight_names={inside.get(n, n): new for n, new in (weight_names or {}).items()},
     )
 
 
-def example_inputs(chunk: Chunk) -> "tuple[torch.Tensor, ...]":
+def example_inputs(inputs: Sequence[Port]) -> "tuple[torch.Tensor, ...]":
     """Zeros in the types the torch chunk computes in: fp32 and int32."""
     import torch
 
     return tuple(
         torch.zeros(p.shape, dtype=torch.int32 if p.dtype is DType.INT32 else torch.float32)
-        for p in chunk.inputs
+        for p in inputs
     )
 
 
@@ -144,7 +148,9 @@ def _convert_function(
     from entracte.lower.rename import weight_name
 
     chunk, traced = order.chunk, order.traced
-    inputs, outputs = _neutral(order, chunk.inputs), _neutral(order, chunk.outputs)
+    given, made = chunk.ports_of(function)
+    names = {name: new for new, name in order.features[function].items()}
+    inputs, outputs = _neutral(given, names), _neutral(made, names)
     module = chunk_module(
         traced,
         chunk,
@@ -161,12 +167,11 @@ def _convert_function(
         traced.backend,
         islands=order.repair.nodes(traced, chunk, function),
     )
-    convert_chunk(module, example_inputs(chunk), inputs=inputs, outputs=outputs, how=how, path=path)
+    convert_chunk(module, example_inputs(given), inputs=inputs, outputs=outputs, how=how, path=path)
 
 
-def _neutral(order: Order, ports: tuple[Port, ...]) -> list[Port]:
-    neutral = {name: new for new, name in order.features.items()}
-    return [replace(p, name=neutral[p.name]) for p in ports]
+def _neutral(ports: tuple[Port, ...], names: Mapping[str, str]) -> list[Port]:
+    return [replace(p, name=names[p.name]) for p in ports]
 
 
 def _finish(order: Order, path: Path) -> str:
@@ -201,6 +206,7 @@ def _write_facts(order: Order, path: Path, digest: str, entry: Path) -> None:
         inputs=order.chunk.inputs,
         outputs=order.chunk.outputs,
         functions=order.functions,
+        own_ports=tuple(FunctionPorts(v.name, v.inputs, v.outputs) for v in order.chunk.others),
     )
     write_text(entry / FACTS, json.dumps(encode(package)))
 

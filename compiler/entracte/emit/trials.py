@@ -119,7 +119,7 @@ def _chunks(order: Order, spans: Sequence[tuple[int, int]]) -> tuple[Chunk, ...]
 
 def _atoms(measured: Measured, chunk: Chunk) -> Iterable[tuple[int, int]]:
     """The parts between neighbouring legal cuts."""
-    inner = sorted(c.position for c in measured.graph.cuts)
+    inner = sorted(c.position for c in measured.cuts)
     at = [chunk.start, *(p for p in inner if chunk.start < p < chunk.stop), chunk.stop]
     return zip(at, at[1:], strict=False)
 

@@ -118,13 +118,16 @@ class _Drawing:
         group = self.group(("stage", s, step.stage), "stage", title, loop)
         facts = next(f for f in self.plan.facts if f.id == step.chunk)
         lines = (step.chunk, format_bytes(facts.weight_bytes))
-        return self.node(("chunk", s, step.chunk), "chunk", lines, group)
+        return self.node(("chunk", s, step.stage, step.chunk), "chunk", lines, group)
 
     def stage_lines(self, step: Call, count: int) -> tuple[str, ...]:
-        ids = {c.id for c in self.plan.chunks if c.graph == step.stage}
+        chunks = self.plan.chunks
+        theirs = [c for c in chunks if step.stage in {v.graph for v in c.others}]
+        ids = {c.id for c in theirs or chunks if theirs or c.graph == step.stage}
         weights = format_bytes(sum(f.weight_bytes for f in self.plan.facts if f.id in ids))
         many = f"{len(ids)} chunks" if len(ids) != 1 else "1 chunk"
-        return (step.stage, f"{many}, {weights}", *_notes(step, count))
+        whose = f" of {theirs[0].graph}" if theirs else ""
+        return (step.stage, f"{many}{whose}, {weights}", *_notes(step, count))
 
     def node(
         self, key: tuple[object, ...], kind: str, lines: tuple[str, ...], group: str | None = None

@@ -4,7 +4,7 @@ Pure functions of the plan; what happens over time is its predicted run (`entrac
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from entracte.clock.drivers import kind_of
@@ -12,7 +12,7 @@ from entracte.clock.timeline import Timeline, predicted
 from entracte.inspect.peak import Peak, peak_of
 from entracte.inspect.residency import Fullest, Stay, fullest, stays_of, usage
 from entracte.inspect.steady import SteadyIteration, steady_iterations
-from entracte.ir import Bar, Call, Chunk, Plan, Program
+from entracte.ir import Bar, Call, Chunk, Plan, Program, Variant
 
 CAUSES = {
     "start": "at the start",
@@ -177,8 +177,10 @@ def page_bytes(plan: Plan) -> int:
 
 
 def stage_rows(plan: Plan, chunks: Sequence[ChunkRow], run: Timeline) -> tuple[StageRow, ...]:
-    """In the order of the program. Host steps take no time and have no row."""
+    """In the order of the program; then stages that are functions of others' packages, which bring
+    no weights and no loads. Host steps take no time and have no row."""
     seconds = dict(plan.forecast.stage_s)
+    flops, calls = _flops(plan), _calls(plan.program)
     stage_of = {c.id: c.stage for c in chunks}
     loading = _sums((stage_of[e.label], e.end_s - e.start_s) for e in run.bars if _is_load(e))
     rows = []
@@ -191,8 +193,8 @@ def stage_rows(plan: Plan, chunks: Sequence[ChunkRow], run: Timeline) -> tuple[S
                 weight_bytes=sum(c.weight_bytes for c in own),
                 activation_bytes=max(c.activation_bytes for c in own),
                 file_bytes=sum(c.file_bytes for c in own),
-                flops=sum(c.flops for c in own),
-                calls=own[0].calls,
+                flops=sum(flops.get((stage, c.id), 0) for c in own),
+                calls=calls.get((stage, own[0].id), 0),
                 loads=sum(c.loads for c in own),
                 loaded_bytes=sum(c.loaded_bytes for c in own),
                 compute_s=seconds.get(stage, 0.0),
@@ -200,14 +202,40 @@ def stage_rows(plan: Plan, chunks: Sequence[ChunkRow], run: Timeline) -> tuple[S
                 wait_s=sum(c.wait_s for c in own),
             )
         )
-    return tuple(rows)
+    return (*rows, *_other_rows(plan, seconds))
+
+
+def _other_rows(plan: Plan, seconds: Mapping[str, float]) -> Iterator[StageRow]:
+    flops, calls = _flops(plan), _calls(plan.program)
+    parts: dict[str, list[tuple[str, Variant]]] = {}
+    for chunk in plan.chunks:
+        for variant in chunk.others:
+            parts.setdefault(variant.graph, []).append((chunk.id, variant))
+    for stage, found in parts.items():
+        yield StageRow(
+            name=stage,
+            chunks=len(found),
+            weight_bytes=0,
+            activation_bytes=max(v.activation_bytes for _, v in found),
+            file_bytes=0,
+            flops=sum(flops.get((stage, chunk), 0) for chunk, _ in found),
+            calls=calls.get((stage, found[0][0]), 0),
+            loads=0,
+            loaded_bytes=0,
+            compute_s=seconds.get(stage, 0.0),
+            load_s=0.0,
+            wait_s=0.0,
+        )
 
 
 def chunk_rows(plan: Plan, run: Timeline) -> tuple[ChunkRow, ...]:
     """One row per chunk, in the order of the plan."""
     facts = {f.id: f for f in plan.facts}
     packages = {p.chunk: p for p in plan.packages}
-    flops, calls = _flops(plan), plan.program.call_counts
+    flops = Counter[str]()
+    for (_, chunk), n in _flops(plan).items():
+        flops[chunk] += n
+    calls = plan.program.call_counts
     looped = _looped(plan.program)
     uses = Counter(e.label for e in run.bars if e.queue == "compute")
     waiting = _sums((w.chunk, w.end_s - w.start_s) for w in run.waits)
@@ -281,20 +309,31 @@ def _sums(pairs: Iterable[tuple[str, float]]) -> Mapping[str, float]:
     return total
 
 
-def _flops(plan: Plan) -> dict[str, int]:
-    """Operations of all calls of each chunk, by the functions they use."""
+def _flops(plan: Plan) -> dict[tuple[str, str], int]:
+    """(stage, chunk) -> operations of all calls, by the functions they use."""
     chunks = {c.id: c for c in plan.chunks}
-    total = dict.fromkeys(chunks, 0)
+    total: dict[tuple[str, str], int] = {}
     for segment in plan.program.segments:
         for step in segment.steps:
             if not isinstance(step, Call):
                 continue
-            chunk = chunks[step.chunk]
-            by = {v.name: v.flops for v in chunk.variants}
-            for i in step.at or range(segment.count):
-                once = by.get(step.function_at(i), chunk.flops)
-                total[step.chunk] += step.repeat * once
+            called = (i for i in range(segment.count) if step.is_called(i))
+            once = (chunks[step.chunk].part_of(step.function_at(i)).flops for i in called)
+            key = step.stage, step.chunk
+            total[key] = total.get(key, 0) + step.repeat * sum(once)
     return total
+
+
+def _calls(program: Program) -> dict[tuple[str, str], int]:
+    """(stage, chunk) -> how often it is called if no loop ends early."""
+    count: dict[tuple[str, str], int] = {}
+    for segment in program.segments:
+        for step in segment.steps:
+            if isinstance(step, Call):
+                times = len(step.at) or segment.count
+                key = step.stage, step.chunk
+                count[key] = count.get(key, 0) + times * step.repeat
+    return count
 
 
 def kept_rows(plan: Plan) -> tuple[KeptRow, ...]:

@@ -8,7 +8,7 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +141,7 @@ def convert_chunk(
             _convert(program, inputs, kept, target, made, in_fp16)
         del program
         gc.collect()  # coremltools' graph is cyclic and holds the chunk's weights
+        copies = _with_merged(copies, package.drop_repeated(made, [p.name for p in kept]), kept)
         made = _finish(made, scheme, copies, outputs)
         facts = _facts(made, tuple(clamped))
         _check_features(made, inputs, outputs)
@@ -292,6 +293,15 @@ def _convert(
         package_dir=str(path),
         skip_model_load=True,
     )
+
+
+def _with_merged(
+    copies: Sequence[Copy], merged: Mapping[str, str], kept: Sequence[Port]
+) -> list[Copy]:
+    """With those outputs that coremltools found to be others, once more."""
+    again = [Copy(port, merged[port.name]) for port in kept if port.name in merged]
+    sources = (merged.get(copy.source, copy.source) for copy in copies)
+    return again + [replace(c, source=s) for c, s in zip(copies, sources, strict=True)]
 
 
 def _finish(

@@ -118,6 +118,31 @@ def digest_of(path: Path, weights_sha256: str | None) -> str:
     return combined_digest(file_sha256(path / MODEL_FILE), weights_sha256)
 
 
+def drop_repeated(path: Path, asked: Sequence[str]) -> dict[str, str]:
+    """Leave each output once that the converter gives several times under one name: it makes one of
+    operations that compute the same.
+
+    Args:
+        asked: names of the outputs as they were asked for, in order.
+
+    Returns:
+        Name of an output that is none any more -> the output that is the same.
+    """
+    spec = read_spec(path)
+    (function,) = spec.mlProgram.functions.values()
+    (block,) = function.block_specializations.values()
+    made = list(block.outputs)
+    if len(made) != len(asked) or len(set(made)) == len(made):
+        return {}
+    described = {feature.name: feature.SerializeToString() for feature in spec.description.output}
+    kind = type(spec.description.output[0])
+    block.outputs[:] = list(dict.fromkeys(made))
+    del spec.description.output[:]
+    spec.description.output.extend(kind.FromString(described[n]) for n in block.outputs)
+    _write_spec(path, spec)
+    return {want: name for want, name in zip(asked, made, strict=True) if want != name}
+
+
 def add_copies(path: Path, copies: Sequence[Copy], order: Sequence[str]) -> None:
     """Add outputs that repeat the value of another input or output.
 

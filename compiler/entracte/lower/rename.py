@@ -31,29 +31,33 @@ def weight_name(slot: int) -> str:
     return f"w{slot}"
 
 
-def rename(spec: Any, features: Mapping[str, str], weights: Mapping[int, str]) -> None:
+def rename(
+    spec: Any, features: Mapping[str, Mapping[str, str]], weights: Mapping[int, str]
+) -> None:
     """Give a Model message its final names, in place.
 
     Args:
-        features: neutral name of an input or output -> its name in the pipeline.
+        features: function -> neutral name of an input or output -> its name in the pipeline. A
+            model of one function is described as `main`.
         weights: slot -> the weight's name in the module.
     """
-    for function in spec.mlProgram.functions.values():
-        table = _table(function, features, weights)
+    for name, function in spec.mlProgram.functions.items():
+        table = _table(function, features[name], weights)
         for value in function.inputs:
             value.name = table[value.name]
         for block in function.block_specializations.values():
             _rename_block(block, table)
-    for feature in _features(spec):
-        feature.name = features.get(feature.name, feature.name)
+    for function, feature in _features(spec):
+        feature.name = features[function].get(feature.name, feature.name)
 
 
-def _features(spec: Any) -> Iterator[Any]:
-    yield from spec.description.input
-    yield from spec.description.output
+def _features(spec: Any) -> Iterator[tuple[str, Any]]:
+    """(function, feature)"""
+    for feature in (*spec.description.input, *spec.description.output):
+        yield "main", feature
     for function in spec.description.functions:
-        yield from function.input
-        yield from function.output
+        for feature in (*function.input, *function.output):
+            yield function.name, feature
 
 
 def _table(

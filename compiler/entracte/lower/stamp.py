@@ -126,7 +126,7 @@ def stamp(
     layout: Layout,
     weights: Callable[[int], np.ndarray],
     *,
-    features: Mapping[str, str],
+    features: Mapping[str, Mapping[str, str]],
     names: Mapping[int, str],
     path: Path,
 ) -> str:

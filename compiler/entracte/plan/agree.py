@@ -14,7 +14,16 @@ from entracte.check.names import once
 from entracte.cost import emitted_facts, predicted_facts
 from entracte.declare.scheme import PRECISION_FLOORS_DB, compressions, floor_db
 from entracte.errors import PlanError
-from entracte.ir import Bundle, Chunk, ChunkFacts, Compared, Package, Plan, Variant
+from entracte.ir import (
+    Bundle,
+    Chunk,
+    ChunkFacts,
+    Compared,
+    FunctionPorts,
+    Package,
+    Plan,
+    Variant,
+)
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NEAR = 1e-9
@@ -29,6 +38,7 @@ def check_agreement(plan: Plan) -> None:
         raise PlanError("plan: its chunks and the facts about chunks have different names")
     for chunk in plan.chunks:
         _check_chunk(chunk)
+    _check_others(plan)
     _check_packages(plan)
     _check_compared(plan)
     _check_facts(plan)
@@ -68,6 +78,19 @@ def _check_chunk(chunk: Chunk) -> None:
             )
 
 
+def _check_others(plan: Plan) -> None:
+    """A function with ports of its own is of another stage, by whose name it goes, and whose graph
+    has no chunks of its own."""
+    graphs = {c.graph for c in plan.chunks}
+    for chunk in plan.chunks:
+        for v in chunk.variants:
+            if v.graph in graphs or (v.graph and _stage_name(v.graph) != v.name):
+                raise PlanError(
+                    f"plan: function {v.name} of chunk {chunk.id} is said to be of {v.graph}, "
+                    "which has chunks of its own, or is another stage's"
+                )
+
+
 def _check_work(chunk: Chunk, part: Chunk | Variant) -> None:
     """Work by class is all of the work."""
     for field in ("flops", "moved_bytes"):
@@ -98,13 +121,20 @@ def _check_packages(plan: Plan) -> None:
 
 
 def _stage(chunk: Chunk) -> str:
-    return chunk.graph.partition(".")[0]
+    return _stage_name(chunk.graph)
+
+
+def _stage_name(graph: str) -> str:
+    return graph.partition(".")[0]
 
 
 def _check_package(package: Package, chunk: Chunk) -> None:
     where = f"plan: package {package.path}"
     if (package.inputs, package.outputs) != (chunk.inputs, chunk.outputs):
         raise PlanError(f"{where} has other ports than its chunk")
+    theirs = tuple(FunctionPorts(v.name, v.inputs, v.outputs) for v in chunk.others)
+    if package.own_ports != theirs:
+        raise PlanError(f"{where} has other ports than its chunk in the functions of other stages")
     functions = ("main", *(v.name for v in chunk.variants))
     if package.functions != functions:
         raise PlanError(

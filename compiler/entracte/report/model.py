@@ -104,9 +104,10 @@ def _observed(plan: Plan, run: Run) -> Track:
 def colours(plan: Plan) -> dict[str, int]:
     """Stage or part -> number of its colour: parts of a stage share theirs."""
     number: dict[str, int] = {}
-    for graph in dict.fromkeys(c.graph for c in plan.chunks):
+    graphs = [c.graph for c in plan.chunks] + [v.graph for c in plan.chunks for v in c.others]
+    for graph in graphs:
         number.setdefault(graph.split(".")[0], len(number))
-    return {c.graph: number[c.graph.split(".")[0]] for c in plan.chunks}
+    return {graph: number[graph.split(".")[0]] for graph in graphs}
 
 
 def _overrides(settings: str) -> tuple[tuple[str, str], ...]:

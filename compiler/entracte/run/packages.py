@@ -112,13 +112,15 @@ def _check_declared(package: Package, folder: Path) -> None:
 def _check_ports(package: Package, folder: Path, info: PackageInfo) -> None:
     if info.states:
         _fail(package, folder, f"function {info.function} has states, which no plan has")
+    inputs, outputs = package.ports_of(info.function)
+    where = "" if len(package.functions) == 1 else f" of function {info.function}"
     for what, features, ports in (
-        ("inputs", info.inputs, package.inputs),
-        ("outputs", info.outputs, package.outputs),
+        ("inputs", info.inputs, inputs),
+        ("outputs", info.outputs, outputs),
     ):
         found, wanted = sorted(map(_feature, features)), sorted(map(_port, ports))
         if found != wanted:
-            _differs(package, folder, what, ", ".join(found), ", ".join(wanted))
+            _differs(package, folder, f"{what}{where}", ", ".join(found), ", ".join(wanted))
 
 
 def _feature(feature: Feature) -> str:

@@ -36,24 +36,30 @@ def form_of(graph: StageGraph, chunk: Chunk) -> Form:
     graphs = {g.name: g for g in (graph, *graph.variants)}
     slots: dict[str, int] = {}
     spans = [("main", chunk.graph, chunk.start, chunk.stop)]
-    spans += [(v.name, f"{chunk.graph}@{v.name}", v.start, v.stop) for v in chunk.variants]
+    spans += [
+        (v.name, v.graph or f"{chunk.graph}@{v.name}", v.start, v.stop) for v in chunk.variants
+    ]
     literal: set[int] = set()
     parts = []
     for function, name, start, stop in spans:
         graph = graphs[name]
-        parts.append([function, _span(graph.ops[start:stop], chunk, slots)])
+        inputs, outputs = chunk.ports_of(function)
+        parts.append([function, _span(graph.ops[start:stop], inputs, outputs, slots)])
         literal |= {slots[w] for op in graph.ops[start:stop] for w in op.folded}
     known = {w.name: w for _, name, *_ in spans for w in graphs[name].weights}
     held = {i for name, i in slots.items() if known[name].digest}
     shared = tuple(name for name, i in slots.items() if i in literal - held)
     weights = [[list(known[n].shape), known[n].digest] for n in slots]
     ports = [[_port(p) for p in chunk.inputs], [_port(p) for p in chunk.outputs]]
+    ports += [[_port(p) for p in side] for v in chunk.others for side in (v.inputs, v.outputs)]
     return Form(_sha([parts, weights, ports]), tuple(slots), frozenset(literal | held), shared)
 
 
-def _span(ops: tuple[Op, ...], chunk: Chunk, slots: dict[str, int]) -> list[object]:
+def _span(
+    ops: tuple[Op, ...], inputs: tuple[Port, ...], outputs: tuple[Port, ...], slots: dict[str, int]
+) -> list[object]:
     """The operations, every value by its number: inputs count down from -1, results up from 0."""
-    number = {p.name: -1 - i for i, p in enumerate(chunk.inputs)}
+    number = {p.name: -1 - i for i, p in enumerate(inputs)}
     spelled: list[object] = []
     for i, op in enumerate(ops):
         for weight in op.weights:
@@ -61,7 +67,7 @@ def _span(ops: tuple[Op, ...], chunk: Chunk, slots: dict[str, int]) -> list[obje
         reads = [number[name] for name in op.inputs]
         spelled.append([op.code, reads, [slots[w] for w in op.weights]])
         number[op.name] = i
-    return [spelled, [number[p.name] for p in chunk.outputs]]
+    return [spelled, [number[p.name] for p in outputs]]
 
 
 def _port(port: Port) -> list[object]:

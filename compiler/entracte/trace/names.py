@@ -15,4 +15,5 @@ def span_of(chunk: Chunk, function: str) -> tuple[str, int, int]:
     if function == MAIN:
         return chunk.graph, chunk.start, chunk.stop
     variant = next(v for v in chunk.variants if v.name == function)
-    return variant_graph(chunk.graph, function), variant.start, variant.stop
+    graph = variant.graph or variant_graph(chunk.graph, function)
+    return graph, variant.start, variant.stop

@@ -90,12 +90,15 @@ class Shelf:
         return self._tables(stage) if kept is None else load_file(kept / _TABLES)
 
     def _tables(self, stage: Stage) -> "Mapping[str, np.ndarray]":
+        import numpy as np
+
         import entracte.graphs as graphs
 
         built = self._build(stage)
         if not isinstance(built, graphs.Constants):
             raise ConfigError(f"pipeline.stages.{stage.name}: {stage.op} is a graph, not constants")
-        return built.arrays
+        # safetensors writes the memory of a view as it lies there.
+        return {name: np.array(array, order="C") for name, array in built.arrays.items()}
 
     def _export(self, stage: Stage, function: str) -> "ExportedProgram":
         from entracte.trace.exported import export_stage

@@ -29,6 +29,14 @@ class FunctionRecord:
     held: tuple[tuple[str, str], ...]
     """Weights whose values the module itself holds, tables and literals: (name, name in the
     program). Those of a variant are named apart from `main`'s."""
+    renamed: tuple[tuple[str, str], ...] = ()
+    """Of a function of another stage (`trace/shared.py`): all its weights, as (name, name in the
+    program)."""
+
+    @property
+    def inside(self) -> dict[str, str]:
+        """Name of a weight -> its name in the program, where they differ."""
+        return dict((*self.held, *self.renamed))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,10 +121,11 @@ class Traced:
         """Node names of a chunk's operations, inputs and outputs in a function's program."""
         record = self.functions[function]
         node_of = dict(record.node_of)
+        inputs, outputs = chunk.ports_of(function)
         return (
             self._nodes(chunk, function),
-            [node_of.get(p.name, p.name) for p in chunk.inputs],
-            [node_of[p.name] for p in chunk.outputs],
+            [node_of.get(p.name, p.name) for p in inputs],
+            [node_of[p.name] for p in outputs],
         )
 
     def _nodes(self, chunk: Chunk, function: str) -> list[str]:

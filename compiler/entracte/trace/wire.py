@@ -30,6 +30,7 @@ from entracte.program.slices import (
 )
 from entracte.store.cache import Cache
 from entracte.trace.rounds import Found, closed, known, looked_at, opened, wider
+from entracte.trace.shared import linked, named_beside, names_beside
 from entracte.trace.stored import Shelf
 from entracte.trace.traced import Traced
 
@@ -62,8 +63,9 @@ class TracedPipeline:
 
     @property
     def measured(self) -> MeasuredPipeline:
-        """Without the torch side."""
-        return MeasuredPipeline(self.pipeline, self.graphs, self.ports)
+        """Without the torch side. Weights of another stage go by the names that they have there."""
+        graphs = {name: _beside(self.stages, traced) for name, traced in self.stages.items()}
+        return MeasuredPipeline(self.pipeline, graphs, self.ports)
 
 
 def trace_pipeline(
@@ -90,7 +92,16 @@ def trace_pipeline(
             _build_loop(result, loop, shelf)
     for output in pipeline.outputs:
         _check_output(result, output)
+    result.stages.update(linked(result.stages))
     return result
+
+
+def _beside(stages: Mapping[str, Traced], traced: Traced) -> tuple[StageGraph, ...]:
+    leader = stages.get(traced.stage.weights_of)
+    if leader is None:
+        return traced.parts
+    names = names_beside(leader.record, traced.stage.name, traced.record)
+    return tuple(named_beside(part, names) for part in traced.parts)
 
 
 def _build_loop(result: TracedPipeline, loop: Loop, shelf: Shelf) -> None:

@@ -38,7 +38,8 @@ def record_inputs(  # noqa: PLR0913 - read and written in different folders
     folder: Path,
     place: Path,
 ) -> Path:
-    """`place`, with a file `CHUNK.safetensors` of known inputs for each of `chunks` that has any.
+    """`place`, with a file `CHUNK.safetensors` of known inputs for each of `chunks` that has any,
+    and one for each function with inputs of its own (`Chunk.interface`).
 
     Args:
         plan: its constants and files are in `folder`; packages are not looked at.
@@ -59,36 +60,44 @@ def record_inputs(  # noqa: PLR0913 - read and written in different folders
 
 def _is_cheap(plan: Plan) -> bool:
     """One pass, each loop once; a map's slices count one by one."""
-    flops = {c.id: c.flops for c in plan.chunks}
+    chunks = {c.id: c for c in plan.chunks}
     calls = [s for g in plan.program.segments for s in g.steps if isinstance(s, Call)]
-    return sum(flops[c.chunk] * c.repeat for c in calls) <= _CHEAP_FLOPS
+    flops = (chunks[c.chunk].part_of(c.function).flops * c.repeat for c in calls)
+    return sum(flops) <= _CHEAP_FLOPS
 
 
 def _record(
     plan: Plan, folder: Path, device: SourceDevice, chunks: Sequence[str], place: Path
 ) -> None:
     """Run the source once and write what `chunks` were first called with."""
-    for chunk, inputs in first_pass(plan, folder, device).items():
-        if chunk in chunks:
-            _write(place, chunk, inputs)
+    wanted = set(_interfaces(plan, chunks))
+    for interface, inputs in first_pass(plan, folder, device).items():
+        if interface in wanted:
+            _write(place, interface, inputs)
 
 
 def _sample(plan: Plan, folder: Path, _: SourceDevice, chunks: Sequence[str], place: Path) -> None:
     known = known_inputs(plan, folder)
-    for chunk in chunks:
-        _write(place, chunk, known(chunk))
+    for interface in _interfaces(plan, chunks):
+        _write(place, interface, known(interface))
 
 
-def _write(place: Path, chunk: str, inputs: Mapping[str, Any]) -> None:
+def _interfaces(plan: Plan, chunks: Sequence[str]) -> list[str]:
+    """Those of the chunks, and of their functions that have inputs of their own."""
+    known = [c for c in plan.chunks if c.id in chunks]
+    return [c.interface(f) for c in known for f in ("main", *(v.name for v in c.others))]
+
+
+def _write(place: Path, interface: str, inputs: Mapping[str, Any]) -> None:
     from safetensors.numpy import save
 
     arrays = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
     if arrays:
-        write_bytes(place / f"{chunk}.safetensors", save(arrays))
+        write_bytes(place / f"{interface}.safetensors", save(arrays))
 
 
 def first_pass(plan: Plan, folder: Path, device: SourceDevice) -> dict[str, dict[str, Any]]:
-    """Chunk -> inputs of its first call, from one pass in which every loop runs once."""
+    """Interface -> inputs of its first call, from one pass in which every loop runs once."""
     run = _Pass(folder, device, Tensors(plan.program, device), {})
     given = given_inputs(plan, tried_inputs(plan))
     run.tensors.give(plan.program, given, load_constants(plan, folder))
@@ -123,6 +132,6 @@ class _Pass:
         handle = self.device.handle(step.chunk)
         for index in range(step.repeat):
             inputs = self.tensors.inputs(step, index, 0)
-            self.found.setdefault(step.chunk, dict(inputs))
+            self.found.setdefault(handle.chunk.interface(step.function), dict(inputs))
             outputs = self.device.call(handle, step.function_at(0), inputs)
             self.tensors.put(step, index, 0, outputs)

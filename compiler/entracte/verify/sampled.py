@@ -17,34 +17,35 @@ Inputs = dict[str, Any]
 
 
 def sample_inputs(plan: Plan, folder: Path) -> Callable[[str], Inputs]:
-    """Chunk -> inputs of its first call.
+    """Interface (`Chunk.interface`) -> inputs of its first call.
 
     What host steps and constants give is real (tokens, masks, noise, timesteps); what another chunk
     would compute is drawn from a normal distribution.
     """
     known = known_inputs(plan, folder)
-    ports = {c.id: c.inputs for c in plan.chunks}
+    ports = _inputs(plan)
 
-    def sample(chunk: str) -> Inputs:
-        found = known(chunk)
-        return {p.name: found[p.name] if p.name in found else _drawn(p) for p in ports[chunk]}
+    def sample(interface: str) -> Inputs:
+        found, wanted = known(interface), ports[interface]
+        return {p.name: found[p.name] if p.name in found else _drawn(p) for p in wanted}
 
     return sample
 
 
 def known_inputs(plan: Plan, folder: Path) -> Callable[[str], Inputs]:
-    """Chunk -> those inputs of its first call that host steps and constants give."""
+    """Interface -> those inputs of its first call that host steps and constants give."""
     known = dict(load_constants(plan, folder)) | _host_values(plan, folder)
     chunks = {c.id: c for c in plan.chunks}
     calls: dict[str, Call] = {}
     for segment in plan.program.segments:
         for step in segment.steps:
             if isinstance(step, Call):
-                calls.setdefault(step.chunk, step)
+                calls.setdefault(chunks[step.chunk].interface(step.function), step)
+    wanted = _inputs(plan)
 
-    def find(chunk: str) -> Inputs:
-        ports = {p.name: p for p in chunks[chunk].inputs}
-        found = {b.feature: _value(b, ports[b.feature], known) for b in calls[chunk].inputs}
+    def find(interface: str) -> Inputs:
+        ports = {p.name: p for p in wanted[interface]}
+        found = {b.feature: _value(b, ports[b.feature], known) for b in calls[interface].inputs}
         return {name: value for name, value in found.items() if value is not None}
 
     return find
@@ -70,6 +71,16 @@ def _tried(i: Input) -> object:
         return _drawn(i.port)
     generator = np.random.default_rng(zlib.crc32(i.name.encode()))
     return generator.uniform(i.low, i.high, i.port.shape).astype(np.float32)
+
+
+def _inputs(plan: Plan) -> dict[str, tuple[Port, ...]]:
+    """By interface."""
+    names = (("main", *(v.name for v in c.others)) for c in plan.chunks)
+    return {
+        c.interface(f): c.ports_of(f)[0]
+        for c, functions in zip(plan.chunks, names, strict=True)
+        for f in functions
+    }
 
 
 def _host_values(plan: Plan, folder: Path) -> Inputs:

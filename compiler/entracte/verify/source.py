@@ -124,7 +124,10 @@ class SourceDevice(NumpyValues):
     def __init__(
         self, chunks: Mapping[str, Chunk], stages: "Mapping[str, Traced]", source: "WeightSource"
     ) -> None:
-        self._chunks, self._stages, self._source = chunks, stages, source
+        from entracte.trace.shared import JoinedWeights
+
+        self._chunks, self._stages, self._source = chunks, stages, JoinedWeights(source)
+        self._found: dict[str, tuple[Traced, StageGraph]] = {}
         few = sum(c.weight_bytes for c in chunks.values()) < _KEPT_BYTES
         self._tensors = cache(self._read) if few else self._read
 
@@ -167,13 +170,18 @@ class SourceDevice(NumpyValues):
         return f"{form_of(part, self._chunks[chunk]).twin_key} {how}"
 
     def _find(self, name: str) -> "tuple[Traced, StageGraph]":
-        chunk = self._chunks[name]
-        for stage in self._stages.values():
-            for part in stage.parts:
-                if part.name == chunk.graph:
-                    _check_same(Measured(part), chunk)
-                    return stage, part
-        raise PlanError(f"plan: no stage of the pipeline makes {chunk.graph} any more")
+        from entracte.trace.shared import joined
+
+        if name not in self._found:
+            chunk = self._chunks[name]
+            try:
+                stage = joined(self._stages, chunk)
+            except LookupError as error:
+                raise PlanError(f"plan: no stage of the pipeline makes {error} any more") from None
+            part = stage.part(chunk.graph)
+            _check_same(Measured(part), chunk)
+            self._found[name] = stage, part
+        return self._found[name]
 
     def _read(self, name: str) -> "Mapping[str, torch.Tensor]":
         stage, part = self._find(name)
@@ -191,11 +199,11 @@ class SourceDevice(NumpyValues):
     ) -> dict[str, np.ndarray]:
         import torch
 
-        chunk = handle.chunk
-        given = [_source_input(inputs[p.name], p.dtype) for p in chunk.inputs]
+        wanted, made = handle.chunk.ports_of(function)
+        given = [_source_input(inputs[p.name], p.dtype) for p in wanted]
         with torch.inference_mode():
             outputs = handle.module(function)(*given)
-        named = zip(chunk.outputs, outputs, strict=True)
+        named = zip(made, outputs, strict=True)
         return {port.name: value.numpy() for port, value in named}
 
     def zeros(self, shape: tuple[int, ...], dtype: DType) -> np.ndarray:

@@ -131,10 +131,12 @@ def verify_distinct(
     for package in plan.packages:
         kinds.setdefault(source.kind_of(package.chunk), package)
     samples = sample_inputs(plan, folder)
+    chunks = {c.id: c for c in plan.chunks}
     scores = []
     for i, package in enumerate(kinds.values()):
         progress(package.chunk, i, len(kinds))
-        given = [(f, samples(package.chunk)) for f in package.functions]
+        chunk = chunks[package.chunk]
+        given = [(f, samples(chunk.interface(f))) for f in package.functions]
         scores.append(_score(package, folder, source, given))
     return tuple(scores)
 
