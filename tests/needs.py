@@ -56,6 +56,7 @@ NEEDS = {
     "test_media.py": "light",
     "test_needs.py": "light",
     "test_outputs.py": "light",
+    "test_own_numbers.py": "convert",
     "test_overlap.py": "convert",
     "test_places.py": "torch",
     "test_public_door.py": "convert",

@@ -42,3 +42,17 @@ def test_a_suffix_is_put_after_the_prompt():
     for name in ("input_ids", "mask"):
         np.testing.assert_array_equal(with_suffix[name], whole[name])
     assert bare["mask"].sum() < whole["mask"].sum()
+
+
+@pytest.mark.parametrize("name", ["on_device_sora", "open_sora"])
+def test_without_weights_the_published_pipelines_have_it_and_pad_as_t5_does(name):
+    from entracte.declare.compose import compose
+    from entracte.declare.read import read
+    from entracte.emit.host_files import look
+
+    declared = read(compose(["+target=iphone15pro", f"pipeline={name}"])).pipeline
+    host = look(declared)
+    params = dict(host.into(declared).stage("tokenize").params)
+    assert (params["pad_id"], params["pad_side"], params["length"]) == (0, "right", 300)
+    assert params["suffix"] == " aesthetic score: 6.5." and "stand_in" not in params
+    assert [made.name for made in host.made] == [params["tokenizer"]] == ["tokenizer_tokenize.json"]

@@ -86,11 +86,25 @@ def test_a_folder_of_files_is_searched(tmp_path):
     np.testing.assert_array_equal(np.fromfile(file, "<f2"), np.ones(21))
 
 
+def test_a_table_is_read_from_what_torch_saved_too(tmp_path, monkeypatch):
+    """By the reader of all weights: a pickle becomes safetensors in the cache first."""
+    monkeypatch.setenv("ENTRACTE_CACHE", str(tmp_path / "cache"))
+    table = torch.randn(7, 3, generator=torch.Generator().manual_seed(2))
+    (tmp_path / "w").mkdir()
+    torch.save({KEY: table}, tmp_path / "w" / "text.bin")
+    _, file = written(tmp_path / "w", tmp_path / "build", dtype="fp32")
+    np.testing.assert_array_equal(np.fromfile(file, "<f4").reshape(7, 3), table.numpy())
+
+
 @pytest.mark.parametrize(
     ("table", "params", "message"),
     [
-        (torch.ones(7, 3), {"key": "shared"}, r"key: no file of .* holds 'shared'; it holds 2"),
-        (torch.ones(7, 3), {"table": "texts"}, r"params\.table: there are no weights"),
+        (torch.ones(7, 3), {"key": "shared"}, r"key: no file of .* holds 'shared'; they hold 2"),
+        (
+            torch.ones(7, 3),
+            {"table": "texts"},
+            "stage rows: there are no weights .*texts.safetensors",
+        ),
         (torch.ones(7, 3), {"rows": 8}, r"is \[7, 3\], not rows x width \[8, 3\]"),
         (torch.ones(3, 7), {}, r"is \[3, 7\], not rows x width"),
         (torch.ones(7, 3, dtype=torch.int8), {}, "holds I8, a table is one of"),

@@ -235,6 +235,13 @@ def test_sentencepiece_models_give_the_ids_of_the_library(tmp_path, model):
         assert found == wanted, text
 
 
+def test_no_folder_asks_for_gigabytes(tmp_path):
+    shutil.copy(SPM / "unigram.model", tmp_path / "spiece.model")
+    said(tmp_path, tokenizer_class="T5Tokenizer", extra_ids=10**9)
+    with pytest.raises(ConfigError, match="extra_ids: 1000000000 is not a whole number from 0 to"):
+        compiled(tmp_path, tmp_path / "build")
+
+
 def test_what_a_class_puts_around_pieces(tmp_path):
     """T5 ends a text, XLM-RoBERTa begins it too; without a class the file's name says which."""
     for name, file, first, last in (

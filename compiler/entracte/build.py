@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from entracte.emit.bundle import Workshop
+    from entracte.trace.weights import PipelineWeights
     from entracte.trace.wire import TracedPipeline
 
 _ATTEMPTS = 3
@@ -122,9 +123,9 @@ def compile_job(job: Job, reporter: Reporter | None = None) -> Built:
     folder = build_folder(job)
     if not job.dry_run or job.out is not None:
         check_out(folder, dry_run=job.dry_run)
-    host = look(job.pipeline, dry_run=job.dry_run)
     cache = Cache(cache_folder(job.cache))
     try:
+        host = look(job.pipeline, cache, dry_run=job.dry_run)
         return _compile(job, host, folder, cache, report, begun)
     finally:
         # Workers may have been ended in the middle of an entry.
@@ -135,7 +136,9 @@ def _compile(
     job: Job, host: HostFiles, folder: Path, cache: Cache, report: Reporter, begun: float
 ) -> Built:
     writes = not job.dry_run or job.out is not None
-    traced = _trace(job, cache, report)
+    source = _source(job, cache)
+    traced = _trace(job, source, cache, report)
+    source.check_all(traced.stages)
     traced = replace(traced, pipeline=host.into(traced.pipeline))
     report.phase("plan", 1)
     decision = _decide(job, traced, {})
@@ -150,19 +153,27 @@ def _compile(
     with _aside(folder, dry_run=False) as aside:
         files = _write_files(host, traced.constants, aside)
         shop = _shop(job, aside, cache, report)
-        plan = _emit_and_plan(job, traced, decision, files, shop)
+        plan = _emit_and_plan(job, traced, source, decision, files, shop)
         write_plan(plan, aside)
         left.remove(cache.logs(folder))
     cache.prune(job.cache_limit_bytes)
     return Built(plan, folder, time.monotonic() - begun)
 
 
-def _trace(job: Job, cache: Cache, report: Reporter) -> "TracedPipeline":
+def _source(job: Job, cache: Cache) -> "PipelineWeights":
+    from entracte.trace.weights import PipelineWeights
+
+    return PipelineWeights(job.pipeline, cache)
+
+
+def _trace(job: Job, source: "PipelineWeights", cache: Cache, report: Reporter) -> "TracedPipeline":
     from entracte.lower.backend import CORE_ML
     from entracte.trace.wire import trace_pipeline
 
     report.phase("trace", len(job.pipeline.stages))
-    return trace_pipeline(job.pipeline, CORE_ML, lambda stage, *_: report.advance(stage), cache)
+    return trace_pipeline(
+        job.pipeline, CORE_ML, lambda stage, *_: report.advance(stage), cache, source.look
+    )
 
 
 def _decide(job: Job, traced: "TracedPipeline", corrections: Mapping[str, float]) -> Decision:
@@ -178,6 +189,7 @@ def _decide(job: Job, traced: "TracedPipeline", corrections: Mapping[str, float]
 def _emit_and_plan(
     job: Job,
     traced: "TracedPipeline",
+    source: "PipelineWeights",
     decision: Decision,
     files: tuple[tuple[str, str], ...],
     shop: "Workshop",
@@ -187,7 +199,7 @@ def _emit_and_plan(
     best: _Emitted | None = None
     corrections: dict[str, float] = {}
     for attempt in range(_ATTEMPTS):
-        bundle = _emit(job, traced, decision, shop)
+        bundle = _emit(job, traced, source, decision, shop)
         try:
             made = _scheduled(job, decision, bundle)
             best = made if best is None or made.makespan_s < best.makespan_s else best
@@ -202,11 +214,11 @@ def _emit_and_plan(
     assert best is not None
     if best.bundle is not bundle:
         # From the cache: the folder holds the last attempt's packages.
-        _emit(job, traced, best.decision, shop)
+        _emit(job, traced, source, best.decision, shop)
     if job.verify:
-        compared, changed = _compare(job, traced, best, files, shop)
+        compared, changed = _compare(job, traced, source, best, files, shop)
         if changed:
-            bundle = _emit(job, traced, best.decision, shop)
+            bundle = _emit(job, traced, source, best.decision, shop)
             best = _scheduled_again(job, best.decision, bundle, compared)
         best = replace(best, bundle=replace(best.bundle, verify="on", compared=compared))
     return _plan(job, best.decision, best.facts, best.schedule, best.bundle, files)
@@ -215,16 +227,14 @@ def _emit_and_plan(
 def _compare(
     job: Job,
     traced: "TracedPipeline",
+    source: "PipelineWeights",
     made: "_Emitted",
     files: tuple[tuple[str, str], ...],
     shop: "Workshop",
 ) -> "tuple[tuple[Compared, ...], bool]":
     """Packages beside their source; whether some must be emitted again, repaired."""
     from entracte.emit.bundle import compare_all
-    from entracte.trace.weights import weight_source
     from entracte.verify.recorded import record_inputs
-
-    source = weight_source(job.pipeline.weights)
 
     def known(chunks: Sequence[str]) -> Path | None:
         plan = _plan(job, made.decision, made.facts, made.schedule, made.bundle, files)
@@ -303,16 +313,21 @@ def _corrections(
     return result
 
 
-def _emit(job: Job, traced: "TracedPipeline", decision: Decision, shop: "Workshop") -> Bundle:
+def _emit(
+    job: Job,
+    traced: "TracedPipeline",
+    source: "PipelineWeights",
+    decision: Decision,
+    shop: "Workshop",
+) -> Bundle:
     from entracte.emit.bundle import emit
-    from entracte.trace.weights import weight_source
 
     # Links of an earlier attempt; the cache keeps the packages themselves.
     left.remove(shop.folder / PACKAGES)
     return emit(
         traced.stages,
         decision.partition.chunks,
-        weight_source(job.pipeline.weights),
+        source,
         deployment=job.target.deployment,
         shop=shop,
     )

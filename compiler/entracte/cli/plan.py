@@ -254,7 +254,10 @@ def verify(
         bool, typer.Option("--distinct", help="One package of each kind, alone; for large builds.")
     ] = False,
     weights: Annotated[
-        str | None, typer.Option(help="Where the source's weights are, as pipeline.weights.")
+        list[str] | None,
+        typer.Option(
+            help="Where the source's weights are, as pipeline.weights; STAGE=FOLDER for a stage's."
+        ),
     ] = None,
     packages: Annotated[
         list[str] | None,
@@ -271,12 +274,24 @@ def verify(
     from entracte.plan.file import read_plan
     from entracte.verify.source import Origin
 
-    origin = Origin(weights=weights, packages=tuple(packages or ()), cache=cache)
+    places = [_place(text) for text in weights or ()]
+    origin = Origin(
+        weights=next((place for stage, place in places if not stage), None),
+        stage_weights=tuple((stage, place) for stage, place in places if stage),
+        packages=tuple(packages or ()),
+        cache=cache,
+    )
     with one_message(), Bars() as bars:
         given = given_by_name(read_plan(build), inputs or [], prompt=prompt, seed=seed)
         failed = show_verification(build, given, bars, save=save, distinct=distinct, origin=origin)
     if failed:
         raise typer.Exit(1)
+
+
+def _place(text: str) -> tuple[str, str]:
+    """(stage, place) of `STAGE=PLACE`; no stage for a place alone (`./a=b` is one)."""
+    stage, equals, place = text.partition("=")
+    return (stage, place) if equals and stage.isidentifier() else ("", text)
 
 
 @app.command()

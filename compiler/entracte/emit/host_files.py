@@ -21,6 +21,7 @@ from entracte.emit.tokenizer.folder import ALL, Tokenizer, read_tokenizer
 from entracte.errors import ConfigError
 from entracte.ir import Output, Pipeline, Stage, StageKind
 from entracte.plan.file import CONSTANTS, FILE, MAX_BYTES
+from entracte.store.cache import Cache
 from entracte.trace.weights import weights_folder
 
 Given = Mapping[str, Any]
@@ -32,6 +33,10 @@ class Made:
 
     name: str
     write: Callable[[Path], None]
+
+
+Looked = tuple[Made, Given]
+"""A file, and params of the plan's step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +74,14 @@ class HostFiles:
         return [made.name for made in self.made]
 
 
-def look(pipeline: Pipeline, *, dry_run: bool = False) -> HostFiles:
+def look(pipeline: Pipeline, cache: Cache | None = None, *, dry_run: bool = False) -> HostFiles:
     """Find and check all files that host steps will read. Raises `ConfigError`.
 
-    A `dry_run` of random weights, which is for measuring, does without a tokenizer.
+    Args:
+        cache: where checkpoints that are pickles become safetensors; by default the usual one.
+        dry_run: of random weights, which are for measuring: there need be no tokenizer.
     """
-    found = _Found([], {}, {})
+    found = _Found([], {}, {}, cache)
     for stage in pipeline.stages:
         op = HOST_OPS[stage.op] if stage.kind is StageKind.HOST else None
         sources = op.sources(dict(stage.params), stage.weights or pipeline.weights) if op else ()
@@ -98,14 +105,22 @@ class _Found:
     made: list[Made]
     params: dict[str, Given]
     tokenizers: dict[str, str]
+    cache: Cache | None
 
     def add(self, stage: Stage, source: Source, *, blank: bool) -> None:
         """A file that a stage reads."""
-        made, own = _blank(stage.name) if blank else _LOOKS[source.kind](stage, source)
+        made, own = _blank(stage.name) if blank else self._look(stage, source)
         name = self._keep(made, stage.name)
         self.params[stage.name] = {**self.params.get(stage.name, {}), **own, source.param: name}
         if source.kind is FileKind.TOKENIZER:
             self.tokenizers.setdefault(source.name, name)
+
+    def _look(self, stage: Stage, source: Source) -> Looked:
+        if source.kind is FileKind.TABLE:
+            table = look_at_table(stage, _where(stage), source, self.cache)
+            return Made(f"table_{stage.name}.bin", partial(write_table, table)), {}
+        how = _look_at_tokenizer if source.kind is FileKind.TOKENIZER else _look_at_copy
+        return how(stage, source)
 
     def add_text(self, output: Output, weights: str, *, blank: bool) -> None:
         """The tokenizer of a text that is given, which no stage has."""
@@ -136,8 +151,6 @@ def _free(name: str, stage: str, taken: list[str]) -> str:
 
 
 # ---------------------------------------------------------------- kinds
-
-Looked = tuple[Made, Given]
 
 
 def _look_at_copy(stage: Stage, source: Source) -> Looked:
@@ -178,18 +191,6 @@ def _made(name: str, found: Tokenizer) -> Made:
 def _blank(name: str) -> Looked:
     """Of a dry run, which writes no files."""
     return Made(f"tokenizer_{name}.json", lambda _: None), {}
-
-
-def _look_at_table(stage: Stage, source: Source) -> Looked:
-    table = look_at_table(_where(stage), source, dict(stage.params))
-    return Made(f"table_{stage.name}.bin", partial(write_table, table)), {}
-
-
-_LOOKS: Mapping[FileKind, Callable[[Stage, Source], Looked]] = {
-    FileKind.COPY: _look_at_copy,
-    FileKind.TOKENIZER: _look_at_tokenizer,
-    FileKind.TABLE: _look_at_table,
-}
 
 
 def _where(stage: Stage) -> str:

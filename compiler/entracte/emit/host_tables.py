@@ -1,8 +1,8 @@
 """Tables that `gather_rows` reads: one weight as a file of rows, written a block at a time."""
 
 import zlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +10,10 @@ from entracte.declare.host_ops import Source
 from entracte.declare.host_ops.table_rows import NUMPY_TYPES
 from entracte.disk.write import writing
 from entracte.errors import ConfigError
-from entracte.ir import DType
-from entracte.store.tensor_file import read_header, reading
+from entracte.ir import DType, Stage
+from entracte.store.cache import Cache, cache_folder
+from entracte.store.tensor_file import reading
+from entracte.trace.checkpoint import FLOATS, Checkpoint, Place
 from entracte.trace.weights import weight_source, weights_folder
 
 if TYPE_CHECKING:
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 
 _BLOCK_ELEMENTS = 2**22
 """In memory at once; a multiple of 16 of them (see `_drawn`)."""
-_FLOATS = ("F64", "F32", "F16", "BF16")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,60 +37,49 @@ class Table:
     seed: int = 0
 
 
-def look_at_table(where: str, source: Source, params: Mapping[str, Any]) -> Table:
-    """Where a table's numbers are, its shape checked. Raises `ConfigError`."""
-    key, rows, width = params["key"], params["rows"], params["width"]
-    weight_source(source.place)  # it refuses what is no place of weights
+def look_at_table(stage: Stage, where: str, source: Source, cache: Cache | None = None) -> Table:
+    """Where a table's numbers are, its shape checked. Raises `ConfigError`.
+
+    Args:
+        where: begins messages.
+        cache: where checkpoints that are pickles become safetensors; by default the usual one.
+    """
+    params: Any = dict(stage.params)
+    weight_source(source.place, cache)  # it refuses what is no place of weights
     kind, _, seed = source.place.partition(":")
-    random = kind == "random"
     table = Table(
         where=where,
-        key=key,
-        rows=rows,
-        width=width,
+        key=params["key"],
+        rows=params["rows"],
+        width=params["width"],
         dtype=DType(params["dtype"]),
-        file=None if random else _file_with(where, weights_folder(source.place), source.name, key),
-        seed=int(seed) if random else 0,
+        file=None,
+        seed=int(seed) if kind == "random" else 0,
     )
-    if table.file is not None:
-        _check_stored(table)
-    return table
-
-
-def _file_with(where: str, folder: Path, stem: str, key: str) -> Path:
-    place = folder / stem
-    with reading(place):
-        inner = sorted(place.glob("*.safetensors")) if place.is_dir() else []
-    files = inner or [p for p in (place, Path(f"{place}.safetensors")) if p.is_file()]
-    holding = [file for file in files if key in read_header(file)]
-    if len(holding) == 1:
-        return holding[0]
-    if holding:
-        raise ConfigError(f"{where}.key: {key!r} is in {holding[0]} and in {holding[1]}; keep one")
-    if not files:
+    if kind == "random":
+        return table
+    places = Checkpoint(
+        stage.name, weights_folder(source.place), source.name, cache or Cache(cache_folder("auto"))
+    ).places
+    if table.key not in places:
         raise ConfigError(
-            f"{where}.table: there are no weights {place}.safetensors or {place}/*.safetensors; "
-            "check pipeline.weights"
+            f"{where}.key: no file of the weights {source.name} holds {table.key!r}; they hold "
+            f"{len(places)} tensors, e.g. {', '.join(sorted(places)[:3])}"
         )
-    held = sorted(k for file in files for k in read_header(file))
-    raise ConfigError(
-        f"{where}.key: no file of {place} holds {key!r}; it holds {len(held)} tensors, e.g. "
-        f"{', '.join(held[:3])}"
-    )
+    _check_stored(table, places[table.key])
+    return replace(table, file=places[table.key].path)
 
 
-def _check_stored(table: Table) -> None:
-    assert table.file is not None
-    stored = read_header(table.file)[table.key]
+def _check_stored(table: Table, place: Place) -> None:
+    stored, named = place.stored, f"{table.where}: {place.origin}: {table.key!r}"
     if stored.shape != (table.rows, table.width):
         raise ConfigError(
-            f"{table.where}: {table.file}: {table.key!r} is {list(stored.shape)}, not rows x width "
-            f"[{table.rows}, {table.width}]"
+            f"{named} is {list(stored.shape)}, not rows x width [{table.rows}, {table.width}]"
         )
-    if stored.dtype not in _FLOATS:
+    if stored.dtype not in FLOATS:
         raise ConfigError(
-            f"{table.where}: {table.file}: {table.key!r} holds {stored.dtype}, a table is one of "
-            f"{', '.join(_FLOATS)}; save it dequantized"
+            f"{named} holds {stored.dtype}, a table is one of {', '.join(FLOATS)}; save it "
+            "dequantized"
         )
 
 

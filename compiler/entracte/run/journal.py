@@ -34,7 +34,6 @@ class Journal:
         self._tallies = {p.chunk: _Tally() for p in plan.packages}
         self._stage_s: dict[str, float] = {}
         self._iterations: dict[str, int] = {}
-        self._notes: list[str] = []
         self._stall_s = 0.0
         self._peak_bytes = self._loaded_bytes = 0
 
@@ -75,11 +74,6 @@ class Journal:
     def waited(self, seconds: float) -> None:
         """The computing thread waited for its next step's loads."""
         self._stall_s += seconds
-
-    def noted(self, text: str) -> None:
-        """What a host step has to say, once however often it says it."""
-        if text not in self._notes:
-            self._notes.append(text)
 
     def ended(self, loop: str, iterations: int) -> None:
         """A loop that may end early did so many iterations."""

@@ -143,8 +143,9 @@ def _run(params: Given, inputs: Mapping[str, Any], place: Place) -> "dict[str, n
 
 
 def _sources(params: Given, weights: str) -> tuple[Source, ...]:
-    """Beside the weights; random weights have none, `stand_in` names a place for them."""
-    random = weights.startswith("random:")
+    """Beside the weights; random ones, or those that a module holds, have none: `stand_in` names a
+    place for it."""
+    random = not weights or weights.startswith("random:")
     place = params.get("stand_in", weights) if random else weights
     return (Source("tokenizer", FileKind.TOKENIZER, place, params["tokenizer"]),)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from entracte.emit.tokenizer.sentencepiece import BPE, UNIGRAM, PieceKind, SentencePiece
+from entracte.errors import ConfigError
 
 TEXT = "$A"
 VOCAB, WORDS = "vocab.json", "vocab.txt"
@@ -133,6 +134,7 @@ def _word_piece(v: Vocabulary) -> Any:
 
 # ---------------------------------------------------------------- SentencePiece
 
+_MOST_GAPS = 10_000
 _SPACE = "\u2581"
 """Stands for a space in pieces."""
 
@@ -152,7 +154,9 @@ def _unigram(v: Vocabulary, scored: list[tuple[str, float]], unk_id: int) -> Any
 
 def _t5(v: Vocabulary) -> Any:
     """The pieces, and behind them the marks of gaps, counted down."""
-    count = int(v.config.get("extra_ids", 100))
+    count = v.config.get("extra_ids", 100)
+    if not isinstance(count, int) or not 0 <= count <= _MOST_GAPS:
+        raise ConfigError(f"extra_ids: {count!r} is not a whole number from 0 to {_MOST_GAPS}")
     scored = [(p.text, p.score) for p in v.pieces.pieces]
     known = {text for text, _ in scored}
     gaps = [f"<extra_id_{i}>" for i in range(count - 1, -1, -1)]
