@@ -27,6 +27,7 @@ class Journal:
         self._segments = plan.program.segments
         self._bases = bases(plan.program)
         self._kept_bytes = 0
+        self._notes: dict[str, None] = {}
         self._outputs: dict[str, int] = {}
         self._begun = time.perf_counter()
         self._lock = threading.Lock()
@@ -78,6 +79,10 @@ class Journal:
     def ended(self, loop: str, iterations: int) -> None:
         """A loop that may end early did so many iterations."""
         self._iterations[loop] = iterations
+
+    def noted(self, text: str) -> None:
+        """What a host step has to say; once, however often it says so."""
+        self._notes[text] = None
 
     def wrote(self, counts: Mapping[str, int], kept: Iterable[object]) -> None:
         """Output -> pieces that its writer took; and the arrays that stay in memory."""
