@@ -1,5 +1,5 @@
-"""From files to files: a picture, a choice and a number in, a clip, a sound and numbers out, through
-`compile` and `plan run`, beside the torch modules composed by hand."""
+"""From files to files: a picture, a choice and a number in, a clip, a sound and numbers out,
+through `compile` and `plan run`, beside the torch modules composed by hand."""
 
 import json
 from collections.abc import Callable

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from entracte.cli.given import given_by_name, out_by_name
 from entracte.errors import RunError
 from entracte.ir import DType, Input, Port
 from entracte.run.inputs import given_inputs, told_inputs
@@ -472,3 +473,103 @@ def test_numbers_and_seeds_within_their_ends():
     assert given(seed, 10**12) == (10**12, 10**12)
     with pytest.raises(RunError, match="0 is not allowed: least 1"):
         given(seed, 0)
+
+
+# ---------------------------------------------------------------- the words of a command
+
+
+def named(texts, *inputs, **more):
+    plan = make_plan()
+    given_ = tuple(Input(name, kind, None) for name, kind in inputs)
+    plan = replace(plan, program=replace(plan.program, inputs=given_))
+    return given_by_name(plan, texts, **more)
+
+
+def test_prompt_and_seed_stand_for_the_only_ones_of_their_kind():
+    one = (("words", "text"), ("noise", "seed"), ("scale", "number"))
+    assert named(["scale=2"], *one, prompt="a fox", seed=3) == {
+        "scale": "2", "words": "a fox", "noise": 3
+    }  # fmt: skip
+    two = (("prompt", "text"), ("negative", "text"))
+    assert named([], *two, prompt="a fox") == {"prompt": "a fox"}
+    with pytest.raises(RunError, match="--prompt: a text .* there are several: first, second"):
+        named([], ("first", "text"), ("second", "text"), prompt="a fox")
+    with pytest.raises(RunError, match="--seed: a seed .* there are none; it has words"):
+        named([], ("words", "text"), seed=0)
+    with pytest.raises(RunError, match="--prompt: the input 'words' is given by --input too"):
+        named(["words=x"], *one, prompt="y")
+    assert named(["words=a=b"], *one) == {"words": "a=b"}
+    with pytest.raises(RunError, match="--input words: write name=value"):
+        named(["words"], *one)
+
+
+def test_files_by_the_outputs_names():
+    assert out_by_name([]) is None
+    assert out_by_name(["clip.mp4"]) == "clip.mp4"
+    assert out_by_name(["/tmp/a=b/clip.mp4"]) == "/tmp/a=b/clip.mp4"
+    assert out_by_name(["frames=clip.mp4", "logits=x=y.npz"]) == {
+        "frames": "clip.mp4", "logits": "x=y.npz"
+    }  # fmt: skip
+    with pytest.raises(RunError, match="--out x.npy: write NAME=FILE"):
+        out_by_name(["frames=clip.mp4", "x.npy"])
+    with pytest.raises(RunError, match="'frames' is given twice"):
+        out_by_name(["frames=clip.mp4", "frames=x.mp4"])
+
+
+# ---------------------------------------------------------------- damaged files
+
+
+def png_16(colour, samples):
+    """One row of 16 bits a sample."""
+
+    def part(kind, data):
+        crc = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + crc
+
+    row = zlib.compress(b"\0" + struct.pack(f">{len(samples)}H", *samples))
+    header = struct.pack(">IIBBBBB", 2, 1, 16, colour, 0, 0, 0)
+    whole = part(b"IHDR", header) + part(b"IDAT", row) + part(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + whole
+
+
+def test_of_16_bits_of_colour_the_upper_8_count(tmp_path):
+    path = tmp_path / "x.png"
+    path.write_bytes(png_16(2, (0x12F0, 0xFFFF, 0, 0x80FF, 1, 0xABCD)))
+    made = read(image_of(1, 2), path)[0, :, 0]
+    np.testing.assert_array_equal(
+        made, np.float32(np.array([[0x12, 0x80], [255, 0], [0, 0xAB]]) / 255)
+    )
+    path.write_bytes(png_16(0, (0x12F0, 0xFFFF)))
+    made = read(image_of(1, 2), path)[0, 0, 0]
+    np.testing.assert_array_equal(made, np.float32([0x12F0 / 65535, 1]))
+
+
+def test_whatever_a_file_holds_it_is_read_or_one_message(tmp_path, clip):
+    """Bytes changed, cut and doubled, of every kind of file."""
+    rng = np.random.default_rng(0)
+    pixels = Image.fromarray(rng.integers(0, 256, (9, 9, 3), np.uint8))
+    for name in ("x.png", "x.jpg", "x.webp"):
+        pixels.save(tmp_path / name)
+    wav(tmp_path / "x.wav", rng.integers(-999, 999, 500), 8000)
+    np.save(tmp_path / "x.npy", np.zeros((2, 3)))
+    np.savez(tmp_path / "x.npz", reals=np.zeros((2, 3)))
+    (tmp_path / "x.mkv").write_bytes(clip.read_bytes())
+    inputs = {".png": image_of(4, 4), ".jpg": image_of(4, 4), ".webp": image_of(4, 4),
+              ".wav": audio_of(100, 4000.0), ".npy": REALS, ".npz": REALS,
+              ".mkv": video_of(3)}  # fmt: skip
+    refused = dict.fromkeys(inputs, 0)
+    for ending, i in inputs.items():
+        whole = (tmp_path / f"x{ending}").read_bytes()
+        for _ in range(25):
+            data = bytearray(whole)
+            for at in rng.integers(0, len(data), rng.integers(1, 5)):
+                data[at] = rng.integers(0, 256)
+            cut = rng.integers(1, len(data)) if rng.random() < 0.3 else len(data)
+            (tmp_path / f"y{ending}").write_bytes(bytes(data[:cut]))
+            try:
+                made = read(i, tmp_path / f"y{ending}")
+                assert made.shape == i.port.shape and made.dtype == np.float32
+            except RunError as error:
+                assert "\n" not in str(error) and str(error).startswith("input ")
+                refused[ending] += 1
+    assert all(refused.values()), refused

@@ -334,7 +334,7 @@ def test_a_shared_build_is_read_by_others(tmp_path):
     before = os.umask(0o022)
     try:
         noise(tmp_path, tmp_path / "build")
-        run_build(tmp_path / "build", device="reference", out=tmp_path / "build" / "clip.gif")
+        run_build(tmp_path / "build", device="reference", out=tmp_path / "build" / "clip.npy")
     finally:
         os.umask(before)
     for path in (tmp_path / "build", *(tmp_path / "build").rglob("*")):

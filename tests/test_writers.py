@@ -290,6 +290,21 @@ def test_a_clip_is_never_whole_in_memory(tmp_path):
         assert not sink.fault and peak < 16e6, (name, peak)
 
 
+def test_a_clip_that_comes_whole_is_not_there_twice(tmp_path):
+    """40 frames of 256 x 256 in fp16 are 16 MB; in fp32 they would be 31."""
+    clip = np.full((1, 3, 40, 256, 256), 0.5, np.float16)
+    sink = FileSink(place_of(tmp_path / "x.mp4"), [made(clip, "video")])
+    sink.begin()
+    tracemalloc.start()
+    sink.take("x", clip)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    sink.finish()
+    assert not sink.fault and peak < 12e6, peak
+    with av.open(str(tmp_path / "x.mp4")) as made_clip:
+        assert len(list(made_clip.decode(video=0))) == 40
+
+
 # ---------------------------------------------------------------- texts
 
 

@@ -36,7 +36,12 @@ RULE = (
     P + "test_online.py",
 )
 FILE = (P + "test_check_plan.py", P + "test_plan_file.py")
-RUN = (P + "test_run_by_hand.py", P + "test_run_null.py", P + "test_run_online.py")
+RUN = (
+    P + "test_run_programs.py",
+    P + "test_run_by_hand.py",
+    P + "test_run_null.py",
+    P + "test_run_online.py",
+)
 CONSTRUCTS = ("tests/test_constructs.py",)
 PROGRAM = (P + "test_by_hand.py", P + "test_schedule.py")
 CACHE = (
@@ -452,11 +457,20 @@ MUTANTS = (
     ),
     *_rows(
         "tensors", "run/tensors.py", RUN,
-        ("k * binding.size, binding.size)", "k, binding.size)", "slices at a wrong offset"),
-        ("k = index if binding.by is By.MAP else iteration", "k = index", "iterations read row 0"),
-        ("            return value[k]", "            return value[0]", "the wrong slot"),
-        ("            self._values[name] = self._values[following]\n", "            pass\n",
-         "a state does not move"),
+        ("return iteration if binding.by is By.ITERATION else index", "return index",
+         "iterations read row 0"),
+        ("        return slots[k]", "        return slots[0]", "the wrong slot"),
+        ("            self._values[name] = self._cast(name, self._values[following])\n",
+         "            self._values[name] = self._values[following]\n",
+         "a state keeps the type of what it takes"),
+        ("            self._values[name] = self._cast(name, self._values[first])\n",
+         "            self._values[name] = self._values[first]\n",
+         "a state begins in the type of what it starts as"),
+        ("where, self._device.make(part), add=True)", "where, self._device.make(part))",
+         "what overlaps is overwritten"),
+        ("        ends = {b.tensor: _end(b, done) for b in made if len(b.windows) == 1}",
+         "        ends = {}",
+         "a loop that ended early gives zeros to its writers"),
         ("        return bool(said[0] != 0)", "        return bool(said[0] > 0)",
          "negative numbers do not end a loop"),
         ("names = self._values.keys() | {b.tensor for b in step.outputs}",
@@ -468,9 +482,23 @@ MUTANTS = (
         ("        for name in segment.frees:\n            self._values.pop(name, None)",
          "        pass",
          "what outlives a loop stays"),
-        ("return self._device.gather(slices, binding.axis)",
-         "return self._device.gather(slices, 0)",
-         "slices are put together along another axis"),
+    ),
+    *_rows(
+        "blend", "run/blend.py", RUN,
+        ("np.arange(shared) / shared", "(np.arange(shared) + 0.5) / shared",
+         "another ramp"),
+        ("        if k > 0:", "        if k >= 0:", "the first piece fades in"),
+        ("        if k < window.count - 1:", "        if k < window.count:",
+         "the last piece fades out"),
+        ("    for window in reversed(windows):", "    for window in windows:",
+         "the first axis runs fastest"),
+    ),
+    *_rows(
+        "delivery", "run/delivery.py", RUN,
+        ("                if part not in self._complete:\n                    break\n", "",
+         "parts go before they are made"),
+        ("    return value[(slice(None),) * axis + (slice(0, end),)]", "    return value",
+         "zeros of a loop that ended early are written"),
     ),
     *_rows(
         "copies", "run/copies.py", RUN,
@@ -504,11 +532,12 @@ MUTANTS = (
     ),
     *_rows(
         "runner", "run/runner.py", RUN,
-        ("            if last:\n                self.tensors.leave(segment)",
-         "            self.tensors.leave(segment)",
+        ("            if last:\n                self.tensors.leave(segment, iteration + 1)",
+         "            self.tensors.leave(segment, iteration + 1)",
          "what the loop reads is dropped after one iteration"),
         ("step.function_at(iteration)\n        for index", "step.function\n        for index",
          "functions do not switch"),
+        ("        elif step.is_called(iteration):", "        else:", "calls do not rest"),
         ("            early = last and iteration + 1 < segment.count", "            early = False",
          "the driver does not hear of early ends"),
     ),

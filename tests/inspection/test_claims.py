@@ -189,7 +189,7 @@ def test_the_null_device_writes_no_output(tmp_path, monkeypatch):
     assert opened.out is None and isinstance(opened.device, NullDevice)
     monkeypatch.setattr("entracte.run.execute.make_device", lambda *_: NamedNull())
     # A vector is no video.
-    with pytest.raises(RunError, match=r"video files take .* give a file that ends in \.npy"):
+    with pytest.raises(RunError, match=r"mp4 files hold video, .* a file that ends in \.npy"):
         open_build(tmp_path, out=tmp_path / "x.mp4")
     assert open_build(tmp_path, out=tmp_path / "x.npy").out == tmp_path / "x.npy"
 

@@ -78,6 +78,9 @@ def test_a_call_that_takes_no_time_leaves_no_activations():
 
 @pytest.mark.parametrize("plan", [make_plan(), make_special_plan()])
 def test_tensors_between_calls_are_those_that_are_left(plan):
+    """At the end none: the output is with its writer."""
     samples = usage(plan, predicted(plan).bars)
     size = {t.name: t.size_bytes for t in plan.program.tensors}
-    assert samples[-1].tensor_bytes == size[plan.program.output_values[0]]
+    last = [s.tensor_bytes for s in samples if s.tensor_bytes]
+    assert samples[-1].tensor_bytes == 0
+    assert last[-1] >= size[plan.program.output_values[0]]

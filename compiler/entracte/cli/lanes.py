@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from entracte.cli.tables import listed, say
+from entracte.inspect.rounds import rests
 from entracte.inspect.steady import SteadyIteration
 from entracte.ir import Bar, Call, Segment
 from entracte.units import format_seconds
@@ -16,10 +17,11 @@ _MARGIN = len("  compute |") + len("|")
 
 def show_window(console: Console, segment: Segment, window: SteadyIteration) -> None:
     """The lanes, as wide as the console, with a legend and what was waited for."""
-    title = Text("One steady iteration of ")
+    one = "slice" if segment.sliced else "iteration"
+    title = Text(f"One steady {one} of ")
     title.append(window.name, style="bold")
     span = window.end_s - window.start_s
-    title.append(f" (iteration {window.iteration + 1} of {window.count}): {format_seconds(span)}")
+    title.append(f" ({one} {window.iteration + 1} of {window.count}): {format_seconds(span)}")
     console.print(title)
     for line in loop_lines(segment):
         console.print(line)
@@ -37,8 +39,13 @@ def show_window(console: Console, segment: Segment, window: SteadyIteration) -> 
 
 
 def loop_lines(segment: Segment) -> list[Text]:
-    """What is special about a loop: an early end, functions that change by iteration."""
+    """What is special about a loop: an early end, calls that rest, functions that change by
+    iteration."""
     lines = []
+    resting = [(s.stage, r) for s in segment.steps
+               if isinstance(s, Call) and (r := rests(s, segment.count))]  # fmt: skip
+    for stage, rest in dict.fromkeys(resting):
+        lines.append(Text(f"  {stage} runs in {rest}; in the others what it made stands"))
     if segment.until is not None:
         line = Text("  ends early after an iteration whose ")
         lines.append(line.append(segment.until, style="bold").append(" is not zero"))

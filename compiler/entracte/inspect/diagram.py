@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from entracte.ir import Call, HostStep, Plan, Segment, Step
+from entracte.inspect.rounds import rests, rounds
+from entracte.ir import Call, HostStep, Plan, Segment, Step, TensorDecl
 from entracte.units import format_bytes
 
 
@@ -75,10 +76,10 @@ class _Drawing:
             self.maker[port.name] = self.node(("constant", name), "constant", (name, "constant"))
         for s, segment in enumerate(program.segments):
             self.segment(s, segment)
-        ports = {t.name: t.port for t in program.tensors}
+        decls = {t.name: t for t in program.tensors}
         for output in program.outputs:
-            shapes = ["x".join(map(str, ports[v].shape)) for v in output.values]
-            end = self.node(("output", output.name), "output", (output.name, ", ".join(shapes)))
+            shapes = ", ".join(_shape(decls[v]) for v in output.values)
+            end = self.node(("output", output.name), "output", (output.name, shapes))
             for value in output.values:
                 self.edge(self.maker[value], end, value, False)
         return Diagram(
@@ -88,14 +89,12 @@ class _Drawing:
     def segment(self, s: int, segment: Segment) -> None:
         loop = None
         if segment.is_loop:
-            most = "up to " if segment.until is not None else ""
-            title = f"{segment.name}: {most}{segment.count} iterations"
-            loop = self.group(("loop", s), "loop", title)
+            loop = self.group(("loop", s), "loop", f"{segment.name}: {rounds(segment)}")
         for name, first, _ in segment.state:
             self.maker[name] = self.maker[first]
         readers: dict[str, set[str]] = {}
         for step in segment.steps:
-            box = self.box(s, step, loop)
+            box = self.box(s, segment, step, loop)
             for tensor in _reads(step):
                 self.edge(self.maker[tensor], box, tensor, False)
                 readers.setdefault(tensor, set()).add(box)
@@ -107,27 +106,28 @@ class _Drawing:
                     self.edge(self.maker[following], box, name, True)
             self.maker[name] = self.maker[following]
 
-    def box(self, s: int, step: Step, loop: str | None) -> str:
+    def box(self, s: int, segment: Segment, step: Step, loop: str | None) -> str:
         """The box of a step."""
         if isinstance(step, HostStep):
             key = ("host", s, step.stage)
             return self.node(key, "host", _named(step.stage, step.op), loop)
         if not self.chunks:
-            return self.node(("stage", s, step.stage), "stage", self.stage_lines(step), loop)
-        title = ", ".join((step.stage, *_notes(step)))
+            lines = self.stage_lines(step, segment.count)
+            return self.node(("stage", s, step.stage), "stage", lines, loop)
+        title = ", ".join((step.stage, *_notes(step, segment.count)))
         group = self.group(("stage", s, step.stage), "stage", title, loop)
         facts = next(f for f in self.plan.facts if f.id == step.chunk)
         lines = (step.chunk, format_bytes(facts.weight_bytes))
         return self.node(("chunk", s, step.stage, step.chunk), "chunk", lines, group)
 
-    def stage_lines(self, step: Call) -> tuple[str, ...]:
+    def stage_lines(self, step: Call, count: int) -> tuple[str, ...]:
         chunks = self.plan.chunks
         theirs = [c for c in chunks if step.stage in {v.graph for v in c.others}]
         ids = {c.id for c in theirs or chunks if theirs or c.graph == step.stage}
         weights = format_bytes(sum(f.weight_bytes for f in self.plan.facts if f.id in ids))
         many = f"{len(ids)} chunks" if len(ids) != 1 else "1 chunk"
         whose = f" of {theirs[0].graph}" if theirs else ""
-        return (step.stage, f"{many}{whose}, {weights}", *_notes(step))
+        return (step.stage, f"{many}{whose}, {weights}", *_notes(step, count))
 
     def node(
         self, key: tuple[object, ...], kind: str, lines: tuple[str, ...], group: str | None = None
@@ -147,7 +147,8 @@ class _Drawing:
             self.edges.setdefault((source, target, carried), set()).add(tensor)
 
     def sized(self) -> tuple[Edge, ...]:
-        size = {t.name: t.size_bytes for t in self.plan.program.tensors}
+        # Of what is streamed, all pieces go.
+        size = {t.name: t.size_bytes * max(1, t.streamed) for t in self.plan.program.tensors}
         return tuple(
             Edge(source, target, sum(size.get(x, 0) for x in tensors), carried)
             for (source, target, carried), tensors in self.edges.items()
@@ -158,9 +159,17 @@ def _named(name: str, kind: str) -> tuple[str, ...]:
     return (name,) if name == kind else (name, kind)
 
 
-def _notes(step: Call) -> list[str]:
-    """A map's slices, a switch's functions."""
+def _shape(decl: TensorDecl) -> str:
+    """Of an output's part; of what is streamed, how many pieces of which shape."""
+    shape = "x".join(map(str, decl.port.shape))
+    return f"{decl.streamed} times {shape}, as they are made" if decl.streamed else shape
+
+
+def _notes(step: Call, count: int) -> list[str]:
+    """A map's slices, in which of so many iterations it is called, a switch's functions."""
     notes = [f"map: {step.repeat} slices"] if step.repeat > 1 else []
+    if rest := rests(step, count):
+        notes.append(f"in {rest}")
     if step.switch:
         named = [f"{name} below {n}" for name, n in step.switch]
         notes.append(f"functions {', '.join(named)}, then {step.function}")

@@ -113,7 +113,8 @@ def _iterations(plan: Plan, pid: int, events: Iterable[Bar]) -> Iterator[TraceEv
     for (segment, iteration), between_s in sorted(ends.items()):
         args = _where(plan, segment, iteration)
         s = plan.program.segments[segment]
-        name = f"{s.name} {iteration}" if s.is_loop else s.name
+        slice_ = "slice " if s.sliced else ""
+        name = f"{s.name} {slice_}{iteration}" if s.is_loop else s.name
         yield _bar(pid, "iteration", name, between_s, args)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from entracte.inspect.rounds import rests, rounds
 from entracte.ir import Call, HostStep, Plan, Program, Segment, Step
 from entracte.program.assemble import reads
 
@@ -18,6 +19,8 @@ class Node:
     chunks: tuple[str, ...] = ()
     repeat: int = 1
     """Slices of a map; 1 for other stages."""
+    rests: str = ""
+    """In which iterations it happens; empty: in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +35,15 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Ring:
-    """A loop: how often, what it carries from one iteration to the next, what may end it."""
+    """A loop, or a map whose slices follow one another: how often, what it carries from one to the
+    next, what may end it."""
 
     segment: int
     name: str
     count: int
+    sliced: bool
+    rounds: str
+    """`count` in words."""
     state: tuple[str, ...]
     until: str | None
 
@@ -62,13 +69,16 @@ def flow_of(plan: Plan) -> Flow:
     nodes = [n for n in given if n.id in read]
     nodes += steps
     nodes += [Node(f"out:{o.name}", "output", o.name, None) for o in program.outputs]
-    size = {t.name: t.size_bytes for t in program.tensors}
+    # Of what is streamed, all pieces flow.
+    size = {t.name: t.size_bytes * max(1, t.streamed) for t in program.tensors}
     made = tuple(
         Edge(a, b, tuple(names), sum(size.get(n, 0) for n in names))
         for (a, b), names in edges.items()
     )
     rings = tuple(
-        Ring(s, g.name, g.count, tuple(name for name, _, _ in g.state), g.until)
+        Ring(
+            s, g.name, g.count, g.sliced, rounds(g), tuple(name for name, _, _ in g.state), g.until
+        )
         for s, g in enumerate(program.segments)
         if g.is_loop
     )
@@ -82,13 +92,23 @@ def _stages(program: Program) -> Iterator[Node]:
             groups.setdefault(step.stage, []).append(step)
         for stage, steps in groups.items():
             loop = s if segment.is_loop else None
+            id = _id(program, s, stage)
             if isinstance(steps[0], HostStep):
-                yield Node(f"stage:{stage}", "host", stage, loop)
+                yield Node(id, "host", stage, loop)
                 continue
             calls = [x for x in steps if isinstance(x, Call)]
             chunks = tuple(dict.fromkeys(c.chunk for c in calls))
             repeat = max(c.repeat for c in calls)
-            yield Node(f"stage:{stage}", "stage", stage, loop, chunks, repeat)
+            rest = next((r for c in calls if (r := rests(c, segment.count))), "")
+            yield Node(id, "stage", stage, loop, chunks, repeat, rest)
+
+
+def _id(program: Program, segment: int, stage: str) -> str:
+    """A stage may stand in several segments: each is a box of its own."""
+    first = next(
+        s for s, g in enumerate(program.segments) if any(x.stage == stage for x in g.steps)
+    )
+    return f"stage:{stage}" if segment == first else f"stage:{stage}:{segment}"
 
 
 def _edges(program: Program) -> dict[tuple[str, str], list[str]]:
@@ -97,10 +117,10 @@ def _edges(program: Program) -> dict[tuple[str, str], list[str]]:
     maker = {i.name: f"in:{i.name}" for i in program.inputs}
     maker |= {c.name: f"const:{c.name.split('.')[0]}" for c in program.constants}
     edges: dict[tuple[str, str], list[str]] = {}
-    for segment in program.segments:
+    for s, segment in enumerate(program.segments):
         maker |= {name: maker[init] for name, init, _ in segment.state if init in maker}
         for step in segment.steps:
-            _note(edges, maker, step)
+            _note(edges, maker, step, _id(program, s, step.stage))
         maker |= _last_values(segment, maker)
     for output in program.outputs:
         for value in (v for v in output.values if v in maker):
@@ -108,8 +128,9 @@ def _edges(program: Program) -> dict[tuple[str, str], list[str]]:
     return edges
 
 
-def _note(edges: dict[tuple[str, str], list[str]], maker: dict[str, str], step: Step) -> None:
-    own = f"stage:{step.stage}"
+def _note(
+    edges: dict[tuple[str, str], list[str]], maker: dict[str, str], step: Step, own: str
+) -> None:
     for tensor in sorted(reads(step)):
         source = maker.get(tensor)
         if source is None or source == own:

@@ -1,12 +1,12 @@
 """Pieces of a tensor that overlap, as one: each fades in while the one before it fades out.
 
 Along an axis, piece k shares its first o = size - stride elements with the piece before it. There
-its weight at offset y is y / o, and that of the other 1 - y / o; elsewhere a weight is 1. Weights of
-two axes multiply. Sums are taken in fp32, in the order of the pieces; weights are rounded to fp32
-once.
+its weight at offset y is y / o, and that of the other 1 - y / o; elsewhere a weight is 1. Weights
+of two axes multiply. Sums are taken in fp32, in the order of the pieces; weights are rounded to
+fp32 once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from entracte.ir import Window
@@ -14,6 +14,7 @@ from entracte.ir import Window
 if TYPE_CHECKING:
     import numpy as np
 
+_BLOCK_ELEMENTS = 1 << 20
 Place = tuple[tuple[int, int], ...]
 """(axis, where a piece begins along it)."""
 
@@ -53,13 +54,24 @@ def ramp(window: Window, k: int) -> "np.ndarray":
     return made
 
 
-def weighted(piece: Any, windows: Sequence[Window], k: int) -> "np.ndarray":
-    """Piece k, fp32, times its weights: what is added to the sum."""
+def weighted(
+    piece: Any, windows: Sequence[Window], k: int, most: int = _BLOCK_ELEMENTS
+) -> "Iterator[tuple[Place, np.ndarray]]":
+    """Piece k, fp32, times its weights, in blocks of about `most` elements: where each is to be
+    added to the sum. A piece is never there a second time."""
     import numpy as np
 
-    made: np.ndarray = np.asarray(piece).astype(np.float32)
-    for window, index in zip(windows, indices(windows, k), strict=True):
-        shape = [1] * made.ndim
-        shape[window.axis] = window.size
-        made *= ramp(window, index).reshape(shape)
-    return made
+    array = np.asarray(piece)
+    (axis, begin), *others = begins(windows, k)
+    size = windows[0].size
+    rows = max(1, most * size // max(1, array.size))
+    for at in range(0, size, rows):
+        block: np.ndarray = array[(slice(None),) * axis + (slice(at, at + rows),)]
+        block = block.astype(np.float32)
+        for n, (window, index) in enumerate(zip(windows, indices(windows, k), strict=True)):
+            weights = ramp(window, index)
+            weights = weights[at : at + rows] if n == 0 else weights
+            shape = [1] * block.ndim
+            shape[window.axis] = len(weights)
+            block *= weights.reshape(shape)
+        yield ((axis, begin + at), *others), block

@@ -149,6 +149,8 @@ class _Interpreter:
 
     def run(self) -> None:
         for base, segment in zip(bases(self.program), self.program.segments, strict=True):
+            # Before its first step may run there is no room for what a state is cast to.
+            self.machine.wait_for(base)
             self.tensors.enter(segment)
             done = self._iterations(base, segment)
             if segment.until is not None:

@@ -180,7 +180,10 @@ class FileSink:
     def take(self, output: str, piece: Any) -> None:
         """The next piece of an output."""
         made = next(m.output for m in self.made if m.output.name == output)
-        grain = self.place.format.grain(made, piece)
+        for part in _parts(piece, made.axis):
+            self._take(output, self.place.format.grain(made, part))
+
+    def _take(self, output: str, grain: Any) -> None:
         self._spools[output].append(grain)
         if self.fault or self._writer is None:
             return
@@ -253,6 +256,21 @@ class FileSink:
         except Exception as other:
             return other
         return error
+
+
+_PART_BYTES = 1 << 20
+
+
+def _parts(piece: Any, axis: int) -> Iterator[Any]:
+    """Of a large piece one part after the other: what becomes of it in a file is never there
+    whole."""
+    if not piece.ndim or not piece.size:
+        yield piece
+        return
+    axis %= piece.ndim
+    many = max(1, _PART_BYTES * piece.shape[axis] // piece.nbytes)
+    for at in range(0, piece.shape[axis], many):
+        yield piece[(slice(None),) * axis + (slice(at, at + many),)]
 
 
 @contextlib.contextmanager

@@ -43,7 +43,7 @@ class Tensors:
             self._values[i.name] = value
         for name, array in constants.items():
             self._values[name] = self._device.make(array)
-        self._completed(list(constants))
+        self._completed([name for name in self._values if name in self._decls])
 
     def fetch(self, name: str) -> Any:
         """As a numpy array."""
@@ -114,9 +114,9 @@ class Tensors:
         elif not b.windows:
             self._values.setdefault(b.tensor, [None] * decl.slots)[k] = made
         elif overlap(b.windows):
-            part = self._device.make(weighted(self._device.fetch(made), b.windows, k))
             whole = self._whole(decl, DType.FP32)
-            self._device.place(whole, begins(b.windows, k), part, add=True)
+            for where, part in weighted(self._device.fetch(made), b.windows, k):
+                self._device.place(whole, where, self._device.make(part), add=True)
         else:
             whole = self._whole(decl, decl.port.dtype)
             self._device.place(whole, begins(b.windows, k), made)

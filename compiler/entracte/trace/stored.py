@@ -86,11 +86,10 @@ class Shelf:
         self, stage: Stage, ports: Mapping[str, Port], loop: Loop | None, pinned: Collection[str]
     ) -> str:
         """Of a trace. Where weights are read changes nothing of it."""
-        made = encode(replace(stage, weights=""))
-        declared = (made, encode(tuple(ports.values())), encode(loop), sorted(pinned))
+        named = encode(replace(stage, weights=""))
+        declared = (named, encode(tuple(ports.values())), encode(loop), sorted(pinned))
         code = _code(stage, self._backend.is_convertible)
-        made = self._made(stage)
-        return digest(*declared, sorted(pinned), self._backend.identity, code, made)
+        return digest(*declared, self._backend.identity, code, self._made(stage))
 
     def checkpoint(self, stage: Stage) -> str | None:
         """The checkpoint that a stage's graph names: known before it is traced."""

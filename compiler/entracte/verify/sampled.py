@@ -51,16 +51,6 @@ def known_inputs(plan: Plan, folder: Path) -> Callable[[str], Inputs]:
     return find
 
 
-def _inputs(plan: Plan) -> dict[str, tuple[Port, ...]]:
-    """By interface."""
-    names = (("main", *(v.name for v in c.others)) for c in plan.chunks)
-    return {
-        c.interface(f): c.ports_of(f)[0]
-        for c, functions in zip(plan.chunks, names, strict=True)
-        for f in functions
-    }
-
-
 def tried_inputs(plan: Plan) -> dict[str, object]:
     """Of inputs without a default, what is tried in their place: no text, the least number or 0,
     noise in an image's, a video's or a sound's own range."""
@@ -81,6 +71,16 @@ def _tried(i: Input) -> object:
         return _drawn(i.port)
     generator = np.random.default_rng(zlib.crc32(i.name.encode()))
     return generator.uniform(i.low, i.high, i.port.shape).astype(np.float32)
+
+
+def _inputs(plan: Plan) -> dict[str, tuple[Port, ...]]:
+    """By interface."""
+    names = (("main", *(v.name for v in c.others)) for c in plan.chunks)
+    return {
+        c.interface(f): c.ports_of(f)[0]
+        for c, functions in zip(plan.chunks, names, strict=True)
+        for f in functions
+    }
 
 
 def _host_values(plan: Plan, folder: Path) -> Inputs:

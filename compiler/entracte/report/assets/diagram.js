@@ -5,10 +5,10 @@ const chunkOf = new Map(DATA.chunks.map((c) => [c.id, c]));
 
 function nodeElement(node) {
   if (node.kind !== 'stage') {
-    const about = { input: 'input', constant: 'constant', host: 'host step', output: 'of the pipeline' };
+    const about = { input: 'input', constant: 'constant', host: 'host step', output: 'output' };
     const given = node.kind === 'host' ? 'host' : 'given';
     return make('div', { class: `node ${given}` },
-      make('div', { class: 'text' }, make('b', {}, node.kind === 'output' ? 'output' : node.label), make('small', {}, about[node.kind])));
+      make('div', { class: 'text' }, make('b', {}, node.label), make('small', {}, about[node.kind])));
   }
   const stage = stageOf.get(node.label);
   const open = opened.has(node.id);
@@ -17,6 +17,7 @@ function nodeElement(node) {
     type: 'button', 'aria-expanded': String(open), 'data-node': node.id,
     onclick: () => toggleNode(node.id),
   }, make('b', {}, node.label), make('small', {}, `${count} · ${formatBytes(stage.weight_bytes)}`));
+  if (node.rests) button.append(make('small', { class: 'line' }, `in ${node.rests}`));
   if (node.repeat > 1) button.append(make('small', { class: 'line' }, `${node.repeat} slices, one by one`));
   const box = make('div', { class: 'node stage', '--c': `var(--s${stage.colour % 8})` }, button);
   if (open) box.append(chunkTiles(node));
@@ -96,8 +97,8 @@ function addRing(host, loop, at) {
   if (!at || !at.width) return;
   const carried = loop.state.length ? `, carries ${loop.state.join(', ')}` : '';
   const ends = loop.until ? `, may end early by ${loop.until}` : '';
-  const ring = make('div', { class: 'ring', title: `${loop.count} iterations${carried}${ends}` },
-    make('span', {}, `↻ ${loop.name} × ${loop.count}${loop.until ? ' at most' : ''}`));
+  const ring = make('div', { class: 'ring', title: `${loop.rounds}${carried}${ends}` },
+    make('span', {}, `↻ ${loop.name} × ${loop.count}${loop.sliced ? ' slices' : ''}${loop.until ? ' at most' : ''}`));
   const room = 18;
   ring.style.cssText = `left:${at.x - at.width / 2}px;top:${at.y - at.height / 2 - room / 2}px;width:${at.width}px;height:${at.height + room / 2}px`;
   host.prepend(ring);
