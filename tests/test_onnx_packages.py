@@ -184,7 +184,9 @@ def compiled(folder: Path, text: str) -> Path:
 
     (folder / "conf" / "pipeline").mkdir(parents=True)
     (folder / "conf" / "pipeline" / "carried.yaml").write_text(text)
-    words = ["+target=host", "pipeline=carried", f"out={folder / 'build'}"]
+    # Not compared there: on the default, a blank page, there is nothing to detect, and a flat
+    # output below the resolution of fp16. Here are better inputs, and what is right from outside.
+    words = ["+target=host", "pipeline=carried", "verify=off", f"out={folder / 'build'}"]
     compile_job(read(compose(words, folder / "conf")))
     return folder / "build"
 
