@@ -4,7 +4,7 @@ They are looked for where these packages are installed, and nothing of them is i
 
     pip install --no-deps magika==1.0.3 rapidocr==3.10.0 silero-vad==6.2.3
 
-without what they need themselves (OpenCV, torchaudio), 44 MB in all; a folder on `PYTHONPATH` does.
+without what they need themselves (OpenCV, torchaudio), 51 MB in all; a folder on `PYTHONPATH` does.
 """
 
 from __future__ import annotations
