@@ -4,7 +4,7 @@ They are looked for where these packages are installed, and nothing of them is i
 
     pip install --no-deps magika==1.0.3 rapidocr==3.10.0 silero-vad==6.2.3
 
-without what they need themselves (OpenCV, torchaudio), 44 MB in all; a folder on `PYTHONPATH` does.
+without what they need themselves (OpenCV, torchaudio), 51 MB in all; a folder on `PYTHONPATH` does.
 """
 
 from __future__ import annotations
@@ -184,7 +184,9 @@ def compiled(folder: Path, text: str) -> Path:
 
     (folder / "conf" / "pipeline").mkdir(parents=True)
     (folder / "conf" / "pipeline" / "carried.yaml").write_text(text)
-    words = ["+target=host", "pipeline=carried", f"out={folder / 'build'}"]
+    # Not compared there: on the default, a blank page, there is nothing to detect, and a flat
+    # output below the resolution of fp16. Here are better inputs, and what is right from outside.
+    words = ["+target=host", "pipeline=carried", "verify=off", f"out={folder / 'build'}"]
     compile_job(read(compose(words, folder / "conf")))
     return folder / "build"
 

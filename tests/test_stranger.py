@@ -173,6 +173,7 @@ def with_model(recorded, tmp_path) -> dict:
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / place).write_bytes(b"x")
     (tmp_path / "mine" / "link.onnx").symlink_to(tmp_path / "secret.onnx")
+    (tmp_path / "sub").write_bytes(b"x")  # where the command runs; in the folder it is another
     stage = {"graph": "onnx", "params": {"file": "m.onnx"}, "inputs": {"z": "sample.z"}}
     recorded["pipeline"]["stages"]["model"] = stage
     return recorded
@@ -180,7 +181,7 @@ def with_model(recorded, tmp_path) -> dict:
 
 @pytest.mark.parametrize(
     "file", ["/etc/passwd", "../secret.onnx", "sub/../../secret.onnx", "link.onnx", "none.onnx",
-             "~/m.onnx", "{outside}"]
+             "sub", "~/m.onnx", "{outside}"]
 )  # fmt: skip
 def test_a_plan_does_not_say_which_file_a_graph_reads(with_model, tmp_path, monkeypatch, file):
     monkeypatch.chdir(tmp_path)

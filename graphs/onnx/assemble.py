@@ -38,8 +38,9 @@ OPSETS = range(7, 25)
 """Of the default domain: those whose rules the rows know."""
 _MOST_BYTES = 1 << 32
 """Of any value."""
-_MOST_FOLDED_BYTES = 1 << 30
-"""Of all constants that are computed and not read from the file."""
+_FOLDED_BYTES, _FOLDED_TIMES = 1 << 30, 8
+"""All constants that are computed have at most so many bytes, and so many times those of the
+constants that the file holds: codes of 8 bits become fp32, matrices are transposed."""
 _MOST_STEPS = 100_000
 _MOST_LOOKED_AT = 200_000
 """Nodes, each as often as it is written out."""
@@ -57,7 +58,7 @@ class Assembly:
         """Of the constants that became part of what steps compute."""
         self._fake = FakeTensorMode(allow_non_fake_inputs=True)
         self._keys = count()
-        self._folded_bytes, self._looked_at = 0, 0
+        self._left_bytes, self._looked_at = _FOLDED_BYTES, 0
         self._fakes: dict[int, Tensor] = {}
 
     # ------------------------------------------------------------ values
@@ -99,6 +100,7 @@ class Assembly:
                     proto.name, tensor_of(proto, self.path), type_name(proto.data_type)
                 )
                 self._name(names, proto.name, value)
+                self._left_bytes += _FOLDED_TIMES * value.tensor.nbytes
         if graph.sparse_initializer:
             raise OnnxFault(f"{self.path}: holds sparse tensors, which are not read; save it dense")
         for index, proto in enumerate(graph.node):
@@ -251,9 +253,9 @@ class Assembly:
         kept: Sequence[Value | None],
         fakes: Sequence[Tensor],
     ) -> Sequence[Value]:
-        self._folded_bytes += sum(t.numel() * t.element_size() for t in fakes)
-        if self._folded_bytes > _MOST_FOLDED_BYTES:
-            node.fail(f"constants that are computed take more than {_MOST_FOLDED_BYTES} bytes")
+        self._left_bytes -= sum(t.numel() * t.element_size() for t in fakes)
+        if self._left_bytes < 0:
+            node.fail("constants that are computed take too many bytes")
         try:
             with torch.no_grad():
                 made = _listed(compute(*(None if v is None else v.tensor for v in kept)))

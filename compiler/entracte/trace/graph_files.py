@@ -37,7 +37,8 @@ def outside(pipeline: Pipeline) -> tuple[Stage, str] | None:
     for stage in pipeline.stages:
         for _, text in files_named(stage):
             folder = _folder(pipeline, stage)
-            if folder is None or inside(folder, text) is None:
+            found = None if folder is None else inside(folder, text)
+            if found is None or not found.is_file():  # a folder of that name would not be found
                 return stage, text
     return None
 
