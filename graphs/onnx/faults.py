@@ -1,11 +1,13 @@
 """What is refused about an ONNX file."""
 
+from entracte.graphs.checks import GraphFault
+
 __all__ = ["OnnxFault", "shown"]
 
 _LONGEST_NAME = 60
 
 
-class OnnxFault(ValueError):
+class OnnxFault(GraphFault):
     """One message: the place in the file, what is wrong, what would help."""
 
 

@@ -36,11 +36,11 @@ PUBLISHED = " (or height and width of a published size of Open-Sora, like 240x42
          "are minimum, over, patience, tolerance: leave it out, or refer to it, "
          "`${sampler.leap.patiense}`"),
         (["pipeline.stages.decode_space.map.size=5"],
-         "pipeline.stages.decode_space.map.size: batches of 5 do not make 16 frames; give one of 1, "
-         "2, 4, 8, 16"),
+         "pipeline.stages.decode_space.map.size: batches of 5 do not make 16 frames; give one of "
+         "1, 2, 4, 8, 16"),
         (["pipeline.stages.decode_time.map.size=3"],
-         "pipeline.stages.decode_time.inputs.z: cannot map over axis 2 of (1, 4, 4, 8, 8) in slices "
-         "of 3: 1 are left over; the nearest sizes are 2 and 4 (or give a count)"),
+         "pipeline.stages.decode_time.inputs.z: cannot map over axis 2 of (1, 4, 4, 8, 8) in "
+         "slices of 3: 1 are left over; the nearest sizes are 2 and 4 (or give a count)"),
         (["pipeline.stages.decode_time.map.size=4"],
          "pipeline.stages.decode_time.inputs.z: graph opensora.temporal_decoder wants shape (1, 4, "
          "2, 8, 8), its source sample.z gives (1, 4, 4, 8, 8) in each slice; give map.size=2"),

@@ -1,13 +1,13 @@
 """Stages by configuration: traced, or read from the cache of earlier traces."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from entracte.codec import encode
 from entracte.disk.write import write_bytes
 from entracte.errors import ConfigError
-from entracte.ir import Loop, Port, Stage, StageKind
+from entracte.ir import Loop, Port, Stage
 from entracte.store.cache import Cache, digest
 from entracte.store.origin import graph_digest, maker_digest
 from entracte.trace.made import made_by, make
@@ -28,16 +28,10 @@ _Stem = tuple[str, ...]
 
 
 class Shelf:
-    """Graphs of one compile: each is built at most once, and only if one of them is needed.
+    """Graphs of one compile: each is built at most once, and only if it is needed."""
 
-    `stages`: where one must be traced, which may take minutes, the graphs of all are built first: a
-    mistake in the last one is told at once.
-    """
-
-    def __init__(
-        self, backend: "Backend", cache: Cache | None, stages: Sequence[Stage] = ()
-    ) -> None:
-        self._backend, self._cache, self._stages = backend, cache, stages
+    def __init__(self, backend: "Backend", cache: Cache | None) -> None:
+        self._backend, self._cache = backend, cache
         self._built: dict[str, Graph | Constants] = {}
         self._traced: dict[str, Traced] = {}
 
@@ -74,9 +68,6 @@ class Shelf:
             )
         from entracte.trace.measure import trace_stage
 
-        for other in self._stages:
-            if other.kind is StageKind.GRAPH:
-                self._graph(other)
         traced = trace_stage(stage, self._graph(stage), ports, loop, self._backend, pinned)
         if self._cache:
             self._cache.keep("traces", key, traced.record)

@@ -84,7 +84,7 @@ def trace_pipeline(
     stage's graph before any is traced, which may take minutes.
     """
     pipeline = with_files(pipeline)
-    shelf = Shelf(backend, cache, pipeline.stages)
+    shelf = Shelf(backend, cache)
     if look is not None:
         for stage in pipeline.stages:
             if stage.kind is StageKind.GRAPH:
