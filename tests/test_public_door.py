@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
+from PIL import Image
 
 import entracte
 from entracte.declare.host_ops import random_normal
