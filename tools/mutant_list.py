@@ -590,8 +590,8 @@ MUTANTS = (
          "        if False:\n            _differs(package, folder, what, found, wanted)",
          "packages heavier than the plan says"),
         ("    if size_bytes != package.file_bytes:", "    if False:", "files of any size"),
-        ("        if found != wanted:\n            _differs(package, folder, f\"{what}",
-         "        if False:\n            _differs(package, folder, f\"{what}",
+        ("        if found != wanted:\n            _differs(package, folder, f\"{what}{where}\"",
+         "        if False:\n            _differs(package, folder, f\"{what}{where}\"",
          "other ports than the plan's"),
     ),
     *_rows(
