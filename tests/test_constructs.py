@@ -737,3 +737,22 @@ def test_zeros_have_another_graphs_shape():
     assert "give sizes above 0" in refused(
         SCAN.replace("AXIS", "0").replace("shape_of: step.z", "shape: [1, 0]")
     )
+
+
+@pytest.mark.parametrize(
+    ("carry", "told"),
+    [
+        (
+            "{z: [z, nothing]}",
+            "carry.z: 'nothing' is no output of graph own.middle; it has y, middle",
+        ),
+        ("{z: [gone.y, middle]}", "nothing makes 'gone.y'"),
+        ("{z: [z, y]}", "carry.z: starts as fp32 (1, 4) from z but goes on as fp32 (2, 4) from"),
+        ("{x: [z, y]}", "carry.x: is among the stage's `inputs` too"),
+    ],
+)
+def test_what_slices_cannot_hand_on_is_said(carry, told):
+    text = (
+        CHAINED.replace("x: x, z: READ", "x: x").replace("MORE\n", "").replace("VALUE", "middle.y")
+    )
+    assert told in refused(text.replace("size: 2", f"size: 2, carry: {carry}"))
