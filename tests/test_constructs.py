@@ -756,3 +756,13 @@ def test_what_slices_cannot_hand_on_is_said(carry, told):
         CHAINED.replace("x: x, z: READ", "x: x").replace("MORE\n", "").replace("VALUE", "middle.y")
     )
     assert told in refused(text.replace("size: 2", f"size: 2, carry: {carry}"))
+
+
+@pytest.mark.parametrize("until", ["", "    until: embed.done\n"])
+def test_a_loop_of_one_iteration_collects_one_piece(until):
+    text = HOISTED.replace("STATE", "{}").replace("    scan:", f"{until}    scan:")
+    world = World.of(text.replace("count: 4", "count: 1").replace("[1, 8, 4]", "[1, 2, 4]"))
+    x = rows(1, 2, 4)
+    with torch.no_grad():
+        right, _ = EMBED(torch.from_numpy(x))
+    near(world.run(world.program(), {"x": x}).outputs["all"].whole, right)
