@@ -362,6 +362,28 @@ def test_what_a_resting_stage_made_last_stands():
     assert not any("deep.c" in s.frees for s in loop.steps) and "deep.c" in loop.frees
 
 
+def test_what_a_resting_stage_would_make_of_a_scan_does_not_stand():
+    """`embed` reads the scan alone and could be made before the loop, for all iterations."""
+    text = """
+inputs: {x: {kind: tensor, shape: [1, 10, 4]}}
+stages:
+  z0: {constant: zeros, params: {shape: [1, 2, 4]}}
+  embed: {graph: own.embed, inputs: {rows: l.x}, at: [0, 2, 3]}
+  next: {graph: own.add, params: {shape: [1, 2, 4]}, inputs: {a: l.z, b: embed.made}}
+loops:
+  l:
+    count: 5
+    stages: [embed, next]
+    state: {z: [z0.zeros, next.c]}
+    scan: {x: {value: x, axis: 1, size: 2}}
+outputs: {z: {kind: tensor, value: l.z}}
+"""
+    world, x = World.of(text), rows(1, 10, 4)
+    with torch.no_grad():
+        made = [EMBED(torch.from_numpy(x[:, 2 * i : 2 * i + 2]))[0] for i in (0, 0, 2, 3, 3)]
+    near(world.run(world.program(), {"x": x}).outputs["z"].whole, 2 * sum(made))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
@@ -578,6 +600,28 @@ loops:
     assert (before[2].stage, before[2].repeat) == ("middle.once", 3)
 
 
+def test_a_map_does_not_cut_what_a_loop_hands_in_by_pieces():
+    text = (
+        SCAN.replace("AXIS", "0")
+        .replace(
+            "loops:",
+            """  middle: {graph: own.add, params: {shape: [1, 1, 4]}, inputs: {a: l.x, b: l.x},
+           map: {port: [a, b], axis: 1, size: 1}}
+loops:""",
+        )
+        .replace("stages: [step]", "stages: [step, middle]")
+    )
+    assert "a reads l.x, which is a piece of a tensor already" in refused(text)
+
+
+def test_a_map_of_one_slice_is_a_call():
+    x = rows(1, 2, 4, 4)
+    world = World.of(mapped(4, 4, 4, 4, "axis: 2, size: 4, order: slice"), conv=3)
+    program = world.program()
+    assert len(program.segments) == 1 and not program.segments[0].sliced
+    near(world.run(program, {"x": x}).outputs["y"].whole, tile(x))
+
+
 def test_what_a_loop_collects_is_read_by_maps_and_by_other_loops():
     text = (
         SCAN.replace("AXIS", "0")
@@ -693,3 +737,22 @@ def test_zeros_have_another_graphs_shape():
     assert "give sizes above 0" in refused(
         SCAN.replace("AXIS", "0").replace("shape_of: step.z", "shape: [1, 0]")
     )
+
+
+@pytest.mark.parametrize(
+    ("carry", "told"),
+    [
+        (
+            "{z: [z, nothing]}",
+            "carry.z: 'nothing' is no output of graph own.middle; it has y, middle",
+        ),
+        ("{z: [gone.y, middle]}", "nothing makes 'gone.y'"),
+        ("{z: [z, y]}", "carry.z: starts as fp32 (1, 4) from z but goes on as fp32 (2, 4) from"),
+        ("{x: [z, y]}", "carry.x: is among the stage's `inputs` too"),
+    ],
+)
+def test_what_slices_cannot_hand_on_is_said(carry, told):
+    text = (
+        CHAINED.replace("x: x, z: READ", "x: x").replace("MORE\n", "").replace("VALUE", "middle.y")
+    )
+    assert told in refused(text.replace("size: 2", f"size: 2, carry: {carry}"))

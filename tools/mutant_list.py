@@ -31,6 +31,7 @@ CLOCK = (
 RULE = (P + "test_online_vectors.py", P + "test_early_end.py", P + "test_online.py")
 FILE = (P + "test_check_plan.py", P + "test_plan_file.py")
 RUN = (P + "test_run_by_hand.py", P + "test_run_null.py", P + "test_run_online.py")
+CONSTRUCTS = ("tests/test_constructs.py",)
 PROGRAM = (P + "test_by_hand.py", P + "test_schedule.py")
 CACHE = (
     "tests/test_resume.py::test_an_entry_is_whole_or_absent",
@@ -290,13 +291,42 @@ MUTANTS = (
          "last_iteration = iteration", "kept chunks are dropped"),
     ),
     *_rows(
-        "assemble", "program/assemble.py", PROGRAM,
-        ("    later = {program.output}\n", "    later = set[str]()\n", "the output is dropped"),
+        "frees", "program/frees.py", (*PROGRAM, *CONSTRUCTS),
+        ("set(program.output_values) - droppable_outputs(program)", "set[str]()",
+         "parts are dropped before their turn"),
         ("(inside & known) - later - kept),", "(inside & known) - later),",
          "a state's next value is dropped"),
-        ("    over = before | {x for carried in segment.state for x in carried}",
-         "    over = {x for carried in segment.state for x in carried}",
+        ("    over |= {x for s in segment.steps for x in reads(s) | writes(s)} - inside\n", "",
          "what a loop read from before it leaks"),
+        ("(_collected(segment) - streamed) | _outliving(segment)",
+         "_collected(segment) - streamed", "what a resting stage made is dropped"),
+    ),
+    *_rows(
+        "writers", "program/writers.py", CONSTRUCTS,
+        ("if value in made and _in_turn(program, made, value, made[value].complete)",
+         "if value in made", "parts are dropped before their turn"),
+        ("    return _in_turn(program, made, binding.tensor, made[binding.tensor].begun)",
+         "    return True", "pieces leave before the parts in front of them"),
+        ("if binding.tensor not in read and _can_stream", "if _can_stream",
+         "what is read again leaves as it is made"),
+    ),
+    *_rows(
+        "slices", "program/slices.py", CONSTRUCTS,
+        ("stride, rest = divmod(cut.stride * size, cut.size)", "stride, rest = cut.stride, 0",
+         "outputs overlap by as much as inputs"),
+        ("DType.FP32 if is_blended(windows) else piece.dtype", "piece.dtype",
+         "averages are rounded to fp16"),
+    ),
+    *_rows(
+        "groups", "program/groups.py", (P + "test_grouping.py",),
+        ("set(range(first + 1, last + 1))", "set(range(first + 1, last))",
+         "what is carried is made in another group than it is read in"),
+    ),
+    *_rows(
+        "rounds", "trace/rounds.py", CONSTRUCTS,
+        ("            types[name] = dtype\n", "            pass\n", "a state keeps its first type"),
+        ("{loop.until, *(c.value for c in loop.collect)}", "{loop.until}",
+         "what would have been collected after an early end is there"),
     ),
     *_rows(
         "partition", "decide/partition.py", CUT,

@@ -65,7 +65,7 @@ class _Mapped:
 
     @cached_property
     def groups(self) -> list[range]:
-        if self.loop is not None:
+        if self.loop is not None or (self.count == 1 and not self.carry):
             return [range(i, i + 1) for i in range(len(self.pieces))]
         return groups_of(self.stage, self.pieces, self.b.grouping)
 

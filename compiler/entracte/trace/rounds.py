@@ -77,6 +77,7 @@ def wider(where: str, starts: tuple[str, Port], goes_on: tuple[str, Port]) -> DT
 def looked_at(pipeline: Pipeline, loop: Loop, ports: Ports, graphs: Graphs, was: Found) -> Found:
     """What a round has shown; the same as before where nothing has to be traced again."""
     _check_next(pipeline, loop, graphs)
+    _check_functions(pipeline, loop, graphs)
     types = dict(was.types)
     for name, first, after in loop.state:
         where = f"pipeline.loops.{loop.name}.state.{name}"
@@ -136,6 +137,17 @@ def _check_next(pipeline: Pipeline, loop: Loop, graphs: Graphs) -> None:
             )
 
 
+def _check_functions(pipeline: Pipeline, loop: Loop, graphs: Graphs) -> None:
+    for name in loop.stages:
+        left = any(g.part == "body" for g in graphs.get(name, ()))
+        if pipeline.stage(name).functions and not left:
+            raise ConfigError(
+                f"pipeline.stages.{name}.functions: nothing of {name} changes from iteration to "
+                "iteration by the loop's state, so it runs before the loop, where there are no "
+                "first iterations; leave `functions` out"
+            )
+
+
 def _to_pin(pipeline: Pipeline, loop: Loop, graphs: Graphs) -> frozenset[str]:
     """Values that were moved before the loop, and that are needed of every iteration."""
     following = {after for _, _, after in loop.state}
@@ -151,7 +163,7 @@ def _to_pin(pipeline: Pipeline, loop: Loop, graphs: Graphs) -> frozenset[str]:
     if loop.until is not None:
         # What an iteration that does not come would have collected must not be there.
         wanted |= {loop.until, *(c.value for c in loop.collect)}
-    wanted |= _needed_whole(pipeline, loop)
+    wanted |= _needed_whole(pipeline, loop) | _resting(pipeline, loop, graphs)
     parts = {value: _parts_of(graphs, value) for value in wanted}
     return frozenset(
         value
@@ -169,6 +181,13 @@ def _needed_whole(pipeline: Pipeline, loop: Loop) -> set[str]:
         whole = stage.kind is StageKind.HOST
         found |= {value for port, value in stage.inputs if whole or port in cut}
     return found
+
+
+def _resting(pipeline: Pipeline, loop: Loop, graphs: Graphs) -> set[str]:
+    """What a stage makes that rests in some iterations: there what it made last is read, not what
+    it would make."""
+    names = [name for name in loop.stages if pipeline.stage(name).at]
+    return {f"{name}.{p.name}" for name in names for g in graphs[name] for p in g.outputs}
 
 
 def _check_until(loop: Loop, graphs: Graphs) -> None:
