@@ -343,3 +343,26 @@ def test_a_stage_with_the_weights_of_another_holds_the_same_numbers(small: Small
     message = refused(small, lambda: graph_of(Everything(small.made)))
     assert "stages.second.weights_of" in message and "other numbers than in first" in message
     small.compiled(lambda: graph_of(Everything()), "dry_run=true")
+
+
+def test_variants_hold_the_same_numbers(small: Small) -> None:
+    """They are functions over one copy of the weights."""
+    from entracte.ir import DType, Port, Stage, StageKind
+    from entracte.lower.backend import CORE_ML
+    from entracte.trace.measure import trace_stage
+    from entracte.trace.weights import OwnWeights
+
+    stage = Stage(name="s", kind=StageKind.GRAPH, op="toy", functions=(("other", 1),))
+    main, same, other = Line(), Line(), Line()
+    same.load_state_dict(main.state_dict())
+    for variant in (same, entracte.graphs.on_meta(Line), other):
+        graph = Graph(
+            main.eval(), (Input("x", (2, 8)),), ("y",), variants={"other": variant.eval()}
+        )
+        ports = {"x": Port("x", (2, 8), DType.FP16)}
+        if variant is other:
+            with pytest.raises(ConfigError, match="'other' holds other numbers for 'line"):
+                trace_stage(stage, graph, ports, None, CORE_ML)
+            return
+        found = OwnWeights().tensors(trace_stage(stage, graph, ports, None, CORE_ML))
+        assert torch.equal(found["line.weight"], main.line.weight)

@@ -73,7 +73,7 @@ class Traced:
     """A compiled stage: what was measured, and how to get the torch programs it was measured on.
 
     A program is exported again only where a chunk must be converted: a stage read from the cache
-    never imports torch.
+    never imports torch, if its graph is one that code and parameters make alone.
     """
 
     stage: Stage
