@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 
+from entracte.graphs.meta import on_meta
 from entracte.graphs.spec import Constants, Graph, Input
 
-__all__ = ["Constants", "Graph", "Input", "build", "names", "package_of"]
+__all__ = ["Constants", "Graph", "Input", "build", "is_code", "names", "on_meta", "package_of"]
 
 _BUILT_IN = {
     "opensora.text_encoder": "entracte.graphs.opensora.build:text_encoder",
@@ -29,6 +30,8 @@ _BUILT_IN = {
     "zeros": "entracte.graphs.zeros:zeros",
 }
 GROUP = "entracte.graphs"
+_CODE = "opensora."
+"""Built-in graphs whose names begin so are made by code and parameters alone."""
 
 
 def names() -> list[str]:
@@ -52,6 +55,12 @@ def package_of(name: str) -> str:
     our own and for an unknown name."""
     places = {p.name: p.value for p in entry_points(group=GROUP) if p.name not in _BUILT_IN}
     return places[name].partition(":")[0].partition(".")[0] if name in places else __name__
+
+
+def is_code(name: str) -> bool:
+    """Whether the graph `name` is always the same for the same code and parameters. Whoever reads
+    files, or draws numbers, may give another one each time: it must be made to know."""
+    return name in _BUILT_IN and name.startswith(_CODE)
 
 
 def _factory(name: str) -> Callable[..., Graph | Constants]:

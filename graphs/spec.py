@@ -23,12 +23,15 @@ class Graph:
     """A stage's torch module as the compiler needs it.
 
     Attributes:
-        module: in eval mode. Its parameters need hold no data (they may be on the meta device):
-            weights are read from `checkpoint`. Buffers that no checkpoint holds must be real.
+        module: in eval mode. Where a `checkpoint` gives the weights, its parameters need hold no
+            data (they may be on the meta device), and what they hold is not looked at. Buffers
+            that no checkpoint holds must be real: `on_meta` of `entracte.graphs` does that.
         inputs: in the order of `forward`'s parameters.
         outputs: names of what `forward` returns, in order; none may equal an input's name.
         checkpoint: stem of a file or folder inside the pipeline's weights folder,
-            `STEM.safetensors` or `STEM/*.safetensors`; None for no weights.
+            `STEM.safetensors` or `STEM/*.safetensors` (docs/weights.md has all that is read). None:
+            the module holds its numbers, and these are its weights, whatever `pipeline.weights`
+            says.
         key_map: (prefix in the module, prefix in the checkpoint); the longest match wins.
         scales: (suffix of a weight's name in the module, factor): the checkpoint's value is
             multiplied by it when it is read.
@@ -36,7 +39,8 @@ class Graph:
             file that begins with one of them and that the module does not have is an error.
             Files may hold more than one stage needs (an encoder beside a decoder).
         variants: other functions over the same weights by name: modules with the same parameter
-            names and shapes, the same inputs and outputs.
+            names and shapes, the same inputs and outputs. Where there is no checkpoint they hold
+            the same numbers too.
     """
 
     module: "nn.Module"

@@ -51,6 +51,7 @@ NEEDS = {
     "test_imports.py": "light",
     "test_needs.py": "light",
     "test_outputs.py": "light",
+    "test_own_numbers.py": "convert",
     "test_overlap.py": "convert",
     "test_places.py": "torch",
     "test_public_door.py": "convert",

@@ -370,7 +370,65 @@ def whole_clip() -> np.ndarray:
     return x.numpy()
 
 
+# ---------------------------------------------------------------- layers that are all the same
+
+
+ROWS, SIZE = (8, 1), 24
+
+
+class Equal(nn.Module):
+    """Five layers of one kind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(SIZE, SIZE) for _ in range(5))
+
+    def forward(self, x: Tensor) -> tuple[Tensor]:
+        for layer in self.layers:
+            x = torch.tanh(layer(x))
+        return (x * 1.0,)
+
+
+def many() -> Graph:
+    return Graph(Equal().eval(), (Input("x", (ROWS[0], SIZE)),), ("y",), "equal")
+
+
+def few() -> Graph:
+    return Graph(Equal().eval(), (Input("x", (ROWS[1], SIZE)),), ("y",), "equal")
+
+
+def given() -> Constants:
+    made = np.random.default_rng(2).standard_normal((sum(ROWS), SIZE)).astype(np.float32)
+    return Constants({"many": made[: ROWS[0]], "few": made[ROWS[0] :]})
+
+
+EQUAL = """
+name: equal
+title: Equal layers
+weights: "WEIGHTS"
+precision: fp32
+stages:
+  given: {constant: sharing.given}
+  many: {graph: sharing.many, inputs: {x: given.many}}
+  few: {graph: sharing.few, weights_of: many, inputs: {x: given.few}}
+outputs:
+  many: {kind: tensor, value: many.y}
+  few: {kind: tensor, value: few.y}
+"""
+
+
+def equal() -> Equal:
+    torch.manual_seed(3)
+    return Equal().eval()
+
+
+def save_equal(folder: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file(equal().state_dict(), folder / "equal.safetensors")
+
+
 GRAPHS = {
     f"sharing.{f.__name__}": f"{__name__}:{f.__name__}"
-    for f in (prompt, rows, prefill, step, backwards, latents, first, rest)
+    for f in (prompt, rows, prefill, step, backwards, latents, first, rest, many, few, given)
 }

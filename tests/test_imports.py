@@ -172,3 +172,9 @@ def test_no_module_reads_pickles_or_evaluates():
             if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)
         }
         assert not calls & {"eval", "exec"}, path
+
+
+def test_one_process_of_its_own_unpickles():
+    calls = [p for p in files() if "torch.load(" in p.read_text()]
+    assert [p.name for p in calls] == ["unpickle_child.py"]
+    assert "weights_only=True" in calls[0].read_text()

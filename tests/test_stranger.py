@@ -104,6 +104,10 @@ def test_packages_are_imported_only_if_allowed(trap):
             "+target=host", "pipeline.weights=random:0",
             f"+pipeline.stages.tokenize.params.stand_in=package:{trap.name}/weights",
         ]))  # fmt: skip
+    with pytest.raises(ConfigError, match=r"stages.text.weights: .* imports the package"):
+        read(compose([
+            "+target=host", f"+pipeline.stages.text.weights=package:{trap.name}/weights",
+        ]))  # fmt: skip
     assert not trap.sprung
     job = read(compose([*words, "allow_packages=[entracte_trap]"]))
     assert "allow_packages" not in job.settings

@@ -19,6 +19,8 @@ from entracte.plan.file import check_plan, read_plan
 from entracte.reference.info import describe
 from entracte.run.execute import execute, make_device
 from entracte.run.packages import check_facts
+from entracte.trace.shared import names_beside
+from entracte.trace.traced import TraceRecord
 from entracte.verify.source import Origin
 from entracte.verify.verify import verify_distinct, verify_plan
 from tests import sharing
@@ -145,6 +147,24 @@ def test_the_rest_of_a_causal_clip_follows_its_first_frame(tmp_path):
     assert plan.packages[0].weight_bytes <= one_set + 4 * (4 + 16) * 2 * 6 * 6
 
 
+@pytest.mark.slow
+def test_packages_of_two_functions_are_stamped_to_the_bytes_of_a_conversion(tmp_path, monkeypatch):
+    place = Place(tmp_path, sharing.EQUAL, sharing.save_equal)
+    small = "partition.chunk_bytes=2600"
+    stamped = place.compiled(small).plan
+    assert [c.id for c in stamped.chunks] == [f"many.{i:02d}" for i in range(5)]
+    assert list((tmp_path / "cache").glob("*/templates/*"))
+    monkeypatch.setattr("entracte.emit.bundle._TWINS_FROM", 99)
+    converted = place.compiled(small, f"cache={tmp_path / 'other'}", out="again").plan
+    assert not list((tmp_path / "other").glob("*/templates/*"))
+    assert [p.digest for p in stamped.packages] == [p.digest for p in converted.packages]
+    outcome = execute(stamped, tmp_path / "build", make_device("reference", stamped), {})
+    with torch.inference_mode():
+        for name, x in sharing.given().arrays.items():
+            (wanted,) = sharing.equal()(torch.from_numpy(x))
+            np.testing.assert_allclose(outcome.outputs[name], wanted.numpy(), atol=1e-5)
+
+
 # ---------------------------------------------------------------- verified
 
 
@@ -232,6 +252,45 @@ def test_where_cuts_do_not_align_the_other_stage_has_packages_of_its_own(tmp_pat
     assert [c.id for c in whole.chunks] == ["prefill.00"]
 
 
+# ---------------------------------------------------------------- the same weight
+
+
+def record(keys: dict[str, str], **more: object) -> TraceRecord:
+    empty = dict.fromkeys(("parts", "outputs", "functions", "known_keys", "owns", "scales"), ())
+    shapes = tuple((name, (2,)) for name in keys)
+    fields = empty | {"key_of": tuple(keys.items()), "shapes": shapes, "checkpoint": "c"}
+    return TraceRecord(**(fields | more))
+
+
+def test_weights_are_the_same_by_their_key():
+    main = record({"a": "k.a", "b": "k.b"})
+    other = record({"x": "k.b", "y": "k.c"})
+    assert names_beside(main, "s", other) == {"x": "b", "y": "y@s"}
+
+
+def test_a_tied_weight_has_the_keys_of_all_its_names():
+    """One stage may read it as the embedding, the other as the head only."""
+    main = record({"embed": "k.embed"}, ties=(("embed", ("head",)),))
+    assert names_beside(main, "s", record({"head": "head"})) == {"head": "embed"}
+    both = record({"embed": "k.embed", "head": "head"}, ties=(("embed", ("head",)),))
+    assert names_beside(both, "s", record({"head": "head"})) == {"head": "head"}
+    assert names_beside(both, "s", both) == {"embed": "embed", "head": "head"}
+
+
+def test_a_factor_on_what_is_read_makes_another_weight():
+    main, other = record({"a": "k"}), record({"a": "k"}, scales=(("a", 2.0),))
+    assert names_beside(main, "s", other) == {"a": "a@s"}
+    assert names_beside(other, "s", other) == {"a": "a"}
+
+
+def test_buffers_are_the_same_if_the_modules_hold_the_same():
+    """Positions of another length, say: no checkpoint needs to have them."""
+    main = record({"ids": "ids"}, buffers=("ids",), own=(("ids", "d1"),))
+    other = record({"ids": "ids"}, buffers=("ids",), own=(("ids", "d2"),), shapes=(("ids", (3,)),))
+    assert names_beside(main, "s", other) == {"ids": "ids@s"}
+    assert names_beside(main, "s", main) == {"ids": "ids"}
+
+
 # ---------------------------------------------------------------- refused
 
 
@@ -287,9 +346,13 @@ OWN = {
     ],
 )
 def test_weights_that_are_not_the_others_are_refused(tmp_path, graph, message):
-    text = sharing.CAUSAL.replace("sharing.rest", f"sharing.{graph}")
+    place = Place(
+        tmp_path, sharing.CAUSAL.replace("sharing.rest", f"sharing.{graph}"), sharing.save_causal
+    )
+    weights = place.folder / "weights"
+    (weights / "another.safetensors").write_bytes((weights / "causal.safetensors").read_bytes())
     with pytest.raises(ConfigError, match=f"pipeline.stages.rest.weights_of: .*{message}"):
-        Place(tmp_path, text, sharing.save_causal).compiled("dry_run=true")
+        place.compiled("dry_run=true")
 
 
 def test_a_function_has_a_name_of_its_own(tmp_path):

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from entracte.emit.bundle import Workshop
+    from entracte.trace.weights import PipelineWeights
     from entracte.trace.wire import TracedPipeline
 
 _ATTEMPTS = 3
@@ -139,7 +140,9 @@ def compile_job(job: Job, reporter: Reporter | None = None) -> Built:
 
 def _compile(job: Job, folder: Path, cache: Cache, report: Reporter, begun: float) -> Built:
     writes = not job.dry_run or job.out is not None
-    traced = _trace(job, cache, report)
+    source = _source(job, cache)
+    traced = _trace(job, source, cache, report)
+    source.check_all(traced.stages)
     report.phase("plan", 1)
     decision = _decide(job, traced, {})
     check_program_size(decision.program)
@@ -151,19 +154,27 @@ def _compile(job: Job, folder: Path, cache: Cache, report: Reporter, begun: floa
                 write_plan(plan, aside)
         return Built(plan, folder if writes else None, time.monotonic() - begun)
     with _aside(folder, dry_run=False) as aside:
-        plan = _emit_and_plan(job, traced, decision, aside, cache, report)
+        plan = _emit_and_plan(job, traced, source, decision, aside, cache, report)
         write_plan(plan, aside)
         left.remove(cache.logs(folder))
     cache.prune(job.cache_limit_bytes)
     return Built(plan, folder, time.monotonic() - begun)
 
 
-def _trace(job: Job, cache: Cache, report: Reporter) -> "TracedPipeline":
+def _source(job: Job, cache: Cache) -> "PipelineWeights":
+    from entracte.trace.weights import PipelineWeights
+
+    return PipelineWeights(job.pipeline, cache)
+
+
+def _trace(job: Job, source: "PipelineWeights", cache: Cache, report: Reporter) -> "TracedPipeline":
     from entracte.lower.backend import CORE_ML
     from entracte.trace.wire import trace_pipeline
 
     report.phase("trace", len(job.pipeline.stages))
-    return trace_pipeline(job.pipeline, CORE_ML, lambda stage, *_: report.advance(stage), cache)
+    return trace_pipeline(
+        job.pipeline, CORE_ML, lambda stage, *_: report.advance(stage), cache, source.look
+    )
 
 
 def _decide(job: Job, traced: "TracedPipeline", corrections: Mapping[str, float]) -> Decision:
@@ -176,9 +187,10 @@ def _decide(job: Job, traced: "TracedPipeline", corrections: Mapping[str, float]
     )
 
 
-def _emit_and_plan(
+def _emit_and_plan(  # noqa: PLR0913 - all that a compile has
     job: Job,
     traced: "TracedPipeline",
+    source: "PipelineWeights",
     decision: Decision,
     aside: Path,
     cache: Cache,
@@ -189,7 +201,7 @@ def _emit_and_plan(
     best: _Emitted | None = None
     corrections: dict[str, float] = {}
     for attempt in range(_ATTEMPTS):
-        bundle = _emit(job, traced, decision, aside, cache, report)
+        bundle = _emit(job, traced, source, decision, aside, cache, report)
         try:
             made = _scheduled(job, decision, bundle)
             best = made if best is None or made.makespan_s < best.makespan_s else best
@@ -204,31 +216,29 @@ def _emit_and_plan(
     assert best is not None
     if best.bundle is not bundle:
         # From the cache: the folder holds the last attempt's packages.
-        _emit(job, traced, best.decision, aside, cache, report)
+        _emit(job, traced, source, best.decision, aside, cache, report)
     files = _write_files(job.pipeline, traced.constants, aside)
     if job.verify:
         shop = _shop(job, aside, cache, report)
-        compared, changed = _compare(job, traced, best, files, shop)
+        compared, changed = _compare(job, traced, source, best, files, shop)
         if changed:
-            bundle = _emit(job, traced, best.decision, aside, cache, report)
+            bundle = _emit(job, traced, source, best.decision, aside, cache, report)
             best = _scheduled_again(job, best.decision, bundle, compared)
         best = replace(best, bundle=replace(best.bundle, verify="on", compared=compared))
     return _plan(job, best.decision, best.facts, best.schedule, best.bundle, files)
 
 
-def _compare(
+def _compare(  # noqa: PLR0913 - the same
     job: Job,
     traced: "TracedPipeline",
+    source: "PipelineWeights",
     made: "_Emitted",
     files: tuple[tuple[str, str], ...],
     shop: "Workshop",
 ) -> "tuple[tuple[Compared, ...], bool]":
     """Packages beside their source; whether some must be emitted again, repaired."""
     from entracte.emit.bundle import compare_all
-    from entracte.trace.weights import weight_source
     from entracte.verify.recorded import record_inputs
-
-    source = weight_source(job.pipeline.weights)
 
     def known(chunks: Sequence[str]) -> Path | None:
         plan = _plan(job, made.decision, made.facts, made.schedule, made.bundle, files)
@@ -307,23 +317,23 @@ def _corrections(
     return result
 
 
-def _emit(
+def _emit(  # noqa: PLR0913 - the same
     job: Job,
     traced: "TracedPipeline",
+    source: "PipelineWeights",
     decision: Decision,
     aside: Path,
     cache: Cache,
     report: Reporter,
 ) -> Bundle:
     from entracte.emit.bundle import emit
-    from entracte.trace.weights import weight_source
 
     # Links of an earlier attempt; the cache keeps the packages themselves.
     left.remove(aside / PACKAGES)
     return emit(
         traced.stages,
         decision.partition.chunks,
-        weight_source(job.pipeline.weights),
+        source,
         deployment=job.target.deployment,
         shop=_shop(job, aside, cache, report),
     )

@@ -36,6 +36,7 @@ EXCEPTIONS = {
     ("reference/blob.py", "os.open"): "reads",
     ("reference/owned.py", "os.open"): "reads",
     ("store/tensor_file.py", "os.open"): "reads",
+    ("store/unpickle.py", "open"): "the file that `writing` gave, for a child's output",
     ("store/origin.py", "dump"): "of a syntax tree, as a text",
     ("memory.py", "os.open"): "reads",
     ("reference/export_onnx.py", "save"): "onnx, into a fresh folder",

@@ -123,9 +123,13 @@ def test_no_file_is_waited_for(tmp_path):
 
 def traced(**shapes):
     """What the reader of weights asks of a traced stage."""
-    record = SimpleNamespace(checkpoint="m", scales=(), owns=(), known_keys=(), functions=())
+    record = SimpleNamespace(
+        checkpoint="m", scales=(), owns=(), known_keys=(), functions=(), whole=(), buffers=(),
+        ties=(),
+    )  # fmt: skip
     return SimpleNamespace(
-        record=record, key_of={n: n for n in shapes}, held={}, shapes=shapes,
+        record=record, key_of={n: n for n in shapes}, held={}, own={}, shapes=shapes,
+        is_its_own=False,
         stage=SimpleNamespace(name="s"),
     )  # fmt: skip
 

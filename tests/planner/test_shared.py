@@ -188,6 +188,46 @@ def test_what_stays_is_loaded_once_for_both_segments(decided):
     assert proof.peak_bytes <= least + 500
 
 
+def test_two_stages_of_one_loop_call_the_same_chunks():
+    """One after the other in every iteration: chunks that stay serve both, others are loaded for
+    each, and no second copy lies beside the first."""
+    a, b = graph("a", "uvw"), graph("b", "uvw", elements=7)
+    stages = tuple(
+        Stage(
+            name=g.name, kind=StageKind.GRAPH, op=g.name, weights_of="" if g is a else "a",
+            inputs=((f"{g.name}_in", f"go.{g.name}"),),
+        )
+        for g in (a, b)
+    )  # fmt: skip
+    state = (("a", "x", "a.a2"), ("b", "y", "b.b2"))
+    ports = {"x": port("x"), "y": port("y", 7), "a.a2": a.outputs[0], "b.b2": b.outputs[0]}
+    ports |= {"go.a": port("a"), "go.b": port("b", 7)}
+    both = MeasuredPipeline(
+        Pipeline(
+            name="p", title="p", weights="random:0", stages=stages,
+            inputs=tuple(Input(n, "tensor", 0.0, ports[n]) for n in "xy"),
+            loops=(Loop(name="go", count=5, stages=("a", "b"), state=state),),
+            outputs=(Output("z", "tensor", ("go.a",), 0),),
+        ),
+        {"a": (a,), "b": (b,)},
+        ports,
+    )  # fmt: skip
+    loads = {}
+    for memory in (5000, 2600, 1400):
+        target = replace(make_target(memory), load_bandwidth=1e4, compute_flops=1e5)
+        target = replace(target, memory_bandwidth=1e5)
+        made = decide(both, target, OPTIMAL, 1000)
+        assert [c.id for c in made.partition.chunks] == ["a.00", "a.01", "a.02"]
+        for driver in ("gates", "online"):
+            schedule = replace(made.schedule, driver=driver)
+            loads[memory, driver] = predict(made.workload, schedule).loads
+            proof = check(made.program, made.facts, schedule, budget_bytes=target.budget_bytes)
+            assert proof.peak_bytes <= memory
+    assert loads[5000, "gates"] == loads[5000, "online"] == 3
+    assert loads[1400, "gates"] == loads[1400, "online"] == 30
+    assert loads[2600, "online"] < 30
+
+
 def test_where_only_finer_chunks_fit_they_are_cut_apart():
     """Only their ends are alike, so together they need all weights at once."""
     both = source(graph("a", "uvw"), graph("b", "wvu"))

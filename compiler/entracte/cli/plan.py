@@ -78,7 +78,8 @@ def show(
     with one_message():
         plan = read_for_show(build)
         recorded = run_of(plan, run or build_folder(build))
-        stages = {c.graph for c in plan.chunks} | {c.graph.split(".")[0] for c in plan.chunks}
+        graphs = {c.graph for c in plan.chunks} | {v.graph for c in plan.chunks for v in c.others}
+        stages = graphs | {graph.split(".")[0] for graph in graphs}
         if stage is not None and stage not in stages:
             raise PlanError(f"--stage {stage}: the plan's stages are {', '.join(sorted(stages))}")
         if chunk is not None and chunk not in {c.id for c in plan.chunks}:
@@ -254,7 +255,10 @@ def verify(
         bool, typer.Option("--distinct", help="One package of each kind, alone; for large builds.")
     ] = False,
     weights: Annotated[
-        str | None, typer.Option(help="Where the source's weights are, as pipeline.weights.")
+        list[str] | None,
+        typer.Option(
+            help="Where the source's weights are, as pipeline.weights; STAGE=FOLDER for a stage's."
+        ),
     ] = None,
     packages: Annotated[
         list[str] | None,
@@ -271,7 +275,13 @@ def verify(
     from entracte.plan.file import read_plan
     from entracte.verify.source import Origin
 
-    origin = Origin(weights=weights, packages=tuple(packages or ()), cache=cache)
+    places = [_place(text) for text in weights or ()]
+    origin = Origin(
+        weights=next((place for stage, place in places if not stage), None),
+        stage_weights=tuple((stage, place) for stage, place in places if stage),
+        packages=tuple(packages or ()),
+        cache=cache,
+    )
     with one_message(), Bars() as bars:
         given = given_by_name(read_plan(build), inputs or [], prompt=prompt, seed=seed)
         failed = show_verification(
@@ -279,6 +289,12 @@ def verify(
         )
     if failed:
         raise typer.Exit(1)
+
+
+def _place(text: str) -> tuple[str, str]:
+    """(stage, place) of `STAGE=PLACE`; no stage for a place alone (`./a=b` is one)."""
+    stage, equals, place = text.partition("=")
+    return (stage, place) if equals and stage.isidentifier() else ("", text)
 
 
 @app.command()

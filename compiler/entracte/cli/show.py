@@ -135,11 +135,11 @@ def _header(console: Console, plan: Plan, made: Overview) -> None:
 def selected(
     chunks: Iterable[ChunkRow], stage: str | None, chunk: str | None
 ) -> tuple[ChunkRow, ...]:
-    """Those of a stage (or of one part of it), or one."""
+    """Those of a stage (or of one part of it), of which they may be functions only; or one."""
     return tuple(
         c
         for c in chunks
-        if (stage is None or c.stage == stage or c.stage.split(".")[0] == stage)
+        if (stage is None or stage in (c.stage, c.stage.split(".")[0], *c.stages))
         and (chunk is None or c.id == chunk)
     )
 

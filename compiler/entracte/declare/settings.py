@@ -128,7 +128,8 @@ class OutputSettings:
 class PipelineSettings:
     name: str = MISSING
     title: str = MISSING
-    weights: str = MISSING
+    weights: str = ""
+    """A folder, `package:NAME/FOLDER` or `random:SEED`; empty where every graph holds its own."""
     video: dict[str, Any] = field(default_factory=dict)
     """Sizes that several stages share: frames, height, width, fps."""
     inputs: dict[str, InputSettings] = field(default_factory=dict)

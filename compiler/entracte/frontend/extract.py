@@ -17,7 +17,7 @@ from entracte.frontend.cleanup import is_view, view_as_reshape
 from entracte.frontend.errors import GraphError
 from entracte.frontend.place import PLACE_KEYS
 
-__all__ = ["constants_of", "extract"]
+__all__ = ["constants_of", "extract", "has_data"]
 
 _WEIGHT_KINDS = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
 
@@ -94,7 +94,7 @@ def constants_of(program: ExportedProgram) -> dict[str, Tensor]:
     """
     names = [s.target for s in program.graph_signature.input_specs if s.kind in _WEIGHT_KINDS[1:]]
     found = {name: _own_tensor(program, name) for name in names}
-    return {n: tensor for n, tensor in found.items() if tensor is not None and _has_data(tensor)}
+    return {n: tensor for n, tensor in found.items() if tensor is not None and has_data(tensor)}
 
 
 def _known(by_name: Mapping[str, Node], name: str, role: str) -> Node:
@@ -198,7 +198,7 @@ def _weight(
     source: ExportedProgram | GraphModule, item: _Lifted, weights: Mapping[str, Tensor]
 ) -> Tensor:
     tensor = weights[item.fqn] if item.fqn in weights else _own_tensor(source, item.fqn)
-    if tensor is None or not _has_data(tensor):
+    if tensor is None or not has_data(tensor):
         near = get_close_matches(item.fqn, list(weights), n=3)
         raise GraphError(
             f"extract: no data for weight `{item.fqn}`: it is not among the {len(weights)} given "
@@ -225,7 +225,8 @@ def _own_tensor(source: ExportedProgram | GraphModule, fqn: str) -> Tensor | Non
     return value if isinstance(value, Tensor) else None
 
 
-def _has_data(tensor: Tensor | None) -> bool:
+def has_data(tensor: Tensor | None) -> bool:
+    """Whether it has values, and not only a shape."""
     if not isinstance(tensor, torch.Tensor):
         return False
     return not isinstance(tensor, FakeTensor) and tensor.device.type != "meta"

@@ -1,6 +1,7 @@
-"""Numbers of 64 bits as what converters have: fp32, and pairs of it for complex ones.
+"""Numbers of 64 bits as what converters have: fp32, and pairs of it for complex ones; bf16 too.
 
-Rotary tables are often made in float64. int64 needs no such care: it is int32 at every port.
+Rotary tables are often made in float64, parameters kept in bf16. int64 needs no such care: it is
+int32 at every port.
 """
 
 from __future__ import annotations
@@ -13,11 +14,15 @@ from torch.export import ExportedProgram
 
 __all__ = ["narrow"]
 
-_NARROWER = {torch.float64: torch.float32, torch.complex128: torch.complex64}
+_NARROWER = {
+    torch.float64: torch.float32,
+    torch.complex128: torch.complex64,
+    torch.bfloat16: torch.float32,
+}
 
 
 def narrow(program: ExportedProgram) -> None:
-    """Compute in fp32 what the module computes in float64, in place."""
+    """Compute in fp32 what the module computes in float64 or bf16, in place."""
     for node in program.graph.nodes:
         node.args = tuple(
             _NARROWER.get(a, a) if isinstance(a, torch.dtype) else a for a in node.args

@@ -79,6 +79,8 @@ class ChunkRow:
     psnr_db: float | None
     """Once `plan verify` measured it."""
     functions: tuple[str, ...]
+    stages: tuple[str, ...]
+    """Of which it has functions as well."""
     path: str
     file_bytes: int
 
@@ -267,6 +269,7 @@ def chunk_rows(plan: Plan, run: Timeline) -> tuple[ChunkRow, ...]:
                 compression=package.compression if package else "",
                 psnr_db=package.psnr_db if package else None,
                 functions=_functions(c),
+                stages=tuple(dict.fromkeys(x for v in c.others for x in (v.graph, v.name))),
                 path=package.path if package else "",
                 file_bytes=package.file_bytes if package else 0,
             )

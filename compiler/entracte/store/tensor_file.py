@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from entracte.codec import parse_json
 from entracte.errors import ConfigError
@@ -30,13 +30,22 @@ _OTHERS = (
         b"version https://git-lfs",
         "a Git LFS pointer, the numbers are not there; run `git lfs pull`",
     ),
-    (b"PK\x03\x04", "a zip archive, maybe a PyTorch checkpoint; save it as safetensors"),
-    (b"\x80", "a pickle, which is not read; save it as safetensors"),
+    (
+        b"PK\x03\x04",
+        "a zip archive, maybe a PyTorch checkpoint; name it .pt, or save it as safetensors",
+    ),
+    (b"\x80", "a pickle, maybe a PyTorch checkpoint; name it .pt, or save it as safetensors"),
     (b"<", "a web page; download the file itself"),
     (b"GGUF", "a GGUF file; save it as safetensors"),
     (b"\x89HDF", "an HDF5 file; save it as safetensors"),
 )
 """What often lies where weights should, by its first bytes."""
+_SIGNS = {
+    "a safetensors file": "its header's length is wrong",
+    "a PyTorch checkpoint": "it begins with other bytes",
+}
+PICKLED = (b"PK\x03\x04", b"\x80")
+"""First bytes of PyTorch's own files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,30 +78,41 @@ def reading(path: Path) -> Iterator[None]:
         raise _fault(path, f"not a whole safetensors file ({error})") from None
 
 
-def _header(path: Path) -> tuple[bytes, int]:
-    """The header's bytes, and how many follow it."""
+@contextmanager
+def _regular(path: Path) -> Iterator[tuple[BinaryIO, int]]:
+    """A file, and its size."""
     # Not to wait for whoever might write into a pipe.
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0))
     with os.fdopen(handle, "rb") as file:
         state = os.fstat(handle)
         if not stat.S_ISREG(state.st_mode):
             raise ConfigError(f"{path}: not a regular file; give a safetensors file")
+        yield file, state.st_size
+
+
+def first_bytes(path: Path) -> tuple[bytes, int]:
+    """A file's first bytes, and its size. Raises `ConfigError` for what is no regular file."""
+    with _regular(path) as (file, size):
+        return file.read(32), size
+
+
+def _header(path: Path) -> tuple[bytes, int]:
+    """The header's bytes, and how many follow it."""
+    with _regular(path) as (file, size):
         raw = file.read(_LENGTH_BYTES)
         length = int.from_bytes(raw, "little")
-        left = state.st_size - _LENGTH_BYTES
+        left = size - _LENGTH_BYTES
         if len(raw) < _LENGTH_BYTES or not 2 <= length <= min(left, _MOST_HEADER_BYTES):
-            raise _fault(path, _instead(raw + file.read(24), state.st_size))
+            raise _fault(path, what_it_is(raw + file.read(24), size))
         return file.read(length), left - length
 
 
-def _instead(first: bytes, size: int) -> str:
-    """What such a file is."""
+def what_it_is(first: bytes, size: int, wanted: str = "a safetensors file") -> str:
+    """What lies where weights should, by its first bytes."""
     if size == 0:
         return "empty"
     found = (what for mark, what in _OTHERS if first.startswith(mark))
-    return next(
-        found, "not a safetensors file, or only a part of one (its header's length is wrong)"
-    )
+    return next(found, f"not {wanted}, or only a part of one ({_SIGNS[wanted]})")
 
 
 def _parsed(path: Path, header: bytes) -> dict[str, Any]:

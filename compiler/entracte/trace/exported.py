@@ -1,6 +1,5 @@
 """One exported function of a stage: its torch nodes, and the names that they have outside."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,6 +15,7 @@ from entracte.ir import Stage
 from entracte.trace.codes import Coder
 from entracte.trace.flops import shape_of
 from entracte.trace.names import MAIN
+from entracte.trace.numbers import tensor_digest
 from entracte.trace.variants import Identities, identities, same_values
 
 if TYPE_CHECKING:
@@ -93,6 +93,24 @@ class Exported:
         nodes = self.program.graph.nodes
         return {self.weight_of[n.name]: shape_of(n) for n in nodes if n.name in self.weight_of}
 
+    @cached_property
+    def used(self) -> frozenset[str]:
+        """Names of the weights that an operation reads, or a constant that one reads."""
+        return frozenset(w for node in self.computed for w in self.coder.code(node).weights)
+
+    @cached_property
+    def held_names(self) -> frozenset[str]:
+        """Those of `held` outside."""
+        return frozenset(self.weight_name(name) for name in self.held)
+
+    @cached_property
+    def whole(self) -> frozenset[str]:
+        """Weights that are no floating-point numbers: positions, masks."""
+        nodes = [n for n in self.program.graph.nodes if n.name in self.weight_of]
+        return frozenset(
+            self.weight_of[n.name] for n in nodes if not n.meta["val"].dtype.is_floating_point
+        )
+
     def weight_name(self, name: str) -> str:
         """Name in the program -> outside: variants have the same weights, but tables of their
         own."""
@@ -148,12 +166,7 @@ def _held(program: "ExportedProgram", graph: "Graph") -> dict[str, str]:
     """Digests of the tables and literals that no checkpoint holds: they are the module's own."""
     persistent = set(graph.module.state_dict())
     held = {k: v for k, v in constants_of(program).items() if k not in persistent}
-    return {k: _tensor_digest(v) for k, v in held.items()}
-
-
-def _tensor_digest(tensor: "torch.Tensor") -> str:
-    spelled = f"{tensor.dtype} {tuple(tensor.shape)} ".encode()
-    return hashlib.sha256(spelled + tensor.contiguous().numpy().tobytes()).hexdigest()
+    return {k: tensor_digest(v) for k, v in held.items()}
 
 
 def value_names(stage: Stage, graph: "Graph", exported: Exported) -> dict[str, str]:

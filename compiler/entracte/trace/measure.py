@@ -23,6 +23,8 @@ from entracte.trace.exported import (
 from entracte.trace.flops import flops_of, kind_of, opening_elements, workspace_elements
 from entracte.trace.hoist import Depends, LoopOp, split
 from entracte.trace.names import MAIN, variant_graph
+from entracte.trace.numbers import module_state, ties
+from entracte.trace.own import check_numbers, own_numbers
 from entracte.trace.stores import Types, memory_of, order_of
 from entracte.trace.traced import FunctionRecord, Traced, TraceRecord
 from entracte.trace.variants import needed_ops, with_variant
@@ -61,7 +63,14 @@ def trace_stage(
     exported = [
         exported_of(stage, graph, program, name, backend) for name, program in programs.items()
     ]
-    return Traced(stage, _record(subject, exported), backend, programs.__getitem__)
+    check_numbers(stage, graph, exported)
+    return Traced(
+        stage,
+        _record(subject, exported),
+        backend,
+        programs.__getitem__,
+        lambda: module_state(graph.module),
+    )
 
 
 def _check_ports(stage: Stage, graph: "Graph", ports: Mapping[str, Port]) -> None:
@@ -99,16 +108,39 @@ def _record(subject: _Subject, exported: Sequence[Exported]) -> TraceRecord:
     for variant in variants:
         parts = [with_variant(p, variant.variant_of(p, parts)) for p in parts]
     shapes = {name: shape for e in exported for name, shape in e.shapes.items()}
+    used = frozenset[str]().union(*(e.used for e in exported))
+    read = [w for w in first.weight_of.values() if w in used]
     return TraceRecord(
         parts=tuple(parts),
         outputs=tuple(graph.outputs),
         functions=tuple(m.function() for m in (main, *variants)),
-        key_of=tuple((w, checkpoint_key(w, graph.key_map)) for w in first.weight_of.values()),
+        key_of=tuple((w, checkpoint_key(w, graph.key_map)) for w in read),
         shapes=tuple(shapes.items()),
-        known_keys=tuple(checkpoint_key(w, graph.key_map) for w in graph.module.state_dict()),
+        known_keys=tuple(checkpoint_key(w, graph.key_map) for w in _names(graph)),
         owns=tuple(graph.owns),
         checkpoint=graph.checkpoint,
         scales=tuple(graph.scales),
+        own=tuple(own_numbers(subject.stage, graph, used).items()),
+        whole=tuple(sorted(used & frozenset[str]().union(*(e.whole for e in exported)))),
+        buffers=tuple(sorted(used & dict(graph.module.named_buffers()).keys())),
+        ties=_tied_keys(graph, read),
+    )
+
+
+def _names(graph: "Graph") -> dict[str, None]:
+    """Of all that a file of the module may hold: also of tables, which older files have."""
+    return dict.fromkeys((*graph.module.state_dict(), *module_state(graph.module)))
+
+
+def _tied_keys(graph: "Graph", names: Sequence[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Weight -> keys of the other names that the module has for it."""
+    others = {
+        name: [o for o in group if o != name] for group in ties(graph.module) for name in group
+    }
+    return tuple(
+        (name, tuple(checkpoint_key(other, graph.key_map) for other in others[name]))
+        for name in names
+        if name in others
     )
 
 
@@ -157,7 +189,8 @@ class _Measurement:
             + self._types.unfolded_bytes(node),
             alias=kind in backend.aliases,
             code=code.digest,
-            folded=code.folded,
+            # Whole numbers are part of the program: no marker stands for an index.
+            folded=(*code.folded, *(w for w in code.weights if w in self.exported.whole)),
             memory=memory_of(node, backend.sharing),
             order=order_of(node, backend.sharing),
             casts=self._types.casts(node),

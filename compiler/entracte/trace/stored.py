@@ -14,6 +14,7 @@ from entracte.trace.traced import Traced, TraceRecord
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from torch.export import ExportedProgram
 
     from entracte.frontend.backend import Backend
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _TABLES = "tables.safetensors"
 _Shapes = tuple[tuple[str, tuple[int, ...]], ...]
+_Stem = tuple[str, ...]
+"""Of a checkpoint; none where there is no checkpoint."""
 
 
 class Shelf:
@@ -39,9 +42,7 @@ class Shelf:
         pinned: Collection[str] = (),
     ) -> Traced:
         """The stage, measured. Raises `ConfigError` naming it."""
-        declared = (encode(stage), encode(tuple(ports.values())), encode(loop), sorted(pinned))
-        code = _code(stage, self._backend.is_convertible)
-        key = digest(*declared, self._backend.identity, code)
+        key = self._key(stage, ports, loop, pinned)
         if key not in self._traced:
             self._traced[key] = self._traced_as(key, stage, ports, loop, pinned)
         return self._traced[key]
@@ -57,7 +58,13 @@ class Shelf:
         """From the cache, or traced now."""
         found = self._cache.record("traces", key, TraceRecord) if self._cache else None
         if found is not None:
-            return Traced(stage, found, self._backend, lambda name: self._export(stage, name))
+            return Traced(
+                stage,
+                found,
+                self._backend,
+                lambda name: self._export(stage, name),
+                lambda: self._state(stage),
+            )
         from entracte.trace.measure import trace_stage
 
         traced = trace_stage(stage, self._graph(stage), ports, loop, self._backend, pinned)
@@ -65,8 +72,46 @@ class Shelf:
             self._cache.keep("traces", key, traced.record)
         return traced
 
+    def _key(
+        self,
+        stage: Stage,
+        ports: Mapping[str, Port],
+        loop: Loop | None,
+        pinned: Collection[str],
+    ) -> str:
+        """Of a trace. Where weights are read changes nothing of it."""
+        named = encode(replace(stage, weights=""))
+        declared = (named, encode(tuple(ports.values())), encode(loop), sorted(pinned))
+        code = _code(stage, self._backend.is_convertible)
+        return digest(*declared, self._backend.identity, code, self._made(stage))
+
+    def checkpoint(self, stage: Stage) -> str | None:
+        """The checkpoint that a stage's graph names: known before it is traced."""
+        key = digest(stage.op, encode(replace(stage, name="", inputs=(), weights="")), _code(stage))
+        is_kept = self._cache is not None and graphs_are_code(stage)
+        found = self._cache.record("stems", key, _Stem) if self._cache and is_kept else None
+        if found is None:
+            stem = self._graph(stage).checkpoint
+            found = () if stem is None else (stem,)
+            if self._cache and is_kept:
+                self._cache.keep("stems", key, found)
+        return found[0] if found else None
+
+    def _made(self, stage: Stage) -> str:
+        """What a graph is beside its code: it may read files, or hold numbers of its own."""
+        from entracte.trace.numbers import digest_of_graph
+
+        return "" if graphs_are_code(stage) else digest_of_graph(self._graph(stage))
+
+    def _state(self, stage: Stage) -> "Mapping[str, torch.Tensor]":
+        from entracte.trace.numbers import module_state
+
+        return module_state(self._graph(stage).module)
+
     def input_shapes(self, stage: Stage) -> dict[str, tuple[int, ...]]:
         """Shapes of the inputs that a stage's graph declares."""
+        if not graphs_are_code(stage):
+            return {i.name: i.shape for i in self._graph(stage).inputs}
         key = digest(stage.op, encode(replace(stage, name="", inputs=())), _code(stage))
         found = self._cache.record("inputs", key, _Shapes) if self._cache else None
         if found is None:
@@ -79,7 +124,7 @@ class Shelf:
         """The tables of a constant stage."""
         from safetensors.numpy import load_file, save
 
-        if self._cache is None:
+        if self._cache is None or not graphs_are_code(stage):
             return self._tables(stage)
         key = digest(stage.op, encode(replace(stage, name="", inputs=())), _code(stage))
         if self._cache.folder("constants", key) is None:
@@ -131,6 +176,13 @@ class Shelf:
                     f"{sorted(dict(stage.params))} ({type(error).__name__}: {error})"
                 ) from error
         return self._built[stage.name]
+
+
+def graphs_are_code(stage: Stage) -> bool:
+    """Whether code and parameters say all of what a stage's graph is."""
+    import entracte.graphs as graphs
+
+    return graphs.is_code(stage.op)
 
 
 def _code(stage: Stage, *parts: object) -> list[str]:

@@ -12,6 +12,7 @@ from entracte.ir import Chunk, Stage, StageGraph
 from entracte.trace.names import MAIN, span_of
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torch.export import ExportedProgram
 
 
@@ -50,12 +51,21 @@ class TraceRecord:
     """Weight name in the module -> key in the checkpoint."""
     shapes: tuple[tuple[str, tuple[int, ...]], ...]
     known_keys: tuple[str, ...]
-    """Keys of everything the module has, used or not."""
+    """Keys of everything the module has, used or not, saved or not."""
     owns: tuple[str, ...]
     """Prefixes of the checkpoint's keys that the stage reads completely."""
     checkpoint: str | None
     scales: tuple[tuple[str, float], ...]
     """(suffix of a weight's name, factor on the checkpoint's value)"""
+    own: tuple[tuple[str, str], ...] = ()
+    """(weight, digest of its value in the module): without a checkpoint those of all that is used;
+    else of buffers, which count where nobody gives others."""
+    whole: tuple[str, ...] = ()
+    """Weights that are no floating-point numbers."""
+    buffers: tuple[str, ...] = ()
+    """Weights that are no parameters: only in these may infinity be meant."""
+    ties: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Weight -> the checkpoint's keys of other names that the module has for it."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +73,7 @@ class Traced:
     """A compiled stage: what was measured, and how to get the torch programs it was measured on.
 
     A program is exported again only where a chunk must be converted: a stage read from the cache
-    never imports torch.
+    never imports torch, if its graph is one that code and parameters make alone.
     """
 
     stage: Stage
@@ -72,6 +82,8 @@ class Traced:
     """What it was traced for, so what its chunks are converted for."""
     export: Callable[[str], ExportedProgram] = field(repr=False, compare=False)
     """Function name -> its program."""
+    state: Callable[[], Mapping[str, Tensor]] = field(default=dict, repr=False, compare=False)
+    """The module's own parameters and buffers by name; it is built for that if need be."""
     _programs: dict[str, ExportedProgram] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -111,6 +123,16 @@ class Traced:
     def held(self) -> frozenset[str]:
         """Weights whose values the module itself holds, of all functions."""
         return frozenset(name for f in self.record.functions for name, _ in f.held)
+
+    @cached_property
+    def own(self) -> Mapping[str, str]:
+        """Weight -> digest of the module's own value for it."""
+        return dict(self.record.own)
+
+    @property
+    def is_its_own(self) -> bool:
+        """Whether the module's own numbers are its weights."""
+        return self.record.checkpoint is None
 
     def part(self, name: str) -> StageGraph:
         """A stage graph by name: a part, or a part's variant."""

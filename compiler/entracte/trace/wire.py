@@ -44,6 +44,8 @@ _ZEROS = "zeros"
 
 OnStage = Callable[[str, int, int], None]
 """(stage, done, total)"""
+Look = Callable[[Stage, str | None], None]
+"""(stage, checkpoint of its graph): looks at the files, and raises `ConfigError`."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,18 @@ def trace_pipeline(
     backend: "Backend",
     progress: OnStage = lambda *_: None,
     cache: Cache | None = None,
+    look: Look | None = None,
 ) -> TracedPipeline:
     """Build and trace every stage in order, for one backend. Raises `ConfigError` naming the stage.
 
-    With a `cache`, stages that were traced before are read from it.
+    With a `cache`, stages that were traced before are read from it. `look` is called with every
+    stage's graph before any is traced, which may take minutes.
     """
     shelf = Shelf(backend, cache)
+    if look is not None:
+        for stage in pipeline.stages:
+            if stage.kind is StageKind.GRAPH:
+                look(stage, shelf.checkpoint(stage))
     pipeline = _with_shapes(pipeline, shelf)
     result = TracedPipeline(pipeline, _input_ports(pipeline), {}, {})
     done: set[str] = set()

@@ -48,7 +48,7 @@ def record_inputs(  # noqa: PLR0913 - read and written in different folders
 
     make_folder(place)
     device = SourceDevice({c.id: c for c in plan.chunks}, stages, source)
-    is_run = _is_cheap(plan) and source.is_real
+    is_run = _is_cheap(plan) and all(source.is_real(stage) for stage in stages.values())
     if is_run:
         for stage in stages.values():
             for function in stage.functions:

@@ -37,6 +37,8 @@ class Origin:
 
     weights: str | None = None
     """As `pipeline.weights`; the plan's own only where that is `random:SEED` or Entracte's."""
+    stage_weights: tuple[tuple[str, str], ...] = ()
+    """(stage, place), as `pipeline.stages.STAGE.weights`; the same holds for the plan's own."""
     packages: tuple[str, ...] = ()
     """Python packages whose graphs or weights may be imported, besides Entracte."""
     cache: str = "auto"
@@ -62,7 +64,11 @@ def job_of(plan: Plan, origin: Origin = NOWHERE_ELSE) -> Job:
         raise PlanError("plan: its settings hold `${`: they are data, and nothing is looked up")
     for name in graphs:
         _check_graph(name, origin)
-    recorded["weights"] = _weights(weights, origin)
+    recorded["weights"] = _weights(weights, origin.weights, "FOLDER", origin)
+    for name, stage in recorded["stages"].items():
+        if stage.get("weights"):
+            given = dict(origin.stage_weights).get(name)
+            stage["weights"] = _weights(str(stage["weights"]), given, f"{name}=FOLDER", origin)
     mine = {"cache": origin.cache, "allow_packages": list(origin.packages)}
     kept = {k: v for k, v in settings.items() if k not in LOCAL}
     try:
@@ -105,14 +111,16 @@ def _check_graph(name: object, origin: Origin) -> None:
         )
 
 
-def _weights(recorded: str, origin: Origin) -> str:
-    if origin.weights is not None:
-        return origin.weights
-    if recorded.startswith("random:") or package_of(recorded) in (OWN, *origin.packages):
+def _weights(recorded: str, given: str | None, way: str, origin: Origin) -> str:
+    """A place of weights: what is `given`, or what was `recorded`, if that is harmless."""
+    if given is not None:
+        return given
+    is_harmless = not recorded or recorded.startswith("random:")
+    if is_harmless or package_of(recorded) in (OWN, *origin.packages):
         return recorded
     raise PlanError(
         f"plan: compiled from the weights {recorded!r}; a plan does not decide what is read on "
-        f"this machine: say where they are, perhaps there, with `--weights FOLDER`"
+        f"this machine: say where they are, perhaps there, with `--weights {way}`"
     )
 
 
@@ -135,19 +143,18 @@ class SourceDevice(NumpyValues):
     def of(cls, plan: Plan, origin: Origin = NOWHERE_ELSE) -> "SourceDevice":
         """Retrace what the plan was compiled from. Raises `PlanError` if it has changed."""
         from entracte.lower.backend import CORE_ML
-        from entracte.trace.weights import weight_source
+        from entracte.trace.weights import PipelineWeights
         from entracte.trace.wire import trace_pipeline
 
         job = job_of(plan, origin)
         check_settings(plan, job)
         known = Cache(cache_folder(job.cache))
-        traced = trace_pipeline(job.pipeline, CORE_ML, cache=known)
+        weights = PipelineWeights(job.pipeline, known)
+        traced = trace_pipeline(job.pipeline, CORE_ML, cache=known, look=weights.look)
         for stage in traced.stages.values():
             for function in stage.functions:
                 stage.program_of(function)  # here: torch exports in one thread at a time only
-        made = cls(
-            {c.id: c for c in plan.chunks}, traced.stages, weight_source(job.pipeline.weights)
-        )
+        made = cls({c.id: c for c in plan.chunks}, traced.stages, weights)
         for package in plan.packages:
             made.check_declared(package)
         return made
