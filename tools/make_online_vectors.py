@@ -162,6 +162,30 @@ def mapped() -> Table:
     return Table(chunks_of(sizes), (TableSegment(1, steps),), 200)
 
 
+def resting() -> Table:
+    """Room for three of four. Two calls rest, one of them by no pattern; both need much."""
+    sizes = {"a": (100, 80), "b": (100, 80), "c": (100, 80), "d": (100, 80)}
+    loop = (
+        TableStep("a", 10, 60),
+        TableStep("b", 60, 90, at=(0, 2, 4, 6), idle_bytes=20),
+        TableStep("c", 60, 90, ((40, 4),), at=(0, 1, 5), idle_bytes=30),
+        TableStep("d", 10, 60),
+    )
+    after = TableSegment(1, steps_of(("c", 10, 50)))
+    return Table(chunks_of(sizes), (TableSegment(8, loop), after), 365)
+
+
+def resting_room() -> Table:
+    """Where `b` rests, `a` and `c` fit beside it; where it does not, its tensors take the place."""
+    sizes = {"a": (100, 80), "b": (20, 20), "c": (100, 80)}
+    loop = (
+        TableStep("a", 10, 60),
+        TableStep("b", 190, 90, at=(0, 3), idle_bytes=10),
+        TableStep("c", 10, 60),
+    )
+    return Table(chunks_of(sizes), (TableSegment(6, loop),), 230)
+
+
 def empty() -> Table:
     """No bytes, no times."""
     sizes = {"a": (0, 0), "b": (10, 0), "c": (0, 7)}
@@ -227,6 +251,15 @@ def vectors() -> tuple[Vector, ...]:
         Vector("needs_slow_loads", "the same, loads four times as long", needs(), slow=(40, 10)),
         Vector("twice", "a chunk called twice in an iteration, and after the loop", twice()),
         Vector("map", "long steps: the next load waits", mapped()),
+        Vector("rests", "calls that rest: no load, no time, the next call counts", resting()),
+        Vector("rests_slow_loads", "the same, loads three times as long", resting(), slow=(30, 10)),
+        Vector(
+            "rests_end_3",
+            "the same, the loop ends after three of eight",
+            resting(),
+            ends={0: 3},
+        ),
+        Vector("rests_room", "a call that rests needs no room for itself", resting_room()),
         Vector("empty", "chunks of no bytes and steps of no time", empty()),
     )
 
@@ -272,8 +305,12 @@ def record(vector: Vector) -> dict[str, object]:
 
 
 def _segment(segment: TableSegment) -> dict[str, object]:
-    steps = [[s.chunk, s.need_bytes, s.exec_ns, [list(x) for x in s.switch]] for s in segment.steps]
-    return {"count": segment.count, "steps": steps}
+    return {"count": segment.count, "steps": [_step(s) for s in segment.steps]}
+
+
+def _step(step: TableStep) -> list[object]:
+    always = [step.chunk, step.need_bytes, step.exec_ns, [list(x) for x in step.switch]]
+    return [*always, list(step.at), step.idle_bytes] if step.at else always
 
 
 def _happened(
@@ -313,7 +350,14 @@ FORMAT = {
     "units": ["chunk", "page", "bytes", "nominal load ns", "ns more of its first load"],
     "kept_by_plan": ["slower, as the plan says it", "chunks"],
     "kept": ["slower in 1/4096", "chunks that leave room"],
-    "steps": ["chunk or null", "need bytes", "nominal ns", "[[ns, while iteration below], ...]"],
+    "steps": [
+        "chunk or null",
+        "need bytes",
+        "nominal ns",
+        "[[ns, while iteration below], ...]",
+        "of a call that rests: the iterations in which it happens",
+        "and its need in others",
+    ],
     "event": ["begin | load_done | step_done", "ns it took", "step_done: is its loop over"],
     "rule": "docs/online-rule.md; the ledger is as after the decisions",
 }

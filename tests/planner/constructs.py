@@ -39,13 +39,14 @@ def _sliced(chain: Chain, p: int, part: Part, grouped: list[list[int]]) -> None:
     stride = 2 + part.repeat % 2  # 3: slices of what overlaps
     current = _spread(chain, p, (1 + (count - 1) * stride + 4,))
     read: tuple[Window, ...] = (Window(0, 4, count, stride, 1),)
+    carried = [_carried(chain, p, k, part) for k in range(len(part.weights))]
     k = 0
     for g, own in enumerate(grouped):
         steps, states = [], []
         for weight in own:
             inside = weight is not own[-1] or k + 1 < sum(map(len, grouped[: g + 1]))
-            name, zero = f"m{p}.{k}", f"m{p}.{k}.zero"
-            states.append(_carried(chain, p, k, zero, part))
+            name = f"m{p}.{k}"
+            states.append(carried[k])
             by = (By.ITERATION, read) if not steps else (By.WHOLE, ())
             source = {
                 port("in"): Binding("in", current, *by),
@@ -77,9 +78,9 @@ def _sliced(chain: Chain, p: int, part: Part, grouped: list[list[int]]) -> None:
     _join(chain, p, current)
 
 
-def _carried(chain: Chain, p: int, k: int, zero: str, part: Part) -> tuple[str, str, str]:
+def _carried(chain: Chain, p: int, k: int, part: Part) -> tuple[str, str, str]:
     """A state of a chunk, begun with what a chunk before the map makes."""
-    name, following = f"m{p}.{k}.carry", f"m{p}.{k}.next"
+    name, zero, following = f"m{p}.{k}.carry", f"m{p}.{k}.zero", f"m{p}.{k}.next"
     wide = DType.FP32 if "cast" in part.also else DType.FP16
     for tensor, dtype in ((zero, DType.FP16), (name, wide), (following, DType.FP16)):
         chain.declare(tensor, 4, dtype=dtype)

@@ -9,8 +9,8 @@ dropped, or the next call runs. A copy that is there during a call counts beside
 
 from collections.abc import Mapping
 
-from entracte.ir import ChunkFacts, Program
-from entracte.program.steps import expand
+from entracte.ir import Call, ChunkFacts, Program
+from entracte.program.steps import Occurrence, expand
 
 State = tuple[tuple[tuple[str, float], ...], float]
 """(chunk, seconds from now until it is ready) of every copy, and when the loader is free."""
@@ -18,7 +18,7 @@ State = tuple[tuple[tuple[str, float], ...], float]
 
 def exact_s(program: Program, facts: Mapping[str, ChunkFacts], budget: int) -> float:
     """Seconds of the fastest schedule. For a dozen calls of three or four chunks."""
-    slots = [s for s in expand(program, facts) if s.chunk is not None]
+    slots = [s for s in expand(program, facts) if s.chunk is not None and _happens(program, s)]
     states: dict[State, float] = {((), 0.0): 0.0}
     for slot in slots:
         f = facts[slot.chunk]
@@ -34,6 +34,11 @@ def exact_s(program: Program, facts: Mapping[str, ChunkFacts], budget: int) -> f
                     ready[after] = now + spent
         states = ready
     return min(states.values())
+
+
+def _happens(program: Program, slot: Occurrence) -> bool:
+    step = program.segments[slot.segment].steps[slot.step]
+    return isinstance(step, Call) and step.is_called(slot.iteration)
 
 
 def _choices(state: State, facts, room: int, future: set[str]) -> set[State]:

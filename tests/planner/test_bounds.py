@@ -16,6 +16,7 @@ from entracte.schedule.bounds import best_bound, lower_bound, periodic_s, volume
 from entracte.schedule.by_gates import schedule_by_gates
 from entracte.schedule.choose import make_schedule
 from tests.planner.exact import exact_s
+from tests.planner.lives import with_lives
 from tests.planner.programs import OPTIMAL, POLICIES, STRIDED, Part, make_program
 from tests.planner.test_schedule import by_id, least_budget
 
@@ -71,6 +72,32 @@ def check_order(program, facts, budget):
             predict(Workload(program, by_id(facts), schedule.budget_bytes), schedule).makespan_s
             >= exact - ROUND
         ), policy.name
+
+
+@pytest.mark.parametrize("written_out", [0, 40])
+@settings(max_examples=40, deadline=None)
+@given(case=small(), at=st.lists(st.sets(st.integers(0, 6)), min_size=3, max_size=3))
+def test_calls_that_rest_are_bounded_too(written_out, case, at):
+    """Any call of the loop may rest but the last; others' loads may hide behind it."""
+    program, facts, budget = case
+    program = resting(program, at)
+    with mock.patch("entracte.schedule.bounds._WRITTEN_OUT", written_out):
+        check_order(program, facts, budget)
+
+
+def resting(program, sets):
+    """The loop's calls happen in these iterations. Each reads the loop's state, so that nobody
+    reads what is not made; the one that makes the next state, and one with no set, never rests."""
+    (loop,) = program.segments
+    if not loop.state:
+        return program
+    steps = []
+    for step, at in zip(loop.steps, sets, strict=False):
+        made = step.outputs[0].tensor == loop.state[0][2]
+        times = () if made or not at else tuple(sorted({0} | {i for i in at if i < loop.count}))
+        read = (replace(step.inputs[0], tensor=loop.state[0][0]),)
+        steps.append(replace(step, inputs=read, at=times))
+    return with_lives(replace(program, segments=(replace(loop, steps=tuple(steps)),)))
 
 
 @settings(max_examples=40, deadline=None)

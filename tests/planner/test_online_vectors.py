@@ -14,11 +14,15 @@ VECTORS = json.loads(FILE.read_text())["vectors"]
 KINDS = {"evict": Evict, "start": Start, "fetch": Fetch}
 
 
+def step_of(chunk, need, ns, switch, at=(), idle=0) -> TableStep:
+    return TableStep(chunk, need, ns, tuple(map(tuple, switch)), at=tuple(at), idle_bytes=idle)
+
+
 def table_of(vector) -> Table:
     segments = tuple(
         TableSegment(
             g["count"],
-            tuple(TableStep(c, n, ns, tuple(map(tuple, sw))) for c, n, ns, sw in g["steps"]),
+            tuple(step_of(*x) for x in g["steps"]),
         )
         for g in vector["segments"]
     )
@@ -73,5 +77,12 @@ def test_the_vectors_show_what_they_say():
     speeds = [m["load_scale"] * 4096 // m["exec_scale"] for m in moments("kept_by_speed")]
     assert min(speeds) < 1.5 * 4096 and max(speeds) > 2.5 * 4096
     assert {m["load_scale"] for m in moments("cold")} == {4096}
+    rests = moments("rests")
+    # `b` (unit 1) is not loaded for iteration 1, nor `c` (2) for iterations 2 to 4.
+    at = [(m["at"], d[1]) for m in rests for d in m["decisions"] if d[0] == "fetch"]
+    assert not [n for n, unit in at if unit == 2 and 8 <= n < 16]
+    assert any(m["event"] == ["step_done", 0, False] for m in rests)
+    room = [d for m in moments("rests_room") for d in m["decisions"]]
+    assert sum(d[0] == "fetch" for d in room) < 6 * 3
     scales = [m["load_scale"] for m in moments("loop_slow_loads")]
     assert 2.5 * 4096 < scales[-1] <= 3 * 4096

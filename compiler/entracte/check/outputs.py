@@ -120,23 +120,32 @@ def _check_streamed(program: Program, decl: TensorDecl, complete: Mapping[str, M
     owners = [o for o in program.outputs if name in o.values]
     if len(owners) != 1:
         raise PlanError(f"plan: {name} is streamed, and part of {len(owners)} outputs, not of one")
-    makers = []
     for s, segment in enumerate(program.segments):
-        if name in {x for carried in segment.state for x in carried} or name == segment.until:
-            raise PlanError(f"plan: loop {segment.name} carries {name}, which is streamed")
-        for k, step in enumerate(segment.steps):
-            if name in reads_of(step):
-                raise PlanError(
-                    f"plan: step {s}.{k} reads {name}, which is streamed: no step reads it"
-                )
-            if name in {b.tensor for b in step.outputs}:
-                makers.append((s, k, step))
-    if len(makers) != 1:
-        raise PlanError(f"plan: {name} is streamed, and made by {len(makers)} steps, not by one")
-    s, k, step = makers[0]
-    if name not in step.frees:
+        _check_unread(s, segment, name)
+    s, k = _maker(program, name)
+    if name not in program.segments[s].steps[k].frees:
         raise PlanError(f"plan: step {s}.{k} makes {name} piece by piece, and does not free it")
     (owner,) = owners
     # Before its first piece is made: at the end of the step before, or of the segment before.
     for part in owner.values[: owner.values.index(name)]:
         _check_turn(owner, part, complete, (s, k - 1), f"followed by pieces of {name}")
+
+
+def _check_unread(s: int, segment: Segment, name: str) -> None:
+    if name in {x for carried in segment.state for x in carried} or name == segment.until:
+        raise PlanError(f"plan: loop {segment.name} carries {name}, which is streamed")
+    for k, step in enumerate(segment.steps):
+        if name in reads_of(step):
+            raise PlanError(f"plan: step {s}.{k} reads {name}, which is streamed: no step reads it")
+
+
+def _maker(program: Program, name: str) -> Moment:
+    makers = [
+        (s, k)
+        for s, segment in enumerate(program.segments)
+        for k, step in enumerate(segment.steps)
+        if name in {b.tensor for b in step.outputs}
+    ]
+    if len(makers) != 1:
+        raise PlanError(f"plan: {name} is streamed, and made by {len(makers)} steps, not by one")
+    return makers[0]

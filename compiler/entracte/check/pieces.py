@@ -59,7 +59,8 @@ _NO_TENSOR = ("text", "seed")
 
 def _check_input_tensor(given: Input, decl: TensorDecl | None) -> None:
     """A number or a choice may have no tensor, where only the runner reads it."""
-    where = f"plan: input {given.name} is a {given.kind}"
+    article = "an" if given.kind[:1] in "aeiou" else "a"
+    where = f"plan: input {given.name} is {article} {given.kind}"
     if given.kind not in INPUT_KINDS:
         raise PlanError(f"{where}, not one of {', '.join(INPUT_KINDS)}")
     ported = given.kind not in _SINGLE and given.kind not in _NO_TENSOR

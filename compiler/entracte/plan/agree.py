@@ -73,8 +73,8 @@ def _check_chunk(chunk: Chunk) -> None:
             )
         if v.graph == chunk.graph:
             raise PlanError(
-                f"plan: chunk {chunk.id}: function {v.name} is said to be of another stage's graph, "
-                f"which is its own, {v.graph}"
+                f"plan: chunk {chunk.id}: function {v.name} is said to be of another graph, which "
+                f"is its own, {v.graph}"
             )
 
 

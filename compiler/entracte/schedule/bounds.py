@@ -19,6 +19,8 @@ _PIECE = 48
 """Calls in one LP. More are cut into pieces, each with any content at its start for nothing."""
 _LARGEST = 64
 """Loops of more calls per iteration get no LP: it grows with the cube."""
+_RESTS = " rests "
+"""In place of a chunk's name, which has no blank."""
 _WRITTEN_OUT = 40
 """Calls of a loop that get windows of their own instead of an average."""
 
@@ -173,25 +175,23 @@ def _runs(workload: Workload) -> Iterator[_Run]:
     straight: list[Window] = []
     cold, seen = True, set[str]()
     made: _Run | None = None
-    rest_s = 0.0
     for s, segment in enumerate(program.segments):
         own = [at for at in unrolled if at.segment == s and at.chunk is not None]
-        windows, after_s = _windows(segment, own, workload)
+        windows = _windows(segment, own, workload)
         # Who knows which load of theirs was the first.
         seen.update(x.chunk for x in segment.steps if isinstance(x, Call) and x.at)
-        straight += _cold(_delayed(windows, rest_s), facts, seen)
-        windows, rest_s = _delayed(windows, after_s), after_s if windows else rest_s
+        straight += _cold(windows, facts, seen)
         if segment.count == 1 or not own:
             continue
         if made is not None:
             yield made
             made = None
-        if not windows or len(windows) > _LARGEST:
+        if len(windows) > _LARGEST:
             # What its other iterations load is there, for nothing.
             for piece in _pieces(straight) if straight else ():
                 yield _Run(piece, cold, [], [])
                 cold = False
-            straight, cold, rest_s = [], False, 0.0
+            straight, cold = [], False
             continue
         *pieces, before = _pieces(straight)
         for piece in pieces:
@@ -220,7 +220,7 @@ def _cold(
 ) -> Iterator[Window]:
     """The same, where a chunk's first load takes its cold time. Marks chunks as seen."""
     for w in windows:
-        fresh = w.chunk not in seen
+        fresh = w.chunk not in seen and not w.chunk.startswith(_RESTS)
         seen.add(w.chunk)
         yield replace(w, load_s=_first_s(facts[w.chunk])) if fresh else w
 
@@ -237,34 +237,24 @@ def _windows(
     segment: Segment,
     unrolled: Sequence[Occurrence],
     workload: Workload,
-) -> tuple[list[Window], float]:
-    """Of one iteration, and the seconds after its last one. Where a call's function changes, its
-    longest time hides the most.
+) -> list[Window]:
+    """Of one iteration. Where a call's function changes, its longest time hides the most.
 
-    A call that rests in some iterations gets no window: it is time in which what the next window
-    waits for may be loaded, at most. (Its own load and its memory bound nothing then.)
+    A call that rests in some iterations is time in which others may be loaded, in any room, and
+    bounds nothing else: neither its load nor its memory.
     """
     made: list[Window] = []
-    between = 0.0
     for at in unrolled:
         step = segment.steps[at.step]
         assert isinstance(step, Call)
         f = workload.facts[step.chunk]
         longest = max(_all_seconds(step, f, segment))
-        if step.at:
-            between += longest
-            continue
         room = workload.budget_bytes - at.need_bytes
-        made.append(Window(step.chunk, f.weight_bytes, f.load_s, between + longest, room))
-        between = 0.0
-    return made, between
-
-
-def _delayed(windows: list[Window], more_s: float) -> list[Window]:
-    """So many more seconds before the first one's call."""
-    if not windows or not more_s:
-        return windows
-    return [replace(windows[0], exec_s=windows[0].exec_s + more_s), *windows[1:]]
+        if step.at:
+            made.append(Window(f"{_RESTS}{at.step}", 0, 0.0, longest, workload.budget_bytes))
+        else:
+            made.append(Window(step.chunk, f.weight_bytes, f.load_s, longest, room))
+    return made
 
 
 def _all_seconds(call: Call, facts: ChunkFacts, segment: Segment) -> list[float]:
