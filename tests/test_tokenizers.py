@@ -220,7 +220,7 @@ def test_the_end_mark_that_a_file_leaves_to_its_class_is_added(tmp_path):
 # ---------------------------------------------------------------- SentencePiece
 
 
-@pytest.mark.parametrize("model", ["unigram", "bytes", "bpe", "xlmr"])
+@pytest.mark.parametrize("model", ["unigram", "bytes", "bpe", "xlmr", "symbols", "runs"])
 def test_sentencepiece_models_give_the_ids_of_the_library(tmp_path, model):
     """Replaced characters, spaces, bytes of what is unknown: as the library that made the file."""
     kind = json.loads((SPM / "kinds.json").read_text())[model]
@@ -233,6 +233,25 @@ def test_sentencepiece_models_give_the_ids_of_the_library(tmp_path, model):
         if model == "xlmr":  # its class puts four marks before the pieces, which have three
             wanted = [3 if i == 0 else i + 1 for i in wanted]
         assert found == wanted, text
+
+
+def test_symbols_that_a_model_would_replace_are_refused(tmp_path):
+    """SentencePiece finds them before it replaces characters, which is not carried out."""
+    from tokenizers import normalizers
+
+    from entracte.emit.tokenizer.families import _any_of
+
+    lower = normalizers.Sequence([normalizers.Lowercase(), normalizers.Prepend("\u2581")])
+    assert _any_of(["<a>", "<a>b|"], lower) == r"\<a\>b\||\<a\>"
+    with pytest.raises(ConfigError, match="symbol '<A>' holds characters.*give a tokenizer.json"):
+        _any_of(["<A>"], lower)
+
+
+def test_no_vocabulary_is_made_of_a_pointer(tmp_path):
+    (tmp_path / "vocab.txt").write_text("version https://git-lfs.github.com/spec/v1\noid a\n")
+    said(tmp_path, tokenizer_class="BertTokenizer")
+    with pytest.raises(ConfigError, match=r"vocab.txt: a Git LFS pointer.*git lfs pull"):
+        compiled(tmp_path, tmp_path / "build")
 
 
 def test_no_folder_asks_for_gigabytes(tmp_path):
@@ -263,7 +282,7 @@ def test_a_damaged_model_is_told(tmp_path):
     for broken, message in (
         (data[:100], "no SentencePiece model|has no pieces|ends in the middle"),
         (b"\xff" * 40, "no SentencePiece model"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "no SentencePiece model"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer.*run `git lfs pull`"),
     ):
         (tmp_path / "spiece.model").write_bytes(broken)
         with pytest.raises(ConfigError, match=message):
