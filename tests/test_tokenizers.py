@@ -2,10 +2,12 @@
 and padding, sentencepiece (its ids are kept in tests/vectors/sentencepiece/) for its own models."""
 
 import json
+import logging
 import os
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,8 +15,9 @@ import pytest
 from entracte.declare.host_ops import Place, detokenize, tokenize
 from entracte.declare.host_ops.words import TOKENIZE
 from entracte.emit.host_files import look
+from entracte.emit.ids import Ids, check_ids
 from entracte.errors import ConfigError, RunError
-from entracte.ir import Input, Output, Pipeline, Stage, StageKind
+from entracte.ir import Input, Memory, Output, Pipeline, Stage, StageKind
 
 SPM = Path(__file__).parent / "vectors" / "sentencepiece"
 TEXTS = (
@@ -587,3 +590,53 @@ def test_pieces_become_a_text(tmp_path):
 
 def test_the_vectors_are_small():
     assert sum(os.path.getsize(p) for p in SPM.iterdir()) < 100_000
+
+
+# ---------------------------------------------------------------- ids and tables
+
+
+@dataclass(frozen=True)
+class Reading:
+    """As much of a traced stage as ids are compared with: it looks ids up, turned, in 8 rows."""
+
+    stage: Stage
+    parts: tuple
+    shapes: dict
+
+
+def reading(source: str, rows: int = 8) -> dict[str, Reading]:
+    def op(name, kind, inputs, weights=(), memory=Memory.OWN):
+        return SimpleNamespace(name=name, kind=kind, inputs=inputs, weights=weights, memory=memory)
+
+    ops = [
+        op("turned", "transpose", ("ids",), memory=Memory.SHARED),
+        op("counted", "add", ("ids",), ("one",)),
+        op("found", "embedding", ("turned",), ("table",)),
+        op("places", "embedding", ("counted",), ("small",)),
+    ]
+    stage = Stage(name="e", kind=StageKind.GRAPH, op="x", inputs=(("ids", source),))
+    shapes = {"table": (rows, 4), "small": (2, 4), "one": (1,)}
+    return {"e": Reading(stage, (SimpleNamespace(ops=ops),), shapes)}
+
+
+def test_ids_have_rows_where_they_are_looked_up(monkeypatch):
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+
+    made = Tokenizer(WordLevel({"a": 0, "b": 7}, unk_token="a"))
+    check_ids(reading("t.input_ids"), {"t": Ids.of(made, 0)})
+    with pytest.raises(
+        ConfigError, match=r"stages.t: gives ids up to 7, and table .* e has 7 rows"
+    ):
+        check_ids(reading("t.input_ids", 7), {"t": Ids.of(made, 0)})
+    with pytest.raises(ConfigError, match="up to 8"):
+        check_ids(reading("t.input_ids"), {"t": Ids.of(made, 8)})
+    check_ids(reading("t.mask", 7), {"t": Ids.of(made, 0)})
+    check_ids(reading("u.input_ids", 7), {"t": Ids.of(made, 0)})
+    made.add_tokens([f"<{i}>" for i in range(9)])
+    told = []
+    monkeypatch.setattr(
+        logging.getLogger("entracte"), "warning", lambda *a: told.append(a[0] % a[1:])
+    )
+    check_ids(reading("t.input_ids"), {"t": Ids.of(made, 0)})
+    assert "stages.t: tokens that were added have ids up to 10, and table of" in told[0]
