@@ -357,6 +357,9 @@ def test_stages_with_weights_of_their_own(two: tuple[Small, dict[str, Line]]) ->
     assert verify_build(build, origin=Origin(weights=folder, stage_weights=places)).passed
     wrong = Origin(weights=folder, stage_weights=(("second", folder),))
     assert not verify_build(build, origin=wrong).passed
+    stray = Origin(weights=folder, stage_weights=(*places, ("secnd", folder)))
+    with pytest.raises(PlanError, match=r"--weights secnd=FOLDER: no stage .* that were: second"):
+        verify_build(build, origin=stray)
 
 
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
