@@ -161,6 +161,26 @@ class Set(nn.Module):
         return (self.called(self.inner(x)) * self.plain * self.one.deep.by,)
 
 
+READ = {"factor": 1.0}
+"""As a package may read it from a file when it is imported."""
+
+
+def helped(x: Tensor) -> Tensor:
+    return x * READ["factor"]
+
+
+class Reader(nn.Module):
+    def forward(self, x: Tensor) -> tuple[Tensor]:
+        return (helped(x),)
+
+
+def test_what_a_package_read_when_it_was_imported_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = digest_of_graph(graph_of(Reader()))
+    assert digest_of_graph(graph_of(Reader())) == before
+    monkeypatch.setitem(READ, "factor", 2.0)
+    assert digest_of_graph(graph_of(Reader())) != before
+
+
 def digest_with(name: str, factor: float) -> str:
     module = Set(2.0)
     setattr(module, name, getattr(Set(factor), name))
