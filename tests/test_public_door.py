@@ -196,7 +196,7 @@ def test_every_example_of_its_page_runs(tmp_path, monkeypatch, capsys):
         exec(compile(block, f"docs/python.md, block {number + 1}", "exec"), space)  # noqa: S102
     said = capsys.readouterr().out
     assert "does not fit: stage" in said
-    assert "(1, 3, 16, 64, 64) float32" in said or "(1, 3, 16, 64, 64) float16" in said
+    assert "clip.gif" in said
     assert (tmp_path / "clip.gif").stat().st_size > 500
 
 

@@ -53,7 +53,7 @@ class Watch:
         elif event in _CHANGES:
             for path in [a for a in arguments[:_PATHS] if isinstance(a, str | bytes | os.PathLike)]:
                 self._look(event, path, follow=False)
-        elif event in _STARTS:
+        elif event in _STARTS and not _is_own_child(event, arguments):
             self.seen.append(f"{event} {arguments[:2]!r}")
 
     def _opened(self, arguments: tuple[object, ...]) -> None:
@@ -83,6 +83,14 @@ class Watch:
             return os.path.join(os.path.realpath(folder), name)
         except (ValueError, OSError):
             return "?"
+
+
+def _is_own_child(event: str, arguments: tuple[object, ...]) -> bool:
+    """The one process that is started on purpose: it reads pickles, behind walls of its own."""
+    from entracte.store import unpickle_child
+
+    words = arguments[1] if event == "subprocess.Popen" else None
+    return isinstance(words, list) and words[:3] == [sys.executable, "-P", unpickle_child.__file__]
 
 
 class Sentinel:

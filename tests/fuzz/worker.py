@@ -4,6 +4,7 @@ import contextlib
 import faulthandler
 import json
 import os
+import platform
 import shutil
 import signal
 import sys
@@ -29,6 +30,8 @@ class Worker:
         os.environ["ENTRACTE_CACHE"] = str(root / "cache")
         os.environ["COLUMNS"] = "100"
         graphs.register()
+        # What a record says of the system: the first who asks starts `uname`.
+        platform.platform()
         self.base = base.ready(root / "base")
         self.sentinel = guard.Sentinel(root / "sentinel")
         doors.only_read_weights()
