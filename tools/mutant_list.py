@@ -545,7 +545,7 @@ MUTANTS = (
          "np.repeat(grey[:, :, None], 3, axis=2), 65536", "white of 16 bits is not white"),
         ("(i.low + (i.high - i.low) * unit)", "(i.low + i.high * unit)", "another range"),
         (".to_ndarray().mean(axis=0)", ".to_ndarray()[0]", "one channel alone is heard"),
-        ("k < many and k / i.rate < time:", "k < many and k / i.rate <= time:",
+        ("k < many and k * each < time:", "k < many and k * each <= time:",
          "frames come one too late"),
         ("yield time - first, 1 / rate,", "yield time, 1 / rate,",
          "a clip that begins later is short"),

@@ -59,7 +59,7 @@ class _Denoise(nn.Module):
         wanted = (features + guided + 0.1 * jitter + mean)[:, :, None, None, None]
         z = z + dt.mean() * strength * (moved + wanted)
         mean = z.mean((2, 3, 4))
-        token = torch.clamp(mean[:, :1].abs() * 4, 0, 3).int()
+        token = 1 + torch.clamp(mean[:, :1].abs() * 32, 0, 2).int()
         return z, mean, torch.tanh(z[:, 0, 0, 0]), token, (mean.sum() > 1e4).float().reshape(1)
 
 
