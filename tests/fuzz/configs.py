@@ -34,9 +34,10 @@ STRAY = (
     "pipeline.stages.denoise.params.x", "pipeline.stages..x", "partition", "policy.x", "_target_",
 )  # fmt: skip
 SOUND = (
-    "sampler.steps=1", "sampler.steps=7", "pipeline.precision=fp16", "pipeline.precision=fp32",
-    "compression=int8", "compression=none", "policy=online", "policy=optimal", "target.memory=1GB",
-    "target.base_footprint=1MiB", "partition.chunk_bytes=1KiB", "partition.chunk_bytes=auto",
+    "sampler.steps=1", "sampler.steps=7", "pipeline.stages.hint.precision=fp32",
+    "pipeline.stages.text.compression=int8", "compression=none", "policy=online",
+    "policy=optimal", "target.memory=1GB", "target.base_footprint=1MiB",
+    "partition.chunk_bytes=1KiB", "partition.chunk_bytes=auto",
     "pipeline.video.fps=30", "pipeline.inputs.strength.default=1.5", "pipeline.title='日本語'",
     "pipeline.inputs.mode.choices=[fast,b,c]", "pipeline.inputs.picture.fit=stretch",
     "pipeline.stages.guide.at.every=3", "pipeline.stages.decode.map.count=1",

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-CPU_S = 10.0
 MEMORY_BYTES = 2 * 10**9
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _CHANGES = {
@@ -124,9 +123,9 @@ def limit() -> None:
 
 
 @contextmanager
-def clocked() -> Iterator[None]:
-    """SIGPROF after `CPU_S` of this process's processor time, whatever runs then."""
-    signal.setitimer(signal.ITIMER_PROF, CPU_S)
+def clocked(cpu_s: float) -> Iterator[None]:
+    """SIGPROF after so much of this process's processor time, whatever runs then."""
+    signal.setitimer(signal.ITIMER_PROF, cpu_s)
     try:
         yield
     finally:

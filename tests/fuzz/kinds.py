@@ -4,13 +4,14 @@ from tests.fuzz import configs, media, onnx_files, packages, plans, records, wei
 from tests.fuzz.case import Kind
 
 KINDS = (
-    Kind("plan", 38, 40, plans.doors, follows_links=False),
+    Kind("plan", 38, 42, plans.doors, follows_links=False),
     Kind("run", 17, 17, records.doors),
     Kind("package", 14, 14, packages.doors, follows_links=False),
     Kind("media", 11, 11, media.doors),
     Kind("weights", 10, 10, weights.doors),
-    Kind("config", 6, 4, configs.doors),
-    Kind("onnx", 4, 4, onnx_files.doors),
+    # What is sound may trace every stage anew.
+    Kind("config", 6, 3, configs.doors, cpu_s=40.0),
+    Kind("onnx", 4, 3, onnx_files.doors),
 )
 
 
