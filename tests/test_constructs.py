@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch import nn
 
+from entracte.declare.edges import output_fault, read_output
+from entracte.declare.settings import OutputSettings
 from entracte.errors import ConfigError
 from entracte.graphs.spec import Constants, Graph, Input
-from entracte.ir import Call, DType, Program
+from entracte.ir import Call, DType, Port, Program
 from tests.worlds import World, declared, register, traced
 
 RNG = np.random.default_rng(5)
@@ -149,8 +152,7 @@ def scanned(x: np.ndarray) -> list[torch.Tensor]:
     return states
 
 
-@pytest.mark.parametrize(("axis", "streamed"), [(0, 4), (1, 0), (-1, 0)])
-@pytest.mark.parametrize("pieces", [1, 2])
+@pytest.mark.parametrize(("axis", "streamed", "pieces"), [(0, 4, 1), (1, 0, 2), (-1, 0, 1)])
 def test_a_loop_reads_along_any_axis_and_collects_what_it_carries(axis, streamed, pieces):
     """What is joined along the output's own axis goes to its writer piece by piece."""
     world = World.of(SCAN.replace("AXIS", str(axis)), step=pieces)
@@ -434,8 +436,9 @@ def ramp(size: int, overlap: int, first: bool, last: bool) -> np.ndarray:
     return weights
 
 
-@pytest.mark.parametrize("pieces", [1, 3])
-@pytest.mark.parametrize("grouped", [False, True], ids=["chunk-major", "slice-major"])
+@pytest.mark.parametrize(
+    ("pieces", "grouped"), [(1, False), (3, False), (3, True)], ids=["one", "chunks", "slices"]
+)
 def test_tiles_along_two_axes_are_blended(pieces, grouped):
     """Tiles of 4 x 6 every 3 x 4, by hand: weights of both axes multiply."""
     x = rows(1, 2, 10, 14)
@@ -558,7 +561,7 @@ outputs:
 """
 
 
-@pytest.mark.parametrize("pieces", [1, 2, 4])
+@pytest.mark.parametrize("pieces", [1, 4])
 @pytest.mark.parametrize("grouped", [False, True], ids=["chunk-major", "slice-major"])
 def test_an_output_that_the_stage_itself_goes_on_with(pieces, grouped):
     text = CHAINED.replace("READ", "z").replace("MORE\n", "").replace("VALUE", "middle.y")
@@ -713,18 +716,22 @@ def test_what_is_read_again_is_whole():
         ("tensor", [5], True),
     ],
 )
-def test_what_no_writer_takes_is_refused_before_anything_is_converted(kind, shape, fits):
-    text = f"""
-inputs: {{x: {{kind: tensor, shape: {shape}}}}}
+def test_what_a_writer_takes(kind, shape, fits):
+    settings = OutputSettings(value="add.c", **OmegaConf.create(f"{{kind: {kind}}}"))
+    fault = output_fault(read_output("out", settings), [Port("c", tuple(shape), DType.FP32)])
+    assert (fault is None) == fits
+    assert fits or f"fp32 {tuple(shape)} is no {settings.kind}; it must be" in str(fault)
+
+
+def test_what_no_writer_takes_is_refused_before_anything_is_converted():
+    text = """
+inputs: {x: {kind: tensor, shape: [1, 4]}}
 stages:
-  add: {{graph: own.add, params: {{shape: {shape}}}, inputs: {{a: x, b: x}}}}
+  add: {graph: own.add, params: {shape: [1, 4]}, inputs: {a: x, b: x}}
 outputs:
-  out: {{value: add.c, kind: {kind}}}
+  out: {value: add.c, kind: text, tokenizer: t.json}
 """
-    if fits:
-        traced(text)
-    else:
-        assert f"fp32 {tuple(shape)} is no {kind.partition(',')[0]}; it must be" in refused(text)
+    assert "pipeline.outputs.out.value: fp32 (1, 4) is no text" in refused(text)
 
 
 def test_zeros_have_another_graphs_shape():
@@ -737,3 +744,32 @@ def test_zeros_have_another_graphs_shape():
     assert "give sizes above 0" in refused(
         SCAN.replace("AXIS", "0").replace("shape_of: step.z", "shape: [1, 0]")
     )
+
+
+@pytest.mark.parametrize(
+    ("carry", "told"),
+    [
+        (
+            "{z: [z, nothing]}",
+            "carry.z: 'nothing' is no output of graph own.middle; it has y, middle",
+        ),
+        ("{z: [gone.y, middle]}", "nothing makes 'gone.y'"),
+        ("{z: [z, y]}", "carry.z: starts as fp32 (1, 4) from z but goes on as fp32 (2, 4) from"),
+        ("{x: [z, y]}", "carry.x: is among the stage's `inputs` too"),
+    ],
+)
+def test_what_slices_cannot_hand_on_is_said(carry, told):
+    text = (
+        CHAINED.replace("x: x, z: READ", "x: x").replace("MORE\n", "").replace("VALUE", "middle.y")
+    )
+    assert told in refused(text.replace("size: 2", f"size: 2, carry: {carry}"))
+
+
+@pytest.mark.parametrize("until", ["", "    until: embed.done\n"])
+def test_a_loop_of_one_iteration_collects_one_piece(until):
+    text = HOISTED.replace("STATE", "{}").replace("    scan:", f"{until}    scan:")
+    world = World.of(text.replace("count: 4", "count: 1").replace("[1, 8, 4]", "[1, 2, 4]"))
+    x = rows(1, 2, 4)
+    with torch.no_grad():
+        right, _ = EMBED(torch.from_numpy(x))
+    near(world.run(world.program(), {"x": x}).outputs["all"].whole, right)

@@ -8,8 +8,9 @@ import pytest
 
 from entracte.devices.arrays import NumpyValues
 from entracte.devices.coreml import CoreMLDevice
+from entracte.devices.null import Blank, NullDevice
 from entracte.errors import RunError
-from entracte.ir import DType, Package, Port
+from entracte.ir import DType, FunctionPorts, Package, Port
 from entracte.run.execute import make_device
 from tests.planner.plans import make_plan
 
@@ -114,6 +115,40 @@ def test_what_lies_in_one_run_of_memory_is_not_copied():
     assert not np.shares_memory(values.piece(whole, [(2, 1)], [2]), whole)
     assert values.cast(whole, DType.FP32) is whole
     assert values.cast(whole, DType.FP16).dtype == np.float16
+
+
+TWO = replace(
+    PACKAGE,
+    functions=("main", "step"),
+    own_ports=(
+        FunctionPorts(
+            "step", (Port("x", (2, 1), DType.FP16),), (Port("next", (2, 1), DType.INT32),)
+        ),
+    ),
+)
+"""A package with a function of another stage."""
+
+
+def test_coreml_device_takes_a_functions_own_ports():
+    engine = StandIn(names=("y", "next"))
+    device = CoreMLDevice("all", engine)
+    handle = device.load(TWO, Path("/build"))
+    assert set(device.call(handle, "main", {"x": np.ones((2, 3), np.float16)})) == {"y"}
+    outputs = device.call(handle, "step", {"x": np.ones((2, 1), np.float16)})
+    assert {n: (v.shape, v.dtype) for n, v in outputs.items()} == {"next": ((2, 1), np.int32)}
+    # One function of a package is loaded at a time, and its weights count once.
+    assert [function for _, _, function in engine.loaded] == ["main", "step"]
+    assert device.resident_bytes() == 1000
+
+
+def test_null_device_takes_a_functions_own_ports():
+    device = NullDevice()
+    handle = device.load(TWO, Path("/build"))
+    one, three = Blank((2, 1)), Blank((2, 3))
+    assert device.call(handle, "step", {"x": one})["next"].shape == (2, 1)
+    assert device.call(handle, "main", {"x": three})["y"].shape == (2, 3)
+    with pytest.raises(RunError, match="x wants"):
+        device.call(handle, "step", {"x": three})
 
 
 class Failing(StandIn):

@@ -19,6 +19,8 @@ from entracte.plan.file import check_plan, read_plan
 from entracte.reference.info import describe
 from entracte.run.execute import execute, make_device
 from entracte.run.packages import check_facts
+from entracte.trace.shared import names_beside
+from entracte.trace.traced import TraceRecord
 from entracte.verify.source import Origin
 from entracte.verify.verify import verify_distinct, verify_plan
 from tests import sharing
@@ -248,6 +250,45 @@ def test_where_cuts_do_not_align_the_other_stage_has_packages_of_its_own(tmp_pat
     # As one chunk they are alike whatever their order is.
     whole = place.compiled("dry_run=true", out="whole").plan
     assert [c.id for c in whole.chunks] == ["prefill.00"]
+
+
+# ---------------------------------------------------------------- the same weight
+
+
+def record(keys: dict[str, str], **more: object) -> TraceRecord:
+    empty = dict.fromkeys(("parts", "outputs", "functions", "known_keys", "owns", "scales"), ())
+    shapes = tuple((name, (2,)) for name in keys)
+    fields = empty | {"key_of": tuple(keys.items()), "shapes": shapes, "checkpoint": "c"}
+    return TraceRecord(**(fields | more))
+
+
+def test_weights_are_the_same_by_their_key():
+    main = record({"a": "k.a", "b": "k.b"})
+    other = record({"x": "k.b", "y": "k.c"})
+    assert names_beside(main, "s", other) == {"x": "b", "y": "y@s"}
+
+
+def test_a_tied_weight_has_the_keys_of_all_its_names():
+    """One stage may read it as the embedding, the other as the head only."""
+    main = record({"embed": "k.embed"}, ties=(("embed", ("head",)),))
+    assert names_beside(main, "s", record({"head": "head"})) == {"head": "embed"}
+    both = record({"embed": "k.embed", "head": "head"}, ties=(("embed", ("head",)),))
+    assert names_beside(both, "s", record({"head": "head"})) == {"head": "head"}
+    assert names_beside(both, "s", both) == {"embed": "embed", "head": "head"}
+
+
+def test_a_factor_on_what_is_read_makes_another_weight():
+    main, other = record({"a": "k"}), record({"a": "k"}, scales=(("a", 2.0),))
+    assert names_beside(main, "s", other) == {"a": "a@s"}
+    assert names_beside(other, "s", other) == {"a": "a"}
+
+
+def test_buffers_are_the_same_if_the_modules_hold_the_same():
+    """Positions of another length, say: no checkpoint needs to have them."""
+    main = record({"ids": "ids"}, buffers=("ids",), own=(("ids", "d1"),))
+    other = record({"ids": "ids"}, buffers=("ids",), own=(("ids", "d2"),), shapes=(("ids", (3,)),))
+    assert names_beside(main, "s", other) == {"ids": "ids@s"}
+    assert names_beside(main, "s", main) == {"ids": "ids"}
 
 
 # ---------------------------------------------------------------- refused

@@ -17,6 +17,7 @@ from entracte.disk.folder import can_write, fresh, put
 from entracte.disk.write import write_bytes
 from entracte.emit.bundle import PACKAGES
 from entracte.emit.host_files import HostFiles, look
+from entracte.emit.ids import check_ids
 from entracte.errors import ConfigError, DoesNotFit, PlanError
 from entracte.ir import (
     Bundle,
@@ -139,6 +140,7 @@ def _compile(
     source = _source(job, cache)
     traced = _trace(job, source, cache, report)
     source.check_all(traced.stages)
+    check_ids(traced.stages, host.ids)
     traced = replace(traced, pipeline=host.into(traced.pipeline))
     report.phase("plan", 1)
     decision = _decide(job, traced, {})

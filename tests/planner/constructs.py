@@ -164,7 +164,7 @@ def shared(chain: Chain, p: int, part: Part) -> None:
         activation_bytes=more,
         flops=1,
         moved_bytes=1,
-        graph=f"c{p}",
+        graph=name,
         inputs=(source,),
         outputs=(port("made"),),
     )
@@ -174,7 +174,7 @@ def shared(chain: Chain, p: int, part: Part) -> None:
     made = f"shared{p}"
     chain.declare(made, 4)
     call = Call(
-        stage=f"c{p}",
+        stage=name,
         chunk=c.id,
         function=name,
         inputs=(Binding("wide", chain.current),),

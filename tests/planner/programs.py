@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from entracte.ir import Chunk, ChunkFacts, Package, Policy, Program
+from entracte.ir import Chunk, ChunkFacts, FunctionPorts, Package, Policy, Program
 from tests.planner.chain import Chain, Part, port, whole
 from tests.planner.constructs import CONSTRUCTS
 from tests.planner.lives import with_lives
@@ -59,6 +59,7 @@ def packages(chunks: tuple[Chunk, ...]) -> tuple[Package, ...]:
             inputs=c.inputs,
             outputs=c.outputs,
             functions=("main", *(v.name for v in c.variants)),
+            own_ports=tuple(FunctionPorts(v.name, v.inputs, v.outputs) for v in c.others),
         )
         for c in chunks
     )

@@ -357,11 +357,32 @@ def test_slices_read_what_lies_in_their_tensor():
     refuse(case, with_step(s, 0, inputs=(far, *step.inputs[1:])), "takes .* of wide0 along axis 0")
 
 
+def test_slots_are_as_many_as_who_reads_them_takes():
+    case = made(Part(3, (70, 80), also=("groups",)))
+    s = next(n for n, g in enumerate(case[0].segments) if g.name == "p0.join")
+    (binding,) = case[0].segments[s].steps[0].inputs
+    assert binding.by is By.MAP and not binding.windows
+    refuse(case, with_step(s, 0, repeat=4), "takes 4 of m0.1 in 4 repetitions, it has 3")
+
+
 def test_tiles_are_blended_in_fp32():
     case = made(Part(1, (70,), also=("tiles",)))
     (decl,) = (t for t in case[0].tensors if t.name == "blend0")
     half = with_tensor("blend0", port=replace(decl.port, dtype=DType.FP16))
     refuse(case, half, "are blended, which is summed in fp32, and blend0 is fp16")
+
+
+def test_what_overlaps_is_read_as_what_it_is():
+    """Only what is summed may be made in another type than its tensor's."""
+    program, chunks, _ = make_program((Part(1, (70,), also=("tiles",)),))
+    check_features(program, chunks)
+    (wide,) = (t.port for t in program.tensors if t.name == "wide0")
+    other = with_tensor("wide0", port=replace(wide, dtype=DType.FP32))(program)
+    spread = next(i for i, c in enumerate(chunks) if c.id == "c0.91")
+    port_of = replace(chunks[spread].outputs[0], dtype=DType.FP32)
+    made = (*chunks[:spread], replace(chunks[spread], outputs=(port_of,)), *chunks[spread + 1 :])
+    with pytest.raises(PlanError, match=r"c0.00, in wants fp16 \(3, 4\), tensor wide0 gives fp32"):
+        check_features(other, made)
 
 
 def test_a_call_does_not_read_what_it_makes_in_pieces():

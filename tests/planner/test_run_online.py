@@ -44,8 +44,9 @@ def calls_of(plan, ends):
     return [
         s.chunk
         for g in plan.program.segments
-        for _ in range(ends[g.name] if g.until else g.count)
+        for i in range(ends[g.name] if g.until else g.count)
         for s in g.steps
+        if s.is_called(i)
         for _ in range(s.repeat)
     ]
 

@@ -111,34 +111,33 @@ def decide(
     """`corrections` scales a stage graph's activations by what conversion was seen to add.
 
     Raises `DoesNotFit` with the place, the need, the budget and what would help."""
-    limit = min(target.chunk_limit_bytes, chunk_bytes or target.chunk_limit_bytes)
-    sharing = measure(source, limit)
-    while True:
-        problem = _Problem(source, target, policy, chunk_bytes, sharing.measured, corrections or {})
-        try:
-            return _decided(problem)
-        except DoesNotFit as error:
-            beside = sharing.beside(error.chunk)
-            if not beside:
-                raise
-            # Cut for themselves they may be cut more finely.
-            sharing = measure(source, limit, sharing.apart | beside)
-
-
-def _decided(problem: "_Problem") -> Decision:
-    policy, chunk_bytes = problem.policy, problem.chunk_bytes
-    coarsest = _Choice(dict.fromkeys(problem.measured, 0))
-    try:
-        choice, decision = _first_fit(problem, coarsest)
-    except DoesNotFit as error:
-        remedy = _remedy(problem, coarsest, error)
-        raise DoesNotFit(f"{error}; try {remedy}", error.chunk, error.need_bytes) from None
+    first = _Problem(source, target, policy, chunk_bytes, {}, corrections or {})
+    problem, choice, decision = _fitting(first)
     best = decision if chunk_bytes is not None else _refine(problem, choice, decision)
     best = _scheduled(problem, _regrouped(problem, choice, best))
     if policy.keep == "searched" and chunk_bytes is None and not _near_bound(best):
         best = _against_rivals(problem, choice, best)
     # Once: it changes nothing where times are as planned.
     return replace(best, schedule=for_all_speeds(best.workload, best.schedule))
+
+
+def _fitting(p: _Problem) -> tuple[_Problem, _Choice, Decision]:
+    """The first choice that fits. Graphs that share packages and do not fit are cut apart: alone
+    they may be cut more finely."""
+    limit = min(p.target.chunk_limit_bytes, p.chunk_bytes or p.target.chunk_limit_bytes)
+    apart: frozenset[str] = frozenset()
+    while True:
+        sharing = measure(p.source, limit, apart)
+        problem = replace(p, measured=sharing.measured, cuts={})
+        coarsest = _Choice(dict.fromkeys(problem.measured, 0))
+        try:
+            return problem, *_first_fit(problem, coarsest)
+        except DoesNotFit as error:
+            beside = sharing.beside(error.chunk)
+            if not beside:
+                remedy = _remedy(problem, coarsest, error)
+                raise DoesNotFit(f"{error}; try {remedy}", error.chunk, error.need_bytes) from None
+            apart |= beside
 
 
 def _against_rivals(p: _Problem, choice: _Choice, best: Decision) -> Decision:

@@ -21,8 +21,6 @@ class Sharing:
     """The graphs that are cut, each with those of other stages that are cut along."""
 
     measured: Mapping[str, Measured]
-    apart: frozenset[str]
-    """Graphs that are given packages of their own, though they might share."""
 
     def beside(self, chunk: str) -> frozenset[str]:
         """Graphs whose functions are in a chunk's package."""
@@ -48,7 +46,7 @@ def measure(source: MeasuredPipeline, limit: int, apart: Collection[str] = ()) -
         for name, graph in graphs.items()
         if name not in followers
     }
-    return Sharing(measured, frozenset(apart))
+    return Sharing(measured)
 
 
 def _beside(graph: StageGraph, others: Sequence[StageGraph]) -> StageGraph:

@@ -17,6 +17,10 @@ class Blank:
     shape: tuple[int, ...]
     number: float = 0.0
 
+    def __getitem__(self, index: tuple[slice, ...]) -> "Blank":
+        sizes = [len(range(*at.indices(n))) for at, n in zip(index, self.shape, strict=False)]
+        return Blank((*sizes, *self.shape[len(sizes) :]), self.number)
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         import numpy as np
 

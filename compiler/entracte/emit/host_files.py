@@ -17,6 +17,7 @@ from entracte.disk.read import inside
 from entracte.disk.write import write_bytes
 from entracte.emit.bundle import PACKAGES
 from entracte.emit.host_tables import look_at_table, write_table
+from entracte.emit.ids import Ids
 from entracte.emit.tokenizer.folder import ALL, Tokenizer, read_tokenizer
 from entracte.errors import ConfigError
 from entracte.ir import Output, Pipeline, Stage, StageKind
@@ -48,6 +49,8 @@ class HostFiles:
     """Stage -> what its plan's step has in place of what is configured."""
     tokenizers: Mapping[str, str]
     """Tokenizer as configured -> its file."""
+    ids: Mapping[str, Ids]
+    """Stage -> the largest ids that its tokenizer gives."""
 
     def into(self, pipeline: Pipeline) -> Pipeline:
         """The pipeline with the params of a plan."""
@@ -81,7 +84,7 @@ def look(pipeline: Pipeline, cache: Cache | None = None, *, dry_run: bool = Fals
         cache: where checkpoints that are pickles become safetensors; by default the usual one.
         dry_run: of random weights, which are for measuring: there need be no tokenizer.
     """
-    found = _Found([], {}, {}, cache)
+    found = _Found([], {}, {}, {}, cache)
     for stage in pipeline.stages:
         op = HOST_OPS[stage.op] if stage.kind is StageKind.HOST else None
         sources = op.sources(dict(stage.params), stage.weights or pipeline.weights) if op else ()
@@ -91,7 +94,7 @@ def look(pipeline: Pipeline, cache: Cache | None = None, *, dry_run: bool = Fals
         if output.kind == "text" and output.tokenizer not in found.tokenizers:
             blank = dry_run and _is_blank(FileKind.TOKENIZER, pipeline.weights)
             found.add_text(output, pipeline.weights, blank=blank)
-    return HostFiles(tuple(found.made), found.params, found.tokenizers)
+    return HostFiles(tuple(found.made), found.params, found.tokenizers, found.ids)
 
 
 def _is_blank(kind: FileKind, place: str) -> bool:
@@ -105,6 +108,7 @@ class _Found:
     made: list[Made]
     params: dict[str, Given]
     tokenizers: dict[str, str]
+    ids: dict[str, Ids]
     cache: Cache | None
 
     def add(self, stage: Stage, source: Source, *, blank: bool) -> None:
@@ -119,8 +123,10 @@ class _Found:
         if source.kind is FileKind.TABLE:
             table = look_at_table(stage, _where(stage), source, self.cache)
             return Made(f"table_{stage.name}.bin", partial(write_table, table)), {}
-        how = _look_at_tokenizer if source.kind is FileKind.TOKENIZER else _look_at_copy
-        return how(stage, source)
+        if source.kind is FileKind.TOKENIZER:
+            looked, self.ids[stage.name] = _look_at_tokenizer(stage, source)
+            return looked
+        return _look_at_copy(stage, source)
 
     def add_text(self, output: Output, weights: str, *, blank: bool) -> None:
         """The tokenizer of a text that is given, which no stage has."""
@@ -162,7 +168,7 @@ def _copy(source: Path, target: Path) -> None:
     write_bytes(target, source.read_bytes())
 
 
-def _look_at_tokenizer(stage: Stage, source: Source) -> Looked:
+def _look_at_tokenizer(stage: Stage, source: Source) -> tuple[Looked, Ids]:
     where, params = _where(stage), cast(Given, dict(stage.params))
     found = tokenizer_at(where, source.place, source.name)
     pad_id = params.get("pad_id", found.pad_id)
@@ -181,7 +187,7 @@ def _look_at_tokenizer(stage: Stage, source: Source) -> Looked:
         "pad_side": params.get("pad_side", found.pad_side),
         "truncation_side": params.get("truncation_side", found.truncation_side),
     }
-    return _made(stage.name, found), rule
+    return (_made(stage.name, found), rule), Ids.of(found.encoder, pad_id)
 
 
 def _made(name: str, found: Tokenizer) -> Made:

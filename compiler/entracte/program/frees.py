@@ -26,7 +26,8 @@ def with_frees(program: Program) -> Program:
     later = set(program.output_values) - droppable_outputs(program)
     segments: list[Segment] = []
     for segment in reversed(program.segments):
-        if segment.is_loop:
+        # Of one iteration, it may collect or say that it is over all the same.
+        if segment.is_loop or segment.until is not None or _collected(segment):
             made = _loop_frees(segment, later, known, streamed)
         else:
             made = _straight_frees(segment, later, known)

@@ -99,7 +99,7 @@ def closure(
             todo += _add_all(whole, files, read)
         elif top == _OURS:
             todo += _add_own(name, files, read)
-        elif not _is_library(top):
+        elif not is_library(top):
             todo.append(f"{top}.*")
         elif top not in sys.stdlib_module_names:
             foreign.add(top)
@@ -159,7 +159,7 @@ def _files_of(package: str) -> list[tuple[Path, Path]]:
 
 
 @cache
-def _is_library(top: str) -> bool:
+def is_library(top: str) -> bool:
     """Whether a version says what it is: Python's own modules, and what is installed."""
     if top in sys.stdlib_module_names:
         return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,6 +158,21 @@ class Checkpoint:
                 memo.note(path, known | fresh)
             found |= {key: (known | fresh)[key] for key in here}
         return {k: f"{found[k]} {found[scales[k]]}" if k in scales else found[k] for k in keys}
+
+    def check_same(self, keys: Sequence[str], memo: DigestMemo) -> None:
+        """Raises `ConfigError` for keys of one tensor that hold different numbers."""
+        if len(set(self.digests(keys, (), memo).values())) == 1:
+            return
+        tensors = {key: tensor.float() for key, tensor in self.tensors(keys)}
+        first, *others = keys
+        for key in others:
+            same = tensors[key].shape == tensors[first].shape
+            if not same or not bool((tensors[key] == tensors[first]).all()):
+                raise ConfigError(
+                    f"{self.places[key].origin}: {key!r} holds other numbers than {first!r}, and "
+                    "the module has one tensor for both; build it without tying them (in "
+                    "transformers: tie_word_embeddings=False), or remove the key that is not meant"
+                )
 
     def _fresh(self, path: Path, keys: list[str], endless: Collection[str]) -> dict[str, str]:
         from entracte.trace.numbers import check_finite, tensor_digest

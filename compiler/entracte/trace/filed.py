@@ -1,6 +1,7 @@
 """Weights out of a folder of checkpoints."""
 
-from collections.abc import Collection, Mapping
+import logging
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,12 +9,25 @@ from entracte.errors import ConfigError
 from entracte.store.cache import Cache, DigestMemo, cache_folder
 from entracte.trace.checkpoint import Checkpoint, Place
 from entracte.trace.fp8 import FP8, keys_beside
-from entracte.trace.given import given_by_module, identity, listed, own_identities, read, wanted
+from entracte.trace.given import (
+    given_by_module,
+    identity,
+    listed,
+    own,
+    own_identities,
+    read,
+    wanted,
+)
 
 if TYPE_CHECKING:
     import torch
 
     from entracte.trace.traced import Traced
+
+
+_LOG = logging.getLogger("entracte")
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+"""Buffers that training fills: what a module is built with means nothing."""
 
 
 class FileWeights:
@@ -41,6 +55,7 @@ class FileWeights:
             found, key_of = self._found(traced, None)
             found.check(key_of, traced.record.whole)
             check_keys(traced, key_of, found.places, self._folder)
+            self._tell(traced, sorted(_taken(traced, None, key_of)))
         self._checked.append(traced)
 
     def tensors(
@@ -52,6 +67,7 @@ class FileWeights:
         if not wanted(traced, names):
             return result
         found, key_of = self._found(traced, names)
+        result |= own(traced, _taken(traced, names, key_of))
         named: dict[str, list[str]] = {}
         for name, key in key_of.items():
             named.setdefault(key, []).append(name)
@@ -68,26 +84,57 @@ class FileWeights:
             endless = {k for n, k in key_of.items() if n in traced.record.buffers}
             by_key = found.digests(set(key_of.values()), endless, memo)
             digests |= {n: identity(traced, n, by_key[key]) for n, key in key_of.items()}
+            taken = _taken(traced, names, key_of)
+            digests |= own_identities(traced, taken, with_buffers=True)
+            for keys in _tied(traced, key_of, found):
+                found.check_same(keys, memo)
         return [digests[n] for n in names if n in digests]
 
     def _found(
         self, traced: "Traced", names: Collection[str] | None
     ) -> tuple[Checkpoint, dict[str, str]]:
         """The stage's checkpoint, and the key of each weight in it: its own, or that of a name it
-        is tied to, since files hold tied weights once."""
+        is tied to, since files hold tied weights once. Tables that no file has and the module
+        does are left out."""
         found = self._checkpoint(traced.stage.name, str(traced.record.checkpoint))
         others = dict(traced.record.ties)
         key_of = {}
         for name, key in wanted(traced, names).items():
-            there = (k for k in (key, *others.get(name, ())) if k in found.places)
-            key_of[name] = next(there, key)
+            there = [k for k in (key, *others.get(name, ())) if k in found.places]
+            if there or name not in traced.own or name.endswith(_STATISTICS):
+                key_of[name] = there[0] if there else key
         return found, key_of
+
+    def _tell(self, traced: "Traced", taken: list[str]) -> None:
+        if taken:
+            place = self._folder / str(traced.record.checkpoint)
+            _LOG.warning(
+                "weights: %s: %s: not there; taken are the values that the module itself holds",
+                place, listed(taken),
+            )  # fmt: skip
 
     def _checkpoint(self, stage: str, stem: str) -> Checkpoint:
         if stem not in self._known:
             cache = self._cache or Cache(cache_folder("auto"))
             self._known[stem] = Checkpoint(stage, self._folder, stem, cache)
         return self._known[stem]
+
+
+def _taken(traced: "Traced", names: Collection[str] | None, key_of: Mapping[str, str]) -> set[str]:
+    """Weights that a checkpoint may give, and the module does."""
+    return wanted(traced, names).keys() - key_of.keys()
+
+
+def _tied(
+    traced: "Traced", key_of: Mapping[str, str], found: Checkpoint
+) -> Iterator[tuple[str, ...]]:
+    """Keys of the files that the module has one tensor for."""
+    for name, others in traced.record.ties:
+        if name in key_of:
+            key = traced.key_of[name]
+            there = tuple(k for k in sorted({key, *others}) if k in found.places)
+            if len(there) > 1:
+                yield there
 
 
 def check_keys(
@@ -130,9 +177,13 @@ def check_keys(
         )
 
 
+_LOOKED_AT = 8
+"""The first may be a head that the files leave out."""
+
+
 def _under_another_prefix(missing: list[str], stored: Collection[str]) -> str:
     """Says so where what is missing lies there under a longer or a shorter name."""
-    for key in missing[:1]:
+    for key in missing[:_LOOKED_AT]:
         for other in sorted(stored):
             if other.endswith(f".{key}") or key.endswith(f".{other}"):
                 return f"; {key!r} may be {other!r} there: say so in the graph's key_map"

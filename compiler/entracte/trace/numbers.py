@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from typing import TYPE_CHECKING
 
 import torch
 
 from entracte.errors import ConfigError
 from entracte.frontend.extract import has_data
+from entracte.trace.attributes import attributes_digest, spell
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -19,15 +19,12 @@ if TYPE_CHECKING:
 __all__ = [
     "check_finite",
     "digest_of_graph",
+    "has_nan",
     "module_state",
     "saved_names",
     "tensor_digest",
     "ties",
 ]
-
-
-_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-"""Of objects in a module's text: another in every process."""
 
 
 def module_state(module: nn.Module) -> dict[str, Tensor]:
@@ -52,19 +49,28 @@ def tensor_digest(tensor: Tensor) -> str:
 
 def check_finite(place: str, name: str, tensor: Tensor, *, endless: bool = True) -> None:
     """Raises `ConfigError` for NaN, and for infinity unless that is allowed (in masks)."""
-    if not tensor.dtype.is_floating_point or tensor.numel() == 0:
-        return
-    wide = tensor if tensor.itemsize in (2, 4) else tensor.float()
-    if bool(torch.isnan(wide).any()):
+    if has_nan(tensor):
         raise ConfigError(
             f"{place}: {name!r} holds NaN, a number that is none; the file is damaged, or its "
             "training failed: give other weights"
         )
-    if not endless and bool(torch.isinf(wide).any()):
+    if not endless and bool(torch.isinf(_wide(tensor)).any()):
         raise ConfigError(
             f"{place}: {name!r} holds an infinite number; it was saved in a type that cannot hold "
             "it (fp16), or training failed: give weights that were saved in bf16 or fp32"
         )
+
+
+def has_nan(tensor: Tensor) -> bool:
+    """Whether it holds a number that is none."""
+    return bool(torch.isnan(_wide(tensor)).any())
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    """In a type that can be asked; 8-bit floats cannot."""
+    tensor = tensor.detach()
+    is_narrow = tensor.dtype.is_floating_point and tensor.itemsize == 1
+    return tensor.float() if is_narrow else tensor
 
 
 def ties(module: nn.Module) -> list[list[str]]:
@@ -84,26 +90,21 @@ def _identity(tensor: Tensor) -> object:
 
 def digest_of_graph(graph: Graph) -> str:
     """What tells a graph from others that the same code and parameters may give: its modules'
-    structure, every number that they hold, and all that it says of itself."""
+    structure, every number and setting that they hold, and all that it says of itself."""
+
+    def spelled(tensor: Tensor) -> str:
+        is_read = graph.checkpoint is None or not isinstance(tensor, torch.nn.Parameter)
+        if has_data(tensor) and is_read:
+            return tensor_digest(tensor)
+        return f"{tensor.dtype} {tuple(tensor.shape)}"
+
     found = hashlib.sha256()
     for name, module in (("main", graph.module), *sorted(graph.variants.items())):
-        structure = _ADDRESS.sub("", str(module))
-        found.update(f"{name} {structure}\n".encode())
-        for key, tensor in sorted((module_state(module) | _plain(module)).items()):
-            is_read = graph.checkpoint is None or not isinstance(tensor, torch.nn.Parameter)
-            holds = has_data(tensor) and is_read
-            spelled = tensor_digest(tensor) if holds else (tensor.dtype, tuple(tensor.shape))
-            found.update(f"{key} {spelled}\n".encode())
+        found.update(f"{name} {spell(str(module))}\n".encode())
+        for key, tensor in sorted(module_state(module).items()):
+            found.update(f"{key} {spelled(tensor)}\n".encode())
+        found.update(repr(ties(module)).encode())
+        found.update(attributes_digest(module, spelled).encode())
     said = (graph.inputs, graph.outputs, graph.checkpoint, graph.key_map, graph.scales, graph.owns)
     found.update(repr(said).encode())
     return found.hexdigest()
-
-
-def _plain(module: nn.Module) -> dict[str, Tensor]:
-    """Tensors that are attributes and neither parameters nor buffers."""
-    return {
-        f"{path}.{name} (plain)": value
-        for path, child in module.named_modules()
-        for name, value in vars(child).items()
-        if isinstance(value, torch.Tensor)
-    }

@@ -14,9 +14,15 @@ from typing import TYPE_CHECKING
 import torch
 
 from entracte.errors import ConfigError
-from entracte.frontend.extract import has_data
+from entracte.frontend.extract import constants_of, has_data
 from entracte.trace.exported import Exported
-from entracte.trace.numbers import check_finite, module_state, saved_names, tensor_digest
+from entracte.trace.numbers import (
+    check_finite,
+    has_nan,
+    module_state,
+    saved_names,
+    tensor_digest,
+)
 
 if TYPE_CHECKING:
     from entracte.graphs.spec import Graph
@@ -34,15 +40,22 @@ def own_numbers(stage: Stage, graph: Graph, used: frozenset[str]) -> dict[str, s
         is_theirs = graph.checkpoint is not None and isinstance(state[name], torch.nn.Parameter)
         if is_theirs or not has_data(state[name]):
             continue
-        where = f"stage {stage.name}: graph {stage.op}"
         is_buffer = not isinstance(state[name], torch.nn.Parameter)
-        check_finite(where, name, state[name], endless=is_buffer)
+        if graph.checkpoint is None:
+            check_finite(_where(stage), name, state[name], endless=is_buffer)
+        elif has_nan(state[name]):
+            continue  # never filled: a checkpoint must give it
         found[name] = tensor_digest(state[name])
     return found
 
 
+def _where(stage: Stage) -> str:
+    return f"stage {stage.name}: graph {stage.op}"
+
+
 def check_numbers(stage: Stage, graph: Graph, functions: Sequence[Exported]) -> None:
-    """Every used tensor has its values from somewhere. Raises `ConfigError` with its name."""
+    """Every used tensor has its values from somewhere, and tables hold numbers. Raises
+    `ConfigError` with its name."""
     state, saved = module_state(graph.module), saved_names(graph.module)
     lacking = {}
     for function in functions:
@@ -52,6 +65,11 @@ def check_numbers(stage: Stage, graph: Graph, functions: Sequence[Exported]) -> 
                 lacking[name] = is_saved
     if lacking:
         raise ConfigError(_without_data(stage, graph, lacking))
+    for function in functions:
+        tables = constants_of(function.program)
+        for name in sorted(function.held.keys() & tables.keys()):
+            if function.weight_name(name) in function.used:
+                check_finite(_where(stage), name, tables[name])
     for function in functions[1:]:
         _check_shared(stage, graph, function)
 

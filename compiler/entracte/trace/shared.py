@@ -32,18 +32,46 @@ def names_beside(leader: TraceRecord, stage: str, record: TraceRecord) -> dict[s
     """Weight of a stage -> its name beside those of the stage whose weights it has."""
     its_tables, tables = _tables(leader), _tables(record)
     by_value = {value: name for name, value in reversed(its_tables.items())}
-    by_key: dict[str, list[str]] = {}
-    for name, key in leader.key_of:
-        if name not in its_tables:
-            by_key.setdefault(key, []).append(name)
+    left = {name: keys for name, keys in _keys(leader).items() if name not in its_tables}
     names = {}
-    for name, key in record.key_of:
-        same = by_key.get(key, []) if name not in tables else []
-        # Tied weights have one key: one after the other.
-        names[name] = same.pop(0) if same else f"{name}@{stage}"
+    for name, keys in _keys(record).items():
+        same = None if name in tables else _same(leader, left, record, name, keys)
+        names[name] = same or f"{name}@{stage}"
+        left.pop(names[name], None)
     for name in (name for f in record.functions for name, _ in f.held):
         names[name] = by_value.get(tables.get(name, ""), f"{name}@{stage}")
     return names
+
+
+def _keys(record: TraceRecord) -> dict[str, tuple[str, ...]]:
+    """Weight -> its key, and those of names that it is tied to."""
+    ties = dict(record.ties)
+    return {name: (key, *ties.get(name, ())) for name, key in record.key_of}
+
+
+def _same(
+    leader: TraceRecord,
+    left: Mapping[str, tuple[str, ...]],
+    record: TraceRecord,
+    name: str,
+    keys: tuple[str, ...],
+) -> str | None:
+    """The weight of the leader that a weight is: that of its own key before those of ties."""
+    for wanted in keys:
+        for other in sorted(
+            (n for n in left if wanted in left[n]), key=lambda n: left[n][0] != wanted
+        ):
+            if _number(leader, other) == _number(record, name):
+                return other
+    return None
+
+
+def _number(record: TraceRecord, name: str) -> object:
+    """What must be equal besides the key: the factor on what is read, and of a buffer what the
+    module holds, which counts where no checkpoint has it."""
+    scale = next((factor for suffix, factor in record.scales if name.endswith(suffix)), 1.0)
+    own = dict(record.own).get(name) if name in record.buffers else None
+    return scale, own
 
 
 def _tables(record: TraceRecord) -> dict[str, str]:

@@ -34,6 +34,7 @@ class Shelf:
         self._backend, self._cache = backend, cache
         self._built: dict[str, Graph | Constants] = {}
         self._traced: dict[str, Traced] = {}
+        self._digests: dict[str, str] = {}
 
     def traced(
         self,
@@ -98,7 +99,12 @@ class Shelf:
         """What a graph is beside its code: it may read files, or hold numbers of its own."""
         from entracte.trace.numbers import digest_of_graph
 
-        return "" if graphs_are_code(stage) else digest_of_graph(self._graph(stage))
+        if graphs_are_code(stage):
+            return ""
+        # As the factory made it: tracing calls modules, and these may note what they saw.
+        if stage.name not in self._digests:
+            self._digests[stage.name] = digest_of_graph(self._graph(stage))
+        return self._digests[stage.name]
 
     def _state(self, stage: Stage) -> "Mapping[str, torch.Tensor]":
         from entracte.trace.numbers import module_state

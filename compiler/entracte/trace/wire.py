@@ -18,19 +18,19 @@ from entracte.ir import (
     Stage,
     StageGraph,
     StageKind,
-    Window,
 )
 from entracte.program.loops import axis_of
-from entracte.program.slices import (
-    input_windows,
-    joined,
-    output_windows,
-    piece_of,
-    slice_count,
-)
+from entracte.program.slices import piece_of
 from entracte.store.cache import Cache
 from entracte.trace.graph_files import with_files
-from entracte.trace.rounds import Found, closed, known, looked_at, opened, wider
+from entracte.trace.maps import (
+    carried_types,
+    cut_alike,
+    first_values,
+    put_together,
+    with_types,
+)
+from entracte.trace.rounds import Found, closed, known, looked_at, opened
 from entracte.trace.shared import linked, named_beside, names_beside
 from entracte.trace.stored import Shelf
 from entracte.trace.traced import Traced
@@ -224,7 +224,9 @@ def _build(
     elif stage.kind is StageKind.CONSTANT:
         _add_constants(result, stage, shelf.constants(stage))
     elif stage.map is not None:
-        _build_map(result, stage, stage.map, loop, shelf, pinned)
+        _build_map(
+            result, stage, stage.map, loop, lambda ports: shelf.traced(stage, ports, loop, pinned)
+        )
     else:
         traced = shelf.traced(stage, _stage_inputs(result, stage), loop, pinned)
         _add(result, stage, traced)
@@ -255,88 +257,28 @@ def _check_host(stage: Stage, loop: Loop | None) -> None:
             )
 
 
-# ---------------------------------------------------------------- maps
-
-
 def _build_map(
     result: TracedPipeline,
     stage: Stage,
     given: Map,
     loop: Loop | None,
-    shelf: Shelf,
-    pinned: Collection[str],
+    traced_as: Callable[[Mapping[str, Port]], Traced],
 ) -> None:
     """A graph over slices: what it reads of them is a piece, what it carries the wider of both
     ends, and its outputs are put together."""
-    where = f"pipeline.stages.{stage.name}"
-    windows = _cut(result, stage, given)
-    scanned = {f"{loop.name}.{s.name}" for s in loop.scan} if loop is not None else set()
-    for port, value in stage.inputs:
-        if port in given.ports and value in scanned:
-            raise ConfigError(
-                f"{where}.map.port: {port} reads {value}, which is a piece of a tensor already; "
-                "let a stage of the loop make what is cut"
-            )
-    if loop is not None and given.order == "slice" and slice_count(windows) > 1:
-        raise ConfigError(
-            f"{where}.map.order: slice: {stage.name} is in the loop {loop.name}, and all chunks "
-            "for one slice would be a loop inside of a loop; leave `order` out"
-        )
     ports = _stage_inputs(result, stage)
-    for name in given.ports:
-        ports[name] = piece_of(ports[name], windows)
-    for name, first, _ in given.carry:
-        ports[name] = replace(known(result.ports, f"{where}.map.carry.{name}", first), name=name)
+    windows = cut_alike(stage, given, loop, ports)
+    ports |= {name: piece_of(ports[name], windows) for name in given.ports}
+    first = first_values(stage, given, result.ports)
+    types = {name: port.dtype for name, port in first.items()}
     while True:
-        traced = shelf.traced(stage, ports, loop, pinned)
-        made = _add(result, stage, traced)
-        carried = _carried(result, stage, given, made)
-        if all(ports[name].dtype is dtype for name, dtype in carried.items()):
+        made = _add(result, stage, traced_as(ports | with_types(first, types)))
+        now = carried_types(stage, given, first, made)
+        if now == types:
             break
-        ports |= {name: replace(ports[name], dtype=dtype) for name, dtype in carried.items()}
-    types = {after: carried[name] for name, _, after in given.carry}
-    for name, one in made.items():
-        if name in types:
-            whole = replace(one, dtype=types[name])
-        else:
-            whole = joined(one, output_windows(where, given, windows, one))
-        result.ports[f"{stage.name}.{name}"] = whole
-
-
-def _cut(result: TracedPipeline, stage: Stage, given: Map) -> tuple[Window, ...]:
-    """The slices; all inputs that are cut have as many."""
-    where, inputs = f"pipeline.stages.{stage.name}", dict(stage.inputs)
-    found = {}
-    for name in given.ports:
-        port = known(result.ports, f"{where}.inputs.{name}", inputs[name])
-        found[name] = input_windows(f"{where}.inputs.{name}", given, port)
-    first, *others = found
-    for other in others:
-        if found[other] != found[first]:
-            raise ConfigError(
-                f"{where}.map.port: {first} has {slice_count(found[first])} slices and {other} "
-                f"{slice_count(found[other])}; give a count that both have"
-            )
-    return found[first]
-
-
-def _carried(
-    result: TracedPipeline, stage: Stage, given: Map, made: Mapping[str, Port]
-) -> dict[str, DType]:
-    """Input -> the type of what is carried to it."""
-    types: dict[str, DType] = {}
-    taken: dict[str, str] = {}
-    for name, first, after in given.carry:
-        where = f"pipeline.stages.{stage.name}.map.carry.{name}"
-        if after not in made:
-            raise ConfigError(
-                f"{where}: {after!r} is no output of graph {stage.op}; it has {', '.join(made)}"
-            )
-        if (other := taken.setdefault(after, name)) != name:
-            raise ConfigError(f"{where}: {other} takes {after} too; carry it once")
-        ends = (first, known(result.ports, where, first)), (f"{stage.name}.{after}", made[after])
-        types[name] = wider(where, *ends)
-    return types
+        types = now
+    whole = put_together(stage, given, windows, made, types)
+    result.ports.update({f"{stage.name}.{name}": port for name, port in whole.items()})
 
 
 def _add_constants(
