@@ -352,7 +352,8 @@ def test_where_nothing_says_which_id_pads_it_is_asked_for(tmp_path):
 
 
 def test_what_is_cut_is_said_with_its_words(tmp_path):
-    plain(tmp_path, model={"type": "WordLevel", "unk_token": "?", "vocab": {"?": 0, "a": 5}})
+    vocabulary = {word: k for k, word in enumerate(["?", "one", "two", "three", "four", "five"])}
+    plain(tmp_path, model={"type": "WordLevel", "unk_token": "?", "vocab": vocabulary})
     step = compiled(tmp_path, tmp_path / "build", length=3, pad_id=0)
     notes = []
     place = Place(tmp_path / "build", note=notes.append)
@@ -360,7 +361,9 @@ def test_what_is_cut_is_said_with_its_words(tmp_path):
     assert notes == []
     TOKENIZE.run(step, {"text": "one two three four five"}, place)
     assert notes == ["the text is cut to 3 tokens; dropped from its end: 'four five'"]
-    TOKENIZE.run(step | {"truncation_side": "left"}, {"text": "one two three four five"}, place)
+    left = step | {"truncation_side": "left"}
+    made = TOKENIZE.run(left, {"text": "one two three four five"}, place)
+    assert made["input_ids"].tolist() == [[3, 4, 5]]
     assert notes[1] == "the text is cut to 3 tokens; dropped from its beginning: 'one two'"
     TOKENIZE.run(step | {"suffix": " end-mark"}, {"text": "one two"}, place)
     assert notes[2].endswith("dropped from its end: '-mark', in the middle of 'end-mark'")
