@@ -689,6 +689,19 @@ def test_parts_go_to_their_writer_in_order(value, streamed, kept):
     assert kept.isdisjoint(freed) and streamed <= freed
 
 
+@pytest.mark.parametrize(("axis", "streamed"), [(0, {"a.c", "b.c"}), (1, {"b.c"})])
+def test_a_part_of_two_outputs_goes_to_both_writers(axis, streamed):
+    """Along one axis piece by piece."""
+    text = PARTS.replace("VALUE", "[a.c, b.c]").replace("FIRST", "x")
+    again = f"  again: {{kind: tensor, value: a.c, axis: {axis}}}\n"
+    world, x = World.of(text + again), rows(6, 4)
+    program = world.program()
+    assert {t.name for t in program.tensors if t.streamed} == streamed
+    done = world.run(program, {"x": x})
+    near(done.outputs["out"].whole, np.concatenate([3 * x, 3 * x]))
+    near(done.outputs["again"].whole, 3 * x)
+
+
 def test_what_is_read_again_is_whole():
     text = PARTS.replace("VALUE", "a.c").replace("FIRST", "a.c")
     world, x = World.of(text + "  two: {kind: tensor, value: b.c}\n"), rows(6, 4)
