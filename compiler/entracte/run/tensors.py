@@ -7,13 +7,11 @@ its place: nothing is there twice. Pieces that overlap are summed there (`run/bl
 from collections.abc import Mapping
 from typing import Any
 
+from entracte.declare.edges import SINGLE
 from entracte.devices import Device
 from entracte.ir import Binding, By, Call, DType, HostStep, Program, Segment, Step, TensorDecl
 from entracte.run.blend import begins, overlap, weighted
 from entracte.run.delivery import Delivery
-
-_SINGLE = {"number": DType.FP32, "choice": DType.INT32}
-"""Kinds of inputs that are tensors of one element."""
 
 
 class Tensors:
@@ -36,8 +34,8 @@ class Tensors:
         numpy = {DType.FP32: np.float32, DType.INT32: np.int32}
         for i in program.inputs:
             value = given[i.name]
-            if i.kind in _SINGLE:
-                value = self._device.make(np.array([value], numpy[_SINGLE[i.kind]]))
+            if i.kind in SINGLE:
+                value = self._device.make(np.array([value], numpy[SINGLE[i.kind]]))
             elif i.port is not None:
                 value = self._device.make(value)
             self._values[i.name] = value
