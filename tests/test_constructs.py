@@ -293,7 +293,12 @@ outputs: {z: {kind: tensor, value: l.z}}
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("table.n,", "g,", "state.n: starts as fp32 (1,) from g but goes on as int32 (1,) from"),
+        ("table.n,", "g,", "inputs.n: graph own.count wants int32, its source l.n gives fp32"),
+        (
+            "table.n, count.more",
+            "table.n, l.n], y: [g, count.more",
+            "state.y: starts as fp32 (1,) from g but goes on as int32 (1,) from",
+        ),
         (
             "x, count.half",
             "x, count.half], y: [g, once.c",
