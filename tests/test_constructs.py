@@ -221,6 +221,13 @@ def test_a_loop_of_which_nothing_is_left_is_none():
     near(done.outputs["same"].whole, np.zeros((1, 2, 4)))
 
 
+def test_a_value_by_two_names_is_no_two_parts():
+    states = "{kept: [z0.zeros, l.kept], same: [z0.zeros, l.same]}"
+    text = HOISTED.replace("STATE", states).replace("l.all, axis: 1}", "[l.kept, l.same]}")
+    with pytest.raises(ConfigError, match="all.value: l.kept and l.same are the same value"):
+        World.of(text).program()
+
+
 def test_a_state_that_takes_what_was_moved_takes_it_in_every_iteration():
     """`made` of a piece could be made before the loop; the state after it is that of the last."""
     text = HOISTED.replace("STATE", "{z: [z0.zeros, embed.made]}")
