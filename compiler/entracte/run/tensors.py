@@ -10,7 +10,8 @@ from typing import Any
 from entracte.declare.edges import SINGLE
 from entracte.devices import Device
 from entracte.ir import Binding, By, Call, DType, HostStep, Program, Segment, Step, TensorDecl
-from entracte.run.blend import begins, overlap, weighted
+from entracte.program.slices import is_blended
+from entracte.run.blend import begins, weighted
 from entracte.run.delivery import Delivery
 
 
@@ -111,7 +112,7 @@ class Tensors:
             self._values[b.tensor] = made
         elif not b.windows:
             self._values.setdefault(b.tensor, [None] * decl.slots)[k] = made
-        elif overlap(b.windows):
+        elif is_blended(b.windows):
             whole = self._whole(decl, DType.FP32)
             for where, part in weighted(self._device.fetch(made), b.windows, k):
                 self._device.place(whole, where, self._device.make(part), add=True)
@@ -128,7 +129,7 @@ class Tensors:
     def _round(self, step: Step, by: By) -> None:
         """Sums of pieces that overlap are of the tensor's own type in the end."""
         for b in step.outputs:
-            if b.by is by and overlap(b.windows):
+            if b.by is by and is_blended(b.windows):
                 self._values[b.tensor] = self._cast(b.tensor, self._values[b.tensor])
 
     def _completed(
