@@ -119,6 +119,13 @@ def test_a_budget_below_the_footprint_is_refused():
         (["pipeline.stages.decode_time.map.size=0"], "map.size: 0 is not positive"),
         (["pipeline.stages.decode_time.map.port=q"], "map.port: 'q' is none of"),
         (["pipeline.loops.sample.until=denoise"], "until: 'denoise' is not made in the loop"),
+        (["pipeline.loops.sample.stages=[denoise,step,step]"], "name at least one, and none twice"),
+        (["pipeline.loops.sample.stages=[]"], r"sample.stages: \[\]: name at least one"),
+        (["pipeline.stages.text.inputs.mask=tokenize"], "tokenize makes .* tokenize.PORT"),
+        (["pipeline.stages.text.inputs.mask=seed.mask"], "seed is an input; write seed alone"),
+        (["+pipeline.stages.denoise.functions={a: [3]}"], "functions.a: .*: give a whole number"),
+        (["pipeline.stages.decode_time.map.port={a: b}"], "map.port: {'a': 'b'} is none of"),
+        (["pipeline.outputs.video.value={a: b}"], "video.value: {'a': 'b'}: give STAGE.PORT"),
         (["pipeline.loops.sample.until=text.features"], "write STAGE.PORT of denoise, step"),
         (
             ["+pipeline.stages.text.functions={a: 3}"],

@@ -76,9 +76,24 @@ class Middle(nn.Module):
         return torch.tanh(self.linears[2](middle)) + fixed, middle
 
 
+class Switched(nn.Module):
+    """What it hands out is made by itself, by no module inside of it."""
+
+    def __init__(self, twin: "Switched | None" = None) -> None:
+        super().__init__()
+        self.one = nn.Linear(4, 4) if twin is None else twin.one
+        self.two = nn.Linear(4, 4) if twin is None else twin.two
+        self.act = torch.tanh if twin is None else torch.relu
+
+    def forward(self, x, row):
+        return torch.tanh(self.two(self.act(self.one(x)) + row))
+
+
 torch.manual_seed(7)
 MODULES = (Step, Embed, Add, Conv, Count, Middle)
 STEP, EMBED, ADD, CONV, COUNT, MIDDLE = (m().eval() for m in MODULES)
+SWITCHED = Switched().eval()
+EARLY = Switched(SWITCHED).eval()
 
 
 def conv(height: int, width: int) -> Graph:
@@ -104,6 +119,12 @@ def graphs() -> Iterator[None]:
                 COUNT, (Input("n", (1,), "int"), Input("z", (1, 4))), ("more", "half")
             ),
             middle=lambda: Graph(MIDDLE, (Input("x", (2, 4)), Input("z", (1, 4))), ("y", "middle")),
+            switched=lambda: Graph(
+                SWITCHED,
+                (Input("x", (1, 4)), Input("row", (1, 4))),
+                ("y",),
+                variants={"early": EARLY},
+            ),
             table=lambda: Constants({"half": np.ones((1, 4), np.float16), "n": np.zeros(1, int)}),
         )
         yield
@@ -200,6 +221,13 @@ def test_a_loop_of_which_nothing_is_left_is_none():
     near(done.outputs["same"].whole, np.zeros((1, 2, 4)))
 
 
+def test_a_value_by_two_names_is_no_two_parts():
+    states = "{kept: [z0.zeros, l.kept], same: [z0.zeros, l.same]}"
+    text = HOISTED.replace("STATE", states).replace("l.all, axis: 1}", "[l.kept, l.same]}")
+    with pytest.raises(ConfigError, match="all.value: l.kept and l.same are the same value"):
+        World.of(text).program()
+
+
 def test_a_state_that_takes_what_was_moved_takes_it_in_every_iteration():
     """`made` of a piece could be made before the loop; the state after it is that of the last."""
     text = HOISTED.replace("STATE", "{z: [z0.zeros, embed.made]}")
@@ -293,7 +321,12 @@ outputs: {z: {kind: tensor, value: l.z}}
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("table.n,", "g,", "state.n: starts as fp32 (1,) from g but goes on as int32 (1,) from"),
+        ("table.n,", "g,", "inputs.n: graph own.count wants int32, its source l.n gives fp32"),
+        (
+            "table.n, count.more",
+            "table.n, l.n], y: [g, count.more",
+            "state.y: starts as fp32 (1,) from g but goes on as int32 (1,) from",
+        ),
         (
             "x, count.half",
             "x, count.half], y: [g, once.c",
@@ -384,6 +417,38 @@ outputs: {z: {kind: tensor, value: l.z}}
     with torch.no_grad():
         made = [EMBED(torch.from_numpy(x[:, 2 * i : 2 * i + 2]))[0] for i in (0, 0, 2, 3, 3)]
     near(world.run(world.program(), {"x": x}).outputs["z"].whole, 2 * sum(made))
+
+
+SWITCHING = """
+inputs: {x: {kind: tensor, shape: [ROWS, 4]}, table: {kind: tensor, shape: [8, 4]}}
+stages:
+  net: {graph: own.switched, inputs: {x: l.z, row: l.row}, functions: {early: 3}, MORE}
+  add: {graph: own.add, params: {shape: [ROWS, 4]}, inputs: {a: net.y, b: l.z}}
+loops:
+  l:
+    count: 8
+    stages: [net, add]
+    state: {z: [x, add.c]}
+    scan: {row: table}
+outputs: {z: {kind: tensor, value: l.z}}
+"""
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+@pytest.mark.parametrize(
+    ("many", "more", "at"),
+    [(1, "at: [0, 2, 5]", (0, 2, 5)), (3, "map: {port: x, axis: 0, size: 1}", tuple(range(8)))],
+)
+def test_functions_switch_where_calls_rest_and_in_maps(many, more, at, pieces):
+    world = World.of(SWITCHING.replace("ROWS", str(many)).replace("MORE", more), net=pieces)
+    x, table = rows(many, 4), rows(8, 4)
+    z = torch.from_numpy(x)
+    with torch.no_grad():
+        for i in range(8):
+            if i in at:
+                y = (EARLY if i < 3 else SWITCHED)(z, torch.from_numpy(table[i : i + 1]))
+            z = y + 2 * z
+    near(world.run(world.program(), {"x": x, "table": table}).outputs["z"].whole, z)
 
 
 @pytest.mark.parametrize(
@@ -687,6 +752,19 @@ def test_parts_go_to_their_writer_in_order(value, streamed, kept):
     near(done.outputs["out"].whole, np.concatenate([3 * x, 3 * x]))
     freed = {f for g in program.segments for s in g.steps for f in s.frees}
     assert kept.isdisjoint(freed) and streamed <= freed
+
+
+@pytest.mark.parametrize(("axis", "streamed"), [(0, {"a.c", "b.c"}), (1, {"b.c"})])
+def test_a_part_of_two_outputs_goes_to_both_writers(axis, streamed):
+    """Along one axis piece by piece."""
+    text = PARTS.replace("VALUE", "[a.c, b.c]").replace("FIRST", "x")
+    again = f"  again: {{kind: tensor, value: a.c, axis: {axis}}}\n"
+    world, x = World.of(text + again), rows(6, 4)
+    program = world.program()
+    assert {t.name for t in program.tensors if t.streamed} == streamed
+    done = world.run(program, {"x": x})
+    near(done.outputs["out"].whole, np.concatenate([3 * x, 3 * x]))
+    near(done.outputs["again"].whole, 3 * x)
 
 
 def test_what_is_read_again_is_whole():

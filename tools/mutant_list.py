@@ -213,7 +213,7 @@ MUTANTS = (
          "a loop's parts are whole at once"),
         ("        if name in wanted and name in found:", "        if False:",
          "parts made in two places"),
-        ("    if len(owners) != 1:", "    if False:", "pieces for nobody"),
+        ("    if len({o.axis for o in owners}) != 1:", "    if False:", "pieces for nobody"),
         ("        if name in reads_of(step):", "        if False:",
          "a host step reads what is gone"),
         ("    if name not in program.segments[s].steps[k].frees:", "    if False:",

@@ -383,6 +383,13 @@ def test_a_mistake_in_the_last_stage_is_told_before_the_first_is_traced(tmp_path
 # ---------------------------------------------------------------- what is none
 
 
+def test_a_group_stands_for_no_value(attempt):
+    """A file may hold what a word on the command line may not."""
+    text = PIPELINE.replace("GRAPH", "slip.net")
+    said = attempt(text.replace("{x: noise.noise}", "{x: {value: noise.noise}}"))
+    assert said == "pipeline.stages.net.inputs.x: {'value': 'noise.noise'}: give one text"
+
+
 @pytest.mark.parametrize(
     ("name", "outputs"),
     [

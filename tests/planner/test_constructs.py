@@ -118,11 +118,15 @@ def test_a_streamed_tensor_is_freed_by_its_own_step(streamed):
     refuse(streamed, with_step(1, 1, frees=frees), "step 1.1 makes stream1 piece by piece, and doe")
 
 
-def test_a_streamed_tensor_is_part_of_one_output(streamed):
+def test_a_streamed_tensor_is_part_of_outputs_along_its_axis(streamed):
     own, last = streamed[0].outputs
-    refuse(streamed, with_outputs(last), "stream1 is streamed, and part of 0 outputs")
-    twice = replace(own, name="again", values=("stream1",))
-    refuse(streamed, with_outputs(own, twice, last), "stream1 is streamed, and part of 2 outputs")
+    along = "stream1 is streamed, and must be part of outputs that are joined along one axis"
+    refuse(streamed, with_outputs(last), along)
+    alone = replace(own, name="again", values=("stream1",))
+    accept(streamed, with_outputs(own, alone, last))
+    # Its turn is shown in each of them.
+    late = replace(own, name="late", values=("s1", "stream1"))
+    refuse(streamed, with_outputs(alone, late, last), "output late: s1 is not complete")
 
 
 def test_a_streamed_tensor_has_as_many_pieces_as_iterations(streamed):

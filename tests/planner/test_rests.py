@@ -8,8 +8,9 @@ from entracte.clock.driver import Evict, Fetch, Start
 from entracte.clock.predict import predict
 from entracte.clock.rule import OnlineRule
 from entracte.clock.table import SCALE, Table, TableSegment, TableStep, Unit, make_table
+from entracte.decide.decide import Decision, _read_bytes
 from entracte.errors import PlanError
-from entracte.ir import Moment, TensorDecl
+from entracte.ir import Moment, Partition, TensorDecl
 from entracte.plan.file import check_plan
 from entracte.program.steps import pace_of, period, shortened, unroll
 from entracte.program.workload import Workload
@@ -56,6 +57,9 @@ def test_a_load_that_would_serve_nobody_is_left_out():
     # 1 s for the first load and 14 s of calls. The third chunk's load waits for the first one's
     # call, as it does where the second one loads meanwhile: 1 s late in the 4 resting iterations.
     assert (result.loads, result.loading_s, result.makespan_s) == (14, 14, 19)
+    # Of two ways that take as long, the search prefers the one that reads less.
+    decision = Decision(Partition(()), {}, workload, schedule, result.makespan_s)
+    assert _read_bytes(decision) == result.loaded_bytes == 14 * 100
 
 
 def test_the_plan_promises_what_happens():

@@ -259,6 +259,18 @@ def test_every_construct_is_what_the_interpreter_says(policy):
     assert sorted(device.made) == sorted([(1, 3, 6, 6), (2, 4), (2, 8)])
 
 
+def test_pieces_go_to_the_writers_of_two_outputs():
+    program = everything()
+    again = Output("again", "tensor", ("shown",), 1)
+    program = replace(program, outputs=(*program.outputs, again))
+    plan, wanted = plan_for(program, SEQUENTIAL), truth(program)
+    outcome = run(plan, Device())
+    for name in ("clip", "again"):
+        np.testing.assert_array_equal(outcome.outputs[name], wanted.outputs[name].whole)
+    np.testing.assert_array_equal(outcome.outputs["again"], outcome.outputs["clip"][:, :4])
+    assert dict(outcome.run.outputs)["again"] == 4 and fault_of(plan, outcome.run) is None
+
+
 def test_a_call_rests_where_it_is_said_to():
     outcome = run(plan_for(everything(), SEQUENTIAL), device := Device())
     assert [c for what, c in device.log if what == "call"].count("rare") == 2

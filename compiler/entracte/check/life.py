@@ -250,5 +250,9 @@ def reads_of(step: Step) -> set[str]:
 
 def name_of(at: At) -> str:
     """How errors name a step: segment, iteration, step, and the chunk or host stage."""
-    label = at.what.chunk if isinstance(at.what, Call) else at.what.stage
-    return f"step {at.segment}.{at.iteration}.{at.step} ({label})"
+    return f"step {at.segment}.{at.iteration}.{at.step} ({label_of(at.what)})"
+
+
+def label_of(step: Step) -> str:
+    """Its chunk, or the host stage."""
+    return step.chunk if isinstance(step, Call) else step.stage

@@ -118,17 +118,19 @@ def _check_streamed(program: Program, decl: TensorDecl, complete: Mapping[str, M
     if decl.slots != 1:
         raise PlanError(f"plan: {name} is streamed, and yet in {decl.slots} slots")
     owners = [o for o in program.outputs if name in o.values]
-    if len(owners) != 1:
-        raise PlanError(f"plan: {name} is streamed, and part of {len(owners)} outputs, not of one")
+    if len({o.axis for o in owners}) != 1:
+        raise PlanError(
+            f"plan: {name} is streamed, and must be part of outputs that are joined along one axis"
+        )
     for s, segment in enumerate(program.segments):
         _check_unread(s, segment, name)
     s, k = _maker(program, name)
     if name not in program.segments[s].steps[k].frees:
         raise PlanError(f"plan: step {s}.{k} makes {name} piece by piece, and does not free it")
-    (owner,) = owners
     # Before its first piece is made: at the end of the step before, or of the segment before.
-    for part in owner.values[: owner.values.index(name)]:
-        _check_turn(owner, part, complete, (s, k - 1), f"followed by pieces of {name}")
+    for owner in owners:
+        for part in owner.values[: owner.values.index(name)]:
+            _check_turn(owner, part, complete, (s, k - 1), f"followed by pieces of {name}")
 
 
 def _check_unread(s: int, segment: Segment, name: str) -> None:

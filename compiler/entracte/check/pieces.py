@@ -12,6 +12,7 @@ therefore is fp32; nobody rounds it later.
 from collections.abc import Mapping, Sequence
 from math import prod
 
+from entracte.check.life import label_of
 from entracte.check.names import once
 from entracte.errors import PlanError
 from entracte.ir import (
@@ -26,7 +27,6 @@ from entracte.ir import (
     Port,
     Program,
     Segment,
-    Step,
     TensorDecl,
     Window,
 )
@@ -83,17 +83,13 @@ def check_pieces(program: Program) -> None:
     decls = {t.name: t for t in program.tensors}
     for segment in program.segments:
         for k, step in enumerate(segment.steps):
-            where = f"plan: segment {segment.name}, step {k} ({_label(step)})"
+            where = f"plan: segment {segment.name}, step {k} ({label_of(step)})"
             once(f"{where}: two outputs are bound to tensor", (b.tensor for b in step.outputs))
             if isinstance(step, HostStep):
                 once(f"{where}: two outputs are called", (b.feature for b in step.outputs))
                 _check_host(step, decls, where)
             else:
                 _check_call(step, segment, decls, where)
-
-
-def _label(step: Step) -> str:
-    return step.chunk if isinstance(step, Call) else step.stage
 
 
 def _check_host(step: HostStep, decls: Mapping[str, TensorDecl], where: str) -> None:

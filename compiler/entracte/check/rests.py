@@ -17,9 +17,9 @@ collected by none (`check.pieces`).
 
 from itertools import pairwise
 
-from entracte.check.life import reads_of
+from entracte.check.life import label_of, reads_of
 from entracte.errors import PlanError
-from entracte.ir import Call, Program, Segment, Step
+from entracte.ir import Call, Program, Segment
 
 
 def check_rests(program: Program) -> None:
@@ -57,9 +57,5 @@ def _check_made(call: Call, segment: Segment, freed: set[str], where: str) -> No
             ):
                 raise PlanError(
                     f"{where} makes {name}, which a step of the loop frees, and "
-                    f"{_label(other)} reads it where this one rests"
+                    f"{label_of(other)} reads it where this one rests"
                 )
-
-
-def _label(step: Step) -> str:
-    return step.chunk if isinstance(step, Call) else step.stage

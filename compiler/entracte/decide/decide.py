@@ -36,6 +36,7 @@ from entracte.ir import (
 )
 from entracte.program.assemble import build_program
 from entracte.program.groups import Grouping
+from entracte.program.steps import times
 from entracte.program.workload import Workload
 from entracte.schedule.bounds import lower_bound
 from entracte.schedule.by_gates import quick_by_gates
@@ -254,12 +255,11 @@ def _is_better(one: Decision, other: Decision) -> bool:
 def _read_bytes(decision: Decision) -> int:
     facts = decision.workload.facts
     loads = decision.schedule.loads
-    return sum(_times(decision, load) * facts[load.chunk].weight_bytes for load in loads)
+    return sum(_often(decision, load) * facts[load.chunk].weight_bytes for load in loads)
 
 
-def _times(decision: Decision, load: Load) -> int:
-    each = load.iterations == "each"
-    return decision.program.segments[load.segment].count - 1 if each else 1
+def _often(decision: Decision, load: Load) -> int:
+    return times(load, decision.program.segments[load.segment])
 
 
 def _tried_grouped(p: _Problem, best: Decision, grouping: Grouping) -> Decision | None:
@@ -288,7 +288,7 @@ def _waiting(p: _Problem, decision: Decision) -> list[str]:
     graphs = {c.id: c.graph for c in decision.partition.chunks}
     facts = decision.workload.facts
     for load in decision.schedule.loads:
-        loading[graphs[load.chunk]] += _times(decision, load) * facts[load.chunk].load_s
+        loading[graphs[load.chunk]] += _often(decision, load) * facts[load.chunk].load_s
     least = (1 - _WORTH) * decision.makespan_s
     return [graph for graph, seconds in loading.items() if seconds > least]
 

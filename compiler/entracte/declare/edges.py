@@ -16,6 +16,8 @@ SHAPED = {
     "tensor": "at least one axis, each at least 1",
 }
 """Kinds of inputs that are tensors of a declared shape."""
+SINGLE = {"number": DType.FP32, "choice": DType.INT32}
+"""Kinds of inputs that are tensors of one element."""
 AXES = {"video": 2, "image": 0, "audio": -1, "text": 1, "tensor": 0}
 """Along which the parts of an output of a kind are joined where nothing else is said."""
 FITS = ("crop", "pad", "stretch")
@@ -153,7 +155,7 @@ def read_output(name: str, s: OutputSettings) -> Output:
     where = f"pipeline.outputs.{name}"
     check_own_name(where, "an output", name)
     check_allowed(f"{where}.kind", s.kind, OUTPUT_KINDS)
-    values = (s.value,) if isinstance(s.value, str) else tuple(s.value or ())
+    values = tuple(s.value) if isinstance(s.value, list | tuple) else (s.value,)
     if not values or not all(isinstance(v, str) for v in values):
         raise ConfigError(f"{where}.value: {s.value!r}: give STAGE.PORT, or a list of them")
     if len(set(values)) != len(values):

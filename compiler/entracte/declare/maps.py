@@ -14,7 +14,7 @@ _MOST_AXES = 2
 
 def read_map(where: str, s: MapSettings, inputs: Sequence[str]) -> Map:
     """Raises `ConfigError`, but for what depends on shapes."""
-    ports = (s.port,) if isinstance(s.port, str) else tuple(s.port or ())
+    ports = tuple(s.port) if isinstance(s.port, list | tuple) else (s.port,)
     for port in ports:
         if port not in inputs:
             raise ConfigError(f"{where}.port: {port!r} is none of {sorted(inputs)}")

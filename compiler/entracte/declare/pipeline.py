@@ -157,6 +157,8 @@ def _loop(name: str, s: LoopSettings) -> Loop:
             f"{where}.count: {s.count} iterations; at least 1 (sampler.steps=1), at most "
             f"{MOST_ITERATIONS}"
         )
+    if not s.stages or len(set(s.stages)) != len(s.stages):
+        raise ConfigError(f"{where}.stages: {list(s.stages)}: name at least one, and none twice")
     for state, pair in s.state.items():
         if len(pair) != 2:
             raise ConfigError(f"{where}.state.{state}: give [first value, next value]")

@@ -4,7 +4,7 @@ import math
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from entracte.errors import ConfigError
 
@@ -15,6 +15,8 @@ _INVISIBLE = {"Cc", "Zl", "Zp", "Cs"}
 _REORDERING = set("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _SHOWN = 60
 _DEEPEST = 30
+_SINGLE = {str: "one text", int: "a whole number"}
+"""Types of values of mappings that are single ones, in words."""
 
 
 def check_values(value: object, where: str = "", depth: int = 0) -> None:
@@ -37,12 +39,15 @@ def check_values(value: object, where: str = "", depth: int = 0) -> None:
 
 def check_kinds(settings: Any, where: str = "") -> None:
     """A group of settings stands only where its kind belongs: an interpolation may name one
-    anywhere. Raises `ConfigError`."""
+    anywhere. A mapping or a list stands for no text and no number. Raises `ConfigError`."""
     for f in fields(settings):
         value, allowed = getattr(settings, f.name), {f.type, *get_args(f.type)}
         place = f"{where}.{f.name}" if where else f.name
         inside = value.items() if isinstance(value, dict) else [("", value)]
+        one = _SINGLE.get(get_args(f.type)[1]) if get_origin(f.type) is dict else None
         for key, item in inside:
+            if one is not None and isinstance(item, dict | list):
+                raise ConfigError(f"{place}.{key}: {item!r:.{_SHOWN}}: give {one}")
             if is_dataclass(item) and type(item) not in allowed:
                 raise ConfigError(f"{place}: a group of settings can be no value; write what it is")
             if is_dataclass(item):

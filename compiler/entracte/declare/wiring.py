@@ -241,6 +241,10 @@ def _known_value(where: str, value: str, names: set[str], inputs: set[str]) -> N
     producer, dot, _ = value.partition(".")
     if (dot and producer in names) or (not dot and value in inputs):
         return
+    if producer in names:
+        raise ConfigError(f"{where}: {value} makes values by name; write {value}.PORT")
+    if producer in inputs:
+        raise ConfigError(f"{where}: {value}: {producer} is an input; write {producer} alone")
     raise ConfigError(
         f"{where}: nothing makes {value!r}{similar(producer, names | inputs)}; inputs: "
         f"{', '.join(sorted(inputs)) or 'none'}; stages and loops (write NAME.PORT): "

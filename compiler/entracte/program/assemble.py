@@ -85,6 +85,12 @@ def _declare_constants(b: Builder) -> tuple[Port, ...]:
 def _output(b: Builder, output: Output) -> Output:
     """Its parts by the names of their tensors, its axis counted from the front."""
     values = tuple(map(b.tensor, output.values))
+    for i, tensor in enumerate(values):
+        if (first := values.index(tensor)) != i:
+            raise ConfigError(
+                f"pipeline.outputs.{output.name}.value: {output.values[first]} and "
+                f"{output.values[i]} are the same value; name one of them"
+            )
     axis = axis_of(output.axis, b.tensors[values[0]].port.shape)
     return replace(output, values=values, axis=axis)
 

@@ -33,11 +33,6 @@ def begins(windows: Sequence[Window], k: int) -> Place:
     return tuple((w.axis, w.begin(i)) for w, i in zip(windows, indices(windows, k), strict=True))
 
 
-def overlap(windows: Sequence[Window]) -> bool:
-    """Whether pieces share elements, so that they are blended."""
-    return any(w.count > 1 and w.stride < w.size for w in windows)
-
-
 def ramp(window: Window, k: int) -> "np.ndarray":
     """The weight of each element of piece k along the window's axis, fp32."""
     import numpy as np

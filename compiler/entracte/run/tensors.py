@@ -7,13 +7,12 @@ its place: nothing is there twice. Pieces that overlap are summed there (`run/bl
 from collections.abc import Mapping
 from typing import Any
 
+from entracte.declare.edges import SINGLE
 from entracte.devices import Device
 from entracte.ir import Binding, By, Call, DType, HostStep, Program, Segment, Step, TensorDecl
-from entracte.run.blend import begins, overlap, weighted
+from entracte.program.slices import is_blended
+from entracte.run.blend import begins, weighted
 from entracte.run.delivery import Delivery
-
-_SINGLE = {"number": DType.FP32, "choice": DType.INT32}
-"""Kinds of inputs that are tensors of one element."""
 
 
 class Tensors:
@@ -36,8 +35,8 @@ class Tensors:
         numpy = {DType.FP32: np.float32, DType.INT32: np.int32}
         for i in program.inputs:
             value = given[i.name]
-            if i.kind in _SINGLE:
-                value = self._device.make(np.array([value], numpy[_SINGLE[i.kind]]))
+            if i.kind in SINGLE:
+                value = self._device.make(np.array([value], numpy[SINGLE[i.kind]]))
             elif i.port is not None:
                 value = self._device.make(value)
             self._values[i.name] = value
@@ -113,7 +112,7 @@ class Tensors:
             self._values[b.tensor] = made
         elif not b.windows:
             self._values.setdefault(b.tensor, [None] * decl.slots)[k] = made
-        elif overlap(b.windows):
+        elif is_blended(b.windows):
             whole = self._whole(decl, DType.FP32)
             for where, part in weighted(self._device.fetch(made), b.windows, k):
                 self._device.place(whole, where, self._device.make(part), add=True)
@@ -130,7 +129,7 @@ class Tensors:
     def _round(self, step: Step, by: By) -> None:
         """Sums of pieces that overlap are of the tensor's own type in the end."""
         for b in step.outputs:
-            if b.by is by and overlap(b.windows):
+            if b.by is by and is_blended(b.windows):
                 self._values[b.tensor] = self._cast(b.tensor, self._values[b.tensor])
 
     def _completed(

@@ -174,10 +174,13 @@ def _tied_keys(graph: "Graph", names: Sequence[str]) -> tuple[tuple[str, tuple[s
 
 
 def _beside(subject: _Subject, variant: Exported, main: "_Measurement") -> "_Measurement":
-    """A variant's measurement: values that are `main`'s too get their names."""
-    own = value_names(subject.stage, subject.graph, variant)
+    """A variant's measurement: values that are `main`'s too get their names, but what it hands out
+    has its port's, and nothing else has."""
+    own, ports = value_names(subject.stage, subject.graph, variant), set(subject.graph.outputs)
+    outputs = {node: name for node, name in own.items() if name in ports}
     shared = names_beside(variant, main.exported, main.value_of)
-    return _Measurement(subject, variant, own | shared)
+    inner = {n: f"{n}@{variant.name}" if name in ports else name for n, name in shared.items()}
+    return _Measurement(subject, variant, own | inner | outputs)
 
 
 _NEVER = 2**62

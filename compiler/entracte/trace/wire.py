@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from entracte.declare.edges import output_fault
+from entracte.declare.edges import SINGLE, output_fault
 from entracte.declare.host_ops import HOST_OPS, SHAPE_OF, TENSOR
 from entracte.errors import ConfigError
 from entracte.ir import (
@@ -55,7 +55,7 @@ class TracedPipeline:
 
     pipeline: Pipeline
     ports: dict[str, Port]
-    """Every declared value: `stage.port`, `loop.state`, `loop.scan` (one row), inputs."""
+    """Every declared value: `stage.port`, `loop.state`, `loop.scan` (one piece), inputs."""
     stages: dict[str, Traced]
     constants: "dict[str, np.ndarray]"
 
@@ -161,12 +161,9 @@ def _input_ports(pipeline: Pipeline) -> dict[str, Port]:
     """Numbers and choices are tensors of one element; texts and seeds go to host steps only."""
     ports = {i.name: i.port for i in pipeline.inputs if i.port is not None}
     for i in pipeline.inputs:
-        if i.kind in _SINGLE:
-            ports[i.name] = Port(i.name, (1,), _SINGLE[i.kind])
+        if i.kind in SINGLE:
+            ports[i.name] = Port(i.name, (1,), SINGLE[i.kind])
     return ports
-
-
-_SINGLE = {"number": DType.FP32, "choice": DType.INT32}
 
 
 def _check_output(result: TracedPipeline, output: Output) -> None:
@@ -219,7 +216,6 @@ def _build(
     pinned: Collection[str] = (),
 ) -> None:
     if stage.kind is StageKind.HOST:
-        _check_host(stage, loop)
         result.ports.update(_host_ports(result, stage))
     elif stage.kind is StageKind.CONSTANT:
         _add_constants(result, stage, shelf.constants(stage))
@@ -244,17 +240,6 @@ def _add(result: TracedPipeline, stage: Stage, traced: Traced) -> dict[str, Port
     made = {name: parts[name] for name in traced.record.outputs}
     result.ports.update({f"{stage.name}.{name}": port for name, port in made.items()})
     return made
-
-
-def _check_host(stage: Stage, loop: Loop | None) -> None:
-    """What the host reads is whole."""
-    pieces = {f"{loop.name}.{s.name}" for loop in [loop] if loop for s in loop.scan}
-    for port, value in stage.inputs:
-        if value in pieces:
-            raise ConfigError(
-                f"pipeline.stages.{stage.name}.inputs.{port}: {value} is a piece of a tensor, and "
-                "a host step reads whole ones; let a graph of the loop read it"
-            )
 
 
 def _build_map(
