@@ -425,6 +425,13 @@ def test_a_truncated_pickle(tmp_path: Path) -> None:
         unpickled(place)
 
 
+def test_a_pickle_of_views_fills_no_disk(t5: Traced, tmp_path: Path) -> None:
+    """12 KB that would be 10 GiB of safetensors: each tensor is one number again and again."""
+    one = torch.zeros(1).expand(64 << 20)
+    torch.save({f"w{i}": one for i in range(40)}, tmp_path / "text_encoder.pt")
+    assert "more than three times its size" in refused(tmp_path, t5)
+
+
 WALLS = """
 import sys
 sys.argv = ["child", "x", "0"]
