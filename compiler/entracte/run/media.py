@@ -20,8 +20,9 @@ from entracte.run.resample import resize, samples_needed, sound
 if TYPE_CHECKING:
     import numpy as np
 
-MOST_PIXELS = 2**26
-"""Of one picture: some 8,000 a side. A few bytes can claim any size."""
+MOST_PIXELS, MOST_SIDE = 2**26, 2**15
+"""Of one picture: some 8,000 a side. A few bytes can claim any size; and how each pixel of a side
+weighs is a table."""
 _MOST_RATE = 1_000_000
 _ENDINGS = {
     "image": (".png", ".jpg", ".jpeg", ".webp"),
@@ -133,8 +134,10 @@ def _pixels(path: Path) -> "tuple[np.ndarray, int]":
 
 
 def _check_pixels(width: int, height: int) -> None:
-    if width < 1 or height < 1 or width * height > MOST_PIXELS:
-        raise _Fault(f"has {height} x {width} pixels; at most {MOST_PIXELS} are read")
+    if min(width, height) < 1 or width * height > MOST_PIXELS or max(width, height) > MOST_SIDE:
+        raise _Fault(
+            f"has {height} x {width} pixels; at most {MOST_PIXELS} are read, {MOST_SIDE} a side"
+        )
 
 
 def _video(i: Input, port: Port, path: Path) -> "np.ndarray":
