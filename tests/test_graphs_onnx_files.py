@@ -399,6 +399,7 @@ def test_a_file_is_looked_for_beside_the_weights_then_here(tmp_path, monkeypatch
     assert place("a.onnx", own=str(tmp_path / "own")) == str(tmp_path / "own" / "a.onnx")
     assert place("a.onnx", "random:0") == place("./a.onnx", "random:1") == str(tmp_path / "a.onnx")
     assert place("b.onnx") == place(str(tmp_path / "b.onnx")) == str(tmp_path / "b.onnx")
+    assert place("b.onnx", "") == str(tmp_path / "b.onnx")  # an ONNX file needs no other weights
     for missing in ("c.onnx", "", "a\0b", "weights"):
         with pytest.raises(ConfigError, match="pipeline.stages.s.params.file: "):
             place(missing)
