@@ -77,6 +77,11 @@ class _Name:
 def published(stage: str, folder: Path, stem: str) -> Published:
     """The checkpoint `stem` of a weights folder. Raises `ConfigError` naming the stage."""
     place = folder / stem
+    with reading(place):
+        return _published(stage, folder, place)
+
+
+def _published(stage: str, folder: Path, place: Path) -> Published:
     if place.is_file():
         return _named(place)
     inner = _names(place)
