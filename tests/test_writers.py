@@ -216,6 +216,10 @@ def test_which_output_a_file_is_meant_for(tmp_path):
         ({"said": "x.wav"}, r"the output said is a text, int32 of \(1, 9\); .* in \.txt, \.npy"),
         ({"frames": "x"}, r"the ending decides the format: .*\.mp4, .* or NAME/ for a folder"),
         ({"frames": "no/x.mp4"}, "there is no folder no"),
+        ({"frames": ""}, "^'': the ending decides"),
+        ({"frames": "x" * 300 + ".mp4"}, "cannot be written: File name too long; name another"),
+        ({"frames": "x" * 300 + "/"}, "cannot be written: File name too long; name another"),
+        ({"frames": "x\0.mp4"}, "cannot be written: no name of a file"),
     ],
 )
 def test_places_that_cannot_be(tmp_path, monkeypatch, out, message):
