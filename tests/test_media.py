@@ -2,6 +2,7 @@
 wrong with them, one message each."""
 
 import io
+import shlex
 import struct
 import wave
 import zipfile
@@ -13,9 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from entracte.cli.first_run import run_words
 from entracte.cli.given import given_by_name, out_by_name
 from entracte.errors import RunError
-from entracte.ir import DType, Input, Port
+from entracte.ir import DType, Input, Output, Port
 from entracte.run.inputs import given_inputs, told_inputs
 from entracte.run.media import decode
 from entracte.run.resample import fit, resize, sound, triangle
@@ -533,6 +535,26 @@ def test_files_by_the_outputs_names():
         out_by_name(["frames=clip.mp4", "x.npy"])
     with pytest.raises(RunError, match="'frames' is given twice"):
         out_by_name(["frames=clip.mp4", "frames=x.mp4"])
+
+
+def test_what_to_type_first_is_what_this_plan_takes():
+    """Typed as it is shown, it names every input and output there is."""
+    plan = make_plan()
+    inputs = (
+        Input("words", "text", None), Input("cat", "image", None), Input("scale", "number", 3.0),
+        Input("pace", "choice", None), Input("noise", "seed", 0),
+    )  # fmt: skip
+    outputs = (
+        Output("frames", "video", ("a",), 2, rate=8.0), Output("logits", "tensor", ("b",), 0)
+    )  # fmt: skip
+    program = replace(plan.program, inputs=inputs, outputs=outputs)
+    words = shlex.split(run_words(replace(plan, program=program)))
+    assert words == [
+        "--prompt", "a blue square moves up", "--input", "cat=cat.png", "--input", "pace=0",
+        "--out", "frames=frames.mp4", "--out", "logits=logits.npy",
+    ]  # fmt: skip
+    one = replace(program, inputs=(), outputs=outputs[1:])
+    assert run_words(replace(plan, program=one)) == "--out output.npy"
 
 
 # ---------------------------------------------------------------- damaged files

@@ -89,22 +89,35 @@ def test_a_hundred_thousand_programs(batch):
 
 
 def unrolled(table: Table) -> list[TableStep]:
+    """As if no call rested."""
     return [x for g in table.segments for _ in range(g.count) for x in g.steps]
+
+
+def rested(table: Table) -> list[bool]:
+    return [
+        bool(x.at) and i not in x.at
+        for g in table.segments
+        for i in range(g.count)
+        for x in g.steps
+    ]
 
 
 @FEW
 @given(parts, seeds)
 def test_the_table_answers_as_the_unrolled_program_does(shape, seed):
     table = make_case(shape, 0.3, seed).table
-    steps = unrolled(table)
+    steps, rests = unrolled(table), rested(table)
     times = [table.exec_ns(n) for n in range(table.end)]
     assert table.end == len(steps)
     rng = random.Random(seed)
     for n in range(table.end + 1):
         for chunk in table.units_of:
-            later = (m for m in range(n, table.end) if steps[m].chunk == chunk)
+            calls = (m for m in range(n, table.end) if steps[m].chunk == chunk)
+            later = (m for m in calls if not rests[m])
             assert table.next_use(chunk, n) == next(later, table.end)
         assert table.nominal_before(n) == sum(times[:n])
+        if n < table.end and rests[n]:
+            assert (table.step(n).chunk, times[n]) == (None, 0)
         if n < table.end:
             last = rng.randrange(n, table.end)
             assert table.most_need(n, last) == max(x.need_bytes for x in steps[n : last + 1])
