@@ -231,6 +231,9 @@ def test_narrow_floats_are_read_as_they_are(tmp_path):
         ({"shapes": {"n": True}}, "shapes.n: True is no size"),
         ({"shapes": {"m": 3}}, "'m' is no input and no open size; inputs: x; open sizes: n"),
         ({"values": {"q": 3}}, "'q' is no input"),
+        ({"shapes": "abc"}, "shapes: 'abc' is no mapping"),
+        ({"shapes": {"x": [1, 3, 1]}, "outputs": 3}, "outputs: 3 is no list of names"),
+        ({"shapes": {"x": [1, 3, 1]}, "outputs": [["y"]]}, "is no list of names: y"),
         ({"shapes": {"x": [1, 3, 1]}, "outputs": ["z"]}, "outputs: 'z' is none of the file's: y"),
         ({"shapes": {"x": [1, 3, 1]}, "values": {"x": "abc"}}, "values.x: 'abc' is no number"),
         (
@@ -278,6 +281,7 @@ def test_sizes_and_values_that_cannot_be(tmp_path, params, message):
         ([node("Unsqueeze", ["x", "s"], ["y"])], "axis 4 of a tensor of 4 axes"),
         ([node("Constant", [], ["y"], value_string="a")], "value_string is not carried out"),
         ([node("TopK", ["x", "one"], ["y", "z"], axis=0), ], r"k=9 of 2"),
+        ([node("DepthToSpace", ["i"], ["y"], blocksize=0)], r"\(DepthToSpace\): .*by zero"),
     ],
 )  # fmt: skip
 def test_what_is_not_carried_out_is_named(tmp_path, nodes, message):
@@ -304,6 +308,18 @@ def test_a_huge_constant_takes_no_memory(tmp_path, op, inputs, held):
     one = tensor("one", np.float32([1]) if op != "Range" else np.float32(1))
     nodes = [node(op, inputs, ["c"]), node("Exp", ["x"], ["e"]), node("Add", ["e", "c"], ["y"])]
     refused(model(nodes, tensors=[one, *held]), tmp_path, "would make a tensor of")
+
+
+@pytest.mark.parametrize(
+    ("op", "held"),
+    [("Reshape", [1] * 5000 + [2, 3]), ("Expand", [1] * 5000 + [2, 3]), ("Tile", [1] * 5000),
+     ("Unsqueeze", list(range(5000)))],
+)  # fmt: skip
+def test_thousands_of_axes_take_no_time(tmp_path, op, held):
+    """What torch does with so many takes minutes."""
+    refused(model([node(op, ["x", "s"], ["y"])], tensors=[tensor("s", held)]), tmp_path, "64 axes")
+    wide = model([node("Neg", ["x"], ["y"])], [info("x", FLOAT, [1] * 5000)])
+    refused(wide, tmp_path, "the input 'x' has more than 64 axes")
 
 
 def test_many_large_constants_are_too_many(tmp_path):
@@ -407,6 +423,7 @@ def test_a_file_is_looked_for_beside_the_weights_then_here(tmp_path, monkeypatch
     # Nor does it take a folder of weights.
     assert place("a.onnx", "") == str(tmp_path / "a.onnx")
     assert place("b.onnx") == place(str(tmp_path / "b.onnx")) == str(tmp_path / "b.onnx")
+    assert place("b.onnx", "") == str(tmp_path / "b.onnx")  # an ONNX file needs no other weights
     for missing in ("c.onnx", "", "a\0b", "weights"):
         with pytest.raises(ConfigError, match="pipeline.stages.s.params.file: "):
             place(missing)

@@ -39,6 +39,7 @@ from entracte.ir import DType, Pipeline, Port, Stage, StageKind
 from entracte.lower.backend import CORE_ML
 from entracte.store import unpickle_child
 from entracte.store.cache import Cache, DigestMemo
+from entracte.store.published import published
 from entracte.trace.measure import trace_stage
 from entracte.trace.traced import Traced
 from entracte.trace.weights import FileWeights, PipelineWeights, weight_source
@@ -423,6 +424,20 @@ def test_a_truncated_pickle(tmp_path: Path) -> None:
     place.write_bytes(place.read_bytes()[:-1000])
     with pytest.raises(unpickle_child.Refused, match="download it again"):
         unpickled(place)
+
+
+def test_an_index_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "text").mkdir()
+    os.mkfifo(tmp_path / "text" / "model.safetensors.index.json")
+    with pytest.raises(ConfigError, match=r"index\.json: not a regular file; give the file itself"):
+        published("stage", tmp_path, "text")
+
+
+def test_a_pickle_of_views_fills_no_disk(t5: Traced, tmp_path: Path) -> None:
+    """12 KB that would be 10 GiB of safetensors: each tensor is one number again and again."""
+    one = torch.zeros(1).expand(64 << 20)
+    torch.save({f"w{i}": one for i in range(40)}, tmp_path / "text_encoder.pt")
+    assert "more than three times its size" in refused(tmp_path, t5)
 
 
 WALLS = """

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from entracte.declare.host_ops import HOST_OPS, TENSOR, Place, gather_rows
 from entracte.declare.host_ops.table_rows import GATHER_ROWS
 from entracte.emit import host_tables
-from entracte.emit.host_files import look
+from entracte.emit.host_files import look, tokenizer_at
 from entracte.errors import ConfigError, PlanError, RunError
 from entracte.ir import Binding, DType, HostStep, Output, Pipeline, Port, Stage, StageKind
 from entracte.plan.host_steps import check_host_steps, exact_bytes
@@ -50,6 +50,14 @@ def written(weights: object, build: Path, **params) -> tuple[dict, Path]:
 def saved(folder: Path, table: torch.Tensor, name: str = "text.safetensors") -> None:
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     save_file({KEY: table, "other": torch.zeros(2)}, folder / name)
+
+
+@pytest.mark.parametrize("name", ["t" * 300, "t\0", "none"])
+def test_names_that_no_system_takes_are_one_message(tmp_path, name):
+    with pytest.raises(ConfigError, match="cannot be read|there are no weights"):
+        look(pipeline_of(tmp_path, table=name))
+    with pytest.raises(ConfigError, match="^here: there is no file "):
+        tokenizer_at("here", str(tmp_path), name)
 
 
 @pytest.mark.parametrize("stored", [torch.float32, torch.float16, torch.bfloat16, torch.float64])

@@ -402,6 +402,18 @@ def test_resampling_on_paper():
     np.testing.assert_allclose(half, right, atol=1e-15)
 
 
+def test_far_rates_take_no_more_memory():
+    """Each sample of the slower one reads 36,001 of the other: 120 at once are 35 MB an array."""
+    import tracemalloc
+
+    tracemalloc.start()
+    made = sound(np.ones(40_000), 1_125_000, 1000.0, 120)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_allclose(made[17:18], 1, atol=2e-3)  # the only one with 16 zeros on each side
+    assert peak_bytes < 80e6
+
+
 def test_sounds_that_cannot_be(tmp_path, clip):
     (tmp_path / "x.wav").write_bytes(b"RIFF no sound")
     faulty(audio_of(4), tmp_path / "x.wav", "cannot be read as audio")
@@ -514,6 +526,12 @@ def test_numbers_and_seeds_within_their_ends():
     assert given(seed, 10**12) == (10**12, 10**12)
     with pytest.raises(RunError, match="0 is not allowed: least 1"):
         given(seed, 0)
+    # A record's whole numbers have 64 bits, a tensor's 32, and its floats are fp32.
+    level = Input("level", "choice", 1, least=1, most=2.0**40)
+    for i, bad in ((seed, 2**63), (scale, 1e39), (replace(scale, most=None), 1e39), (level, 2**31)):
+        with pytest.raises(RunError, match="is too large for a "):
+            given(i, bad)
+    assert given(seed, 2**63 - 1)[0] == 2**63 - 1
 
 
 # ---------------------------------------------------------------- the words of a command

@@ -14,10 +14,14 @@ import pytest
 
 from entracte.declare.host_ops import Place, detokenize, tokenize
 from entracte.declare.host_ops.words import TOKENIZE
+from entracte.devices.null import NullDevice
 from entracte.emit.host_files import look
 from entracte.emit.ids import Ids, check_ids
 from entracte.errors import ConfigError, RunError
 from entracte.ir import Input, Memory, Output, Pipeline, Stage, StageKind
+from entracte.run.possible import fault_of
+from entracte.run.runner import run_plan
+from tests.planner.plans import make_plan
 
 SPM = Path(__file__).parent / "vectors" / "sentencepiece"
 TEXTS = (
@@ -380,6 +384,19 @@ def test_a_cut_keeps_the_marks_and_names_a_word_that_it_goes_through(tmp_path):
     assert ids[-1] == step["pad_id"] and made["mask"].sum() == 4
     (note,) = notes
     assert "red" in note and "in the middle of 'zqzqzq" in note and "\x1b" not in note
+
+
+@pytest.mark.parametrize("text", ["中" * 3000, "\x01 " * 3000, "x" * 5000, "a \u3000" * 2000])
+def test_whatever_is_cut_a_record_can_hold_the_note(tmp_path, text):
+    """A record's notes are lines of 2000 characters at most (`run/possible.py`)."""
+    byte_pairs(tmp_path, ["<|startoftext|>", "<|endoftext|>"], ending="</w>")
+    said(tmp_path, tokenizer_class="CLIPTokenizer")
+    step, notes = compiled(tmp_path, tmp_path / "build", length=4), []
+    run = run_plan(make_plan(), tmp_path, NullDevice(), {}, constants={"x": np.zeros(4, "f2")}).run
+    TOKENIZE.run(step, {"text": text}, Place(tmp_path / "build", note=notes.append))
+    noted = replace(run, notes=tuple(f"stage text: {note}" for note in notes))
+    assert len(notes) == 1 and "characters more" in notes[0]
+    assert fault_of(make_plan(), noted) is None
 
 
 def test_marks_need_room(tmp_path):

@@ -5,6 +5,7 @@ import io
 import tracemalloc
 import wave
 import zipfile
+from importlib.resources import files
 
 import av
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 
 from entracte.disk import left
 from entracte.errors import RunError
+from entracte.ir import Output
 from entracte.run import sinks
 from entracte.run.outputs import FORMATS
 from entracte.run.sinks import FileSink, opened, place_of, places_for, usual_places
@@ -20,6 +22,7 @@ from entracte.run.spool import Spool
 from entracte.run.video import contact_sheet, image_fault, to_frames
 from tests.writing import endings, made, write_output, write_pieces
 
+STAND_IN = "weights/stand_in/tokenizer.json"
 RNG = np.random.default_rng(0)
 VIDEO = RNG.random((1, 3, 6, 256, 258), np.float32)
 GREY = np.linspace(0, 1, 240, dtype=np.float32).reshape(3, 1, 8, 10)
@@ -213,6 +216,10 @@ def test_which_output_a_file_is_meant_for(tmp_path):
         ({"said": "x.wav"}, r"the output said is a text, int32 of \(1, 9\); .* in \.txt, \.npy"),
         ({"frames": "x"}, r"the ending decides the format: .*\.mp4, .* or NAME/ for a folder"),
         ({"frames": "no/x.mp4"}, "there is no folder no"),
+        ({"frames": ""}, "^'': the ending decides"),
+        ({"frames": "x" * 300 + ".mp4"}, "cannot be written: File name too long; name another"),
+        ({"frames": "x" * 300 + "/"}, "cannot be written: File name too long; name another"),
+        ({"frames": "x\0.mp4"}, "cannot be written: no name of a file"),
     ],
 )
 def test_places_that_cannot_be(tmp_path, monkeypatch, out, message):
@@ -309,7 +316,7 @@ def test_a_clip_that_comes_whole_is_not_there_twice(tmp_path):
 
 
 def test_a_text_ends_where_it_is_said_to(tmp_path, monkeypatch):
-    from entracte.declare import host_ops
+    from entracte.run import text
 
     seen = []
 
@@ -317,7 +324,7 @@ def test_a_text_ends_where_it_is_said_to(tmp_path, monkeypatch):
         seen.append((list(tokens), path.name, end))
         return "w5 w6 w7"
 
-    monkeypatch.setattr(host_ops, "detokenize", stand_in)
+    monkeypatch.setattr(text, "detokenize", stand_in)
     (tmp_path / "t.json").write_text("{}")
     tokens = np.array([[5, 6, 7, 9, 5, 8]], np.int32)
     more = {"tokenizer": "t.json", "end": (9, 8), "folder": tmp_path}
@@ -326,3 +333,16 @@ def test_a_text_ends_where_it_is_said_to(tmp_path, monkeypatch):
     assert seen == [([5, 6, 7, 9, 5, 8], "t.json", (9, 8))]
     with pytest.raises(RunError, match="there is no file u.json; compile again"):
         write_output(tokens, tmp_path / "y.txt", kind="text", **more | {"tokenizer": "u.json"})
+
+
+def test_tokens_that_are_no_text_lose_nothing_else(tmp_path):
+    """A model may say anything: the run is told, and the other texts."""
+    from entracte.run.text import texts_of
+
+    (tmp_path / "t.json").write_bytes((files("entracte.graphs") / STAND_IN).read_bytes())
+    names = {"good": [[104, 105]], "bad": [[104, -7]]}
+    outputs = [Output(n, "text", ("a",), 1, tokenizer="t.json") for n in (*names, "in_a_file")]
+    arrays = {name: np.array(ids, np.int32) for name, ids in names.items()}
+    texts, (fault,) = texts_of(outputs, arrays, tmp_path)
+    assert list(texts) == ["good"]
+    assert fault.startswith("output bad: detokenize: -7 is the id of no token; `--out bad=FILE.npy")

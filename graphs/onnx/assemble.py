@@ -24,7 +24,7 @@ from torch._subclasses.fake_tensor import (
 from entracte.graphs.onnx.control import CONTROL
 from entracte.graphs.onnx.faults import OnnxFault, shown
 from entracte.graphs.onnx.module import Step
-from entracte.graphs.onnx.node import Compute, Names, Node, Value, decoded
+from entracte.graphs.onnx.node import MOST_AXES, Compute, Names, Node, Value, decoded
 from entracte.graphs.onnx.numbers import normal, tensor_of, type_name
 from entracte.graphs.onnx.table import OPERATORS
 
@@ -157,7 +157,7 @@ class Assembly:
             compute = OPERATORS[proto.op_type](node)
         except OnnxFault:
             raise
-        except (ValueError, TypeError, IndexError, RuntimeError, OverflowError) as error:
+        except (ValueError, TypeError, LookupError, RuntimeError, ArithmeticError) as error:
             node.fail(_first_line(error))
         node.check_all_used()
         for index in sorted(node.constants):
@@ -242,6 +242,8 @@ class Assembly:
         except Exception as error:
             node.fail(f"does not suit its inputs {_shapes(inputs)}: {_first_line(error)}")
         for tensor in made:
+            if tensor.dim() > MOST_AXES:
+                node.fail(f"would make a tensor of {tensor.dim()} axes, at most {MOST_AXES} are")
             if tensor.numel() * tensor.element_size() > _MOST_BYTES:
                 node.fail(f"would make a tensor of {tuple(tensor.shape)}")
         return made

@@ -43,7 +43,9 @@ def stage(
     path = Path(file)
     model = _inlined(path)
     assembly = Assembly(path, _opset(path, model))
-    inputs = declared_inputs(path, model.graph, dict(shapes), dict(values))
+    inputs = declared_inputs(
+        path, model.graph, _mapping("shapes", shapes), _mapping("values", values)
+    )
     known = {i.name: assembly.known(i.name, i.value) for i in inputs if i.value is not None}
     open_ = [i for i in inputs if i.value is None]
     given = {i.name: assembly.given(i.name, i.shape, i.dtype) for i in open_}
@@ -73,6 +75,15 @@ def stage(
         for name, i in zip(names, open_, strict=False)
     ]
     return Graph(module.eval(), tuple(ports), tuple(names[len(open_) :]))
+
+
+def _mapping(what: str, given: Pairs) -> dict[str, object]:
+    try:
+        return {str(name): value for name, value in dict(given).items()}
+    except (TypeError, ValueError):
+        raise OnnxFault(
+            f"{what}: {given!r:.60} is no mapping; write {what}: {{NAME: ...}}"
+        ) from None
 
 
 @contextmanager

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from onnx import NodeProto
     from onnx.defs import OpSchema
 
-__all__ = ["MOST_SIZE", "Compute", "Names", "Node", "Rule", "Value"]
+__all__ = ["MOST_AXES", "MOST_SIZE", "Compute", "Names", "Node", "Rule", "Value"]
 
 MOST_SIZE = 1 << 20
 """Of an axis that is written out element by element, of a window, of padding."""
+MOST_AXES = 64
+"""Of any value: what is done with shapes takes more than twice as long for twice as many."""
 
 Compute = Callable[..., Any]
 """The inputs in order, None for those that are absent or were read as constants -> the output, or
@@ -141,6 +143,12 @@ class Node:
     def ints(self, index: int) -> list[int]:
         """Whole numbers of an input, known now."""
         return [int(n) for n in self.constant(index).flatten().tolist()]
+
+    def sizes(self, index: int) -> list[int]:
+        """What is said of each axis, known now."""
+        if self.value(index).tensor.numel() > MOST_AXES:
+            self.fail(f"speaks of more than {MOST_AXES} axes")
+        return self.ints(index)
 
     def scalar(self, index: int) -> Any:
         """The one number of an input, known now."""

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from entracte.graphs.onnx.faults import OnnxFault, shown
 from entracte.graphs.onnx.files import beside
+from entracte.graphs.onnx.node import MOST_AXES
 
 if TYPE_CHECKING:
     from onnx import TensorProto
@@ -53,8 +54,8 @@ def tensor_of(proto: TensorProto, path: Path) -> Tensor:
     kind = type_name(proto.data_type)
     if kind not in KINDS:
         raise OnnxFault(f"{path}: {name!r} holds {kind}; known: {', '.join(KINDS)}")
-    if any(n < 0 for n in proto.dims):
-        raise OnnxFault(f"{path}: {name!r} has the shape {list(proto.dims)}")
+    if any(n < 0 for n in proto.dims) or len(proto.dims) > MOST_AXES:
+        raise OnnxFault(f"{path}: {name!r} has the shape {list(proto.dims)[:MOST_AXES]}")
     array = _outside(proto, path) if proto.data_location else _inside(proto, path, name)
     tensor = normal(_from_numpy(array))
     if tensor.is_floating_point() and bool(torch.isnan(tensor).any()):

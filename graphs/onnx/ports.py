@@ -12,6 +12,7 @@ from torch import Tensor
 
 from entracte.graphs.onnx.faults import OnnxFault, shown
 from entracte.graphs.onnx.module import distinct
+from entracte.graphs.onnx.node import MOST_AXES
 from entracte.graphs.onnx.numbers import KINDS, type_name
 
 if TYPE_CHECKING:
@@ -46,7 +47,9 @@ def output_names(path: Path, graph: GraphProto, wanted: Sequence[str]) -> list[s
                         f"{path}: has no output")  # fmt: skip
     if not wanted:
         return names
-    given = [wanted] if isinstance(wanted, str) else list(wanted)
+    given = [wanted] if isinstance(wanted, str) else wanted
+    if not isinstance(given, list | tuple) or not all(isinstance(n, str) for n in given):
+        raise OnnxFault(f"outputs: {wanted!r:.60} is no list of names: {_listed(names)}")
     known = dict(zip(distinct(names), names, strict=True)) | {n: n for n in names}
     stray = [n for n in given if n not in known]
     if stray:
@@ -129,6 +132,8 @@ def _shape(
     path: Path, proto: ValueInfoProto, given: object, sizes: Mapping[str, int]
 ) -> tuple[int, ...]:
     name, dims = shown(proto.name), _dims(proto)
+    if len(dims) > MOST_AXES or (isinstance(given, list | tuple) and len(given) > MOST_AXES):
+        raise OnnxFault(f"{path}: the input {name!r} has more than {MOST_AXES} axes")
     if given is not None:
         if not isinstance(given, list | tuple):
             raise OnnxFault(f"shapes.{name}: {given!r} is no list of sizes")

@@ -430,6 +430,43 @@ def test_every_number_of_a_plan_is_checked(value):
     assert len(ALL) > 150
 
 
+def edge(what, **changes):
+    return lambda p: p["program"][what][0].update(**changes)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (edge("outputs", name="../clip"), r"an output is called '\.\./clip'; a name is letters"),
+        (edge("outputs", name="/tmp/clip"), "an output is called '/tmp/clip'"),
+        (edge("outputs", name="a\x1b[2J"), r"an output is called 'a\\x1b\[2J'"),
+        (edge("outputs", kind="image", low=1.0, high=1.0), "black and white are both 1"),
+        (edge("inputs", name="a=b"), "an input is called 'a=b'"),
+        (edge("inputs", default=1.5), "input prompt: its default 1.5 is none of a text"),
+        (edge("inputs", kind="number"), "input prompt: its default 'x' is none of a number"),
+        (edge("inputs", fit="tile"), "its fit is 'tile', not one of crop, pad, stretch"),
+    ],
+)  # fmt: skip
+def test_what_is_given_and_what_it_gives(change, message):
+    given = body()
+    change(given)
+    refused(given, message)
+
+
+@pytest.mark.parametrize(("kind", "rate", "message"), [
+    ("image", 0.0, r"\(3, 2\) is the shape of no image"),
+    ("video", 0.0, r"\(3, 2\) is the shape of no video"),
+    ("audio", 9.0, r"\(3, 2\) is the shape of no audio"),
+    ("audio", 0.0, "an audio of 0 samples a second"),
+])  # fmt: skip
+def test_shapes_of_what_is_given(kind, rate, message):
+    shaped = Input("x", kind, None, Port("x", (3, 2), F), rate=rate)
+    program = replace(PLAN.program, inputs=(*PLAN.program.inputs, shaped))
+    program = replace(program, tensors=(*program.tensors, TensorDecl(Port("x", (3, 2), F))))
+    with pytest.raises(PlanError, match=message):
+        check_plan(replace(PLAN, program=program))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -16,7 +16,7 @@ from entracte.check.proof import check
 from entracte.declare.host_ops import random_normal
 from entracte.devices.null import NullDevice
 from entracte.errors import PlanError, RunError
-from entracte.ir import DType, HostStep, Port
+from entracte.ir import Binding, DType, HostStep, Output, Port, TensorDecl
 from entracte.plan.forecast import forecast
 from entracte.program.workload import Workload
 from entracte.run.runner import run_plan
@@ -132,6 +132,25 @@ def test_the_sampler_is_what_it_is_in_numpy(policy):
     np.testing.assert_array_equal(outcome.output, by_hand(7, 2.5))
     assert not device.loaded
     assert outcome.run.peak_bytes <= plan.forecast.peak_bytes
+
+
+def test_what_a_loops_last_iteration_made_is_an_output_too():
+    plan = sampler(SEQUENTIAL)
+    first, loop, last = plan.program.segments
+    (call,) = loop.steps
+    call = replace(call, outputs=(*call.outputs, Binding("next", "made")))
+    program = replace(
+        plan.program,
+        segments=(first, replace(loop, steps=(call,)), last),
+        tensors=(*plan.program.tensors, TensorDecl(Port("made", (6, 4), DType.FP32))),
+        outputs=(*plan.program.outputs, Output("made", "tensor", ("made",), 0)),
+    )
+    proof = check(program, plan.facts, plan.schedule, budget_bytes=2000)
+    promise = forecast(Workload.on(plan.target, program, plan.facts), plan.schedule, proof)
+    outcome = run(replace(plan, program=program, forecast=promise), NumpyDevice(), seed=7)
+    np.testing.assert_array_equal(outcome.outputs["video"], by_hand(7, 4.0))
+    np.testing.assert_array_equal(outcome.outputs["made"].T + 1, by_hand(7, 4.0))
+    assert dict(outcome.run.outputs) == {"video": 1, "made": 1}
 
 
 def test_what_is_observed_by_hand():

@@ -31,6 +31,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import accumulate, pairwise
 
+from entracte.check.edges import check_edges
 from entracte.check.life import (
     ITERATIONS,
     At,
@@ -160,6 +161,7 @@ def _check_references(
         check_carried(program, segment)
         check_until(program, segment)
     check_given(program)
+    check_edges(program)
     check_pieces(program)
     check_outputs(program)
     check_rests(program)

@@ -219,7 +219,7 @@ def tokenizer_at(where: str, place: str, name: str) -> Tokenizer:
             "`stand_in` (package:entracte.graphs/weights/stand_in has one of bytes)"
         )
     folder = weights_folder(place)
-    if (folder / name).is_dir():
+    if os.path.isdir(folder / name):  # also of names that no system takes
         inner, file = Path(name), _first(where, folder, name)
     else:
         host_file(where, folder, name, _beside(folder / name))
@@ -251,7 +251,7 @@ def _beside(path: Path) -> str:
 
 def host_file(where: str, folder: Path, name: str, otherwise: str = "") -> Path:
     """Whoever gets the build folder can read it: it is no file from elsewhere on this machine."""
-    if not (folder / name).exists():
+    if not os.path.exists(folder / name):
         raise ConfigError(f"{where}: there is no file {folder / name}{otherwise}")
     # Snapshots of Hugging Face's hub are links into the folder beside them.
     root = folder.parent.parent if folder.parent.name == "snapshots" else folder

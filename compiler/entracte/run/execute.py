@@ -85,12 +85,13 @@ class OpenBuild:
                 sinks={**sinks, **kept},
             )
         arrays = {name: sink.value for name, sink in kept.items()}
+        texts, lost = texts_of(self.plan.program.outputs, arrays, self.folder)
         return replace(
             outcome,
             outputs=arrays,
-            texts=texts_of(self.plan.program.outputs, arrays, self.folder),
+            texts=texts,
             files=tuple(f.place.path for f in files if not f.fault),
-            faults=tuple(f.fault for f in files if f.fault),
+            faults=(*(f.fault for f in files if f.fault), *lost),
         )
 
     def _kept(self, outputs: Sequence[Output]) -> dict[str, Kept]:

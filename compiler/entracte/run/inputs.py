@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from entracte.declare.words import an
 from entracte.errors import RunError
 from entracte.ir import Input, Plan
 from entracte.run.media import decode, given_array
 
+_LARGEST = {"number": 3.4028234663852886e38, "seed": 2**63 - 1, "choice": 2**31 - 1}
+"""Of fp32, of what a record holds, of int32: on either side of 0."""
 _SHOWN = 12
 """Choices that are listed; of more, the nearest."""
 
@@ -64,7 +67,7 @@ def _number(name: str, value: object) -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise RunError(f"input {name!r}: {value!r} is not a number")
+        raise RunError(f"input {name!r}: {value!r:.60} is not a number")
     return number
 
 
@@ -72,11 +75,16 @@ def _whole(name: str, value: object) -> int:
     try:
         return int(str(value))
     except ValueError:
-        raise RunError(f"input {name!r}: {value!r} is not a whole number") from None
+        raise RunError(f"input {name!r}: {value!r:.60} is not a whole number") from None
 
 
 def _within(i: Input, value: Any) -> Any:
-    """Between `least` and `most`, where they are said."""
+    """Between `least` and `most`, where they are said; and no larger than can be told."""
+    if abs(value) > _LARGEST[i.kind]:
+        raise RunError(
+            f"input {i.name!r}: {value!r:.60} is too large for {an(i.kind)}: at most "
+            f"{_LARGEST[i.kind]:g}"
+        )
     if (i.least is None or value >= i.least) and (i.most is None or value <= i.most):
         return value
     ends = [f"{word} {end:g}" for word, end in (("least", i.least), ("most", i.most))

@@ -135,8 +135,7 @@ def _pixels(path: Path) -> "tuple[np.ndarray, int]":
 
 
 def _check_pixels(width: int, height: int) -> None:
-    longest = max(width, height)
-    if width < 1 or height < 1 or width * height > MOST_PIXELS or longest > MOST_SIDE:
+    if min(width, height) < 1 or width * height > MOST_PIXELS or max(width, height) > MOST_SIDE:
         raise _Fault(
             f"has {height} x {width} pixels; at most {MOST_PIXELS} are read, {MOST_SIDE} a side"
         )

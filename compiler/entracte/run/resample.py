@@ -14,7 +14,8 @@ _BLOCK_ROWS = 64
 """Rows of a picture that are double precision at once."""
 ZERO_CROSSINGS = 16
 """Of the sinc, on each side of an output sample."""
-_BLOCK_SAMPLES = 4096
+_BLOCK_TERMS = 1 << 20
+"""Products that are there at once: how many a sample takes, the rates decide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def fit(how: str, source: tuple[int, int], target: tuple[int, int]) -> Fit:
     return Fit(0.0, 0.0, float(h), float(w), top, left, rows, columns)
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=4)
 def triangle(size: int, start: float, length: float, many: int) -> "np.ndarray":
     """Weights (many, size) with which [start, start + length) of `size` pixels becomes `many`.
 
@@ -86,13 +87,12 @@ def resize(samples: "np.ndarray", how: str, target: tuple[int, int]) -> "np.ndar
     f = fit(how, (h, w), target)
     across = triangle(w, f.left, f.width, f.columns)
     down = triangle(h, f.top, f.height, f.rows)
-    narrow = np.empty((h, f.columns, 3), np.float64)
-    for row in range(0, h, _BLOCK_ROWS):
-        block = samples[row : row + _BLOCK_ROWS].astype(np.float64)
-        narrow[row : row + _BLOCK_ROWS] = np.einsum("xw,hwc->hxc", across, block, optimize=True)
     made = np.zeros((*target, 3), np.float64)
     inner = made[f.first_row : f.first_row + f.rows, f.first_column : f.first_column + f.columns]
-    inner[...] = np.tensordot(down, narrow, axes=(1, 0))
+    for row in range(0, h, _BLOCK_ROWS):
+        block = samples[row : row + _BLOCK_ROWS].astype(np.float64)
+        narrow = np.einsum("xw,hwc->hxc", across, block, optimize=True)
+        inner += np.tensordot(down[:, row : row + _BLOCK_ROWS], narrow, axes=(1, 0))
     return made
 
 
@@ -113,8 +113,9 @@ def sound(samples: "np.ndarray", given: int, wanted: float, many: int) -> "np.nd
     reach = int(np.ceil(ZERO_CROSSINGS * slower))
     padded = np.pad(samples.astype(np.float64), (reach, reach + 1))
     offsets = np.arange(-reach, reach + 1)
-    for first in range(0, many, _BLOCK_SAMPLES):
-        times = np.arange(first, min(many, first + _BLOCK_SAMPLES)) * given / wanted
+    rows = max(1, _BLOCK_TERMS // len(offsets))
+    for first in range(0, many, rows):
+        times = np.arange(first, min(many, first + rows)) * given / wanted
         times = times[times < len(samples) + reach]
         near = np.floor(times).astype(np.int64)[:, None] + offsets
         d = (near - times[:, None]) / slower

@@ -41,11 +41,12 @@ def place_of(given: str | Path) -> Place:
     if ending not in FORMATS:
         endings = ", ".join(e for e in FORMATS if e != FOLDER)
         raise RunError(
-            f"{text}: the ending decides the format: give one of {endings}, or NAME/ for a folder "
-            "of pictures"
+            f"{text or repr(text)}: the ending decides the format: give one of {endings}, or NAME/ "
+            "for a folder of pictures"
         )
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise RunError(f"{text}: there is no folder {path.parent}")
+    _check_name(text)
     if ending == FOLDER:
         _check_folder(path)
     elif path.is_dir():
@@ -53,6 +54,17 @@ def place_of(given: str | Path) -> Place:
     if not can_write(Path(os.path.realpath(path)).parent):
         raise WriteError(f"{text}: cannot be written: its folder is read-only; name another file")
     return Place(path, FORMATS[ending])
+
+
+def _check_name(text: str) -> None:
+    """That it is one that the system takes."""
+    try:
+        os.lstat(text.rstrip("/"))
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "no name of a file"
+        raise RunError(f"{text[:60]!r}: cannot be written: {why}; name another file") from None
 
 
 def _check_folder(path: Path) -> None:

@@ -178,11 +178,14 @@ class Tensors:
             self._values.pop(name, None)
 
     def _left(self, segment: Segment, done: int) -> None:
-        """Of a loop: what it collected, and its states."""
+        """Of a loop: what it collected, its states, and what its last iteration made and nobody
+        dropped."""
         for step in segment.steps:
             self._round(step, By.ITERATION)
-        made = [b for x in segment.steps for b in x.outputs if b.by is By.ITERATION]
-        names = [*(b.tensor for b in made), *(name for name, _, _ in segment.state)]
+        bound = [b for x in segment.steps for b in x.outputs]
+        made = [b for b in bound if b.by is By.ITERATION]
+        last = (b.tensor for b in bound if b.by is not By.ITERATION and b.tensor in self._values)
+        names = [*(b.tensor for b in made), *(name for name, _, _ in segment.state), *last]
         ends = {b.tensor: _end(b, done) for b in made if len(b.windows) == 1}
         self._completed(names, ends)
 

@@ -19,10 +19,19 @@ def text_of(output: Output, tokens: Sequence[int], folder: Path) -> str:
     return detokenize(tokens, path, output.end)
 
 
-def texts_of(outputs: Sequence[Output], arrays: Mapping[str, Any], folder: Path) -> dict[str, str]:
-    """Of those outputs that are texts and are there: by name."""
-    return {
-        o.name: text_of(o, arrays[o.name].reshape(-1).tolist(), folder)
-        for o in outputs
-        if o.kind == "text" and o.name in arrays
-    }
+def texts_of(
+    outputs: Sequence[Output], arrays: Mapping[str, Any], folder: Path
+) -> tuple[dict[str, str], list[str]]:
+    """Of those outputs that are texts and are there: by name; and what keeps others from being
+    texts, for the run is done and told all the same."""
+    texts, faults = {}, []
+    for output in outputs:
+        if output.kind != "text" or output.name not in arrays:
+            continue
+        tokens = arrays[output.name].reshape(-1).tolist()
+        try:
+            texts[output.name] = text_of(output, tokens, folder)
+        except RunError as error:
+            keep = f"`--out {output.name}=FILE.npy` keeps its tokens"
+            faults.append(f"output {output.name}: {error}; {keep}")
+    return texts, faults

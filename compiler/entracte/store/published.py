@@ -15,7 +15,7 @@ from typing import Any
 
 from entracte.codec import parse_json
 from entracte.errors import ConfigError
-from entracte.store.tensor_file import reading
+from entracte.store.tensor_file import reading, whole_file
 
 _LOG = logging.getLogger("entracte")
 SAFE = "safetensors"
@@ -77,6 +77,11 @@ class _Name:
 def published(stage: str, folder: Path, stem: str) -> Published:
     """The checkpoint `stem` of a weights folder. Raises `ConfigError` naming the stage."""
     place = folder / stem
+    with reading(place):
+        return _published(stage, folder, place)
+
+
+def _published(stage: str, folder: Path, place: Path) -> Published:
     if place.is_file():
         return _named(place)
     inner = _names(place)
@@ -216,9 +221,9 @@ def _of_index(index: _Name, files: Sequence[_Name]) -> Published:
 def _weight_map(index: Path) -> dict[str, str]:
     """Key -> file name. An index that names files elsewhere is none."""
     with reading(index):
-        if index.stat().st_size > _LARGEST_INDEX_BYTES:
-            raise ConfigError(f"{index}: too large for an index of weights; download it again")
-        text = index.read_bytes()
+        text = whole_file(index, _LARGEST_INDEX_BYTES)
+    if text is None:
+        raise ConfigError(f"{index}: too large for an index of weights; download it again")
     if text.startswith(b"version https://git-lfs"):
         raise ConfigError(f"{index}: a Git LFS pointer, the index is not there; run `git lfs pull`")
     try:

@@ -86,8 +86,15 @@ def _regular(path: Path) -> Iterator[tuple[BinaryIO, int]]:
     with os.fdopen(handle, "rb") as file:
         state = os.fstat(handle)
         if not stat.S_ISREG(state.st_mode):
-            raise ConfigError(f"{path}: not a regular file; give a safetensors file")
+            raise ConfigError(f"{path}: not a regular file; give the file itself")
         yield file, state.st_size
+
+
+def whole_file(path: Path, most_bytes: int) -> bytes | None:
+    """A small file's bytes; None where it is larger. Raises `ConfigError` for what is no regular
+    file."""
+    with _regular(path) as (file, size):
+        return file.read(size) if size <= most_bytes else None
 
 
 def first_bytes(path: Path) -> tuple[bytes, int]:

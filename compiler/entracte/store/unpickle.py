@@ -104,8 +104,8 @@ def _died(status: int, last: str) -> str:
     """What is said of a child that ended otherwise."""
     if status == unpickle_child.NO_MEMORY:
         return (
-            "unpacked it takes more than three times its size in memory, which no file of weights "
-            "does; save its tensors as safetensors"
+            "unpacked it takes more than three times its size, which no file of weights does; save "
+            "its tensors as safetensors"
         )
     return (
         f"could not be read as a PyTorch checkpoint (status {status}: {last[:200]}); save its "

@@ -51,9 +51,12 @@ def main(source: str, file_bytes: int) -> None:
     try:
         import torch
 
-        _bound(3 * file_bytes + _SPARE_BYTES, _SPARE_S + file_bytes // _BYTES_PER_S)
+        most_bytes = 3 * file_bytes + _SPARE_BYTES
+        _bound(most_bytes, _SPARE_S + file_bytes // _BYTES_PER_S)
         sys.addaudithook(_watch)
         found, nest, left_out = _tensors(_loaded(torch, source), torch)
+        if _size_bytes(found) > most_bytes:
+            os._exit(NO_MEMORY)
         with out:
             _write(out, found)
         said: dict[str, Any] = {"nest": nest, "left_out": left_out[:5], "tensors": len(found)}
@@ -173,6 +176,11 @@ def _sound(tensors: Mapping[Any, Any], torch: Any) -> Iterator[tuple[str, Any]]:
         if tensor.device.type != "cpu":
             raise Refused(f"{key[:100]!r} holds no data ({tensor.device}); save real tensors")
         yield key, tensor.detach()
+
+
+def _size_bytes(tensors: Mapping[str, Any]) -> int:
+    """Written out: many tensors may be views of a few numbers, each element the same one."""
+    return sum(t.numel() * t.element_size() for t in tensors.values())
 
 
 def _write(file: Any, tensors: Mapping[str, Any]) -> None:

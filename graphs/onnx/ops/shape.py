@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from entracte.graphs.onnx.node import Compute, Node, Rule
+from entracte.graphs.onnx.node import MOST_AXES, Compute, Node, Rule
 from entracte.graphs.onnx.numbers import KINDS, type_name
 
 __all__ = ["ROWS"]
@@ -45,7 +45,7 @@ def _size(node: Node) -> Compute:
 
 
 def _filled(node: Node) -> Compute:
-    shape = node.ints(0)
+    shape = node.sizes(0)
     value = node.attribute("value")
     number = 0.0 if value is None else value.item()
     dtype = torch.float32 if value is None else value.dtype
@@ -73,7 +73,7 @@ def _eye(node: Node) -> Compute:
 
 
 def _reshape(node: Node) -> Compute:
-    wanted, shape = node.ints(1), node.shape()
+    wanted, shape = node.sizes(1), node.shape()
     if not node.attribute("allowzero", 0):
         if any(n == 0 and i >= len(shape) for i, n in enumerate(wanted)):
             node.fail(f"copies an axis that {shape} does not have")
@@ -90,7 +90,7 @@ def _flatten(node: Node) -> Compute:
 
 def _axes(node: Node) -> list[int] | None:
     if node.has(1):
-        return node.ints(1)
+        return node.sizes(1)
     return node.attribute("axes")
 
 
@@ -108,6 +108,8 @@ def _squeeze(node: Node) -> Compute:
 def _unsqueeze(node: Node) -> Compute:
     given = _axes(node) or []
     rank = node.rank() + len(given)
+    if rank > MOST_AXES:
+        node.fail(f"makes {rank} axes, at most {MOST_AXES} are carried out")
     axes, rest = {node.axis(a, rank) for a in given}, iter(node.shape())
     wanted = [1 if i in axes else next(rest) for i in range(rank)]
     return lambda x, *_: x.reshape(wanted)
@@ -119,12 +121,12 @@ def _transpose(node: Node) -> Compute:
 
 
 def _expand(node: Node) -> Compute:
-    shape = torch.broadcast_shapes(node.shape(), node.ints(1))
+    shape = torch.broadcast_shapes(node.shape(), node.sizes(1))
     return lambda x, *_: x.expand(shape)
 
 
 def _tile(node: Node) -> Compute:
-    repeats = node.ints(1)
+    repeats = node.sizes(1)
     return lambda x, *_: x.repeat(repeats)
 
 

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 LEFT, RIGHT = "left", "right"
 MOST_ID = 2**31 - 1
 _SHOWN = 1000
-"""Characters of what was dropped that a note shows."""
+"""Characters of what was dropped that a note shows: a record's notes are lines of 2000 at most."""
+_LONGEST_WORD = 100
+"""That is named: texts of some languages have no spaces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +111,20 @@ def _dropped(text: str, whole_text: Any, made: Any, rule: Rule) -> str:
         cut = whole_text.offsets[own[kept]][0]
         lost, where = text[cut:], "end"
     words = lost.strip()
-    more = f" and {len(words) - _SHOWN} characters more" if len(words) > _SHOWN else ""
-    inside = f", in the middle of {word!r}" if (word := _word_at(text, cut)) else ""
-    return f"dropped from its {where}: {words[:_SHOWN]!r}{more}{inside}"
+    shown = _shown(words)
+    more = f" and {len(words) - len(shown)} characters more" if len(words) > len(shown) else ""
+    word = _word_at(text, cut)
+    named = repr(word) if len(repr(word)) <= _LONGEST_WORD else "a word"
+    inside = f", in the middle of {named}" if word else ""
+    return f"dropped from its {where}: {shown!r}{more}{inside}"
+
+
+def _shown(words: str) -> str:
+    """As much as has room on a note's line, where some characters are spelled by several."""
+    words = words[:_SHOWN]
+    while len(repr(words)) > _SHOWN + 2:
+        words = words[: len(words) * _SHOWN // len(repr(words))]
+    return words
 
 
 def _word_at(text: str, cut: int) -> str:
