@@ -168,10 +168,12 @@ def _whole_split(_: Graph, node: Node) -> None:
 
 def _unbound_stack(graph: Graph, node: Node) -> None:
     """What is taken apart as it was put together; converters fail where a part is not used."""
-    source, index = node.args if node.target is operator.getitem else (None, None)
-    if not isinstance(source, Node) or source.target is not _aten.unbind.int:
+    if node.target is not operator.getitem:
         return
-    stack: Any = source.args[0]
+    source: Any = node.args[0]
+    if source.target is not _aten.unbind.int:
+        return
+    stack, index = source.args[0], node.args[1]
     operands = stack.args[0] if stack.target is _aten.stack.default else []
     is_whole = {user.args[1] for user in source.users} == set(range(len(operands)))
     if operands and not is_whole and _dim(stack, stack) == _dim(source, stack):
@@ -180,7 +182,8 @@ def _unbound_stack(graph: Graph, node: Node) -> None:
 
 def _dim(node: Node, like: Node) -> int:
     given: Any = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)
-    return int(given) % like.meta["val"].dim()
+    rank: int = like.meta["val"].dim()
+    return int(given) % rank
 
 
 def _elements(node: Node) -> int | None:

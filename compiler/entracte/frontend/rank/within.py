@@ -47,6 +47,7 @@ def within_rank(program: ExportedProgram, most: int) -> None:
             raise GraphError(_refusal(node, most))
         flat.put(node, row(flat.before(node), node))
     _settle(program, touching, flat)
+    _drop_unused(program)
     program.graph_module.graph.lint()
     program.graph_module.recompile()
 
@@ -109,6 +110,13 @@ def _settle(program: ExportedProgram, nodes: list[Node], flat: Flat) -> None:
             _rename_output(program, node, made)
             node.replace_all_uses_with(made)
         program.graph.erase_node(node)
+
+
+def _drop_unused(program: ExportedProgram) -> None:
+    """Parts that nothing reads: a chunk is exported once more, and must come out as it is."""
+    for node in reversed(list(program.graph.nodes)):
+        if node.op == "call_function" and not node.users:
+            program.graph.erase_node(node)
 
 
 def _rename_output(program: ExportedProgram, node: Node, made: Node) -> None:
