@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tests.lower.ranks import CONSTANTS, RANKS
+
 Case = tuple[Callable[..., Any], tuple[Tensor, ...]]
 
 torch.manual_seed(0)
@@ -380,5 +382,7 @@ KINDS = {
     "tails": TAILS,
     "masks": MASKS,
     "complex": COMPLEX,
+    "ranks": RANKS,
+    "constants": CONSTANTS,
 }
 """Kind -> its cases."""

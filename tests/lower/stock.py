@@ -135,6 +135,24 @@ def scalar_cast() -> str | None:
     return found[0]
 
 
+def constant_types() -> str | None:
+    program = convert(
+        _Call(lambda x: x + torch.arange(2, dtype=torch.float32).mean()), torch.ones(2)
+    )
+    (op,) = program.functions["main"].find_ops(op_type="add")
+    return None if op.y.val == 0.5 else f"the mean of 0 and 1 is {op.y.val}"
+
+
+def partly_known() -> str | None:
+    half = _Call(lambda x: torch.cat([x, torch.full_like(x, 0.5)]).chunk(2)[1] + x)
+    return error_of(lambda: convert(half, torch.zeros(4)))
+
+
+def outer_types() -> str | None:
+    table = _Call(lambda x: x + torch.outer(torch.arange(4), torch.tensor([0.5, 0.25])).sum(1))
+    return error_of(lambda: convert(table, torch.zeros(4)))
+
+
 def overflow_memory() -> str | None:
     value = np.zeros(1_000_000, dtype=np.float32)
     constant = SimpleNamespace(op_type="const", val=SimpleNamespace(val=value))
@@ -173,6 +191,9 @@ def main() -> None:
             "cure_whole_quotients": whole_quotients(),
             "cure_linear_bias": linear_bias(),
             "cure_pooling": pooling(),
+            "cure_constant_types": constant_types(),
+            "cure_partly_known": partly_known(),
+            "cure_outer_types": outer_types(),
             "cure_overflow_check": overflow_memory(),
         }
     print(json.dumps(faults))

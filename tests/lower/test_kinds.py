@@ -63,10 +63,12 @@ def _rounded(arguments: tuple[Tensor, ...], precision: str) -> tuple[Tensor, ...
 NARROW = ("norms", "statistics", "tails", "masks")
 """What fp16 does not hold: fp32 packages have no cure of their own for it, and `test_convert.py`
 and `test_families.py` compare the norms, statistics and masks of whole models in fp32."""
+EXACT = ("ranks",)
+"""`test_ranks.py` compares the graphs in fp32."""
 CHOICES = [(kind, "fp16", "iOS18") for kind in KINDS]
 CHOICES += [(kind, "fp16", "iOS17") for kind in ("factors", "masks")]
 CHOICES += [
-    pytest.param(kind, "fp32", "iOS18", marks=[pytest.mark.slow] if kind in NARROW else [])
+    pytest.param(kind, "fp32", "iOS18", marks=[pytest.mark.slow] if kind in NARROW + EXACT else [])
     for kind in KINDS
 ]
 

@@ -59,6 +59,7 @@ _SAME_WHEN_SHAPE_KEPT = {
     _aten.squeeze.dims,
     _aten.slice.Tensor,
 }
+_JOINING = {_aten.cat.default, _aten.concat.default, _aten.concatenate.default}
 _RESHAPES = {_aten.view.default, _aten._unsafe_view.default}
 
 
@@ -142,7 +143,7 @@ def _replace(graph: Graph, node: Node, value: Any) -> None:
 
 def _drop_empty_operands(graph: Graph, node: Node) -> None:
     """`cat` of a zero-element tensor: causal convolutions with kernel 1 pad by nothing."""
-    if node.target is not _aten.cat.default:
+    if node.target not in _JOINING:
         return
     operands: Any = node.args[0]
     kept = [operand for operand in operands if _elements(operand) != 0]
@@ -152,6 +153,37 @@ def _drop_empty_operands(graph: Graph, node: Node) -> None:
         _replace(graph, node, kept[0])
         return
     node.args = (kept, *node.args[1:])
+
+
+def _whole_split(_: Graph, node: Node) -> None:
+    """`split` into parts longer than the whole: one part, which converters do not count to."""
+    if node.target is not _aten.split.Tensor:
+        return
+    given: Any = node.args
+    dim = given[2] if len(given) > 2 else node.kwargs.get("dim", 0)
+    length = int(given[0].meta["val"].shape[dim])
+    if given[1] > length:
+        node.args = (given[0], length, *given[2:])
+
+
+def _unbound_stack(graph: Graph, node: Node) -> None:
+    """What is taken apart as it was put together; converters fail where a part is not used."""
+    if node.target is not operator.getitem:
+        return
+    source: Any = node.args[0]
+    if source.target is not _aten.unbind.int:
+        return
+    stack, index = source.args[0], node.args[1]
+    operands = stack.args[0] if stack.target is _aten.stack.default else []
+    is_whole = {user.args[1] for user in source.users} == set(range(len(operands)))
+    if operands and not is_whole and _dim(stack, stack) == _dim(source, stack):
+        _replace(graph, node, operands[index])
+
+
+def _dim(node: Node, like: Node) -> int:
+    given: Any = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)
+    rank: int = like.meta["val"].dim()
+    return int(given) % rank
 
 
 def _elements(node: Node) -> int | None:
@@ -262,8 +294,8 @@ def _repeated(write: Writer, part: Any, heads: int) -> Any:
 
 
 _REWRITES = (
-    _erase_checks, _erase_same, _drop_empty_operands, _reshape_for_view, _on_cpu, _fill,
-    _share_heads, _number_truths,
+    _erase_checks, _erase_same, _drop_empty_operands, _whole_split, _unbound_stack,
+    _reshape_for_view, _on_cpu, _fill, _share_heads, _number_truths,
 )  # fmt: skip
 
 

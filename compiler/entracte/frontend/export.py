@@ -28,11 +28,14 @@ from entracte.frontend.errors import GraphError
 from entracte.frontend.narrow import narrow
 from entracte.frontend.pairs import write_pairs
 from entracte.frontend.place import line_of, refuse_sizes
+from entracte.frontend.rank.within import within_rank
 from entracte.frontend.returned import returning
 from entracte.frontend.simpler.table import SIMPLER, is_written_out
 
 __all__ = ["export_graph"]
 
+_MOST_DIMENSIONS = 5
+"""Of a value inside a graph: fewer than any runtime refuses, so it is no backend's own."""
 _DECOMPOSITION_ROUNDS = 6
 """A decomposition may give an operation that must be decomposed itself; five rounds suffice for
 everything tried, and more would only hide a cycle."""
@@ -74,6 +77,7 @@ def export_graph(
             except Exception as error:
                 raise GraphError(_undecomposed(module, error)) from error
     clean(program)
+    within_rank(program, _MOST_DIMENSIONS)
     return program
 
 
@@ -118,7 +122,7 @@ def _refusal(module: nn.Module, args: tuple[Tensor, ...], error: Exception) -> s
     return (
         f"{name}: torch.export refuses {told}; the graph may depend on shapes only, never on "
         "tensor values (`.item()`, `.tolist()`, `if tensor:`): pass such values as Python numbers "
-        "when the module is built"
+        "when the module is built, and what selects tokens as a mask"
     )
 
 

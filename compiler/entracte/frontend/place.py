@@ -109,8 +109,9 @@ def refuse_sizes(program: ExportedProgram) -> None:
             kind = str(node.target).removeprefix("aten.").split(".")[0]
             raise GraphError(
                 f"{place_of(node)}: the size of what `{kind}` gives depends on values (what truth "
-                "values select, how often something repeats); give positions or counts as Python "
-                "numbers, or compute this in a host step"
+                "values select, how often something repeats); compute with all and give the model "
+                "a mask (added to attention's scores, multiplied to what is summed), give "
+                "positions or counts as Python numbers, or compute this in a host step"
             )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from entracte.lower.constants import cure_constant_types, cure_outer_types, cure_partly_known
 from entracte.lower.errors import LowerError
 from entracte.lower.islands import MADE_FROM
 from entracte.lower.pooling import cure_pooling
@@ -374,6 +375,9 @@ def exceeds_fp16(value: Any) -> bool:
 
 
 CURES: tuple[Callable[[], None], ...] = (
+    cure_constant_types,
+    cure_partly_known,
+    cure_outer_types,
     cure_unnamed_errors,
     cure_alias_names,
     cure_new_ones,

@@ -1,0 +1,1 @@
+"""Values with more dimensions than a package has, computed with fewer."""
