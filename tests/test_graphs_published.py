@@ -40,6 +40,7 @@ from entracte.lower.backend import CORE_ML
 from entracte.store import unpickle_child
 from entracte.store.cache import Cache, DigestMemo
 from entracte.store.published import published
+from entracte.trace.fp8 import reach
 from entracte.trace.measure import trace_stage
 from entracte.trace.traced import Traced
 from entracte.trace.weights import FileWeights, PipelineWeights, weight_source
@@ -538,6 +539,13 @@ def test_fp8_whose_scales_do_not_say_what_they_are_is_refused(
     with pytest.raises(ConfigError, match=words) as caught:
         read(tmp_path, t5, tmp_path / "cache")
     assert key in str(caught.value) and "text_encoder.safetensors: " in str(caught.value)
+
+
+def test_blocks_are_whole_and_of_a_power_of_two() -> None:
+    assert reach((256, 384), (2, 3)) == (128, 128)
+    assert reach((6, 4), (1, 4)) == (6, 1)
+    assert reach((6, 4), (2, 4)) is None  # threes: more likely another layout
+    assert reach((6, 4), (4, 4)) is None
 
 
 def test_the_scale_of_a_square_weight_s_rows_may_be_its_columns(t5: Traced, tmp_path: Path) -> None:

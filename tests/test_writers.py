@@ -316,15 +316,13 @@ def test_a_clip_that_comes_whole_is_not_there_twice(tmp_path):
 
 
 def test_a_text_ends_where_it_is_said_to(tmp_path, monkeypatch):
-    from entracte.run import text
-
     seen = []
 
     def stand_in(tokens, path, end):
         seen.append((list(tokens), path.name, end))
         return "w5 w6 w7"
 
-    monkeypatch.setattr(text, "detokenize", stand_in)
+    monkeypatch.setattr("entracte.run.text.detokenize", stand_in)
     (tmp_path / "t.json").write_text("{}")
     tokens = np.array([[5, 6, 7, 9, 5, 8]], np.int32)
     more = {"tokenizer": "t.json", "end": (9, 8), "folder": tmp_path}
