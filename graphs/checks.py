@@ -195,7 +195,10 @@ def _check_range(what: str, array: np.ndarray) -> None:
     most = float(np.finfo(np.float32).max) if is_float else np.iinfo(np.int32).max
     # Infinite numbers and NaN are what they are in fp32 too.
     finite = array[np.isfinite(array)] if is_float else array
-    if finite.size and max(finite.max(), -finite.min() - (0 if is_float else 1)) > most:
+    if not finite.size:
+        return
+    low, high = finite.min().item(), finite.max().item()
+    if max(high, -low - (0 if is_float else 1)) > most:
         raise GraphFault(
             f"{what}: holds numbers that {'fp32' if is_float else 'int32'} does not; give smaller "
             "ones"

@@ -22,7 +22,10 @@ def conf(folder: Path, shape: tuple[int, ...], output: str = "kind: tensor") -> 
     """A configuration folder with `pipeline=noise`."""
     (folder / "pipeline").mkdir(parents=True, exist_ok=True)
     text = PIPELINE.format(shape=list(shape), output=output)
-    (folder / "pipeline" / "noise.yaml").write_text(text)
+    file = folder / "pipeline" / "noise.yaml"
+    # Processes that compile it at once would find it half written.
+    if not file.is_file() or file.read_text() != text:
+        file.write_text(text)
     return folder
 
 

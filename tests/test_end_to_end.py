@@ -228,4 +228,4 @@ def test_the_commands_run_a_build(whole, tmp_path):
     assert {e.queue for e in run_of(read_plan(whole), whole).bars} == {"load", "compute", "free"}
     done = command("entracte.cli.plan", "run", str(whole), "--out", "clip.avi", cwd=tmp_path)
     assert done.returncode == 1
-    assert "one of .mp4, .gif, .png" in done.stderr
+    assert "one of .mp4, .webm, .gif, .png" in done.stderr

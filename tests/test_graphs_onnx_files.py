@@ -12,11 +12,13 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from entracte.build import compile_pipeline
 from entracte.errors import ConfigError
 from entracte.graphs import build
 from entracte.graphs.onnx.faults import OnnxFault
 from entracte.graphs.onnx.files import files_of
 from entracte.graphs.onnx.table import OPERATORS
+from entracte.run.execute import run_build
 from tests.test_graphs_onnx import close, computed, expected, saved_model, with_types
 
 FLOAT, INT64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
@@ -231,6 +233,10 @@ def test_narrow_floats_are_read_as_they_are(tmp_path):
         ({"values": {"q": 3}}, "'q' is no input"),
         ({"shapes": {"x": [1, 3, 1]}, "outputs": ["z"]}, "outputs: 'z' is none of the file's: y"),
         ({"shapes": {"x": [1, 3, 1]}, "values": {"x": "abc"}}, "values.x: 'abc' is no number"),
+        (
+            {"values": {"x": [1.0]}},
+            r"values.x: a value of the shape \[1\] does not suit the file's",
+        ),
         ({"shapes": {"x": [1, 3, 1]}, "values": {"x": [[[1.0]] * 3]}}, "'y' depends on no input"),
     ],
 )
@@ -398,6 +404,8 @@ def test_a_file_is_looked_for_beside_the_weights_then_here(tmp_path, monkeypatch
     assert place("a.onnx") == str(tmp_path / "weights" / "a.onnx")
     assert place("a.onnx", own=str(tmp_path / "own")) == str(tmp_path / "own" / "a.onnx")
     assert place("a.onnx", "random:0") == place("./a.onnx", "random:1") == str(tmp_path / "a.onnx")
+    # Nor does it take a folder of weights.
+    assert place("a.onnx", "") == str(tmp_path / "a.onnx")
     assert place("b.onnx") == place(str(tmp_path / "b.onnx")) == str(tmp_path / "b.onnx")
     for missing in ("c.onnx", "", "a\0b", "weights"):
         with pytest.raises(ConfigError, match="pipeline.stages.s.params.file: "):
@@ -504,6 +512,54 @@ def test_a_module_tells_itself_from_others(tmp_path):
         given = model([node("Mul", ["x", "w"], ["y"])], tensors=[tensor("w", np.float32(value))])
         texts.add(str(graph_of(given, tmp_path).module))
     assert len(texts) == 2
+
+
+def test_one_number_stands_for_all_of_an_input(tmp_path):
+    """A mask of ones need not be written out; without it the result has its shape all the same."""
+    inputs = [info("x", FLOAT, [2, 3]), info("m", FLOAT, ["n", 2, 1])]
+    given = model([node("Mul", ["x", "m"], ["y"])], inputs)
+    feeds = {"x": X, "m": np.full((4, 2, 1), 2.5, np.float32)}
+    same(given, tmp_path, feeds, shapes={"n": 4}, values={"m": 2.5})
+
+
+def test_another_file_under_the_same_name_is_another_graph(tmp_path):
+    """Compiled twice with one cache: the second is what ONNX Runtime makes of the second file."""
+    (tmp_path / "conf" / "pipeline").mkdir(parents=True)
+    (tmp_path / "conf" / "pipeline" / "again.yaml").write_text(AGAIN)
+    np.save(tmp_path / "x.npy", X)
+    for value in (X.T, 2 * X.T):
+        given = model([node("MatMul", ["x", "w"], ["y"])], tensors=[tensor("w", value)])
+        kept(given, tmp_path)
+        built = compile_pipeline(
+            ["+target=host", "pipeline=again", f"pipeline.weights={tmp_path}",
+             f"cache={tmp_path / 'cache'}", "workers=1", "verify=off"],
+            out=tmp_path / "build", config_dir=tmp_path / "conf",
+        )  # fmt: skip
+        run_build(built.folder, {"x": tmp_path / "x.npy"}, out={"y": tmp_path / "y.npy"})
+        np.testing.assert_allclose(np.load(tmp_path / "y.npy"), expected(given, {"x": X})[0], 1e-5)
+
+
+AGAIN = """
+name: again
+title: again
+weights: ???
+precision: fp32
+inputs: {x: {kind: tensor, shape: [2, 3]}}
+outputs: {y: {kind: tensor, value: first.y}}
+stages:
+  first: {graph: onnx, params: {file: m.onnx}, inputs: {x: x}}
+"""
+
+
+def test_two_stages_share_the_weights_of_one_file(tmp_path):
+    """Weights are parameters of the module, so that equal blocks and stages can have them."""
+    w, mask = np.ones((3, 3), np.float32), np.float32([0, -np.inf, 0])
+    tensors = [tensor("w", w), tensor("mask", mask), tensor("half", np.float32(0.5))]
+    nodes = [node("MatMul", ["x", "w"], ["a"]), node("Add", ["a", "mask"], ["b"]),
+             node("Mul", ["b", "half"], ["y"])]  # fmt: skip
+    module = graph_of(model(nodes, tensors=tensors), tmp_path).module
+    assert [tuple(p.shape) for p in module.parameters()] == [(3, 3)]
+    assert not module.state_dict().keys() - dict(module.named_parameters()).keys()
 
 
 def test_the_page_lists_the_operators():

@@ -735,3 +735,85 @@ def test_whole_numbers_of_a_file_are_read_as_they_are(tmp_path: Path) -> None:
     drawn = weight_source("random:0").tensors(traced)
     assert torch.equal(drawn["order"], torch.arange(8))
     assert torch.equal(drawn["norm.running_var"], torch.ones(8))
+
+
+def test_tables_that_no_file_has_are_the_module_s_and_it_is_said(
+    tmp_path: Path, said: list[str]
+) -> None:
+    """As libraries load them; not what training counts, of which a new module's says nothing."""
+    traced = trace(Graph(on_meta(Counting), (Input("x", (2, 8)),), ("y",), "m"))
+    state = Counting().state_dict()
+    del state["order"]
+    save_file(state, tmp_path / "m.safetensors")
+    source = FileWeights(tmp_path, Cache(tmp_path / "cache"))
+    source.check(traced)
+    assert [s for s in said if "order: not there; taken are the values that the module" in s]
+    assert torch.equal(source.tensors(traced)["order"], torch.arange(8))
+    names = list(traced.key_of)
+    memo = DigestMemo(Cache(tmp_path / "cache"))
+    assert len(source.identity(traced, names, memo)) == len(names)
+    del state["norm.running_var"]
+    save_file(state, tmp_path / "m.safetensors")
+    with pytest.raises(ConfigError, match=r"missing: norm\.running_var;"):
+        FileWeights(tmp_path, Cache(tmp_path / "cache")).check(traced)
+
+
+class Unfilled(Counting):
+    """A buffer that a checkpoint is to fill."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.full((8,), torch.nan))
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
+        return (super().forward(x)[0] * self.scale,)
+
+
+def test_a_buffer_that_was_never_filled_is_the_checkpoint_s(tmp_path: Path) -> None:
+    traced = trace(Graph(on_meta(Unfilled), (Input("x", (2, 8)),), ("y",), "m"))
+    state = {**Unfilled().state_dict(), "scale": torch.ones(8)}
+    save_file(state, tmp_path / "m.safetensors")
+    assert torch.equal(weight_source(str(tmp_path)).tensors(traced)["scale"], torch.ones(8))
+    del state["scale"]
+    save_file(state, tmp_path / "m.safetensors")
+    with pytest.raises(ConfigError, match="missing: scale;"):
+        weight_source(str(tmp_path)).check(traced)
+
+
+def test_both_names_of_a_tied_tensor_hold_the_same_numbers(tmp_path: Path) -> None:
+    module = on_meta(MODELS["qwen2"])
+    made = trace(Graph(Logits(module).eval(), IDS, ("y",), "qwen", (("model.", ""),)))
+    model = MODELS["qwen2"]()
+    state = {k: v.clone() for k, v in model.state_dict().items()}
+    assert torch.equal(state["lm_head.weight"], state["model.embed_tokens.weight"])
+    # The same numbers in another type are the same.
+    state["lm_head.weight"] = state["lm_head.weight"].double()
+    save_file(state, tmp_path / "qwen.safetensors")
+    same(read(tmp_path, made, tmp_path / "cache"), model)
+    state["lm_head.weight"][0, 0] += 1
+    save_file(state, tmp_path / "qwen.safetensors")
+    with pytest.raises(
+        ConfigError, match=r"embed_tokens.weight' holds other numbers than 'lm_head"
+    ) as told:
+        read(tmp_path, made, tmp_path / "cache")
+    assert "tie_word_embeddings=False" in str(told.value)
+
+
+class Logits(nn.Module):
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: torch.Tensor) -> tuple[torch.Tensor]:
+        return (self.model(input_ids=ids, use_cache=False).logits,)
+
+
+def test_a_prefix_is_found_where_the_first_key_is_a_head_that_is_left_out(tmp_path: Path) -> None:
+    made = trace(
+        Graph(Logits(on_meta(MODELS["qwen2"])).eval(), IDS, ("y",), "q", (("model.", ""),))
+    )
+    state = {k.removeprefix("model."): v for k, v in MODELS["qwen2"]().state_dict().items()}
+    del state["lm_head.weight"]
+    save_file(state, tmp_path / "q.safetensors")
+    with pytest.raises(ConfigError, match=r"'model.layers\.0\.(.*)' may be 'layers\.0\.\1' there"):
+        FileWeights(tmp_path, Cache(tmp_path / "cache")).check(made)

@@ -120,7 +120,10 @@ def test_a_file_has_a_name_of_its_own_beside_the_plan(letters, tmp_path):
     ("params", "message"),
     [
         ({}, r"stages\.count\.params: 'alphabet' is missing; letters needs alphabet and may have"),
-        ({"alphabet": "x", "time": 1}, r"params: 'time' is unknown .*times.*; letters needs alpha"),
+        (
+            {"alphabet": "x", "time": 1},
+            r"params: 'time' is unknown .*times.*; letters needs alphabet",
+        ),
         ({"time": 1}, r"'time' is unknown .*, 'alphabet' is missing; letters needs alphabet"),
         ({"alphabet": "x", "times": 0}, r"params\.times: 0 is not a whole number above 0"),
         ({"alphabet": "x", "times": True}, r"params\.times: True is not a whole number above 0"),

@@ -158,6 +158,8 @@ def test_only_the_rows_asked_for_are_read(tmp_path):
     ids = np.array([[rows - 1, 5]], np.int32)
     made = gather_rows(ids, file, rows=rows, width=width, dtype=DType.FP16)
     assert made.shape == (1, 2, width) and (made[0, 0] == 2).all() and not made[0, 1].any()
+    with pytest.raises(RunError, match=f"t.bin ends before row {rows}; compile again"):
+        gather_rows(ids + 1, file, rows=rows + 1, width=width, dtype=DType.FP16)
 
 
 # ---------------------------------------------------------------- in plans

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from entracte.cli.given import given_by_name, out_by_name
+from entracte.cli.given import example_words, given_by_name, out_by_name
 from entracte.errors import RunError
-from entracte.ir import DType, Input, Port
+from entracte.ir import DType, Input, Output, Port
 from entracte.run.inputs import given_inputs, told_inputs
 from entracte.run.media import decode
-from entracte.run.resample import fit, resize, sound, triangle
+from entracte.run.resample import fit, resize, samples_needed, sound, triangle
 from tests.planner.plans import make_plan
 
 
@@ -101,6 +101,7 @@ def test_geometry_on_paper():
     assert (padded.first_row, padded.first_column, padded.rows, padded.columns) == (2, 0, 3, 9)
     slim = fit("pad", (100, 1), (10, 10))
     assert (slim.first_column, slim.columns, slim.rows) == (4, 1, 10)
+    assert fit("pad", (3, 2), (4, 5)).columns == 3  # 2 x 4/3, to the nearest
     half = fit("pad", (2, 3), (3, 3))  # 2 rows of 3 columns: 2 x 3/3
     assert (half.first_row, half.rows) == (0, 2)
 
@@ -210,6 +211,7 @@ def test_pictures_that_cannot_be(tmp_path):
     faulty(small, written("n.png", b"not a picture"), "cannot be read as image")
     faulty(small, written("b.png", png_of(60_000, 60_000)), "3600000000 pixels.* exceeds limit")
     faulty(small, written("c.png", png_of(10_000, 9_000)), "has 9000 x 10000 pixels; at most")
+    faulty(small, written("l.png", png_of(40_000, 2)), "has 2 x 40000 pixels; .* 32768 a side")
     faulty(small, written("z.png", png_of(50, 50)), "cannot be read as image")
     path = saved(tmp_path, Image.new("CMYK", (2, 2)), "c.jpg")
     faulty(small, path, "its colours are CMYK; give it in RGB")
@@ -224,18 +226,23 @@ def test_pictures_that_cannot_be(tmp_path):
 LEVELS = [16, 60, 100, 140, 180, 220]
 
 
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory):
-    """Six grey frames, 10 a second, without loss."""
-    path = tmp_path_factory.mktemp("clip") / "clip.mkv"
+def clip_at(path, first):
+    """Six grey frames, 10 a second, without loss, the first one shown after so many tenths."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("ffv1", rate=10)
         stream.width, stream.height, stream.pix_fmt = 8, 4, "gray"
-        for level in LEVELS:
+        for k, level in enumerate(LEVELS):
             image = np.full((4, 8), level, np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="gray")))
+            frame = av.VideoFrame.from_ndarray(image, format="gray")
+            frame.pts = first + k
+            container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    return clip_at(tmp_path_factory.mktemp("clip") / "clip.mkv", 0)
 
 
 def video_of(frames, **more):
@@ -253,6 +260,33 @@ def test_frames_are_those_that_are_shown(clip, rate, wanted):
     found = made[0, 0, :, 0, 0] * 255
     np.testing.assert_allclose(found, [LEVELS[k] for k in wanted], atol=1.01)
     assert all(np.ptp(made[0, :, k]) < 1e-6 for k in range(len(wanted)))
+
+
+def test_time_begins_with_the_first_frame(tmp_path):
+    """As in a clip that was cut out of another."""
+    made = read(video_of(3, rate=5.0), clip_at(tmp_path / "late.mkv", 25))
+    found = made[0, 0, :, 0, 0] * 255
+    np.testing.assert_allclose(found, [LEVELS[k] for k in (0, 2, 4)], atol=1.01)
+
+
+def test_a_clip_of_a_phone_stands_upright(tmp_path):
+    """Its track's matrix (ISO 14496-12) takes column p, row q to -q, p: a quarter to the right."""
+    path = tmp_path / "phone.mp4"
+    image = np.zeros((32, 64, 3), np.uint8)
+    image[:, 32:] = 200
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 32, "yuv420p"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    raw = bytearray(path.read_bytes())
+    struct.pack_into(
+        ">9i", raw, raw.find(b"tkhd") + 44, 0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30
+    )
+    path.write_bytes(raw)
+    port = Port("clip", (1, 3, 1, 64, 32), DType.FP32)
+    made = read(Input("clip", "video", None, port), path)[0, 0, 0] * 255
+    assert made[:24].max() < 20 and made[40:].min() > 180
 
 
 def test_a_clip_that_is_too_short_says_so(clip):
@@ -356,6 +390,13 @@ def test_resampling_on_paper():
     d = np.array([0, 0.5, 1, 1.5])
     right = np.sinc(d) * np.cos(np.pi * d / 32) ** 2
     np.testing.assert_allclose(made, right, atol=1e-15)
+    # What is needed of a long sound is all that its first samples are made of.
+    long = np.random.default_rng(0).standard_normal(3000)
+    for given, wanted, many in ((3, 2.0, 50), (2, 3.0, 50), (7, 1.0, 20)):
+        whole = sound(long, given, wanted, many)
+        np.testing.assert_array_equal(
+            sound(long[: samples_needed(given, wanted, many)], given, wanted, many), whole
+        )
     half = sound(np.array([0, 0, 1.0]), 2, 1.0, 2)  # at t = 0 and 2; s = 2
     right = np.array([np.sinc(1) * np.cos(np.pi / 32) ** 2, 1]) / 2
     np.testing.assert_allclose(half, right, atol=1e-15)
@@ -514,6 +555,26 @@ def test_files_by_the_outputs_names():
         out_by_name(["frames=clip.mp4", "x.npy"])
     with pytest.raises(RunError, match="'frames' is given twice"):
         out_by_name(["frames=clip.mp4", "frames=x.mp4"])
+
+
+def test_an_example_gives_what_must_be_given_and_names_a_file_for_each_output():
+    """`compile` ends with it."""
+
+    def words(inputs, outputs):
+        plan = make_plan()
+        made = tuple(Output(name, kind, ("v",), 0) for name, kind in outputs)
+        return example_words(
+            replace(plan, program=replace(plan.program, inputs=inputs, outputs=made))
+        )
+
+    prompt, seed = Input("prompt", "text", "a fox"), Input("seed", "seed", 0)
+    film = (("film", "video"),)
+    assert words((prompt, seed), film) == '--prompt "a blue square moves up" --out clip.mp4'
+    assert words((image_of(2, 2), prompt), film) == "--input picture=picture.png --out clip.mp4"
+    pace = Input("pace", "choice", None, choices=("slow", "fast"))
+    assert words((pace,), (("said", "text"),)) == "--input pace=slow --out text.txt"
+    several = (("said", "text"), ("a", "image"), ("b", "tensor"))
+    assert words((), several) == "--out a=a.png --out b=b.npy"
 
 
 # ---------------------------------------------------------------- damaged files

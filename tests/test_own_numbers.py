@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from entracte.declare.host_ops import random_normal
 from entracte.errors import ConfigError, PlanError
 from entracte.graphs.spec import Graph, Input
 from entracte.run.execute import run_build
+from entracte.trace.numbers import digest_of_graph
 from entracte.verify.folder import verify_build
 from entracte.verify.source import Origin
 
@@ -141,6 +144,79 @@ def test_numbers_are_given_again_where_the_trace_is_from_the_cache(small: Small)
     np.testing.assert_allclose(small.output(), right(Everything()), rtol=1e-5, atol=1e-5)
 
 
+class Set(nn.Module):
+    """Settings of all kinds that a factory may read from a file; no tensor tells them apart."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.inner = nn.Linear(8, 8)
+        nn.init.eye_(self.inner.weight)
+        nn.init.zeros_(self.inner.bias)
+        self.plain, self.listed, self.array = factor, [{"by": factor}], np.float32([factor])
+        self.called = lambda x: x * factor
+        self.one = SimpleNamespace(deep=SimpleNamespace(by=factor))
+        self.one.deep.back = self  # leads back
+
+    def forward(self, x: Tensor) -> tuple[Tensor]:
+        return (self.called(self.inner(x)) * self.plain * self.one.deep.by,)
+
+
+READ = {"factor": 1.0}
+"""As a package may read it from a file when it is imported."""
+
+
+def helped(x: Tensor) -> Tensor:
+    return x * READ["factor"]
+
+
+class Reader(nn.Module):
+    def forward(self, x: Tensor) -> tuple[Tensor]:
+        return (helped(x),)
+
+
+def test_what_a_package_read_when_it_was_imported_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = digest_of_graph(graph_of(Reader()))
+    assert digest_of_graph(graph_of(Reader())) == before
+    monkeypatch.setitem(READ, "factor", 2.0)
+    assert digest_of_graph(graph_of(Reader())) != before
+
+
+def digest_with(name: str, factor: float) -> str:
+    module = Set(2.0)
+    setattr(module, name, getattr(Set(factor), name))
+    return digest_of_graph(graph_of(module))
+
+
+@pytest.mark.parametrize("name", ["plain", "listed", "array", "called", "one"])
+def test_another_setting_of_any_kind_is_another_graph(name: str) -> None:
+    assert digest_with(name, 2.0) == digest_with(name, 2.0)
+    assert digest_with(name, 3.0) != digest_with(name, 2.0)
+
+
+def test_a_setting_that_a_factory_reads_from_a_file_is_not_served_from_the_cache(
+    small: Small,
+) -> None:
+    def read() -> Graph:
+        return graph_of(Set(float((small.folder / "factor").read_text())))
+
+    for factor in ("2", "3"):
+        (small.folder / "factor").write_text(factor)
+        small.compiled(read, "verify=off")
+        np.testing.assert_allclose(small.output(), right(read().module), rtol=1e-5, atol=1e-5)
+
+
+def test_what_libraries_note_for_themselves_in_settings_does_not_count() -> None:
+    """Hashes, lists out of sets: others in every process, so a trace would never be found again."""
+
+    def digest(note: str, **settings: int) -> str:
+        module = Set(2.0)
+        kind = type("Config", (SimpleNamespace,), {"__module__": "transformers.models"})
+        module.config = kind(_original_object_hash=note, **settings)
+        return digest_of_graph(graph_of(module))
+
+    assert digest("a", layers=2) == digest("b", layers=2) != digest("a", layers=3)
+
+
 class Blocks(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -206,6 +282,29 @@ def test_numbers_that_are_none_are_refused(
         module.get_parameter(name).view(-1)[3] = value
     message = refused(small, lambda: graph_of(module))
     assert word in message and f"'{name}'" in message
+
+
+def test_a_table_may_hold_minus_infinity_and_no_nan(small: Small) -> None:
+    """A mask that is in no state dict, with a checkpoint or without one."""
+
+    class Masked(Blocks):
+        def __init__(self, value: float) -> None:
+            super().__init__()
+            mask = torch.zeros(8).index_fill(0, torch.tensor([2]), value)
+            self.register_buffer("mask", mask, persistent=False)
+
+        def forward(self, x: Tensor) -> tuple[Tensor]:
+            return (torch.softmax(self.blocks(x) + self.mask, 1),)
+
+    def masked(value: float, checkpoint: str | None = None) -> Graph:
+        return replace(graph_of(Masked(value)), checkpoint=checkpoint)
+
+    for stem in (None, "model"):
+        message = refused(small, lambda stem=stem: masked(torch.nan, stem))  # type: ignore[misc]
+        assert "stage body" in message and "'mask' holds NaN" in message
+    small.compiled(lambda: masked(-torch.inf), "verify=off")
+    np.testing.assert_allclose(small.output(), right(Masked(-torch.inf)), rtol=1e-5, atol=1e-5)
+    assert not small.output()[:, 2].any()
 
 
 def test_a_place_of_weights_that_nobody_reads_is_refused(small: Small) -> None:
@@ -278,6 +377,9 @@ def test_stages_with_weights_of_their_own(two: tuple[Small, dict[str, Line]]) ->
     assert verify_build(build, origin=Origin(weights=folder, stage_weights=places)).passed
     wrong = Origin(weights=folder, stage_weights=(("second", folder),))
     assert not verify_build(build, origin=wrong).passed
+    stray = Origin(weights=folder, stage_weights=(*places, ("secnd", folder)))
+    with pytest.raises(PlanError, match=r"--weights secnd=FOLDER: no stage .* that were: second"):
+        verify_build(build, origin=stray)
 
 
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {

@@ -15,7 +15,7 @@ from entracte.check.proof import check
 from entracte.cli.plan import app
 from entracte.cost import emitted_facts
 from entracte.errors import PlanError
-from entracte.ir import Bundle, DType, Package, Port
+from entracte.ir import Bundle, DType, Gate, Moment, Package, Port
 from entracte.lower.package import (
     MANIFEST,
     MODEL_FILE,
@@ -130,10 +130,16 @@ def port(name: str, *shape: int, dtype: DType = DType.FP32) -> Port:
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        ({"inputs": (port("x", SIZE, 1),)}, "inputs x fp32 [256], the plan says x fp32 [256, 1]"),
+        (
+            {"inputs": (port("x", SIZE, 1),)},
+            "function main x fp32 [256], the plan says x fp32 [256, 1]",
+        ),
         ({"inputs": (port("x", SIZE, dtype=DType.INT32),)}, "the plan says x int32 [256]"),
         ({"inputs": (port("w", SIZE),)}, "the plan says w fp32 [256]"),
-        ({"outputs": (port("y", SIZE),)}, "outputs done fp32 [1], y fp32 [256], the plan says y"),
+        (
+            {"outputs": (port("y", SIZE),)},
+            "done fp32 [1], y fp32 [256], the plan says y fp32 [256];",
+        ),
         ({"functions": ("main",)}, "functions main, merged, the plan says main"),
         ({"functions": ("main", "merged", "more")}, "the plan says main, merged, more"),
     ],
@@ -272,7 +278,12 @@ def test_bytes_that_change_while_it_runs_are_seen_at_the_next_load(build):
 
     plan = plan_of_loop(SEQUENTIAL)
     package = planned_package(build)
-    plan = replace(plan, packages=(replace(package, activation_bytes=4200),))
+    # Loaded anew in each iteration: a planner would keep the only chunk there is.
+    (first,) = plan.schedule.loads
+    first = replace(first, free_moment=Moment.SAME)
+    each = replace(first, iterations="each", gate=Gate(0, 0, Moment.PREVIOUS))
+    schedule = replace(plan.schedule, loads=(first, each), resident=())
+    plan = replace(plan, packages=(replace(package, activation_bytes=4200),), schedule=schedule)
     seen = []
 
     def loading(p: Package) -> None:

@@ -331,7 +331,7 @@ def foreign(tmp_path, monkeypatch) -> Path:
     (tmp_path / "someones_single.py").write_text("from entracte.graphs.spec import Graph\n")
     (tmp_path / "stranger.py").write_text("X = 1\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    origin._is_library.cache_clear()
+    origin.is_library.cache_clear()
     return tmp_path
 
 

@@ -2,10 +2,12 @@
 and padding, sentencepiece (its ids are kept in tests/vectors/sentencepiece/) for its own models."""
 
 import json
+import logging
 import os
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,8 +15,9 @@ import pytest
 from entracte.declare.host_ops import Place, detokenize, tokenize
 from entracte.declare.host_ops.words import TOKENIZE
 from entracte.emit.host_files import look
+from entracte.emit.ids import Ids, check_ids
 from entracte.errors import ConfigError, RunError
-from entracte.ir import Input, Output, Pipeline, Stage, StageKind
+from entracte.ir import Input, Memory, Output, Pipeline, Stage, StageKind
 
 SPM = Path(__file__).parent / "vectors" / "sentencepiece"
 TEXTS = (
@@ -220,7 +223,7 @@ def test_the_end_mark_that_a_file_leaves_to_its_class_is_added(tmp_path):
 # ---------------------------------------------------------------- SentencePiece
 
 
-@pytest.mark.parametrize("model", ["unigram", "bytes", "bpe", "xlmr"])
+@pytest.mark.parametrize("model", ["unigram", "bytes", "bpe", "xlmr", "symbols", "runs"])
 def test_sentencepiece_models_give_the_ids_of_the_library(tmp_path, model):
     """Replaced characters, spaces, bytes of what is unknown: as the library that made the file."""
     kind = json.loads((SPM / "kinds.json").read_text())[model]
@@ -233,6 +236,25 @@ def test_sentencepiece_models_give_the_ids_of_the_library(tmp_path, model):
         if model == "xlmr":  # its class puts four marks before the pieces, which have three
             wanted = [3 if i == 0 else i + 1 for i in wanted]
         assert found == wanted, text
+
+
+def test_symbols_that_a_model_would_replace_are_refused(tmp_path):
+    """SentencePiece finds them before it replaces characters, which is not carried out."""
+    from tokenizers import normalizers
+
+    from entracte.emit.tokenizer.families import _any_of
+
+    lower = normalizers.Sequence([normalizers.Lowercase(), normalizers.Prepend("\u2581")])
+    assert _any_of(["<a>", "<a>b|"], lower) == r"\<a\>b\||\<a\>"
+    with pytest.raises(ConfigError, match="symbol '<A>' holds characters.*give a tokenizer.json"):
+        _any_of(["<A>"], lower)
+
+
+def test_no_vocabulary_is_made_of_a_pointer(tmp_path):
+    (tmp_path / "vocab.txt").write_text("version https://git-lfs.github.com/spec/v1\noid a\n")
+    said(tmp_path, tokenizer_class="BertTokenizer")
+    with pytest.raises(ConfigError, match=r"vocab.txt: a Git LFS pointer.*git lfs pull"):
+        compiled(tmp_path, tmp_path / "build")
 
 
 def test_no_folder_asks_for_gigabytes(tmp_path):
@@ -263,7 +285,7 @@ def test_a_damaged_model_is_told(tmp_path):
     for broken, message in (
         (data[:100], "no SentencePiece model|has no pieces|ends in the middle"),
         (b"\xff" * 40, "no SentencePiece model"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "no SentencePiece model"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer.*run `git lfs pull`"),
     ):
         (tmp_path / "spiece.model").write_bytes(broken)
         with pytest.raises(ConfigError, match=message):
@@ -330,7 +352,8 @@ def test_where_nothing_says_which_id_pads_it_is_asked_for(tmp_path):
 
 
 def test_what_is_cut_is_said_with_its_words(tmp_path):
-    plain(tmp_path, model={"type": "WordLevel", "unk_token": "?", "vocab": {"?": 0, "a": 5}})
+    vocabulary = {word: k for k, word in enumerate(["?", "one", "two", "three", "four", "five"])}
+    plain(tmp_path, model={"type": "WordLevel", "unk_token": "?", "vocab": vocabulary})
     step = compiled(tmp_path, tmp_path / "build", length=3, pad_id=0)
     notes = []
     place = Place(tmp_path / "build", note=notes.append)
@@ -338,7 +361,9 @@ def test_what_is_cut_is_said_with_its_words(tmp_path):
     assert notes == []
     TOKENIZE.run(step, {"text": "one two three four five"}, place)
     assert notes == ["the text is cut to 3 tokens; dropped from its end: 'four five'"]
-    TOKENIZE.run(step | {"truncation_side": "left"}, {"text": "one two three four five"}, place)
+    left = step | {"truncation_side": "left"}
+    made = TOKENIZE.run(left, {"text": "one two three four five"}, place)
+    assert made["input_ids"].tolist() == [[3, 4, 5]]
     assert notes[1] == "the text is cut to 3 tokens; dropped from its beginning: 'one two'"
     TOKENIZE.run(step | {"suffix": " end-mark"}, {"text": "one two"}, place)
     assert notes[2].endswith("dropped from its end: '-mark', in the middle of 'end-mark'")
@@ -568,3 +593,53 @@ def test_pieces_become_a_text(tmp_path):
 
 def test_the_vectors_are_small():
     assert sum(os.path.getsize(p) for p in SPM.iterdir()) < 100_000
+
+
+# ---------------------------------------------------------------- ids and tables
+
+
+@dataclass(frozen=True)
+class Reading:
+    """As much of a traced stage as ids are compared with: it looks ids up, turned, in 8 rows."""
+
+    stage: Stage
+    parts: tuple
+    shapes: dict
+
+
+def reading(source: str, rows: int = 8) -> dict[str, Reading]:
+    def op(name, kind, inputs, weights=(), memory=Memory.OWN):
+        return SimpleNamespace(name=name, kind=kind, inputs=inputs, weights=weights, memory=memory)
+
+    ops = [
+        op("turned", "transpose", ("ids",), memory=Memory.SHARED),
+        op("counted", "add", ("ids",), ("one",)),
+        op("found", "embedding", ("turned",), ("table",)),
+        op("places", "embedding", ("counted",), ("small",)),
+    ]
+    stage = Stage(name="e", kind=StageKind.GRAPH, op="x", inputs=(("ids", source),))
+    shapes = {"table": (rows, 4), "small": (2, 4), "one": (1,)}
+    return {"e": Reading(stage, (SimpleNamespace(ops=ops),), shapes)}
+
+
+def test_ids_have_rows_where_they_are_looked_up(monkeypatch):
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+
+    made = Tokenizer(WordLevel({"a": 0, "b": 7}, unk_token="a"))
+    check_ids(reading("t.input_ids"), {"t": Ids.of(made, 0)})
+    with pytest.raises(
+        ConfigError, match=r"stages.t: gives ids up to 7, and table .* e has 7 rows"
+    ):
+        check_ids(reading("t.input_ids", 7), {"t": Ids.of(made, 0)})
+    with pytest.raises(ConfigError, match="up to 8"):
+        check_ids(reading("t.input_ids"), {"t": Ids.of(made, 8)})
+    check_ids(reading("t.mask", 7), {"t": Ids.of(made, 0)})
+    check_ids(reading("u.input_ids", 7), {"t": Ids.of(made, 0)})
+    made.add_tokens([f"<{i}>" for i in range(9)])
+    told = []
+    monkeypatch.setattr(
+        logging.getLogger("entracte"), "warning", lambda *a: told.append(a[0] % a[1:])
+    )
+    check_ids(reading("t.input_ids"), {"t": Ids.of(made, 0)})
+    assert "stages.t: tokens that were added have ids up to 10, and table of" in told[0]

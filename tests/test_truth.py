@@ -7,6 +7,7 @@ torch modules of `entracte.graphs`, one by one; how they follow each other is wr
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ import pytest
 from typer.testing import CliRunner
 
 from entracte.cli.plan import app
-from entracte.run import tensors
+from entracte.ir import By
+from entracte.run.tensors import Tensors
 from tests.demo import STEPS
 
 WEIGHTS = Path(__file__).parent.parent / "graphs" / "weights" / "tiny_t2v"
@@ -144,24 +146,27 @@ def test_the_compiled_demo_plays_what_its_modules_make(truth, played):
     assert psnr_db(truth, video) > FLOOR_DB
 
 
-def other_slice(self, binding, index, iteration):
+def other_slice(self, binding, k):
     """A map's slices, read one element too early, but for the first."""
-    read = READ(self, binding, index, iteration)
-    if binding.by is not tensors.By.MAP or binding.axis is None or index == 0:
-        return read
-    value, start = self._values[binding.tensor], index * binding.size - 1
-    return self._device.piece(value, binding.axis, start, binding.size)
+    if binding.by is not By.MAP or not binding.windows or k == 0:
+        return READ(self, binding, k)
+    early = [replace(w, start=w.start - 1) for w in binding.windows]
+    return READ(self, replace(binding, windows=tuple(early)), k)
 
 
-def other_row(self, binding, index, iteration):
+def other_row(self, binding, k):
     """A loop's rows, read one iteration late."""
-    by_row = binding.by not in (tensors.By.WHOLE, tensors.By.MAP)
-    return READ(self, binding, index, min(iteration + 1, STEPS - 1) if by_row else iteration)
+    return READ(self, binding, min(k + 1, STEPS - 1) if binding.by is By.ITERATION else k)
 
 
-def reversed_join(self, binding, slices):
+def reversed_join(self, binding, k, made):
     """A map's slices, put together backwards."""
-    return JOINED(self, binding, slices[::-1])
+    if binding.by is not By.MAP or not binding.windows:
+        WRITE(self, binding, k, made)
+        return
+    (window,) = binding.windows
+    mirrored = replace(window, start=window.begin(window.count - 1 - 2 * k))
+    WRITE(self, replace(binding, windows=(mirrored,)), k, made)
 
 
 def state_stays(self, segment):
@@ -170,7 +175,7 @@ def state_stays(self, segment):
         del self._values[following]
 
 
-READ, JOINED = tensors.Tensors._read, tensors.Tensors._joined
+READ, WRITE = Tensors._read, Tensors._write
 
 
 @pytest.mark.parametrize(
@@ -178,12 +183,12 @@ READ, JOINED = tensors.Tensors._read, tensors.Tensors._joined
     [
         ("_read", other_slice),
         ("_read", other_row),
-        ("_joined", reversed_join),
+        ("_write", reversed_join),
         ("move_state", state_stays),
     ],
 )
 def test_a_wrong_binding_would_be_seen(truth, played, monkeypatch, name, fault):
-    monkeypatch.setattr(tensors.Tensors, name, fault)
+    monkeypatch.setattr(Tensors, name, fault)
     assert psnr_db(truth, played()) < FLOOR_DB - 25
 
 

@@ -65,8 +65,16 @@ class OnnxModule(nn.Module):
             zip(constants, distinct([f"w_{n}" for n, _ in constants.values()]), strict=True)
         )
         for key, name in self._held.items():
-            # Real, and in no checkpoint: the compiler keeps such tables as they are.
-            self.register_buffer(name, constants[key][1].contiguous(), persistent=False)
+            self._hold(name, constants[key][1].contiguous())
+
+    def _hold(self, name: str, numbers: Tensor) -> None:
+        """Weights as such, so that equal blocks are equal programs; what a program is made with
+        (positions, single numbers, masks) as tables that are in no checkpoint."""
+        is_table = not numbers.is_floating_point() or numbers.numel() == 1
+        if is_table or bool(torch.isinf(numbers).any()):
+            self.register_buffer(name, numbers, persistent=False)
+        else:
+            self.register_parameter(name, nn.Parameter(numbers, requires_grad=False))
 
     def extra_repr(self) -> str:
         """What tells this module from others of the same operations."""

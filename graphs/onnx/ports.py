@@ -93,7 +93,7 @@ def _declared(
             f"{path}: the input {shown(proto.name)!r} is {kind}; known: {', '.join(KINDS)}"
         )
     if value is not None:
-        tensor = _fixed(proto.name, value, KINDS[kind])
+        tensor = _spread(path, proto, _fixed(proto.name, value, KINDS[kind]), shape, sizes)
         return Declared(proto.name, tuple(tensor.shape), KINDS[kind], tensor)
     return Declared(proto.name, _shape(path, proto, shape, sizes), KINDS[kind])
 
@@ -105,6 +105,24 @@ def _fixed(name: str, value: Any, dtype: torch.dtype) -> Tensor:
         raise OnnxFault(
             f"values.{shown(name)}: {value!r} is no number or list of numbers"
         ) from None
+
+
+def _spread(
+    path: Path, proto: ValueInfoProto, tensor: Tensor, shape: object, sizes: Mapping[str, int]
+) -> Tensor:
+    """A fixed value in the input's shape: one number stands for all of them."""
+    dims = _dims(proto)
+    if not proto.type.tensor_type.HasField("shape"):
+        return tensor
+    if not tensor.dim() and dims:
+        return tensor.expand(_shape(path, proto, shape, sizes)).contiguous()
+    says = [d.dim_value if d.dim_value > 0 else n for d, n in zip(dims, tensor.shape, strict=False)]
+    if len(dims) != tensor.dim() or says != list(tensor.shape):
+        raise OnnxFault(
+            f"values.{shown(proto.name)}: a value of the shape {list(tensor.shape)} does not suit "
+            f"the file's {_told(dims)}; give one number for all of them, or as many as there are"
+        )
+    return tensor
 
 
 def _shape(

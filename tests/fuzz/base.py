@@ -2,8 +2,10 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
+
+from tests.fuzz.media import make_media
+from tests.fuzz.onnx_files import make_onnx
 
 CONF = Path(__file__).parent / "conf"
 STEPS = 4
@@ -26,14 +28,18 @@ def ready(folder: Path) -> Path:
         make_weights(folder / "weights")
         make_build(folder)
         make_toys(folder / "toys")
+        make_media(folder / "media")
+        make_onnx(folder / "onnx")
         done.touch()
     return folder
 
 
-def compile_words(weights: Path | str, *more: str, conf: Path = CONF) -> tuple[str, ...]:
-    """The command that compiles the pipeline of `conf/pipeline/fuzz.yaml`."""
+def compile_words(
+    weights: Path | str, *more: str, conf: Path = CONF, pipeline: str = "fuzz"
+) -> tuple[str, ...]:
+    """The command that compiles a pipeline of `conf/pipeline/`."""
     return (
-        "compile", "--config-dir", str(conf), "+target=host", "pipeline=fuzz",
+        "compile", "--config-dir", str(conf), "+target=host", f"pipeline={pipeline}",
         f"pipeline.weights={weights}", f"sampler.steps={STEPS}", "workers=1", *more,
     )  # fmt: skip
 
@@ -47,15 +53,14 @@ def make_weights(folder: Path) -> None:
 
     folder.mkdir(parents=True)
     drawn = torch.Generator().manual_seed(0)
-    for name, factory in _factories(graphs).items():
-        shapes = {k: v.shape for k, v in factory().module.state_dict().items()}
+    modules = {n: getattr(graphs, n)().module for n in ("text", "hint", "denoise", "smooth")}
+    for name, module in {**modules, "decode": graphs.sharpen().module}.items():
+        shapes = {k: v.shape for k, v in module.state_dict().items()}
+        if name == "text":
+            shapes["table.weight"] = torch.Size((16, graphs.WIDTH))
         tensors = {k: torch.randn(s, generator=drawn) * 0.2 for k, s in shapes.items()}
         save_file(tensors, folder / f"{name}.safetensors", metadata={"format": "pt"})
     (folder / "tokenizer.json").write_text(json.dumps(TOKENIZER))
-
-
-def _factories(graphs) -> dict[str, Callable]:
-    return {"text": graphs.text, "denoise": graphs.denoise, "decode": graphs.decode}
 
 
 def make_build(folder: Path) -> None:
@@ -73,11 +78,21 @@ def _well(said) -> None:
 
 
 def make_toys(folder: Path) -> None:
-    """Plans of numbers: by gates, by the rule, by pages, with an early end."""
+    """Plans of numbers: by gates, by the rule, by pages, with an early end, of every construct."""
     from entracte.plan.file import write_plan
-    from tests.planner.plans import make_online_plan, make_plan, make_special_plan
+    from tests.planner.chain import Part
+    from tests.planner.plans import make_online_plan, make_plan, make_special_plan, plan_of
+    from tests.planner.programs import DOUBLE_BUFFER, ONLINE
 
-    made = (make_plan(), make_online_plan(), make_online_plan(4096), make_special_plan())
+    constructs = (
+        Part(4, (70, 80), also=("collect", "stream", "rest")), Part(3, (60,), also=("cast",)),
+        Part(1, (50, 40, 30), also=("groups",)), Part(1, (90,), also=("tiles",)),
+        Part(2, (40,), also=("shared",)),
+    )  # fmt: skip
+    made = (
+        make_plan(), make_online_plan(), make_online_plan(4096), make_special_plan(),
+        plan_of(constructs, DOUBLE_BUFFER, 100), plan_of(constructs, ONLINE, 100),
+    )  # fmt: skip
     for k, plan in enumerate(made):
         place = folder / str(k)
         place.mkdir(parents=True)

@@ -61,6 +61,8 @@ class Kind:
     """The same in the short run: what costs more gets less."""
     doors: Callable[[Case], Sequence[Door]]
     """Write the case's files; the commands to try on them, in order."""
+    cpu_s: float = 10.0
+    """What takes more of the processor hangs."""
     follows_links: bool = True
     """Whether a link may lead out of the folder: a user's own may, a stranger's must not."""
 

@@ -33,6 +33,20 @@ STRAY = (
     "target.efficiency.matmul", "target.efficiency.nope", "pipeline.video.x", "sampler.leap.x", ".",
     "pipeline.stages.denoise.params.x", "pipeline.stages..x", "partition", "policy.x", "_target_",
 )  # fmt: skip
+SOUND = (
+    "sampler.steps=1", "sampler.steps=7", "pipeline.stages.hint.precision=fp32",
+    "pipeline.stages.text.compression=int8", "compression=none", "policy=online",
+    "policy=optimal", "target.memory=1GB", "target.base_footprint=1MiB",
+    "partition.chunk_bytes=1KiB", "partition.chunk_bytes=auto",
+    "pipeline.video.fps=30", "pipeline.inputs.strength.default=1.5", "pipeline.title='日本語'",
+    "pipeline.inputs.mode.choices=[fast,b,c]", "pipeline.inputs.picture.fit=stretch",
+    "pipeline.stages.guide.at.every=3", "pipeline.stages.decode.map.count=1",
+    "pipeline.stages.smooth.map.order=chunk", "pipeline.stages.smooth.map.order=slice",
+    "pipeline.stages.sharpen.map.stride=[4,8]", "~pipeline.outputs.words",
+    "~pipeline.outputs.track", "pipeline.outputs.video.value=decode.pixels", "verify=off",
+    "pipeline.loops.sample.until=null",
+)  # fmt: skip
+"""What a user may well say."""
 GROUPS = ("target", "pipeline", "policy", "sampler", "compression", "partition")
 KEPT = ("out", "cache", "hydra", "cache_limit", "advise", "workers")
 """Where a user may write anywhere on purpose; tried with what stays inside."""
@@ -51,19 +65,23 @@ WORDS = (
 
 
 def doors(case: Case) -> Sequence[Door]:
-    """A dry run of hostile settings."""
+    """A dry run of hostile settings, among sound ones; some of them are sound ones alone."""
     conf = case.folder / "conf"
     shutil.copytree(CONF, conf)
-    words: list[str] = []
-    if case.rng.random() < 0.45:
+    words = case.rng.sample(SOUND, case.rng.choice((0, 1, 3)))
+    is_sound = bool(words) and case.rng.random() < 0.4
+    if not is_sound and case.rng.random() < 0.45:
         words += _own_files(case, conf)
-    if not words or case.rng.random() < 0.6:
+    if not is_sound and (len(words) < 2 or case.rng.random() < 0.6):
         words += [_override(case) for _ in range(1 + min(int(case.rng.expovariate(1.2)), 4))]
     case.notes += words
     weights = case.base / "weights"
     if case.rng.random() < 0.05:
         words.append("-m")
-    return [Door((*compile_words(weights, conf=conf), *words, "dry_run=true"))]
+    given = compile_words(weights, conf=conf)
+    if "+target=mine" in words:
+        given = tuple(word for word in given if word != "+target=host")
+    return [Door((*given, *words, "dry_run=true"))]
 
 
 def _own_files(case: Case, conf: Path) -> list[str]:
@@ -80,7 +98,7 @@ def _own_files(case: Case, conf: Path) -> list[str]:
         body = mutated(yaml.safe_load(raw), rng, case.notes)
         text = yaml.safe_dump(body, allow_unicode=True, sort_keys=False)
         file.write_bytes(text.encode("utf-8", "surrogatepass"))
-    return [f"{group}=mine"] if group == "pipeline" else ["~target", "+target=mine"][1:]
+    return ["pipeline=mine" if group == "pipeline" else "+target=mine"]
 
 
 def _host() -> Path:

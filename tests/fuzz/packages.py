@@ -47,7 +47,8 @@ def write_inputs(package: Path, file: Path) -> None:
         "CoreML.Specification.ArrayFeatureType"
     ).enum_types_by_name["ArrayDataType"]
     made = {}
-    for feature in model.description.input:
+    described = model.description
+    for feature in described.input or described.functions[0].input:
         array = feature.type.multiArrayType
         name = kinds.values_by_number[array.dataType].name
         dtype = {"INT32": np.int32, "FLOAT16": np.float16}.get(name, np.float32)
@@ -137,7 +138,7 @@ def _program(case: Case, package: Path, _: Path) -> None:
     file = package / MODEL
     model.ParseFromString(file.read_bytes())
     for _ in range(1 + min(int(case.rng.expovariate(1.2)), 4)):
-        _change_message(model, case)
+        change_message(model, case)
     file.write_bytes(model.SerializePartialToString())
 
 
@@ -164,7 +165,7 @@ def _is_repeated(field: Any) -> bool:
     return bool(field.is_repeated)
 
 
-def _change_message(model: Any, case: Case) -> None:
+def change_message(model: Any, case: Case) -> None:
     """One field of one message: another value, gone, twice, or from elsewhere."""
     rng = case.rng
     all_messages = list(_messages(model))

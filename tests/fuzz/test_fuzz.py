@@ -2,21 +2,30 @@
 
 import os
 import random
+import sys
 from collections import Counter
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from entracte.store import unpickle_child
 from tests.fuzz import doors, guard
 from tests.fuzz.case import Outcome, rng_of
 from tests.fuzz.kinds import KINDS, spread
 from tests.fuzz.loop import outcomes
+from tests.fuzz.sound import by_hand
 
 CASES = 500
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory) -> list[Outcome]:
-    root = tmp_path_factory.mktemp("fuzz")
+def root(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("fuzz")
+
+
+@pytest.fixture(scope="module")
+def found(root) -> list[Outcome]:
     return list(outcomes(spread(CASES, short=True), root, seed=0))
 
 
@@ -35,6 +44,23 @@ def test_the_cases_reach_deep(found):
         assert counts[kind.name, "refused"] >= 5, (kind.name, counts)
     told = {o.what.split(":")[-1][:40] for o in found if o.verdict == "refused"}
     assert len(told) >= 60
+
+
+def test_what_the_cases_change_is_sound(found, root, tmp_path):
+    """The build of everything computes what its modules do, put together by hand."""
+    words = ["plan", "run", str(root / "base" / "build"), "--device", "reference"]
+    for name in ("video", "poster", "track", "logits"):
+        words += ["--out", f"{name}={tmp_path / name}.npy"]
+    said = doors.call([*words, "--out", f"words={tmp_path / 'words.txt'}"])
+    assert said.status == 0, said.text
+    rights, text = by_hand(root / "base" / "weights")
+    for name, right in rights.items():
+        made = np.load(tmp_path / f"{name}.npy").astype(np.float32)
+        assert right.std() > 0.01, name
+        assert made.shape == tuple(right.shape), name
+        # Some stages are fp16.
+        np.testing.assert_allclose(made, right.numpy(), atol=4e-3, err_msg=name)
+    assert (tmp_path / "words.txt").read_text().split() == text.split()
 
 
 def test_a_case_is_its_kind_seed_and_index():
@@ -94,6 +120,14 @@ def test_what_is_written_outside_is_seen(tmp_path):
         os._exit(0)
     os.waitpid(child, 0)
     assert os.read(read, 1000).decode().split() == ["False", *["True"] * 7]
+
+
+def test_the_reader_of_pickles_is_the_only_process_that_may_start():
+    reader = [sys.executable, "-P", unpickle_child.__file__, "a.pt", "1"]
+    started = "subprocess.Popen"
+    assert guard._is_own_child(started, (reader[0], reader, None, None))
+    assert not guard._is_own_child(started, (reader[0], ["sh", "-c", "id"], None, None))
+    assert not guard._is_own_child("os.system", (" ".join(reader),))
 
 
 def test_what_changes_in_the_sentinel_is_seen(tmp_path):

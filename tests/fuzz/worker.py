@@ -4,6 +4,7 @@ import contextlib
 import faulthandler
 import json
 import os
+import platform
 import shutil
 import signal
 import sys
@@ -29,6 +30,8 @@ class Worker:
         os.environ["ENTRACTE_CACHE"] = str(root / "cache")
         os.environ["COLUMNS"] = "100"
         graphs.register()
+        # What a record says of the system: the first who asks starts `uname`.
+        platform.platform()
         self.base = base.ready(root / "base")
         self.sentinel = guard.Sentinel(root / "sentinel")
         doors.only_read_weights()
@@ -52,7 +55,7 @@ class Worker:
         guard.forget_peak()
         verdict, what = "", ""
         for door in tried:
-            verdict, what = _worse((verdict, what), self._try(door))
+            verdict, what = _worse((verdict, what), self._try(door, what_kind.cpu_s))
         peak = guard.peak_bytes()
         if peak > guard.MEMORY_BYTES:
             verdict, what = _worse((verdict, what), ("memory", f"{peak} bytes"))
@@ -67,8 +70,8 @@ class Worker:
             shutil.rmtree(folder, ignore_errors=True)
         return outcome
 
-    def _try(self, door: Door) -> tuple[str, str]:
-        with self.watch.on(), guard.clocked():
+    def _try(self, door: Door, cpu_s: float) -> tuple[str, str]:
+        with self.watch.on(), guard.clocked(cpu_s):
             said = doors.call(door.words)
         found = doors.verdict(said)
         if (wrong := door.accepted(said)) is not None:

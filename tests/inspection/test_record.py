@@ -39,8 +39,7 @@ from entracte.run.record import (
 from entracte.run.runner import run_plan
 from entracte.run.sinks import place_of
 from tests.planner.plans import ONLINE, make_online_plan, make_plan, make_special_plan, plan_of
-from tests.planner.programs import POLICIES
-from tests.planner.programs import plain as parts
+from tests.planner.programs import POLICIES, parts
 from tests.planner.test_run_null import ender, erratic
 
 

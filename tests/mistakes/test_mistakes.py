@@ -4,9 +4,11 @@ place, what is allowed and what to do. All come through the door, before anythin
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import entracte
+from entracte.graphs.checks import arrays_of
 from tests.mistakes import slips
 
 FOLDER = Path(__file__).parent
@@ -351,6 +353,15 @@ TABLES = {
 def test_a_table_that_no_build_can_hold_is_refused(attempt, name):
     said = attempt(CONSTANT.replace("GRAPH", name))
     assert said == STAGE.format(name=name) + "Constants 't': " + TABLES[name]
+
+
+def test_tables_of_every_type_that_fits_are_taken():
+    """Small numbers without a sign, halves and infinities are no large ones."""
+    tables = {
+        "plain": np.array([3], np.uint32), "wide": np.array([-(2**31), 2**31 - 1]),
+        "half": np.array([1e4, np.inf], np.float16), "mask": np.full(2, -np.inf),
+    }  # fmt: skip
+    assert arrays_of(tables) == tables
 
 
 def test_no_table_at_all_is_refused(attempt):

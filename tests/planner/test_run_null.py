@@ -15,8 +15,7 @@ from entracte.devices.null import NullDevice
 from entracte.errors import RunError
 from entracte.run.runner import run_plan
 from tests.planner.plans import ONLINE, plan_of
-from tests.planner.programs import DOUBLE_BUFFER, POLICIES, Part
-from tests.planner.programs import plain as parts
+from tests.planner.programs import DOUBLE_BUFFER, POLICIES, Part, parts
 
 
 def run(plan, device):

@@ -18,8 +18,7 @@ from entracte.plan.file import check_plan
 from entracte.program.workload import Workload
 from entracte.run.runner import run_plan, whole_note
 from tests.planner.plans import ONLINE, plan_of
-from tests.planner.programs import Part
-from tests.planner.programs import plain as parts
+from tests.planner.programs import Part, parts
 from tests.planner.test_run_null import erratic
 from tests.planner.test_run_reference import COUNT, SIZE, folder, plan_of_loop
 

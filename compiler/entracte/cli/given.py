@@ -1,9 +1,13 @@
-"""What the words of a command give: inputs and files, by name."""
+"""What the words of a command give, inputs and files by name; and an example of such words."""
 
 from collections.abc import Sequence
 
 from entracte.errors import RunError
-from entracte.ir import Plan
+from entracte.ir import Input, Plan
+from entracte.run.outputs import USUAL
+
+_ANY = {"text": '"a blue square"', "seed": "0", "number": "1", "image": "picture.png",
+        "video": "given.mp4", "audio": "sound.wav", "tensor": "given.npy"}  # fmt: skip
 
 
 def given_by_name(
@@ -52,3 +56,25 @@ def _pairs(option: str, texts: Sequence[str], what: str) -> dict[str, str]:
             raise RunError(f"{option} {text}: {name!r} is given twice")
         found[name] = value
     return found
+
+
+def example_words(plan: Plan) -> str:
+    """What `plan run` may be told of a plan: all that it must be given, or else a prompt, and a
+    file for each output that is not printed."""
+    inputs, outputs = plan.program.inputs, plan.program.outputs
+    words = [f"--input {i.name}={_any(i)}" for i in inputs if i.default is None]
+    if not words and [i.kind for i in inputs].count("text") == 1:
+        words = ['--prompt "a blue square moves up"']
+    for output in outputs:
+        stem, ending = USUAL[output.kind]
+        if len(outputs) == 1:
+            words.append(f"--out {stem}{ending}")
+        elif output.kind != "text":
+            words.append(f"--out {output.name}={output.name}{ending}")
+    return " ".join(words)
+
+
+def _any(i: Input) -> str:
+    if i.kind == "choice":
+        return i.choices[0] if i.choices else f"{i.least:g}"
+    return _ANY[i.kind]

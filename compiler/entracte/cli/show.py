@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from entracte.cli.given import example_words
 from entracte.cli.held import budget_line, kept_table, peak_lines
 from entracte.cli.lanes import show_window
 from entracte.cli.observed import show_alarm, show_run
@@ -46,9 +47,7 @@ def show_summary(console: Console, plan: Plan, folder: Path | None, seconds: flo
         return
     commands = [f"next:  plan show {folder}", f"       plan report {folder}"]
     if plan.built:
-        commands.append(
-            f'       plan run {folder} --prompt "a blue square moves up" --out clip.mp4'
-        )
+        commands.append(f"       plan run {folder} {example_words(plan)}")
     console.print(Text("\n" + "\n".join(commands)), soft_wrap=True)
 
 

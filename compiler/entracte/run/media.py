@@ -9,6 +9,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,9 @@ from entracte.run.resample import resize, samples_needed, sound
 if TYPE_CHECKING:
     import numpy as np
 
-MOST_PIXELS = 2**26
-"""Of one picture: some 8,000 a side. A few bytes can claim any size."""
+MOST_PIXELS, MOST_SIDE = 2**26, 2**15
+"""Of one picture: some 8,000 a side, or fewer rows and longer ones. A few bytes can claim any size,
+and what makes another size of it grows with its sides."""
 _MOST_RATE = 1_000_000
 _ENDINGS = {
     "image": (".png", ".jpg", ".jpeg", ".webp"),
@@ -133,8 +135,11 @@ def _pixels(path: Path) -> "tuple[np.ndarray, int]":
 
 
 def _check_pixels(width: int, height: int) -> None:
-    if width < 1 or height < 1 or width * height > MOST_PIXELS:
-        raise _Fault(f"has {height} x {width} pixels; at most {MOST_PIXELS} are read")
+    longest = max(width, height)
+    if width < 1 or height < 1 or width * height > MOST_PIXELS or longest > MOST_SIDE:
+        raise _Fault(
+            f"has {height} x {width} pixels; at most {MOST_PIXELS} are read, {MOST_SIDE} a side"
+        )
 
 
 def _video(i: Input, port: Port, path: Path) -> "np.ndarray":
@@ -164,21 +169,22 @@ def _shown(i: Input, path: Path, many: int) -> "Iterator[np.ndarray]":
             if k == many:
                 return
         return
-    end = 0.0
+    each, end = 1 / Fraction(i.rate), Fraction()
     for time, length, pixels in found:
-        while before is not None and k < many and k / i.rate < time:
+        while before is not None and k < many and k * each < time:
             yield before
             k += 1
         if k == many:
             return
         before, end = pixels, time + length
-    while before is not None and k < many and k / i.rate < end:
+    while before is not None and k < many and k * each < end:
         yield before
         k += 1
 
 
-def _frames(path: Path) -> "Iterator[tuple[float, float, np.ndarray]]":
-    """(seconds since the first one, seconds that it lasts, pixels) of each frame."""
+def _frames(path: Path) -> "Iterator[tuple[Fraction, Fraction, np.ndarray]]":
+    """(seconds since the first one, seconds that it lasts, pixels) of each frame. Exactly: rounded,
+    a difference of two times may be later than the moment that it is."""
     import numpy as np
 
     with path.open("rb") as file, _container(file, "video") as container:
@@ -186,11 +192,12 @@ def _frames(path: Path) -> "Iterator[tuple[float, float, np.ndarray]]":
             raise _Fault("there are no pictures in it")
         stream = container.streams.video[0]
         _check_pixels(stream.codec_context.width, stream.codec_context.height)
-        rate = float(stream.average_rate or stream.guessed_rate or 0) or 25.0
-        first: float | None = None
+        rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
+        first: Fraction | None = None
         for n, frame in enumerate(container.decode(stream)):
             _check_pixels(frame.width, frame.height)
-            time = n / rate if frame.time is None else float(frame.time)
+            is_told = frame.pts is not None and frame.time_base is not None
+            time = frame.pts * Fraction(frame.time_base) if is_told else n / rate
             first = time if first is None else first
             pixels = frame.to_ndarray(format="rgb24")
             yield time - first, 1 / rate, np.rot90(pixels, round(frame.rotation / 90) % 4)

@@ -67,14 +67,14 @@ def triangle(size: int, start: float, length: float, many: int) -> "np.ndarray":
 
     scale = length / many
     reach = max(scale, 1.0)
-    centres = start + (np.arange(many, dtype=np.float64)[:, None] + 0.5) * scale
-    pixels = np.arange(size, dtype=np.float64)[None]
-    weights = np.maximum(0.0, 1.0 - np.abs(pixels + 0.5 - centres) / reach)
-    inside = (pixels >= np.floor(centres - reach + 0.5)) & (
-        pixels < np.floor(centres + reach + 0.5)
-    )
-    weights = np.where(inside, weights, 0.0)
-    made: np.ndarray = weights / weights.sum(axis=1, keepdims=True)
+    made = np.zeros((many, size), np.float64)
+    # Row by row: all of it at once would be there several times, and it is large.
+    for row, centre in zip(made, start + (np.arange(many) + 0.5) * scale, strict=True):
+        first = max(0, int(np.floor(centre - reach + 0.5)))
+        last = min(size, int(np.floor(centre + reach + 0.5)))
+        pixels = np.arange(first, last, dtype=np.float64)
+        weights = np.maximum(0.0, 1.0 - np.abs(pixels + 0.5 - centre) / reach)
+        row[first:last] = weights / weights.sum()
     return made
 
 

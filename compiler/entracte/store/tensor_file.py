@@ -142,7 +142,10 @@ def _tensors(path: Path, header: dict[str, Any], data_bytes: int) -> dict[str, S
             raise _fault(path, f"the bytes of {key[:100]!r} ({start} to {stop}) {what}")
         at = stop
     if at != data_bytes:
-        raise _fault(path, f"its tensors take {at} bytes, the file has {data_bytes} for them")
+        what = "has a part of them only: download it again" if at > data_bytes else "holds more"
+        raise _fault(
+            path, f"its tensors take {at} bytes, the file has {data_bytes} for them; it {what}"
+        )
     return found
 
 

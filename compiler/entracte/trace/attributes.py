@@ -40,7 +40,7 @@ def attributes_digest(module: nn.Module, spell_tensor: Callable[[Tensor], str]) 
     for path, child in module.named_modules():
         hooks = (list(child._forward_pre_hooks.values()), list(child._forward_hooks.values()))
         own = {k: v for k, v in vars(child).items() if k not in _BASE}
-        for text in seen.spelled((path, child.training, own, hooks), 0):
+        for text in seen.spelled((path, child.training, own, hooks, _methods(type(child))), 0):
             found.update(f"{text}\n".encode(errors="surrogatepass"))
     return found.hexdigest()
 
@@ -126,9 +126,33 @@ def _meant(value: Any, held: Mapping[Any, Any]) -> Mapping[Any, Any]:
     return {k: v for k, v in held.items() if not (isinstance(k, str) and k.startswith("_"))}
 
 
+def _methods(kind: type) -> list[types.FunctionType]:
+    """Those that a stranger wrote: they may compute with what their module read from a file."""
+    strange = [c for c in kind.__mro__ if _is_strange(c.__module__)]
+    return [f for c in strange for f in vars(c).values() if isinstance(f, types.FunctionType)]
+
+
+def _is_strange(module: str | None) -> bool:
+    """Whether it is of a package that has no version that would say what it is."""
+    top = (module or "").partition(".")[0]
+    return top != "entracte" and not is_library(top)
+
+
+def _globals(value: types.FunctionType) -> dict[str, Any]:
+    """What a function reads of its module by name; of other functions and types their own."""
+    names, codes = set[str](), [value.__code__]
+    while codes:
+        code = codes.pop()
+        names |= set(code.co_names)
+        codes += [c for c in code.co_consts if isinstance(c, types.CodeType)]
+    return {n: value.__globals__[n] for n in sorted(names & value.__globals__.keys())}
+
+
 def _function(value: types.FunctionType) -> Iterator[Any]:
-    """Its code is that of its package; what it captured is not."""
+    """Its code is that of its package; what it captured is not, nor what its module holds."""
     yield from (value.__module__, value.__qualname__, value.__defaults__, value.__kwdefaults__)
+    if _is_strange(value.__module__):
+        yield _globals(value)
     for cell in value.__closure__ or ():
         try:
             yield cell.cell_contents

@@ -75,4 +75,4 @@ def _is_file(place: Path) -> bool:
 def _folder(pipeline: Pipeline, stage: Stage) -> Path | None:
     """That of a stage's weights, if they are in one."""
     spec = stage.weights or pipeline.weights
-    return None if spec.startswith(_RANDOM) else weights_folder(spec)
+    return None if not spec or spec.startswith(_RANDOM) else weights_folder(spec)

@@ -65,6 +65,13 @@ def job_of(plan: Plan, origin: Origin = NOWHERE_ELSE) -> Job:
     for name in graphs:
         _check_graph(name, origin)
     recorded["weights"] = _weights(weights, origin.weights, "FOLDER", origin)
+    own = [name for name, stage in recorded["stages"].items() if stage.get("weights")]
+    for name, _ in origin.stage_weights:
+        if name not in own:
+            raise PlanError(
+                f"--weights {name}=FOLDER: no stage {name} was compiled from weights of its own; "
+                f"those that were: {', '.join(own) or 'none'}"
+            )
     for name, stage in recorded["stages"].items():
         if stage.get("weights"):
             given = dict(origin.stage_weights).get(name)

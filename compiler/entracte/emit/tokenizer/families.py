@@ -4,6 +4,7 @@ One row each. What a class does to a text is said nowhere but in its code (`tran
 class that has no row is refused, not guessed.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -184,6 +185,8 @@ def _spm_bpe(v: Vocabulary) -> Any:
             unk_token=v.pieces.pieces[v.pieces.unk_id].text,
             fuse_unk=True,
             byte_fallback=v.pieces.byte_fallback,
+            # User-defined pieces are words that nothing was merged into.
+            ignore_merges=any(p.kind is PieceKind.USER for p in v.pieces.pieces),
         )
     )
     _pieces_of_text(made, v.pieces)
@@ -206,22 +209,39 @@ def _merges(pieces: SentencePiece) -> list[tuple[str, str]]:
 
 def _pieces_of_text(made: Any, pieces: SentencePiece) -> None:
     """What SentencePiece does before it looks for pieces: replace characters, spaces into one, a
-    mark for each. Control and user-defined pieces are found whole."""
+    mark for each. User-defined pieces are found whole after that, control pieces before it."""
     from tokenizers import AddedToken, Regex, normalizers, pre_tokenizers
 
     steps: list[Any] = [normalizers.Precompiled(pieces.charsmap)] if pieces.charsmap else []
     if pieces.remove_extra_whitespaces:
-        steps.append(normalizers.Replace(Regex("^ +| +$"), ""))
+        steps.append(normalizers.Replace(Regex(r"\A +| +\z"), ""))
         steps.append(normalizers.Replace(Regex(" {2,}"), " "))
     # Here and not by the pre-tokenizer, which puts none before a text that begins with one.
     steps += [normalizers.Prepend(_SPACE)] if pieces.dummy_prefix else []
     steps.append(normalizers.Replace(" ", _SPACE))
     made.normalizer = normalizers.Sequence(steps)
+    words: list[Any] = []
+    if own := [p.text for p in pieces.pieces if p.kind is PieceKind.USER]:
+        words.append(pre_tokenizers.Split(Regex(_any_of(own, made.normalizer)), "isolated"))
     if pieces.kind == UNIGRAM and pieces.split_by_whitespace:
-        made.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never", split=True)
-    kinds = (PieceKind.CONTROL, PieceKind.USER)
-    own = [(p.text, p.kind is PieceKind.CONTROL) for p in pieces.pieces if p.kind in kinds]
-    made.add_tokens([AddedToken(text, special=s, normalized=False) for text, s in own])
+        words.append(pre_tokenizers.Metaspace(prepend_scheme="never", split=True))
+    if words:
+        made.pre_tokenizer = pre_tokenizers.Sequence(words)
+    control = [p.text for p in pieces.pieces if p.kind is PieceKind.CONTROL]
+    made.add_tokens([AddedToken(text, special=True, normalized=False) for text in control])
+
+
+def _any_of(symbols: list[str], normalizer: Any) -> str:
+    """Matches user-defined symbols, long ones first, where characters are replaced already."""
+    for symbol in symbols:
+        if normalizer.normalize_str(symbol) not in (symbol, _SPACE + symbol):
+            raise ConfigError(
+                f"the user-defined symbol {symbol!r} holds characters that the model's own rules "
+                "replace, and finds them all the same; that is not carried out: give a "
+                "tokenizer.json"
+            )
+    ordered = sorted(symbols, key=len, reverse=True)
+    return "|".join(re.sub(r"(\W)", r"\\\1", symbol) for symbol in ordered)
 
 
 # ---------------------------------------------------------------- the table

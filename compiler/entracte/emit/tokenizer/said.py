@@ -79,7 +79,10 @@ def text_of(path: Path) -> str:
 
 
 def bytes_of(path: Path) -> bytes:
-    """Raises `ConfigError` for a file that is too large."""
+    """Raises `ConfigError` for a file that is too large, or stands for one that is not there."""
     if path.stat().st_size > MAX_TOKENIZER_BYTES:
         raise ConfigError(f"{path}: larger than {MAX_TOKENIZER_BYTES} bytes, which no tokenizer is")
-    return path.read_bytes()
+    data = path.read_bytes()
+    if data.startswith(b"version https://git-lfs"):
+        raise ConfigError(f"{path}: a Git LFS pointer, the file is not there; run `git lfs pull`")
+    return data
