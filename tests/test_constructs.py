@@ -89,11 +89,28 @@ class Switched(nn.Module):
         return torch.tanh(self.two(self.act(self.one(x)) + row))
 
 
+class Crossed(nn.Module):
+    """Two outputs, which its twin makes in the other order."""
+
+    def __init__(self, twin: "Crossed | None" = None) -> None:
+        super().__init__()
+        self.one = nn.Linear(4, 4) if twin is None else twin.one
+        self.two = nn.Linear(4, 4) if twin is None else twin.two
+        self.is_twin = twin is not None
+
+    def forward(self, x):
+        inner = torch.tanh(self.one(x))
+        last = torch.tanh(self.two(inner))
+        return (inner * 2, last) if self.is_twin else (last, inner * 2)
+
+
 torch.manual_seed(7)
 MODULES = (Step, Embed, Add, Conv, Count, Middle)
 STEP, EMBED, ADD, CONV, COUNT, MIDDLE = (m().eval() for m in MODULES)
 SWITCHED = Switched().eval()
 EARLY = Switched(SWITCHED).eval()
+CROSSED = Crossed().eval()
+TWIN = Crossed(CROSSED).eval()
 
 
 def conv(height: int, width: int) -> Graph:
@@ -124,6 +141,9 @@ def graphs() -> Iterator[None]:
                 (Input("x", (1, 4)), Input("row", (1, 4))),
                 ("y",),
                 variants={"early": EARLY},
+            ),
+            crossed=lambda: Graph(
+                CROSSED, (Input("x", (1, 4)),), ("y", "z"), variants={"early": TWIN}
             ),
             table=lambda: Constants({"half": np.ones((1, 4), np.float16), "n": np.zeros(1, int)}),
         )
@@ -448,6 +468,21 @@ def test_functions_switch_where_calls_rest_and_in_maps(many, more, at, pieces):
             if i in at:
                 y = (EARLY if i < 3 else SWITCHED)(z, torch.from_numpy(table[i : i + 1]))
             z = y + 2 * z
+    near(world.run(world.program(), {"x": x, "table": table}).outputs["z"].whole, z)
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 3])
+def test_functions_are_cut_where_both_have_made_the_same_outputs(pieces):
+    net = "net: {graph: own.crossed, inputs: {x: l.z}, functions: {early: 3}}"
+    text = SWITCHING.replace("ROWS", "1").replace("a: net.y, b: l.z", "a: net.y, b: net.z")
+    old = next(line for line in text.splitlines() if line.startswith("  net:"))
+    world = World.of(text.replace(old, f"  {net}"), net=pieces)
+    x, table = rows(1, 4), rows(8, 4)
+    z = torch.from_numpy(x)
+    with torch.no_grad():
+        for i in range(8):
+            y, other = (TWIN if i < 3 else CROSSED)(z)
+            z = y + 2 * other
     near(world.run(world.program(), {"x": x, "table": table}).outputs["z"].whole, z)
 
 

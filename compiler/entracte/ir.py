@@ -378,6 +378,10 @@ class Cut:
     size_bytes: int
 
 
+Frontier = tuple[frozenset[str], frozenset[str]]
+"""Values that cross a cut, and outputs that are made before it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageGraph:
     """The measured part of one stage that is compiled: a linear order of operations.
@@ -404,6 +408,16 @@ class StageGraph:
     def value(self, name: str) -> Port:
         """The value of that name; there is one."""
         return next(v for v in self.values if v.name == name)
+
+    @property
+    def frontiers(self) -> tuple[Frontier, ...]:
+        """Of the cuts, in order. Two functions may be cut where theirs are the same."""
+        made = {op.name: i for i, op in enumerate(self.ops)}
+        at = [(made[p.name], p.name) for p in self.outputs if p.name in made]
+        return tuple(
+            (frozenset(c.values), frozenset(name for i, name in at if i < c.position))
+            for c in self.cuts
+        )
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from functools import cached_property
 from entracte.cost import work_of
 from entracte.decide.activations import activation_peak
 from entracte.decide.align import aligned, rising
-from entracte.ir import Chunk, Cut, Op, Port, StageGraph, Target, Variant, Work
+from entracte.ir import Chunk, Cut, Frontier, Op, Port, StageGraph, Target, Variant, Work
 
 _CANDIDATES = 96
 """Cuts kept for the dynamic programme: the cheapest of each stretch of the stage."""
@@ -89,14 +89,14 @@ class Measured:
         return tuple((v, aligned(self.graph, v.graph)) for v in theirs)
 
     @cached_property
-    def position_of(self) -> dict[frozenset[str], int]:
-        """The last position at which exactly these values are alive."""
-        return {frozenset(c.values): c.position for c in self.graph.cuts}
+    def position_of(self) -> dict[Frontier, int]:
+        """The last position of a frontier."""
+        return {frontier: position for position, frontier in self.frontier_at.items()}
 
     @cached_property
-    def alive_at(self) -> dict[int, frozenset[str]]:
-        """The values that cross the cut at a position."""
-        return {c.position: frozenset(c.values) for c in self.graph.cuts}
+    def frontier_at(self) -> dict[int, Frontier]:
+        """By the position of a cut."""
+        return dict(zip((c.position for c in self.graph.cuts), self.graph.frontiers, strict=True))
 
     def chunk(self, start: int, stop: int, index: int) -> Chunk:
         """Ops [start, stop) as the graph's chunk number `index`."""
@@ -247,7 +247,7 @@ def _variant(m: Measured, variant: Measured, start: int, stop: int) -> Variant:
     def place(position: int) -> int:
         if position in (0, len(m.graph.ops)):
             return 0 if position == 0 else len(variant.graph.ops)
-        return variant.position_of[m.alive_at[position]]
+        return variant.position_of[m.frontier_at[position]]
 
     first, last = place(start), place(stop)
     needs = _needs(variant, first, last)

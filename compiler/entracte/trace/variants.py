@@ -109,9 +109,9 @@ def with_variant(part: StageGraph, variant: StageGraph | None) -> StageGraph:
     """The part with another function; cuts that only one of them allows are dropped."""
     if variant is None:
         return part
-    shared = {frozenset(c.values) for c in part.cuts} & {frozenset(c.values) for c in variant.cuts}
+    shared = set(variant.frontiers)
     return replace(
         part,
-        cuts=tuple(c for c in part.cuts if frozenset(c.values) in shared),
+        cuts=tuple(c for c, f in zip(part.cuts, part.frontiers, strict=True) if f in shared),
         variants=(*part.variants, variant),
     )
