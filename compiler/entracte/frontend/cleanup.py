@@ -173,12 +173,8 @@ def _unbound_stack(graph: Graph, node: Node) -> None:
     source: Any = node.args[0]
     if source.target is not _aten.unbind.int:
         return
-<<<<<<< HEAD
     stack: Any = source.args[0]
     index: Any = node.args[1]
-=======
-    stack, index = source.args[0], int(node.args[1])  # type: ignore[arg-type]
->>>>>>> work_K
     operands = stack.args[0] if stack.target is _aten.stack.default else []
     is_whole = {user.args[1] for user in source.users} == set(range(len(operands)))
     if operands and not is_whole and _dim(stack, stack) == _dim(source, stack):
