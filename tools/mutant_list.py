@@ -553,7 +553,7 @@ MUTANTS = (
         ('order="F" if fortran else "C"', 'order="C"', "columns are read as rows"),
         ("round(frame.rotation / 90) % 4", "0", "clips of phones lie on their side"),
         ("if wide.size and not -(2**31)", "if False and not -(2**31)", "large numbers turn around"),
-        (" or longest > MOST_SIDE:", ":", "a line of pixels takes all memory"),
+        (" or max(width, height) > MOST_SIDE:", ":", "a line of pixels takes all memory"),
     ),
     *_rows(
         "inputs", "run/inputs.py", ("tests/test_media.py",),
