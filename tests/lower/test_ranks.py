@@ -109,3 +109,23 @@ def test_tokens_that_a_mask_selects_are_refused_with_the_remedy() -> None:
             export_graph(_Function(function).eval(), (torch.ones(1, 3, 4), torch.tensor([1, 0, 1])))
         (said,) = str(caught.value).splitlines()
         assert "give the model a mask" in said and f"{__file__}:" in said
+
+
+PUBLISHED = (
+    "AutoencoderKLWan",
+    "AutoencoderKLLTXVideo",
+    "AutoencoderKLMochi",
+    "HunyuanVideoTransformer3DModel",
+    "StableCascadeUNet",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_small_published_model_is_what_torch_computes(tmp_path: Path, name: str) -> None:
+    """Frames between, pixels shuffled, one part of a split, rotary tables, half a constant."""
+    pytest.importorskip("diffusers")
+    from tools.foreign_models import found_and_right, made
+
+    found, right = found_and_right(*made(name), "fp32", tmp_path)
+    assert float((found - right).abs().max()) <= 1e-4 * float(right.abs().max())
