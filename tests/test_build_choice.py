@@ -7,6 +7,7 @@ import pytest
 import entracte.build as build
 from entracte.build import Quiet
 from entracte.declare.read import Job
+from entracte.emit.host_files import look
 from entracte.ir import Bundle, Compared, Package
 from entracte.store.cache import Cache, cache_folder
 from tests.demo import job
@@ -18,7 +19,7 @@ class Converter:
     def __init__(self, factor: float) -> None:
         self.factor, self.partitions = factor, []
 
-    def __call__(self, job: Job, traced, decision, aside, cache, report) -> Bundle:
+    def __call__(self, job: Job, traced, source, decision, shop) -> Bundle:
         chunks = decision.partition.chunks
         self.partitions.append(tuple(c.id for c in chunks))
         return Bundle(tuple(map(self.package, chunks)))
@@ -42,7 +43,16 @@ class Converter:
 def traced(tmp_path_factory):
     made = job(tmp_path_factory.mktemp("choice"), "target.memory=24MiB", "sampler.steps=30",
                "verify=off")  # fmt: skip
-    return made, build._trace(made, Cache(cache_folder(made.cache)), Quiet())
+    cache = Cache(cache_folder(made.cache))
+    found = build._trace(made, build._source(made, cache), cache, Quiet())
+    return made, replace(found, pipeline=look(made.pipeline, cache).into(found.pipeline))
+
+
+def emitted(made, found, decision, aside, cache):
+    """As `compile_job` does it."""
+    files = build._write_files(look(made.pipeline, cache), found.constants, aside)
+    source, shop = build._source(made, cache), build._shop(made, aside, cache, Quiet())
+    return build._emit_and_plan(made, found, source, decision, files, shop)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +68,7 @@ def compiled(traced, tmp_path, monkeypatch, factor, first=None):
     monkeypatch.setattr(build, "_emit", converter)
     first = first or build._decide(made, found, {})
     cache = Cache(cache_folder(made.cache))
-    plan = build._emit_and_plan(made, found, first, tmp_path, cache, Quiet())
+    plan = emitted(made, found, first, tmp_path, cache)
     return made, first, plan, converter
 
 
@@ -71,13 +81,13 @@ def test_what_was_predicted_well_is_converted_once(traced, tmp_path, monkeypatch
 def test_another_partition_is_taken_where_it_is_faster(traced, slow, tmp_path, monkeypatch):
     made, first, plan, converter = compiled(traced, tmp_path, monkeypatch, 1.1, slow)
     assert len(converter.partitions) > 1
-    stuck = build._scheduled(made, first, Converter(1.1)(made, None, first, None, None, None))
+    stuck = build._scheduled(made, first, Converter(1.1)(made, None, None, first, None))
     assert plan.forecast.makespan_s < 0.98 * stuck.makespan_s
     assert tuple(c.id for c in plan.chunks) in converter.partitions
 
 
 def test_another_partition_is_taken_where_the_first_does_not_fit(traced, tmp_path, monkeypatch):
-    made, first, plan, converter = compiled(traced, tmp_path, monkeypatch, 1.2)
+    made, first, plan, converter = compiled(traced, tmp_path, monkeypatch, 1.4)
     assert len(converter.partitions) == 2
     assert plan.chunks != first.partition.chunks
     assert plan.forecast.peak_bytes <= made.target.budget_bytes
@@ -89,12 +99,12 @@ def test_the_best_of_all_attempts_is_kept(traced, slow, tmp_path, monkeypatch):
     converter = Converter(1.1)
     monkeypatch.setattr(build, "_emit", converter)
     stuck, good = slow, build._decide(made, found, {})
-    before = build._scheduled(made, good, converter(made, None, good, None, None, None))
+    before = build._scheduled(made, good, converter(made, None, None, good, None))
     promised = iter([stuck])
     monkeypatch.setattr(build, "_decided_again", lambda *_: next(promised, None))
     cache = Cache(cache_folder(made.cache))
     converter.partitions.clear()
-    plan = build._emit_and_plan(made, found, good, tmp_path, cache, Quiet())
+    plan = emitted(made, found, good, tmp_path, cache)
     assert plan.forecast.makespan_s == pytest.approx(before.makespan_s)
     names = [tuple(c.id for c in x.partition.chunks) for x in (good, stuck, good)]
     assert converter.partitions == names
@@ -106,7 +116,7 @@ def test_chunks_that_were_chosen_again_are_compared_too(traced, tmp_path, monkey
     from entracte.verify import recorded
 
     made, found = traced
-    converter, plans = Converter(1.2), []
+    converter, plans = Converter(1.4), []
     monkeypatch.setattr(build, "_emit", converter)
     monkeypatch.setattr(recorded, "record_inputs", lambda plan, *_: plans.append(plan))
 
@@ -118,6 +128,6 @@ def test_chunks_that_were_chosen_again_are_compared_too(traced, tmp_path, monkey
     monkeypatch.setattr(bundle, "compare_all", compare_all)
     cache = Cache(cache_folder(made.cache))
     first = build._decide(made, found, {})
-    build._emit_and_plan(replace(made, verify=True), found, first, tmp_path, cache, Quiet())
+    emitted(replace(made, verify=True), found, first, tmp_path, cache)
     assert len(converter.partitions) > 1
     assert plans and plans[0].built

@@ -71,7 +71,7 @@ def doors(case: Case) -> Sequence[Door]:
         places.replace(file, rng, case.base.parent / "sentinel", case.notes)
     else:
         model = onnx.load_from_string(raw)
-        for _ in range(rng.choice((0, 1, 1, 2, 4))):
+        for _ in range(rng.choice((0, 0, 1, 1, 3))):
             change_message(model, case)
         if rng.random() < 0.15:
             _elsewhere(model, case)

@@ -155,8 +155,6 @@ class _Refused(nn.Module):
             return (x[:, torch.tensor([True, False, True, False])],)
         if self.kind == "wide":
             return ((x.long() * 3_000_000_019 % 7).float(),)
-        if self.kind == "brief":
-            return (x.bfloat16().float() + 1,)
         if self.kind == "failing":
             return (functional.fold(functional.unfold(x[None, None], 2), (4, 4), 2)[0, 0],)
         return ((torch.complex(x, x) ** 2.5).real,)
@@ -171,7 +169,6 @@ class _Refused(nn.Module):
         ("counted", "repeat_interleave", "x.repeat_interleave("),
         ("chosen", "index", "x[:, torch.tensor("),
         ("wide", "mul", "x.long() * 3_000_000_019"),
-        ("brief", "bfloat16", "x.bfloat16()"),
     ],
 )
 def test_a_refusal_names_line_operation_and_a_way_out(

@@ -36,8 +36,9 @@ def test_any_timing_stays_within_the_proven_peak(shape, policy, extra, seed):
     expected = [
         s.chunk
         for g in plan.program.segments
-        for _ in range(g.count)
+        for i in range(g.count)
         for s in g.steps
+        if not s.at or i in s.at
         for _ in range(s.repeat)
     ]
     assert calls == expected
@@ -87,8 +88,9 @@ def test_loops_end_early_under_any_timing(shape, policy, extra, seed):
     expected = [
         s.chunk
         for g in plan.program.segments
-        for _ in range(ends[g.name] if g.until else g.count)
+        for i in range(ends[g.name] if g.until else g.count)
         for s in g.steps
+        if not s.at or i in s.at
         for _ in range(s.repeat)
     ]
     assert [c for what, c in device.log if what == "call"] == expected
