@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from entracte.errors import RunError
 from entracte.ir import Input, Plan
-from entracte.run.outputs import USUAL
+from entracte.run.outputs import usual_name
 
 _ANY = {"text": '"a blue square"', "seed": "0", "number": "1", "image": "picture.png",
         "video": "given.mp4", "audio": "sound.wav", "tensor": "given.npy"}  # fmt: skip
@@ -66,11 +66,11 @@ def example_words(plan: Plan) -> str:
     if not words and [i.kind for i in inputs].count("text") == 1:
         words = ['--prompt "a blue square moves up"']
     for output in outputs:
-        stem, ending = USUAL[output.kind]
+        name = usual_name(output, alone=len(outputs) == 1)
         if len(outputs) == 1:
-            words.append(f"--out {stem}{ending}")
+            words.append(f"--out {name}")
         elif output.kind != "text":
-            words.append(f"--out {output.name}={output.name}{ending}")
+            words.append(f"--out {output.name}={name}")
     return " ".join(words)
 
 

@@ -7,8 +7,8 @@ a call; among equally cheap ones the most equal weights win, because equal chunk
 (shared reference scheduling.md, section 6).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from entracte.cost import work_of
@@ -39,14 +39,18 @@ class Measured:
     @cached_property
     def position_weights(self) -> list[int]:
         """Bytes of weights first used before each position (a running sum)."""
-        seen: set[str] = set()
-        sums = [0]
+        sums = self.weights_beside(frozenset())
+        for other, places in self.others:
+            _add_own_weights(sums, self, other, places)
+        return sums
+
+    def weights_beside(self, known: Set[str]) -> list[int]:
+        """The same of this graph's own operations, without weights that are `known`."""
+        seen, sums = set(known), [0]
         for op in self.graph.ops:
             fresh = set(op.weights) - seen
             seen |= fresh
             sums.append(sums[-1] + sum(self.weight_size[w] for w in fresh))
-        for other, places in self.others:
-            _add_own_weights(sums, self, other, places)
         return sums
 
     @cached_property
@@ -122,13 +126,7 @@ def _add_own_weights(
     sums: list[int], main: Measured, other: Measured, places: dict[int, int]
 ) -> None:
     """Bytes of the weights that only the other graph has, from where they are used on."""
-    theirs = [0]
-    seen = set(main.weight_size)
-    for op in other.graph.ops:
-        fresh = set(op.weights) - seen
-        seen |= fresh
-        theirs.append(theirs[-1] + sum(other.weight_size[w] for w in fresh))
-    added = 0
+    theirs, added = other.weights_beside(main.weight_size.keys()), 0
     for position in range(len(sums)):
         added = theirs[places[position]] if position in places else added
         sums[position] += added
@@ -250,33 +248,28 @@ def _variant(m: Measured, variant: Measured, start: int, stop: int) -> Variant:
         return variant.position_of[m.frontier_at[position]]
 
     first, last = place(start), place(stop)
-    needs = _needs(variant, first, last)
-    return Variant(
-        name=variant.graph.name.rpartition("@")[2],
-        start=first,
-        stop=last,
-        activation_bytes=needs.activation_bytes,
-        flops=needs.flops,
-        moved_bytes=needs.moved_bytes,
-        work=needs.work,
-    )
+    name = variant.graph.name.rpartition("@")[2]
+    return _function(name, first, last, _needs(variant, first, last))
 
 
 def _other(other: Measured, places: dict[int, int], start: int, stop: int) -> Variant:
     """The operations of another stage with the same weights."""
     first, last = places[start], places[stop]
     needs = _needs(other, first, last)
+    made = _function(other.graph.stage, first, last, needs)
+    return replace(made, graph=other.graph.name, inputs=needs.inputs, outputs=needs.outputs)
+
+
+def _function(name: str, start: int, stop: int, needs: _Needs) -> Variant:
+    """Operations [start, stop) of a graph, which need that, as a function of a package."""
     return Variant(
-        name=other.graph.stage,
-        start=first,
-        stop=last,
+        name=name,
+        start=start,
+        stop=stop,
         activation_bytes=needs.activation_bytes,
         flops=needs.flops,
         moved_bytes=needs.moved_bytes,
         work=needs.work,
-        graph=other.graph.name,
-        inputs=needs.inputs,
-        outputs=needs.outputs,
     )
 
 

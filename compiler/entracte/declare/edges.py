@@ -1,6 +1,7 @@
 """What a pipeline is given and what it gives: inputs and outputs as declared."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import isfinite, prod
 from typing import Any
 
@@ -196,6 +197,14 @@ TAKEN = {
 """What the writers of a kind take; a tensor may be anything."""
 
 
+def joined_port(output: Output, ports: Sequence[Port]) -> Port:
+    """All parts of an output, of these ports, together."""
+    shape = list(ports[0].shape)
+    if shape:
+        shape[output.axis] = sum(p.shape[output.axis] for p in ports)
+    return replace(ports[0], name=output.name, shape=tuple(shape))
+
+
 def output_fault(output: Output, ports: Sequence[Port]) -> str | None:
     """What keeps the joined parts of an output from being of its kind; None where nothing does.
 
@@ -203,11 +212,10 @@ def output_fault(output: Output, ports: Sequence[Port]) -> str | None:
     """
     if output.kind not in TAKEN:
         return None
-    shape, dtype = list(ports[0].shape), ports[0].dtype
-    shape[output.axis] = sum(p.shape[output.axis] for p in ports)
-    axes = len(shape)
+    whole = joined_port(output, ports)
+    shape, dtype, axes = whole.shape, whole.dtype, len(whole.shape)
     fits = {
-        "video": axes == 5 and shape[:2] == [1, 3],
+        "video": axes == 5 and shape[:2] == (1, 3),
         "image": axes == 4 and shape[1] == 3,
         "audio": axes in (2, 3) and shape[0] == 1,
         "text": axes == 2 and shape[0] == 1,
@@ -215,7 +223,7 @@ def output_fault(output: Output, ports: Sequence[Port]) -> str | None:
     if fits and (dtype is DType.INT32) == (output.kind == "text"):
         return None
     return (
-        f"{dtype} {tuple(shape)} is no {output.kind}; it must be {TAKEN[output.kind]}; give it "
+        f"{dtype} {shape} is no {output.kind}; it must be {TAKEN[output.kind]}; give it "
         "another `kind` (a `tensor` may be anything)"
     )
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from entracte.declare.edges import output_fault
+from entracte.declare.edges import joined_port, output_fault
 from entracte.errors import PlanError
 from entracte.ir import Output, Plan, Port, TensorDecl
 from entracte.run.spool import Spool
@@ -83,11 +83,7 @@ def made_of(plan: Plan, folder: Path = Path()) -> tuple[Made, ...]:
         ports = [_whole(decls[v], output.axis) for v in output.values]
         if fault := output_fault(output, ports):
             raise PlanError(f"plan: output {output.name}: {fault}")
-        shape = list(ports[0].shape)
-        if shape:
-            shape[output.axis] = sum(p.shape[output.axis] for p in ports)
-        port = replace(ports[0], name=output.name, shape=tuple(shape))
-        found.append(Made(output, port, folder))
+        found.append(Made(output, joined_port(output, ports), folder))
     return tuple(found)
 
 
@@ -269,14 +265,21 @@ _ROWS = (
     _tensor(".safetensors", _write_safetensors, many=True),
 )
 FORMATS = {row.ending: row for row in _ROWS}
-USUAL = {
+_USUAL = {
     "video": ("clip", ".mp4"),
     "image": ("image", ".png"),
     "audio": ("audio", ".wav"),
     "text": ("text", ".txt"),
     "tensor": ("output", ".npy"),
 }
-"""Of a kind: what its file is called where nobody says so, and its ending."""
+"""Of a kind: what its file is called, and its ending."""
+
+
+def usual_name(output: Output, *, alone: bool) -> str:
+    """What an output's file is called where nobody says so: as its kind is, or, of several outputs,
+    as the output is."""
+    stem, ending = _USUAL[output.kind]
+    return f"{stem if alone else output.name}{ending}"
 
 
 def endings_for(made: Made) -> list[str]:

@@ -15,7 +15,7 @@ from entracte.declare.words import an
 from entracte.disk.folder import can_write, fresh, put
 from entracte.disk.write import told, writing
 from entracte.errors import RunError, WriteError
-from entracte.run.outputs import FOLDER, FORMATS, USUAL, Format, Made, Writer, endings_for
+from entracte.run.outputs import FOLDER, FORMATS, Format, Made, Writer, endings_for, usual_name
 from entracte.run.spool import Dropped, Spool
 
 Out = str | Path | Mapping[str, str | Path] | None
@@ -140,12 +140,8 @@ def _check_holds(made: Made, place: Place, text: str) -> None:
 def usual_places(made: Sequence[Made]) -> dict[str, str | Path]:
     """Where outputs go when nobody says so: a file of its kind's own name, or, of several, of the
     output's. Texts go nowhere: they are printed."""
-    names = {}
-    for m in made:
-        stem, ending = USUAL[m.output.kind]
-        if m.output.kind != "text":
-            names[m.output.name] = f"{stem if len(made) == 1 else m.output.name}{ending}"
-    return dict(names)
+    outputs = [m.output for m in made if m.output.kind != "text"]
+    return {o.name: usual_name(o, alone=len(made) == 1) for o in outputs}
 
 
 # ---------------------------------------------------------------- while a run makes them

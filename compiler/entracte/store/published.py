@@ -15,7 +15,7 @@ from typing import Any
 
 from entracte.codec import parse_json
 from entracte.errors import ConfigError
-from entracte.store.tensor_file import reading, whole_file
+from entracte.store.tensor_file import LFS_POINTER, reading, whole_file
 
 _LOG = logging.getLogger("entracte")
 SAFE = "safetensors"
@@ -224,7 +224,7 @@ def _weight_map(index: Path) -> dict[str, str]:
         text = whole_file(index, _LARGEST_INDEX_BYTES)
     if text is None:
         raise ConfigError(f"{index}: too large for an index of weights; download it again")
-    if text.startswith(b"version https://git-lfs"):
+    if text.startswith(LFS_POINTER):
         raise ConfigError(f"{index}: a Git LFS pointer, the index is not there; run `git lfs pull`")
     try:
         found: Any = parse_json(text)["weight_map"]

@@ -25,9 +25,11 @@ _BITS = {
     "F6_E3M2": 6, "I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32,
     "F64": 64, "I64": 64, "U64": 64, "C64": 64,
 }  # fmt: skip
+LFS_POINTER = b"version https://git-lfs"
+"""First bytes of what Git LFS leaves in a file's place."""
 _OTHERS = (
     (
-        b"version https://git-lfs",
+        LFS_POINTER,
         "a Git LFS pointer, the numbers are not there; run `git lfs pull`",
     ),
     (

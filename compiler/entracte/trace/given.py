@@ -1,7 +1,7 @@
 """What every source of weights asks of a traced stage: which keys, which factors, which numbers are
 the module's own."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,15 +10,15 @@ if TYPE_CHECKING:
     from entracte.trace.traced import Traced
 
 
-def scale_of(traced: "Traced", name: str) -> float:
-    """By what the checkpoint's value of the weight `name` is multiplied when it is read."""
-    scales = traced.record.scales
+def scale_of(scales: Iterable[tuple[str, float]], name: str) -> float:
+    """By what the checkpoint's value of the weight `name` is multiplied when it is read, by a
+    record's `scales`."""
     return next((factor for suffix, factor in scales if name.endswith(suffix)), 1.0)
 
 
 def scaled(tensor: "torch.Tensor", traced: "Traced", name: str) -> "torch.Tensor":
     """A value, times the factor of its weight."""
-    factor = scale_of(traced, name)
+    factor = scale_of(traced.record.scales, name)
     return tensor if factor == 1.0 else tensor * factor
 
 
@@ -31,7 +31,7 @@ def read(tensor: "torch.Tensor", traced: "Traced", name: str) -> "torch.Tensor":
 
 def identity(traced: "Traced", name: str, digest: str) -> str:
     """What tells a weight's value from others, by the digest of what its source has."""
-    return f"{digest} x {scale_of(traced, name)}"
+    return f"{digest} x {scale_of(traced.record.scales, name)}"
 
 
 def wanted(traced: "Traced", names: Collection[str] | None) -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from entracte.errors import ConfigError
 from entracte.ir import Chunk, Op, StageGraph
+from entracte.trace.given import scale_of
 from entracte.trace.names import MAIN
 from entracte.trace.traced import FunctionRecord, Traced, TraceRecord
 
@@ -69,9 +70,8 @@ def _same(
 def _number(record: TraceRecord, name: str) -> object:
     """What must be equal besides the key: the factor on what is read, and of a buffer what the
     module holds, which counts where no checkpoint has it."""
-    scale = next((factor for suffix, factor in record.scales if name.endswith(suffix)), 1.0)
     own = dict(record.own).get(name) if name in record.buffers else None
-    return scale, own
+    return scale_of(record.scales, name), own
 
 
 def _tables(record: TraceRecord) -> dict[str, str]:

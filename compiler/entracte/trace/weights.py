@@ -12,7 +12,7 @@ from entracte.ir import Pipeline, Stage
 from entracte.store.cache import Cache, DigestMemo, expanded
 from entracte.trace.drawn import RandomWeights
 from entracte.trace.filed import FileWeights
-from entracte.trace.given import held_by_module, own
+from entracte.trace.given import given_by_module, own_identities
 
 __all__ = ["FileWeights", "PipelineWeights", "RandomWeights", "WeightSource", "weight_source",
            "weights_folder"]  # fmt: skip
@@ -199,11 +199,12 @@ class OwnWeights:
         self, traced: "Traced", names: Collection[str] | None = None
     ) -> "Mapping[str, torch.Tensor]":
         """Those that the module holds; it is built again where its trace is from the cache."""
-        return held_by_module(traced, names) | own(traced, names)
+        return given_by_module(traced, names)
 
     def identity(self, traced: "Traced", names: Collection[str], _: DigestMemo) -> list[str]:
         """By digest of their values."""
-        return [f"own {traced.own[n]}" for n in names if n in traced.own]
+        digests = own_identities(traced, names)
+        return [digests[n] for n in names if n in digests]
 
 
 _OWN = OwnWeights()

@@ -9,6 +9,7 @@ from entracte.codec import parse_json
 from entracte.declare.host_ops.encoder import MAX_TOKENIZER_BYTES
 from entracte.emit.tokenizer.families import FAMILIES, MODEL_TYPES, Family
 from entracte.errors import ConfigError
+from entracte.store.tensor_file import LFS_POINTER
 
 CONFIG = "tokenizer_config.json"
 _SPECIAL, _ADDED, _MODEL = "special_tokens_map.json", "added_tokens.json", "config.json"
@@ -83,6 +84,6 @@ def bytes_of(path: Path) -> bytes:
     if path.stat().st_size > MAX_TOKENIZER_BYTES:
         raise ConfigError(f"{path}: larger than {MAX_TOKENIZER_BYTES} bytes, which no tokenizer is")
     data = path.read_bytes()
-    if data.startswith(b"version https://git-lfs"):
+    if data.startswith(LFS_POINTER):
         raise ConfigError(f"{path}: a Git LFS pointer, the file is not there; run `git lfs pull`")
     return data
