@@ -11,6 +11,7 @@ from entracte.declare.words import an
 from entracte.errors import RunError
 from entracte.ir import Input, Plan
 from entracte.run.media import decode, given_array
+from entracte.store.seal import file_sha256
 
 _LARGEST = {"number": 3.4028234663852886e38, "seed": 2**63 - 1, "choice": 2**31 - 1}
 """Of fp32, of what a record holds, of int32: on either side of 0."""
@@ -149,11 +150,6 @@ def _told(i: Input, raw: object, value: Any) -> str | int | float:
     if raw is None:
         assert isinstance(i.default, int | float)
         return i.default
-    digest = hashlib.sha256()
-    if not isinstance(raw, str | Path):
-        digest.update(value.tobytes())
-    else:
-        with Path(raw).open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return f"sha256:{digest.hexdigest()}"
+    if isinstance(raw, str | Path):
+        return f"sha256:{file_sha256(Path(raw))}"
+    return f"sha256:{hashlib.sha256(value.tobytes()).hexdigest()}"

@@ -6,7 +6,6 @@ which that has a hole, it works in a process of its own (`store/unpickle_child.p
 back is a safetensors file, read like any other. The entry is named by the digest of the file.
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -20,12 +19,12 @@ from entracte.errors import ConfigError
 from entracte.store import unpickle_child
 from entracte.store.cache import REMEDY, Cache, DigestMemo
 from entracte.store.origin import maker_digest
+from entracte.store.seal import file_sha256
 from entracte.store.tensor_file import PICKLED, first_bytes, reading, what_it_is
 
 KIND = "unpickled"
 _FILE = "weights.safetensors"
 _SAID = "said.json"
-_BLOCK_BYTES = 1 << 22
 _LOG = logging.getLogger("entracte")
 
 
@@ -61,11 +60,7 @@ def _sha256(path: Path, cache: Cache) -> str:
     memo = DigestMemo(cache, KIND)
     known = memo.known(path).get("")
     if known is None:
-        digest = hashlib.sha256()
-        with open(path, "rb") as file:
-            while block := file.read(_BLOCK_BYTES):
-                digest.update(block)
-        known = digest.hexdigest()
+        known = file_sha256(path)
         memo.note(path, {"": known})
     return known
 
