@@ -11,10 +11,12 @@ Nothing here imports the compiler, and torch is imported only by the factory tha
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
+from entracte.graphs import recipes
 from entracte.graphs.checks import GraphFault, similar
 from entracte.graphs.meta import on_meta
 from entracte.graphs.spec import Constants, Graph, Input
@@ -43,11 +45,15 @@ _BUILT_IN = {
     "opensora.guided_euler": "entracte.graphs.opensora.build:guided_euler",
     "opensora.guided_euler_leap": "entracte.graphs.opensora.build:guided_euler_leap",
     "opensora.leap_start": "entracte.graphs.opensora.build:leap_start",
+    "schedule.table": "entracte.graphs.schedules.step:table",
+    "schedule.start": "entracte.graphs.schedules.step:start",
+    "schedule.scale": "entracte.graphs.schedules.step:scale",
+    "schedule.step": "entracte.graphs.schedules.step:step",
     "zeros": "entracte.graphs.zeros:zeros",
 }
 GROUP = "entracte.graphs"
-_CODE = "opensora."
-"""Built-in graphs whose names begin so are made by code and parameters alone."""
+_CODE = ("opensora.", "schedule.")
+"""Built-in graphs whose names begin so are made by code and parameters alone; so are our recipes'."""
 _FILES = {"onnx": ("file",)}
 """Parameters that name a file: the compiler finds it, and hands in its path."""
 
@@ -61,7 +67,7 @@ def build(name: str, params: Mapping[str, object]) -> Graph | Constants:
     """Make the graph `name`. Raises `ValueError` for an unknown name or wrong params, `GraphFault`
     for a factory that cannot be imported, cannot be called so, or gives something else; and what
     the factory raises."""
-    factory = _factory(name)
+    factory = _of_recipe(name) or _factory(name)
     _check_params(name, factory, params)
     made = factory(**params)
     if isinstance(made, Graph | Constants):
@@ -89,21 +95,33 @@ def place_of(name: str) -> str:
 def package_of(name: str) -> str:
     """The top-level package that makes the graph `name`, e.g. to digest its code; this one for
     our own and for an unknown name."""
-    if name in _BUILT_IN:
+    if name in _BUILT_IN or name.startswith(recipes.OWN):
         return __name__
+    if package := recipes.package_of(name):
+        return package
     return place_of(name).partition(":")[0].partition(".")[0].strip() or __name__
 
 
 def is_code(name: str) -> bool:
     """Whether the graph `name` is always the same for the same code and parameters. Whoever reads
     files, or draws numbers, may give another one each time: it must be made to know."""
-    return name in _BUILT_IN and name.startswith(_CODE)
+    return name.startswith(recipes.OWN) or (name in _BUILT_IN and name.startswith(_CODE))
 
 
 def file_params(name: str) -> tuple[str, ...]:
     """Which parameters of the graph `name` name files. Where these are is for the user to say, so
     a plan that came from elsewhere does not."""
     return _FILES.get(name, ())
+
+
+def _of_recipe(name: str) -> Callable[..., Graph] | None:
+    """The factory of a stage that a recipe declared, if `name` is one's."""
+    function = recipes.function_of(name)
+    if function is None:
+        return None
+    from entracte.graphs.recipes.called import graph
+
+    return partial(graph, function)
 
 
 def _factory(name: str) -> Callable[..., Graph | Constants]:

@@ -33,6 +33,7 @@ NEEDS = {
     "report/*": "light",
     "lower/*": "convert",
     "mistakes/*": "torch",
+    "recipes/*": "convert",
     "reference/test_apple_suites.py": "apple",
     "reference/*": "convert",
     "test_advise.py": "torch",

@@ -114,7 +114,7 @@ def test_packages_are_imported_only_if_allowed(trap):
 
 
 def test_a_package_place_stays_inside_the_package(trap):
-    from entracte.trace.weights import weights_folder
+    from entracte.disk.places import weights_folder
 
     assert weights_folder(f"package:{trap.name}/weights") == trap.root / "weights"
     (trap.root / "link").symlink_to("/etc")

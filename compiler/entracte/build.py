@@ -13,6 +13,7 @@ from entracte.cost import emitted_facts
 from entracte.decide.decide import Decision, decide
 from entracte.declare.read import Job, read
 from entracte.disk import left
+from entracte.disk.places import expanded
 from entracte.disk.folder import can_write, fresh, put
 from entracte.disk.write import write_bytes
 from entracte.emit.bundle import PACKAGES
@@ -37,7 +38,7 @@ from entracte.plan.file import (
 from entracte.plan.limits import check_program_size
 from entracte.program.workload import Workload
 from entracte.schedule.choose import make_schedule
-from entracte.store.cache import Cache, cache_folder, expanded
+from entracte.store.cache import Cache, cache_folder
 from entracte.store.seal import file_sha256
 
 if TYPE_CHECKING:

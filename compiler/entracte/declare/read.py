@@ -10,7 +10,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from entracte.cost import CLASSES
+from entracte.declare.folder import expanded
 from entracte.declare.host_ops import HOST_OPS
+from entracte.declare.packages import check_package
 from entracte.declare.pipeline import read_pipeline
 from entracte.declare.sealed import sealed
 from entracte.declare.settings import (
@@ -35,7 +37,6 @@ from entracte.units import parse_bytes
 
 KEEPS = ("even", "strided", "searched", "published")
 POLICY_DRIVERS = ("gates", "online", "best")
-OWN = "entracte"
 _VERIFY = {"on": True, "off": False, "True": True, "False": False}
 """Unquoted in a yaml file, `on` and `off` arrive as booleans."""
 _MOST_CONTENTION = 1000
@@ -67,6 +68,8 @@ def read(config: DictConfig, *, recorded: bool = False) -> Job:
     with sealed():
         _check_whole(config)
         check_keys(_raw(config))
+        if not recorded:
+            config = expanded(config)
         settings = OmegaConf.to_object(config)
         plain = OmegaConf.to_container(config, resolve=True)
         assert isinstance(plain, dict)
@@ -206,13 +209,6 @@ def _rate(where: str, text: str) -> float:
     return positive(where, float(parse_bytes(text, where)))
 
 
-def package_of(place: str) -> str | None:
-    """The Python package that `package:NAME/FOLDER` imports, without what is below it; None for
-    other places."""
-    kind, colon, rest = place.partition(":")
-    return rest.partition("/")[0].partition(".")[0] if colon and kind == "package" else None
-
-
 def _check_packages(p: Pipeline, allowed: Sequence[str]) -> None:
     """To find a package's folder is to import it, which runs its code."""
     places = [("pipeline.weights", p.weights)]
@@ -223,9 +219,4 @@ def _check_packages(p: Pipeline, allowed: Sequence[str]) -> None:
             sources = HOST_OPS[stage.op].sources(dict(stage.params), stage.weights or p.weights)
             places += [(f"pipeline.stages.{stage.name}.params", s.place) for s in sources]
     for where, place in places:
-        name = package_of(place)
-        if name is not None and name not in (OWN, *allowed):
-            raise ConfigError(
-                f"{where}: {place!r} imports the package {name!r}, which runs its code; if you "
-                f"trust it, say so with `allow_packages=[{name}]`"
-            )
+        check_package(where, place, allowed)

@@ -205,6 +205,14 @@ class PipelineSettings:
     """Where checkpoints are: a folder, `package:NAME/FOLDER`, or `random:SEED` for numbers of a
     seed in place of what they would hold; empty where every graph holds its own; e.g.
     `/models/mine`"""
+    folder: str | None = None
+    """A folder of diffusers or transformers, spelled like `weights`: the recipe of its class gives
+    stages, loops, inputs and outputs, and what is written here is put over them; e.g.
+    `/models/sd15`"""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Of such a recipe: sizes and choices, null for its own; e.g. `{height: 512, width: 512}`"""
+    steps: int | None = 30
+    """Of its sampler, where `sampler.steps` says no others; null for a recipe's own; e.g. `50`"""
     video: dict[str, Any] = field(default_factory=dict)
     """Sizes that several stages share, read by `${pipeline.video.KEY}`; one that nothing reads is
     refused; e.g. `{frames: 16, height: 64, width: 64, fps: 8}`"""
@@ -248,9 +256,9 @@ class SamplerSettings:
 
     name: str = MISSING
     """What it is called; e.g. `rflow`"""
-    steps: int = MISSING
-    """That divide the whole time; e.g. `30`"""
-    evaluations: int = MISSING
+    steps: int | None = MISSING
+    """That divide the whole time; null for the pipeline's own; e.g. `30`"""
+    evaluations: int | None = MISSING
     """Steps that are taken at most; with fewer than `steps` the last covers what remains; e.g.
     `16`"""
     leap: dict[str, Any] = field(default_factory=dict)

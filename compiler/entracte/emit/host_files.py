@@ -23,7 +23,7 @@ from entracte.errors import ConfigError
 from entracte.ir import Output, Pipeline, Stage, StageKind
 from entracte.plan.file import CONSTANTS, FILE, MAX_BYTES
 from entracte.store.cache import Cache
-from entracte.trace.weights import weights_folder
+from entracte.disk.places import weights_folder
 
 Given = Mapping[str, Any]
 

@@ -14,7 +14,8 @@ from entracte.ir import DType, Stage
 from entracte.store.cache import Cache, cache_folder
 from entracte.store.tensor_file import reading
 from entracte.trace.checkpoint import FLOATS, Checkpoint, Place
-from entracte.trace.weights import weight_source, weights_folder
+from entracte.disk.places import weights_folder
+from entracte.trace.weights import weight_source
 
 if TYPE_CHECKING:
     import torch

@@ -23,6 +23,7 @@ from entracte.codec import decode, encode
 from entracte.disk import left
 from entracte.disk.folder import fresh, make_folder, open_to_readers
 from entracte.disk.write import told, write_bytes
+from entracte.disk.places import expanded
 from entracte.errors import ConfigError, PlanError, WriteError
 from entracte.store.seal import damage, seal, state_of
 
@@ -49,24 +50,6 @@ def cache_folder(setting: str) -> Path:
     if os.path.lexists(folder) and not folder.is_dir():
         raise ConfigError(f"cache={setting}: {folder} is not a folder; choose another")
     return folder
-
-
-def expanded(text: str, where: str) -> Path:
-    """A path as a user wrote it, `~` included. Raises `ConfigError` for one that can be none."""
-    path = Path(text)
-    try:
-        path = path.expanduser()
-        os.lstat(path)
-    except RuntimeError:
-        raise ConfigError(
-            f"{where}: {text!r}: there is no such user; write the whole path"
-        ) from None
-    except (FileNotFoundError, NotADirectoryError):
-        return path
-    except (OSError, ValueError) as error:
-        what = error.strerror if isinstance(error, OSError) else str(error)
-        raise ConfigError(f"{where}: {text[:200]!r} can be no path ({what})") from None
-    return path
 
 
 class Cache:

@@ -6,8 +6,7 @@ from pathlib import Path
 from entracte.disk.read import inside
 from entracte.errors import ConfigError
 from entracte.ir import Pipeline, Stage, StageKind
-from entracte.store.cache import expanded
-from entracte.trace.weights import weights_folder
+from entracte.disk.places import expanded, weights_folder
 
 _RANDOM = "random:"
 

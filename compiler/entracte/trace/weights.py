@@ -1,15 +1,12 @@
 """Where the numbers come from: the module itself, files, or a seed for measuring without them."""
 
-import os
 from collections.abc import Collection, Mapping
-from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from entracte.disk.read import inside
+from entracte.disk.places import weights_folder
 from entracte.errors import ConfigError
 from entracte.ir import Pipeline, Stage
-from entracte.store.cache import Cache, DigestMemo, expanded
+from entracte.store.cache import Cache, DigestMemo
 from entracte.trace.drawn import RandomWeights
 from entracte.trace.filed import FileWeights
 from entracte.trace.given import given_by_module, own_identities
@@ -70,36 +67,6 @@ def weight_source(
             raise ConfigError(f"{where}: {spec!r}: give random:SEED with a whole number")
         return RandomWeights(int(rest))
     return FileWeights(weights_folder(spec, where), cache)
-
-
-def weights_folder(spec: str, where: str = "pipeline.weights") -> Path:
-    """The folder that `pipeline.weights` names; raises `ConfigError` if there is none."""
-    if not spec:
-        raise ConfigError(
-            f"{where}: it is not said where the weights are; give a folder, or `random:0` to see "
-            "sizes and times"
-        )
-    kind, colon, rest = spec.partition(":")
-    if colon and kind == "package":
-        package, _, inner = rest.partition("/")
-        folder = _inside_package(where, spec, package, inner)
-    else:
-        folder = expanded(spec, where)
-    if not os.path.isdir(folder):  # also of names that no system takes
-        file = " (it is a file: give the folder it is in)" if os.path.isfile(folder) else ""
-        raise ConfigError(f"{where}: there is no folder {folder}{file}")
-    return folder
-
-
-def _inside_package(where: str, spec: str, package: str, inner: str) -> Path:
-    try:
-        root = Path(str(files(package)))
-    except (ImportError, ValueError, TypeError) as error:
-        raise ConfigError(f"{where}: {spec!r} cannot be found ({error}); give a folder") from None
-    found = inside(root, inner)
-    if found is None:
-        raise ConfigError(f"{where}: there is no folder {root / inner} in the package")
-    return found
 
 
 class PipelineWeights:

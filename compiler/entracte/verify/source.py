@@ -12,7 +12,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from entracte.codec import parse_json
 from entracte.decide.partition import Measured
-from entracte.declare.read import OWN, Job, package_of, read
+from entracte.declare.packages import OWN, package_of
+from entracte.declare.read import Job, read
 from entracte.declare.settings import LOCAL, CompileSettings
 from entracte.devices.arrays import NumpyValues
 from entracte.errors import PlanError

@@ -1,0 +1,88 @@
+"""Recipes: what a pipeline class of diffusers, or a model of transformers, is made of.
+
+A recipe is a function that declares stages, loops and outputs from the folder's configurations
+(`recipe.py`); it is found by the class that the folder names. What its stages compute are functions
+marked with `stage` in the same module. Other packages add recipes through the entry point group
+`entracte.recipes`:
+
+    [project.entry-points."entracte.recipes"]
+    "MyPipeline" = "mypackage.recipe:my_pipeline"
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from entracte.graphs.checks import GraphFault, similar
+
+_HERE = "entracte.graphs.recipes."
+_BUILT_IN = {
+    "StableDiffusionPipeline": "stable_diffusion:stable_diffusion",
+}
+"""Class -> module in this folder, and the recipe in it."""
+GROUP = "entracte.recipes"
+OWN = "recipes."
+"""How names of our recipes' graphs begin: `recipes.MODULE.FUNCTION`."""
+
+
+def classes() -> list[str]:
+    """Every class that has a recipe, built in and contributed."""
+    return sorted({*_BUILT_IN, *(p.name for p in entry_points(group=GROUP))})
+
+
+def recipe_of(name: str) -> Callable[..., None]:
+    """The recipe of a class. Raises `GraphFault` for one that has none."""
+    place = _place(name)
+    if not place:
+        raise GraphFault(
+            f"there is no recipe for the class {name!r}{similar(name, classes())}; there are some "
+            f"for {', '.join(classes())}. CONTRIBUTING says how to add one, and "
+            "docs/your-own-pipeline.md how to describe any pipeline in a file of your own"
+        )
+    module, _, attribute = place.partition(":")
+    found: Callable[..., None] = getattr(import_module(module), attribute)
+    return found
+
+
+def graph_name(owner: str, function: Callable[..., Any]) -> str:
+    """What a stage of the class `owner` that calls this function has as its `graph`."""
+    if function.__module__.startswith(_HERE):
+        return f"{OWN}{function.__module__.removeprefix(_HERE)}.{function.__name__}"
+    return f"{owner}.{function.__name__}"
+
+
+def function_of(graph: str) -> Callable[..., Any] | None:
+    """The function marked as a stage that a `graph` of a recipe names; None where it names none."""
+    owner, _, name = graph.rpartition(".")
+    if graph.startswith(OWN):
+        module = _HERE + owner.removeprefix(OWN)
+        known = all(part.isidentifier() for part in module.split(".")) and owner != OWN[:-1]
+        place = module if known else ""
+    else:
+        place = _place(owner).partition(":")[0]
+    if not place:
+        return None
+    try:
+        found = getattr(import_module(place), name, None)
+    except ModuleNotFoundError:
+        return None
+    return found if getattr(found, "is_stage", False) else None
+
+
+def package_of(graph: str) -> str:
+    """The top-level package that a contributed recipe's graph is of; empty for no such graph."""
+    return "" if graph.startswith(OWN) else _place(graph.rpartition(".")[0]).partition(".")[0]
+
+
+def _place(name: str) -> str:
+    """`MODULE:ATTRIBUTE`; empty where there is none."""
+    if name in _BUILT_IN:
+        return _HERE + _BUILT_IN[name]
+    places = sorted({p.value for p in entry_points(group=GROUP) if p.name == name})
+    if len(places) > 1:
+        raise GraphFault(
+            f"packages that are installed have different recipes for {name}: {', '.join(places)}; "
+            "remove one of the packages"
+        )
+    return places[0] if places else ""

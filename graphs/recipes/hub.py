@@ -1,0 +1,133 @@
+"""A model folder as diffusers and transformers write it: which class, which components, their
+configurations. Only JSON is read, and no code that a folder brings is run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from entracte.graphs.checks import GraphFault, similar
+
+LIBRARIES = ("diffusers", "transformers")
+_LARGEST_BYTES = 20_000_000
+_NOISE = ("_name_or_path", "_commit_hash", "transformers_version", "architectures", "torch_dtype",
+          "dtype", "id2label", "label2id", "auto_map")  # fmt: skip
+"""Of a configuration: what changes nothing that is computed."""
+_CONFIGS = ("config.json", "scheduler_config.json", "preprocessor_config.json")
+"""By one of these names a component's folder has its configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """An entry of `model_index.json`: a class of a library."""
+
+    library: str
+    kind: str
+
+    @property
+    def name(self) -> str:
+        """`LIBRARY.CLASS`, as stages have it."""
+        return f"{self.library}.{self.kind}"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFolder:
+    """A folder with `model_index.json`, or with one model's `config.json`."""
+
+    path: Path
+    kind: str
+    """The class that it is of."""
+    components: Mapping[str, Component]
+    index: Mapping[str, Any]
+    """`model_index.json`, where settings of the pipeline itself stand too."""
+
+    def component(self, name: str) -> Component:
+        """Raises `GraphFault` where there is none, or where its code is the folder's own."""
+        if name not in self.components:
+            raise GraphFault(
+                f"{self.path}: a {self.kind} needs the component {name!r}, and model_index.json "
+                f"names {', '.join(self.components) or 'none'}{similar(name, self.components)}; "
+                "download the whole folder"
+            )
+        found = self.components[name]
+        if found.library not in LIBRARIES:
+            raise GraphFault(
+                f"{self.path}: the component {name!r} is {found.name}: code of the folder's own, "
+                f"which is never run; components of {' and '.join(LIBRARIES)} are built"
+            )
+        return found
+
+    def has(self, name: str) -> bool:
+        """Whether the component is there at all."""
+        return name in self.components
+
+    def config(self, name: str) -> dict[str, Any]:
+        """Of a component, without what changes nothing. Raises `GraphFault`."""
+        self.component(name)
+        folder = self.path / name if self.index else self.path
+        for file in _CONFIGS:
+            if (folder / file).is_file():
+                found = _read(folder / file)
+                return {k: v for k, v in found.items() if k not in _NOISE}
+        raise GraphFault(
+            f"{folder}: there is no {' or '.join(_CONFIGS[:2])}; download the whole folder"
+        )
+
+    def has_file(self, name: str) -> bool:
+        """Whether a file, or a folder, of that name is in it."""
+        return (self.path / name).exists()
+
+
+def model_folder(path: Path) -> ModelFolder:
+    """What a folder says of itself. Raises `GraphFault`."""
+    index = path / "model_index.json"
+    if index.is_file():
+        return _of_diffusers(path, _read(index))
+    if (path / "config.json").is_file():
+        return _of_transformers(path, _read(path / "config.json"))
+    raise GraphFault(
+        f"{path}: there is no model_index.json (of a diffusers pipeline) and no config.json (of a "
+        "transformers model); give the folder that save_pretrained, or a download, made"
+    )
+
+
+def _of_diffusers(path: Path, index: Mapping[str, Any]) -> ModelFolder:
+    kind = _class_of(path / "model_index.json", index.get("_class_name"), "_class_name")
+    found = {}
+    for name, value in index.items():
+        is_pair = isinstance(value, list) and len(value) == 2
+        if is_pair and all(isinstance(word, str) for word in value):
+            found[name] = Component(str(value[0]), str(value[1]))
+    return ModelFolder(path, kind, found, index)
+
+
+def _of_transformers(path: Path, config: Mapping[str, Any]) -> ModelFolder:
+    listed = config.get("architectures")
+    first = listed[0] if isinstance(listed, list) and listed else None
+    kind = _class_of(path / "config.json", first, "architectures")
+    return ModelFolder(path, kind, {"": Component("transformers", kind)}, {})
+
+
+def _class_of(file: Path, value: object, key: str) -> str:
+    """Some files have [module, class]; then the code is the folder's own."""
+    if isinstance(value, str) and value.isidentifier():
+        return value
+    raise GraphFault(
+        f"{file}: {key} is {value!r}: no class of a library's; code that a folder brings is never "
+        "run"
+    )
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        if file.stat().st_size > _LARGEST_BYTES:
+            raise GraphFault(f"{file}: larger than {_LARGEST_BYTES} bytes: no configuration")
+        found = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise GraphFault(f"{file}: cannot be read as JSON ({error}); download it again") from None
+    if not isinstance(found, dict):
+        raise GraphFault(f"{file}: holds no mapping; download it again")
+    return found

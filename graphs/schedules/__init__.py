@@ -1,0 +1,1 @@
+"""Schedulers of diffusers as constants and one compiled step."""
