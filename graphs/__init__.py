@@ -53,7 +53,7 @@ _BUILT_IN = {
 }
 GROUP = "entracte.graphs"
 _CODE = ("opensora.", "schedule.")
-"""Built-in graphs whose names begin so are made by code and parameters alone; so are our recipes'."""
+"""Built-in graphs whose names begin so are made by code and parameters alone; recipes' are too."""
 _FILES = {"onnx": ("file",)}
 """Parameters that name a file: the compiler finds it, and hands in its path."""
 

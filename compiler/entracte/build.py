@@ -13,8 +13,8 @@ from entracte.cost import emitted_facts
 from entracte.decide.decide import Decision, decide
 from entracte.declare.read import Job, read
 from entracte.disk import left
-from entracte.disk.places import expanded
 from entracte.disk.folder import can_write, fresh, put
+from entracte.disk.places import expanded
 from entracte.disk.write import write_bytes
 from entracte.emit.bundle import PACKAGES
 from entracte.emit.host_files import HostFiles, look

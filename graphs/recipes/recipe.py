@@ -130,23 +130,26 @@ class Recipe:
 
     def text(self, name: str, default: str = "") -> Value:
         """A text."""
-        return self._input(name, (), kind="text", default=default)
+        return self._input(name, (), {"kind": "text", "default": default})
 
     def number(self, name: str, default: float) -> Value:
         """A number, in the pipeline a tensor of one element."""
-        return self._input(name, (1,), kind="number", default=default)
+        return self._input(name, (1,), {"kind": "number", "default": default})
 
     def image(self, name: str, height: int, width: int) -> Value:
         """A picture, (1, 3, height, width), from -1 to 1."""
         shape = (1, 3, height, width)
-        return self._input(name, shape, kind="image", shape=list(shape), range=[-1.0, 1.0])
+        settings = {"kind": "image", "shape": list(shape), "range": [-1.0, 1.0]}
+        return self._input(name, shape, settings)
 
     def given(self, name: str, shape: Shape = (), **settings: Any) -> Value:
         """Any other input, by the keys of `pipeline.inputs`."""
         whole = settings.get("dtype") == "int32" or settings.get("kind") == "choice"
-        return self._input(name, shape, whole, **settings)
+        return self._input(name, shape, settings, whole)
 
-    def _input(self, name: str, shape: Shape, whole: bool = False, **settings: Any) -> Value:
+    def _input(
+        self, name: str, shape: Shape, settings: dict[str, Any], whole: bool = False
+    ) -> Value:
         self.inputs[name] = settings
         return Value(name, shape, whole)
 
@@ -368,7 +371,11 @@ class Sampling:
         shape, table = list(self.z.shape), self._table
         params, name = {**self._params, "shape": shape}, f"{self.loop.name}_step"
         # Its shape is the graph's to say: what a scheduler remembers follows from its steps.
-        inputs = {"z": self.z, "output": output, "parts": self.loop.scan("parts", f"{table}.parts", ())}
+        inputs = {
+            "z": self.z,
+            "output": output,
+            "parts": self.loop.scan("parts", f"{table}.parts", ()),
+        }
         if self._row.noise:
             inputs["noise"] = self._recipe.noise(self.z.shape, f"{self.loop.name}_noise", salt=1)
         if self._row.history:

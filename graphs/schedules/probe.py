@@ -64,7 +64,7 @@ def steps_of(scheduler: str, config: str, steps: int, given: str = "{}") -> Step
     settings, row = json.loads(config), row_of(scheduler, json.loads(config))
     made = _made(scheduler, settings)
     _set(made, steps, json.loads(given))
-    times = [t for t in made.timesteps]
+    times = list(made.timesteps)
     if len(times) != row.evaluations(steps):
         raise GraphFault(
             f"{scheduler}: it runs the model {len(times)} times for {steps} steps, where "

@@ -49,7 +49,7 @@ def normal(seed: int, *shape: int, salt: int = 0, iteration: int | None = None) 
 
 @contextmanager
 def steps_noise(scheduler: Any, seed: int) -> Iterator[None]:
-    """Inside, what the library's scheduler draws in step i is what the compiled loop draws there."""
+    """Inside, the library's scheduler draws in step i what the compiled loop draws there."""
     module = sys.modules[type(scheduler).__module__]
     before, drawn = module.randn_tensor, iter(range(10**6))
 

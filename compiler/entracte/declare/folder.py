@@ -55,11 +55,12 @@ def _declared(config: DictConfig, path: Path) -> dict[str, Any]:
 
     options = OmegaConf.to_container(config.pipeline.options, resolve=True)
     assert isinstance(options, dict)
+    chosen = {str(name): value for name, value in options.items()}
     try:
         folder = model_folder(path)
         make = recipes.recipe_of(folder.kind)
         tokenizers = str(path.absolute()) if _has_tokenizer(path) else STAND_IN
-        recipe = Recipe(folder, options, config.sampler.steps, tokenizers)
+        recipe = Recipe(folder, chosen, config.sampler.steps, tokenizers)
         make(recipe)
         recipe.check_options()
     except GraphFault as error:

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from entracte.declare.host_ops import HOST_OPS, FileKind, Source
 from entracte.declare.host_ops.words import MOST_ID, length_fault
+from entracte.disk.places import weights_folder
 from entracte.disk.read import inside
 from entracte.disk.write import write_bytes
 from entracte.emit.bundle import PACKAGES
@@ -23,7 +24,6 @@ from entracte.errors import ConfigError
 from entracte.ir import Output, Pipeline, Stage, StageKind
 from entracte.plan.file import CONSTANTS, FILE, MAX_BYTES
 from entracte.store.cache import Cache
-from entracte.disk.places import weights_folder
 
 Given = Mapping[str, Any]
 

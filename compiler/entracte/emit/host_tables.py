@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from entracte.declare.host_ops import Source
 from entracte.declare.host_ops.table_rows import NUMPY_TYPES
+from entracte.disk.places import weights_folder
 from entracte.disk.write import writing
 from entracte.errors import ConfigError
 from entracte.ir import DType, Stage
 from entracte.store.cache import Cache, cache_folder
 from entracte.store.tensor_file import reading
 from entracte.trace.checkpoint import FLOATS, Checkpoint, Place
-from entracte.disk.places import weights_folder
 from entracte.trace.weights import weight_source
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ from typing import Any, TypeVar
 from entracte.codec import decode, encode
 from entracte.disk import left
 from entracte.disk.folder import fresh, make_folder, open_to_readers
-from entracte.disk.write import told, write_bytes
 from entracte.disk.places import expanded
+from entracte.disk.write import told, write_bytes
 from entracte.errors import ConfigError, PlanError, WriteError
 from entracte.store.seal import damage, seal, state_of
 

@@ -3,10 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
+from entracte.disk.places import expanded, weights_folder
 from entracte.disk.read import inside
 from entracte.errors import ConfigError
 from entracte.ir import Pipeline, Stage, StageKind
-from entracte.disk.places import expanded, weights_folder
 
 _RANDOM = "random:"
 
