@@ -18,6 +18,7 @@ from entracte.graphs.checks import GraphFault, similar
 
 _HERE = "entracte.graphs.recipes."
 _BUILT_IN = {
+    "HunyuanVideoPipeline": "hunyuan_video:hunyuan_video",
     "LattePipeline": "latte:latte",
     "StableDiffusionPipeline": "stable_diffusion:stable_diffusion",
 }

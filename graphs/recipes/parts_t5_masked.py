@@ -35,7 +35,7 @@ def t5_states(r: Recipe, prompt: Tokens, negative: Tokens) -> Value:
     eps = config.get("layer_norm_epsilon", 1e-6) / _SMALLER**2
     options: dict[str, Any] = {
         "config": {**config, "layer_norm_epsilon": eps},
-        "scales": {end: 1 / _SMALLER for end in _WRITERS},
+        "scales": dict.fromkeys(_WRITERS, 1 / _SMALLER),
     }
     rows = [token_rows(r, "text_encoder", "shared.weight", width, t) for t in (negative, prompt)]
     made: Value = r.stage(
