@@ -66,11 +66,16 @@ class Recipe:
         folder: what it reads.
         options: what the user chose (`pipeline.options`); None where he did not.
         steps: of the sampler, as the user wants them.
-        tokenizers: where tokenizers are when weights are random.
+        random: whether weights are drawn from a seed: then a folder may lack tokenizers.
     """
 
     def __init__(
-        self, folder: ModelFolder, options: Mapping[str, Any], steps: int | None, tokenizers: str
+        self,
+        folder: ModelFolder,
+        options: Mapping[str, Any],
+        steps: int | None,
+        *,
+        random: bool = False,
     ) -> None:
         self.folder = folder
         self.inputs: dict[str, dict[str, Any]] = {}
@@ -79,7 +84,7 @@ class Recipe:
         self.outputs: dict[str, dict[str, Any]] = {}
         self.steps = steps
         self._options, self._read = options, dict[str, Any]()
-        self._tokenizers, self._loop = tokenizers, ""
+        self._random, self._loop = random, ""
 
     # ---------------------------------------------------------------- what is read
 
@@ -159,7 +164,10 @@ class Recipe:
         self, tokenizer: str, text: Value, length: int, *, name: str = "", **rule: Any
     ) -> Tokens:
         """Ids and mask, (1, length), of a text; `rule` as of the host's step `tokenize`."""
-        params = {"tokenizer": tokenizer, "length": length, "stand_in": self._tokenizers, **rule}
+        place = str(self.folder.path.absolute())
+        if self._random and not self.folder.has_file(tokenizer):
+            tokenizer, place = "tokenizer.json", STAND_IN
+        params = {"tokenizer": tokenizer, "length": length, "stand_in": place, **rule}
         made = self.host("tokenize", name or f"tokens_{text.name}", params, text=text)
         shape = (1, length)
         return Tokens(Value(f"{made}.input_ids", shape, True), Value(f"{made}.mask", shape))
