@@ -127,13 +127,20 @@ def test_no_folder(tmp_path):
         ("model_index.json", INDEX | {"unet": ["my_unet", "Mine"]}, "is never run"),
         ("model_index.json", {k: v for k, v in INDEX.items() if k != "unet"},
          "needs the component 'unet'"),
-        ("unet/config.json", {"in_channels": 4}, "are not those of a StableDiffusionPipeline"),
+        ("unet/config.json", {"sample_size": None}, "are not those of a StableDiffusionPipeline"),
         ("unet/config.json", "nonsense", "cannot be read as JSON"),
     ],
 )  # fmt: skip
 def test_files_that_are_not_as_libraries_write_them(folder, file, value, said):
     write(folder / file, value)
     assert said in refused(folder)
+
+
+def test_old_files_lack_what_came_later(folder):
+    """Published in 2022, before `scaling_factor` and most of the rest: the library's defaults."""
+    write(folder / "vae" / "config.json", {"block_out_channels": [8, 8]})
+    stages = {s.name: dict(s.params) for s in job(folder).pipeline.stages}
+    assert json.loads(stages["decode_image"]["settings"]) == {"scaling": 0.18215}
 
 
 def test_a_file_that_is_missing(folder):

@@ -167,6 +167,7 @@ class Recipe:
         place = str(self.folder.path.absolute())
         if self._random and not self.folder.has_file(tokenizer):
             tokenizer, place = "tokenizer.json", STAND_IN
+            rule = {"pad_id": 0, **rule}
         params = {"tokenizer": tokenizer, "length": length, "stand_in": place, **rule}
         made = self.host("tokenize", name or f"tokens_{text.name}", params, text=text)
         shape = (1, length)
