@@ -283,6 +283,9 @@ class PartitionSettings:
 
     chunk_bytes: str = "auto"
     """(bytes, or `auto`) Bounds the weights of a chunk; `auto` searches; e.g. `700KiB`"""
+    score_bytes: str = "256MiB"
+    """(bytes) Bounds attention's scores that are in memory at once: where there are more, queries
+    are taken in blocks, with the same result; 0: all at once; e.g. `64MiB`"""
 
 
 @dataclass(slots=True, kw_only=True)
