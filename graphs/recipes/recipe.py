@@ -160,6 +160,9 @@ class Recipe:
         self, tokenizer: str, text: Value, length: int, *, name: str = "", **rule: Any
     ) -> Tokens:
         """Ids and mask, (1, length), of a text; `rule` as of the host's step `tokenize`."""
+        if self._tokenizers == STAND_IN:
+            # One file, which does not say what pads.
+            tokenizer, rule = "tokenizer.json", {"pad_id": 0, **rule}
         params = {"tokenizer": tokenizer, "length": length, "stand_in": self._tokenizers, **rule}
         made = self.host("tokenize", name or f"tokens_{text.name}", params, text=text)
         shape = (1, length)
