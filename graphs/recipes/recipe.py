@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 from entracte.graphs.checks import similar
 from entracte.graphs.recipes import graph_name
+from entracte.graphs.recipes.called import takes_of
 from entracte.graphs.recipes.hub import ModelFolder
 from entracte.graphs.schedules.rows import row_of
 
@@ -215,17 +216,19 @@ class Recipe:
             settings: further arguments of the function: numbers, texts, lists.
             options: further keys of `pipeline.stages.NAME`: `precision`, `map`, `weights_of`, ...;
                 those of `module`: `class` and `config`, where they are not the component's.
-            ports: of each parameter of the function the value that it reads; then, in order, the
-                name of each result with its shape.
+            ports: of each parameter of the function the value that it reads (of what `map.carry`
+                names, a value with its shape alone); then, in order, the name of each result with
+                its shape.
 
         Returns:
             The result, or a tuple of them.
         """
-        takes = inspect.signature(function).parameters
+        takes = takes_of(function, ports)
         inputs = {n: v for n, v in ports.items() if isinstance(v, Value) and n in takes}
         shapes = {n: (v.shape if isinstance(v, Value) else v) for n, v in ports.items()
                   if n not in inputs}  # fmt: skip
         more = dict(options or {})
+        carried = more.get("map", {}).get("carry", {})
         params: dict[str, Any] = {
             "inputs": {n: list(v.shape) for n, v in inputs.items()},
             "outputs": list(shapes),
@@ -246,7 +249,7 @@ class Recipe:
             {
                 "graph": graph_name(self.folder.kind, function),
                 "params": params,
-                "inputs": {n: v.name for n, v in inputs.items()},
+                "inputs": {n: v.name for n, v in inputs.items() if n not in carried},
                 **more,
             },
         )
@@ -307,15 +310,18 @@ class Recipe:
 
     # ---------------------------------------------------------------- what a run gives
 
-    def output(self, name: str, kind: str, value: Value, **settings: Any) -> None:
-        """By the keys of `pipeline.outputs`."""
-        self.outputs[name] = {"kind": kind, "value": value.name, **settings}
+    def output(
+        self, name: str, kind: str, value: Value | Sequence[Value], **settings: Any
+    ) -> None:
+        """By the keys of `pipeline.outputs`; several values are joined."""
+        names = value.name if isinstance(value, Value) else [v.name for v in value]
+        self.outputs[name] = {"kind": kind, "value": names, **settings}
 
     def picture(self, value: Value) -> None:
         """The output `image`, (1, 3, height, width) from -1 to 1."""
         self.output("image", "image", value, range=[-1.0, 1.0])
 
-    def video(self, value: Value, rate: float) -> None:
+    def video(self, value: Value | Sequence[Value], rate: float) -> None:
         """The output `video`, (1, 3, frames, height, width) from -1 to 1, frames a second."""
         self.output("video", "video", value, range=[-1.0, 1.0], rate=rate)
 
