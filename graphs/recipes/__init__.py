@@ -18,7 +18,9 @@ from entracte.graphs.checks import GraphFault, similar
 
 _HERE = "entracte.graphs.recipes."
 _BUILT_IN = {
+    "DiTPipeline": "dit:dit",
     "StableDiffusionPipeline": "stable_diffusion:stable_diffusion",
+    "StableDiffusionXLPipeline": "stable_diffusion_xl:stable_diffusion_xl",
 }
 """Class -> module in this folder, and the recipe in it."""
 GROUP = "entracte.recipes"
