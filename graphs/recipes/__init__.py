@@ -21,6 +21,7 @@ _BUILT_IN = {
     "DiTPipeline": "dit:dit",
     "StableDiffusionPipeline": "stable_diffusion:stable_diffusion",
     "StableDiffusionXLPipeline": "stable_diffusion_xl:stable_diffusion_xl",
+    "StableVideoDiffusionPipeline": "stable_video_diffusion:stable_video_diffusion",
 }
 """Class -> module in this folder, and the recipe in it."""
 GROUP = "entracte.recipes"

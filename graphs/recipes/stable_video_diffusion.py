@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from entracte.graphs.recipes.parts import twice
 from entracte.graphs.recipes.parts_latents import upcast
-from entracte.graphs.recipes.recipe import Recipe, image_scale, stage
+from entracte.graphs.recipes.recipe import Recipe, Value, image_scale, stage
 
 _SIDE = 224
 """Of what the image encoder sees: the pipeline says this number, whatever the encoder has."""
@@ -66,14 +66,14 @@ def decode(vae: nn.Module, z: Tensor, scaling: float) -> Tensor:
 
 def stable_video_diffusion(r: Recipe) -> None:
     """CLIP's vision and a VAE's encoder see a picture, a UNet moves it, frames are decoded in
-    slices of `decode_chunk_size`, as the library does: smaller ones need less memory, and their
+    slices of `decode_frames`, as the library does: smaller ones need less memory, and their
     borders show."""
     unet, vae, clip = r.config("unet"), r.config("vae"), r.config("image_encoder")
     looks, scale = r.config("feature_extractor"), image_scale(vae)
     height = r.size("height", unet["sample_size"] * scale, scale)
     width = r.size("width", unet["sample_size"] * scale, scale)
     frames, rate = r.size("frames", unet["num_frames"]), r.size("fps", 7)
-    count = r.part("decode_chunk_size", frames)
+    count = min(r.size("decode_frames", frames), frames)
     rows, columns = height // scale, width // scale
     image = r.image("image", height, width)
     strength = r.number("noise_strength", 0.02)
@@ -91,8 +91,20 @@ def stable_video_diffusion(r: Recipe) -> None:
         loop.step(r.stage(denoise, "unet", z=loop.input, time=loop.time, image=seen, states=states,
                           motion=motion, strength=strength, **scales, settings={"rate": rate},
                           output=z))  # fmt: skip
-    slices = {"map": {"port": "z", "axis": 1, "size": count, "output_axis": 2}} if count < frames else {}
-    video = r.stage(decode, "vae", z=loop.z.of(1, count, *z.shape[2:]), options=upcast(vae) | slices,
-                    settings={"scaling": vae["scaling_factor"]},
-                    video=(1, 3, count, height, width))  # fmt: skip
-    r.video(video, rate)
+    parts = [(0, count), (frames - frames % count, frames % count)]
+    videos = [decoded(r, loop.z, start, size) for start, size in parts if size]
+    r.video(videos[0], rate)
+    r.outputs["video"]["value"] = [value.name for value in videos]
+
+
+def decoded(r: Recipe, z: Value, start: int, size: int) -> Value:
+    """Frames from `start` on, `size` at once; a rest that is fewer is another call's."""
+    vae, rest = r.config("vae"), {"weights_of": "decode"} if start else {}
+    slices = {"port": "z", "axis": 1, "size": size, "start": start, "output_axis": 2,
+              "count": (z.shape[1] - start) // size}  # fmt: skip
+    made: Value = r.stage(
+        decode, "vae", name="decode_rest" if start else "decode", z=z.of(1, size, *z.shape[2:]),
+        settings={"scaling": vae["scaling_factor"]}, options={"map": slices, **upcast(vae), **rest},
+        video=(1, 3, size, *(n * image_scale(vae) for n in z.shape[3:])),
+    )  # fmt: skip
+    return made
