@@ -18,7 +18,10 @@ from entracte.graphs.checks import GraphFault, similar
 
 _HERE = "entracte.graphs.recipes."
 _BUILT_IN = {
+    "DiTPipeline": "dit:dit",
     "StableDiffusionPipeline": "stable_diffusion:stable_diffusion",
+    "StableDiffusionXLPipeline": "stable_diffusion_xl:stable_diffusion_xl",
+    "StableVideoDiffusionPipeline": "stable_video_diffusion:stable_video_diffusion",
     "WanPipeline": "wan:wan",
 }
 """Class -> module in this folder, and the recipe in it."""
