@@ -18,6 +18,7 @@ from entracte.graphs.checks import GraphFault, similar
 
 _HERE = "entracte.graphs.recipes."
 _BUILT_IN = {
+    "CogVideoXPipeline": "cogvideox:cogvideox",
     "StableDiffusionPipeline": "stable_diffusion:stable_diffusion",
 }
 """Class -> module in this folder, and the recipe in it."""

@@ -106,18 +106,32 @@ def _class(library: str, kind: str) -> Any:
     return cls
 
 
+def takes(function: Callable[..., Any], name: str) -> str:
+    """The parameter that a stage's port of that name is for; of `*xs` they are `xs0`, `xs1`, ...;
+    empty where there is none."""
+    parameters = inspect.signature(function).parameters
+    if name in parameters:
+        return name
+    many = name.rstrip("0123456789")
+    found = parameters.get(many)
+    return many if found is not None and found.kind is found.VAR_POSITIONAL else ""
+
+
 def _order(
     function: Callable[..., Any], names: list[str], settings: Mapping[str, Any], has_module: bool
 ) -> list[str]:
     """Inputs as the function takes them."""
-    takes = list(inspect.signature(function).parameters)[int(has_module) :]
-    order = [name for name in takes if name in names]
-    stray = [n for n in [*names, *settings] if n not in takes]
-    missing = [n for n, p in inspect.signature(function).parameters.items()
-               if n in takes and p.default is p.empty and n not in (*names, *settings)]  # fmt: skip
-    if stray or missing or takes[: len(order)] != order:
+    parameters = list(inspect.signature(function).parameters.values())[int(has_module) :]
+    known = [p.name for p in parameters]
+    of = {name: takes(function, name) for name in names}
+    order = [n for p in known for n in sorted(names, key=lambda n: (len(n), n)) if of[n] == p]
+    stray = [n for n in names if of[n] not in known] + [n for n in settings if n not in known]
+    missing = [p.name for p in parameters if p.default is p.empty
+               and p.kind is not p.VAR_POSITIONAL and p.name not in (*names, *settings)]  # fmt: skip
+    given = [p for p in known if p in of.values()]
+    if stray or missing or known[: len(given)] != given:
         raise GraphFault(
-            f"{function.__module__}.{function.__name__} takes {', '.join(takes)}; given are the "
+            f"{function.__module__}.{function.__name__} takes {', '.join(known)}; given are the "
             f"inputs {', '.join(names)} and the settings {', '.join(settings) or 'none'}: its "
             "inputs come first, then its settings, each by its name"
         )

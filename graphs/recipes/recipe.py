@@ -13,7 +13,6 @@ Nothing is computed here: what comes out is the same mapping that a yaml file wo
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from typing import Any, TypeVar
 
 from entracte.graphs.checks import similar
 from entracte.graphs.recipes import graph_name
+from entracte.graphs.recipes.called import takes
 from entracte.graphs.recipes.hub import ModelFolder
 from entracte.graphs.schedules.rows import row_of
 
@@ -205,15 +205,15 @@ class Recipe:
             name: of the stage, by default the function's.
             settings: further arguments of the function: numbers, texts, lists.
             options: further keys of `pipeline.stages.NAME`: `precision`, `map`, `weights_of`, ...;
-                those of `module`: `class` and `config`, where they are not the component's.
-            ports: of each parameter of the function the value that it reads; then, in order, the
-                name of each result with its shape.
+                those of `module`: `class` and `config`, where they are not the component's. A map's
+                `carry` has of each input the result that the next slice reads in its place.
+            ports: of each parameter of the function the value that it reads (of `*xs` x values
+                are `xs0`, `xs1`, ...); then, in order, the name of each result with its shape.
 
         Returns:
             The result, or a tuple of them.
         """
-        takes = inspect.signature(function).parameters
-        inputs = {n: v for n, v in ports.items() if isinstance(v, Value) and n in takes}
+        inputs = {n: v for n, v in ports.items() if isinstance(v, Value) and takes(function, n)}
         shapes = {n: (v.shape if isinstance(v, Value) else v) for n, v in ports.items()
                   if n not in inputs}  # fmt: skip
         more = dict(options or {})
@@ -241,6 +241,9 @@ class Recipe:
                 **more,
             },
         )
+        carry = more.get("map", {}).get("carry", {})
+        for n, port in carry.items():
+            carry[n] = [self.stages[made]["inputs"].pop(n), port]
         results = tuple(Value(f"{made}.{port}", shape) for port, shape in shapes.items())
         return results[0] if len(results) == 1 else results
 
@@ -298,15 +301,18 @@ class Recipe:
 
     # ---------------------------------------------------------------- what a run gives
 
-    def output(self, name: str, kind: str, value: Value, **settings: Any) -> None:
-        """By the keys of `pipeline.outputs`."""
-        self.outputs[name] = {"kind": kind, "value": value.name, **settings}
+    def output(
+        self, name: str, kind: str, value: Value | Sequence[Value], **settings: Any
+    ) -> None:
+        """By the keys of `pipeline.outputs`; several values are joined."""
+        names = value.name if isinstance(value, Value) else [one.name for one in value]
+        self.outputs[name] = {"kind": kind, "value": names, **settings}
 
     def picture(self, value: Value) -> None:
         """The output `image`, (1, 3, height, width) from -1 to 1."""
         self.output("image", "image", value, range=[-1.0, 1.0])
 
-    def video(self, value: Value, rate: float) -> None:
+    def video(self, value: Value | Sequence[Value], rate: float) -> None:
         """The output `video`, (1, 3, frames, height, width) from -1 to 1, frames a second."""
         self.output("video", "video", value, range=[-1.0, 1.0], rate=rate)
 
