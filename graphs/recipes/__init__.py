@@ -18,6 +18,7 @@ from entracte.graphs.checks import GraphFault, similar
 
 _HERE = "entracte.graphs.recipes."
 _BUILT_IN = {
+    "CogVideoXPipeline": "cogvideox:cogvideox",
     "DiTPipeline": "dit:dit",
     "StableDiffusionPipeline": "stable_diffusion:stable_diffusion",
     "StableDiffusionXLPipeline": "stable_diffusion_xl:stable_diffusion_xl",

@@ -13,7 +13,6 @@ Nothing is computed here: what comes out is the same mapping that a yaml file wo
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -215,10 +214,11 @@ class Recipe:
             name: of the stage, by default the function's.
             settings: further arguments of the function: numbers, texts, lists.
             options: further keys of `pipeline.stages.NAME`: `precision`, `map`, `weights_of`, ...;
-                those of `module`: `class` and `config`, where they are not the component's.
-            ports: of each parameter of the function the value that it reads (of what `map.carry`
-                names, a value with its shape alone); then, in order, the name of each result with
-                its shape.
+                those of `module`: `class` and `config`, where they are not the component's. A map's
+                `carry` has of each input the result that the next slice reads in its place.
+            ports: of each parameter of the function the value that it reads (of `*xs` x values
+                are `xs0`, `xs1`, ...; of what is carried, what the first slice reads); then, in
+                order, the name of each result with its shape.
 
         Returns:
             The result, or a tuple of them.
@@ -229,6 +229,9 @@ class Recipe:
                   if n not in inputs}  # fmt: skip
         more = dict(options or {})
         carried = more.get("map", {}).get("carry", {})
+        for n, port in carried.items():
+            if isinstance(port, str):
+                carried[n] = [inputs[n].name, port]
         params: dict[str, Any] = {
             "inputs": {n: list(v.shape) for n, v in inputs.items()},
             "outputs": list(shapes),
