@@ -52,6 +52,8 @@ NEEDS = {
     "test_edges_run.py": "convert",
     "test_end_to_end.py": "convert",
     "test_example_package.py": "convert",
+    "test_attention_blocks.py": "torch",
+    "test_folders.py": "torch",
     "test_graphs_*.py": "torch",
     "test_host_ops.py": "light",
     "test_host_steps.py": "convert",

@@ -43,6 +43,7 @@ def test_the_wheel_holds_what_runs_and_nothing_else(wheel):
     names = ZipFile(wheel).namelist()
     assert "entracte/conf/compile.yaml" in names
     assert "entracte/conf/target/iphone15pro.yaml" in names
+    assert "entracte/graphs/published/wan2.1_t2v_1.3b/transformer/config.json" in names
     assert "entracte/graphs/weights/tiny_t2v/denoiser.safetensors" in names
     assert "entracte/graphs/weights/tiny_t2v/tokenizer.json" in names
     assert {n.split("/")[0] for n in names} <= {"entracte", "entracte-0.1.0.dist-info"}

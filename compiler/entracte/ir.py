@@ -115,6 +115,9 @@ class Stage:
     at: tuple[int, ...] = ()
     """The iterations of its loop in which it runs, by rising number, 0 among them; in the others
     what it made last stands. Empty: in all."""
+    score_bytes: int = 0
+    """Of attention's scores that may be in memory at once: of more, queries are taken in blocks; 0:
+    all at once."""
 
 
 @dataclass(frozen=True, slots=True)

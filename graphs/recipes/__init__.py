@@ -18,9 +18,14 @@ from entracte.graphs.checks import GraphFault, similar
 
 _HERE = "entracte.graphs.recipes."
 _BUILT_IN = {
+    "CogVideoXPipeline": "cogvideox:cogvideox",
+    "DiTPipeline": "dit:dit",
     "HunyuanVideoPipeline": "hunyuan_video:hunyuan_video",
     "LattePipeline": "latte:latte",
     "StableDiffusionPipeline": "stable_diffusion:stable_diffusion",
+    "StableDiffusionXLPipeline": "stable_diffusion_xl:stable_diffusion_xl",
+    "StableVideoDiffusionPipeline": "stable_video_diffusion:stable_video_diffusion",
+    "WanPipeline": "wan:wan",
 }
 """Class -> module in this folder, and the recipe in it."""
 GROUP = "entracte.recipes"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 from torch import Tensor, nn
@@ -83,9 +84,13 @@ def build(name: str, config: Mapping[str, Any]) -> nn.Module:
     return cls(_eager(cls.config_class.from_dict(dict(config))))
 
 
+_UNSCALED = ("t5", "umt5")
+"""Kinds of models whose scores are not scaled: the fused operation does not fit."""
+
+
 def _eager(config: Any) -> Any:
     """Attention as plain operations: the libraries' choice depends on the machine."""
-    config._attn_implementation = "sdpa" if config.model_type != "t5" else "eager"
+    config._attn_implementation = "sdpa" if config.model_type not in _UNSCALED else "eager"
     return config
 
 
@@ -106,18 +111,30 @@ def _class(library: str, kind: str) -> Any:
     return cls
 
 
+def takes_of(function: Callable[..., Any], names: Iterable[str]) -> list[str]:
+    """Names of a function's parameters; `*kept` takes kept0, kept1, ... as far as they are given."""
+    found, given = list[str](), set(names)
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is not parameter.VAR_POSITIONAL:
+            found.append(name)
+            continue
+        numbered = map(f"{name}{{}}".format, range(len(given)))
+        found += takewhile(given.__contains__, numbered)
+    return found
+
+
 def _order(
     function: Callable[..., Any], names: list[str], settings: Mapping[str, Any], has_module: bool
 ) -> list[str]:
     """Inputs as the function takes them."""
-    takes = list(inspect.signature(function).parameters)[int(has_module) :]
+    takes = takes_of(function, names)[int(has_module) :]
     order = [name for name in takes if name in names]
     stray = [n for n in [*names, *settings] if n not in takes]
     missing = [n for n, p in inspect.signature(function).parameters.items()
                if n in takes and p.default is p.empty and n not in (*names, *settings)]  # fmt: skip
     if stray or missing or takes[: len(order)] != order:
         raise GraphFault(
-            f"{function.__module__}.{function.__name__} takes {', '.join(takes)}; given are the "
+            f"{function.__module__}.{function.__name__} takes {', '.join(known)}; given are the "
             f"inputs {', '.join(names)} and the settings {', '.join(settings) or 'none'}: its "
             "inputs come first, then its settings, each by its name"
         )

@@ -3,6 +3,7 @@ configurations. Only JSON is read, and no code that a folder brings is run."""
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -65,12 +66,13 @@ class ModelFolder:
         return name in self.components
 
     def config(self, name: str) -> dict[str, Any]:
-        """Of a component, without what changes nothing. Raises `GraphFault`."""
-        self.component(name)
+        """Of a component, with the library's defaults for what the file leaves out (old files lack
+        keys that came later), without what changes nothing. Raises `GraphFault`."""
+        component = self.component(name)
         folder = self.path / name if self.index else self.path
         for file in _CONFIGS:
             if (folder / file).is_file():
-                found = _read(folder / file)
+                found = _completed(component, _read(folder / file))
                 return {k: v for k, v in found.items() if k not in _NOISE}
         raise GraphFault(
             f"{folder}: there is no {' or '.join(_CONFIGS[:2])}; download the whole folder"
@@ -119,6 +121,22 @@ def _class_of(file: Path, value: object, key: str) -> str:
         f"{file}: {key} is {value!r}: no class of a library's; code that a folder brings is never "
         "run"
     )
+
+
+def _completed(component: Component, config: dict[str, Any]) -> dict[str, Any]:
+    import diffusers
+    import transformers
+
+    library = diffusers if component.library == "diffusers" else transformers
+    cls = getattr(library, component.kind, None)
+    if cls is None:
+        return config
+    if component.library == "diffusers":
+        takes = inspect.signature(cls.__init__).parameters.values()
+        return {p.name: p.default for p in takes if p.default is not p.empty} | config
+    made = getattr(cls, "config_class", None)
+    found: dict[str, Any] = config if made is None else made.from_dict(config).to_dict()
+    return found
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -13,7 +13,6 @@ Nothing is computed here: what comes out is the same mapping that a yaml file wo
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from typing import Any, TypeVar
 
 from entracte.graphs.checks import similar
 from entracte.graphs.recipes import graph_name
+from entracte.graphs.recipes.called import takes_of
 from entracte.graphs.recipes.hub import ModelFolder
 from entracte.graphs.schedules.rows import row_of
 
@@ -66,11 +66,16 @@ class Recipe:
         folder: what it reads.
         options: what the user chose (`pipeline.options`); None where he did not.
         steps: of the sampler, as the user wants them.
-        tokenizers: where tokenizers are when weights are random.
+        random: whether weights are drawn from a seed: then a folder may lack tokenizers.
     """
 
     def __init__(
-        self, folder: ModelFolder, options: Mapping[str, Any], steps: int | None, tokenizers: str
+        self,
+        folder: ModelFolder,
+        options: Mapping[str, Any],
+        steps: int | None,
+        *,
+        random: bool = False,
     ) -> None:
         self.folder = folder
         self.inputs: dict[str, dict[str, Any]] = {}
@@ -79,7 +84,7 @@ class Recipe:
         self.outputs: dict[str, dict[str, Any]] = {}
         self.steps = steps
         self._options, self._read = options, dict[str, Any]()
-        self._tokenizers, self._loop = tokenizers, ""
+        self._random, self._loop = random, ""
 
     # ---------------------------------------------------------------- what is read
 
@@ -159,7 +164,11 @@ class Recipe:
         self, tokenizer: str, text: Value, length: int, *, name: str = "", **rule: Any
     ) -> Tokens:
         """Ids and mask, (1, length), of a text; `rule` as of the host's step `tokenize`."""
-        params = {"tokenizer": tokenizer, "length": length, "stand_in": self._tokenizers, **rule}
+        place = str(self.folder.path.absolute())
+        if self._random and not self.folder.has_file(tokenizer):
+            tokenizer, place = "tokenizer.json", STAND_IN
+            rule = {"pad_id": 0, **rule}
+        params = {"tokenizer": tokenizer, "length": length, "stand_in": place, **rule}
         made = self.host("tokenize", name or f"tokens_{text.name}", params, text=text)
         shape = (1, length)
         return Tokens(Value(f"{made}.input_ids", shape, True), Value(f"{made}.mask", shape))
@@ -205,18 +214,24 @@ class Recipe:
             name: of the stage, by default the function's.
             settings: further arguments of the function: numbers, texts, lists.
             options: further keys of `pipeline.stages.NAME`: `precision`, `map`, `weights_of`, ...;
-                those of `module`: `class` and `config`, where they are not the component's.
-            ports: of each parameter of the function the value that it reads; then, in order, the
-                name of each result with its shape.
+                those of `module`: `class` and `config`, where they are not the component's. A map's
+                `carry` has of each input the result that the next slice reads in its place.
+            ports: of each parameter of the function the value that it reads (of `*xs` x values
+                are `xs0`, `xs1`, ...; of what is carried, what the first slice reads); then, in
+                order, the name of each result with its shape.
 
         Returns:
             The result, or a tuple of them.
         """
-        takes = inspect.signature(function).parameters
+        takes = takes_of(function, ports)
         inputs = {n: v for n, v in ports.items() if isinstance(v, Value) and n in takes}
         shapes = {n: (v.shape if isinstance(v, Value) else v) for n, v in ports.items()
                   if n not in inputs}  # fmt: skip
         more = dict(options or {})
+        carried = more.get("map", {}).get("carry", {})
+        for n, port in carried.items():
+            if isinstance(port, str):
+                carried[n] = [inputs[n].name, port]
         params: dict[str, Any] = {
             "inputs": {n: list(v.shape) for n, v in inputs.items()},
             "outputs": list(shapes),
@@ -237,7 +252,7 @@ class Recipe:
             {
                 "graph": graph_name(self.folder.kind, function),
                 "params": params,
-                "inputs": {n: v.name for n, v in inputs.items()},
+                "inputs": {n: v.name for n, v in inputs.items() if n not in carried},
                 **more,
             },
         )
@@ -298,15 +313,18 @@ class Recipe:
 
     # ---------------------------------------------------------------- what a run gives
 
-    def output(self, name: str, kind: str, value: Value, **settings: Any) -> None:
-        """By the keys of `pipeline.outputs`."""
-        self.outputs[name] = {"kind": kind, "value": value.name, **settings}
+    def output(
+        self, name: str, kind: str, value: Value | Sequence[Value], **settings: Any
+    ) -> None:
+        """By the keys of `pipeline.outputs`; several values are joined."""
+        names = value.name if isinstance(value, Value) else [v.name for v in value]
+        self.outputs[name] = {"kind": kind, "value": names, **settings}
 
     def picture(self, value: Value) -> None:
         """The output `image`, (1, 3, height, width) from -1 to 1."""
         self.output("image", "image", value, range=[-1.0, 1.0])
 
-    def video(self, value: Value, rate: float) -> None:
+    def video(self, value: Value | Sequence[Value], rate: float) -> None:
         """The output `video`, (1, 3, frames, height, width) from -1 to 1, frames a second."""
         self.output("video", "video", value, range=[-1.0, 1.0], rate=rate)
 

@@ -42,6 +42,8 @@ def _solver(config: Config) -> Row:
 
 
 _ROWS: dict[str, Row | Callable[[Config], Row]] = {
+    "CogVideoXDDIMScheduler": Row(),
+    "CogVideoXDPMScheduler": Row(history=True, noise=True),
     "DDIMScheduler": Row(),
     "DDPMScheduler": Row(noise=True),
     "DPMSolverMultistepScheduler": _solver,

@@ -207,10 +207,13 @@ class PipelineSettings:
     `/models/mine`"""
     folder: str | None = None
     """A folder of diffusers or transformers, spelled like `weights`: the recipe of its class gives
-    stages, loops, inputs and outputs, and what is written here is put over them; e.g.
+    stages, loops, inputs and outputs; e.g.
     `/models/sd15`"""
     options: dict[str, Any] = field(default_factory=dict)
     """Of such a recipe: sizes and choices, null for its own; e.g. `{height: 512, width: 512}`"""
+    over: dict[str, Any] = field(default_factory=dict)
+    """What is put over such a recipe's `stages`, `inputs`, `loops` and `outputs`, key by key; e.g.
+    `{stages: {text: {compression: int8}}}`"""
     steps: int | None = 30
     """Of its sampler, where `sampler.steps` says no others; null for a recipe's own; e.g. `50`"""
     video: dict[str, Any] = field(default_factory=dict)
@@ -280,6 +283,9 @@ class PartitionSettings:
 
     chunk_bytes: str = "auto"
     """(bytes, or `auto`) Bounds the weights of a chunk; `auto` searches; e.g. `700KiB`"""
+    score_bytes: str = "256MiB"
+    """(bytes) Bounds attention's scores that are in memory at once: where there are more, queries
+    are taken in blocks, with the same result; 0: all at once; e.g. `64MiB`"""
 
 
 @dataclass(slots=True, kw_only=True)
