@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 from entracte.graphs.checks import similar
 from entracte.graphs.recipes import graph_name
 from entracte.graphs.recipes.hub import ModelFolder
+from entracte.graphs.schedules.kinds import settings_of
 from entracte.graphs.schedules.probe import Steps, steps_of
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -268,6 +269,7 @@ class Recipe:
     def sampling(
         self, z: Value, *, steps: int, component: str = "scheduler", name: str = "sample",
         given: Mapping[str, Any] | None = None, starts: bool = True,
+        over: Mapping[str, Any] | None = None,
     ) -> Iterator[Sampling]:  # fmt: skip
         """A loop over the steps of the folder's scheduler.
 
@@ -276,10 +278,13 @@ class Recipe:
             steps: of the sampler where the user does not say.
             given: further arguments of the scheduler's `set_timesteps` (`mu`, `sigmas`).
             starts: whether `z` is multiplied by the scheduler's first sigma.
+            over: what the pipeline's constructor writes over the scheduler's configuration.
         """
         own = self.folder.component(component).kind if self.folder.has(component) else ""
         kind = self.option(component, own)
         config = self.config(component)
+        takes = settings_of(kind) if kind == own else ()
+        config |= {k: v for k, v in (over or {}).items() if k in config or k in takes}
         count = self.sampling_steps(steps)
         params = {"scheduler": kind, "config": json.dumps(config, sort_keys=True), "steps": count,
                   "given": json.dumps(dict(given or {}))}  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -76,6 +77,14 @@ KINDS: Mapping[str, Kind] = {
     "SCMScheduler": Kind(has_end=True),
     "UnCLIPScheduler": Kind(_with_next_time),
 }
+
+
+def settings_of(scheduler: str) -> tuple[str, ...]:
+    """What a class's configuration may say. Raises `GraphFault` for one that is not known."""
+    import diffusers
+
+    kind_of(scheduler)
+    return tuple(inspect.signature(getattr(diffusers, scheduler).__init__).parameters)[1:]
 
 
 def kind_of(scheduler: str) -> Kind:

@@ -20,6 +20,9 @@ import pytest
 import torch
 
 from entracte.graphs import GraphFault
+from entracte.graphs.recipes import recipe_of
+from entracte.graphs.recipes.hub import model_folder
+from entracte.graphs.recipes.recipe import STAND_IN, Recipe
 from entracte.graphs.schedules import step as stages
 from entracte.graphs.schedules.kinds import KINDS
 from entracte.graphs.schedules.probe import steps_of
@@ -209,3 +212,66 @@ def test_tables_and_step_give_what_the_library_gives(name):
         assert error <= allowed, f"{config}, {steps} steps: {error:.1e}, of {allowed:.1e}"
         compared += 1
     assert compared >= 1
+
+
+def ask(pipe: Any, seed: int, latents: torch.Tensor) -> np.ndarray:
+    """The library's picture, with the noise of the compiled loop."""
+    with steps_noise(pipe.scheduler, seed), torch.no_grad():
+        return pipe(
+            "a red cat", negative_prompt="b", latents=latents, guidance_scale=4.0,
+            num_inference_steps=3, output_type="pt",
+        ).images  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["EulerAncestralDiscreteScheduler", pytest.param("DDPMScheduler", marks=pytest.mark.slow)],
+)
+def test_another_scheduler_for_a_folder(tmp_path, name):
+    """One that scales and starts large; one that cuts off, by its own default: the folder's
+    configuration says nothing of it."""
+    tiny("1.5").save_pretrained(tmp_path / "folder")
+    pipe = diffusers.StableDiffusionPipeline.from_pretrained(tmp_path / "folder")
+    pipe.set_progress_bar_config(disable=True)
+    pipe.scheduler = getattr(diffusers, name).from_config(pipe.scheduler.config)
+    want = ask(pipe, 3, normal(3, 1, 4, 8, 8))
+    words = [f"pipeline.options.scheduler={name}", "sampler.steps=3"]
+    built = compiled(tmp_path / "folder", tmp_path / "build", *words)
+    given = {"prompt": "a red cat", "negative": "b", "seed": 3, "guidance": 4.0}
+    check((run(built, given, "image") / 2 + 0.5).clip(0, 1), want, "fp32")
+
+
+@pytest.mark.parametrize("said", [{"clip_sample": True, "steps_offset": 0}, {}])
+def test_what_the_pipelines_constructor_mends(tmp_path, said):
+    """Stable Diffusion's mends the offset and cutting off, also where the folder says nothing."""
+    pipe = tiny("2.1")
+    pipe.save_pretrained(tmp_path)
+    file = tmp_path / "scheduler" / "scheduler_config.json"
+    config = json.loads(file.read_text()) | said
+    kept = {k: v for k, v in config.items() if said or k not in ("clip_sample", "steps_offset")}
+    file.write_text(json.dumps(kept))
+    mended = diffusers.StableDiffusionPipeline.from_pretrained(tmp_path).scheduler.config
+    assert mended["steps_offset"] == 1 and mended["clip_sample"] is False
+    declared = recipe_of_folder(tmp_path)
+    config = json.loads(declared.stages["sample_step"]["params"]["config"])
+    assert {k: config[k] for k in ("steps_offset", "clip_sample")} == {
+        k: mended[k] for k in ("steps_offset", "clip_sample")
+    }
+
+
+def recipe_of_folder(folder: Path) -> Recipe:
+    """What the folder's recipe declares."""
+    made = Recipe(model_folder(folder), {}, 3, STAND_IN)
+    recipe_of(made.folder.kind)(made)
+    return made
+
+
+def test_refusals_say_what_to_do():
+    with pytest.raises(GraphFault, match=r"'DIMScheduler' is not known.*DDIMScheduler.*options"):
+        steps_of("DIMScheduler", "{}", 3)
+    with pytest.raises(GraphFault, match=r"DDIMScheduler: .*thresholding.*options.scheduler"):
+        steps_of("DDIMScheduler", '{"thresholding": true}', 3)
+    with pytest.raises(GraphFault, match=r"LCMScheduler: diffusers refuses.*100.*options"):
+        steps_of("LCMScheduler", "{}", 100)
+    with pytest.raises(GraphFault, match=r"DDIMScheduler: .* be set with sigmas"):
+        steps_of("DDIMScheduler", "{}", 3, '{"sigmas": [1.0]}')
