@@ -134,7 +134,9 @@ def _set(
     takes = inspect.signature(made.set_timesteps).parameters
     strange = sorted(set(given) - set(takes))
     if strange:
-        raise GraphFault(f"its steps cannot be set with {', '.join(strange)}, as this pipeline does")
+        raise GraphFault(
+            f"its steps cannot be set with {', '.join(strange)}, as this pipeline does"
+        )
     count = () if "sigmas" in given or "timesteps" in given else (steps,)
     made.set_timesteps(*count, **given)
     times = list(made.timesteps)
@@ -212,7 +214,9 @@ def _pruned(table: np.ndarray, remembered: int) -> np.ndarray:
             break
         needed |= read
     kept = [1 + k for k in sorted(needed)]
-    return table[:, [0, *kept, *rest]][:, :, [0, 1, 2, *(k + 2 for k in kept), *(k + 2 for k in rest)]]
+    return table[:, [0, *kept, *rest]][
+        :, :, [0, 1, 2, *(k + 2 for k in kept), *(k + 2 for k in rest)]
+    ]
 
 
 def _check_agrees(made: Steps, kind: Kind, library: Any, times: Sequence[torch.Tensor]) -> None:

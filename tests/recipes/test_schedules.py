@@ -22,7 +22,7 @@ import torch
 from entracte.graphs import GraphFault
 from entracte.graphs.recipes import recipe_of
 from entracte.graphs.recipes.hub import model_folder
-from entracte.graphs.recipes.recipe import STAND_IN, Recipe
+from entracte.graphs.recipes.recipe import Recipe
 from entracte.graphs.schedules import step as stages
 from entracte.graphs.schedules.kinds import KINDS
 from entracte.graphs.schedules.probe import steps_of
@@ -261,7 +261,7 @@ def test_what_the_pipelines_constructor_mends(tmp_path, said):
 
 def recipe_of_folder(folder: Path) -> Recipe:
     """What the folder's recipe declares."""
-    made = Recipe(model_folder(folder), {}, 3, STAND_IN)
+    made = Recipe(model_folder(folder), {}, 3, random=True)
     recipe_of(made.folder.kind)(made)
     return made
 
