@@ -20,6 +20,9 @@ _HERE = "entracte.graphs.recipes."
 _BUILT_IN = {
     "CogVideoXPipeline": "cogvideox:cogvideox",
     "DiTPipeline": "dit:dit",
+    "StableCascadeCombinedPipeline": "stable_cascade_decoder:stable_cascade_combined",
+    "StableCascadeDecoderPipeline": "stable_cascade_decoder:stable_cascade_decoder",
+    "StableCascadePriorPipeline": "stable_cascade:stable_cascade_prior",
     "StableDiffusionPipeline": "stable_diffusion:stable_diffusion",
     "StableDiffusionXLPipeline": "stable_diffusion_xl:stable_diffusion_xl",
     "StableVideoDiffusionPipeline": "stable_video_diffusion:stable_video_diffusion",

@@ -147,6 +147,10 @@ class Recipe:
         settings = {"kind": "image", "shape": list(shape), "range": [-1.0, 1.0]}
         return self._input(name, shape, settings)
 
+    def tensor(self, name: str, shape: Shape) -> Value:
+        """Numbers of another run, or of another program."""
+        return self._input(name, shape, {"kind": "tensor", "shape": list(shape)})
+
     def given(self, name: str, shape: Shape = (), **settings: Any) -> Value:
         """Any other input, by the keys of `pipeline.inputs`."""
         whole = settings.get("dtype") == "int32" or settings.get("kind") == "choice"
@@ -282,7 +286,8 @@ class Recipe:
     @contextmanager
     def sampling(
         self, z: Value, *, steps: int, component: str = "scheduler", name: str = "sample",
-        given: Mapping[str, Any] | None = None, starts: bool = True,
+        given: Mapping[str, Any] | None = None, starts: bool = True, fixed: bool = False,
+        salt: int = 1,
     ) -> Iterator[Sampling]:  # fmt: skip
         """A loop over the steps of the folder's scheduler.
 
@@ -291,11 +296,13 @@ class Recipe:
             steps: of the sampler where the user does not say.
             given: further arguments of the scheduler's `set_timesteps` (`mu`, `sigmas`).
             starts: whether `z` is multiplied by the scheduler's first sigma.
+            fixed: whether `steps` holds whatever the user says of the sampler's.
+            salt: tells its noise from that of other loops.
         """
         own = self.folder.component(component).kind if self.folder.has(component) else ""
         kind = self.option(component, own)
         config = self.config(component)
-        count = self.sampling_steps(steps)
+        count = steps if fixed else self.sampling_steps(steps)
         row = row_of(kind, config)
         params = {"scheduler": kind, "config": json.dumps(config, sort_keys=True), "steps": count,
                   "given": json.dumps(dict(given or {}))}  # fmt: skip
@@ -309,13 +316,11 @@ class Recipe:
             zeros = {"shape_of": f"{name}_step.history", "dtype": "fp32"}
             self.constant("zeros", f"{name}_zeros", **zeros)
         with self.loop(name, row.evaluations(count)) as inner:
-            yield Sampling(self, inner, row, params, table, z)
+            yield Sampling(self, inner, row, params, table, z, salt)
 
     # ---------------------------------------------------------------- what a run gives
 
-    def output(
-        self, name: str, kind: str, value: Value | Sequence[Value], **settings: Any
-    ) -> None:
+    def output(self, name: str, kind: str, value: Value | Sequence[Value], **settings: Any) -> None:
         """By the keys of `pipeline.outputs`; several values are joined."""
         names = value.name if isinstance(value, Value) else [v.name for v in value]
         self.outputs[name] = {"kind": kind, "value": names, **settings}
@@ -369,9 +374,10 @@ class Sampling:
     """A loop over a scheduler's steps."""
 
     def __init__(
-        self, recipe: Recipe, loop: Loop, row: Any, params: dict[str, Any], table: str, z: Value
-    ) -> None:
-        self.loop, self._recipe, self._row = loop, recipe, row
+        self, recipe: Recipe, loop: Loop, row: Any, params: dict[str, Any], table: str, z: Value,
+        salt: int = 1,
+    ) -> None:  # fmt: skip
+        self.loop, self._recipe, self._row, self._salt = loop, recipe, row, salt
         self._params, self._table = params, table
         self.z = loop.state("z", z)
         self.time = loop.scan("time", f"{table}.time", (1,))
@@ -395,7 +401,8 @@ class Sampling:
             "parts": self.loop.scan("parts", f"{table}.parts", ()),
         }
         if self._row.noise:
-            inputs["noise"] = self._recipe.noise(self.z.shape, f"{self.loop.name}_noise", salt=1)
+            name_of = f"{self.loop.name}_noise"
+            inputs["noise"] = self._recipe.noise(self.z.shape, name_of, salt=self._salt)
         if self._row.history:
             zeros = Value(f"{self.loop.name}_zeros.zeros")
             inputs["history"] = self.loop.state("history", zeros)

@@ -64,7 +64,8 @@ def steps_of(scheduler: str, config: str, steps: int, given: str = "{}") -> Step
     settings, row = json.loads(config), row_of(scheduler, json.loads(config))
     made = _made(scheduler, settings)
     _set(made, steps, json.loads(given))
-    times = list(made.timesteps)
+    # One that ends with a time takes times as a batch of one.
+    times = [t[None] for t in made.timesteps[:-1]] if row.ends else list(made.timesteps)
     if len(times) != row.evaluations(steps):
         raise GraphFault(
             f"{scheduler}: it runs the model {len(times)} times for {steps} steps, where "

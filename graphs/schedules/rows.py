@@ -23,6 +23,8 @@ class Row:
     """Whether the first latents are normal numbers times a sigma."""
     evaluations: Callable[[int], int] = lambda steps: steps
     """How often the model runs."""
+    ends: bool = False
+    """Whether its last time is where it ends, and no step is taken there."""
 
 
 Config = Mapping[str, Any]
@@ -46,6 +48,7 @@ _ROWS: dict[str, Row | Callable[[Config], Row]] = {
     "CogVideoXDPMScheduler": Row(history=True, noise=True),
     "DDIMScheduler": Row(),
     "DDPMScheduler": Row(noise=True),
+    "DDPMWuerstchenScheduler": Row(noise=True, ends=True),
     "DPMSolverMultistepScheduler": _solver,
     "EulerDiscreteScheduler": Row(scales=True, starts=True),
     "EulerAncestralDiscreteScheduler": Row(noise=True, scales=True, starts=True),
