@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from entracte.graphs.checks import GraphFault
 from entracte.graphs.meta import on_meta
-from entracte.graphs.recipes.hub import LIBRARIES
+from entracte.graphs.recipes.hub import LIBRARIES, library_class
 from entracte.graphs.spec import Graph, Input
 
 Pairs = Mapping[str, Any] | Sequence[tuple[str, Any]]
@@ -103,7 +103,7 @@ def _class(library: str, kind: str) -> Any:
     else:
         import transformers as found  # type: ignore[no-redef]
         from transformers import PreTrainedModel as Base  # type: ignore[assignment]
-    cls = getattr(found, kind, None)
+    cls = library_class(library, kind)
     if not (inspect.isclass(cls) and issubclass(cls, Base)):
         raise GraphFault(
             f"module: {library} {found.__version__} has no model {kind}; a newer one may have it"

@@ -7,12 +7,16 @@ import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from entracte.graphs.checks import GraphFault, similar
 
 LIBRARIES = ("diffusers", "transformers")
+_WITH_PIPELINES = {"PaellaVQModel": "diffusers.pipelines.deprecated.wuerstchen"}
+"""Models of diffusers that it does not export: where they are. Folders say `wuerstchen` for the
+library, and those that diffusers 0.42 saves say `diffusers`."""
 _LARGEST_BYTES = 20_000_000
 _NOISE = ("_name_or_path", "_commit_hash", "transformers_version", "architectures", "torch_dtype",
           "dtype", "id2label", "label2id", "auto_map")  # fmt: skip
@@ -102,7 +106,8 @@ def _of_diffusers(path: Path, index: Mapping[str, Any]) -> ModelFolder:
     for name, value in index.items():
         is_pair = isinstance(value, list) and len(value) == 2
         if is_pair and all(isinstance(word, str) for word in value):
-            found[name] = Component(str(value[0]), str(value[1]))
+            is_own = value[1] in _WITH_PIPELINES
+            found[name] = Component("diffusers" if is_own else str(value[0]), str(value[1]))
     return ModelFolder(path, kind, found, index)
 
 
@@ -123,12 +128,15 @@ def _class_of(file: Path, value: object, key: str) -> str:
     )
 
 
-def _completed(component: Component, config: dict[str, Any]) -> dict[str, Any]:
-    import diffusers
-    import transformers
+def library_class(library: str, kind: str) -> Any:
+    """A class of one of `LIBRARIES`; None where what is installed has none of that name."""
+    if kind in _WITH_PIPELINES:
+        return getattr(import_module(_WITH_PIPELINES[kind]), kind, None)
+    return getattr(import_module(library), kind, None)
 
-    library = diffusers if component.library == "diffusers" else transformers
-    cls = getattr(library, component.kind, None)
+
+def _completed(component: Component, config: dict[str, Any]) -> dict[str, Any]:
+    cls = library_class(component.library, component.kind)
     if cls is None:
         return config
     if component.library == "diffusers":

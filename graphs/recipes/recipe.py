@@ -148,6 +148,10 @@ class Recipe:
         settings = {"kind": "image", "shape": list(shape), "range": [-1.0, 1.0]}
         return self._input(name, shape, settings)
 
+    def tensor(self, name: str, shape: Shape) -> Value:
+        """Numbers of another run, or of another program."""
+        return self._input(name, shape, {"kind": "tensor", "shape": list(shape)})
+
     def given(self, name: str, shape: Shape = (), **settings: Any) -> Value:
         """Any other input, by the keys of `pipeline.inputs`."""
         whole = settings.get("dtype") == "int32" or settings.get("kind") == "choice"
@@ -284,7 +288,7 @@ class Recipe:
     def sampling(
         self, z: Value, *, steps: int, component: str = "scheduler", name: str = "sample",
         given: Mapping[str, Any] | None = None, starts: bool = True,
-        over: Mapping[str, Any] | None = None,
+        over: Mapping[str, Any] | None = None, fixed: bool = False, salt: int = 1,
     ) -> Iterator[Sampling]:  # fmt: skip
         """A loop over the steps of the folder's scheduler.
 
@@ -294,13 +298,15 @@ class Recipe:
             given: further arguments of the scheduler's `set_timesteps` (`mu`, `sigmas`).
             starts: whether `z` is multiplied by the scheduler's first sigma.
             over: what the pipeline's constructor writes over the scheduler's configuration.
+            fixed: whether `steps` holds whatever the user says of the sampler's.
+            salt: tells its noise from that of other loops.
         """
         own = self.folder.component(component).kind if self.folder.has(component) else ""
         kind = self.option(component, own)
         config = self.config(component)
         takes = settings_of(kind) if kind == own else ()
         config |= {k: v for k, v in (over or {}).items() if k in config or k in takes}
-        count = self.sampling_steps(steps)
+        count = steps if fixed else self.sampling_steps(steps)
         params = {"scheduler": kind, "config": json.dumps(config, sort_keys=True), "steps": count,
                   "given": json.dumps(dict(given or {}))}  # fmt: skip
         made = steps_of(**params)
@@ -314,7 +320,7 @@ class Recipe:
             zeros = {"shape_of": f"{name}_step.history", "dtype": "fp32"}
             self.constant("zeros", f"{name}_zeros", **zeros)
         with self.loop(name, made.evaluations) as inner:
-            yield Sampling(self, inner, made, params, table, z)
+            yield Sampling(self, inner, made, params, table, z, salt)
 
     # ---------------------------------------------------------------- what a run gives
 
@@ -372,9 +378,10 @@ class Sampling:
     """A loop over a scheduler's steps."""
 
     def __init__(
-        self, recipe: Recipe, loop: Loop, made: Steps, params: dict[str, Any], table: str, z: Value
-    ) -> None:
-        self.loop, self._recipe, self._made = loop, recipe, made
+        self, recipe: Recipe, loop: Loop, made: Steps, params: dict[str, Any], table: str,
+        z: Value, salt: int = 1,
+    ) -> None:  # fmt: skip
+        self.loop, self._recipe, self._made, self._salt = loop, recipe, made, salt
         self._params, self._table = params, table
         self.z = loop.state("z", z)
         self.time = loop.scan("time", f"{table}.time", (1,))
@@ -398,7 +405,8 @@ class Sampling:
             "parts": self.loop.scan("parts", f"{table}.parts", ()),
         }
         if self._made.has_noise:
-            inputs["noise"] = self._recipe.noise(self.z.shape, f"{self.loop.name}_noise", salt=1)
+            name_of = f"{self.loop.name}_noise"
+            inputs["noise"] = self._recipe.noise(self.z.shape, name_of, salt=self._salt)
         if self._made.remembered:
             zeros = Value(f"{self.loop.name}_zeros.zeros")
             inputs["history"] = self.loop.state("history", zeros)
