@@ -19,6 +19,8 @@ from entracte.graphs.checks import GraphFault, similar
 _HERE = "entracte.graphs.recipes."
 _BUILT_IN = {
     "CogVideoXPipeline": "cogvideox:cogvideox",
+    "LTXImageToVideoPipeline": "ltx:ltx_image_to_video",
+    "LTXPipeline": "ltx:ltx",
     "StableDiffusionPipeline": "stable_diffusion:stable_diffusion",
 }
 """Class -> module in this folder, and the recipe in it."""

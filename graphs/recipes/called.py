@@ -18,17 +18,23 @@ Pairs = Mapping[str, Any] | Sequence[tuple[str, Any]]
 
 
 class Called(nn.Module):
-    """`function(module, *tensors, **settings)`; without a module the tensors alone."""
+    """`function(module, *tensors, **settings)`; without a module the tensors alone. `names` are
+    the tensors'."""
 
     def __init__(
-        self, function: Callable[..., Any], module: nn.Module | None, settings: Mapping[str, Any]
-    ) -> None:
+        self, function: Callable[..., Any], module: nn.Module | None, settings: Mapping[str, Any],
+        names: Sequence[str],
+    ) -> None:  # fmt: skip
         super().__init__()
         self.module, self._function, self._settings = module, function, dict(settings)
+        self._names = tuple(names)
 
     def forward(self, *inputs: Tensor) -> Any:
         """What the function returns."""
         first = () if self.module is None else (self.module,)
+        places = dict(zip(self._names, inputs, strict=True))
+        if all(takes(self._function, name) == name for name in places):
+            return self._function(*first, **places, **self._settings)
         return self._function(*first, *inputs, **self._settings)
 
 
@@ -60,8 +66,8 @@ def graph(
     order = _order(function, list(shapes), given, bool(module))
     ports = tuple(Input(n, tuple(shapes[n]), "int" if n in whole else "float") for n in order)
     if not module:
-        return Graph(Called(function, None, given).eval(), ports, tuple(outputs))
-    made = on_meta(lambda: Called(function, build(module, json.loads(config)), given))
+        return Graph(Called(function, None, given, order).eval(), ports, tuple(outputs))
+    made = on_meta(lambda: Called(function, build(module, json.loads(config)), given, order))
     return Graph(
         made,
         ports,
@@ -126,10 +132,10 @@ def _order(
     of = {name: takes(function, name) for name in names}
     order = [n for p in known for n in sorted(names, key=lambda n: (len(n), n)) if of[n] == p]
     stray = [n for n in names if of[n] not in known] + [n for n in settings if n not in known]
-    missing = [p.name for p in parameters if p.default is p.empty
-               and p.kind is not p.VAR_POSITIONAL and p.name not in (*names, *settings)]  # fmt: skip
-    given = [p for p in known if p in of.values()]
-    if stray or missing or known[: len(given)] != given:
+    needed = [p for p in parameters if p.default is p.empty and p.kind is not p.VAR_POSITIONAL]
+    missing = [p.name for p in needed if p.name not in (*names, *settings)]
+    behind = known[min((known.index(n) for n in settings if n in known), default=len(known)) :]
+    if stray or missing or set(behind) & set(of.values()):
         raise GraphFault(
             f"{function.__module__}.{function.__name__} takes {', '.join(known)}; given are the "
             f"inputs {', '.join(names)} and the settings {', '.join(settings) or 'none'}: its "

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from diffusers.models.embeddings import get_3d_rotary_pos_embed
 from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_region_for_grid
 from torch import Tensor, nn
 
-from entracte.graphs.recipes.parts import guided
 from entracte.graphs.recipes.parts_cogvideox import decode_video
+from entracte.graphs.recipes.parts_halves import in_halves, texts_of
 from entracte.graphs.recipes.parts_t5 import t5_text
 from entracte.graphs.recipes.recipe import Recipe, Value, image_scale, stage
 
@@ -21,12 +20,6 @@ def denoise(transformer: nn.Module, z: Tensor, time: Tensor, states: Tensor) -> 
     made: Tensor = transformer(z, states, time, image_rotary_emb=rotary(transformer, z),
                                return_dict=False)[0]  # fmt: skip
     return made
-
-
-@stage
-def guide(both: Tensor, guidance: Tensor) -> Tensor:
-    """Of [without, with]."""
-    return guided(both, guidance)
 
 
 def rotary(transformer: Any, z: Tensor) -> tuple[Tensor, Tensor] | None:
@@ -66,12 +59,10 @@ def latent_frames(r: Recipe) -> tuple[int, int]:
 def sample(r: Recipe, z: Value, drop: int, **image: Value) -> None:
     """The loop with guidance, and the video without its first `drop` latent frames."""
     of = r.config("transformer")
-    texts = [r.text("negative"), r.text("prompt", "a panda plays a guitar")]
-    states, _ = t5_text(r, texts, of["max_text_seq_length"])
-    guidance = r.number("guidance", 6.0)
-    halves = {"map": {"port": "states", "axis": 0, "size": 1}}
+    texts = texts_of(r, "a panda plays a guitar")
+    states, _ = t5_text(r, texts, r.option("length", of["max_text_seq_length"]))
+    guidance = r.number("guidance", 6.0) if len(texts) > 1 else None
     with r.sampling(z, steps=50) as loop:
-        both = r.stage(denoise, "transformer", z=loop.input, time=loop.time, **image,
-                       states=states.of(1, *states.shape[1:]), output=z, options=halves)  # fmt: skip
-        loop.step(r.stage(guide, both=both.of(2, *z.shape[1:]), guidance=guidance, output=z))
-    decode_video(r, loop.z, drop, 16.0 if of["patch_size_t"] else 8.0)
+        loop.step(in_halves(r, denoise, loop.input, guidance, sliced={"states": states},
+                            time=loop.time, **image))  # fmt: skip
+    decode_video(r, loop.z, drop, r.option("fps", 16 if of["patch_size_t"] else 8))

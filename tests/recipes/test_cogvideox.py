@@ -1,11 +1,9 @@
 """CogVideoXPipeline, 2B's and 5B's kinds: folder in, video out, as diffusers makes it."""
 
-import pytest
 import torch
 from diffusers import (
     AutoencoderKLCogVideoX,
     CogVideoXDDIMScheduler,
-    CogVideoXDPMScheduler,
     CogVideoXPipeline,
     CogVideoXTransformer3DModel,
 )
@@ -15,8 +13,8 @@ from tests.recipes import words
 from tests.recipes.harness import check, compiled, normal, run
 
 LENGTH, STEPS = 10, 3
-ROWS, COLUMNS, FRAMES = 4, 6, 17
-"""Of the latents; 17 frames are 5 latent ones, decoded as 3 and 2."""
+ROWS, COLUMNS, FRAMES = 4, 6, 25
+"""Of the latents; 25 frames are 7 latent ones, decoded as 3, 2 and 2."""
 SCHEDULE = {
     "beta_schedule": "scaled_linear", "clip_sample": False, "prediction_type": "v_prediction",
     "rescale_betas_zero_snr": True, "timestep_spacing": "trailing", "snr_shift_scale": 3.0,
@@ -33,11 +31,11 @@ def t5() -> T5EncoderModel:
 
 
 def vae(**more) -> AutoencoderKLCogVideoX:
-    made = AutoencoderKLCogVideoX(
-        block_out_channels=(8, 8, 8, 8), latent_channels=4, layers_per_block=1, norm_num_groups=2,
-        scaling_factor=0.7, sample_height=32, sample_width=48, **more,
+    return AutoencoderKLCogVideoX(
+        block_out_channels=(8, 8, 8), down_block_types=("CogVideoXDownBlock3D",) * 3,
+        up_block_types=("CogVideoXUpBlock3D",) * 3, latent_channels=4, layers_per_block=1,
+        norm_num_groups=2, scaling_factor=0.7, sample_height=16, sample_width=24, **more,
     )  # fmt: skip
-    return made
 
 
 def transformer(**more) -> CogVideoXTransformer3DModel:
@@ -59,7 +57,7 @@ def test_a_folder_becomes_a_video(tmp_path):
     pipe.set_progress_bar_config(disable=True)
     pipe.save_pretrained(tmp_path / "folder")
     want = pipe(
-        "a red cat", negative_prompt="b", latents=normal(3, 1, 5, 4, ROWS, COLUMNS),
+        "a red cat", negative_prompt="b", latents=normal(3, 1, 7, 4, ROWS, COLUMNS),
         guidance_scale=4.0, num_inference_steps=STEPS, num_frames=FRAMES, output_type="pt",
         max_sequence_length=LENGTH,
     ).frames  # fmt: skip
