@@ -18,6 +18,7 @@ from entracte.graphs.checks import GraphFault, similar
 
 _HERE = "entracte.graphs.recipes."
 _BUILT_IN = {
+    "CogVideoXImageToVideoPipeline": "cogvideox:cogvideox_image_to_video",
     "CogVideoXPipeline": "cogvideox:cogvideox",
     "LTXImageToVideoPipeline": "ltx:ltx_image_to_video",
     "LTXPipeline": "ltx:ltx",

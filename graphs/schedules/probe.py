@@ -96,7 +96,25 @@ def _made(scheduler: str, config: dict[str, Any]) -> Any:
                 "sum; choose another scheduler, `pipeline.options.scheduler=NAME`"
             )
     cls = getattr(diffusers, scheduler)
+    if "old_pred_original_sample" in inspect.signature(cls.step).parameters:
+        cls = _remembering(cls)
     return cls.from_config({k: v for k, v in config.items() if not k.startswith("_")})
+
+
+def _remembering(cls: Any) -> Any:
+    """Of a scheduler that is handed what it predicted, and when: one that remembers it itself."""
+
+    class Remembering(cls):  # type: ignore[misc]
+        predicted = before = None
+
+        def step(self, output: Any, time: Any, z: Any, **more: Any) -> Any:
+            handed = (output, self.predicted, time, self.before, z)
+            result, self.predicted = super().step(*handed, **more)
+            self.before = time
+            return (result,)
+
+    Remembering.__module__ = cls.__module__
+    return Remembering
 
 
 def _set(made: Any, steps: int, given: dict[str, Any]) -> None:
