@@ -18,9 +18,12 @@ from entracte.graphs.checks import GraphFault, similar
 
 _HERE = "entracte.graphs.recipes."
 _BUILT_IN = {
+    "CogVideoXImageToVideoPipeline": "cogvideox:cogvideox_image_to_video",
     "CogVideoXPipeline": "cogvideox:cogvideox",
     "DiTPipeline": "dit:dit",
     "HunyuanVideoPipeline": "hunyuan_video:hunyuan_video",
+    "LTXImageToVideoPipeline": "ltx:ltx_image_to_video",
+    "LTXPipeline": "ltx:ltx",
     "LattePipeline": "latte:latte",
     "StableCascadeCombinedPipeline": "stable_cascade_decoder:stable_cascade_combined",
     "StableCascadeDecoderPipeline": "stable_cascade_decoder:stable_cascade_decoder",

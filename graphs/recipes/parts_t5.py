@@ -43,3 +43,17 @@ def t5_text(r: Recipe, texts: Sequence[Value], length: int) -> tuple[Value, list
                  "scales": [[name, 1 / scale] for name in _WRITERS]},
     )  # fmt: skip
     return states, tokens
+
+
+def t5_masks(r: Recipe, tokens: Sequence[Tokens]) -> Value:
+    """Which tokens there are, (texts, length), to be sliced like the features."""
+    masks = {f"masks{k}": one.mask for k, one in enumerate(tokens)}
+    made: Value = r.stage(stacked, name="masks", **masks,
+                          mask=(len(tokens), *tokens[0].mask.shape[1:]))  # fmt: skip
+    return made
+
+
+@stage
+def stacked(*masks: Tensor) -> Tensor:
+    """One behind the other."""
+    return torch.cat(masks)
