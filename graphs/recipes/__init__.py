@@ -22,6 +22,7 @@ _BUILT_IN = {
     "DiTPipeline": "dit:dit",
     "HunyuanVideoPipeline": "hunyuan_video:hunyuan_video",
     "LattePipeline": "latte:latte",
+    "MochiPipeline": "mochi:mochi",
     "StableDiffusionPipeline": "stable_diffusion:stable_diffusion",
     "StableDiffusionXLPipeline": "stable_diffusion_xl:stable_diffusion_xl",
     "StableVideoDiffusionPipeline": "stable_video_diffusion:stable_video_diffusion",

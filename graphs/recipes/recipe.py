@@ -313,9 +313,7 @@ class Recipe:
 
     # ---------------------------------------------------------------- what a run gives
 
-    def output(
-        self, name: str, kind: str, value: Value | Sequence[Value], **settings: Any
-    ) -> None:
+    def output(self, name: str, kind: str, value: Value | Sequence[Value], **settings: Any) -> None:
         """By the keys of `pipeline.outputs`; several values are joined."""
         names = value.name if isinstance(value, Value) else [v.name for v in value]
         self.outputs[name] = {"kind": kind, "value": names, **settings}
