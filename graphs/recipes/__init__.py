@@ -25,6 +25,7 @@ _BUILT_IN = {
     "LTXImageToVideoPipeline": "ltx:ltx_image_to_video",
     "LTXPipeline": "ltx:ltx",
     "LattePipeline": "latte:latte",
+    "MochiPipeline": "mochi:mochi",
     "StableCascadeCombinedPipeline": "stable_cascade_decoder:stable_cascade_combined",
     "StableCascadeDecoderPipeline": "stable_cascade_decoder:stable_cascade_decoder",
     "StableCascadePriorPipeline": "stable_cascade:stable_cascade_prior",

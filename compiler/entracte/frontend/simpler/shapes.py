@@ -57,7 +57,12 @@ def _kept(x: Tensor, where: Tensor) -> Tensor:
 
 # ---------------------------------------------------------------- edges
 def _pad(x: Tensor, pads: Any, mode: str = "constant", value: Any = None) -> Any:
-    """Around for `circular`; what is negative is cut off first."""
+    """Around for `circular`; what is negative is cut off first. Truth values as numbers."""
+    if x.dtype is torch.bool:
+        number = None if value is None else float(bool(value))
+        return _aten.pad.default(x.to(torch.float32), pads, mode, number).ne(0)
+    if mode == "constant" and min(pads) >= 0 and not (x.is_floating_point() or x.is_complex()):
+        return _pad_whole(x, pads, int(value or 0))
     if mode != "circular" and min(pads) >= 0:
         return NotImplemented
     pairs = [(pads[i], pads[i + 1]) for i in range(0, len(pads), 2)]
@@ -71,6 +76,17 @@ def _pad(x: Tensor, pads: Any, mode: str = "constant", value: Any = None) -> Any
     if mode == "circular" or not any(rest):
         return x
     return _aten.pad.default(x, rest, mode, value)
+
+
+def _pad_whole(x: Tensor, pads: Any, value: int) -> Tensor:
+    """Of whole numbers, which a pad would make floats."""
+    for i in range(0, len(pads), 2):
+        axis, parts = x.dim() - 1 - i // 2, [x]
+        for n, at in zip(pads[i : i + 2], (0, 2), strict=True):
+            shape = [*x.shape[:axis], n, *x.shape[axis + 1 :]]
+            parts[at:at] = [torch.full(shape, value, dtype=x.dtype)] if n else []
+        x = torch.cat(parts, axis) if len(parts) > 1 else x
+    return x
 
 
 def _around(x: Tensor, axis: int, before: int, after: int) -> Tensor:

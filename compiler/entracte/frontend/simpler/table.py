@@ -41,7 +41,9 @@ def _has_no_dim(node: Node) -> bool:
 def _pads_unusually(node: Node) -> bool:
     pads: Any = node.args[1]
     is_negative = any(n < 0 for n in pads if isinstance(n, int))
-    return is_negative or "circular" in (*node.args[2:3], node.kwargs.get("mode"))
+    own = node.meta["val"].dtype  # a conversion would make floats of whole numbers
+    is_whole = not (own.is_floating_point or own.is_complex)
+    return is_negative or is_whole or "circular" in (*node.args[2:3], node.kwargs.get("mode"))
 
 
 def _shape(node: Any) -> tuple[int, ...]:
