@@ -18,12 +18,19 @@ from entracte.graphs.checks import GraphFault, similar
 
 _HERE = "entracte.graphs.recipes."
 _BUILT_IN = {
+    "CLIPModel": "clip:clip",
+    "CLIPTextModelWithProjection": "clip:clip_text",
+    "CLIPVisionModelWithProjection": "clip:clip_vision",
     "CogVideoXPipeline": "cogvideox:cogvideox",
     "DiTPipeline": "dit:dit",
+    "LlamaForCausalLM": "causal_lm:causal_lm",
+    "Qwen2ForCausalLM": "causal_lm:causal_lm",
+    "SiglipModel": "siglip:siglip",
     "StableDiffusionPipeline": "stable_diffusion:stable_diffusion",
     "StableDiffusionXLPipeline": "stable_diffusion_xl:stable_diffusion_xl",
     "StableVideoDiffusionPipeline": "stable_video_diffusion:stable_video_diffusion",
     "WanPipeline": "wan:wan",
+    "WhisperForConditionalGeneration": "whisper:whisper",
 }
 """Class -> module in this folder, and the recipe in it."""
 GROUP = "entracte.recipes"

@@ -13,6 +13,8 @@ from typing import Any
 from entracte.graphs.checks import GraphFault, similar
 
 LIBRARIES = ("diffusers", "transformers")
+ROOT = "."
+"""A tokenizer, or a checkpoint, that is in the folder itself."""
 _LARGEST_BYTES = 20_000_000
 _NOISE = ("_name_or_path", "_commit_hash", "transformers_version", "architectures", "torch_dtype",
           "dtype", "id2label", "label2id", "auto_map")  # fmt: skip
@@ -81,6 +83,17 @@ class ModelFolder:
     def has_file(self, name: str) -> bool:
         """Whether a file, or a folder, of that name is in it."""
         return (self.path / name).exists()
+
+    def json(self, *names: str) -> dict[str, Any]:
+        """A file of the folder itself, the first that is there; empty where none is."""
+        files = (self.path / name for name in names)
+        return next((_read(file) for file in files if file.is_file()), {})
+
+    def has_tokenizer(self, name: str) -> bool:
+        """Whether there is one, in a folder of that name or, of `ROOT`, beside the weights."""
+        if name != ROOT:
+            return self.has_file(name)
+        return any(map(self.has_file, ("tokenizer.json", "vocab.json", "spiece.model")))
 
 
 def model_folder(path: Path) -> ModelFolder:
