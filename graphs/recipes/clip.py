@@ -54,7 +54,7 @@ def texts_of(r: Recipe, config: dict[str, Any], width: int, **rule: Any) -> Valu
     length = config["max_position_embeddings"]
     ids = {f"ids{k}": r.tokenize(ROOT, r.text(name, "a photo of a cat"), length, **rule).ids
            for k, name in enumerate(names)}  # fmt: skip
-    made: Value = r.stage(text_embeddings, "", **ids, embeddings=(len(ids), width))
+    made: Value = r.stage(text_embeddings, ROOT, **ids, embeddings=(len(ids), width))
     return made
 
 
@@ -64,14 +64,14 @@ def image_of(r: Recipe, side: int, width: int, fit: str, mean: Any = _MEAN, std:
     said = said.get("image_processor", said)
     settings = {"mean": said.get("image_mean", mean), "std": said.get("image_std", std)}
     image = r.image("image", side, side, range=[0.0, 1.0], fit=fit)
-    made: Value = r.stage(image_embedding, "", image=image, settings=settings,
+    made: Value = r.stage(image_embedding, ROOT, image=image, settings=settings,
                           embedding=(1, width))  # fmt: skip
     return made
 
 
 def compared(r: Recipe, texts: Value, image: Value) -> None:
     """Outputs of a model of both."""
-    made = r.stage(similarity, "", texts=texts, image=image, text_embeds=texts, image_embeds=image,
+    made = r.stage(similarity, ROOT, texts=texts, image=image, text_embeds=texts, image_embeds=image,
                    logits_per_image=(1, texts.shape[0]), options={"precision": "fp32"})  # fmt: skip
     for value in made:
         r.output(value.name.partition(".")[2], "tensor", value)
@@ -79,7 +79,7 @@ def compared(r: Recipe, texts: Value, image: Value) -> None:
 
 def clip(r: Recipe) -> None:
     """Texts and a picture."""
-    c = r.config("")
+    c = r.config(ROOT)
     texts = texts_of(r, c["text_config"], c["projection_dim"])
     side = c["vision_config"]["image_size"]
     compared(r, texts, image_of(r, side, c["projection_dim"], "crop"))
@@ -87,11 +87,11 @@ def clip(r: Recipe) -> None:
 
 def clip_text(r: Recipe) -> None:
     """The texts alone."""
-    c = r.config("")
+    c = r.config(ROOT)
     r.output("text_embeds", "tensor", texts_of(r, c, c["projection_dim"]))
 
 
 def clip_vision(r: Recipe) -> None:
     """The picture alone."""
-    c = r.config("")
+    c = r.config(ROOT)
     r.output("image_embeds", "tensor", image_of(r, c["image_size"], c["projection_dim"], "crop"))

@@ -123,7 +123,7 @@ def _of_transformers(path: Path, config: Mapping[str, Any]) -> ModelFolder:
     listed = config.get("architectures")
     first = listed[0] if isinstance(listed, list) and listed else None
     kind = _class_of(path / "config.json", first, "architectures")
-    return ModelFolder(path, kind, {"": Component("transformers", kind)}, {})
+    return ModelFolder(path, kind, {ROOT: Component("transformers", kind)}, {})
 
 
 def _class_of(file: Path, value: object, key: str) -> str:

@@ -57,7 +57,7 @@ class Tokens:
 
     ids: Value
     mask: Value
-    tokenizer: str
+    tokenizer: str = ""
     """What made them, as outputs of texts name it."""
 
 
