@@ -26,6 +26,8 @@ _BUILT_IN = {
     "LlamaForCausalLM": "causal_lm:causal_lm",
     "Qwen2ForCausalLM": "causal_lm:causal_lm",
     "SiglipModel": "siglip:siglip",
+    "HunyuanVideoPipeline": "hunyuan_video:hunyuan_video",
+    "LattePipeline": "latte:latte",
     "StableDiffusionPipeline": "stable_diffusion:stable_diffusion",
     "StableDiffusionXLPipeline": "stable_diffusion_xl:stable_diffusion_xl",
     "StableVideoDiffusionPipeline": "stable_video_diffusion:stable_video_diffusion",

@@ -134,7 +134,7 @@ def _order(
                if n in takes and p.default is p.empty and n not in (*names, *settings)]  # fmt: skip
     if stray or missing or takes[: len(order)] != order:
         raise GraphFault(
-            f"{function.__module__}.{function.__name__} takes {', '.join(known)}; given are the "
+            f"{function.__module__}.{function.__name__} takes {', '.join(takes)}; given are the "
             f"inputs {', '.join(names)} and the settings {', '.join(settings) or 'none'}: its "
             "inputs come first, then its settings, each by its name"
         )

@@ -23,7 +23,8 @@ from entracte.graphs.checks import similar
 from entracte.graphs.recipes import graph_name
 from entracte.graphs.recipes.called import takes_of
 from entracte.graphs.recipes.hub import ModelFolder
-from entracte.graphs.schedules.rows import row_of
+from entracte.graphs.schedules.kinds import settings_of
+from entracte.graphs.schedules.probe import Steps, steps_of
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 Shape = tuple[int, ...]
@@ -286,6 +287,7 @@ class Recipe:
     def sampling(
         self, z: Value, *, steps: int, component: str = "scheduler", name: str = "sample",
         given: Mapping[str, Any] | None = None, starts: bool = True,
+        over: Mapping[str, Any] | None = None,
     ) -> Iterator[Sampling]:  # fmt: skip
         """A loop over the steps of the folder's scheduler.
 
@@ -294,31 +296,32 @@ class Recipe:
             steps: of the sampler where the user does not say.
             given: further arguments of the scheduler's `set_timesteps` (`mu`, `sigmas`).
             starts: whether `z` is multiplied by the scheduler's first sigma.
+            over: what the pipeline's constructor writes over the scheduler's configuration.
         """
         own = self.folder.component(component).kind if self.folder.has(component) else ""
         kind = self.option(component, own)
         config = self.config(component)
+        takes = settings_of(kind) if kind == own else ()
+        config |= {k: v for k, v in (over or {}).items() if k in config or k in takes}
         count = self.sampling_steps(steps)
-        row = row_of(kind, config)
         params = {"scheduler": kind, "config": json.dumps(config, sort_keys=True), "steps": count,
                   "given": json.dumps(dict(given or {}))}  # fmt: skip
+        made = steps_of(**params)
         table = self.constant("schedule.table", f"{name}_table", **params)
-        if starts and row.starts:
+        if starts and made.start != 1:
             start = self.graph("schedule.start", f"{name}_start",
                                {**params, "shape": list(z.shape)}, z=z)  # fmt: skip
             self.stages[start]["precision"] = "fp32"
             z = Value(f"{start}.z_start", z.shape)
-        if row.history:
+        if made.remembered:
             zeros = {"shape_of": f"{name}_step.history", "dtype": "fp32"}
             self.constant("zeros", f"{name}_zeros", **zeros)
-        with self.loop(name, row.evaluations(count)) as inner:
-            yield Sampling(self, inner, row, params, table, z)
+        with self.loop(name, made.evaluations) as inner:
+            yield Sampling(self, inner, made, params, table, z)
 
     # ---------------------------------------------------------------- what a run gives
 
-    def output(
-        self, name: str, kind: str, value: Value | Sequence[Value], **settings: Any
-    ) -> None:
+    def output(self, name: str, kind: str, value: Value | Sequence[Value], **settings: Any) -> None:
         """By the keys of `pipeline.outputs`; several values are joined."""
         names = value.name if isinstance(value, Value) else [v.name for v in value]
         self.outputs[name] = {"kind": kind, "value": names, **settings}
@@ -372,20 +375,20 @@ class Sampling:
     """A loop over a scheduler's steps."""
 
     def __init__(
-        self, recipe: Recipe, loop: Loop, row: Any, params: dict[str, Any], table: str, z: Value
+        self, recipe: Recipe, loop: Loop, made: Steps, params: dict[str, Any], table: str, z: Value
     ) -> None:
-        self.loop, self._recipe, self._row = loop, recipe, row
+        self.loop, self._recipe, self._made = loop, recipe, made
         self._params, self._table = params, table
         self.z = loop.state("z", z)
         self.time = loop.scan("time", f"{table}.time", (1,))
         self.input = self.z
         """What the model reads: `z`, scaled where the scheduler does so."""
-        if row.scales:
+        if made.is_scaled:
             scale = loop.scan("scale", f"{table}.scale", (1,))
-            made = recipe.graph("schedule.scale", f"{loop.name}_scale",
-                                {"shape": list(z.shape)}, z=self.z, scale=scale)  # fmt: skip
-            recipe.stages[made]["precision"] = "fp32"
-            self.input = Value(f"{made}.scaled", z.shape)
+            scaled = recipe.graph("schedule.scale", f"{loop.name}_scale",
+                                  {"shape": list(z.shape)}, z=self.z, scale=scale)  # fmt: skip
+            recipe.stages[scaled]["precision"] = "fp32"
+            self.input = Value(f"{scaled}.scaled", z.shape)
 
     def step(self, output: Value) -> None:
         """The scheduler's step, in fp32, with what the model made."""
@@ -397,15 +400,15 @@ class Sampling:
             "output": output,
             "parts": self.loop.scan("parts", f"{table}.parts", ()),
         }
-        if self._row.noise:
+        if self._made.has_noise:
             inputs["noise"] = self._recipe.noise(self.z.shape, f"{self.loop.name}_noise", salt=1)
-        if self._row.history:
+        if self._made.remembered:
             zeros = Value(f"{self.loop.name}_zeros.zeros")
             inputs["history"] = self.loop.state("history", zeros)
         made = self._recipe.graph("schedule.step", name, params, **inputs)
         self._recipe.stages[made]["precision"] = "fp32"
         self.loop.next("z", Value(f"{made}.z_next", self.z.shape))
-        if self._row.history:
+        if self._made.remembered:
             self.loop.next("history", Value(f"{made}.history_next"))
 
 

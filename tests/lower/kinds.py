@@ -72,6 +72,14 @@ FACTORS: dict[str, Case] = {
     ),
     "large integers": (lambda a: (a + 16777217) - 16777216, (N,)),
     "how many": (lambda a: ((a > 0).sum(-1), torch.count_nonzero(a, 0)), (X,)),
+    "sums as another kind": (
+        lambda a: (
+            (a * 3).sum(-1, dtype=torch.int),
+            a.sum(dtype=torch.int)[None],
+            a.mean(0, dtype=a.dtype),
+        ),
+        (X,),
+    ),
     "number added to one output": (lambda a: F.linear(a, torch.ones(1, 3)) + 1.5, (X,)),
     "slope of each channel": (lambda a: F.prelu(a, torch.tensor([0.1, 0.2])), (LINE,)),
     "squared difference": (lambda a, b: F.mse_loss(a, b).reshape(1), (X, Y)),

@@ -1,11 +1,9 @@
 """CogVideoXPipeline, 2B's and 5B's kinds: folder in, video out, as diffusers makes it."""
 
-import pytest
 import torch
 from diffusers import (
     AutoencoderKLCogVideoX,
     CogVideoXDDIMScheduler,
-    CogVideoXDPMScheduler,
     CogVideoXPipeline,
     CogVideoXTransformer3DModel,
 )

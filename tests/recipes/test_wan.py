@@ -62,13 +62,13 @@ def folder(tmp_path_factory):
     return made, pipe
 
 
-WORDS = [f"pipeline.options.{k}={v}" for k, v in {**PIXELS, "frames": FRAMES, "length": LENGTH}.items()]
+WORDS = [
+    f"pipeline.options.{k}={v}" for k, v in {**PIXELS, "frames": FRAMES, "length": LENGTH}.items()
+]
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(
-    "precision", ["fp32", pytest.param("fp16", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("fp16", marks=pytest.mark.slow)])
 def test_a_folder_becomes_a_video(folder, tmp_path, precision):
     place, pipe = folder
     want = pipe(

@@ -89,13 +89,22 @@ def _lerp(x: Tensor, y: Tensor, weight: float) -> Tensor:
 
 def _sum_all(x: Tensor, *, dtype: Any = None) -> Any:
     """Of truth values, how many are true."""
-    return x.to(dtype or torch.int64).sum() if x.dtype is torch.bool else NotImplemented
+    kind = _summed_as(x, dtype)
+    return NotImplemented if kind is None else x.to(kind).sum().to(kind)
 
 
 def _sum_dims(x: Tensor, dim: Any, keepdim: bool = False, *, dtype: Any = None) -> Any:
-    if x.dtype is not torch.bool:
+    kind = _summed_as(x, dtype)
+    if kind is None:
         return NotImplemented
-    return x.to(dtype or torch.int64).sum(dims_of(x, dim), keepdim=keepdim)
+    return x.to(kind).sum(dims_of(x, dim), keepdim=keepdim).to(kind)
+
+
+def _summed_as(x: Tensor, dtype: Any) -> Any:
+    """What values become before they are added up; None: they stay what they are."""
+    if x.dtype is torch.bool:
+        return dtype or torch.int64
+    return None if dtype in (None, x.dtype) else dtype
 
 
 def _variance(x: Tensor, dim: Any, correction: Any, keepdim: bool) -> tuple[Tensor, Tensor]:

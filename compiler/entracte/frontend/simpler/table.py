@@ -86,8 +86,10 @@ def _first_diagonal(node: Node) -> int:
     return int(given)
 
 
-def _sums_truths(node: Node) -> bool:
-    return bool(node.args[0].meta["val"].dtype is torch.bool)  # type: ignore[union-attr]
+def _sums_others(node: Node) -> bool:
+    """Truth values, or as another kind."""
+    own, asked = node.args[0].meta["val"].dtype, node.kwargs.get("dtype")  # type: ignore[union-attr]
+    return bool(own is torch.bool or asked not in (None, own))
 
 
 def _is_per_channel(node: Node) -> bool:
@@ -126,8 +128,8 @@ _ONLY_IF: dict[object, Callable[[Node], bool]] = {
     _aten.clamp.default: _clamps_at_the_end,
     _aten.prelu.default: _is_per_channel,
     _aten._prelu_kernel.default: _is_per_channel,
-    _aten.sum.default: _sums_truths,
-    _aten.sum.dim_IntList: _sums_truths,
+    _aten.sum.default: _sums_others,
+    _aten.sum.dim_IntList: _sums_others,
 }
 """When an operation of which the plain form stays is written out."""
 
