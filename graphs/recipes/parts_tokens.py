@@ -60,8 +60,10 @@ def causal(length: int) -> Tensor:
 
 def ends(token: Tensor, end_ids: Sequence[int]) -> Tensor:
     """(1,), not 0 where the token is one that ends a text."""
-    found = torch.stack([(token == k).float() for k in end_ids])
-    return found.sum(0).reshape(1)
+    found = (token < 0).float()
+    for k in end_ids:
+        found = found + (token == k).float()
+    return found.reshape(1)
 
 
 def end_ids(config: Mapping[str, Any], generation: Mapping[str, Any]) -> list[int]:
