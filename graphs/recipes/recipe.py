@@ -153,6 +153,8 @@ class Recipe:
     def given(self, name: str, shape: Shape = (), **settings: Any) -> Value:
         """Any other input, by the keys of `pipeline.inputs`."""
         whole = settings.get("dtype") == "int32" or settings.get("kind") == "choice"
+        if settings.get("kind") in ("video", "audio", "tensor"):
+            settings["shape"] = list(shape)
         return self._input(name, shape, settings, whole)
 
     def _input(
