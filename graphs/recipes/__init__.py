@@ -18,6 +18,9 @@ from entracte.graphs.checks import GraphFault, similar
 
 _HERE = "entracte.graphs.recipes."
 _BUILT_IN = {
+    "CLIPModel": "clip:clip",
+    "CLIPTextModelWithProjection": "clip:clip_text",
+    "CLIPVisionModelWithProjection": "clip:clip_vision",
     "CogVideoXImageToVideoPipeline": "cogvideox:cogvideox_image_to_video",
     "CogVideoXPipeline": "cogvideox:cogvideox",
     "DiTPipeline": "dit:dit",
@@ -25,7 +28,10 @@ _BUILT_IN = {
     "LTXImageToVideoPipeline": "ltx:ltx_image_to_video",
     "LTXPipeline": "ltx:ltx",
     "LattePipeline": "latte:latte",
+    "LlamaForCausalLM": "causal_lm:causal_lm",
     "MochiPipeline": "mochi:mochi",
+    "Qwen2ForCausalLM": "causal_lm:causal_lm",
+    "SiglipModel": "siglip:siglip",
     "StableCascadeCombinedPipeline": "stable_cascade_decoder:stable_cascade_combined",
     "StableCascadeDecoderPipeline": "stable_cascade_decoder:stable_cascade_decoder",
     "StableCascadePriorPipeline": "stable_cascade:stable_cascade_prior",
@@ -33,6 +39,7 @@ _BUILT_IN = {
     "StableDiffusionXLPipeline": "stable_diffusion_xl:stable_diffusion_xl",
     "StableVideoDiffusionPipeline": "stable_video_diffusion:stable_video_diffusion",
     "WanPipeline": "wan:wan",
+    "WhisperForConditionalGeneration": "whisper:whisper",
 }
 """Class -> module in this folder, and the recipe in it."""
 GROUP = "entracte.recipes"

@@ -17,6 +17,8 @@ LIBRARIES = ("diffusers", "transformers")
 _WITH_PIPELINES = {"PaellaVQModel": "diffusers.pipelines.deprecated.wuerstchen"}
 """Models of diffusers that it does not export: where they are. Folders say `wuerstchen` for the
 library, and those that diffusers 0.42 saves say `diffusers`."""
+ROOT = "."
+"""A tokenizer, or a checkpoint, that is in the folder itself."""
 _LARGEST_BYTES = 20_000_000
 _NOISE = ("_name_or_path", "_commit_hash", "transformers_version", "architectures", "torch_dtype",
           "dtype", "id2label", "label2id", "auto_map")  # fmt: skip
@@ -86,6 +88,17 @@ class ModelFolder:
         """Whether a file, or a folder, of that name is in it."""
         return (self.path / name).exists()
 
+    def json(self, *names: str) -> dict[str, Any]:
+        """A file of the folder itself, the first that is there; empty where none is."""
+        files = (self.path / name for name in names)
+        return next((_read(file) for file in files if file.is_file()), {})
+
+    def has_tokenizer(self, name: str) -> bool:
+        """Whether there is one, in a folder of that name or, of `ROOT`, beside the weights."""
+        if name != ROOT:
+            return self.has_file(name)
+        return any(map(self.has_file, ("tokenizer.json", "vocab.json", "spiece.model")))
+
 
 def model_folder(path: Path) -> ModelFolder:
     """What a folder says of itself. Raises `GraphFault`."""
@@ -115,7 +128,7 @@ def _of_transformers(path: Path, config: Mapping[str, Any]) -> ModelFolder:
     listed = config.get("architectures")
     first = listed[0] if isinstance(listed, list) and listed else None
     kind = _class_of(path / "config.json", first, "architectures")
-    return ModelFolder(path, kind, {"": Component("transformers", kind)}, {})
+    return ModelFolder(path, kind, {ROOT: Component("transformers", kind)}, {})
 
 
 def _class_of(file: Path, value: object, key: str) -> str:

@@ -58,6 +58,8 @@ class Tokens:
 
     ids: Value
     mask: Value
+    tokenizer: str = ""
+    """What made them, as outputs of texts name it."""
 
 
 class Recipe:
@@ -142,11 +144,11 @@ class Recipe:
         """A number, in the pipeline a tensor of one element."""
         return self._input(name, (1,), {"kind": "number", "default": default})
 
-    def image(self, name: str, height: int, width: int) -> Value:
-        """A picture, (1, 3, height, width), from -1 to 1."""
+    def image(self, name: str, height: int, width: int, **settings: Any) -> Value:
+        """A picture, (1, 3, height, width), from -1 to 1 where `range` says nothing else."""
         shape = (1, 3, height, width)
-        settings = {"kind": "image", "shape": list(shape), "range": [-1.0, 1.0]}
-        return self._input(name, shape, settings)
+        usual = {"kind": "image", "shape": list(shape), "range": [-1.0, 1.0]}
+        return self._input(name, shape, usual | settings)
 
     def tensor(self, name: str, shape: Shape) -> Value:
         """Numbers of another run, or of another program."""
@@ -155,6 +157,8 @@ class Recipe:
     def given(self, name: str, shape: Shape = (), **settings: Any) -> Value:
         """Any other input, by the keys of `pipeline.inputs`."""
         whole = settings.get("dtype") == "int32" or settings.get("kind") == "choice"
+        if settings.get("kind") in ("video", "audio", "tensor"):
+            settings["shape"] = list(shape)
         return self._input(name, shape, settings, whole)
 
     def _input(
@@ -170,13 +174,14 @@ class Recipe:
     ) -> Tokens:
         """Ids and mask, (1, length), of a text; `rule` as of the host's step `tokenize`."""
         place = str(self.folder.path.absolute())
-        if self._random and not self.folder.has_file(tokenizer):
+        if self._random and not self.folder.has_tokenizer(tokenizer):
             tokenizer, place = "tokenizer.json", STAND_IN
             rule = {"pad_id": 0, **rule}
         params = {"tokenizer": tokenizer, "length": length, "stand_in": place, **rule}
         made = self.host("tokenize", name or f"tokens_{text.name}", params, text=text)
         shape = (1, length)
-        return Tokens(Value(f"{made}.input_ids", shape, True), Value(f"{made}.mask", shape))
+        ids, mask = Value(f"{made}.input_ids", shape, True), Value(f"{made}.mask", shape)
+        return Tokens(ids, mask, tokenizer)
 
     def host(self, operation: str, name: str, params: Mapping[str, Any], **inputs: Value) -> str:
         """A step of the runner's own; the name that it got."""
