@@ -77,6 +77,7 @@ def _declared(config: DictConfig, path: Path) -> dict[str, Any]:
         "name": name,
         "title": f"{folder.kind} of {name}",
         "options": recipe.options_read,
+        "lora_class": folder.kind,
         **{key: getattr(recipe, key) for key in _OVER},
     }
 
@@ -92,6 +93,7 @@ def _file_name(text: str) -> str:
 def _over(made: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """What is given over what was made; of groups key by key."""
     result = dict(given) | {"options": made["options"]}
+    result["lora_class"] = given["lora_class"] or made["lora_class"]
     if given["name"] == _UNNAMED:
         result |= {"name": made["name"], "title": made["title"]}
     for key in _OVER:
