@@ -43,9 +43,7 @@ def check_kinds(keys: list[str]) -> None:
         return
     kinds = sorted({what for key in strange for part, what in _KINDS.items() if part in key})
     named = f" ({', '.join(kinds)})" if kinds else ""
-    raise GraphFault(
-        f"holds what is no LoRA of ranks{named}: {_listed(strange)}; {FUSE}"
-    )
+    raise GraphFault(f"holds what is no LoRA of ranks{named}: {_listed(strange)}; {FUSE}")
 
 
 def pairs(
@@ -154,7 +152,7 @@ def _as_peft(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     from diffusers.utils import state_dict_utils as names
 
     text = {**names.UNET_TO_DIFFUSERS, **names.DIFFUSERS_OLD_TO_PEFT, **names.DIFFUSERS_TO_PEFT}
-    found = {}
+    found: dict[str, Tensor] = {}
     for key, value in tensors.items():
         mapping = text if key.startswith("text_encoder") else names.UNET_TO_DIFFUSERS
         found |= names.convert_state_dict({key: value}, mapping)

@@ -69,7 +69,9 @@ class Step(nn.Module):
         self._used = tuple(tuple(bool(x) for x in row) for row in used)
         self._limit, self._noise, self._history = limit, noise, history
 
-    def forward(self, z: Tensor, output: Tensor, parts: Tensor, *more: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        self, z: Tensor, output: Tensor, parts: Tensor, *more: Tensor
+    ) -> tuple[Tensor, ...]:
         """z, output of one shape; parts (1, rows, columns); noise; history (remembered, ...)."""
         terms: list[Tensor | None] = [z, output, more[0] if self._noise else None]
         if self._history:

@@ -194,10 +194,10 @@ class Loras:
         names: dict[str, list[str]] = {}
         for name, key in wanted(traced, None).items():
             names.setdefault(key, []).append(name)
-        found = {}
+        found: dict[str, _Pair] = {}
         for at, pair in file.pairs.items():
-            key = _key(at, traced, names)
-            found |= {name: pair for name in names.get(key or "", ())}
+            there = _key(at, traced, names)
+            found |= dict.fromkeys(names.get(there or "", ()), pair)
         return found
 
 
