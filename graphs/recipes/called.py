@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from entracte.graphs.checks import GraphFault
 from entracte.graphs.meta import on_meta
 from entracte.graphs.recipes.hub import LIBRARIES
+from entracte.graphs.recipes.query_blocks import QueryBlocks
 from entracte.graphs.spec import Graph, Input
 
 Pairs = Mapping[str, Any] | Sequence[tuple[str, Any]]
@@ -30,7 +31,8 @@ class Called(nn.Module):
     def forward(self, *inputs: Tensor) -> Any:
         """What the function returns."""
         first = () if self.module is None else (self.module,)
-        return self._function(*first, *inputs, **self._settings)
+        with QueryBlocks():
+            return self._function(*first, *inputs, **self._settings)
 
 
 def graph(
