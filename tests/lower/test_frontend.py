@@ -160,6 +160,24 @@ def test_empty_operand_of_cat_is_dropped() -> None:
     assert all(v.meta["val"].numel() for v in cats[0].args[0])
 
 
+class Normalized(nn.Module):
+    """`normalize` expands the norm; a plain number beside what is expanded gives no shape."""
+
+    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        return nn.functional.normalize(x, dim=1), y.expand(2, 5) * 2.0
+
+
+def test_what_widens_by_itself_reads_what_was_not_widened() -> None:
+    torch.manual_seed(0)
+    x, y = torch.randn(2, 6, 3), torch.randn(1, 5)
+    program = export_graph(Normalized().eval(), (x, y))
+    wide = [n for n in program.graph.nodes if "expand" in str(n.target)]
+    assert [tuple(n.meta["val"].shape) for n in wide] == [(2, 5)]
+    made, doubled = program.module()(x, y)
+    torch.testing.assert_close(made, x / x.square().sum(1, keepdim=True).sqrt())
+    assert torch.equal(doubled, torch.cat([y, y]) * 2)
+
+
 def test_output_that_was_an_alias_keeps_its_signature() -> None:
     class Identity(nn.Module):
         def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
