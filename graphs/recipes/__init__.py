@@ -18,6 +18,7 @@ from entracte.graphs.checks import GraphFault, similar
 
 _HERE = "entracte.graphs.recipes."
 _BUILT_IN = {
+    "AnimateDiffPipeline": "animatediff:animatediff",
     "CogVideoXPipeline": "cogvideox:cogvideox",
     "DiTPipeline": "dit:dit",
     "StableCascadeCombinedPipeline": "stable_cascade_decoder:stable_cascade_combined",
