@@ -36,7 +36,7 @@ def clip() -> CLIPTextModelWithProjection:
 def unet(**settings) -> StableCascadeUNet:
     made = StableCascadeUNet(
         timestep_ratio_embedding_dim=8, conditioning_dim=16, block_out_channels=(16, 24),
-        down_num_layers_per_block=(1, 2), up_num_layers_per_block=(2, 1), clip_seq=2,
+        down_num_layers_per_block=(1, 2), up_num_layers_per_block=(2, 1), clip_seq=24,
         clip_text_pooled_in_channels=12, **settings,
     )  # fmt: skip
     return moved(made)
@@ -45,6 +45,8 @@ def unet(**settings) -> StableCascadeUNet:
 def moved(module: torch.nn.Module) -> torch.nn.Module:
     """With numbers where the library begins with 0, and without dropout."""
     for name, value in module.named_parameters():
+        if "kv_mapper" in name:
+            value.data *= 8
         if name.rpartition(".")[2] in ("gamma", "beta", "gammas"):
             torch.nn.init.normal_(value, std=0.3)
     return module.eval()
@@ -68,7 +70,11 @@ def decoder() -> StableCascadeUNet:
 
 
 def vqgan() -> torch.nn.Module:
-    return moved(PaellaVQModel(bottleneck_blocks=2, embed_dim=16, num_vq_embeddings=8))
+    made = PaellaVQModel(bottleneck_blocks=2, embed_dim=16, num_vq_embeddings=8, scale_factor=0.02)
+    # Latents of models that know nothing are large; few pixels may be cut off.
+    made.out_block[0].weight.data *= 0.2
+    made.out_block[0].bias.data += 0.5
+    return moved(made)
 
 
 def saved(pipe, folder):
