@@ -3,6 +3,7 @@
 from unittest import mock
 
 import numpy as np
+import pytest
 import torch
 from diffusers import (
     AutoencoderKLLTXVideo,
@@ -15,7 +16,7 @@ from PIL import Image
 
 from tests.recipes import words
 from tests.recipes.harness import check, compiled, normal, run
-from tests.recipes.test_cogvideox import t5
+from tests.recipes.test_cogvideox import PRECISIONS, t5
 
 LENGTH, STEPS, CHANNELS = 10, 3, 4
 FRAMES, ROWS, COLUMNS = 3, 2, 3
@@ -74,16 +75,18 @@ def shown(built, given) -> np.ndarray:
 
 
 @torch.no_grad()
-def test_a_text_becomes_a_video(tmp_path):
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_text_becomes_a_video(tmp_path, precision):
     pipe = folder(LTXPipeline, tmp_path / "folder", is_told=False)
     z = normal(3, 1, FRAMES * ROWS * COLUMNS, CHANNELS)
     want = pipe(**CALL, latents=z).frames
-    built = compiled(tmp_path / "folder", tmp_path / "build", *SIZES)
-    check(shown(built, GIVEN), want, "fp32")
+    built = compiled(tmp_path / "folder", tmp_path / "build", *SIZES, precision=precision)
+    check(shown(built, GIVEN), want, precision)
 
 
 @torch.no_grad()
-def test_a_picture_becomes_a_video(tmp_path):
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_picture_becomes_a_video(tmp_path, precision):
     pipe = folder(LTXImageToVideoPipeline, tmp_path / "folder", is_told=True)
     image = Image.fromarray(np.random.default_rng(4).integers(0, 256, (64, 96, 3), np.uint8))
     drawn = torch.zeros(1, CHANNELS, FRAMES, ROWS, COLUMNS)
@@ -108,7 +111,7 @@ def test_a_picture_becomes_a_video(tmp_path):
         mock.patch("torch.randn", randn),
     ):  # fmt: skip
         want = pipe(**CALL, image=image, decode_timestep=0.05, decode_noise_scale=0.025).frames
-    built = compiled(tmp_path / "folder", tmp_path / "build", *SIZES)
+    built = compiled(tmp_path / "folder", tmp_path / "build", *SIZES, precision=precision)
     image.save(tmp_path / "image.png")
     given = {"image": tmp_path / "image.png", "decode_timestep": 0.05, "decode_noise_scale": 0.025}
-    check(shown(built, GIVEN | given), want, "fp32")
+    check(shown(built, GIVEN | given), want, precision)
