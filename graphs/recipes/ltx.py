@@ -9,7 +9,8 @@ from diffusers.pipelines.ltx.pipeline_ltx import calculate_shift
 from torch import Tensor, nn
 
 from entracte.graphs.recipes.parts_halves import in_halves, texts_of
-from entracte.graphs.recipes.parts_ltx import decoded, encode_frame, ratios
+from entracte.graphs.recipes.parts_ltx import encode_frame, ratios
+from entracte.graphs.recipes.parts_ltx_decoder import decode_video
 from entracte.graphs.recipes.parts_t5 import t5_masks, t5_text
 from entracte.graphs.recipes.recipe import Recipe, Value, stage
 
@@ -62,7 +63,7 @@ def _ltx(r: Recipe, *, has_image: bool) -> None:
     with r.sampling(z, steps=50, given=_sigmas(r, sizes[0] * places)) as loop:
         loop.step(in_halves(r, denoise, loop.input, guidance, sliced=texts_read, settings=settings,
                             time=loop.time, **first))  # fmt: skip
-    decoded(r, loop.z, sizes, rate, **first)
+    decode_video(r, loop.z, sizes, rate, **first)
 
 
 def _sigmas(r: Recipe, tokens: int) -> dict[str, Any]:

@@ -1,10 +1,11 @@
-"""CogVideoXPipeline and CogVideoXImageToVideoPipeline: folder in, video out, as diffusers makes it."""
+"""CogVideoXPipeline, CogVideoXImageToVideoPipeline: folder in, video out, as diffusers makes it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest import mock
 
 import numpy as np
+import pytest
 import torch
 from diffusers import (
     AutoencoderKLCogVideoX,
@@ -20,6 +21,7 @@ from transformers import T5Config, T5EncoderModel
 from tests.recipes import words
 from tests.recipes.harness import STEP_SALT, check, compiled, normal, run
 
+PRECISIONS = ["fp32", pytest.param("fp16", marks=pytest.mark.slow)]
 LENGTH, STEPS = 10, 3
 ROWS, COLUMNS, FRAMES = 4, 6, 25
 """Of the latents; 25 frames are 7 latent ones, decoded as 3, 2 and 2."""
@@ -73,9 +75,9 @@ def call(**more):
     }  # fmt: skip
 
 
-def shown(folder, out, *words, **given) -> np.ndarray:
+def shown(folder, out, precision, *words, **given) -> np.ndarray:
     """(1, frames, 3, height, width), as diffusers gives it."""
-    built = compiled(folder, out, f"sampler.steps={STEPS}", *words)
+    built = compiled(folder, out, f"sampler.steps={STEPS}", *words, precision=precision)
     given |= {"prompt": "a red cat", "negative": "b", "seed": 3, "guidance": 4.0}
     return (run(built, given, "video").swapaxes(1, 2) / 2 + 0.5).clip(0, 1)
 
@@ -88,16 +90,18 @@ def drawing(where: str, draw) -> Iterator[None]:
 
 
 @torch.no_grad()
-def test_a_text_becomes_a_video(tmp_path):
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_text_becomes_a_video(tmp_path, precision):
     """2B's kind."""
     scheduler = CogVideoXDDIMScheduler(**SCHEDULE)
     pipe = saved(CogVideoXPipeline, tmp_path / "folder", scheduler=scheduler)
     want = pipe(**call(latents=normal(3, 1, 7, 4, ROWS, COLUMNS))).frames
-    check(shown(tmp_path / "folder", tmp_path / "build"), want, "fp32")
+    check(shown(tmp_path / "folder", tmp_path / "build", precision), want, precision)
 
 
 @torch.no_grad()
-def test_a_picture_becomes_a_video(tmp_path):
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_picture_becomes_a_video(tmp_path, precision):
     """1.5's kind, with 5B's scheduler: latent frames in pairs, turned embeddings, new noise in
     each step."""
     scheduler = CogVideoXDPMScheduler(**SCHEDULE)
@@ -127,4 +131,4 @@ def test_a_picture_becomes_a_video(tmp_path):
             **call(latents=normal(3, *shape), image=image), height=4 * ROWS, width=4 * COLUMNS
         ).frames
     size, given = f"pipeline.options.height={4 * ROWS}", {"image": tmp_path / "image.png"}
-    check(shown(tmp_path / "folder", tmp_path / "build", size, **given), want, "fp32")
+    check(shown(tmp_path / "folder", tmp_path / "build", precision, size, **given), want, precision)
