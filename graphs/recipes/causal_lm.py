@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -57,6 +60,17 @@ def step(
     return token, ends(token, end), *next_places(at, seen), *cache.kept
 
 
+def _check_places(c: Mapping[str, Any], places: int) -> None:
+    """Some layers of some models see a window only: that is the same as long as nothing leaves."""
+    window = c.get("sliding_window") or places
+    most = min(window, c["max_position_embeddings"])
+    if places > most:
+        raise ValueError(
+            f"pipeline.options.length, tokens: together {places}, and the model attends to the last "
+            f"{most} tokens; give less"
+        )
+
+
 def causal_lm(r: Recipe) -> None:
     """The likeliest token each time, up to one that ends the text."""
     c = r.config(ROOT)
@@ -64,6 +78,7 @@ def causal_lm(r: Recipe) -> None:
     length, count = r.size("length", 128), r.size("tokens", 64)
     prompt = r.tokenize(ROOT, r.text("prompt", "The sun"), length, pad_id=0, pad_side="right")
     width, places, layers = c["hidden_size"], length + count, c["num_hidden_layers"]
+    _check_places(c, places)
     head = c.get("head_dim") or width // c["num_attention_heads"]
     names = [f"kept{k}" for k in range(2 * layers)]
     made = {"at_next": (1, places), "seen_next": (1, places)}
