@@ -52,6 +52,7 @@ NEEDS = {
     "test_edges_run.py": "convert",
     "test_end_to_end.py": "convert",
     "test_example_package.py": "convert",
+    "test_foreign_models.py": "light",
     "test_graphs_*.py": "torch",
     "test_host_ops.py": "light",
     "test_host_steps.py": "convert",
