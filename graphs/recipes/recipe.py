@@ -226,9 +226,9 @@ class Recipe:
         function: Callable[..., Any],
         component: str | None = None,
         *,
-        name: str = "",
-        settings: Mapping[str, Any] | None = None,
-        options: Mapping[str, Any] | None = None,
+        name: Any = "",  # a text; Any, so that recipes may give `**` of a mapping of values
+        settings: Any = None,
+        options: Any = None,
         **ports: Value | Shape,
     ) -> Any:
         """A stage that calls a marked function.
