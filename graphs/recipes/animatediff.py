@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from entracte.graphs.recipes.parts import decode_image, guided, twice
+from entracte.graphs.recipes.parts import decode_image
+from entracte.graphs.recipes.parts_halves import in_halves, texts_of
 from entracte.graphs.recipes.recipe import Recipe, image_scale, stage
 
 _MOVING = "UNetMotionModel"
@@ -19,15 +20,10 @@ def text(clip: nn.Module, prompt: Tensor, negative: Tensor | None = None) -> Ten
 
 
 @stage
-def denoise(
-    unet: nn.Module, z: Tensor, time: Tensor, states: Tensor, guidance: Tensor | None = None
-) -> Tensor:
-    """What the scheduler takes away; every frame reads the text."""
-    frames = z.shape[2]
-    states = states[:, None].expand(-1, frames, -1, -1).flatten(0, 1)
-    z = z if guidance is None else twice(z)
-    made: Tensor = unet(z, time, states, return_dict=False)[0]
-    return made if guidance is None else guided(made, guidance)
+def denoise(unet: nn.Module, z: Tensor, time: Tensor, states: Tensor) -> Tensor:
+    """What one half of guidance gives; every frame reads the text."""
+    made: Tensor = unet(z, time, states.expand(z.shape[2], -1, -1), return_dict=False)[0]
+    return made
 
 
 @stage
@@ -54,16 +50,15 @@ def animatediff(r: Recipe) -> None:
         raise ValueError(
             f"pipeline.options.frames: {frames} is more than {most}, its motion's most"
         )
-    texts = {"prompt": "a red cat"} | ({"negative": ""} if r.option("guided", True) else {})
-    ids = {name: r.tokenize("tokenizer", r.text(name, value), length).ids
-           for name, value in texts.items()}  # fmt: skip
+    ids = {one.name: r.tokenize("tokenizer", one, length).ids
+           for one in texts_of(r, "a red cat")}  # fmt: skip
     states = r.stage(text, "text_encoder", **ids, states=(len(ids), length, clip["hidden_size"]))
-    guidance = {"guidance": r.number("guidance", 7.5)} if len(ids) > 1 else {}
+    guidance = r.number("guidance", 7.5) if len(ids) > 1 else None
     rows, columns = height // scale, width // scale
     z = r.noise((1, unet["in_channels"], frames, rows, columns))
     with r.sampling(z, steps=50) as loop:
-        loop.step(r.stage(denoise, "unet", z=loop.input, time=loop.time, states=states, **guidance,
-                          output=z))  # fmt: skip
+        loop.step(in_halves(r, denoise, loop.input, guidance, sliced={"states": states},
+                            component="unet", time=loop.time))  # fmt: skip
     video = r.stage(decode_frame, "vae", z=loop.z.of(1, unet["in_channels"], 1, rows, columns),
                     settings={"scaling": vae["scaling_factor"]}, video=(1, 3, 1, height, width),
                     options={"map": {"port": "z", "axis": 2, "size": 1}})  # fmt: skip

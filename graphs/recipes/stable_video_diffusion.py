@@ -2,66 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
-from entracte.graphs.recipes.parts import twice
 from entracte.graphs.recipes.parts_latents import upcast
-from entracte.graphs.recipes.recipe import Recipe, Value, image_scale, stage
-
-_SIDE = 224
-"""Of what the image encoder sees: the pipeline says this number, whatever the encoder has."""
-
-
-@stage
-def see(clip: nn.Module, image: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """The picture's meaning, (1, 1, width)."""
-    from diffusers.pipelines.stable_video_diffusion import pipeline_stable_video_diffusion as own
-
-    small = own._resize_with_antialiasing(image, (_SIDE, _SIDE)) / 2 + 0.5
-    middle, spread = (torch.tensor(x).reshape(1, 3, 1, 1) for x in (mean, std))
-    made: Tensor = clip((small - middle) / spread).image_embeds[:, None]
-    return made
-
-
-@stage
-def encode(vae: nn.Module, image: Tensor, noise: Tensor, strength: Tensor) -> Tensor:
-    """Latents of the picture with some noise, unscaled."""
-    seen = vae.encode(image + strength * noise, return_dict=False)[0]  # type: ignore[operator]
-    mean: Tensor = seen.mode()
-    return mean
+from entracte.graphs.recipes.parts_svd import decoded, encode, see
+from entracte.graphs.recipes.recipe import Recipe, image_scale, stage
 
 
 @stage
 def denoise(
     unet: nn.Module, z: Tensor, time: Tensor, image: Tensor, states: Tensor, motion: Tensor,
-    strength: Tensor, least: Tensor | None = None, most: Tensor | None = None, *, rate: int,
+    strength: Tensor, rate: int,
 ) -> Tensor:  # fmt: skip
-    """What the scheduler takes away; guidance grows from the first frame to the last."""
-    frames = z.shape[1]
+    """What one half of guidance gives."""
     ids = torch.cat([torch.full_like(motion, rate - 1), motion, strength])[None]
-    image = image[:, None].expand(-1, frames, -1, -1, -1)
-    if least is None or most is None:
-        both = torch.cat([z, image], 2)
-    else:
-        both = torch.cat([twice(z), torch.cat([torch.zeros_like(image), image])], 2)
-        states, ids = torch.cat([torch.zeros_like(states), states]), twice(ids)
-    made: Tensor = unet(both, time, states, ids, return_dict=False)[0]
-    if least is None or most is None:
-        return made
-    without, given = made.chunk(2)
-    scale = least + (most - least) * torch.linspace(0, 1, frames)
-    return without + scale.reshape(1, -1, 1, 1, 1) * (given - without)
+    x = torch.cat([z, image[:, None].expand(-1, z.shape[1], -1, -1, -1)], 2)
+    made: Tensor = unet(x, time, states, ids, return_dict=False)[0]
+    return made
 
 
 @stage
-def decode(vae: nn.Module, z: Tensor, scaling: float) -> Tensor:
-    """Latents (1, frames, ...) -> (1, 3, frames, height, width), from -1 to 1."""
-    frames = z.shape[1]
-    made: Tensor = vae.decode(z[0] / scaling, frames).sample  # type: ignore[operator]
-    return made.transpose(0, 1)[None]
+def guide(both: Tensor, least: Tensor, most: Tensor) -> Tensor:
+    """Guidance that grows from the first frame to the last."""
+    without, given = both.chunk(2)
+    scale = least + (most - least) * torch.linspace(0, 1, both.shape[1])
+    return without + scale.reshape(1, -1, 1, 1, 1) * (given - without)
 
 
 def stable_video_diffusion(r: Recipe) -> None:
@@ -76,32 +42,28 @@ def stable_video_diffusion(r: Recipe) -> None:
     rows, columns = height // scale, width // scale
     image = r.image("image", height, width)
     strength = r.number("noise_strength", 0.02)
+    is_guided = r.option("guided", True)
+    batch, told = 2 if is_guided else 1, {"guided": is_guided}
     states = r.stage(see, "image_encoder", image=image,
-                     settings={"mean": looks["image_mean"], "std": looks["image_std"]},
-                     states=(1, 1, clip["projection_dim"]))  # fmt: skip
+                     settings={"mean": looks["image_mean"], "std": looks["image_std"], **told},
+                     states=(batch, 1, clip["projection_dim"]))  # fmt: skip
     noise = r.noise((1, 3, height, width), "image_noise", salt=2)
-    seen = r.stage(encode, "vae", image=image, noise=noise, strength=strength, options=upcast(vae),
-                   latents=(1, vae["latent_channels"], rows, columns))  # fmt: skip
-    scales = {"least": r.number("min_guidance", 1.0), "most": r.number("max_guidance", 3.0)}
-    scales = scales if r.option("guided", True) else {}
+    seen = r.stage(encode, "vae", image=image, noise=noise, strength=strength, settings=told,
+                   latents=(batch, vae["latent_channels"], rows, columns),
+                   options=upcast(vae))  # fmt: skip
     z = r.noise((1, frames, unet["in_channels"] // 2, rows, columns))
     motion = r.number("motion_bucket", 127)
+    one = {"image": seen.of(1, *seen.shape[1:]), "states": states.of(1, *states.shape[1:])}
+    # The halves of guidance one after the other: half the activations.
+    options = {"map": {"port": list(one), "axis": 0, "size": 1}} if is_guided else {}
     with r.sampling(z, steps=25) as loop:
-        loop.step(r.stage(denoise, "unet", z=loop.input, time=loop.time, image=seen, states=states,
-                          motion=motion, strength=strength, **scales, settings={"rate": rate},
-                          output=z))  # fmt: skip
+        made = r.stage(denoise, "unet", z=loop.input, time=loop.time, **one, motion=motion,
+                       strength=strength, settings={"rate": rate}, options=options,
+                       output=z)  # fmt: skip
+        if is_guided:
+            made = r.stage(guide, both=made.of(2, *z.shape[1:]), output=z,
+                           least=r.number("min_guidance", 1.0),
+                           most=r.number("max_guidance", 3.0))  # fmt: skip
+        loop.step(made)
     parts = [(0, count), (frames - frames % count, frames % count)]
     r.video([decoded(r, loop.z, start, size) for start, size in parts if size], rate)
-
-
-def decoded(r: Recipe, z: Value, start: int, size: int) -> Value:
-    """Frames from `start` on, `size` at once; a rest that is fewer is another call's."""
-    vae, rest = r.config("vae"), {"weights_of": "decode"} if start else {}
-    slices = {"port": "z", "axis": 1, "size": size, "start": start, "output_axis": 2,
-              "count": (z.shape[1] - start) // size}  # fmt: skip
-    made: Value = r.stage(
-        decode, "vae", name="decode_rest" if start else "decode", z=z.of(1, size, *z.shape[2:]),
-        settings={"scaling": vae["scaling_factor"]}, options={"map": slices, **upcast(vae), **rest},
-        video=(1, 3, size, *(n * image_scale(vae) for n in z.shape[3:])),
-    )  # fmt: skip
-    return made
