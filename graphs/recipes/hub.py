@@ -100,6 +100,19 @@ def model_folder(path: Path) -> ModelFolder:
     )
 
 
+def tokens_in(file: Path, text: str) -> int:
+    """How many tokens a text is by a `tokenizer.json`, with marks. Raises `GraphFault`."""
+    from tokenizers import Tokenizer
+
+    try:
+        made = Tokenizer.from_str(file.read_text("utf-8"))
+    except Exception as error:
+        raise GraphFault(f"{file}: no tokenizer ({error}); download the whole folder") from None
+    made.no_padding()
+    made.no_truncation()
+    return len(made.encode(text).ids)
+
+
 def _of_diffusers(path: Path, index: Mapping[str, Any]) -> ModelFolder:
     kind = _class_of(path / "model_index.json", index.get("_class_name"), "_class_name")
     found = {}

@@ -17,12 +17,13 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from entracte.graphs.checks import similar
 from entracte.graphs.recipes import graph_name
 from entracte.graphs.recipes.called import takes_of
-from entracte.graphs.recipes.hub import ModelFolder
+from entracte.graphs.recipes.hub import ModelFolder, tokens_in
 from entracte.graphs.schedules.kinds import settings_of
 from entracte.graphs.schedules.probe import Steps, steps_of
 
@@ -103,9 +104,16 @@ class Recipe:
         self._read[name] = default if given is None else given
         return self._read[name]
 
-    def size(self, name: str, default: int, multiple: int = 1, rest: int = 0) -> int:
+    def size(
+        self, name: str, default: int, multiple: int = 1, rest: int = 0, most: int | None = None
+    ) -> int:
         """A size that must be `multiple * n + rest`. Raises `ValueError` with the nearest."""
         value = int(self.option(name, default))
+        if most is not None and value > most:
+            raise ValueError(
+                f"pipeline.options.{name}: {value} is more than the {most} that a "
+                f"{self.folder.kind} takes; give {most}"
+            )
         if value < 1 or (value - rest) % multiple:
             low = max((value - rest) // multiple, 0 if rest else 1) * multiple + rest
             rule = f"a multiple of {multiple}" + (f", plus {rest}" if rest else "")
@@ -177,6 +185,13 @@ class Recipe:
         made = self.host("tokenize", name or f"tokens_{text.name}", params, text=text)
         shape = (1, length)
         return Tokens(Value(f"{made}.input_ids", shape, True), Value(f"{made}.mask", shape))
+
+    def token_count(self, tokenizer: str, text: str) -> int:
+        """How many tokens a text is, with the marks that its tokenizer adds."""
+        file = self.folder.path / tokenizer / "tokenizer.json"
+        if self._random and not self.folder.has_file(tokenizer):
+            file = Path(__file__).parents[1] / STAND_IN.partition("/")[2] / "tokenizer.json"
+        return tokens_in(file, text)
 
     def host(self, operation: str, name: str, params: Mapping[str, Any], **inputs: Value) -> str:
         """A step of the runner's own; the name that it got."""
