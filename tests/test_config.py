@@ -46,7 +46,9 @@ def test_every_compression_can_be_typed():
 
 
 def test_named_targets_are_all_there():
-    assert {"iphone15pro", "iphone16pro", "iphone17pro", "ipad_m4", "macbook_m3", "host"} <= set(options("target"))
+    assert {"iphone15pro", "iphone16pro", "iphone17pro", "ipad_m4", "macbook_m3", "host"} <= set(
+        options("target")
+    )
 
 
 @pytest.mark.parametrize("target", options("target"))

@@ -19,6 +19,7 @@ from entracte.graphs.checks import GraphFault, similar
 _HERE = "entracte.graphs.recipes."
 _BUILT_IN = {
     "StableDiffusionPipeline": "stable_diffusion:stable_diffusion",
+    "WanImageToVideoPipeline": "wan_image:wan_image",
     "WanPipeline": "wan:wan",
 }
 """Class -> module in this folder, and the recipe in it."""

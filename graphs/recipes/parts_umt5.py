@@ -20,8 +20,8 @@ def text(
     encoder: nn.Module, prompt: Tensor, prompt_mask: Tensor,
     negative: Tensor | None = None, negative_mask: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
-    """Rows of the table (1, length, width) and masks (1, length) -> features [without, with]; behind
-    a text's end they are zero, as diffusers has them."""
+    """Rows of the table (1, length, width) and masks (1, length) -> features [without, with];
+    behind a text's end they are zero, as diffusers has them."""
     rows, mask = prompt, prompt_mask
     if negative is not None and negative_mask is not None:
         rows, mask = torch.cat([negative, prompt]), torch.cat([negative_mask, prompt_mask])
@@ -44,7 +44,7 @@ def text_features(r: Recipe) -> Value:
         ports[name] = Value(f"{made}.rows", (1, length, width))
         ports[f"{name}_mask"] = tokens.mask
     scaled = {**config, "layer_norm_epsilon": config["layer_norm_epsilon"] / _SCALE**2}
-    options = {"config": scaled, "scales": {name: 1 / _SCALE for name in _WRITERS}}
+    options = {"config": scaled, "scales": dict.fromkeys(_WRITERS, 1 / _SCALE)}
     found: Value = r.stage(text, "text_encoder", options=options, **ports,
                            states=(len(texts), length, width))  # fmt: skip
     return found

@@ -13,7 +13,6 @@ Nothing is computed here: what comes out is the same mapping that a yaml file wo
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -304,9 +303,7 @@ class Recipe:
 
     # ---------------------------------------------------------------- what a run gives
 
-    def output(
-        self, name: str, kind: str, value: Value | Sequence[Value], **settings: Any
-    ) -> None:
+    def output(self, name: str, kind: str, value: Value | Sequence[Value], **settings: Any) -> None:
         """By the keys of `pipeline.outputs`; several values are joined."""
         names = value.name if isinstance(value, Value) else [v.name for v in value]
         self.outputs[name] = {"kind": kind, "value": names, **settings}
