@@ -18,6 +18,7 @@ from entracte.graphs.checks import GraphFault, similar
 
 _HERE = "entracte.graphs.recipes."
 _BUILT_IN = {
+    "AllegroPipeline": "allegro:allegro",
     "CogVideoXPipeline": "cogvideox:cogvideox",
     "DiTPipeline": "dit:dit",
     "HunyuanVideoPipeline": "hunyuan_video:hunyuan_video",
