@@ -44,7 +44,7 @@ def text_features(r: Recipe) -> Value:
         ports[name] = Value(f"{made}.rows", (1, length, width))
         ports[f"{name}_mask"] = tokens.mask
     scaled = {**config, "layer_norm_epsilon": config["layer_norm_epsilon"] / _SCALE**2}
-    options = {"config": scaled, "scales": {name: 1 / _SCALE for name in _WRITERS}}
+    options = {"config": scaled, "scales": dict.fromkeys(_WRITERS, 1 / _SCALE)}
     found: Value = r.stage(text, "text_encoder", options=options, **ports,
                            states=(len(texts), length, width))  # fmt: skip
     return found

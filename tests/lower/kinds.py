@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tests.lower.ranks import CONSTANTS, RANKS
+from tests.lower.selected import SELECTED
 
 Case = tuple[Callable[..., Any], tuple[Tensor, ...]]
 
@@ -397,5 +398,6 @@ KINDS = {
     "complex": COMPLEX,
     "ranks": RANKS,
     "constants": CONSTANTS,
+    "selected": SELECTED,
 }
 """Kind -> its cases."""
