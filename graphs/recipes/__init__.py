@@ -18,6 +18,7 @@ from entracte.graphs.checks import GraphFault, similar
 
 _HERE = "entracte.graphs.recipes."
 _BUILT_IN = {
+    "AllegroPipeline": "allegro:allegro",
     "AnimateDiffPipeline": "animatediff:animatediff",
     "CLIPModel": "clip:clip",
     "CLIPTextModelWithProjection": "clip:clip_text",
