@@ -122,6 +122,8 @@ class _Machine:
         first = {name: self.values[source] for name, source, _ in segment.state}
         for name, value in first.items():
             self.values[name] = self.cast(name, value)
+        for source in self.taken(segment):
+            del self.values[source]
         for iteration in range(segment.count):
             for k, step in enumerate(segment.steps):
                 self.step(s, segment, iteration, k, step)
@@ -139,6 +141,17 @@ class _Machine:
             self.completed(made | {name for name, _, _ in segment.state})
         for name in segment.frees:
             self.drop(name)
+
+    def taken(self, segment: Segment) -> set[str]:
+        """First values that a map's states took and nothing else will read."""
+        if not segment.sliced:
+            return set()
+        left = {x for o in self.program.outputs for x in o.values}
+        left |= {b.tensor for s in segment.steps for b in s.inputs}
+        for name, source, _ in segment.state:
+            if self.decls[name].port.dtype is not self.decls[source].port.dtype:
+                left.add(source)
+        return {source for _, source, _ in segment.state} & set(segment.frees) - left
 
     def is_over(self, segment: Segment) -> bool:
         if segment.until is None:

@@ -54,6 +54,7 @@ NEEDS = {
     "test_example_package.py": "convert",
     "test_attention_blocks.py": "torch",
     "test_folders.py": "torch",
+    "test_foreign_models.py": "light",
     "test_graphs_*.py": "torch",
     "test_host_ops.py": "light",
     "test_host_steps.py": "convert",

@@ -406,7 +406,7 @@ MUTANTS = (
         "frees", "program/frees.py", (*PROGRAM, *CONSTRUCTS),
         ("set(program.output_values) - droppable_outputs(program)", "set[str]()",
          "parts are dropped before their turn"),
-        ("(inside & known) - later - kept),", "(inside & known) - later),",
+        ("((inside & known) - kept | spent) - later),", "(inside & known | spent) - later),",
          "a state's next value is dropped"),
         ("    over |= {x for s in segment.steps for x in reads(s) | writes(s)} - inside\n", "",
          "what a loop read from before it leaks"),

@@ -1,76 +1,104 @@
-"""CogVideoXPipeline: 1.0 (2B, 5B) and 1.5, text to video."""
+"""CogVideoXPipeline and CogVideoXImageToVideoPipeline: 1.0 (2B, 5B) and 1.5."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import torch
 from diffusers.models.embeddings import get_3d_rotary_pos_embed
 from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_region_for_grid
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.functional import pad
 
-from entracte.graphs.recipes.parts import guided
 from entracte.graphs.recipes.parts_cogvideox import decode_video
+from entracte.graphs.recipes.parts_halves import in_halves, texts_of
 from entracte.graphs.recipes.parts_t5 import t5_text
 from entracte.graphs.recipes.recipe import Recipe, Value, image_scale, stage
 
 
 @stage
-def denoise(transformer: nn.Module, z: Tensor, time: Tensor, states: Tensor) -> Tensor:
-    """What one half of guidance gives; z is (1, frames, channels, rows, columns)."""
-    made: Tensor = transformer(z, states, time, image_rotary_emb=rotary(transformer, z),
+def denoise(
+    transformer: Any, z: Tensor, time: Tensor, states: Tensor, image: Tensor | None = None
+) -> Tensor:
+    """What one half of guidance gives; z and image are (1, frames, channels, rows, columns)."""
+    x = z if image is None else torch.cat([z, image], 2)
+    ofs = None if transformer.config.ofs_embed_dim is None else z.new_full((1,), 2.0)
+    places = rotary(transformer.config, x.shape)
+    made: Tensor = transformer(x, states, time, ofs=ofs, image_rotary_emb=places,
                                return_dict=False)[0]  # fmt: skip
     return made
 
 
 @stage
-def guide(both: Tensor, guidance: Tensor) -> Tensor:
-    """Of [without, with]."""
-    return guided(both, guidance)
+def encode_image(vae: Any, image: Tensor, noise: Tensor, frames: int, scaling: float) -> Tensor:
+    """Latents of a picture, (1, 3, height, width), as the first of `frames`; the others are 0."""
+    drawn = vae.encode(image[:, :, None]).latent_dist
+    z = (drawn.mean + drawn.std * noise) * scaling
+    return pad(z.transpose(1, 2), (0, 0, 0, 0, 0, 0, 0, frames - 1))
 
 
-def rotary(transformer: Any, z: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Tables of the tokens' places; 2B has another embedding inside."""
-    of = transformer.config
+def rotary(of: Any, shape: torch.Size) -> tuple[Tensor, Tensor] | None:
+    """Tables of the tokens' places; 2B has sums of sines in the model in their place."""
     if not of.use_rotary_positional_embeddings:
         return None
-    grid = (z.shape[3] // of.patch_size, z.shape[4] // of.patch_size)
+    grid = (shape[3] // of.patch_size, shape[4] // of.patch_size)
     base = (of.sample_height // of.patch_size, of.sample_width // of.patch_size)
     if of.patch_size_t is None:
-        crops = get_resize_crop_region_for_grid(grid, base[1], base[0])
-        return get_3d_rotary_pos_embed(of.attention_head_dim, crops, grid, z.shape[1])
-    frames = -(-z.shape[1] // of.patch_size_t)
+        crops: Any = get_resize_crop_region_for_grid(grid, base[1], base[0])
+        return get_3d_rotary_pos_embed(of.attention_head_dim, crops, grid, shape[1])
+    frames = -(-shape[1] // of.patch_size_t)
     return get_3d_rotary_pos_embed(of.attention_head_dim, None, grid, frames, grid_type="slice",
                                    max_size=base)  # fmt: skip
 
 
 def cogvideox(r: Recipe) -> None:
     """T5, a transformer over text and frames, a causal decoder two latent frames at a time."""
-    of = r.config("transformer")
-    scale = image_scale(r.config("vae"))
+    _cogvideox(r, has_image=False)
+
+
+def cogvideox_image_to_video(r: Recipe) -> None:
+    """The same with a picture, whose latents stand beside those of the first frame."""
+    _cogvideox(r, has_image=True)
+
+
+def _cogvideox(r: Recipe, *, has_image: bool) -> None:
+    of, vae = r.config("transformer"), r.config("vae")
+    scale, ratio, pairs = (
+        image_scale(vae),
+        vae["temporal_compression_ratio"],
+        of["patch_size_t"] or 1,
+    )
     height = r.size("height", of["sample_height"] * scale, scale * of["patch_size"])
     width = r.size("width", of["sample_width"] * scale, scale * of["patch_size"])
-    frames, padded = latent_frames(r)
-    z = r.noise((1, padded, of["in_channels"], height // scale, width // scale))
-    sample(r, z, padded - frames)
-
-
-def latent_frames(r: Recipe) -> tuple[int, int]:
-    """Of the clip, and how many the transformer sees: 1.5 joins them in pairs."""
-    of = r.config("transformer")
-    ratio, pairs = of["temporal_compression_ratio"], of["patch_size_t"] or 1
+    if of.get("use_learned_positional_embeddings"):
+        _check_learned(of, scale, height, width)
     frames = (r.size("frames", of["sample_frames"], ratio, 1) - 1) // ratio + 1
-    return frames, -(-frames // pairs) * pairs
+    # 1.5 joins latent frames in pairs; what fills the first pair up is dropped in the end.
+    padded = -(-frames // pairs) * pairs
+    shape = (1, padded, vae["latent_channels"], height // scale, width // scale)
+    texts = texts_of(r, "a panda plays a guitar")
+    states, _ = t5_text(r, texts, r.option("length", of["max_text_seq_length"]))
+    guidance = r.number("guidance", 6.0) if len(texts) > 1 else None
+    image: dict[str, Value] = {}
+    if has_image:
+        scaling = vae["scaling_factor"]
+        image["image"] = r.stage(
+            encode_image, "vae", image=r.image("image", height, width),
+            noise=r.noise((1, shape[2], 1, *shape[3:]), "encode_noise", salt=4), latents=shape,
+            settings={"frames": padded,
+                      "scaling": 1 / scaling if vae.get("invert_scale_latents") else scaling},
+        )  # fmt: skip
+    with r.sampling(r.noise(shape), steps=50) as loop:
+        loop.step(in_halves(r, denoise, loop.input, guidance, sliced={"states": states},
+                            time=loop.time, **image))  # fmt: skip
+    decode_video(r, loop.z, padded - frames, r.option("fps", 16 if of["patch_size_t"] else 8))
 
 
-def sample(r: Recipe, z: Value, drop: int, **image: Value) -> None:
-    """The loop with guidance, and the video without its first `drop` latent frames."""
-    of = r.config("transformer")
-    texts = [r.text("negative"), r.text("prompt", "a panda plays a guitar")]
-    states, _ = t5_text(r, texts, of["max_text_seq_length"])
-    guidance = r.number("guidance", 6.0)
-    halves = {"map": {"port": "states", "axis": 0, "size": 1}}
-    with r.sampling(z, steps=50) as loop:
-        both = r.stage(denoise, "transformer", z=loop.input, time=loop.time, **image,
-                       states=states.of(1, *states.shape[1:]), output=z, options=halves)  # fmt: skip
-        loop.step(r.stage(guide, both=both.of(2, *z.shape[1:]), guidance=guidance, output=z))
-    decode_video(r, loop.z, drop, 16.0 if of["patch_size_t"] else 8.0)
+def _check_learned(of: dict[str, Any], scale: int, height: int, width: int) -> None:
+    only = (of["sample_height"] * scale, of["sample_width"] * scale)
+    for name, given, wanted in zip(("height", "width"), (height, width), only, strict=True):
+        if given != wanted:
+            raise ValueError(
+                f"pipeline.options.{name}: {given}: this model learned places of {only[0]} x "
+                f"{only[1]} pixels alone; give {wanted}"
+            )

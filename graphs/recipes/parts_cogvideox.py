@@ -29,8 +29,8 @@ def decode_frames(vae: nn.Module, z: Tensor, *caches: Tensor, scaling: float) ->
     return (frames, *(_found(after, path) for path in paths))
 
 
-def decode_video(r: Recipe, z: Value, drop: int, rate: float) -> None:
-    """The output `video` of latents, (1, frames, channels, rows, columns), but their first `drop`."""
+def decode_video(r: Recipe, z: Value, drop: int, rate: int) -> None:
+    """The output `video` of latents, (1, frames, channels, rows, columns), without `drop` ones."""
     vae, many = r.config("vae"), z.shape[1] - drop
     first = min(many, AT_ONCE + many % AT_ONCE)
     rest = (many - first) // AT_ONCE

@@ -20,26 +20,43 @@ def t5_states(t5: nn.Module, *rows: Tensor, scale: float) -> Tensor:
     return made
 
 
-def t5_text(r: Recipe, texts: Sequence[Value], length: int) -> tuple[Value, list[Tokens]]:
-    """Features of texts and their tokens.
+def t5_text(
+    r: Recipe, texts: Sequence[Value], length: int, number: str = ""
+) -> tuple[Value, list[Tokens]]:
+    """Features of texts and their tokens; `number` ends the names of encoder and tokenizer.
 
     The residual stream of T5-XXL leaves the range of fp16. All that reads it normalises it first,
     so it may be divided (`opensora/text.py`): by 64 where it is 4096 wide.
     """
-    config = r.config("text_encoder")
+    encoder = f"text_encoder{number}"
+    config = r.config(encoder)
     width, tokens, rows = config["d_model"], [], {}
     scale = float(1 << max((width // 64).bit_length() - 1, 0))
     for k, text in enumerate(texts):
-        tokens.append(r.tokenize("tokenizer", text, length))
-        params = {"table": "text_encoder", "key": "shared.weight", "rows": config["vocab_size"],
+        tokens.append(r.tokenize(f"tokenizer{number}", text, length))
+        params = {"table": encoder, "key": "shared.weight", "rows": config["vocab_size"],
                   "width": width, "dtype": "${pipeline.precision}"}  # fmt: skip
         made = r.host("gather_rows", f"rows_{text.name}", params, ids=tokens[-1].ids)
         rows[f"rows{k}"] = Value(f"{made}.rows", (1, length, width))
     epsilon = config.get("layer_norm_epsilon", 1e-6) / scale**2
     states: Value = r.stage(
-        t5_states, "text_encoder", name="text", settings={"scale": scale}, **rows,
+        t5_states, encoder, name="text", settings={"scale": scale}, **rows,
         states=(len(texts), length, width),
         options={"config": {**config, "layer_norm_epsilon": epsilon},
                  "scales": [[name, 1 / scale] for name in _WRITERS]},
     )  # fmt: skip
     return states, tokens
+
+
+def t5_masks(r: Recipe, tokens: Sequence[Tokens]) -> Value:
+    """Which tokens there are, (texts, length), to be sliced like the features."""
+    masks = {f"masks{k}": one.mask for k, one in enumerate(tokens)}
+    made: Value = r.stage(stacked, name="masks", **masks,
+                          mask=(len(tokens), *tokens[0].mask.shape[1:]))  # fmt: skip
+    return made
+
+
+@stage
+def stacked(*masks: Tensor) -> Tensor:
+    """One behind the other."""
+    return torch.cat(masks)

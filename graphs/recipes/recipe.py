@@ -17,12 +17,13 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from entracte.graphs.checks import similar
 from entracte.graphs.recipes import graph_name
 from entracte.graphs.recipes.called import takes_of
-from entracte.graphs.recipes.hub import ModelFolder
+from entracte.graphs.recipes.hub import ModelFolder, tokens_in
 from entracte.graphs.schedules.kinds import settings_of
 from entracte.graphs.schedules.probe import Steps, steps_of
 
@@ -105,9 +106,16 @@ class Recipe:
         self._read[name] = default if given is None else given
         return self._read[name]
 
-    def size(self, name: str, default: int, multiple: int = 1, rest: int = 0) -> int:
+    def size(
+        self, name: str, default: int, multiple: int = 1, rest: int = 0, most: int | None = None
+    ) -> int:
         """A size that must be `multiple * n + rest`. Raises `ValueError` with the nearest."""
         value = int(self.option(name, default))
+        if most is not None and value > most:
+            raise ValueError(
+                f"pipeline.options.{name}: {value} is more than the {most} that a "
+                f"{self.folder.kind} takes; give {most}"
+            )
         if value < 1 or (value - rest) % multiple:
             low = max((value - rest) // multiple, 0 if rest else 1) * multiple + rest
             rule = f"a multiple of {multiple}" + (f", plus {rest}" if rest else "")
@@ -150,6 +158,10 @@ class Recipe:
         usual = {"kind": "image", "shape": list(shape), "range": [-1.0, 1.0]}
         return self._input(name, shape, usual | settings)
 
+    def tensor(self, name: str, shape: Shape) -> Value:
+        """Numbers of another run, or of another program."""
+        return self._input(name, shape, {"kind": "tensor", "shape": list(shape)})
+
     def given(self, name: str, shape: Shape = (), **settings: Any) -> Value:
         """Any other input, by the keys of `pipeline.inputs`."""
         whole = settings.get("dtype") == "int32" or settings.get("kind") == "choice"
@@ -179,6 +191,13 @@ class Recipe:
         ids, mask = Value(f"{made}.input_ids", shape, True), Value(f"{made}.mask", shape)
         return Tokens(ids, mask, tokenizer)
 
+    def token_count(self, tokenizer: str, text: str) -> int:
+        """How many tokens a text is, with the marks that its tokenizer adds."""
+        file = self.folder.path / tokenizer / "tokenizer.json"
+        if self._random and not self.folder.has_file(tokenizer):
+            file = Path(__file__).parents[1] / STAND_IN.partition("/")[2] / "tokenizer.json"
+        return tokens_in(file, text)
+
     def host(self, operation: str, name: str, params: Mapping[str, Any], **inputs: Value) -> str:
         """A step of the runner's own; the name that it got."""
         read = {port: value.name for port, value in inputs.items()}
@@ -207,9 +226,9 @@ class Recipe:
         function: Callable[..., Any],
         component: str | None = None,
         *,
-        name: str = "",
-        settings: Mapping[str, Any] | None = None,
-        options: Mapping[str, Any] | None = None,
+        name: Any = "",  # a text; Any, so that recipes may give `**` of a mapping of values
+        settings: Any = None,
+        options: Any = None,
         **ports: Value | Shape,
     ) -> Any:
         """A stage that calls a marked function.
@@ -289,7 +308,7 @@ class Recipe:
     def sampling(
         self, z: Value, *, steps: int, component: str = "scheduler", name: str = "sample",
         given: Mapping[str, Any] | None = None, starts: bool = True,
-        over: Mapping[str, Any] | None = None,
+        over: Mapping[str, Any] | None = None, fixed: bool = False, salt: int = 1,
     ) -> Iterator[Sampling]:  # fmt: skip
         """A loop over the steps of the folder's scheduler.
 
@@ -299,13 +318,15 @@ class Recipe:
             given: further arguments of the scheduler's `set_timesteps` (`mu`, `sigmas`).
             starts: whether `z` is multiplied by the scheduler's first sigma.
             over: what the pipeline's constructor writes over the scheduler's configuration.
+            fixed: whether `steps` holds whatever the user says of the sampler's.
+            salt: tells its noise from that of other loops.
         """
         own = self.folder.component(component).kind if self.folder.has(component) else ""
         kind = self.option(component, own)
         config = self.config(component)
         takes = settings_of(kind) if kind == own else ()
         config |= {k: v for k, v in (over or {}).items() if k in config or k in takes}
-        count = self.sampling_steps(steps)
+        count = steps if fixed else self.sampling_steps(steps)
         params = {"scheduler": kind, "config": json.dumps(config, sort_keys=True), "steps": count,
                   "given": json.dumps(dict(given or {}))}  # fmt: skip
         made = steps_of(**params)
@@ -319,7 +340,7 @@ class Recipe:
             zeros = {"shape_of": f"{name}_step.history", "dtype": "fp32"}
             self.constant("zeros", f"{name}_zeros", **zeros)
         with self.loop(name, made.evaluations) as inner:
-            yield Sampling(self, inner, made, params, table, z)
+            yield Sampling(self, inner, made, params, table, z, salt)
 
     # ---------------------------------------------------------------- what a run gives
 
@@ -377,9 +398,10 @@ class Sampling:
     """A loop over a scheduler's steps."""
 
     def __init__(
-        self, recipe: Recipe, loop: Loop, made: Steps, params: dict[str, Any], table: str, z: Value
-    ) -> None:
-        self.loop, self._recipe, self._made = loop, recipe, made
+        self, recipe: Recipe, loop: Loop, made: Steps, params: dict[str, Any], table: str,
+        z: Value, salt: int = 1,
+    ) -> None:  # fmt: skip
+        self.loop, self._recipe, self._made, self._salt = loop, recipe, made, salt
         self._params, self._table = params, table
         self.z = loop.state("z", z)
         self.time = loop.scan("time", f"{table}.time", (1,))
@@ -403,7 +425,8 @@ class Sampling:
             "parts": self.loop.scan("parts", f"{table}.parts", ()),
         }
         if self._made.has_noise:
-            inputs["noise"] = self._recipe.noise(self.z.shape, f"{self.loop.name}_noise", salt=1)
+            name_of = f"{self.loop.name}_noise"
+            inputs["noise"] = self._recipe.noise(self.z.shape, name_of, salt=self._salt)
         if self._made.remembered:
             zeros = Value(f"{self.loop.name}_zeros.zeros")
             inputs["history"] = self.loop.state("history", zeros)

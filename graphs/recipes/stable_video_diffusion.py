@@ -92,9 +92,7 @@ def stable_video_diffusion(r: Recipe) -> None:
                           motion=motion, strength=strength, **scales, settings={"rate": rate},
                           output=z))  # fmt: skip
     parts = [(0, count), (frames - frames % count, frames % count)]
-    videos = [decoded(r, loop.z, start, size) for start, size in parts if size]
-    r.video(videos[0], rate)
-    r.outputs["video"]["value"] = [value.name for value in videos]
+    r.video([decoded(r, loop.z, start, size) for start, size in parts if size], rate)
 
 
 def decoded(r: Recipe, z: Value, start: int, size: int) -> Value:

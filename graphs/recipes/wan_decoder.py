@@ -82,35 +82,39 @@ def kept_by(config: Mapping[str, Any], rows: int, columns: int) -> list[Kept]:
 
 
 def decode_video(r: Recipe, z: Value) -> None:
-    """The output `video` of latents, the first latent frame alone and then one after the other."""
+    """The output `video` of latents: the first latent frame alone, then `slice` of them at a time."""
     config = r.config("vae")
     if config.get("is_residual") or config.get("patch_size"):
         raise ValueError(f"{r.folder.path}: its VAE is of Wan 2.2; the recipe is of Wan 2.1")
     _, channels, frames, rows, columns = z.shape
     space, time = config.get("scale_factor_spatial", 8), config.get("scale_factor_temporal", 4)
-    size = (rows * space, columns * space)
-    one = z.of(1, channels, 1, rows, columns)
-    kept = kept_by(config, rows, columns)
+    size, kept = (rows * space, columns * space), kept_by(config, rows, columns)
+    shapes = {f"next{i}": k.shape for i, k in enumerate(kept)}
     settings = {"mean": config["latents_mean"], "std": config["latents_std"]}
-    sliced = {"port": "z", "axis": 2, "size": 1}
-    next_of = {f"next{i}": k.shape for i, k in enumerate(kept)}
-    begun = {n: s for (n, s), k in zip(next_of.items(), kept, strict=True) if not k.doubles}
-    parts = r.stage(
-        decode_first, "vae", z=one, settings=settings, frames=(1, 3, 1, *size), **begun,
-        options={"map": {**sliced, "count": 1}} | ({"weights_of": "decode"} if frames > 1 else {}),
-    )  # fmt: skip
-    values = [parts[0]]
+    cut: dict[str, Any] = {"port": "z", "axis": 2}
+    own = {"weights_of": "decode"} if frames > 1 else {}
+    values = [r.stage(
+        decode_first, "vae", z=z.of(1, channels, 1, rows, columns), settings=settings,
+        options={**own, "map": {**cut, "size": 1, "count": 1}}, frames=(1, 3, 1, *size),
+        **{n: s for (n, s), k in zip(shapes.items(), kept, strict=True) if not k.doubles},
+    )[0]]  # fmt: skip
     if frames > 1:
-        carry = {}
-        for i, k in enumerate(kept):
-            first = f"decode_first.next{i}"
-            if k.doubles:
-                first = f"{r.constant('zeros', f'nothing{i}', shape=list(k.shape))}.zeros"
-            carry[f"kept{i}"] = [first, f"next{i}"]
-        made = r.stage(
-            decode, "vae", z=one, settings=settings, frames=(1, 3, time, *size), **next_of,
+        count = r.option("slice", 1)
+        cut |= {"size": count, "start": 1, "carry": _carried(r, kept)}
+        values.append(r.stage(
+            decode, "vae", z=z.of(1, channels, count, rows, columns), settings=settings,
+            options={"map": cut}, frames=(1, 3, time * count, *size), **shapes,
             **{f"kept{i}": Value("", k.shape) for i, k in enumerate(kept)},
-            options={"map": {**sliced, "start": 1, "carry": carry}},
-        )  # fmt: skip
-        values.append(made[0].of(1, 3, time * (frames - 1), *size))
+        )[0])  # fmt: skip
     r.video(values, r.option("fps", 16))
+
+
+def _carried(r: Recipe, kept: Sequence[Kept]) -> dict[str, list[str]]:
+    """What slices hand on: it begins with what the first latent frame left."""
+    carry = {}
+    for i, k in enumerate(kept):
+        first = f"decode_first.next{i}"
+        if k.doubles:
+            first = f"{r.constant('zeros', f'nothing{i}', shape=list(k.shape))}.zeros"
+        carry[f"kept{i}"] = [first, f"next{i}"]
+    return carry

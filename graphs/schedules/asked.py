@@ -16,7 +16,8 @@ Z, OUTPUT, NOISE, CLIPPED = 0, 1, 2, 4
 """Which unit vector stands for what; a second noise of the same step is 3."""
 FIRST = 5
 """From here on what is remembered."""
-_UNKNOWNS = 20
+_UNKNOWNS = 300
+"""Some schedulers keep all outputs, and read the last few."""
 _CLAMPS = (torch.clamp, torch.Tensor.clamp, torch.clip, torch.Tensor.clip)
 _PATH = "brownian_path"
 """Of a scheduler whose noise is a path's: what is remembered of it."""

@@ -1,4 +1,4 @@
-"""Schedulers of diffusers that are known, and how those are called whose `step` is not like others'."""
+"""Schedulers of diffusers that are known, and how each is called."""
 
 from __future__ import annotations
 
@@ -84,7 +84,8 @@ def settings_of(scheduler: str) -> tuple[str, ...]:
     import diffusers
 
     kind_of(scheduler)
-    return tuple(inspect.signature(getattr(diffusers, scheduler).__init__).parameters)[1:]
+    taken = inspect.signature(getattr(diffusers, scheduler).__init__).parameters.values()
+    return tuple(p.name for p in taken if p.kind is not p.VAR_KEYWORD)[1:]
 
 
 def kind_of(scheduler: str) -> Kind:

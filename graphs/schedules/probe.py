@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -134,11 +135,10 @@ def _set(
     takes = inspect.signature(made.set_timesteps).parameters
     strange = sorted(set(given) - set(takes))
     if strange:
-        raise GraphFault(
-            f"its steps cannot be set with {', '.join(strange)}, as this pipeline does"
-        )
-    count = () if "sigmas" in given or "timesteps" in given else (steps,)
-    made.set_timesteps(*count, **given)
+        names = ", ".join(strange)
+        raise GraphFault(f"its steps cannot be set with {names}, as this pipeline does")
+    first = () if "sigmas" in given or "timesteps" in given else (steps,)
+    made.set_timesteps(*first, **given)
     times = list(made.timesteps)
     return made, times[:-1] if kind_of(scheduler).has_end else times
 
@@ -187,36 +187,44 @@ def _one_noise(sums: np.ndarray) -> np.ndarray:
 
 
 def _table(rows: Sequence[_Row], has_limit: bool) -> np.ndarray:
-    """`Steps.parts`."""
-    names = list(dict.fromkeys(n for row in rows for n in row.sums if n not in ("", _CUT)))
-    order = ["", *names, *([_CUT] if has_limit else [])]
-    table = np.zeros((len(rows), len(order), len(order) + 2))
+    """`Steps.parts`: each tensor that is still to be read has a place among those remembered."""
+    live = _live(rows)
+    width = max(len(names) for names in live)
+    size = 1 + width + int(has_limit)
+    table = np.zeros((len(rows), size, size + 2))
+    before = dict[str, int]()
     for i, row in enumerate(rows):
+        after = _places(before, live[i])
+        at = {"": 0, _CUT: size - 1} | {name: 1 + k for name, k in after.items()}
         for name, sums in row.sums.items():
-            at = order.index(name)
-            table[i, at, :3] = sums[: asked.NOISE + 1]
+            if name not in at:
+                continue
+            table[i, at[name], :3] = sums[: asked.NOISE + 1]
             for k, other in enumerate(row.known):
-                table[i, at, 3 + names.index(other)] = sums[asked.FIRST + k]
+                if other in before:
+                    table[i, at[name], 3 + before[other]] = sums[asked.FIRST + k]
             if has_limit:
-                table[i, at, -1] = sums[asked.CLIPPED]
-    return _pruned(table, len(names))
+                table[i, at[name], -1] = sums[asked.CLIPPED]
+        before = after
+    return table
 
 
-def _pruned(table: np.ndarray, remembered: int) -> np.ndarray:
-    """Without what is remembered and never read."""
-    needed: set[int] = set()
-    rest = list(range(1 + remembered, table.shape[1]))
-    while True:
-        rows = [0, *(1 + k for k in needed), *rest]
-        columns = table[:, rows, 3 : 3 + remembered]
-        read = {int(k) for k in np.nonzero(np.abs(columns).max((0, 1), initial=0))[0]}
-        if read <= needed:
-            break
-        needed |= read
-    kept = [1 + k for k in sorted(needed)]
-    return table[:, [0, *kept, *rest]][
-        :, :, [0, 1, 2, *(k + 2 for k in kept), *(k + 2 for k in rest)]
-    ]
+def _live(rows: Sequence[_Row]) -> list[list[str]]:
+    """Of each step, what it leaves that a later one reads."""
+    found, live = list[list[str]](), list[str]()
+    for row in reversed(rows):
+        found.append(live)
+        read = [sums for name, sums in row.sums.items() if name in ("", _CUT, *live)]
+        live = [name for k, name in enumerate(row.known)
+                if any(abs(sums[asked.FIRST + k]) > 0 for sums in read)]  # fmt: skip
+    return found[::-1]
+
+
+def _places(before: Mapping[str, int], live: Sequence[str]) -> dict[str, int]:
+    """A place for each: its own, or the first that is free."""
+    kept = {name: before[name] for name in live if name in before}
+    free = (k for k in count() if k not in kept.values())
+    return kept | {name: next(free) for name in live if name not in kept}
 
 
 def _check_agrees(made: Steps, kind: Kind, library: Any, times: Sequence[torch.Tensor]) -> None:

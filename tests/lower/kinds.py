@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tests.lower.ranks import CONSTANTS, RANKS
+from tests.lower.selected import SELECTED
 
 Case = tuple[Callable[..., Any], tuple[Tensor, ...]]
 
@@ -102,6 +103,11 @@ FILLED: dict[str, Case] = {
     "ones of integers": (lambda a: torch.ones(3, dtype=torch.long) + a, (N,)),
     "truth": (lambda a: torch.where(torch.full((2, 3), True) & (a > 0), a, 0), (X,)),
     "arange": (lambda a: a * torch.arange(5, -1, -2), (X,)),
+    "truth around": (
+        lambda a: F.pad(a > 0, (1, 2), value=True).float() + F.pad(a > 0, (2, 1)).float(),
+        (X,),
+    ),
+    "number around integers": (lambda a: F.pad(a, (1, 2, 0, 1), value=3) + 1, (N,)),
 }
 
 SHAPES: dict[str, Case] = {
@@ -392,5 +398,6 @@ KINDS = {
     "complex": COMPLEX,
     "ranks": RANKS,
     "constants": CONSTANTS,
+    "selected": SELECTED,
 }
 """Kind -> its cases."""

@@ -28,6 +28,7 @@ class Walk:
         self.program, self.facts = program, facts
         self.sizes = {t.name: t.port.size_bytes * t.slots for t in program.tensors}
         self.streamed = {t.name for t in program.tensors if t.streamed}
+        self.types = {t.name: t.port.dtype for t in program.tensors}
         given = {x.name for x in (*program.inputs, *program.constants)}
         self.alive = {x for x in given if x in self.sizes}
         self.untensored = given - self.alive
@@ -59,6 +60,7 @@ class Walk:
         for name, first, _ in segment.state:
             assert first in self.alive, f"{segment.name}: {first} is not there"
             self.alive.add(name)
+        self.alive -= self.taken(segment)
         for i in range(count):
             for k in range(len(segment.steps)):
                 self.step(s, i, k, loop)
@@ -102,13 +104,24 @@ class Walk:
             self.alive -= {segment.until} - following
         assert following <= self.alive, f"{segment.name}: nothing made {following - self.alive}"
         # The old states go, then the new ones are made beside what they are made from.
+        # One of the same type is what it is made from.
         names = {name for name, _, _ in segment.state}
         self.alive -= names
-        self.alive |= names
+        self.alive |= {n for n, _, x in segment.state if self.types[n] != self.types[x]}
         last = self.slots[-1]
         need = max(last.need_bytes, self.held())
         self.slots[-1] = Slot(last.segment, last.iteration, last.step, last.chunk, need)
+        self.alive |= names
         self.alive -= following
+
+    def taken(self, segment: Segment) -> set[str]:
+        """What a map's states begin with and nothing else needs (docs/plan-format.md, 3)."""
+        gone = set(segment.frees) if segment.sliced else set()
+        needed = {x for o in self.program.outputs for x in o.values}
+        for step in segment.steps:
+            needed |= {b.tensor for b in step.inputs} if isinstance(step, Call) else set()
+        needed |= {x for n, x, _ in segment.state if self.types[n] != self.types[x]}
+        return {x for _, x, _ in segment.state if x in gone and x not in needed}
 
 
 def walked(

@@ -19,7 +19,8 @@ def tiny() -> DiTPipeline:
         block_out_channels=(8, 8), layers_per_block=1, norm_num_groups=4, latent_channels=4,
         down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
     )  # fmt: skip
-    pipe = DiTPipeline(transformer, vae, DDIMScheduler(clip_sample=False))
+    # In training labels would be dropped at random.
+    pipe = DiTPipeline(transformer.eval(), vae, DDIMScheduler(clip_sample=False))
     pipe.set_progress_bar_config(disable=True)
     return pipe
 

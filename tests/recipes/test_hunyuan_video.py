@@ -101,7 +101,8 @@ def test_a_folder_becomes_a_video(tmp_path, precision, is_guided):
     built = compiled(
         tmp_path / "folder", tmp_path / "build", f"sampler.steps={STEPS}",
         "pipeline.options.height=16", "pipeline.options.width=32",
-        f"pipeline.options.frames={FRAMES}", "pipeline.options.length=24", f"pipeline.options.guided={is_guided}",
+        f"pipeline.options.frames={FRAMES}", "pipeline.options.length=24",
+        f"pipeline.options.guided={is_guided}",
         precision=precision,
     )  # fmt: skip
     given = {"prompt": "a red cat", "seed": 3, "guidance": 4.0}

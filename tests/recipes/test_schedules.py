@@ -28,11 +28,14 @@ from entracte.graphs.schedules.kinds import KINDS
 from entracte.graphs.schedules.probe import steps_of
 from tests.recipes.harness import check, compiled, normal, run, steps_noise
 from tests.recipes.test_stable_diffusion import tiny
+from tools import schedulers_table
+
+PAGE = Path(__file__).parent.parent.parent / "docs" / "schedulers.md"
 
 SHAPE = (1, 4, 2, 3)
 NEAR, TIMES = 2e-5, 4
-"""Of the largest value; and how many times the library's own error at fp32: some schedules begin where
-next to nothing is left of a picture."""
+"""Of the largest value; and how many times the library's own error at fp32: some schedules begin
+where next to nothing is left of a picture."""
 STEPS = (5, 1, 2, 8, 3)
 OPTIONS: dict[str, tuple[Any, ...]] = {
     "beta_schedule": ("scaled_linear", "squaredcos_cap_v2"),
@@ -157,8 +160,9 @@ def of_tables(name: str, config: dict[str, Any], steps: int, given: dict[str, An
     history = torch.zeros(ports.get("history", (0,)))
     for i, time in enumerate(tables["time"]):
         read = z * float(tables["scale"][i]) if "scale" in tables else z
-        values = {"z": z, "output": model(read, float(time)), "noise": noise_at(i),
-                  "parts": torch.tensor(tables["parts"][i : i + 1]), "history": history}  # fmt: skip
+        parts = torch.tensor(tables["parts"][i : i + 1])
+        values = {"z": z, "output": model(read, float(time)), "parts": parts,
+                  "noise": noise_at(i), "history": history}  # fmt: skip
         z, *rest = graph.module(*(values[port] for port in ports))
         history = rest[0] if rest else history
     return z
@@ -214,6 +218,13 @@ def test_tables_and_step_give_what_the_library_gives(name):
     assert compared >= 1
 
 
+def test_what_is_remembered_is_no_more_than_is_read():
+    """A scheduler that keeps every output and reads the last three of those before; one whose
+    second evaluations read what the first left."""
+    assert steps_of("IPNDMScheduler", "{}", 50).remembered == 3
+    assert steps_of("HeunDiscreteScheduler", "{}", 50).remembered == 2
+
+
 def ask(pipe: Any, seed: int, latents: torch.Tensor) -> np.ndarray:
     """The library's picture, with the noise of the compiled loop."""
     with steps_noise(pipe.scheduler, seed), torch.no_grad():
@@ -264,6 +275,21 @@ def recipe_of_folder(folder: Path) -> Recipe:
     made = Recipe(model_folder(folder), {}, 3, random=True)
     recipe_of(made.folder.kind)(made)
     return made
+
+
+def test_the_page_is_what_the_tool_prints():
+    """Rows of schedulers that need a package which is not here are left out of the comparison."""
+    kept = (schedulers_table.HEAD, *map(row_or_nothing, sorted(KINDS)))
+    said = PAGE.read_text("utf-8")
+    assert said.startswith(kept[0])
+    assert len(said.splitlines()) == len(kept[0].splitlines()) + len(KINDS)
+    for line in kept[1:]:
+        assert line in said, f"python -m tools.schedulers_table > {PAGE}"
+
+
+def row_or_nothing(name: str) -> str:
+    has_all = name not in NEEDS_TORCHSDE or importlib.util.find_spec("torchsde") is not None
+    return schedulers_table.row(name) if has_all else ""
 
 
 def test_refusals_say_what_to_do():

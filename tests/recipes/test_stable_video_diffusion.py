@@ -15,7 +15,7 @@ from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWi
 
 from tests.recipes.harness import check, compiled, normal, run
 
-HEIGHT, WIDTH, FRAMES, STEPS = 16, 24, 3, 2
+HEIGHT, WIDTH, FRAMES, STEPS = 16, 24, 4, 2
 NOISE_SALT = 2
 """Of the noise that is laid on the picture."""
 # As the hub's folder has it.
@@ -26,19 +26,21 @@ SCHEDULER = EulerDiscreteScheduler(
 )  # fmt: skip
 
 
-def tiny() -> StableVideoDiffusionPipeline:
+def tiny(levels: int = 2) -> StableVideoDiffusionPipeline:
     torch.manual_seed(11)
     # The pipeline makes pictures of 224 for the encoder, whatever that has.
     clip = CLIPVisionConfig(
         hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
         image_size=224, patch_size=56, projection_dim=12, hidden_act="gelu",
     )  # fmt: skip
+    # Two channels in each of the 32 groups of its norms: alone, times and motion would be lost.
+    downs = ("CrossAttnDownBlockSpatioTemporal", "DownBlockSpatioTemporal")
+    ups = ("UpBlockSpatioTemporal", "CrossAttnUpBlockSpatioTemporal")
     unet = UNetSpatioTemporalConditionModel(
-        sample_size=8, block_out_channels=(32, 32), layers_per_block=1, cross_attention_dim=12,
-        num_attention_heads=(2, 4), addition_time_embed_dim=8, num_frames=FRAMES,
-        projection_class_embeddings_input_dim=24,
-        down_block_types=("CrossAttnDownBlockSpatioTemporal", "DownBlockSpatioTemporal"),
-        up_block_types=("UpBlockSpatioTemporal", "CrossAttnUpBlockSpatioTemporal"),
+        sample_size=8, block_out_channels=(64, 64)[:levels], layers_per_block=1,
+        cross_attention_dim=12, num_attention_heads=(2, 4)[:levels], addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=24, num_frames=FRAMES,
+        down_block_types=downs[:levels], up_block_types=ups[-levels:],
     )  # fmt: skip
     vae = AutoencoderKLTemporalDecoder(
         block_out_channels=(32, 32), layers_per_block=1,
@@ -53,11 +55,18 @@ def tiny() -> StableVideoDiffusionPipeline:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("precision", ["fp32", pytest.param("fp16", marks=pytest.mark.slow)])
-# Two slices of one frame and two; all at once.
-@pytest.mark.parametrize("at_once", [2, pytest.param(FRAMES, marks=pytest.mark.slow)])
-def test_a_picture_begins_to_move(tmp_path, monkeypatch, precision, at_once):
-    pipe = tiny()
+@pytest.mark.parametrize(
+    ("levels", "at_once", "precision"),
+    [
+        (1, 2, "fp32"),
+        # Three frames, and the one that is left.
+        pytest.param(2, 3, "fp32", marks=pytest.mark.slow),
+        pytest.param(2, FRAMES, "fp16", marks=pytest.mark.slow),
+        pytest.param(2, 3, "fp16", marks=pytest.mark.slow),
+    ],
+)
+def test_a_picture_begins_to_move(tmp_path, monkeypatch, levels, at_once, precision):
+    pipe = tiny(levels)
     pipe.save_pretrained(tmp_path / "folder")
     picture = np.random.default_rng(5).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
     Image.fromarray(picture).save(tmp_path / "picture.png")

@@ -160,6 +160,8 @@ def _followed(program: Program, timeline: Sequence[At]) -> Iterator[_Alive]:
         segment = program.segments[at.segment]
         if at.step == 0:
             _enter_iteration(segment.state, at.iteration, alive, segment.name)
+            for name in _taken(program, segment):
+                alive.discard(name)
         _begin_step(at, alive, untyped)
         yield alive
         _end_step(at, alive)
@@ -230,6 +232,19 @@ def _end_iteration(segment: Segment, at: At, alive: _Alive, ends: dict[int, set[
         )
 
 
+def _taken(program: Program, segment: Segment) -> list[str]:
+    """First values that go when a map's states have taken them: the segment drops them, no step of
+    it reads them, no output has them, and every state that takes them has their type."""
+    if not segment.sliced:
+        return []
+    types = {t.name: t.port.dtype for t in program.tensors}
+    used = set(program.output_values)
+    for step in segment.steps:
+        used |= reads_of(step)
+    used |= {first for name, first, _ in segment.state if types[name] is not types[first]}
+    return [x for x in segment.frees if x in {f for _, f, _ in segment.state} and x not in used]
+
+
 def _leave_segment(
     state: Sequence[tuple[str, str, str]], frees: Sequence[str], alive: _Alive, segment: str
 ) -> None:
@@ -237,6 +252,8 @@ def _leave_segment(
         if following not in alive.names:
             raise PlanError(f"plan: loop {segment}: nothing made {following}, the next {name}")
         alive.discard(following)
+        # A step may have dropped what it was; what it is now is there until the loop drops it.
+        alive.add(name)
     for tensor in frees:
         alive.discard(tensor)
 

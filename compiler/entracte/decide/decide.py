@@ -47,7 +47,9 @@ from entracte.schedule.choose import (
 )
 from entracte.schedule.look import paced_s
 
-_PIECES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+_PIECES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 2**40)
+"""Of equal weight bytes. The last one, a piece at every cut, is for what does not fit otherwise:
+where activations are large weights may be few, and all of them in one of 64."""
 _WORTH = 0.99
 """A finer partition must be this much faster: every chunk is a file and a call."""
 
@@ -215,7 +217,7 @@ def _refine(p: _Problem, choice: _Choice, best: Decision) -> Decision:
             break
         found = best
         for graph in _waiting(p, best):
-            for level in _finer_levels(p, choice.levels, graph):
+            for level in _finer_levels(p, choice.levels, graph, len(_PIECES) - 1):
                 trial = _tried(p, choice.at(graph, level))
                 if trial is not None and trial.makespan_s < found.makespan_s * _WORTH:
                     found, chosen = trial, choice.at(graph, level)
@@ -271,10 +273,12 @@ def _tried_grouped(p: _Problem, best: Decision, grouping: Grouping) -> Decision 
         return None
 
 
-def _finer_levels(p: _Problem, levels: Mapping[str, int], graph: str) -> Iterator[int]:
-    """Those with more chunks than the one before, until cuts are no finer than before."""
+def _finer_levels(
+    p: _Problem, levels: Mapping[str, int], graph: str, stop: int = len(_PIECES)
+) -> Iterator[int]:
+    """Those below `stop` with more chunks than the one before, until cuts are no finer."""
     now = len(_cut(p, graph, levels[graph]))
-    for level in range(levels[graph] + 1, len(_PIECES)):
+    for level in range(levels[graph] + 1, stop):
         count = len(_cut(p, graph, level))
         if count > now:
             yield level

@@ -88,6 +88,7 @@ def _declared(config: DictConfig, path: Path) -> dict[str, Any]:
         "name": name,
         "title": f"{folder.kind} of {name}",
         "options": recipe.options_read,
+        "lora_class": folder.kind,
         **{key: getattr(recipe, key) for key in _OVER},
     }
 
@@ -108,6 +109,7 @@ def _over(made: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(groups, Mapping):
             raise ConfigError(f"pipeline.over.{key}: {groups!r}: give names, and keys of each")
     result = dict(given) | {"options": made["options"], "over": {}}
+    result["lora_class"] = given["lora_class"] or made["lora_class"]
     if given["name"] == _UNNAMED:
         result |= {"name": made["name"], "title": made["title"]}
     for key in _OVER:

@@ -7,6 +7,7 @@ from typing import Any
 
 from entracte.declare.edges import read_input, read_output
 from entracte.declare.host_ops import HOST_OPS
+from entracte.declare.loras import read_loras
 from entracte.declare.maps import read_map
 from entracte.declare.order import ordered
 from entracte.declare.scheme import PRECISION_FLOORS_DB, compressions
@@ -51,6 +52,8 @@ def read_pipeline(s: PipelineSettings, compression: str, score_bytes: int = 0) -
         stages=stages,
         loops=loops,
         outputs=tuple(read_output(name, o) for name, o in s.outputs.items()),
+        loras=read_loras(s),
+        lora_class=s.lora_class,
     )
     check_wiring(pipeline)
     # What is another stage's is where that stage's is.

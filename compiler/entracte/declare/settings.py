@@ -205,6 +205,14 @@ class PipelineSettings:
     """Where checkpoints are: a folder, `package:NAME/FOLDER`, or `random:SEED` for numbers of a
     seed in place of what they would hold; empty where every graph holds its own; e.g.
     `/models/mine`"""
+    lora: Any = None
+    """(file, {file: FILE, scale: SCALE}, or a list of these) LoRA files, merged into the weights
+    when these are read; e.g. `style.safetensors`"""
+    lora_scale: float = 1.0
+    """Scale of LoRA files that say none; e.g. `0.8`"""
+    lora_class: str = ""
+    """Pipeline class of diffusers whose LoRA files these are; with `folder`, that of the folder;
+    e.g. `FluxPipeline`"""
     folder: str | None = None
     """A folder of diffusers or transformers, spelled like `weights`: the recipe of its class gives
     stages, loops, inputs and outputs; e.g.

@@ -14,6 +14,7 @@ from torch.export import ExportedProgram
 from torch.fx import Graph, Node
 
 from entracte.frontend.rewrite import Writer
+from entracte.frontend.widened import read_unwidened
 
 __all__ = ["clean", "clean_graph", "is_view", "view_as_reshape"]
 
@@ -296,7 +297,7 @@ def _repeated(write: Writer, part: Any, heads: int) -> Any:
 
 _REWRITES = (
     _erase_checks, _erase_same, _drop_empty_operands, _whole_split, _unbound_stack,
-    _reshape_for_view, _on_cpu, _fill, _share_heads, _number_truths,
+    _reshape_for_view, _on_cpu, _fill, _share_heads, _number_truths, read_unwidened,
 )  # fmt: skip
 
 

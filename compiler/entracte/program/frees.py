@@ -1,8 +1,9 @@
 """What every step drops: each tensor after its last use, outputs once their writers have them."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
-from entracte.ir import By, HostStep, Program, Segment, Step
+from entracte.ir import By, DType, HostStep, Program, Segment, Step
 from entracte.program.writers import droppable_outputs
 
 
@@ -21,14 +22,16 @@ def writes(step: Step) -> set[str]:
 def with_frees(program: Program) -> Program:
     """Drop every tensor after its last use, and outputs when their writers have had them; those
     whose turn is not sure to have come stay."""
-    known = {t.name for t in program.tensors}
+    types = {t.name: t.port.dtype for t in program.tensors}
+    known = set(types)
     streamed = {t.name for t in program.tensors if t.streamed}
     later = set(program.output_values) - droppable_outputs(program)
     segments: list[Segment] = []
     for segment in reversed(program.segments):
         # Of one iteration, it may collect or say that it is over all the same.
         if segment.is_loop or segment.until is not None or _collected(segment):
-            made = _loop_frees(segment, later, known, streamed)
+            spent = _spent(segment, types) - set(program.output_values)
+            made = _loop_frees(segment, later, known, streamed, spent)
         else:
             made = _straight_frees(segment, later, known)
         segments.append(made)
@@ -47,7 +50,9 @@ def _straight_frees(segment: Segment, later: set[str], known: set[str]) -> Segme
     return replace(segment, steps=_step_frees(segment, known - later), frees=())
 
 
-def _loop_frees(segment: Segment, later: set[str], known: set[str], streamed: set[str]) -> Segment:
+def _loop_frees(
+    segment: Segment, later: set[str], known: set[str], streamed: set[str], spent: set[str]
+) -> Segment:
     """An iteration drops what it made itself. What came from before the loop is read again in the
     next iteration, so it goes when the loop is over, and so do its state, what it collects, and
     what is made in some iterations and read in others."""
@@ -59,9 +64,18 @@ def _loop_frees(segment: Segment, later: set[str], known: set[str], streamed: se
     over |= {x for carried in segment.state for x in carried}
     return replace(
         segment,
-        steps=_step_frees(segment, (inside & known) - later - kept),
+        steps=_step_frees(segment, ((inside & known) - kept | spent) - later),
         frees=tuple(sorted(over & known - later)),
     )
+
+
+def _spent(segment: Segment, types: Mapping[str, DType]) -> set[str]:
+    """States that go with the last step that reads them: what a map carries may be most of what it
+    holds. One that is cast stays, since its memory is what the cast has room in."""
+    if not segment.sliced:
+        return set()
+    read = set().union(*(reads(s) for s in segment.steps))
+    return {n for n, _, after in segment.state if n in read and types[n] == types[after]}
 
 
 def _collected(segment: Segment) -> set[str]:

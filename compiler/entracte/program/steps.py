@@ -46,10 +46,22 @@ def lifetimes(program: Program) -> dict[tuple[int, int], Alive]:
     found: dict[tuple[int, int], Alive] = {}
     for s, segment in enumerate(program.segments):
         alive |= {name for name, _, _ in segment.state}
+        alive -= firsts_taken(program, segment)
         for _ in range(min(segment.count, 2)):
             found |= {(s, k): a for k, a in enumerate(_iteration(segment, alive, known))}
         alive -= set(segment.frees)
     return found
+
+
+def firsts_taken(program: Program, segment: Segment) -> set[str]:
+    """First values of a map's states that are gone once the states have taken them: nothing else
+    reads them, and they are of the states' types, so that nothing was copied."""
+    if not segment.sliced:
+        return set()
+    types = {t.name: t.port.dtype for t in program.tensors}
+    read = set(program.output_values).union(*(reads(s) for s in segment.steps))
+    others = {first for name, first, _ in segment.state if types[name] != types[first]}
+    return {first for _, first, _ in segment.state} & set(segment.frees) - read - others
 
 
 def _iteration(segment: Segment, alive: set[str], known: set[str]) -> Iterator[Alive]:
@@ -65,6 +77,7 @@ def _iteration(segment: Segment, alive: set[str], known: set[str]) -> Iterator[A
     alive |= (reads(last) | writes(last)) & known
     during = frozenset(alive)
     alive -= set(last.frees) | moved
+    alive |= {name for name, _, _ in segment.state}
     yield Alive(during, frozenset(alive), frozenset(alive.difference(segment.frees)))
 
 

@@ -11,6 +11,7 @@ from entracte.declare.edges import SINGLE
 from entracte.devices import Device
 from entracte.ir import Binding, By, Call, DType, HostStep, Program, Segment, Step, TensorDecl
 from entracte.program.slices import is_blended
+from entracte.program.steps import firsts_taken
 from entracte.run.blend import begins, weighted
 from entracte.run.delivery import Delivery
 
@@ -19,7 +20,7 @@ class Tensors:
     """Values as the device holds them (texts and seeds as they are)."""
 
     def __init__(self, program: Program, device: Device, delivery: Delivery | None = None) -> None:
-        self._device = device
+        self._device, self._program = device, program
         self._decls = {t.name: t for t in program.tensors}
         self._values: dict[str, Any] = {}
         self._plain = {i.name for i in program.inputs if i.kind in ("text", "seed")}
@@ -144,6 +145,8 @@ class Tensors:
         """State begins with its first values, each in its own type."""
         for name, first, _ in segment.state:
             self._values[name] = self._cast(name, self._values[first])
+        for name in firsts_taken(self._program, segment):
+            self._values.pop(name, None)
 
     def _cast(self, name: str, value: Any) -> Any:
         return self._device.cast(value, self._decls[name].port.dtype)
