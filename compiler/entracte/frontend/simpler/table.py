@@ -13,14 +13,16 @@ from typing import Any
 import torch
 from torch.fx import Node
 
-from entracte.frontend.simpler import choices, shapes, sums, tails
+from entracte.frontend.simpler import choices, factors, shapes, sums, tails
 
 __all__ = ["SIMPLER", "is_written_out"]
 
 _aten = torch.ops.aten
 Rule = Callable[..., Any]
 
-SIMPLER: dict[object, Rule] = {**sums.ROWS, **tails.ROWS, **choices.ROWS, **shapes.ROWS}
+SIMPLER: dict[object, Rule] = {
+    **sums.ROWS, **tails.ROWS, **choices.ROWS, **shapes.ROWS, **factors.ROWS,
+}  # fmt: skip
 """What each operation is made of, by its overload."""
 
 
