@@ -34,7 +34,7 @@ def _qr(x: Tensor, mode: str = "reduced") -> Any:
     return basis, torch.triu(_aten.slice.Tensor(upper, -2, 0, columns))
 
 
-def _mirror(x: Tensor, k: int) -> Tensor:
+def _mirror(x: Tensor, k: int) -> Any:
     """What is reflected on [..., rows, 1] so that column k ends at the diagonal; of length 1."""
     place = torch.arange(x.shape[-2], dtype=x.dtype).unsqueeze(-1)
     column = _aten.slice.Tensor(x, -1, k, k + 1) * (place >= k).to(x.dtype)

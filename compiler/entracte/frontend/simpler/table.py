@@ -43,7 +43,7 @@ def _has_no_dim(node: Node) -> bool:
 def _pads_unusually(node: Node) -> bool:
     pads: Any = node.args[1]
     is_negative = any(n < 0 for n in pads if isinstance(n, int))
-    is_whole = not node.meta["val"].dtype.is_floating_point
+    is_whole = not bool(node.meta["val"].dtype.is_floating_point)
     return is_whole or is_negative or "circular" in (*node.args[2:3], node.kwargs.get("mode"))
 
 
@@ -70,7 +70,7 @@ def _is_put_simply(node: Node) -> bool:
     if index.meta["val"].dtype is not torch.bool:
         return bool(before) and rank == 1
     first = len(_shape(node.args[2])) - (len(_shape(node)) - len(before) - rank)
-    return first <= 0 or _shape(node.args[2])[first - 1] == 1
+    return bool(first <= 0 or _shape(node.args[2])[first - 1] == 1)
 
 
 def _is_plain_loss(node: Node) -> bool:
