@@ -198,13 +198,6 @@ class Recipe:
             file = Path(__file__).parents[1] / STAND_IN.partition("/")[2] / "tokenizer.json"
         return tokens_in(file, text)
 
-    def token_count(self, tokenizer: str, text: str) -> int:
-        """How many tokens a text is, with the marks that its tokenizer adds."""
-        file = self.folder.path / tokenizer / "tokenizer.json"
-        if self._random and not self.folder.has_file(tokenizer):
-            file = Path(__file__).parents[1] / STAND_IN.partition("/")[2] / "tokenizer.json"
-        return tokens_in(file, text)
-
     def host(self, operation: str, name: str, params: Mapping[str, Any], **inputs: Value) -> str:
         """A step of the runner's own; the name that it got."""
         read = {port: value.name for port, value in inputs.items()}
