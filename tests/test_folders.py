@@ -1,6 +1,8 @@
 """`pipeline=folder`: what a folder says of itself, what users say over it, and every mistake."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +10,7 @@ from entracte.declare.compose import compose
 from entracte.declare.read import read
 from entracte.errors import ConfigError
 from entracte.graphs import GraphFault, build
+from entracte.graphs.recipes import classes
 
 TEXT = {"max_position_embeddings": 12, "hidden_size": 16}
 UNET = {"sample_size": 8, "in_channels": 4}
@@ -166,3 +169,10 @@ def test_a_name_calls_nothing_but_models(name):
 def test_a_graph_names_nothing_but_stages(name):
     with pytest.raises(ValueError, match="no graph is named"):
         build(name, {})
+
+
+def test_the_page_names_every_class():
+    page = (Path(__file__).parent.parent / "docs" / "model-folders.md").read_text()
+    assert set(re.findall(r"`(\w+(?:Pipeline|Model|Projection|LM|Generation))`", page)) == set(
+        classes()
+    )
