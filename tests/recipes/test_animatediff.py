@@ -85,3 +85,9 @@ def test_a_unet_without_motion_is_refused(tmp_path):
     (tmp_path / "folder/model_index.json").write_text(json.dumps(index))
     with pytest.raises(ConfigError, match="no motion modules yet"):
         compiled(tmp_path / "folder", tmp_path / "build")
+
+
+def test_more_frames_than_the_motion_knows_are_refused(tmp_path):
+    tiny().save_pretrained(tmp_path / "folder")
+    with pytest.raises(ConfigError, match="frames: 5 is more than 4"):
+        compiled(tmp_path / "folder", tmp_path / "build", "pipeline.options.frames=5")
