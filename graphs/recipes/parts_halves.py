@@ -25,7 +25,7 @@ def texts_of(r: Recipe, prompt: str) -> list[Value]:
 
 def in_halves(
     r: Recipe, function: Callable[..., Any], z: Value, guidance: Value | None, *,
-    sliced: Mapping[str, Value], settings: Mapping[str, Any] | None = None, **ports: Value,
+    sliced: Mapping[str, Value], settings: Any = None, **ports: Value,
 ) -> Value:  # fmt: skip
     """What the scheduler takes: `function` of the transformer for each text, then guidance.
 

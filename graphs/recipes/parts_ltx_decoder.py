@@ -89,7 +89,7 @@ def _drawing(numbers: Tensor | None) -> Iterator[None]:
         taken, rest[0] = rest[0].split([prod(shape), len(rest[0]) - prod(shape)])
         return taken.reshape(shape)
 
-    torch.randn = randn
+    torch.randn = randn  # type: ignore[assignment]
     try:
         yield
     finally:
