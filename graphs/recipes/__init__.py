@@ -18,6 +18,7 @@ from entracte.graphs.checks import GraphFault, similar
 
 _HERE = "entracte.graphs.recipes."
 _BUILT_IN = {
+    "AllegroPipeline": "allegro:allegro",
     "AnimateDiffPipeline": "animatediff:animatediff",
     "CLIPModel": "clip:clip",
     "CLIPTextModelWithProjection": "clip:clip_text",
@@ -45,6 +46,7 @@ _BUILT_IN = {
     "StableDiffusionPipeline": "stable_diffusion:stable_diffusion",
     "StableDiffusionXLPipeline": "stable_diffusion_xl:stable_diffusion_xl",
     "StableVideoDiffusionPipeline": "stable_video_diffusion:stable_video_diffusion",
+    "WanImageToVideoPipeline": "wan_image:wan_image",
     "WanPipeline": "wan:wan",
     "WhisperForConditionalGeneration": "whisper:whisper",
 }

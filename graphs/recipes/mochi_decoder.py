@@ -21,8 +21,9 @@ from entracte.graphs.recipes.recipe import Recipe, Shape, Value, stage
 @stage
 def decode(vae: nn.Module, z: Tensor, *seen: Tensor, scaling: float, mean: Sequence[float] = (),
            std: Sequence[float] = (), drop: int = 0) -> tuple[Tensor, ...]:  # fmt: skip
-    """Latents (1, channels, 1, h, w) -> frames from -1 to 1, and what the convolutions are to see of
-    them when the next ones are decoded. Nothing seen: the first frame stands for those before it."""
+    """Latents (1, channels, 1, h, w) -> frames from -1 to 1, and what the convolutions are to see
+    of them when the next ones are decoded. Nothing seen: the first frame stands for those before.
+    """
     z = z * torch.tensor(std).reshape(-1, 1, 1, 1) if mean and std else z
     z = z / scaling
     z = z + torch.tensor(mean).reshape(-1, 1, 1, 1) if mean and std else z
