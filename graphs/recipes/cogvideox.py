@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from diffusers.models.embeddings import get_3d_rotary_pos_embed
-from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_region_for_grid
 from torch import Tensor
 from torch.nn.functional import pad
 
 from entracte.graphs.recipes.parts_cogvideox import decode_video
+from entracte.graphs.recipes.parts_cogvideox_places import check_learned, rotary
 from entracte.graphs.recipes.parts_halves import in_halves, texts_of
 from entracte.graphs.recipes.parts_t5 import t5_text
 from entracte.graphs.recipes.recipe import Recipe, Value, image_scale, stage
@@ -37,20 +36,6 @@ def encode_image(vae: Any, image: Tensor, noise: Tensor, frames: int, scaling: f
     return pad(z.transpose(1, 2), (0, 0, 0, 0, 0, 0, 0, frames - 1))
 
 
-def rotary(of: Any, shape: torch.Size) -> tuple[Tensor, Tensor] | None:
-    """Tables of the tokens' places; 2B has sums of sines in the model in their place."""
-    if not of.use_rotary_positional_embeddings:
-        return None
-    grid = (shape[3] // of.patch_size, shape[4] // of.patch_size)
-    base = (of.sample_height // of.patch_size, of.sample_width // of.patch_size)
-    if of.patch_size_t is None:
-        crops: Any = get_resize_crop_region_for_grid(grid, base[1], base[0])
-        return get_3d_rotary_pos_embed(of.attention_head_dim, crops, grid, shape[1])
-    frames = -(-shape[1] // of.patch_size_t)
-    return get_3d_rotary_pos_embed(of.attention_head_dim, None, grid, frames, grid_type="slice",
-                                   max_size=base)  # fmt: skip
-
-
 def cogvideox(r: Recipe) -> None:
     """T5, a transformer over text and frames, a causal decoder two latent frames at a time."""
     _cogvideox(r, has_image=False)
@@ -63,15 +48,11 @@ def cogvideox_image_to_video(r: Recipe) -> None:
 
 def _cogvideox(r: Recipe, *, has_image: bool) -> None:
     of, vae = r.config("transformer"), r.config("vae")
-    scale, ratio, pairs = (
-        image_scale(vae),
-        vae["temporal_compression_ratio"],
-        of["patch_size_t"] or 1,
-    )
+    scale, ratio = image_scale(vae), vae["temporal_compression_ratio"]
+    pairs = of.get("patch_size_t") or 1
     height = r.size("height", of["sample_height"] * scale, scale * of["patch_size"])
     width = r.size("width", of["sample_width"] * scale, scale * of["patch_size"])
-    if of.get("use_learned_positional_embeddings"):
-        _check_learned(of, scale, height, width)
+    check_learned(of, scale, height, width)
     frames = (r.size("frames", of["sample_frames"], ratio, 1) - 1) // ratio + 1
     # 1.5 joins latent frames in pairs; what fills the first pair up is dropped in the end.
     padded = -(-frames // pairs) * pairs
@@ -91,14 +72,4 @@ def _cogvideox(r: Recipe, *, has_image: bool) -> None:
     with r.sampling(r.noise(shape), steps=50) as loop:
         loop.step(in_halves(r, denoise, loop.input, guidance, sliced={"states": states},
                             time=loop.time, **image))  # fmt: skip
-    decode_video(r, loop.z, padded - frames, r.option("fps", 16 if of["patch_size_t"] else 8))
-
-
-def _check_learned(of: dict[str, Any], scale: int, height: int, width: int) -> None:
-    only = (of["sample_height"] * scale, of["sample_width"] * scale)
-    for name, given, wanted in zip(("height", "width"), (height, width), only, strict=True):
-        if given != wanted:
-            raise ValueError(
-                f"pipeline.options.{name}: {given}: this model learned places of {only[0]} x "
-                f"{only[1]} pixels alone; give {wanted}"
-            )
+    decode_video(r, loop.z, padded - frames, r.option("fps", 16 if pairs > 1 else 8))

@@ -41,13 +41,18 @@ def decode_video(r: Recipe, z: Value, drop: int, rate: int) -> None:
               for k, shape in enumerate(_caches(vae, *z.shape[3:]))}  # fmt: skip
     carry = {name: name.replace("caches", "next") for name in caches}
     later = {"start": drop + first, "size": AT_ONCE, "count": rest, "carry": carry}
-    frames = _decoded(r, z, "decode", later, **caches)
+    frames = _decoded(r, z, "decode", later, caches=caches)
     begin = {"start": drop, "size": first, "count": 1}
     r.video([_decoded(r, z, "first", begin, weights_of="decode"), frames], rate)
 
 
 def _decoded(
-    r: Recipe, z: Value, name: str, slices: dict[str, Any], weights_of: str = "", **caches: Value
+    r: Recipe,
+    z: Value,
+    name: str,
+    slices: dict[str, Any],
+    weights_of: str = "",
+    caches: Mapping[str, Value] | None = None,
 ) -> Value:
     """A stage that decodes `size` latent frames at once."""
     vae = r.config("vae")
@@ -57,7 +62,7 @@ def _decoded(
     options = {"map": {"port": "z", "axis": 1, "output_axis": 2, **slices}}
     found = r.stage(
         decode_frames, "vae", name=name, settings={"scaling": vae["scaling_factor"]},
-        z=z.of(1, size, *z.shape[2:]), **caches,
+        z=z.of(1, size, *z.shape[2:]), **(caches or {}),
         frames=(1, vae["out_channels"], _frames(vae, size), rows * wide, columns * wide), **made,
         options=options | ({"weights_of": weights_of} if weights_of else {}),
     )  # fmt: skip

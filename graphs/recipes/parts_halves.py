@@ -25,8 +25,8 @@ def texts_of(r: Recipe, prompt: str) -> list[Value]:
 
 def in_halves(
     r: Recipe, function: Callable[..., Any], z: Value, guidance: Value | None, *,
-    sliced: Mapping[str, Value], settings: Mapping[str, Any] | None = None,
-    component: str = "transformer", **ports: Value,
+    sliced: Mapping[str, Value], settings: Any = None, component: Any = "transformer",
+    **ports: Value,
 ) -> Value:  # fmt: skip
     """What the scheduler takes: `function` of the component for each text, then guidance.
 

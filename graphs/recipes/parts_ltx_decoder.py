@@ -89,11 +89,16 @@ def _drawing(numbers: Tensor | None) -> Iterator[None]:
         taken, rest[0] = rest[0].split([prod(shape), len(rest[0]) - prod(shape)])
         return taken.reshape(shape)
 
-    torch.randn = randn
+    torch.randn = randn  # type: ignore[assignment]
     try:
         yield
     finally:
         torch.randn = before
+
+
+_KEYS = ("decoder_layers_per_block", "decoder_inject_noise", "decoder_spatio_temporal_scaling",
+         "decoder_block_out_channels", "upsample_factor")  # fmt: skip
+"""Of the decoder's blocks, of the first two for the one in the middle too; all from the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,24 +183,23 @@ def _upper(
 
 def last_block(vae: Mapping[str, Any], sizes: tuple[int, int, int]) -> LastBlock:
     """Of latents of these frames, rows, columns."""
-    layers, adds = vae["decoder_layers_per_block"], vae["decoder_inject_noise"]
-    grows, widths = vae["decoder_spatio_temporal_scaling"], vae["decoder_block_out_channels"]
-    factors = vae["upsample_factor"]
+    layers, adds, grows, widths, factors = (list(reversed(vae[key])) for key in _KEYS)
     frames, rows, columns = sizes
-    by = 2 ** sum(grows[1:])
-    width = widths[1] // factors[1]
+    blocks = len(widths)
+    by = 2 ** sum(grows[: blocks - 1])
+    width = widths[-2] // factors[blocks - 2]
     # Frames that a convolution sees on one side.
     reach = 2 if vae["decoder_causal"] else 1
-    own = reach * (2 * layers[0] + 1)
-    inner = 2 * reach if width != widths[0] else 0
+    own = reach * (2 * layers[blocks] + 1)
+    inner = 2 * reach if width != widths[-1] else 0
     places, counts = rows * columns, list[int]()
-    for add, many, grow in zip(adds[::-1], layers[::-1], [False, *grows[::-1]], strict=True):
-        places *= 4 if grow else 1
-        counts.append(2 * many * places if add else 0)
+    for k in range(blocks + 1):
+        places *= 4 if k and grows[k - 1] else 1
+        counts.append(2 * layers[k] * places if adds[k] else 0)
     return LastBlock(
         shape=(1, width, (frames - 1) * by + 1, rows * by, columns * by),
-        sees=inner + (reach + -(-own // 2) if grows[0] else own),
-        grows=bool(grows[0]),
+        sees=inner + (reach + -(-own // 2) if grows[blocks - 1] else own),
+        grows=bool(grows[blocks - 1]),
         below=sum(counts[:-1]),
         above=counts[-1],
     )

@@ -51,7 +51,7 @@ def t5_text(
 def t5_masks(r: Recipe, tokens: Sequence[Tokens]) -> Value:
     """Which tokens there are, (texts, length), to be sliced like the features."""
     masks = {f"masks{k}": one.mask for k, one in enumerate(tokens)}
-    made: Value = r.stage(stacked, name="masks", **masks,
+    made: Value = r.stage(stacked, None, name="masks", **masks,
                           mask=(len(tokens), *tokens[0].mask.shape[1:]))  # fmt: skip
     return made
 

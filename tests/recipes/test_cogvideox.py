@@ -1,5 +1,6 @@
 """CogVideoXPipeline, CogVideoXImageToVideoPipeline: folder in, video out, as diffusers makes it."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest import mock
@@ -18,6 +19,8 @@ from diffusers import (
 from PIL import Image
 from transformers import T5Config, T5EncoderModel
 
+from entracte.errors import ConfigError
+from entracte.graphs.recipes.parts_cogvideox_places import rotary
 from tests.recipes import words
 from tests.recipes.harness import STEP_SALT, check, compiled, normal, run
 
@@ -132,3 +135,38 @@ def test_a_picture_becomes_a_video(tmp_path, precision):
         ).frames
     size, given = f"pipeline.options.height={4 * ROWS}", {"image": tmp_path / "image.png"}
     check(shown(tmp_path / "folder", tmp_path / "build", precision, size, **given), want, precision)
+
+
+@pytest.mark.parametrize("pairs", [None, 2])
+@pytest.mark.parametrize("rows", [4, 6])
+def test_places_are_the_librarys(pairs, rows):
+    """Of 5B, whose places follow the size, and of 1.5, whose do not."""
+    model = transformer(
+        use_rotary_positional_embeddings=True, patch_size_t=pairs, sample_height=6, sample_width=10
+    )
+    pipe = mock.Mock(transformer=model, vae_scale_factor_spatial=8)
+    prepared = CogVideoXPipeline._prepare_rotary_positional_embeddings
+    want = prepared(pipe, rows * 8, COLUMNS * 8, 4, torch.device("cpu"))
+    got = rotary(model.config, (1, 4, 4, rows, COLUMNS))
+    assert got is not None and want[0].std() > 0
+    torch.testing.assert_close(got, want, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("more", "given", "told"),
+    [
+        ({}, ["frames=24"], "frames: 24 is not a multiple of 4, plus 1; give 21 or 25"),
+        ({}, ["height=20"], "height: 20 is not a multiple of 8; give 16 or 24"),
+        (
+            {"use_rotary_positional_embeddings": True, "use_learned_positional_embeddings": True},
+            ["width=48"], "width: 48: this model learned places of 16 x 24 pixels alone; give 24",
+        ),
+    ],
+)  # fmt: skip
+def test_a_size_that_cannot_be_is_refused(tmp_path, more, given, told):
+    scheduler = CogVideoXDDIMScheduler(**SCHEDULE)
+    model = transformer(**more)
+    saved(CogVideoXPipeline, tmp_path / "folder", scheduler=scheduler, transformer=model)
+    options = [f"pipeline.options.{word}" for word in given]
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        compiled(tmp_path / "folder", tmp_path / "build", *options)
