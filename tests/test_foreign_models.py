@@ -1,4 +1,4 @@
-"""Every model class of the installed diffusers has a row in the table of conversions, or a reason."""
+"""Every model class of the installed diffusers has a row in the conversion table, or a reason."""
 
 from __future__ import annotations
 

@@ -53,7 +53,9 @@ def _planned(given: argparse.Namespace, size: int, order: str) -> tuple[str, ...
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "pipeline"
         place.mkdir()
-        OmegaConf.save(OmegaConf.create(pipeline(given.frames, size, order)), place / "decoder.yaml")
+        OmegaConf.save(
+            OmegaConf.create(pipeline(given.frames, size, order)), place / "decoder.yaml"
+        )
         words = [f"+target={given.target}", "pipeline=decoder", "dry_run=true",
                  f"target.memory={given.memory}"]  # fmt: skip
         try:

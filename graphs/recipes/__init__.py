@@ -46,6 +46,7 @@ _BUILT_IN = {
     "StableDiffusionPipeline": "stable_diffusion:stable_diffusion",
     "StableDiffusionXLPipeline": "stable_diffusion_xl:stable_diffusion_xl",
     "StableVideoDiffusionPipeline": "stable_video_diffusion:stable_video_diffusion",
+    "WanImageToVideoPipeline": "wan_image:wan_image",
     "WanPipeline": "wan:wan",
     "WhisperForConditionalGeneration": "whisper:whisper",
 }

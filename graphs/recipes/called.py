@@ -118,7 +118,7 @@ def _class(library: str, kind: str) -> Any:
 
 
 def takes_of(function: Callable[..., Any], names: Iterable[str]) -> list[str]:
-    """Names of a function's parameters; `*kept` takes kept0, kept1, ... as far as they are given."""
+    """Names of a function's parameters; `*kept` takes kept0, kept1, ... of those given."""
     found, given = list[str](), set(names)
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is not parameter.VAR_POSITIONAL:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from entracte.graphs.recipes.hub import ROOT
@@ -17,27 +17,29 @@ from entracte.graphs.recipes.recipe import Recipe, Tokens, stage
 _TABLE = "model.embed_tokens.weight"
 
 
-def _through(model: nn.Module, x: Tensor, turns: tuple[Tensor, ...], mask: Tensor, cache: Places) -> Tensor:
+def _through(
+    model: Any, x: Tensor, turns: tuple[Tensor, ...], mask: Tensor, cache: Places
+) -> Tensor:
     """All layers; `turns` are the cosines and sines of the tokens' places."""
-    for layer in model.model.layers:  # type: ignore[union-attr]
+    for layer in model.model.layers:
         x = layer(x, attention_mask=mask, position_embeddings=turns, past_key_values=cache)
     return x
 
 
-def _token(model: nn.Module, x: Tensor) -> Tensor:
+def _token(model: Any, x: Tensor) -> Tensor:
     """(1, 1): the likeliest."""
-    logits: Tensor = model.lm_head(model.model.norm(x))  # type: ignore[operator,union-attr]
+    logits: Tensor = model.lm_head(model.model.norm(x))
     return logits.argmax(-1).int()
 
 
-def _turns(model: nn.Module, count: int) -> tuple[Tensor, ...]:
+def _turns(model: Any, count: int) -> tuple[Tensor, ...]:
     """Cosines and sines of the first places, (1, count, width) each."""
-    made: tuple[Tensor, ...] = model.model.rotary_emb(torch.zeros(1), torch.arange(count)[None])  # type: ignore[operator,union-attr]
+    made: tuple[Tensor, ...] = model.model.rotary_emb(torch.zeros(1), torch.arange(count)[None])
     return made
 
 
 @stage
-def prefill(model: nn.Module, rows: Tensor, mask: Tensor, places: int) -> tuple[Tensor, ...]:
+def prefill(model: Any, rows: Tensor, mask: Tensor, places: int) -> tuple[Tensor, ...]:
     """The first token, its place, what it sees, and the caches: the prompt is filled up on its
     right, where no token of it looks; the tokens that follow take those places."""
     length, cache = rows.shape[1], Places()
@@ -51,7 +53,7 @@ def prefill(model: nn.Module, rows: Tensor, mask: Tensor, places: int) -> tuple[
 
 @stage
 def step(
-    model: nn.Module, rows: Tensor, at: Tensor, seen: Tensor, *kept: Tensor, end: list[int]
+    model: Any, rows: Tensor, at: Tensor, seen: Tensor, *kept: Tensor, end: list[int]
 ) -> tuple[Tensor, ...]:
     """The token after this one, whether it ends the text, its place, what it sees, the caches."""
     cache = Places(kept, at)
@@ -66,8 +68,8 @@ def _check_places(c: Mapping[str, Any], places: int) -> None:
     most = min(window, c["max_position_embeddings"])
     if places > most:
         raise ValueError(
-            f"pipeline.options.length, tokens: together {places}, and the model attends to the last "
-            f"{most} tokens; give less"
+            f"pipeline.options.length and tokens: together {places}, and the model attends to the "
+            f"last {most} tokens; give less"
         )
 
 
@@ -81,7 +83,8 @@ def causal_lm(r: Recipe) -> None:
     _check_places(c, places)
     head = c.get("head_dim") or width // c["num_attention_heads"]
     names = [f"kept{k}" for k in range(2 * layers)]
-    made = {"at_next": (1, places), "seen_next": (1, places)}
+    carried = ["at", "seen", *names]
+    made: dict[str, Any] = {"at_next": (1, places), "seen_next": (1, places)}
     made |= {f"{name}_next": (1, c["num_key_value_heads"], places, head) for name in names}
     rows = token_rows(r, ROOT, _TABLE, width, prompt)
     first, *begin = r.stage(prefill, ROOT, rows=rows, mask=prompt.mask,
@@ -89,12 +92,14 @@ def causal_lm(r: Recipe) -> None:
     with r.loop("decode", count) as loop:
         token = loop.state("token", first)
         rows = token_rows(r, ROOT, _TABLE, width, Tokens(token, token))
-        states = {name: loop.state(name, v) for name, v in zip(["at", "seen", *names], begin)}
+        states: dict[str, Any] = {
+            name: loop.state(name, v) for name, v in zip(carried, begin, strict=True)
+        }
         following, done, *after = r.stage(
             step, ROOT, rows=rows, **states, settings={"end": end}, token_next=(1, 1), done=(1,),
             **made, options={"weights_of": "prefill"},
         )  # fmt: skip
-        for name, value in zip(["token", *states], [following, *after]):
+        for name, value in zip(["token", *carried], [following, *after], strict=True):
             loop.next(name, value)
         loop.until(done)
     tokens = [first, loop.collect("tokens", following, 1)]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from entracte.graphs.recipes.hub import ROOT
 from entracte.graphs.recipes.recipe import Recipe, Value, stage
@@ -16,11 +16,11 @@ _STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 @stage
-def text_embeddings(model: nn.Module, *ids: Tensor) -> Tensor:
+def text_embeddings(model: Any, *ids: Tensor) -> Tensor:
     """(texts, width), as projected. What follows the end mark is never seen."""
     given = torch.cat(ids)
     if hasattr(model, "get_text_features"):
-        found: Tensor = model.get_text_features(given).pooler_output  # type: ignore[operator]
+        found: Tensor = model.get_text_features(given).pooler_output
         return found
     made: Tensor = model(given).text_embeds
     return made
@@ -28,23 +28,23 @@ def text_embeddings(model: nn.Module, *ids: Tensor) -> Tensor:
 
 @stage
 def image_embedding(
-    model: nn.Module, image: Tensor, mean: Sequence[float], std: Sequence[float]
+    model: Any, image: Tensor, mean: Sequence[float], std: Sequence[float]
 ) -> Tensor:
     """Of a picture from 0 to 1: (1, width), as projected."""
     middle, spread = (torch.tensor(x).reshape(1, 3, 1, 1) for x in (mean, std))
     pixels = (image - middle) / spread
     if hasattr(model, "get_image_features"):
-        found: Tensor = model.get_image_features(pixels).pooler_output  # type: ignore[operator]
+        found: Tensor = model.get_image_features(pixels).pooler_output
         return found
     made: Tensor = model(pixels).image_embeds
     return made
 
 
 @stage
-def similarity(model: nn.Module, texts: Tensor, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def similarity(model: Any, texts: Tensor, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Both of length 1, and (1, texts): their products, scaled as the model learned."""
     texts, image = (x / torch.sqrt((x * x).sum(-1, keepdim=True)) for x in (texts, image))
-    logits = image @ texts.T * model.logit_scale.exp()  # type: ignore[operator]
+    logits = image @ texts.T * model.logit_scale.exp()
     return texts, image, logits + getattr(model, "logit_bias", 0)
 
 
@@ -52,13 +52,17 @@ def texts_of(r: Recipe, config: dict[str, Any], width: int, **rule: Any) -> Valu
     """Embeddings of as many texts as `pipeline.options.texts` says: `prompt`, `prompt_2`, ..."""
     names = ["prompt", *(f"prompt_{k}" for k in range(2, r.size("texts", 1) + 1))]
     length = config["max_position_embeddings"]
-    ids = {f"ids{k}": r.tokenize(ROOT, r.text(name, "a photo of a cat"), length, **rule).ids
-           for k, name in enumerate(names)}  # fmt: skip
+    texts = [r.text(name, "a photo of a cat") for name in names]
+    ids: dict[str, Any] = {
+        f"ids{k}": r.tokenize(ROOT, text, length, **rule).ids for k, text in enumerate(texts)
+    }
     made: Value = r.stage(text_embeddings, ROOT, **ids, embeddings=(len(ids), width))
     return made
 
 
-def image_of(r: Recipe, side: int, width: int, fit: str, mean: Any = _MEAN, std: Any = _STD) -> Value:
+def image_of(
+    r: Recipe, side: int, width: int, fit: str, mean: Any = _MEAN, std: Any = _STD
+) -> Value:
     """Embedding of the picture that the user gives, (1, width), normalised as the folder says."""
     said = r.folder.json("preprocessor_config.json", "processor_config.json")
     said = said.get("image_processor", said)
@@ -71,8 +75,10 @@ def image_of(r: Recipe, side: int, width: int, fit: str, mean: Any = _MEAN, std:
 
 def compared(r: Recipe, texts: Value, image: Value) -> None:
     """Outputs of a model of both."""
-    made = r.stage(similarity, ROOT, texts=texts, image=image, text_embeds=texts, image_embeds=image,
-                   logits_per_image=(1, texts.shape[0]), options={"precision": "fp32"})  # fmt: skip
+    made = r.stage(
+        similarity, ROOT, texts=texts, image=image, text_embeds=texts, image_embeds=image,
+        logits_per_image=(1, texts.shape[0]), options={"precision": "fp32"},
+    )  # fmt: skip
     for value in made:
         r.output(value.name.partition(".")[2], "tensor", value)
 

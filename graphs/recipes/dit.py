@@ -10,6 +10,8 @@ from entracte.graphs.recipes.recipe import Recipe, image_scale, stage
 
 NONE = 1000
 """The class of no class: the pipeline says this number, whatever the model has."""
+_CLASS = "diffusers.DiTTransformer2DModel"
+"""The hub's folders have its older name, Transformer2DModel."""
 
 
 @stage
@@ -34,6 +36,6 @@ def dit(r: Recipe) -> None:
     z = r.noise((1, model["in_channels"], size, size))
     with r.sampling(z, steps=50, starts=False) as loop:
         loop.step(r.stage(denoise, "transformer", z=loop.input, time=loop.time, label=label,
-                          **guidance, output=z))  # fmt: skip
+                          **guidance, options={"class": _CLASS}, output=z))  # fmt: skip
     r.picture(r.stage(decode_image, "vae", z=loop.z, settings={"scaling": vae["scaling_factor"]},
                       image=(1, 3, size * scale, size * scale)))  # fmt: skip

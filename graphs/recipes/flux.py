@@ -6,7 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from entracte.graphs.recipes.parts import decode_image
-from entracte.graphs.recipes.parts_flow import even_sigmas, packed, places, shift_of, unpacked
+from entracte.graphs.recipes.parts_flow import (
+    even_sigmas,
+    packed,
+    places,
+    shift_of,
+    unpacked,
+    within_fp16,
+)
 from entracte.graphs.recipes.parts_t5 import t5_text
 from entracte.graphs.recipes.recipe import Recipe, image_scale, stage
 
@@ -21,13 +28,14 @@ def pooled_text(clip: nn.Module, prompt: Tensor) -> Tensor:
 @stage
 def denoise(
     transformer: nn.Module, z: Tensor, time: Tensor, states: Tensor, pooled: Tensor,
-    guidance: Tensor | None = None,
+    guidance: Tensor | None = None, *, precision: str,
 ) -> Tensor:  # fmt: skip
     """The velocity."""
-    made: Tensor = transformer(
-        packed(z), states, pooled, time / 1000, guidance=guidance, return_dict=False,
-        img_ids=places(z.shape[2] // 2, z.shape[3] // 2), txt_ids=torch.zeros(states.shape[1], 3),
-    )[0]  # fmt: skip
+    ids = {"txt_ids": torch.zeros(states.shape[1], 3),
+           "img_ids": places(z.shape[2] // 2, z.shape[3] // 2)}  # fmt: skip
+    with within_fp16(transformer, precision):
+        made: Tensor = transformer(packed(z), states, pooled, time / 1000, guidance=guidance,
+                                   **ids, return_dict=False)[0]  # fmt: skip
     return unpacked(made, z)
 
 
@@ -50,7 +58,8 @@ def flux(r: Recipe) -> None:
     given = {**even_sigmas(scheduler, count), "mu": mu}
     with r.sampling(z, steps=count, given=given) as loop:
         loop.step(r.stage(denoise, "transformer", z=loop.input, time=loop.time, states=states,
-                          pooled=pooled, **guidance, output=z))  # fmt: skip
+                          pooled=pooled, **guidance, output=z,
+                          settings={"precision": "${pipeline.precision}"}))  # fmt: skip
     settings = {"scaling": vae["scaling_factor"], "shift": vae["shift_factor"]}
     r.picture(r.stage(decode_image, "vae", z=loop.z, settings=settings,
                       image=(1, 3, height, width)))  # fmt: skip

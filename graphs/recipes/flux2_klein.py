@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle
 
 from entracte.graphs.recipes.parts import guided, twice
-from entracte.graphs.recipes.parts_flow import even_sigmas, places
+from entracte.graphs.recipes.parts_flow import even_sigmas, places, within_fp16
 from entracte.graphs.recipes.parts_language import causal
 from entracte.graphs.recipes.parts_rows import token_rows
 from entracte.graphs.recipes.recipe import Recipe, image_scale, stage
@@ -35,14 +35,16 @@ def read(
 
 @stage
 def denoise(
-    net: nn.Module, z: Tensor, time: Tensor, states: Tensor, guidance: Tensor | None = None
-) -> Tensor:
+    net: nn.Module, z: Tensor, time: Tensor, states: Tensor, guidance: Tensor | None = None, *,
+    precision: str,
+) -> Tensor:  # fmt: skip
     """The velocity."""
     both, length = z if guidance is None else twice(z), states.shape[1]
-    made: Tensor = net(
-        both.flatten(2).transpose(1, 2), states, (time / 1000).expand(len(both)), return_dict=False,
-        img_ids=places(z.shape[2], z.shape[3], after=1), txt_ids=places(1, length, before=2),
-    )[0]  # fmt: skip
+    ids = {"txt_ids": places(1, length, before=2),
+           "img_ids": places(z.shape[2], z.shape[3], after=1)}  # fmt: skip
+    with within_fp16(net, precision):
+        made: Tensor = net(both.flatten(2).transpose(1, 2), states, **ids, return_dict=False,
+                           timestep=(time / 1000).expand(len(both)))[0]  # fmt: skip
     made = made.transpose(1, 2).reshape(both.shape)
     return made if guidance is None else guided(made, guidance)
 
@@ -78,6 +80,7 @@ def flux2_klein(r: Recipe) -> None:
     mu = compute_empirical_mu(z.shape[2] * z.shape[3], count)
     with r.sampling(z, steps=count, given={**even_sigmas(flow, count), "mu": mu}) as loop:
         loop.step(r.stage(denoise, "transformer", z=loop.input, time=loop.time, states=states,
-                          **guidance, output=z))  # fmt: skip
+                          **guidance, output=z,
+                          settings={"precision": "${pipeline.precision}"}))  # fmt: skip
     r.picture(r.stage(decode, "vae", z=loop.z, settings={"epsilon": vae["batch_norm_eps"]},
                       image=(1, 3, height, width)))  # fmt: skip

@@ -23,7 +23,7 @@ def binned_sizes(r: Recipe, scale: int, sample_size: int, patch: int = 1) -> tup
     high, wide = min(sizes, key=lambda size: abs(size[0] / size[1] - ratio))
     raise ValueError(
         f"pipeline.options.height, width: a {r.folder.kind} was not trained for {wanted[0]} x "
-        f"{wanted[1]}; the nearest that it was is {high} x {wide}, and +pipeline.options.binned="
+        f"{wanted[1]}; the nearest that it was is {high} x {wide}, and pipeline.options.binned="
         "false makes any"
     )
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 
@@ -44,3 +45,26 @@ def places(rows: int, columns: int, before: int = 1, after: int = 0) -> Tensor:
     """Of each token its row and column, between so many zeros: (rows * columns, axes)."""
     found = [[0] * before + [i, j] + [0] * after for i in range(rows) for j in range(columns)]
     return torch.tensor(found, dtype=torch.float32)
+
+
+_MOST = 65504.0
+"""The largest number of fp16."""
+
+
+@contextmanager
+def within_fp16(transformer: Any, precision: str) -> Iterator[None]:
+    """Inside, at fp16, what FLUX's blocks hand on is cut off at fp16's largest number: their
+    residual stream leaves its range, and diffusers does so too where tensors are fp16."""
+    blocks = [*transformer.transformer_blocks, *transformer.single_transformer_blocks]
+    hooks = [b.register_forward_hook(_cut) for b in blocks if precision == "fp16"]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _cut(_: nn.Module, __: Any, made: Any) -> Any:
+    if isinstance(made, Tensor):
+        return made.clamp(-_MOST, _MOST)
+    return tuple(x.clamp(-_MOST, _MOST) for x in made)

@@ -40,7 +40,7 @@ def t5_text(
         rows[f"rows{k}"] = Value(f"{made}.rows", (1, length, width))
     epsilon = config.get("layer_norm_epsilon", 1e-6) / scale**2
     states: Value = r.stage(
-        t5_states, encoder, name="text", settings={"scale": scale}, **rows,
+        t5_states, encoder, name=f"text{number}", settings={"scale": scale}, **rows,
         states=(len(texts), length, width),
         options={"config": {**config, "layer_norm_epsilon": epsilon},
                  "scales": [[name, 1 / scale] for name in _WRITERS]},

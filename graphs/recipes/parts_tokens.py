@@ -1,4 +1,4 @@
-"""What models that write tokens one by one share: caches with a place for each token, and the end."""
+"""What models that write token by token share: caches with a place for each, and the end."""
 
 from __future__ import annotations
 

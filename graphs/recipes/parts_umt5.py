@@ -20,8 +20,8 @@ def text(
     encoder: nn.Module, prompt: Tensor, prompt_mask: Tensor,
     negative: Tensor | None = None, negative_mask: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
-    """Rows of the table (1, length, width) and masks (1, length) -> features [without, with]; behind
-    a text's end they are zero, as diffusers has them."""
+    """Rows of the table (1, length, width) and masks (1, length) -> features [without, with];
+    behind a text's end they are zero, as diffusers has them."""
     rows, mask = prompt, prompt_mask
     if negative is not None and negative_mask is not None:
         rows, mask = torch.cat([negative, prompt]), torch.cat([negative_mask, prompt_mask])

@@ -1,4 +1,7 @@
-"""PixArtAlphaPipeline and PixArtSigmaPipeline."""
+"""PixArtAlphaPipeline and PixArtSigmaPipeline.
+
+Texts are set in lower case and stripped, as diffusers does without `clean_caption`, or without bs4
+and ftfy; with both it also takes addresses, markup and odd spellings out of them."""
 
 from __future__ import annotations
 

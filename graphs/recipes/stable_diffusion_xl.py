@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +36,7 @@ def denoise(
 ) -> Tensor:  # fmt: skip
     """What the scheduler takes away; without `guidance` of the text alone."""
     ids = torch.tensor([list(sizes)]).expand(len(pooled), -1)
-    dim = unet.config.time_cond_proj_dim  # type: ignore[union-attr]
+    dim: int | None = unet.config.time_cond_proj_dim  # type: ignore[union-attr,assignment]
     both = twice(z) if guidance is not None and not dim else z
     made: Tensor = unet(
         both, time, torch.cat([first, second], -1), return_dict=False,
@@ -74,7 +75,7 @@ def stable_diffusion_xl(r: Recipe) -> None:
         length = clip["max_position_embeddings"]
         tokens = {key: r.tokenize(f"tokenizer{n}", value, length, name=f"{key}_tokens{n}")
                   for key, value in texts.items()}  # fmt: skip
-        ports = {key: both.ids for key, both in tokens.items()}
+        ports: dict[str, Any] = {key: both.ids for key, both in tokens.items()}
         ports |= {"mask": tokens["negative"].mask} if is_zeroed else {}
         ports |= {"states": (batch, length, clip["hidden_size"])}
         ports |= {"pooled": (batch, clip["projection_dim"])} if n else {}

@@ -70,8 +70,7 @@ def stable_video_diffusion(r: Recipe) -> None:
     borders show."""
     unet, vae, clip = r.config("unet"), r.config("vae"), r.config("image_encoder")
     looks, scale = r.config("feature_extractor"), image_scale(vae)
-    height = r.size("height", unet["sample_size"] * scale, scale)
-    width = r.size("width", unet["sample_size"] * scale, scale)
+    height, width = r.size("height", 576, scale), r.size("width", 1024, scale)
     frames, rate = r.size("frames", unet["num_frames"]), r.size("fps", 7)
     count = min(r.size("decode_frames", frames), frames)
     rows, columns = height // scale, width // scale

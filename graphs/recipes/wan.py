@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from entracte.graphs.recipes.parts import guided
@@ -13,11 +14,16 @@ from entracte.graphs.recipes.wan_decoder import decode_video
 
 
 @stage
-def denoise(transformer: nn.Module, z: Tensor, time: Tensor, states: Tensor) -> Tensor:
+def denoise(
+    transformer: nn.Module, z: Tensor, time: Tensor, states: Tensor,
+    condition: Tensor | None = None, image: Tensor | None = None,
+) -> Tensor:  # fmt: skip
     """The velocity of one half of guidance, or of both in a batch."""
     count = states.shape[0]
+    x = z if condition is None else torch.cat([z, condition], 1)
+    seen = None if image is None else image.expand(count, -1, -1)
     made: Tensor = transformer(
-        z.expand(count, -1, -1, -1, -1), time.expand(count), states, return_dict=False
+        x.expand(count, -1, -1, -1, -1), time.expand(count), states, seen, return_dict=False
     )[0]
     return made
 

@@ -82,7 +82,7 @@ def kept_by(config: Mapping[str, Any], rows: int, columns: int) -> list[Kept]:
 
 
 def decode_video(r: Recipe, z: Value) -> None:
-    """The output `video` of latents: the first latent frame alone, then `slice` of them at a time."""
+    """The output `video` of latents: their first frame alone, then `slice` of them at a time."""
     config = r.config("vae")
     if config.get("is_residual") or config.get("patch_size"):
         raise ValueError(f"{r.folder.path}: its VAE is of Wan 2.2; the recipe is of Wan 2.1")

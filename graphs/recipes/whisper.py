@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from entracte.graphs.recipes.hub import ROOT
@@ -15,19 +15,21 @@ from entracte.graphs.recipes.parts_tokens import HIDDEN, Places, end_ids, ends, 
 from entracte.graphs.recipes.recipe import Recipe, Tokens, Value, stage
 from entracte.graphs.recipes.whisper_mel import RATE, log_mel
 
+_TABLE = "model.decoder.embed_tokens.weight"
+
 
 @stage
-def encode(model: nn.Module, features: Tensor) -> tuple[Tensor, ...]:
+def encode(model: Any, features: Tensor) -> tuple[Tensor, ...]:
     """Keys and values of each decoder layer's attention to the sound, (1, heads, frames, width)."""
-    states = model.model.encoder(features).last_hidden_state  # type: ignore[operator,union-attr]
-    layers = [layer.encoder_attn for layer in model.model.decoder.layers]  # type: ignore[union-attr]
+    states = model.model.encoder(features).last_hidden_state
+    layers = [layer.encoder_attn for layer in model.model.decoder.layers]
     both = [(own, linear(states)) for own in layers for linear in (own.k_proj, own.v_proj)]
     return tuple(x.view(1, -1, own.num_heads, own.head_dim).transpose(1, 2) for own, x in both)
 
 
 @stage
 def step(
-    model: nn.Module, rows: Tensor, forced: Tensor, rule: Tensor, at: Tensor, seen: Tensor,
+    model: Any, rows: Tensor, forced: Tensor, rule: Tensor, at: Tensor, seen: Tensor,
     *kept: Tensor, rules: list[list[int]], end: list[int],
 ) -> tuple[Tensor, ...]:  # fmt: skip
     """The token after this one, whether it ends the text, and the caches.
@@ -38,19 +40,19 @@ def step(
             only ones written (languages).
         kept: the decoder's own keys and values, then those of the sound.
     """
-    decoder = model.model.decoder  # type: ignore[union-attr]
+    decoder = model.model.decoder
     many = len(kept) // 2
-    cache, sound = Places(kept[:many], at), kept[many:]
-    x = rows + at[:, None] @ decoder.embed_positions.weight[: at.shape[1]]  # type: ignore[union-attr]
-    for k, layer in enumerate(decoder.layers):  # type: ignore[union-attr]
+    cache, heard = Places(kept[:many], at), zip(kept[many::2], kept[many + 1 :: 2], strict=True)
+    x = rows + at[:, None] @ decoder.embed_positions.weight[: at.shape[1]]
+    for layer, (keys, values) in zip(decoder.layers, heard, strict=True):
         x = x + layer.self_attn(layer.self_attn_layer_norm(x), past_key_values=cache,
                                 attention_mask=unseen(seen))[0]  # fmt: skip
         own, y = layer.encoder_attn, layer.encoder_attn_layer_norm(x)
         q = own.q_proj(y).view(1, -1, own.num_heads, own.head_dim).transpose(1, 2)
-        y = functional.scaled_dot_product_attention(q, *sound[2 * k : 2 * k + 2], scale=own.scaling)
+        y = functional.scaled_dot_product_attention(q, keys, values, scale=own.scaling)
         x = x + own.out_proj(y.transpose(1, 2).flatten(2))
         x = x + layer.fc2(layer.activation_fn(layer.fc1(layer.final_layer_norm(x))))
-    logits = model.proj_out(decoder.layer_norm(x))[0]  # type: ignore[operator,union-attr]
+    logits = model.proj_out(decoder.layer_norm(x))[0]
     free = (logits + rule @ _taken(logits.shape[-1], *rules)).argmax(-1, keepdim=True).int()
     token = torch.where(forced >= 0, forced, free)
     return token, ends(token, end), *cache.kept
@@ -81,31 +83,35 @@ def _prefix(r: Recipe, c: Mapping[str, Any], g: Mapping[str, Any]) -> list[int |
 
 def whisper(r: Recipe) -> None:
     """Features, the encoder once, and the likeliest token each time, without times."""
-    c, g = r.config(ROOT), r.folder.json("generation_config.json")
+    c = r.config(ROOT)
+    g = r.folder.json("generation_config.json") or c
     said = r.folder.json("preprocessor_config.json", "processor_config.json")
     said = said.get("feature_extractor", said)
     prefix, end = _prefix(r, c, g), end_ids(c, g)
-    places, hop = c["max_target_positions"], said.get("hop_length", 160)
-    count = r.size("tokens", places - len(prefix)) + len(prefix) - 1
-    frames, heads, layers = c["max_source_positions"], c["decoder_attention_heads"], c["decoder_layers"]
+    most, hop = c["max_target_positions"] - len(prefix), said.get("hop_length", 160)
+    count = r.size("tokens", most) + len(prefix) - 1
+    if count >= most + len(prefix):
+        raise ValueError(f"pipeline.options.tokens: the model has places for {most}; give less")
+    frames, heads = c["max_source_positions"], c["decoder_attention_heads"]
+    head, names = c["d_model"] // heads, [f"kept{k}" for k in range(2 * c["decoder_layers"])]
+    cache = (1, heads, count, head)
     sound = r.given("sound", (1, 2 * frames * hop), kind="audio", rate=RATE)
     features = r.stage(
         log_mel, sound=sound, features=(1, c["num_mel_bins"], 2 * frames),
         settings={"mels": c["num_mel_bins"], "window": said.get("n_fft", 400), "hop": hop},
         options={"precision": "fp32"},
     )  # fmt: skip
-    head = c["d_model"] // heads
-    heard = r.stage(encode, ROOT, features=features,
-                    **{f"sound{k}": (1, heads, frames, head) for k in range(2 * layers)})  # fmt: skip
-    names = [f"kept{k}" for k in range(2 * layers)]
+    made: dict[str, Any] = {f"{name}_next": cache for name in names}
+    both: dict[str, Any] = {f"sound{k}": (1, heads, frames, head) for k in range(len(names))}
+    heard = r.stage(encode, ROOT, features=features, **both)
     table = r.constant("recipes.whisper_rows", "rows", count=count, prefix=prefix)
-    empty = r.constant("zeros", "empty", shape=[1, heads, count, head], dtype="${pipeline.precision}")
+    empty = r.constant("zeros", "empty", shape=list(cache), dtype="${pipeline.precision}")
     rules = [g.get("suppress_tokens") or [], g.get("begin_suppress_tokens") or [],
              list(g.get("lang_to_id", {}).values())]  # fmt: skip
     with r.loop("decode", count) as loop:
         token = loop.state("token", Value(f"{table}.start", (1, 1), True))
-        rows = token_rows(r, ROOT, "model.decoder.embed_tokens.weight", c["d_model"], Tokens(token, token))
-        kept = [loop.state(name, Value(f"{empty}.zeros", (1, heads, count, head))) for name in names]
+        rows = token_rows(r, ROOT, _TABLE, c["d_model"], Tokens(token, token))
+        kept = [loop.state(name, Value(f"{empty}.zeros", cache)) for name in names]
         given = {f"kept{k}": value for k, value in enumerate([*kept, *heard])}
         following, done, *after = r.stage(
             step, ROOT, rows=rows,
@@ -113,10 +119,9 @@ def whisper(r: Recipe) -> None:
             rule=loop.scan("rule", f"{table}.rule", (1, 3)),
             at=loop.scan("at", f"{table}.at", (1, count)),
             seen=loop.scan("seen", f"{table}.seen", (1, count)),
-            **given, settings={"rules": rules, "end": end}, token=(1, 1), done=(1,),
-            **{f"{name}_next": (1, heads, count, head) for name in names},
+            **given, settings={"rules": rules, "end": end}, token=(1, 1), done=(1,), **made,
         )  # fmt: skip
-        for name, value in zip(["token", *names], [following, *after]):
+        for name, value in zip(["token", *names], [following, *after], strict=True):
             loop.next(name, value)
         loop.until(done)
     tokens = loop.collect("tokens", following, 1)

@@ -72,5 +72,7 @@ SELECTED: dict[str, Case] = {
     "distances of few": (torch.cdist, (FEW, FEW.flip(1) * 2)),
     "distances of many": (torch.cdist, (MANY, FEW)),
     "sums of distances": (lambda a, b: torch.cdist(a, b, p=1.0), (FEW, MANY)),
+    "orthogonal": (lambda a: torch.linalg.qr(a), (torch.randn(2, 7, 4),)),
+    "orthogonal square": (lambda a: torch.linalg.qr(a), (torch.randn(4, 4),)),
     "nearest": (lambda a, b: torch.cdist(a, b).argmin(-1), (FEW, MANY)),
 }

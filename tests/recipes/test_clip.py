@@ -67,7 +67,8 @@ def test_texts_and_a_picture_are_compared(tmp_path, kind, precision):
         model, tokenizer = CLIPModel(config), words.clip(LENGTH)
     else:
         text = {**TEXT, "vocab_size": 32, "projection_size": 16}
-        model, tokenizer = SiglipModel(SiglipConfig(text_config=text, vision_config=VISION)), words.t5(LENGTH)
+        config = SiglipConfig(text_config=text, vision_config=VISION)
+        model, tokenizer = SiglipModel(config), words.t5(LENGTH)
     saved(model, tokenizer, tmp_path / "folder")
     want = model(input_ids=ids(tokenizer), pixel_values=pixels())
     built = compiled(

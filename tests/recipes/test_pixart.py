@@ -64,7 +64,7 @@ def test_a_folder_becomes_a_picture(tmp_path, cls, precision):
     built = compiled(
         tmp_path / "folder", tmp_path / "build", f"sampler.steps={STEPS}",
         *(f"pipeline.options.{k}={v}" for k, v in options.items()),
-        "+pipeline.options.binned=false", precision=precision,
+        "pipeline.options.binned=false", precision=precision,
     )  # fmt: skip
     given = {"prompt": " A red CAT", "negative": "b", "seed": 3, "guidance": 4.0}
     check((run(built, given, "image") / 2 + 0.5).clip(0, 1), want, precision)

@@ -36,6 +36,7 @@ def tiny(levels: int = 2) -> StableVideoDiffusionPipeline:
     # Two channels in each of the 32 groups of its norms: alone, times and motion would be lost.
     downs = ("CrossAttnDownBlockSpatioTemporal", "DownBlockSpatioTemporal")
     ups = ("UpBlockSpatioTemporal", "CrossAttnUpBlockSpatioTemporal")
+    # Two channels in each of the 32 groups of its norms: alone, times and motion would be lost.
     unet = UNetSpatioTemporalConditionModel(
         sample_size=8, block_out_channels=(64, 64)[:levels], layers_per_block=1,
         cross_attention_dim=12, num_attention_heads=(2, 4)[:levels], addition_time_embed_dim=8,

@@ -47,3 +47,17 @@ def bytes_bpe(*marks: str) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=made, eos_token="<|endoftext|>", pad_token="<|endoftext|>"
     )
+
+
+def whole(*names: str) -> PreTrainedTokenizerFast:
+    """Whole words, behind a mark; others are <unk>."""
+    known = ["<pad>", "<unk>", "<bos>", *names]
+    made = Tokenizer(models.WordLevel({n: i for i, n in enumerate(known)}, unk_token="<unk>"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    made.post_processor = processors.TemplateProcessing(
+        single="<bos> $A", special_tokens=[("<bos>", 2)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made, pad_token="<pad>", unk_token="<unk>", bos_token="<bos>",
+        padding_side="right",
+    )  # fmt: skip

@@ -58,7 +58,19 @@ VIDEO = {
     "CogVideoXTransformer3DModel": Tiny(
         _COG, {**_CALL, "hidden_states": normal(1, 2, 4, 4, 6)}
     ),
-    "ConsisIDTransformer3DModel": Tiny(_COG, {**_CALL, "hidden_states": normal(1, 2, 4, 4, 6)}),
+    "ConsisIDTransformer3DModel": Tiny(
+        {
+            **_COG, "num_attention_heads": 3, "is_train_face": True, "cross_attn_interval": 1,
+            "cross_attn_dim_head": 8, "cross_attn_num_heads": 2, "LFE_id_dim": 8,
+            "LFE_vit_dim": 8, "LFE_depth": 2, "LFE_dim_head": 8, "LFE_num_heads": 2,
+            "LFE_num_id_token": 2, "LFE_num_querie": 4, "LFE_output_dim": 32, "LFE_ff_mult": 2,
+            "LFE_num_scale": 2,
+        },
+        {
+            **_CALL, "hidden_states": normal(1, 2, 4, 4, 6), "id_cond": normal(1, 8),
+            "id_vit_hidden": [normal(1, 6, 8), normal(1, 6, 8)],
+        },
+    ),
     "CosmosTransformer3DModel": Tiny(
         {
             "in_channels": 4, "out_channels": 4, "num_attention_heads": 2,

@@ -226,20 +226,20 @@ def _decompose(
     return program
 
 
-def _written(program: ExportedProgram, table: dict[object, Any]) -> ExportedProgram:
+def _written(program: ExportedProgram, table: Any) -> ExportedProgram:
     """With these decompositions, nothing changed in place. Where torch gives attention's result
     other strides this time than when the model ran, a `view` of it is impossible, which was a
     `reshape` in the model."""
     try:
-        return program.run_decompositions(table)  # type: ignore[arg-type]
+        program = program.run_decompositions(table)
     except Exception as error:
         if "Cannot view a tensor" not in str(error):
             raise
-    for node in program.graph.nodes:
-        if is_view(node):
+        for node in filter(is_view, program.graph.nodes):
             view_as_reshape(node)
-    program.graph_module.recompile()
-    return program.run_decompositions(table)  # type: ignore[arg-type]
+        program.graph_module.recompile()
+        program = program.run_decompositions(table)
+    return program
 
 
 @functools.cache

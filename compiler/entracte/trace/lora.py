@@ -57,6 +57,7 @@ class LoraFile:
 
     def __init__(self, lora: Lora, pipeline: Pipeline, cache: Cache | None) -> None:
         self.scale, self.name = lora.scale, lora.file
+        self._sha256 = ""
         self._pipeline, self._cache = pipeline, cache or Cache(cache_folder("auto"))
 
     @property
@@ -108,11 +109,13 @@ class LoraFile:
 
     def sha256(self, memo: DigestMemo) -> str:
         """Of the file, computed once for a file as it is."""
-        known = dict(memo.known(self.path))
-        if _DIGESTS not in known:
-            known[_DIGESTS] = file_sha256(self.path)
-            memo.note(self.path, known)
-        return known[_DIGESTS]
+        if not self._sha256:
+            known = dict(memo.known(self.path))
+            if _DIGESTS not in known:
+                known[_DIGESTS] = file_sha256(self.path)
+                memo.note(self.path, known)
+            self._sha256 = known[_DIGESTS]
+        return self._sha256
 
 
 def _metadata(where: str, text: str | None) -> dict[str, Any]:
@@ -182,11 +185,12 @@ class Loras:
 
     def identity(self, traced: "Traced", names: Collection[str], memo: DigestMemo) -> list[str]:
         """Of each weight that a file changes: the file's digest, its scale, the weight."""
+        asked = set(names)
         return [
             f"lora {_VERSION} {file.sha256(memo)} x {file.scale} {pair.module}"
             for file in self._files
             for name, pair in self._of(file, traced).items()
-            if name in names
+            if name in asked
         ]
 
     def _of(self, file: LoraFile, traced: "Traced") -> dict[str, _Pair]:

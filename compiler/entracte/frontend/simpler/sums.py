@@ -188,7 +188,7 @@ _MOST_APART = 25
 """Rows up to which torch subtracts each from each; with more it multiplies, as a matrix."""
 
 
-def _distances(x: Tensor, y: Tensor, p: float, mode: Any = None) -> Tensor:
+def _distances(x: Tensor, y: Tensor, p: float, mode: Any = None) -> Any:
     """[..., P, M] and [..., R, M] -> [..., P, R], how far each row is from each."""
     is_large = max(x.shape[-2], y.shape[-2]) > _MOST_APART
     if p != 2 or mode == 2 or not (mode == 1 or is_large):

@@ -13,14 +13,16 @@ from typing import Any
 import torch
 from torch.fx import Node
 
-from entracte.frontend.simpler import choices, shapes, sums, tails
+from entracte.frontend.simpler import choices, factors, shapes, sums, tails
 
 __all__ = ["SIMPLER", "is_written_out"]
 
 _aten = torch.ops.aten
 Rule = Callable[..., Any]
 
-SIMPLER: dict[object, Rule] = {**sums.ROWS, **tails.ROWS, **choices.ROWS, **shapes.ROWS}
+SIMPLER: dict[object, Rule] = {
+    **sums.ROWS, **tails.ROWS, **choices.ROWS, **shapes.ROWS, **factors.ROWS,
+}  # fmt: skip
 """What each operation is made of, by its overload."""
 
 
@@ -69,7 +71,7 @@ def _is_put_simply(node: Node) -> bool:
     if index.meta["val"].dtype is not torch.bool:
         return bool(before) and rank == 1
     first = len(_shape(node.args[2])) - (len(_shape(node)) - len(before) - rank)
-    return first <= 0 or _shape(node.args[2])[first - 1] == 1
+    return bool(first <= 0 or _shape(node.args[2])[first - 1] == 1)
 
 
 def _is_plain_loss(node: Node) -> bool:
