@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -66,8 +67,8 @@ def decoded(r: Recipe, z: Value) -> Value:
         tiles = r.stage(cut, name=f"{port}_tiles", settings=settings, z=z,
                         tiles=(1, channels, count * length, h, w))  # fmt: skip
         frames = ratio * (length - 1) + 1
-        options = {"map": {"port": "z", "axis": 2, "size": length}} if count > 1 else {}
-        options |= {"weights_of": "decode_first"} if made else {}
+        each = {"map": {"port": "z", "axis": 2, "size": length}} if count > 1 else {}
+        options: dict[str, Any] = {**each, **({"weights_of": "decode_first"} if made else {})}
         made[port] = r.stage(
             decode, "vae", name=f"decode_{port}", options=options,
             z=tiles.of(1, channels, length, h, w), frames=(1, 3, frames, h * space, w * space),

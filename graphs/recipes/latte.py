@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -30,9 +31,9 @@ def denoise(
 @stage
 def decode(vae: nn.Module, z: Tensor, scaling: float, is_temporal: bool) -> Tensor:
     """(1, channels, frames, h, w) -> (1, 3, frames, height, width), from -1 to 1."""
-    parts = (z / scaling)[0].transpose(0, 1).split(_DECODED)
-    made = [vae.decode(p, **({"num_frames": len(p)} if is_temporal else {}), return_dict=False)[0]
-            for p in parts]  # type: ignore[operator] # fmt: skip
+    parts, decoder = (z / scaling)[0].transpose(0, 1).split(_DECODED), cast("Any", vae).decode
+    made = [decoder(p, **({"num_frames": len(p)} if is_temporal else {}), return_dict=False)[0]
+            for p in parts]  # fmt: skip
     return torch.cat(made).transpose(0, 1)[None]
 
 

@@ -43,8 +43,8 @@ def attend(
                    heads(attn.add_k_proj, attn.norm_added_k, y)], 1)  # fmt: skip
     v = torch.cat([heads(attn.to_v, None, x), heads(attn.add_v_proj, None, y)], 1)
     bias = torch.cat([torch.zeros(len(x), length), (1 - attention_mask) * MASKED], 1)
-    made = scaled_dot_product_attention(*(t.transpose(1, 2) for t in (q, k, v)),
-                                        attn_mask=bias[:, None, None])  # fmt: skip
+    q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+    made = scaled_dot_product_attention(q, k, v, attn_mask=bias[:, None, None])
     x, y = made.transpose(1, 2).flatten(2).split([length, y.shape[1]], 1)
     y = y * attention_mask[:, :, None]
     return attn.to_out[0](x), attn.to_add_out(y) if hasattr(attn, "to_add_out") else y

@@ -14,18 +14,17 @@ from entracte.graphs.recipes import allegro_decoder
 from tests.recipes import words
 from tests.recipes.harness import check, compiled, normal, run, steps_noise
 
-STEPS, FRAMES, LATENTS = 2, 16, (1, 4, 4, 6, 10)
+STEPS, FRAMES, LATENTS = 2, 16, (1, 4, 8, 12, 20)
 TILE, OVERLAPS = (8, 16, 16), (4, 8, 4)
 """In place of 24 frames of 320 pixels."""
 
 
 def vae() -> AutoencoderKLAllegro:
-    kinds = {"down_block_types": ("AllegroDownBlock3D",) * 3,
-             "up_block_types": ("AllegroUpBlock3D",) * 3}  # fmt: skip
     return AutoencoderKLAllegro(
-        block_out_channels=(8, 8, 8), temporal_downsample_blocks=(True, True, False),
-        temporal_upsample_blocks=(False, True, True), layers_per_block=1, norm_num_groups=4,
-        sample_size=320, scaling_factor=0.4, **kinds,
+        block_out_channels=(8, 8), down_block_types=("AllegroDownBlock3D",) * 2,
+        up_block_types=("AllegroUpBlock3D",) * 2, temporal_downsample_blocks=(True, False),
+        temporal_upsample_blocks=(True, False), temporal_compression_ratio=2, layers_per_block=1,
+        norm_num_groups=4, sample_size=320, scaling_factor=0.4,
     ).eval()  # fmt: skip
 
 
@@ -37,7 +36,7 @@ def tiny() -> AllegroPipeline:
     )  # fmt: skip
     net = AllegroTransformer3DModel(
         num_attention_heads=2, attention_head_dim=12, num_layers=2, cross_attention_dim=24,
-        caption_channels=16, sample_height=6, sample_width=10, sample_frames=4,
+        caption_channels=16, sample_height=12, sample_width=20, sample_frames=8,
     )  # fmt: skip
     scheduler = EulerAncestralDiscreteScheduler(beta_start=1e-4, beta_end=0.02)
     pipe = AllegroPipeline(words.t5(24), T5EncoderModel(text).eval(), vae(), net, scheduler)
