@@ -74,7 +74,8 @@ def _check_places(c: Mapping[str, Any], places: int) -> None:
 
 
 def causal_lm(r: Recipe) -> None:
-    """The likeliest token each time, up to one that ends the text."""
+    """The likeliest token each time, up to one that ends the text: of the folder's rules of
+    generation only the ends are read, no sampling and no penalty of what was written before."""
     c = r.config(ROOT)
     end = end_ids(c, r.folder.json("generation_config.json"))
     length, count = r.size("length", 128), r.size("tokens", 64)

@@ -6,8 +6,9 @@ import torch
 from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
 import entracte
+from entracte.graphs.recipes.whisper_mel import log_mel
 from tests.recipes import words
-from tests.recipes.harness import compiled, run
+from tests.recipes.harness import check, compiled, run
 
 MARKS = ("<|startoftranscript|>", "<|en|>", "<|de|>", "<|transcribe|>", "<|translate|>",
          "<|notimestamps|>")  # fmt: skip
@@ -44,6 +45,14 @@ def sound() -> np.ndarray:
     time = np.arange(16000) / 16000
     wave = np.sin(2 * np.pi * 440 * time * (1 + time)) * np.exp(-2 * time)
     return (wave + 0.05 * np.random.default_rng(2).standard_normal(16000)).astype(np.float32)[None]
+
+
+@pytest.mark.parametrize("mels", [80, 128])
+def test_features_are_the_extractors(mels):
+    theirs = WhisperFeatureExtractor(feature_size=mels)
+    given = np.pad(sound()[0], (0, 29 * 16000))
+    want = theirs(given, sampling_rate=16000, return_tensors="pt").input_features
+    check(log_mel(torch.from_numpy(given)[None], mels, 400, 160), want, "fp32")
 
 
 def written(model, features, **more) -> list[int]:
