@@ -273,7 +273,7 @@ def test_an_encoder_inside_a_full_model_under_a_prefix(tmp_path: Path) -> None:
 
 
 def test_clip_s_keys_before_transformers_5(tmp_path: Path) -> None:
-    """All published files of Stable Diffusion and Flux; a file of both encoders is not guessed at."""
+    """All published files of Stable Diffusion and Flux; of both encoders none is guessed."""
     made = MODELS["clip"]()
     made.save_pretrained(tmp_path / "text_encoder")
     (file,) = (tmp_path / "text_encoder").glob("*.safetensors")
