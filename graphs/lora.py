@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from entracte.graphs.checks import GraphFault
@@ -68,7 +69,7 @@ def pairs(
     has_alphas = any(key.endswith(_ALPHA) for key in tensors)
     if has_alphas and metadata:
         raise GraphFault(f"says its alphas twice, in tensors and in its header; {FUSE}")
-    converted = _converted(_without_alphas(tensors), owner, configs)
+    converted = _converted(_with_alphas_in(tensors), owner, configs)
     made: Pairs = {}
     halves: dict[tuple[str, str], dict[str, Tensor]] = {}
     for key, value in _as_peft(converted).items():
@@ -91,9 +92,10 @@ def _half(key: str) -> tuple[str, str]:
     return found[1], found[2]
 
 
-def _without_alphas(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """With alpha / rank multiplied into what goes up, so that no conversion need know it."""
-    made = {k: v for k, v in tensors.items() if not k.endswith(_ALPHA)}
+def _with_alphas_in(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """With alpha / rank multiplied into what goes up, and every alpha the rank: whether a
+    conversion reads them or not is the same then."""
+    made = dict(tensors)
     for key in tensors:
         if not key.endswith(_ALPHA):
             continue
@@ -106,6 +108,7 @@ def _without_alphas(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             raise GraphFault(f"holds one half only of {base}; download it again")
         rank = made[base + ends[0]].shape[0]
         made[up] = made[up].float() * (float(tensors[key]) / rank)
+        made[key] = torch.tensor(float(rank))
     return made
 
 
@@ -120,7 +123,7 @@ def _converted(
     """By the class's own loader: keys that begin with components."""
     loader = _loader(owner, tensors)
     if loader is None:
-        return tensors
+        return _plain(tensors)
     more: dict[str, Any] = {}
     if "unet" in configs:
         more["unet_config"] = SimpleNamespace(**configs["unet"])
@@ -132,7 +135,12 @@ def _converted(
             f"diffusers' {loader.__name__} cannot convert its keys ({type(error).__name__}: "
             f"{said[:300]}); is it for another model? Otherwise {FUSE}"
         ) from None
-    return dict(found[0] if isinstance(found, tuple) else found)
+    return _plain(found[0] if isinstance(found, tuple) else found)
+
+
+def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Without alphas, which are the ranks by now."""
+    return {key: value for key, value in tensors.items() if not key.endswith(_ALPHA)}
 
 
 def _loader(owner: str, tensors: Mapping[str, Tensor]) -> Any:

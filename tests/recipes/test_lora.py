@@ -288,6 +288,51 @@ def test_names_of_flux_as_kohya_has_them():
         torch.testing.assert_close(high @ down, want)
 
 
+@pytest.mark.parametrize(
+    ("names", "owner", "module"),
+    [
+        ("diffusion_model.blocks.3.ffn.0 lora_down lora_up", "WanPipeline",
+         "blocks.3.ffn.net.0.proj"),
+        ("diffusion_model.blocks.0.cross_attn.k lora_A lora_B", "WanPipeline",
+         "blocks.0.attn2.to_k"),
+        ("transformer.blocks.0.attn1.to_q lora_A lora_B", "WanPipeline", "blocks.0.attn1.to_q"),
+        ("transformer.transformer_blocks.0.attn.to_q lora_A lora_B", "FluxPipeline",
+         "transformer_blocks.0.attn.to_q"),
+        ("transformer.transformer_blocks.0.attn1.to_q lora_A lora_B", "PixArtSigmaPipeline",
+         "transformer_blocks.0.attn1.to_q"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("alpha", [None, 1.0, 6.0])
+def test_names_of_other_transformers(names, owner, module, alpha):
+    """With alphas and without, whether a conversion of the library reads them or not."""
+    base, down, up = names.split()
+    halves = {down: torch.randn(2, 4), up: torch.randn(6, 2)}
+    tensors = {f"{base}.{name}.weight": value for name, value in halves.items()}
+    tensors |= {} if alpha is None else {f"{base}.alpha": torch.tensor(alpha)}
+    low, high = pairs(tensors, owner, {}, {})["transformer", module]
+    want = halves[up] @ halves[down] * (1 if alpha is None else alpha / 2)
+    torch.testing.assert_close(high.float() @ low.float(), want)
+
+
+def test_names_of_wan_as_kohya_s_musubi_has_them():
+    """A whole block; diffusers' conversion of these wants alphas."""
+    names = {"self_attn_q": "attn1.to_q", "cross_attn_o": "attn2.to_out.0", "ffn_2": "ffn.net.2"}
+    every = [f"{a}_attn_{c}" for a in ("self", "cross") for c in "qkvo"] + ["ffn_0", "ffn_2"]
+    tensors = {}
+    for name in every:
+        base = f"lora_unet_blocks_0_{name}"
+        tensors[f"{base}.lora_down.weight"] = torch.randn(2, 4)
+        tensors[f"{base}.lora_up.weight"] = torch.randn(6, 2)
+        tensors[f"{base}.alpha"] = torch.tensor(0.5)
+    found = pairs(tensors, "WanPipeline", {}, {})
+    assert len(found) == len(every)
+    for name, module in names.items():
+        low, high = found["transformer", f"blocks.0.{module}"]
+        base = f"lora_unet_blocks_0_{name}"
+        want = 0.25 * tensors[f"{base}.lora_up.weight"] @ tensors[f"{base}.lora_down.weight"]
+        torch.testing.assert_close(high @ low, want)
+
+
 def changed(tensors: dict[str, torch.Tensor], **more: Any) -> dict[str, torch.Tensor]:
     return tensors | {k.replace("__", "."): v for k, v in more.items()}
 
