@@ -174,6 +174,8 @@ class Loras:
         self, traced: "Traced", tensors: "Mapping[str, torch.Tensor]"
     ) -> "Mapping[str, torch.Tensor]":
         """With what the files add to each."""
+        if not self._files:
+            return tensors
         found = dict(tensors)
         for file in self._files:
             for name, pair in self._of(file, traced).items():
