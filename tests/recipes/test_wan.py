@@ -33,9 +33,9 @@ def text_encoder() -> UMT5EncoderModel:
     ))  # fmt: skip
 
 
-def vae() -> AutoencoderKLWan:
+def vae(num_res_blocks: int = 1) -> AutoencoderKLWan:
     made = AutoencoderKLWan(
-        base_dim=4, z_dim=4, dim_mult=[1, 2, 2, 2], num_res_blocks=1,
+        base_dim=4, z_dim=4, dim_mult=[1, 2, 2, 2], num_res_blocks=num_res_blocks,
         latents_mean=[-0.7, -0.2, 0.1, 0.9], latents_std=[2.8, 1.4, 0.7, 1.1],
     )  # fmt: skip
     for name, weight in made.named_parameters():
