@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from entracte.graphs.recipes.parts_cogvideox import decode_video
-from entracte.graphs.recipes.parts_cogvideox_places import check_learned, rotary
+from entracte.graphs.recipes.parts_cogvideox_places import check_learned, factors, rotary
 from entracte.graphs.recipes.parts_halves import in_halves, texts_of
 from entracte.graphs.recipes.parts_t5 import t5_text
 from entracte.graphs.recipes.recipe import Recipe, Value, image_scale, stage
@@ -34,6 +34,13 @@ def encode_image(vae: Any, image: Tensor, noise: Tensor, frames: int, scaling: f
     drawn = vae.encode(image[:, :, None]).latent_dist
     z = (drawn.mean + drawn.std * noise) * scaling
     return pad(z.transpose(1, 2), (0, 0, 0, 0, 0, 0, 0, frames - 1))
+
+
+@stage
+def dynamic(guidance: Tensor, time: Tensor, *, times: list[float], factors: list[float]) -> Tensor:
+    """The step's guidance: more of the user's, the later it is."""
+    is_now = (torch.tensor(times) - time).abs() < 0.5
+    return 1 + guidance * (torch.tensor(factors) * is_now).sum(0, keepdim=True)
 
 
 def cogvideox(r: Recipe) -> None:
@@ -69,7 +76,12 @@ def _cogvideox(r: Recipe, *, has_image: bool) -> None:
             settings={"frames": padded,
                       "scaling": 1 / scaling if vae.get("invert_scale_latents") else scaling},
         )  # fmt: skip
+    is_dynamic = r.option("dynamic_guidance", False)
     with r.sampling(r.noise(shape), steps=50) as loop:
+        if guidance and is_dynamic:
+            settings = {"times": loop.times, "factors": factors(loop.times, r.sampling_steps(50))}
+            guidance = r.stage(dynamic, None, guidance=guidance, time=loop.time, now=(1,),
+                               settings=settings, options={"precision": "fp32"})  # fmt: skip
         loop.step(in_halves(r, denoise, loop.input, guidance, sliced={"states": states},
                             time=loop.time, **image))  # fmt: skip
     decode_video(r, loop.z, padded - frames, r.option("fps", 16 if pairs > 1 else 8))

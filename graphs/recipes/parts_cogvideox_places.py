@@ -1,8 +1,10 @@
-"""Where CogVideoX's tokens are: tables that turn queries and keys (5B and 1.5)."""
+"""What follows from CogVideoX's sizes and steps alone: tables that turn queries and keys by their
+places (5B and 1.5), factors of guidance."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from diffusers.models.embeddings import get_3d_rotary_pos_embed
@@ -26,6 +28,12 @@ def rotary(of: Any, shape: tuple[int, ...]) -> tuple[Tensor, Tensor] | None:
     frames = -(-shape[1] // of.patch_size_t)
     return get_3d_rotary_pos_embed(of.attention_head_dim, None, grid, frames, grid_type="slice",
                                    max_size=base)  # fmt: skip
+
+
+def factors(times: Sequence[float], steps: int) -> list[float]:
+    """Of the user's guidance in each step, as `use_dynamic_cfg` of diffusers has them."""
+    powers = [((steps - time) / steps) ** 5.0 for time in times]
+    return [(1 - math.cos(math.pi * power)) / 2 for power in powers]
 
 
 def check_learned(of: Mapping[str, Any], scale: int, height: int, width: int) -> None:

@@ -414,6 +414,11 @@ class Sampling:
             recipe.stages[scaled]["precision"] = "fp32"
             self.input = Value(f"{scaled}.scaled", z.shape)
 
+    @property
+    def times(self) -> list[float]:
+        """What the model is told in each evaluation."""
+        return [float(t) for t in self._made.time]
+
     def step(self, output: Value) -> None:
         """The scheduler's step, in fp32, with what the model made."""
         shape, table = list(self.z.shape), self._table

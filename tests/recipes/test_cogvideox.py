@@ -105,8 +105,8 @@ def test_a_text_becomes_a_video(tmp_path, precision):
 @torch.no_grad()
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_picture_becomes_a_video(tmp_path, precision):
-    """1.5's kind, with 5B's scheduler: latent frames in pairs, turned embeddings, new noise in
-    each step."""
+    """1.5's kind, with 5B's scheduler: latent frames in pairs, turned embeddings, new noise and
+    other guidance in each step."""
     scheduler = CogVideoXDPMScheduler(**SCHEDULE)
     model = transformer(
         in_channels=8, patch_size_t=2, ofs_embed_dim=8, use_rotary_positional_embeddings=True,
@@ -131,10 +131,18 @@ def test_a_picture_becomes_a_video(tmp_path, precision):
     with drawing("models.autoencoders.vae", lambda: encoded):
         pipe.scheduler.step = stepped
         want = pipe(
-            **call(latents=normal(3, *shape), image=image), height=4 * ROWS, width=4 * COLUMNS
+            **call(latents=normal(3, *shape), image=image),
+            height=4 * ROWS,
+            width=4 * COLUMNS,
+            use_dynamic_cfg=True,
         ).frames
     size, given = f"pipeline.options.height={4 * ROWS}", {"image": tmp_path / "image.png"}
-    check(shown(tmp_path / "folder", tmp_path / "build", precision, size, **given), want, precision)
+    dynamic = "pipeline.options.dynamic_guidance=true"
+    check(
+        shown(tmp_path / "folder", tmp_path / "build", precision, size, dynamic, **given),
+        want,
+        precision,
+    )
 
 
 @pytest.mark.parametrize("pairs", [None, 2])
