@@ -58,7 +58,8 @@ def _examples(graph: "Graph") -> "tuple[torch.Tensor, ...]":
     import torch
 
     kinds = {"float": torch.float32, "int": torch.int32}
-    return tuple(torch.zeros(i.shape, dtype=kinds[i.kind]) for i in graph.inputs)
+    # Never read: what a decoder keeps may be gigabytes, which no page of memory need hold.
+    return tuple(torch.empty(i.shape, dtype=kinds[i.kind]) for i in graph.inputs)
 
 
 @dataclass(frozen=True)
