@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -51,14 +53,14 @@ def flux(r: Recipe) -> None:
     )
     states, _ = t5_text(r, [prompt], length, "_2")
     is_told = transformer.get("guidance_embeds", False)
-    guidance = {"guidance": r.number("guidance", 3.5)} if is_told else {}
+    told: dict[str, Any] = {"guidance": r.number("guidance", 3.5)} if is_told else {}
     z = r.noise((1, transformer["in_channels"] // 4, height // scale, width // scale))
     count = r.sampling_steps(28)
     mu = shift_of(scheduler, z.shape[2] * z.shape[3] // 4, 1.15)
     given = {**even_sigmas(scheduler, count), "mu": mu}
     with r.sampling(z, steps=count, given=given) as loop:
         loop.step(r.stage(denoise, "transformer", z=loop.input, time=loop.time, states=states,
-                          pooled=pooled, **guidance, output=z,
+                          pooled=pooled, **told, output=z,
                           settings={"precision": "${pipeline.precision}"}))  # fmt: skip
     settings = {"scaling": vae["scaling_factor"], "shift": vae["shift_factor"]}
     r.picture(r.stage(decode_image, "vae", z=loop.z, settings=settings,

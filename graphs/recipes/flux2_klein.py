@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
@@ -67,20 +68,20 @@ def flux2_klein(r: Recipe) -> None:
     texts = {"prompt": r.text("prompt", "a red cat")}
     is_guided = not r.folder.index.get("is_distilled", False) and r.option("guided", True)
     texts |= {"negative": r.text("negative")} if is_guided else {}
-    wide, ports = qwen["hidden_size"], {}
+    wide, ports = qwen["hidden_size"], dict[str, Any]()
     for name, text in texts.items():
         tokens = r.tokenize("tokenizer", text, length, **_CHAT)
         ports[name] = token_rows(r, "text_encoder", "model.embed_tokens.weight", wide, tokens)
         ports["mask" if name == "prompt" else "negative_mask"] = tokens.mask
     states = r.stage(read, "text_encoder", name="text", **ports, settings={"layers": layers},
                      states=(len(texts), length, wide * len(layers)))  # fmt: skip
-    guidance = {"guidance": r.number("guidance", 4.0)} if is_guided else {}
+    more: dict[str, Any] = {"guidance": r.number("guidance", 4.0)} if is_guided else {}
     z = r.noise((1, net["in_channels"], height // (2 * scale), width // (2 * scale)))
     count = r.sampling_steps(50)
     mu = compute_empirical_mu(z.shape[2] * z.shape[3], count)
     with r.sampling(z, steps=count, given={**even_sigmas(flow, count), "mu": mu}) as loop:
         loop.step(r.stage(denoise, "transformer", z=loop.input, time=loop.time, states=states,
-                          **guidance, output=z,
+                          **more, output=z,
                           settings={"precision": "${pipeline.precision}"}))  # fmt: skip
     r.picture(r.stage(decode, "vae", z=loop.z, settings={"epsilon": vae["batch_norm_eps"]},
                       image=(1, 3, height, width)))  # fmt: skip

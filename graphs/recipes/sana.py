@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 import torch
 from diffusers import SanaPipeline
@@ -60,8 +61,10 @@ def sana(r: Recipe) -> None:
     prompt = r.tokenize("tokenizer", r.text("prompt", "a red cat"), longer, lower=True,
                         prefix=_TELLING)  # fmt: skip
     negative = r.tokenize("tokenizer", r.text("negative"), length, lower=True)
-    rows = {name: token_rows(r, "text_encoder", "embed_tokens.weight", width, tokens)
-            for name, tokens in (("negative", negative), ("prompt", prompt))}  # fmt: skip
+    rows: dict[str, Any] = {
+        name: token_rows(r, "text_encoder", "embed_tokens.weight", width, tokens)
+        for name, tokens in (("negative", negative), ("prompt", prompt))
+    }
     states, mask = r.stage(read, "text_encoder", name="text", **rows, prompt_mask=prompt.mask,
                            negative_mask=negative.mask, states=(2, length, width),
                            mask=(2, length))  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
@@ -46,13 +48,15 @@ def stable_diffusion_3(r: Recipe) -> None:
     length, is_guided = r.size("length", 256, most=512), r.option("guided", True)
     texts = {"negative": r.text("negative")} if is_guided else {}
     texts["prompt"] = r.text("prompt", "a red cat")
-    ports, batch, short = {}, len(texts), 0
+    ports, batch, short = dict[str, Any](), len(texts), 0
     for n, result in (("", ("first", "pooled")), ("_2", ("second", "pooled_2"))):
         clip = r.config(f"text_encoder{n}")
         short = short or clip["max_position_embeddings"]
-        tokens = {k: r.tokenize(f"tokenizer{n}", value, short, name=f"{k}_tokens{n}").ids
-                  for k, value in texts.items()}  # fmt: skip
-        made = r.stage(text, f"text_encoder{n}", name=f"text{n}", **tokens,
+        ids: dict[str, Any] = {
+            key: r.tokenize(f"tokenizer{n}", value, short, name=f"{key}_tokens{n}").ids
+            for key, value in texts.items()
+        }
+        made = r.stage(text, f"text_encoder{n}", name=f"text{n}", **ids,
                        states=(batch, short, clip["hidden_size"]),
                        pooled=(batch, clip["projection_dim"]))  # fmt: skip
         ports |= dict(zip(result, made, strict=True))
@@ -61,13 +65,13 @@ def stable_diffusion_3(r: Recipe) -> None:
     wide, many = net["joint_attention_dim"], ports["pooled"].shape[1] + ports["pooled_2"].shape[1]
     states, pooled = r.stage(join, settings={"width": wide, "length": length}, **ports,
                              states=(batch, short + length, wide), both=(batch, many))  # fmt: skip
-    guidance = {"guidance": r.number("guidance", 7.0)} if is_guided else {}
+    more: dict[str, Any] = {"guidance": r.number("guidance", 7.0)} if is_guided else {}
     z = r.noise((1, net["in_channels"], height // scale, width // scale))
     mu = shift_of(flow, z.shape[2] * z.shape[3] // patch**2, 1.16)
     given = {"mu": mu} if flow.get("use_dynamic_shifting") else {}
     with r.sampling(z, steps=28, given=given) as loop:
         loop.step(r.stage(denoise, "transformer", z=loop.input, time=loop.time, states=states,
-                          pooled=pooled, **guidance, output=z))  # fmt: skip
+                          pooled=pooled, **more, output=z))  # fmt: skip
     settings = {"scaling": vae["scaling_factor"], "shift": vae["shift_factor"]}
     r.picture(r.stage(decode_image, "vae", z=loop.z, settings=settings,
                       image=(1, 3, height, width)))  # fmt: skip
