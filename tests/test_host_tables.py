@@ -77,6 +77,18 @@ def test_the_rows_are_those_of_the_weight(tmp_path, monkeypatch, stored, dtype):
     np.testing.assert_array_equal(made["rows"], wanted[[6, 0, 6, 2]][None])
 
 
+def test_steps_that_read_one_table_share_its_file(tmp_path):
+    plain = pipeline_of("random:3")
+    (row,) = plain.stages
+    wide = tuple(sorted((dict(row.params) | {"dtype": "fp32"}).items()))
+    stages = (row, replace(row, name="again"), replace(row, name="wide", params=wide))
+    pipeline = replace(plain, stages=stages)
+    host = look(pipeline)
+    files = [dict(s.params)["file"] for s in host.into(pipeline).stages]
+    assert files == ["table_rows.bin", "table_rows.bin", "table_wide.bin"]
+    assert host.write(tmp_path) == ["table_rows.bin", "table_wide.bin"]
+
+
 @pytest.mark.parametrize(("rows", "width"), [(7, 3), (4, 16), (5, 16), (33, 5), (2, 5)])
 def test_a_seed_gives_the_numbers_that_the_weight_would_have(tmp_path, monkeypatch, rows, width):
     monkeypatch.setattr(host_tables, "_BLOCK_ELEMENTS", 32)

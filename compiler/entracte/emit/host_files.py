@@ -6,7 +6,7 @@ the plan's step: a runner in any language needs no file beside them.
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -110,11 +110,16 @@ class _Found:
     tokenizers: dict[str, str]
     ids: dict[str, Ids]
     cache: Cache | None
+    tables: dict[tuple[object, ...], str] = field(default_factory=dict)
+    """Weight and type -> its file: steps that read one table share it."""
 
     def add(self, stage: Stage, source: Source, *, blank: bool) -> None:
         """A file that a stage reads."""
         made, own = _blank(stage.name) if blank else self._look(stage, source)
-        name = self._keep(made, stage.name)
+        same = _same_table(stage, source)
+        name = self.tables.get(same) or self._keep(made, stage.name)
+        if source.kind is FileKind.TABLE:
+            self.tables[same] = name
         self.params[stage.name] = {**self.params.get(stage.name, {}), **own, source.param: name}
         if source.kind is FileKind.TOKENIZER:
             self.tokenizers.setdefault(source.name, name)
@@ -142,6 +147,12 @@ class _Found:
         name = _free(made.name, whose, [*_OTHERS, *(m.name for m in self.made)])
         self.made.append(replace(made, name=name))
         return name
+
+
+def _same_table(stage: Stage, source: Source) -> tuple[object, ...]:
+    """What makes two tables the same file."""
+    params = dict(stage.params)
+    return (source.place, source.name, *(params.get(k) for k in ("key", "rows", "width", "dtype")))
 
 
 _OTHERS = (FILE, CONSTANTS, PACKAGES, "run.json")
