@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
-
-from entracte.graphs.spec import Constants
 
 HIDDEN = 1e4
 """Taken from the score of a place that is not seen: more than fp16's softmax can tell from all."""
@@ -73,22 +70,3 @@ def end_ids(config: Mapping[str, Any], generation: Mapping[str, Any]) -> list[in
     """Tokens that end a text, by the rule of generation before the model's."""
     said = generation.get("eos_token_id", config.get("eos_token_id"))
     return [] if said is None else [said] if isinstance(said, int) else list(said)
-
-
-def whisper_rows(count: int, prefix: Sequence[int | None]) -> Constants:
-    """Of each iteration: the token that must follow, the rules that hold (`whisper.step`), and
-    where in the cache it is; and the token to begin with.
-
-    Args:
-        prefix: tokens that are not the model's to choose; None: it chooses a language.
-    """
-    forced = np.full((count, 1), -1, np.int32)
-    rule = np.zeros((count, 3), np.float32)
-    for k, token in enumerate(prefix[1:]):
-        forced[k], rule[k, 2] = (-1, 1) if token is None else (token, 0)
-    rule[len(prefix) - 1 :, 0] = 1
-    rule[len(prefix) - 1, 1] = 1
-    at = np.eye(count, dtype=np.float32)
-    start = np.array([[prefix[0]]], np.int32)
-    return Constants({"start": start, "forced": forced, "rule": rule, "at": at,
-                      "seen": np.tri(count, dtype=np.float32)})  # fmt: skip

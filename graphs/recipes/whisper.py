@@ -5,63 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-from torch import Tensor
-from torch.nn import functional
-
 from entracte.graphs.recipes.hub import ROOT
 from entracte.graphs.recipes.parts_rows import token_rows
-from entracte.graphs.recipes.parts_tokens import HIDDEN, Places, end_ids, ends, unseen
-from entracte.graphs.recipes.recipe import Recipe, Tokens, Value, stage
-from entracte.graphs.recipes.whisper_mel import RATE, log_mel
+from entracte.graphs.recipes.parts_tokens import end_ids
+from entracte.graphs.recipes.parts_whisper import RATE, encode, log_mel, step
+from entracte.graphs.recipes.recipe import Recipe, Tokens, Value
 
 _TABLE = "model.decoder.embed_tokens.weight"
-
-
-@stage
-def encode(model: Any, features: Tensor) -> tuple[Tensor, ...]:
-    """Keys and values of each decoder layer's attention to the sound, (1, heads, frames, width)."""
-    states = model.model.encoder(features).last_hidden_state
-    layers = [layer.encoder_attn for layer in model.model.decoder.layers]
-    both = [(own, linear(states)) for own in layers for linear in (own.k_proj, own.v_proj)]
-    return tuple(x.view(1, -1, own.num_heads, own.head_dim).transpose(1, 2) for own, x in both)
-
-
-@stage
-def step(
-    model: Any, rows: Tensor, forced: Tensor, rule: Tensor, at: Tensor, seen: Tensor,
-    *kept: Tensor, rules: list[list[int]], end: list[int],
-) -> tuple[Tensor, ...]:  # fmt: skip
-    """The token after this one, whether it ends the text, and the caches.
-
-    Args:
-        forced: (1, 1), the token that follows in any case; below 0 where none does.
-        rule: (1, 3), which of the `rules` hold: tokens never written, not written first, and the
-            only ones written (languages).
-        kept: the decoder's own keys and values, then those of the sound.
-    """
-    decoder = model.model.decoder
-    many = len(kept) // 2
-    cache, heard = Places(kept[:many], at), zip(kept[many::2], kept[many + 1 :: 2], strict=True)
-    x = rows + at[:, None] @ decoder.embed_positions.weight[: at.shape[1]]
-    for layer, (keys, values) in zip(decoder.layers, heard, strict=True):
-        x = x + layer.self_attn(layer.self_attn_layer_norm(x), past_key_values=cache,
-                                attention_mask=unseen(seen))[0]  # fmt: skip
-        own, y = layer.encoder_attn, layer.encoder_attn_layer_norm(x)
-        q = own.q_proj(y).view(1, -1, own.num_heads, own.head_dim).transpose(1, 2)
-        y = functional.scaled_dot_product_attention(q, keys, values, scale=own.scaling)
-        x = x + own.out_proj(y.transpose(1, 2).flatten(2))
-        x = x + layer.fc2(layer.activation_fn(layer.fc1(layer.final_layer_norm(x))))
-    logits = model.proj_out(decoder.layer_norm(x))[0]
-    free = (logits + rule @ _taken(logits.shape[-1], *rules)).argmax(-1, keepdim=True).int()
-    token = torch.where(forced >= 0, forced, free)
-    return token, ends(token, end), *cache.kept
-
-
-def _taken(size: int, never: list[int], first: list[int], only: list[int]) -> Tensor:
-    """(3, size): what each rule takes from the logits."""
-    rules = [set(never), set(first), set(range(size)) - set(only)]
-    return torch.tensor([[-HIDDEN * (k in rule) for k in range(size)] for rule in rules])
 
 
 def _prefix(r: Recipe, c: Mapping[str, Any], g: Mapping[str, Any]) -> list[int | None]:

@@ -6,7 +6,7 @@ import torch
 from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
 import entracte
-from entracte.graphs.recipes.whisper_mel import log_mel
+from entracte.graphs.recipes.parts_whisper import log_mel
 from tests.recipes import words
 from tests.recipes.harness import check, compiled, run
 
