@@ -10,6 +10,7 @@ an hour of one core.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import logging
 import warnings
@@ -40,6 +41,7 @@ def _measure(named: list[str], kept: Path | None, write: Path | None) -> None:
     warnings.simplefilter("ignore")
     logging.disable(logging.ERROR)
     torch.set_num_threads(1)
+    gc.freeze()  # every conversion collects, which takes longer the more there is
     lines = kept.read_text().splitlines() if kept and kept.exists() else []
     found = {row.name: row for row in (Row(**json.loads(text)) for text in lines)}
     found = {name: row for name, row in found.items() if name in TINY}

@@ -16,6 +16,8 @@ from tools.foreign.tiny import Draw, Tiny
 
 __all__ = ["Whole", "made"]
 
+_MOST_DIMENSIONS = 5
+
 
 class Whole(nn.Module):
     """The model called by position; the first tensors of what it returns, in a tuple."""
@@ -31,14 +33,22 @@ class Whole(nn.Module):
         arguments = pytree.tree_unflatten(named, structure)
         call = getattr(self.model, self.tiny.method)
         result = call(**arguments, **_plain(call))
-        return tuple(_tensors(result)[: self.tiny.outputs])
+        return tuple(_folded(tensor) for tensor in _tensors(result)[: self.tiny.outputs])
 
 
 def _given(leaf: Any, tensors: Iterator[Tensor]) -> Any:
     if not isinstance(leaf, Draw):
         return leaf
     tensor = next(tensors)
-    return torch.view_as_complex(tensor) if leaf.type.startswith("complex") else tensor
+    if leaf.type.startswith("complex"):
+        return torch.view_as_complex(tensor)
+    return tensor.reshape(leaf.shape) if len(leaf.shape) > _MOST_DIMENSIONS else tensor
+
+
+def _folded(tensor: Tensor) -> Tensor:
+    """With as many dimensions as packages take, the first ones in one."""
+    more = tensor.dim() - _MOST_DIMENSIONS
+    return tensor.flatten(0, more) if more > 0 else tensor
 
 
 def _plain(call: Callable[..., Any]) -> dict[str, bool]:
@@ -66,7 +76,7 @@ def made(row: str) -> tuple[Whole, tuple[Tensor, ...]]:
     for tensor in (*model.parameters(), *model.buffers()):
         _settle(tensor)
     draws = [leaf for leaf in pytree.tree_leaves(dict(tiny.arguments)) if isinstance(leaf, Draw)]
-    return Whole(model, tiny).eval(), tuple(_drawn(draw) for draw in draws)
+    return Whole(model, tiny).eval(), tuple(_folded(_drawn(draw)) for draw in draws)
 
 
 def _built(name: str, tiny: Tiny) -> nn.Module:

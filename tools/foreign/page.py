@@ -16,13 +16,15 @@ __all__ = ["HEAD", "cells", "line", "page"]
 HEAD = ("class", "converts", "chunks", "fp32 error", "fp16", "reason")
 _LIBRARIES = ("diffusers", "transformers", "torch", "coremltools")
 _MOST_CHARS = 330
+_MISSING = "not measured yet"
+_REMEDY = re.compile("; (?:the graph may depend|compute with all|write |cut elsewhere)")
 
 
 def cells(row: Row) -> list[str]:
     """What `HEAD` says of one row."""
     error = "" if row.fp32_error is None else f"{row.fp32_error:.1e}"
     decibels = "" if row.fp16_db is None else f"{row.fp16_db:.0f} dB"
-    does = "yes" if row.converts else "no"
+    does = "yes" if row.converts else "?" if row.reason == _MISSING else "no"
     return [row.name, does, str(row.chunks or ""), error, decibels, _short(row.reason)]
 
 
@@ -34,20 +36,17 @@ def line(parts: list[str]) -> str:
 def _short(reason: str) -> str:
     """What and where; without the remedy, which is the same for all of a kind."""
     reason = re.sub(r"\S*/site-packages/", "", reason).removeprefix("Whole: ")
-    reason = reason.split("; the graph may depend")[0].replace("\n", " ").replace("|", "\\|")
+    reason = _REMEDY.split(reason)[0].replace("\n", " ").replace("|", "\\|")
     return reason if len(reason) <= _MOST_CHARS else reason[:_MOST_CHARS].rsplit(" ", 1)[0] + " ..."
 
 
 def page(found: Mapping[str, Row]) -> str:
-    """The whole page. `found` has the rows that were measured; the others are named as missing."""
+    """The whole page. `found`: the rows that were measured; the others say that they were not."""
     parts = [_heading(found)]
     for heading, rows in SECTIONS.items():
-        table = [line(cells(found[name])) for name in rows if name in found]
+        table = [line(cells(found.get(name, Row(name, reason=_MISSING)))) for name in rows]
         parts += [f"## {heading}", "\n".join([line(list(HEAD)), line(["---"] * len(HEAD)), *table])]
     parts += ["## Without a row", _absent()]
-    missing = [name for name in TINY if name not in found]
-    if missing:
-        parts.append("Not measured: " + ", ".join(missing) + ".")
     return "\n\n".join(parts) + "\n"
 
 
