@@ -58,7 +58,7 @@ def animatediff(r: Recipe) -> None:
     z = r.noise((1, unet["in_channels"], frames, rows, columns))
     with r.sampling(z, steps=50) as loop:
         loop.step(in_halves(r, denoise, loop.input, guidance, sliced={"states": states},
-                            component="unet", time=loop.time))  # fmt: skip
+                            time=loop.time))  # fmt: skip
     video = r.stage(decode_frame, "vae", z=loop.z.of(1, unet["in_channels"], 1, rows, columns),
                     settings={"scaling": vae["scaling_factor"]}, video=(1, 3, 1, height, width),
                     options={"map": {"port": "z", "axis": 2, "size": 1}})  # fmt: skip

@@ -25,10 +25,10 @@ def texts_of(r: Recipe, prompt: str) -> list[Value]:
 
 def in_halves(
     r: Recipe, function: Callable[..., Any], z: Value, guidance: Value | None, *,
-    sliced: Mapping[str, Value], settings: Any = None, component: Any = "transformer",
-    **ports: Value,
+    sliced: Mapping[str, Value], settings: Any = None, **ports: Value,
 ) -> Value:  # fmt: skip
-    """What the scheduler takes: `function` of the component for each text, then guidance.
+    """What the scheduler takes: `function` of the transformer, or UNet, for each text, then
+    guidance.
 
     Args:
         z: as it is for one text; so is the output.
@@ -38,6 +38,7 @@ def in_halves(
     """
     first = {name: value.of(1, *value.shape[1:]) for name, value in sliced.items()}
     options = {"map": {"port": list(sliced), "axis": 0, "size": 1}} if guidance else {}
+    component = "transformer" if r.folder.has("transformer") else "unet"
     made: Value = r.stage(function, component, settings=settings, z=z, **ports, **first,
                           output=z.shape, options=options)  # fmt: skip
     if guidance is None:
