@@ -76,6 +76,6 @@ def decoded(r: Recipe, z: Value) -> Value:
         sizes.append([frames] * count)
         at += count
     frames = ratio * (n - 1) + 1
-    video: Value = r.stage(blend, settings={"sizes": sizes, "frames": frames}, **made,
+    video: Value = r.stage(blend, None, settings={"sizes": sizes, "frames": frames}, **made,
                            video=(1, 3, frames, h * space, w * space))  # fmt: skip
     return video
