@@ -30,14 +30,14 @@ def decode(vae: nn.Module, z: Tensor) -> Tensor:
 
 
 @stage
-def blend(first: Tensor, second: Tensor | None = None, third: Tensor | None = None, *,
+def blend(first: Tensor, second: Tensor | None = None, *,
           sizes: Sequence[Sequence[int]], frames: int) -> Tensor:  # fmt: skip
     """Each tile fades in over the end of the one before it.
 
     Args:
         sizes: of each input, the frames of its tiles.
     """
-    given = [t for t in (first, second, third) if t is not None]
+    given = [t for t in (first, second) if t is not None]
     tiles = [x for t, each in zip(given, sizes, strict=True) for x in t.split(list(each), 2)]
     row = [tiles[0], *(t[:, :, 1:] for t in tiles[1:])]
     made = [row[0][:, :, : _STRIDE + 1]]
@@ -57,10 +57,11 @@ def decoded(r: Recipe, z: Value) -> Value:
     _, channels, n, h, w = z.shape
     size, stride = _TILE // ratio + 1, _STRIDE // ratio
     begins = [0] if n < size else range(0, n, stride)
-    # A tile of a single latent has nothing beside its first frame, which is the last tile's.
+    # At most the last tile is shorter. One of a single latent has nothing beside its first frame,
+    # which is the tile's before.
     lengths = [s for b in begins if (s := min(size, n - b)) > 1 or b == 0]
     made, sizes, at = dict[str, Value](), [], 0
-    for port, (length, count) in zip(("first", "second", "third"), Counter(lengths).items(),
+    for port, (length, count) in zip(("first", "second"), Counter(lengths).items(),
                                      strict=False):  # fmt: skip
         settings = {"begins": [stride * (at + k) for k in range(count)], "size": length,
                     "scaling": vae["scaling_factor"]}  # fmt: skip
@@ -76,6 +77,6 @@ def decoded(r: Recipe, z: Value) -> Value:
         sizes.append([frames] * count)
         at += count
     frames = ratio * (n - 1) + 1
-    video: Value = r.stage(blend, settings={"sizes": sizes, "frames": frames}, **made,
+    video: Value = r.stage(blend, None, settings={"sizes": sizes, "frames": frames}, **made,
                            video=(1, 3, frames, h * space, w * space))  # fmt: skip
     return video

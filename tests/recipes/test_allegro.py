@@ -10,6 +10,7 @@ from diffusers import (
 )
 from transformers import T5Config, T5EncoderModel
 
+from entracte.errors import ConfigError
 from entracte.graphs.recipes import allegro_decoder
 from tests.recipes import words
 from tests.recipes.harness import check, compiled, normal, run, steps_noise
@@ -74,3 +75,16 @@ def test_a_folder_becomes_a_video(tmp_path, monkeypatch, precision):
     made = (run(built, given, "video") / 2 + 0.5).clip(0, 1)
     # diffusers has frames first, and cuts off at 0 and 1.
     check(made.swapaxes(1, 2), want, precision)
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [("height=330", "height: 330 .*give 320 or 520"), ("width=80", "width: 80 .*give 320 or 560"),
+     ("frames=30", "frames: 30 .*give 24 or 40")],
+)  # fmt: skip
+def test_what_whole_tiles_do_not_cover_is_refused(tmp_path, word, message):
+    tiny().save_pretrained(tmp_path / "folder")
+    sizes = {"height": 320, "width": 320, "frames": 24} | dict([word.split("=")])
+    given = [f"pipeline.options.{name}={size}" for name, size in sizes.items()]
+    with pytest.raises(ConfigError, match=message):
+        compiled(tmp_path / "folder", tmp_path / "build", *given)
