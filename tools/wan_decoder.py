@@ -1,4 +1,4 @@
-"""Wan's VAE decoder alone, planned in several ways: the least memory it fits in, and its time there.
+"""Wan's VAE decoder alone, planned in several ways: the least memory that it fits in, and its time.
 
     python -m tools.wan_decoder [--target iphone17pro] [--frames 81]
 
