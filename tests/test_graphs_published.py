@@ -272,6 +272,42 @@ def test_an_encoder_inside_a_full_model_under_a_prefix(tmp_path: Path) -> None:
     same(read(tmp_path, traced, tmp_path / "cache"), whole.text_model)
 
 
+def test_clip_s_keys_before_transformers_5(tmp_path: Path) -> None:
+    """Published files of Stable Diffusion and Flux; one of both encoders is not guessed at."""
+    made = MODELS["clip"]()
+    made.save_pretrained(tmp_path / "text_encoder")
+    (file,) = (tmp_path / "text_encoder").glob("*.safetensors")
+    state = load_file(file)
+    save_file({f"text_model.{k}": v for k, v in state.items()}, file, {"format": "pt"})
+    theirs = CLIPTextModel.from_pretrained(tmp_path / "text_encoder")
+    module = on_meta(lambda: Text(MODELS["clip"]))
+    traced = trace(Graph(module, IDS, ("y",), "text_encoder", (("model.", ""),)))
+    same(read(tmp_path, traced, tmp_path / "cache"), theirs)
+    both = {f"{name}_model.{k}": v.clone() for name in ("text", "vision") for k, v in state.items()}
+    save_file(both, file, {"format": "pt"})
+    with pytest.raises(ConfigError, match=r"missing.*key_map"):
+        read(tmp_path, traced, tmp_path / "cache")
+
+
+def test_an_autoencoder_s_attention_before_it_was_renamed(tmp_path: Path) -> None:
+    """As in Stable Diffusion 1.5's folder."""
+    made = Decoder().model
+    made.save_pretrained(tmp_path / "vae")
+    (file,) = (tmp_path / "vae").glob("*.safetensors")
+    names = {".to_q.": ".query.", ".to_k.": ".key.", ".to_v.": ".value.",
+             ".to_out.0.": ".proj_attn."}  # fmt: skip
+    state, count = {}, 0
+    for key, value in load_file(file).items():
+        before = next((key.replace(n, o) for n, o in names.items() if n in key), key)
+        state[before], count = value, count + (before != key)
+    assert count >= 8
+    save_file(state, file, {"format": "pt"})
+    theirs = AutoencoderKL.from_pretrained(tmp_path / "vae", low_cpu_mem_usage=False)
+    inputs, owns = (Input("z", (1, 2, 4, 4)),), ("decoder.", "post_quant_conv.")
+    traced = trace(Graph(on_meta(Decoder), inputs, ("y",), "vae", (("model.", ""),), owns=owns))
+    same(read(tmp_path, traced, tmp_path / "cache"), theirs)
+
+
 def test_the_module_s_own_ties_name_what_a_file_leaves_out(t5: Traced, tmp_path: Path) -> None:
     """Either name of the embedding will do."""
     model = T5EncoderModel(T5)

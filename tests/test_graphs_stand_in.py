@@ -27,15 +27,16 @@ def test_every_byte_is_a_token_and_the_end_is_kept(text):
         assert build().decode(ids[: length - 1].tolist()) == text
 
 
-def test_a_suffix_is_put_after_the_prompt():
-    def step(**params) -> HostStep:
-        given = {"tokenizer": FILE.name, "length": 64, **params}
-        outputs = tuple(Binding(n, f"t.{n}") for n in ("input_ids", "mask"))
-        return HostStep(
-            stage="t", op="tokenize", params=tuple(sorted(given.items())),
-            inputs=(("text", "prompt"),), outputs=outputs,
-        )  # fmt: skip
+def step(**params) -> HostStep:
+    given = {"tokenizer": FILE.name, "length": 64, **params}
+    outputs = tuple(Binding(n, f"t.{n}") for n in ("input_ids", "mask"))
+    return HostStep(
+        stage="t", op="tokenize", params=tuple(sorted(given.items())),
+        inputs=(("text", "prompt"),), outputs=outputs,
+    )  # fmt: skip
 
+
+def test_a_suffix_is_put_after_the_prompt():
     with_suffix = run_host_step(step(suffix=" score: 6.5."), {"text": "a fox"}, FILE.parent)
     whole = run_host_step(step(), {"text": "a fox score: 6.5."}, FILE.parent)
     bare = run_host_step(step(), {"text": "a fox"}, FILE.parent)
@@ -56,3 +57,9 @@ def test_without_weights_the_published_pipelines_have_it_and_pad_as_t5_does(name
     assert (params["pad_id"], params["pad_side"], params["length"]) == (0, "right", 300)
     assert params["suffix"] == " aesthetic score: 6.5." and "stand_in" not in params
     assert [made.name for made in host.made] == [params["tokenizer"]] == ["tokenizer_tokenize.json"]
+
+
+def test_small_letters_are_made_before_what_is_put_around():
+    made = run_host_step(step(lower=True, prefix="Of "), {"text": " A Fox "}, FILE.parent)
+    whole = run_host_step(step(), {"text": "Of a fox"}, FILE.parent)
+    np.testing.assert_array_equal(made["input_ids"], whole["input_ids"])

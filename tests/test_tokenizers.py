@@ -242,6 +242,19 @@ def test_sentencepiece_models_give_the_ids_of_the_library(tmp_path, model):
         assert found == wanted, text
 
 
+def test_siglip_reads_small_letters_without_punctuation(tmp_path):
+    """As `SiglipTokenizer.canonicalize_text` says, before the pieces that any class finds."""
+    found = {}
+    for kind, text in (("T5", "the cat sat"), ("Siglip", "  The\tcat, \n(sat)! ")):
+        folder = tmp_path / kind
+        folder.mkdir()
+        shutil.copy(SPM / "unigram.model", folder / "spiece.model")
+        said(folder, tokenizer_class=f"{kind}Tokenizer", pad_token="</s>", extra_ids=0)
+        step = compiled(folder, tmp_path / f"{kind}_build", length=24)
+        found[kind] = ids_of(step, tmp_path / f"{kind}_build", text)
+    assert found["Siglip"] == found["T5"] and len({*found["T5"][0]}) > 3
+
+
 def test_symbols_that_a_model_would_replace_are_refused(tmp_path):
     """SentencePiece finds them before it replaces characters, which is not carried out."""
     from tokenizers import normalizers

@@ -115,6 +115,9 @@ class Stage:
     at: tuple[int, ...] = ()
     """The iterations of its loop in which it runs, by rising number, 0 among them; in the others
     what it made last stands. Empty: in all."""
+    score_bytes: int = 0
+    """Of attention's scores that may be in memory at once: of more, queries are taken in blocks; 0:
+    all at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +221,14 @@ class Output:
 OUTPUT_KINDS = ("video", "image", "audio", "text", "tensor")
 
 
+@dataclass(frozen=True, slots=True)
+class Lora:
+    """A file of low ranks that are added to weights."""
+
+    file: str
+    scale: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pipeline:
     """A generative pipeline as it is declared: its stages in order, and the loops around them."""
@@ -230,6 +241,10 @@ class Pipeline:
     stages: tuple[Stage, ...]
     loops: tuple[Loop, ...]
     outputs: tuple[Output, ...]
+    loras: tuple[Lora, ...] = ()
+    """Merged into weights when these are read, in this order."""
+    lora_class: str = ""
+    """Pipeline class of diffusers whose spellings of LoRA files are known."""
 
     def stage(self, name: str) -> Stage:
         """The stage of that name; there is one."""

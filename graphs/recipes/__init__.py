@@ -18,9 +18,37 @@ from entracte.graphs.checks import GraphFault, similar
 
 _HERE = "entracte.graphs.recipes."
 _BUILT_IN = {
+    "AllegroPipeline": "allegro:allegro",
+    "AnimateDiffPipeline": "animatediff:animatediff",
+    "CLIPModel": "clip:clip",
+    "CLIPTextModelWithProjection": "clip:clip_text",
+    "CLIPVisionModelWithProjection": "clip:clip_vision",
+    "CogVideoXImageToVideoPipeline": "cogvideox:cogvideox_image_to_video",
+    "CogVideoXPipeline": "cogvideox:cogvideox",
+    "DiTPipeline": "dit:dit",
+    "Flux2KleinPipeline": "flux2_klein:flux2_klein",
+    "FluxPipeline": "flux:flux",
+    "HunyuanVideoPipeline": "hunyuan_video:hunyuan_video",
+    "LTXImageToVideoPipeline": "ltx:ltx_image_to_video",
+    "LTXPipeline": "ltx:ltx",
+    "LattePipeline": "latte:latte",
+    "LlamaForCausalLM": "causal_lm:causal_lm",
+    "MochiPipeline": "mochi:mochi",
+    "PixArtAlphaPipeline": "pixart:pixart_alpha",
+    "PixArtSigmaPipeline": "pixart:pixart_sigma",
+    "Qwen2ForCausalLM": "causal_lm:causal_lm",
+    "SanaPipeline": "sana:sana",
+    "SiglipModel": "siglip:siglip",
+    "StableCascadeCombinedPipeline": "stable_cascade_decoder:stable_cascade_combined",
+    "StableCascadeDecoderPipeline": "stable_cascade_decoder:stable_cascade_decoder",
+    "StableCascadePriorPipeline": "stable_cascade:stable_cascade_prior",
+    "StableDiffusion3Pipeline": "stable_diffusion_3:stable_diffusion_3",
     "StableDiffusionPipeline": "stable_diffusion:stable_diffusion",
+    "StableDiffusionXLPipeline": "stable_diffusion_xl:stable_diffusion_xl",
+    "StableVideoDiffusionPipeline": "stable_video_diffusion:stable_video_diffusion",
     "WanImageToVideoPipeline": "wan_image:wan_image",
     "WanPipeline": "wan:wan",
+    "WhisperForConditionalGeneration": "whisper:whisper",
 }
 """Class -> module in this folder, and the recipe in it."""
 GROUP = "entracte.recipes"

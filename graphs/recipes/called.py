@@ -12,27 +12,31 @@ from torch import Tensor, nn
 
 from entracte.graphs.checks import GraphFault
 from entracte.graphs.meta import on_meta
-from entracte.graphs.recipes.hub import LIBRARIES
-from entracte.graphs.recipes.query_blocks import QueryBlocks
+from entracte.graphs.recipes.hub import LIBRARIES, library_class
 from entracte.graphs.spec import Graph, Input
 
 Pairs = Mapping[str, Any] | Sequence[tuple[str, Any]]
 
 
 class Called(nn.Module):
-    """`function(module, *tensors, **settings)`; without a module the tensors alone."""
+    """`function(module, *tensors, **settings)`; without a module the tensors alone. `names` are
+    the tensors'."""
 
     def __init__(
-        self, function: Callable[..., Any], module: nn.Module | None, settings: Mapping[str, Any]
-    ) -> None:
+        self, function: Callable[..., Any], module: nn.Module | None, settings: Mapping[str, Any],
+        names: Sequence[str],
+    ) -> None:  # fmt: skip
         super().__init__()
         self.module, self._function, self._settings = module, function, dict(settings)
+        self._names = tuple(names)
 
     def forward(self, *inputs: Tensor) -> Any:
         """What the function returns."""
         first = () if self.module is None else (self.module,)
-        with QueryBlocks():
+        if _has_many(self._function):
             return self._function(*first, *inputs, **self._settings)
+        named = dict(zip(self._names, inputs, strict=True))
+        return self._function(*first, **named, **self._settings)
 
 
 def graph(
@@ -63,8 +67,8 @@ def graph(
     order = _order(function, list(shapes), given, bool(module))
     ports = tuple(Input(n, tuple(shapes[n]), "int" if n in whole else "float") for n in order)
     if not module:
-        return Graph(Called(function, None, given).eval(), ports, tuple(outputs))
-    made = on_meta(lambda: Called(function, build(module, json.loads(config)), given))
+        return Graph(Called(function, None, given, order).eval(), ports, tuple(outputs))
+    made = on_meta(lambda: Called(function, build(module, json.loads(config)), given, order))
     return Graph(
         made,
         ports,
@@ -86,8 +90,8 @@ def build(name: str, config: Mapping[str, Any]) -> nn.Module:
     return cls(_eager(cls.config_class.from_dict(dict(config))))
 
 
-_UNSCALED = ("t5", "umt5")
-"""Kinds of models whose scores are not scaled: the fused operation does not fit."""
+_UNSCALED = ("t5", "umt5", "gemma2")
+"""Kinds of models whose scores are not scaled, or are bent: the fused operation does not fit."""
 
 
 def _eager(config: Any) -> Any:
@@ -105,7 +109,7 @@ def _class(library: str, kind: str) -> Any:
     else:
         import transformers as found  # type: ignore[no-redef]
         from transformers import PreTrainedModel as Base  # type: ignore[assignment]
-    cls = getattr(found, kind, None)
+    cls = library_class(library, kind)
     if not (inspect.isclass(cls) and issubclass(cls, Base)):
         raise GraphFault(
             f"module: {library} {found.__version__} has no model {kind}; a newer one may have it"
@@ -125,6 +129,12 @@ def takes_of(function: Callable[..., Any], names: Iterable[str]) -> list[str]:
     return found
 
 
+def _has_many(function: Callable[..., Any]) -> bool:
+    """Whether it takes `*kept`; then what stands before it is given by position."""
+    parameters = inspect.signature(function).parameters.values()
+    return any(p.kind is p.VAR_POSITIONAL for p in parameters)
+
+
 def _order(
     function: Callable[..., Any], names: list[str], settings: Mapping[str, Any], has_module: bool
 ) -> list[str]:
@@ -134,7 +144,8 @@ def _order(
     stray = [n for n in [*names, *settings] if n not in takes]
     missing = [n for n, p in inspect.signature(function).parameters.items()
                if n in takes and p.default is p.empty and n not in (*names, *settings)]  # fmt: skip
-    if stray or missing or takes[: len(order)] != order:
+    is_skipped = _has_many(function) and takes[: len(order)] != order
+    if stray or missing or is_skipped:
         raise GraphFault(
             f"{function.__module__}.{function.__name__} takes {', '.join(takes)}; given are the "
             f"inputs {', '.join(names)} and the settings {', '.join(settings) or 'none'}: its "

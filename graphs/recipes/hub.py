@@ -3,15 +3,22 @@ configurations. Only JSON is read, and no code that a folder brings is run."""
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from entracte.graphs.checks import GraphFault, similar
 
 LIBRARIES = ("diffusers", "transformers")
+_WITH_PIPELINES = {"PaellaVQModel": "diffusers.pipelines.deprecated.wuerstchen"}
+"""Models of diffusers that it does not export: where they are. Folders say `wuerstchen` for the
+library, and those that diffusers 0.42 saves say `diffusers`."""
+ROOT = "."
+"""A tokenizer, or a checkpoint, that is in the folder itself."""
 _LARGEST_BYTES = 20_000_000
 _NOISE = ("_name_or_path", "_commit_hash", "transformers_version", "architectures", "torch_dtype",
           "dtype", "id2label", "label2id", "auto_map")  # fmt: skip
@@ -65,12 +72,13 @@ class ModelFolder:
         return name in self.components
 
     def config(self, name: str) -> dict[str, Any]:
-        """Of a component, without what changes nothing. Raises `GraphFault`."""
-        self.component(name)
+        """Of a component, with the library's defaults for what the file leaves out (old files lack
+        keys that came later), without what changes nothing. Raises `GraphFault`."""
+        component = self.component(name)
         folder = self.path / name if self.index else self.path
         for file in _CONFIGS:
             if (folder / file).is_file():
-                found = _read(folder / file)
+                found = _completed(component, _read(folder / file))
                 return {k: v for k, v in found.items() if k not in _NOISE}
         raise GraphFault(
             f"{folder}: there is no {' or '.join(_CONFIGS[:2])}; download the whole folder"
@@ -79,6 +87,17 @@ class ModelFolder:
     def has_file(self, name: str) -> bool:
         """Whether a file, or a folder, of that name is in it."""
         return (self.path / name).exists()
+
+    def json(self, *names: str) -> dict[str, Any]:
+        """A file of the folder itself, the first that is there; empty where none is."""
+        files = (self.path / name for name in names)
+        return next((_read(file) for file in files if file.is_file()), {})
+
+    def has_tokenizer(self, name: str) -> bool:
+        """Whether there is one, in a folder of that name or, of `ROOT`, beside the weights."""
+        if name != ROOT:
+            return self.has_file(name)
+        return any(map(self.has_file, ("tokenizer.json", "vocab.json", "spiece.model")))
 
 
 def model_folder(path: Path) -> ModelFolder:
@@ -94,13 +113,27 @@ def model_folder(path: Path) -> ModelFolder:
     )
 
 
+def tokens_in(file: Path, text: str) -> int:
+    """How many tokens a text is by a `tokenizer.json`, with marks. Raises `GraphFault`."""
+    from tokenizers import Tokenizer
+
+    try:
+        made = Tokenizer.from_str(file.read_text("utf-8"))
+    except Exception as error:
+        raise GraphFault(f"{file}: no tokenizer ({error}); download the whole folder") from None
+    made.no_padding()
+    made.no_truncation()
+    return len(made.encode(text).ids)
+
+
 def _of_diffusers(path: Path, index: Mapping[str, Any]) -> ModelFolder:
     kind = _class_of(path / "model_index.json", index.get("_class_name"), "_class_name")
     found = {}
     for name, value in index.items():
         is_pair = isinstance(value, list) and len(value) == 2
         if is_pair and all(isinstance(word, str) for word in value):
-            found[name] = Component(str(value[0]), str(value[1]))
+            is_own = value[1] in _WITH_PIPELINES
+            found[name] = Component("diffusers" if is_own else str(value[0]), str(value[1]))
     return ModelFolder(path, kind, found, index)
 
 
@@ -108,7 +141,7 @@ def _of_transformers(path: Path, config: Mapping[str, Any]) -> ModelFolder:
     listed = config.get("architectures")
     first = listed[0] if isinstance(listed, list) and listed else None
     kind = _class_of(path / "config.json", first, "architectures")
-    return ModelFolder(path, kind, {"": Component("transformers", kind)}, {})
+    return ModelFolder(path, kind, {ROOT: Component("transformers", kind)}, {})
 
 
 def _class_of(file: Path, value: object, key: str) -> str:
@@ -119,6 +152,25 @@ def _class_of(file: Path, value: object, key: str) -> str:
         f"{file}: {key} is {value!r}: no class of a library's; code that a folder brings is never "
         "run"
     )
+
+
+def library_class(library: str, kind: str) -> Any:
+    """A class of one of `LIBRARIES`; None where what is installed has none of that name."""
+    if kind in _WITH_PIPELINES:
+        return getattr(import_module(_WITH_PIPELINES[kind]), kind, None)
+    return getattr(import_module(library), kind, None)
+
+
+def _completed(component: Component, config: dict[str, Any]) -> dict[str, Any]:
+    cls = library_class(component.library, component.kind)
+    if cls is None:
+        return config
+    if component.library == "diffusers":
+        takes = inspect.signature(cls.__init__).parameters.values()
+        return {p.name: p.default for p in takes if p.default is not p.empty} | config
+    made = getattr(cls, "config_class", None)
+    found: dict[str, Any] = config if made is None else made.from_dict(config).to_dict()
+    return found
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -17,13 +17,15 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from entracte.graphs.checks import similar
 from entracte.graphs.recipes import graph_name
 from entracte.graphs.recipes.called import takes_of
-from entracte.graphs.recipes.hub import ModelFolder
-from entracte.graphs.schedules.rows import row_of
+from entracte.graphs.recipes.hub import ModelFolder, tokens_in
+from entracte.graphs.schedules.kinds import settings_of
+from entracte.graphs.schedules.probe import Steps, steps_of
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 Shape = tuple[int, ...]
@@ -57,6 +59,8 @@ class Tokens:
 
     ids: Value
     mask: Value
+    tokenizer: str = ""
+    """What made them, as outputs of texts name it."""
 
 
 class Recipe:
@@ -66,11 +70,16 @@ class Recipe:
         folder: what it reads.
         options: what the user chose (`pipeline.options`); None where he did not.
         steps: of the sampler, as the user wants them.
-        tokenizers: where tokenizers are when weights are random.
+        random: whether weights are drawn from a seed: then a folder may lack tokenizers.
     """
 
     def __init__(
-        self, folder: ModelFolder, options: Mapping[str, Any], steps: int | None, tokenizers: str
+        self,
+        folder: ModelFolder,
+        options: Mapping[str, Any],
+        steps: int | None,
+        *,
+        random: bool = False,
     ) -> None:
         self.folder = folder
         self.inputs: dict[str, dict[str, Any]] = {}
@@ -79,7 +88,7 @@ class Recipe:
         self.outputs: dict[str, dict[str, Any]] = {}
         self.steps = steps
         self._options, self._read = options, dict[str, Any]()
-        self._tokenizers, self._loop = tokenizers, ""
+        self._random, self._loop = random, ""
 
     # ---------------------------------------------------------------- what is read
 
@@ -97,9 +106,16 @@ class Recipe:
         self._read[name] = default if given is None else given
         return self._read[name]
 
-    def size(self, name: str, default: int, multiple: int = 1, rest: int = 0) -> int:
+    def size(
+        self, name: str, default: int, multiple: int = 1, rest: int = 0, most: int | None = None
+    ) -> int:
         """A size that must be `multiple * n + rest`. Raises `ValueError` with the nearest."""
         value = int(self.option(name, default))
+        if most is not None and value > most:
+            raise ValueError(
+                f"pipeline.options.{name}: {value} is more than the {most} that a "
+                f"{self.folder.kind} takes; give {most}"
+            )
         if value < 1 or (value - rest) % multiple:
             low = max((value - rest) // multiple, 0 if rest else 1) * multiple + rest
             rule = f"a multiple of {multiple}" + (f", plus {rest}" if rest else "")
@@ -136,15 +152,21 @@ class Recipe:
         """A number, in the pipeline a tensor of one element."""
         return self._input(name, (1,), {"kind": "number", "default": default})
 
-    def image(self, name: str, height: int, width: int) -> Value:
-        """A picture, (1, 3, height, width), from -1 to 1."""
+    def image(self, name: str, height: int, width: int, **settings: Any) -> Value:
+        """A picture, (1, 3, height, width), from -1 to 1 where `range` says nothing else."""
         shape = (1, 3, height, width)
-        settings = {"kind": "image", "shape": list(shape), "range": [-1.0, 1.0]}
-        return self._input(name, shape, settings)
+        usual = {"kind": "image", "shape": list(shape), "range": [-1.0, 1.0]}
+        return self._input(name, shape, usual | settings)
+
+    def tensor(self, name: str, shape: Shape) -> Value:
+        """Numbers of another run, or of another program."""
+        return self._input(name, shape, {"kind": "tensor", "shape": list(shape)})
 
     def given(self, name: str, shape: Shape = (), **settings: Any) -> Value:
         """Any other input, by the keys of `pipeline.inputs`."""
         whole = settings.get("dtype") == "int32" or settings.get("kind") == "choice"
+        if settings.get("kind") in ("video", "audio", "tensor"):
+            settings["shape"] = list(shape)
         return self._input(name, shape, settings, whole)
 
     def _input(
@@ -159,13 +181,22 @@ class Recipe:
         self, tokenizer: str, text: Value, length: int, *, name: str = "", **rule: Any
     ) -> Tokens:
         """Ids and mask, (1, length), of a text; `rule` as of the host's step `tokenize`."""
-        if self._tokenizers == STAND_IN:
-            # One file, which does not say what pads.
-            tokenizer, rule = "tokenizer.json", {"pad_id": 0, **rule}
-        params = {"tokenizer": tokenizer, "length": length, "stand_in": self._tokenizers, **rule}
+        place = str(self.folder.path.absolute())
+        if self._random and not self.folder.has_tokenizer(tokenizer):
+            tokenizer, place = "tokenizer.json", STAND_IN
+            rule = {"pad_id": 0, **rule}
+        params = {"tokenizer": tokenizer, "length": length, "stand_in": place, **rule}
         made = self.host("tokenize", name or f"tokens_{text.name}", params, text=text)
         shape = (1, length)
-        return Tokens(Value(f"{made}.input_ids", shape, True), Value(f"{made}.mask", shape))
+        ids, mask = Value(f"{made}.input_ids", shape, True), Value(f"{made}.mask", shape)
+        return Tokens(ids, mask, tokenizer)
+
+    def token_count(self, tokenizer: str, text: str) -> int:
+        """How many tokens a text is, with the marks that its tokenizer adds."""
+        file = self.folder.path / tokenizer / "tokenizer.json"
+        if self._random and not self.folder.has_file(tokenizer):
+            file = Path(__file__).parents[1] / STAND_IN.partition("/")[2] / "tokenizer.json"
+        return tokens_in(file, text)
 
     def host(self, operation: str, name: str, params: Mapping[str, Any], **inputs: Value) -> str:
         """A step of the runner's own; the name that it got."""
@@ -195,9 +226,9 @@ class Recipe:
         function: Callable[..., Any],
         component: str | None = None,
         *,
-        name: str = "",
-        settings: Mapping[str, Any] | None = None,
-        options: Mapping[str, Any] | None = None,
+        name: Any = "",  # a text; Any, so that recipes may give `**` of a mapping of values
+        settings: Any = None,
+        options: Any = None,
         **ports: Value | Shape,
     ) -> Any:
         """A stage that calls a marked function.
@@ -208,10 +239,11 @@ class Recipe:
             name: of the stage, by default the function's.
             settings: further arguments of the function: numbers, texts, lists.
             options: further keys of `pipeline.stages.NAME`: `precision`, `map`, `weights_of`, ...;
-                those of `module`: `class` and `config`, where they are not the component's.
-            ports: of each parameter of the function the value that it reads (of what `map.carry`
-                names, a value with its shape alone); then, in order, the name of each result with
-                its shape.
+                those of `module`: `class` and `config`, where they are not the component's. A map's
+                `carry` has of each input the result that the next slice reads in its place.
+            ports: of each parameter of the function the value that it reads (of `*xs` x values
+                are `xs0`, `xs1`, ...; of what is carried, what the first slice reads); then, in
+                order, the name of each result with its shape.
 
         Returns:
             The result, or a tuple of them.
@@ -222,6 +254,9 @@ class Recipe:
                   if n not in inputs}  # fmt: skip
         more = dict(options or {})
         carried = more.get("map", {}).get("carry", {})
+        for n, port in carried.items():
+            if isinstance(port, str):
+                carried[n] = [inputs[n].name, port]
         params: dict[str, Any] = {
             "inputs": {n: list(v.shape) for n, v in inputs.items()},
             "outputs": list(shapes),
@@ -273,6 +308,7 @@ class Recipe:
     def sampling(
         self, z: Value, *, steps: int, component: str = "scheduler", name: str = "sample",
         given: Mapping[str, Any] | None = None, starts: bool = True,
+        over: Mapping[str, Any] | None = None, fixed: bool = False, salt: int = 1,
     ) -> Iterator[Sampling]:  # fmt: skip
         """A loop over the steps of the folder's scheduler.
 
@@ -281,25 +317,30 @@ class Recipe:
             steps: of the sampler where the user does not say.
             given: further arguments of the scheduler's `set_timesteps` (`mu`, `sigmas`).
             starts: whether `z` is multiplied by the scheduler's first sigma.
+            over: what the pipeline's constructor writes over the scheduler's configuration.
+            fixed: whether `steps` holds whatever the user says of the sampler's.
+            salt: tells its noise from that of other loops.
         """
         own = self.folder.component(component).kind if self.folder.has(component) else ""
         kind = self.option(component, own)
         config = self.config(component)
-        count = self.sampling_steps(steps)
-        row = row_of(kind, config)
+        takes = settings_of(kind) if kind == own else ()
+        config |= {k: v for k, v in (over or {}).items() if k in config or k in takes}
+        count = steps if fixed else self.sampling_steps(steps)
         params = {"scheduler": kind, "config": json.dumps(config, sort_keys=True), "steps": count,
                   "given": json.dumps(dict(given or {}))}  # fmt: skip
+        made = steps_of(**params)
         table = self.constant("schedule.table", f"{name}_table", **params)
-        if starts and row.starts:
+        if starts and made.start != 1:
             start = self.graph("schedule.start", f"{name}_start",
                                {**params, "shape": list(z.shape)}, z=z)  # fmt: skip
             self.stages[start]["precision"] = "fp32"
             z = Value(f"{start}.z_start", z.shape)
-        if row.history:
+        if made.remembered:
             zeros = {"shape_of": f"{name}_step.history", "dtype": "fp32"}
             self.constant("zeros", f"{name}_zeros", **zeros)
-        with self.loop(name, row.evaluations(count)) as inner:
-            yield Sampling(self, inner, row, params, table, z)
+        with self.loop(name, made.evaluations) as inner:
+            yield Sampling(self, inner, made, params, table, z, salt)
 
     # ---------------------------------------------------------------- what a run gives
 
@@ -357,20 +398,26 @@ class Sampling:
     """A loop over a scheduler's steps."""
 
     def __init__(
-        self, recipe: Recipe, loop: Loop, row: Any, params: dict[str, Any], table: str, z: Value
-    ) -> None:
-        self.loop, self._recipe, self._row = loop, recipe, row
+        self, recipe: Recipe, loop: Loop, made: Steps, params: dict[str, Any], table: str,
+        z: Value, salt: int = 1,
+    ) -> None:  # fmt: skip
+        self.loop, self._recipe, self._made, self._salt = loop, recipe, made, salt
         self._params, self._table = params, table
         self.z = loop.state("z", z)
         self.time = loop.scan("time", f"{table}.time", (1,))
         self.input = self.z
         """What the model reads: `z`, scaled where the scheduler does so."""
-        if row.scales:
+        if made.is_scaled:
             scale = loop.scan("scale", f"{table}.scale", (1,))
-            made = recipe.graph("schedule.scale", f"{loop.name}_scale",
-                                {"shape": list(z.shape)}, z=self.z, scale=scale)  # fmt: skip
-            recipe.stages[made]["precision"] = "fp32"
-            self.input = Value(f"{made}.scaled", z.shape)
+            scaled = recipe.graph("schedule.scale", f"{loop.name}_scale",
+                                  {"shape": list(z.shape)}, z=self.z, scale=scale)  # fmt: skip
+            recipe.stages[scaled]["precision"] = "fp32"
+            self.input = Value(f"{scaled}.scaled", z.shape)
+
+    @property
+    def times(self) -> list[float]:
+        """What the model is told in each evaluation."""
+        return [float(t) for t in self._made.time]
 
     def step(self, output: Value) -> None:
         """The scheduler's step, in fp32, with what the model made."""
@@ -382,15 +429,16 @@ class Sampling:
             "output": output,
             "parts": self.loop.scan("parts", f"{table}.parts", ()),
         }
-        if self._row.noise:
-            inputs["noise"] = self._recipe.noise(self.z.shape, f"{self.loop.name}_noise", salt=1)
-        if self._row.history:
+        if self._made.has_noise:
+            name_of = f"{self.loop.name}_noise"
+            inputs["noise"] = self._recipe.noise(self.z.shape, name_of, salt=self._salt)
+        if self._made.remembered:
             zeros = Value(f"{self.loop.name}_zeros.zeros")
             inputs["history"] = self.loop.state("history", zeros)
         made = self._recipe.graph("schedule.step", name, params, **inputs)
         self._recipe.stages[made]["precision"] = "fp32"
         self.loop.next("z", Value(f"{made}.z_next", self.z.shape))
-        if self._row.history:
+        if self._made.remembered:
             self.loop.next("history", Value(f"{made}.history_next"))
 
 

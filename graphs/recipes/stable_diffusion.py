@@ -34,7 +34,8 @@ def stable_diffusion(r: Recipe) -> None:
                      states=(2, length, clip["hidden_size"]))  # fmt: skip
     guidance = r.number("guidance", 7.5)
     z = r.noise((1, unet["in_channels"], height // scale, width // scale))
-    with r.sampling(z, steps=50) as loop:
+    # Folders that say otherwise are mended by the pipeline's constructor.
+    with r.sampling(z, steps=50, over={"steps_offset": 1, "clip_sample": False}) as loop:
         loop.step(r.stage(denoise, "unet", z=loop.input, time=loop.time, states=states,
                           guidance=guidance, output=z))  # fmt: skip
     image = r.stage(decode_image, "vae", z=loop.z, settings={"scaling": vae["scaling_factor"]},

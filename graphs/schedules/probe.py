@@ -1,32 +1,33 @@
 """A scheduler's steps as tables, found by asking the library's own scheduler.
 
-All that schedulers do with latents is linear: what comes out of a step is a sum of the latents, the
-model's output, fresh noise, and tensors that the scheduler remembers, each times a number of that
-step. The numbers are read off by calling `step` with unit vectors in the place of tensors.
+What comes out of a step is a sum of the latents, the model's output, fresh noise, and tensors that
+the scheduler remembers, each times a number of that step; some have another such sum cut off at a
+limit among them. The numbers are read off by calling `step` with unit vectors in the place of
+tensors; then the library is called again with random ones, and both must agree.
 """
 
 from __future__ import annotations
 
 import inspect
 import json
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import count
 from typing import Any
 
 import numpy as np
 import torch
 
 from entracte.graphs.checks import GraphFault
-from entracte.graphs.schedules.rows import row_of
+from entracte.graphs.schedules import asked
+from entracte.graphs.schedules.kinds import Kind, kind_of
 
-_CHANNELS = 1
-"""The axis along which unit vectors differ: the others are of size 1."""
-_UNKNOWNS = 12
-"""Latents, output, noise, and at most so many less three remembered tensors."""
-_CLIPS = ("clip_sample", "thresholding")
+_NEAR = 1e-4
+"""Of the largest value: the library computes in fp32."""
+_CHOOSE = "choose another scheduler, `pipeline.options.scheduler=NAME`"
 
 
 @dataclass(frozen=True)
@@ -39,14 +40,32 @@ class Steps:
     """(evaluations,) factor of the latents that the model reads."""
     parts: np.ndarray
     """(evaluations, 1 + remembered, 3 + remembered): rows are the next latents and what is
-    remembered, columns are latents, output, noise and what was remembered."""
+    remembered, columns are latents, output, noise and what was remembered. Where there is a limit,
+    another row in the end, the sum that is cut off, and another column, what that became."""
     start: float
     """Factor of the first latents."""
+    limit: float
+    """Where a sum is cut off, on both sides; 0 where none is."""
+
+    @property
+    def evaluations(self) -> int:
+        """How often the model runs."""
+        return len(self.time)
 
     @property
     def remembered(self) -> int:
         """How many tensors are handed from step to step."""
-        return int(self.parts.shape[1]) - 1
+        return int(self.parts.shape[1]) - 1 - int(self.limit > 0)
+
+    @property
+    def has_noise(self) -> bool:
+        """Whether steps add fresh noise."""
+        return bool(np.abs(self.parts[:, :, asked.NOISE]).max() > 0)
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether the model reads scaled latents."""
+        return bool(np.abs(self.scale - 1).max() > 0)
 
 
 @lru_cache(maxsize=32)
@@ -59,165 +78,179 @@ def steps_of(scheduler: str, config: str, steps: int, given: str = "{}") -> Step
         given: further arguments of `set_timesteps`, as JSON.
 
     Raises:
-        GraphFault: it is not known, or what it does is not linear.
+        GraphFault: it is not known, or what it does is no such sum.
     """
-    settings, row = json.loads(config), row_of(scheduler, json.loads(config))
-    made = _made(scheduler, settings)
-    _set(made, steps, json.loads(given))
-    times = list(made.timesteps)
-    if len(times) != row.evaluations(steps):
-        raise GraphFault(
-            f"{scheduler}: it runs the model {len(times)} times for {steps} steps, where "
-            f"{row.evaluations(steps)} are known; choose another number of steps, or scheduler"
+    kind = kind_of(scheduler)
+    with _said_of(scheduler):
+        made, times = _set(scheduler, json.loads(config), steps, json.loads(given))
+        fresh = deepcopy(made)
+        scales, rows = [], []
+        for i, time in enumerate(times):
+            scales.append(_scale_at(made, time))
+            rows.append(_step_at(kind, made, times, i))
+        limit = max(row.limit for row in rows)
+        result = Steps(
+            np.array([float(t) for t in times], np.float32),
+            np.array(scales, np.float32),
+            _table(rows, limit > 0).astype(np.float32),
+            float(getattr(made, "init_noise_sigma", 1.0)),
+            limit,
         )
-    rows, names, scales = [], list[str](), []
-    for time in times:
-        scales.append(_scale_at(made, time))
-        rows.append(_step_at(made, time))
-        names += [n for n in rows[-1] if n not in names and n]
-    parts = _pruned(_table(rows, names), row.history)
-    result = Steps(
-        np.array([float(t) for t in times], np.float32),
-        np.array(scales, np.float32),
-        parts.astype(np.float32),
-        float(made.init_noise_sigma) if row.starts else 1.0,
-    )
-    _check(scheduler, row, result)
+        if not (np.isfinite(result.parts).all() and np.isfinite(result.scale).all()):
+            raise GraphFault("with this configuration its numbers are not finite")
+        _check_agrees(result, kind, fresh, times)
     return result
 
 
-def _made(scheduler: str, config: dict[str, Any]) -> Any:
+@contextmanager
+def _said_of(scheduler: str) -> Iterator[None]:
+    """The library's own refusals are of many kinds."""
+    try:
+        yield
+    except GraphFault as fault:
+        raise GraphFault(f"{scheduler}: {fault}; {_CHOOSE}") from None
+    except Exception as error:
+        said = " ".join(str(error).split())
+        raise GraphFault(
+            f"{scheduler}: diffusers refuses this configuration or these steps "
+            f"({type(error).__name__}: {said}); mend them, or {_CHOOSE}"
+        ) from error
+
+
+def _set(
+    scheduler: str, config: Mapping[str, Any], steps: int, given: Mapping[str, Any]
+) -> tuple[Any, Sequence[torch.Tensor]]:
+    """A scheduler and its times."""
     import diffusers
 
-    for key in _CLIPS:
-        if config.get(key):
-            raise GraphFault(
-                f"{scheduler}: its configuration has {key}: true, which cuts values off and is no "
-                "sum; choose another scheduler, `pipeline.options.scheduler=NAME`"
-            )
     cls = getattr(diffusers, scheduler)
-    return cls.from_config({k: v for k, v in config.items() if not k.startswith("_")})
-
-
-def _set(made: Any, steps: int, given: dict[str, Any]) -> None:
+    made = cls.from_config({k: v for k, v in config.items() if not k.startswith("_")})
+    if made.config.get("thresholding"):
+        raise GraphFault(
+            "its configuration has thresholding: true, limits that depend on all values of a "
+            "picture"
+        )
+    if made.config.get("scale_factors"):
+        raise GraphFault("its configuration has scale_factors: latents that grow between steps")
     takes = inspect.signature(made.set_timesteps).parameters
     strange = sorted(set(given) - set(takes))
     if strange:
-        raise GraphFault(
-            f"{type(made).__name__}: its steps cannot be set with {', '.join(strange)}, as this "
-            "pipeline does; choose the scheduler that the folder names"
-        )
-    if "sigmas" in given or "timesteps" in given:
-        made.set_timesteps(**given)
-    else:
-        made.set_timesteps(steps, **given)
-
-
-def _unit(index: int, of: torch.dtype = torch.float64) -> torch.Tensor:
-    made = torch.zeros(1, _UNKNOWNS, 1, 1, dtype=of)
-    made[0, index] = 1
-    return made
+        names = ", ".join(strange)
+        raise GraphFault(f"its steps cannot be set with {names}, as this pipeline does")
+    first = () if "sigmas" in given or "timesteps" in given else (steps,)
+    made.set_timesteps(*first, **given)
+    times = list(made.timesteps)
+    return made, times[:-1] if kind_of(scheduler).has_end else times
 
 
 def _scale_at(made: Any, time: torch.Tensor) -> float:
     if not hasattr(made, "scale_model_input"):
         return 1.0
-    return float(made.scale_model_input(_unit(0), time)[0, 0])
+    return float(asked.numbers(made.scale_model_input(asked.unit(asked.Z), time))[asked.Z])
 
 
-def _step_at(made: Any, time: torch.Tensor) -> dict[str, tuple[np.ndarray, tuple[str, ...]]]:
-    """By name of what comes out (empty for the latents): its sum, and what the columns behind the
-    first three are of."""
-    before = dict(_tensors(made))
-    known = tuple(before)
-    if len(known) > _UNKNOWNS - 3:
-        raise GraphFault(f"{type(made).__name__}: it remembers {len(known)} tensors")
-    for i, name in enumerate(known):
-        _put(made, name, _unit(3 + i))
-    with _noise(made, _unit(2)):
-        result = made.step(_unit(1), time, _unit(0), return_dict=False)[0]
-    found = {"": result} | dict(_tensors(made))
-    return {name: (t.double().reshape(-1).numpy(), known) for name, t in found.items()}
+@dataclass(frozen=True)
+class _Row:
+    """A step, asked."""
+
+    sums: Mapping[str, np.ndarray]
+    """By name of what comes out (empty for the latents, `CUT` for what is cut off)."""
+    known: tuple[str, ...]
+    """What the columns from `asked.FIRST` on are of."""
+    limit: float
 
 
-def _tensors(made: Any) -> Iterator[tuple[str, torch.Tensor]]:
-    """What a scheduler remembers: tensors of the unit vectors' shape, alone or in lists."""
-    for key, value in vars(made).items():
-        items = value if isinstance(value, list) else [value]
-        for i, item in enumerate(items):
-            if isinstance(item, torch.Tensor) and item.dim() == 4 and item.shape[1] == _UNKNOWNS:
-                yield (f"{key}.{i}" if isinstance(value, list) else key), item
+_CUT = ".cut"
 
 
-def _put(made: Any, name: str, value: torch.Tensor) -> None:
-    key, _, index = name.partition(".")
-    if index:
-        getattr(made, key)[int(index)] = value
-    else:
-        setattr(made, key, value)
+def _step_at(kind: Kind, made: Any, times: Sequence[torch.Tensor], i: int) -> _Row:
+    known = tuple(asked.remembered(made))
+    asked.put(made, {name: asked.unit(asked.FIRST + k) for k, name in enumerate(known)})
+    noises = iter((asked.unit(asked.NOISE), asked.unit(asked.NOISE + 1)))
+    clips = asked.Clips(asked.unit(asked.CLIPPED))
+    with asked.noise_of(made, lambda: next(noises)), clips:
+        result = kind.call(made, times, i, asked.unit(asked.OUTPUT), asked.unit(asked.Z))
+    found = {"": result} | asked.remembered(made)
+    if clips.cut is not None:
+        found[_CUT] = clips.cut
+    sums = {name: _one_noise(asked.numbers(t).numpy()) for name, t in found.items()}
+    return _Row(sums, known, clips.limit)
 
 
-@contextmanager
-def _noise(made: Any, value: torch.Tensor) -> Iterator[None]:
-    """Inside, the scheduler's noise is this."""
-    module = sys.modules[type(made).__module__]
-    before = getattr(module, "randn_tensor", None)
-    module.randn_tensor = lambda *_, **__: value  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        if before is None:
-            del module.randn_tensor  # type: ignore[attr-defined]
-        else:
-            module.randn_tensor = before  # type: ignore[attr-defined]
+def _one_noise(sums: np.ndarray) -> np.ndarray:
+    """Of noises that a step draws and does not use nothing is left."""
+    first, second = sums[asked.NOISE], sums[asked.NOISE + 1]
+    if abs(first) > 0 and abs(second) > 0:
+        raise GraphFault("it adds two noises in a step")
+    sums[asked.NOISE] = first + second
+    return sums
 
 
-def _table(
-    rows: Sequence[dict[str, tuple[np.ndarray, tuple[str, ...]]]], names: Sequence[str]
-) -> np.ndarray:
-    order = ["", *names]
-    table = np.zeros((len(rows), len(order), 3 + len(names)))
+def _table(rows: Sequence[_Row], has_limit: bool) -> np.ndarray:
+    """`Steps.parts`: each tensor that is still to be read has a place among those remembered."""
+    live = _live(rows)
+    width = max(len(names) for names in live)
+    size = 1 + width + int(has_limit)
+    table = np.zeros((len(rows), size, size + 2))
+    before = dict[str, int]()
     for i, row in enumerate(rows):
-        for name, (sums, known) in row.items():
-            at = order.index(name)
-            table[i, at, :3] = sums[:3]
-            for j, other in enumerate(known):
-                table[i, at, 3 + list(names).index(other)] = sums[3 + j]
+        after = _places(before, live[i])
+        at = {"": 0, _CUT: size - 1} | {name: 1 + k for name, k in after.items()}
+        for name, sums in row.sums.items():
+            if name not in at:
+                continue
+            table[i, at[name], :3] = sums[: asked.NOISE + 1]
+            for k, other in enumerate(row.known):
+                if other in before:
+                    table[i, at[name], 3 + before[other]] = sums[asked.FIRST + k]
+            if has_limit:
+                table[i, at[name], -1] = sums[asked.CLIPPED]
+        before = after
     return table
 
 
-def _pruned(table: np.ndarray, keeps: bool) -> np.ndarray:
-    """Without what is remembered and never read; one row at least where there is a history."""
-    needed: set[int] = set()
-    while True:
-        rows = [0, *(1 + k for k in needed)]
-        read = {int(k) for k in np.nonzero(np.abs(table[:, rows, 3:]).max((0, 1)))[0]}
-        if read <= needed:
-            break
-        needed |= read
-    if keeps and not needed:
-        needed = {0}
-        if table.shape[1] == 1:
-            wider = np.zeros((len(table), 2, 4))
-            wider[:, :1, :3] = table
-            table = wider
-    kept = sorted(needed)
-    return table[:, [0, *(1 + k for k in kept)]][:, :, [0, 1, 2, *(3 + k for k in kept)]]
+def _live(rows: Sequence[_Row]) -> list[list[str]]:
+    """Of each step, what it leaves that a later one reads."""
+    found, live = list[list[str]](), list[str]()
+    for row in reversed(rows):
+        found.append(live)
+        read = [sums for name, sums in row.sums.items() if name in ("", _CUT, *live)]
+        live = [name for k, name in enumerate(row.known)
+                if any(abs(sums[asked.FIRST + k]) > 0 for sums in read)]  # fmt: skip
+    return found[::-1]
 
 
-def _check(scheduler: str, row: Any, made: Steps) -> None:
-    """The row promised what a loop is built for."""
-    stray = []
-    if made.remembered and not row.history:
-        stray.append("remembers tensors")
-    if np.abs(made.parts[:, :, 2]).max() > 0 and not row.noise:
-        stray.append("adds noise")
-    if np.abs(made.scale - 1).max() > 0 and not row.scales:
-        stray.append("scales what the model reads")
-    if not np.isfinite(made.parts).all():
-        stray.append("gives numbers that are not finite")
-    if stray:
-        raise GraphFault(
-            f"{scheduler}: with this configuration it {' and '.join(stray)}, which is not known of "
-            "it; choose another scheduler, `pipeline.options.scheduler=NAME`"
-        )
+def _places(before: Mapping[str, int], live: Sequence[str]) -> dict[str, int]:
+    """A place for each: its own, or the first that is free."""
+    kept = {name: before[name] for name in live if name in before}
+    free = (k for k in count() if k not in kept.values())
+    return kept | {name: next(free) for name in live if name not in kept}
+
+
+def _check_agrees(made: Steps, kind: Kind, library: Any, times: Sequence[torch.Tensor]) -> None:
+    """The library's scheduler on random numbers gives what the tables give."""
+    generator = torch.Generator().manual_seed(0)
+    z = asked.random(generator) * made.start
+    ours, history = z, [torch.zeros_like(z)] * made.remembered
+    for i, time in enumerate(times):
+        output, noise = asked.random(generator), asked.random(generator)
+        if hasattr(library, "scale_model_input"):
+            library.scale_model_input(z, time)
+        with asked.noise_of(library, lambda noise=noise: noise):  # type: ignore[misc]
+            z = kind.call(library, times, i, output, z).double()
+        ours, *history = applied(made, i, [ours, output, noise, *history])
+    if not torch.allclose(ours, z, rtol=0, atol=_NEAR * float(z.abs().max())):
+        raise GraphFault("what it does with this configuration is no sum of tensors")
+
+
+def applied(made: Steps, i: int, terms: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """The next latents and what is remembered, of (latents, output, noise, remembered...)."""
+    parts = torch.from_numpy(made.parts[i]).double()
+    values = list(terms)
+    if made.limit:
+        cut = sum(c * x for c, x in zip(parts[-1], values, strict=False))
+        assert isinstance(cut, torch.Tensor)
+        values.append(cut.clamp(-made.limit, made.limit))
+        parts = parts[:-1]
+    rows = [[c * x for c, x in zip(row, values, strict=True)] for row in parts]
+    return [torch.stack(row).sum(0) for row in rows]

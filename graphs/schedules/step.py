@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from entracte.graphs.schedules.probe import steps_of
-from entracte.graphs.schedules.rows import row_of
 from entracte.graphs.spec import Constants, Graph, Input
 
 
@@ -18,7 +16,7 @@ def table(scheduler: str, config: str, steps: int, given: str = "{}") -> Constan
     """`time`, `scale` and `parts` of each evaluation (`probe.Steps`)."""
     made = steps_of(scheduler, config, steps, given)
     arrays = {"time": made.time, "parts": made.parts}
-    if row_of(scheduler, json.loads(config)).scales:
+    if made.is_scaled:
         arrays["scale"] = made.scale
     return Constants(arrays)
 
@@ -62,13 +60,14 @@ class Step(nn.Module):
 
     Args:
         used: (rows, columns) whether any step's number is not 0.
+        limit: where the last row's sum, the last column, is cut off; 0 where there is none.
         noise, history: whether these are inputs.
     """
 
-    def __init__(self, used: np.ndarray, *, noise: bool, history: bool) -> None:
+    def __init__(self, used: np.ndarray, *, limit: float, noise: bool, history: bool) -> None:
         super().__init__()
         self._used = tuple(tuple(bool(x) for x in row) for row in used)
-        self._noise, self._history = noise, history
+        self._limit, self._noise, self._history = limit, noise, history
 
     def forward(
         self, z: Tensor, output: Tensor, parts: Tensor, *more: Tensor
@@ -77,7 +76,11 @@ class Step(nn.Module):
         terms: list[Tensor | None] = [z, output, more[0] if self._noise else None]
         if self._history:
             terms += more[-1].split(z.shape[0])
-        rows = [self._row(i, terms, parts) for i in range(len(self._used))]
+        count = len(self._used)
+        if self._limit:
+            count -= 1
+            terms.append(self._row(count, terms, parts).clamp(-self._limit, self._limit))
+        rows = [self._row(i, terms, parts) for i in range(count)]
         return (rows[0], torch.cat(rows[1:])) if self._history else (rows[0],)
 
     def _row(self, i: int, terms: Sequence[Tensor | None], parts: Tensor) -> Tensor:
@@ -95,15 +98,16 @@ class Step(nn.Module):
 def step(scheduler: str, config: str, steps: int, shape: Sequence[int], given: str = "{}") -> Graph:
     """`z`, `output`, `parts`, and as the scheduler needs them `noise` and `history` -> `z_next`,
     `history_next`."""
-    made, row = steps_of(scheduler, config, steps, given), row_of(scheduler, json.loads(config))
+    made = steps_of(scheduler, config, steps, given)
     rows, columns = made.parts.shape[1:]
     sizes = tuple(shape)
     inputs = [Input("z", sizes), Input("output", sizes), Input("parts", (1, rows, columns))]
     outputs = ["z_next"]
-    if row.noise:
+    if made.has_noise:
         inputs.append(Input("noise", sizes))
-    if row.history:
+    if made.remembered:
         inputs.append(Input("history", (made.remembered * sizes[0], *sizes[1:])))
         outputs.append("history_next")
-    module = Step(np.abs(made.parts).max(0) > 0, noise=row.noise, history=row.history)
+    used = np.abs(made.parts).max(0) > 0
+    module = Step(used, limit=made.limit, noise=made.has_noise, history=made.remembered > 0)
     return Graph(module.eval(), tuple(inputs), tuple(outputs))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tests.lower.ranks import CONSTANTS, RANKS
+from tests.lower.selected import SELECTED
 
 Case = tuple[Callable[..., Any], tuple[Tensor, ...]]
 
@@ -72,6 +73,14 @@ FACTORS: dict[str, Case] = {
     ),
     "large integers": (lambda a: (a + 16777217) - 16777216, (N,)),
     "how many": (lambda a: ((a > 0).sum(-1), torch.count_nonzero(a, 0)), (X,)),
+    "sums as another kind": (
+        lambda a: (
+            (a * 3).sum(-1, dtype=torch.int),
+            a.sum(dtype=torch.int)[None],
+            a.mean(0, dtype=a.dtype),
+        ),
+        (X,),
+    ),
     "number added to one output": (lambda a: F.linear(a, torch.ones(1, 3)) + 1.5, (X,)),
     "slope of each channel": (lambda a: F.prelu(a, torch.tensor([0.1, 0.2])), (LINE,)),
     "squared difference": (lambda a, b: F.mse_loss(a, b).reshape(1), (X, Y)),
@@ -94,6 +103,11 @@ FILLED: dict[str, Case] = {
     "ones of integers": (lambda a: torch.ones(3, dtype=torch.long) + a, (N,)),
     "truth": (lambda a: torch.where(torch.full((2, 3), True) & (a > 0), a, 0), (X,)),
     "arange": (lambda a: a * torch.arange(5, -1, -2), (X,)),
+    "truth around": (
+        lambda a: F.pad(a > 0, (1, 2), value=True).float() + F.pad(a > 0, (2, 1)).float(),
+        (X,),
+    ),
+    "number around integers": (lambda a: F.pad(a, (1, 2, 0, 1), value=3) + 1, (N,)),
 }
 
 SHAPES: dict[str, Case] = {
@@ -384,5 +398,6 @@ KINDS = {
     "complex": COMPLEX,
     "ranks": RANKS,
     "constants": CONSTANTS,
+    "selected": SELECTED,
 }
 """Kind -> its cases."""

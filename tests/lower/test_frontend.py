@@ -16,6 +16,8 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from entracte.frontend.cleanup import clean_graph
+from entracte.frontend.errors import GraphError
+from entracte.frontend.export import _written
 from entracte.frontend.extract import constants_of, extract
 from tests.lower.core_ml import export_graph, fp32_values
 from tests.lower.models import CASES, on_meta
@@ -321,3 +323,45 @@ def test_values_that_fp16_cannot_carry() -> None:
 @pytest.mark.parametrize("name", ["vae", "causal"])
 def test_networks_without_such_values(name: str) -> None:
     assert fp32_values(_real(name)) == frozenset()
+
+
+def test_a_view_that_strides_forbid_is_a_reshape() -> None:
+    """As where attention gives other strides in a later pass of torch than when the model ran."""
+
+    class Turned(nn.Module):
+        def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+            return (x.transpose(1, 2).reshape(2, 12) * 2,)
+
+    x = torch.randn(2, 3, 4)
+    program = torch.export.export(Turned().eval(), (x,), strict=False)
+    (made,) = (n for n in program.graph.nodes if "reshape" in str(n.target))
+    made.target = torch.ops.aten.view.default
+    with pytest.raises(Exception, match="Cannot view a tensor"):
+        program.run_decompositions({})
+    found = _written(program, {}).module()(x)[0]
+    assert torch.equal(found, torch.stack([row.T.flatten() for row in x]) * 2)
+
+
+def test_values_taken_into_python_are_told_as_such() -> None:
+    class Counting(nn.Module):
+        def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+            return (x * float(x.bincount().numpy().sum()),)
+
+    class Lengths(nn.Module):
+        def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+            return (x * len(set(x.tolist())),)
+
+    for module in (Counting(), Lengths()):
+        with pytest.raises(GraphError, match="depend on shapes only, never on tensor values"):
+            export_graph(module.eval(), (torch.tensor([1, 2]),))
+
+
+def test_a_selection_that_is_not_put_back_by_element_stays_refused() -> None:
+    class Sorted(nn.Module):
+        def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+            y = x * 1
+            y[mask > 0] = y[mask > 0].flip(0)
+            return (y,)
+
+    with pytest.raises(GraphError, match="the size of what `.*` gives depends on values"):
+        export_graph(Sorted().eval(), (torch.randn(3, 2), torch.tensor([1, 0, 1])))

@@ -125,7 +125,8 @@ PUBLISHED = (
 def test_a_small_published_model_is_what_torch_computes(tmp_path: Path, name: str) -> None:
     """Frames between, pixels shuffled, one part of a split, rotary tables, half a constant."""
     pytest.importorskip("diffusers")
-    from tools.foreign_models import found_and_right, made
+    from tools.foreign.measure import found_and_right
+    from tools.foreign.model import made
 
     found, right = found_and_right(*made(name), "fp32", tmp_path)
     assert float((found - right).abs().max()) <= 1e-4 * float(right.abs().max())

@@ -68,3 +68,27 @@ def test_a_folder_becomes_a_picture(tmp_path, version, precision):
     given = {"prompt": "a red cat", "negative": "b", "seed": 3, "guidance": 4.0}
     # diffusers cuts pictures off at 0 and 1.
     check((run(built, given, "image") / 2 + 0.5).clip(0, 1), want, precision)
+
+
+@torch.no_grad()
+def test_attention_in_blocks_of_queries(tmp_path):
+    """64 queries of 64 scores and 4 heads, twice: 128 KiB at once in fp32; here 5 KiB."""
+    pipe = tiny("2.1")
+    pipe.save_pretrained(tmp_path / "folder")
+    want = pipe(
+        "a red cat", latents=normal(3, 1, 4, 8, 8), num_inference_steps=STEPS, output_type="pt"
+    ).images  # fmt: skip
+    built = compiled(
+        tmp_path / "folder", tmp_path / "build", f"sampler.steps={STEPS}",
+        "partition.score_bytes=5KiB",
+    )  # fmt: skip
+    whole = compiled(
+        tmp_path / "folder", tmp_path / "whole", f"sampler.steps={STEPS}", "dry_run=true"
+    )
+    given = {"prompt": "a red cat", "seed": 3}
+    check((run(built, given, "image") / 2 + 0.5).clip(0, 1), want, "fp32")
+    assert activations(built) < activations(whole) - 100 * 1024
+
+
+def activations(built) -> int:
+    return max(c.activation_bytes for c in built.plan.chunks if c.graph == "denoise")

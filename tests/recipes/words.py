@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
-from transformers import CLIPTokenizer, T5TokenizerFast
+from transformers import CLIPTokenizer, PreTrainedTokenizerFast, T5TokenizerFast
 
 
 def clip(length: int) -> CLIPTokenizer:
@@ -32,4 +32,32 @@ def t5(length: int) -> T5TokenizerFast:
     return T5TokenizerFast(
         tokenizer_object=made, model_max_length=length, extra_ids=0, pad_token="<pad>",
         eos_token="</s>", unk_token="<unk>",
+    )  # fmt: skip
+
+
+def bytes_bpe(*marks: str) -> PreTrainedTokenizerFast:
+    """Bytes and two merges, then an end and other marks: ids from 258 on."""
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    names = [*letters, "re", "red"]
+    model = models.BPE({name: k for k, name in enumerate(names)}, [("r", "e"), ("re", "d")])
+    made = Tokenizer(model)
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    made.add_special_tokens(["<|endoftext|>", *marks])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made, eos_token="<|endoftext|>", pad_token="<|endoftext|>"
+    )
+
+
+def whole(*names: str) -> PreTrainedTokenizerFast:
+    """Whole words, behind a mark; others are <unk>."""
+    known = ["<pad>", "<unk>", "<bos>", *names]
+    made = Tokenizer(models.WordLevel({n: i for i, n in enumerate(known)}, unk_token="<unk>"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    made.post_processor = processors.TemplateProcessing(
+        single="<bos> $A", special_tokens=[("<bos>", 2)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made, pad_token="<pad>", unk_token="<unk>", bos_token="<bos>",
+        padding_side="right",
     )  # fmt: skip

@@ -260,6 +260,10 @@ def verify(
             help="Where the source's weights are, as pipeline.weights; STAGE=FOLDER for a stage's."
         ),
     ] = None,
+    loras: Annotated[
+        list[str] | None,
+        typer.Option("--lora", help="A LoRA file that was merged, in the order of pipeline.lora."),
+    ] = None,
     packages: Annotated[
         list[str] | None,
         typer.Option("--allow-package", help="A Python package whose graphs may be imported."),
@@ -279,6 +283,7 @@ def verify(
     origin = Origin(
         weights=next((place for stage, place in places if not stage), None),
         stage_weights=tuple((stage, place) for stage, place in places if stage),
+        loras=tuple(loras or ()),
         packages=tuple(packages or ()),
         cache=cache,
     )

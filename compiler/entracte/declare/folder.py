@@ -2,17 +2,20 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 
+from entracte.declare.compose import composing
 from entracte.declare.packages import check_package
-from entracte.declare.settings import PipelineSettings
+from entracte.declare.settings import CompileSettings, PipelineSettings
+from entracte.declare.strays import check_keys
 from entracte.disk.places import weights_folder
 from entracte.errors import ConfigError
 from entracte.graphs import GraphFault, recipes
+from entracte.graphs.checks import similar
 
 _WHERE = "pipeline.folder"
 _OVER = ("inputs", "stages", "loops", "outputs")
@@ -29,6 +32,11 @@ def expanded(config: DictConfig) -> DictConfig:
     place = config.pipeline.folder
     if place is None:
         return config
+    if not place:
+        raise ConfigError(
+            f"{_WHERE}: it is not said which; give the folder that holds model_index.json, "
+            "`pipeline.weights=FOLDER`"
+        )
     check_package(_WHERE, place, config.allow_packages)
     if place.startswith("random:"):
         raise ConfigError(
@@ -39,19 +47,22 @@ def expanded(config: DictConfig) -> DictConfig:
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     plain["pipeline"] = _over(made, plain["pipeline"])
-    merged = OmegaConf.merge(OmegaConf.create(_structured(config)), plain)
+    check_keys(plain)
+    with composing():
+        merged = OmegaConf.merge(OmegaConf.structured(CompileSettings), _own(plain))
     assert isinstance(merged, DictConfig)
     return merged
 
 
-def _structured(config: DictConfig) -> Any:
-    return OmegaConf.structured(OmegaConf.get_type(config))
+def _own(plain: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Without Hydra's."""
+    return {k: v for k, v in plain.items() if k in {f.name for f in fields(CompileSettings)}}
 
 
 def _declared(config: DictConfig, path: Path) -> dict[str, Any]:
     """What the recipe gives, as `pipeline` has it."""
     from entracte.graphs.recipes.hub import model_folder
-    from entracte.graphs.recipes.recipe import STAND_IN, Recipe
+    from entracte.graphs.recipes.recipe import Recipe
 
     options = OmegaConf.to_container(config.pipeline.options, resolve=True)
     assert isinstance(options, dict)
@@ -59,8 +70,8 @@ def _declared(config: DictConfig, path: Path) -> dict[str, Any]:
     try:
         folder = model_folder(path)
         make = recipes.recipe_of(folder.kind)
-        tokenizers = str(path.absolute()) if _has_tokenizer(path) else STAND_IN
-        recipe = Recipe(folder, chosen, config.sampler.steps, tokenizers)
+        random = config.pipeline.weights.startswith("random:")
+        recipe = Recipe(folder, chosen, config.sampler.steps, random=random)
         make(recipe)
         recipe.check_options()
     except GraphFault as error:
@@ -77,12 +88,9 @@ def _declared(config: DictConfig, path: Path) -> dict[str, Any]:
         "name": name,
         "title": f"{folder.kind} of {name}",
         "options": recipe.options_read,
+        "lora_class": folder.kind,
         **{key: getattr(recipe, key) for key in _OVER},
     }
-
-
-def _has_tokenizer(path: Path) -> bool:
-    return (path / "tokenizer").is_dir() or (path / "tokenizer.json").is_file()
 
 
 def _file_name(text: str) -> str:
@@ -91,34 +99,48 @@ def _file_name(text: str) -> str:
 
 def _over(made: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """What is given over what was made; of groups key by key."""
-    result = dict(given) | {"options": made["options"]}
+    over = given["over"]
+    stray = sorted(set(over) - set(_OVER))
+    if stray:
+        raise ConfigError(
+            f"pipeline.over.{stray[0]}: it has {', '.join(_OVER)}; other keys stand beside it"
+        )
+    for key, groups in over.items():
+        if not isinstance(groups, Mapping):
+            raise ConfigError(f"pipeline.over.{key}: {groups!r}: give names, and keys of each")
+    result = dict(given) | {"options": made["options"], "over": {}}
+    result["lora_class"] = given["lora_class"] or made["lora_class"]
     if given["name"] == _UNNAMED:
         result |= {"name": made["name"], "title": made["title"]}
     for key in _OVER:
-        groups = {name: dict(group) for name, group in made[key].items()}
-        kind = {f.name: f.type for f in fields(PipelineSettings)}[key]
-        for name, group in (given[key] or {}).items():
-            _check_is_there(key, name, group, groups)
-            groups[name] = _merged(groups.get(name, {}), _said(group, kind))
-        result[key] = groups
+        kind = _kind_of(key)
+        result[key] = {name: _plain(group, kind) for name, group in (given[key] or {}).items()}
+        result[key] = _merged(made[key], _merged(result[key], over.get(key) or {}))
+        for name in over.get(key) or {}:
+            _check_is_there(key, name, result[key][name], made[key])
     return result
 
 
-def _check_is_there(key: str, name: str, group: Mapping[str, Any], made: Mapping[str, Any]) -> None:
+def _check_is_there(key: str, name: str, group: Any, made: Mapping[str, Any]) -> None:
     """A stage that is not the recipe's says itself what it is."""
-    says = any(group.get(k) is not None for k in ("graph", "constant", "host"))
+    says = isinstance(group, Mapping) and {"graph", "constant", "host"} & group.keys()
     if key == "stages" and name not in made and not says:
         raise ConfigError(
-            f"pipeline.stages.{name}: the recipe has no such stage; it has {', '.join(made)}"
+            f"pipeline.over.stages.{name}: the recipe has no such stage{similar(name, made)}; it "
+            f"has {', '.join(made)}"
         )
 
 
-def _said(group: Mapping[str, Any], kind: Any) -> dict[str, Any]:
+def _kind_of(key: str) -> Any:
+    """The settings that are the values of a group."""
+    return get_args(get_type_hints(PipelineSettings)[key])[1]
+
+
+def _plain(group: Mapping[str, Any], kind: Any) -> dict[str, Any]:
     """Without the keys that say nothing: composing filled them in."""
-    settings = next(t for t in getattr(kind, "__args__", ()) if is_dataclass(t))
-    plain = {f.name: OmegaConf.to_container(OmegaConf.structured(settings))[f.name]  # type: ignore[index,call-overload]
-             for f in fields(settings)}  # fmt: skip
-    return {k: v for k, v in group.items() if v != plain.get(k)}
+    filled = OmegaConf.to_container(OmegaConf.structured(kind))
+    assert isinstance(filled, dict)
+    return {k: v for k, v in group.items() if v != filled.get(k)}
 
 
 def _merged(made: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from entracte.declare.edges import read_input, read_output
 from entracte.declare.host_ops import HOST_OPS
+from entracte.declare.loras import read_loras
 from entracte.declare.maps import read_map
 from entracte.declare.order import ordered
 from entracte.declare.scheme import PRECISION_FLOORS_DB, compressions
@@ -28,8 +29,13 @@ MOST_ITERATIONS = 100_000
 """Of a loop: a plan of more could not be followed step by step."""
 
 
-def read_pipeline(s: PipelineSettings, compression: str) -> Pipeline:
-    """Its stages in an order in which they can run. Raises `ConfigError`."""
+def read_pipeline(s: PipelineSettings, compression: str, score_bytes: int = 0) -> Pipeline:
+    """Its stages in an order in which they can run. Raises `ConfigError`.
+
+    Args:
+        compression: of stages that do not say their own.
+        score_bytes: of every stage that is compiled (`Stage.score_bytes`).
+    """
     check_file_name("pipeline.name", s.name)
     loops = tuple(_loop(name, loop) for name, loop in s.loops.items())
     counts = {stage: loop.count for loop in loops for stage in loop.stages}
@@ -46,12 +52,21 @@ def read_pipeline(s: PipelineSettings, compression: str) -> Pipeline:
         stages=stages,
         loops=loops,
         outputs=tuple(read_output(name, o) for name, o in s.outputs.items()),
+        loras=read_loras(s),
+        lora_class=s.lora_class,
     )
     check_wiring(pipeline)
     # What is another stage's is where that stage's is.
     place = {stage.name: stage.weights for stage in stages}
-    stages = tuple(replace(x, weights=place[x.weights_of or x.name]) for x in stages)
+    stages = tuple(
+        replace(x, weights=place[x.weights_of or x.name], score_bytes=_scores(x, score_bytes))
+        for x in stages
+    )
     return replace(pipeline, stages=ordered(stages, loops))
+
+
+def _scores(stage: Stage, score_bytes: int) -> int:
+    return score_bytes if stage.kind is StageKind.GRAPH else 0
 
 
 def _stage(

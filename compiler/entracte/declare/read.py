@@ -79,7 +79,11 @@ def read(config: DictConfig, *, recorded: bool = False) -> Job:
     assert isinstance(settings, CompileSettings)
     if "${" in text:
         raise ConfigError("configuration: a text holds `${`, which a plan's settings must not")
-    pipeline = read_pipeline(settings.pipeline, settings.compression.name)
+    pipeline = read_pipeline(
+        settings.pipeline,
+        settings.compression.name,
+        parse_bytes(settings.partition.score_bytes, "partition.score_bytes"),
+    )
     if not recorded:
         check_keys_are_read(_raw(config))
     _check_packages(pipeline, settings.allow_packages)

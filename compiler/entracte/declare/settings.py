@@ -205,12 +205,23 @@ class PipelineSettings:
     """Where checkpoints are: a folder, `package:NAME/FOLDER`, or `random:SEED` for numbers of a
     seed in place of what they would hold; empty where every graph holds its own; e.g.
     `/models/mine`"""
+    lora: Any = None
+    """(file, {file: FILE, scale: SCALE}, or a list of these) LoRA files, merged into the weights
+    when these are read; e.g. `style.safetensors`"""
+    lora_scale: float = 1.0
+    """Scale of LoRA files that say none; e.g. `0.8`"""
+    lora_class: str = ""
+    """Pipeline class of diffusers whose LoRA files these are; with `folder`, that of the folder;
+    e.g. `FluxPipeline`"""
     folder: str | None = None
     """A folder of diffusers or transformers, spelled like `weights`: the recipe of its class gives
-    stages, loops, inputs and outputs, and what is written here is put over them; e.g.
+    stages, loops, inputs and outputs; e.g.
     `/models/sd15`"""
     options: dict[str, Any] = field(default_factory=dict)
     """Of such a recipe: sizes and choices, null for its own; e.g. `{height: 512, width: 512}`"""
+    over: dict[str, Any] = field(default_factory=dict)
+    """What is put over such a recipe's `stages`, `inputs`, `loops` and `outputs`, key by key; e.g.
+    `{stages: {text: {compression: int8}}}`"""
     steps: int | None = 30
     """Of its sampler, where `sampler.steps` says no others; null for a recipe's own; e.g. `50`"""
     video: dict[str, Any] = field(default_factory=dict)
@@ -280,6 +291,9 @@ class PartitionSettings:
 
     chunk_bytes: str = "auto"
     """(bytes, or `auto`) Bounds the weights of a chunk; `auto` searches; e.g. `700KiB`"""
+    score_bytes: str = "256MiB"
+    """(bytes) Bounds attention's scores that are in memory at once: where there are more, queries
+    are taken in blocks, with the same result; 0: all at once; e.g. `64MiB`"""
 
 
 @dataclass(slots=True, kw_only=True)

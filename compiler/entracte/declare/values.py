@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin
 from entracte.errors import ConfigError
 
 _MOST = 2**63 - 1
-_PROSE = ("default", "sources")
+_PROSE = ("default", "sources", "prefix", "suffix")
 """Keys whose texts may have lines."""
 _INVISIBLE = {"Cc", "Zl", "Zp", "Cs"}
 _REORDERING = set("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")

@@ -23,19 +23,22 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.export import ExportedProgram
 
-from entracte.frontend.cleanup import clean
+from entracte.frontend.cleanup import clean, is_view, view_as_reshape
 from entracte.frontend.errors import GraphError
 from entracte.frontend.narrow import narrow
 from entracte.frontend.pairs import write_pairs
 from entracte.frontend.place import line_of, refuse_sizes
 from entracte.frontend.rank.within import within_rank
 from entracte.frontend.returned import returning
+from entracte.frontend.selected import compute_with_all
 from entracte.frontend.simpler.table import SIMPLER, is_written_out
 
 __all__ = ["export_graph"]
 
 _MOST_DIMENSIONS = 5
 """Of a value inside a graph: fewer than any runtime refuses, so it is no backend's own."""
+_STAND_INS = ("SymInt", "SymFloat", "SymBool", "tensor subclasses", "FakeTensor")
+"""What errors name where a value of a tensor was asked for (`.tolist()`, `.numpy()`)."""
 _DECOMPOSITION_ROUNDS = 6
 """A decomposition may give an operation that must be decomposed itself; five rounds suffice for
 everything tried, and more would only hide a cycle."""
@@ -116,7 +119,8 @@ def _refusal(module: nn.Module, args: tuple[Tensor, ...], error: Exception) -> s
     name, kind = type(module).__name__, type(error)
     first = next(iter(str(error).strip().splitlines()), "")
     told = f"{line_of(error) or 'it'}: {kind.__name__}: {first}"
-    if kind.__module__ == "builtins":  # what the model itself raises, called with any tensors
+    if kind.__module__ == "builtins" and not _reads_values(error):
+        # what the model itself raises, called with any tensors
         given = ", ".join(str(tuple(arg.shape)) for arg in args)
         return f"{name}: `forward` fails with inputs of {given}: {told}"
     return (
@@ -124,6 +128,12 @@ def _refusal(module: nn.Module, args: tuple[Tensor, ...], error: Exception) -> s
         "tensor values (`.item()`, `.tolist()`, `if tensor:`): pass such values as Python numbers "
         "when the module is built, and what selects tokens as a mask"
     )
+
+
+def _reads_values(error: Exception) -> bool:
+    """Whether a model failed because it took a traced tensor's values into Python: torch then
+    raises what the code that got a stand-in for them raises."""
+    return any(part in str(error) for part in _STAND_INS)
 
 
 def _undecomposed(module: nn.Module, error: Exception) -> str:
@@ -200,7 +210,8 @@ def _decompose(
 ) -> ExportedProgram:
     """Functional ATen, with what the converter lacks written in simpler terms."""
     table = _decomposition_table()
-    program = program.run_decompositions({})
+    program = _written(program, {})
+    compute_with_all(program)
     refuse_sizes(program)
     narrow(program)
     write_pairs(program)
@@ -211,7 +222,23 @@ def _decompose(
         wanted |= {target: table[target] for target in lacking if target in table}
         if not wanted:
             break
-        program = program.run_decompositions(wanted)
+        program = _written(program, wanted)
+    return program
+
+
+def _written(program: ExportedProgram, table: Any) -> ExportedProgram:
+    """With these decompositions, nothing changed in place. Where torch gives attention's result
+    other strides this time than when the model ran, a `view` of it is impossible, which was a
+    `reshape` in the model."""
+    try:
+        program = program.run_decompositions(table)
+    except Exception as error:
+        if "Cannot view a tensor" not in str(error):
+            raise
+        for node in filter(is_view, program.graph.nodes):
+            view_as_reshape(node)
+        program.graph_module.recompile()
+        program = program.run_decompositions(table)
     return program
 
 

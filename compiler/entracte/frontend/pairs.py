@@ -25,7 +25,7 @@ _SAME = {"view_as_complex", "view_as_real", "clone", "alias", "contiguous", "det
          "lift_fresh_copy", "resolve_conj"}  # fmt: skip
 _KNOWN = {"reshape", "view", "_unsafe_view", "expand", "repeat", "index", "_to_copy", "complex",
           "polar", "real", "imag", "_conj", "conj", "_conj_physical", "conj_physical", "neg", "abs",
-          "exp", "mul", "div", "add", "sub"}  # fmt: skip
+          "exp", "mul", "div", "add", "sub", "pad_sequence"}  # fmt: skip
 """Operations with a method each."""
 _BY_DIM = {"unsqueeze": 1, "squeeze": 1, "slice": 1, "select": 1, "index_select": 1, "split": 2,
            "split_with_sizes": 2, "chunk": 2, "unbind": 1, "cat": 1, "stack": 1, "flip": 1,
@@ -183,6 +183,14 @@ class _Rewriting:
 
     def _index(self, x: Node, indices: Any) -> Node:
         return self._write(_aten.index.Tensor, self._pair(x), list(indices))
+
+    def _pad_sequence(self, parts: Any, first: bool = False, filled: float = 0.0, *at: Any) -> Node:
+        if filled:
+            raise GraphError(
+                f"{place_of(self._node)}: complex numbers are padded with {filled}; only 0 is known"
+            )
+        pairs = [self._pair(part) for part in parts]
+        return self._write(self._node.target, pairs, first, 0.0, *at)
 
     def _to_copy(self, x: Node, **_: Any) -> Node:
         if x in self._ranks:

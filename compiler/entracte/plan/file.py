@@ -219,9 +219,11 @@ def _old_version(data: bytes) -> object:
 
 _PROSE = ("settings", "default", "sources")
 """Fields in which lines may break: they are never names."""
+_LINES = ("prefix", "suffix")
+"""Params of host steps, [name, value], whose texts may have lines."""
 
 
-def check_texts(value: object, where: str) -> None:
+def check_texts(value: object, where: str, allowed: str = "") -> None:
     """A name that moves a terminal's cursor or turns text around could show what is not so.
 
     Raises `PlanError`.
@@ -231,9 +233,10 @@ def check_texts(value: object, where: str) -> None:
             if key not in _PROSE:
                 check_texts(item, f"{where}.{key}")
     elif isinstance(value, list):
+        lines = "\n\t" if len(value) == 2 and value[0] in _LINES else ""
         for i, item in enumerate(value):
-            check_texts(item, f"{where}[{i}]")
-    elif isinstance(value, str) and (bad := hidden(value)):
+            check_texts(item, f"{where}[{i}]", lines)
+    elif isinstance(value, str) and (bad := [c for c in hidden(value) if c not in allowed]):
         raise PlanError(f"{where}: {value!r} holds the control character {bad[0]!r}; rename it")
 
 

@@ -6,12 +6,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from entracte.errors import ConfigError
+from entracte.frontend.attention import in_query_blocks
 from entracte.frontend.backend import Backend
 from entracte.frontend.export import export_graph
 from entracte.frontend.extract import constants_of
 from entracte.frontend.place import places_of, refuse_unconvertible
 from entracte.frontend.precision import fp32_values
-from entracte.ir import Stage
+from entracte.ir import DType, Stage
 from entracte.trace.codes import Coder
 from entracte.trace.flops import shape_of
 from entracte.trace.names import MAIN
@@ -44,6 +45,8 @@ def export_stage(
     module = modules[function]
     try:
         program = export_graph(module, _examples(graph), backend.is_convertible, graph.outputs)
+        if stage.score_bytes:
+            in_query_blocks(program, stage.score_bytes // DType(stage.precision).width_bytes)
         # here, where it costs seconds, and not in the chunk that is converted last
         refuse_unconvertible(program, backend.is_convertible, places_of(module, program))
     except ValueError as error:
@@ -55,7 +58,8 @@ def _examples(graph: "Graph") -> "tuple[torch.Tensor, ...]":
     import torch
 
     kinds = {"float": torch.float32, "int": torch.int32}
-    return tuple(torch.zeros(i.shape, dtype=kinds[i.kind]) for i in graph.inputs)
+    # Never read: what a decoder keeps may be gigabytes, which no page of memory need hold.
+    return tuple(torch.empty(i.shape, dtype=kinds[i.kind]) for i in graph.inputs)
 
 
 @dataclass(frozen=True)

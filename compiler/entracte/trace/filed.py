@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
 
 _LOG = logging.getLogger("entracte")
+_BEFORE_KEYS = ("text_model.", "vision_model.")
+"""Begin CLIP's keys in files; transformers 5 has flattened the modules."""
+_BEFORE_PARTS = ((".to_q.", ".query."), (".to_k.", ".key."), (".to_v.", ".value."),
+                 (".to_out.0.", ".proj_attn."))  # fmt: skip
+"""What diffusers' attention is called, and was called in the first files of its autoencoders."""
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 """Buffers that training fills: what a module is built with means nothing."""
 
@@ -94,13 +99,14 @@ class FileWeights:
         self, traced: "Traced", names: Collection[str] | None
     ) -> tuple[Checkpoint, dict[str, str]]:
         """The stage's checkpoint, and the key of each weight in it: its own, or that of a name it
-        is tied to, since files hold tied weights once. Tables that no file has and the module
-        does are left out."""
+        is tied to, since files hold tied weights once, or what older files call it. Tables that
+        no file has and the module does are left out."""
         found = self._checkpoint(traced.stage.name, str(traced.record.checkpoint))
         others = dict(traced.record.ties)
         key_of = {}
         for name, key in wanted(traced, names).items():
             there = [k for k in (key, *others.get(name, ())) if k in found.places]
+            there = there or _before(key, found.places)
             if there or name not in traced.own or name.endswith(_STATISTICS):
                 key_of[name] = there[0] if there else key
         return found, key_of
@@ -118,6 +124,13 @@ class FileWeights:
             cache = self._cache or Cache(cache_folder("auto"))
             self._known[stem] = Checkpoint(stage, self._folder, stem, cache)
         return self._known[stem]
+
+
+def _before(key: str, places: Collection[str]) -> list[str]:
+    """What older files call a key, as their libraries read them; nothing where two may be meant."""
+    parts = [key.replace(now, before) for now, before in _BEFORE_PARTS if now in key]
+    there = [k for k in (*parts, *(start + key for start in _BEFORE_KEYS)) if k in places]
+    return there if len(there) == 1 else []
 
 
 def _taken(traced: "Traced", names: Collection[str] | None, key_of: Mapping[str, str]) -> set[str]:

@@ -10,6 +10,7 @@ from entracte.store.cache import Cache, DigestMemo
 from entracte.trace.drawn import RandomWeights
 from entracte.trace.filed import FileWeights
 from entracte.trace.given import given_by_module, own_identities
+from entracte.trace.lora import Loras
 
 __all__ = ["FileWeights", "PipelineWeights", "RandomWeights", "WeightSource", "weight_source",
            "weights_folder"]  # fmt: skip
@@ -76,6 +77,7 @@ class PipelineWeights:
     def __init__(self, pipeline: Pipeline, cache: Cache | None = None) -> None:
         """Raises `ConfigError` if `pipeline.weights` is no place; empty, no stage may read it."""
         self._default, self._cache = pipeline.weights, cache
+        self._loras = Loras(pipeline, cache)
         self._lenders = {s.name: s for s in pipeline.stages}
         self._sources: dict[str, StageSource] = {}
         if pipeline.weights:
@@ -102,6 +104,11 @@ class PipelineWeights:
             lender = stages.get(traced.stage.weights_of)
             if lender is not None:
                 _check_lent(traced, lender)
+        self.check_loras(stages.values())
+
+    def check_loras(self, stages: "Collection[Traced]") -> None:
+        """Raises `ConfigError` for what LoRA files hold and no stage has."""
+        self._loras.check(stages)
 
     def is_real(self, traced: "Traced") -> bool:
         """See `WeightSource`."""
@@ -114,12 +121,13 @@ class PipelineWeights:
     def tensors(
         self, traced: "Traced", names: Collection[str] | None = None
     ) -> "Mapping[str, torch.Tensor]":
-        """See `WeightSource`."""
-        return self._of(traced).tensors(traced, names)
+        """See `WeightSource`; with LoRA files merged."""
+        return self._loras.merged(traced, self._of(traced).tensors(traced, names))
 
     def identity(self, traced: "Traced", names: Collection[str], memo: DigestMemo) -> list[str]:
-        """See `WeightSource`."""
-        return self._of(traced).identity(traced, names, memo)
+        """See `WeightSource`; and of each weight that a LoRA file changes another text."""
+        found = self._of(traced).identity(traced, names, memo)
+        return found + self._loras.identity(traced, names, memo)
 
     def _of(self, traced: "Traced") -> WeightSource:
         return _OWN if traced.is_its_own else self._source(traced.stage)

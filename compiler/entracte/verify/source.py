@@ -12,9 +12,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from entracte.codec import parse_json
 from entracte.decide.partition import Measured
+from entracte.declare.loras import read_loras
 from entracte.declare.packages import OWN, package_of
 from entracte.declare.read import Job, read
-from entracte.declare.settings import LOCAL, CompileSettings
+from entracte.declare.settings import LOCAL, CompileSettings, PipelineSettings
 from entracte.devices.arrays import NumpyValues
 from entracte.errors import PlanError
 from entracte.ir import Chunk, DType, Output, Package, Pipeline, Plan, StageGraph
@@ -40,6 +41,8 @@ class Origin:
     """As `pipeline.weights`; the plan's own only where that is `random:SEED` or Entracte's."""
     stage_weights: tuple[tuple[str, str], ...] = ()
     """(stage, place), as `pipeline.stages.STAGE.weights`; the same holds for the plan's own."""
+    loras: tuple[str, ...] = ()
+    """The LoRA files that were merged, in order; a plan's own are never read."""
     packages: tuple[str, ...] = ()
     """Python packages whose graphs or weights may be imported, besides Entracte."""
     cache: str = "auto"
@@ -77,6 +80,7 @@ def job_of(plan: Plan, origin: Origin = NOWHERE_ELSE) -> Job:
         if stage.get("weights"):
             given = dict(origin.stage_weights).get(name)
             stage["weights"] = _weights(str(stage["weights"]), given, f"{name}=FOLDER", origin)
+    recorded["lora"] = _loras(recorded, origin)
     mine = {"cache": origin.cache, "allow_packages": list(origin.packages)}
     kept = {k: v for k, v in settings.items() if k not in LOCAL}
     try:
@@ -148,6 +152,25 @@ def _weights(recorded: str, given: str | None, way: str, origin: Origin) -> str:
     )
 
 
+def _loras(recorded: Mapping[str, Any], origin: Origin) -> list[dict[str, object]]:
+    """The LoRA files that are `given`, with the scales that were recorded."""
+    own = read_loras(_lora_settings(recorded))
+    if len(own) != len(origin.loras):
+        names = ", ".join(repr(lora.file) for lora in own) or "none"
+        raise PlanError(
+            f"plan: compiled with {len(own)} LoRA files ({names}); a plan does not decide what is "
+            f"read on this machine: say where each is, in this order, with `--lora FILE` (given: "
+            f"{len(origin.loras)})"
+        )
+    places = zip(own, origin.loras, strict=True)
+    return [{"file": file, "scale": lora.scale} for lora, file in places]
+
+
+def _lora_settings(recorded: Mapping[str, Any]) -> PipelineSettings:
+    given = {k: recorded[k] for k in ("lora", "lora_scale") if k in recorded}
+    return PipelineSettings(**given)
+
+
 class SourceDevice(NumpyValues):
     """Executes the torch source of each chunk in fp32: the plan, without the packages."""
 
@@ -175,6 +198,7 @@ class SourceDevice(NumpyValues):
         known = Cache(cache_folder(job.cache))
         weights = PipelineWeights(job.pipeline, known)
         traced = trace_pipeline(job.pipeline, CORE_ML, cache=known, look=weights.look)
+        weights.check_loras(traced.stages.values())
         for stage in traced.stages.values():
             for function in stage.functions:
                 stage.program_of(function)  # here: torch exports in one thread at a time only

@@ -149,7 +149,9 @@ def detokenize(ids: Sequence[int], tokenizer: Path, end_ids: Collection[int] = (
 
 
 def _run(params: Given, inputs: Mapping[str, Any], place: Place) -> "dict[str, np.ndarray]":
-    text = params.get("prefix", "") + str(inputs["text"]) + params.get("suffix", "")
+    text = str(inputs["text"])
+    text = text.lower().strip() if params.get("lower", False) else text
+    text = params.get("prefix", "") + text + params.get("suffix", "")
     file = tokenizer_file(place.folder, params["tokenizer"])
     given = {name: params[name] for name in Rule.__dataclass_fields__ if name in params}
     return tokenize(text, file, params["length"], Rule(**given), place.note)
@@ -169,6 +171,7 @@ _FREE = (
     Param("pad_side", _SIDE, needed=False),
     Param("truncation_side", _SIDE, needed=False),
     Param("add_special_tokens", FLAG, needed=False),
+    Param("lower", FLAG, needed=False),
     Param("prefix", TEXT, needed=False),
     Param("suffix", TEXT, needed=False),
 )

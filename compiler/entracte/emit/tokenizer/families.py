@@ -5,8 +5,9 @@ class that has no row is refused, not guessed.
 """
 
 import re
+import string
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from entracte.emit.tokenizer.sentencepiece import BPE, UNIGRAM, PieceKind, SentencePiece
@@ -164,6 +165,20 @@ def _t5(v: Vocabulary) -> Any:
     return _unigram(v, scored + [(g, 0.0) for g in gaps if g not in known], v.pieces.unk_id)
 
 
+def _siglip(v: Vocabulary) -> Any:
+    """Small letters without punctuation, one space between words, and one before all of them."""
+    from tokenizers import Regex, normalizers
+
+    pieces = replace(v.pieces, dummy_prefix=True)
+    made = _unigram(replace(v, pieces=pieces), [(p.text, p.score) for p in pieces.pieces],
+                    pieces.unk_id)  # fmt: skip
+    steps: list[Any] = [normalizers.Lowercase()] if v.config.get("do_lower_case", True) else []
+    steps.append(normalizers.Replace(Regex(f"[{re.escape(string.punctuation)}]"), ""))
+    steps += [normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()]
+    made.normalizer = normalizers.Sequence([*steps, made.normalizer])
+    return made
+
+
 def _xlm_roberta(v: Vocabulary) -> Any:
     """Four marks of its own stand where the model has three, and one behind all."""
     marks = [v.tokens[role] for role in ("bos_token", "pad_token", "eos_token", "unk_token")]
@@ -261,6 +276,12 @@ _T5 = Family(
     tokens={"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"},
     single=(TEXT, "eos_token"),
 )
+_SIGLIP = Family(
+    make=_siglip,
+    of=UNIGRAM,
+    tokens={"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "</s>"},
+    single=(TEXT, "eos_token"),
+)
 _GPT2 = Family(
     make=_byte_level, of=VOCAB, tokens=dict.fromkeys(("unk_token", "bos_token", "eos_token"), _END)
 )
@@ -312,6 +333,7 @@ FAMILIES: Mapping[str, Family] = {
     "BertTokenizer": _BERT,
     "DistilBertTokenizer": _BERT,
     "T5Tokenizer": _T5,
+    "SiglipTokenizer": _SIGLIP,
     "MT5Tokenizer": _T5,
     "UMT5Tokenizer": _T5,
     "XLMRobertaTokenizer": Family(
@@ -346,6 +368,7 @@ MODEL_TYPES: Mapping[str, str] = {
     "mt5": "T5Tokenizer",
     "umt5": "T5Tokenizer",
     "xlm-roberta": "XLMRobertaTokenizer",
+    "siglip": "SiglipTokenizer",
     "llama": "LlamaTokenizer",
     "gemma": "GemmaTokenizer",
 }

@@ -57,7 +57,12 @@ def _kept(x: Tensor, where: Tensor) -> Tensor:
 
 # ---------------------------------------------------------------- edges
 def _pad(x: Tensor, pads: Any, mode: str = "constant", value: Any = None) -> Any:
-    """Around for `circular`; what is negative is cut off first."""
+    """Around for `circular`; what is negative is cut off first. Truth values as numbers."""
+    if x.dtype is torch.bool:
+        number = None if value is None else float(bool(value))
+        return _aten.pad.default(x.to(torch.float32), pads, mode, number).ne(0)
+    if mode == "constant" and min(pads) >= 0 and not (x.is_floating_point() or x.is_complex()):
+        return _pad_whole(x, pads, int(value or 0))
     if mode != "circular" and min(pads) >= 0:
         return NotImplemented
     pairs = [(pads[i], pads[i + 1]) for i in range(0, len(pads), 2)]
@@ -71,6 +76,17 @@ def _pad(x: Tensor, pads: Any, mode: str = "constant", value: Any = None) -> Any
     if mode == "circular" or not any(rest):
         return x
     return _aten.pad.default(x, rest, mode, value)
+
+
+def _pad_whole(x: Tensor, pads: Any, value: int) -> Tensor:
+    """Of whole numbers, which a pad would make floats."""
+    for i in range(0, len(pads), 2):
+        axis, parts = x.dim() - 1 - i // 2, [x]
+        for n, at in zip(pads[i : i + 2], (0, 2), strict=True):
+            shape = [*x.shape[:axis], n, *x.shape[axis + 1 :]]
+            parts[at:at] = [torch.full(shape, value, dtype=x.dtype)] if n else []
+        x = torch.cat(parts, axis) if len(parts) > 1 else x
+    return x
 
 
 def _around(x: Tensor, axis: int, before: int, after: int) -> Tensor:
@@ -138,12 +154,32 @@ def _gather(x: Tensor, dim: int, index: Tensor, _: bool = False) -> Any:
     return NotImplemented if x is whole else torch.gather(x, dim, index)
 
 
-def _fill_masked(x: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Any:
-    (mask, *more) = indices
-    is_mask = mask is not None and mask.dtype is torch.bool and mask.shape == x.shape
-    if more or not is_mask or values.numel() != 1 or accumulate:
+def _put(x: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Any:
+    """Where truth values choose what is the same for all of them; or at places along one of the
+    later dimensions."""
+    before, index = len(indices) - 1, indices[-1]
+    if accumulate or index is None or any(i is not None for i in indices[:-1]):
         return NotImplemented
-    return torch.where(mask, values.reshape([]).to(x.dtype), x)
+    values = values.to(x.dtype)
+    if index.dtype is torch.bool:
+        return _chosen(x, index, values, x.dim() - before - index.dim())
+    if not before or index.dim() != 1:
+        return NotImplemented
+    shape = [*x.shape[:before], index.shape[0], *x.shape[before + 1 :]]
+    places = index.reshape([-1, *[1] * (x.dim() - before - 1)]).expand(shape)
+    return torch.scatter(x, before, places, values.expand(shape))
+
+
+def _chosen(x: Tensor, mask: Tensor, values: Tensor, trailing: int) -> Any:
+    """`mask` is of all dimensions of x but the last `trailing`, and perhaps some of the first."""
+    shape = list(values.shape)
+    first = len(shape) - trailing
+    if first > 0 and shape[first - 1] != 1:
+        return NotImplemented
+    if first > 0:
+        shape[first - 1 : first] = [1] * mask.dim()
+    mask = mask.reshape([*mask.shape, *[1] * trailing])
+    return torch.where(mask, values.reshape(shape), x)
 
 
 ROWS: dict[object, Rule] = {
@@ -152,7 +188,7 @@ ROWS: dict[object, Rule] = {
     _aten.as_strided.default: _as_strided,
     _aten.roll.default: _roll_flat,
     _aten.gather.default: _gather,
-    _aten.index_put.default: _fill_masked,
+    _aten.index_put.default: _put,
     _aten.pad.default: _pad,
     _aten.constant_pad_nd.default: _constant_pad,
     _aten.diagonal.default: _diagonal,

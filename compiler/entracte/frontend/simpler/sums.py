@@ -89,13 +89,22 @@ def _lerp(x: Tensor, y: Tensor, weight: float) -> Tensor:
 
 def _sum_all(x: Tensor, *, dtype: Any = None) -> Any:
     """Of truth values, how many are true."""
-    return x.to(dtype or torch.int64).sum() if x.dtype is torch.bool else NotImplemented
+    kind = _summed_as(x, dtype)
+    return NotImplemented if kind is None else x.to(kind).sum().to(kind)
 
 
 def _sum_dims(x: Tensor, dim: Any, keepdim: bool = False, *, dtype: Any = None) -> Any:
-    if x.dtype is not torch.bool:
+    kind = _summed_as(x, dtype)
+    if kind is None:
         return NotImplemented
-    return x.to(dtype or torch.int64).sum(dims_of(x, dim), keepdim=keepdim)
+    return x.to(kind).sum(dims_of(x, dim), keepdim=keepdim).to(kind)
+
+
+def _summed_as(x: Tensor, dtype: Any) -> Any:
+    """What values become before they are added up; None: they stay what they are."""
+    if x.dtype is torch.bool:
+        return dtype or torch.int64
+    return None if dtype in (None, x.dtype) else dtype
 
 
 def _variance(x: Tensor, dim: Any, correction: Any, keepdim: bool) -> tuple[Tensor, Tensor]:
@@ -175,6 +184,19 @@ def _norm_all(x: Tensor, p: Any = 2) -> Any:
     return _vector_norm(x, p, None, False)
 
 
+_MOST_APART = 25
+"""Rows up to which torch subtracts each from each; with more it multiplies, as a matrix."""
+
+
+def _distances(x: Tensor, y: Tensor, p: float, mode: Any = None) -> Any:
+    """[..., P, M] and [..., R, M] -> [..., P, R], how far each row is from each."""
+    is_large = max(x.shape[-2], y.shape[-2]) > _MOST_APART
+    if p != 2 or mode == 2 or not (mode == 1 or is_large):
+        return _vector_norm(x.unsqueeze(-2) - y.unsqueeze(-3), p, [-1])
+    sizes = x.square().sum(-1, keepdim=True) + y.square().sum(-1).unsqueeze(-2)
+    return torch.sqrt(torch.relu(sizes - 2 * torch.matmul(x, y.transpose(-1, -2))))
+
+
 ROWS: dict[object, Rule] = {
     _aten.add.Tensor: _add,
     _aten.add.Scalar: _add,
@@ -204,6 +226,7 @@ ROWS: dict[object, Rule] = {
     _aten.var_mean.correction: _with_mean(root=False),
     _aten.std_mean.correction: _with_mean(root=True),
     _aten.linalg_vector_norm.default: _vector_norm,
+    _aten._cdist_forward.default: _distances,
     _aten.norm.ScalarOpt_dim: _norm_dim,
     _aten.norm.Scalar: _norm_all,
 }

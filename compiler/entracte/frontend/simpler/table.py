@@ -13,14 +13,16 @@ from typing import Any
 import torch
 from torch.fx import Node
 
-from entracte.frontend.simpler import choices, shapes, sums, tails
+from entracte.frontend.simpler import choices, factors, shapes, sums, tails
 
 __all__ = ["SIMPLER", "is_written_out"]
 
 _aten = torch.ops.aten
 Rule = Callable[..., Any]
 
-SIMPLER: dict[object, Rule] = {**sums.ROWS, **tails.ROWS, **choices.ROWS, **shapes.ROWS}
+SIMPLER: dict[object, Rule] = {
+    **sums.ROWS, **tails.ROWS, **choices.ROWS, **shapes.ROWS, **factors.ROWS,
+}  # fmt: skip
 """What each operation is made of, by its overload."""
 
 
@@ -41,7 +43,9 @@ def _has_no_dim(node: Node) -> bool:
 def _pads_unusually(node: Node) -> bool:
     pads: Any = node.args[1]
     is_negative = any(n < 0 for n in pads if isinstance(n, int))
-    return is_negative or "circular" in (*node.args[2:3], node.kwargs.get("mode"))
+    own = node.meta["val"].dtype  # a conversion would make floats of whole numbers
+    is_whole = not (own.is_floating_point or own.is_complex)
+    return is_negative or is_whole or "circular" in (*node.args[2:3], node.kwargs.get("mode"))
 
 
 def _shape(node: Any) -> tuple[int, ...]:
@@ -57,13 +61,17 @@ def _has_fewer_indices(node: Node) -> bool:
     )
 
 
-def _is_masked_fill(node: Node) -> bool:
-    indices, values = node.args[1:3]
-    first: Any = indices[0] if isinstance(indices, list | tuple) and len(indices) == 1 else None
-    if not isinstance(first, Node) or first.meta["val"].dtype is not torch.bool:
+def _is_put_simply(node: Node) -> bool:
+    """Where truth values choose what is the same for all, or along a later dimension."""
+    indices: Any = node.args[1]
+    *before, index = indices
+    if not isinstance(index, Node) or any(before) or any(node.args[3:]):
         return False
-    is_one = isinstance(values, Node) and values.meta["val"].numel() == 1
-    return is_one and _shape(first) == _shape(node) and not any(node.args[3:])
+    rank = index.meta["val"].dim()
+    if index.meta["val"].dtype is not torch.bool:
+        return bool(before) and rank == 1
+    first = len(_shape(node.args[2])) - (len(_shape(node)) - len(before) - rank)
+    return bool(first <= 0 or _shape(node.args[2])[first - 1] == 1)
 
 
 def _is_plain_loss(node: Node) -> bool:
@@ -86,8 +94,10 @@ def _first_diagonal(node: Node) -> int:
     return int(given)
 
 
-def _sums_truths(node: Node) -> bool:
-    return bool(node.args[0].meta["val"].dtype is torch.bool)  # type: ignore[union-attr]
+def _sums_others(node: Node) -> bool:
+    """Truth values, or as another kind."""
+    own, asked = node.args[0].meta["val"].dtype, node.kwargs.get("dtype")  # type: ignore[union-attr]
+    return bool(own is torch.bool or asked not in (None, own))
 
 
 def _is_per_channel(node: Node) -> bool:
@@ -114,7 +124,7 @@ _ONLY_IF: dict[object, Callable[[Node], bool]] = {
     _aten.matmul.default: lambda node: 1 in (len(_shape(node.args[0])), len(_shape(node.args[1]))),
     _aten.roll.default: lambda node: len(node.args) < 3 or not node.args[2],
     _aten.gather.default: _has_fewer_indices,
-    _aten.index_put.default: _is_masked_fill,
+    _aten.index_put.default: _is_put_simply,
     # what coremltools writes as a difference
     _aten.triu.default: lambda node: _first_diagonal(node) > 0,
     _aten.tril.default: lambda node: _first_diagonal(node) < 0,
@@ -126,8 +136,8 @@ _ONLY_IF: dict[object, Callable[[Node], bool]] = {
     _aten.clamp.default: _clamps_at_the_end,
     _aten.prelu.default: _is_per_channel,
     _aten._prelu_kernel.default: _is_per_channel,
-    _aten.sum.default: _sums_truths,
-    _aten.sum.dim_IntList: _sums_truths,
+    _aten.sum.default: _sums_others,
+    _aten.sum.dim_IntList: _sums_others,
 }
 """When an operation of which the plain form stays is written out."""
 

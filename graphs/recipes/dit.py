@@ -1,0 +1,41 @@
+"""DiTPipeline: pictures of a class."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from entracte.graphs.recipes.parts import decode_image, guided, twice
+from entracte.graphs.recipes.recipe import Recipe, image_scale, stage
+
+NONE = 1000
+"""The class of no class: the pipeline says this number, whatever the model has."""
+_CLASS = "diffusers.DiTTransformer2DModel"
+"""The hub's folders have its older name, Transformer2DModel."""
+
+
+@stage
+def denoise(
+    dit: nn.Module, z: Tensor, time: Tensor, label: Tensor, guidance: Tensor | None = None
+) -> Tensor:
+    """What the scheduler takes away; of learned variances only the means."""
+    if guidance is not None:
+        z, label = twice(z), torch.cat([torch.full_like(label, NONE), label])
+    channels = z.shape[1]
+    made: Tensor = dit(z, time.expand(len(z)), label, return_dict=False)[0]
+    made = made[:, :channels] if made.shape[1] // 2 == channels else made
+    return made if guidance is None else guided(made, guidance)
+
+
+def dit(r: Recipe) -> None:
+    """A transformer with guidance (`guided`), a VAE; no text."""
+    model, vae, is_guided = r.config("transformer"), r.config("vae"), r.option("guided", True)
+    size, scale = model["sample_size"], image_scale(vae)
+    label = r.given("label", (1,), kind="choice", default=207, least=0, most=NONE - 1)
+    guidance = {"guidance": r.number("guidance", 4.0)} if is_guided else {}
+    z = r.noise((1, model["in_channels"], size, size))
+    with r.sampling(z, steps=50, starts=False) as loop:
+        loop.step(r.stage(denoise, "transformer", z=loop.input, time=loop.time, label=label,
+                          **guidance, options={"class": _CLASS}, output=z))  # fmt: skip
+    r.picture(r.stage(decode_image, "vae", z=loop.z, settings={"scaling": vae["scaling_factor"]},
+                      image=(1, 3, size * scale, size * scale)))  # fmt: skip

@@ -1,0 +1,25 @@
+"""What several recipes of latent diffusion share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def upcast(vae: Mapping[str, Any]) -> dict[str, str]:
+    """Options of a stage of a VAE: fp32 where its values are too large for fp16 (`force_upcast`,
+    true where its configuration does not say); diffusers decodes those in fp32 too."""
+    return {"precision": "fp32"} if vae.get("force_upcast", True) else {}
+
+
+def guidance_embedding(guidance: Tensor, dim: int) -> Tensor:
+    """What a UNet of a latent consistency model is told of guidance (Luo et al. 2023): sines and
+    cosines of 1000 times the scale less 1; (1,) -> (1, dim)."""
+    half = dim // 2
+    rates = torch.exp(torch.arange(half) * (-math.log(10000.0) / (half - 1)))
+    angles = (guidance - 1)[:, None] * 1000.0 * rates[None]
+    return torch.cat([angles.sin(), angles.cos(), *([angles[:, :1] * 0] * (dim % 2))], 1)
