@@ -1,10 +1,9 @@
-"""Wan's VAE decoder alone, planned in several ways: what it needs, and how long it takes.
+"""Wan's VAE decoder alone, planned in several ways: the least memory that it fits in, and its time.
 
-    python -m tools.wan_decoder [--target iphone17pro] [--memory 64GB] [--frames 81]
+    python -m tools.wan_decoder [--target iphone17pro] [--frames 81]
 
-Prints a table for docs/wan.md: the clip in one call, and slices of latent frames chunk-major,
-slice-major and in the groups that the planner chooses. With `--memory` far above the phone's the
-need is seen where the phone would refuse.
+Prints the table of docs/wan.md: the clip in one call, and latent frames one by one, chunk-major and
+slice-major. The least memory is found to a quarter of a gigabyte.
 """
 
 import argparse
@@ -20,6 +19,7 @@ from entracte.graphs.recipes.hub import model_folder
 from entracte.graphs.recipes.recipe import Recipe
 from entracte.graphs.recipes.wan import latent_sizes
 from entracte.graphs.recipes.wan_decoder import decode_video
+from entracte.ir import Plan
 
 FOLDER = "package:entracte.graphs/published/wan2.1_t2v_1.3b"
 
@@ -39,31 +39,42 @@ def pipeline(frames: int, size: int, order: str) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--target", default="iphone17pro")
-    parser.add_argument("--memory", default="64GB")
     parser.add_argument("--frames", type=int, default=81)
     given = parser.parse_args()
     rest = (given.frames - 1) // 4
-    print("| latent frames a call | order | peak | time | read |\n|---|---|---:|---:|---:|")
-    for size, order in ((rest, "auto"), (1, "chunk"), (1, "slice"), (1, "auto")):
-        row = " | ".join(_planned(given, size, order))
+    print("| latent frames a call | order | fits in | time | chunks |\n|---|---|---:|---:|---:|")
+    for size, order in ((rest, "auto"), (1, "chunk"), (1, "slice")):
+        quarters, plan = _least(given, size, order)
+        chunks = len(plan.packages or plan.facts)
+        row = f"{quarters / 4:.2f} GB | {plan.forecast.makespan_s:.0f} s | {chunks}"
         print(f"| {size} | {order} | {row} |", flush=True)
 
 
-def _planned(given: argparse.Namespace, size: int, order: str) -> tuple[str, ...]:
+def _least(given: argparse.Namespace, size: int, order: str) -> tuple[int, Plan]:
+    """Quarters of a gigabyte, and the plan."""
+    low, high, found = 4, 8, None
+    while found is None or high - low > 1:
+        middle = high if found is None else (low + high) // 2
+        plan = _planned(given, size, order, middle)
+        if plan is None:
+            low, high = middle, high if found else 2 * high
+        else:
+            high, found = middle, plan
+    return high, found
+
+
+def _planned(given: argparse.Namespace, size: int, order: str, quarters: int) -> Plan | None:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "pipeline"
         place.mkdir()
-        OmegaConf.save(
-            OmegaConf.create(pipeline(given.frames, size, order)), place / "decoder.yaml"
-        )
+        made = OmegaConf.create(pipeline(given.frames, size, order))
+        OmegaConf.save(made, place / "decoder.yaml")
         words = [f"+target={given.target}", "pipeline=decoder", "dry_run=true",
-                 f"target.memory={given.memory}"]  # fmt: skip
+                 f"target.memory={quarters * 250}MB"]  # fmt: skip
         try:
-            made = compile_pipeline(words, config_dir=Path(folder)).plan.forecast
-        except DoesNotFit as error:
-            return str(error), "", ""
-    return (f"{made.peak_bytes / 1e9:.2f} GB", f"{made.makespan_s:.0f} s",
-            f"{made.loaded_bytes / 1e9:.2f} GB")  # fmt: skip
+            return compile_pipeline(words, config_dir=Path(folder)).plan
+        except DoesNotFit:
+            return None
 
 
 if __name__ == "__main__":

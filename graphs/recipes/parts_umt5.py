@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -35,7 +37,7 @@ def text_features(r: Recipe) -> Value:
     config = r.config("text_encoder")
     length, width = r.size("length", 512), config["d_model"]
     texts = {"prompt": "a red cat walks"} | ({"negative": ""} if r.option("guided", True) else {})
-    ports = {}
+    ports: dict[str, Any] = {}
     for name, default in texts.items():
         tokens = r.tokenize("tokenizer", r.text(name, default), length)
         table = {"table": "text_encoder", "key": "shared.weight", "rows": config["vocab_size"],

@@ -59,7 +59,7 @@ def latent_sizes(r: Recipe) -> tuple[int, int, int]:
     return (frames - 1) // time + 1, height // space, width // space
 
 
-def velocity(r: Recipe, z: Value, states: Value, **more: Value) -> Value:
+def velocity(r: Recipe, z: Value, states: Value, **more: Any) -> Value:
     """What the scheduler reads. The halves of guidance one after the other: half the activations;
     with `batch` 2 in one call."""
     guidance = r.number("guidance", 5.0) if states.shape[0] == 2 else None

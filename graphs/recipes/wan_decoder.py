@@ -18,7 +18,7 @@ KEPT = 2
 
 @stage
 def decode_first(
-    vae: nn.Module, z: Tensor, mean: Sequence[float], std: Sequence[float]
+    vae: Any, z: Tensor, mean: Sequence[float], std: Sequence[float]
 ) -> tuple[Tensor, ...]:
     """The first latent frame -> one frame, and what convolutions keep of it. Those that double
     frames have not run."""
@@ -30,7 +30,7 @@ def decode_first(
 
 @stage
 def decode(
-    vae: nn.Module, z: Tensor, *kept: Tensor, mean: Sequence[float], std: Sequence[float]
+    vae: Any, z: Tensor, *kept: Tensor, mean: Sequence[float], std: Sequence[float]
 ) -> tuple[Tensor, ...]:
     """A latent frame, and what was kept before it -> four frames, and what is kept."""
     after = list(kept)
@@ -89,7 +89,7 @@ def decode_video(r: Recipe, z: Value) -> None:
     _, channels, frames, rows, columns = z.shape
     space, time = config.get("scale_factor_spatial", 8), config.get("scale_factor_temporal", 4)
     size, kept = (rows * space, columns * space), kept_by(config, rows, columns)
-    shapes = {f"next{i}": k.shape for i, k in enumerate(kept)}
+    shapes: dict[str, Any] = {f"next{i}": k.shape for i, k in enumerate(kept)}
     settings = {"mean": config["latents_mean"], "std": config["latents_std"]}
     cut: dict[str, Any] = {"port": "z", "axis": 2}
     own = {"weights_of": "decode"} if frames > 1 else {}
@@ -100,11 +100,12 @@ def decode_video(r: Recipe, z: Value) -> None:
     )[0]]  # fmt: skip
     if frames > 1:
         count = r.option("slice", 1)
+        before: dict[str, Any] = {f"kept{i}": Value("", k.shape) for i, k in enumerate(kept)}
         cut |= {"size": count, "start": 1, "carry": _carried(r, kept)}
         values.append(r.stage(
             decode, "vae", z=z.of(1, channels, count, rows, columns), settings=settings,
             options={"map": cut}, frames=(1, 3, time * count, *size), **shapes,
-            **{f"kept{i}": Value("", k.shape) for i, k in enumerate(kept)},
+            **before,
         )[0])  # fmt: skip
     r.video(values, r.option("fps", 16))
 

@@ -16,7 +16,7 @@ Shapes = list[tuple[int, ...]]
 
 
 @stage
-def encode_first(vae: nn.Module, image: Tensor) -> tuple[Tensor, ...]:
+def encode_first(vae: Any, image: Tensor) -> tuple[Tensor, ...]:
     """(1, 3, height, width) -> the first latent frame, and what convolutions keep."""
     kept: list[Any] = [None] * vae._cached_conv_counts["encoder"]
     is_halving = [conv.stride[0] > 1 for conv in _over_time(vae.encoder)]
@@ -27,9 +27,7 @@ def encode_first(vae: nn.Module, image: Tensor) -> tuple[Tensor, ...]:
 
 
 @stage
-def encode(
-    vae: nn.Module, nothing: Tensor, *kept: Tensor, height: int, width: int
-) -> tuple[Tensor, ...]:
+def encode(vae: Any, nothing: Tensor, *kept: Tensor, height: int, width: int) -> tuple[Tensor, ...]:
     """Zeros (1, 1, 4, 1, 1), and what was kept before them -> a latent frame, and what is kept."""
     after = list(kept)
     frames = nothing.expand(1, vae.config.in_channels, -1, height, width)
@@ -85,19 +83,20 @@ def encode_image(r: Recipe, image: Value, sizes: tuple[int, int, int]) -> Value:
     config, (frames, rows, columns) = r.config("vae"), sizes
     time, width = config.get("scale_factor_temporal", 4), config["z_dim"]
     kept = kept_by_encoder(config, *image.shape[2:])
-    shapes = {f"next{i}": s for i, s in enumerate(kept)}
+    shapes: dict[str, Any] = {f"next{i}": s for i, s in enumerate(kept)}
     own = {"weights_of": "encode"} if frames > 1 else {}
     first = r.stage(encode_first, "vae", image=image, latent=(1, width, 1, rows, columns), **shapes,
                     options=own)[0]  # fmt: skip
     settings = {"mean": config["latents_mean"], "std": config["latents_std"]}
-    parts = {"first": first}
+    parts: dict[str, Any] = {"first": first}
     if frames > 1:
+        before: dict[str, Any] = {f"kept{i}": Value("", s) for i, s in enumerate(kept)}
         shape = [1, 1, time * (frames - 1), 1, 1]
         nothing = Value(f"{r.constant('zeros', 'nothing', shape=shape)}.zeros")
         carry = {f"kept{i}": [f"encode_first.next{i}", f"next{i}"] for i in range(len(kept))}
         latent = r.stage(
             encode, "vae", nothing=nothing.of(1, 1, time, 1, 1),
-            **{f"kept{i}": Value("", s) for i, s in enumerate(kept)},
+            **before,
             settings={"height": image.shape[2], "width": image.shape[3]},
             options={"map": {"port": "nothing", "axis": 2, "size": time, "carry": carry}},
             latent=(1, width, 1, rows, columns), **shapes,

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from entracte.graphs.recipes.parts_umt5 import text_features
-from entracte.graphs.recipes.recipe import Recipe, Value, stage
+from entracte.graphs.recipes.recipe import Recipe, stage
 from entracte.graphs.recipes.wan import latent_sizes, velocity
 from entracte.graphs.recipes.wan_decoder import decode_video
 from entracte.graphs.recipes.wan_encoder import encode_image
 
 
 @stage
-def see(clip: nn.Module, image: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+def see(clip: Any, image: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """A picture from -1 to 1 -> features of all but the last layer, (1, patches + 1, width)."""
     side = clip.config.image_size
     high, wide = image.shape[-2:]
@@ -35,7 +36,7 @@ def wan_image(r: Recipe) -> None:
     """As `wan`; the transformer also reads the picture, encoded, and CLIP's features of it."""
     sizes, space = latent_sizes(r), r.config("vae").get("scale_factor_spatial", 8)
     transformer = r.config("transformer")
-    states, more = text_features(r), dict[str, Value]()
+    states, more = text_features(r), dict[str, Any]()
     if transformer.get("pos_embed_seq_len") is not None:
         raise ValueError(f"{r.folder.path}: its transformer wants a last picture too")
     if transformer.get("added_kv_proj_dim") and states.shape[1] != 512:
