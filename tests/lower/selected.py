@@ -67,6 +67,7 @@ SELECTED: dict[str, Case] = {
     "interleaved": (interleaved, (X,)),
     "with rows": (with_rows, (X, MASK)),
     "padded": (padded, (MASK,)),
+    "bounded": (lambda m: (m.sum(1).clamp(min=3), (m * 9).clamp(2, 5), m.clamp(max=0)), (MASK,)),
     "by element": (by_element, (X, MASK)),
     "turns padded": (padded_turns, (X[0], X[1, :2])),
     "distances of few": (torch.cdist, (FEW, FEW.flip(1) * 2)),

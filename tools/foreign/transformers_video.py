@@ -283,6 +283,7 @@ VIDEO = {
         {**_WAN, "image_dim": 8, "added_kv_proj_dim": 24, "in_channels": 9},
         {
             **_CALL, "hidden_states": normal(1, 9, 2, 4, 6),
+            "encoder_hidden_states": normal(1, 512, 16),  # what it takes for text is fixed
             "encoder_hidden_states_image": normal(1, 4, 8),
         },
     ),

@@ -30,13 +30,24 @@ def _hardshrink(x: Tensor, lambd: Any = 0.5) -> Any:
 
 
 def _clamp(x: Tensor, least: Any = None, most: Any = None) -> Any:
-    """Without a bound that no fp32 number passes: it would bound nothing."""
+    """Without a bound that no fp32 number passes: it would bound nothing. Whole numbers stay whole,
+    which converters make floats of."""
+    if not x.dtype.is_floating_point:
+        return _between_whole(x, least, most)
     end = torch.finfo(torch.float32).max
     low = None if least is None or least <= -end else least
     high = None if most is None or most >= end else most
     if (low, high) == (None, None):
         return x.clone()
     return NotImplemented if (low, high) == (least, most) else torch.clamp(x, low, high)
+
+
+def _between_whole(x: Tensor, least: Any, most: Any) -> Any:
+    if any(isinstance(bound, float) for bound in (least, most)):
+        return NotImplemented
+    for choose, bound in ((torch.maximum, least), (torch.minimum, most)):
+        x = x if bound is None else choose(x, torch.full((), bound, dtype=x.dtype))
+    return x
 
 
 def _prelu(x: Tensor, weight: Tensor) -> Tensor:

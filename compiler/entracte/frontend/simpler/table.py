@@ -79,7 +79,9 @@ def _is_plain_loss(node: Node) -> bool:
     return given[0] is None and bool(given[2] == -100) and not node.kwargs
 
 
-def _clamps_at_the_end(node: Node) -> bool:
+def _clamps_unusually(node: Node) -> bool:
+    if not node.meta["val"].dtype.is_floating_point:
+        return True
     end = torch.finfo(torch.float32).max
     bounds = [*node.args[1:3], *node.kwargs.values()]
     return any(isinstance(b, int | float) and abs(b) >= end for b in bounds)
@@ -133,7 +135,7 @@ _ONLY_IF: dict[object, Callable[[Node], bool]] = {
     _aten.instance_norm.default: lambda node: not node.args[5],
     _aten.div.Tensor_mode: _divides_whole_numbers,
     _aten.div.Scalar_mode: _divides_whole_numbers,
-    _aten.clamp.default: _clamps_at_the_end,
+    _aten.clamp.default: _clamps_unusually,
     _aten.prelu.default: _is_per_channel,
     _aten._prelu_kernel.default: _is_per_channel,
     _aten.sum.default: _sums_others,
