@@ -26,7 +26,7 @@ def test_what_is_named_is_there(page):
     for path in PATH.findall(text):
         assert (PACKAGE / path).is_file(), path
     for name in modules(text):
-        # Its last word may be a name in the module; `entracte.graphs`, `entracte.recipes` are groups.
+        # Its last word may be a name in the module; two are names of groups too.
         place = PACKAGE / name
         inside = place.parent.with_suffix(".py").is_file()
         module = place.is_dir() or place.with_suffix(".py").is_file()

@@ -16,54 +16,35 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from entracte.graphs.checks import similar
 from entracte.graphs.recipes import graph_name
 from entracte.graphs.recipes.called import takes_of
 from entracte.graphs.recipes.hub import ModelFolder, tokens_in
+from entracte.graphs.recipes.loops import Loop, Sampling
+from entracte.graphs.recipes.options import Options
+from entracte.graphs.recipes.values import Shape, Tokens, Value, stage
 from entracte.graphs.schedules.kinds import settings_of
-from entracte.graphs.schedules.probe import Steps, steps_of
+from entracte.graphs.schedules.probe import steps_of
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
-Shape = tuple[int, ...]
+__all__ = [
+    "STAND_IN",
+    "Loop",
+    "Recipe",
+    "Sampling",
+    "Shape",
+    "Tokens",
+    "Value",
+    "image_scale",
+    "stage",
+]
+
 STAND_IN = "package:entracte.graphs/weights/stand_in"
 """A tokenizer for folders that have none, where weights are random."""
 
 
-def stage(function: _Function) -> _Function:
-    """Marks a function that a stage computes: `function(module, *tensors, **settings)`."""
-    function.is_stage = True  # type: ignore[attr-defined]
-    return function
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """What a stage makes, a loop carries, or a user gives."""
-
-    name: str
-    """As configurations refer to it: `STAGE.PORT`, or an input's name."""
-    shape: Shape = ()
-    is_whole: bool = False
-
-    def of(self, *shape: int) -> Value:
-        """The same with another shape: where the recipe knows better than the builder."""
-        return Value(self.name, shape, self.is_whole)
-
-
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """Of a text."""
-
-    ids: Value
-    mask: Value
-    tokenizer: str = ""
-    """What made them, as outputs of texts name it."""
-
-
-class Recipe:
+class Recipe(Options):
     """Collects what a recipe declares.
 
     Args:
@@ -81,13 +62,13 @@ class Recipe:
         *,
         random: bool = False,
     ) -> None:
+        super().__init__(folder.kind, options)
         self.folder = folder
         self.inputs: dict[str, dict[str, Any]] = {}
         self.stages: dict[str, dict[str, Any]] = {}
         self.loops: dict[str, dict[str, Any]] = {}
         self.outputs: dict[str, dict[str, Any]] = {}
         self.steps = steps
-        self._options, self._read = options, dict[str, Any]()
         self._random, self._loop = random, ""
 
     # ---------------------------------------------------------------- what is read
@@ -96,51 +77,9 @@ class Recipe:
         """A component's `config.json`."""
         return self.folder.config(component)
 
-    def option(self, name: str, default: Any) -> Any:
-        """What the user chose, or the default."""
-        given = self._options.get(name)
-        if given is not None and default is not None and not _is_like(given, default):
-            raise ValueError(
-                f"pipeline.options.{name}: {given!r} is not of the kind of its default, {default!r}"
-            )
-        self._read[name] = default if given is None else given
-        return self._read[name]
-
-    def size(
-        self, name: str, default: int, multiple: int = 1, rest: int = 0, most: int | None = None
-    ) -> int:
-        """A size that must be `multiple * n + rest`. Raises `ValueError` with the nearest."""
-        value = int(self.option(name, default))
-        if most is not None and value > most:
-            raise ValueError(
-                f"pipeline.options.{name}: {value} is more than the {most} that a "
-                f"{self.folder.kind} takes; give {most}"
-            )
-        if value < 1 or (value - rest) % multiple:
-            low = max((value - rest) // multiple, 0 if rest else 1) * multiple + rest
-            rule = f"a multiple of {multiple}" + (f", plus {rest}" if rest else "")
-            raise ValueError(
-                f"pipeline.options.{name}: {value} is not {rule}; give {low} or {low + multiple}"
-            )
-        return value
-
     def sampling_steps(self, default: int) -> int:
         """`sampler.steps`, or the pipeline's own."""
         return default if self.steps is None else self.steps
-
-    @property
-    def options_read(self) -> dict[str, Any]:
-        """What was asked for, with what it became."""
-        return self._read
-
-    def check_options(self) -> None:
-        """Raises `ValueError` for one that the recipe does not know."""
-        for name, value in self._options.items():
-            if value is not None and name not in self._read:
-                raise ValueError(
-                    f"pipeline.options.{name}: a {self.folder.kind} has no such option"
-                    f"{similar(name, self._read)}; it has {', '.join(self._read) or 'none'}"
-                )
 
     # ---------------------------------------------------------------- what a user gives
 
@@ -356,100 +295,6 @@ class Recipe:
     def video(self, value: Value | Sequence[Value], rate: float) -> None:
         """The output `video`, (1, 3, frames, height, width) from -1 to 1, frames a second."""
         self.output("video", "video", value, range=[-1.0, 1.0], rate=rate)
-
-
-class Loop:
-    """What is declared of a loop while its stages are."""
-
-    def __init__(self, recipe: Recipe, name: str, count: int) -> None:
-        self.recipe, self.name, self.count = recipe, name, count
-
-    @property
-    def _settings(self) -> dict[str, Any]:
-        return self.recipe.loops[self.name]
-
-    def scan(self, name: str, value: str, shape: Shape, is_whole: bool = False) -> Value:
-        """Each iteration reads its row of a table, (1, ...): `value` is `STAGE.PORT`."""
-        self._settings["scan"][name] = value
-        return Value(f"{self.name}.{name}", shape, is_whole)
-
-    def state(self, name: str, first: Value) -> Value:
-        """What an iteration hands to the next; `next` says what that is."""
-        self._settings["state"][name] = [first.name, ""]
-        return Value(f"{self.name}.{name}", first.shape, first.is_whole)
-
-    def next(self, name: str, value: Value) -> None:
-        """What the state is after an iteration."""
-        self._settings["state"][name][1] = value.name
-
-    def collect(self, name: str, value: Value, axis: int) -> Value:
-        """What all iterations make, joined."""
-        self._settings["collect"][name] = {"value": value.name, "axis": axis}
-        shape = list(value.shape)
-        shape[axis] *= self.count
-        return Value(f"{self.name}.{name}", tuple(shape), value.is_whole)
-
-    def until(self, value: Value) -> None:
-        """Where it is not zero after an iteration, the loop ends."""
-        self._settings["until"] = value.name
-
-
-class Sampling:
-    """A loop over a scheduler's steps."""
-
-    def __init__(
-        self, recipe: Recipe, loop: Loop, made: Steps, params: dict[str, Any], table: str,
-        z: Value, salt: int = 1,
-    ) -> None:  # fmt: skip
-        self.loop, self._recipe, self._made, self._salt = loop, recipe, made, salt
-        self._params, self._table = params, table
-        self.z = loop.state("z", z)
-        self.time = loop.scan("time", f"{table}.time", (1,))
-        self.input = self.z
-        """What the model reads: `z`, scaled where the scheduler does so."""
-        if made.is_scaled:
-            scale = loop.scan("scale", f"{table}.scale", (1,))
-            scaled = recipe.graph("schedule.scale", f"{loop.name}_scale",
-                                  {"shape": list(z.shape)}, z=self.z, scale=scale)  # fmt: skip
-            recipe.stages[scaled]["precision"] = "fp32"
-            self.input = Value(f"{scaled}.scaled", z.shape)
-
-    @property
-    def times(self) -> list[float]:
-        """What the model is told in each evaluation."""
-        return [float(t) for t in self._made.time]
-
-    def step(self, output: Value) -> None:
-        """The scheduler's step, in fp32, with what the model made."""
-        shape, table = list(self.z.shape), self._table
-        params, name = {**self._params, "shape": shape}, f"{self.loop.name}_step"
-        # Its shape is the graph's to say: what a scheduler remembers follows from its steps.
-        inputs = {
-            "z": self.z,
-            "output": output,
-            "parts": self.loop.scan("parts", f"{table}.parts", ()),
-        }
-        if self._made.has_noise:
-            name_of = f"{self.loop.name}_noise"
-            inputs["noise"] = self._recipe.noise(self.z.shape, name_of, salt=self._salt)
-        if self._made.remembered:
-            zeros = Value(f"{self.loop.name}_zeros.zeros")
-            inputs["history"] = self.loop.state("history", zeros)
-        made = self._recipe.graph("schedule.step", name, params, **inputs)
-        self._recipe.stages[made]["precision"] = "fp32"
-        self.loop.next("z", Value(f"{made}.z_next", self.z.shape))
-        if self._made.remembered:
-            self.loop.next("history", Value(f"{made}.history_next"))
-
-
-def _is_like(given: object, default: object) -> bool:
-    if isinstance(default, bool):
-        return isinstance(given, bool)
-    if isinstance(default, int):
-        return isinstance(given, int) and not isinstance(given, bool)
-    if isinstance(default, float):
-        return isinstance(given, int | float) and not isinstance(given, bool)
-    return isinstance(given, type(default))
 
 
 def image_scale(config: Mapping[str, Any]) -> int:
