@@ -218,15 +218,14 @@ class TemporalDecoder(nn.Module):
         super().__init__()
         self.frames = frames or cfg.micro_frames
         self.temporal_vae = VAETemporal(cfg, encoder=False)
-        self.register_buffer("scale", torch.tensor(cfg.scale))
-        self.register_buffer("shift", torch.tensor(cfg.shift))
+        # As the published file has them.
+        shape = (1, cfg.latent_channels, 1, 1, 1)
+        self.register_buffer("scale", torch.tensor(cfg.scale).reshape(shape))
+        self.register_buffer("shift", torch.tensor(cfg.shift).reshape(shape))
 
     def forward(self, z: Tensor) -> Tensor:
         """z [1, C, t, h, w] -> [1, C, frames, h, w]."""
-        channels = self.scale.shape[0]
-        scale = self.scale.reshape(1, channels, 1, 1, 1)
-        shift = self.shift.reshape(1, channels, 1, 1, 1)
-        return self.temporal_vae.decode(z * scale + shift, self.frames)
+        return self.temporal_vae.decode(z * self.scale + self.shift, self.frames)
 
 
 def spatial_vae(cfg: VAEConfig, encoder: bool = True) -> nn.Module:

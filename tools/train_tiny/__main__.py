@@ -36,8 +36,8 @@ def write_shipped(vae: vae_stage.TrainableVAE, out: Path, seed: int) -> None:
     temporal.temporal_vae.load_state_dict(
         {k: v for k, v in vae.temporal.state_dict().items() if not k.startswith(("enc", "quant"))}
     )
-    temporal.shift.copy_(state["shift"])
-    temporal.scale.copy_(state["scale"])
+    temporal.shift.copy_(state["shift"].reshape_as(temporal.shift))
+    temporal.scale.copy_(state["scale"].reshape_as(temporal.scale))
     spatial.spatial_vae["module"].load_state_dict(
         {k: v for k, v in vae.spatial.state_dict().items() if not k.startswith(("enc", "quant"))}
     )
