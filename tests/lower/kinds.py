@@ -25,6 +25,12 @@ LINE, IMAGE, VIDEO = torch.randn(1, 2, 7), torch.randn(1, 2, 5, 6), torch.randn(
 ROWS = torch.randn(2, 6)
 
 
+def written_over(a: Tensor) -> Tensor:
+    made = torch.empty(2, 6, dtype=a.dtype)
+    made[:, :3], made[:, 3:] = a, a * 2
+    return made
+
+
 def in_place(a: Tensor, b: Tensor) -> Tensor:
     c = a * 1
     c.add_(b, alpha=0.25)
@@ -96,6 +102,7 @@ FILLED: dict[str, Case] = {
     "zeros_like": (lambda a: torch.zeros_like(a, dtype=torch.float32) + 0.5 + a, (N,)),
     "ones_like": (lambda a: torch.ones_like(a, dtype=torch.long) / 2 + a, (X,)),
     "new_ones": (lambda a: a.new_ones(2, 3) + a, (N,)),
+    "written over": (written_over, (X,)),
     "filled later": (lambda a: torch.empty(2, 3).fill_(-0.5) + a, (X,)),
     "new_full": (lambda a: a.new_full((2, 3), 4) + a, (N,)),
     "new_zeros": (lambda a: a.new_zeros(2, 3, dtype=torch.long) + a, (N,)),

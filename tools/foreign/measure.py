@@ -111,13 +111,18 @@ def _chained(whole: Whole, inputs: Tensors) -> tuple[Tensors, int]:
     values = dict(zip(program.graph_signature.user_inputs, inputs, strict=True))
     pieces = pieces_of(program, _PIECES)
     for piece in pieces:
-        given = tuple(values[name].contiguous() for name in piece.inputs)
+        given = tuple(_in_order(values[name]) for name in piece.inputs)
         with torch.no_grad():
             shapes = piece.module(*given)
         found = _in_one(piece.module, given, shapes, "fp32")
         values |= dict(zip(piece.outputs, found, strict=True))
     outputs = [str(name) for name in program.graph_signature.user_outputs]
     return tuple(values[name] for name in outputs), len(pieces)
+
+
+def _in_order(tensor: Tensor) -> Tensor:
+    """A copy with the strides of its shape: dimensions of size 1 may have others."""
+    return torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor)
 
 
 def _run(

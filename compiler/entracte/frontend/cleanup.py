@@ -224,6 +224,7 @@ _FILLED: dict[object, float | None] = {
     _aten.ones_like.default: 1,
     _aten.zeros.default: 0,
     _aten.ones.default: 1,
+    _aten.empty.memory_format: 0,  # what it holds is anything: the model writes over it
     _aten.fill.Scalar: None,
 }
 """Operations that make a tensor of one number -> the number; None where it is an argument."""
