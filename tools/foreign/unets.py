@@ -42,7 +42,7 @@ UNETS = {
             "encoder_hid_dim": 16,
         },
         {
-            "sample": normal(1, 4, 8, 16), "timestep": _STEP, "encoder_hidden_states": _TEXT,
+            "sample": normal(1, 4, 32, 48), "timestep": _STEP, "encoder_hidden_states": _TEXT,
             "encoder_attention_mask": given((1.0, 1.0, 1.0, 1.0, 0.0)),
         },
     ),
