@@ -27,7 +27,7 @@ FOLDER = "package:entracte.graphs/published/wan2.1_t2v_1.3b"
 def pipeline(frames: int, size: int, order: str) -> dict[str, object]:
     """The decoder's stages, reading latents that are given."""
     options = {"frames": frames, "slice": size}
-    r = Recipe(model_folder(weights_folder(FOLDER)), options, None, "")
+    r = Recipe(model_folder(weights_folder(FOLDER)), options, None, random=True)
     shape = (1, r.config("vae")["z_dim"], *latent_sizes(r))
     decode_video(r, r.given("z", shape, kind="tensor"))
     r.inputs["z"]["shape"] = list(shape)

@@ -31,7 +31,7 @@ def folder(tmp_path_factory):
 
 
 def declared(place, size: int, order: str) -> dict:
-    r = Recipe(model_folder(place), {"slice": size}, None, "")
+    r = Recipe(model_folder(place), {"slice": size}, None)
     decode_video(r, r.given("z", Z, kind="tensor"))
     r.inputs["z"]["shape"] = list(Z)
     r.stages["decode"]["map"]["order"] = order
