@@ -13,11 +13,11 @@ import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any
 
 from entracte.graphs import recipes
 from entracte.graphs.checks import GraphFault, similar
+from entracte.graphs.contributions import contributed, contributed_names
 from entracte.graphs.meta import on_meta
 from entracte.graphs.spec import Constants, Graph, Input
 
@@ -61,7 +61,7 @@ _FILES = {"onnx": ("file",)}
 
 def names() -> list[str]:
     """All known graph names, built in and contributed."""
-    return sorted({*_BUILT_IN, *(p.name for p in entry_points(group=GROUP))})
+    return sorted({*_BUILT_IN, *contributed_names(GROUP)})
 
 
 def build(name: str, params: Mapping[str, object]) -> Graph | Constants:
@@ -84,13 +84,7 @@ def place_of(name: str) -> str:
     """`MODULE:ATTRIBUTE`, the factory of the graph `name`; empty for an unknown name."""
     if name in _BUILT_IN:
         return _BUILT_IN[name]
-    places = sorted({p.value for p in entry_points(group=GROUP) if p.name == name})
-    if len(places) > 1:
-        raise GraphFault(
-            f"packages that are installed name different factories so: {', '.join(places)}; remove "
-            "one of the packages"
-        )
-    return places[0] if places else ""
+    return contributed(GROUP, name, "name different factories so")
 
 
 def package_of(name: str) -> str:
@@ -117,7 +111,8 @@ def file_params(name: str) -> tuple[str, ...]:
 
 def _of_recipe(name: str) -> Callable[..., Graph] | None:
     """The factory of a stage that a recipe declared, if `name` is one's."""
-    function = recipes.function_of(name)
+    # Recipes of others are found by looking at all installed packages.
+    function = None if name in _BUILT_IN else recipes.function_of(name)
     if function is None:
         return None
     from entracte.graphs.recipes.called import graph

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import pytest
 
-import entracte.graphs as graphs
 from entracte.declare.compose import compose
 from entracte.declare.read import read
 from entracte.errors import ConfigError, PlanError
@@ -224,7 +223,7 @@ def test_a_plan_looks_nothing_up(recorded, monkeypatch, key):
 
 def test_graphs_of_other_packages_run_only_if_allowed(recorded, monkeypatch):
     point = SimpleNamespace(name="their.graph", value="their_package.build:make")
-    monkeypatch.setattr(graphs, "entry_points", lambda group: [point])
+    monkeypatch.setattr("entracte.graphs.contributions.entry_points", lambda group: [point])
     recorded["pipeline"]["stages"]["text"]["graph"] = "their.graph"
     with pytest.raises(PlanError, match="--allow-package their_package"):
         job_of(plan_of(recorded))

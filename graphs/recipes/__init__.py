@@ -11,10 +11,10 @@ marked with `stage` in the same module. Other packages add recipes through the e
 
 from collections.abc import Callable
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any
 
 from entracte.graphs.checks import GraphFault, similar
+from entracte.graphs.contributions import contributed, contributed_names
 
 _HERE = "entracte.graphs.recipes."
 _BUILT_IN = {
@@ -58,7 +58,7 @@ OWN = "recipes."
 
 def classes() -> list[str]:
     """Every class that has a recipe, built in and contributed."""
-    return sorted({*_BUILT_IN, *(p.name for p in entry_points(group=GROUP))})
+    return sorted({*_BUILT_IN, *contributed_names(GROUP)})
 
 
 def recipe_of(name: str) -> Callable[..., None]:
@@ -109,10 +109,4 @@ def _place(name: str) -> str:
     """`MODULE:ATTRIBUTE`; empty where there is none."""
     if name in _BUILT_IN:
         return _HERE + _BUILT_IN[name]
-    places = sorted({p.value for p in entry_points(group=GROUP) if p.name == name})
-    if len(places) > 1:
-        raise GraphFault(
-            f"packages that are installed have different recipes for {name}: {', '.join(places)}; "
-            "remove one of the packages"
-        )
-    return places[0] if places else ""
+    return contributed(GROUP, name, f"have different recipes for {name}")

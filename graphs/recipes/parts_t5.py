@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from entracte.graphs.recipes.parts_rows import token_rows
 from entracte.graphs.recipes.recipe import Recipe, Tokens, Value, stage
 
 _WRITERS = ("SelfAttention.o.weight", "DenseReluDense.wo.weight")
 """Ends of the names of what is added up in T5's residual stream, beside the embedding."""
+LARGE = 64.0
+"""What the residual stream of T5-XXL and umT5-XXL is divided by."""
+
+
+def divided(config: Mapping[str, Any], by: float) -> dict[str, Any]:
+    """Options of a stage of T5, whose residual stream is divided by a number: what is written to it
+    is, beside the embedding, which the stage divides itself.
+
+    That of T5-XXL leaves the range of fp16. All that reads it normalises it first, so with the
+    norms' epsilon divided by the square the features are the same (`opensora/text.py`).
+    """
+    epsilon = config["layer_norm_epsilon"] / by**2
+    scaled = {**config, "layer_norm_epsilon": epsilon}
+    return {"config": scaled, "scales": dict.fromkeys(_WRITERS, 1 / by)}
 
 
 @stage
@@ -25,8 +41,7 @@ def t5_text(
 ) -> tuple[Value, list[Tokens]]:
     """Features of texts and their tokens; `number` ends the names of encoder and tokenizer.
 
-    The residual stream of T5-XXL leaves the range of fp16. All that reads it normalises it first,
-    so it may be divided (`opensora/text.py`): by 64 where it is 4096 wide.
+    The residual stream is divided by 64 where it is 4096 wide.
     """
     encoder = f"text_encoder{number}"
     config = r.config(encoder)
@@ -34,16 +49,10 @@ def t5_text(
     scale = float(1 << max((width // 64).bit_length() - 1, 0))
     for k, text in enumerate(texts):
         tokens.append(r.tokenize(f"tokenizer{number}", text, length))
-        params = {"table": encoder, "key": "shared.weight", "rows": config["vocab_size"],
-                  "width": width, "dtype": "${pipeline.precision}"}  # fmt: skip
-        made = r.host("gather_rows", f"rows_{text.name}", params, ids=tokens[-1].ids)
-        rows[f"rows{k}"] = Value(f"{made}.rows", (1, length, width))
-    epsilon = config.get("layer_norm_epsilon", 1e-6) / scale**2
+        rows[f"rows{k}"] = token_rows(r, encoder, "shared.weight", width, tokens[-1])
     states: Value = r.stage(
         t5_states, encoder, name=f"text{number}", settings={"scale": scale}, **rows,
-        states=(len(texts), length, width),
-        options={"config": {**config, "layer_norm_epsilon": epsilon},
-                 "scales": [[name, 1 / scale] for name in _WRITERS]},
+        states=(len(texts), length, width), options=divided(config, scale),
     )  # fmt: skip
     return states, tokens
 

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from entracte.graphs.opensora.denoiser import mask_to_bias
 from entracte.graphs.recipes.parts_rows import token_rows
+from entracte.graphs.recipes.parts_t5 import LARGE, divided
 from entracte.graphs.recipes.recipe import Recipe, Tokens, Value, stage
-
-_SMALLER = 64.0
-"""T5-XXL's residual stream leaves fp16's range. All that reads it normalises it first, so what is
-written to it is divided by this (`opensora/text.py`)."""
-_WRITERS = ("SelfAttention.o.weight", "DenseReluDense.wo.weight")
 
 
 @stage
@@ -23,7 +17,7 @@ def t5_both(
 ) -> Tensor:
     """Rows of the table, (1, L, width), masks of ones and zeros (1, L) -> (2, L, width)."""
     mask = mask_to_bias(torch.cat([negative_mask, prompt_mask]))
-    rows = torch.cat([negative, prompt]) / _SMALLER
+    rows = torch.cat([negative, prompt]) / LARGE
     made: Tensor = t5(inputs_embeds=rows, attention_mask=mask, return_dict=False)[0]
     return made
 
@@ -32,15 +26,10 @@ def t5_states(r: Recipe, prompt: Tokens, negative: Tokens) -> Value:
     """Features of both texts, (2, L, width), [without, with]."""
     config = r.config("text_encoder")
     width = config["d_model"]
-    eps = config.get("layer_norm_epsilon", 1e-6) / _SMALLER**2
-    options: dict[str, Any] = {
-        "config": {**config, "layer_norm_epsilon": eps},
-        "scales": dict.fromkeys(_WRITERS, 1 / _SMALLER),
-    }
     rows = [token_rows(r, "text_encoder", "shared.weight", width, t) for t in (negative, prompt)]
     made: Value = r.stage(
-        t5_both, "text_encoder", name="text", options=options, negative=rows[0], prompt=rows[1],
-        negative_mask=negative.mask, prompt_mask=prompt.mask,
+        t5_both, "text_encoder", name="text", options=divided(config, LARGE),
+        negative=rows[0], prompt=rows[1], negative_mask=negative.mask, prompt_mask=prompt.mask,
         states=(2, prompt.ids.shape[-1], width),
     )  # fmt: skip
     return made

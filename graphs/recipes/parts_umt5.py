@@ -7,14 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from entracte.graphs.opensora.denoiser import mask_to_bias
+from entracte.graphs.recipes.parts_rows import token_rows
+from entracte.graphs.recipes.parts_t5 import LARGE, divided
 from entracte.graphs.recipes.recipe import Recipe, Value, stage
-
-_MASKED = -30000.0
-"""Added to scores of what is no token: fp16 holds it."""
-_SCALE = 64.0
-"""The residual stream leaves the range of fp16. All that reads it normalises it first, so it is
-divided by this where it is written, and the norms' epsilon by its square: the same features."""
-_WRITERS = ("SelfAttention.o.weight", "DenseReluDense.wo.weight")
 
 
 @stage
@@ -27,8 +23,8 @@ def text(
     rows, mask = prompt, prompt_mask
     if negative is not None and negative_mask is not None:
         rows, mask = torch.cat([negative, prompt]), torch.cat([negative_mask, prompt_mask])
-    bias = ((1.0 - mask) * _MASKED)[:, None, None, :]
-    made: Tensor = encoder(inputs_embeds=rows / _SCALE, attention_mask=bias).last_hidden_state
+    bias = mask_to_bias(mask)
+    made: Tensor = encoder(inputs_embeds=rows / LARGE, attention_mask=bias).last_hidden_state
     return made * mask[:, :, None]
 
 
@@ -40,13 +36,8 @@ def text_features(r: Recipe) -> Value:
     ports: dict[str, Any] = {}
     for name, default in texts.items():
         tokens = r.tokenize("tokenizer", r.text(name, default), length)
-        table = {"table": "text_encoder", "key": "shared.weight", "rows": config["vocab_size"],
-                 "width": width, "dtype": "${pipeline.precision}"}  # fmt: skip
-        made = r.host("gather_rows", f"rows_{name}", table, ids=tokens.ids)
-        ports[name] = Value(f"{made}.rows", (1, length, width))
+        ports[name] = token_rows(r, "text_encoder", "shared.weight", width, tokens)
         ports[f"{name}_mask"] = tokens.mask
-    scaled = {**config, "layer_norm_epsilon": config["layer_norm_epsilon"] / _SCALE**2}
-    options = {"config": scaled, "scales": dict.fromkeys(_WRITERS, 1 / _SCALE)}
-    found: Value = r.stage(text, "text_encoder", options=options, **ports,
+    found: Value = r.stage(text, "text_encoder", options=divided(config, LARGE), **ports,
                            states=(len(texts), length, width))  # fmt: skip
     return found

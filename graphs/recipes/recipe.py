@@ -193,9 +193,9 @@ class Recipe(Options):
                   if n not in inputs}  # fmt: skip
         more = dict(options or {})
         carried = more.get("map", {}).get("carry", {})
-        for n, port in carried.items():
-            if isinstance(port, str):
-                carried[n] = [inputs[n].name, port]
+        if carried:
+            pairs = {n: [inputs[n].name, port] for n, port in carried.items()}
+            more["map"] = {**more["map"], "carry": pairs}
         params: dict[str, Any] = {
             "inputs": {n: list(v.shape) for n, v in inputs.items()},
             "outputs": list(shapes),

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from entracte.graphs.recipes.parts import guided
+from entracte.graphs.recipes.parts_halves import guide
 from entracte.graphs.recipes.parts_umt5 import text_features
 from entracte.graphs.recipes.recipe import Recipe, Value, stage
 from entracte.graphs.recipes.wan_decoder import decode_video
@@ -26,12 +26,6 @@ def denoise(
         x.expand(count, -1, -1, -1, -1), time.expand(count), states, seen, return_dict=False
     )[0]
     return made
-
-
-@stage
-def guide(both: Tensor, guidance: Tensor) -> Tensor:
-    """Of velocities [without, with] the guided one."""
-    return guided(both, guidance)
 
 
 def wan(r: Recipe) -> None:

@@ -100,22 +100,22 @@ def decode_video(r: Recipe, z: Value) -> None:
     )[0]]  # fmt: skip
     if frames > 1:
         count = r.option("slice", 1)
-        before: dict[str, Any] = {f"kept{i}": Value("", k.shape) for i, k in enumerate(kept)}
-        cut |= {"size": count, "start": 1, "carry": _carried(r, kept)}
+        carry = {f"kept{i}": f"next{i}" for i in range(len(kept))}
+        cut |= {"size": count, "start": 1, "carry": carry}
         values.append(r.stage(
             decode, "vae", z=z.of(1, channels, count, rows, columns), settings=settings,
             options={"map": cut}, frames=(1, 3, time * count, *size), **shapes,
-            **before,
+            **_begun(r, kept),
         )[0])  # fmt: skip
     r.video(values, r.option("fps", 16))
 
 
-def _carried(r: Recipe, kept: Sequence[Kept]) -> dict[str, list[str]]:
-    """What slices hand on: it begins with what the first latent frame left."""
-    carry = {}
+def _begun(r: Recipe, kept: Sequence[Kept]) -> dict[str, Any]:
+    """What the second slice reads of the first latent frame, by port."""
+    begun = {}
     for i, k in enumerate(kept):
         first = f"decode_first.next{i}"
         if k.doubles:
             first = f"{r.constant('zeros', f'nothing{i}', shape=list(k.shape))}.zeros"
-        carry[f"kept{i}"] = [first, f"next{i}"]
-    return carry
+        begun[f"kept{i}"] = Value(first, k.shape)
+    return begun

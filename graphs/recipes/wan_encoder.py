@@ -90,10 +90,12 @@ def encode_image(r: Recipe, image: Value, sizes: tuple[int, int, int]) -> Value:
     settings = {"mean": config["latents_mean"], "std": config["latents_std"]}
     parts: dict[str, Any] = {"first": first}
     if frames > 1:
-        before: dict[str, Any] = {f"kept{i}": Value("", s) for i, s in enumerate(kept)}
+        before: dict[str, Any] = {
+            f"kept{i}": Value(f"encode_first.next{i}", s) for i, s in enumerate(kept)
+        }
         shape = [1, 1, time * (frames - 1), 1, 1]
         nothing = Value(f"{r.constant('zeros', 'nothing', shape=shape)}.zeros")
-        carry = {f"kept{i}": [f"encode_first.next{i}", f"next{i}"] for i in range(len(kept))}
+        carry = {f"kept{i}": f"next{i}" for i in range(len(kept))}
         latent = r.stage(
             encode, "vae", nothing=nothing.of(1, 1, time, 1, 1),
             **before,
