@@ -1,26 +1,16 @@
 """Upstream's own code with random weights (tests/vectors): its files through the loading door, and
-the numbers that it gives.
-
-Tolerances are those that `index.json` suggests: 2e-5 of the largest value, what fp32 differs by
-from one order of sums to another.
-"""
+the numbers that it gives."""
 
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from entracte.graphs import Graph, Input
 from entracte.graphs.opensora.vae import SpatialDecoder, TemporalDecoder, VAEConfig
-from entracte.ir import DType, Port, Stage, StageKind
-from entracte.lower.backend import CORE_ML
-from entracte.store.cache import Cache
-from entracte.trace.measure import trace_stage
-from entracte.trace.weights import FileWeights
+from tests.upstream import case, loaded
 
-VECTORS = Path(__file__).parent / "vectors"
-NEAR = 2e-5
 # `config` of the case in upstream's index.json
 VAE = VAEConfig(
     filters=4, res_blocks=1, multipliers=(1, 2, 2, 4), temporal_down=(False, True, True), groups=2,
@@ -31,61 +21,43 @@ GROUP, LATENTS = 17, 5
 
 
 @pytest.fixture(scope="module")
-def case():
-    return load_file(VECTORS / "os12_vae_a.safetensors")
+def vae():
+    return case("os12_vae_a")
 
 
 @pytest.fixture(scope="module")
-def folder(case, tmp_path_factory):
+def folder(vae, tmp_path_factory):
     """As the hub has it: one file, upstream's key names and shapes."""
-    made = tmp_path_factory.mktemp("os12")
-    weights = {k.removeprefix("weights."): v for k, v in case.items() if k.startswith("weights.")}
-    save_file(weights, made / "vae.safetensors")
-    return made
+    return vae.save(tmp_path_factory.mktemp("os12"), "vae")
 
 
-def loaded(module, port, shape, folder, tmp_path, owns):
+def through(module, port, shape, folder, tmp_path, owns):
     """The module with its numbers from the folder, every key and shape checked on the way."""
     graph = Graph(module.eval(), (Input(port, shape),), ("y",), checkpoint="vae", owns=owns)
-    stage = Stage(name="decode", kind=StageKind.GRAPH, op="x", inputs=((port, "z"),))
-    traced = trace_stage(stage, graph, {port: Port(port, shape, DType.FP32)}, None, CORE_ML)
-    source = FileWeights(folder, Cache(tmp_path))
-    source.look("decode", "vae")
-    source.check(traced)
-    found = source.tensors(traced, [n for n in traced.key_of if n not in traced.held])
-    missing, unexpected = module.load_state_dict(dict(found), strict=False)
-    assert not unexpected
-    assert not [name for name in missing if name in found]
-    return module
+    return loaded(graph, folder, tmp_path)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("run", ["decode_17f", "decode_34f"])
-def test_the_published_vae_decodes(run, case, folder, tmp_path):
-    z, frames = case[f"inputs.{run}.z"], int(run.split("_")[1][:-1])
+def test_the_published_vae_decodes(run, vae, folder, tmp_path):
+    z, frames = vae.inputs(run)["z"], vae.about["literals"][run]["num_frames"]
     group = (1, 4, LATENTS, *z.shape[3:])
     owns = ("temporal_vae.decoder.", "temporal_vae.post_quant_conv.", "scale", "shift")
-    temporal = loaded(TemporalDecoder(VAE, GROUP), "z", group, folder, tmp_path, owns)
+    temporal = through(TemporalDecoder(VAE, GROUP), "z", group, folder, tmp_path, owns)
     made = [temporal(z[:, :, i : i + LATENTS]) for i in range(0, z.shape[2], LATENTS)]
     latents = torch.cat(made, 2)[:, :, :frames]
-    near(latents, case[f"outputs.{run}.x_z"])
-    spatial = loaded(
+    vae.check(latents, vae.outputs(run)["x_z"])
+    spatial = through(
         SpatialDecoder(VAE), "x", (1, 4, 4, *z.shape[3:]), folder, tmp_path,
         ("spatial_vae.module.decoder.", "spatial_vae.module.post_quant_conv."),
     )  # fmt: skip
     # Ours are from 0 to 1, and cut off there.
-    want = (case[f"outputs.{run}.x"] / 2 + 0.5).clamp(0, 1)
+    want = (vae.outputs(run)["x"] / 2 + 0.5).clamp(0, 1)
     pixels = torch.cat([spatial(latents[:, :, i : i + 4]) for i in range(0, frames, 4)], 2)
-    near(pixels, want)
+    vae.check(pixels, want)
 
 
-def near(got, want):
-    assert got.shape == want.shape
-    assert float((got - want).abs().max()) <= NEAR * float(want.abs().max())
-
-
-def test_the_shipped_file_has_the_published_shapes(folder):
-    published = load_file(folder / "vae.safetensors")
+def test_the_shipped_file_has_the_published_shapes(vae):
     ours = load_file(Path(__file__).parent.parent / "graphs/weights/tiny_t2v/vae.safetensors")
     for name in ("scale", "shift"):
-        assert ours[name].shape == published[name].shape == (1, 4, 1, 1, 1)
+        assert ours[name].shape == vae.weights[name].shape == (1, 4, 1, 1, 1)

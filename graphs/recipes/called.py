@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from entracte.graphs import models
 from entracte.graphs.checks import GraphFault
 from entracte.graphs.meta import on_meta
 from entracte.graphs.recipes.hub import LIBRARIES, library_class
@@ -74,15 +75,24 @@ def graph(
         ports,
         tuple(outputs),
         checkpoint=checkpoint,
-        key_map=(("module.", ""),),
+        key_map=(("module.", ""), *_own_names(made)),
         scales=tuple(dict(scales).items()),
     )
+
+
+def _own_names(made: Called) -> tuple[tuple[str, str], ...]:
+    """Where the file's names are others than the module's."""
+    pairs: Iterable[tuple[str, str]] = getattr(made.module, "key_map", ())
+    return tuple((f"module.{inside}", outside) for inside, outside in pairs)
 
 
 def build(name: str, config: Mapping[str, Any]) -> nn.Module:
     """A module of diffusers or transformers by its configuration. Raises `GraphFault` for what is
     no class of their models: nothing else of a library is called."""
     library, _, kind = name.partition(".")
+    if library == models.LIBRARY:
+        own: nn.Module = models.build_model(kind, config)
+        return own
     cls = _class(library, kind)
     if library == "diffusers":
         made: nn.Module = cls.from_config(dict(config))

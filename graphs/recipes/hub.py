@@ -6,14 +6,15 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from entracte.graphs import models
 from entracte.graphs.checks import GraphFault, similar
 
-LIBRARIES = ("diffusers", "transformers")
+LIBRARIES = ("diffusers", "transformers", models.LIBRARY)
 _WITH_PIPELINES = {"PaellaVQModel": "diffusers.pipelines.deprecated.wuerstchen"}
 """Models of diffusers that it does not export: where they are. Folders say `wuerstchen` for the
 library, and those that diffusers 0.42 saves say `diffusers`."""
@@ -50,6 +51,8 @@ class ModelFolder:
     components: Mapping[str, Component]
     index: Mapping[str, Any]
     """`model_index.json`, where settings of the pipeline itself stand too."""
+    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Component -> keys of its configuration that the user writes over (`pipeline.models`)."""
 
     def component(self, name: str) -> Component:
         """Raises `GraphFault` where there is none, or where its code is the folder's own."""
@@ -79,10 +82,31 @@ class ModelFolder:
         for file in _CONFIGS:
             if (folder / file).is_file():
                 found = _completed(component, _read(folder / file))
+                found |= self._changed(name, found)
                 return {k: v for k, v in found.items() if k not in _NOISE}
         raise GraphFault(
             f"{folder}: there is no {' or '.join(_CONFIGS[:2])}; download the whole folder"
         )
+
+    def _changed(self, name: str, config: Mapping[str, Any]) -> dict[str, Any]:
+        """What the user writes over. Raises `GraphFault` for a key that there is not."""
+        given = dict(self.changes.get(name, {}))
+        for key in given:
+            if key not in config:
+                raise GraphFault(
+                    f"pipeline.models.{name}.{key}: its configuration has no such key"
+                    f"{similar(key, config)}; it has {', '.join(config)}"
+                )
+        return given
+
+    def check_changes(self) -> None:
+        """Raises `GraphFault` for a component that is not there."""
+        for name in self.changes:
+            if name not in self.components:
+                raise GraphFault(
+                    f"pipeline.models.{name}: the folder has no such component"
+                    f"{similar(name, self.components)}; it has {', '.join(self.components)}"
+                )
 
     def has_file(self, name: str) -> bool:
         """Whether a file, or a folder, of that name is in it."""
@@ -100,8 +124,14 @@ class ModelFolder:
         return any(map(self.has_file, ("tokenizer.json", "vocab.json", "spiece.model")))
 
 
-def model_folder(path: Path) -> ModelFolder:
-    """What a folder says of itself. Raises `GraphFault`."""
+def model_folder(path: Path, changes: Mapping[str, Mapping[str, Any]] | None = None) -> ModelFolder:
+    """What a folder says of itself, and what the user writes over. Raises `GraphFault`."""
+    found = replace(_model_folder(path), changes=changes or {})
+    found.check_changes()
+    return found
+
+
+def _model_folder(path: Path) -> ModelFolder:
     index = path / "model_index.json"
     if index.is_file():
         return _of_diffusers(path, _read(index))
@@ -156,6 +186,8 @@ def _class_of(file: Path, value: object, key: str) -> str:
 
 def library_class(library: str, kind: str) -> Any:
     """A class of one of `LIBRARIES`; None where what is installed has none of that name."""
+    if library == models.LIBRARY:
+        return models.model_class(kind)
     if kind in _WITH_PIPELINES:
         return getattr(import_module(_WITH_PIPELINES[kind]), kind, None)
     return getattr(import_module(library), kind, None)
@@ -165,7 +197,7 @@ def _completed(component: Component, config: dict[str, Any]) -> dict[str, Any]:
     cls = library_class(component.library, component.kind)
     if cls is None:
         return config
-    if component.library == "diffusers":
+    if component.library != "transformers":
         takes = inspect.signature(cls.__init__).parameters.values()
         return {p.name: p.default for p in takes if p.default is not p.empty} | config
     made = getattr(cls, "config_class", None)

@@ -68,7 +68,7 @@ def _declared(config: DictConfig, path: Path) -> dict[str, Any]:
     assert isinstance(options, dict)
     chosen = {str(name): value for name, value in options.items()}
     try:
-        folder = model_folder(path)
+        folder = model_folder(path, _changes(config))
         make = recipes.recipe_of(folder.kind)
         random = config.pipeline.weights.startswith("random:")
         recipe = Recipe(folder, chosen, config.sampler.steps, random=random)
@@ -91,6 +91,19 @@ def _declared(config: DictConfig, path: Path) -> dict[str, Any]:
         "lora_class": folder.kind,
         **{key: getattr(recipe, key) for key in _OVER},
     }
+
+
+def _changes(config: DictConfig) -> dict[str, dict[str, Any]]:
+    """Of the components' configurations. Raises `ConfigError`."""
+    given = OmegaConf.to_container(config.pipeline.models, resolve=True)
+    assert isinstance(given, dict)
+    for name, keys in given.items():
+        if not isinstance(keys, Mapping):
+            raise ConfigError(
+                f"pipeline.models.{name}: {keys!r}: give keys of its configuration and their "
+                "values, for instance {num_layers: 4}"
+            )
+    return {str(name): dict(keys) for name, keys in given.items()}
 
 
 def _file_name(text: str) -> str:

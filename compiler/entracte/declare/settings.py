@@ -219,6 +219,9 @@ class PipelineSettings:
     `/models/sd15`"""
     options: dict[str, Any] = field(default_factory=dict)
     """Of such a recipe: sizes and choices, null for its own; e.g. `{height: 512, width: 512}`"""
+    models: dict[str, Any] = field(default_factory=dict)
+    """Of such a folder: component, and keys of its configuration with other values: a model of
+    another size; e.g. `{transformer: {num_layers: 4}}`"""
     over: dict[str, Any] = field(default_factory=dict)
     """What is put over such a recipe's `stages`, `inputs`, `loops` and `outputs`, key by key; e.g.
     `{stages: {text: {compression: int8}}}`"""
