@@ -17,7 +17,10 @@ from entracte.graphs.checks import GraphFault, similar
 
 LIBRARY = "entracte"
 _HERE = "entracte.graphs."
-_MODELS: dict[str, str] = {}
+_MODELS: dict[str, str] = {
+    "OpenSoraInpaint_v1_3": "opensora_plan.denoiser:OpenSoraInpaint_v1_3",
+    "OpenSoraT2V_v1_3": "opensora_plan.denoiser:OpenSoraT2V_v1_3",
+}
 """Class -> module under `entracte.graphs`, and the class in it: `folder.file:Class`."""
 
 

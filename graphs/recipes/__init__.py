@@ -34,6 +34,8 @@ _BUILT_IN = {
     "LattePipeline": "latte:latte",
     "LlamaForCausalLM": "causal_lm:causal_lm",
     "MochiPipeline": "mochi:mochi",
+    "OpenSoraPlanInpaintPipeline": "open_sora_plan_i2v:open_sora_plan_i2v",
+    "OpenSoraPlanPipeline": "open_sora_plan:open_sora_plan",
     "PixArtAlphaPipeline": "pixart:pixart_alpha",
     "PixArtSigmaPipeline": "pixart:pixart_sigma",
     "Qwen2ForCausalLM": "causal_lm:causal_lm",
