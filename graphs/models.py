@@ -20,6 +20,7 @@ _HERE = "entracte.graphs."
 _MODELS: dict[str, str] = {
     "OpenSoraInpaint_v1_3": "opensora_plan.denoiser:OpenSoraInpaint_v1_3",
     "OpenSoraT2V_v1_3": "opensora_plan.denoiser:OpenSoraT2V_v1_3",
+    "WFVAEModel": "opensora_plan.wfvae:WFVAEModel",
 }
 """Class -> module under `entracte.graphs`, and the class in it: `folder.file:Class`."""
 
