@@ -187,5 +187,7 @@ def _joined(r: Recipe, clip: Clip, parts: list[Value]) -> Value:
 
 def _batch(clip: Clip) -> int:
     """Frames that the spatial decoder gets at once: any number of them gives the same."""
-    most = min(clip.vae.micro_batch, _DECODED_PIXELS // (clip.params["height"] * clip.params["width"]))
+    most = min(
+        clip.vae.micro_batch, _DECODED_PIXELS // (clip.params["height"] * clip.params["width"])
+    )
     return max(n for n in range(1, max(most, 1) + 1) if clip.frames % n == 0)
