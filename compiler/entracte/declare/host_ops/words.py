@@ -1,4 +1,5 @@
-"""`tokenize`: a text as ids, padded and cut by the tokenizer's own rule; and ids as a text."""
+"""`tokenize`: a text, cleaned, as ids, padded and cut by the tokenizer's own rule; and ids as a
+text."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,8 +7,9 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from entracte.declare.host_ops.clean import CLEAN, MOST_SEGMENT, scored, segment_of
 from entracte.declare.host_ops.encoder import encoder_of, telling, tokenizer_file
-from entracte.declare.host_ops.kinds import FILE, FLAG, PATH, SIZE, TEXT, one_of, whole
+from entracte.declare.host_ops.kinds import FILE, FLAG, PATH, SCORES, SIZE, TEXT, one_of, whole
 from entracte.declare.host_ops.row import (
     FileKind,
     Given,
@@ -28,6 +30,8 @@ LEFT, RIGHT = "left", "right"
 MOST_ID = 2**31 - 1
 _SHOWN = 1000
 """Characters of what was dropped that a note shows: a record's notes are lines of 2000 at most."""
+_MOST_CLEANED = 20_000
+"""Characters: some rules look ahead from each to the end."""
 _LONGEST_WORD = 100
 """That is named: texts of some languages have no spaces."""
 
@@ -148,10 +152,27 @@ def detokenize(ids: Sequence[int], tokenizer: Path, end_ids: Collection[int] = (
     return text.replace(ending, " ").strip() if ending else text
 
 
+def written(text: str, params: Given) -> str:
+    """What becomes ids of a text, by the params that change it. Raises `RunError`."""
+    if "segment" in params:
+        text = segment_of(text, params["segment"])
+    text = scored(text, params.get("scores", ()))
+    if "clean" in params:
+        text = _cleaned(text, params["clean"])
+    return str(params.get("prefix", "") + text + params.get("suffix", ""))
+
+
+def _cleaned(text: str, rule: str) -> str:
+    if len(text) > _MOST_CLEANED:
+        raise RunError(
+            f"tokenize: a text of {len(text)} characters is to be cleaned ({rule}); give at most "
+            f"{_MOST_CLEANED}"
+        )
+    return CLEAN[rule](text)
+
+
 def _run(params: Given, inputs: Mapping[str, Any], place: Place) -> "dict[str, np.ndarray]":
-    text = str(inputs["text"])
-    text = text.lower().strip() if params.get("lower", False) else text
-    text = params.get("prefix", "") + text + params.get("suffix", "")
+    text = written(str(inputs["text"]), params)
     file = tokenizer_file(place.folder, params["tokenizer"])
     given = {name: params[name] for name in Rule.__dataclass_fields__ if name in params}
     return tokenize(text, file, params["length"], Rule(**given), place.note)
@@ -171,7 +192,9 @@ _FREE = (
     Param("pad_side", _SIDE, needed=False),
     Param("truncation_side", _SIDE, needed=False),
     Param("add_special_tokens", FLAG, needed=False),
-    Param("lower", FLAG, needed=False),
+    Param("segment", whole(0, MOST_SEGMENT), needed=False),
+    Param("scores", SCORES, needed=False),
+    Param("clean", one_of(*CLEAN), needed=False),
     Param("prefix", TEXT, needed=False),
     Param("suffix", TEXT, needed=False),
 )
