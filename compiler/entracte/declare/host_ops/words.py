@@ -1,5 +1,5 @@
-"""`tokenize`: a text as ids, padded and cut by the tokenizer's own rule; ids as a text; and
-`retokenize`: one after the other."""
+"""`tokenize`: a text, cleaned, as ids, padded and cut by the tokenizer's own rule; ids as a text;
+and `retokenize`: one after the other."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from entracte.declare.host_ops.clean import CLEAN, MOST_SEGMENT, scored, segment_of
 from entracte.declare.host_ops.encoder import encoder_of, telling, tokenizer_file
 from entracte.declare.host_ops.kinds import (
     FILE,
@@ -14,6 +15,7 @@ from entracte.declare.host_ops.kinds import (
     IDS,
     MOST_ID,
     PATH,
+    SCORES,
     SIZE,
     TEXT,
     one_of,
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 LEFT, RIGHT = "left", "right"
 _SHOWN = 1000
 """Characters of what was dropped that a note shows: a record's notes are lines of 2000 at most."""
+_MOST_CLEANED = 20_000
+"""Characters: some rules look ahead from each to the end."""
 _LONGEST_WORD = 100
 """That is named: texts of some languages have no spaces."""
 
@@ -159,13 +163,31 @@ def detokenize(ids: Sequence[int], tokenizer: Path, end_ids: Collection[int] = (
     return text.replace(ending, " ").strip() if ending else text
 
 
+def written(text: str, params: Given) -> str:
+    """What becomes ids of a text, by the params that change it. Raises `RunError`."""
+    if "segment" in params:
+        text = segment_of(text, params["segment"])
+    text = scored(text, params.get("scores", ()))
+    if "clean" in params:
+        text = _cleaned(text, params["clean"])
+    return str(params.get("prefix", "") + text + params.get("suffix", ""))
+
+
+def _cleaned(text: str, rule: str) -> str:
+    if len(text) > _MOST_CLEANED:
+        raise RunError(
+            f"tokenize: a text of {len(text)} characters is to be cleaned ({rule}); give at most "
+            f"{_MOST_CLEANED}"
+        )
+    return CLEAN[rule](text)
+
+
 def _run(params: Given, inputs: Mapping[str, Any], place: Place) -> "dict[str, np.ndarray]":
     return _encoded(str(inputs["text"]), params, place)
 
 
 def _encoded(text: str, params: Given, place: Place) -> "dict[str, np.ndarray]":
-    text = text.lower().strip() if params.get("lower", False) else text
-    text = params.get("prefix", "") + text + params.get("suffix", "")
+    text = written(text, params)
     file = tokenizer_file(place.folder, params["tokenizer"])
     given = {name: params[name] for name in Rule.__dataclass_fields__ if name in params}
     return tokenize(text, file, params["length"], Rule(**given), place.note)
@@ -196,7 +218,9 @@ _FREE = (
     Param("pad_side", _SIDE, needed=False),
     Param("truncation_side", _SIDE, needed=False),
     Param("add_special_tokens", FLAG, needed=False),
-    Param("lower", FLAG, needed=False),
+    Param("segment", whole(0, MOST_SEGMENT), needed=False),
+    Param("scores", SCORES, needed=False),
+    Param("clean", one_of(*CLEAN), needed=False),
     Param("prefix", TEXT, needed=False),
     Param("suffix", TEXT, needed=False),
 )
