@@ -20,6 +20,7 @@ _HERE = "entracte.graphs."
 _MODELS: dict[str, str] = {
     "STDiT3": "opensora.upstream:STDiT3",
     "VideoAutoencoderPipeline": "opensora.upstream:VideoAutoencoderPipeline",
+    "WFVAEModel": "opensora_plan.wfvae:WFVAEModel",
 }
 """Class -> module under `entracte.graphs`, and the class in it: `folder.file:Class`."""
 
