@@ -21,6 +21,10 @@ _MODELS: dict[str, str] = {
     "STDiT3": "opensora.upstream:STDiT3",
     "VideoAutoencoderPipeline": "opensora.upstream:VideoAutoencoderPipeline",
     "WFVAEModel": "opensora_plan.wfvae:WFVAEModel",
+    "DiT": "minisora.dit:DiT",
+    "OpenDiTLatte": "minisora.latte:OpenDiTLatte",
+    "SiT": "minisora.dit:SiT",
+    "VDiT": "minisora.dit:VDiT",
 }
 """Class -> module under `entracte.graphs`, and the class in it: `folder.file:Class`."""
 
