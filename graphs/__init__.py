@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 _BUILT_IN = {
+    "cascade.schedule": "entracte.graphs.cascade.sampler:schedule",
     "onnx": "entracte.graphs.onnx.build:stage",
     "opensora.text_encoder": "entracte.graphs.opensora.build:text_encoder",
     "opensora.denoiser": "entracte.graphs.opensora.build:denoiser",
@@ -53,7 +54,7 @@ _BUILT_IN = {
     "zeros": "entracte.graphs.zeros:zeros",
 }
 GROUP = "entracte.graphs"
-_CODE = ("opensora.", "schedule.")
+_CODE = ("cascade.", "opensora.", "schedule.")
 """Built-in graphs whose names begin so are made by code and parameters alone; recipes' are too."""
 _FILES = {"onnx": ("file",)}
 """Parameters that name a file: the compiler finds it, and hands in its path."""

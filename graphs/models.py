@@ -7,6 +7,7 @@ with the published model's values as defaults. It may say
 
     unused: names of keys of upstream's configuration that change nothing that is computed here
     key_map (of the instance): (prefix in the module, prefix in the checkpoint), where they differ
+    scales (of the instance): (end of a parameter's name, factor), see `Graph`
 """
 
 from collections.abc import Mapping
@@ -17,7 +18,12 @@ from entracte.graphs.checks import GraphFault, similar
 
 LIBRARY = "entracte"
 _HERE = "entracte.graphs."
-_MODELS: dict[str, str] = {}
+_MODELS: dict[str, str] = {
+    "Previewer": "cascade.pixels:Previewer",
+    "StageA": "cascade.pixels:StageA",
+    "StageB": "cascade.stages:StageB",
+    "StageC": "cascade.stages:StageC",
+}
 """Class -> module under `entracte.graphs`, and the class in it: `folder.file:Class`."""
 
 
