@@ -31,8 +31,8 @@ def imagine(
     net: nn.Module, z: Tensor, step: Tensor, states: Tensor, pooled: Tensor,
     images: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
-    """Stage C's noise, of [without, with] where there are two texts. `images` (1, width) are for the
-    prompt; zeros where there are none."""
+    """Stage C's noise, of [without, with] where there are two texts. `images` (1, width) are for
+    the prompt; zeros where there are none."""
     stage_c, count = cast("Any", net), len(pooled)
     if images is None:
         seen = torch.zeros(count, 1, stage_c.image_width)
@@ -189,9 +189,9 @@ def _sampled(
         parts = loop.scan("parts", f"{table}.parts", (1, 3))
         made = r.stage(function, component, z=z, step=row, **given, options={"config": config},
                        output=(len(guidance) + 1, *shape[1:]))  # fmt: skip
-        fresh = (
-            {"noise": r.noise(shape, f"{name}_noise", salt=salt + 1)} if sampler == "ddpm" else {}
-        )
-        loop.next("z", r.stage(gdf_step, name=f"{name}_step", z=z, output=made, parts=parts, **guidance,
-                               **fresh, options=_FINE, z_next=shape))  # fmt: skip
+        more = dict(guidance)
+        if sampler == "ddpm":
+            more["noise"] = r.noise(shape, f"{name}_noise", salt=salt + 1)
+        loop.next("z", r.stage(gdf_step, name=f"{name}_step", z=z, output=made, parts=parts,
+                               **more, options=_FINE, z_next=shape))  # fmt: skip
     return Value(f"{name}.z", shape)
