@@ -18,9 +18,9 @@ from tests.recipes.harness import check, compiled, normal, run
 from tests.recipes.test_stable_cascade import LENGTH, clip
 
 C = {"c_in": 6, "c_out": 6, "c_r": 8, "c_cond": 16, "c_hidden": [16, 24], "nhead": [2, 3],
-     "blocks": [[1, 2], [2, 1]], "c_clip_text": 16, "c_clip_text_pooled": 12, "c_clip_img": 10,
+     "blocks": [[1, 1], [1, 1]], "c_clip_text": 16, "c_clip_text_pooled": 12, "c_clip_img": 10,
      "c_clip_seq": 2}  # fmt: skip
-B = {"c_r": 8, "c_cond": 12, "c_hidden": [12, 16], "nhead": [-1, 2], "blocks": [[1, 1], [1, 2]],
+B = {"c_r": 8, "c_cond": 12, "c_hidden": [12, 16], "nhead": [-1, 2], "blocks": [[1, 1], [1, 1]],
      "block_repeat": [[1, 1], [2, 1]], "level_config": ["CT", "CTA"], "c_clip": 12,
      "c_clip_seq": 2, "c_effnet": 6}  # fmt: skip
 A = {"bottleneck_blocks": 1, "c_hidden": 16, "codebook_size": 8}
