@@ -45,6 +45,7 @@ _BUILT_IN = {
     "SiglipModel": "siglip:siglip",
     "StableCascadeCombinedPipeline": "stable_cascade_decoder:stable_cascade_combined",
     "StableCascadeDecoderPipeline": "stable_cascade_decoder:stable_cascade_decoder",
+    "StableCascadeOriginalPipeline": "cascade:cascade",
     "StableCascadePriorPipeline": "stable_cascade:stable_cascade_prior",
     "StableDiffusion3Pipeline": "stable_diffusion_3:stable_diffusion_3",
     "StableDiffusionPipeline": "stable_diffusion:stable_diffusion",
