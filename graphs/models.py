@@ -21,6 +21,8 @@ _HERE = "entracte.graphs."
 _MODELS: dict[str, str] = {
     "DiT": "minisora.dit:DiT",
     "OpenDiTLatte": "minisora.latte:OpenDiTLatte",
+    "OpenSoraInpaint_v1_3": "opensora_plan.denoiser:OpenSoraInpaint_v1_3",
+    "OpenSoraT2V_v1_3": "opensora_plan.denoiser:OpenSoraT2V_v1_3",
     "Previewer": "cascade.pixels:Previewer",
     "STDiT3": "opensora.upstream:STDiT3",
     "SiT": "minisora.dit:SiT",

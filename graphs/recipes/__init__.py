@@ -38,6 +38,8 @@ _BUILT_IN = {
     "MiniSoraVideoPipeline": "minisora_video:minisora_video",
     "MochiPipeline": "mochi:mochi",
     "OpenSoraPipeline": "open_sora:open_sora",
+    "OpenSoraPlanInpaintPipeline": "open_sora_plan_i2v:open_sora_plan_i2v",
+    "OpenSoraPlanPipeline": "open_sora_plan:open_sora_plan",
     "PixArtAlphaPipeline": "pixart:pixart_alpha",
     "PixArtSigmaPipeline": "pixart:pixart_sigma",
     "Qwen2ForCausalLM": "causal_lm:causal_lm",
