@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from entracte.graphs import Graph, Input, models
 from entracte.graphs.opensora.mask import (
     Masked,
     Run,
@@ -12,8 +13,9 @@ from entracte.graphs.opensora.mask import (
     frame_tables,
     parse_mask_strategy,
 )
-from entracte.graphs.opensora.sampler import rflow_timesteps
-from tests.upstream import case
+from entracte.graphs.opensora.sampler import guided, rflow_timesteps
+from entracte.graphs.recipes.open_sora_image import begin, mix
+from tests.upstream import case, loaded
 
 CASE = case("os12_mask_strategy")
 RUNS = {run["run"]: run for run in CASE.about["runs"]}
@@ -91,3 +93,56 @@ def test_frames_side_by_side_are_one_run():
 def test_a_strategy_that_cannot_be_is_one_message(text, words):
     with pytest.raises(ValueError, match=words):
         apply_mask_strategy(parse_mask_strategy(text), 15, [5, 10])
+
+
+SAMPLING = case("os12_sampling_a")
+MASKED = [name for name, run in SAMPLING.about["literals"].items() if run["mask_strategy"]]
+
+
+@pytest.fixture(scope="module")
+def denoiser(tmp_path_factory):
+    """Upstream's file through the loading door, for the case's clip."""
+    about = SAMPLING.config
+    z = SAMPLING.inputs(MASKED[0])["z"]
+    clip = {"latent": z.shape[2:], "pixels": (about["height"], about["width"]), "fps": about["fps"]}
+    config, length = {**about["stdit3"], **clip}, about["stdit3"]["model_max_length"]
+    with torch.device("meta"):
+        module = models.build_model("STDiT3", config).eval()
+    text = (1, length, about["stdit3"]["caption_channels"])
+    shapes = {"z": tuple(z.shape), "timestep": (1,), "text": text, "mask": (1, length),
+              "x_mask": (1, z.shape[2])}  # fmt: skip
+    graph = Graph(module, tuple(Input(n, s) for n, s in shapes.items()), ("velocity",),
+                  checkpoint="denoiser", key_map=module.key_map)  # fmt: skip
+    folder = SAMPLING.save(tmp_path_factory.mktemp("os12"), "denoiser")
+    return loaded(graph, folder, tmp_path_factory.mktemp("cache"))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", MASKED)
+def test_the_denoiser_samples_around_given_frames(name, denoiser):
+    about, run = SAMPLING.config, SAMPLING.about["literals"][name]
+    given, want = SAMPLING.inputs(name), SAMPLING.outputs(name)
+    groups = parse_mask_strategy(run["mask_strategy"])
+    masked = apply_mask_strategy(
+        groups, given["z"].shape[2], [given["ref"].shape[1]], run["align"]
+    )  # fmt: skip
+    runs = [[0 if r.reference is None else 1, r.start, r.length] for r in masked.runs()]
+    z = begin(given["z"], given["ref"][None], runs=runs)
+    assert torch.equal(z, want["z_start"])
+    timesteps, dt = rflow_timesteps(
+        about["steps"], about["frames"], about["height"], about["width"]
+    )
+    tables = frame_tables(timesteps, dt, masked.ratios)
+    tables = {n: torch.tensor(table)[:, None] for n, table in tables.items()}
+    assert torch.equal(tables["x_mask"][:, 0], want["x_mask"].float())
+    text, mask = given["y"][0], given["mask"].float()
+    for i, t in enumerate(timesteps):
+        z = mix(z, given["noise"][i], tables["share"][i])
+        SAMPLING.check(z[0], want["model_z"][i])
+        time = torch.tensor([t], dtype=torch.float32)
+        velocity = denoiser(z, time, text, mask, tables["x_mask"][i])
+        SAMPLING.check(velocity[:, :4], want["velocity"][i])
+        z = z + guided(velocity, torch.tensor([about["cfg_scale"]]), 4) * tables["dt"][i][
+            :, None, :, None, None
+        ]
+    SAMPLING.check(z, want["z"])
