@@ -19,6 +19,7 @@ LIBRARY = "entracte"
 _HERE = "entracte.graphs."
 _MODELS: dict[str, str] = {
     "STDiT3": "opensora.upstream:STDiT3",
+    "VideoAutoencoderPipeline": "opensora.upstream:VideoAutoencoderPipeline",
 }
 """Class -> module under `entracte.graphs`, and the class in it: `folder.file:Class`."""
 

@@ -34,6 +34,7 @@ _BUILT_IN = {
     "LattePipeline": "latte:latte",
     "LlamaForCausalLM": "causal_lm:causal_lm",
     "MochiPipeline": "mochi:mochi",
+    "OpenSoraPipeline": "open_sora:open_sora",
     "PixArtAlphaPipeline": "pixart:pixart_alpha",
     "PixArtSigmaPipeline": "pixart:pixart_sigma",
     "Qwen2ForCausalLM": "causal_lm:causal_lm",
