@@ -17,7 +17,9 @@ from entracte.graphs.checks import GraphFault, similar
 
 LIBRARY = "entracte"
 _HERE = "entracte.graphs."
-_MODELS: dict[str, str] = {}
+_MODELS: dict[str, str] = {
+    "STDiT3": "opensora.upstream:STDiT3",
+}
 """Class -> module under `entracte.graphs`, and the class in it: `folder.file:Class`."""
 
 
