@@ -36,6 +36,11 @@ __all__ = [
 ]
 
 _BUILT_IN = {
+    "minisora.ddpm_step": "entracte.graphs.minisora.ddpm:step",
+    "minisora.ddpm_table": "entracte.graphs.minisora.ddpm:table",
+    "minisora.transport_start": "entracte.graphs.minisora.transport:start",
+    "minisora.transport_step": "entracte.graphs.minisora.transport:step",
+    "minisora.transport_table": "entracte.graphs.minisora.transport:table",
     "onnx": "entracte.graphs.onnx.build:stage",
     "opensora.text_encoder": "entracte.graphs.opensora.build:text_encoder",
     "opensora.denoiser": "entracte.graphs.opensora.build:denoiser",
@@ -53,7 +58,7 @@ _BUILT_IN = {
     "zeros": "entracte.graphs.zeros:zeros",
 }
 GROUP = "entracte.graphs"
-_CODE = ("opensora.", "schedule.")
+_CODE = ("minisora.", "opensora.", "schedule.")
 """Built-in graphs whose names begin so are made by code and parameters alone; recipes' are too."""
 _FILES = {"onnx": ("file",)}
 """Parameters that name a file: the compiler finds it, and hands in its path."""

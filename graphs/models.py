@@ -18,7 +18,11 @@ from entracte.graphs.checks import GraphFault, similar
 LIBRARY = "entracte"
 _HERE = "entracte.graphs."
 _MODELS: dict[str, str] = {
+    "DiT": "minisora.dit:DiT",
+    "OpenDiTLatte": "minisora.latte:OpenDiTLatte",
+    "SiT": "minisora.dit:SiT",
     "STDiT3": "opensora.upstream:STDiT3",
+    "VDiT": "minisora.dit:VDiT",
 }
 """Class -> module under `entracte.graphs`, and the class in it: `folder.file:Class`."""
 
