@@ -36,12 +36,12 @@ class Budget:
     pair_clips: int = 432
     pair_steps: int = 20
     pair_guidance: float = 1.5
-    spatial_steps: int = 1200
-    spatial_pair_steps: int = 700
+    spatial_steps: int = 480
+    spatial_pair_steps: int = 280
     spatial_batch: int = 24
-    clips: int = 512
-    temporal_steps: int = 600
-    temporal_batch: int = 16
+    clips: int = 256
+    temporal_steps: int = 300
+    temporal_batch: int = 6
 
 
 class Encoders(nn.Module):

@@ -35,9 +35,9 @@ RATE = 2e-3
 class Budget:
     """Clips that are encoded once, optimiser steps, clips of a step."""
 
-    clips: int = 3072
-    steps: int = 1200
-    batch: int = 48
+    clips: int = 1024
+    steps: int = 500
+    batch: int = 24
 
 
 class LowRank(nn.Module):

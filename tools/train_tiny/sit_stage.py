@@ -15,24 +15,37 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from entracte.graphs.minisora.dit import SiT
 from tools.train_tiny import world
 from tools.train_tiny.denoiser_stage import Average, plain_attention
 from tools.train_tiny.encoder_stage import Encoders
 from tools.train_tiny.progress import LossLog, plateau, set_rate
-from tools.train_tiny.sit_model import SiT, SiTSizes
 from tools.train_tiny.vae_stage import bf16
 
 NO_CLASS = 0.1
 MUON_RATE, ADAM_RATE = 2e-3, 1e-3
+SIZES = {
+    "input_size": 8,
+    "patch_size": 2,
+    "in_channels": 4,
+    "hidden_size": 128,
+    "depth": 6,
+    "num_heads": 4,
+    "mlp_ratio": 4.0,
+    "class_dropout_prob": 0.1,
+    "num_classes": len(world.CLASSES),
+    "learn_sigma": True,
+}
+"""The model's configuration, under the names of SiT's own arguments."""
 
 
 @dataclass(frozen=True)
 class Budget:
     """Pictures that are encoded once, optimiser steps, pictures of a step."""
 
-    pictures: int = 12288
-    steps: int = 3000
-    batch: int = 96
+    pictures: int = 8192
+    steps: int = 2400
+    batch: int = 64
 
 
 @dataclass
@@ -59,6 +72,17 @@ def cache(encoders: Encoders, budget: Budget, out: Path, seed: int) -> Latents:
     made = Latents(torch.cat(parts), torch.from_numpy(classes))
     torch.save(asdict(made), path)
     return made
+
+
+def fresh_model() -> SiT:
+    """SiT with adaLN-zero: every block begins as the identity, the prediction as zero."""
+    model = SiT(**SIZES)
+    nn.init.normal_(model.y_embedder.embedding_table.weight, std=0.02)
+    zero = [block.adaLN_modulation[1] for block in model.blocks]
+    for linear in (*zero, model.final_layer.adaLN_modulation[1], model.final_layer.linear):
+        nn.init.zeros_(linear.weight)
+        nn.init.zeros_(linear.bias)
+    return model
 
 
 def flow_loss(model: nn.Module, z: Tensor, classes: Tensor) -> Tensor:
@@ -92,7 +116,7 @@ def train(encoders: Encoders, budget: Budget, out: Path, seed: int) -> SiT:
     done, running = out / "sit.pt", out / "sit_running.pt"
     data = cache(encoders, budget, out, seed)
     torch.manual_seed(seed + 31)
-    model = SiT(SiTSizes())
+    model = fresh_model()
     if done.exists():
         model.load_state_dict(torch.load(done, weights_only=True))
         return model.eval()
