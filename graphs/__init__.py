@@ -49,7 +49,6 @@ _BUILT_IN = {
     "opensora.rflow_schedule": "entracte.graphs.opensora.build:rflow_schedule",
     "opensora.guided_euler": "entracte.graphs.opensora.build:guided_euler",
     "opensora.guided_euler_leap": "entracte.graphs.opensora.build:guided_euler_leap",
-    "opensora.leap_start": "entracte.graphs.opensora.build:leap_start",
     "recipes.whisper_rows": "entracte.graphs.recipes.parts_whisper:whisper_rows",
     "schedule.table": "entracte.graphs.schedules.step:table",
     "schedule.start": "entracte.graphs.schedules.step:start",

@@ -20,9 +20,10 @@ _HERE = "entracte.graphs."
 _MODELS: dict[str, str] = {
     "DiT": "minisora.dit:DiT",
     "OpenDiTLatte": "minisora.latte:OpenDiTLatte",
-    "SiT": "minisora.dit:SiT",
     "STDiT3": "opensora.upstream:STDiT3",
+    "SiT": "minisora.dit:SiT",
     "VDiT": "minisora.dit:VDiT",
+    "VideoAutoencoderPipeline": "opensora.upstream:VideoAutoencoderPipeline",
 }
 """Class -> module under `entracte.graphs`, and the class in it: `folder.file:Class`."""
 

@@ -36,7 +36,7 @@ class Rows(nn.Module):
 def denoiser(config, given):
     """A clip of the run's sizes."""
     clip = {
-        "latent": given["x"].shape[2:],
+        "latent": tuple(given["x"].shape[2:]),
         "pixels": (float(given["height"]), float(given["width"])),
         "fps": float(given["fps"]),
     }

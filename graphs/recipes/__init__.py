@@ -37,6 +37,7 @@ _BUILT_IN = {
     "MiniSoraSiTPipeline": "minisora:minisora_sit",
     "MiniSoraVideoPipeline": "minisora_video:minisora_video",
     "MochiPipeline": "mochi:mochi",
+    "OpenSoraPipeline": "open_sora:open_sora",
     "PixArtAlphaPipeline": "pixart:pixart_alpha",
     "PixArtSigmaPipeline": "pixart:pixart_sigma",
     "Qwen2ForCausalLM": "causal_lm:causal_lm",

@@ -52,6 +52,7 @@ class Recipe(Options):
         options: what the user chose (`pipeline.options`); None where he did not.
         steps: of the sampler, as the user wants them.
         random: whether weights are drawn from a seed: then a folder may lack tokenizers.
+        evaluations: of them, as the user wants them; None for all.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Recipe(Options):
         steps: int | None,
         *,
         random: bool = False,
+        evaluations: int | None = None,
     ) -> None:
         super().__init__(folder.kind, options)
         self.folder = folder
@@ -69,6 +71,7 @@ class Recipe(Options):
         self.loops: dict[str, dict[str, Any]] = {}
         self.outputs: dict[str, dict[str, Any]] = {}
         self.steps = steps
+        self._evaluations, self._leaps = evaluations, False
         self._random, self._loop = random, ""
 
     # ---------------------------------------------------------------- what is read
@@ -80,6 +83,21 @@ class Recipe(Options):
     def sampling_steps(self, default: int) -> int:
         """`sampler.steps`, or the pipeline's own."""
         return default if self.steps is None else self.steps
+
+    def evaluations(self, default: int) -> int:
+        """`sampler.evaluations`: how many of the steps are taken, of which the last covers all that
+        remains. A recipe that does not ask takes all."""
+        self._leaps = True
+        return self.sampling_steps(default) if self._evaluations is None else self._evaluations
+
+    def check_sampler(self) -> None:
+        """Raises `ValueError` for fewer evaluations than steps where the recipe takes all."""
+        fewer = self._evaluations is not None and self._evaluations != self.steps
+        if fewer and not self._leaps:
+            raise ValueError(
+                f"sampler.evaluations: {self._evaluations} of {self.steps} steps: a {self._kind} "
+                "takes all of its scheduler's steps; leave `sampler` as it is, or give sampler.steps"
+            )
 
     # ---------------------------------------------------------------- what a user gives
 
