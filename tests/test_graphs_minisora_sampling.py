@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from entracte.graphs import GraphFault, Graph, Input, on_meta
+from entracte.graphs import Graph, GraphFault, Input, on_meta
 from entracte.graphs.minisora import ddpm, transport
 from entracte.graphs.models import build_model
 from entracte.graphs.recipes.parts_minisora import GUIDED
@@ -29,7 +29,8 @@ def steps_of(graph, table, z, model, noise):
     names, history, states = [i.name for i in graph.inputs], torch.zeros_like(z), []
     for k, (time, parts) in enumerate(zip(table["time"], table["parts"], strict=True)):
         given = {"z": z, "output": model(z, float(time)), "history": history,
-                 "parts": torch.tensor(parts)[None], "noise": noise[k] if noise else None}  # fmt: skip
+                 "parts": torch.tensor(parts)[None]}  # fmt: skip
+        given |= {"noise": noise[k]} if noise else {}
         found = graph.module(*(given[name] for name in names))
         z, *rest = found if isinstance(found, tuple) else (found,)
         history = rest[0] if rest else history

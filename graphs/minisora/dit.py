@@ -165,9 +165,13 @@ class VDiT(DiT):
 
     def __init__(
         self, input_size: Sizes = (16, 32, 32), patch_size: Sizes = (1, 2, 2),
-        use_video: bool = True, **others: Any,
+        use_video: bool = True, clip: Mapping[str, Any] | None = None,
+        sequence_parallel_type: str | None = None, **others: Any,
     ) -> None:  # fmt: skip
-        super().__init__(input_size, patch_size, use_video=use_video, **others)
+        super().__init__(
+            input_size, patch_size, use_video=use_video, clip=clip,
+            sequence_parallel_type=sequence_parallel_type, **others,
+        )  # fmt: skip
 
 
 class SiT(DiT):

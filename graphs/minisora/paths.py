@@ -1,5 +1,6 @@
 """Paths from noise (time 0) to data (time 1), as SiT has them (Ma et al. 2024,
-`transport/path.py`): x = alpha data + sigma noise, and what drift, score and diffusion follow from a model's output."""
+`transport/path.py`): x = alpha data + sigma noise, and what drift, score and diffusion follow from
+a model's output."""
 
 from __future__ import annotations
 

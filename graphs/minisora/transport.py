@@ -64,9 +64,9 @@ def check_method(method: object) -> None:
     """Raises `GraphFault`."""
     if method in _ADAPTIVE:
         raise GraphFault(
-            f"sampling_method: {method}: how many steps it makes depends on the data, and a plan "
-            "says all of its calls; give euler or heun (as accurate with enough of "
-            "`sampler.steps`), or sde_euler, sde_heun"
+            f"pipeline.options.sampler: {method}: how many steps it makes depends on the data, and "
+            "a plan says all of its calls; give euler or heun (with enough of `sampler.steps` they "
+            "end where it does), or sde_euler, sde_heun"
         )
     check_one_of("sampling_method", method, METHODS)
 
