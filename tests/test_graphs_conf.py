@@ -95,4 +95,5 @@ def test_guidance_and_the_prompt_are_the_published_ones():
     p = pipeline("on_device_sora")
     assert {i.name: i.default for i in p.inputs}["guidance"] == 7.0
     params = dict(p.stage("tokenize").params)
-    assert (params["suffix"], params["length"]) == (" aesthetic score: 6.5.", 300)
+    assert (params["scores"], params["clean"]) == (("aesthetic score: 6.5",), "caption")
+    assert (params["segment"], params["length"]) == (0, 300)
