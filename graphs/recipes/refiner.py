@@ -41,11 +41,11 @@ def joined(first: Tensor, rest: Tensor) -> Tensor:
     return torch.cat([first, rest], 1)
 
 
-def refined(r: Recipe, text: Value, tokenizer: str, length: int, **rule: object) -> Tokens:
+def refined(r: Recipe, tokenizer: str, text: Value, length: int, **rule: object) -> Tokens:
     """The prompt written out, as ids of the text encoder's tokenizer.
 
     Args:
-        tokenizer, length, rule: of the text encoder, as `Recipe.tokenize` takes them.
+        tokenizer, text, length, rule: of the text encoder, as `Recipe.tokenize` takes them.
     """
     end = end_ids(r.config(COMPONENT), r.folder.json(f"{COMPONENT}/generation_config.json"))
     size, count = r.size("refiner_length", _LENGTH), r.size("refiner_tokens", _COUNT)
