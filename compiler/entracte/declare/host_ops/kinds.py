@@ -62,6 +62,14 @@ def whole(least: int, most: int) -> Kind:
 
 
 TEXT = Kind("a text", lambda value: isinstance(value, str))
+
+
+def _are_ids(value: object) -> bool:
+    return isinstance(value, tuple) and all(_is_whole(item, 0, MOST_ID) for item in value)
+
+
+MOST_ID = 2**31 - 1
+IDS = Kind(f"a list of whole numbers from 0 to {MOST_ID}", _are_ids)
 FLAG = Kind("true or false", lambda value: isinstance(value, bool))
 SIZE = Kind(f"a whole number above 0, at most {MOST_ELEMENTS}", _is_size)
 SHAPE = Kind(f"a list of sizes, each above 0, together at most {MOST_ELEMENTS} elements", _is_shape)

@@ -1,5 +1,5 @@
-"""`tokenize`: a text, cleaned, as ids, padded and cut by the tokenizer's own rule; and ids as a
-text."""
+"""`tokenize`: a text, cleaned, as ids, padded and cut by the tokenizer's own rule; ids as a text;
+and `retokenize`: one after the other."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,8 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 from entracte.declare.host_ops.clean import CLEAN, MOST_SEGMENT, scored, segment_of
 from entracte.declare.host_ops.encoder import encoder_of, telling, tokenizer_file
-from entracte.declare.host_ops.kinds import FILE, FLAG, PATH, SCORES, SIZE, TEXT, one_of, whole
+from entracte.declare.host_ops.kinds import (
+    FILE,
+    FLAG,
+    IDS,
+    MOST_ID,
+    PATH,
+    SCORES,
+    SIZE,
+    TEXT,
+    one_of,
+    whole,
+)
 from entracte.declare.host_ops.row import (
+    TENSOR,
     FileKind,
     Given,
     HostOp,
@@ -27,7 +39,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 LEFT, RIGHT = "left", "right"
-MOST_ID = 2**31 - 1
 _SHOWN = 1000
 """Characters of what was dropped that a note shows: a record's notes are lines of 2000 at most."""
 _MOST_CLEANED = 10_000
@@ -172,10 +183,22 @@ def _cleaned(text: str, rule: str) -> str:
 
 
 def _run(params: Given, inputs: Mapping[str, Any], place: Place) -> "dict[str, np.ndarray]":
-    text = written(str(inputs["text"]), params)
+    return _encoded(str(inputs["text"]), params, place)
+
+
+def _encoded(text: str, params: Given, place: Place) -> "dict[str, np.ndarray]":
+    text = written(text, params)
     file = tokenizer_file(place.folder, params["tokenizer"])
     given = {name: params[name] for name in Rule.__dataclass_fields__ if name in params}
     return tokenize(text, file, params["length"], Rule(**given), place.note)
+
+
+def _run_again(params: Given, inputs: Mapping[str, Any], place: Place) -> "dict[str, np.ndarray]":
+    ids = [int(i) for i in inputs["ids"].reshape(-1)]
+    file = tokenizer_file(place.folder, params["decoder"])
+    text = detokenize(ids, file, params.get("end", ())).strip()
+    place.note(f"the text is {_shown(text)!r}")
+    return _encoded(text, params, place)
 
 
 def _sources(params: Given, weights: str) -> tuple[Source, ...]:
@@ -183,7 +206,10 @@ def _sources(params: Given, weights: str) -> tuple[Source, ...]:
     place for it."""
     random = not weights or weights.startswith("random:")
     place = params.get("stand_in", weights) if random else weights
-    return (Source("tokenizer", FileKind.TOKENIZER, place, params["tokenizer"]),)
+    found = (Source("tokenizer", FileKind.TOKENIZER, place, params["tokenizer"]),)
+    if "decoder" in params:
+        found += (Source("decoder", FileKind.DECODER, place, params["decoder"]),)
+    return found
 
 
 _SIDE = one_of(LEFT, RIGHT)
@@ -199,21 +225,41 @@ _FREE = (
     Param("suffix", TEXT, needed=False),
 )
 
+_END = Param("end", IDS, needed=False)
+_STAND_IN = Param("stand_in", TEXT, needed=False)
+
+
+def _ports(params: Given, _: Mapping[str, Port]) -> tuple[Port, ...]:
+    shape = (1, params["length"])
+    return Port("input_ids", shape, DType.INT32), Port("mask", shape, DType.FP32)
+
+
 TOKENIZE = HostOp(
     name="tokenize",
     inputs=(Reads("text", "text"),),
-    declared=(
-        Param("tokenizer", PATH),
-        Param("length", SIZE),
-        *_FREE,
-        Param("stand_in", TEXT, needed=False),
-    ),
+    declared=(Param("tokenizer", PATH), Param("length", SIZE), *_FREE, _STAND_IN),
     params=(Param("tokenizer", FILE), Param("length", SIZE), *_FREE),
-    ports=lambda params, _: (
-        Port("input_ids", (1, params["length"]), DType.INT32),
-        Port("mask", (1, params["length"]), DType.FP32),
-    ),
+    ports=_ports,
     files=("tokenizer",),
     sources=_sources,
     run=_run,
 )
+
+RETOKENIZE = HostOp(
+    name="retokenize",
+    inputs=(Reads("ids", TENSOR, DType.INT32, (1, None)),),
+    declared=(
+        Param("decoder", PATH),
+        Param("tokenizer", PATH),
+        Param("length", SIZE),
+        _END,
+        *_FREE,
+        _STAND_IN,
+    ),
+    params=(Param("decoder", FILE), Param("tokenizer", FILE), Param("length", SIZE), _END, *_FREE),
+    ports=_ports,
+    files=("decoder", "tokenizer"),
+    sources=_sources,
+    run=_run_again,
+)
+"""What one model wrote, as another reads it."""
