@@ -52,9 +52,9 @@ def refined(r: Recipe, tokenizer: str, text: Value, length: int, **rule: object)
     asked = r.tokenize(COMPONENT, text, size, name="tokens_refiner", pad_id=0, pad_side="right",
                        prefix=_BEGIN, suffix=_END)  # fmt: skip
     writer = Writer(COMPONENT, count - 1, end, "refiner_", {"compression": "int4_block32"})
-    first, rest = written(r, writer, asked)
-    shape = (1, count)
-    ids = r.stage(
-        joined, first=first, rest=rest.of(1, count - 1), tokens=shape, name="refiner_text"
-    )
-    return r.retokenize(COMPONENT, tokenizer, Value(ids.name, shape, True), length, end=end, **rule)
+    first, rest = (Value(v.name, shape, True)
+                   for v, shape in zip(written(r, writer, asked), ((1, 1), (1, count - 1)),
+                                       strict=True))  # fmt: skip
+    ids = r.stage(joined, name="refiner_text", first=first, rest=rest, tokens=(1, count))
+    ids = Value(ids.name, ids.shape, True)
+    return r.retokenize(COMPONENT, tokenizer, ids, length, end=end, **rule)
