@@ -43,6 +43,7 @@ NEEDS = {
     "test_constructs.py": "torch",
     "test_compared.py": "convert",
     "test_calibrate.py": "light",
+    "test_cleaning.py": "light",
     "test_commands.py": "light",
     "test_configuration_page.py": "light",
     "test_config.py": "light",

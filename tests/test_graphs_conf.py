@@ -37,7 +37,9 @@ def of_size(name: str, size: tuple[int, int, int], *overrides: str) -> Pipeline:
 
 def built(p: Pipeline) -> dict[str, graphs.Graph | graphs.Constants]:
     # What takes its shape from another stage is known when these are.
-    stages = [s for s in p.stages if s.kind is not StageKind.HOST and "shape_of" not in dict(s.params)]
+    stages = [
+        s for s in p.stages if s.kind is not StageKind.HOST and "shape_of" not in dict(s.params)
+    ]
     return {s.name: graphs.build(s.op, dict(s.params)) for s in stages}
 
 
@@ -93,4 +95,5 @@ def test_guidance_and_the_prompt_are_the_published_ones():
     p = pipeline("on_device_sora")
     assert {i.name: i.default for i in p.inputs}["guidance"] == 7.0
     params = dict(p.stage("tokenize").params)
-    assert (params["suffix"], params["length"]) == (" aesthetic score: 6.5.", 300)
+    assert (params["scores"], params["clean"]) == (("aesthetic score: 6.5",), "caption")
+    assert (params["segment"], params["length"]) == (0, 300)

@@ -18,7 +18,7 @@ from entracte.graphs.opensora.vae import VAEConfig
 from entracte.graphs.recipes.open_sora_image import Given, given_frames, with_noise
 from entracte.graphs.recipes.recipe import STAND_IN, Recipe, Tokens, Value, stage
 
-SCORE = " aesthetic score: 6.5."
+_AESTHETIC = 6.5
 """Open-Sora was trained with scores in its captions and asks for a good one."""
 IMAGE_RATE = 120.0
 """Frames a second that the model is told of one image."""
@@ -84,7 +84,8 @@ def clip_of(r: Recipe) -> Clip:
 
 
 def prompt_tokens(r: Recipe) -> Tokens:
-    """Of the input `prompt`, with a score behind it."""
+    """Of the input `prompt`: each score where the text has none, then cleaned as captions were; of
+    `|0|one|1|another` what the first loop, here the only one, shows."""
     text = r.text("prompt", "a red circle moves right")
     place = "tokenizer" if r.folder.has_file("tokenizer") else "tokenizer.json"
     params = {
@@ -94,11 +95,23 @@ def prompt_tokens(r: Recipe) -> Tokens:
         "length": r.config("denoiser")["model_max_length"],
         # T5's; its tokenizer.json alone does not say it.
         "pad_id": 0,
-        "suffix": SCORE,
+        "scores": _scores(r),
+        "clean": "caption",
+        "segment": 0,
     }
     made, shape = r.host("tokenize", "tokenize", params, text=text), (1, params["length"])
     ids, mask = Value(f"{made}.input_ids", shape, True), Value(f"{made}.mask", shape)
     return Tokens(ids, mask, place)
+
+
+def _scores(r: Recipe) -> list[str]:
+    """In upstream's order; what is zero or empty is left out."""
+    given = {
+        "aesthetic score": r.option("aesthetic_score", _AESTHETIC),
+        "motion score": r.option("motion_score", 0.0),
+        "camera motion": r.option("camera_motion", ""),
+    }
+    return [f"{name}: {value}" for name, value in given.items() if value]
 
 
 def text_states(r: Recipe, tokens: Tokens) -> Value:
@@ -200,5 +213,7 @@ def _joined(r: Recipe, clip: Clip, parts: list[Value]) -> Value:
 
 def _batch(clip: Clip) -> int:
     """Frames that the spatial decoder gets at once: any number of them gives the same."""
-    most = min(clip.vae.micro_batch, _DECODED_PIXELS // (clip.params["height"] * clip.params["width"]))
+    most = min(
+        clip.vae.micro_batch, _DECODED_PIXELS // (clip.params["height"] * clip.params["width"])
+    )
     return max(n for n in range(1, max(most, 1) + 1) if clip.frames % n == 0)

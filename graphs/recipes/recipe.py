@@ -40,6 +40,7 @@ __all__ = [
     "stage",
 ]
 
+_TOKENIZERS = ("tokenizer", "decoder")
 STAND_IN = "package:entracte.graphs/weights/stand_in"
 """A tokenizer for folders that have none, where weights are random."""
 
@@ -138,15 +139,31 @@ class Recipe(Options):
         self, tokenizer: str, text: Value, length: int, *, name: str = "", **rule: Any
     ) -> Tokens:
         """Ids and mask, (1, length), of a text; `rule` as of the host's step `tokenize`."""
+        named = name or f"tokens_{text.name}"
+        return self._host_tokens(
+            "tokenize", named, length, {"tokenizer": tokenizer, **rule}, text=text
+        )
+
+    def _host_tokens(
+        self, operation: str, name: str, length: int, rule: dict[str, Any], **read: Value
+    ) -> Tokens:
+        """Random weights may come without tokenizers: then a stand-in's."""
         place = str(self.folder.path.absolute())
-        if self._random and not self.folder.has_tokenizer(tokenizer):
-            tokenizer, place = "tokenizer.json", STAND_IN
-            rule = {"pad_id": 0, **rule}
-        params = {"tokenizer": tokenizer, "length": length, "stand_in": place, **rule}
-        made = self.host("tokenize", name or f"tokens_{text.name}", params, text=text)
+        own = [rule[key] for key in _TOKENIZERS if key in rule]
+        if self._random and not all(map(self.folder.has_tokenizer, own)):
+            place = STAND_IN
+            rule = {"pad_id": 0, **rule} | {k: "tokenizer.json" for k in rule if k in _TOKENIZERS}
+        made = self.host(operation, name, {"length": length, "stand_in": place, **rule}, **read)
         shape = (1, length)
         ids, mask = Value(f"{made}.input_ids", shape, True), Value(f"{made}.mask", shape)
-        return Tokens(ids, mask, tokenizer)
+        return Tokens(ids, mask, rule["tokenizer"])
+
+    def retokenize(
+        self, decoder: str, tokenizer: str, ids: Value, length: int, *, name: str = "", **rule: Any
+    ) -> Tokens:
+        """What one model wrote with the tokenizer `decoder`, as ids and mask of another's."""
+        given = {"tokenizer": tokenizer, "decoder": decoder, **rule}
+        return self._host_tokens("retokenize", name or "tokens_written", length, given, ids=ids)
 
     def token_count(self, tokenizer: str, text: str) -> int:
         """How many tokens a text is, with the marks that its tokenizer adds."""

@@ -227,6 +227,7 @@ def _rate(where: str, text: str) -> float:
 def _check_packages(p: Pipeline, allowed: Sequence[str]) -> None:
     """To find a package's folder is to import it, which runs its code."""
     places = [("pipeline.weights", p.weights)]
+    places += [("pipeline.lora", lora.file) for lora in p.loras]
     for stage in p.stages:
         if stage.weights:
             places.append((f"pipeline.stages.{stage.name}.weights", stage.weights))
