@@ -1,18 +1,17 @@
 """OpenSoraPipeline with a mask strategy: a folder, a picture and a clip in, a video out, as a loop
 put together from upstream's modules by hand makes it."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 from transformers import T5Config, T5EncoderModel
 
+from entracte.errors import ConfigError
 from entracte.graphs import models
 from entracte.graphs.opensora.vae import SPATIAL_SCALE
 from entracte.graphs.recipes.open_sora_encoder import SALTS
 from entracte.graphs.recipes.open_sora_image import SALT
+from tests.opensora import declared, put
 from tests.recipes import words
 from tests.recipes.harness import check, compiled, normal, run
 from tests.upstream import case
@@ -39,21 +38,13 @@ def build(name, config, weights):
 def folder(tmp_path_factory):
     """As the real one: upstream's key names and configurations."""
     made = tmp_path_factory.mktemp("open_sora") / "folder"
-    parts = {"text_encoder": ("transformers", "T5EncoderModel"),
-             "denoiser": ("entracte", "STDiT3"),
-             "vae": ("entracte", "VideoAutoencoderPipeline")}  # fmt: skip
+    put(put(made, "denoiser", NET.config["stdit3"], NET), "vae", VAE.config, VAE)
     torch.manual_seed(11)
     T5EncoderModel(T5Config(
         vocab_size=32, d_model=TEXT, d_kv=4, d_ff=16, num_layers=1, num_heads=2,
         feed_forward_proj="gated-gelu", dropout_rate=0.0,
     )).save_pretrained(made / "text_encoder")  # fmt: skip
     words.t5(LENGTH).save_pretrained(made / "tokenizer")
-    index = {"_class_name": "OpenSoraPipeline", **{k: list(v) for k, v in parts.items()}}
-    (made / "model_index.json").write_text(json.dumps(index))
-    for name, found, config in (("denoiser", NET, NET.config["stdit3"]), ("vae", VAE, VAE.config)):
-        (made / name).mkdir()
-        (made / name / "config.json").write_text(json.dumps(config))
-        save_file(found.weights, made / name / "model.safetensors")
     return made
 
 
@@ -142,3 +133,42 @@ def test_a_picture_and_a_clip_become_a_video(folder, tmp_path, precision):
     given = {"prompt": PROMPT, "seed": SEED, "guidance": GUIDANCE, "reference": picture,
              "reference_2": clip}  # fmt: skip
     check(run(built, given, "video"), want, precision)
+
+
+def stages(folder, **options):
+    made = declared(folder, **{"frames": FRAMES, "height": HEIGHT, "width": WIDTH, **options})
+    return {stage.name: stage for stage in made.stages}
+
+
+def test_what_is_not_read_is_not_made(folder):
+    plain = stages(folder)
+    assert not {"begin", "mix", "encode_space"} & plain.keys()
+    first = stages(folder, mask_strategy="'0'")
+    # One frame is less than a group; no frame begins to move later than others.
+    assert {"begin", "encode_space", "encode_time_rest"} <= first.keys() - plain.keys()
+    assert not {"mix", "encode_time"} & first.keys()
+    last = stages(folder, mask_strategy="'0,0,-5,0,5'", references="[51]")
+    # The last of three groups.
+    slices = last["encode_space"].map.slices[0]
+    assert (slices.start, slices.size * slices.count) == (34, 17)
+    assert "encode_time" in last and last["encode_time"].map is None
+    means = stages(folder, mask_strategy="'0'", encode="mean")
+    assert {"noise_space", "noise_time"} == first.keys() - means.keys()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"mask_strategy": "'0,1'"}, "no reference 1 .*; 1 are given"),
+        ({"mask_strategy": "'1,0'"}, "is of loop 1; one clip is made"),
+        ({"mask_strategy": "'0,0,0,0,1,1.5'"}, "edit ratio 1.5 is not within"),
+        ({"mask_strategy": "'0,0,0,19'"}, "target_start 19 is outside"),
+        ({"mask_strategy": "'0'", "references": "[1,1]"}, "nothing of reference 1"),
+        ({"mask_strategy": "'0'", "references": "[0]"}, "give the frames of each reference"),
+        ({"mask_strategy": "'0'", "encode": "mode"}, "'mode' is not one of sample, mean"),
+        ({"align": "5"}, "has no such option"),
+    ],
+)
+def test_a_strategy_that_cannot_be_is_one_message(folder, options, words):
+    with pytest.raises(ConfigError, match=rf"(?s)pipeline\.options\.\w+: .*{words}"):
+        stages(folder, **options)
