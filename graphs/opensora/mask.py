@@ -76,13 +76,13 @@ def _group(part: str) -> Group:
     words = [word.strip() for word in part.split(",")]
     known = f"a group is {','.join(_FIELDS)}, those left out at the end being 0,0,0,0,1,0"
     if len(words) > len(_FIELDS):
-        raise ValueError(f"mask_strategy: {part!r} has {len(words)} numbers; {known}")
+        raise ValueError(f"pipeline.options.mask_strategy: {part!r} has {len(words)} numbers; {known}")
     words += _DEFAULTS[len(words) :]
     try:
         return Group(*map(int, words[:-1]), edit_ratio=float(words[-1]))
     except ValueError:
         raise ValueError(
-            f"mask_strategy: {part!r}: the first five are whole numbers, the last is a number; "
+            f"pipeline.options.mask_strategy: {part!r}: the first five are whole numbers, the last is a number; "
             f"{known}"
         ) from None
 
@@ -110,7 +110,7 @@ def apply_mask_strategy(
     for group in (g for g in groups if g.loop == loop):
         if not 0 <= group.reference < len(references):
             raise ValueError(
-                f"mask_strategy: there is no reference {group.reference} (counted from 0); "
+                f"pipeline.options.mask_strategy: there is no reference {group.reference} (counted from 0); "
                 f"{len(references)} are given: `references` has the frames of each"
             )
         of = references[group.reference]
@@ -130,7 +130,7 @@ def _position(name: str, given: int, frames: int, align: int | None) -> int:
         at = (group + (rest > align / 2 and group < frames // align - 1)) * align
     if not 0 <= at < frames:
         raise ValueError(
-            f"mask_strategy: {name} {given} is outside; there are {frames} latent frames: give "
+            f"pipeline.options.mask_strategy: {name} {given} is outside; there are {frames} latent frames: give "
             f"{-frames} to {frames - 1}"
         )
     return at

@@ -15,6 +15,7 @@ from torch import Tensor
 from entracte.graphs.checks import GraphFault
 from entracte.graphs.opensora.upstream import denoiser_config, vae_config
 from entracte.graphs.opensora.vae import VAEConfig
+from entracte.graphs.recipes.open_sora_encoder import frames_at_once
 from entracte.graphs.recipes.open_sora_image import Given, given_frames, with_noise
 from entracte.graphs.recipes.recipe import STAND_IN, Recipe, Tokens, Value, stage
 
@@ -23,8 +24,6 @@ _AESTHETIC = 6.5
 IMAGE_RATE = 120.0
 """Frames a second that the model is told of one image."""
 _STEPS, _GUIDANCE = 30, 7.0
-_DECODED_PIXELS = 2**19
-"""At most so many at once in the spatial decoder, which takes some 2 KiB for each in fp16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +167,8 @@ def decode(r: Recipe, clip: Clip, z: Value) -> None:
         r.graph("opensora.spatial_decoder", "decode_space", params, x=latents)
         r.output("image", "image", Value("decode_space.pixels"))
         return
-    size = r.option("decode_frames", _batch(clip))
+    sides = (clip.params["height"], clip.params["width"])
+    size = r.option("decode_frames", frames_at_once(clip.vae, clip.frames, sides))
     params = {**clip.params, "batch": "${pipeline.stages.decode_space.map.size}"}
     r.graph("opensora.spatial_decoder", "decode_space", params, x=latents)
     r.stages["decode_space"]["map"] = {"port": "x", "axis": 2, "size": size}
@@ -209,11 +209,3 @@ def _joined(r: Recipe, clip: Clip, parts: list[Value]) -> Value:
     made: Value = r.stage(joined, None, name="join", whole=whole, rest=other,
                           frames=(1, channels, clip.frames, rows, columns))  # fmt: skip
     return made
-
-
-def _batch(clip: Clip) -> int:
-    """Frames that the spatial decoder gets at once: any number of them gives the same."""
-    most = min(
-        clip.vae.micro_batch, _DECODED_PIXELS // (clip.params["height"] * clip.params["width"])
-    )
-    return max(n for n in range(1, max(most, 1) + 1) if clip.frames % n == 0)
