@@ -37,7 +37,9 @@ def of_size(name: str, size: tuple[int, int, int], *overrides: str) -> Pipeline:
 
 def built(p: Pipeline) -> dict[str, graphs.Graph | graphs.Constants]:
     # What takes its shape from another stage is known when these are.
-    stages = [s for s in p.stages if s.kind is not StageKind.HOST and "shape_of" not in dict(s.params)]
+    stages = [
+        s for s in p.stages if s.kind is not StageKind.HOST and "shape_of" not in dict(s.params)
+    ]
     return {s.name: graphs.build(s.op, dict(s.params)) for s in stages}
 
 

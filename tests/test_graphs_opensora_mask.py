@@ -13,7 +13,7 @@ from entracte.graphs.opensora.mask import (
     frame_tables,
     parse_mask_strategy,
 )
-from entracte.graphs.opensora.sampler import guided, rflow_timesteps
+from entracte.graphs.opensora.sampler import GuidedEuler, rflow_timesteps
 from entracte.graphs.recipes.open_sora_image import begin, mix
 from tests.upstream import case, loaded
 
@@ -57,8 +57,9 @@ def test_given_frames_are_sampled(name):
     assert torch.equal(tables["x_mask"][:, None], want["x_mask"].float())
     z = given["z"]
     for i, t in enumerate(timesteps):
-        share, seen, length = (tables[n][i][:, None, None] for n in ("share", "x_mask", "dt"))
-        z = z * (1 - share) + given["noise"][i] * share
+        share, length = (tables[n][i] for n in ("share", "dt"))
+        seen = tables["x_mask"][i][:, None, None]
+        z = z + (given["noise"][i] - z) * share
         turn = torch.sin(3 * z) * float(t) / 1000
         with_text, without = ((a * z + turn) * (1 + seen) for a in (0.5, -0.25))
         z = z + (without + run["cfg"] * (with_text - without)) * length
@@ -69,8 +70,8 @@ def test_a_frame_of_ratio_1_is_active_from_the_first_step_on():
     # A time that float32 rounds above 1000: upstream would leave its step out.
     made = frame_tables(np.array([1000.0002, 500.0]), np.array([0.5, 0.5]), [1.0, 0.5, 0.0])
     assert made["x_mask"].tolist() == [[1, 0, 0], [1, 1, 0]]
-    assert made["share"].tolist() == [[0, 0, 0], [0, 0.5, 0]]
-    assert made["dt"].tolist() == [[0.5, 0, 0], [0.5, 0.5, 0]]
+    assert made["share"][..., 0, 0].tolist() == [[0, 0, 0], [0, 0.5, 0]]
+    assert made["dt"][..., 0, 0].tolist() == [[0.5, 0, 0], [0.5, 0.5, 0]]
 
 
 def test_frames_side_by_side_are_one_run():
@@ -135,14 +136,12 @@ def test_the_denoiser_samples_around_given_frames(name, denoiser):
     tables = frame_tables(timesteps, dt, masked.ratios)
     tables = {n: torch.tensor(table)[:, None] for n, table in tables.items()}
     assert torch.equal(tables["x_mask"][:, 0], want["x_mask"].float())
-    text, mask = given["y"][0], given["mask"].float()
+    text, mask, step = given["y"][0], given["mask"].float(), GuidedEuler(z.shape[1])
     for i, t in enumerate(timesteps):
         z = mix(z, given["noise"][i], tables["share"][i])
         SAMPLING.check(z[0], want["model_z"][i])
         time = torch.tensor([t], dtype=torch.float32)
         velocity = denoiser(z, time, text, mask, tables["x_mask"][i])
         SAMPLING.check(velocity[:, :4], want["velocity"][i])
-        z = z + guided(velocity, torch.tensor([about["cfg_scale"]]), 4) * tables["dt"][i][
-            :, None, :, None, None
-        ]
+        z = step(z, velocity, tables["dt"][i], torch.tensor([about["cfg_scale"]]))
     SAMPLING.check(z, want["z"])

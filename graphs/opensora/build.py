@@ -8,7 +8,7 @@ all of its stages alike: `preset`, or `models` (`presets.described`), and the cl
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import TypeVar
 
@@ -19,6 +19,7 @@ from torch import nn
 from entracte.graphs.opensora.denoiser import GuidedDenoiser
 from entracte.graphs.opensora.embed import STDiT3Config
 from entracte.graphs.opensora.leap import GuidedEulerLeap, check_leap
+from entracte.graphs.opensora.mask import frame_tables
 from entracte.graphs.opensora.presets import models_of
 from entracte.graphs.opensora.sampler import GuidedEuler, rflow_timesteps
 from entracte.graphs.opensora.vae import SpatialDecoder, TemporalDecoder
@@ -42,29 +43,40 @@ def rflow_schedule(
     shift: float | None = None,
     evaluations: int | None = None,
     discrete: bool = False,
+    ratios: Sequence[float] = (),
 ) -> Constants:
-    """`timestep` and `dt`, each [evaluations]; an iteration reads one row, [1]."""
+    """`timestep` and `dt`, each [evaluations]; an iteration reads one row, [1]. With the edit ratios
+    of latent frames also what `mask.frame_tables` says of each."""
     timesteps, dt = rflow_timesteps(steps, frames, height, width, shift, evaluations, discrete)
-    return Constants({"timestep": timesteps.astype(np.float32), "dt": dt.astype(np.float32)})
+    made = {"timestep": timesteps.astype(np.float32), "dt": dt.astype(np.float32)}
+    return Constants(made | (frame_tables(timesteps, dt, ratios) if ratios else {}))
 
 
 def guided_euler(
-    frames: int, height: int, width: int, fps: float, preset: str = "", models: str = ""
+    frames: int,
+    height: int,
+    width: int,
+    fps: float,
+    preset: str = "",
+    models: str = "",
+    of_frames: bool = False,
 ) -> Graph:
-    """Guidance and one Euler step on latents [1, C, T, H, W]."""
+    """Guidance and one Euler step on latents [1, C, T, H, W]; with `of_frames` each latent frame has
+    a step length of its own."""
     cfg = models_of(preset, models).denoiser_for(Video(frames, height, width, fps))
+    lengths = (1, cfg.latent[0], 1, 1) if of_frames else (1,)
     return Graph(
         module=GuidedEuler(cfg.in_channels).eval(),
-        inputs=(*_step_inputs(cfg), Input("guidance", (1,))),
+        inputs=(*_step_inputs(cfg, lengths), Input("guidance", (1,))),
         outputs=("z_next",),
     )
 
 
-def _step_inputs(cfg: STDiT3Config) -> tuple[Input, ...]:
+def _step_inputs(cfg: STDiT3Config, lengths: tuple[int, ...] = (1,)) -> tuple[Input, ...]:
     return (
         Input("z", (1, cfg.in_channels, *cfg.latent)),
         Input("velocity", (2, cfg.out_channels, *cfg.latent)),
-        Input("dt", (1,)),
+        Input("dt", lengths),
     )
 
 

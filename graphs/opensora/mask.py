@@ -139,7 +139,7 @@ def _position(name: str, given: int, frames: int, align: int | None) -> int:
 def frame_tables(
     timesteps: np.ndarray, dt: np.ndarray, ratios: Sequence[float]
 ) -> dict[str, np.ndarray]:
-    """Of each step and latent frame, float32 [steps, frames].
+    """Of each step and latent frame, float32.
 
     A frame is active from the step on whose timestep is at most 1000 times its ratio; before, it is
     not changed, and the model sees it at time 0. In the first of its steps noise is mixed in, as
@@ -153,8 +153,9 @@ def frame_tables(
         ratios: of each latent frame.
 
     Returns:
-        `x_mask`: 1 where a frame is active, else 0. `share`: of noise that is mixed in before the
-        step. `dt`: the step's length, 0 where a frame is not active.
+        `x_mask` [steps, frames]: 1 where a frame is active, else 0. As factors of latents,
+        [steps, frames, 1, 1], `share`: of noise that is mixed in before the step, and `dt`: the
+        step's length, 0 where a frame is not active.
     """
     own = np.asarray(ratios, np.float32)
     times = np.asarray(timesteps, np.float32)[:, None]
@@ -162,5 +163,5 @@ def frame_tables(
     before = np.concatenate([(own == 1)[None], active[:-1]])
     share = np.where(active & ~before, np.asarray(timesteps)[:, None] / _TIMES, 0)
     length = np.where(active, np.asarray(dt)[:, None], 0)
-    found = {"x_mask": active, "share": share, "dt": length}
+    found = {"x_mask": active, "share": share[..., None, None], "dt": length[..., None, None]}
     return {name: table.astype(np.float32) for name, table in found.items()}

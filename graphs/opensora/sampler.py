@@ -78,6 +78,6 @@ class GuidedEuler(nn.Module):
         self.channels = channels
 
     def forward(self, z: Tensor, velocity: Tensor, dt: Tensor, guidance: Tensor) -> Tensor:
-        """z [1, C, T, H, W], velocity [2, >=C, T, H, W] as [cond, uncond], dt [1], guidance [1]
-        -> z'."""
+        """z [1, C, T, H, W], velocity [2, >=C, T, H, W] as [cond, uncond], dt [1], or
+        [1, T, 1, 1] where latent frames differ, guidance [1] -> z'."""
         return z + guided(velocity, guidance, self.channels) * dt

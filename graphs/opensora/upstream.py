@@ -57,8 +57,13 @@ def vae_config(config: Mapping[str, Any]) -> VAEConfig:
         found = (config.get(key) or {}).get("type", published)
         if found != published:
             raise GraphFault(f"{kind}: {key}.type is {found!r}; give {published!r}, as published")
-    made = _ours(kind, config, _VAE, {*_VAE_UNUSED, *_INNER})
-    return VAEConfig(**made, latent_channels=len(made.get("scale", VAEConfig.scale)))
+    made = VAEConfig(**_ours(kind, config, _VAE, {*_VAE_UNUSED, *_INNER}))
+    if len(made.scale) != len(made.shift):
+        raise GraphFault(
+            f"{kind}: scale has {len(made.scale)} values and shift {len(made.shift)}; give one of "
+            "each for every channel"
+        )
+    return replace(made, latent_channels=len(made.scale))
 
 
 def _ours(

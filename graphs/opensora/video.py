@@ -22,9 +22,7 @@ class Video:
     fps: float
 
 
-def latent_size(
-    video: Video, vae: VAEConfig, whole_groups: bool = True
-) -> tuple[int, int, int]:
+def latent_size(video: Video, vae: VAEConfig, whole_groups: bool = True) -> tuple[int, int, int]:
     """Latent frames, rows and columns of a clip (`reference/systems.md` section 1.1).
 
     Args:

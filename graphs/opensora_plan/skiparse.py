@@ -119,9 +119,7 @@ class Attention(nn.Module):
         q = turned(self.to_q(x).view(split), turns).flatten(2)
         k = turned(self.to_k(x).view(split), turns).flatten(2)
         q, k, v = (pattern.cut(y, heads) for y in (q, k, self.to_v(x)))
-        made = functional.scaled_dot_product_attention(
-            q, k, v, pattern.mask(tokens, x.shape[0])
-        )
+        made = functional.scaled_dot_product_attention(q, k, v, pattern.mask(tokens, x.shape[0]))
         return self._out(pattern.joined(made, tokens))
 
     def across(self, x: Tensor, text: Tensor, bias: Tensor) -> Tensor:

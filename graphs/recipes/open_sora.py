@@ -15,6 +15,7 @@ from torch import Tensor
 from entracte.graphs.checks import GraphFault
 from entracte.graphs.opensora.upstream import denoiser_config, vae_config
 from entracte.graphs.opensora.vae import VAEConfig
+from entracte.graphs.recipes.open_sora_image import Given, given_frames, with_noise
 from entracte.graphs.recipes.recipe import Recipe, Tokens, Value, stage
 
 _AESTHETIC = 6.5
@@ -56,7 +57,8 @@ def open_sora(r: Recipe) -> None:
     text = text_states(r, tokens)
     r.given("seed", kind="seed", default=42)
     z = r.noise((1, *clip.latent))
-    decode(r, clip, sample(r, clip, z, text, tokens.mask))
+    given = given_frames(r, clip.vae, z, (clip.params["height"], clip.params["width"]))
+    decode(r, clip, sample(r, clip, z, text, tokens.mask, given))
 
 
 def clip_of(r: Recipe) -> Clip:
@@ -123,21 +125,32 @@ def text_states(r: Recipe, tokens: Tokens) -> Value:
     return Value(f"{made}.features", (1, net["model_max_length"], text["d_model"]))
 
 
-def sample(r: Recipe, clip: Clip, z: Value, text: Value, mask: Value) -> Value:
-    """The loop `sample` of denoiser and step; latents that it ends with."""
+def sample(
+    r: Recipe, clip: Clip, z: Value, text: Value, mask: Value, given: Given | None = None
+) -> Value:
+    """The loop `sample` of denoiser and step; latents that it ends with. Frames that are `given` are
+    not changed before their time, and the denoiser is told so."""
     count = r.evaluations(_STEPS)
     sizes = {k: clip.params[k] for k in ("frames", "height", "width")}
     discrete = r.option("discrete_timesteps", False)
+    ratios = {} if given is None else {"ratios": list(given.masked.ratios)}
     r.constant("opensora.rflow_schedule", "schedule", **sizes, steps=r.sampling_steps(_STEPS),
-               evaluations=count, discrete=discrete)  # fmt: skip
-    guidance = r.number("guidance", _GUIDANCE)
+               evaluations=count, discrete=discrete, **ratios)  # fmt: skip
+    guidance, masked, of_frames = r.number("guidance", _GUIDANCE), clip.params, clip.params
     with r.loop("sample", count) as loop:
-        state = loop.state("z", z)
+        state = read = loop.state("z", z if given is None else given.z)
         timestep = loop.scan("timestep", "schedule.timestep", (1,))
-        dt = loop.scan("dt", "schedule.dt", (1,))
-        r.graph("opensora.denoiser", "denoise", clip.params, z=state, timestep=timestep, text=text,
-                mask=mask)  # fmt: skip
-        r.graph("opensora.guided_euler", "step", clip.params, z=state,
+        more: dict[str, Value] = {}
+        lengths: tuple[int, ...] = (1,)
+        if given is not None:
+            lengths = (1, clip.latent[1], 1, 1)
+            masked, of_frames = {**masked, "x_mask": True}, {**of_frames, "of_frames": True}
+            more["x_mask"] = loop.scan("x_mask", "schedule.x_mask", lengths[:2])
+            read = with_noise(r, loop, given, state)
+        dt = loop.scan("dt", "schedule.dt", lengths)
+        r.graph("opensora.denoiser", "denoise", masked, z=read, timestep=timestep, text=text,
+                mask=mask, **more)  # fmt: skip
+        r.graph("opensora.guided_euler", "step", of_frames, z=read,
                 velocity=Value("denoise.velocity"), dt=dt, guidance=guidance)  # fmt: skip
         r.stages["step"]["precision"] = "fp32"
         loop.next("z", Value("step.z_next", z.shape))
@@ -197,5 +210,7 @@ def _joined(r: Recipe, clip: Clip, parts: list[Value]) -> Value:
 
 def _batch(clip: Clip) -> int:
     """Frames that the spatial decoder gets at once: any number of them gives the same."""
-    most = min(clip.vae.micro_batch, _DECODED_PIXELS // (clip.params["height"] * clip.params["width"]))
+    most = min(
+        clip.vae.micro_batch, _DECODED_PIXELS // (clip.params["height"] * clip.params["width"])
+    )
     return max(n for n in range(1, max(most, 1) + 1) if clip.frames % n == 0)

@@ -18,9 +18,11 @@ from entracte.graphs.opensora.mask import (
 )
 from entracte.graphs.opensora.vae import VAEConfig
 from entracte.graphs.recipes.open_sora_encoder import Latents, Reference, encode_reference
-from entracte.graphs.recipes.recipe import Recipe, Value, stage
+from entracte.graphs.recipes.recipe import Loop, Recipe, Value, stage
 
 _ENCODE = ("sample", "mean")
+SALT = 1
+"""Tells the noise of steps from that which the sampler begins with."""
 
 
 @stage
@@ -33,9 +35,8 @@ def begin(*parts: Tensor, runs: Sequence[Sequence[int]]) -> Tensor:
 @stage
 def mix(z: Tensor, noise: Tensor, share: Tensor) -> Tensor:
     """Into each latent frame that begins to move as much noise as there is at this time; share
-    (1, T)."""
-    part = share[:, None, :, None, None]
-    return z * (1 - part) + noise * part
+    (1, T, 1, 1)."""
+    return z + (noise - z) * share
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def given_frames(r: Recipe, cfg: VAEConfig, noise: Value, sides: tuple[int, int]
     groups = parse_mask_strategy(r.option("mask_strategy", ""))
     if not groups:
         return None
-    _check_loops(groups)
+    _check_groups(groups)
     counts, align = _counts(r), r.size("align", ALIGN)
     latents = [cfg.latent_frames(n) for n in counts]
     masked = apply_mask_strategy(groups, noise.shape[2], latents, align)
@@ -70,13 +71,30 @@ def given_frames(r: Recipe, cfg: VAEConfig, noise: Value, sides: tuple[int, int]
     return Given(_begun(r, noise, masked, found), masked)
 
 
-def _check_loops(groups: Sequence[Group]) -> None:
-    later = next((g.loop for g in groups if g.loop), 0)
-    if later:
-        raise ValueError(
-            f"pipeline.options.mask_strategy: a group is of loop {later}; one clip is made, which "
-            "is loop 0 (docs/image-to-video.md says how the next one is)"
-        )
+def with_noise(r: Recipe, loop: Loop, given: Given, z: Value) -> Value:
+    """What the denoiser reads: frames that begin to move in this step get their noise."""
+    if not any(0 < ratio < 1 for ratio in given.masked.ratios):
+        return z
+    noise = r.noise(z.shape, "noise_of_step", salt=SALT)
+    share = loop.scan("share", "schedule.share", (1, z.shape[2], 1, 1))
+    made: Value = r.stage(mix, z=z, noise=noise, share=share, options={"precision": "fp32"},
+                          mixed=z)  # fmt: skip
+    return made
+
+
+def _check_groups(groups: Sequence[Group]) -> None:
+    """What a clip by itself, and an edit ratio, can be."""
+    for group in groups:
+        if group.loop:
+            raise ValueError(
+                f"pipeline.options.mask_strategy: a group is of loop {group.loop}; one clip is "
+                "made, which is loop 0 (docs/image-to-video.md says how the next one is)"
+            )
+        if not 0 <= group.edit_ratio <= 1:
+            raise ValueError(
+                f"pipeline.options.mask_strategy: the edit ratio {group.edit_ratio} is not within "
+                "0 (as it is given) and 1 (made)"
+            )
 
 
 def _counts(r: Recipe) -> list[int]:

@@ -43,8 +43,8 @@ SIZES = {
 class Budget:
     """Pictures that are encoded once, optimiser steps, pictures of a step."""
 
-    pictures: int = 8192
-    steps: int = 2400
+    pictures: int = 4096
+    steps: int = 1500
     batch: int = 64
 
 
