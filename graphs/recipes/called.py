@@ -76,7 +76,7 @@ def graph(
         tuple(outputs),
         checkpoint=checkpoint,
         key_map=(("module.", ""), *_own_names(made)),
-        scales=tuple(dict(scales).items()),
+        scales=(*dict(scales).items(), *getattr(made.module, "scales", ())),
     )
 
 
@@ -100,7 +100,7 @@ def build(name: str, config: Mapping[str, Any]) -> nn.Module:
     return cls(_eager(cls.config_class.from_dict(dict(config))))
 
 
-_UNSCALED = ("t5", "umt5", "gemma2")
+_UNSCALED = ("t5", "umt5", "mt5", "gemma2")
 """Kinds of models whose scores are not scaled, or are bent: the fused operation does not fit."""
 
 

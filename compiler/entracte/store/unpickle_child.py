@@ -23,10 +23,12 @@ _NAMES = {
 }  # fmt: skip
 """torch's types as safetensors spells them."""
 _NESTS = (
-    "state_dict", "model_state_dict", "model", "module", "ema", "params_ema", "params", "net",
-    "generator",
+    "ema_state_dict", "state_dict", "model_state_dict", "model", "module", "ema", "params_ema",
+    "params", "net", "generator", "gen_model",
 )  # fmt: skip
 """Where trainers put the tensors: the first of these that is there is read."""
+_WRAPPED = {"ema_state_dict": "module."}
+"""Where a trainer averages the model inside its wrapper for many devices: how its keys begin then."""
 _REFUSED = ("socket.", "subprocess.", "os.system", "os.exec", "os.fork", "os.posix_spawn",
             "os.spawn", "ctypes.", "pty.", "os.remove", "os.rename", "os.rmdir", "os.mkdir",
             "os.link", "os.symlink", "os.truncate", "os.chmod", "shutil.")  # fmt: skip
@@ -153,6 +155,9 @@ def _tensors(found: Any, torch: Any) -> tuple[dict[str, Any], str, list[str]]:
         keys = ", ".join(str(k)[:60] for k in list(found)[:8]) or "nothing"
         raise Refused(f"it holds no tensors by name, but {keys}; save the state dict alone")
     left_out = [str(k)[:100] for k in found if k not in tensors]
+    wrapper = _WRAPPED.get(nest[-1], "") if nest else ""
+    if all(str(k).startswith(wrapper) for k in tensors):
+        tensors = {k.removeprefix(wrapper) if wrapper else k: v for k, v in tensors.items()}
     return dict(_sound(tensors, torch)), ".".join(nest), left_out
 
 
