@@ -36,24 +36,29 @@ __all__ = [
 ]
 
 _BUILT_IN = {
+    "cascade.schedule": "entracte.graphs.cascade.sampler:schedule",
+    "minisora.ddpm_step": "entracte.graphs.minisora.ddpm:step",
+    "minisora.ddpm_table": "entracte.graphs.minisora.ddpm:table",
+    "minisora.transport_start": "entracte.graphs.minisora.transport:start",
+    "minisora.transport_step": "entracte.graphs.minisora.transport:step",
+    "minisora.transport_table": "entracte.graphs.minisora.transport:table",
     "onnx": "entracte.graphs.onnx.build:stage",
-    "opensora.text_encoder": "entracte.graphs.opensora.build:text_encoder",
     "opensora.denoiser": "entracte.graphs.opensora.build:denoiser",
-    "opensora.temporal_decoder": "entracte.graphs.opensora.build:temporal_decoder",
-    "opensora.spatial_decoder": "entracte.graphs.opensora.build:spatial_decoder",
-    "opensora.rflow_schedule": "entracte.graphs.opensora.build:rflow_schedule",
     "opensora.guided_euler": "entracte.graphs.opensora.build:guided_euler",
     "opensora.guided_euler_leap": "entracte.graphs.opensora.build:guided_euler_leap",
-    "opensora.leap_start": "entracte.graphs.opensora.build:leap_start",
+    "opensora.rflow_schedule": "entracte.graphs.opensora.build:rflow_schedule",
+    "opensora.spatial_decoder": "entracte.graphs.opensora.build:spatial_decoder",
+    "opensora.temporal_decoder": "entracte.graphs.opensora.build:temporal_decoder",
+    "opensora.text_encoder": "entracte.graphs.opensora.build:text_encoder",
     "recipes.whisper_rows": "entracte.graphs.recipes.parts_whisper:whisper_rows",
-    "schedule.table": "entracte.graphs.schedules.step:table",
-    "schedule.start": "entracte.graphs.schedules.step:start",
     "schedule.scale": "entracte.graphs.schedules.step:scale",
+    "schedule.start": "entracte.graphs.schedules.step:start",
     "schedule.step": "entracte.graphs.schedules.step:step",
+    "schedule.table": "entracte.graphs.schedules.step:table",
     "zeros": "entracte.graphs.zeros:zeros",
 }
 GROUP = "entracte.graphs"
-_CODE = ("opensora.", "schedule.")
+_CODE = ("cascade.", "minisora.", "opensora.", "schedule.")
 """Built-in graphs whose names begin so are made by code and parameters alone; recipes' are too."""
 _FILES = {"onnx": ("file",)}
 """Parameters that name a file: the compiler finds it, and hands in its path."""

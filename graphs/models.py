@@ -7,6 +7,7 @@ with the published model's values as defaults. It may say
 
     unused: names of keys of upstream's configuration that change nothing that is computed here
     key_map (of the instance): (prefix in the module, prefix in the checkpoint), where they differ
+    scales (of the instance): (end of a parameter's name, factor), see `Graph`
 """
 
 from collections.abc import Mapping
@@ -18,8 +19,18 @@ from entracte.graphs.checks import GraphFault, similar
 LIBRARY = "entracte"
 _HERE = "entracte.graphs."
 _MODELS: dict[str, str] = {
+    "DiT": "minisora.dit:DiT",
+    "OpenDiTLatte": "minisora.latte:OpenDiTLatte",
     "OpenSoraInpaint_v1_3": "opensora_plan.denoiser:OpenSoraInpaint_v1_3",
     "OpenSoraT2V_v1_3": "opensora_plan.denoiser:OpenSoraT2V_v1_3",
+    "Previewer": "cascade.pixels:Previewer",
+    "STDiT3": "opensora.upstream:STDiT3",
+    "SiT": "minisora.dit:SiT",
+    "StageA": "cascade.pixels:StageA",
+    "StageB": "cascade.stages:StageB",
+    "StageC": "cascade.stages:StageC",
+    "VDiT": "minisora.dit:VDiT",
+    "VideoAutoencoderPipeline": "opensora.upstream:VideoAutoencoderPipeline",
     "WFVAEModel": "opensora_plan.wfvae:WFVAEModel",
 }
 """Class -> module under `entracte.graphs`, and the class in it: `folder.file:Class`."""

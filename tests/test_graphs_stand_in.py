@@ -55,11 +55,11 @@ def test_without_weights_the_published_pipelines_have_it_and_pad_as_t5_does(name
     host = look(declared)
     params = dict(host.into(declared).stage("tokenize").params)
     assert (params["pad_id"], params["pad_side"], params["length"]) == (0, "right", 300)
-    assert params["suffix"] == " aesthetic score: 6.5." and "stand_in" not in params
+    assert params["scores"] == ("aesthetic score: 6.5",) and "stand_in" not in params
     assert [made.name for made in host.made] == [params["tokenizer"]] == ["tokenizer_tokenize.json"]
 
 
 def test_small_letters_are_made_before_what_is_put_around():
-    made = run_host_step(step(lower=True, prefix="Of "), {"text": " A Fox "}, FILE.parent)
+    made = run_host_step(step(clean="lower", prefix="Of "), {"text": " A Fox "}, FILE.parent)
     whole = run_host_step(step(), {"text": "Of a fox"}, FILE.parent)
     np.testing.assert_array_equal(made["input_ids"], whole["input_ids"])

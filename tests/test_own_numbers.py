@@ -23,7 +23,7 @@ from entracte.declare.host_ops import random_normal
 from entracte.errors import ConfigError, PlanError
 from entracte.graphs.spec import Graph, Input
 from entracte.run.execute import run_build
-from entracte.trace.numbers import digest_of_graph
+from entracte.trace.numbers import digest_of_graph, tensor_digest
 from entracte.verify.folder import verify_build
 from entracte.verify.source import Origin
 
@@ -468,3 +468,10 @@ def test_variants_hold_the_same_numbers(small: Small) -> None:
             return
         found = OwnWeights().tensors(trace_stage(stage, graph, ports, None, CORE_ML))
         assert torch.equal(found["line.weight"], main.line.weight)
+
+
+def test_a_number_that_lies_anyhow_has_its_digest() -> None:
+    """Of one number torch allows any strides, also 0."""
+    odd = torch.as_strided(torch.ones(1), (1, 1), (0, 0))
+    assert odd.is_contiguous()
+    assert tensor_digest(odd) == tensor_digest(torch.ones(1, 1)) != tensor_digest(odd + 1)

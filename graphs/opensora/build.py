@@ -1,13 +1,14 @@
-"""Factories of the Open-Sora family: a preset names the models' sizes, numbers the clip's.
+"""Factories of the Open-Sora family: a preset, or upstream's configurations, say the models' sizes,
+numbers the clip's.
 
 Modules are built on the meta device, whatever their size: their weights are read from files when
-a package is made. Every factory takes the same five numbers, so that a pipeline can give them to
-all of its stages alike.
+a package is made. Every factory takes the same parameters, so that a pipeline can give them to
+all of its stages alike: `preset`, or `models` (`presets.described`), and the clip's four numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import TypeVar
 
@@ -18,10 +19,11 @@ from torch import nn
 from entracte.graphs.opensora.denoiser import GuidedDenoiser
 from entracte.graphs.opensora.embed import STDiT3Config
 from entracte.graphs.opensora.leap import GuidedEulerLeap, check_leap
-from entracte.graphs.opensora.presets import preset as models
+from entracte.graphs.opensora.mask import frame_tables
+from entracte.graphs.opensora.presets import models_of
 from entracte.graphs.opensora.sampler import GuidedEuler, rflow_timesteps
 from entracte.graphs.opensora.vae import SpatialDecoder, TemporalDecoder
-from entracte.graphs.opensora.video import Video, check_batch, latent_size
+from entracte.graphs.opensora.video import Video, check_batch
 from entracte.graphs.spec import Constants, Graph, Input
 
 _Module = TypeVar("_Module", bound=nn.Module)
@@ -40,36 +42,51 @@ def rflow_schedule(
     width: int,
     shift: float | None = None,
     evaluations: int | None = None,
+    discrete: bool = False,
+    ratios: Sequence[float] = (),
 ) -> Constants:
-    """`timestep` and `dt`, each [evaluations]; an iteration reads one row, [1]."""
-    timesteps, dt = rflow_timesteps(steps, frames, height, width, shift, evaluations)
-    return Constants({"timestep": timesteps.astype(np.float32), "dt": dt.astype(np.float32)})
+    """`timestep` and `dt`, each [evaluations]; an iteration reads one row, [1]. With the edit ratios
+    of latent frames also what `mask.frame_tables` says of each."""
+    timesteps, dt = rflow_timesteps(steps, frames, height, width, shift, evaluations, discrete)
+    made = {"timestep": timesteps.astype(np.float32), "dt": dt.astype(np.float32)}
+    return Constants(made | (frame_tables(timesteps, dt, ratios) if ratios else {}))
 
 
-def guided_euler(preset: str, frames: int, height: int, width: int, fps: float) -> Graph:
-    """Guidance and one Euler step on latents [1, C, T, H, W]."""
-    cfg = models(preset).denoiser_for(Video(frames, height, width, fps))
-    return Graph(
-        module=GuidedEuler(cfg.in_channels).eval(),
-        inputs=(*_step_inputs(cfg), Input("guidance", (1,))),
-        outputs=("z_next",),
-    )
-
-
-def _step_inputs(cfg: STDiT3Config) -> tuple[Input, ...]:
-    return (
-        Input("z", (1, cfg.in_channels, *cfg.latent)),
-        Input("velocity", (2, cfg.out_channels, *cfg.latent)),
-        Input("dt", (1,)),
-    )
-
-
-def guided_euler_leap(
-    preset: str,
+def guided_euler(
     frames: int,
     height: int,
     width: int,
     fps: float,
+    preset: str = "",
+    models: str = "",
+    of_frames: bool = False,
+) -> Graph:
+    """Guidance and one Euler step on latents [1, C, T, H, W]; with `of_frames` each latent frame has
+    a step length of its own."""
+    cfg = models_of(preset, models).denoiser_for(Video(frames, height, width, fps))
+    lengths = (1, cfg.latent[0], 1, 1) if of_frames else (1,)
+    return Graph(
+        module=GuidedEuler(cfg.in_channels).eval(),
+        inputs=(*_step_inputs(cfg, lengths), Input("guidance", (1,))),
+        outputs=("z_next",),
+    )
+
+
+def _step_inputs(cfg: STDiT3Config, lengths: tuple[int, ...] = (1,)) -> tuple[Input, ...]:
+    return (
+        Input("z", (1, cfg.in_channels, *cfg.latent)),
+        Input("velocity", (2, cfg.out_channels, *cfg.latent)),
+        Input("dt", lengths),
+    )
+
+
+def guided_euler_leap(
+    frames: int,
+    height: int,
+    width: int,
+    fps: float,
+    preset: str = "",
+    models: str = "",
     *,
     over: str,
     tolerance: float,
@@ -77,7 +94,7 @@ def guided_euler_leap(
     minimum: int,
 ) -> Graph:
     """Guidance, an Euler step and the adaptive leap; `done` is 1 when it has leapt."""
-    cfg = models(preset).denoiser_for(Video(frames, height, width, fps))
+    cfg = models_of(preset, models).denoiser_for(Video(frames, height, width, fps))
     check_leap(over, tolerance, patience, minimum)
     return Graph(
         module=GuidedEulerLeap(cfg.in_channels, over, tolerance, patience, minimum).eval(),
@@ -92,23 +109,14 @@ def guided_euler_leap(
     )
 
 
-def leap_start(
-    preset: str, frames: int, height: int, width: int, fps: float, over: str
-) -> Constants:
-    """What an adaptive leap remembers before the first step: `direction` and `record`, zeros."""
-    cfg = models(preset).denoiser_for(Video(frames, height, width, fps))
-    zeros = np.zeros(_direction(cfg, over), np.float32)
-    return Constants({"direction": zeros, "record": np.zeros(3, np.float32)})
-
-
 def _direction(cfg: STDiT3Config, over: str) -> tuple[int, int]:
     """Rows of the velocity that are compared: all of it as one, or the first channel's frame."""
     return (1, cfg.in_channels * prod(cfg.latent)) if over == "all" else cfg.latent[1:]
 
 
-def text_encoder(preset: str) -> Graph:
+def text_encoder(preset: str = "", models: str = "") -> Graph:
     """T5 encoder: token ids and mask -> features [1, L, D]."""
-    sizes = models(preset)
+    sizes = models_of(preset, models)
     length = sizes.denoiser.text_tokens
     module = _on_meta(lambda: sizes.text_encoder(sizes.residual_scale))
     return Graph(
@@ -127,9 +135,21 @@ def text_encoder(preset: str) -> Graph:
     )
 
 
-def denoiser(preset: str, frames: int, height: int, width: int, fps: float) -> Graph:
-    """STDiT3 on both halves of guidance: latents, timestep, text -> velocity [2, 2C, T, H, W]."""
-    cfg = models(preset).denoiser_for(Video(frames, height, width, fps))
+def denoiser(
+    frames: int,
+    height: int,
+    width: int,
+    fps: float,
+    preset: str = "",
+    models: str = "",
+    x_mask: bool = False,
+) -> Graph:
+    """STDiT3 on both halves of guidance: latents, timestep, text -> velocity [2, 2C, T, H, W].
+
+    With `x_mask` it has an input of that name: which latent frames are denoised.
+    """
+    cfg = models_of(preset, models).denoiser_for(Video(frames, height, width, fps))
+    given = (Input("x_mask", (1, cfg.grid[0])),) if x_mask else ()
     return Graph(
         module=_on_meta(lambda: GuidedDenoiser(cfg)),
         inputs=(
@@ -137,6 +157,7 @@ def denoiser(preset: str, frames: int, height: int, width: int, fps: float) -> G
             Input("timestep", (1,)),
             Input("text", (1, cfg.text_tokens, cfg.caption_channels)),
             Input("mask", (1, cfg.text_tokens)),
+            *given,
         ),
         outputs=("velocity",),
         checkpoint="denoiser",
@@ -146,14 +167,24 @@ def denoiser(preset: str, frames: int, height: int, width: int, fps: float) -> G
     )
 
 
-def temporal_decoder(preset: str, frames: int, height: int, width: int, fps: float) -> Graph:
-    """One group of video latents -> the spatial latents of its frames."""
-    vae = models(preset).vae
-    _, rows, columns = latent_size(Video(frames, height, width, fps), vae)
-    group = vae.latent_frames(vae.micro_frames)
+def temporal_decoder(
+    frames: int,
+    height: int,
+    width: int,
+    fps: float,
+    preset: str = "",
+    models: str = "",
+    group: int | None = None,
+) -> Graph:
+    """One group of video latents -> the spatial latents of its `group` frames, by default a whole
+    group of the VAE."""
+    sizes = models_of(preset, models)
+    vae = sizes.vae
+    group = group or vae.micro_frames
+    _, rows, columns = sizes.latent_size(Video(frames, height, width, fps))
     return Graph(
-        module=_on_meta(lambda: TemporalDecoder(vae)),
-        inputs=(Input("z", (1, vae.latent_channels, group, rows, columns)),),
+        module=_on_meta(lambda: TemporalDecoder(vae, group)),
+        inputs=(Input("z", (1, vae.latent_channels, vae.latent_frames(group), rows, columns)),),
         outputs=("frames",),
         checkpoint="vae",
         owns=("temporal_vae.decoder.", "temporal_vae.post_quant_conv.", "scale", "shift"),
@@ -161,14 +192,23 @@ def temporal_decoder(preset: str, frames: int, height: int, width: int, fps: flo
 
 
 def spatial_decoder(
-    preset: str, frames: int, height: int, width: int, fps: float, batch: int = 4
+    frames: int,
+    height: int,
+    width: int,
+    fps: float,
+    preset: str = "",
+    models: str = "",
+    batch: int = 4,
+    picture: bool = False,
 ) -> Graph:
-    """Spatial latents of `batch` frames -> pixels [1, 3, batch, H, W] in [0, 1]."""
-    vae = models(preset).vae
-    _, rows, columns = latent_size(Video(frames, height, width, fps), vae)
+    """Spatial latents of `batch` frames -> pixels in [0, 1], [1, 3, batch, H, W], or, of one
+    `picture`, [1, 3, H, W]."""
+    sizes = models_of(preset, models)
+    vae = sizes.vae
+    _, rows, columns = sizes.latent_size(Video(frames, height, width, fps))
     check_batch(batch, frames)
     return Graph(
-        module=_on_meta(lambda: SpatialDecoder(vae)),
+        module=_on_meta(lambda: SpatialDecoder(vae, picture)),
         inputs=(Input("x", (1, vae.latent_channels, batch, rows, columns)),),
         outputs=("pixels",),
         checkpoint="vae",

@@ -28,12 +28,32 @@ class GuidedDenoiser(nn.Module):
         super().__init__()
         self.model = STDiT3(cfg, merged)
 
-    def forward(self, z: Tensor, timestep: Tensor, text: Tensor, mask: Tensor) -> Tensor:
-        """z [1, C, T, H, W], timestep [1], text [1, L, D], mask [1, L] -> [2, out, T, H, W]."""
+    def forward(
+        self,
+        z: Tensor,
+        timestep: Tensor,
+        text: Tensor,
+        mask: Tensor,
+        x_mask: Tensor | None = None,
+    ) -> Tensor:
+        """One guided evaluation.
+
+        Args:
+            z: [1, C, T, H, W].
+            timestep: [1].
+            text: [1, L, D].
+            mask: [1, L], 1 where a token counts.
+            x_mask: [1, T], 1 where a latent frame is denoised and 0 where it is given; None where
+                all are denoised.
+
+        Returns:
+            [2, out, T, H, W].
+        """
         null = self.model.y_embedder.y_embedding[None]
         return self.model(
             torch.cat((z, z)),
             torch.cat((timestep, timestep)),
             torch.cat((text, null)),
             mask_to_bias(mask),
+            None if x_mask is None else torch.cat((x_mask, x_mask)),
         )

@@ -21,6 +21,7 @@ class STDiT3Config:
         hidden, depth, heads, mlp_ratio: width, pairs of blocks, attention heads, MLP expansion.
         patch: latent frames, rows and columns per token.
         in_channels: latent channels; the output has twice as many when `pred_sigma` is set.
+        qk_norm: whether queries and keys of self-attention are normalised.
         caption_channels, text_tokens: width and length of the text encoder's output.
         input_sq_size: pixel size at which positions have unit spacing.
         latent: latent frames, rows and columns.
@@ -35,6 +36,7 @@ class STDiT3Config:
     patch: tuple[int, int, int] = (1, 2, 2)
     in_channels: int = 4
     pred_sigma: bool = True
+    qk_norm: bool = True
     caption_channels: int = 4096
     text_tokens: int = 300
     input_sq_size: int = 512

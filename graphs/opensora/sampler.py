@@ -15,7 +15,8 @@ from torch import Tensor, nn
 def resolution_shift(frames: int, height: int, width: int) -> float:
     """Open-Sora's timestep shift: larger videos spend more steps near pure noise.
 
-    Upstream counts latent frames as `frames // 17 * 5`; fewer than 17 frames count as one.
+    Upstream counts latent frames as `frames // 17 * 5`, whatever the rest. Of 2 to 16 frames these
+    would be none, and all its timesteps NaN; here they count as one, like the one of an image.
     """
     latent_frames = 1 if frames == 1 else max(1, frames // 17 * 5)
     return math.sqrt(height * width / 512**2) * math.sqrt(latent_frames)
@@ -28,6 +29,7 @@ def rflow_timesteps(
     width: int,
     shift: float | None = None,
     evaluations: int | None = None,
+    discrete: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Timesteps and step lengths, each float64 [evaluations].
 
@@ -40,6 +42,8 @@ def rflow_timesteps(
         frames, height, width: size of the video in pixels.
         shift: use this shift instead of `resolution_shift`; 1 spaces the steps evenly.
         evaluations: how many of the steps are taken, by default all.
+        discrete: round the evenly spaced timesteps to whole ones before they are shifted
+            (`use_discrete_timesteps`, as both codes of On-device Sora have it).
 
     Raises:
         ValueError: there are fewer steps than evaluations.
@@ -50,6 +54,8 @@ def rflow_timesteps(
     if shift is None:
         shift = resolution_shift(frames, height, width)
     even = 1.0 - np.arange(taken, dtype=np.float64) / steps
+    if discrete:
+        even = np.rint(1000.0 * even) / 1000.0
     timesteps = 1000.0 * shift * even / (1.0 + (shift - 1.0) * even)
     return timesteps, (timesteps - np.append(timesteps[1:], 0.0)) / 1000.0
 
@@ -72,6 +78,6 @@ class GuidedEuler(nn.Module):
         self.channels = channels
 
     def forward(self, z: Tensor, velocity: Tensor, dt: Tensor, guidance: Tensor) -> Tensor:
-        """z [1, C, T, H, W], velocity [2, >=C, T, H, W] as [cond, uncond], dt [1], guidance [1]
-        -> z'."""
+        """z [1, C, T, H, W], velocity [2, >=C, T, H, W] as [cond, uncond], dt [1], or
+        [1, T, 1, 1] where latent frames differ, guidance [1] -> z'."""
         return z + guided(velocity, guidance, self.channels) * dt

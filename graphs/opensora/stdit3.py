@@ -4,7 +4,7 @@ Parameter names and shapes are those of `hpcai-tech/OpenSora-STDiT-v3` (973 tens
 the arithmetic follows `reference/systems.md` section 3.1. Every size that could vary at run time
 upstream (latent grid, pixel size, frame rate, text length) is fixed when the module is built, so
 the forward pass holds no data-dependent control flow and no tensor of more than five dimensions.
-All frames are denoised (upstream's `x_mask` is taken to be all True).
+Latent frames that are given, not denoised, are modulated as at timestep 0 (upstream's `x_mask`).
 """
 
 from __future__ import annotations
@@ -30,8 +30,22 @@ NORM_EPS = 1e-6
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """LayerNorm without parameters, scaled and shifted; x [B, N, C], shift, scale [B, 1, C]."""
-    return F.layer_norm(x, x.shape[-1:], eps=NORM_EPS) * (1 + scale) + shift
+    """LayerNorm without parameters, scaled and shifted.
+
+    x [B, T*S, C]; shift and scale [B, 1, C], or [B*T, 1, C] where frames differ -> as x.
+    """
+    h = _rows(F.layer_norm(x, x.shape[-1:], eps=NORM_EPS), shift)
+    return (h * (1 + scale) + shift).reshape(x.shape)
+
+
+def gated(gate: Tensor, x: Tensor) -> Tensor:
+    """x [B, T*S, C] times gate [B, 1, C], or [B*T, 1, C] where frames differ -> as x."""
+    return (gate * _rows(x, gate)).reshape(x.shape)
+
+
+def _rows(x: Tensor, vectors: Tensor) -> Tensor:
+    """x [B, T*S, C] with a row for each of the vectors: [B*T, S, C] where frames differ."""
+    return x.reshape(vectors.shape[0], -1, x.shape[-1])
 
 
 class RMSNorm(nn.Module):
@@ -76,14 +90,14 @@ def _split_heads(x: Tensor, heads: int) -> Tensor:
 
 
 class SelfAttention(nn.Module):
-    """Self-attention with RMS-normalised queries and keys, and optional rotation."""
+    """Self-attention with RMS-normalised queries and keys (`norm`), and optional rotation."""
 
-    def __init__(self, hidden: int, heads: int) -> None:
+    def __init__(self, hidden: int, heads: int, norm: bool = True) -> None:
         super().__init__()
         self.heads = heads
         self.qkv = nn.Linear(hidden, 3 * hidden)
-        self.q_norm = RMSNorm(hidden // heads)
-        self.k_norm = RMSNorm(hidden // heads)
+        self.q_norm = RMSNorm(hidden // heads) if norm else nn.Identity()
+        self.k_norm = RMSNorm(hidden // heads) if norm else nn.Identity()
         self.proj = nn.Linear(hidden, hidden)
 
     def forward(self, x: Tensor, rope: RotaryFrequencies | None = None) -> Tensor:
@@ -126,7 +140,7 @@ class STDiT3Block(nn.Module):
         super().__init__()
         self.temporal, self.merged = temporal, merged
         self.scale_shift_table = nn.Parameter(torch.randn(6, cfg.hidden) / cfg.hidden**0.5)
-        self.attn = SelfAttention(cfg.hidden, cfg.heads)
+        self.attn = SelfAttention(cfg.hidden, cfg.heads, cfg.qk_norm)
         self.cross_attn = CrossAttention(cfg.hidden, cfg.heads)
         self.mlp = MLP(cfg.hidden, int(cfg.hidden * cfg.mlp_ratio), cfg.hidden)
         self.frames, self.tokens = cfg.grid[0], cfg.grid[1] * cfg.grid[2]
@@ -134,13 +148,13 @@ class STDiT3Block(nn.Module):
     def forward(
         self, x: Tensor, y: Tensor, t_mlp: Tensor, mask_bias: Tensor, rope: RotaryFrequencies
     ) -> Tensor:
-        """x [B, T*S, C], y [B, L, C], t_mlp [B, 6, C] -> [B, T*S, C]."""
+        """x [B, T*S, C], y [B, L, C], t_mlp [B, 6, C], or [B*T, 6, C] -> [B, T*S, C]."""
         table = self.scale_shift_table + t_mlp
         shift1, scale1, gate1, shift2, scale2, gate2 = table.chunk(6, dim=1)
         h = self._merge(modulate(x, shift1, scale1))
-        x = x + gate1 * self._unmerge(self._attend(h, rope))
+        x = x + gated(gate1, self._unmerge(self._attend(h, rope)))
         x = x + self._unmerge(self.cross_attn(self._merge(x), y, mask_bias))
-        return x + gate2 * self.mlp(modulate(x, shift2, scale2))
+        return x + gated(gate2, self.mlp(modulate(x, shift2, scale2)))
 
     def _merge(self, x: Tensor) -> Tensor:
         return merge_frames(x, self.frames) if self.merged else x
@@ -168,10 +182,23 @@ class FinalLayer(nn.Module):
         self.scale_shift_table = nn.Parameter(torch.randn(2, cfg.hidden) / cfg.hidden**0.5)
         self.linear = nn.Linear(cfg.hidden, math.prod(cfg.patch) * cfg.out_channels)
 
-    def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        """x [B, N, hidden], t [B, hidden] -> [B, N, patch * out]."""
+    def forward(
+        self, x: Tensor, t: Tensor, t0: Tensor | None = None, moves: Tensor | None = None
+    ) -> Tensor:
+        """x [B, N, hidden], t [B, hidden], t0 [1, hidden], moves [B*T, 1, 1] -> [B, N, patch * out].
+
+        Frames that do not move (see `STDiT3`) are modulated with t and then, as upstream does, the
+        result once more with t0.
+        """
+        x = self._modulated(x, t)
+        if moves is not None and t0 is not None:
+            still = self._modulated(x, t0)
+            x = torch.where(moves, _rows(x, moves), _rows(still, moves)).reshape(x.shape)
+        return self.linear(x)
+
+    def _modulated(self, x: Tensor, t: Tensor) -> Tensor:
         shift, scale = (self.scale_shift_table + t[:, None]).chunk(2, dim=1)
-        return self.linear(modulate(x, shift, scale))
+        return modulate(x, shift, scale)
 
 
 def _blocks(cfg: STDiT3Config, temporal: bool, merged: bool) -> nn.ModuleList:
@@ -187,6 +214,7 @@ class STDiT3(nn.Module):
 
     positions: Tensor
     fps: Tensor
+    still: Tensor
 
     def __init__(self, cfg: STDiT3Config, merged: bool = False) -> None:
         super().__init__()
@@ -203,8 +231,17 @@ class STDiT3(nn.Module):
         self.register_buffer("positions", position_table(cfg), persistent=False)
         fps = torch.from_numpy(np.array([cfg.fps], dtype=np.float32))
         self.register_buffer("fps", fps, persistent=False)
+        still = torch.from_numpy(np.zeros(1, dtype=np.float32))
+        self.register_buffer("still", still, persistent=False)
 
-    def forward(self, x: Tensor, timestep: Tensor, y: Tensor, mask_bias: Tensor) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        timestep: Tensor,
+        y: Tensor,
+        mask_bias: Tensor,
+        x_mask: Tensor | None = None,
+    ) -> Tensor:
         """One evaluation.
 
         Args:
@@ -213,18 +250,31 @@ class STDiT3(nn.Module):
             y: text features [B, L, caption_channels].
             mask_bias: 0 where a text token counts and a large negative number where it does
                 not, [1 or B, 1, 1, L].
+            x_mask: of the frames of tokens, [B, T]: 1 where one is denoised, 0 where it is given
+                and is read as at timestep 0; None where all are denoised.
 
         Returns:
             [B, out_channels, T, H, W]; the first `in_channels` are the velocity.
         """
-        t = self.t_embedder(timestep) + self.fps_embedder(self.fps)
+        fps = self.fps_embedder(self.fps)
+        t = self.t_embedder(timestep) + fps
         t_mlp = self.t_block(t).reshape(-1, 6, self.cfg.hidden)
+        t0, moves = None, None
+        if x_mask is not None:
+            t0, moves = self.t_embedder(self.still) + fps, (x_mask > 0.5).reshape(-1, 1, 1)
+            t_mlp = self._of_frames(t_mlp, t0, moves)
         y = self.y_embedder(y)
         x = self._add_positions(self.x_embedder(x))
         for spatial, temporal in zip(self.spatial_blocks, self.temporal_blocks, strict=True):
             x = spatial(x, y, t_mlp, mask_bias, self.rope)
             x = temporal(x, y, t_mlp, mask_bias, self.rope)
-        return self._unpatchify(self.final_layer(x, t))
+        return self._unpatchify(self.final_layer(x, t, t0, moves))
+
+    def _of_frames(self, t_mlp: Tensor, t0: Tensor, moves: Tensor) -> Tensor:
+        """t_mlp [B, 6, C] where a frame moves, else what t0 gives: [B*T, 6, C]."""
+        frames = moves.shape[0] // t_mlp.shape[0]
+        still = self.t_block(t0).reshape(1, 6, self.cfg.hidden)
+        return torch.where(moves, t_mlp.repeat_interleave(frames, dim=0), still)
 
     def _add_positions(self, x: Tensor) -> Tensor:
         """Add the same place table to every frame; x [B, T*S, hidden]."""
@@ -233,9 +283,14 @@ class STDiT3(nn.Module):
         return (x.reshape(b * frames, n // frames, c) + self.positions).reshape(b, n, c)
 
     def _unpatchify(self, x: Tensor) -> Tensor:
-        """[B, T*S, (1, ph, pw, out)] -> [B, out, T, H, W], channel fastest, padding cropped."""
-        (_, ph, pw), (t, h, w) = self.cfg.patch, self.cfg.grid
+        """[B, T*S, (pt, ph, pw, out)] -> [B, out, T, H, W], channel fastest, padding cropped."""
+        (pt, ph, pw), (t, h, w) = self.cfg.patch, self.cfg.grid
         b, out = x.shape[0], self.cfg.out_channels
-        x = x.reshape(b * t, h, w, ph, pw * out).permute(0, 1, 3, 2, 4)
-        x = x.reshape(b, t, h * ph, w * pw, out).permute(0, 4, 1, 2, 3)
-        return x[:, :, :, : self.cfg.latent[1], : self.cfg.latent[2]]
+        if pt > 1:
+            # Its frames one after the other: then a token is a patch of one frame.
+            x = x.reshape(b * t, h * w, pt, ph * pw * out).transpose(1, 2)
+        x = x.reshape(b * t * pt, h, w, ph, pw * out).permute(0, 1, 3, 2, 4)
+        x = x.reshape(b, t * pt, h * ph, w * pw, out).permute(0, 4, 1, 2, 3)
+        frames, rows, columns = self.cfg.latent
+        x = x if frames == t * pt else x[:, :, :frames]
+        return x[:, :, :, :rows, :columns]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from torch import Tensor, nn
 from transformers import T5Config, T5EncoderModel
 
@@ -15,23 +18,33 @@ RESIDUAL_WRITERS = ("shared.weight", "embed_tokens.weight", "SelfAttention.o.wei
 def t5_v1_1_config(
     hidden: int, layers: int, heads: int, head: int, inner: int, vocabulary: int
 ) -> T5Config:
-    """A T5 v1.1 encoder (gated GELU, no dropout) of the given sizes."""
-    return T5Config(
-        vocab_size=vocabulary,
-        d_model=hidden,
-        d_kv=head,
-        d_ff=inner,
-        num_layers=layers,
-        num_heads=heads,
-        feed_forward_proj="gated-gelu",
-        dropout_rate=0.0,
-        pad_token_id=0,
-        eos_token_id=1,
-        is_encoder_decoder=False,
-        use_cache=False,
-        # Plain matmul and softmax: T5 does not scale its scores, so the fused op does not fit.
-        attn_implementation="eager",  # type: ignore[call-arg] # one of its further keywords
+    """A T5 v1.1 encoder (gated GELU) of the given sizes."""
+    return t5_config(
+        {
+            "vocab_size": vocabulary,
+            "d_model": hidden,
+            "d_kv": head,
+            "d_ff": inner,
+            "num_layers": layers,
+            "num_heads": heads,
+            "feed_forward_proj": "gated-gelu",
+        }
     )
+
+
+def t5_config(sizes: Mapping[str, Any]) -> T5Config:
+    """A T5 encoder by the keys of a `config.json`."""
+    fixed = {
+        "dropout_rate": 0.0,
+        "pad_token_id": 0,
+        "eos_token_id": 1,
+        "is_encoder_decoder": False,
+        "use_cache": False,
+    }
+    config: T5Config = T5Config.from_dict({**sizes, **fixed})
+    # Plain matmul and softmax: T5 does not scale its scores, so the fused op does not fit.
+    config._attn_implementation = "eager"
+    return config
 
 
 class TextEncoder(nn.Module):

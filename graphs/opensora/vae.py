@@ -57,6 +57,11 @@ class VAEConfig:
         """Video frames per latent frame."""
         return 2 ** sum(self.temporal_down)
 
+    @property
+    def space_factor(self) -> int:
+        """Pixels per latent row and column."""
+        return int(2 ** (len(self.spatial_channels) - 1))
+
     def latent_frames(self, frames: int) -> int:
         """Latent frames of a clip: whole groups first, then the rounded-up remainder."""
         groups, rest = divmod(frames, self.micro_frames)
@@ -246,16 +251,18 @@ def spatial_vae(cfg: VAEConfig, encoder: bool = True) -> nn.Module:
 
 
 class SpatialDecoder(nn.Module):
-    """Spatial latents of a few frames -> pixels."""
+    """Spatial latents of a few frames -> pixels; of a `picture` without the axis of frames."""
 
-    def __init__(self, cfg: VAEConfig) -> None:
+    def __init__(self, cfg: VAEConfig, picture: bool = False) -> None:
         super().__init__()
         # The published file has the 2-D VAE one level down, under the name `module`.
         self.spatial_vae = nn.ModuleDict({"module": spatial_vae(cfg, encoder=False)})
+        self.picture = picture
 
     def forward(self, x: Tensor) -> Tensor:
-        """x [1, C, n, h, w] -> pixels in [0, 1], [1, 3, n, 8h, 8w]."""
+        """x [1, C, n, h, w] -> pixels in [0, 1], [1, 3, n, 8h, 8w], or [n, 3, 8h, 8w]."""
         module: Any = self.spatial_vae["module"]
         frames = x[0].permute(1, 0, 2, 3) / SPATIAL_SCALE
         pixels = module.decoder(module.post_quant_conv(frames))
-        return (pixels * 0.5 + 0.5).clamp(0.0, 1.0).permute(1, 0, 2, 3).unsqueeze(0)
+        pixels = (pixels * 0.5 + 0.5).clamp(0.0, 1.0)
+        return pixels if self.picture else pixels.permute(1, 0, 2, 3).unsqueeze(0)

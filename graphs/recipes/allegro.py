@@ -43,8 +43,8 @@ def allegro(r: Recipe) -> None:
         for axis, name in ((1, "height"), (2, "width"))
     )
     length = r.option("length", 512)
-    prompt = r.tokenize("tokenizer", r.text("prompt", "a red cat"), length, lower=True)
-    negative = r.tokenize("tokenizer", r.text("negative"), length, lower=True)
+    prompt = r.tokenize("tokenizer", r.text("prompt", "a red cat"), length, clean="caption")
+    negative = r.tokenize("tokenizer", r.text("negative"), length, clean="caption")
     states, guidance = t5_states(r, prompt, negative), r.number("guidance", 7.5)
     z = r.noise((1, net["in_channels"], frames // ratio, height // scale, width // scale))
     with r.sampling(z, steps=100) as loop:

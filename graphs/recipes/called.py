@@ -76,7 +76,7 @@ def graph(
         tuple(outputs),
         checkpoint=checkpoint,
         key_map=(("module.", ""), *_own_names(made)),
-        scales=tuple(dict(scales).items()),
+        scales=(*dict(scales).items(), *getattr(made.module, "scales", ())),
     )
 
 

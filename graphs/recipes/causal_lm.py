@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,9 +13,10 @@ from torch.nn import functional
 from entracte.graphs.recipes.hub import ROOT
 from entracte.graphs.recipes.parts_rows import token_rows
 from entracte.graphs.recipes.parts_tokens import Places, causal, end_ids, ends, next_places, unseen
-from entracte.graphs.recipes.recipe import Recipe, Tokens, stage
+from entracte.graphs.recipes.recipe import Recipe, Tokens, Value, stage
 
 _TABLE = "model.embed_tokens.weight"
+"""The rows of tokens in the checkpoint."""
 
 
 def _through(
@@ -73,35 +75,64 @@ def _check_places(c: Mapping[str, Any], places: int) -> None:
         )
 
 
-def causal_lm(r: Recipe) -> None:
-    """The likeliest token each time, up to one that ends the text: of the folder's rules of
-    generation only the ends are read, no sampling and no penalty of what was written before."""
-    c = r.config(ROOT)
-    end = end_ids(c, r.folder.json("generation_config.json"))
-    length, count = r.size("length", 128), r.size("tokens", 64)
-    prompt = r.tokenize(ROOT, r.text("prompt", "The sun"), length, pad_id=0, pad_side="right")
-    width, places, layers = c["hidden_size"], length + count, c["num_hidden_layers"]
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """A model that writes, and how much.
+
+    Attributes:
+        component: of the folder.
+        count: tokens that it writes after the first, at most.
+        end: tokens that end a text.
+        prefix: of its stages' names, where a pipeline has others.
+        options: further keys of both stages, `compression` for instance.
+    """
+
+    component: str
+    count: int
+    end: list[int]
+    prefix: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def written(r: Recipe, writer: Writer, prompt: Tokens) -> list[Value]:
+    """The likeliest token each time, up to one that ends the text: the first, and all others, to
+    be joined. Nothing is drawn, and nothing is the less likely for having been written."""
+    c = r.config(writer.component)
+    length = prompt.ids.shape[1]
+    width, places, layers = c["hidden_size"], length + writer.count, c["num_hidden_layers"]
     _check_places(c, places)
     head = c.get("head_dim") or width // c["num_attention_heads"]
     names = [f"kept{k}" for k in range(2 * layers)]
     carried = ["at", "seen", *names]
     made: dict[str, Any] = {"at_next": (1, places), "seen_next": (1, places)}
     made |= {f"{name}_next": (1, c["num_key_value_heads"], places, head) for name in names}
-    rows = token_rows(r, ROOT, _TABLE, width, prompt)
-    first, *begin = r.stage(prefill, ROOT, rows=rows, mask=prompt.mask,
-                            settings={"places": places}, token=(1, 1), **made)  # fmt: skip
-    with r.loop("decode", count) as loop:
+    begins = f"{writer.prefix}prefill"
+    rows = token_rows(r, writer.component, _TABLE, width, prompt)
+    first, *begin = r.stage(
+        prefill, writer.component, name=begins, rows=rows, mask=prompt.mask,
+        settings={"places": places}, token=(1, 1), **made, options=dict(writer.options),
+    )  # fmt: skip
+    with r.loop(f"{writer.prefix}decode", writer.count) as loop:
         token = loop.state("token", first)
-        rows = token_rows(r, ROOT, _TABLE, width, Tokens(token, token))
+        rows = token_rows(r, writer.component, _TABLE, width, Tokens(token, token))
         states: dict[str, Any] = {
             name: loop.state(name, v) for name, v in zip(carried, begin, strict=True)
         }
         following, done, *after = r.stage(
-            step, ROOT, rows=rows, **states, settings={"end": end}, token_next=(1, 1), done=(1,),
-            **made, options={"weights_of": "prefill"},
+            step, writer.component, name=f"{writer.prefix}step", rows=rows, **states,
+            settings={"end": writer.end}, token_next=(1, 1), done=(1,), **made,
+            options={**writer.options, "weights_of": begins},
         )  # fmt: skip
         for name, value in zip(["token", *carried], [following, *after], strict=True):
             loop.next(name, value)
         loop.until(done)
-    tokens = [first, loop.collect("tokens", following, 1)]
+    return [first, loop.collect("tokens", following, 1)]
+
+
+def causal_lm(r: Recipe) -> None:
+    """Of the folder's rules of generation only the ends are read: no sampling and no penalty."""
+    end = end_ids(r.config(ROOT), r.folder.json("generation_config.json"))
+    length, count = r.size("length", 128), r.size("tokens", 64)
+    prompt = r.tokenize(ROOT, r.text("prompt", "The sun"), length, pad_id=0, pad_side="right")
+    tokens = written(r, Writer(ROOT, count, end), prompt)
     r.output("text", "text", tokens, tokenizer=prompt.tokenizer, end=end)

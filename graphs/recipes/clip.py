@@ -11,8 +11,8 @@ from torch import Tensor
 from entracte.graphs.recipes.hub import ROOT
 from entracte.graphs.recipes.recipe import Recipe, Value, stage
 
-_MEAN = (0.48145466, 0.4578275, 0.40821073)
-_STD = (0.26862954, 0.26130258, 0.27577711)
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 @stage
@@ -60,9 +60,7 @@ def texts_of(r: Recipe, config: dict[str, Any], width: int, **rule: Any) -> Valu
     return made
 
 
-def image_of(
-    r: Recipe, side: int, width: int, fit: str, mean: Any = _MEAN, std: Any = _STD
-) -> Value:
+def image_of(r: Recipe, side: int, width: int, fit: str, mean: Any = MEAN, std: Any = STD) -> Value:
     """Embedding of the picture that the user gives, (1, width), normalised as the folder says."""
     said = r.folder.json("preprocessor_config.json", "processor_config.json")
     said = said.get("image_processor", said)

@@ -49,8 +49,8 @@ def latte(r: Recipe) -> None:
             f"pipeline.options.frames: {frames} is neither {most}, for which the model has "
             "positions, nor 1, for which it needs none"
         )
-    prompt = r.tokenize("tokenizer", r.text("prompt", "a red cat"), _LENGTH, lower=True)
-    negative = r.tokenize("tokenizer", r.text("negative"), _LENGTH, lower=True)
+    prompt = r.tokenize("tokenizer", r.text("prompt", "a red cat"), _LENGTH, clean="caption")
+    negative = r.tokenize("tokenizer", r.text("negative"), _LENGTH, clean="caption")
     states = t5_states(r, prompt, negative)
     guidance = r.number("guidance", 7.5)
     channels, h, w = net["in_channels"], height // scale, width // scale

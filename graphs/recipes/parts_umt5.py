@@ -35,7 +35,7 @@ def text_features(r: Recipe) -> Value:
     texts = {"prompt": "a red cat walks"} | ({"negative": ""} if r.option("guided", True) else {})
     ports: dict[str, Any] = {}
     for name, default in texts.items():
-        tokens = r.tokenize("tokenizer", r.text(name, default), length)
+        tokens = r.tokenize("tokenizer", r.text(name, default), length, clean="prompt")
         ports[name] = token_rows(r, "text_encoder", "shared.weight", width, tokens)
         ports[f"{name}_mask"] = tokens.mask
     found: Value = r.stage(text, "text_encoder", options=divided(config, LARGE), **ports,

@@ -59,8 +59,8 @@ def _pixart(r: Recipe, length: int, *, is_told: bool) -> None:
     scale = image_scale(vae)
     height, width = binned_sizes(r, scale, net["sample_size"], net["patch_size"])
     length = r.size("length", length)
-    prompt = r.tokenize("tokenizer", r.text("prompt", "a red cat"), length, lower=True)
-    negative = r.tokenize("tokenizer", r.text("negative"), length, lower=True)
+    prompt = r.tokenize("tokenizer", r.text("prompt", "a red cat"), length, clean="caption")
+    negative = r.tokenize("tokenizer", r.text("negative"), length, clean="caption")
     states = t5_states(r, prompt, negative)
     guidance, channels = r.number("guidance", 4.5), net["in_channels"]
     settings = {"sizes": [float(height), float(width)] if is_told else [],

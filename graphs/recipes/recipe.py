@@ -40,6 +40,7 @@ __all__ = [
     "stage",
 ]
 
+_TOKENIZERS = ("tokenizer", "decoder")
 STAND_IN = "package:entracte.graphs/weights/stand_in"
 """A tokenizer for folders that have none, where weights are random."""
 
@@ -52,6 +53,7 @@ class Recipe(Options):
         options: what the user chose (`pipeline.options`); None where he did not.
         steps: of the sampler, as the user wants them.
         random: whether weights are drawn from a seed: then a folder may lack tokenizers.
+        evaluations: of them, as the user wants them; None for all.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Recipe(Options):
         steps: int | None,
         *,
         random: bool = False,
+        evaluations: int | None = None,
     ) -> None:
         super().__init__(folder.kind, options)
         self.folder = folder
@@ -69,6 +72,7 @@ class Recipe(Options):
         self.loops: dict[str, dict[str, Any]] = {}
         self.outputs: dict[str, dict[str, Any]] = {}
         self.steps = steps
+        self._evaluations, self._leaps = evaluations, False
         self._random, self._loop = random, ""
 
     # ---------------------------------------------------------------- what is read
@@ -80,6 +84,21 @@ class Recipe(Options):
     def sampling_steps(self, default: int) -> int:
         """`sampler.steps`, or the pipeline's own."""
         return default if self.steps is None else self.steps
+
+    def evaluations(self, default: int) -> int:
+        """`sampler.evaluations`: how many of the steps are taken, of which the last covers all that
+        remains. A recipe that does not ask takes all."""
+        self._leaps = True
+        return self.sampling_steps(default) if self._evaluations is None else self._evaluations
+
+    def check_sampler(self) -> None:
+        """Raises `ValueError` for fewer evaluations than steps where the recipe takes all."""
+        fewer = self._evaluations is not None and self._evaluations != self.steps
+        if fewer and not self._leaps:
+            raise ValueError(
+                f"sampler.evaluations: {self._evaluations} of {self.steps} steps: a {self._kind} "
+                "takes all of its scheduler's steps; leave `sampler` as it is, or give sampler.steps"
+            )
 
     # ---------------------------------------------------------------- what a user gives
 
@@ -120,15 +139,31 @@ class Recipe(Options):
         self, tokenizer: str, text: Value, length: int, *, name: str = "", **rule: Any
     ) -> Tokens:
         """Ids and mask, (1, length), of a text; `rule` as of the host's step `tokenize`."""
+        named = name or f"tokens_{text.name}"
+        return self._host_tokens(
+            "tokenize", named, length, {"tokenizer": tokenizer, **rule}, text=text
+        )
+
+    def _host_tokens(
+        self, operation: str, name: str, length: int, rule: dict[str, Any], **read: Value
+    ) -> Tokens:
+        """Random weights may come without tokenizers: then a stand-in's."""
         place = str(self.folder.path.absolute())
-        if self._random and not self.folder.has_tokenizer(tokenizer):
-            tokenizer, place = "tokenizer.json", STAND_IN
-            rule = {"pad_id": 0, **rule}
-        params = {"tokenizer": tokenizer, "length": length, "stand_in": place, **rule}
-        made = self.host("tokenize", name or f"tokens_{text.name}", params, text=text)
+        own = [rule[key] for key in _TOKENIZERS if key in rule]
+        if self._random and not all(map(self.folder.has_tokenizer, own)):
+            place = STAND_IN
+            rule = {"pad_id": 0, **rule} | {k: "tokenizer.json" for k in rule if k in _TOKENIZERS}
+        made = self.host(operation, name, {"length": length, "stand_in": place, **rule}, **read)
         shape = (1, length)
         ids, mask = Value(f"{made}.input_ids", shape, True), Value(f"{made}.mask", shape)
-        return Tokens(ids, mask, tokenizer)
+        return Tokens(ids, mask, rule["tokenizer"])
+
+    def retokenize(
+        self, decoder: str, tokenizer: str, ids: Value, length: int, *, name: str = "", **rule: Any
+    ) -> Tokens:
+        """What one model wrote with the tokenizer `decoder`, as ids and mask of another's."""
+        given = {"tokenizer": tokenizer, "decoder": decoder, **rule}
+        return self._host_tokens("retokenize", name or "tokens_written", length, given, ids=ids)
 
     def token_count(self, tokenizer: str, text: str) -> int:
         """How many tokens a text is, with the marks that its tokenizer adds."""

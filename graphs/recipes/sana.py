@@ -58,9 +58,9 @@ def sana(r: Recipe) -> None:
     scale, length = 2 ** (len(vae["encoder_block_out_channels"]) - 1), r.size("length", 300)
     high, wide = binned_sizes(r, scale, net["sample_size"], net["patch_size"])
     longer = r.token_count("tokenizer", _TELLING) + length - 2
-    prompt = r.tokenize("tokenizer", r.text("prompt", "a red cat"), longer, lower=True,
+    prompt = r.tokenize("tokenizer", r.text("prompt", "a red cat"), longer, clean="lower",
                         prefix=_TELLING)  # fmt: skip
-    negative = r.tokenize("tokenizer", r.text("negative"), length, lower=True)
+    negative = r.tokenize("tokenizer", r.text("negative"), length, clean="lower")
     rows: dict[str, Any] = {
         name: token_rows(r, "text_encoder", "embed_tokens.weight", width, tokens)
         for name, tokens in (("negative", negative), ("prompt", prompt))

@@ -7,7 +7,6 @@ late stage: the denoiser and the decoders' finish do not depend on each other.
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,13 +15,7 @@ import torch
 from entracte.graphs.opensora.tiny import TINY_VAE, tiny_decoders
 from tools.train_tiny import denoiser_stage, ship, vae_stage
 from tools.train_tiny.config import Budget
-from tools.train_tiny.progress import load_module
-
-
-def last_losses(out: Path) -> dict[str, float]:
-    """The last logged loss of every stage."""
-    lines = [json.loads(line) for line in (out / "loss.jsonl").read_text().splitlines()]
-    return {line["stage"]: line["loss"] for line in lines}
+from tools.train_tiny.progress import last_losses, load_module
 
 
 def write_shipped(vae: vae_stage.TrainableVAE, out: Path, seed: int) -> None:

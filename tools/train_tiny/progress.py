@@ -32,6 +32,12 @@ class LossLog:
             file.write(json.dumps(line) + "\n")
 
 
+def last_losses(out: Path) -> dict[str, float]:
+    """The last logged loss of every stage."""
+    lines = [json.loads(line) for line in (out / "loss.jsonl").read_text().splitlines()]
+    return {line["stage"]: line["loss"] for line in lines}
+
+
 def rate(step: int, steps: int, peak: float, warm: int = 50) -> float:
     """Linear warm-up, then a half cosine to 1 % of the peak."""
     if step < warm:

@@ -19,7 +19,7 @@ RESIDUAL_WRITERS = ("shared.weight", "SelfAttention.o.weight", "DenseReluDense.w
 RESIDUAL_DIVISOR = 16.0
 
 
-def _halved(tensors: dict[str, Tensor], strip: str = "") -> dict[str, Tensor]:
+def halved(tensors: dict[str, Tensor], strip: str = "") -> dict[str, Tensor]:
     """fp16 copies, names without the prefix `strip`; refuses what fp16 cannot hold."""
     halves = {}
     for name, value in sorted(tensors.items()):
@@ -61,9 +61,9 @@ def write(
     text.pop("model.encoder.embed_tokens.weight")  # the same tensor as model.shared.weight
     vae = {**decoders[0].state_dict(), **decoders[1].state_dict()}
     for name, tensors in (
-        ("text_encoder", _halved(_quiet_residual(text), "model.")),
-        ("denoiser", _halved(denoiser.state_dict(), "model.")),
-        ("vae", _halved(vae)),
+        ("text_encoder", halved(_quiet_residual(text), "model.")),
+        ("denoiser", halved(denoiser.state_dict(), "model.")),
+        ("vae", halved(vae)),
     ):
         path = folder / f"{name}.safetensors"
         save_file(tensors, path, metadata={"format": "pt"})

@@ -96,11 +96,15 @@ def every_wording() -> list[str]:
 
 
 def _paths(
-    motions: np.ndarray, rng: np.random.Generator
+    motions: np.ndarray, rng: np.random.Generator, still: int = 0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Centres x, y and radius, each [B, 16], in pixels, for motion indices [B]."""
+    """Centres x, y and radius, each [B, 16], in pixels, for motion indices [B].
+
+    The first `still` frames are the same; the others go the whole way in the frames that are left.
+    """
     count = len(motions)
-    s = np.linspace(0.0, 1.0, FRAMES)[None]
+    held = max(0, still - 1)
+    s = np.concatenate((np.zeros(held), np.linspace(0.0, 1.0, FRAMES - held)))[None]
     radius = rng.uniform(7.5, 10.5, (count, 1)) * np.ones_like(s)
     centre = SIZE / 2 + rng.uniform(-5, 5, (count, 2))
     x, y = (centre[:, i : i + 1] * np.ones_like(s) for i in (0, 1))
@@ -142,15 +146,19 @@ def _coverage(shapes: np.ndarray, x: np.ndarray, y: np.ndarray, r: np.ndarray) -
 
 
 def draw(
-    combinations: list[Combination], rng: np.random.Generator, frames: int = FRAMES
+    combinations: list[Combination],
+    rng: np.random.Generator,
+    frames: int = FRAMES,
+    still: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Clips [B, 16, 64, 64, 3] and foreground coverage [B, 16, 64, 64], float32 in [0, 1].
 
-    With `frames` < 16 only that many random frames of each clip are drawn, in random order.
+    With `frames` < 16 only that many random frames of each clip are drawn, in random order. The
+    first `still` frames of a clip are the same.
     """
     shapes = np.array([SHAPES.index(c.shape) for c in combinations])
     motions = np.array([MOTIONS.index(c.motion) for c in combinations])
-    path = _paths(motions, rng)
+    path = _paths(motions, rng, still)
     if frames < FRAMES:
         chosen = rng.integers(0, FRAMES, (len(combinations), frames))
         path = tuple(np.take_along_axis(p, chosen, 1) for p in path)
@@ -165,3 +173,28 @@ def draw(
 def sample(count: int, rng: np.random.Generator) -> list[Combination]:
     """`count` random training cells (never a held-out one)."""
     return [SEEN[i] for i in rng.integers(0, len(SEEN), count)]
+
+
+CLASSES = tuple(product(COLOURS, SHAPES))
+"""Colour and shape of every class of the class-conditional demo, by its number."""
+
+
+def pictures(
+    classes: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures [B, 64, 64, 3] and coverage [B, 64, 64], float32 in [0, 1], of classes [B].
+
+    Place, size and background are the picture's own: no class says them.
+    """
+    count = len(classes)
+    shapes = np.array([SHAPES.index(CLASSES[c][1]) for c in classes])
+    radius = rng.uniform(7.0, 14.0, (count, 1))
+    room = SIZE / 2 - 1.15 * radius - 1  # the triangle is 1.15 radii wide
+    x, y = (SIZE / 2 + room * rng.uniform(-1, 1, (count, 1)) for _ in range(2))
+    coverage = _coverage(shapes, x, y, radius)[:, 0]
+    front = np.array([COLOURS[CLASSES[c][0]] for c in classes], np.float32) / 255
+    front = np.clip(front + rng.uniform(-0.03, 0.03, front.shape).astype(np.float32), 0, 1)
+    grounds = np.array(list(BACKGROUNDS.values()), np.float32) / 255
+    back = grounds[rng.integers(0, len(grounds), count)]
+    front, back = (v[:, None, None, :] for v in (front, back))
+    return back + (front - back) * coverage[..., None], coverage

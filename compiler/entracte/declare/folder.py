@@ -71,9 +71,11 @@ def _declared(config: DictConfig, path: Path) -> dict[str, Any]:
         folder = model_folder(path, _changes(config))
         make = recipes.recipe_of(folder.kind)
         random = config.pipeline.weights.startswith("random:")
-        recipe = Recipe(folder, chosen, config.sampler.steps, random=random)
+        steps, evaluations = config.sampler.steps, config.sampler.evaluations
+        recipe = Recipe(folder, chosen, steps, random=random, evaluations=evaluations)
         make(recipe)
         recipe.check_options()
+        recipe.check_sampler()
     except GraphFault as error:
         raise ConfigError(f"{_WHERE}: {error}") from None
     except ValueError as error:

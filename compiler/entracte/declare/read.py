@@ -40,6 +40,8 @@ POLICY_DRIVERS = ("gates", "online", "best")
 _VERIFY = {"on": True, "off": False, "True": True, "False": False}
 """Unquoted in a yaml file, `on` and `off` arrive as booleans."""
 _MOST_CONTENTION = 1000
+_RECIPES = tuple(f"pipeline.{key}." for key in ("inputs", "stages", "loops", "outputs"))
+"""What a recipe gives."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +70,10 @@ def read(config: DictConfig, *, recorded: bool = False) -> Job:
     with sealed():
         _check_whole(config)
         check_keys(_raw(config))
+        given = config
         if not recorded:
             config = expanded(config)
+            _check_nothing_is_missing(config)
         settings = OmegaConf.to_object(config)
         plain = OmegaConf.to_container(config, resolve=True)
         assert isinstance(plain, dict)
@@ -85,7 +89,8 @@ def read(config: DictConfig, *, recorded: bool = False) -> Job:
         parse_bytes(settings.partition.score_bytes, "partition.score_bytes"),
     )
     if not recorded:
-        check_keys_are_read(_raw(config))
+        # As it was given: what a recipe made of it refers to nothing.
+        check_keys_are_read(_raw(given))
     _check_packages(pipeline, settings.allow_packages)
     return Job(
         pipeline=pipeline,
@@ -117,7 +122,13 @@ def _check_whole(config: DictConfig) -> None:
             "no target: say which device to compile for, one of "
             f"{', '.join(targets())}; type\n  compile +target=iphone15pro"
         )
-    missing = sorted(k for k in OmegaConf.missing_keys(config) if not k.startswith("hydra"))
+    # What is put over a recipe's need not be whole: the recipe gives the rest.
+    _check_nothing_is_missing(config, but=_RECIPES if config.pipeline.get("folder") else ())
+
+
+def _check_nothing_is_missing(config: DictConfig, but: tuple[str, ...] = ()) -> None:
+    keys = (k for k in OmegaConf.missing_keys(config) if not k.startswith(("hydra", *but)))
+    missing = sorted(keys)
     if missing:
         raise ConfigError(f"{missing[0]}: a value is missing (of {len(missing)} missing in all)")
 
@@ -216,6 +227,7 @@ def _rate(where: str, text: str) -> float:
 def _check_packages(p: Pipeline, allowed: Sequence[str]) -> None:
     """To find a package's folder is to import it, which runs its code."""
     places = [("pipeline.weights", p.weights)]
+    places += [("pipeline.lora", lora.file) for lora in p.loras]
     for stage in p.stages:
         if stage.weights:
             places.append((f"pipeline.stages.{stage.name}.weights", stage.weights))

@@ -33,24 +33,29 @@ def weights_folder(spec: str, where: str = "pipeline.weights") -> Path:
             f"{where}: it is not said where the weights are; give a folder, or `random:0` to see "
             "sizes and times"
         )
-    kind, colon, rest = spec.partition(":")
-    if colon and kind == "package":
-        package, _, inner = rest.partition("/")
-        folder = _inside_package(where, spec, package, inner)
-    else:
-        folder = expanded(spec, where)
+    folder = place(spec, where)
     if not os.path.isdir(folder):  # also of names that no system takes
         file = " (it is a file: give the folder it is in)" if os.path.isfile(folder) else ""
         raise ConfigError(f"{where}: there is no folder {folder}{file}")
     return folder
 
 
+def place(spec: str, where: str) -> Path:
+    """A path, or, spelled `package:NAME/PATH`, what a Python package has there. Raises
+    `ConfigError`."""
+    kind, colon, rest = spec.partition(":")
+    if not colon or kind != "package":
+        return expanded(spec, where)
+    package, _, inner = rest.partition("/")
+    return _inside_package(where, spec, package, inner)
+
+
 def _inside_package(where: str, spec: str, package: str, inner: str) -> Path:
     try:
         root = Path(str(files(package)))
     except (ImportError, ValueError, TypeError) as error:
-        raise ConfigError(f"{where}: {spec!r} cannot be found ({error}); give a folder") from None
+        raise ConfigError(f"{where}: {spec!r} cannot be found ({error}); give a path") from None
     found = inside(root, inner)
     if found is None:
-        raise ConfigError(f"{where}: there is no folder {root / inner} in the package")
+        raise ConfigError(f"{where}: there is no {root / inner} in the package")
     return found

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from entracte.declare.host_ops import HOST_OPS, FileKind, Source
-from entracte.declare.host_ops.words import MOST_ID, length_fault
+from entracte.declare.host_ops.kinds import MOST_ID
+from entracte.declare.host_ops.words import length_fault
 from entracte.disk.places import weights_folder
 from entracte.disk.read import inside
 from entracte.disk.write import write_bytes
@@ -98,7 +99,7 @@ def look(pipeline: Pipeline, cache: Cache | None = None, *, dry_run: bool = Fals
 
 
 def _is_blank(kind: FileKind, place: str) -> bool:
-    return kind is FileKind.TOKENIZER and place.startswith("random:")
+    return kind in (FileKind.TOKENIZER, FileKind.DECODER) and place.startswith("random:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ class _Found:
         if source.kind is FileKind.TABLE:
             self.tables[same] = name
         self.params[stage.name] = {**self.params.get(stage.name, {}), **own, source.param: name}
-        if source.kind is FileKind.TOKENIZER:
+        if source.kind in (FileKind.TOKENIZER, FileKind.DECODER):
             self.tokenizers.setdefault(source.name, name)
 
     def _look(self, stage: Stage, source: Source) -> Looked:
@@ -131,6 +132,9 @@ class _Found:
         if source.kind is FileKind.TOKENIZER:
             looked, self.ids[stage.name] = _look_at_tokenizer(stage, source)
             return looked
+        if source.kind is FileKind.DECODER:
+            found = tokenizer_at(f"{_where(stage)}.{source.param}", source.place, source.name)
+            return _made(f"{stage.name}_{source.param}", found), {}
         return _look_at_copy(stage, source)
 
     def add_text(self, output: Output, weights: str, *, blank: bool) -> None:
@@ -222,7 +226,7 @@ def tokenizer_at(where: str, place: str, name: str) -> Tokenizer:
 
     Args:
         place: spelled like `pipeline.weights`.
-        name: of a file or a folder in it.
+        name: of a file or a folder in it; `.json` may be left out.
     """
     if place.startswith("random:"):
         raise ConfigError(
@@ -230,6 +234,8 @@ def tokenizer_at(where: str, place: str, name: str) -> Tokenizer:
             "`stand_in` (package:entracte.graphs/weights/stand_in has one of bytes)"
         )
     folder = weights_folder(place)
+    if not os.path.lexists(folder / name) and os.path.lexists(folder / f"{name}.json"):
+        name = f"{name}.json"
     if os.path.isdir(folder / name):  # also of names that no system takes
         inner, file = Path(name), _first(where, folder, name)
     else:

@@ -29,8 +29,8 @@ _ANY = ".+?"
 
 def _file(base: str) -> re.Pattern[str]:
     return re.compile(
-        rf"(?P<base>{base})(?:\.(?P<a>{_WORD}))?(?:-(?P<n>\d{{5}})-of-(?P<total>\d{{5}}))?"
-        rf"(?:\.(?P<b>{_WORD}))?\.(?P<ext>{_EXT})"
+        rf"(?P<base>{base})(?:\.(?P<a>{_WORD})|_(?P<c>{'|'.join(_VARIANTS)}))?"
+        rf"(?:-(?P<n>\d{{5}})-of-(?P<total>\d{{5}}))?(?:\.(?P<b>{_WORD}))?\.(?P<ext>{_EXT})"
     )
 
 
@@ -142,7 +142,8 @@ def _taken_apart(path: Path, base: str | None = None) -> _Name | None:
     if file is None:
         return None
     shard = (int(file["n"]), int(file["total"])) if file["n"] else None
-    return _Name(path, file["base"], file["a"] or file["b"] or "", file["ext"], shard)
+    variant = file["a"] or file["b"] or file["c"] or ""
+    return _Name(path, file["base"], variant, file["ext"], shard)
 
 
 def _chosen(place: Path, names: Sequence[_Name]) -> Published:

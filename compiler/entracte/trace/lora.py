@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from entracte.disk.places import expanded
+from entracte.disk.places import place
 from entracte.errors import ConfigError
 from entracte.ir import Lora, Pipeline
 from entracte.store.cache import Cache, DigestMemo, cache_folder
@@ -67,7 +67,7 @@ class LoraFile:
 
     @cached_property
     def _origin(self) -> Path:
-        return expanded(self.name, "pipeline.lora")
+        return place(self.name, "pipeline.lora")
 
     @cached_property
     def path(self) -> Path:

@@ -42,7 +42,9 @@ def saved_names(module: nn.Module) -> frozenset[str]:
 def tensor_digest(tensor: Tensor) -> str:
     """SHA-256 of a tensor's type, shape and values, wherever and however they lie."""
     found = hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
-    plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
+    # A clone's strides are plain; `contiguous` lets those of a single number be 0.
+    plain = tensor.detach().cpu().resolve_conj().resolve_neg()
+    plain = plain.clone(memory_format=torch.contiguous_format)
     found.update(plain.flatten().view(torch.uint8).numpy().data)
     return found.hexdigest()
 

@@ -153,8 +153,12 @@ def _weights(recorded: str, given: str | None, way: str, origin: Origin) -> str:
 
 
 def _loras(recorded: Mapping[str, Any], origin: Origin) -> list[dict[str, object]]:
-    """The LoRA files that are `given`, with the scales that were recorded."""
+    """The LoRA files that are `given`, with the scales that were recorded; without any those of
+    packages that may be imported."""
     own = read_loras(_lora_settings(recorded))
+    packages = {package_of(lora.file) for lora in own}
+    if not origin.loras and packages <= {OWN, *origin.packages}:
+        return [{"file": lora.file, "scale": lora.scale} for lora in own]
     if len(own) != len(origin.loras):
         names = ", ".join(repr(lora.file) for lora in own) or "none"
         raise PlanError(

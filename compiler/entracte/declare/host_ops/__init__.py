@@ -21,7 +21,7 @@ from entracte.declare.host_ops.row import (
     Source,
 )
 from entracte.declare.host_ops.table_rows import GATHER_ROWS, gather_rows
-from entracte.declare.host_ops.words import TOKENIZE, detokenize, tokenize
+from entracte.declare.host_ops.words import RETOKENIZE, TOKENIZE, detokenize, tokenize
 
 __all__ = [
     "FILE",
@@ -45,4 +45,4 @@ __all__ = [
     "tokenize",
 ]
 
-HOST_OPS = {op.name: op for op in (TOKENIZE, RANDOM_NORMAL, GATHER_ROWS)}
+HOST_OPS = {op.name: op for op in (TOKENIZE, RETOKENIZE, RANDOM_NORMAL, GATHER_ROWS)}

@@ -84,6 +84,8 @@ class FileKind(StrEnum):
     """As it is."""
     TOKENIZER = "tokenizer"
     """One tokenizer.json, of whatever a folder holds."""
+    DECODER = "decoder"
+    """The same, of which only the text of ids is asked."""
     TABLE = "table"
     """The rows of one weight, one after the other."""
 

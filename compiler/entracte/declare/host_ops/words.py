@@ -1,4 +1,5 @@
-"""`tokenize`: a text as ids, padded and cut by the tokenizer's own rule; and ids as a text."""
+"""`tokenize`: a text, cleaned, as ids, padded and cut by the tokenizer's own rule; ids as a text;
+and `retokenize`: one after the other."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,9 +7,22 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from entracte.declare.host_ops.clean import CLEAN, MOST_SEGMENT, scored, segment_of
 from entracte.declare.host_ops.encoder import encoder_of, telling, tokenizer_file
-from entracte.declare.host_ops.kinds import FILE, FLAG, PATH, SIZE, TEXT, one_of, whole
+from entracte.declare.host_ops.kinds import (
+    FILE,
+    FLAG,
+    IDS,
+    MOST_ID,
+    PATH,
+    SCORES,
+    SIZE,
+    TEXT,
+    one_of,
+    whole,
+)
 from entracte.declare.host_ops.row import (
+    TENSOR,
     FileKind,
     Given,
     HostOp,
@@ -25,9 +39,10 @@ if TYPE_CHECKING:
     import numpy as np
 
 LEFT, RIGHT = "left", "right"
-MOST_ID = 2**31 - 1
 _SHOWN = 1000
 """Characters of what was dropped that a note shows: a record's notes are lines of 2000 at most."""
+_MOST_CLEANED = 10_000
+"""Characters: some rules look ahead from each to the end."""
 _LONGEST_WORD = 100
 """That is named: texts of some languages have no spaces."""
 
@@ -148,13 +163,42 @@ def detokenize(ids: Sequence[int], tokenizer: Path, end_ids: Collection[int] = (
     return text.replace(ending, " ").strip() if ending else text
 
 
+def written(text: str, params: Given) -> str:
+    """What becomes ids of a text, by the params that change it. Raises `RunError`."""
+    if "segment" in params:
+        text = segment_of(text, params["segment"])
+    text = scored(text, params.get("scores", ()))
+    if "clean" in params:
+        text = _cleaned(text, params["clean"])
+    return str(params.get("prefix", "") + text + params.get("suffix", ""))
+
+
+def _cleaned(text: str, rule: str) -> str:
+    if len(text) > _MOST_CLEANED:
+        raise RunError(
+            f"tokenize: a text of {len(text)} characters is to be cleaned ({rule}); give at most "
+            f"{_MOST_CLEANED}"
+        )
+    return CLEAN[rule](text)
+
+
 def _run(params: Given, inputs: Mapping[str, Any], place: Place) -> "dict[str, np.ndarray]":
-    text = str(inputs["text"])
-    text = text.lower().strip() if params.get("lower", False) else text
-    text = params.get("prefix", "") + text + params.get("suffix", "")
+    return _encoded(str(inputs["text"]), params, place)
+
+
+def _encoded(text: str, params: Given, place: Place) -> "dict[str, np.ndarray]":
+    text = written(text, params)
     file = tokenizer_file(place.folder, params["tokenizer"])
     given = {name: params[name] for name in Rule.__dataclass_fields__ if name in params}
     return tokenize(text, file, params["length"], Rule(**given), place.note)
+
+
+def _run_again(params: Given, inputs: Mapping[str, Any], place: Place) -> "dict[str, np.ndarray]":
+    ids = [int(i) for i in inputs["ids"].reshape(-1)]
+    file = tokenizer_file(place.folder, params["decoder"])
+    text = detokenize(ids, file, params.get("end", ())).strip()
+    place.note(f"the text is {_shown(text)!r}")
+    return _encoded(text, params, place)
 
 
 def _sources(params: Given, weights: str) -> tuple[Source, ...]:
@@ -162,7 +206,10 @@ def _sources(params: Given, weights: str) -> tuple[Source, ...]:
     place for it."""
     random = not weights or weights.startswith("random:")
     place = params.get("stand_in", weights) if random else weights
-    return (Source("tokenizer", FileKind.TOKENIZER, place, params["tokenizer"]),)
+    found = (Source("tokenizer", FileKind.TOKENIZER, place, params["tokenizer"]),)
+    if "decoder" in params:
+        found += (Source("decoder", FileKind.DECODER, place, params["decoder"]),)
+    return found
 
 
 _SIDE = one_of(LEFT, RIGHT)
@@ -171,26 +218,48 @@ _FREE = (
     Param("pad_side", _SIDE, needed=False),
     Param("truncation_side", _SIDE, needed=False),
     Param("add_special_tokens", FLAG, needed=False),
-    Param("lower", FLAG, needed=False),
+    Param("segment", whole(0, MOST_SEGMENT), needed=False),
+    Param("scores", SCORES, needed=False),
+    Param("clean", one_of(*CLEAN), needed=False),
     Param("prefix", TEXT, needed=False),
     Param("suffix", TEXT, needed=False),
 )
 
+_END = Param("end", IDS, needed=False)
+_STAND_IN = Param("stand_in", TEXT, needed=False)
+
+
+def _ports(params: Given, _: Mapping[str, Port]) -> tuple[Port, ...]:
+    shape = (1, params["length"])
+    return Port("input_ids", shape, DType.INT32), Port("mask", shape, DType.FP32)
+
+
 TOKENIZE = HostOp(
     name="tokenize",
     inputs=(Reads("text", "text"),),
-    declared=(
-        Param("tokenizer", PATH),
-        Param("length", SIZE),
-        *_FREE,
-        Param("stand_in", TEXT, needed=False),
-    ),
+    declared=(Param("tokenizer", PATH), Param("length", SIZE), *_FREE, _STAND_IN),
     params=(Param("tokenizer", FILE), Param("length", SIZE), *_FREE),
-    ports=lambda params, _: (
-        Port("input_ids", (1, params["length"]), DType.INT32),
-        Port("mask", (1, params["length"]), DType.FP32),
-    ),
+    ports=_ports,
     files=("tokenizer",),
     sources=_sources,
     run=_run,
 )
+
+RETOKENIZE = HostOp(
+    name="retokenize",
+    inputs=(Reads("ids", TENSOR, DType.INT32, (1, None)),),
+    declared=(
+        Param("decoder", PATH),
+        Param("tokenizer", PATH),
+        Param("length", SIZE),
+        _END,
+        *_FREE,
+        _STAND_IN,
+    ),
+    params=(Param("decoder", FILE), Param("tokenizer", FILE), Param("length", SIZE), _END, *_FREE),
+    ports=_ports,
+    files=("decoder", "tokenizer"),
+    sources=_sources,
+    run=_run_again,
+)
+"""What one model wrote, as another reads it."""

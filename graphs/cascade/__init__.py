@@ -1,0 +1,1 @@
+"""Stable Cascade's stages under the names of their own checkpoints."""

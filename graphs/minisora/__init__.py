@@ -1,0 +1,1 @@
+"""MiniSora's models: DiT, SiT, OpenDiT's VDiT and Latte, and how they are sampled."""

@@ -1,0 +1,165 @@
+"""Stable Cascade's stages and sampler against upstream's own code with random weights
+(`tests/vectors`), through the door that a published file takes."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from entracte.graphs import GraphFault, build, on_meta
+from entracte.graphs.cascade import sampler
+from entracte.graphs.models import build_model
+from entracte.graphs.recipes.called import graph
+from entracte.graphs.recipes.cascade import rescaled, stepped
+from tests.upstream import case, loaded
+
+FILES = {"StageA": "stage_a", "StageB": "stage_b", "StageC": "stage_c", "Previewer": "previewer"}
+
+
+def predicted(net, x, r, clip_text, clip_text_pooled, clip_img, sca=None, crp=None):
+    """Stage C with all that it makes on the way."""
+    clip = net.condition(clip_text, clip_text_pooled, clip_img)
+    return net(x, r, clip_text, clip_text_pooled, clip_img, sca, crp), clip
+
+
+def decoded(net, x, r, effnet, clip, pixels=None):
+    return net(x, r, effnet, clip, pixels)
+
+
+def pixels(net, z):
+    return net.pixels(z)
+
+
+def previewed(net, z):
+    return net(z)
+
+
+CASES = [
+    ("cascade_c_a", "StageC", predicted, ("pred", "clip")),
+    ("cascade_b_a", "StageB", decoded, ("pred",)),
+    ("cascade_a_a", "StageA", pixels, ("pixels",)),
+    ("cascade_previewer_a", "Previewer", previewed, ("pixels",)),
+]
+
+
+def door(name, kind, function, outputs, run, tmp_path, **config):
+    """The graph of a recipe's stage over the case's file; the case, and what the graph gives."""
+    vectors = case(name)
+    folder = vectors.save(tmp_path / "weights", FILES[kind])
+    given = vectors.inputs(run)
+    made = graph(
+        function, {n: tuple(t.shape) for n, t in given.items()}, outputs, f"entracte.{kind}",
+        json.dumps(vectors.config | config), FILES[kind],
+    )  # fmt: skip
+    module = loaded(made, folder, tmp_path / "cache")
+    found = module(*(given[i.name] for i in made.inputs))
+    return vectors, found if isinstance(found, tuple) else (found,)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("name", "kind", "function", "outputs", "run"),
+    [(*one, run) for one in CASES for run in case(one[0]).about["runs"]],
+)
+def test_a_stage_is_upstream_s(tmp_path, name, kind, function, outputs, run):
+    vectors, found = door(name, kind, function, outputs, run, tmp_path)
+    for output, got in zip(outputs, found, strict=True):
+        vectors.check(got, vectors.outputs(run)[output])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_divided_stream_changes_nothing(tmp_path, place):
+    name, kind, function, outputs = CASES[place]
+    vectors, (got, *_) = door(
+        name, kind, function, outputs, "a", tmp_path, residual_divisor=64.0
+    )  # fmt: skip
+    vectors.check(got, vectors.outputs("a")["pred"])
+
+
+@pytest.mark.parametrize("run", case("cascade_c_a").about["runs"])
+def test_the_step_is_upstream_s(run):
+    vectors = case("cascade_c_a")
+    net = on_meta(lambda: build_model("StageC", vectors.config))
+    r = vectors.inputs(run)["r"]
+    width = vectors.config["c_r"]
+    vectors.check(net.step_embedding(r)[:, :width], vectors.outputs(run)["r_embed"])
+
+
+COUNTS = [
+    ("StageC", {}, 3_589_103_632),
+    ("StageC", {"c_cond": 1536, "c_hidden": [1536, 1536], "nhead": [24, 24],
+                "blocks": [[4, 12], [12, 4]]}, 1_030_785_040),
+    ("StageB", {}, 1_562_941_136),
+    ("StageB", {"c_hidden": [320, 576, 1152, 1152], "nhead": [-1, 9, 18, 18],
+                "blocks": [[2, 4, 14, 4], [4, 14, 4, 2]],
+                "block_repeat": [[1, 1, 1, 1], [2, 2, 2, 2]]}, 699_471_248),
+    ("StageA", {}, 18_406_894),
+    ("Previewer", {}, 3_979_651),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "config", "count"), COUNTS)
+def test_published_models_have_as_many_parameters(kind, config, count):
+    with torch.device("meta"):
+        made = build_model(kind, config)
+    assert sum(p.numel() for p in made.parameters()) == count
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"level_config": ["CTA", "CTX"]}, "level_config: there is no block X; there are C, T"),
+        ({"nhead": [2]}, "nhead: 1 values for 2 levels of c_hidden"),
+        ({"blocks": [[1, 1]]}, "give two lists in each"),
+        ({"switch_level": [False, True]}, "switch_level: 2 values; give 1"),
+        ({"width": 3}, "StageC: its configuration does not fit"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_is_refused(config, said):
+    with torch.device("meta"), pytest.raises(GraphFault, match=said):
+        build_model("StageC", config)
+
+
+# ---------------------------------------------------------------- the sampler
+
+
+def toy(x: Tensor, r: Tensor, c: Tensor, weight: Tensor) -> Tensor:
+    """The vectors' model, as their entry describes it."""
+    mixed = torch.einsum("co,bchw->bohw", weight, x)
+    return mixed * (0.98 + 0.02 * r) + 0.02 * c[:, :, None, None]
+
+
+@pytest.mark.parametrize("about", case("cascade_sampler").about["runs"], ids=lambda a: a["run"])
+def test_the_sampler_is_upstream_s(about):
+    vectors, run = case("cascade_sampler"), about["run"]
+    given, want = vectors.inputs(run), vectors.outputs(run)
+    log_snr = sampler.times(about["timesteps"], about["shift"], about["t_start"])
+    rows = torch.tensor(sampler.parts(log_snr, about["sampler"]), dtype=torch.float32)
+    told = torch.tensor(sampler.condition(log_snr), dtype=torch.float32)
+    vectors.check(told, want["noise_cond"], 1e-5)
+    vectors.check(told[:-1], want["model_r"], 1e-5)
+    x, weight = given["x"], vectors.tensors["weights.toy.W"]
+    guidance = None if about["cfg"] is None else torch.tensor([about["cfg"]])
+    for i in range(about["timesteps"]):
+        made = toy(x, told[i], given["c"], weight)
+        if guidance is not None:
+            without = toy(x, told[i], torch.zeros_like(given["c"]), weight)
+            made = rescaled(torch.cat([without, made]), guidance)
+        vectors.check(made, want["pred"][i], 1e-5)
+        x = stepped(x, made, rows[i][None], given["noise"][i])
+        vectors.check(x, want["x"][i], 1e-5)
+
+
+def test_the_schedule_is_the_sampler_s():
+    made = build("cascade.schedule", {"steps": 4, "width": 6, "numbers": 3, "shift": 2.0})
+    assert made.arrays["step"].shape == (4, 18)
+    # Of 0, sines and then cosines.
+    assert (made.arrays["step"][:, 6:] == [0, 0, 0, 1, 1, 1] * 2).all()
+    np.testing.assert_allclose(made.arrays["parts"], sampler.parts(sampler.times(4, 2.0)), 1e-6)
+    with pytest.raises(GraphFault, match="'euler' is none of ddpm, ddim"):
+        build("cascade.schedule", {"steps": 4, "width": 6, "numbers": 1, "sampler": "euler"})
