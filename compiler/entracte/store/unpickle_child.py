@@ -28,7 +28,7 @@ _NESTS = (
 )  # fmt: skip
 """Where trainers put the tensors: the first of these that is there is read."""
 _WRAPPED = {"ema_state_dict": "module."}
-"""Where a trainer averages the model inside its wrapper for many devices: how its keys begin then."""
+"""Nest of a trainer that averages the model in its wrapper for many devices: how keys begin."""
 _REFUSED = ("socket.", "subprocess.", "os.system", "os.exec", "os.fork", "os.posix_spawn",
             "os.spawn", "ctypes.", "pty.", "os.remove", "os.rename", "os.rmdir", "os.mkdir",
             "os.link", "os.symlink", "os.truncate", "os.chmod", "shutil.")  # fmt: skip
