@@ -69,7 +69,7 @@ def each(model_config, key):
 
 @torch.no_grad()
 @pytest.mark.parametrize(("latents", "size", "order", "chunk_bytes"), [
-    (4, 1, "slice", "256KiB"), pytest.param(5, 2, "auto", "128KiB", marks=SLOW),
+    (4, 1, "slice", "1MiB"), pytest.param(5, 2, "auto", "128KiB", marks=SLOW),
     pytest.param(5, 1, "slice", "128KiB", marks=SLOW),
     pytest.param(5, 1, "chunk", "128KiB", marks=SLOW),
     pytest.param(7, 2, "chunk", "1MiB", marks=SLOW),
