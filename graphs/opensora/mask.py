@@ -76,9 +76,7 @@ def _group(part: str) -> Group:
     words = [word.strip() for word in part.split(",")]
     known = f"a group is {','.join(_FIELDS)}, those left out at the end being 0,0,0,0,1,0"
     if len(words) > len(_FIELDS):
-        raise ValueError(
-            f"pipeline.options.mask_strategy: {part!r} has {len(words)} numbers; {known}"
-        )
+        raise ValueError(f"pipeline.options.mask_strategy: {part!r} has {len(words)} numbers; {known}")
     words += _DEFAULTS[len(words) :]
     try:
         return Group(*map(int, words[:-1]), edit_ratio=float(words[-1]))

@@ -204,7 +204,8 @@ class WFVAEModel(nn.Module):
         )  # fmt: skip
 
     def encode(self, x: Tensor) -> Tensor:
-        """(batch, 3, 1 + 4n, 8h, 8w) from -1 to 1 to moments, (batch, 2 x latent_dim, 1 + n, h, w)."""
+        """(batch, 3, 1 + 4n, 8h, 8w) from -1 to 1 to moments, (batch, 2 x latent_dim, 1 + n, h, w).
+        """
         y: Tensor = self.encoder(x, Frames())
         return y
 

@@ -1,4 +1,4 @@
-"""LatteClassPipeline: Vchitect's Latte, a clip of a class or of nothing, with original checkpoints."""
+"""LatteClassPipeline: Vchitect's Latte, a clip of a class or of nothing, by original names."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def _condition(r: Recipe, config: dict[str, Any]) -> tuple[dict[str, Value], dic
         return {}, {}
     if kind != CLASS:
         raise ValueError(
-            f"{r.folder.path}: transformer/config.json: extras {kind} is of texts; this pipeline is "
-            f"of classes ({CLASS}) or of no condition ({ALONE}). LattePipeline is of texts"
+            f"{r.folder.path}: transformer/config.json: extras {kind} is of texts; this pipeline "
+            f"is of classes ({CLASS}) or of no condition ({ALONE}). LattePipeline is of texts"
         )
     is_guided = r.option("guided", True)
     if is_guided and not config["class_dropout_prob"] > 0:

@@ -38,7 +38,9 @@ def decode_first(vae: Any, z: Tensor, scale: Scale, shift: Scale) -> tuple[Tenso
 
 
 @stage
-def decode(vae: Any, z: Tensor, *kept: Tensor, scale: Scale, shift: Scale) -> tuple[Tensor, ...]:
+def decode(
+    vae: Any, z: Tensor, *kept: Tensor, scale: Scale, shift: Scale
+) -> tuple[Tensor, ...]:
     """Latents, and what was kept before them -> four frames for each, and what is kept."""
     return _decoded(vae, z, Frames(kept, is_last=False), scale, shift)
 
@@ -198,10 +200,7 @@ def encoded(r: Recipe, pixels: Value, noise: Value) -> Value:
         moments=(1, width, 1, *size), **_next(shapes),
     )  # fmt: skip
     moments, start = [made[0]], 1
-    for name, latents, slices in (
-        ("encode", count, rest // count),
-        ("encode_rest", rest % count, 1),
-    ):
+    for name, latents, slices in (("encode", count, rest // count), ("encode_rest", rest % count, 1)):
         if not latents * slices:
             continue
         carry = {f"kept{i}": f"next{i}" for i in range(len(shapes))}
