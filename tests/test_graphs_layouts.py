@@ -103,8 +103,9 @@ def as_in_the_hubs_cache(folder: Path) -> Path:
     return snapshot
 
 
+@pytest.mark.slow
 @torch.no_grad()
-@pytest.mark.parametrize("is_linked", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("is_linked", [False, True])
 def test_t5s_shards_with_their_vocabulary(tmp_path: Path, is_linked: bool) -> None:
     """DeepFloyd/t5-v1_1-xxl: two `.bin` shards, an index, `spiece.model`, no tokenizer.json."""
     model, weights = T5EncoderModel(T5Config(**SIZES)).eval(), tmp_path / "weights"
@@ -174,7 +175,10 @@ def test_what_is_read_of_checkpoints_of_training(name: str, tmp_path: Path) -> N
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("name", "file"), [("averaged", "vae/merged.ckpt"), ("script", "vae.pt")])
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("averaged", "vae/merged.ckpt"), pytest.param("script", "vae.pt", marks=pytest.mark.slow)],
+)
 def test_checkpoints_of_training(name: str, file: str, tmp_path: Path) -> None:
     model, place = Small(), tmp_path / "weights" / file
     place.parent.mkdir(parents=True)
