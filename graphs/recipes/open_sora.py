@@ -15,16 +15,15 @@ from torch import Tensor
 from entracte.graphs.checks import GraphFault
 from entracte.graphs.opensora.upstream import denoiser_config, vae_config
 from entracte.graphs.opensora.vae import VAEConfig
+from entracte.graphs.recipes.open_sora_encoder import frames_at_once
 from entracte.graphs.recipes.open_sora_image import Given, given_frames, with_noise
-from entracte.graphs.recipes.recipe import STAND_IN, Recipe, Tokens, Value, stage
+from entracte.graphs.recipes.recipe import Recipe, Tokens, Value, stage
 
 _AESTHETIC = 6.5
 """Open-Sora was trained with scores in its captions and asks for a good one."""
 IMAGE_RATE = 120.0
 """Frames a second that the model is told of one image."""
 _STEPS, _GUIDANCE = 30, 7.0
-_DECODED_PIXELS = 2**19
-"""At most so many at once in the spatial decoder, which takes some 2 KiB for each in fp16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,21 +86,17 @@ def prompt_tokens(r: Recipe) -> Tokens:
     """Of the input `prompt`: each score where the text has none, then cleaned as captions were; of
     `|0|one|1|another` what the first loop, here the only one, shows."""
     text = r.text("prompt", "a red circle moves right")
-    place = "tokenizer" if r.folder.has_file("tokenizer") else "tokenizer.json"
-    params = {
-        "tokenizer": place,
-        # With random weights: every byte is a token. Its ids mean nothing to a trained T5.
-        "stand_in": STAND_IN,
-        "length": r.config("denoiser")["model_max_length"],
+    return r.tokenize(
+        "tokenizer",
+        text,
+        r.config("denoiser")["model_max_length"],
+        name="tokenize",
         # T5's; its tokenizer.json alone does not say it.
-        "pad_id": 0,
-        "scores": _scores(r),
-        "clean": "caption",
-        "segment": 0,
-    }
-    made, shape = r.host("tokenize", "tokenize", params, text=text), (1, params["length"])
-    ids, mask = Value(f"{made}.input_ids", shape, True), Value(f"{made}.mask", shape)
-    return Tokens(ids, mask, place)
+        pad_id=0,
+        scores=_scores(r),
+        clean="caption",
+        segment=0,
+    )
 
 
 def _scores(r: Recipe) -> list[str]:
@@ -111,7 +106,8 @@ def _scores(r: Recipe) -> list[str]:
         "motion score": r.option("motion_score", 0.0),
         "camera motion": r.option("camera_motion", ""),
     }
-    return [f"{name}: {value}" for name, value in given.items() if value]
+    shown = {k: f"{v:.1f}" if isinstance(v, int | float) else v for k, v in given.items()}
+    return [f"{name}: {shown[name]}" for name, value in given.items() if value]
 
 
 def text_states(r: Recipe, tokens: Tokens) -> Value:
@@ -131,8 +127,8 @@ def text_states(r: Recipe, tokens: Tokens) -> Value:
 def sample(
     r: Recipe, clip: Clip, z: Value, text: Value, mask: Value, given: Given | None = None
 ) -> Value:
-    """The loop `sample` of denoiser and step; latents that it ends with. Frames that are `given` are
-    not changed before their time, and the denoiser is told so."""
+    """The loop `sample` of denoiser and step; latents that it ends with. Frames that are `given`
+    are not changed before their time, and the denoiser is told so."""
     count = r.evaluations(_STEPS)
     sizes = {k: clip.params[k] for k in ("frames", "height", "width")}
     discrete = r.option("discrete_timesteps", False)
@@ -168,7 +164,8 @@ def decode(r: Recipe, clip: Clip, z: Value) -> None:
         r.graph("opensora.spatial_decoder", "decode_space", params, x=latents)
         r.output("image", "image", Value("decode_space.pixels"))
         return
-    size = r.option("decode_frames", _batch(clip))
+    sides = (clip.params["height"], clip.params["width"])
+    size = r.option("decode_frames", frames_at_once(clip.vae, clip.frames, sides))
     params = {**clip.params, "batch": "${pipeline.stages.decode_space.map.size}"}
     r.graph("opensora.spatial_decoder", "decode_space", params, x=latents)
     r.stages["decode_space"]["map"] = {"port": "x", "axis": 2, "size": size}
@@ -209,11 +206,3 @@ def _joined(r: Recipe, clip: Clip, parts: list[Value]) -> Value:
     made: Value = r.stage(joined, None, name="join", whole=whole, rest=other,
                           frames=(1, channels, clip.frames, rows, columns))  # fmt: skip
     return made
-
-
-def _batch(clip: Clip) -> int:
-    """Frames that the spatial decoder gets at once: any number of them gives the same."""
-    most = min(
-        clip.vae.micro_batch, _DECODED_PIXELS // (clip.params["height"] * clip.params["width"])
-    )
-    return max(n for n in range(1, max(most, 1) + 1) if clip.frames % n == 0)

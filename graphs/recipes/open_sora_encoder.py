@@ -3,6 +3,7 @@ in the groups of frames in which it decodes too."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ from entracte.graphs.recipes.recipe import Recipe, Value, stage
 
 _LOGVAR = (-30.0, 20.0)
 """Where the logarithm of a variance is cut off, in both halves."""
+_MOST_PIXELS = 2**19
+"""At most so many at once in the spatial VAE, which takes some 2 KiB for each in fp16."""
 SALTS = (101, 102)
 """Tell the noise of spatial latents and of video latents from the sampler's; of the next reference
 they are 2 more."""
@@ -46,6 +49,13 @@ def reference_latents(
     own = None if noise is None else noise[:, :, first : first + whole.shape[2]]
     z: Tensor = (sample(whole, own) - vae.shift) / vae.scale
     return z
+
+
+def frames_at_once(cfg: VAEConfig, count: int, sides: Sequence[int]) -> int:
+    """How many of `count` frames the spatial VAE gets in a call: any number of them gives the same,
+    so a divisor that is not too many pixels."""
+    most = max(1, min(cfg.micro_batch, _MOST_PIXELS // (sides[0] * sides[1])))
+    return max(n for n in range(1, most + 1) if count % n == 0)
 
 
 def sample(moments: Tensor, noise: Tensor | None) -> Tensor:
@@ -134,7 +144,7 @@ def _latent_sides(cfg: VAEConfig, of: Reference) -> tuple[int, int]:
 def _spatial(r: Recipe, cfg: VAEConfig, of: Reference, frames: range) -> Value:
     """Spatial latents of those frames, in equal batches: each frame is encoded by itself."""
     count = len(frames)
-    batch = max(n for n in range(1, min(cfg.micro_batch, count) + 1) if count % n == 0)
+    batch = frames_at_once(cfg, count, of.pixels.shape[-2:])
     ports = {"frames": of.pixels}
     ports |= _noise(r, cfg, of, "noise_space", of.frames, SALTS[0])
     options = of.shares("encode_space")
