@@ -54,11 +54,10 @@ def test_spatial_latents_become_video_latents_in_groups(stage):
     want = CASE.outputs("encode_18f")
     x = want["x_z_mode"]
     moments = [
-        stage(encode_time, x=tuple(part.shape))(part)
-        for part in (x[:, :, :GROUP], x[:, :, GROUP:])
+        stage(encode_time, x=tuple(part.shape))(part) for part in (x[:, :, :GROUP], x[:, :, GROUP:])
     ]
     CASE.check(torch.cat(moments, 2), want["temporal_moments"])
-    shapes = {name: tuple(part.shape) for name, part in zip(("moments", "rest"), moments)}
+    shapes = {"moments": tuple(moments[0].shape), "rest": tuple(moments[1].shape)}
     CASE.check(stage(reference_latents, **shapes)(*moments), want["z_mode"])
     # Of the second group alone: its numbers of the noise, and not the first ones.
     noise = torch.randn(want["z_mode"].shape, generator=torch.Generator().manual_seed(3))

@@ -173,7 +173,8 @@ def test_dense_it_is_allegros(keys):
     torch.manual_seed(3)
     sizes = {
         "num_attention_heads": 2, "attention_head_dim": 12, "cross_attention_dim": 24,
-        "in_channels": 4, "out_channels": 3, "caption_channels": 10, "num_layers": 3, **keys,
+        "in_channels": 4, "out_channels": 3, "caption_channels": 10, "num_layers": 3,
+        **keys,
     }  # fmt: skip
     theirs = AllegroTransformer3DModel(**sizes).eval()
     ours = build_model("OpenSoraT2V_v1_3", sizes | {"sparse1d": False}).eval()

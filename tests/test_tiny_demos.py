@@ -3,7 +3,6 @@ they load through the door that users' files take, and they show what they are a
 
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,15 +10,25 @@ import torch
 from safetensors.torch import load_file
 
 import entracte
+from entracte.declare.compose import compose
+from entracte.declare.read import Job, read
+from entracte.errors import ConfigError
 from entracte.graphs.opensora.tiny import WEIGHTS as FIRST
+from entracte.graphs.opensora.tiny import tiny_denoiser
+from entracte.store.cache import Cache
+from entracte.trace.lora import LoraFile
 from tests import upstream
 from tests.recipes.harness import FLOOR_DB, normal, run
-from tools import eval_tiny_sit
+from tools import eval_tiny_i2v, eval_tiny_sit
+from tools.eval_tiny import accuracy
 from tools.train_tiny import world
 
 WEIGHTS = FIRST.parent
-SIT = WEIGHTS / "tiny_sit"
+SIT, I2V = WEIGHTS / "tiny_sit", WEIGHTS / "tiny_i2v"
 CLASSES = len(world.CLASSES)
+pytestmark = pytest.mark.skipif(
+    not (I2V / "card.json").exists(), reason="the demos are being trained"
+)
 
 
 def test_all_weights_together_are_small():
@@ -85,3 +94,74 @@ def test_packages_of_tiny_sit_show_216_classes(tmp_path):
     classes = np.tile(np.arange(CLASSES), 12)
     drawn = eval_tiny_sit.draw_with_plan(built.folder, classes, range(len(classes)), 4.0)
     assert eval_tiny_sit.accuracy(classes, drawn)["class"] >= 0.95
+
+
+def test_encoders_have_upstream_s_names():
+    """All but projections, which stand where upstream's widths change."""
+    theirs, own = upstream.case("os12_vae_a").weights, load_file(I2V / "vae.safetensors")
+    kept = re.compile(r"(spatial_vae\.module|temporal_vae)\.(encoder|quant_conv)\.|scale$|shift$")
+    projection = re.compile(r"conv3\.conv|conv_shortcut")
+
+    def names(tensors):
+        return {k for k in tensors if kept.match(k) and not projection.search(k)}
+
+    assert names(own) == names(theirs)
+    assert not [k for k in own if not kept.match(k)]
+    assert all(own[k].dim() == theirs[k].dim() for k in names(own))
+    assert list(own["scale"].shape) == list(theirs["scale"].shape) == [1, 4, 1, 1, 1]
+
+
+def test_encoders_say_that_they_are_certain():
+    """A sample of their latents is their mean."""
+    own = load_file(I2V / "vae.safetensors")
+    for name in ("spatial_vae.module.quant_conv", "temporal_vae.quant_conv.conv"):
+        assert not own[f"{name}.weight"][4:].any()
+        assert (own[f"{name}.bias"][4:] == -20).all()
+
+
+def test_the_lora_file_is_of_every_matrix_in_the_denoiser_s_blocks():
+    model = tiny_denoiser().model
+    shapes = {k: v.shape for k, v in model.state_dict().items()
+              if "_blocks." in k and k.endswith(".weight") and v.dim() == 2}  # fmt: skip
+    own = load_file(I2V / "lora.safetensors")
+    assert len(own) == 2 * len(shapes)
+    for name, (outputs, inputs) in shapes.items():
+        base = f"denoiser.{name.removesuffix('.weight')}"
+        up, down = own[f"{base}.lora_B.weight"], own[f"{base}.lora_A.weight"]
+        assert up.shape[0] == outputs and down.shape[1] == inputs and up.any()
+
+
+def moving(*words: str) -> Job:
+    return read(compose(["+target=host", "pipeline=tiny_i2v", *words]))
+
+
+def test_a_lora_file_of_a_package(tmp_path):
+    job = moving()
+    (lora,) = job.pipeline.loras
+    file = LoraFile(lora, job.pipeline, Cache(tmp_path))
+    assert file.path == I2V / "lora.safetensors"
+    assert {component for component, _ in file.pairs} == {"denoiser"}
+    with pytest.raises(ConfigError, match=r"pipeline\.lora: .*allow_packages=\[stranger\]"):
+        moving("pipeline.lora=package:stranger/lora.safetensors")
+
+
+def test_a_clip_begins_with_the_picture_and_goes_on_as_the_prompt_says():
+    """Every motion twice; what a first frame without the picture would be is 15 dB."""
+    cells = list(world.COMBINATIONS[1::18])
+    given = eval_tiny_i2v.first_frames(cells, seed=4)
+    clips = eval_tiny_i2v.make_with_torch(cells, given, 4.0)
+    assert eval_tiny_i2v.psnr(clips, given) > 25
+    rows = accuracy(cells, clips).values()
+    right = sum(row["motion"] * row["clips"] for row in rows) / len(cells)
+    assert right >= 0.75
+
+
+@pytest.mark.slow
+def test_packages_of_tiny_i2v_are_its_torch_modules(tmp_path):
+    built = entracte.compile_pipeline(["+target=host", "pipeline=tiny_i2v"], out=tmp_path / "b")
+    assert built.folder is not None
+    cells = list(world.COMBINATIONS[5:6])
+    given = eval_tiny_i2v.first_frames(cells)
+    got = eval_tiny_i2v.make_with_plan(built.folder, cells, given)
+    want = eval_tiny_i2v.make_with_torch(cells, given, 4.0)
+    assert -10 * np.log10(float(np.square(got - want).mean())) > FLOOR_DB

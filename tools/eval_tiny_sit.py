@@ -64,9 +64,7 @@ def draw_with_torch(
     return pictures.clamp(0, 1).permute(0, 2, 3, 1).numpy()
 
 
-def draw_with_plan(
-    build: Path, classes: np.ndarray, seeds: range, guidance: float
-) -> np.ndarray:
+def draw_with_plan(build: Path, classes: np.ndarray, seeds: range, guidance: float) -> np.ndarray:
     """Pictures [N, 64, 64, 3] in [0, 1], made by executing the packages of `build`."""
     from entracte.plan.file import read_plan
     from entracte.run.execute import execute, make_device

@@ -45,8 +45,8 @@ def rflow_schedule(
     discrete: bool = False,
     ratios: Sequence[float] = (),
 ) -> Constants:
-    """`timestep` and `dt`, each [evaluations]; an iteration reads one row, [1]. With the edit ratios
-    of latent frames also what `mask.frame_tables` says of each."""
+    """`timestep` and `dt`, each [evaluations]; an iteration reads one row, [1]. With the edit
+    ratios of latent frames also what `mask.frame_tables` says of each."""
     timesteps, dt = rflow_timesteps(steps, frames, height, width, shift, evaluations, discrete)
     made = {"timestep": timesteps.astype(np.float32), "dt": dt.astype(np.float32)}
     return Constants(made | (frame_tables(timesteps, dt, ratios) if ratios else {}))
@@ -61,8 +61,8 @@ def guided_euler(
     models: str = "",
     of_frames: bool = False,
 ) -> Graph:
-    """Guidance and one Euler step on latents [1, C, T, H, W]; with `of_frames` each latent frame has
-    a step length of its own."""
+    """Guidance and one Euler step on latents [1, C, T, H, W]; with `of_frames` each latent frame
+    has a step length of its own."""
     cfg = models_of(preset, models).denoiser_for(Video(frames, height, width, fps))
     lengths = (1, cfg.latent[0], 1, 1) if of_frames else (1,)
     return Graph(

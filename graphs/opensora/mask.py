@@ -19,6 +19,7 @@ ALIGN = 5
 _FIELDS = ("loop", "reference", "reference_start", "target_start", "length", "edit_ratio")
 _DEFAULTS = ("0", "0", "0", "0", "1", "0")
 _TIMES = 1000.0
+_WHERE = "pipeline.options.mask_strategy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +77,13 @@ def _group(part: str) -> Group:
     words = [word.strip() for word in part.split(",")]
     known = f"a group is {','.join(_FIELDS)}, those left out at the end being 0,0,0,0,1,0"
     if len(words) > len(_FIELDS):
-        raise ValueError(f"pipeline.options.mask_strategy: {part!r} has {len(words)} numbers; {known}")
+        raise ValueError(f"{_WHERE}: {part!r} has {len(words)} numbers; {known}")
     words += _DEFAULTS[len(words) :]
     try:
         return Group(*map(int, words[:-1]), edit_ratio=float(words[-1]))
     except ValueError:
         raise ValueError(
-            f"pipeline.options.mask_strategy: {part!r}: the first five are whole numbers, the last is a number; "
-            f"{known}"
+            f"{_WHERE}: {part!r}: the first five are whole numbers, the last is a number; {known}"
         ) from None
 
 
@@ -110,7 +110,7 @@ def apply_mask_strategy(
     for group in (g for g in groups if g.loop == loop):
         if not 0 <= group.reference < len(references):
             raise ValueError(
-                f"pipeline.options.mask_strategy: there is no reference {group.reference} (counted from 0); "
+                f"{_WHERE}: there is no reference {group.reference} (counted from 0); "
                 f"{len(references)} are given: `references` has the frames of each"
             )
         of = references[group.reference]
@@ -130,7 +130,7 @@ def _position(name: str, given: int, frames: int, align: int | None) -> int:
         at = (group + (rest > align / 2 and group < frames // align - 1)) * align
     if not 0 <= at < frames:
         raise ValueError(
-            f"pipeline.options.mask_strategy: {name} {given} is outside; there are {frames} latent frames: give "
+            f"{_WHERE}: {name} {given} is outside; there are {frames} latent frames: give "
             f"{-frames} to {frames - 1}"
         )
     return at

@@ -127,8 +127,8 @@ def text_states(r: Recipe, tokens: Tokens) -> Value:
 def sample(
     r: Recipe, clip: Clip, z: Value, text: Value, mask: Value, given: Given | None = None
 ) -> Value:
-    """The loop `sample` of denoiser and step; latents that it ends with. Frames that are `given` are
-    not changed before their time, and the denoiser is told so."""
+    """The loop `sample` of denoiser and step; latents that it ends with. Frames that are `given`
+    are not changed before their time, and the denoiser is told so."""
     count = r.evaluations(_STEPS)
     sizes = {k: clip.params[k] for k in ("frames", "height", "width")}
     discrete = r.option("discrete_timesteps", False)

@@ -124,9 +124,7 @@ def _reference(
     pixels = r.image(name, *sides) if frames == 1 else r.given(name, shape, **usual)
     encode = r.option("encode", _ENCODE[0])
     if encode not in _ENCODE:
-        raise ValueError(
-            f"pipeline.options.encode: {encode!r} is not one of {', '.join(_ENCODE)}"
-        )
+        raise ValueError(f"pipeline.options.encode: {encode!r} is not one of {', '.join(_ENCODE)}")
     return Reference(number, pixels, range(min(used), max(used) + 1), encode == _ENCODE[0])
 
 

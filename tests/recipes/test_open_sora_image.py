@@ -88,7 +88,7 @@ def decoded(vae, z):
 
 
 def video(folder, picture, clip):
-    """With torch alone; what is active, what is restored and how noise is added as upstream says."""
+    """With torch alone: what is active, what is restored and how noise is added, as upstream."""
     vae = build("VideoAutoencoderPipeline", VAE.config, VAE.weights)
     sizes = {"latent": (LATENTS, HEIGHT // 8, WIDTH // 8), "pixels": (HEIGHT, WIDTH), "fps": FPS}
     net = models.build_model("STDiT3", {**NET.config["stdit3"], **sizes}).eval()
