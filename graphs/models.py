@@ -20,6 +20,7 @@ LIBRARY = "entracte"
 _HERE = "entracte.graphs."
 _MODELS: dict[str, str] = {
     "DiT": "minisora.dit:DiT",
+    "Latte": "latte.net:Latte",
     "OpenDiTLatte": "minisora.latte:OpenDiTLatte",
     "OpenSoraInpaint_v1_3": "opensora_plan.denoiser:OpenSoraInpaint_v1_3",
     "OpenSoraT2V_v1_3": "opensora_plan.denoiser:OpenSoraT2V_v1_3",

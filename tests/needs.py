@@ -76,6 +76,7 @@ NEEDS = {
     "test_signals.py": "convert",
     "test_stranger.py": "light",
     "test_techniques.py": "convert",
+    "test_tiny_demos.py": "convert",
     "test_tiny_world.py": "light",
     "test_tokenizers.py": "torch",
     "test_trace.py": "torch",

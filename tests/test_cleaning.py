@@ -100,9 +100,9 @@ def test_segments_are_numbered_upward(text):
 
 
 def test_a_text_too_long_to_clean_is_refused():
-    with pytest.raises(RunError, match="20001 characters is to be cleaned .*; give at most 20000"):
-        written("a" * 20001, {"clean": "caption"})
-    assert len(written("a" * 20001, {})) == 20001
+    with pytest.raises(RunError, match="10001 characters is to be cleaned .*; give at most 10000"):
+        written("a" * 10001, {"clean": "caption"})
+    assert len(written("a" * 10001, {})) == 10001
 
 
 @pytest.mark.parametrize(

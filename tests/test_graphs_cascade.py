@@ -76,7 +76,7 @@ def test_a_stage_is_upstream_s(tmp_path, name, kind, function, outputs, run):
 def test_a_divided_stream_changes_nothing(tmp_path, place):
     name, kind, function, outputs = CASES[place]
     vectors, (got, *_) = door(
-        name, kind, function, outputs, "a", tmp_path, residual_divisor=256.0
+        name, kind, function, outputs, "a", tmp_path, residual_divisor=64.0
     )  # fmt: skip
     vectors.check(got, vectors.outputs("a")["pred"])
 

@@ -140,7 +140,7 @@ def toy_transport(about):
 def settings_of(run):
     """Upstream's arguments of a run, by the names that our configuration has for them."""
     is_sde = run["run"].startswith("sde")
-    method = run["method"].lower().removesuffix("2")
+    method = run["method"].lower()
     found = {"path_type": run["path"], "sampling_method": f"sde_{method}" if is_sde else method}
     found |= {k: run[k] for k in ("diffusion_form", "last_step", "last_step_size") if k in run}
     return json.dumps(found)
@@ -186,6 +186,14 @@ def test_where_a_path_is_not_finite_it_is_refused():
         transport.plan_of(json.dumps(given), 6)
     for more in ({"path_type": "VP"}, {"prediction": "score"}, {"diffusion_form": "linear"}):
         assert transport.plan_of(json.dumps(given | more), 6).evaluations == 6
+
+
+def test_without_a_last_step_the_last_point_is_the_end():
+    given = {"sampling_method": "sde_euler", "last_step": None, "last_step_size": 0.2}
+    plan = transport.plan_of(json.dumps(given), 5)
+    assert plan.time.tolist() == [0, 0.25, 0.5, 0.75]
+    with pytest.raises(GraphFault, match="last_step none: not finite"):
+        transport.plan_of(json.dumps(given | {"sampling_method": "sde_heun"}), 5)
 
 
 def test_what_depends_on_data_is_refused():

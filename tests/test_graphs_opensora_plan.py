@@ -5,19 +5,21 @@ import json
 
 import pytest
 import torch
+from diffusers import AllegroTransformer3DModel
+from diffusers.models.embeddings import get_3d_rotary_pos_embed_allegro
 
 from entracte.graphs import GraphFault
 from entracte.graphs.models import build_model
-from entracte.graphs.opensora_plan.skiparse import turns_of
+from entracte.graphs.opensora_plan.skiparse import Pattern, turns_of
 from entracte.graphs.recipes import called
-from entracte.graphs.recipes.open_sora_plan import denoise, see
+from entracte.graphs.recipes.open_sora_plan import BEFORE, BEHIND, NEGATIVE, denoise
 from entracte.graphs.schedules import probe
-from tests.upstream import case, loaded
+from tests.upstream import VECTORS, case, loaded
 
 
 def given_and_denoised(transformer, z, latents, folded, time, states, mask):
     """Both stages of the inpainting transformer."""
-    return denoise(transformer, z, time, states, mask, see(transformer, latents, folded))
+    return denoise(transformer, z, time, states, mask, transformer.see(latents, folded))
 
 
 def made_of(found, function, given, tmp_path):
@@ -131,3 +133,85 @@ def test_sampling_gives_what_upstreams_gives(name, function, tmp_path):
         found.check(both[i], want["v"][i])
         found.check(z, want["x"][i][None])
     assert torch.equal(torch.tensor(steps.time[: len(both)]), want["timesteps"])
+
+
+def test_texts_are_upstreams():
+    found = json.loads((VECTORS / "osp13_text.json").read_text())
+    assert found["negative_prompt"] == NEGATIVE
+    for text in found["prompts"]:
+        assert BEFORE + text["in"] + BEHIND == text["out"]
+
+
+@pytest.mark.parametrize(("stride", "tokens"), [(1, 7), (2, 8), (3, 20), (4, 16), (4, 33)])
+@pytest.mark.parametrize("is_group", [False, True])
+def test_patterns_cut_tokens_as_they_say(stride, tokens, is_group):
+    pattern = Pattern(stride, stride if is_group else 1)
+    x = torch.arange(1.0, tokens + 1)[None, :, None].expand(2, -1, 6)
+    cut = pattern.cut(x, 2)
+    assert cut.shape[:2] == (2 * stride, 2)
+    length = -(-tokens // stride**2) * stride
+    # Token i is in sequence i mod stride, or in that of its run of `stride` tokens.
+    sequences = [[] for _ in range(stride)]
+    for i in range(length * stride):
+        own = i // stride % stride if is_group else i % stride
+        sequences[own].append(i + 1.0 if i < tokens else 0.0)
+    assert cut[:stride, 0, :, 0].tolist() == sequences
+    assert torch.equal(cut[:stride], cut[stride:])
+    assert torch.equal(pattern.joined(cut, tokens), x)
+    mask = pattern.mask(tokens, 2)
+    padded = torch.tensor(sequences) == 0
+    assert (mask is None) == (not padded.any())
+    if mask is not None:
+        assert torch.equal(mask[:, 0, 0] < -1000, padded.repeat(2, 1))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("keys", [{}, {"norm_elementwise_affine": True, "attention_bias": False},
+                                  {"activation_fn": "geglu", "patch_size": 1, "norm_eps": 1e-3}])  # fmt: skip
+def test_dense_it_is_allegros(keys):
+    """Of the library; it reads the same keys, and has a norm more that nothing reads."""
+    torch.manual_seed(3)
+    sizes = {
+        "num_attention_heads": 2, "attention_head_dim": 12, "cross_attention_dim": 24,
+        "in_channels": 4, "out_channels": 3, "caption_channels": 10, "num_layers": 3,
+        **keys,
+    }  # fmt: skip
+    theirs = AllegroTransformer3DModel(**sizes).eval()
+    ours = build_model("OpenSoraT2V_v1_3", sizes | {"sparse1d": False}).eval()
+    state = {k: v for k, v in theirs.state_dict().items() if ".norm3." not in k}
+    ours.load_state_dict(state)
+    patch = keys.get("patch_size", 2)
+    z, states = torch.randn(2, 4, 3, 4, 6), torch.randn(2, 5, 10)
+    mask, time = torch.tensor([[1.0] * 5, [1, 1, 0, 0, 0]]), torch.tensor([300.0, 300.0])
+    size = (4 // patch, 6 // patch)
+    turns = get_3d_rotary_pos_embed_allegro(12, ((0, 0), size), size, 3)
+    grid = torch.cartesian_prod(*(torch.arange(n) for n in (3, *size))).T[:, None]
+    want = theirs(z, states[:, None], time, encoder_attention_mask=mask, return_dict=False,
+                  image_rotary_emb=(turns[:3], grid.expand(-1, 2, -1)))[0]  # fmt: skip
+    torch.testing.assert_close(ours(z, time, states, mask), want)
+
+
+def test_positions_of_axes_are_divided():
+    size, dim = (2, 3, 4), 12
+    cos, sin = turns_of(size, dim, (1.0, 2.0, 4.0))
+    # Token (1, 2, 3): angles 1, 2 / 2 and 3 / 4, and a hundredth of each (10000 ** -1/2).
+    angles = torch.tensor([a for p in (1, 1, 0.75) for a in (p, p / 100) * 2])
+    torch.testing.assert_close(cos[-1, 0], angles.cos())
+    signs = torch.tensor([-1.0, -1, 1, 1] * 3)
+    torch.testing.assert_close(sin[-1, 0], signs * angles.sin())
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"attention_head_dim": 16}, "attention_head_dim: 16: .* multiple of 6"),
+        ({"cross_attention_dim": 10}, "cross_attention_dim: 10: .* give 24"),
+        ({"patch_size_t": 2}, "patch_size_t: 2: .* give 1"),
+        ({"sparse_n": 0}, "sparse_n: 0: give 1 or more"),
+        ({"sparse_m": 4}, "sparse_m"),
+    ],
+)
+def test_what_upstream_cannot_compute_is_refused(keys, message):
+    sizes = {"num_attention_heads": 2, "attention_head_dim": 12, "cross_attention_dim": 24}
+    with pytest.raises(GraphFault, match=message):
+        build_model("OpenSoraInpaint_v1_3", sizes | {"num_layers": 1} | keys)

@@ -38,9 +38,7 @@ def test_masks_are_upstreams(run):
     assert torch.equal(mask, want["mask"])
     assert torch.equal(compressed(mask), want["folded"])
     small = [n // SPACE for n in size]
-    assert torch.equal(
-        folded(frame_mask(known, frames)).expand(-1, -1, -1, *small), want["folded"]
-    )
+    assert torch.equal(folded(frame_mask(known, frames)).expand(-1, -1, -1, *small), want["folded"])
     pixels = normal(given["pixels"])
     if pixels.shape[2] == frames:
         torch.testing.assert_close(masked(pixels, mask), want["masked_pixels_normalised"])

@@ -366,9 +366,8 @@ def test_variants_among_which_nothing_chooses_are_refused(wan: Traced, tmp_path:
 NESTS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "": lambda state: state,
     "state_dict": lambda state: {"state_dict": state, "epoch": 3, "optimizer_states": [{}]},
-    "model": lambda state: {"model": state, "ema": {k: v * 2 for k, v in state.items()}},
+    "ema": lambda state: {"model": {k: v * 2 for k, v in state.items()}, "ema": state, "step": 1},
     "module": lambda state: {"module": state},
-    "ema": lambda state: {"ema": state, "step": 1},
     "model.state_dict": lambda state: {"model": {"state_dict": state}},
 }
 

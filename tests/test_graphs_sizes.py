@@ -6,6 +6,7 @@ import torch
 from entracte import graphs
 from entracte.graphs.opensora import tiny
 from entracte.graphs.opensora.presets import PRESETS, preset
+from entracte.graphs.opensora.published import BY_RESOLUTION
 from entracte.graphs.opensora.vae import TemporalDecoder, VAEConfig, VAETemporal, spatial_vae
 from entracte.graphs.opensora.video import Video, latent_size
 
@@ -108,14 +109,31 @@ def test_clips_that_cannot_be_are_refused(stage, wrong, message):
         graphs.build(f"opensora.{stage}", {"preset": "xl", **clip(**wrong)})
 
 
-@pytest.mark.parametrize("size", [(240, 426), (426, 240), (480, 854), (678, 339)])
+@pytest.mark.parametrize("size", [(240, 426), (426, 240), (480, 854), (678, 339), (221, 165)])
 def test_only_published_sizes_have_a_rest(size):
-    """It is cut off: 426 = 53 x 8 + 2, 854 = 106 x 8 + 6, 678 = 84 x 8 + 6, 339 = 42 x 8 + 3."""
-    whole = {240: 30, 426: 53, 480: 60, 854: 106, 678: 84, 339: 42}
+    """It is cut off: 426 = 53 x 8 + 2, 854 = 106 x 8 + 6, 678 = 84 x 8 + 6, 339 = 42 x 8 + 3, 221 =
+    27 x 8 + 5, 165 = 20 x 8 + 5."""
+    whole = {240: 30, 426: 53, 480: 60, 854: 106, 678: 84, 339: 42, 221: 27, 165: 20}
     rows, columns = size
     assert latent_size(Video(68, *size, fps=24), VAEConfig())[1:] == (whole[rows], whole[columns])
     near = latent_size(Video(68, whole[rows] * 8, whole[columns] * 8, fps=24), VAEConfig())
     assert near[1:] == (whole[rows], whole[columns])
+
+
+# Upstream's area of each resolution, and the ratios of its names: height over width.
+AREAS = {"144p": 36864, "240p": 102240, "360p": 230400, "480p": 409920, "720p": 921600,
+         "1080p": 2073600}  # fmt: skip
+RATIOS = [3 / 8, 9 / 21, 12 / 25, 1 / 2, 9 / 17, 27 / 50, 9 / 16, 5 / 8, 2 / 3, 3 / 4, 1, 4 / 3,
+          3 / 2, 16 / 9, 17 / 9, 2, 50 / 24]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", AREAS)
+def test_published_sizes_are_near_an_area_and_a_ratio(name):
+    """To the next even number, or of 144p the next number: a side differs by less than 2 pixels."""
+    sizes = [tuple(map(int, s.split("x"))) for s in BY_RESOLUTION[name].split()]
+    assert len(sizes) == len(set(sizes)) == len(RATIOS)
+    for (height, width), ratio in zip(sizes, RATIOS, strict=True):
+        assert abs(height - (AREAS[name] * ratio) ** 0.5) < 2 and abs(width - height / ratio) < 3
 
 
 def test_a_batch_must_divide_the_frames():

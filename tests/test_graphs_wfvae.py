@@ -1,5 +1,5 @@
-"""WFVAE of Open-Sora Plan 1.3: upstream's numbers through the loading door, its counts, and clips in
-pieces."""
+"""WFVAE of Open-Sora Plan 1.3: upstream's numbers through the loading door, its counts, and clips
+in pieces."""
 
 import pytest
 import torch
@@ -9,6 +9,7 @@ from entracte.graphs.models import build_model
 from entracte.graphs.opensora_plan.wavelets import Haar, InverseHaar
 from entracte.graphs.opensora_plan.wfvae_layers import Frames
 from tests.upstream import case, loaded
+from tools.wfvae_chunks import decode_in_chunks
 
 RUNS = {
     "osp13_wfvae_a": ("decode_9f", "encode_9f", "decode_1f", "encode_1f", "decode_5f", "decode_29f",
@@ -18,34 +19,51 @@ RUNS = {
 
 
 class Both(torch.nn.Module):
-    """As a stage calls it: the pixels, and what the last wavelets are made of."""
+    """What stages call, so that every weight is read."""
 
-    def __init__(self, model, run):
+    def __init__(self, config):
         super().__init__()
-        self.model, self.run = model, run
+        self.model = build_model("WFVAEModel", config)
 
-    def forward(self, x):
-        if self.run.startswith("encode"):
-            return self.model.encode(x)
-        frames = Frames()
-        made = self.model.decoder(x, frames)
-        return made, self.model.decoder.pixels(made, frames)
+    def forward(self, x, z):
+        return self.model.encode(x), self.model.decode(z)
+
+
+@pytest.fixture(scope="module", params=RUNS)
+def upstreams(request, tmp_path_factory):
+    """A case, and our model with its numbers, read as a build reads them."""
+    known, place = case(request.param), tmp_path_factory.mktemp("upstream")
+    module = on_meta(lambda: Both(known.config))
+    ports = Input("x", (1, 3, 1, 8, 8)), Input("z", (1, 8, 1, 1, 1))
+    graph = Graph(module, ports, ("moments", "pixels"), checkpoint="vae",
+                  key_map=(("model.", ""),))  # fmt: skip
+    made = loaded(graph, known.save(place / "vae", "vae"), place / "cache")
+    return request.param, known, made.model
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("name", "run"), [(n, r) for n, runs in RUNS.items() for r in runs])
-def test_it_is_upstreams(name, run, tmp_path):
-    known = case(name)
+def test_it_is_upstreams(upstreams):
+    name, known, model = upstreams
     assert set(RUNS[name]) == set(known.about["runs"])
-    is_encoding = run.startswith("encode")
-    x = known.inputs(run)["x" if is_encoding else "z"]
-    outputs = ("moments",) if is_encoding else ("coefficients", "x_")
-    module = on_meta(lambda: Both(build_model("WFVAEModel", known.config), run))
-    graph = Graph(module, (Input("x", tuple(x.shape)),), outputs, checkpoint="vae",
-                  key_map=(("model.", ""),))  # fmt: skip
-    made = loaded(graph, known.save(tmp_path / "vae", "vae"), tmp_path / "cache")(x)
-    for port, got in zip(outputs, (made,) if is_encoding else made, strict=True):
-        known.check(got, known.outputs(run)[port.rstrip("_")])
+    for run in RUNS[name]:
+        given, want = known.inputs(run), known.outputs(run)
+        if run.startswith("encode"):
+            known.check(model.encode(given["x"]), want["moments"])
+            continue
+        known.check(model.decoder(given["z"], Frames()), want["coefficients"])
+        known.check(model.decode(given["z"]), want["x"])
+
+
+@torch.no_grad()
+def test_its_pieces_are_upstreams(upstreams):
+    """fp32, one latent at a time."""
+    _, known, model = upstreams
+    for run in RUNS[upstreams[0]]:
+        given, want = known.inputs(run), known.outputs(run)
+        if run.startswith("encode"):
+            known.check(encoded(model, given["x"], 1), want["moments"])
+        else:
+            known.check(decoded(model, given["z"], 1), want["x"])
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -161,6 +179,16 @@ def test_every_grouping_is_the_whole_clip(latents):
 ])  # fmt: skip
 def test_other_configurations_run_in_pieces(changes):
     check_groupings(tiny(**changes), 4, [1, 3])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("latents", "count"), [(1, 4), (2, 1), (6, 1), (6, 4), (7, 2)])
+def test_the_baseline_in_chunks_is_the_whole_clip(latents, count):
+    """Upstream's way with the latent after each chunk, which its own code leaves out for (6, 4)."""
+    z = torch.randn(1, 2, latents, 1, 2, dtype=torch.float64)
+    got, want = decode_in_chunks(tiny(), z, count), tiny().decode(z)
+    assert got.shape == want.shape
+    assert float((got - want).abs().max()) < 1e-10 * float(want.abs().max())
 
 
 @torch.no_grad()

@@ -38,6 +38,24 @@ def test_detector_reads_ground_truth():
     assert not wrong
 
 
+def test_detector_reads_pictures_of_a_class():
+    classes = np.arange(len(world.CLASSES)).repeat(10)
+    drawn, coverage = world.pictures(classes, np.random.default_rng(3))
+    assert drawn.shape == (180, 64, 64, 3) and coverage.shape == (180, 64, 64)
+    found = [detect(picture[None]) for picture in drawn]
+    assert [(f.colour, f.shape) for f in found] == [world.CLASSES[c] for c in classes]
+
+
+def test_clips_that_begin_still_go_the_whole_way():
+    cells = list(world.COMBINATIONS[::5])
+    clips, _ = world.draw(cells, np.random.default_rng(5), still=4)
+    assert np.array_equal(clips[:, 0], clips[:, 3])
+    assert (np.abs(clips[:, 4] - clips[:, 3]).max((1, 2, 3)) > 0.1).all()
+    for cell, clip in zip(cells, clips, strict=True):
+        found = detect(clip)
+        assert all(getattr(found, a) == getattr(cell, a) for a in ATTRIBUTES)
+
+
 def test_detector_says_none_to_an_empty_clip():
     found = detect(np.zeros((16, 64, 64, 3), np.float32))
     assert (found.shape, found.colour, found.motion) == ("none",) * 3

@@ -102,7 +102,8 @@ def format_seconds(seconds: float) -> str:
         return f"{seconds * 1e3:.1f} ms"
     if seconds < 60:
         return f"{seconds:.2f} s"
-    return f"{int(seconds // 60)} min {seconds % 60:.0f} s"
+    whole = int(seconds + 0.5)
+    return f"{whole // 60} min {whole % 60} s"
 
 
 def format_count(count: int | float) -> str:

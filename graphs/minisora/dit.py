@@ -54,9 +54,10 @@ class Transformer(nn.Module):
         sequence_parallel_type: `longseq` for checkpoints whose rows of `qkv` are (heads, 3, width).
     """
 
-    unused = ("text_encoder", "enable_flashattn", "enable_layernorm_kernel", "dtype",
-              "enable_modulate_kernel", "sequence_parallel_size", "sequence_parallel_group",
-              "attention_mode")  # fmt: skip
+    unused: tuple[str, ...] = (
+        "text_encoder", "enable_flashattn", "enable_layernorm_kernel", "enable_modulate_kernel",
+        "sequence_parallel_size", "sequence_parallel_group", "attention_mode", "dtype",
+    )  # fmt: skip
 
     def __init__(
         self, input_size: Sizes, patch_size: Sizes, in_channels: int, hidden_size: int, depth: int,

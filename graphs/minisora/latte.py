@@ -30,7 +30,8 @@ class OpenDiTLatte(Transformer):
             input_size, patch_size, in_channels, hidden_size, depth, num_heads, mlp_ratio,
             class_dropout_prob, num_classes, learn_sigma, True, clip, sequence_parallel_type,
         )  # fmt: skip
-        self.register_buffer("pos_embed_spatial", grid_table(*self.grid[1:], hidden_size))
+        rows, columns = self.grid[1:]
+        self.register_buffer("pos_embed_spatial", grid_table(rows, columns, hidden_size))
         self.register_buffer("pos_embed_temporal", line_table(self.grid[0], hidden_size))
 
     def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:

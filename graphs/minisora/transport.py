@@ -23,7 +23,8 @@ from entracte.graphs.minisora.paths import FORMS, PATHS, PREDICTIONS, Pair, Poin
 from entracte.graphs.schedules.step import Step
 from entracte.graphs.spec import Constants, Graph, Input
 
-METHODS = ("euler", "heun", "sde_euler", "sde_heun")
+METHODS = ("euler", "heun", "heun2", "sde_euler", "sde_heun")
+"""`heun2` is upstream's name for `heun`."""
 _ADAPTIVE = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun")
 LAST_STEPS = ("Mean", "Tweedie", "Euler", "none")
 _EPSILON = 1e-3
@@ -84,6 +85,7 @@ def plan_of(config: str, points: int) -> Plan:
         GraphFault: something is not known, or not finite where a step begins.
     """
     c = _DEFAULTS | {k: v for k, v in json.loads(config).items() if k in _DEFAULTS}
+    c["last_step"] = c["last_step"] or "none"
     check_method(c["sampling_method"])
     check_one_of("path_type", c["path_type"], PATHS)
     check_one_of("prediction", c["prediction"], PREDICTIONS)

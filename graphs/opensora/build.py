@@ -46,7 +46,7 @@ def rflow_schedule(
     ratios: Sequence[float] = (),
 ) -> Constants:
     """`timestep` and `dt`, each [evaluations]; an iteration reads one row, [1]. With the edit
-    `ratios` of latent frames also what `mask.frame_tables` says of each."""
+    ratios of latent frames also what `mask.frame_tables` says of each."""
     timesteps, dt = rflow_timesteps(steps, frames, height, width, shift, evaluations, discrete)
     made = {"timestep": timesteps.astype(np.float32), "dt": dt.astype(np.float32)}
     return Constants(made | (frame_tables(timesteps, dt, ratios) if ratios else {}))

@@ -1,4 +1,4 @@
-"""Model sizes, by name or by upstream's configurations. The size of the clip is not part of them."""
+"""Model sizes, by name or by upstream's configurations; without the size of the clip."""
 
 from __future__ import annotations
 

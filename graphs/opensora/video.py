@@ -54,8 +54,8 @@ def _check_frames(frames: object, group: int) -> None:
 
 
 def _check_pixels(video: Video, factor: int) -> None:
-    """Rows and columns are made in eights (`factor`). Upstream's own sizes may have a rest, which is cut off:
-    426 columns are decoded to 424."""
+    """Rows and columns are made in eights (`factor`). Upstream's own sizes may have a rest, which
+    is cut off: 426 columns are decoded to 424."""
     if (video.height, video.width) in PUBLISHED:
         return
     least = _LEAST_LATENTS * factor

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -28,20 +29,22 @@ def turns_of(size: Sequence[int], dim: int, scales: Sequence[float]) -> Turns:
         scales: what the positions along each axis are divided by. Of axes with equally many tokens
             the first one's holds for all, as upstream's cache of tables has it.
     """
-    third = dim // 3
-    rates = 1.0 / _BASE ** (torch.arange(0, third, 2).float() / third)
-    tables = dict[int, Tensor]()
+    rates = _BASE ** (-np.arange(0, dim // 3, 2) / (dim // 3))
+    angles = dict[int, np.ndarray]()
     for count, scale in zip(size, scales, strict=True):
-        tables.setdefault(count, torch.outer(torch.arange(count).float() / scale, rates))
-    parts = []
+        angles.setdefault(count, np.outer(np.arange(count) / scale, rates))
+    cos, sin = list[Tensor](), list[Tensor]()
     for axis, count in enumerate(size):
-        shape = [1, 1, 1, third // 2]
-        shape[axis] = count
-        one = tables[count].view(shape).expand(*size, -1).reshape(-1, third // 2)
-        parts.append(one)
-    cos = torch.cat([p.cos() for part in parts for p in (part, part)], -1)
-    sin = torch.cat([s for part in parts for s in (-part.sin(), part.sin())], -1)
-    return cos[:, None], sin[:, None]
+        along = [1, 1, 1, len(rates)]
+        along[axis] = count
+        for found, parts in ((cos, np.cos), (sin, np.sin)):
+            # By way of lists: constants where the transformer is exported, in full precision.
+            table = torch.tensor(parts(angles[count]).tolist()).view(along)
+            found.append(table.expand(*size, -1).reshape(-1, 1, len(rates)))
+    return (
+        torch.cat([c for part in cos for c in (part, part)], -1),
+        torch.cat([s for part in sin for s in (-part, part)], -1),
+    )
 
 
 def turned(x: Tensor, turns: Turns) -> Tensor:
@@ -119,9 +122,7 @@ class Attention(nn.Module):
         q = turned(self.to_q(x).view(split), turns).flatten(2)
         k = turned(self.to_k(x).view(split), turns).flatten(2)
         q, k, v = (pattern.cut(y, heads) for y in (q, k, self.to_v(x)))
-        made = functional.scaled_dot_product_attention(
-            q, k, v, pattern.mask(tokens, x.shape[0])
-        )
+        made = functional.scaled_dot_product_attention(q, k, v, pattern.mask(tokens, x.shape[0]))
         return self._out(pattern.joined(made, tokens))
 
     def across(self, x: Tensor, text: Tensor, bias: Tensor) -> Tensor:

@@ -1,10 +1,10 @@
 """Haar transforms of WFVAE, in two and three dimensions, and their inverses.
 
 A sub-band is the sum of the 4 or 8 values of a cube, each with the sign of its place: minus in the
-second half of an axis in which the band is high. In three dimensions bands are ordered by time, row
-and column, the column's running fastest; in two the row's runs fastest. Bands are the slower index of
-channels. Upstream's taps are 1/2 in two dimensions and 0.3536 in three, not 1/sqrt(8): a round trip
-multiplies by 1.0002.
+second half of an axis in which the band is high. In three dimensions bands are ordered by time,
+row and column, the column's running fastest; in two the row's runs fastest. Bands are the slower
+index of channels. Upstream's taps are 1/2 in two dimensions and 0.3536 in three, not 1/sqrt(8): a
+round trip multiplies by 1.0002.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""WFVAE, the video VAE of Open-Sora Plan 1.3: 4 x 8 x 8, causal, its pixels and two of its levels as
-Haar wavelets. Parameters have upstream's names (`WFVAEModel`, tag v1.3.1, modeling_wfvae.py);
+"""WFVAE, the video VAE of Open-Sora Plan 1.3: 4 x 8 x 8, causal, its pixels and two of its levels
+as Haar wavelets. Parameters have upstream's names (`WFVAEModel`, tag v1.3.1, modeling_wfvae.py);
 written from the description in `reference/systems.md`, section 3.3.
 
 **A clip in pieces.** All layers but one see no later frame, so pieces of a clip give what the whole
@@ -13,10 +13,11 @@ one for each latent, and `trilinear`, the frames after it are
 
 (frame 0 stays single; the others are doubled without it, clamped at both ends). With `nearest`
 u_{2k-1} = u_2k = x_k. So when the piece up to x_k is there, all up to u_{2k-1} is known, and u_2k
-waits for the next piece: the decoder runs **one frame late** behind the doubling, and makes u_{2t-2}
-at the end from what it kept. Latents a .. b-1 (a > 1) give u_{2a-2} .. u_{2b-3}, which are 4 (b - a)
-frames; latents 0 .. b-1 (b > 1) give 4b - 5 frames, and the end two more: 4t - 3. No latent is
-decoded twice; upstream decodes the latent after each piece with it, again, and drops what it made.
+waits for the next piece: the decoder runs **one frame late** behind the doubling, and makes
+u_{2t-2} at the end from what it kept. Latents a .. b-1 (a > 1) give u_{2a-2} .. u_{2b-3}, which are
+4 (b - a) frames; latents 0 .. b-1 (b > 1) give 4b - 5 frames, and the end two more: 4t - 3. No
+latent is decoded twice; upstream decodes the latent after each piece with it, and drops what came
+of it.
 The low colours of `connect_l2`, two frames for each latent, are held back by one frame likewise.
 """
 
@@ -72,7 +73,8 @@ class Encoder(nn.Module):
             Downsample(base),
         ])  # fmt: skip
         self.down2 = Chain([
-            Plain(base + flow, 2 * base), *(ResnetBlock3D(2 * base, 2 * base) for _ in range(blocks)),
+            Plain(base + flow, 2 * base),
+            *(ResnetBlock3D(2 * base, 2 * base) for _ in range(blocks)),
             Spatial2xTime2x3DDownsample(2 * base),
         ])  # fmt: skip
         self.connect_l1, self.connect_l2 = Plain(4 * COLOURS, flow), Plain(8 * COLOURS, flow)
@@ -204,8 +206,7 @@ class WFVAEModel(nn.Module):
         )  # fmt: skip
 
     def encode(self, x: Tensor) -> Tensor:
-        """(batch, 3, 1 + 4n, 8h, 8w) from -1 to 1 to moments, (batch, 2 x latent_dim, 1 + n, h, w).
-        """
+        """(batch, 3, 1 + 4n, 8h, 8w), from -1 to 1, to (batch, 2 x latent_dim, 1 + n, h, w)."""
         y: Tensor = self.encoder(x, Frames())
         return y
 

@@ -108,7 +108,7 @@ class ResnetBlock2D(nn.Module):
         self.conv1 = nn.Conv2d(channels, channels, 3, 1, 1)
         self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1)
 
-    def forward(self, x: Tensor, frames: Frames) -> Tensor:
+    def forward(self, x: Tensor, _: Frames) -> Tensor:
         """Nothing is kept."""
         h = per_frame(self.conv1, F.silu(self.norm1(x)))
         return x + per_frame(self.conv2, F.silu(self.norm2(h)))
@@ -144,7 +144,7 @@ class Plain(nn.Conv2d):
     def __init__(self, inside: int, outside: int) -> None:
         super().__init__(inside, outside, 3, 1, 1)
 
-    def forward(self, x: Tensor, frames: Frames) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, _: Frames) -> Tensor:  # type: ignore[override]
         """Nothing is kept."""
         return per_frame(super().forward, x)
 
@@ -156,7 +156,7 @@ class Downsample(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, 2)
 
-    def forward(self, x: Tensor, frames: Frames) -> Tensor:
+    def forward(self, x: Tensor, _: Frames) -> Tensor:
         """Zeros below and to the right."""
         return per_frame(self.conv, F.pad(x, (0, 1, 0, 1)))
 
@@ -181,7 +181,7 @@ class Upsample(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, 1, 1)
 
-    def forward(self, x: Tensor, frames: Frames) -> Tensor:
+    def forward(self, x: Tensor, _: Frames) -> Tensor:
         """The nearest, and a convolution."""
         return per_frame(lambda h: self.conv(F.interpolate(h, scale_factor=2.0)), x)
 

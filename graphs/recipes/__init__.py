@@ -31,6 +31,7 @@ _BUILT_IN = {
     "HunyuanVideoPipeline": "hunyuan_video:hunyuan_video",
     "LTXImageToVideoPipeline": "ltx:ltx_image_to_video",
     "LTXPipeline": "ltx:ltx",
+    "LatteClassPipeline": "latte_class:latte_class",
     "LattePipeline": "latte:latte",
     "LlamaForCausalLM": "causal_lm:causal_lm",
     "MiniSoraDiTPipeline": "minisora:minisora_dit",

@@ -20,9 +20,9 @@ _SHARE = 0.7
 _LEAST = 1e-9
 _PIXELS = 42.67
 """That one of stage C's latents stands for."""
-_DIVISOR = 256.0
-"""What residual streams are kept divided by: stage C's leaves the range of fp16, where stage B's is
-not known to (docs/stable-cascade.md)."""
+_DIVISOR = 64.0
+"""What residual streams are kept divided by: stage C's leaves the range of fp16 in its last level
+(docs/stable-cascade.md)."""
 _FINE = {"precision": "fp32"}
 
 

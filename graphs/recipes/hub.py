@@ -24,6 +24,8 @@ _LARGEST_BYTES = 20_000_000
 _NOISE = ("_name_or_path", "_commit_hash", "transformers_version", "architectures", "torch_dtype",
           "dtype", "id2label", "label2id", "auto_map")  # fmt: skip
 """Of a configuration: what changes nothing that is computed."""
+_TOKENIZERS = ("tokenizer.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model",
+               "vocab.json", "vocab.txt")  # fmt: skip
 _CONFIGS = ("config.json", "scheduler_config.json", "preprocessor_config.json")
 """By one of these names a component's folder has its configuration."""
 
@@ -118,10 +120,10 @@ class ModelFolder:
         return next((_read(file) for file in files if file.is_file()), {})
 
     def has_tokenizer(self, name: str) -> bool:
-        """Whether there is one, in a folder of that name or, of `ROOT`, beside the weights."""
-        if name != ROOT:
-            return self.has_file(name)
-        return any(map(self.has_file, ("tokenizer.json", "vocab.json", "spiece.model")))
+        """Whether there is one: a file of that name, or a folder (of `ROOT` this one) that has one,
+        which may be a model's too."""
+        place = self.path / name
+        return place.is_file() or any((place / file).exists() for file in _TOKENIZERS)
 
 
 def model_folder(path: Path, changes: Mapping[str, Mapping[str, Any]] | None = None) -> ModelFolder:

@@ -46,10 +46,10 @@ def minisora_video(r: Recipe) -> None:
                              guidance=r.number("guidance", 4.0),
                              options={"precision": "fp32"})  # fmt: skip
         loop.step(output)
-    _video(r, Value("sample.z", shape))
+    frame_by_frame(r, Value("sample.z", shape))
 
 
-def _video(r: Recipe, z: Value) -> None:
+def frame_by_frame(r: Recipe, z: Value) -> None:
     """A frame of latents is a frame of the video."""
     vae, (_, channels, frames, *size) = r.config("vae"), z.shape
     pixels = [n * image_scale(vae) for n in size]

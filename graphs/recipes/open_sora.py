@@ -17,7 +17,7 @@ from entracte.graphs.opensora.upstream import denoiser_config, vae_config
 from entracte.graphs.opensora.vae import VAEConfig
 from entracte.graphs.recipes.open_sora_encoder import frames_at_once
 from entracte.graphs.recipes.open_sora_image import Given, given_frames, with_noise
-from entracte.graphs.recipes.recipe import STAND_IN, Recipe, Tokens, Value, stage
+from entracte.graphs.recipes.recipe import Recipe, Tokens, Value, stage
 
 _AESTHETIC = 6.5
 """Open-Sora was trained with scores in its captions and asks for a good one."""
@@ -86,21 +86,17 @@ def prompt_tokens(r: Recipe) -> Tokens:
     """Of the input `prompt`: each score where the text has none, then cleaned as captions were; of
     `|0|one|1|another` what the first loop, here the only one, shows."""
     text = r.text("prompt", "a red circle moves right")
-    place = "tokenizer" if r.folder.has_file("tokenizer") else "tokenizer.json"
-    params = {
-        "tokenizer": place,
-        # With random weights: every byte is a token. Its ids mean nothing to a trained T5.
-        "stand_in": STAND_IN,
-        "length": r.config("denoiser")["model_max_length"],
+    return r.tokenize(
+        "tokenizer",
+        text,
+        r.config("denoiser")["model_max_length"],
+        name="tokenize",
         # T5's; its tokenizer.json alone does not say it.
-        "pad_id": 0,
-        "scores": _scores(r),
-        "clean": "caption",
-        "segment": 0,
-    }
-    made, shape = r.host("tokenize", "tokenize", params, text=text), (1, params["length"])
-    ids, mask = Value(f"{made}.input_ids", shape, True), Value(f"{made}.mask", shape)
-    return Tokens(ids, mask, place)
+        pad_id=0,
+        scores=_scores(r),
+        clean="caption",
+        segment=0,
+    )
 
 
 def _scores(r: Recipe) -> list[str]:
@@ -110,7 +106,8 @@ def _scores(r: Recipe) -> list[str]:
         "motion score": r.option("motion_score", 0.0),
         "camera motion": r.option("camera_motion", ""),
     }
-    return [f"{name}: {value}" for name, value in given.items() if value]
+    shown = {k: f"{v:.1f}" if isinstance(v, int | float) else v for k, v in given.items()}
+    return [f"{name}: {shown[name]}" for name, value in given.items() if value]
 
 
 def text_states(r: Recipe, tokens: Tokens) -> Value:
@@ -127,17 +124,22 @@ def text_states(r: Recipe, tokens: Tokens) -> Value:
     return Value(f"{made}.features", (1, net["model_max_length"], text["d_model"]))
 
 
+def _times(r: Recipe, clip: Clip) -> dict[str, Any]:
+    """Of the schedule: steps, the clip whose timesteps are shifted, and how."""
+    made = {k: clip.params[k] for k in ("frames", "height", "width")}
+    made |= {"steps": r.sampling_steps(_STEPS), "discrete": r.option("discrete_timesteps", False)}
+    return made if r.option("timestep_transform", True) else {**made, "shift": 1.0}
+
+
 def sample(
     r: Recipe, clip: Clip, z: Value, text: Value, mask: Value, given: Given | None = None
 ) -> Value:
     """The loop `sample` of denoiser and step; latents that it ends with. Frames that are `given`
     are not changed before their time, and the denoiser is told so."""
     count = r.evaluations(_STEPS)
-    sizes = {k: clip.params[k] for k in ("frames", "height", "width")}
-    discrete = r.option("discrete_timesteps", False)
     ratios = {} if given is None else {"ratios": list(given.masked.ratios)}
-    r.constant("opensora.rflow_schedule", "schedule", **sizes, steps=r.sampling_steps(_STEPS),
-               evaluations=count, discrete=discrete, **ratios)  # fmt: skip
+    r.constant("opensora.rflow_schedule", "schedule", **_times(r, clip), evaluations=count,
+               **ratios)  # fmt: skip
     guidance, masked, of_frames = r.number("guidance", _GUIDANCE), clip.params, clip.params
     with r.loop("sample", count) as loop:
         state = read = loop.state("z", z if given is None else given.z)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from entracte.graphs.recipes.parts_rows import token_rows
 from entracte.graphs.recipes.parts_t5 import LARGE, divided, t5_masks
 from entracte.graphs.recipes.parts_umt5 import text
 from entracte.graphs.recipes.recipe import Recipe, Value, stage
+from entracte.graphs.recipes.refiner import refined
 from entracte.graphs.recipes.wfvae import Scale, decode_video, decode_whole
 
 SPACE, TIME = 8, 4
@@ -90,7 +92,8 @@ def _texts(r: Recipe) -> dict[str, Value]:
     length, width = r.size("length", 512), config["d_model"]
     ports: dict[str, Any] = {}
     prompt = r.text("prompt", "a red cat walks")
-    tokens = [r.tokenize("tokenizer", prompt, length, prefix=BEFORE, suffix=BEHIND)]
+    reads = partial(refined, r) if r.option("refiner", False) else r.tokenize
+    tokens = [reads("tokenizer", prompt, length, prefix=BEFORE, suffix=BEHIND)]
     if r.option("guided", True):
         tokens.insert(0, r.tokenize("tokenizer", r.text("negative", NEGATIVE), length))
     for name, one in zip(("prompt", "negative"), tokens[::-1], strict=False):

@@ -156,4 +156,3 @@ def _inputs(r: Recipe, frames: int, given: Sequence[int], source: Size) -> list[
         return []
     shape = (1, 3, len(given), *source)
     return [r.given("video", shape, kind="video", range=[-1.0, 1.0])]
-

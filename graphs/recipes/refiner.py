@@ -41,20 +41,20 @@ def joined(first: Tensor, rest: Tensor) -> Tensor:
     return torch.cat([first, rest], 1)
 
 
-def refined(r: Recipe, text: Value, tokenizer: str, length: int, **rule: object) -> Tokens:
+def refined(r: Recipe, tokenizer: str, text: Value, length: int, **rule: object) -> Tokens:
     """The prompt written out, as ids of the text encoder's tokenizer.
 
     Args:
-        tokenizer, length, rule: of the text encoder, as `Recipe.tokenize` takes them.
+        tokenizer, text, length, rule: of the text encoder, as `Recipe.tokenize` takes them.
     """
     end = end_ids(r.config(COMPONENT), r.folder.json(f"{COMPONENT}/generation_config.json"))
     size, count = r.size("refiner_length", _LENGTH), r.size("refiner_tokens", _COUNT)
     asked = r.tokenize(COMPONENT, text, size, name="tokens_refiner", pad_id=0, pad_side="right",
                        prefix=_BEGIN, suffix=_END)  # fmt: skip
     writer = Writer(COMPONENT, count - 1, end, "refiner_", {"compression": "int4_block32"})
-    first, rest = written(r, writer, asked)
-    shape = (1, count)
-    ids = r.stage(
-        joined, first=first, rest=rest.of(1, count - 1), tokens=shape, name="refiner_text"
-    )
-    return r.retokenize(COMPONENT, tokenizer, Value(ids.name, shape, True), length, end=end, **rule)
+    first, rest = (Value(v.name, shape, True)
+                   for v, shape in zip(written(r, writer, asked), ((1, 1), (1, count - 1)),
+                                       strict=True))  # fmt: skip
+    ids = r.stage(joined, name="refiner_text", first=first, rest=rest, tokens=(1, count))
+    ids = Value(ids.name, ids.shape, True)
+    return r.retokenize(COMPONENT, tokenizer, ids, length, end=end, **rule)

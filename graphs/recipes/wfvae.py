@@ -1,8 +1,9 @@
-"""WFVAE of Open-Sora Plan, decoded and encoded in slices: what each layer over time keeps is carried
-from slice to slice, and the result is that of the whole clip (`graphs/opensora_plan/wfvae.py`).
+"""WFVAE of Open-Sora Plan, decoded and encoded in slices: what each layer over time keeps is
+carried from slice to slice, and the result is that of the whole clip
+(`graphs/opensora_plan/wfvae.py`).
 
-Decoding, the first call has two latents and makes three frames, each other latent makes four, and the
-end two more of what was kept: the decoder runs one frame late behind its doubling of time.
+Decoding, the first call has two latents and makes three frames, each other latent makes four, and
+the end two more of what was kept: the decoder runs one frame late behind its doubling of time.
 """
 
 from __future__ import annotations
@@ -38,9 +39,7 @@ def decode_first(vae: Any, z: Tensor, scale: Scale, shift: Scale) -> tuple[Tenso
 
 
 @stage
-def decode(
-    vae: Any, z: Tensor, *kept: Tensor, scale: Scale, shift: Scale
-) -> tuple[Tensor, ...]:
+def decode(vae: Any, z: Tensor, *kept: Tensor, scale: Scale, shift: Scale) -> tuple[Tensor, ...]:
     """Latents, and what was kept before them -> four frames for each, and what is kept."""
     return _decoded(vae, z, Frames(kept, is_last=False), scale, shift)
 
@@ -196,11 +195,15 @@ def encoded(r: Recipe, pixels: Value, noise: Value) -> Value:
     shapes = kept_by_encoder(config, *pixels.shape[3:])
     cut: dict[str, Any] = {"port": "pixels", "axis": 2}
     made = r.stage(
-        encode_first, "vae", pixels=_part(pixels, 1), options={"map": {**cut, "size": 1, "count": 1}},
+        encode_first, "vae", pixels=_part(pixels, 1),
+        options={"map": {**cut, "size": 1, "count": 1}},
         moments=(1, width, 1, *size), **_next(shapes),
     )  # fmt: skip
     moments, start = [made[0]], 1
-    for name, latents, slices in (("encode", count, rest // count), ("encode_rest", rest % count, 1)):
+    for name, latents, slices in (
+        ("encode", count, rest // count),
+        ("encode_rest", rest % count, 1),
+    ):
         if not latents * slices:
             continue
         carry = {f"kept{i}": f"next{i}" for i in range(len(shapes))}

@@ -210,11 +210,12 @@ def test_sizes_and_times_print_and_parse():
         "1.35s",
         "1m15s",
     ]
-    assert [format_seconds(s) for s in (3e-4, 0.0042, 1.35, 750)] == [
+    assert [format_seconds(s) for s in (3e-4, 0.0042, 1.35, 750, 119.6)] == [
         "300 us",
         "4.2 ms",
         "1.35 s",
         "12 min 30 s",
+        "2 min 0 s",
     ]
     assert parse_bytes("3.3GB", "x") == 3_300_000_000
     assert parse_bytes("24MiB", "x") == 24 * 2**20

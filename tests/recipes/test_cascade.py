@@ -7,12 +7,15 @@ import math
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from entracte.errors import ConfigError
 from entracte.graphs.models import build_model
+from tests.lower.execute import lower
+from tests.lower.execute import run as execute
 from tests.recipes import words
 from tests.recipes.harness import check, compiled, normal, run
 from tests.recipes.test_stable_cascade import LENGTH, clip
@@ -165,14 +168,15 @@ def test_the_whole_pipeline(made, tmp_path, precision):
 @pytest.mark.slow
 @torch.no_grad()
 def test_a_picture_as_a_condition_and_guidance_of_the_decoder(made, tmp_path):
-    picture = np.random.default_rng(0).random((1, 3, 8, 8), np.float32)
-    np.save(tmp_path / "picture.npy", picture)
+    drawn = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    Image.fromarray(drawn).save(tmp_path / "picture.png")
+    picture = torch.tensor(drawn).permute(2, 0, 1)[None] / 255
     mean = torch.tensor([0.48145466, 0.4578275, 0.40821073]).reshape(1, 3, 1, 1)
     std = torch.tensor([0.26862954, 0.26130258, 0.27577711]).reshape(1, 3, 1, 1)
-    seen = made[1]["image_encoder"]((torch.tensor(picture) - mean) / std).image_embeds[:, None]
+    seen = made[1]["image_encoder"]((picture - mean) / std).image_embeds[:, None]
     _, want = by_hand(made[1], "a red cat", "b", image=seen, shift=2.0, decoder_guidance=1.5)
     packages = built(made, tmp_path, image_prompt=True, shift=2.0, decoder_guided=True)
-    given = GIVEN | {"image": str(tmp_path / "picture.npy"), "decoder_guidance": 1.5}
+    given = GIVEN | {"image": str(tmp_path / "picture.png"), "decoder_guidance": 1.5}
     check(run(packages, given, "image").clip(0, 1), want.clamp(0, 1), "fp32")
 
 
@@ -187,3 +191,77 @@ def test_a_picture_as_a_condition_and_guidance_of_the_decoder(made, tmp_path):
 def test_what_cannot_be_is_refused(made, tmp_path, options, said):
     with pytest.raises(ConfigError, match=said):
         built(made, tmp_path, **options)
+
+
+# ---------------------------------------------------------------- fp16
+
+DIVISOR, TOO_MUCH = 64.0, 65504
+LOUD = {
+    "stage_c": C | {"blocks": [[1, 1], [1, 3]]},
+    "stage_b": B | {"blocks": [[1, 1], [1, 3]]},
+}
+
+
+class Body(nn.Module):
+    """What a step computes, of what is made before."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x, step, *more):
+        return self.net.predict(x, step, *more)
+
+
+def loud(name: str) -> tuple[nn.Module, nn.Module]:
+    """A denoiser whose last level enlarges its residual stream by its steps, as that of published
+    stage C is known to, and the same divided."""
+    torch.manual_seed(5)
+    kind = CONFIGS[name][0]
+    plain = build_model(kind, LOUD[name])
+    with torch.no_grad():
+        for key, value in plain.named_parameters():
+            fan = value[0].numel() if value.dim() in (2, 4) and "gamma" not in key else 0
+            value.normal_(std=fan**-0.5 if fan else 0.2)
+            if key.startswith("up_blocks.1") and key.endswith("mapper.bias"):
+                value[: len(value) // 2] += 60
+    divided = build_model(kind, LOUD[name] | {"residual_divisor": DIVISOR})
+    factors = dict(divided.scales)
+    divided.load_state_dict({k: v * factors.get(k, 1) for k, v in plain.state_dict().items()})
+    return Body(plain.eval()), Body(divided.eval())
+
+
+def peak_of(body: nn.Module, given) -> float:
+    """The largest magnitude in the last level's residual stream."""
+    peaks: list[float] = []
+    kept = [
+        block.register_forward_hook(lambda _, __, made: peaks.append(float(made.abs().max())))
+        for block in body.net.up_blocks[-1]
+    ]
+    body(*given)
+    for hook in kept:
+        hook.remove()
+    return max(peaks)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["stage_c", pytest.param("stage_b", marks=pytest.mark.slow)])
+def test_fp16_packages_need_the_division(tmp_path, name):
+    plain, divided = loud(name)
+    torch.manual_seed(6)
+    config = plain.net
+    x = torch.randn(1, LOUD[name].get("c_in", 4), 8, 8)
+    given = [x, config.step_embedding(torch.tensor([0.7]))]
+    given += [torch.randn(1, 6, 3, 5)] if name == "stage_b" else []
+    given.append(torch.randn(1, 4, LOUD[name]["c_cond"]))
+    want = plain(*given)
+    assert peak_of(plain, given) > 2 * TOO_MUCH
+    # A power of two: fp32 cannot tell them apart but by a norm's epsilon.
+    assert (divided(*given) - want).abs().max() <= 1e-5 * want.abs().max()
+    found = {}
+    for made, body in {"plain": plain, "divided": divided}.items():
+        path = tmp_path / f"{made}.mlpackage"
+        lower(body, tuple(given), path, precision="fp16", deployment="iOS18")
+        (found[made],) = execute(path, tuple(t.half() for t in given))
+    check(found["divided"], want, "fp16")
+    assert not torch.isfinite(found["plain"]).all()

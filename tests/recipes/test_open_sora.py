@@ -44,7 +44,7 @@ def filled(found, name, **more):
 
 
 def timesteps(frames):
-    """1000 t: t = r e / (1 + (r - 1) e), r = sqrt(area / 512^2) sqrt(latent frames), as published."""
+    """As published: r = sqrt(area / 512^2) sqrt(latent frames), t = 1000 r e / (1 + (r - 1) e)."""
     r = (HEIGHT * COLUMNS / 512**2) ** 0.5 * max(1, frames // 17 * 5) ** 0.5
     even = [1 - i / STEPS for i in range(STEPS)]
     return [1000 * r * e / (1 + (r - 1) * e) for e in even] + [0.0]

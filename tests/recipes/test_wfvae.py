@@ -1,5 +1,5 @@
-"""WFVAE decoded and encoded in slices: the same video however it is sliced and ordered, and that of the
-whole clip, from a folder as the hub has it."""
+"""WFVAE decoded and encoded in slices: the same video however it is sliced and ordered, and that of
+the whole clip, from a folder as the hub has it."""
 
 import json
 
@@ -13,7 +13,7 @@ from entracte.graphs.models import build_model
 from entracte.graphs.recipes.hub import model_folder
 from entracte.graphs.recipes.recipe import Recipe
 from entracte.graphs.recipes.wfvae import decode_video, encoded
-from tests.recipes.harness import NEAR, normal, run
+from tests.recipes.harness import NEAR, check, normal, run
 from tests.upstream import case
 
 SLOW = pytest.mark.slow
@@ -41,18 +41,19 @@ def folder(upstream, tmp_path_factory):
     config = upstream.config | {"scale": [0.2 + i / 50 for i in range(8)],
                                 "shift": [0.1 * i - 0.3 for i in range(8)]}  # fmt: skip
     (place / "vae" / "config.json").write_text(json.dumps({"_class_name": "WFVAEModel"} | config))
-    saved = {"ema_state_dict": {f"module.{k}": v for k, v in upstream.weights.items()},
-             "state_dict": {"gen_model": {k: v + 1 for k, v in upstream.weights.items()}}}  # fmt: skip
+    averaged = {f"module.{k}": v for k, v in upstream.weights.items()}
+    last = {k: v + 1 for k, v in upstream.weights.items()}
+    saved = {"ema_state_dict": averaged, "state_dict": {"gen_model": last}}
     torch.save(saved, place / "vae" / "merged.ckpt")
     index = {"_class_name": "OpenSoraPlanPipeline", "vae": ["entracte", "WFVAEModel"]}
     (place / "model_index.json").write_text(json.dumps(index))
     return place
 
 
-def built(r, tmp_path, *words):
+def built(r, tmp_path, *words, precision="fp32"):
     (tmp_path / "conf" / "pipeline").mkdir(parents=True)
     made = OmegaConf.create({
-        "name": "own", "title": "own", "weights": str(r.folder.path), "precision": "fp32",
+        "name": "own", "title": "own", "weights": str(r.folder.path), "precision": precision,
         "inputs": r.inputs, "stages": r.stages, "outputs": r.outputs,
     })  # fmt: skip
     OmegaConf.save(made, tmp_path / "conf" / "pipeline" / "own.yaml")
@@ -68,14 +69,14 @@ def each(model_config, key):
 
 @torch.no_grad()
 @pytest.mark.parametrize(("latents", "size", "order", "chunk_bytes"), [
-    (5, 2, "auto", "128KiB"),
+    (4, 1, "slice", "256KiB"), pytest.param(5, 2, "auto", "128KiB", marks=SLOW),
     pytest.param(5, 1, "slice", "128KiB", marks=SLOW),
     pytest.param(5, 1, "chunk", "128KiB", marks=SLOW),
     pytest.param(7, 2, "chunk", "1MiB", marks=SLOW),
     pytest.param(4, 9, "auto", "64KiB", marks=SLOW), pytest.param(2, 1, "auto", "1MiB", marks=SLOW),
     pytest.param(1, 1, "auto", "1MiB", marks=SLOW),
 ])  # fmt: skip
-def test_slices_decode_to_the_whole_clip(model, folder, tmp_path, latents, size, order, chunk_bytes):
+def test_slices_decode_to_the_clip(model, folder, tmp_path, latents, size, order, chunk_bytes):
     r = Recipe(model_folder(folder), {"slice": size}, None)
     z = normal(4, 1, 8, latents, ROWS, COLUMNS) / 4
     decode_video(r, r.tensor("z", tuple(z.shape)), RATE)
@@ -86,16 +87,28 @@ def test_slices_decode_to_the_whole_clip(model, folder, tmp_path, latents, size,
     made = built(r, tmp_path, f"partition.chunk_bytes={chunk_bytes}")
     got = run(made, {"z": z.numpy()}, "video")
     assert got.shape == want.shape == (1, 3, 4 * latents - 3, 8 * ROWS, 8 * COLUMNS)
-    assert np.ptp(want, axis=2).max() > 0.1 * (latents > 1) and (np.abs(want) < 1).mean() > 0.2
+    assert np.ptp(want, axis=2).max() > 0.1 or latents == 1
+    assert (np.abs(want) < 1).mean() > 0.2
     assert np.abs(got - want).max() <= NEAR * np.abs(want).max()
 
 
 @torch.no_grad()
+@SLOW
+def test_half_precision_is_near(model, folder, tmp_path):
+    r, z = Recipe(model_folder(folder), {}, None), normal(4, 1, 8, 4, ROWS, COLUMNS) / 4
+    decode_video(r, r.tensor("z", tuple(z.shape)), RATE)
+    config = r.config("vae")
+    want = model.decode(z / each(config, "scale") + each(config, "shift")).clamp(-1, 1)
+    made = built(r, tmp_path, precision="fp16")
+    check(run(made, {"z": z.numpy()}, "video"), want, "fp16")
+
+
+@torch.no_grad()
 @pytest.mark.parametrize(("frames", "size"), [
-    (13, 2), pytest.param(13, 1, marks=SLOW), pytest.param(5, 3, marks=SLOW),
+    (5, 3), pytest.param(13, 1, marks=SLOW), pytest.param(13, 2, marks=SLOW),
     pytest.param(1, 1, marks=SLOW),
 ])  # fmt: skip
-def test_slices_encode_to_the_whole_clip(model, folder, tmp_path, frames, size):
+def test_slices_encode_to_the_clip(model, folder, tmp_path, frames, size):
     r = Recipe(model_folder(folder), {"encode_slice": size}, None)
     x = normal(5, 1, 3, frames, 8 * ROWS, 8 * COLUMNS).clamp(-1, 1)
     noise = normal(6, 1, 8, (frames + 3) // 4, ROWS, COLUMNS)

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from entracte.graphs.opensora.tiny import TINY_DENOISER, TINY_VAE, WEIGHTS, load_shipped
+from entracte.graphs.opensora.tiny import TINY_DENOISER, TINY_VAE, WEIGHTS
 from entracte.graphs.opensora.vae import SPATIAL_SCALE, VAETemporal, spatial_vae
 from tools.train_tiny import world
 from tools.train_tiny.progress import LossLog, load_module, rate, save_module, set_rate
@@ -39,8 +39,10 @@ class Budget:
     spatial_steps: int = 480
     spatial_pair_steps: int = 280
     spatial_batch: int = 24
-    clips: int = 256
-    temporal_steps: int = 300
+    clips: int = 128
+    temporal_steps: int = 260
+    temporal_pair_steps: int = 130
+    temporal_pairs: int = 16
     temporal_batch: int = 6
 
 
@@ -149,9 +151,7 @@ def train_spatial(
         log.add(step, loss)
 
 
-def _clip_latents(
-    encoders: Encoders, count: int, still: int, rng: np.random.Generator
-) -> Tensor:
+def _clip_latents(encoders: Encoders, count: int, still: int, rng: np.random.Generator) -> Tensor:
     """Spatial latents of random clips of the world, by groups: [count, 2, C, 8, 8, 8]."""
     clips, _ = world.draw(world.sample(count, rng), rng, still=still)
     pixels = torch.from_numpy(clips * 2 - 1).flatten(0, 1).permute(0, 3, 1, 2).contiguous()
@@ -179,36 +179,42 @@ def train_temporal(
     """The temporal encoder: pairs, groups of the world, and one picture for four still frames."""
     torch.manual_seed(seed + 23)
     made = pairs(pipeline, budget, out, seed)
-    shift, scale = pipeline.temporal.shift, pipeline.temporal.scale
+    scale = pipeline.temporal.scale
     cached = clip_cache(encoders.eval(), budget, out, seed)
     plain, still = cached["plain"].flatten(0, 1), cached["still"][:, 0]
     parameters = list(encoders.temporal_vae.parameters())
     optimiser = torch.optim.AdamW(parameters, weight_decay=1e-3, betas=(0.9, 0.99))
     log = LossLog(out / "loss.jsonl", "temporal_encoder", every=25)
 
-    def decode(z: Tensor) -> Tensor:
-        noisy = z + TEMPORAL_NOISE * scale * torch.randn_like(z)
-        return pipeline.temporal.temporal_vae.decode(noisy, GROUP).float()
-
     for step in range(budget.temporal_steps):
         set_rate(optimiser, rate(step, budget.temporal_steps, 2e-3))
-        count = budget.temporal_batch
-        known = torch.randint(len(made.video), (2 * count,))
-        free = plain[torch.randint(len(plain), (count,))]
-        held = still[torch.randint(len(still), (count,))]
         with bf16():
-            z = encoders.encode_group(torch.cat((made.spatial[known], free, held)))
-            z_known, z_free, z_held = z.split((2 * count, count, count))
-            z_one = encoders.encode_group(held[:, :, :1])
-            output = decode(torch.cat((z_free, torch.cat((z_one, z_held[:, :, 1:]), dim=2))))
-        pair = F.mse_loss(z_known / scale, made.video[known] / scale)
-        back = F.mse_loss(output, torch.cat((free, held)))
-        one = F.mse_loss(z_one / scale, z_held[:, :, :1] / scale)
+            if step < budget.temporal_pair_steps:
+                index = torch.randint(len(made.video), (budget.temporal_pairs,))
+                z = encoders.encode_group(made.spatial[index])
+                loss = F.mse_loss(z / scale, made.video[index] / scale)
+            else:
+                free = plain[torch.randint(len(plain), (budget.temporal_batch,))]
+                held = still[torch.randint(len(still), (budget.temporal_batch,))]
+                loss = _group_loss(encoders, pipeline, free, held)
         optimiser.zero_grad()
-        (pair + 2 * back + one).backward()
+        loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
-        log.add(step, back)
+        log.add(step, loss)
+
+
+def _group_loss(encoders: Encoders, pipeline: TinyPipeline, free: Tensor, held: Tensor) -> Tensor:
+    """Plain groups must come back, and groups that begin still: these with the latent of their
+    first frame alone in the place of the first one, which it shall equal."""
+    scale, count = pipeline.temporal.scale, len(free)
+    z = encoders.encode_group(torch.cat((free, held)))
+    one = encoders.encode_group(held[:, :, :1])
+    used = torch.cat((z[:count], torch.cat((one, z[count:, :, 1:]), dim=2)))
+    noisy = used + TEMPORAL_NOISE * scale * torch.randn_like(used)
+    output = pipeline.temporal.temporal_vae.decode(noisy, GROUP)
+    back = F.mse_loss(output.float(), torch.cat((free, held)))
+    return back + 0.2 * F.mse_loss(one / scale, z[count:, :, :1] / scale)
 
 
 STAGES = {"spatial": train_spatial, "temporal": train_temporal}

@@ -35,8 +35,8 @@ RATE = 2e-3
 class Budget:
     """Clips that are encoded once, optimiser steps, clips of a step."""
 
-    clips: int = 1024
-    steps: int = 500
+    clips: int = 384
+    steps: int = 320
     batch: int = 24
 
 
@@ -86,9 +86,7 @@ def encode(encoders: Encoders, count: int, rng: np.random.Generator) -> tuple[Te
     return torch.cat(latents), torch.tensor(cells)
 
 
-def cache(
-    encoders: Encoders, budget: Budget, out: Path, seed: int
-) -> tuple[Tensor, Tensor]:
+def cache(encoders: Encoders, budget: Budget, out: Path, seed: int) -> tuple[Tensor, Tensor]:
     """Latents and cells of the clips to train on; kept on disk."""
     path = out / "image_clips.pt"
     if not path.exists():
@@ -147,7 +145,6 @@ def train(
         held.load_state_dict(torch.load(done, weights_only=True))
         return ranks
     masked = Masked(pipeline.denoiser.model)
-    compiled = torch.compile(masked)
     average = Average(held)
     solver = torch.optim.AdamW(held.parameters(), RATE, betas=(0.9, 0.98), weight_decay=0.0)
     log = LossLog(out / "loss.jsonl", "image_to_video", every=25)
@@ -156,9 +153,7 @@ def train(
         solver.zero_grad()
         index = torch.randint(len(cells), (budget.batch,))
         with plain_attention():
-            loss = flow_loss(
-                compiled, pipeline, latents[index], *caption_ids(cells[index], rng)
-            )
+            loss = flow_loss(masked, pipeline, latents[index], *caption_ids(cells[index], rng))
         loss.backward()
         nn.utils.clip_grad_norm_(held.parameters(), 1.0)
         solver.step()

@@ -43,8 +43,8 @@ SIZES = {
 class Budget:
     """Pictures that are encoded once, optimiser steps, pictures of a step."""
 
-    pictures: int = 8192
-    steps: int = 2400
+    pictures: int = 4096
+    steps: int = 3600
     batch: int = 64
 
 
@@ -112,32 +112,37 @@ def optimisers(model: nn.Module) -> list[torch.optim.Optimizer]:
 
 
 def train(encoders: Encoders, budget: Budget, out: Path, seed: int) -> SiT:
-    """The averaged model; a checkpoint of it in `out` every 200 steps."""
-    done, running = out / "sit.pt", out / "sit_running.pt"
+    """The averaged model, from its last checkpoint in `out` if there is one."""
+    running = out / "sit.pt"
     data = cache(encoders, budget, out, seed)
     torch.manual_seed(seed + 31)
-    model = fresh_model()
-    if done.exists():
-        model.load_state_dict(torch.load(done, weights_only=True))
-        return model.eval()
-    compiled = torch.compile(model)
+    model, step = fresh_model(), 0
     average, solvers = Average(model), optimisers(model)
+    if running.exists():
+        state = torch.load(running, weights_only=True)
+        model.load_state_dict(state["model"])
+        average.values, step = state["average"], state["step"]
+        for solver, saved in zip(solvers, state["solvers"], strict=True):
+            solver.load_state_dict(saved)
     log = LossLog(out / "loss.jsonl", "sit")
-    for step in range(budget.steps):
+    while step < budget.steps:
+        # Every step has its own seed, so that a resumed run takes the same path.
+        torch.manual_seed(1_000_003 * (seed + 1) + step)
         for solver, peak in zip(solvers, (MUON_RATE, ADAM_RATE), strict=True):
             set_rate(solver, plateau(step, budget.steps, peak))
             solver.zero_grad()
         index = torch.randint(len(data.classes), (budget.batch,))
         with plain_attention():
-            loss = flow_loss(compiled, data.latents[index], data.classes[index])
+            loss = flow_loss(model, data.latents[index], data.classes[index])
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for solver in solvers:
             solver.step()
         average.update(model, step)
         log.add(step, loss)
-        if (step + 1) % 200 == 0:
-            torch.save(average.values, running)
-    running.replace(done)
+        step += 1
+        if step % 100 == 0 or step == budget.steps:
+            state = {"model": model.state_dict(), "average": average.values, "step": step}
+            torch.save({**state, "solvers": [s.state_dict() for s in solvers]}, running)
     model.load_state_dict(average.values)
     return model.eval()

@@ -179,9 +179,7 @@ CLASSES = tuple(product(COLOURS, SHAPES))
 """Colour and shape of every class of the class-conditional demo, by its number."""
 
 
-def pictures(
-    classes: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def pictures(classes: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Pictures [B, 64, 64, 3] and coverage [B, 64, 64], float32 in [0, 1], of classes [B].
 
     Place, size and background are the picture's own: no class says them.

@@ -226,7 +226,7 @@ def tokenizer_at(where: str, place: str, name: str) -> Tokenizer:
 
     Args:
         place: spelled like `pipeline.weights`.
-        name: of a file or a folder in it.
+        name: of a file or a folder in it; `.json` may be left out.
     """
     if place.startswith("random:"):
         raise ConfigError(
@@ -234,6 +234,8 @@ def tokenizer_at(where: str, place: str, name: str) -> Tokenizer:
             "`stand_in` (package:entracte.graphs/weights/stand_in has one of bytes)"
         )
     folder = weights_folder(place)
+    if not os.path.lexists(folder / name) and os.path.lexists(folder / f"{name}.json"):
+        name = f"{name}.json"
     if os.path.isdir(folder / name):  # also of names that no system takes
         inner, file = Path(name), _first(where, folder, name)
     else:

@@ -6,6 +6,7 @@ wall, for the day on which that one has a hole: no network, no other programs, n
 writing, bounded memory.
 """
 
+import argparse
 import contextlib
 import ctypes
 import json
@@ -23,12 +24,11 @@ _NAMES = {
 }  # fmt: skip
 """torch's types as safetensors spells them."""
 _NESTS = (
-    "ema_state_dict", "state_dict", "model_state_dict", "model", "module", "ema", "params_ema",
-    "params", "net", "generator", "gen_model",
+    "ema_state_dict", "state_dict_ema", "ema", "params_ema", "state_dict", "model_state_dict",
+    "gen_model", "model", "module", "params", "net", "generator",
 )  # fmt: skip
-"""Where trainers put the tensors: the first of these that is there is read."""
-_WRAPPED = {"ema_state_dict": "module."}
-"""Where a trainer averages the model inside its wrapper for many devices: how its keys begin then."""
+"""Where trainers put the tensors: the first of these that is there is read. Averages (EMA) come
+first, since they are what is published and what upstream's samplers take."""
 _REFUSED = ("socket.", "subprocess.", "os.system", "os.exec", "os.fork", "os.posix_spawn",
             "os.spawn", "ctypes.", "pty.", "os.remove", "os.rename", "os.rmdir", "os.mkdir",
             "os.link", "os.symlink", "os.truncate", "os.chmod", "shutil.")  # fmt: skip
@@ -110,6 +110,8 @@ def _watch(event: str, arguments: tuple[Any, ...]) -> None:
 def _loaded(torch: Any, source: str) -> Any:
     with open(source, "rb") as file:
         is_zip = file.read(4) == b"PK\x03\x04"
+    # What scripts keep of their command line: a plain object, made of names and values.
+    torch.serialization.add_safe_globals([argparse.Namespace])
     try:
         return torch.load(source, map_location="cpu", weights_only=True, mmap=is_zip)
     except (MemoryError, Refused):
@@ -155,9 +157,6 @@ def _tensors(found: Any, torch: Any) -> tuple[dict[str, Any], str, list[str]]:
         keys = ", ".join(str(k)[:60] for k in list(found)[:8]) or "nothing"
         raise Refused(f"it holds no tensors by name, but {keys}; save the state dict alone")
     left_out = [str(k)[:100] for k in found if k not in tensors]
-    wrapper = _WRAPPED.get(nest[-1], "") if nest else ""
-    if all(str(k).startswith(wrapper) for k in tensors):
-        tensors = {k.removeprefix(wrapper) if wrapper else k: v for k, v in tensors.items()}
     return dict(_sound(tensors, torch)), ".".join(nest), left_out
 
 

@@ -29,6 +29,8 @@ _LOG = logging.getLogger("entracte")
 _BEFORE_KEYS = ("text_model.", "vision_model.")
 """Begin CLIP's keys in files, or the keys of a CLIP that is part of a model; transformers 5 has
 flattened the modules."""
+_WRAPPER = "module."
+"""Begins all keys of a model that was saved inside what trains it on many devices."""
 _BEFORE_PARTS = ((".to_q.", ".query."), (".to_k.", ".key."), (".to_v.", ".value."),
                  (".to_out.0.", ".proj_attn."))  # fmt: skip
 """What diffusers' attention is called, and was called in the first files of its autoencoders."""
@@ -132,6 +134,7 @@ def _before(key: str, places: Collection[str]) -> list[str]:
     parts = [key.replace(now, before) for now, before in _BEFORE_PARTS if now in key]
     begins = [0, *(i + 1 for i, sign in enumerate(key) if sign == ".")]
     parts += [key[:i] + level + key[i:] for i in begins for level in _BEFORE_KEYS]
+    parts += [_WRAPPER + k for k in (key, *parts)]
     there = [k for k in parts if k in places]
     return there if len(there) == 1 else []
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 LEFT, RIGHT = "left", "right"
 _SHOWN = 1000
 """Characters of what was dropped that a note shows: a record's notes are lines of 2000 at most."""
-_MOST_CLEANED = 20_000
+_MOST_CLEANED = 10_000
 """Characters: some rules look ahead from each to the end."""
 _LONGEST_WORD = 100
 """That is named: texts of some languages have no spaces."""

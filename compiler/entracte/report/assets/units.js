@@ -15,7 +15,8 @@ function formatSeconds(seconds) {
   if (seconds < 1e-3) return `${(seconds * 1e6).toFixed(0)} us`;
   if (seconds < 1) return `${(seconds * 1e3).toFixed(1)} ms`;
   if (seconds < 60) return `${seconds.toFixed(2)} s`;
-  return `${Math.floor(seconds / 60)} min ${(seconds % 60).toFixed(0)} s`;
+  const whole = Math.floor(seconds + 0.5);
+  return `${Math.floor(whole / 60)} min ${whole % 60} s`;
 }
 
 /** A moment in the unit that suits `largest`, told to `step` seconds: no digits that say nothing. */

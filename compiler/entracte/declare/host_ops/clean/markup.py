@@ -48,6 +48,7 @@ class _Page:
     def __init__(self, markup: str) -> None:
         self._markup, self._place, self._again = markup, 0, False
         self._open: list[str] = []
+        self._empty: list[str] = []
         self._run: list[str] = []
         self.made: list[str] = []
 
@@ -112,7 +113,9 @@ class _Page:
             return self._take(match.end())
         self._end_run()
         self._place = match.end()
-        if end == ">" and name not in _EMPTY:
+        if end == ">" and name in _EMPTY:
+            self._empty.append(name)
+        elif end == ">":
             self._open.append(name)
             if name in _RAW:
                 self._skip(name)
@@ -123,9 +126,12 @@ class _Page:
         self._place = end.start() if end else len(self._markup)
 
     def _ends(self, match: re.Match[str]) -> None:
-        self._end_run()
         self._place = match.end()
         name = (match[1] or match[2]).lower()
+        if name in self._empty:
+            self._empty.remove(name)
+            return
+        self._end_run()
         while name in self._open and self._open.pop() != name:
             pass
 

@@ -1,0 +1,1 @@
+"""Latte of Vchitect, whose clips are of a class."""
