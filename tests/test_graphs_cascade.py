@@ -4,19 +4,23 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+import entracte.graphs
 from entracte.graphs import GraphFault, build, on_meta
 from entracte.graphs.cascade import sampler
 from entracte.graphs.models import build_model
-from entracte.graphs.recipes.called import graph
+from entracte.graphs.recipes import called
 from entracte.graphs.recipes.cascade import rescaled, stepped
+from entracte.graphs.recipes.hub import model_folder
 from tests.upstream import case, loaded
 
+PUBLISHED = Path(entracte.graphs.__file__).parent / "published"
 FILES = {"StageA": "stage_a", "StageB": "stage_b", "StageC": "stage_c", "Previewer": "previewer"}
 
 
@@ -51,7 +55,7 @@ def door(name, kind, function, outputs, run, tmp_path, **config):
     vectors = case(name)
     folder = vectors.save(tmp_path / "weights", FILES[kind])
     given = vectors.inputs(run)
-    made = graph(
+    made = called.graph(
         function, {n: tuple(t.shape) for n, t in given.items()}, outputs, f"entracte.{kind}",
         json.dumps(vectors.config | config), FILES[kind],
     )  # fmt: skip
@@ -90,23 +94,35 @@ def test_the_step_is_upstream_s(run):
     vectors.check(net.step_embedding(r)[:, :width], vectors.outputs(run)["r_embed"])
 
 
-COUNTS = [
-    ("StageC", {}, 3_589_103_632),
-    ("StageC", {"c_cond": 1536, "c_hidden": [1536, 1536], "nhead": [24, 24],
-                "blocks": [[4, 12], [12, 4]]}, 1_030_785_040),
-    ("StageB", {}, 1_562_941_136),
-    ("StageB", {"c_hidden": [320, 576, 1152, 1152], "nhead": [-1, 9, 18, 18],
-                "blocks": [[2, 4, 14, 4], [4, 14, 4, 2]],
-                "block_repeat": [[1, 1, 1, 1], [2, 2, 2, 2]]}, 699_471_248),
-    ("StageA", {}, 18_406_894),
-    ("Previewer", {}, 3_979_651),
-]  # fmt: skip
+COUNTS = {
+    ("stable_cascade", "stage_c"): 3_589_103_632,
+    ("stable_cascade", "stage_b"): 1_562_941_136,
+    ("stable_cascade", "stage_a"): 18_406_894,
+    ("stable_cascade", "previewer"): 3_979_651,
+    ("stable_cascade", "image_encoder"): 303_966_208,
+    ("stable_cascade_lite", "stage_c_lite"): 1_030_785_040,
+    ("stable_cascade_lite", "stage_b_lite"): 699_471_248,
+    ("stable_cascade_lite", "stage_a"): 18_406_894,
+    ("stable_cascade_lite", "previewer"): 3_979_651,
+}
 
 
-@pytest.mark.parametrize(("kind", "config", "count"), COUNTS)
-def test_published_models_have_as_many_parameters(kind, config, count):
+@pytest.mark.parametrize(("name", "component"), COUNTS)
+def test_published_models_have_as_many_parameters(name, component):
+    folder = model_folder(PUBLISHED / name)
     with torch.device("meta"):
-        made = build_model(kind, config)
+        made = called.build(folder.component(component).name, folder.config(component))
+    assert sum(p.numel() for p in made.parameters()) == COUNTS[name, component]
+
+
+@pytest.mark.parametrize(
+    ("kind", "count"),
+    [("StageC", 3_589_103_632), ("StageB", 1_562_941_136), ("StageA", 18_406_894),
+     ("Previewer", 3_979_651)],
+)  # fmt: skip
+def test_defaults_are_the_published_models(kind, count):
+    with torch.device("meta"):
+        made = build_model(kind, {})
     assert sum(p.numel() for p in made.parameters()) == count
 
 
