@@ -81,6 +81,7 @@ def _decoded(r: Recipe, z: Value) -> None:
     if z.shape[2] > 1:
         decode_video(r, z, rate)
         return
+    r.option("slice", 1)  # of which a single latent has one
     vae, size = r.config("vae"), (z.shape[3] * SPACE, z.shape[4] * SPACE)
     settings = {"scale": vae["scale"], "shift": vae["shift"]}
     r.picture(r.stage(decode_image, "vae", z=z, settings=settings, image=(1, 3, *size)))

@@ -8,14 +8,19 @@ import numpy as np
 import pytest
 import torch
 from diffusers import EulerAncestralDiscreteScheduler
+from omegaconf import OmegaConf
 from PIL import Image
 from safetensors.torch import save_file
 from transformers import MT5Config, MT5EncoderModel
 
 import entracte
+import entracte.graphs
 from entracte.errors import ConfigError
 from entracte.graphs.models import build_model
 from entracte.graphs.opensora_plan.resize import centre, scaled
+from entracte.graphs.recipes import recipe_of
+from entracte.graphs.recipes.hub import model_folder
+from entracte.graphs.recipes.recipe import Recipe
 from tests.recipes import words
 from tests.recipes.harness import check, compiled, normal, run, steps_noise
 
@@ -28,14 +33,13 @@ GUIDANCE = {"fp32": 4.0, "fp16": 1.0}
 """At fp16 none: it multiplies the rounding of the velocity, 54 dB, like the velocity's differences,
 and two texts hardly differ for random weights; then 31 dB are left."""
 SCHEDULER = {
-    "_class_name": "EulerAncestralDiscreteScheduler",
-    "prediction_type": "v_prediction",
-    "rescale_betas_zero_snr": False,
-    "timestep_spacing": "trailing",
-}
-"""With a last signal-to-noise ratio of zero, as published, the first sigma is 4096: the library's
-first step, in fp32, takes what is left of numbers of 10,000, and loses the digits that are compared
-here. `test_graphs_opensora_plan.py` has that one; so has what runs at fp16."""
+    "_class_name": "EulerAncestralDiscreteScheduler", "prediction_type": "v_prediction",
+    "rescale_betas_zero_snr": True, "timestep_spacing": "trailing",
+}  # fmt: skip
+SMALL = {"rescale_betas_zero_snr": False, "beta_end": 0.008}
+"""At fp32: the first sigma is 7. As published it is 4096, and the library's first step, in fp32,
+takes what is left of numbers of 10,000, and loses the digits that are compared here;
+`test_graphs_opensora_plan.py` has that one, and so has what runs at fp16."""
 # The last two blocks are skiparse; in a square clip 8 tokens are filled up to 16.
 NET = {"num_attention_heads": 2, "attention_head_dim": 12, "cross_attention_dim": 24,
        "in_channels": 4, "out_channels": 4, "num_layers": 4, "caption_channels": 16}  # fmt: skip
@@ -56,7 +60,7 @@ class Tiny:
         self.encoder = MT5EncoderModel(text).eval()
         self.transformer = build_model(transformer, NET).eval()
         self.vae = build_model("WFVAEModel", VAE).eval()
-        schedule = SCHEDULER | {"rescale_betas_zero_snr": precision == "fp16"}
+        schedule = SCHEDULER | (SMALL if precision == "fp32" else {})
         self.scheduler = EulerAncestralDiscreteScheduler.from_config(schedule)
         self.encoder.save_pretrained(folder / "text_encoder")
         self.tokenizer.save_pretrained(folder / "tokenizer")
@@ -225,3 +229,49 @@ def test_what_no_clip_has_is_refused(tmp_path, word, message):
     words_of_it = ["pipeline=open_sora_plan_i2v", *f"pipeline.options.{word}".split()]
     with pytest.raises(ConfigError, match=message):
         entracte.compile_pipeline(["+target=host", *words_of_it], out=tmp_path / "build")
+
+
+def declared(name: str, options: dict[str, object]) -> Recipe:
+    """What the published pipeline is with these of its options, and its own others."""
+    conf = OmegaConf.load(
+        Path(entracte.graphs.__file__).parent.parent / f"conf/pipeline/{name}.yaml"
+    )
+    folder = Path(entracte.graphs.__file__).parent / conf.folder.partition("graphs/")[2]
+    own = OmegaConf.to_container(conf.options)
+    found = Recipe(model_folder(folder), own | options, None, random=True)
+    recipe_of(found.folder.kind)(found)
+    found.check_options()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("options", "inputs", "places"),
+    [
+        ({}, {"image": (352, 640)}, [0]),
+        ({"condition": "transition", "frames": 9}, dict.fromkeys(("image", "last_image"),
+                                                                 (352, 640)), [0, 8]),
+        ({"condition": "continuation", "frames": 13}, {"video": (6, 352, 640)}, list(range(6))),
+        ({"condition": "continuation", "frames": 13, "condition_frames": 5},
+         {"video": (5, 352, 640)}, list(range(5))),
+        ({"condition": "clear", "frames": 5}, {"video": (5, 352, 640)}, list(range(5))),
+        ({"condition": "t2iv", "frames": 5}, {}, []),
+        ({"frames": 1}, {"image": (352, 640)}, [0]),
+        ({"source_height": 1080, "source_width": 1920}, {"image": (1080, 1920)}, [0]),
+        ({"condition_indices": [-1, 2], "frames": 5},
+         dict.fromkeys(("image_0", "image_1"), (352, 640)), [2, 4]),
+    ],
+)  # fmt: skip
+def test_what_is_given_becomes_inputs(options, inputs, places):
+    found = declared("open_sora_plan_i2v", options)
+    shapes = {name: tuple(i["shape"][2:]) for name, i in found.inputs.items() if "shape" in i}
+    assert shapes == inputs
+    assert json.loads(found.stages["see"]["params"]["settings"])["given"] == places
+    assert list(found.outputs) == ["image" if options.get("frames") == 1 else "video"]
+
+
+def test_a_pictures_size_is_the_clips():
+    found = declared("open_sora_plan_i2v", {"source_height": 480, "source_width": 640})
+    assert found.stages["prepare_image"]["params"]["inputs"] == {"picture": [1, 3, 480, 640]}
+    assert found.stages["clip"]["params"]["inputs"] == {"pictures0": [1, 3, 416, 544]}
+    # 416 / 8 and 544 / 8, of 24 latents
+    assert found.stages["given_noise"]["params"]["shape"] == [1, 8, 24, 52, 68]
