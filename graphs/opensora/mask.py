@@ -80,7 +80,7 @@ def _group(part: str) -> Group:
         raise ValueError(f"{_WHERE}: {part!r} has {len(words)} numbers; {known}")
     words += _DEFAULTS[len(words) :]
     try:
-        return Group(*map(int, words[:-1]), edit_ratio=float(words[-1]))
+        return Group(*map(int, words[:-1]), float(words[-1]))
     except ValueError:
         raise ValueError(
             f"{_WHERE}: {part!r}: the first five are whole numbers, the last is a number; {known}"
