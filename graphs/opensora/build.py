@@ -98,8 +98,8 @@ def guided_euler_leap(
     `ValueError` where latent frames have steps of their own."""
     if of_frames:
         raise ValueError(
-            "sampler: lpl_adaptive leaps with all frames at once, and with a mask strategy some are "
-            "given; use sampler=lpl_static, whose last step is long too, or the plain sampler"
+            "sampler: lpl_adaptive leaps with all frames at once, and with a mask strategy some "
+            "are given; use sampler=lpl_static, whose last step is long too, or the plain sampler"
         )
     cfg = models_of(preset, models).denoiser_for(Video(frames, height, width, fps))
     check_leap(over, tolerance, patience, minimum)
