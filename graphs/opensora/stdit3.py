@@ -185,12 +185,9 @@ class FinalLayer(nn.Module):
     def forward(
         self, x: Tensor, t: Tensor, t0: Tensor | None = None, moves: Tensor | None = None
     ) -> Tensor:
-        """x [B, N, hidden], t [B, hidden], t0 [1, hidden], moves [B*T, 1, 1] of 0 and
-        1 -> [B, N, patch * out].
-
-        Frames that do not move (see `STDiT3`) are modulated with t and then, as upstream does, the
-        result once more with t0.
-        """
+        """x [B, N, hidden], t [B, hidden], t0 [1, hidden], moves [B*T, 1, 1] of 0 and 1 -> [B, N,
+        patch * out channels]. Frames that do not move (see `STDiT3`) are modulated with t and, as
+        upstream does, the result once more with t0."""
         x = self._modulated(x, t)
         if moves is not None and t0 is not None:
             still = self._modulated(x, t0)

@@ -85,7 +85,7 @@ def clip_of(r: Recipe) -> Clip:
 def prompt_tokens(r: Recipe) -> Tokens:
     """Of the input `prompt`: each score where the text has none, then cleaned as captions were; of
     `|0|one|1|another` what the first loop, here the only one, shows."""
-    text = r.text("prompt", "a red circle moves right")
+    text, scores = r.text("prompt", "a red circle moves right"), _scores(r)
     return r.tokenize(
         "tokenizer",
         text,
@@ -93,7 +93,7 @@ def prompt_tokens(r: Recipe) -> Tokens:
         name="tokenize",
         # T5's; its tokenizer.json alone does not say it.
         pad_id=0,
-        scores=_scores(r),
+        **({"scores": scores} if scores else {}),
         clean="caption",
         segment=0,
     )

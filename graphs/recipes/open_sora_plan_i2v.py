@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from entracte.graphs.opensora_plan.given import clip_of, folded, frame_mask, places
+from entracte.graphs.opensora_plan.given import BLACK, clip_of, folded, frame_mask, places
 from entracte.graphs.opensora_plan.resize import Size, centre, scaled, scaled_size, stride_size
 from entracte.graphs.recipes.open_sora_plan import STRIDE, clip_frames, latent_shape, sampled
 from entracte.graphs.recipes.recipe import Recipe, Value, stage
@@ -35,7 +35,7 @@ def clip(*pictures: Tensor, given: list[int], frames: int) -> Tensor:
 @stage
 def black(zeros: Tensor, frames: int, size: Sequence[int]) -> Tensor:
     """A clip of which nothing is given."""
-    return clip_of(zeros.expand(1, 3, 1, *size), (), frames)
+    return zeros.expand(1, 3, frames, *size) + BLACK
 
 
 @stage

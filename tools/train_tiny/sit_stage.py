@@ -44,7 +44,7 @@ class Budget:
     """Pictures that are encoded once, optimiser steps, pictures of a step."""
 
     pictures: int = 4096
-    steps: int = 3600
+    steps: int = 3200
     batch: int = 64
 
 
