@@ -30,7 +30,7 @@ def put(folder: Path, component: str, config: Mapping[str, Any], case: Case | No
 
 def declared(folder: Path, *words: str, **options: Any) -> Pipeline:
     """What its recipe makes of the folder, by the options."""
-    chosen = [f"pipeline.options.{key}={value}" for key, value in options.items()]
+    chosen = [f"++pipeline.options.{key}={value}" for key, value in options.items()]
     given = ["+target=host", "pipeline=folder", f"pipeline.weights={folder}", *chosen, *words]
     return read(compose(given)).pipeline
 

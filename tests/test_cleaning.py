@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from entracte.codec import decode, encode
 from entracte.declare.host_ops import HOST_OPS
 from entracte.declare.host_ops.clean import CLEAN, clean_caption
 from entracte.declare.host_ops.clean.mend import mend
 from entracte.declare.host_ops.words import written
 from entracte.errors import RunError
+from entracte.ir import HostStep
 
 VECTORS = Path(__file__).parent / "vectors"
 OPEN_SORA = json.loads((VECTORS / "text_cleaning.json").read_text())
@@ -126,3 +128,11 @@ def test_what_is_no_rule_is_refused_in_a_plan_and_a_configuration(params, fault)
     assert fault in str(op.declared_fault(given, {"text": ""}))
     fine = {"clean": "prompt", "segment": 0, "scores": ("a: 1",)}
     assert op.fault({"tokenizer": "t.json", "length": 4} | fine, {"text": ""}) is None
+
+
+def test_a_plan_keeps_what_changes_a_text():
+    params = (("clean", "caption"), ("scores", ("a: 1", "b: c")), ("segment", 2))
+    step = HostStep(
+        stage="s", op="tokenize", params=params, inputs=(("text", "prompt"),), outputs=()
+    )
+    assert decode(HostStep, json.loads(json.dumps(encode(step)))) == step

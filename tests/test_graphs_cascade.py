@@ -4,19 +4,27 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from diffusers import StableCascadeUNet
+from diffusers.loaders.single_file_utils import (
+    convert_stable_cascade_unet_single_file_to_diffusers as convert,
+)
 from torch import Tensor
 
+import entracte.graphs
 from entracte.graphs import GraphFault, build, on_meta
 from entracte.graphs.cascade import sampler
 from entracte.graphs.models import build_model
-from entracte.graphs.recipes.called import graph
+from entracte.graphs.recipes import called
 from entracte.graphs.recipes.cascade import rescaled, stepped
+from entracte.graphs.recipes.hub import model_folder
 from tests.upstream import case, loaded
 
+PUBLISHED = Path(entracte.graphs.__file__).parent / "published"
 FILES = {"StageA": "stage_a", "StageB": "stage_b", "StageC": "stage_c", "Previewer": "previewer"}
 
 
@@ -51,7 +59,7 @@ def door(name, kind, function, outputs, run, tmp_path, **config):
     vectors = case(name)
     folder = vectors.save(tmp_path / "weights", FILES[kind])
     given = vectors.inputs(run)
-    made = graph(
+    made = called.graph(
         function, {n: tuple(t.shape) for n, t in given.items()}, outputs, f"entracte.{kind}",
         json.dumps(vectors.config | config), FILES[kind],
     )  # fmt: skip
@@ -90,23 +98,35 @@ def test_the_step_is_upstream_s(run):
     vectors.check(net.step_embedding(r)[:, :width], vectors.outputs(run)["r_embed"])
 
 
-COUNTS = [
-    ("StageC", {}, 3_589_103_632),
-    ("StageC", {"c_cond": 1536, "c_hidden": [1536, 1536], "nhead": [24, 24],
-                "blocks": [[4, 12], [12, 4]]}, 1_030_785_040),
-    ("StageB", {}, 1_562_941_136),
-    ("StageB", {"c_hidden": [320, 576, 1152, 1152], "nhead": [-1, 9, 18, 18],
-                "blocks": [[2, 4, 14, 4], [4, 14, 4, 2]],
-                "block_repeat": [[1, 1, 1, 1], [2, 2, 2, 2]]}, 699_471_248),
-    ("StageA", {}, 18_406_894),
-    ("Previewer", {}, 3_979_651),
-]  # fmt: skip
+COUNTS = {
+    ("stable_cascade", "stage_c"): 3_589_103_632,
+    ("stable_cascade", "stage_b"): 1_562_941_136,
+    ("stable_cascade", "stage_a"): 18_406_894,
+    ("stable_cascade", "previewer"): 3_979_651,
+    ("stable_cascade", "image_encoder"): 303_966_208,
+    ("stable_cascade_lite", "stage_c_lite"): 1_030_785_040,
+    ("stable_cascade_lite", "stage_b_lite"): 699_471_248,
+    ("stable_cascade_lite", "stage_a"): 18_406_894,
+    ("stable_cascade_lite", "previewer"): 3_979_651,
+}
 
 
-@pytest.mark.parametrize(("kind", "config", "count"), COUNTS)
-def test_published_models_have_as_many_parameters(kind, config, count):
+@pytest.mark.parametrize(("name", "component"), COUNTS)
+def test_published_models_have_as_many_parameters(name, component):
+    folder = model_folder(PUBLISHED / name)
     with torch.device("meta"):
-        made = build_model(kind, config)
+        made = called.build(folder.component(component).name, folder.config(component))
+    assert sum(p.numel() for p in made.parameters()) == COUNTS[name, component]
+
+
+@pytest.mark.parametrize(
+    ("kind", "count"),
+    [("StageC", 3_589_103_632), ("StageB", 1_562_941_136), ("StageA", 18_406_894),
+     ("Previewer", 3_979_651)],
+)  # fmt: skip
+def test_defaults_are_the_published_models(kind, count):
+    with torch.device("meta"):
+        made = build_model(kind, {})
     assert sum(p.numel() for p in made.parameters()) == count
 
 
@@ -163,3 +183,61 @@ def test_the_schedule_is_the_sampler_s():
     np.testing.assert_allclose(made.arrays["parts"], sampler.parts(sampler.times(4, 2.0)), 1e-6)
     with pytest.raises(GraphFault, match="'euler' is none of ddpm, ddim"):
         build("cascade.schedule", {"steps": 4, "width": 6, "numbers": 1, "sampler": "euler"})
+
+
+# ---------------------------------------------------------------- what the vectors have not
+
+BLOCK = {"C": "SDCascadeResBlock", "T": "SDCascadeTimestepBlock", "A": "SDCascadeAttnBlock"}
+SHARED = {
+    "c_r": 9, "c_hidden": [12, 16, 20], "nhead": [2, -1, 4], "blocks": [[1, 2, 1], [1, 1, 2]],
+    "block_repeat": [[2, 1, 1], [1, 3, 1]], "level_config": ["CTA", "TC", "CA"], "kernel_size": 5,
+    "self_attn": [True, True, False], "t_conds": ["crp"],
+}  # fmt: skip
+OTHERS = {
+    "StageC": {"c_in": 3, "c_out": 5, "c_cond": 8, "c_clip_text": 7, "c_clip_text_pooled": 6,
+               "c_clip_img": 5, "c_clip_seq": 3, "switch_level": [True, False]},
+    "StageB": {"c_in": 3, "c_out": 2, "c_cond": 8, "c_clip": 6, "c_clip_seq": 1, "c_effnet": 5},
+}  # fmt: skip
+
+
+def of_diffusers(kind: str, config: dict) -> StableCascadeUNet:
+    """The same of the library."""
+    c, is_c = SHARED | config, kind == "StageC"
+    more = {
+        "clip_text_in_channels": c["c_clip_text"], "clip_image_in_channels": c["c_clip_img"],
+        "clip_text_pooled_in_channels": c["c_clip_text_pooled"], "patch_size": 1,
+        "switch_level": c["switch_level"],
+    } if is_c else {
+        "effnet_in_channels": c["c_effnet"], "pixel_mapper_in_channels": 3, "patch_size": 2,
+        "clip_text_pooled_in_channels": c["c_clip"],
+    }  # fmt: skip
+    return StableCascadeUNet(
+        in_channels=c["c_in"], out_channels=c["c_out"], timestep_ratio_embedding_dim=c["c_r"],
+        conditioning_dim=c["c_cond"], block_out_channels=c["c_hidden"], clip_seq=c["c_clip_seq"],
+        num_attention_heads=c["nhead"], down_num_layers_per_block=c["blocks"][0],
+        up_num_layers_per_block=c["blocks"][1], down_blocks_repeat_mappers=c["block_repeat"][0],
+        up_blocks_repeat_mappers=c["block_repeat"][1], kernel_size=c["kernel_size"],
+        block_types_per_layer=[[BLOCK[k] for k in level] for level in c["level_config"]],
+        self_attn=c["self_attn"], timestep_conditioning_type=c["t_conds"], dropout=0.0, **more,
+    )  # fmt: skip
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", OTHERS)
+def test_other_shapes_are_the_library_s(kind):
+    torch.manual_seed(0)
+    ours = build_model(kind, SHARED | OTHERS[kind]).eval()
+    for value in ours.parameters():
+        value.copy_(torch.randn(value.shape) * 0.2)
+    theirs = of_diffusers(kind, OTHERS[kind]).eval()
+    theirs.load_state_dict(convert(ours.state_dict()))
+    x, r = torch.randn(1, 3, 10, 14), torch.tensor([0.3])
+    if kind == "StageC":
+        text, pooled, image = torch.randn(1, 4, 7), torch.randn(1, 1, 6), torch.randn(1, 2, 5)
+        got = ours(x, r, text, pooled, image)
+        want = theirs(x, r, pooled, text, image).sample
+    else:
+        pooled, latents = torch.randn(1, 1, 6), torch.randn(1, 5, 3, 2)
+        got = ours(x, r, latents, pooled)
+        want = theirs(x, r, pooled, effnet=latents).sample
+    assert (got - want).abs().max() <= 1e-5 * want.abs().max()

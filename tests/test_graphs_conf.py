@@ -7,6 +7,7 @@ from hydra import compose, initialize_config_module
 
 from entracte import graphs
 from entracte.declare.read import read
+from entracte.errors import ConfigError
 from entracte.graphs.opensora.sampler import resolution_shift
 from entracte.ir import Pipeline, StageKind
 
@@ -97,3 +98,50 @@ def test_guidance_and_the_prompt_are_the_published_ones():
     params = dict(p.stage("tokenize").params)
     assert (params["scores"], params["clean"]) == (("aesthetic score: 6.5",), "caption")
     assert (params["segment"], params["length"]) == (0, 300)
+
+
+def test_what_users_say_is_put_over_the_recipe():
+    """Sizes of the clip and of a model, a stage's compression and functions, another sampler."""
+    p = pipeline(
+        "open_sora", "pipeline.video.frames=22", "+pipeline.models.denoiser.depth=2",
+        "+pipeline.stages.denoise.functions.merged=15", "pipeline.stages.text.compression=int8",
+        "+pipeline.over.stages.decode_space.map.size=1", "sampler=lpl_static",
+        "pipeline.options.discrete_timesteps=true",
+    )  # fmt: skip
+    made = built(p)
+    assert len(made["denoise"].module.model.spatial_blocks) == 2
+    assert p.stage("denoise").functions == (("merged", 15),)
+    assert p.stage("text").compression == "int8"
+    # 17 frames are 5 latents and 5 are 2; of each batch there is one frame.
+    assert made["decode_time_rest"].inputs[0].shape[2] == 2
+    assert made["decode_space"].inputs[0].shape[2] == 1
+    assert p.loops[0].count == 16 and dict(p.stage("schedule").params)["discrete"] is True
+    stems = {name: made[name].checkpoint for name in ("text", "denoise", "decode_time")}
+    assert stems == {"text": "text_encoder", "denoise": "denoiser", "decode_time": "vae"}
+
+
+def test_an_image_is_told_as_upstream_tells_it():
+    p = pipeline("open_sora", "pipeline.video.frames=1")
+    made = built(p)
+    assert float(made["denoise"].module.model.fps) == 120.0
+    assert [(o.name, o.kind) for o in p.outputs] == [("image", "image")]
+    # One latent frame makes four, of which the last is the image; here 5 latents would make 17.
+    assert made["decode_time"].module.frames == 1 and p.stage("decode_time").map is None
+
+
+def test_a_recipe_that_takes_all_steps_refuses_to_leap():
+    with pytest.raises(ConfigError, match="sampler.evaluations: 16 of 30 steps: a WanPipeline"):
+        pipeline("wan_t2v_1_3b", "sampler=lpl_static")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "texts are 8 wide .* reads 4096"),
+        (("+pipeline.models.denoiser.caption_channels=8",
+          "+pipeline.models.denoiser.in_channels=3"), "has 3 channels .*, the VAE 4"),
+    ],
+)  # fmt: skip
+def test_models_that_do_not_fit_each_other_are_refused(words, message):
+    with pytest.raises(ConfigError, match=message):
+        pipeline("open_sora", "+pipeline.models.text_encoder.d_model=8", *words)

@@ -24,6 +24,8 @@ from transformers import (
 )
 
 import entracte
+from entracte.declare.compose import compose
+from entracte.declare.read import read
 from entracte.emit.host_files import tokenizer_at
 from entracte.errors import ConfigError
 from entracte.graphs import Graph, Input, on_meta
@@ -101,8 +103,9 @@ def as_in_the_hubs_cache(folder: Path) -> Path:
     return snapshot
 
 
+@pytest.mark.slow
 @torch.no_grad()
-@pytest.mark.parametrize("is_linked", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("is_linked", [False, True])
 def test_t5s_shards_with_their_vocabulary(tmp_path: Path, is_linked: bool) -> None:
     """DeepFloyd/t5-v1_1-xxl: two `.bin` shards, an index, `spiece.model`, no tokenizer.json."""
     model, weights = T5EncoderModel(T5Config(**SIZES)).eval(), tmp_path / "weights"
@@ -172,7 +175,10 @@ def test_what_is_read_of_checkpoints_of_training(name: str, tmp_path: Path) -> N
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("name", "file"), [("averaged", "vae/merged.ckpt"), ("script", "vae.pt")])
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("averaged", "vae/merged.ckpt"), pytest.param("script", "vae.pt", marks=pytest.mark.slow)],
+)
 def test_checkpoints_of_training(name: str, file: str, tmp_path: Path) -> None:
     model, place = Small(), tmp_path / "weights" / file
     place.parent.mkdir(parents=True)
@@ -235,6 +241,32 @@ def test_a_tokenizers_name_stands_for_its_json_too(tmp_path: Path) -> None:
     (tmp_path / "tokenizer").mkdir()
     shutil.copy(PIECES, tmp_path / "tokenizer" / "spiece.model")
     assert tokenizer_at("here", str(tmp_path), "tokenizer").encoder.get_vocab_size() != 258
+
+
+PAGE = (Path(__file__).parents[1] / "docs" / "real-weights.md").read_text()
+SECTIONS = {
+    "open_sora": "Open-Sora 1.2", "open_sora_i2v": "Open-Sora 1.2",
+    "open_sora_plan": "Open-Sora Plan 1.3", "open_sora_plan_i2v": "Open-Sora Plan 1.3",
+    "dit_xl_2": "MiniSora", "sit_xl_2": "MiniSora", "vdit": "MiniSora",
+    "latte_minisora": "MiniSora", "stable_cascade": "Stable Cascade",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_the_page_says_where_every_file_of_a_pipeline_goes(name: str) -> None:
+    """Places that the recipe reads, with a folder of weights and the package's configurations."""
+    section = next(part for part in PAGE.split("\n## ") if part.startswith(SECTIONS[name]))
+    assert f"`{name}`" in section
+    words = ["+target=host", f"pipeline={name}", "pipeline.weights=/nowhere"]
+    words += ["pipeline.options.refiner=true"] if name == "open_sora_plan" else []
+    declared = read(compose(words)).pipeline
+    read_of = [dict(stage.params) for stage in declared.stages]
+    keys = ("checkpoint", "tokenizer", "decoder", "table")
+    places = {params[key] for params in read_of for key in keys if key in params}
+    assert places
+    for place in places:
+        said = (f"/{place}", f'"{place}/*"', f" {place}.safetensors")
+        assert any(spelling in section for spelling in said), place
 
 
 def test_open_sora_as_its_repositories_have_it(tmp_path: Path) -> None:

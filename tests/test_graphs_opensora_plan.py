@@ -166,8 +166,14 @@ def test_patterns_cut_tokens_as_they_say(stride, tokens, is_group):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("keys", [{}, {"norm_elementwise_affine": True, "attention_bias": False},
-                                  {"activation_fn": "geglu", "patch_size": 1, "norm_eps": 1e-3}])  # fmt: skip
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {},
+        {"norm_elementwise_affine": True, "attention_bias": False},
+        {"activation_fn": "geglu", "patch_size": 1, "norm_eps": 1e-3},
+    ],
+)
 def test_dense_it_is_allegros(keys):
     """Of the library; it reads the same keys, and has a norm more that nothing reads."""
     torch.manual_seed(3)
@@ -215,3 +221,24 @@ def test_what_upstream_cannot_compute_is_refused(keys, message):
     sizes = {"num_attention_heads": 2, "attention_head_dim": 12, "cross_attention_dim": 24}
     with pytest.raises(GraphFault, match=message):
         build_model("OpenSoraInpaint_v1_3", sizes | {"num_layers": 1} | keys)
+
+
+@pytest.mark.slow
+@torch.no_grad()
+@pytest.mark.parametrize("gain", [1.0, 2.0])
+def test_half_precision_holds_all_layers(gain):
+    """All 32 layers, a sixth as wide as published; `gain` of weights as they are drawn."""
+    torch.manual_seed(0)
+    sizes = {"num_attention_heads": 4, "cross_attention_dim": 384, "caption_channels": 256}
+    net = build_model("OpenSoraT2V_v1_3", sizes).eval()
+    for name, weight in net.named_parameters():
+        if weight.dim() > 1 and "table" not in name:
+            weight.mul_(gain)
+    given = [torch.randn(1, 8, 4, 12, 10), torch.tensor([700.0]), torch.randn(1, 32, 256) / 3,
+             (torch.arange(32) < 20)[None].float()]  # fmt: skip
+    want = net(*given)
+    # Tables of positions are made in fp32: what is computed with them becomes that too.
+    with torch.autocast("cpu", torch.float16):
+        got = net.half()(*(x.half() for x in given))
+    decibels = 10 * torch.log10(want.square().mean() / (got - want).square().mean())
+    assert float(decibels) > 45

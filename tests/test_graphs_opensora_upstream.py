@@ -188,7 +188,24 @@ def test_groups_and_rest_make_all_frames(frames, sizes, tmp_path):
     assert batch <= 4 and frames % batch == 0
 
 
+def test_without_groups_a_clip_is_one(tmp_path):
+    """Upstream's `micro_frame_size=None`: 51 frames are 13 latents, decoded together."""
+    folder = put(tmp_path / "folder", "vae", {**VAE.config, "micro_frame_size": None})
+    found = stages(folder, frames=51, height=24, width=40)
+    assert found["decode_time"].map is None and "decode_time_rest" not in found
+    graph = graph_of(found["decode_time"])
+    assert graph.inputs[0].shape[2] == 13 and graph.module.frames == 51
+
+
 # ---------------------------------------------------------------- sampling
+
+
+def test_timesteps_may_be_spaced_evenly(tmp_path):
+    """Upstream's `use_timestep_transform=False`."""
+    folder = put(tmp_path / "folder", "vae", VAE.config)
+    words = ("sampler.steps=4",)
+    stage = declared(folder, *words, timestep_transform=False).stage("schedule")
+    assert graph_of(stage).arrays["timestep"].tolist() == [1000, 750, 500, 250]
 
 
 @pytest.mark.parametrize("found", SCHEDULES["schedules"], ids=lambda s: str(list(s.values())[:4]))

@@ -341,6 +341,23 @@ def test_a_legacy_spelling_of_variants(wan: Traced, tmp_path: Path) -> None:
         index.unlink()
 
 
+@pytest.mark.parametrize("place", ["text_encoder", "text_encoder/text_encoder"])
+def test_a_variant_behind_an_underscore(
+    t5: Traced, tmp_path: Path, said: list[str], place: str
+) -> None:
+    """As Stable Cascade's files are called; without one comes first here too."""
+    model = MODELS["t5"]()
+    file = tmp_path / f"{place}_bf16.safetensors"
+    file.parent.mkdir(exist_ok=True)
+    save_file({k: v.clone() for k, v in model.state_dict().items()}, file)
+    same(read(tmp_path, t5, tmp_path / "cache"), model)
+    assert "read is the variant 'bf16'" in said[0]
+    other = MODELS["t5"]()
+    state = {k: v.clone() for k, v in other.state_dict().items()}
+    save_file(state, tmp_path / f"{place}.safetensors")
+    same(read(tmp_path, t5, tmp_path / "cache"), other)
+
+
 def test_without_a_variant_before_one_and_it_is_said(
     wan: Traced, tmp_path: Path, said: list[str]
 ) -> None:

@@ -135,7 +135,12 @@ def test_params_are_checked_by_name_and_value(letters, tmp_path, params, message
 @pytest.mark.parametrize(
     ("op", "params", "inputs", "message"),
     [
-        ("dice", {}, {}, "stage s: this runner has no host step 'dice'; it has tokenize, retokenize, random_"),
+        (
+            "dice",
+            {},
+            {},
+            "this runner has no host step 'dice'; it has tokenize, retokenize, random_",
+        ),
         ("random_normal", {"shape": (2, 0)}, {"seed": 1}, r"params.shape: \[2, 0\] is not a list"),
         ("random_normal", {"shape_of": "a.b"}, {"seed": 1}, r"'shape' is missing"),
         ("random_normal", {"shape": (2,)}, {"sede": 1}, "'sede' is unknown .*, 'seed' is mis"),

@@ -30,7 +30,7 @@ inputs: {prompt: {kind: text, default: a b}, seed: {kind: seed, default: 5}}
 stages:
   tokenize:
     host: tokenize
-    params: {tokenizer: words, length: 4}
+    params: {tokenizer: words, length: 4, segment: 0, clean: prompt}
     inputs: {text: prompt}
   start:
     host: random_normal
@@ -117,8 +117,8 @@ def test_the_plan_says_everything_in_numbers(build):
     steps = [s for g in plan.program.segments for s in g.steps if hasattr(s, "op")]
     params = {s.stage: dict(s.params) for s in steps}
     assert params["tokenize"] == {
-        "length": 4, "pad_id": 6, "pad_side": "right", "tokenizer": "tokenizer_tokenize.json",
-        "truncation_side": "right",
+        "clean": "prompt", "length": 4, "pad_id": 6, "pad_side": "right", "segment": 0,
+        "tokenizer": "tokenizer_tokenize.json", "truncation_side": "right",
     }  # fmt: skip
     assert params["rows"] == {"dtype": "fp32", "file": "table_rows.bin", "rows": 9, "width": 3}
     assert [name for name, _ in plan.files] == ["tokenizer_tokenize.json", "table_rows.bin"]
@@ -126,9 +126,9 @@ def test_the_plan_says_everything_in_numbers(build):
 
 def test_the_record_says_which_words_were_cut(build):
     _, _, folder = build
-    run = run_build(folder, {"prompt": "a b b a b  b"}, device="reference").run
+    run = run_build(folder, {"prompt": "|0|a b b\ta b  b"}, device="reference").run
     assert run.notes == (
-        "stage tokenize: the text is cut to 4 tokens; dropped from its end: 'b  b'",
+        "stage tokenize: the text is cut to 4 tokens; dropped from its end: 'b b'",
     )
 
 

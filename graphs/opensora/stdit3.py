@@ -185,13 +185,14 @@ class FinalLayer(nn.Module):
     def forward(
         self, x: Tensor, t: Tensor, t0: Tensor | None = None, moves: Tensor | None = None
     ) -> Tensor:
-        """x [B, N, hidden], t [B, hidden], t0 [1, hidden], moves [B*T, 1, 1] -> [B, N, patch * out
-        channels]. Frames that do not move (see `STDiT3`) are modulated with t and, as upstream
-        does, the result once more with t0."""
+        """x [B, N, hidden], t [B, hidden], t0 [1, hidden], moves [B*T, 1, 1] of 0 and 1 -> [B, N,
+        patch * out channels]. Frames that do not move (see `STDiT3`) are modulated with t and, as
+        upstream does, the result once more with t0."""
         x = self._modulated(x, t)
         if moves is not None and t0 is not None:
             still = self._modulated(x, t0)
-            x = torch.where(moves, _rows(x, moves), _rows(still, moves)).reshape(x.shape)
+            rows = torch.where(moves > 0.5, _rows(x, moves), _rows(still, moves))
+            x = rows.reshape(x.shape)
         return self.linear(x)
 
     def _modulated(self, x: Tensor, t: Tensor) -> Tensor:
@@ -259,7 +260,7 @@ class STDiT3(nn.Module):
         t_mlp = self.t_block(t).reshape(-1, 6, self.cfg.hidden)
         t0, moves = None, None
         if x_mask is not None:
-            t0, moves = self.t_embedder(self.still) + fps, (x_mask > 0.5).reshape(-1, 1, 1)
+            t0, moves = self.t_embedder(self.still) + fps, x_mask.reshape(-1, 1, 1)
             t_mlp = self._of_frames(t_mlp, t0, moves)
         y = self.y_embedder(y)
         x = self._add_positions(self.x_embedder(x))
@@ -272,7 +273,9 @@ class STDiT3(nn.Module):
         """t_mlp [B, 6, C] where a frame moves, else what t0 gives: [B*T, 6, C]."""
         frames = moves.shape[0] // t_mlp.shape[0]
         still = self.t_block(t0).reshape(1, 6, self.cfg.hidden)
-        return torch.where(moves, t_mlp.repeat_interleave(frames, dim=0), still)
+        # No truth values: none can be handed from package to package, and the last layer reads
+        # `moves` too, so that blocks could not be cut apart.
+        return t_mlp.repeat_interleave(frames, dim=0) * moves + still * (1 - moves)
 
     def _add_positions(self, x: Tensor) -> Tensor:
         """Add the same place table to every frame; x [B, T*S, hidden]."""

@@ -35,6 +35,8 @@ _DENOISER_UNUSED = (
 )  # fmt: skip
 """They are for training, or say how and not what is computed."""
 _VAE_UNUSED = ("from_pretrained", "freeze_vae_2d", "cal_loss", "model_type")
+ENDLESS = 2**31
+"""Frames of a group where `micro_frame_size` is null: then every clip is one group."""
 _INNER = {"vae_2d": "VideoAutoencoderKL", "vae_temporal": "VAE_Temporal_SD"}
 """The published file names the VAE's two models by their types, which stand for their sizes."""
 
@@ -57,7 +59,12 @@ def vae_config(config: Mapping[str, Any]) -> VAEConfig:
         found = (config.get(key) or {}).get("type", published)
         if found != published:
             raise GraphFault(f"{kind}: {key}.type is {found!r}; give {published!r}, as published")
-    made = VAEConfig(**_ours(kind, config, _VAE, {*_VAE_UNUSED, *_INNER}))
+    ours = _ours(kind, config, _VAE, {*_VAE_UNUSED, *_INNER})
+    if ours.get("micro_frames", 1) is None:
+        ours["micro_frames"] = ENDLESS
+    # Each frame is decoded by itself: of how many at once there are, null says nothing.
+    ours = {k: v for k, v in ours.items() if v is not None}
+    made = VAEConfig(**ours)
     if len(made.scale) != len(made.shift):
         raise GraphFault(
             f"{kind}: scale has {len(made.scale)} values and shift {len(made.shift)}; give one of "
@@ -127,7 +134,7 @@ class VideoAutoencoderPipeline(nn.Module):
         self, *, filters: int = 128, num_res_blocks: int = 4,
         channel_multipliers: Sequence[int] = (1, 2, 2, 4),
         temporal_downsample: Sequence[bool] = (False, True, True), num_groups: int = 32,
-        micro_frame_size: int = 17, micro_batch_size: int = 4,
+        micro_frame_size: int | None = 17, micro_batch_size: int | None = 4,
         spatial_block_out_channels: Sequence[int] = (128, 256, 512, 512),
         spatial_layers_per_block: int = 2, spatial_norm_num_groups: int = 32,
         shift: Sequence[float] = (-0.10, 0.34, 0.27, 0.98),

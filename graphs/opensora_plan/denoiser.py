@@ -163,8 +163,8 @@ class OpenSoraInpaint_v1_3(OpenSoraT2V_v1_3):  # noqa: N801 - upstream's name
         self, num_attention_heads: int = 24, attention_head_dim: int = 96, in_channels: int = 8,
         patch_size: int = 2, vae_scale_factor_t: int = 4, **keys: Any,
     ) -> None:  # fmt: skip
-        own = {"in_channels": in_channels, "patch_size": patch_size}
-        super().__init__(num_attention_heads, attention_head_dim, **own, **keys)
+        keys |= {"in_channels": in_channels, "patch_size": patch_size}
+        super().__init__(num_attention_heads, attention_head_dim, **keys)
         self.pos_embed_masked_hidden_states = self._embedding(in_channels)
         self.pos_embed_mask = self._embedding(vae_scale_factor_t)
 

@@ -124,17 +124,22 @@ def text_states(r: Recipe, tokens: Tokens) -> Value:
     return Value(f"{made}.features", (1, net["model_max_length"], text["d_model"]))
 
 
+def _times(r: Recipe, clip: Clip) -> dict[str, Any]:
+    """Of the schedule: steps, the clip whose timesteps are shifted, and how."""
+    made = {k: clip.params[k] for k in ("frames", "height", "width")}
+    made |= {"steps": r.sampling_steps(_STEPS), "discrete": r.option("discrete_timesteps", False)}
+    return made if r.option("timestep_transform", True) else {**made, "shift": 1.0}
+
+
 def sample(
     r: Recipe, clip: Clip, z: Value, text: Value, mask: Value, given: Given | None = None
 ) -> Value:
     """The loop `sample` of denoiser and step; latents that it ends with. Frames that are `given`
     are not changed before their time, and the denoiser is told so."""
     count = r.evaluations(_STEPS)
-    sizes = {k: clip.params[k] for k in ("frames", "height", "width")}
-    discrete = r.option("discrete_timesteps", False)
     ratios = {} if given is None else {"ratios": list(given.masked.ratios)}
-    r.constant("opensora.rflow_schedule", "schedule", **sizes, steps=r.sampling_steps(_STEPS),
-               evaluations=count, discrete=discrete, **ratios)  # fmt: skip
+    r.constant("opensora.rflow_schedule", "schedule", **_times(r, clip), evaluations=count,
+               **ratios)  # fmt: skip
     guidance, masked, of_frames = r.number("guidance", _GUIDANCE), clip.params, clip.params
     with r.loop("sample", count) as loop:
         state = read = loop.state("z", z if given is None else given.z)

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from entracte.graphs.opensora_plan.given import clip_of, folded, frame_mask, places
+from entracte.graphs.opensora_plan.given import BLACK, clip_of, folded, frame_mask, places
 from entracte.graphs.opensora_plan.resize import Size, centre, scaled, scaled_size, stride_size
 from entracte.graphs.recipes.open_sora_plan import STRIDE, clip_frames, latent_shape, sampled
-from entracte.graphs.recipes.recipe import Recipe, Value, stage
+from entracte.graphs.recipes.recipe import Recipe, Shape, Value, stage
 from entracte.graphs.recipes.wfvae import encoded
 
 CONDITIONS = ("i2v", "transition", "continuation", "t2iv", "clear")
@@ -35,7 +35,7 @@ def clip(*pictures: Tensor, given: list[int], frames: int) -> Tensor:
 @stage
 def black(zeros: Tensor, frames: int, size: Sequence[int]) -> Tensor:
     """A clip of which nothing is given."""
-    return clip_of(zeros.expand(1, 3, 1, *size), (), frames)
+    return zeros.expand(1, 3, frames, *size) + BLACK
 
 
 @stage
@@ -62,33 +62,42 @@ def open_sora_plan_i2v(r: Recipe) -> None:
             what is given fits `max_hxw` pixels, in multiples of 32.
     """
     frames, source = clip_frames(r), _source(r)
-    given = _given(r, frames)
-    first, size = _sizes(r, source)
+    given, (first, size) = _given(r, frames), _sizes(r, source)
     values = _inputs(r, frames, given, source or size)
-    if source and values:
-        settings = {"first": first, "size": size}
-        values = [
-            r.stage(prepare, name=f"prepare_{v.name}", picture=v, settings=settings,
-                    options={"precision": "fp32"}, prepared=(*v.shape[:-2], *size))
-            for v in values
-        ]  # fmt: skip
-    whole, settings = (1, 3, frames, *size), {"given": list(given), "frames": frames}
-    if values:
-        ports = {f"pictures{k}": v for k, v in enumerate(values)}
-        pixels = r.stage(clip, **ports, settings=settings, pixels=whole)
-    else:
-        zeros = Value(f"{r.constant('zeros', 'nothing', shape=[1, 3, 1, 1, 1])}.zeros",
-                      (1, 3, 1, 1, 1))  # fmt: skip
-        pixels = r.stage(black, zeros=zeros, pixels=whole,
-                         settings={"frames": frames, "size": size})  # fmt: skip
+    if source:
+        values = [_prepared(r, value, first, size) for value in values]
     shape = latent_shape(r, frames, size)
+    pixels = _clip(r, values, given, (1, 3, frames, *size))
     latents = encoded(r, pixels, r.noise(shape, "given_noise", salt=2))
     net = r.config("transformer")
     tokens = shape[2] * shape[3] * shape[4] // net["patch_size"] ** 2
     width = net["num_attention_heads"] * net["attention_head_dim"]
-    seen = r.stage(see, "transformer", latents=latents, settings=settings,
-                   seen=(1, tokens, width))  # fmt: skip
+    seen = r.stage(see, "transformer", latents=latents, seen=(1, tokens, width),
+                   settings={"given": list(given), "frames": frames})  # fmt: skip
     sampled(r, frames, size, seen)
+
+
+def _prepared(r: Recipe, value: Value, first: Size, size: Size) -> Value:
+    made: Value = r.stage(
+        prepare, name=f"prepare_{value.name}", picture=value, options={"precision": "fp32"},
+        settings={"first": first, "size": size}, prepared=(*value.shape[:-2], *size),
+    )  # fmt: skip
+    return made
+
+
+def _clip(r: Recipe, values: Sequence[Value], given: Sequence[int], shape: Shape) -> Value:
+    """The whole clip, black where nothing is given."""
+    made: Value
+    if values:
+        ports: dict[str, Any] = {f"pictures{k}": value for k, value in enumerate(values)}
+        made = r.stage(clip, **ports, pixels=shape,
+                       settings={"given": list(given), "frames": shape[2]})  # fmt: skip
+        return made
+    one = (1, 3, 1, 1, 1)
+    zeros = Value(f"{r.constant('zeros', 'nothing', shape=list(one))}.zeros", one)
+    made = r.stage(black, zeros=zeros, pixels=shape,
+                   settings={"frames": shape[2], "size": shape[3:]})  # fmt: skip
+    return made
 
 
 def _given(r: Recipe, frames: int) -> tuple[int, ...]:

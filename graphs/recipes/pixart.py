@@ -1,7 +1,7 @@
 """PixArtAlphaPipeline and PixArtSigmaPipeline.
 
-Texts are set in lower case and stripped, as diffusers does without `clean_caption`, or without bs4
-and ftfy; with both it also takes addresses, markup and odd spellings out of them."""
+Texts are cleaned as diffusers does with `clean_caption`, its default, where bs4 and ftfy are there;
+without them it only sets them in lower case and strips them."""
 
 from __future__ import annotations
 

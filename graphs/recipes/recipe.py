@@ -97,7 +97,7 @@ class Recipe(Options):
         if fewer and not self._leaps:
             raise ValueError(
                 f"sampler.evaluations: {self._evaluations} of {self.steps} steps: a {self._kind} "
-                "takes all of its scheduler's steps; leave `sampler` as it is, or give sampler.steps"
+                "takes all of its scheduler's; leave `sampler` as it is, or give sampler.steps"
             )
 
     # ---------------------------------------------------------------- what a user gives

@@ -9,7 +9,6 @@ the end two more of what was kept: the decoder runs one frame late behind its do
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import count as numbers
 from typing import Any
 
 import torch
@@ -187,39 +186,45 @@ def encoded(r: Recipe, pixels: Value, noise: Value) -> Value:
         pixels: (1, 3, 4n + 1, rows, columns) from -1 to 1.
         noise: (1, latent_dim, n + 1, rows / 8, columns / 8): what is drawn of the moments.
     """
-    config, size = r.config("vae"), noise.shape[3:]
-    width, rest = 2 * config["latent_dim"], noise.shape[2] - 1
-    count = min(r.option("encode_slice", 1), max(rest, 1))
-    if count < 1:
-        raise ValueError(f"pipeline.options.encode_slice: {count} is not positive; give 1 or more")
+    config = r.config("vae")
     shapes = kept_by_encoder(config, *pixels.shape[3:])
-    cut: dict[str, Any] = {"port": "pixels", "axis": 2}
     made = r.stage(
         encode_first, "vae", pixels=_part(pixels, 1),
-        options={"map": {**cut, "size": 1, "count": 1}},
-        moments=(1, width, 1, *size), **_next(shapes),
+        options={"map": {"port": "pixels", "axis": 2, "size": 1, "count": 1}},
+        moments=_moments(noise, 1), **_next(shapes),
     )  # fmt: skip
-    moments, start = [made[0]], 1
-    for name, latents, slices in (
-        ("encode", count, rest // count),
-        ("encode_rest", rest % count, 1),
-    ):
-        if not latents * slices:
+    moments = [made[0], *_later_moments(r, pixels, noise, made[1:])]
+    named = {f"moments{i}": one for i, one in enumerate(moments)}
+    z: Value = r.stage(sample_moments, noise=noise, settings=_settings(config),
+                       options={"precision": "fp32"}, latents=noise.shape, **named)  # fmt: skip
+    return z
+
+
+def _later_moments(r: Recipe, pixels: Value, noise: Value, kept: Sequence[Value]) -> list[Value]:
+    """Of all frames but the first: slices, and a rest."""
+    latents, count = noise.shape[2] - 1, r.option("encode_slice", 1)
+    if count < 1:
+        raise ValueError(f"pipeline.options.encode_slice: {count} is not positive; give 1 or more")
+    count, found, start = min(count, max(latents, 1)), list[Value](), 1
+    parts = ("encode", count, latents // count), ("encode_rest", latents % count, 1)
+    for name, part, slices in parts:
+        if not part * slices:
             continue
-        carry = {f"kept{i}": f"next{i}" for i in range(len(shapes))}
-        part = {**cut, "start": start, "size": TIME * latents, "count": slices, "carry": carry}
-        made = r.stage(
-            encode, "vae", name=name, pixels=_part(pixels, TIME * latents),
-            options={"weights_of": "encode_first", "map": part},
-            moments=(1, width, latents, *size), **_ports(made[1:]), **_next(shapes),
+        carry = {f"kept{i}": f"next{i}" for i in range(len(kept))}
+        cut = {"port": "pixels", "axis": 2, "start": start, "size": TIME * part, "count": slices}
+        made, *kept = r.stage(
+            encode, "vae", name=name, pixels=_part(pixels, TIME * part),
+            options={"weights_of": "encode_first", "map": cut | {"carry": carry}},
+            moments=_moments(noise, part), **_ports(kept), **_next([k.shape for k in kept]),
         )  # fmt: skip
-        moments.append(made[0].of(1, width, latents * slices, *size))
-        start += TIME * latents * slices
-    latents: Value = r.stage(
-        sample_moments, noise=noise, settings=_settings(config), options={"precision": "fp32"},
-        latents=noise.shape, **dict(zip(map("moments{}".format, numbers()), moments, strict=False)),
-    )  # fmt: skip
-    return latents
+        found.append(made.of(*_moments(noise, part * slices)))
+        start += TIME * part * slices
+    return found
+
+
+def _moments(noise: Value, count: int) -> tuple[int, ...]:
+    """The shape of those of so many latents."""
+    return (1, 2 * noise.shape[1], count, *noise.shape[3:])
 
 
 def _part(value: Value, count: int) -> Value:

@@ -26,6 +26,8 @@ PARAMETERS = {
     ("dit_xl_2", "vae"): 83_653_863,
     ("vdit_xl_1x2x2", "transformer"): 674_272_544 + 63_165_952,
     ("opendit_latte_xl_1x2x2", "transformer"): 674_272_544 + 63_165_952,
+    ("open_sora_plan_1.3", "transformer"): 2_771_981_600,
+    ("open_sora_plan_1.3_i2v", "transformer"): 2_782_713_632,
 }
 
 

@@ -206,10 +206,10 @@ def _sources(params: Given, weights: str) -> tuple[Source, ...]:
     place for it."""
     random = not weights or weights.startswith("random:")
     place = params.get("stand_in", weights) if random else weights
-    found = (Source("tokenizer", FileKind.TOKENIZER, place, params["tokenizer"]),)
+    found = [Source("tokenizer", FileKind.TOKENIZER, place, params["tokenizer"])]
     if "decoder" in params:
-        found += (Source("decoder", FileKind.DECODER, place, params["decoder"]),)
-    return found
+        found.append(Source("decoder", FileKind.DECODER, place, params["decoder"]))
+    return tuple(found)
 
 
 _SIDE = one_of(LEFT, RIGHT)
