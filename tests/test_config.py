@@ -108,7 +108,7 @@ def test_a_budget_below_the_footprint_is_refused():
         (["+target.foo=1"], "foo"),
         (["pipeline.stages.text.precision=fp8"], "'fp8' is not one of fp16, fp32"),
         (["pipeline.stages.text.compression=int2"], "'int2' is not one of none, int8"),
-        (["pipeline.stages.noise.host=dice"], "'dice' is not one of tokenize, random_normal"),
+        (["pipeline.stages.noise.host=dice"], "'dice' is not one of tokenize, retokenize"),
         (["+pipeline.stages.text.host=tokenize"], "Key|exactly one of graph, constant, host"),
         (["pipeline.stages.text.inputs.mask=tokenise.mask"], "nothing makes 'tokenise.mask'"),
         (

@@ -26,9 +26,6 @@ from tools.train_tiny import world
 WEIGHTS = FIRST.parent
 SIT, I2V = WEIGHTS / "tiny_sit", WEIGHTS / "tiny_i2v"
 CLASSES = len(world.CLASSES)
-pytestmark = pytest.mark.skipif(
-    not (I2V / "card.json").exists(), reason="the demos are being trained"
-)
 
 
 def test_all_weights_together_are_small():
@@ -77,6 +74,7 @@ def build(tmp_path_factory) -> entracte.Built:
     )
 
 
+@pytest.mark.slow
 def test_packages_of_tiny_sit_are_its_torch_modules(build):
     got = run(build, {"label": 7, "seed": 3, "guidance": 4.0}, "image")
     model, vae = eval_tiny_sit.shipped()
@@ -146,14 +144,15 @@ def test_a_lora_file_of_a_package(tmp_path):
 
 
 def test_a_clip_begins_with_the_picture_and_goes_on_as_the_prompt_says():
-    """Every motion twice; what a first frame without the picture would be is 15 dB."""
-    cells = list(world.COMBINATIONS[1::18])
+    """Every motion; another picture of the same figure is 18 dB away."""
+    cells = list(world.COMBINATIONS[1::38])
+    assert {cell.motion for cell in cells} == set(world.MOTIONS)
     given = eval_tiny_i2v.first_frames(cells, seed=4)
     clips = eval_tiny_i2v.make_with_torch(cells, given, 4.0)
     assert eval_tiny_i2v.psnr(clips, given) > 25
     rows = accuracy(cells, clips).values()
     right = sum(row["motion"] * row["clips"] for row in rows) / len(cells)
-    assert right >= 0.75
+    assert right >= 5 / 6
 
 
 @pytest.mark.slow

@@ -150,6 +150,7 @@ def _offloaded(folder: Path) -> Any:
 def _run_compiled(folder: Path, z: Tensor, file: Path) -> dict[str, Any]:
     import entracte
 
+    entracte.run_build(folder / "build", {"z": z.numpy()}, out={"video": file})
     begun = time.process_time()
     with AnonymousPeak() as memory:
         entracte.run_build(folder / "build", {"z": z.numpy()}, out={"video": file})

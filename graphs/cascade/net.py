@@ -180,13 +180,13 @@ class CascadeNet(nn.Module):
         return made
 
     def _passed(
-        self, x: Tensor, skip: Tensor | None, blocks: nn.Module, repeats: nn.Module, step: Tensor,
+        self, x: Tensor, skip: Tensor | None, blocks: Any, repeats: Any, step: Tensor,
         tokens: Tensor,
     ) -> Tensor:  # fmt: skip
         """One level, as often as it is to run."""
-        for mapper in (None, *repeats):  # type: ignore[misc]
+        for mapper in (None, *repeats):
             x = x if mapper is None else mapper(x)
-            for k, block in enumerate(blocks):  # type: ignore[arg-type]
+            for k, block in enumerate(blocks):
                 x = _applied(block, x, skip if k == 0 else None, step, tokens)
         return x
 

@@ -87,13 +87,20 @@ def guided_euler_leap(
     fps: float,
     preset: str = "",
     models: str = "",
+    of_frames: bool = False,
     *,
     over: str,
     tolerance: float,
     patience: int,
     minimum: int,
 ) -> Graph:
-    """Guidance, an Euler step and the adaptive leap; `done` is 1 when it has leapt."""
+    """Guidance, an Euler step and the adaptive leap; `done` is 1 when it has leapt. Raises
+    `ValueError` where latent frames have steps of their own."""
+    if of_frames:
+        raise ValueError(
+            "sampler: lpl_adaptive leaps with all frames at once, and with a mask strategy some "
+            "are given; use sampler=lpl_static, whose last step is long too, or the plain sampler"
+        )
     cfg = models_of(preset, models).denoiser_for(Video(frames, height, width, fps))
     check_leap(over, tolerance, patience, minimum)
     return Graph(

@@ -80,11 +80,13 @@ def _group(part: str) -> Group:
         raise ValueError(f"{_WHERE}: {part!r} has {len(words)} numbers; {known}")
     words += _DEFAULTS[len(words) :]
     try:
-        return Group(*map(int, words[:-1]), edit_ratio=float(words[-1]))
+        loop, reference, start, target, length = map(int, words[:-1])
+        ratio = float(words[-1])
     except ValueError:
         raise ValueError(
             f"{_WHERE}: {part!r}: the first five are whole numbers, the last is a number; {known}"
         ) from None
+    return Group(loop, reference, start, target, length, ratio)
 
 
 def apply_mask_strategy(

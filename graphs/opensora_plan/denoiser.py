@@ -54,7 +54,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, time: Tensor, turns: Turns, text: Tensor, bias: Tensor) -> Tensor:
         """x (batch, tokens, width), time (batch, 6, width), text (batch, words, width)."""
-        parts = (self.scale_shift_table[None] + time).chunk(6, 1)
+        # As it is: a weight that is reshaped first would make every block a program of its own.
+        parts = (self.scale_shift_table + time).chunk(6, 1)
         shift, scale, gate, shift_ff, scale_ff, gate_ff = parts
         x = gate * self.attn1(self.norm1(x) * (1 + scale) + shift, turns) + x
         x = self.attn2.across(x, text, bias) + x
@@ -143,7 +144,7 @@ class OpenSoraT2V_v1_3(nn.Module):  # noqa: N801 - upstream's name
         turns, parts = turns_of(size, self._dim, self._scales), parts.unflatten(-1, (6, -1))
         for block in self.transformer_blocks:
             x = block(x, parts, turns, text, bias)
-        shift, scale = (self.scale_shift_table[None] + embedded[:, None]).chunk(2, 1)
+        shift, scale = (self.scale_shift_table + embedded[:, None]).chunk(2, 1)
         x = self.proj_out(self.norm_out(x) * (1 + scale) + shift)
         return self._unpatched(x, size)
 

@@ -189,7 +189,7 @@ def _sampled(
         parts = loop.scan("parts", f"{table}.parts", (1, 3))
         made = r.stage(function, component, z=z, step=row, **given, options={"config": config},
                        output=(len(guidance) + 1, *shape[1:]))  # fmt: skip
-        more = dict(guidance)
+        more: dict[str, Any] = dict(guidance)
         if sampler == "ddpm":
             more["noise"] = r.noise(shape, f"{name}_noise", salt=salt + 1)
         loop.next("z", r.stage(gdf_step, name=f"{name}_step", z=z, output=made, parts=parts,

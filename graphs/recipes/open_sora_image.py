@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -138,6 +139,6 @@ def _begun(r: Recipe, noise: Value, masked: Masked, found: dict[int, Latents]) -
          run.start - (0 if run.reference is None else found[run.reference].first), run.length]
         for run in runs
     ]  # fmt: skip
-    parts = {f"parts{i}": value for i, value in enumerate(values)}
+    parts: dict[str, Any] = {f"parts{i}": value for i, value in enumerate(values)}
     made: Value = r.stage(begin, **parts, settings={"runs": rows}, z=noise)
     return made

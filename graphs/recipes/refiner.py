@@ -8,6 +8,8 @@ line ends inside, which are part of it: the model was asked so.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -41,7 +43,7 @@ def joined(first: Tensor, rest: Tensor) -> Tensor:
     return torch.cat([first, rest], 1)
 
 
-def refined(r: Recipe, tokenizer: str, text: Value, length: int, **rule: object) -> Tokens:
+def refined(r: Recipe, tokenizer: str, text: Value, length: int, **rule: Any) -> Tokens:
     """The prompt written out, as ids of the text encoder's tokenizer.
 
     Args:

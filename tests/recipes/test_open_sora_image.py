@@ -11,7 +11,7 @@ from entracte.graphs import models
 from entracte.graphs.opensora.vae import SPATIAL_SCALE
 from entracte.graphs.recipes.open_sora_encoder import SALTS
 from entracte.graphs.recipes.open_sora_image import SALT
-from tests.opensora import declared, put
+from tests.opensora import declared, graph_of, put
 from tests.recipes import words
 from tests.recipes.harness import check, compiled, normal, run
 from tests.upstream import case
@@ -138,6 +138,14 @@ def test_a_picture_and_a_clip_become_a_video(folder, tmp_path, precision):
 def stages(folder, **options):
     made = declared(folder, **{"frames": FRAMES, "height": HEIGHT, "width": WIDTH, **options})
     return {stage.name: stage for stage in made.stages}
+
+
+def test_all_frames_cannot_leap_where_some_are_given(folder):
+    made = declared(folder, "sampler=lpl_adaptive", frames=FRAMES, height=HEIGHT, width=WIDTH,
+                    mask_strategy="'0'")  # fmt: skip
+    (step,) = (stage for stage in made.stages if stage.name == "step")
+    with pytest.raises(ValueError, match="lpl_adaptive leaps with all frames at once"):
+        graph_of(step)
 
 
 def test_what_is_not_read_is_not_made(folder):

@@ -102,7 +102,7 @@ def _changes(config: DictConfig) -> dict[str, dict[str, Any]]:
     for name, keys in given.items():
         if not isinstance(keys, Mapping):
             raise ConfigError(
-                f"pipeline.models.{name}: {keys!r}: give keys of its configuration and their "
+                f"pipeline.models.{name!s}: {keys!r}: give keys of its configuration and their "
                 "values, for instance {num_layers: 4}"
             )
     return {str(name): dict(keys) for name, keys in given.items()}
