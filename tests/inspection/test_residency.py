@@ -47,6 +47,20 @@ def test_the_predicted_run_stays_within_it(shape, policy, extra, page_bytes):
     assert [s.at_s for s in samples] == sorted({s.at_s for s in samples})
 
 
+def test_what_a_loop_collects_is_not_there_before_its_first_piece():
+    """In the first iteration the clip's tensors are 64, 80, 88 and 112 bytes, counted by hand: 16 of
+    the input, 32 that are carried, each step's 8 and what it hands on, and from the last step on
+    the 16 that are collected."""
+    policy = replace(DOUBLE_BUFFER, retain=True, keep="even")
+    part = Part(1, (0, 3, 10, 0), also=("slices", "stream"))
+    plan = plan_of((part,), policy, 3)
+    samples = usage(plan, predicted(plan).bars)
+    assert max(s.total_bytes for s in samples) == plan.forecast.peak_bytes
+    first = [s for s in samples if s.activation_bytes in (21, 22, 23, 24)]
+    held = list(dict.fromkeys((s.activation_bytes, s.tensor_bytes) for s in first))
+    assert held[:4] == [(21, 64), (22, 80), (23, 88), (24, 112)]
+
+
 def test_every_stay_of_a_streamed_chunk_is_told():
     plan = make_plan()
     made = [s for s in stays_of(predicted(plan).bars) if s.chunk == "c1.01"]

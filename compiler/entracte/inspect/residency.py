@@ -119,15 +119,28 @@ class _Tensors:
                 self.last[bar.segment] = max(bar.iteration, self.last.get(bar.segment, 0))
         self.size = {t.name: t.size_bytes for t in program.tensors}
         self.alive = lifetimes(program)
+        self.made: dict[str, tuple[int, int]] = {}
+        """Tensor -> segment and step of the first that writes it."""
+        for i, segment in enumerate(program.segments):
+            for k, step in enumerate(segment.steps):
+                for binding in step.outputs:
+                    self.made.setdefault(binding.tensor, (i, k))
 
     def of(self, bar: Bar) -> tuple[int, int]:
         """During a call, and after it."""
         alive = self.alive[bar.segment, bar.step]
         last = bar.iteration == self.last[bar.segment]
-        return self._bytes(alive.during), self._bytes(alive.at_end if last else alive.after)
+        ends = alive.at_end if last else alive.after
+        return self._bytes(alive.during, bar), self._bytes(ends, bar)
 
-    def _bytes(self, names: frozenset[str]) -> int:
-        return sum(self.size[x] for x in names)
+    def _bytes(self, names: frozenset[str], bar: Bar) -> int:
+        return sum(self.size[x] for x in names if not self._is_to_come(x, bar))
+
+    def _is_to_come(self, name: str, bar: Bar) -> bool:
+        """What a loop writes piece by piece is alive in all of its later iterations; in the first
+        one it is not there before its writer."""
+        segment, step = self.made.get(name, (-1, -1))
+        return bar.iteration == 0 and segment == bar.segment and step > bar.step
 
 
 # ---------------------------------------------------------------- moments and stays
