@@ -48,7 +48,7 @@ def test_the_predicted_run_stays_within_it(shape, policy, extra, page_bytes):
 
 
 def test_what_a_loop_collects_is_not_there_before_its_first_piece():
-    """In the first iteration the clip's tensors are 64, 80, 88 and 112 bytes, counted by hand: 16 of
+    """In the first iteration tensors are 64, 80, 88 and 112 bytes, counted by hand: 16 of
     the input, 32 that are carried, each step's 8 and what it hands on, and from the last step on
     the 16 that are collected."""
     policy = replace(DOUBLE_BUFFER, retain=True, keep="even")
