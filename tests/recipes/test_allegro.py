@@ -51,6 +51,7 @@ def test_tiles_are_the_librarys():
 
 
 @torch.no_grad()
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", pytest.param("fp16", marks=pytest.mark.slow)])
 def test_a_folder_becomes_a_video(tmp_path, monkeypatch, precision):
     pipe = tiny()

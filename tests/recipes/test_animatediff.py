@@ -55,6 +55,7 @@ def tiny() -> AnimateDiffPipeline:
 
 
 @torch.no_grad()
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", pytest.param("fp16", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("guidance", [4.0, pytest.param(None, marks=pytest.mark.slow)])
 def test_a_folder_becomes_frames(tmp_path, precision, guidance):

@@ -245,6 +245,7 @@ def peak_of(body: nn.Module, given) -> float:
 
 
 @torch.no_grad()
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["stage_c", pytest.param("stage_b", marks=pytest.mark.slow)])
 def test_fp16_packages_need_the_division(tmp_path, name):
     plain, divided = loud(name)

@@ -103,6 +103,7 @@ def test_a_text_becomes_a_video(tmp_path, precision):
 
 
 @torch.no_grad()
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_picture_becomes_a_video(tmp_path, precision):
     """1.5's kind, with 5B's scheduler: latent frames in pairs, turned embeddings, new noise and

@@ -53,7 +53,7 @@ def tiny(is_told: bool) -> FluxPipeline:
 @torch.no_grad()
 @pytest.mark.parametrize(
     ("is_told", "precision"),
-    [(False, "fp32"), (True, "fp32"), pytest.param(True, "fp16", marks=pytest.mark.slow)],
+    [(False, "fp32"), *(pytest.param(True, p, marks=pytest.mark.slow) for p in ("fp32", "fp16"))],
 )
 def test_a_folder_becomes_a_picture(tmp_path, is_told, precision):
     pipe = tiny(is_told)

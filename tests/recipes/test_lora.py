@@ -392,6 +392,7 @@ def test_other_words_are_refused(folder, lora):
 
 
 @torch.no_grad()
+@pytest.mark.slow
 def test_a_picture_with_a_lora(folder, tmp_path):
     """End to end; and a plan does not decide which LoRA is read when it is verified."""
     file = written(tmp_path / "lora.safetensors", kohya(ranks(folder)))

@@ -86,6 +86,7 @@ def test_a_text_becomes_a_video(tmp_path, precision):
 
 
 @torch.no_grad()
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_picture_becomes_a_video(tmp_path, precision):
     pipe = folder(LTXImageToVideoPipeline, tmp_path / "folder", is_told=True)

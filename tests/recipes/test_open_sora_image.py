@@ -115,6 +115,7 @@ def video(folder, picture, clip):
 
 
 @torch.no_grad()
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", pytest.param("fp16", marks=pytest.mark.slow)])
 def test_a_picture_and_a_clip_become_a_video(folder, tmp_path, precision):
     numbers = np.random.default_rng(5)

@@ -160,6 +160,7 @@ def test_decoder(tmp_path, noise, precision):
 
 
 @torch.no_grad()
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_both(tmp_path, noise, precision):
     torch.manual_seed(11)

@@ -83,6 +83,7 @@ def test_a_folder_becomes_a_picture(tmp_path, precision):
 
 
 @torch.no_grad()
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_one_step_without_guidance(tmp_path, precision):
     pipe = tiny(TURBO)

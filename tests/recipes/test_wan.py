@@ -108,6 +108,7 @@ def image_pipeline() -> WanImageToVideoPipeline:
 
 
 @torch.no_grad()
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", pytest.param("fp16", marks=pytest.mark.slow)])
 def test_a_picture_becomes_a_video(tmp_path, precision, monkeypatch):
     # Its own needs a library that is not installed, and changes nothing of this prompt.

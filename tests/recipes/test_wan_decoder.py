@@ -41,7 +41,7 @@ def declared(place, size: int, order: str) -> dict:
 
 @torch.no_grad()
 @pytest.mark.parametrize(("size", "order", "chunk_bytes"), [
-    (1, "slice", "4KiB"), pytest.param(1, "chunk", "4KiB", marks=SLOW),
+    pytest.param(1, "slice", "4KiB", marks=SLOW), pytest.param(1, "chunk", "4KiB", marks=SLOW),
     pytest.param(2, "slice", "6KiB", marks=SLOW), pytest.param(4, "auto", "1MiB", marks=SLOW),
 ])  # fmt: skip
 def test_slices_are_the_whole_clip(folder, tmp_path, size, order, chunk_bytes):
