@@ -120,7 +120,7 @@ def test_a_package_place_stays_inside_the_package(trap):
     for inner in ("../..", "weights/../..", "/etc", "link"):
         with pytest.raises(ConfigError, match="in the package"):
             weights_folder(f"package:{trap.name}/{inner}")
-    with pytest.raises(ConfigError, match="give a folder"):
+    with pytest.raises(ConfigError, match="give a path"):
         weights_folder("package:no_such_package_at_all/x")
 
 
