@@ -17,16 +17,15 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from entracte.declare.host_ops import random_normal
-from entracte.graphs.opensora.denoiser import mask_to_bias
-from entracte.graphs.opensora.sampler import rflow_timesteps
-from entracte.graphs.opensora.tiny import FRAMES, HEIGHT, TIMESTEP_SHIFT, TINY_DENOISER, WIDTH
+from entracte.graphs.opensora.tiny import TINY_DENOISER
 from tools.eval_tiny import accuracy, contact_sheet
 from tools.train_tiny import world
 from tools.train_tiny.encoder_stage import STILL, Encoders
-from tools.train_tiny.sample import TinyPipeline, decode
+from tools.train_tiny.sample import TinyPipeline, decode, denoise
 from tools.train_tiny.world import COMBINATIONS, Combination
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "graphs/weights/tiny_i2v"
+_STEPS = 30
 
 
 def first_frames(cells: list[Combination], seed: int = 1) -> np.ndarray:
@@ -56,31 +55,6 @@ def reference_latents(pipeline: TinyPipeline, encoders: Encoders, pictures: np.n
     return (z - pipeline.temporal.shift) / pipeline.temporal.scale
 
 
-@torch.no_grad()
-def denoise(
-    pipeline: TinyPipeline, prompts: list[str], z: Tensor, given: Tensor, guidance: float
-) -> Tensor:
-    """Latents from noise z [B, C, T, H, W] in which the first frame is `given`: 30 Euler steps."""
-    encoded = pipeline.tokenizer.encode_batch(prompts)
-    ids = torch.tensor([e.ids for e in encoded], dtype=torch.int32)
-    mask = torch.tensor([e.attention_mask for e in encoded], dtype=torch.float32)
-    model = pipeline.denoiser.model
-    text = pipeline.text(ids, mask)
-    text = torch.cat((text, model.y_embedder.y_embedding.expand_as(text)))
-    bias, moves = mask_to_bias(mask).repeat(2, 1, 1, 1), torch.ones(2 * len(z), z.shape[2])
-    moves[:, 0] = 0
-    z = torch.cat((given, z[:, :, 1:]), dim=2)
-    for timestep, length in zip(
-        *rflow_timesteps(30, FRAMES, HEIGHT, WIDTH, TIMESTEP_SHIFT), strict=True
-    ):
-        now = torch.full((2 * len(z),), float(timestep))
-        v = model(torch.cat((z, z)), now, text, bias, moves)[:, : z.shape[1]]
-        led, free = v.chunk(2)
-        step = (free + guidance * (led - free)) * float(length)
-        z = torch.cat((z[:, :, :1], (z + step)[:, :, 1:]), dim=2)
-    return z
-
-
 def make_with_torch(
     cells: list[Combination], pictures: np.ndarray, guidance: float, folder: Path = WEIGHTS
 ) -> np.ndarray:
@@ -92,7 +66,7 @@ def make_with_torch(
     prompts, clips = [cell.plain_caption for cell in cells], []
     for start in range(0, len(cells), 36):
         some = slice(start, start + 36)
-        z = denoise(pipeline, prompts[some], noise[some], given[some], guidance)
+        z = denoise(pipeline, prompts[some], noise[some], _STEPS, guidance, given[some])
         clips.append(decode(pipeline, z))
     return np.concatenate(clips)
 

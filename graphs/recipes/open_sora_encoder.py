@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 
 from entracte.graphs.opensora.vae import SPATIAL_SCALE, VAEConfig
+from entracte.graphs.recipes.parts_latents import sampled
 from entracte.graphs.recipes.recipe import Recipe, Value, stage
 
-_LOGVAR = (-30.0, 20.0)
-"""Where the logarithm of a variance is cut off, in both halves."""
 _MOST_PIXELS = 2**19
 """At most so many at once in the spatial VAE, which takes some 2 KiB for each in fp16."""
 SALTS = (101, 102)
@@ -28,7 +27,7 @@ def encode_space(vae: Any, frames: Tensor, noise: Tensor | None = None) -> Tenso
     module = vae.spatial_vae["module"]
     rows = frames[0].transpose(0, 1) if frames.dim() == 5 else frames
     moments = module.quant_conv(module.encoder(rows))
-    return sample(moments.transpose(0, 1)[None], noise) * SPATIAL_SCALE
+    return sampled(moments.transpose(0, 1)[None], noise) * SPATIAL_SCALE
 
 
 @stage
@@ -47,7 +46,7 @@ def reference_latents(
     `first`: where they begin in the noise."""
     whole = moments if rest is None else torch.cat([moments, rest], 2)
     own = None if noise is None else noise[:, :, first : first + whole.shape[2]]
-    z: Tensor = (sample(whole, own) - vae.shift) / vae.scale
+    z: Tensor = (sampled(whole, own) - vae.shift) / vae.scale
     return z
 
 
@@ -56,14 +55,6 @@ def frames_at_once(cfg: VAEConfig, count: int, sides: Sequence[int]) -> int:
     so a divisor that is not too many pixels."""
     most = max(1, min(cfg.micro_batch, _MOST_PIXELS // (sides[0] * sides[1])))
     return max(n for n in range(1, most + 1) if count % n == 0)
-
-
-def sample(moments: Tensor, noise: Tensor | None) -> Tensor:
-    """Mean and logarithm of variance along axis 1 -> a sample; without noise the mean."""
-    mean, logvar = moments.chunk(2, dim=1)
-    if noise is None:
-        return mean
-    return mean + torch.exp(0.5 * logvar.clamp(*_LOGVAR)) * noise
 
 
 @dataclass(frozen=True, slots=True)

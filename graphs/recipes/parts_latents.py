@@ -16,6 +16,18 @@ def upcast(vae: Mapping[str, Any]) -> dict[str, str]:
     return {"precision": "fp32"} if vae.get("force_upcast", True) else {}
 
 
+_LOGARITHMS = (-30.0, 20.0)
+"""Where the logarithm of a variance is cut off, as in diffusers."""
+
+
+def sampled(moments: Tensor, noise: Tensor | None) -> Tensor:
+    """Mean and logarithm of variance along axis 1 -> a sample; without noise the mean."""
+    mean, logarithm = moments.chunk(2, dim=1)
+    if noise is None:
+        return mean
+    return mean + torch.exp(0.5 * logarithm.clamp(*_LOGARITHMS)) * noise
+
+
 def guidance_embedding(guidance: Tensor, dim: int) -> Tensor:
     """What a UNet of a latent consistency model is told of guidance (Luo et al. 2023): sines and
     cosines of 1000 times the scale less 1; (1,) -> (1, dim)."""

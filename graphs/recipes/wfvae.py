@@ -16,6 +16,7 @@ from torch import Tensor
 
 from entracte.graphs.models import build_model
 from entracte.graphs.opensora_plan.wfvae_layers import Frames
+from entracte.graphs.recipes.parts_latents import sampled
 from entracte.graphs.recipes.recipe import Recipe, Value, stage
 
 SPACE, TIME = 8, 4
@@ -75,9 +76,7 @@ def encode(vae: Any, pixels: Tensor, *kept: Tensor) -> tuple[Tensor, ...]:
 def sample_moments(noise: Tensor, *moments: Tensor, scale: Scale, shift: Scale) -> Tensor:
     """Latents as the denoiser has them: (mean + deviation x noise - shift) x scale. Logarithms of
     variances lie between -30 and 20, as in diffusers."""
-    mean, variance = torch.cat(moments, 2).chunk(2, dim=1)
-    z = mean + torch.exp(0.5 * variance.clamp(-30.0, 20.0)) * noise
-    return (z - _each(shift)) * _each(scale)
+    return (sampled(torch.cat(moments, 2), noise) - _each(shift)) * _each(scale)
 
 
 def _each(value: Scale) -> Tensor:

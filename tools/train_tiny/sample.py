@@ -53,9 +53,15 @@ class TinyPipeline:
 
 @torch.no_grad()
 def denoise(
-    pipeline: TinyPipeline, prompts: list[str], z: Tensor, steps: int, guidance: float
+    pipeline: TinyPipeline,
+    prompts: list[str],
+    z: Tensor,
+    steps: int,
+    guidance: float,
+    given: Tensor | None = None,
 ) -> Tensor:
-    """Latents for the prompts from noise z [B, C, T, H, W]: Euler steps with guidance."""
+    """Latents for the prompts from noise z [B, C, T, H, W]: Euler steps with guidance. A first
+    latent frame that is `given` [B, C, 1, H, W] stays as it is."""
     encoded = pipeline.tokenizer.encode_batch(prompts)
     ids = torch.tensor([e.ids for e in encoded], dtype=torch.int32)
     mask = torch.tensor([e.attention_mask for e in encoded], dtype=torch.float32)
@@ -63,12 +69,17 @@ def denoise(
     text = pipeline.text(ids, mask)
     null = model.y_embedder.y_embedding.expand_as(text)
     text, bias = torch.cat((text, null)), mask_to_bias(mask).repeat(2, 1, 1, 1)
+    moves = None
+    if given is not None:
+        z, moves = torch.cat((given, z[:, :, 1:]), dim=2), torch.ones(2 * len(z), z.shape[2])
+        moves[:, 0] = 0
     timesteps, lengths = rflow_timesteps(steps, FRAMES, HEIGHT, WIDTH, TIMESTEP_SHIFT)
     for timestep, length in zip(timesteps, lengths, strict=True):
         now = torch.full((2 * len(z),), float(timestep))
-        v = model(torch.cat((z, z)), now, text, bias)[:, : z.shape[1]]
+        v = model(torch.cat((z, z)), now, text, bias, moves)[:, : z.shape[1]]
         conditional, unconditional = v.chunk(2)
         z = z + (unconditional + guidance * (conditional - unconditional)) * float(length)
+        z = z if given is None else torch.cat((given, z[:, :, 1:]), dim=2)
     return z
 
 
