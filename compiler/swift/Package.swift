@@ -1,0 +1,36 @@
+// swift-tools-version: 6.0
+// The runner of Entracte's plans. No dependencies: Foundation only, and Apple's frameworks where they are.
+import PackageDescription
+
+let package = Package(
+    name: "Entracte",
+    platforms: [.iOS(.v17), .macOS(.v14)],
+    products: [
+        .library(name: "Entracte", targets: ["EntractePlan", "EntracteText", "EntracteRuntime", "EntracteMedia", "EntracteCoreML"]),
+        .executable(name: "entracte-run", targets: ["entracte-run"]),
+    ],
+    targets: [
+        // Values: plans, tensors, digests. Reads what a stranger may have written.
+        .target(name: "EntractePlan"),
+        // Texts into ids and back; prompts cleaned.
+        .target(name: "EntracteText", dependencies: ["EntractePlan"]),
+        // Drivers, machines, the interpreter of programs, host steps; the engine is a protocol.
+        .target(name: "EntracteRuntime", dependencies: ["EntractePlan", "EntracteText"]),
+        // Files in and out.
+        .target(name: "EntracteMedia", dependencies: ["EntractePlan", "EntracteText", "EntracteRuntime"]),
+        // Core ML and Apple's media. Every file stands inside `#if canImport(...)`: empty elsewhere.
+        .target(
+            name: "EntracteCoreML",
+            dependencies: ["EntractePlan", "EntracteRuntime", "EntracteMedia"]),
+        .executableTarget(
+            name: "entracte-run",
+            dependencies: ["EntractePlan", "EntracteText", "EntracteRuntime", "EntracteMedia", "EntracteCoreML"]),
+        // Where the vectors of the Python side lie.
+        .target(name: "EntracteSupport", dependencies: ["EntractePlan"], path: "Tests/EntracteSupport"),
+        .testTarget(name: "EntractePlanTests", dependencies: ["EntractePlan", "EntracteSupport"]),
+        .testTarget(name: "EntracteTextTests", dependencies: ["EntracteText", "EntracteSupport"]),
+        .testTarget(name: "EntracteRuntimeTests", dependencies: ["EntracteRuntime", "EntracteSupport"]),
+        .testTarget(name: "EntracteMediaTests", dependencies: ["EntracteMedia", "EntracteSupport"]),
+    ],
+    swiftLanguageModes: [.v6]
+)

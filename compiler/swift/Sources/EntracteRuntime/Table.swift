@@ -1,0 +1,2 @@
+/// Placeholder: the program as a driver sees it.
+public struct Table: Sendable {}

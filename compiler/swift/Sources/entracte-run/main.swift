@@ -1,0 +1,2 @@
+// The command: see CommandLine.swift when it is there.
+print("entracte-run")
