@@ -122,7 +122,7 @@ func tuple(_ shape: [Int]) -> String {
 }
 
 /// fp16 to fp32, exactly.
-private func floatOfHalf(_ half: UInt16) -> Float {
+func floatOfHalf(_ half: UInt16) -> Float {
     let sign = UInt32(half & 0x8000) << 16
     let exponent = UInt32(half >> 10) & 31, fraction = UInt32(half) & 1023
     if exponent == 31 { return Float(bitPattern: sign | 0x7F80_0000 | fraction << 13) }
