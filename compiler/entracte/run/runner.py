@@ -30,6 +30,7 @@ from entracte.run.tensors import Tensors
 from entracte.units import format_bytes
 
 Observe = Callable[[str, str, dict[str, Any]], None]
+Answered = Callable[[str, str, Mapping[str, Any], Mapping[str, Any]], None]
 Progress = Callable[[str, int, int], None]
 """(stage, steps done, steps in all)"""
 
@@ -66,6 +67,8 @@ class Listeners:
     progress: Progress = lambda *_: None
     observe: Observe | None = None
     """Called with (chunk, function, inputs) after each call, for verification."""
+    answered: Answered | None = None
+    """The same, and the outputs as they are before anything is done with them."""
     loading: Loading = lambda _: None
     """Told of each package before it is loaded, by the loader."""
 
@@ -200,6 +203,8 @@ class _Interpreter:
             self.journal.sliced(step.chunk, seconds, activation_bytes, held_bytes)
             if self.listeners.observe is not None:
                 self.listeners.observe(step.chunk, function, inputs)
+            if self.listeners.answered is not None:
+                self.listeners.answered(step.chunk, function, inputs, outputs)
             self.tensors.put(step, index, iteration, outputs)
 
 
