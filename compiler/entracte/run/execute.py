@@ -42,7 +42,8 @@ def make_device(name: str, plan: Plan, policy: str = "hybrid") -> Device:
         from entracte.devices.coreml import COMPUTE_UNITS, CoreMLDevice
 
         unit = plan.target.compute_unit
-        return CoreMLDevice(unit if unit in COMPUTE_UNITS else "all")
+        own = {c.id: c.compute_unit for c in plan.chunks if c.compute_unit}
+        return CoreMLDevice(unit if unit in COMPUTE_UNITS else "all", units=own)
     if name == "null":
         from entracte.devices.null import NullDevice
 
