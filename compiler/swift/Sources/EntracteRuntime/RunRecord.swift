@@ -38,6 +38,11 @@ public struct NamedTold: Equatable, Sendable {
 public struct NamedText: Equatable, Sendable {
     public let name: String
     public let text: String
+
+    public init(name: String, text: String) {
+        self.name = name
+        self.text = text
+    }
 }
 
 /// What one run did: run.json, field for field `Run` of `compiler/entracte/ir.py`.
@@ -92,6 +97,23 @@ public struct RunRecord: Equatable, Sendable {
             ("outputs", .list(outputs.map(\.encoded))),
             ("arithmetic", .text("")),
         ])
+    }
+}
+
+extension RunRecord {
+    /// The time, as records have it.
+    static func now() -> String {
+        let format = ISO8601DateFormatter()
+        format.timeZone = TimeZone(identifier: "UTC")
+        return format.string(from: Date())
+    }
+
+    /// Of the runner and the system.
+    static func versions() -> [NamedText] {
+        [
+            NamedText(name: "runner", text: "swift"),
+            NamedText(name: "system", text: ProcessInfo.processInfo.operatingSystemVersionString),
+        ]
     }
 }
 
