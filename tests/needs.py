@@ -5,6 +5,7 @@
     convert  coremltools: conversion, packages, the reference device
     browser  Chromium
     apple    coremltools' own test suites
+    swift    a Swift toolchain; skipped where there is none
 
 `pytest -m light` runs without torch (`tests/test_needs.py` takes it away and shows that): files and
 folders in which `-m` can choose nothing are not even imported.
@@ -15,7 +16,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 
 HERE = Path(__file__).parent
-MARKERS = ("light", "torch", "convert", "browser", "apple")
+MARKERS = ("light", "torch", "convert", "browser", "apple", "swift")
 
 NEEDS = {
     "fuzz/test_json.py": "light",
@@ -78,6 +79,7 @@ NEEDS = {
     "test_stranger.py": "light",
     "test_techniques.py": "convert",
     "test_tiny_demos.py": "convert",
+    "test_swift*.py": "swift",
     "test_tiny_world.py": "light",
     "test_tokenizers.py": "torch",
     "test_trace.py": "torch",

@@ -1,6 +1,18 @@
 // swift-tools-version: 6.0
 // The runner of Entracte's plans. No dependencies: Foundation only, and Apple's frameworks where they are.
+import Foundation
 import PackageDescription
+
+/// They are left out of what is exported beside a build.
+let testTargets: [Target] = [
+    // Where the vectors of the Python side lie.
+    .target(name: "EntracteSupport", dependencies: ["EntractePlan"], path: "Tests/EntracteSupport"),
+    .testTarget(name: "EntractePlanTests", dependencies: ["EntractePlan", "EntracteSupport"]),
+    .testTarget(name: "EntracteTextTests", dependencies: ["EntracteText", "EntracteSupport"]),
+    .testTarget(name: "EntracteRuntimeTests", dependencies: ["EntracteRuntime", "EntracteSupport"]),
+    .testTarget(name: "EntracteMediaTests", dependencies: ["EntracteMedia", "EntracteSupport"]),
+]
+let hasTests = FileManager.default.fileExists(atPath: Context.packageDirectory + "/Tests")
 
 let package = Package(
     name: "Entracte",
@@ -25,12 +37,6 @@ let package = Package(
         .executableTarget(
             name: "entracte-run",
             dependencies: ["EntractePlan", "EntracteText", "EntracteRuntime", "EntracteMedia", "EntracteCoreML"]),
-        // Where the vectors of the Python side lie.
-        .target(name: "EntracteSupport", dependencies: ["EntractePlan"], path: "Tests/EntracteSupport"),
-        .testTarget(name: "EntractePlanTests", dependencies: ["EntractePlan", "EntracteSupport"]),
-        .testTarget(name: "EntracteTextTests", dependencies: ["EntracteText", "EntracteSupport"]),
-        .testTarget(name: "EntracteRuntimeTests", dependencies: ["EntracteRuntime", "EntracteSupport"]),
-        .testTarget(name: "EntracteMediaTests", dependencies: ["EntracteMedia", "EntracteSupport"]),
-    ],
+    ] + (hasTests ? testTargets : []),
     swiftLanguageModes: [.v6]
 )
