@@ -1,6 +1,6 @@
 """Type-check the Swift runner's Core ML side where there is no Core ML.
 
-    python -m tools.check_swift_apple [--scratch FOLDER] [FILE...]
+    python -m tools.check_swift_apple [--modules FOLDER] [--scratch FOLDER] [FILE...]
 
 Stub modules (`compiler/swift/Stubs`, what we use of Apple's frameworks, in our own words) and the
 package's own modules are built, then the sources of `EntracteCoreML` are checked against them, all
@@ -58,12 +58,14 @@ class Compiler:
         return made.stdout + made.stderr
 
 
-def build_modules(swift: Compiler, scratch: Path, package: Path) -> None:
-    """Modules of the stubs, and of the package beside Core ML, into `scratch`."""
+def build_stubs(swift: Compiler, scratch: Path, package: Path) -> None:
+    """Modules of the stubs into `scratch`; like Apple's they know nothing of language mode 6."""
     for name in STUBS:
         emit(swift, scratch, name, [package / "Stubs" / f"{name}.swift"], ["-swift-version", "5"])
-    # The package's own modules see what Linux has: no stubs are on their way.
-    own = scratch / "own"
+
+
+def build_own(swift: Compiler, own: Path, package: Path) -> None:
+    """Modules of the package that the Core ML side imports. They see what Linux has: no stubs."""
     own.mkdir(exist_ok=True)
     for name in OWN:
         emit(swift, own, name, sources(package / "Sources" / name), [*MODE, "-I", str(own)])
@@ -80,10 +82,12 @@ def sources(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.swift"))
 
 
-def check(swift: Compiler, scratch: Path, package: Path, more: list[Path]) -> str:
-    """Type-check the Core ML side, and `more` with it as a module. Gives the warnings."""
-    core = sources(package / "Sources" / "EntracteCoreML")
-    ways = ["-I", str(scratch), "-I", str(scratch / "own")]
+def check(swift: Compiler, scratch: Path, own: Path, core: list[Path], more: list[Path]) -> str:
+    """Type-check the sources of the Core ML side, and `more` with it as a module.
+
+    Gives the warnings; raises `Refused`.
+    """
+    ways = ["-I", str(scratch), "-I", str(own)]
     said = swift.run("-typecheck", "-module-name", "EntracteCoreML", *MODE, *ways, *map(str, core))
     if more:
         emit(swift, scratch, "EntracteCoreML", core, [*MODE, *ways])
@@ -94,6 +98,7 @@ def check(swift: Compiler, scratch: Path, package: Path, more: list[Path]) -> st
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--scratch", type=Path, help="where modules go; a new folder without it")
+    parser.add_argument("--modules", type=Path, help="where the package's modules are built")
     parser.add_argument("--package", type=Path, default=PACKAGE, help=argparse.SUPPRESS)
     parser.add_argument("files", nargs="*", type=Path)
     given = parser.parse_args(arguments)
@@ -106,8 +111,12 @@ def main(arguments: list[str] | None = None) -> int:
         scratch = given.scratch or Path(made)
         scratch.mkdir(parents=True, exist_ok=True)
         try:
-            build_modules(swift, scratch, given.package)
-            said = check(swift, scratch, given.package, [f.absolute() for f in given.files])
+            build_stubs(swift, scratch, given.package)
+            own = given.modules or scratch / "own"
+            if not given.modules:
+                build_own(swift, own, given.package)
+            core = sources(given.package / "Sources" / "EntracteCoreML")
+            said = check(swift, scratch, own, core, [f.absolute() for f in given.files])
         except Refused as refused:
             sys.stdout.write(str(refused))
             return 1
