@@ -217,6 +217,12 @@ def run(
     record: Annotated[
         Path | None, typer.Option(help="Write what was observed here, not to BUILD/run.json.")
     ] = None,
+    answers: Annotated[
+        Path | None,
+        typer.Option(
+            help="Record what the device answers in this folder, for runners of other machines."
+        ),
+    ] = None,
 ) -> None:
     """Execute the plan and write its outputs; then planned against observed.
 
@@ -230,8 +236,9 @@ def run(
 
     with one_message():
         opened = open_build(
-            build, device=device, policy=policy, out=out_by_name(out or []), keep=False, usual=True
-        )
+            build, device=device, policy=policy, out=out_by_name(out or []), keep=False, usual=True,
+            answers=answers,
+        )  # fmt: skip
         place = place_for(build, record, opened.device.name)
         given = given_by_name(opened.plan, inputs or [], prompt=prompt, seed=seed)
         if note := whole_note(opened.plan, opened.device):
