@@ -55,6 +55,7 @@ NEEDS = {
     "test_end_to_end.py": "convert",
     "test_example_package.py": "convert",
     "test_attention_blocks.py": "torch",
+    "test_availability.py": "light",
     "test_folders.py": "torch",
     "test_foreign_models.py": "light",
     "test_graphs_*.py": "torch",
