@@ -181,12 +181,12 @@ PORTS = {
     "turn": (
         [("h", (2, 3), H), ("g", (2, 3), H), ("s", (1,), F), ("i", (1,), I), ("n", (3, 2), H)],
         [("f", (2, 3), F), ("e", (2, 3), F), ("s", (1,), F), ("i", (1,), I),
-         ("t", (3, 4), H), ("c", (1, 3), H)],
+         ("t", (6, 8), H), ("c", (1, 3), H)],
     ),
-    "read": ([("w", (3, 4), F), ("c", (1, 3), H)], [("v", (2, 2, 4), F)]),
+    "read": ([("w", (6, 8), F), ("c", (1, 3), H)], [("v", (2, 2, 4), F)]),
 }  # fmt: skip
-SOFT = (Window(0, 3, 2, 2), Window(1, 4, 2, 2))
-"""Tiles of (3, 4) that overlap in (5, 6)."""
+SOFT = (Window(0, 6, 2, 3), Window(1, 8, 2, 5))
+"""Tiles of (6, 8) that overlap by thirds in (9, 13), so that weights are rounded."""
 
 
 def corners() -> Program:
@@ -237,7 +237,7 @@ def corners() -> Program:
             tensor("i0", (1,), I), tensor("h", (2, 3), H), tensor("g", (2, 3), H),
             tensor("f", (2, 3), F), tensor("e", (2, 3), F), tensor("s", (1,), F),
             tensor("s1", (1,), F), tensor("i", (1,), I), tensor("i1", (1,), I),
-            tensor("soft", (5, 6), F), tensor("rows", (4, 3), H), tensor("vs", (2, 8, 4), F),
+            tensor("soft", (9, 13), F), tensor("rows", (4, 3), H), tensor("vs", (2, 8, 4), F),
         ),
         segments=(make, loop, read),
         outputs=(

@@ -3,7 +3,7 @@ import Foundation
 /// plan.json: read as what a stranger may have written. `docs/plan-format.md` says what stands where.
 public enum PlanFormat {
     /// The version that this runner reads, as its plans say it.
-    public static let version = 5
+    public static let version = 6
     public static let file = "plan.json"
     public static let constants = "constants.safetensors"
     /// A larger file is no plan.
@@ -20,9 +20,11 @@ public enum PlanFormat {
 extension Plan {
     /// The plan of a build folder, or of the plan file itself.
     ///
+    /// `rows`: the table of host operations, that host steps are checked by; nil: they are not.
+    ///
     /// Raises `Fault` for a file that is missing, in another frame, of another version or changed, and
     /// for whatever in it is not as `check` says.
-    public static func read(_ place: URL) throws -> Plan {
+    public static func read(_ place: URL, rows: [any HostRow]? = nil) throws -> Plan {
         let path = try planPath(place)
         let data = try readWhole(path)
         let frame = try PlanFrame(data, path: path.path)
@@ -31,13 +33,18 @@ extension Plan {
         guard SHA256.hex(frame.body) == frame.sha256 else {
             throw Fault.plan("\(path.path): changed since it was written (wrong SHA-256); compile again")
         }
-        return try decoded(tape, sha256: frame.sha256)
+        let plan = try decoded(tape, sha256: frame.sha256)
+        try plan.check(rows)
+        return plan
     }
 
     /// The plan of a build folder.
-    public static func read(folder: URL) throws -> Plan { try read(folder) }
+    public static func read(folder: URL, rows: [any HostRow]? = nil) throws -> Plan {
+        try read(folder, rows: rows)
+    }
 
-    /// A plan's own JSON, without the frame around it. Raises `Fault`.
+    /// A plan's own JSON, without the frame around it. Types, texts and ranges of numbers are checked;
+    /// what the plan claims is what `check` looks at. Raises `Fault`.
     public static func decode(_ data: Data) throws -> Plan {
         let frame = PlanFrame(body: data)
         let tape = try frame.parsed(path: PlanFormat.file)
