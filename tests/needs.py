@@ -65,6 +65,7 @@ NEEDS = {
     "test_imports.py": "light",
     "test_media.py::test_a_stretched_picture_*": "torch",
     "test_media.py": "light",
+    "test_media_vectors.py": "light",
     "test_needs.py": "light",
     "test_onnx_packages.py": "convert",
     "test_outputs.py": "light",
