@@ -91,7 +91,8 @@ def check(swift: Compiler, scratch: Path, own: Path, core: list[Path], more: lis
     said = swift.run("-typecheck", "-module-name", "EntracteCoreML", *MODE, *ways, *map(str, core))
     if more:
         emit(swift, scratch, "EntracteCoreML", core, [*MODE, *ways])
-        said += swift.run("-typecheck", "-parse-as-library", *MODE, *ways, *map(str, more))
+        kind = [] if any(f.name == "main.swift" for f in more) else ["-parse-as-library"]
+        said += swift.run("-typecheck", *kind, *MODE, *ways, *map(str, more))
     return said
 
 
