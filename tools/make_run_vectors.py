@@ -205,6 +205,8 @@ class _Stepped:
 
     def wait_for(self, step: int) -> None: ...
 
+    def switch(self, chunk: str, step: int) -> None: ...
+
     def handle(self, chunk: str) -> Package:
         return self.packages[chunk]
 

@@ -88,6 +88,7 @@ class ToyDevice(NumpyValues):
     """Runs any package."""
 
     name = "toy"
+    one_function = False
 
     def __init__(self, program: Program, ends: Mapping[int, int]) -> None:
         """`ends`: segment -> iterations after which its loop is over."""

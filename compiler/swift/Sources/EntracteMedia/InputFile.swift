@@ -16,7 +16,7 @@ protocol Readable {
 
 /// A part of a file.
 struct FilePart: Readable {
-    let file: ReadFile
+    let file: InputFile
     let begin: Int
     let sizeBytes: Int
 
@@ -37,7 +37,7 @@ struct Unpacked: Readable {
 }
 
 /// A regular file that is read in pieces.
-final class ReadFile: Readable, Sendable {
+final class InputFile: Readable, Sendable {
     let sizeBytes: Int
     private let handle: Int32
 
