@@ -25,6 +25,8 @@ let package = Package(
         .executableTarget(
             name: "entracte-run",
             dependencies: ["EntractePlan", "EntracteText", "EntracteRuntime", "EntracteMedia", "EntracteCoreML"]),
+        // Figures of the runner's own work: `swift run -c release entracte-bench`.
+        .executableTarget(name: "entracte-bench", dependencies: ["EntractePlan", "EntracteRuntime"]),
         // Where the vectors of the Python side lie.
         .target(name: "EntracteSupport", dependencies: ["EntractePlan"], path: "Tests/EntracteSupport"),
         .testTarget(name: "EntractePlanTests", dependencies: ["EntractePlan", "EntracteSupport"]),
