@@ -37,6 +37,7 @@ let package = Package(
         .executableTarget(
             name: "entracte-run",
             dependencies: ["EntractePlan", "EntracteText", "EntracteRuntime", "EntracteMedia", "EntracteCoreML"]),
+        .executableTarget(name: "entracte-bench", dependencies: ["EntractePlan", "EntracteRuntime"]),
     ] + (hasTests ? testTargets : []),
     swiftLanguageModes: [.v6]
 )
