@@ -100,12 +100,16 @@ actor SystemClip: ClipWriter {
             throw Fault.write("\(file.lastPathComponent): the system has no memory for a frame")
         }
         CVPixelBufferLockBaseAddress(buffer, [])
-        defer { CVPixelBufferUnlockBaseAddress(buffer, []) }
-        guard let start = CVPixelBufferGetBaseAddress(buffer) else { throw Self.fault(file, held.writer) }
+        // No `defer`: in an actor's method the compiler of Swift 6.0 breaks off at it.
+        guard let start = CVPixelBufferGetBaseAddress(buffer) else {
+            CVPixelBufferUnlockBaseAddress(buffer, [])
+            throw Self.fault(file, held.writer)
+        }
         let rowBytes = CVPixelBufferGetBytesPerRow(buffer)
         frame.withUnsafeBufferPointer {
             PixelRows.putBGRA($0, height: height, width: width, start, rowBytes: rowBytes)
         }
+        CVPixelBufferUnlockBaseAddress(buffer, [])
         return buffer
     }
 
