@@ -36,7 +36,8 @@ STUBS = (
 OWN = ("EntractePlan", "EntracteText", "EntracteRuntime", "EntracteMedia")
 """Modules of the package that the Core ML side imports, in that order too."""
 
-MODE = ("-swift-version", "6")
+MODE = ("-swift-version", "6", "-package-name", PACKAGE.name)
+"""As SwiftPM builds it: a package is called like its folder."""
 
 
 class Refused(Exception):
@@ -91,7 +92,8 @@ def check(swift: Compiler, scratch: Path, own: Path, core: list[Path], more: lis
     said = swift.run("-typecheck", "-module-name", "EntracteCoreML", *MODE, *ways, *map(str, core))
     if more:
         emit(swift, scratch, "EntracteCoreML", core, [*MODE, *ways])
-        said += swift.run("-typecheck", "-parse-as-library", *MODE, *ways, *map(str, more))
+        kind = [] if any(f.name == "main.swift" for f in more) else ["-parse-as-library"]
+        said += swift.run("-typecheck", *kind, *MODE, *ways, *map(str, more))
     return said
 
 

@@ -88,7 +88,7 @@ def predicted_loop_s(plan: Plan, evaluations: int) -> float:
         for i in range(evaluations)
         for c in calls
     )
-    return calls_s + sum(w.end_s - w.start_s for w in switches if w.iteration < evaluations)
+    return calls_s + sum(facts[w.chunk].load_s for w in switches if w.iteration < evaluations)
 
 
 def make_row(

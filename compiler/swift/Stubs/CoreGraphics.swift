@@ -4,7 +4,7 @@ import Foundation
 // Foundation on Apple's systems has these and bridges them; here they are the Swift types themselves.
 public typealias CFString = String
 public typealias CFURL = URL
-public typealias CFDictionary = [String: Any]
+public typealias CFDictionary = [AnyHashable: Any]
 public typealias CFAllocator = NSObject
 
 /// coregraphics/cgimagealphainfo

@@ -65,3 +65,10 @@ public final class Interruptions: @unchecked Sendable {
         }
     }
 }
+
+extension Interruptions {
+    /// Of a run's pause.
+    public convenience init(_ pause: Pause, calmSeconds: Double = 5) {
+        self.init(calmSeconds: calmSeconds, close: { pause.close($0) }, open: { pause.open($0) })
+    }
+}

@@ -29,7 +29,7 @@ import Testing
         let plan = vector.plan
         let world = ToyWorld(plan.program, ends: vector.ends)
         let sinks = ToySink.of(plan.program)
-        let log = Log()
+        let log = RunLog()
         let driver = try makeDriver(Workload(plan), plan.schedule)
         let journal = Journal(plan, units: driver.table.units.map { ($0.chunk, $0.sizeBytes) })
         let interpreter = try Interpreter(
@@ -70,7 +70,7 @@ func played(_ vector: RunVector) async throws -> Played {
     let plan = vector.plan
     let (events, table, peakBytes) = try events(of: vector)
     let world = ToyWorld(plan.program, ends: vector.ends)
-    let log = Log()
+    let log = RunLog()
     let sinks = ToySink.of(plan.program)
     let journal = Journal(plan, units: table.units.map { ($0.chunk, $0.sizeBytes) })
     let interpreter = try Interpreter(
@@ -160,11 +160,11 @@ private func events<D: Driver>(of vector: RunVector, _ driver: D) throws -> ([Pl
 }
 
 /// What happened, as the vectors spell it.
-final class Log: @unchecked Sendable {
+final class RunLog: @unchecked Sendable {
     private let lock = NSLock()
     private var lines: [String] = []
 
-    func add(_ what: Happening) { lock.withLock { lines.append(Log.line(what)) } }
+    func add(_ what: Happening) { lock.withLock { lines.append(RunLog.line(what)) } }
 
     func taken() -> [String] {
         lock.withLock {
