@@ -36,7 +36,8 @@ STUBS = (
 OWN = ("EntractePlan", "EntracteText", "EntracteRuntime", "EntracteMedia")
 """Modules of the package that the Core ML side imports, in that order too."""
 
-MODE = ("-swift-version", "6")
+MODE = ("-swift-version", "6", "-package-name", PACKAGE.name)
+"""As SwiftPM builds it: a package is called like its folder."""
 
 
 class Refused(Exception):
