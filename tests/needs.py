@@ -5,6 +5,7 @@
     convert  coremltools: conversion, packages, the reference device
     browser  Chromium
     apple    coremltools' own test suites
+    swift    a Swift toolchain; skipped where there is none
 
 `pytest -m light` runs without torch (`tests/test_needs.py` takes it away and shows that): files and
 folders in which `-m` can choose nothing are not even imported.
@@ -15,7 +16,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 
 HERE = Path(__file__).parent
-MARKERS = ("light", "torch", "convert", "browser", "apple")
+MARKERS = ("light", "torch", "convert", "browser", "apple", "swift")
 
 NEEDS = {
     "fuzz/test_json.py": "light",
@@ -54,6 +55,7 @@ NEEDS = {
     "test_end_to_end.py": "convert",
     "test_example_package.py": "convert",
     "test_attention_blocks.py": "torch",
+    "test_availability.py": "light",
     "test_folders.py": "torch",
     "test_foreign_models.py": "light",
     "test_graphs_*.py": "torch",
@@ -63,6 +65,7 @@ NEEDS = {
     "test_imports.py": "light",
     "test_media.py::test_a_stretched_picture_*": "torch",
     "test_media.py": "light",
+    "test_media_vectors.py": "light",
     "test_needs.py": "light",
     "test_onnx_packages.py": "convert",
     "test_outputs.py": "light",
@@ -77,6 +80,7 @@ NEEDS = {
     "test_stranger.py": "light",
     "test_techniques.py": "convert",
     "test_tiny_demos.py": "convert",
+    "test_swift*.py": "swift",
     "test_tiny_world.py": "light",
     "test_tokenizers.py": "torch",
     "test_trace.py": "torch",

@@ -12,6 +12,7 @@ from entracte.declare.host_ops.clean.mend import mend
 from entracte.declare.host_ops.words import written
 from entracte.errors import RunError
 from entracte.ir import HostStep
+from tools import make_drawn_cleaning, make_reference_table
 
 VECTORS = Path(__file__).parent / "vectors"
 OPEN_SORA = json.loads((VECTORS / "text_cleaning.json").read_text())
@@ -91,6 +92,20 @@ def test_what_is_left_as_it_is(text, ours):
 )
 def test_what_broken_software_left_is_mended(text, out):
     assert mend(text) == out
+
+
+def test_a_number_of_thousands_of_digits_is_no_character():
+    zeros, ones = "0" * 5000, "1" * 5000
+    assert CLEAN["prompt"](f"&#{zeros}65;b &#{ones};b &#{zeros};") == "Ab \ufffdb \ufffd"
+
+
+def test_drawn_texts_are_cleaned_as_their_file_says():
+    """Which runners in other languages pass too."""
+    assert (VECTORS / "cleaning_drawn.jsonl").read_text() == make_drawn_cleaning.made()
+
+
+def test_the_names_of_characters_in_swift_are_those_of_python():
+    assert make_reference_table.FILE.read_text() == make_reference_table.table()
 
 
 @pytest.mark.parametrize("text", ["|0|a|1", "|0|a|x|b", "|0|a|0|b", "|0|a|2|b|1|c", "|0|a||b"])

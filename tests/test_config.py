@@ -77,6 +77,7 @@ def test_overrides_reach_the_job():
         "sampler.steps=5",
         "compression=int8",
         "pipeline.stages.text.precision=fp32",
+        "pipeline.stages.text.compute_unit=cpuOnly",
         "out=x",
         "dry_run=true",
     )
@@ -85,6 +86,7 @@ def test_overrides_reach_the_job():
     assert made.pipeline.loops[0].count == 5
     assert made.pipeline.stage("text").precision == "fp32"
     assert made.pipeline.stage("denoise").compression == "int8"
+    assert [made.pipeline.stage(s).compute_unit for s in ("text", "denoise")] == ["cpuOnly", ""]
     assert (made.out, made.dry_run) == ("x", True)
 
 
@@ -93,6 +95,12 @@ def test_pages_are_the_targets():
     assert job(target="host").target.page_bytes == 16 * 2**20
     assert job("target.page_bytes=64KiB").target.page_bytes == 65_536
     assert job("target.page_bytes=0", target="host").target.page_bytes == 0
+
+
+def test_targets_that_run_core_ml_load_again_for_another_function():
+    names = ("host", "ipad_m4", "iphone15pro", "iphone16pro", "iphone17pro", "macbook_m3")
+    assert [n for n in names if not job(target=n).target.reload_on_switch] == ["host"]
+    assert not job("target.reload_on_switch=false").target.reload_on_switch
 
 
 def test_a_budget_below_the_footprint_is_refused():
@@ -108,6 +116,13 @@ def test_a_budget_below_the_footprint_is_refused():
         (["+target.foo=1"], "foo"),
         (["pipeline.stages.text.precision=fp8"], "'fp8' is not one of fp16, fp32"),
         (["pipeline.stages.text.compression=int2"], "'int2' is not one of none, int8"),
+        (
+            ["pipeline.stages.text.compute_unit=cpuAndNeuralEngin"],
+            "text.compute_unit: .* is not one of cpuAndGPU, cpuAndNeuralEngine, cpuOnly, all "
+            ".did you mean cpuAndNeuralEngine",
+        ),
+        (["pipeline.stages.noise.compute_unit=all"], "noise.compute_unit: a host has no packages"),
+        (["target.compute_unit=gpu"], "target.compute_unit: 'gpu' is not one of cpuAndGPU"),
         (["pipeline.stages.noise.host=dice"], "'dice' is not one of tokenize, retokenize"),
         (["+pipeline.stages.text.host=tokenize"], "Key|exactly one of graph, constant, host"),
         (["pipeline.stages.text.inputs.mask=tokenise.mask"], "nothing makes 'tokenise.mask'"),

@@ -12,12 +12,13 @@ from entracte.devices.null import Blank, NullDevice
 from entracte.errors import RunError
 from entracte.ir import DType, FunctionPorts, Package, Port
 from entracte.run.execute import make_device
+from entracte.store.cache import Cache
 from tests.planner.plans import make_plan
 
 PACKAGE = Package(
     chunk="c.00",
     path="packages/c.00.mlpackage",
-    digest="",
+    digest="d" * 64,
     file_bytes=1,
     weight_bytes=1000,
     activation_bytes=10,
@@ -28,14 +29,30 @@ PACKAGE = Package(
 )
 
 
+@pytest.fixture(autouse=True)
+def kept_here(monkeypatch, tmp_path):
+    """No test keeps compiled models where others find them."""
+    monkeypatch.setenv("ENTRACTE_CACHE", str(tmp_path / "cache"))
+
+
 class StandIn:
     """Answers like Core ML: fp32 arrays whatever was declared, maybe flattened."""
 
     def __init__(self, names=("y",)) -> None:
-        self.names, self.loaded, self.given = names, [], []
+        self.names, self.loaded, self.given, self.compiled = names, [], [], []
+        self.build = "24A335 Mac14,2"
 
-    def load(self, path, compute_unit, function):
-        self.loaded.append((path, compute_unit, function))
+    def system(self):
+        return self.build
+
+    def compile(self, package, place):
+        self.compiled.append(package)
+        (place / "weights").mkdir(parents=True)
+        (place / "weights/weight.bin").write_bytes(b"weights of " + package.name.encode())
+
+    def load(self, compiled, compute_unit, function):
+        assert (compiled / "weights/weight.bin").is_file()
+        self.loaded.append((compiled, compute_unit, function))
         return "model"
 
     def predict(self, model, inputs):
@@ -48,7 +65,8 @@ def test_coreml_device_loads_calls_and_frees():
     engine = StandIn()
     device = CoreMLDevice("cpuAndGPU", engine)
     handle = device.load(PACKAGE, Path("/build"))
-    assert engine.loaded == [(Path("/build/packages/c.00.mlpackage"), "cpuAndGPU", "main")]
+    assert engine.compiled == [Path("/build/packages/c.00.mlpackage")]
+    assert [loaded[1:] for loaded in engine.loaded] == [("cpuAndGPU", "main")]
     assert device.resident_bytes() == 1000
     x = np.arange(6, dtype=np.float16).reshape(3, 2).T
     outputs = device.call(handle, "main", {"x": x})
@@ -72,6 +90,67 @@ def test_coreml_device_holds_one_function_of_a_package_at_a_time():
     assert [function for _, _, function in engine.loaded] == ["merged", "main"]
     device.free(handle)
     assert device.resident_bytes() == 0
+
+
+def entries(folder):
+    return sorted(folder.glob("v1/coreml/??/*"))
+
+
+def test_compiled_models_are_kept_by_digest_and_system_outside_of_the_build(tmp_path):
+    build, kept = tmp_path / "build", tmp_path / "kept"
+    (build / "packages/c.00.mlmodelc").mkdir(parents=True)
+    before = sorted(build.rglob("*"))
+    engine = StandIn()
+    for _ in range(2):
+        # An old compiled model beside the package is not looked at.
+        device = CoreMLDevice("all", engine, cache=Cache(kept))
+        device.load(PACKAGE, build)
+    assert len(engine.compiled) == len(entries(kept)) == 1
+    other = replace(PACKAGE, digest="e" * 64)
+    device.load(other, build)
+    engine.build = "24A348 Mac14,2"
+    device.load(PACKAGE, build)
+    assert len(engine.compiled) == len(entries(kept)) == 3
+    assert len({compiled for compiled, _, _ in engine.loaded}) == 3
+    assert all(compiled.is_relative_to(kept) for compiled, _, _ in engine.loaded)
+    assert sorted(build.rglob("*")) == before
+
+
+def test_a_damaged_compiled_model_is_made_again_and_half_a_one_never_kept(tmp_path):
+    engine = StandIn()
+    device = CoreMLDevice("all", engine, cache=Cache(tmp_path))
+    device.load(PACKAGE, Path("/build"))
+    weights = engine.loaded[0][0] / "weights/weight.bin"
+    weights.unlink()
+    weights.write_bytes(b"others")
+    device.load(PACKAGE, Path("/build"))
+    assert len(engine.compiled) == 2 and weights.read_bytes() == b"weights of c.00.mlpackage"
+    with pytest.raises(RunError, match=r"c\.00\.mlpackage cannot be compiled \(ANECCompile"):
+        CoreMLDevice("all", Halfway(), cache=Cache(tmp_path)).load(
+            replace(PACKAGE, digest="e" * 64), Path("/build")
+        )
+    assert len(entries(tmp_path)) == 1 and not list(tmp_path.glob("v1/unfinished/*"))
+
+
+class Halfway(StandIn):
+    def compile(self, package, place):
+        super().compile(package, place)
+        raise RuntimeError("ANECCompile() FAILED")
+
+
+def test_a_chunk_is_loaded_for_its_own_compute_unit(monkeypatch):
+    plan = make_plan()
+    first, *rest = plan.chunks
+    plan = replace(plan, chunks=(replace(first, compute_unit="cpuOnly"), *rest))
+    engine = StandIn()
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    monkeypatch.setattr("entracte.devices.coreml.CoreMLTools", lambda: engine)
+    device = make_device("coreml", plan)
+    for package in plan.packages[:2]:
+        device.load(package, Path("/build"))
+    assert [unit for _, unit, _ in engine.loaded] == ["cpuOnly", "all"]
+    with pytest.raises(RunError, match="compute unit 'gpu' is not one of all, cpuOnly"):
+        CoreMLDevice("all", engine, units={"c.00": "gpu"})
 
 
 def test_coreml_device_names_a_missing_output():
@@ -154,10 +233,10 @@ def test_null_device_takes_a_functions_own_ports():
 class Failing(StandIn):
     """Raises what coremltools and the system do."""
 
-    def load(self, path, compute_unit, function):
+    def load(self, compiled, compute_unit, function):
         if function != "main":
             raise RuntimeError("Failed to build the model execution plan")
-        return super().load(path, compute_unit, function)
+        return super().load(compiled, compute_unit, function)
 
     def predict(self, model, inputs):
         raise OSError("the Neural Engine is busy")

@@ -41,6 +41,7 @@ ROOMS = [
     "verify",
     "inspect",
     "report",
+    "export",
     "build",
     "advise",
     "cli",

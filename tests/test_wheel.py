@@ -28,7 +28,8 @@ def wheel_of(source: Path, out: Path) -> Path:
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory) -> Path:
     """The repository's files, links as links, without what earlier builds left in them."""
-    left = (".git", ".venv*", "build", "dist", "*.egg-info", "__pycache__", ".*_cache", "tests")
+    built = ("build", ".build", "dist", "*.egg-info", "__pycache__", ".*_cache")
+    left = (".git", ".venv*", *built, "tests")
     copy = tmp_path_factory.mktemp("tree") / "entracte"
     shutil.copytree(ROOT, copy, symlinks=True, ignore=shutil.ignore_patterns(*left))
     return copy
@@ -53,6 +54,10 @@ def test_the_wheel_holds_what_runs_and_nothing_else(wheel):
     weights = [i.file_size for i in ZipFile(wheel).infolist() if i.filename.endswith("safetensors")]
     assert sum(weights) <= 20_000_000
     assert "entracte/py.typed" in names
+    assert "entracte/swift/Package.swift" in names
+    assert "entracte/swift/Sources/EntractePlan/Plan.swift" in names
+    swift = {n.split("/")[2] for n in names if n.startswith("entracte/swift/")}
+    assert swift <= {"Package.swift", "Sources", "App"}
     licence = ZipFile(wheel).read("entracte-0.1.0.dist-info/licenses/LICENSE").decode()
     assert "Apache License" in licence and "END OF TERMS AND CONDITIONS" in licence
 

@@ -24,7 +24,7 @@ from entracte.declare.host_ops.row import SHAPE_OF, HostOp
 from entracte.declare.maps import ORDERS
 from entracte.declare.read import KEEPS, POLICY_DRIVERS
 from entracte.declare.scheme import PRECISION_FLOORS_DB, compressions
-from entracte.ir import INPUT_KINDS, OUTPUT_KINDS
+from entracte.ir import COMPUTE_UNITS, INPUT_KINDS, OUTPUT_KINDS
 
 GROUPS = (
     ("", settings.CompileSettings),
@@ -52,6 +52,7 @@ CHOICES = {
     "pipeline.stages.NAME.compression": compressions(),
     "pipeline.stages.NAME.map.order": ORDERS,
     "pipeline.outputs.NAME.kind": OUTPUT_KINDS,
+    "pipeline.stages.NAME.compute_unit": COMPUTE_UNITS,
     "policy.keep": KEEPS,
     "policy.driver": POLICY_DRIVERS,
     "compression.name": compressions(),

@@ -70,20 +70,25 @@ def loop_packages(plan: Plan) -> list[Package]:
 def predicted_loop_s(plan: Plan, evaluations: int) -> float:
     """Seconds of the loop's first `evaluations` iterations on the target, by the cost model.
 
-    Sums the calls, so no chunk may be loaded inside the loop. Raises `ValueError` if one is.
+    Sums the calls, and loads of kept chunks for another function, so no chunk may be loaded inside
+    the loop for anything else. Raises `ValueError` if one is.
     """
     loop = loop_of(plan)
     place = plan.program.segments.index(loop)
-    loads = [e for e in predicted(plan).bars if e.queue == "load" and e.segment == place]
-    if any(e.iteration > 0 for e in loads):
+    run = predicted(plan)
+    loads = [e for e in run.bars if e.queue == "load" and e.segment == place]
+    switches = [w for w in run.waits if w.cause == "switch" and w.segment == place]
+    known = {(w.chunk, w.end_s) for w in switches}
+    if any(e.iteration > 0 and (e.label, e.end_s) not in known for e in loads):
         raise ValueError(f"{plan.pipeline}: chunks are loaded inside the loop; give more memory")
     facts = {f.id: f for f in plan.facts}
     calls = [step for step in loop.steps if isinstance(step, Call)]
-    return sum(
+    calls_s = sum(
         facts[c.chunk].exec_of(c.function_at(i)) * c.repeat
         for i in range(evaluations)
         for c in calls
     )
+    return calls_s + sum(facts[w.chunk].load_s for w in switches if w.iteration < evaluations)
 
 
 def make_row(

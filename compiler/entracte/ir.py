@@ -118,6 +118,8 @@ class Stage:
     score_bytes: int = 0
     """Of attention's scores that may be in memory at once: of more, queries are taken in blocks; 0:
     all at once."""
+    compute_unit: str = ""
+    """What its packages run on, one of `COMPUTE_UNITS`; empty: the target's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +257,9 @@ class Pipeline:
         return next((p for p in self.loops if stage in p.stages), None)
 
 
+COMPUTE_UNITS = ("cpuAndGPU", "cpuAndNeuralEngine", "cpuOnly", "all")
+"""Of Core ML, by the names it has there."""
+
 MIN_PAGE_BYTES = 4096
 """Of a target's pages: no system gives less memory back."""
 
@@ -289,6 +294,8 @@ class Target:
     """How many times slower loads and calls are while they overlap."""
     page_bytes: int = 0
     """What the device can load at once of a package's weights; 0: packages load whole."""
+    reload_on_switch: bool = False
+    """A loaded copy serves one function: a call of another one drops it and loads it again."""
 
     @property
     def budget_bytes(self) -> int:
@@ -503,6 +510,8 @@ class Chunk:
     """Measured in the graphs `GRAPH@NAME`; everything above is of `main`."""
     work: tuple[Work, ...] = ()
     """`flops` and `moved_bytes` by class; empty: all of one class."""
+    compute_unit: str = ""
+    """What it runs on, one of `COMPUTE_UNITS`; empty: the target's."""
 
     @property
     def others(self) -> tuple[Variant, ...]:
@@ -905,7 +914,8 @@ class Forecast:
     are of the run in which no loop ends early. None where no loop has one."""
     stalls: tuple[tuple[str, float], ...] = ()
     """(cause, seconds) of waiting for loads: `start` before the first step, `straight` outside
-    loops, `first` in a loop's first iteration, `steady` in its others. They add to `stall_s`."""
+    loops, `first` in a loop's first iteration, `steady` in its others; `switch` for a copy that is
+    loaded again for another function (`Target.reload_on_switch`). They add to `stall_s`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -949,6 +959,20 @@ class ChunkRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """A wait of the loader for memory that was given back: systems return it late."""
+
+    chunks: tuple[str, ...]
+    """That were freed since the wait before."""
+    expected_bytes: int
+    """What their loads were seen to add to the process's footprint."""
+    returned_bytes: int
+    """What of it was back when the wait ended."""
+    wait_s: float
+    """From the first of these frees to the wait's end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """What one run did."""
 
@@ -983,3 +1007,5 @@ class Run:
     """(output, pieces that its writer took)."""
     arithmetic: str = ""
     """How the reference device rounded: hybrid, round or fp32. Other devices have no choice."""
+    settled: tuple[Settled, ...] = ()
+    """Of runners that wait for freed memory before they load; in their order. Within `load_s`."""

@@ -1,6 +1,21 @@
 // swift-tools-version: 6.0
 // The runner of Entracte's plans. No dependencies: Foundation only, and Apple's frameworks where they are.
+import Foundation
 import PackageDescription
+
+/// They are left out of what is exported beside a build.
+let testTargets: [Target] = [
+    // Figures of the runner's own work: `entracte-bench NAME`.
+    .executableTarget(
+        name: "entracte-bench", dependencies: ["EntractePlan", "EntracteRuntime"], path: "Bench"),
+    // Where the vectors of the Python side lie.
+    .target(name: "EntracteSupport", dependencies: ["EntractePlan"], path: "Tests/EntracteSupport"),
+    .testTarget(name: "EntractePlanTests", dependencies: ["EntractePlan", "EntracteSupport"]),
+    .testTarget(name: "EntracteTextTests", dependencies: ["EntracteText", "EntracteSupport"]),
+    .testTarget(name: "EntracteRuntimeTests", dependencies: ["EntracteRuntime", "EntracteSupport"]),
+    .testTarget(name: "EntracteMediaTests", dependencies: ["EntracteMedia", "EntracteSupport"]),
+]
+let hasTests = FileManager.default.fileExists(atPath: Context.packageDirectory + "/Tests")
 
 let package = Package(
     name: "Entracte",
@@ -25,14 +40,6 @@ let package = Package(
         .executableTarget(
             name: "entracte-run",
             dependencies: ["EntractePlan", "EntracteText", "EntracteRuntime", "EntracteMedia", "EntracteCoreML"]),
-        // Figures of the runner's own work: `swift run -c release entracte-bench`.
-        .executableTarget(name: "entracte-bench", dependencies: ["EntractePlan", "EntracteRuntime"]),
-        // Where the vectors of the Python side lie.
-        .target(name: "EntracteSupport", dependencies: ["EntractePlan"], path: "Tests/EntracteSupport"),
-        .testTarget(name: "EntractePlanTests", dependencies: ["EntractePlan", "EntracteSupport"]),
-        .testTarget(name: "EntracteTextTests", dependencies: ["EntracteText", "EntracteSupport"]),
-        .testTarget(name: "EntracteRuntimeTests", dependencies: ["EntracteRuntime", "EntracteSupport"]),
-        .testTarget(name: "EntracteMediaTests", dependencies: ["EntracteMedia", "EntracteSupport"]),
-    ],
+    ] + (hasTests ? testTargets : []),
     swiftLanguageModes: [.v6]
 )

@@ -38,6 +38,7 @@ def plan_of(
     *,
     built: bool = True,
     page_bytes: int = 0,
+    reload_on_switch: bool = False,
 ) -> Plan:
     """A plan with `spare` bytes more than its hungriest call needs."""
     program, chunks, facts = make_program(shape)
@@ -46,7 +47,8 @@ def plan_of(
         s.need_bytes + (by_id[s.chunk].weight_bytes if s.chunk else 0)
         for s in expand(program, by_id, 3)
     )
-    workload = Workload(program, by_id, budget, page_bytes=page_bytes)
+    habits = {"page_bytes": page_bytes, "reload_on_switch": reload_on_switch}
+    workload = Workload(program, by_id, budget, **habits)
     schedule = make_schedule(workload, policy)
     proof = check(program, facts, schedule, budget_bytes=budget)
     promise = forecast(workload, schedule, proof)
@@ -56,7 +58,7 @@ def plan_of(
         built=built,
         pipeline="toy",
         title="A toy pipeline",
-        target=replace(make_target(budget), page_bytes=page_bytes),
+        target=replace(make_target(budget), **habits),
         settings="{}",
         program=program,
         chunks=chunks,

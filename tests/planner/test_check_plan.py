@@ -483,6 +483,7 @@ def test_shapes_of_what_is_given(kind, rate, message):
         (lambda p: p["facts"][0].update(cold_s=-0.1), "facts\\[0\\].cold_s: -0.1 is negative"),
         (lambda p: p["facts"][0].update(load_s=1e300), "load_s: 1e\\+300 is more than 1000000000"),
         (lambda p: p["facts"][0].update(exec_by=[["f", -1.0]]), "exec_by.* -1.0 is negative"),
+        (lambda p: p["chunks"][0].update(compute_unit="gpu"), "unit 'gpu' is not one of cpuAndGPU"),
         (lambda p: p["chunks"][0].update(flops=-1), "chunks\\[0\\].flops: -1 is negative"),
         (lambda p: tensor(p, "z").update(slots=0), "slots: 0 is not 1 or more"),
         (lambda p: tensor(p, "z")["port"].update(shape=[0, 4]), "shape\\[0\\]: 0 is not 1 or more"),

@@ -102,7 +102,7 @@ def test_another_hash_is_seen(folder):
         lambda d: d.replace(b'"plan":\n', b'"plan": ', 1),
         lambda d: d.replace(b'{"sha256"', b'{"plan":{},"sha256"', 1),
         lambda d: d[:85] + d[-2:],
-        lambda _: reframed(b'{"version":5} , "x": {}'),
+        lambda _: reframed(b'{"version":6} , "x": {}'),
         lambda d: json.dumps(json.loads(d)).encode(),
     ],
 )
@@ -114,9 +114,9 @@ def test_a_frame_of_another_form_is_refused(folder, spoil):
 
 
 def test_plans_of_older_versions_are_named(folder):
-    body = encode(make_plan()) | {"version": 4}
+    body = encode(make_plan()) | {"version": 5}
     (folder / FILE).write_text(json.dumps({"sha256": "0" * 64, "plan": body}, indent=1))
-    with pytest.raises(PlanError, match="plan version 4, .* reads version 5; compile again"):
+    with pytest.raises(PlanError, match="plan version 5, .* reads version 6; compile again"):
         read_plan(folder)
 
 

@@ -26,8 +26,9 @@ from entracte.ir import (
     StageKind,
     Weight,
 )
+from entracte.schedule.choose import make_schedule
 from tests.planner.plans import make_target
-from tests.planner.programs import OPTIMAL
+from tests.planner.programs import ONLINE, OPTIMAL
 
 
 def port(name: str, elements: int = 10) -> Port:
@@ -226,6 +227,12 @@ def test_two_stages_of_one_loop_call_the_same_chunks():
     assert loads[5000, "gates"] == loads[5000, "online"] == 3
     assert loads[1400, "gates"] == loads[1400, "online"] == 30
     assert loads[2600, "online"] < 30
+    # Copies of one function are loaded again for each stage: all that stays, twice an iteration.
+    binding = replace(made.workload, reload_on_switch=True)
+    roomy = replace(binding, budget_bytes=5000)
+    kept = make_schedule(roomy, ONLINE)
+    assert predict(roomy, kept).loads == 3 + 3 * (2 * 5 - 1)
+    assert predict(binding, schedule).loads == loads[1400, "online"]
 
 
 def test_where_only_finer_chunks_fit_they_are_cut_apart():

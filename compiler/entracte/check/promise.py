@@ -13,7 +13,7 @@ from entracte.errors import PlanError
 from entracte.ir import Bar, Call, ChunkFacts, Forecast, Load, Plan, Program, Segment
 
 BOUNDS = ("compute", "load", "volume", "window")
-CAUSES = ("start", "straight", "first", "steady")
+CAUSES = ("start", "straight", "first", "steady", "switch")
 QUEUES = ("load", "compute", "free")
 
 
@@ -71,8 +71,8 @@ def _sums(plan: Plan) -> _Sums:
     steps = [(g, x) for g in program.segments for x in g.steps if isinstance(x, Call)]
     calls = sum(len(x.at) or g.count for g, x in steps)
     called = {x.chunk: facts[x.chunk] for _, x in steps}
-    exact = plan.schedule.driver == "gates"
-    times = _loads_by_gates(plan) if exact else dict.fromkeys(called, 1)
+    by_gates = plan.schedule.driver == "gates"
+    times = _loads_by_gates(plan) if by_gates else dict.fromkeys(called, 1)
     loads = sum(times.values())
     slices = sum(program.call_counts.values())
     return _Sums(
@@ -82,7 +82,7 @@ def _sums(plan: Plan) -> _Sums:
         loads=loads,
         loads_s=sum(n * facts[c].load_s + facts[c].cold_s for c, n in times.items()),
         loaded_bytes=sum(n * facts[c].weight_bytes for c, n in times.items()),
-        exact=exact,
+        exact=by_gates and not _may_switch(plan),
         slack_s=1e-9 * (slices + 2 * loads + program.step_count + plan.forecast.makespan_s + 1),
     )
 
@@ -99,6 +99,18 @@ def _call_s(call: Call, facts: Mapping[str, ChunkFacts], iterations: int) -> flo
         total += (until - done) * call.repeat * f.exec_of(function)
         done = until
     return total
+
+
+def _may_switch(plan: Plan) -> bool:
+    """Whether a loaded copy may be loaded again for another function."""
+    used: dict[str, set[str]] = {}
+    for segment in plan.program.segments:
+        for x in segment.steps:
+            if isinstance(x, Call):
+                used.setdefault(x.chunk, set()).update(
+                    (x.function, *(name for name, _ in x.switch))
+                )
+    return plan.target.reload_on_switch and any(len(names) > 1 for names in used.values())
 
 
 def _loads_by_gates(plan: Plan) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""`plan export`: a package as an ONNX model, and how well it agrees."""
+"""`plan export`: a package as an ONNX model, compared with it; a build as an Xcode project."""
 
 from pathlib import Path
 
@@ -28,6 +28,34 @@ def export_package(package: Path, out: Path, *, function: str, policy: str, seed
         return
     console.print(
         f"checked in ONNX Runtime {made.runtime} on random inputs of seed {seed}: {made.agreement}",
+        soft_wrap=True,
+        markup=False,
+    )
+
+
+def unsuited(out: Path | None, swift: Path | None) -> str | None:
+    """What is wrong with the words of the command; None where nothing is."""
+    if out is None and swift is None:
+        return (
+            "plan export: say what to write: `plan export PACKAGE FILE.onnx`, or "
+            "`plan export BUILD --swift FOLDER`"
+        )
+    if out is not None and swift is not None:
+        return f"plan export: both {out} and --swift {swift}; a build is exported to one folder"
+    return None
+
+
+def export_swift(build: Path, out: Path) -> None:
+    """Write the project and print where it is."""
+    from entracte.export.swift_app import export_app
+    from entracte.export.xcode import APP
+
+    with console.status(f"exporting {build}"):
+        made = export_app(build, out)
+    kept = "; the app in it stays as it was" if made.kept_app else ""
+    console.print(
+        f"wrote {out}: {format_bytes(made.size_bytes)} of packages and plan, the runner, and an app"
+        f"{kept}\nnext:  on a Mac, open {out / f'{APP}.xcodeproj'}; README.md has the clicks",
         soft_wrap=True,
         markup=False,
     )

@@ -17,7 +17,7 @@ import typer
 
 from entracte.cli.console import Bars, console, one_message, print_version
 from entracte.cli.start import guarded
-from entracte.errors import PlanError
+from entracte.errors import PlanError, RunError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -217,6 +217,12 @@ def run(
     record: Annotated[
         Path | None, typer.Option(help="Write what was observed here, not to BUILD/run.json.")
     ] = None,
+    answers: Annotated[
+        Path | None,
+        typer.Option(
+            help="Record what the device answers in this folder, for runners of other machines."
+        ),
+    ] = None,
 ) -> None:
     """Execute the plan and write its outputs; then planned against observed.
 
@@ -230,8 +236,9 @@ def run(
 
     with one_message():
         opened = open_build(
-            build, device=device, policy=policy, out=out_by_name(out or []), keep=False, usual=True
-        )
+            build, device=device, policy=policy, out=out_by_name(out or []), keep=False, usual=True,
+            answers=answers,
+        )  # fmt: skip
         place = place_for(build, record, opened.device.name)
         given = given_by_name(opened.plan, inputs or [], prompt=prompt, seed=seed)
         if note := whole_note(opened.plan, opened.device):
@@ -331,16 +338,28 @@ def predict(
 
 @app.command()
 def export(
-    package: Annotated[Path, typer.Argument(help="An .mlpackage, made by anyone.")],
-    out: Annotated[Path, typer.Argument(help="The file to write; its name ends in .onnx.")],
+    source: Annotated[Path, typer.Argument(help="An .mlpackage, made by anyone; a build folder.")],
+    out: Annotated[
+        Path | None, typer.Argument(help="The file to write; its name ends in .onnx.")
+    ] = None,
+    swift: Annotated[
+        Path | None,
+        typer.Option(help="Of a build folder: a folder for an Xcode project with runner and app."),
+    ] = None,
     function: Annotated[str, typer.Option(help="Function of a multifunction package.")] = "main",
     policy: Annotated[
         str, typer.Option(help="round keeps fp16 rounding and overflow visible; fp32 has neither.")
     ] = "round",
     seed: Annotated[int, typer.Option(help="Seed of the inputs it is checked on.")] = 0,
 ) -> None:
-    """Write one package as an ONNX model, checked against the reference device."""
-    from entracte.cli.export import export_package
+    """Write one package as an ONNX model, checked against the reference device; or a build as an
+    app for a phone (`--swift`)."""
+    from entracte.cli.export import export_package, export_swift, unsuited
 
     with one_message():
-        export_package(package, out, function=function, policy=policy, seed=seed)
+        if (fault := unsuited(out, swift)) is not None:
+            raise RunError(fault)
+        if swift is not None:
+            export_swift(source, swift)
+        elif out is not None:
+            export_package(source, out, function=function, policy=policy, seed=seed)

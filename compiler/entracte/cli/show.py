@@ -125,10 +125,17 @@ def _header(console: Console, plan: Plan, made: Overview) -> None:
     say(
         console,
         f"{plan.target.title}; policy {made.policy}; {state}",
-        f"compute unit {plan.target.compute_unit}; the runner follows {DRIVERS[made.driver].title}"
+        f"compute unit {_units(plan)}; the runner follows {DRIVERS[made.driver].title}"
         + (f", by pages of {limit(plan, 'page_bytes')}" if made.page_bytes else "")
         + "\n",
     )
+
+
+def _units(plan: Plan) -> str:
+    """The target's, and which stages have another one."""
+    target = plan.target.compute_unit
+    own = {c.graph: c.compute_unit for c in plan.chunks if c.compute_unit not in ("", target)}
+    return ", ".join([target, *(f"of {stage} {unit}" for stage, unit in own.items())])
 
 
 def selected(

@@ -35,13 +35,14 @@ class Gamma:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """What happened from when to when: queue `load` and `free` of a unit, `compute` of a step."""
+    """What happened from when to when: queue `load` and `free` of a unit, `compute` of a step,
+    `switch` of a unit that is loaded again for the function of a step."""
 
     queue: str
     what: int
     """The unit, or the step's number."""
     step: int
-    """Of a load the step that it serves; of a free the one that runs or ran last."""
+    """Of a load or a switch the step that it serves; of a free the one that runs or ran last."""
     start_ns: int
     end_ns: int
 
@@ -56,6 +57,7 @@ class Simulation:
     """Time in which a step ran, contention included."""
     loading_ns: int
     loads: int
+    """Switches among them, each as a load; so in `loading_ns` and `loaded_bytes`."""
     loaded_bytes: int
     peak_bytes: int
     """Most bytes of units and of what steps need at once."""
@@ -72,13 +74,14 @@ Watch = Callable[[int, Event | None, tuple[Decision, ...]], None]
 """Is told of every event (None at the beginning): its moment in ns, and what was decided then."""
 
 
-def simulate(
+def simulate(  # noqa: PLR0913 - what may be other than nominal
     driver: Driver,
     *,
     load_ns: Times | None = None,
     exec_ns: Times | None = None,
     gamma: Gamma = Gamma(),  # noqa: B008 (frozen)
     ends: Mapping[int, int] | None = None,
+    functions: Callable[[int], str] | None = None,
     watch: Watch | None = None,
 ) -> Simulation:
     """Run a driver to the end of its program.
@@ -87,10 +90,13 @@ def simulate(
         load_ns, exec_ns: what loads and steps really take; nominal where None, and a unit's first
             load is then cold.
         ends: segment -> iterations after which its loop is over; others do all of theirs.
+        functions: step -> the function that its call uses, on a device whose loaded copies serve
+            one function: that of the step which a load serves. A step that calls another one waits
+            until the copy was dropped and loaded again (a switch). None: copies serve all.
 
     Raises `AssertionError` where the driver decides what is wrong, or stops before the end.
     """
-    clock = _Clock(driver.table, load_ns, exec_ns, gamma, ends or {})
+    clock = _Clock(driver.table, load_ns, exec_ns, gamma, ends or {}, functions)
     event: Event | None = None
     while True:
         decisions = driver.begin() if event is None else driver.react(event)
@@ -98,7 +104,7 @@ def simulate(
             clock.carry_out(decision)
         if watch is not None:
             watch(clock.now, event, decisions)
-        if clock.load is None and clock.step is None:
+        if clock.is_idle:
             clock.accounts.finish()
             return clock.result()
         event = clock.advance()
@@ -122,13 +128,18 @@ class _Clock:
         exec_ns: Times | None,
         gamma: Gamma,
         ends: Mapping[int, int],
+        functions: Callable[[int], str] | None,
     ) -> None:
-        self.table, self.gamma, self.ends = table, gamma, ends
+        self.table, self.gamma, self.ends, self.functions = table, gamma, ends, functions
         self.load_ns, self.exec_ns = load_ns or self._nominal_load, exec_ns or self._nominal_step
         self.accounts = Accounts(table)
         self.now = 0
         self.load: _Work | None = None
         self.step: _Work | None = None
+        self.switch: _Work | None = None
+        """What the step that was started waits for."""
+        self.bound: dict[str, str] = {}
+        """Chunk -> the function that its copy was loaded for."""
         self.serves = 0
         """The step that the load in flight is for."""
         self.seen: set[int] = set()
@@ -142,8 +153,7 @@ class _Clock:
             doing = self.accounts.doing
             self.intervals.append(Interval("free", decision.unit, doing, self.now, self.now))
         elif isinstance(decision, Start):
-            self.step = self._work(self.exec_ns(decision.step, self.steps))
-            self.steps += 1
+            self._start(decision.step)
         else:
             self._fetch(decision.unit)
 
@@ -151,9 +161,42 @@ class _Clock:
         u = self.table.units[unit]
         self.load = self._work(self.load_ns(unit, self.loads))
         self.serves = self.table.next_use(u.chunk, self.accounts.at)
+        if self.functions is not None and self.serves < self.table.end:
+            self.bound[u.chunk] = self.functions(self.serves)
         self.seen.add(unit)
         self.loads += 1
         self.loaded_bytes += u.size_bytes
+
+    def _start(self, step: int) -> None:
+        """The step, or first the switch that it needs."""
+        chunk = self.table.step(step).chunk
+        if self.functions is not None and chunk is not None:
+            function = self.functions(step)
+            if self.bound[chunk] != function:
+                self.bound[chunk] = function
+                self.switch = self._work(self._switch_ns(chunk))
+                return
+        self._begin(step)
+
+    def _switch_ns(self, chunk: str) -> int:
+        """All units of a chunk, one after the other; memory is the same before and after."""
+        total = 0
+        for unit in self.table.units_of[chunk]:
+            total += self.load_ns(unit, self.loads)
+            self.loads += 1
+            self.loaded_bytes += self.table.units[unit].size_bytes
+            doing = self.accounts.doing
+            self.intervals.append(Interval("free", unit, doing, self.now, self.now))
+        return total
+
+    def _begin(self, step: int) -> None:
+        self.step = self._work(self.exec_ns(step, self.steps))
+        self.steps += 1
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing is under way."""
+        return self.load is None and self.step is None and self.switch is None
 
     def _work(self, ns: int) -> _Work:
         return _Work(self.now, ns * self.gamma.above)
@@ -167,21 +210,35 @@ class _Clock:
 
     def advance(self) -> Event:
         """To the next end of a load or a step; of two at once, the load's comes first."""
-        load, step = self.load, self.step
-        both = load is not None and step is not None
-        speed = self.gamma.below if both else self.gamma.above
-        passed = -(-min(w.left for w in (load, step) if w is not None) // speed)
-        self.now += passed
-        if step is not None:
-            self.computing += passed
-            step.left -= passed * speed
-        if load is not None:
-            self.loading += passed
-            load.left -= passed * speed
-            if load.left <= 0:
+        while True:
+            load, switch, step = self.load, self.switch, self.step
+            self._pass([w for w in (load, switch, step) if w is not None])
+            if load is not None and load.left <= 0:
                 return self._end_load(load)
-        assert step is not None
-        return self._end_step(step)
+            if switch is None:
+                assert step is not None
+                return self._end_step(step)
+            self._end_switch(switch)
+
+    def _pass(self, under_way: list[_Work]) -> None:
+        """To the next end of any of them: one, or two of which each slows the other down."""
+        speed = self.gamma.below if len(under_way) > 1 else self.gamma.above
+        passed = -(-min(w.left for w in under_way) // speed)
+        self.now += passed
+        for work in under_way:
+            work.left -= passed * speed
+        self.computing += 0 if self.step is None else passed
+        self.loading += 0 if self.load is None and self.switch is None else passed
+
+    def _end_switch(self, work: _Work) -> None:
+        """No driver hears of it."""
+        self.switch = None
+        step = self.accounts.at
+        chunk = self.table.step(step).chunk
+        assert chunk is not None
+        for unit in self.table.units_of[chunk]:
+            self.intervals.append(Interval("switch", unit, step, work.began_ns, self.now))
+        self._begin(step)
 
     def _end_load(self, work: _Work) -> LoadDone:
         self.load = None

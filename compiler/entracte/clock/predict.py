@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from entracte.clock.clock import Gamma, Interval, Simulation, simulate
 from entracte.clock.drivers import make_driver
 from entracte.ir import Bar, Program, Schedule
+from entracte.program.steps import functions_of
 from entracte.program.workload import Workload
 
 
@@ -59,7 +60,9 @@ def simulated(
 ) -> Simulation:
     """The same in numbers: enough to compare schedules by."""
     driver = make_driver(workload, schedule)
-    return simulate(driver, gamma=Gamma.of(workload.contention), ends=ends)
+    functions = functions_of(workload.program) if workload.reload_on_switch else None
+    gamma = Gamma.of(workload.contention)
+    return simulate(driver, gamma=gamma, ends=ends, functions=functions)
 
 
 def told(program: Program, made: Simulation) -> Prediction:
@@ -90,7 +93,7 @@ def _steps(made: Simulation) -> Iterator[Interval]:
     return (x for x in made.intervals if x.queue == "compute")
 
 
-_CAUSES = ("start", "straight", "first", "steady")
+_CAUSES = ("start", "straight", "first", "steady", "switch")
 
 
 def cause_of(program: Program, segment: int, iteration: int, step: int) -> str:
@@ -106,13 +109,17 @@ def _waits(program: Program, made: Simulation) -> Iterator[Wait]:
     """Between the end of one step and the start of the next the compute unit waits for a load;
     for a host step it waits only after an early end, for a load that is in flight."""
     before = 0
-    for step in _steps(made):
-        if step.start_ns > before:
-            s, iteration, k = made.table.where(step.what)
-            chunk = made.table.step(step.what).chunk or ""
+    for x in made.intervals:
+        if x.queue not in ("compute", "switch"):
+            continue
+        s, iteration, k = made.table.where(x.step)
+        chunk = made.table.step(x.step).chunk or ""
+        if x.start_ns > before:
             cause = cause_of(program, s, iteration, k)
-            yield Wait(chunk, s, iteration, _s(before), _s(step.start_ns), cause)
-        before = step.end_ns
+            yield Wait(chunk, s, iteration, _s(before), _s(x.start_ns), cause)
+        if x.queue == "switch" and x.end_ns > max(before, x.start_ns):
+            yield Wait(chunk, s, iteration, _s(x.start_ns), _s(x.end_ns), "switch")
+        before = x.end_ns
 
 
 def _bars(made: Simulation) -> Iterator[Bar]:
@@ -127,7 +134,8 @@ def _bars(made: Simulation) -> Iterator[Bar]:
         # Host steps are no bars of a timeline.
         if chunk is not None:
             start_s, end_s = _s(x.start_ns), _s(x.end_ns)
-            yield Bar(x.queue, chunk, segment, iteration, step, start_s, end_s, size_bytes)
+            queue = "load" if x.queue == "switch" else x.queue
+            yield Bar(queue, chunk, segment, iteration, step, start_s, end_s, size_bytes)
 
 
 def _s(ns: int) -> float:

@@ -327,7 +327,14 @@ def _calls(p: _Problem, graph: StageGraph) -> int:
 
 def _partition(p: _Problem, choice: _Choice) -> Partition:
     levels = choice.levels
-    return Partition(tuple(c for graph in p.measured for c in _cut(p, graph, levels[graph])))
+    unit = {s.name: s.compute_unit for s in p.source.pipeline.stages}
+    return Partition(
+        tuple(
+            replace(c, compute_unit=unit[m.graph.stage])
+            for graph, m in p.measured.items()
+            for c in _cut(p, graph, levels[graph])
+        )
+    )
 
 
 def _looked_at(p: _Problem, choice: _Choice) -> Decision:

@@ -23,7 +23,7 @@ from entracte.declare.words import (
 )
 from entracte.errors import ConfigError
 from entracte.graphs.checks import similar
-from entracte.ir import Collect, Loop, Pipeline, Scan, Stage, StageKind
+from entracte.ir import COMPUTE_UNITS, Collect, Loop, Pipeline, Scan, Stage, StageKind
 
 MOST_ITERATIONS = 100_000
 """Of a loop: a plan of more could not be followed step by step."""
@@ -87,6 +87,10 @@ def _stage(
     chosen = s.compression or pipeline.compression or compression
     check_allowed(f"{where}.precision", precision, tuple(PRECISION_FLOORS_DB))
     check_allowed(f"{where}.compression", chosen, compressions())
+    if s.compute_unit is not None:
+        check_allowed(f"{where}.compute_unit", s.compute_unit, COMPUTE_UNITS)
+        if kind is not StageKind.GRAPH:
+            raise ConfigError(f"{where}.compute_unit: a {kind} has no packages; leave it out")
     return Stage(
         name=name,
         kind=kind,
@@ -100,6 +104,7 @@ def _stage(
         weights=_own_weights(where, kind, s),
         weights_of=s.weights_of or "",
         at=_at(f"{where}.at", s.at, count),
+        compute_unit=s.compute_unit or "",
     )
 
 

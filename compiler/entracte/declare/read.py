@@ -27,6 +27,7 @@ from entracte.declare.values import check_kinds, check_values, not_negative, pos
 from entracte.declare.words import check_allowed, check_file_name
 from entracte.errors import ConfigError
 from entracte.ir import (
+    COMPUTE_UNITS,
     MIN_PAGE_BYTES,
     Pipeline,
     Policy,
@@ -168,6 +169,7 @@ def _target(s: TargetSettings) -> Target:
             f"target.estimated: {stray[0]!r} is no figure of a target: {sorted(known)}"
         )
     check_file_name("target.name", s.name)
+    check_allowed("target.compute_unit", s.compute_unit, (*COMPUTE_UNITS, "reference"))
     target = Target(
         name=s.name,
         title=s.title,
@@ -190,6 +192,7 @@ def _target(s: TargetSettings) -> Target:
         ),
         contention=s.contention,
         page_bytes=parse_bytes(s.page_bytes, "target.page_bytes"),
+        reload_on_switch=s.reload_on_switch,
     )
     if 0 < target.page_bytes < MIN_PAGE_BYTES:
         raise ConfigError(

@@ -52,6 +52,9 @@ class TargetSettings:
     page_bytes: str = "0"
     """(bytes) What it can load at once of a package's weights; 0: packages load whole; e.g.
     `16MiB`"""
+    reload_on_switch: bool = False
+    """Whether a call of another function drops a loaded package and loads it again, as Core ML
+    does; e.g. `true`"""
     sources: list[str] = MISSING
     """Where figures are from, `KEY: SOURCE`; e.g. `["memory: measured"]`"""
     estimated: list[str] = MISSING
@@ -106,6 +109,8 @@ class StageSettings:
     """By default the pipeline's; e.g. `fp32`"""
     compression: str | None = None
     """Of its weights, by default the pipeline's; e.g. `int8`"""
+    compute_unit: str | None = None
+    """What its packages run on, by default `target.compute_unit`; e.g. `cpuAndNeuralEngine`"""
     functions: dict[str, int] = field(default_factory=dict)
     """Graph variant: it runs in the first so many iterations of the stage's loop, then `main`; e.g.
     `{merged: 15}`"""

@@ -161,8 +161,8 @@ def _check_weights(p: Pipeline, stage: Stage) -> None:
             f"{where}.at: {stage.name} has the weights of {other.name} and is in its loop, so both "
             "run in the same iterations; give both the same"
         )
-    for key in ("precision", "compression"):
-        own, its = getattr(stage, key), getattr(other, key)
+    for key in ("precision", "compression", "compute_unit"):
+        own, its = (getattr(x, key) or "the target's" for x in (stage, other))
         if own != its:
             raise ConfigError(
                 f"{where}.{key}: {own}, and {its} of {other.name}, whose weights it has; give both "

@@ -1,10 +1,12 @@
-"""The Core ML device (macOS): loads and predicts through coremltools.
+"""The Core ML device (macOS): compiles, loads and predicts through coremltools.
 
-The engine, the few coremltools calls that need macOS, is a parameter, so the device's own
-logic is tested anywhere with a stand-in. On iOS the Swift runner takes this one's place.
+It was never run here: no machine of ours is a Mac. The engine, the few calls that need one, is a
+parameter, so the device's own logic is tested anywhere with a stand-in. On iOS the Swift runner
+takes this one's place.
 """
 
 import platform
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ import numpy as np
 from entracte.devices.arrays import NUMPY, NumpyValues
 from entracte.errors import RunError
 from entracte.ir import DType, Package
+from entracte.store.cache import Cache, cache_folder, digest
 
 COMPUTE_UNITS = {
     "all": "ALL",
@@ -24,25 +27,44 @@ COMPUTE_UNITS = {
 }
 
 
-class Engine(Protocol):
-    """Loads a model for a compute unit and predicts with it."""
+KIND = "coreml"
+"""Of entries of the cache: a compiled model each."""
+_MODEL = "model.mlmodelc"
 
-    def load(self, path: Path, compute_unit: str, function: str) -> Any: ...
+
+class Engine(Protocol):
+    """What needs macOS: compiles a package, loads it for a compute unit, and predicts with it."""
+
+    def system(self) -> str:
+        """The build of the system and the model of the machine: a compiled model is theirs."""
+        ...
+
+    def compile(self, package: Path, place: Path) -> None:
+        """Make the compiled model of a package, a folder, at `place`, which is not there."""
+        ...
+
+    def load(self, compiled: Path, compute_unit: str, function: str) -> Any: ...
 
     def predict(self, model: Any, inputs: dict[str, np.ndarray]) -> dict[str, Any]: ...
 
 
 class CoreMLTools:
-    """coremltools' MLModel, compiled once per package and cached beside it as .mlmodelc."""
+    """coremltools' MLModel."""
 
-    def load(self, path: Path, compute_unit: str, function: str) -> Any:
+    def system(self) -> str:
+        command = ["/usr/sbin/sysctl", "-n", "kern.osversion", "hw.model"]
+        told = subprocess.run(command, capture_output=True, check=True).stdout  # noqa: S603
+        return " ".join(told.decode().split())
+
+    def compile(self, package: Path, place: Path) -> None:
+        import coremltools as ct
+
+        ct.models.utils.compile_model(str(package), str(place))
+
+    def load(self, compiled: Path, compute_unit: str, function: str) -> Any:
         import coremltools as ct
 
         unit = getattr(ct.ComputeUnit, COMPUTE_UNITS[compute_unit])
-        compiled = path.with_suffix(".mlmodelc")
-        if not compiled.exists():
-            # A package is compiled at every load unless the compiled model is kept.
-            ct.models.utils.compile_model(str(path), str(compiled))
         # Only multifunction programs have names to choose from; `main` is the default function.
         name = None if function == "main" else function
         return ct.models.CompiledMLModel(str(compiled), compute_units=unit, function_name=name)
@@ -65,35 +87,50 @@ class _Copy:
 class CoreMLDevice(NumpyValues):
     """Runs packages on Apple hardware. Weights count as resident by the bytes of the package.
 
+    Core ML compiles a package before it loads it, at every load unless the compiled model is kept.
+    These are kept in Entracte's cache, by the package's digest, the system's build and the
+    machine's model; the runner has held the package's bytes against that digest (`run/packages`).
+    Nothing is written into the build folder.
+
     Core ML binds a model to one function when it loads it. Functions share their weights in the
     package's file (coremltools guide, "Multifunction Models"); whether two models of one package
     share them in memory is not documented. So one function of a package is loaded at a time: a
     call of another drops the first model and then loads the other, and the weights never count
-    twice. That costs each chunk that stays loaded one more load at the switch, which the plan's
-    forecast does not have.
+    twice. The runner does that itself, as a load (`one_function`).
     """
 
     name = "coreml"
+    one_function = True
 
-    def __init__(self, compute_unit: str = "all", engine: Engine | None = None) -> None:
+    def __init__(
+        self,
+        compute_unit: str = "all",
+        engine: Engine | None = None,
+        *,
+        units: Mapping[str, str] | None = None,
+        cache: Cache | None = None,
+    ) -> None:
+        """`units`: chunk -> its compute unit, where it is another one; `cache`: where compiled
+        models are kept, by default Entracte's own."""
         if engine is None and platform.system() != "Darwin":
             raise RunError(
                 f"device coreml: Core ML runs on macOS only, this is {platform.system()}; "
                 "use `--device reference`"
             )
-        if compute_unit not in COMPUTE_UNITS:
-            raise RunError(
-                f"device coreml: compute unit {compute_unit!r} is not one of "
-                f"{', '.join(COMPUTE_UNITS)}"
-            )
+        self._units = dict(units or {})
+        for unit in (compute_unit, *self._units.values()):
+            if unit not in COMPUTE_UNITS:
+                raise RunError(
+                    f"device coreml: compute unit {unit!r} is not one of {', '.join(COMPUTE_UNITS)}"
+                )
         self._engine = engine or CoreMLTools()
         self._compute_unit = compute_unit
+        self._cache = cache or Cache(cache_folder("auto"))
         self._resident: dict[int, int] = {}
 
     def load(self, package: Package, folder: Path, function: str = "main") -> "_Copy":
         path = folder / package.path
-        model = self._load(path, function)
-        handle = _Copy(package, path, function, model)
+        handle = _Copy(package, path, function, self._load(package, path, function))
         self._resident[id(handle)] = package.weight_bytes
         return handle
 
@@ -103,7 +140,7 @@ class CoreMLDevice(NumpyValues):
         package = handle.package
         if function != handle.function:
             handle.model = None
-            handle.model = self._load(handle.path, function)
+            handle.model = self._load(package, handle.path, function)
             handle.function = function
         given = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
         try:
@@ -116,15 +153,41 @@ class CoreMLDevice(NumpyValues):
         _, outputs = package.ports_of(function)
         return {p.name: _as_declared(results, p.name, p.dtype, p.shape) for p in outputs}
 
-    def _load(self, path: Path, function: str) -> Any:
+    def _load(self, package: Package, path: Path, function: str) -> Any:
         """A model. coremltools and the system raise kinds of their own: each is a `RunError`."""
+        unit = self._units.get(package.chunk, self._compute_unit)
+        compiled = self._compiled(package, path)
         try:
-            return self._engine.load(path, self._compute_unit, function)
+            return self._engine.load(compiled, unit, function)
         except Exception as error:
             raise RunError(
                 f"device coreml: {path.name}, function {function!r}, cannot be loaded for "
-                f"{self._compute_unit} ({error}); does the system have the plan's "
+                f"{unit} ({error}); does the system have the plan's "
                 "`target.deployment`? `--device reference` runs it anywhere"
+            ) from error
+
+    def _compiled(self, package: Package, path: Path) -> Path:
+        """The package's compiled model: made once for this system, whole or not at all."""
+        key = digest(package.digest, self._engine.system())
+        found = self._cache.folder(KIND, key)
+        if found is None:
+            with self._cache.making(KIND, key) as entry:
+                self._compile(path, entry / _MODEL)
+            found = self._cache.folder(KIND, key)
+        if found is None:
+            raise RunError(
+                f"device coreml: the compiled {path.name} is not in the cache, though it was just "
+                "made; give another folder with ENTRACTE_CACHE"
+            )
+        return found / _MODEL
+
+    def _compile(self, path: Path, place: Path) -> None:
+        try:
+            self._engine.compile(path, place)
+        except Exception as error:
+            raise RunError(
+                f"device coreml: {path.name} cannot be compiled ({error}); does the system have "
+                "the plan's `target.deployment`? `--device reference` runs it anywhere"
             ) from error
 
     def free(self, handle: "_Copy") -> None:

@@ -48,6 +48,7 @@ class NullDevice:
     """
 
     name = "null"
+    one_function = False
 
     def __init__(
         self,

@@ -25,11 +25,15 @@ class Device(Protocol):
     """A machine that loads packages whole and runs their functions."""
 
     name: str
+    one_function: bool
+    """A loaded package serves the function that it was loaded for, and no other. The runner drops
+    it and loads it again before a call of another."""
 
     def load(self, package: Package, folder: Path, function: str = "main") -> Handle:
         """Bring a package into memory, whole. `package.path` is inside `folder`.
 
-        `function` is the one that is called first; any of `package.functions` may follow.
+        `function` is the one that is called first; any of `package.functions` may follow, unless
+        it is a device of `one_function`.
         """
         ...
 

@@ -90,6 +90,7 @@ class ReferenceDevice(NumpyValues):
     """
 
     name = "reference"
+    one_function = False
 
     def __init__(self, policy: str = "hybrid", direct: bool = False) -> None:
         """`direct` reads weights past the page cache: every load is a load from the disk."""

@@ -19,6 +19,7 @@ CAUSES = {
     "straight": "outside loops",
     "first": "in first iterations",
     "steady": "in later iterations",
+    "switch": "at switches of function",
 }
 """`Forecast.stalls` in words: where calls wait."""
 
@@ -70,7 +71,8 @@ class ChunkRow:
     uses: int
     """Steps that run it in all iterations; the slices of a map are one."""
     kept: bool
-    """Stays loaded over a whole loop: after the first iteration nothing of it is loaded."""
+    """Stays loaded over a whole loop: after the first iteration nothing of it is loaded, but for
+    switches of function."""
     stays: tuple[Stay, ...]
     compute_unit: str
     precision: str
@@ -242,6 +244,7 @@ def chunk_rows(plan: Plan, run: Timeline) -> tuple[ChunkRow, ...]:
     uses = Counter(e.label for e in run.bars if e.queue == "compute")
     waiting = _sums((w.chunk, w.end_s - w.start_s) for w in run.waits)
     stays, loaded = _by_chunk(stays_of(run.bars)), _loads(run.bars)
+    switches = {(w.chunk, w.end_s) for w in run.waits if w.cause == "switch"}
     rows = []
     for c in plan.chunks:
         f, package = facts[c.id], packages.get(c.id)
@@ -262,9 +265,10 @@ def chunk_rows(plan: Plan, run: Timeline) -> tuple[ChunkRow, ...]:
                 loaded_bytes=sum(e.size_bytes for e in loads),
                 wait_s=waiting.get(c.id, 0.0),
                 uses=uses[c.id],
-                kept=c.id in looped and not any(e.iteration for e in loads),
+                kept=c.id in looped
+                and not any(e.iteration and (c.id, e.end_s) not in switches for e in loads),
                 stays=tuple(stays.get(c.id, ())),
-                compute_unit=plan.target.compute_unit,
+                compute_unit=c.compute_unit or plan.target.compute_unit,
                 precision=package.precision if package else "",
                 compression=package.compression if package else "",
                 psnr_db=package.psnr_db if package else None,

@@ -15,6 +15,7 @@ from entracte.cost import emitted_facts, predicted_facts
 from entracte.declare.scheme import PRECISION_FLOORS_DB, compressions, floor_db
 from entracte.errors import PlanError
 from entracte.ir import (
+    COMPUTE_UNITS,
     Bundle,
     Chunk,
     ChunkFacts,
@@ -62,6 +63,11 @@ def _check_paths(plan: Plan) -> None:
 
 
 def _check_chunk(chunk: Chunk) -> None:
+    if chunk.compute_unit not in ("", *COMPUTE_UNITS):
+        raise PlanError(
+            f"plan: chunk {chunk.id}: compute unit {chunk.compute_unit!r} is not one of "
+            f"{', '.join(COMPUTE_UNITS)}, nor empty for the target's"
+        )
     parts: tuple[Chunk | Variant, ...] = (chunk, *chunk.variants)
     for part in parts:
         _check_work(chunk, part)

@@ -32,7 +32,7 @@ from entracte.program.workload import Workload
 from entracte.store.origin import VERSION as ENTRACTE
 from entracte.store.seal import file_sha256, known_sha256
 
-VERSION = 5
+VERSION = 6
 FILE = "plan.json"
 CONSTANTS = "constants.safetensors"
 MAX_BYTES = 64 * 2**20

@@ -6,7 +6,7 @@ the program in which no call rests: never less than what is there.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -170,6 +170,19 @@ def where_is(
     """Segment, iteration and step of an absolute step number; `base` as `bases` gives it."""
     s = bisect_right(base, number) - 1
     return s, *divmod(number - base[s], len(segments[s].steps))
+
+
+def functions_of(program: Program) -> Callable[[int], str]:
+    """By the absolute number of a step: the function that its call uses."""
+    base = bases(program)
+
+    def function_at(number: int) -> str:
+        s, iteration, k = where_is(program.segments, base, number)
+        step = program.segments[s].steps[k]
+        assert isinstance(step, Call)
+        return step.function_at(iteration)
+
+    return function_at
 
 
 class Stepped(Protocol):

@@ -15,6 +15,7 @@ class Workload:
         budget_bytes: what chunks, activations and tensors may take together.
         contention: how many times slower loads and calls are while they overlap, at least 1.
         page_bytes: what the device can load at once of a chunk's weights; 0: packages load whole.
+        reload_on_switch: a loaded copy serves one function; a call of another loads it again.
     """
 
     program: Program
@@ -22,6 +23,7 @@ class Workload:
     budget_bytes: int
     contention: float = 1.0
     page_bytes: int = 0
+    reload_on_switch: bool = False
 
     @classmethod
     def on(cls, target: Target, program: Program, facts: Iterable[ChunkFacts]) -> "Workload":
@@ -32,6 +34,7 @@ class Workload:
             target.budget_bytes,
             target.contention,
             target.page_bytes,
+            target.reload_on_switch,
         )
 
     @classmethod
@@ -43,4 +46,5 @@ class Workload:
             plan.schedule.budget_bytes,
             plan.target.contention,
             plan.target.page_bytes,
+            plan.target.reload_on_switch,
         )

@@ -48,6 +48,9 @@ class Copies(Protocol):
     def handle(self, chunk: str) -> Handle:
         """To call a chunk, all of whose units are there."""
 
+    def switch(self, chunk: str, step: int) -> bool:
+        """Get a chunk's copy ready for the function of a step; whether it was loaded again."""
+
     def free_all(self) -> None:
         """Give back whatever is left, after a failure too."""
 
@@ -58,12 +61,26 @@ class WholeCopies:
     def __init__(self, device: Device, build: Build, table: Table) -> None:
         self._device, self._build, self._table = device, build, table
         self._handles: dict[int, Handle] = {}
+        self._functions: dict[int, str] = {}
+        """Unit -> the function that it was loaded for."""
 
     def load(self, unit: int, step: int) -> None:
         """See `Copies`."""
         build, package = self._build, self._build.package(self._table.units[unit].chunk)
-        handle = self._device.load(package, build.folder, build.function_at(step))
-        self._handles[unit] = handle
+        function = build.function_at(step)
+        self._handles[unit] = self._device.load(package, build.folder, function)
+        self._functions[unit] = function
+
+    def switch(self, chunk: str, step: int) -> bool:
+        """See `Copies`. One at a time is in memory: dropped first, then loaded."""
+        (unit,) = self._table.units_of[chunk]
+        if not self._device.one_function:
+            return False
+        if self._functions[unit] == self._build.function_at(step):
+            return False
+        self.free(unit, None)
+        self.load(unit, step)
+        return True
 
     def free(self, unit: int, loading: int | None) -> None:  # noqa: ARG002 (the protocol's)
         """See `Copies`."""
@@ -114,6 +131,10 @@ class PagedCopies:
     def handle(self, chunk: str) -> Handle:
         """See `Copies`."""
         return self._open[chunk]
+
+    def switch(self, chunk: str, step: int) -> bool:  # noqa: ARG002 (the protocol's)
+        """See `Copies`. Who can load pages serves all functions."""
+        return False
 
     def free_all(self) -> None:
         """See `Copies`."""

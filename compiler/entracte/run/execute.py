@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,10 +13,11 @@ from entracte.disk.read import inside
 from entracte.errors import ConfigError, RunError
 from entracte.ir import DType, Output, Package, Plan
 from entracte.plan.file import CONSTANTS, check_files, read_plan
+from entracte.run.answers import Answers, check_place, recording
 from entracte.run.delivery import Kept, Sink
 from entracte.run.outputs import made_of
 from entracte.run.packages import check_bytes, check_facts
-from entracte.run.runner import Listeners, Observe, Outcome, Progress, run_plan
+from entracte.run.runner import Answered, Listeners, Observe, Outcome, Progress, run_plan
 from entracte.run.sinks import Out, check_names, opened, places_for, usual_places
 from entracte.run.text import texts_of
 from entracte.store.tensor_file import read_header, reading
@@ -40,7 +42,8 @@ def make_device(name: str, plan: Plan, policy: str = "hybrid") -> Device:
         from entracte.devices.coreml import COMPUTE_UNITS, CoreMLDevice
 
         unit = plan.target.compute_unit
-        return CoreMLDevice(unit if unit in COMPUTE_UNITS else "all")
+        own = {c.id: c.compute_unit for c in plan.chunks if c.compute_unit}
+        return CoreMLDevice(unit if unit in COMPUTE_UNITS else "all", units=own)
     if name == "null":
         from entracte.devices.null import NullDevice
 
@@ -59,6 +62,8 @@ class OpenBuild:
     """Where outputs go; None also on the null device, which computes none."""
     keep: bool = True
     """Outputs that go to no file are kept in memory, as arrays; texts always are."""
+    answers: Path | None = None
+    """Where to record what the device answers (`run/answers.py`)."""
 
     def run(self, inputs: Mapping[str, object], progress: Progress = lambda *_: None) -> Outcome:
         """Run the plan and write the outputs. Raises `RunError`."""
@@ -74,7 +79,7 @@ class OpenBuild:
         not be written is told by `Outcome.faults`, with where it is kept."""
         made = made_of(self.plan, self.folder)
         files = places_for(made, self.out)
-        with opened(files) as sinks:
+        with self._recording() as answers, opened(files) as sinks:
             kept = self._kept([m.output for m in made if m.output.name not in sinks])
             outcome = execute(
                 self.plan,
@@ -82,8 +87,11 @@ class OpenBuild:
                 self.device,
                 inputs,
                 progress=progress,
+                answered=answers and answers.take,
                 sinks={**sinks, **kept},
             )
+            if answers is not None:
+                answers.run = outcome.run
         arrays = {name: sink.value for name, sink in kept.items()}
         texts, lost = texts_of(self.plan.program.outputs, arrays, self.folder)
         return replace(
@@ -94,13 +102,18 @@ class OpenBuild:
             faults=(*(f.fault for f in files if f.fault), *lost),
         )
 
+    def _recording(self) -> AbstractContextManager[Answers | None]:
+        if self.answers is None:
+            return nullcontext()
+        return recording(self.plan, self.device, self.answers)
+
     def _kept(self, outputs: Sequence[Output]) -> dict[str, Kept]:
         if self.device.name == "null":
             return {}
         return {o.name: Kept(o.axis) for o in outputs if self.keep or o.kind == "text"}
 
 
-def open_build(
+def open_build(  # noqa: PLR0913 - the options of a command
     folder: Path | str,
     *,
     device: str = "auto",
@@ -108,16 +121,19 @@ def open_build(
     out: Out = None,
     keep: bool = True,
     usual: bool = False,
+    answers: Path | None = None,
 ) -> OpenBuild:
     """Read and check a build folder; everything that can be wrong is found before any work.
 
     Args:
         keep: whether outputs that go to no file stay in memory.
         usual: without `out`, outputs go to files of the usual names (`run/sinks.py`).
+        answers: a folder to record the device's answers in.
 
     Raises:
         PlanError: no plan, a damaged one, or files that are missing or changed.
-        RunError: no such device, or an `out` that the plan's outputs do not suit.
+        RunError: no such device, an `out` that the plan's outputs do not suit, or no place for
+            answers.
     """
     folder = Path(folder)
     if out is not None:
@@ -132,7 +148,9 @@ def open_build(
     elif out is None and usual:
         out = usual_places(made_of(plan))
     places_for(made_of(plan), out)
-    return OpenBuild(plan, folder, chosen, out, keep)
+    if answers is not None:
+        check_place(chosen.name, answers)
+    return OpenBuild(plan, folder, chosen, out, keep, answers)
 
 
 def run_build(  # noqa: PLR0913 - the options of a command
@@ -172,6 +190,7 @@ def execute(  # noqa: PLR0913 - what a run is of, and who takes part
     *,
     progress: Progress = lambda *_: None,
     observe: Observe | None = None,
+    answered: Answered | None = None,
     sinks: Mapping[str, Sink] | None = None,
 ) -> Outcome:
     """Run a plan of a build folder with its constants; `sinks` as `run_plan` takes them."""
@@ -181,7 +200,7 @@ def execute(  # noqa: PLR0913 - what a run is of, and who takes part
         device,
         inputs,
         constants=load_constants(plan, folder),
-        listeners=Listeners(progress, observe, partial(_loading, device, folder)),
+        listeners=Listeners(progress, observe, answered, partial(_loading, device, folder)),
         sinks=sinks,
     )
 

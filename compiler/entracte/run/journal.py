@@ -48,9 +48,10 @@ class Journal:
             self._loaded_bytes += size_bytes
             self._bar("load", chunk, step, start, end, size_bytes)
 
-    def freed(self, chunk: str, size_bytes: int, step: int) -> None:
-        """Weights were given back just now; the step is the one that runs or ran last."""
-        now = time.perf_counter()
+    def freed(self, chunk: str, size_bytes: int, step: int, at: float | None = None) -> None:
+        """Weights were given back, just now or at a time; the step is the one that runs or ran
+        last."""
+        now = time.perf_counter() if at is None else at
         with self._lock:
             self._bar("free", chunk, step, now, now, size_bytes)
 

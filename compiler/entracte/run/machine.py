@@ -74,6 +74,18 @@ class Machine:
         """Of a chunk whose call was started."""
         return self._copies.handle(chunk)
 
+    def switch(self, chunk: str, step: int) -> None:
+        """Before a started step calls its chunk: a copy that serves one function is loaded again
+        for another one. The driver does not hear of it; what is in memory stays the same."""
+        begun = time.perf_counter()
+        if not self._copies.switch(chunk, step):
+            return
+        ended, units = time.perf_counter(), self._table.units_of[chunk]
+        size_bytes = sum(self._table.units[u].size_bytes for u in units)
+        self._journal.freed(chunk, size_bytes, step, begun)
+        self._journal.loaded(chunk, size_bytes, step, begun, ended)
+        self._journal.waited(ended - begun)
+
     def step_done(self, seconds: float, *, over: bool) -> None:
         """The started step ended, and with it, if `over`, its loop."""
         with self._change:

@@ -16,7 +16,7 @@ from entracte.clock.drivers import kind_of, make_driver
 from entracte.devices import Device, PagedDevice
 from entracte.ir import Call, HostStep, Plan, Program, Run, Segment, Step
 from entracte.plan.host_steps import check_host_steps
-from entracte.program.steps import bases, where_is
+from entracte.program.steps import bases, functions_of
 from entracte.program.workload import Workload
 from entracte.run.alarm import Alarm, alarm_of
 from entracte.run.copies import Build, Copies, Loading, PagedCopies, WholeCopies
@@ -30,6 +30,7 @@ from entracte.run.tensors import Tensors
 from entracte.units import format_bytes
 
 Observe = Callable[[str, str, dict[str, Any]], None]
+Answered = Callable[[str, str, Mapping[str, Any], Mapping[str, Any]], None]
 Progress = Callable[[str, int, int], None]
 """(stage, steps done, steps in all)"""
 
@@ -66,6 +67,8 @@ class Listeners:
     progress: Progress = lambda *_: None
     observe: Observe | None = None
     """Called with (chunk, function, inputs) after each call, for verification."""
+    answered: Answered | None = None
+    """The same, and the outputs as they are before anything is done with them."""
     loading: Loading = lambda _: None
     """Told of each package before it is loaded, by the loader."""
 
@@ -114,25 +117,12 @@ def _driver_and_copies(
 ) -> tuple[Driver, Copies]:
     """Units are the target's pages where the driver and the device can load them, else packages."""
     workload, paged = Workload.of(plan), by_pages(plan, device)
-    build = Build(plan, folder, _functions(plan.program), loading)
+    build = Build(plan, folder, functions_of(plan.program), loading)
     if paged is None:
         driver = make_driver(replace(workload, page_bytes=0), plan.schedule)
         return driver, WholeCopies(device, build, driver.table)
     driver = make_driver(workload, plan.schedule)
     return driver, PagedCopies(paged, build, driver.table)
-
-
-def _functions(program: Program) -> Callable[[int], str]:
-    """By the absolute number of a step: the function that its call uses."""
-    base = bases(program)
-
-    def function_at(number: int) -> str:
-        s, iteration, k = where_is(program.segments, base, number)
-        step = program.segments[s].steps[k]
-        assert isinstance(step, Call)
-        return step.function_at(iteration)
-
-    return function_at
 
 
 @dataclass
@@ -184,6 +174,8 @@ class _Interpreter:
     def _step(self, number: int, segment: Segment, step: Step, iteration: int) -> float:
         """Do a step when it may; returns its seconds."""
         self.machine.wait_for(number)
+        if isinstance(step, Call) and step.is_called(iteration):
+            self.machine.switch(step.chunk, number)
         begun = time.perf_counter()
         if isinstance(step, HostStep):
             inputs, note = self.tensors.host_inputs(step), self.journal.noted
@@ -211,6 +203,8 @@ class _Interpreter:
             self.journal.sliced(step.chunk, seconds, activation_bytes, held_bytes)
             if self.listeners.observe is not None:
                 self.listeners.observe(step.chunk, function, inputs)
+            if self.listeners.answered is not None:
+                self.listeners.answered(step.chunk, function, inputs, outputs)
             self.tensors.put(step, index, iteration, outputs)
 
 

@@ -17,7 +17,7 @@ from entracte.clock.clock import Gamma, Simulation, simulate
 from entracte.clock.rule import OnlineRule
 from entracte.clock.table import Table, make_table, pages_of
 from entracte.ir import Call, Kept, Policy, Program, Schedule
-from entracte.program.steps import pace_of, shortened
+from entracte.program.steps import functions_of, pace_of, shortened
 from entracte.program.workload import Workload
 from entracte.schedule.bounds import lower_bound
 from entracte.schedule.by_gates import schedule_by_gates
@@ -106,6 +106,7 @@ class _Search:
         self.short = shortened(self.program)
         short = replace(self.workload, program=self.short)
         self.table = make_table(short, pages=pages_of(short))
+        self.functions = functions_of(self.short) if workload.reload_on_switch else None
         self.enough_s = lower_bound(self.workload)[0] * _CLOSE
         self.weights_bytes = sum(f.weight_bytes for f in self.facts.values())
         self.trials: dict[tuple[str, ...], Cost] = {}
@@ -182,7 +183,7 @@ class _Search:
         return list(by_loop.values())
 
     def _run(self, table: Table) -> Simulation:
-        return simulate(OnlineRule(table), gamma=self.gamma)
+        return simulate(OnlineRule(table), gamma=self.gamma, functions=self.functions)
 
     def _cost(self, table: Table) -> Cost:
         """Of the whole program: loops that were cut short go on at their last pace."""

@@ -77,15 +77,19 @@ class Shelf:
     def _key(
         self, stage: Stage, ports: Mapping[str, Port], loop: Loop | None, pinned: Collection[str]
     ) -> str:
-        """Of a trace. Where weights are read changes nothing of it."""
-        named = encode(replace(stage, weights=""))
+        """Of a trace. Where weights are read changes nothing of it, and where it runs neither."""
+        named = encode(replace(stage, weights="", compute_unit=""))
         declared = (named, encode(tuple(ports.values())), encode(loop), sorted(pinned))
         code = _code(stage, self._backend.is_convertible)
         return digest(*declared, self._backend.identity, code, self._made(stage))
 
     def checkpoint(self, stage: Stage) -> str | None:
         """The checkpoint that a stage's graph names: known before it is traced."""
-        key = digest(stage.op, encode(replace(stage, name="", inputs=(), weights="")), _code(stage))
+        key = digest(
+            stage.op,
+            encode(replace(stage, name="", inputs=(), weights="", compute_unit="")),
+            _code(stage),
+        )
         is_kept = self._cache is not None and graphs_are_code(stage)
         found = self._cache.record("stems", key, _Stem) if self._cache and is_kept else None
         if found is None:
@@ -115,7 +119,9 @@ class Shelf:
         """Shapes of the inputs that a stage's graph declares."""
         if not graphs_are_code(stage):
             return {i.name: i.shape for i in self._graph(stage).inputs}
-        key = digest(stage.op, encode(replace(stage, name="", inputs=())), _code(stage))
+        key = digest(
+            stage.op, encode(replace(stage, name="", inputs=(), compute_unit="")), _code(stage)
+        )
         found = self._cache.record("inputs", key, _Shapes) if self._cache else None
         if found is None:
             found = tuple((i.name, i.shape) for i in self._graph(stage).inputs)
@@ -129,7 +135,9 @@ class Shelf:
 
         if self._cache is None or not graphs_are_code(stage):
             return self._tables(stage)
-        key = digest(stage.op, encode(replace(stage, name="", inputs=())), _code(stage))
+        key = digest(
+            stage.op, encode(replace(stage, name="", inputs=(), compute_unit="")), _code(stage)
+        )
         if self._cache.folder("constants", key) is None:
             with self._cache.making("constants", key) as entry:
                 write_bytes(entry / _TABLES, save(dict(self._tables(stage))))

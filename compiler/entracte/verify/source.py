@@ -179,6 +179,7 @@ class SourceDevice(NumpyValues):
     """Executes the torch source of each chunk in fp32: the plan, without the packages."""
 
     name = "source"
+    one_function = False
 
     def __init__(
         self, chunks: Mapping[str, Chunk], stages: "Mapping[str, Traced]", source: "WeightSource"

@@ -3,7 +3,7 @@ import Foundation
 /// plan.json: read as what a stranger may have written. `docs/plan-format.md` says what stands where.
 public enum PlanFormat {
     /// The version that this runner reads, as its plans say it.
-    public static let version = 5
+    public static let version = 6
     public static let file = "plan.json"
     public static let constants = "constants.safetensors"
     /// A larger file is no plan.

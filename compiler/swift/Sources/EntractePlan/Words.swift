@@ -88,7 +88,7 @@ private func words(_ value: JSON) -> String {
 }
 
 /// A text in quotes; single ones unless only they stand in it.
-func words(_ text: String) -> String {
+package func words(_ text: String) -> String {
     let quote: Unicode.Scalar = text.unicodeScalars.contains("'") && !text.unicodeScalars.contains("\"") ? "\"" : "'"
     var out = String.UnicodeScalarView()
     out.append(quote)
@@ -127,7 +127,7 @@ private func escape(_ c: Unicode.Scalar) -> String {
 /// A number, by the fewest digits that give it back; with an exponent below 1e-4 and from 1e16 on.
 ///
 /// Infinity is `inf`, and what is no number `nan`.
-func words(_ value: Double) -> String {
+package func words(_ value: Double) -> String {
     guard value.isFinite else { return value.isNaN ? "nan" : value < 0 ? "-inf" : "inf" }
     if value == 0 { return value.sign == .minus ? "-0.0" : "0.0" }
     let (digits, point) = shortest(abs(value))

@@ -4,12 +4,12 @@ Source: `_clean_caption` of diffusers' pipelines (PixArt, Latte, Sana, Allegro, 
 `clean_caption` of Open-Sora 1.2, which is the same; told in rules of our own.
 """
 
-import html
 import re
 from urllib.parse import unquote_plus
 
 from entracte.declare.host_ops.clean.markup import text_of
 from entracte.declare.host_ops.clean.mend import mend
+from entracte.declare.host_ops.clean.references import references_read
 
 _HOST = r"[a-zA-Z0-9.\-]+\.(?:com|co|ru|net|org|edu|gov|it)[\w/-]*\b/?(?!@)"
 _BEGIN = r"(?:/{1,3}|[a-zA-Z0-9%])"
@@ -81,7 +81,7 @@ def clean_caption(caption: str) -> str:
     text = _applied(_SIGNS, text_of(text))
     if len(_JOINED.findall(text)) > _FEW:
         text = _JOINED.sub(" ", text)
-    text = html.unescape(html.unescape(mend(text)))
+    text = references_read(references_read(mend(text)))
     return _applied(_ENDS, _applied(_WORDS, text)).strip()
 
 

@@ -1,0 +1,69 @@
+// What we use of Darwin's C functions and of Dispatch where Linux's lacks it, in our own words. Nothing here runs.
+import Dispatch
+import Foundation
+
+public typealias mach_port_t = UInt32
+public typealias kern_return_t = Int32
+public typealias integer_t = Int32
+public typealias natural_t = UInt32
+public typealias task_flavor_t = UInt32
+public typealias mach_msg_type_number_t = UInt32
+public typealias task_info_t = UnsafeMutablePointer<integer_t>
+
+public let KERN_SUCCESS: Int32 = 0
+public let TASK_VM_INFO: Int32 = 22
+/// A variable of C, which language mode 6 does not take from a plain import.
+public var mach_task_self_: mach_port_t = 0
+
+/// task_vm_info: of its many fields the one that we read.
+public struct task_vm_info_data_t {
+    public var phys_footprint: UInt64 = 0
+    public init() {}
+}
+
+public func task_info(
+    _ task: mach_port_t, _ flavor: task_flavor_t, _ info: task_info_t!,
+    _ count: UnsafeMutablePointer<mach_msg_type_number_t>!
+) -> kern_return_t { fatalError() }
+
+public func sysctlbyname(
+    _ name: UnsafePointer<CChar>!, _ old: UnsafeMutableRawPointer!, _ oldSize: UnsafeMutablePointer<Int>!,
+    _ new: UnsafeMutableRawPointer!, _ newSize: Int
+) -> Int32 { fatalError() }
+
+/// dispatch/dispatchsource/memorypressureevent
+extension DispatchSource {
+    public struct MemoryPressureEvent: OptionSet, Sendable {
+        public let rawValue: UInt
+        public init(rawValue: UInt) { self.rawValue = rawValue }
+        public static let normal = MemoryPressureEvent(rawValue: 1)
+        public static let warning = MemoryPressureEvent(rawValue: 2)
+        public static let critical = MemoryPressureEvent(rawValue: 4)
+    }
+
+    /// dispatch/dispatchsource/makememorypressuresource(eventmask:queue:)
+    public class func makeMemoryPressureSource(
+        eventMask: MemoryPressureEvent, queue: DispatchQueue? = nil
+    ) -> any DispatchSourceMemoryPressure { fatalError() }
+}
+
+/// dispatch/dispatchsourcememorypressure
+public protocol DispatchSourceMemoryPressure: DispatchSourceProtocol {
+    var data: DispatchSource.MemoryPressureEvent { get }
+}
+
+extension ProcessInfo {
+    /// foundation/processinfo/thermalstate-swift.enum
+    public enum ThermalState: Int, Sendable { case nominal, fair, serious, critical }
+    public var thermalState: ThermalState { fatalError() }
+    /// foundation/processinfo/islowpowermodeenabled: iOS 9, macOS 12
+    public var isLowPowerModeEnabled: Bool { fatalError() }
+}
+
+extension URLResourceValues {
+    /// foundation/urlresourcevalues/isexcludedfrombackup
+    public var isExcludedFromBackup: Bool? { get { fatalError() } set {} }
+}
+
+/// objectivec/autoreleasepool(invoking:)
+public func autoreleasepool<R>(invoking body: () throws -> R) rethrows -> R { fatalError() }

@@ -1,0 +1,11 @@
+// What we use of UIKit, in our own words. Nothing here runs.
+import Foundation
+
+/// uikit/uiapplication
+@MainActor
+open class UIApplication: NSObject {
+    /// uikit/uiapplication/didreceivememorywarningnotification and its neighbours
+    public class var didReceiveMemoryWarningNotification: NSNotification.Name { fatalError() }
+    public class var didEnterBackgroundNotification: NSNotification.Name { fatalError() }
+    public class var willEnterForegroundNotification: NSNotification.Name { fatalError() }
+}
