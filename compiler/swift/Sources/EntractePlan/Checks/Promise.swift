@@ -122,6 +122,15 @@ struct Promise {
             "plan: claims \(what) of \(words(given)) s, its own numbers\(of) make it \(words(proper)) s")
     }
 
+    private func checkSum(_ what: String, _ parts: [NamedNumber], _ proper: Double) throws {
+        let sum = parts.reduce(0) { $0 + $1.value }
+        if parts.isEmpty, abs(proper) > slack {
+            // Python's sum of nothing is a whole number.
+            throw Fault.plan("plan: claims \(what) of 0 s, its own numbers make it \(words(proper)) s")
+        }
+        try checkNear(what, sum, "", proper)
+    }
+
     private func checkWithin(_ what: String, _ given: Double, _ least: Double, _ most: Double) throws {
         if least - slack <= given, given <= most + slack { return }
         let rest = most == .infinity ? " or more" : most > least ? " to \(words(most)) s" : ""
@@ -135,7 +144,7 @@ struct Promise {
         try checkWithin("loading", f.loadingSeconds, loadsSeconds, max(most, loadsSeconds))
         let waiting = f.makespanSeconds - f.computeSeconds
         try checkNear("stalls", f.stallSeconds, " (makespan less computing)", waiting)
-        try checkNear("stalls by cause", f.stalls.reduce(0) { $0 + $1.value }, "", f.stallSeconds)
+        try checkSum("stalls by cause", f.stalls, f.stallSeconds)
         let causes = ["start", "straight", "first", "steady"]
         if let stray = f.stalls.map(\.name).filter({ !causes.contains($0) }).inOrder().first {
             throw Fault.plan("plan: the stall \(words(stray)) is not one of \(causes.joined(separator: ", "))")
@@ -161,8 +170,7 @@ struct Promise {
         if let stray = f.stageSeconds.map(\.name).filter({ !names.contains($0) }).inOrder().first {
             throw Fault.plan("plan: claims seconds of stage \(words(stray)), which no step is of")
         }
-        let sum = f.stageSeconds.reduce(0) { $0 + $1.value }
-        try checkNear("all stages", sum, "", f.computeSeconds)
+        try checkSum("all stages", f.stageSeconds, f.computeSeconds)
     }
 
     private func checkEarly(_ f: Forecast) throws {
