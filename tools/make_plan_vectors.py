@@ -206,7 +206,9 @@ def hostile(*, every: int = 1) -> Iterator[tuple[int, Change]]:
     for name, what, change in by_hand():
         place += 1
         if place % every == 0:
-            yield from _numbered(place, _record(bodies[name], _changed(bodies[name], change)), name, what)
+            yield from _numbered(
+                place, _record(bodies[name], _changed(bodies[name], change)), name, what
+            )
     for name, body in bodies.items():
         for k in range(MUTATIONS):
             place += 1
@@ -325,7 +327,11 @@ def _said(data: bytes, *, host: bool = True) -> str | None:
                 plan_file.check_host_steps = lambda _: None
             plan_file.read_plan(path)
         except PlanError as error:
-            return str(error).replace(str(path), "PLAN").replace(f" Entracte {ENTRACTE} ", " Entracte ")
+            return (
+                str(error)
+                .replace(str(path), "PLAN")
+                .replace(f" Entracte {ENTRACTE} ", " Entracte ")
+            )
         finally:
             plan_file.check_host_steps = checks
     return None
