@@ -92,9 +92,9 @@ extension HostOp {
 
     static let tokenize = HostOp(
         name: "tokenize",
-        inputs: [HostReads(name: "text", kind: .given(.text))],
+        read: [.given("text", .text)],
         params: [HostParam("tokenizer", .file), HostParam("length", .size)] + freeParams,
-        ports: idsAndMask,
+        gives: idsAndMask,
         files: ["tokenizer"],
         run: { params, inputs, place in
             guard case .text(let text)? = inputs["text"] else {
@@ -107,12 +107,12 @@ extension HostOp {
     /// What one model wrote, as another reads it.
     static let retokenize = HostOp(
         name: "retokenize",
-        inputs: [HostReads(name: "ids", kind: .tensor(.int32, [1, nil]))],
+        read: [.tensor("ids", .int32, [1, nil])],
         params: [
             HostParam("decoder", .file), HostParam("tokenizer", .file), HostParam("length", .size),
             HostParam("end", .ids, isNeeded: false),
         ] + freeParams,
-        ports: idsAndMask,
+        gives: idsAndMask,
         files: ["decoder", "tokenizer"],
         run: { params, inputs, place in
             let ids = try inputs.tensor("ids", "retokenize")
