@@ -76,9 +76,10 @@ def build_own(swift: Compiler, own: Path, package: Path) -> None:
         emit(swift, own, name, sources(package / "Sources" / name), [*MODE, "-I", str(own)])
 
 
-def emit(swift: Compiler, folder: Path, name: str, files: list[Path], flags: list[str]) -> None:
-    swift.run(
-        "-emit-module", "-parse-as-library", "-module-name", name, *flags, "-I", str(folder),
+def emit(swift: Compiler, folder: Path, name: str, files: list[Path], flags: list[str]) -> str:
+    kind = [] if any(f.name == "main.swift" for f in files) else ["-parse-as-library"]
+    return swift.run(
+        "-emit-module", *kind, "-module-name", name, *flags, "-I", str(folder),
         "-o", str(folder / f"{name}.swiftmodule"), *map(str, files),
     )  # fmt: skip
 
@@ -93,11 +94,10 @@ def check(swift: Compiler, scratch: Path, own: Path, core: list[Path], more: lis
     Gives the warnings; raises `Refused`.
     """
     ways = ["-I", str(scratch), "-I", str(own)]
-    said = swift.run("-typecheck", "-module-name", "EntracteCoreML", *MODE, *ways, *map(str, core))
+    # Not `-typecheck`: who may use what from which task is looked at behind it.
+    said = emit(swift, scratch, "EntracteCoreML", core, [*MODE, *ways])
     if more:
-        emit(swift, scratch, "EntracteCoreML", core, [*MODE, *ways])
-        kind = [] if any(f.name == "main.swift" for f in more) else ["-parse-as-library"]
-        said += swift.run("-typecheck", *kind, *MODE, *ways, *map(str, more))
+        said += emit(swift, scratch, "More", more, [*MODE, *ways])
     return said
 
 

@@ -187,7 +187,9 @@ def _classes() -> dict[str, list[int]]:
     between = "\x02".join(known)
     for name, regex in _CLASSES.items():
         made = normalizers.Replace(Regex(rf"(?!\x02)(?:{regex})"), "").normalize_str(between)
-        found[name] = [ord(c) for c, left in zip(known, made.split("\x02"), strict=True) if not left]
+        found[name] = [
+            ord(c) for c, left in zip(known, made.split("\x02"), strict=True) if not left
+        ]
     spaced = pre_tokenizers.WhitespaceSplit().pre_tokenize_str(known)
     found["white_space"] = _lacking("".join(word for word, _ in spaced))
     numeric = pre_tokenizers.Digits(individual_digits=True).pre_tokenize_str("|".join(known))
