@@ -1,7 +1,7 @@
-"""The demo, compiled, in the Swift runner: its video is the one that this side makes, bit for bit.
+"""The demo, compiled, in the Swift runner: its video is what this side makes, bit for bit.
 
-Packages are run here; what they answered goes to the Swift runner, which reads their weights all the
-same and checks the digest of every input that it would give to one.
+Packages are run here; what they answered goes to the Swift runner, which reads their weights all
+the same and checks the digest of every input that it would give to one.
 """
 
 import json
