@@ -30,13 +30,6 @@ def test_the_core_ml_side_and_the_command_type_check_without_a_warning(stubs):
 MISTAKES = {
     "label": ("CoreMLModel.swift", "MLModel.load(contentsOf:", "MLModel.load(at:", "contentsOf"),
     "await": ("CoreMLModel.swift", "try await model.prediction(", "try model.prediction(", "async"),
-    "member": ("Features.swift", ".multiArrayConstraint", ".arrayConstraint", "arrayConstraint"),
-    "type": (
-        "Features.swift",
-        "multiArray: try tensor.array()",
-        "multiArray: tensor",
-        "MLMultiArray",
-    ),
     "actor": (
         "CoreMLModel.swift",
         "final class BoundModel: @unchecked Sendable",
