@@ -10,7 +10,7 @@ import Testing
 
     @Test(.enabled(if: folder != nil)) func aRunIsRecorded() async throws {
         let folder = URL(fileURLWithPath: try #require(Self.folder))
-        let plan = try PlanFile.read(folder: folder)
+        let plan = try Plan.read(folder: folder)
         let ends = plan.program.segments.enumerated().filter { $0.element.until != nil }.map { ($0.offset, 3) }
         let world = ToyWorld(plan.program, ends: Dictionary(uniqueKeysWithValues: ends))
         let runner = Runner(
