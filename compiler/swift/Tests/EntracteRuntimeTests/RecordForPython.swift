@@ -10,7 +10,7 @@ import Testing
 
     @Test(.enabled(if: folder != nil)) func aRunIsRecorded() async throws {
         let folder = URL(fileURLWithPath: try #require(Self.folder))
-        let plan = try PlanFile.read(folder: folder)
+        let plan = try Plan.read(folder: folder)
         let ends = plan.program.segments.enumerated().filter { $0.element.until != nil }.map { ($0.offset, 3) }
         let world = ToyWorld(plan.program, ends: Dictionary(uniqueKeysWithValues: ends))
         let runner = Runner(
@@ -20,6 +20,6 @@ import Testing
         let outcome = try await runner.run([:], constants: Toy.constants(plan.program), options)
         try outcome.record.data.write(to: folder.appendingPathComponent("run.json"))
         #expect(outcome.alarm == nil)
-        #expect(Set(outcome.outputs.keys) == Set(plan.program.outputs.map(\.name)))
+        #expect(Set(outcome.outputs.keys) == Set(plan.program.outputs.map { $0.name }))
     }
 }
