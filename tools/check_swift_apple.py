@@ -1,6 +1,7 @@
 """Type-check the Swift runner's Core ML side where there is no Core ML.
 
-    python tools/check_swift_apple.py [--root SWIFT_ROOT] [--scratch FOLDER] [FILE...]
+    python -m tools.check_swift_apple [--modules FOLDER] [--scratch FOLDER] [FILE...]
+    python -m tools.check_swift_apple compiler/swift/App/*.swift    # the example app too
 
 Stub modules (`compiler/swift/Stubs`, what we use of Apple's frameworks, in our own words) and the
 package's own modules are built, then the sources of `EntracteCoreML` are checked against them, all
@@ -8,19 +9,17 @@ with language mode 6. It finds wrong names, labels, types, `async` and `throws`,
 say what Apple's pages say. What is available since when is `lint_swift_availability.py`'s matter.
 FILE: other sources that import `EntracteCoreML`, such as an app's, checked after it.
 
-Without `--root` it uses the `swift` on the PATH; with it, the one in that root (`chroot`), where the
-tree must be at the same place as here. Exit status: 0 if all is well, 1 if not, 2 without Swift.
+Exit status: 0 if all is well, 1 if not, 2 without a toolchain (`tools/swift_toolchain.py`).
 """
 
 import argparse
-import os
-import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parent.parent / "compiler" / "swift"
+from tools.swift_toolchain import PACKAGE, Toolchain, find
+
 STUBS = (
     "CoreGraphics",
     "CoreVideo",
@@ -32,47 +31,55 @@ STUBS = (
     "UIKit",
     "os",
     "AVFoundation",
+    "UniformTypeIdentifiers",
+    "SwiftUI",
+    "AVKit",
 )
 """In the order in which they may import each other."""
 
 OWN = ("EntractePlan", "EntracteText", "EntracteRuntime", "EntracteMedia")
 """Modules of the package that the Core ML side imports, in that order too."""
 
-MODE = ("-swift-version", "6")
+MODE = ("-swift-version", "6", "-package-name", PACKAGE.name)
+"""As SwiftPM builds it: a package is called like its folder."""
 
 
-class Swift:
-    """A Swift compiler: the one on the PATH, or the one in a root."""
+class Refused(Exception):
+    """What the compiler says of something that it does not take."""
 
-    def __init__(self, root: Path | None) -> None:
-        self._before = ["chroot", str(root)] if root else []
-        self.is_there = bool(root and root.is_dir()) or bool(shutil.which("swiftc"))
+
+class Compiler:
+    """The Swift compiler of a toolchain."""
+
+    def __init__(self, chain: Toolchain) -> None:
+        self._chain = chain
 
     def run(self, *arguments: str) -> str:
-        """Compile; gives what the compiler says, and raises `SystemExit` where it fails."""
-        made = subprocess.run(
-            [*self._before, "swiftc", *arguments], capture_output=True, text=True, check=False
-        )
+        """Compile; gives the warnings. Raises `Refused`."""
+        command = self._chain.command("swiftc", *arguments)
+        made = subprocess.run(command, capture_output=True, text=True, check=False)
         if made.returncode:
-            sys.stdout.write(made.stdout + made.stderr)
-            raise SystemExit(1)
+            raise Refused(made.stdout + made.stderr)
         return made.stdout + made.stderr
 
 
-def build_modules(swift: Swift, scratch: Path, package: Path) -> None:
-    """Modules of the stubs, and of the package beside Core ML, into `scratch`."""
+def build_stubs(swift: Compiler, scratch: Path, package: Path) -> None:
+    """Modules of the stubs into `scratch`; like Apple's they know nothing of language mode 6."""
     for name in STUBS:
         emit(swift, scratch, name, [package / "Stubs" / f"{name}.swift"], ["-swift-version", "5"])
-    # The package's own modules see what Linux has: no stubs are on their way.
-    own = scratch / "own"
+
+
+def build_own(swift: Compiler, own: Path, package: Path) -> None:
+    """Modules of the package that the Core ML side imports. They see what Linux has: no stubs."""
     own.mkdir(exist_ok=True)
     for name in OWN:
         emit(swift, own, name, sources(package / "Sources" / name), [*MODE, "-I", str(own)])
 
 
-def emit(swift: Swift, folder: Path, name: str, files: list[Path], flags: list[str]) -> None:
-    swift.run(
-        "-emit-module", "-parse-as-library", "-module-name", name, *flags, "-I", str(folder),
+def emit(swift: Compiler, folder: Path, name: str, files: list[Path], flags: list[str]) -> str:
+    kind = [] if any(f.name == "main.swift" for f in files) else ["-parse-as-library"]
+    return swift.run(
+        "-emit-module", *kind, "-module-name", name, *flags, "-I", str(folder),
         "-o", str(folder / f"{name}.swiftmodule"), *map(str, files),
     )  # fmt: skip
 
@@ -81,38 +88,43 @@ def sources(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.swift"))
 
 
-def check(swift: Swift, scratch: Path, package: Path, more: list[Path]) -> str:
-    """Type-check the Core ML side, and `more` with it as a module. Gives the warnings."""
-    core = sources(package / "Sources" / "EntracteCoreML")
-    ways = ["-I", str(scratch), "-I", str(scratch / "own")]
-    said = swift.run("-typecheck", "-module-name", "EntracteCoreML", *MODE, *ways, *map(str, core))
+def check(swift: Compiler, scratch: Path, own: Path, core: list[Path], more: list[Path]) -> str:
+    """Type-check the sources of the Core ML side, and `more` with it as a module.
+
+    Gives the warnings; raises `Refused`.
+    """
+    ways = ["-I", str(scratch), "-I", str(own)]
+    # Not `-typecheck`: who may use what from which task is looked at behind it.
+    said = emit(swift, scratch, "EntracteCoreML", core, [*MODE, *ways])
     if more:
-        emit(swift, scratch, "EntracteCoreML", core, [*MODE, *ways])
-        said += swift.run("-typecheck", "-parse-as-library", *MODE, *ways, *map(str, more))
+        said += emit(swift, scratch, "More", more, [*MODE, *ways])
     return said
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--root", type=Path, help="a root folder with Swift in it")
     parser.add_argument("--scratch", type=Path, help="where modules go; a new folder without it")
+    parser.add_argument("--modules", type=Path, help="where the package's modules are built")
     parser.add_argument("--package", type=Path, default=PACKAGE, help=argparse.SUPPRESS)
     parser.add_argument("files", nargs="*", type=Path)
     given = parser.parse_args(arguments)
-    swift = Swift(given.root)
-    if not swift.is_there:
-        print("no Swift: neither `swiftc` on the PATH nor a --root")
+    chain = find()
+    if chain is None:
+        print("no Swift toolchain: `python -m tools.swift_toolchain make`")
         return 2
-    parent = given.package / ".build" if os.access(given.package, os.W_OK) else None
-    if parent:
-        parent.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=parent) as made:
+    swift = Compiler(chain)
+    with tempfile.TemporaryDirectory() as made:
         scratch = given.scratch or Path(made)
         scratch.mkdir(parents=True, exist_ok=True)
         try:
-            build_modules(swift, scratch, given.package)
-            said = check(swift, scratch, given.package, given.files)
-        except SystemExit:
+            build_stubs(swift, scratch, given.package)
+            own = given.modules or scratch / "own"
+            if not given.modules:
+                build_own(swift, own, given.package)
+            core = sources(given.package / "Sources" / "EntracteCoreML")
+            said = check(swift, scratch, own, core, [f.absolute() for f in given.files])
+        except Refused as refused:
+            sys.stdout.write(str(refused))
             return 1
     sys.stdout.write(said)
     print("the Core ML side type-checks against the stubs; it was not run")

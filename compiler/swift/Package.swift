@@ -5,6 +5,9 @@ import PackageDescription
 
 /// They are left out of what is exported beside a build.
 let testTargets: [Target] = [
+    // Figures of the runner's own work: `entracte-bench NAME`.
+    .executableTarget(
+        name: "entracte-bench", dependencies: ["EntractePlan", "EntracteRuntime"], path: "Bench"),
     // Where the vectors of the Python side lie.
     .target(name: "EntracteSupport", dependencies: ["EntractePlan"], path: "Tests/EntracteSupport"),
     .testTarget(name: "EntractePlanTests", dependencies: ["EntractePlan", "EntracteSupport"]),

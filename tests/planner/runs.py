@@ -177,31 +177,38 @@ def _of_plan(name, plan, ends=None) -> Timed:
 
 
 PORTS = {
+    "fold": ([("x", (2, 2), H)], [("y", (2, 2), F)]),
     "make": ([("a", (2, 3), F), ("k", (1,), I)], [("b", (2, 3), F), ("i", (1,), I)]),
     "turn": (
-        [("h", (2, 3), H), ("g", (2, 3), H), ("s", (1,), F), ("i", (1,), I), ("n", (3, 2), H)],
+        [("h", (2, 3), H), ("g", (2, 3), H), ("s", (1,), F), ("i", (1,), I), ("n", (3, 2), H),
+         ("m", (2, 3), F)],
         [("f", (2, 3), F), ("e", (2, 3), F), ("s", (1,), F), ("i", (1,), I),
-         ("t", (3, 4), H), ("c", (1, 3), H)],
+         ("t", (6, 8), H), ("c", (1, 3), H)],
     ),
-    "read": ([("w", (3, 4), F), ("c", (1, 3), H)], [("v", (2, 2, 4), F)]),
+    "read": ([("w", (6, 8), F), ("c", (1, 3), H)], [("v", (2, 2, 4), F)]),
 }  # fmt: skip
-SOFT = (Window(0, 3, 2, 2), Window(1, 4, 2, 2))
-"""Tiles of (3, 4) that overlap in (5, 6)."""
+HALVES = (Window(1, 2, 2, 1),)
+"""Two columns of three each."""
+SOFT = (Window(0, 6, 2, 3), Window(1, 8, 2, 5))
+"""Tiles of (6, 8) that overlap by thirds in (9, 13), so that weights are rounded."""
 
 
 def corners() -> Program:
     """What the other programs have not: states of fp16 that begin with and take fp32, two with one
     first value; an `until` that is a state's next value; tiles of fp16 that a loop makes, blended,
-    and that end early; an input and a constant that are outputs; what a loop collects along another
-    axis than its output's."""
+    and that end early; a map in a loop that blends anew in each iteration; an input and a constant
+    that are outputs; what a loop collects along another axis than its output's."""
     loop = Segment(
         name="loop", count=4, until="s1",
         state=(("h", "b", "f"), ("g", "b", "e"), ("s", "s0", "s1"), ("i", "i0", "i1")),
         steps=(
             call(
+                "fold", [Binding("x", "h", M, HALVES)], [Binding("y", "mix", M, HALVES)], repeat=2
+            ),
+            call(
                 "turn",
                 [Binding("h", "h"), Binding("g", "g"), Binding("s", "s"), Binding("i", "i"),
-                 Binding("n", "noise", T, (Window(1, 2, 4, 3, 1),))],
+                 Binding("m", "mix"), Binding("n", "noise", T, (Window(1, 2, 4, 3, 1),))],
                 [Binding("f", "f"), Binding("e", "e"), Binding("s", "s1"), Binding("i", "i1"),
                  Binding("t", "soft", T, SOFT), Binding("c", "rows", T, (Window(0, 1, 4, 1),))],
             ),
@@ -237,7 +244,8 @@ def corners() -> Program:
             tensor("i0", (1,), I), tensor("h", (2, 3), H), tensor("g", (2, 3), H),
             tensor("f", (2, 3), F), tensor("e", (2, 3), F), tensor("s", (1,), F),
             tensor("s1", (1,), F), tensor("i", (1,), I), tensor("i1", (1,), I),
-            tensor("soft", (5, 6), F), tensor("rows", (4, 3), H), tensor("vs", (2, 8, 4), F),
+            tensor("soft", (9, 13), F), tensor("mix", (2, 3), F),
+            tensor("rows", (4, 3), H), tensor("vs", (2, 8, 4), F),
         ),
         segments=(make, loop, read),
         outputs=(

@@ -12,7 +12,8 @@ public typealias task_info_t = UnsafeMutablePointer<integer_t>
 
 public let KERN_SUCCESS: Int32 = 0
 public let TASK_VM_INFO: Int32 = 22
-public let mach_task_self_: mach_port_t = 0
+/// A variable of C, which language mode 6 does not take from a plain import.
+public var mach_task_self_: mach_port_t = 0
 
 /// task_vm_info: of its many fields the one that we read.
 public struct task_vm_info_data_t {

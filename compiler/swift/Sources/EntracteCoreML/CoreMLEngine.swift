@@ -7,7 +7,8 @@ import Foundation
 /// macOS 15 on.
 ///
 /// It loads compiled packages that an `Installer` has made ready, each on the unit that works for it, and
-/// waits before a load until the memory of what was freed is back.
+/// waits before a load until the memory of what was freed is back. One engine is for one run: it counts the
+/// loads of packages that keep states of their own.
 public final class CoreMLEngine: Engine {
     public let name = "coreml"
 

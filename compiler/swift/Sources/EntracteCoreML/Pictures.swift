@@ -35,7 +35,7 @@ public struct SystemPictures: PictureDecoder {
         let orientation: Int
 
         init(_ found: CFDictionary?) {
-            let found = (found as [AnyHashable: Any]?) ?? [:]
+            let found = found as? [String: Any] ?? [:]
             func number(_ key: CFString) -> Int? { (found[key as String] as? NSNumber)?.intValue }
             height = number(kCGImagePropertyPixelHeight) ?? 0
             width = number(kCGImagePropertyPixelWidth) ?? 0

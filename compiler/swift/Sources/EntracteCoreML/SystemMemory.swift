@@ -1,5 +1,5 @@
 #if canImport(CoreML)
-import Darwin
+@preconcurrency import Darwin
 import EntracteRuntime
 import Foundation
 import Metal

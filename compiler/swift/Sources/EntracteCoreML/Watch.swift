@@ -17,13 +17,13 @@ public final class SystemWatch {
 
     public init(_ interruptions: Interruptions) {
         pressure = [
-            Self.source([.warning, .critical]) { await interruptions.begins(.memory) },
-            Self.source([.normal]) { await interruptions.ends(.memory) },
+            Self.source([.warning, .critical]) { interruptions.begins(.memory) },
+            Self.source([.normal]) { interruptions.ends(.memory) },
         ]
         #if canImport(UIKit)
-        hear(UIApplication.didReceiveMemoryWarningNotification) { await interruptions.begins(.memory) }
-        hear(UIApplication.didEnterBackgroundNotification) { await interruptions.begins(.background) }
-        hear(UIApplication.willEnterForegroundNotification) { await interruptions.ends(.background) }
+        hear(UIApplication.didReceiveMemoryWarningNotification) { interruptions.begins(.memory) }
+        hear(UIApplication.didEnterBackgroundNotification) { interruptions.begins(.background) }
+        hear(UIApplication.willEnterForegroundNotification) { interruptions.ends(.background) }
         #endif
     }
 
@@ -34,19 +34,17 @@ public final class SystemWatch {
         observers = []
     }
 
-    private func hear(_ name: Notification.Name, _ act: @escaping @Sendable () async -> Void) {
+    private func hear(_ name: Notification.Name, _ act: @escaping @Sendable () -> Void) {
         observers.append(
-            NotificationCenter.default.addObserver(forName: name, object: nil, queue: nil) { _ in
-                Task { await act() }
-            })
+            NotificationCenter.default.addObserver(forName: name, object: nil, queue: nil) { _ in act() })
     }
 
     private nonisolated static func source(
-        _ events: DispatchSource.MemoryPressureEvent, _ act: @escaping @Sendable () async -> Void
+        _ events: DispatchSource.MemoryPressureEvent, _ act: @escaping @Sendable () -> Void
     ) -> any DispatchSourceMemoryPressure {
         let source = DispatchSource.makeMemoryPressureSource(
             eventMask: events, queue: DispatchQueue(label: "entracte.memory"))
-        source.setEventHandler { Task { await act() } }
+        source.setEventHandler { act() }
         source.activate()
         return source
     }

@@ -129,3 +129,17 @@ func found(_ path: String) -> Found {
     default: return .other
     }
 }
+
+/// A file, whole or not at all; a link of the user's own stays one. Throws `Fault`.
+public func writeWhole(_ data: Data, to path: String) throws {
+    let aside = Aside(path)
+    do {
+        let file = try WriteFile(new: aside.path)
+        try file.write([UInt8](data), at: 0)
+        try file.finish()
+        try aside.keep()
+    } catch {
+        aside.drop()
+        throw (error as? SystemFault).map { aside.written($0) } ?? error
+    }
+}

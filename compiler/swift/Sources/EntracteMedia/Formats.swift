@@ -115,7 +115,7 @@ private func pictureRow(
     _ ending: String, _ open: @escaping @Sendable ([Made], String) async throws -> any Writer
 ) -> Format {
     Format(
-        ending: ending, kinds: [.image, .video], grain: .frames, called: "pictures", holdsMany: false,
+        ending: ending, kinds: ending == folderEnding ? [.video, .image] : [.image, .video], grain: .frames, called: "pictures", holdsMany: false,
         fault: { picturesFault($0, ending, isClip: false) }, open: open)
 }
 

@@ -1,5 +1,6 @@
 import EntractePlan
 import struct EntractePlan.Port
+import EntracteRuntime
 import Foundation
 
 #if canImport(Glibc)
@@ -181,3 +182,13 @@ func an(_ word: String) -> String {
 
 /// A number in six digits at most, as `%g` has it.
 func general(_ value: Double) -> String { String(format: "%g", value) }
+
+extension MediaInputs {
+    /// What reads files for `Given`: the tensor, and the digest of the file's bytes.
+    public var reading: Given.Reading {
+        { input, path in
+            let tensor = try await tensor(of: input, file: path)
+            return EntracteRuntime.ReadFile(tensor: tensor, sha256: try FileDigests.read(path))
+        }
+    }
+}

@@ -36,7 +36,8 @@ struct NpyHeader {
         self.shape = shape
         self.isFortran = isFortran
         type = Self.type(descr)
-        called = type?.name ?? (descr == "|b1" ? "bool" : descr)
+        let others = ["|b1": "bool", "|O": "object", "<c8": "complex64", "<c16": "complex128", "<f16": "float128"]
+        called = type?.name ?? others[descr] ?? descr
     }
 
     private static func type(_ descr: String) -> ElementType? {

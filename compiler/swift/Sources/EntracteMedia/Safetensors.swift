@@ -25,7 +25,7 @@ struct SafetensorsHeader {
         })
 
     /// Throws `MediaFault` for what is no whole safetensors file.
-    init(_ file: ReadFile) throws {
+    init(_ file: InputFile) throws {
         guard let length = try file.read(0, 8).little(0, 8), length >= 2, length <= 100_000_000,
             Int(length) <= file.sizeBytes - 8
         else { throw MediaFault("is no safetensors file, or only a part of one (its header's length is wrong)") }

@@ -5,7 +5,7 @@ import Foundation
 /// A tensor of exactly a port's shape out of `.npy`, `.npz` or `.safetensors`; of several the one that is
 /// called like the input. Throws `MediaFault`.
 func tensorFile(_ name: String, _ port: Port, _ path: String, _ ending: String) throws -> Tensor {
-    let file = try ReadFile(path)
+    let file = try InputFile(path)
     switch ending {
     case ".npz": return try npz(name, port, file)
     case ".safetensors": return try safetensors(name, port, file)
@@ -40,7 +40,7 @@ private func filled(_ filling: inout Filling, _ file: any Readable, from begin: 
     return try filling.done()
 }
 
-private func npz(_ name: String, _ port: Port, _ file: ReadFile) throws -> Tensor {
+private func npz(_ name: String, _ port: Port, _ file: InputFile) throws -> Tensor {
     let archive = try ZipReader(file)
     let arrays = archive.entries.filter { $0.name.hasSuffix(".npy") }
     let chosen = try chosen(name, arrays.map { String($0.name.dropLast(4)) })
@@ -52,7 +52,7 @@ private func npz(_ name: String, _ port: Port, _ file: ReadFile) throws -> Tenso
     return try npy(port, archive.bytes(of: entry, most: most))
 }
 
-private func safetensors(_ name: String, _ port: Port, _ file: ReadFile) throws -> Tensor {
+private func safetensors(_ name: String, _ port: Port, _ file: InputFile) throws -> Tensor {
     let header = try SafetensorsHeader(file)
     let chosen = try chosen(name, header.tensors.map(\.name))
     guard let found = header.tensors.first(where: { $0.name == chosen }) else {

@@ -7,7 +7,7 @@ public struct WavReader: SoundDecoder {
     public var endings: [String] { [".wav"] }
 
     public func sound(of file: URL, needed: @Sendable (_ rate: Int) -> Int) async throws -> Sound {
-        let file = try ReadFile(file.path)
+        let file = try InputFile(file.path)
         let form = try WavForm(file)
         let many = min(needed(form.rate), form.dataBytes / form.frameBytes)
         var samples: [Double] = []
@@ -36,7 +36,7 @@ struct WavForm {
     var frameBytes: Int { channels * bits / 8 }
 
     /// Throws `MediaFault` for what is no .wav or of a kind that is not read.
-    init(_ file: ReadFile) throws {
+    init(_ file: InputFile) throws {
         let head = try file.read(0, 12)
         guard head.starts(with: Array("RIFF".utf8)), head.dropFirst(8).starts(with: Array("WAVE".utf8)) else {
             throw MediaFault("is no .wav; give it as one")

@@ -12,11 +12,11 @@ struct ZipReader {
     }
 
     let entries: [Entry]
-    private let file: ReadFile
+    private let file: InputFile
     private static let damaged = MediaFault("is no whole zip archive; is it whole?")
 
     /// Throws `MediaFault` for an archive that is damaged.
-    init(_ file: ReadFile) throws {
+    init(_ file: InputFile) throws {
         self.file = file
         let tailAt = max(0, file.sizeBytes - 22 - 65535)
         let tail = try file.read(tailAt, 22 + 65535)
@@ -35,7 +35,7 @@ struct ZipReader {
         entries = found
     }
 
-    private static func wide(_ file: ReadFile, _ at: UInt64?) throws -> (UInt64, UInt64) {
+    private static func wide(_ file: InputFile, _ at: UInt64?) throws -> (UInt64, UInt64) {
         guard let at, at <= UInt64(file.sizeBytes) else { throw damaged }
         let end = try file.read(Int(at), 56)
         guard end.little(0, 4) == 0x0606_4B50, let size = end.little(40, 8), let begin = end.little(48, 8) else {

@@ -65,7 +65,7 @@ private struct ZipEntry {
         for _ in 0..<2 { made.append(little: isLarge ? UInt32.max : UInt32(clamping: sizeBytes)) }
         made.append(little: UInt16(clamping: name.count))
         made.append(little: UInt16(wide.count))
-        made += [UInt8](repeating: 0, count: 8)
+        made += [UInt8](repeating: 0, count: 6)
         made.append(little: UInt32(0o600) << 16)
         made.append(little: at > most32 ? UInt32.max : UInt32(clamping: at))
         return made + name + wide

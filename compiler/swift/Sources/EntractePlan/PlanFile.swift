@@ -20,24 +20,35 @@ public enum PlanFormat {
 extension Plan {
     /// The plan of a build folder, or of the plan file itself.
     ///
+    /// `rows`: the table of host operations, that host steps are checked by; nil: they are not.
+    ///
     /// Raises `Fault` for a file that is missing, in another frame, of another version or changed, and
     /// for whatever in it is not as `check` says.
-    public static func read(_ place: URL) throws -> Plan {
+    public static func read(_ place: URL, rows: [any HostRow]? = nil) throws -> Plan {
         let path = try planPath(place)
-        let data = try readWhole(path)
-        let frame = try PlanFrame(data, path: path.path)
-        let tape = try frame.parsed(path: path.path)
-        try PlanFrame.checkVersion(versionWords(tape), path: path.path)
+        return try read(framed: try readWhole(path), path: path.path, rows: rows)
+    }
+
+    /// The plan that a file's bytes hold; `path` is what messages call it.
+    static func read(framed data: Data, path: String, rows: [any HostRow]? = nil) throws -> Plan {
+        let frame = try PlanFrame(data, path: path)
+        let tape = try frame.parsed(path: path)
+        try PlanFrame.checkVersion(versionWords(tape), path: path)
         guard SHA256.hex(frame.body) == frame.sha256 else {
-            throw Fault.plan("\(path.path): changed since it was written (wrong SHA-256); compile again")
+            throw Fault.plan("\(path): changed since it was written (wrong SHA-256); compile again")
         }
-        return try decoded(tape, sha256: frame.sha256)
+        let plan = try decoded(tape, sha256: frame.sha256)
+        try plan.check(rows)
+        return plan
     }
 
     /// The plan of a build folder.
-    public static func read(folder: URL) throws -> Plan { try read(folder) }
+    public static func read(folder: URL, rows: [any HostRow]? = nil) throws -> Plan {
+        try read(folder, rows: rows)
+    }
 
-    /// A plan's own JSON, without the frame around it. Raises `Fault`.
+    /// A plan's own JSON, without the frame around it. Types, texts and ranges of numbers are checked;
+    /// what the plan claims is what `check` looks at. Raises `Fault`.
     public static func decode(_ data: Data) throws -> Plan {
         let frame = PlanFrame(body: data)
         let tape = try frame.parsed(path: PlanFormat.file)

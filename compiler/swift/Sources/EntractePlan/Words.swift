@@ -15,7 +15,7 @@ func shortened(_ text: String) -> String {
 }
 
 /// A value of a text that was parsed, in at most 40 characters. Looks at no more of it than that takes.
-func shortWords(_ tape: Tape, _ node: Int) -> String {
+package func shortWords(_ tape: Tape, _ node: Int) -> String {
     var out = ""
     append(tape, node, to: &out)
     return shortened(out)
@@ -28,11 +28,13 @@ func words(_ tape: Tape, _ node: Int) -> String {
     return out
 }
 
-func wholeWords(_ tape: Tape, _ node: Int) -> String {
+/// A number of any length in at most 40 characters.
+func wholeWords(_ tape: Tape, _ node: Int) -> String { shortened(digits(tape, node, 60)) }
+
+private func digits(_ tape: Tape, _ node: Int, _ most: Int) -> String {
     let n = tape.nodes[node]
-    let count = min(Int(n.count), 60)
-    let raw = UnsafeBufferPointer(start: tape.bytes + Int(n.start), count: count)
-    return shortened(String(decoding: raw, as: UTF8.self))
+    let raw = UnsafeBufferPointer(start: tape.bytes + Int(n.start), count: min(Int(n.count), most))
+    return String(decoding: raw, as: UTF8.self)
 }
 
 private func append(_ tape: Tape, _ node: Int, to out: inout String, most: Int = 200) {
@@ -41,7 +43,7 @@ private func append(_ tape: Tape, _ node: Int, to out: inout String, most: Int =
     case .null: out += "None"
     case .no: out += "False"
     case .yes: out += "True"
-    case .whole: out += tape.whole(node).map(String.init) ?? wholeWords(tape, node)
+    case .whole: out += tape.whole(node).map(String.init) ?? digits(tape, node, most)
     case .real: out += words(tape.real(node))
     case .text: out += words(tape.text(node))
     case .list: appendItems(tape, node, to: &out, most)
@@ -86,7 +88,7 @@ private func words(_ value: JSON) -> String {
 }
 
 /// A text in quotes; single ones unless only they stand in it.
-func words(_ text: String) -> String {
+package func words(_ text: String) -> String {
     let quote: Unicode.Scalar = text.unicodeScalars.contains("'") && !text.unicodeScalars.contains("\"") ? "\"" : "'"
     var out = String.UnicodeScalarView()
     out.append(quote)
@@ -125,7 +127,7 @@ private func escape(_ c: Unicode.Scalar) -> String {
 /// A number, by the fewest digits that give it back; with an exponent below 1e-4 and from 1e16 on.
 ///
 /// Infinity is `inf`, and what is no number `nan`.
-func words(_ value: Double) -> String {
+package func words(_ value: Double) -> String {
     guard value.isFinite else { return value.isNaN ? "nan" : value < 0 ? "-inf" : "inf" }
     if value == 0 { return value.sign == .minus ? "-0.0" : "0.0" }
     let (digits, point) = shortest(abs(value))

@@ -4,8 +4,9 @@ import EntractePlan
 public enum Happening: Sendable {
     /// A state begins with its first value.
     case entered(state: String, first: String, value: Tensor)
-    /// One slice of a call begins; in the order of its bindings, with the box that each is of.
-    case called(chunk: String, function: String, slice: Int, reads: [Read])
+    /// One slice of a call begins, beside so many bytes of tensors, its outputs included; reads are in the order
+    /// of its bindings.
+    case called(chunk: String, function: String, slice: Int, heldBytes: Int, reads: [Read])
     /// A host step begins.
     case hosted(stage: String, op: String, reads: [String])
     /// What a slice or a host step made was written.

@@ -157,7 +157,8 @@ public actor Interpreter: Performing {
                         feature: b.feature, tensor: name(b.tensor), place: place, piece: piece, value: value)
                 }
             }
-            watcher(.called(chunk: call.chunk, function: function, slice: slice, reads: reads))
+            let held = tensors.heldBytes(own)
+            watcher(.called(chunk: call.chunk, function: function, slice: slice, heldBytes: held, reads: reads))
         }
         return inputs
     }

@@ -8,27 +8,28 @@ public enum Interruption: String, Sendable, CaseIterable {
     case memory
 }
 
-/// Closes a run's pause while there is a reason to, and opens it when the last one has gone.
+/// Closes a run's pause while there is a reason to. Whoever hears the system calls it, from any thread.
 ///
-/// A shortage of memory has gone when the system says so, or so long after its last warning that none is to
+/// A shortage of memory is over when the system says so, or so long after its last warning that none is to
 /// be expected: not all systems say when it is over.
-public actor Interruptions {
+public final class Interruptions: @unchecked Sendable {
     private let calmSeconds: Double
     private let sleep: @Sendable (_ seconds: Double) async -> Void
-    private let close: @Sendable (Interruption) async -> Void
-    private let open: @Sendable () async -> Void
+    private let close: @Sendable (_ reason: String) -> Void
+    private let open: @Sendable (_ reason: String) -> Void
+    private let lock = NSLock()
+    /// All three under the lock.
     private var reasons: Set<Interruption> = []
     private var warnings = 0
-    /// How often each reason came.
-    public private(set) var counts: [Interruption: Int] = [:]
+    private var told: [Interruption: Int] = [:]
 
-    /// `close` is called when the first reason comes, `open` when none is left.
+    /// `close` and `open` are told one reason at a time; neither may call this again.
     public init(
         calmSeconds: Double = 5,
         sleep: @escaping @Sendable (_ seconds: Double) async -> Void = {
             try? await Task.sleep(nanoseconds: UInt64(max(0, $0) * 1e9))
         },
-        close: @escaping @Sendable (Interruption) async -> Void, open: @escaping @Sendable () async -> Void
+        close: @escaping @Sendable (_ reason: String) -> Void, open: @escaping @Sendable (_ reason: String) -> Void
     ) {
         self.calmSeconds = calmSeconds
         self.sleep = sleep
@@ -36,19 +37,23 @@ public actor Interruptions {
         self.open = open
     }
 
+    /// How often each reason came.
+    public var counts: [Interruption: Int] { lock.withLock { told } }
+
     /// A reason has come. Of memory: a warning; it is over by `ends`, or when there was no other for a while.
-    public func begins(_ reason: Interruption) async {
-        counts[reason, default: 0] += 1
-        let isFirst = reasons.isEmpty
-        reasons.insert(reason)
-        if reason == .memory { expectCalm() }
-        if isFirst { await close(reason) }
+    public func begins(_ reason: Interruption) {
+        lock.withLock {
+            told[reason, default: 0] += 1
+            if reasons.insert(reason).inserted { close(reason.rawValue) }
+            if reason == .memory { expectCalm() }
+        }
     }
 
     /// A reason has gone.
-    public func ends(_ reason: Interruption) async {
-        guard reasons.remove(reason) != nil, reasons.isEmpty else { return }
-        await open()
+    public func ends(_ reason: Interruption) {
+        lock.withLock {
+            if reasons.remove(reason) != nil { open(reason.rawValue) }
+        }
     }
 
     private func expectCalm() {
@@ -56,11 +61,14 @@ public actor Interruptions {
         let mine = warnings
         Task {
             await sleep(calmSeconds)
-            await calmed(mine)
+            if lock.withLock({ mine == warnings }) { ends(.memory) }
         }
     }
+}
 
-    private func calmed(_ warning: Int) async {
-        if warning == warnings { await ends(.memory) }
+extension Interruptions {
+    /// Of a run's pause.
+    public convenience init(_ pause: Pause, calmSeconds: Double = 5) {
+        self.init(calmSeconds: calmSeconds, close: { pause.close($0) }, open: { pause.open($0) })
     }
 }

@@ -1,4 +1,5 @@
 import EntractePlan
+import Foundation
 
 /// One chunk in a run: the sums over all its loads and calls.
 public struct ChunkRun: Equatable, Sendable {
@@ -37,6 +38,11 @@ public struct NamedTold: Equatable, Sendable {
 public struct NamedText: Equatable, Sendable {
     public let name: String
     public let text: String
+
+    public init(name: String, text: String) {
+        self.name = name
+        self.text = text
+    }
 }
 
 /// What one run did: run.json, field for field `Run` of `compiler/entracte/ir.py`.
@@ -65,89 +71,96 @@ public struct RunRecord: Equatable, Sendable {
     /// When it began, UTC: 2026-11-28T09:30:00Z.
     public var date = ""
     public var versions: [NamedText] = []
+    /// Waits for freed memory before loads, in their order; within the loads' seconds.
+    public var settled: [SettleRecord] = []
 
-    /// The text of run.json.
-    public var json: String { JSONText(self).text + "\n" }
+    /// The bytes of run.json.
+    public var data: Data { encoded.data() + Data("\n".utf8) }
+
+    /// As `codec.encode` writes it.
+    public var encoded: JSON {
+        tagged("Run", [
+            ("device", .text(device)),
+            ("wall_s", .number(wallSeconds)),
+            ("peak_bytes", .whole(peakBytes)),
+            ("stall_s", .number(stallSeconds)),
+            ("loaded_bytes", .whole(loadedBytes)),
+            ("chunks", .list(chunks.map(\.encoded))),
+            ("stage_s", .list(stageSeconds.map { .list([.text($0.name), .number($0.seconds)]) })),
+            ("iterations", .list(iterations.map(\.encoded))),
+            ("bars", .list(bars.map(encodedBar))),
+            ("anonymous_peak_bytes", anonymousPeakBytes.map { .whole($0) } ?? .null),
+            ("start_bytes", startBytes.map { .whole($0) } ?? .null),
+            ("plan", .text(plan)),
+            ("inputs", .list(inputs.map { .list([.text($0.name), $0.value.encoded]) })),
+            ("date", .text(date)),
+            ("versions", .list(versions.map { .list([.text($0.name), .text($0.text)]) })),
+            ("notes", .list(notes.map { .text($0) })),
+            ("outputs", .list(outputs.map(\.encoded))),
+            ("arithmetic", .text("")),
+            ("settled", .list(settled.map(\.encoded))),
+        ])
+    }
 }
 
-/// Writes a record as `codec.encode` does.
-private struct JSONText {
-    private(set) var text = ""
-
-    init(_ run: RunRecord) {
-        text = object("Run", [
-            ("device", quoted(run.device)),
-            ("wall_s", number(run.wallSeconds)),
-            ("peak_bytes", String(run.peakBytes)),
-            ("stall_s", number(run.stallSeconds)),
-            ("loaded_bytes", String(run.loadedBytes)),
-            ("chunks", list(run.chunks.map(chunk))),
-            ("stage_s", list(run.stageSeconds.map { list([quoted($0.name), number($0.seconds)]) })),
-            ("iterations", list(run.iterations.map(count))),
-            ("bars", list(run.bars.map(bar))),
-            ("anonymous_peak_bytes", run.anonymousPeakBytes.map { String($0) } ?? "null"),
-            ("start_bytes", run.startBytes.map { String($0) } ?? "null"),
-            ("plan", quoted(run.plan)),
-            ("inputs", list(run.inputs.map { list([quoted($0.name), told($0.value)]) })),
-            ("date", quoted(run.date)),
-            ("versions", list(run.versions.map { list([quoted($0.name), quoted($0.text)]) })),
-            ("notes", list(run.notes.map(quoted))),
-            ("outputs", list(run.outputs.map(count))),
-            ("arithmetic", quoted("")),
-        ])
+extension RunRecord {
+    /// The time, as records have it.
+    static func now() -> String {
+        let format = ISO8601DateFormatter()
+        format.timeZone = TimeZone(identifier: "UTC")
+        return format.string(from: Date())
     }
 
-    private func chunk(_ c: ChunkRun) -> String {
-        object("ChunkRun", [
-            ("chunk", quoted(c.chunk)), ("loads", String(c.loads)), ("calls", String(c.calls)),
-            ("load_s", number(c.loadSeconds)), ("exec_s", number(c.execSeconds)),
-            ("peak_activation_bytes", String(c.peakActivationBytes)),
+    /// Of the runner and the system.
+    static func versions() -> [NamedText] {
+        [
+            NamedText(name: "runner", text: "swift"),
+            NamedText(name: "system", text: ProcessInfo.processInfo.operatingSystemVersionString),
+        ]
+    }
+}
+
+private func tagged(_ name: String, _ members: [(String, JSON)]) -> JSON {
+    .object([JSON.Member("type", .text(name))] + members.map { JSON.Member($0.0, $0.1) })
+}
+
+private func encodedBar(_ b: Bar) -> JSON {
+    tagged("Bar", [
+        ("queue", .text(b.queue)), ("label", .text(b.label)), ("segment", .whole(b.segment)),
+        ("iteration", .whole(b.iteration)), ("step", .whole(b.step)), ("start_s", .number(b.startSeconds)),
+        ("end_s", .number(b.endSeconds)), ("size_bytes", .whole(b.sizeBytes)),
+    ])
+}
+
+extension SettleRecord {
+    fileprivate var encoded: JSON {
+        tagged("Settled", [
+            ("chunks", .list(chunks.map { .text($0) })), ("expected_bytes", .whole(expectedBytes)),
+            ("returned_bytes", .whole(returnedBytes)), ("wait_s", .number(seconds)),
         ])
     }
+}
 
-    private func bar(_ b: Bar) -> String {
-        object("Bar", [
-            ("queue", quoted(b.queue)), ("label", quoted(b.label)), ("segment", String(b.segment)),
-            ("iteration", String(b.iteration)), ("step", String(b.step)), ("start_s", number(b.startSeconds)),
-            ("end_s", number(b.endSeconds)), ("size_bytes", String(b.sizeBytes)),
+extension ChunkRun {
+    fileprivate var encoded: JSON {
+        tagged("ChunkRun", [
+            ("chunk", .text(chunk)), ("loads", .whole(loads)), ("calls", .whole(calls)),
+            ("load_s", .number(loadSeconds)), ("exec_s", .number(execSeconds)),
+            ("peak_activation_bytes", .whole(peakActivationBytes)),
         ])
     }
+}
 
-    private func count(_ x: NamedCount) -> String { list([quoted(x.name), String(x.count)]) }
+extension NamedCount {
+    fileprivate var encoded: JSON { .list([.text(name), .whole(count)]) }
+}
 
-    private func told(_ value: Told) -> String {
-        switch value {
-        case .text(let text): quoted(text)
-        case .whole(let whole): String(whole)
-        case .number(let real): number(real)
+extension Told {
+    fileprivate var encoded: JSON {
+        switch self {
+        case .text(let text): .text(text)
+        case .whole(let whole): .whole(whole)
+        case .number(let real): .number(real)
         }
-    }
-
-    private func object(_ type: String, _ fields: [(String, String)]) -> String {
-        let all = [("type", quoted(type))] + fields
-        return "{" + all.map { quoted($0.0) + ":" + $0.1 }.joined(separator: ",") + "}"
-    }
-
-    private func list(_ items: [String]) -> String { "[" + items.joined(separator: ",") + "]" }
-
-    /// JSON has no number that is not finite.
-    private func number(_ x: Double) -> String { x.isFinite ? "\(x)" : "0.0" }
-
-    private func quoted(_ text: String) -> String {
-        var made = "\""
-        for c in text.unicodeScalars {
-            switch c {
-            case "\"": made += "\\\""
-            case "\\": made += "\\\\"
-            case "\n": made += "\\n"
-            case "\r": made += "\\r"
-            case "\t": made += "\\t"
-            case _ where c.value < 0x20 || c.value == 0x7F:
-                let hex = String(c.value, radix: 16)
-                made += "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
-            default: made.unicodeScalars.append(c)
-            }
-        }
-        return made + "\""
     }
 }

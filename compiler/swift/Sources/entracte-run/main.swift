@@ -1,2 +1,3 @@
-// The command: see CommandLine.swift when it is there.
-print("entracte-run")
+import Foundation
+
+exit(await Command.run(Array(CommandLine.arguments.dropFirst())))

@@ -4,7 +4,7 @@ import Foundation
 import Testing
 
 /// A process whose memory comes back by a rule, in a time that only sleeping moves.
-private final class World: @unchecked Sendable {
+private final class FakeProcess: @unchecked Sendable {
     private let lock = NSLock()
     private var ns = 0
     private let footprint: @Sendable (Int) -> Int?
@@ -22,7 +22,7 @@ private final class World: @unchecked Sendable {
 
 @Suite struct SettleTests {
     @Test func nothingFreedIsNoWait() async {
-        let world = World { _ in 1000 }
+        let world = FakeProcess { _ in 1000 }
         let settle = Settle(world.world)
         await settle.wait()
         #expect(world.now == 0)
@@ -31,7 +31,7 @@ private final class World: @unchecked Sendable {
 
     @Test func itWaitsUntilMostIsBack() async throws {
         // 1000 B, of which 400 come back in 0.5 s, 10 B every 12.5 ms.
-        let world = World { ns in 1000 - min(400, ns / 1_250_000) }
+        let world = FakeProcess { ns in 1000 - min(400, ns / 1_250_000) }
         let settle = Settle(world.world, options: SettleOptions(share: 0.75, longestSeconds: 2, pollSeconds: 0.01))
         await settle.frees("a", addedBytes: 400)
         await settle.wait()
@@ -45,7 +45,7 @@ private final class World: @unchecked Sendable {
     }
 
     @Test func itEndsWhenTheLongestTimeHasPassed() async throws {
-        let world = World { _ in 1000 }
+        let world = FakeProcess { _ in 1000 }
         let settle = Settle(world.world, options: SettleOptions(share: 0.8, longestSeconds: 0.5, pollSeconds: 0.1))
         await settle.frees("a", addedBytes: 400)
         await settle.frees("b", addedBytes: 100)
@@ -56,7 +56,7 @@ private final class World: @unchecked Sendable {
     }
 
     @Test func mappedWeightsAreNotWaitedFor() async {
-        let world = World { _ in 1000 }
+        let world = FakeProcess { _ in 1000 }
         let settle = Settle(world.world)
         await settle.frees("a", addedBytes: 0)
         await settle.wait()

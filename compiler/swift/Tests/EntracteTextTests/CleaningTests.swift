@@ -21,7 +21,9 @@ private struct Preprocessed: Decodable {
 private struct OneText: Decodable {
     let text: String?
 
-    init(from decoder: any Decoder) throws { text = try? decoder.singleValueContainer().decode(String.self) }
+    init(from decoder: any Swift.Decoder) throws {
+        text = try? decoder.singleValueContainer().decode(String.self)
+    }
 }
 
 private struct OpenSoraPair: Decodable {
@@ -133,7 +135,7 @@ struct CleaningTests {
             let row = try JSONDecoder().decode([String].self, from: line)
             for (rule, out) in zip(rules, row.dropFirst()) {
                 let made = rule.clean(row[0])
-                #expect(isSame(made, out), "\(number + 1) \(rule): \(spelled(made)) is not \(spelled(out))")
+                #expect(isSame(made, out), "\(number + 1) \(rule): \(words(made)) is not \(words(out))")
             }
         }
     }
@@ -165,6 +167,6 @@ struct CleaningTests {
         _ = Cleaning.caption.clean(text)
         _ = Cleaning.prompt.clean(text)
         let took = begin.duration(to: .now)
-        #expect(took < .seconds(5), "\(spelled(piece)) takes \(took)")
+        #expect(took < .seconds(5), "\(words(piece)) takes \(took)")
     }
 }

@@ -140,23 +140,32 @@ final class Decoder {
         throw wants("str", node)
     }
 
-    func whole(_ node: Int) throws -> Int {
-        if tape.nodes[node].kind == .whole, let value = tape.whole(node) { return value }
-        try checkNumber(node)
-        throw wants("a whole number", node)
+    func whole(_ node: Int, _ range: Range = .notNegative) throws -> Int {
+        guard tape.nodes[node].kind == .whole, let value = tape.whole(node) else {
+            try checkNumber(node)
+            throw wants("a whole number", node)
+        }
+        if value < 1 || range != .notNegative, let what = range.fault(value) { throw isOut(value, what, node) }
+        return value
     }
 
-    func number(_ node: Int) throws -> Double {
+    func number(_ node: Int, _ range: Range = .notNegative) throws -> Double {
+        let value: Double
         switch tape.nodes[node].kind {
-        case .real:
-            let value = tape.real(node)
-            if value.isFinite { return value }
-        case .whole:
-            if let value = tape.whole(node) { return Double(value) }
-        default: break
+        case .real: value = tape.real(node)
+        case .whole: value = tape.whole(node).map(Double.init) ?? .infinity
+        default: throw wants("float", node)
         }
-        try checkNumber(node)
-        throw wants("float", node)
+        guard value.isFinite else {
+            try checkNumber(node)
+            throw wants("float", node)
+        }
+        if let what = range.fault(value) { throw fault("\(words(value)) is \(what)", node) }
+        return value
+    }
+
+    private func isOut(_ value: Int, _ what: String, _ node: Int) -> Fault {
+        fault("\(value) is \(what)", node)
     }
 
     func flag(_ node: Int) throws -> Bool {

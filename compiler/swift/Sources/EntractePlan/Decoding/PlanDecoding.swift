@@ -34,23 +34,23 @@ extension Decoder {
         let made = Target(
             name: try text(needed(f, 0)),
             title: try text(needed(f, 1)),
-            memoryBytes: try whole(needed(f, 2)),
+            memoryBytes: try whole(needed(f, 2), .positive),
             baseFootprintBytes: try whole(needed(f, 3)),
-            settleFraction: try number(needed(f, 4)),
-            chunkLimitBytes: try whole(needed(f, 5)),
+            settleFraction: try number(needed(f, 4), .share),
+            chunkLimitBytes: try whole(needed(f, 5), .positive),
             deployment: try text(needed(f, 6)),
             computeUnit: try text(needed(f, 7)),
-            loadBandwidth: try number(needed(f, 8)),
-            loadOverheadSeconds: try number(needed(f, 9)),
-            computeFlops: try number(needed(f, 10)),
-            memoryBandwidth: try number(needed(f, 11)),
-            callOverheadSeconds: try number(needed(f, 12)),
+            loadBandwidth: try number(needed(f, 8), .positive),
+            loadOverheadSeconds: try number(needed(f, 9), .seconds),
+            computeFlops: try number(needed(f, 10), .positive),
+            memoryBandwidth: try number(needed(f, 11), .positive),
+            callOverheadSeconds: try number(needed(f, 12), .seconds),
             sources: try self.node(f, 13).map { try texts($0) } ?? [],
             estimated: try self.node(f, 14).map { try texts($0) } ?? [],
-            efficiency: try self.node(f, 15).map { try namedNumbers($0) } ?? [],
-            coldBandwidth: try self.node(f, 16).flatMap { try nullable($0) { try number($0) } },
-            contention: try self.node(f, 17).map { try number($0) } ?? 1,
-            pageBytes: try self.node(f, 18).map { try whole($0) } ?? 0,
+            efficiency: try self.node(f, 15).map { try namedNumbers($0, .efficiency) } ?? [],
+            coldBandwidth: try self.node(f, 16).flatMap { try nullable($0) { try number($0, .positive) } },
+            contention: try self.node(f, 17).map { try number($0, .contention) } ?? 1,
+            pageBytes: try self.node(f, 18).map { try whole($0, .page) } ?? 0,
             reloadOnSwitch: try self.node(f, 19).map { try flag($0) } ?? false)
         closed(f)
         return made
@@ -116,7 +116,7 @@ extension Decoder {
             compression: try text(needed(f, 7)),
             inputs: try ports(needed(f, 8)),
             outputs: try ports(needed(f, 9)),
-            psnrDb: try self.node(f, 10).flatMap { try nullable($0) { try number($0) } },
+            psnrDb: try self.node(f, 10).flatMap { try nullable($0) { try number($0, .signed) } },
             functions: try self.node(f, 11).map { try texts($0) } ?? ["main"],
             ownPorts: try self.node(f, 12).map { try list($0) { try functionPorts($0) } } ?? [])
         closed(f)
@@ -153,10 +153,10 @@ extension Decoder {
             id: try text(needed(f, 0)),
             weightBytes: try whole(needed(f, 1)),
             activationBytes: try whole(needed(f, 2)),
-            loadSeconds: try number(needed(f, 3)),
-            execSeconds: try number(needed(f, 4)),
-            coldSeconds: try self.node(f, 5).map { try number($0) } ?? 0,
-            execBy: try self.node(f, 6).map { try namedNumbers($0) } ?? [])
+            loadSeconds: try number(needed(f, 3), .seconds),
+            execSeconds: try number(needed(f, 4), .seconds),
+            coldSeconds: try self.node(f, 5).map { try number($0, .seconds) } ?? 0,
+            execBy: try self.node(f, 6).map { try namedNumbers($0, .seconds) } ?? [])
         closed(f)
         return made
     }
@@ -219,20 +219,20 @@ extension Decoder {
     private func forecast(_ node: Int) throws -> Forecast {
         let f = try opened(node, .forecast)
         let made = Forecast(
-            makespanSeconds: try number(needed(f, 0)),
-            computeSeconds: try number(needed(f, 1)),
-            loadingSeconds: try number(needed(f, 2)),
-            stallSeconds: try number(needed(f, 3)),
+            makespanSeconds: try number(needed(f, 0), .seconds),
+            computeSeconds: try number(needed(f, 1), .seconds),
+            loadingSeconds: try number(needed(f, 2), .seconds),
+            stallSeconds: try number(needed(f, 3), .seconds),
             loadedBytes: try whole(needed(f, 4)),
             loads: try whole(needed(f, 5)),
             peakBytes: try whole(needed(f, 6)),
             peakStep: try text(needed(f, 7)),
-            lowerBoundSeconds: try number(needed(f, 8)),
+            lowerBoundSeconds: try number(needed(f, 8), .seconds),
             lowerBound: try text(needed(f, 9)),
-            stageSeconds: try namedNumbers(needed(f, 10)),
+            stageSeconds: try namedNumbers(needed(f, 10), .seconds),
             bars: try list(needed(f, 11)) { try bar($0) },
-            earliestSeconds: try self.node(f, 12).flatMap { try nullable($0) { try number($0) } },
-            stalls: try self.node(f, 13).map { try namedNumbers($0) } ?? [])
+            earliestSeconds: try self.node(f, 12).flatMap { try nullable($0) { try number($0, .seconds) } },
+            stalls: try self.node(f, 13).map { try namedNumbers($0, .seconds) } ?? [])
         closed(f)
         return made
     }
@@ -245,8 +245,8 @@ extension Decoder {
             segment: try whole(needed(f, 2)),
             iteration: try whole(needed(f, 3)),
             step: try whole(needed(f, 4)),
-            startSeconds: try number(needed(f, 5)),
-            endSeconds: try number(needed(f, 6)),
+            startSeconds: try number(needed(f, 5), .seconds),
+            endSeconds: try number(needed(f, 6), .seconds),
             sizeBytes: try self.node(f, 7).map { try whole($0) } ?? 0)
         closed(f)
         return made

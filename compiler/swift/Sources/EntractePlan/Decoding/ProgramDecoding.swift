@@ -15,9 +15,26 @@ extension Decoder {
     func port(_ node: Int) throws -> Port {
         let f = try opened(node, .port)
         let made = Port(
-            name: try text(needed(f, 0)), shape: try wholes(needed(f, 1)), dtype: try choice(needed(f, 2)))
+            name: try text(needed(f, 0)), shape: try wholes(needed(f, 1), .count),
+            dtype: try choice(needed(f, 2)))
         closed(f)
+        try checkShape(made.shape, f)
         return made
+    }
+
+    /// How many axes a tensor may have.
+    private static var mostAxes: Int { 16 }
+
+    private func checkShape(_ shape: [Int], _ port: Fields) throws {
+        guard let node = self.node(port, 1) else { return }
+        if shape.count > Self.mostAxes {
+            throw fault("\(shape.count) axes, at most \(Self.mostAxes) are possible", node)
+        }
+        var elements = 1
+        for extent in shape { elements = times(elements, extent) }
+        if elements > Int.max / 4 {
+            throw fault("\(words(tape, node)) has more elements than any memory", node)
+        }
     }
 
     private func input(_ node: Int) throws -> Input {
@@ -27,10 +44,10 @@ extension Decoder {
         let value = try given(needed(f, 2))
         let port = try self.node(f, 3).flatMap { try nullable($0) { try self.port($0) } }
         let choices = try self.node(f, 4).map { try texts($0) } ?? []
-        let least = try self.node(f, 5).flatMap { try nullable($0) { try number($0) } }
-        let most = try self.node(f, 6).flatMap { try nullable($0) { try number($0) } }
-        let low = try self.node(f, 7).map { try number($0) } ?? 0
-        let high = try self.node(f, 8).map { try number($0) } ?? 1
+        let least = try self.node(f, 5).flatMap { try nullable($0) { try number($0, .signed) } }
+        let most = try self.node(f, 6).flatMap { try nullable($0) { try number($0, .signed) } }
+        let low = try self.node(f, 7).map { try number($0, .signed) } ?? 0
+        let high = try self.node(f, 8).map { try number($0, .signed) } ?? 1
         let fit = try self.node(f, 9).map { try text($0) } ?? "crop"
         let rate = try self.node(f, 10).map { try number($0) } ?? 0
         guard let known = Input.Kind(rawValue: kind) else {
@@ -49,7 +66,7 @@ extension Decoder {
         switch tape.nodes[node].kind {
         case .null: return nil
         case .text: return .text(tape.text(node))
-        case .whole: if let value = tape.whole(node) { return .whole(value) }
+        case .whole: if tape.whole(node) != nil { return .whole(try whole(node, .signed)) }
         case .real:
             let value = tape.real(node)
             if value.isFinite { return .number(value) }
@@ -64,9 +81,9 @@ extension Decoder {
         let kind = try text(needed(f, 1))
         let values = try texts(needed(f, 2))
         let axis = try whole(needed(f, 3))
-        let rate = try self.node(f, 4).map { try number($0) } ?? 0
-        let low = try self.node(f, 5).map { try number($0) } ?? 0
-        let high = try self.node(f, 6).map { try number($0) } ?? 1
+        let rate = try self.node(f, 4).map { try number($0, .rate) } ?? 0
+        let low = try self.node(f, 5).map { try number($0, .signed) } ?? 0
+        let high = try self.node(f, 6).map { try number($0, .signed) } ?? 1
         let tokenizer = try self.node(f, 7).map { try text($0) } ?? ""
         let end = try self.node(f, 8).map { try wholes($0) } ?? []
         guard let known = Output.Kind(rawValue: kind) else {
@@ -83,7 +100,7 @@ extension Decoder {
         let f = try opened(node, .tensor)
         let made = TensorDecl(
             port: try port(needed(f, 0)),
-            slots: try self.node(f, 1).map { try whole($0) } ?? 1,
+            slots: try self.node(f, 1).map { try whole($0, .count) } ?? 1,
             streamed: try self.node(f, 2).map { try whole($0) } ?? 0)
         closed(f)
         return made
@@ -93,7 +110,7 @@ extension Decoder {
         let f = try opened(node, .segment)
         let made = Segment(
             name: try text(needed(f, 0)),
-            count: try whole(needed(f, 1)),
+            count: try whole(needed(f, 1), .count),
             steps: try list(needed(f, 2)) { try step($0) },
             state: try self.node(f, 3).map { try list($0) { try carried($0) } } ?? [],
             frees: try self.node(f, 4).map { try texts($0) } ?? [],
@@ -136,7 +153,7 @@ extension Decoder {
             chunk: try text(needed(f, 1)),
             inputs: try list(needed(f, 2)) { try binding($0) },
             outputs: try list(needed(f, 3)) { try binding($0) },
-            repeat: try self.node(f, 4).map { try whole($0) } ?? 1,
+            repeat: try self.node(f, 4).map { try whole($0, .count) } ?? 1,
             frees: try self.node(f, 5).map { try texts($0) } ?? [],
             function: try self.node(f, 6).map { try text($0) } ?? "main",
             switch: try self.node(f, 7).map { try list($0) { try oneSwitch($0) } } ?? [],
@@ -177,22 +194,25 @@ extension Decoder {
     /// union: twice), params, pair, value.
     private static var paramDepth: Int { 9 }
 
-    private func param(_ node: Int, _ depth: Int) throws -> Param {
-        if depth > Self.deepest { throw fault("nested deeper than \(Self.deepest)", node) }
+    /// Items of lists are named by the whole value's place, `root`.
+    private func param(_ node: Int, _ depth: Int, root: Int? = nil) throws -> Param {
+        let root = root ?? node
+        if depth > Self.deepest { throw fault("nested deeper than \(Self.deepest)", root) }
         switch tape.nodes[node].kind {
         case .null: return .none
         case .no: return .flag(false)
         case .yes: return .flag(true)
         case .text: return .text(tape.text(node))
-        case .list: return .list(try list(node) { try param($0, depth + 1) })
-        case .whole: if let value = tape.whole(node) { return .whole(value) }
+        case .list: return .list(try list(node) { try param($0, depth + 1, root: root) })
+        case .whole:
+            if tape.whole(node) != nil { return .whole(try whole(node, .signed)) }
+            throw fault("\(wholeWords(tape, node)) does not fit into 64 bits", root)
         case .real:
             let value = tape.real(node)
             if value.isFinite { return .number(value) }
-        case .object: break
+            throw fault("\(words(value)) is not finite", root)
+        case .object: throw fault("\(shortWords(tape, node)) is no parameter", root)
         }
-        try checkNumber(node)
-        throw fault("\(shortWords(tape, node)) is no parameter", node)
     }
 
     private func binding(_ node: Int) throws -> Binding {
@@ -209,8 +229,9 @@ extension Decoder {
     private func window(_ node: Int) throws -> Window {
         let f = try opened(node, .window)
         let made = Window(
-            axis: try whole(needed(f, 0)), size: try whole(needed(f, 1)), count: try whole(needed(f, 2)),
-            stride: try whole(needed(f, 3)), start: try self.node(f, 4).map { try whole($0) } ?? 0)
+            axis: try whole(needed(f, 0)), size: try whole(needed(f, 1), .count),
+            count: try whole(needed(f, 2), .count), stride: try whole(needed(f, 3), .count),
+            start: try self.node(f, 4).map { try whole($0) } ?? 0)
         closed(f)
         return made
     }
@@ -219,12 +240,14 @@ extension Decoder {
 
     func texts(_ node: Int) throws -> [String] { try list(node) { try text($0) } }
 
-    func wholes(_ node: Int) throws -> [Int] { try list(node) { try whole($0) } }
+    func wholes(_ node: Int, _ range: Range = .notNegative) throws -> [Int] {
+        try list(node) { try whole($0, range) }
+    }
 
-    func namedNumbers(_ node: Int) throws -> [NamedNumber] {
+    func namedNumbers(_ node: Int, _ range: Range) throws -> [NamedNumber] {
         try list(node) {
             let (name, value) = try pair($0)
-            return NamedNumber(name: try text(name), value: try number(value))
+            return NamedNumber(name: try text(name), value: try number(value, range))
         }
     }
 

@@ -15,7 +15,7 @@ enum Segments {
         guard parts.count % 2 == 0, rises,
             let last = begins.lastIndex(where: { $0 <= number })
         else {
-            let shown = spelled(String(scalars: text.prefix(80)))
+            let shown = words(String(scalars: text.prefix(80)))
             throw Fault.run(
                 "tokenize: \(shown) begins with \(first) and is no list of segments; give "
                     + "|0|TEXT|N|TEXT with rising numbers and no other | in the texts, or leave the |0| away")

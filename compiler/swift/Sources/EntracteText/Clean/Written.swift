@@ -39,3 +39,8 @@ public struct TextRule: Sendable, Equatable {
         return prefix + String(scalars: text) + suffix
     }
 }
+
+extension TextRule {
+    /// White space as docs/prompts.md means it: White_Space and U+001C to U+001F.
+    package static func isSpace(_ sign: Unicode.Scalar) -> Bool { Kinds.isSpace(sign.value) }
+}

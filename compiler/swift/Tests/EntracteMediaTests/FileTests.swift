@@ -1,0 +1,180 @@
+import Foundation
+import Testing
+
+@testable import EntracteMedia
+@testable import EntractePlan
+import struct EntractePlan.Port
+
+private let plain = Codecs(pictures: [PNGDecoder(), PNMDecoder()], sounds: [WavReader()])
+
+private func output(_ name: String, _ kind: Output.Kind, axis: Int = 0) -> Output {
+    Output(name: name, kind: kind, values: [name], axis: axis, rate: 8, low: 0, high: 1, tokenizer: "t", end: [])
+}
+
+private func made(_ outputs: [(Output, [Int])]) throws -> [Made] {
+    let tensors = outputs.map { output, shape in
+        TensorDecl(
+            port: Port(name: output.name, shape: shape, dtype: output.kind == .text ? .int32 : .fp32), slots: 1,
+            streamed: 0)
+    }
+    return try madeOutputs(
+        Program(inputs: [], constants: [], tensors: tensors, segments: [], outputs: outputs.map(\.0)))
+}
+
+private func said(_ made: [Made], _ out: Out, _ codecs: Codecs = plain) -> String {
+    do {
+        _ = try MediaOutputs(codecs, text: { _, _ in "" }).sinks(made, out)
+        return ""
+    } catch { return "\(error)" }
+}
+
+private let video = (output("clip", .video, axis: 2), [1, 3, 2, 4, 6])
+private let tensor = (output("numbers", .tensor), [2, 3])
+
+/// Writes nothing: what it was told.
+private final class Notes: ClipEncoder, ClipWriter, @unchecked Sendable {
+    var told: [String] = []
+    var endings: [String] { [".mp4"] }
+
+    func open(_ file: URL, ending: String, height: Int, width: Int, rate: Double) async throws -> any ClipWriter {
+        told.append("\(height) x \(width) at \(rate)")
+        try Data().write(to: file)
+        return self
+    }
+
+    func take(_ frame: [UInt8]) async throws { told.append("\(frame.count)") }
+    func finish() async throws { told.append("finished") }
+    func abandon() async { told.append("abandoned") }
+}
+
+@Test func endingsThatNothingHereWrites() throws {
+    let one = try made([video])
+    #expect(said(one, .file("/tmp/x.mp4")) == "/tmp/x.mp4: nothing here writes .mp4: give one of .png, .wav, .txt, "
+        + ".npy, .npz, .safetensors, or NAME/ for a folder of pictures")
+    #expect(said(one, .file("/tmp/x.abc")).hasPrefix("/tmp/x.abc: the ending decides the format: give one of .png"))
+    #expect(said(one, .file("/nowhere/x.npy")) == "/nowhere/x.npy: there is no folder /nowhere")
+    #expect(said(one, .file("/tmp/x.wav")) == "/tmp/x.wav: .wav files hold audio, the output clip is a video, fp32 of "
+        + "(1, 3, 2, 4, 6); give a file that ends in .png, /, .npy, .npz, .safetensors")
+    #expect(said(one, .files(["other": "/tmp/x.npy"])) == "--out other=...: the plan's outputs are clip")
+}
+
+@Test func whichOutputAFileIsMeantFor() throws {
+    let both = try made([video, tensor])
+    #expect(said(both, .file("/tmp/x.png")) == "")
+    #expect(said(both, .file("/tmp/x.npz")) == "")
+    #expect(said(both, .file("/tmp/x.npy")) == "/tmp/x.npy: which of the outputs clip, numbers? Write e.g. "
+        + "--out clip=/tmp/x.npy --out numbers=...")
+    #expect(said(both, .files(["clip": "/tmp/x.npy", "numbers": "/tmp/x.npy"]))
+        == "--out numbers=/tmp/x.npy: clip goes there too; name another file, or one that ends in .npz for both")
+}
+
+@Test func usualNames() throws {
+    let outputs = MediaOutputs(plain, text: { _, _ in "" })
+    #expect(outputs.usual(try made([video])) == .files(["clip": "clip/"]))
+    #expect(outputs.usual(try made([video, tensor])) == .files(["clip": "clip/", "numbers": "numbers.npy"]))
+    #expect(outputs.usual(try made([(output("said", .text, axis: 1), [1, 4])])) == .nothing)
+    let clips = MediaOutputs(Codecs(clips: [Notes()]), text: { _, _ in "" })
+    #expect(clips.usual(try made([video])) == .files(["clip": "clip.mp4"]))
+}
+
+@Test func clipsAreEnlargedAndFedFrameByFrame() async throws {
+    try await withFolder { folder in
+        let notes = Notes()
+        let outputs = MediaOutputs(Codecs(clips: [notes]), text: { _, _ in "" })
+        let sink = try outputs.sinks(made([video]), .file(folder + "/x.mp4"))[0]
+        try await sink.begin()
+        try await sink.sink(of: "clip")?.take(Tensor(zeros: [1, 3, 2, 4, 6], .fp32))
+        await sink.finish()
+        let frame = "\(256 * 384 * 3)"
+        #expect(notes.told == ["256 x 384 at 8.0", frame, frame, "finished"])
+        #expect(try FileManager.default.contentsOfDirectory(atPath: folder) == ["x.mp4"])
+    }
+    #expect(enlarged([1, 2, 3, 4, 5, 6], height: 1, width: 2, 2)
+        == [1, 2, 3, 1, 2, 3, 4, 5, 6, 4, 5, 6, 1, 2, 3, 1, 2, 3, 4, 5, 6, 4, 5, 6])
+}
+
+@Test func anAbandonedFileLeavesNothing() async throws {
+    try await withFolder { folder in
+        for name in ["x.wav", "x.npy", "x.png", "frames/"] {
+            let one = name == "x.wav" ? (output("s", .audio, axis: 1), [1, 8]) : video
+            let outputs = MediaOutputs(plain, text: { _, _ in "" })
+            let sink = try outputs.sinks(made([one]), .file(folder + "/" + name))[0]
+            try await sink.begin()
+            try await sink.sink(of: one.0.name)?.take(Tensor(zeros: one.1, .fp32))
+            await sink.abandon()
+            #expect(try FileManager.default.contentsOfDirectory(atPath: folder) == [])
+        }
+    }
+}
+
+@Test func whatCannotBeWrittenIsKept() async throws {
+    try await withFolder { folder in
+        let outputs = MediaOutputs(plain, text: { _, _ in "" })
+        let sink = try outputs.sinks(made([video]), .file(folder + "/x.png"))[0]
+        try await sink.begin()
+        try await sink.sink(of: "clip")?.take(Tensor(zeros: [1, 3, 2, 4, 6], .fp32))
+        // Somebody else puts a folder there while the run goes on.
+        try FileManager.default.createDirectory(atPath: folder + "/x.png/y", withIntermediateDirectories: true)
+        await sink.finish()
+        let fault = await sink.fault
+        #expect(fault.hasPrefix("\(folder)/x.png: cannot be written (Is a directory)"))
+        let kept = try FileManager.default.contentsOfDirectory(atPath: folder).filter { $0.hasSuffix(".npy") }
+        #expect(kept.count == 1 && fault.contains("; its pictures are kept in \(folder)/\(kept.first ?? "")"))
+    }
+}
+
+@Test func aLinkOfTheUsersStaysOne() async throws {
+    try await withFolder { folder in
+        try FileManager.default.createDirectory(atPath: folder + "/there", withIntermediateDirectories: true)
+        try FileManager.default.createSymbolicLink(atPath: folder + "/x.npy", withDestinationPath: "there/y.npy")
+        try Data([1]).write(to: URL(fileURLWithPath: folder + "/there/y.npy"))
+        let sink = try MediaOutputs(plain, text: { _, _ in "" }).sinks(made([tensor]), .file(folder + "/x.npy"))[0]
+        try await sink.begin()
+        try await sink.sink(of: "numbers")?.take(Tensor(zeros: [2, 3], .fp32))
+        await sink.finish()
+        #expect(try FileManager.default.destinationOfSymbolicLink(atPath: folder + "/x.npy") == "there/y.npy")
+        #expect(try Data(contentsOf: URL(fileURLWithPath: folder + "/there/y.npy")).count == 128 + 24)
+    }
+}
+
+@Test func picturesAreReadBack() throws {
+    // Noise, one colour, runs: packed, and stored where packing does not help.
+    var state: UInt32 = 1
+    for kind in 0..<3 {
+        let bytes = (0..<61 * 47 * 3).map { k -> UInt8 in
+            state = state &* 1_664_525 &+ 1_013_904_223
+            return kind == 0 ? UInt8(state >> 24) : kind == 1 ? 77 : UInt8(k / 500 % 256)
+        }
+        let file = png(bytes, height: 61, width: 47)
+        let found = try PNGDecoder.pixels(file)
+        let wanted = try Pixels(height: 61, width: 47, layout: .rgb8, bytes: bytes)
+        #expect(found == wanted)
+        #expect(kind == 0 || file.count < bytes.count / 4)
+    }
+}
+
+@Test func netpbm() throws {
+    let colours = Array("P6 # a comment\n2 1\n255\n".utf8) + [1, 2, 3, 4, 5, 6]
+    let two = try Pixels(height: 1, width: 2, layout: .rgb8, bytes: [1, 2, 3, 4, 5, 6])
+    #expect(try PNMDecoder.pixels(colours) == two)
+    let deep = Array("P5\n1 2 65535\n".utf8) + [1, 2, 3, 4]
+    let grey = try Pixels(height: 2, width: 1, layout: .grey16, bytes: [2, 1, 4, 3])
+    #expect(try PNMDecoder.pixels(deep) == grey)
+    #expect(throws: MediaFault.self) { try PNMDecoder.pixels(Array("P6 2 1 255\n".utf8)) }
+    #expect(throws: MediaFault.self) { try PNMDecoder.pixels(Array("P6 999999999 999999999 255\n".utf8)) }
+}
+
+/// Writes files for PIL and numpy to read, where a test of the other side asks for them.
+@Test func filesForOthersToRead() async throws {
+    guard let folder = ProcessInfo.processInfo.environment["ENTRACTE_MEDIA_FILES"] else { return }
+    let outputs = MediaOutputs(plain, text: { _, _ in "" })
+    let values = (0..<3 * 2 * 40 * 60).map { Float($0 % 997) / 997 }
+    for name in ["sheet.png", "frames/", "clip.npy", "clip.npz", "clip.safetensors"] {
+        let one = (output("clip", .video, axis: 2), [1, 3, 2, 40, 60])
+        let sink = try outputs.sinks(made([one]), .file(folder + "/" + name))[0]
+        try await sink.begin()
+        try await sink.sink(of: "clip")?.take(Tensor(values, shape: one.1))
+        await sink.finish()
+        #expect(await sink.fault == "")
+    }
+}

@@ -1,3 +1,0 @@
-import Testing
-
-@Test func vectorsAreThere() throws { #expect(Bool(true)) }
