@@ -78,8 +78,6 @@ NEEDS = {
     "test_store.py": "light",
     "test_signals.py": "convert",
     "test_stranger.py": "light",
-    "test_swift_demo.py": "convert",
-    "test_swift_media.py": "light",
     "test_techniques.py": "convert",
     "test_tiny_demos.py": "convert",
     "test_swift*.py": "swift",

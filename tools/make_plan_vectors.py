@@ -1,12 +1,11 @@
-"""Write the test vectors of plans' readers: tests/vectors/{digests,plans,hostile_plans}.json and fp16.bin,
-fp32.bin.
+"""Write the vectors of plans' readers, in tests/vectors.
 
     python -m tools.make_plan_vectors
 
-What they hold, a record a line: `digests.json` SHA-256 of messages and packages; `plans.json` right plans
-of every construct; `hostile_plans.json` what was changed in one of them, and what its reader must say.
-`fp16.bin`: of each of the 65,536 patterns of fp16 the pattern in fp32. `fp32.bin`: patterns of fp32, and
-behind them those of fp16 that they become.
+JSON has a record a line. `digests.json`: SHA-256 of messages and packages. `plans.json`: right
+plans of every construct. `hostile_plans.json`: what was changed in one of them, and what its reader
+must say. `fp16.bin`: of each of the 65,536 patterns of fp16 the pattern in fp32. `fp32.bin`:
+patterns of fp32, and behind them those of fp16 that they become.
 """
 
 import base64
@@ -16,7 +15,6 @@ import random
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,7 +54,7 @@ def write_lines(path: Path, records: list[Any]) -> None:
 
 def digests() -> list[Any]:
     """SHA-256 of messages of all lengths around blocks; digests and manifests of packages."""
-    lengths = [*range(0, 132), 191, 192, 193, 255, 256, 257, 1000, 4095, 4096, 65_537]
+    lengths = [*range(132), 191, 192, 193, 255, 256, 257, 1000, 4095, 4096, 65_537]
     made: list[Any] = [{"bytes": n, "sha256": _sha256(message(n))} for n in lengths]
     for n, has_weights in ((1, True), (2, False), (3, True)):
         model = _sha256(message(n))
@@ -206,7 +204,9 @@ def hostile(*, every: int = 1) -> Iterator[tuple[int, Change]]:
     for name, what, change in by_hand():
         place += 1
         if place % every == 0:
-            yield from _numbered(place, _record(bodies[name], _changed(bodies[name], change)), name, what)
+            yield from _numbered(
+                place, _record(bodies[name], _changed(bodies[name], change)), name, what
+            )
     for name, body in bodies.items():
         for k in range(MUTATIONS):
             place += 1
@@ -325,7 +325,11 @@ def _said(data: bytes, *, host: bool = True) -> str | None:
                 plan_file.check_host_steps = lambda _: None
             plan_file.read_plan(path)
         except PlanError as error:
-            return str(error).replace(str(path), "PLAN").replace(f" Entracte {ENTRACTE} ", " Entracte ")
+            return (
+                str(error)
+                .replace(str(path), "PLAN")
+                .replace(f" Entracte {ENTRACTE} ", " Entracte ")
+            )
         finally:
             plan_file.check_host_steps = checks
     return None

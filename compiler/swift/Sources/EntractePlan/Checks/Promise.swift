@@ -23,7 +23,8 @@ struct Promise {
     init(_ plan: Plan) {
         self.plan = plan
         facts = Dictionary(plan.facts.map { ($0.id, $0) }) { first, _ in first }
-        isExact = plan.schedule.driver == "gates"
+        let byGates = plan.schedule.driver == "gates"
+        isExact = byGates && !Self.maySwitch(plan)
         var slices = 0
         var called: Set<String> = []
         for segment in plan.program.segments {
@@ -36,7 +37,7 @@ struct Promise {
                 called.insert(call.chunk)
             }
         }
-        let often = isExact ? loadsByGates() : Dictionary(called.map { ($0, 1) }) { one, _ in one }
+        let often = byGates ? loadsByGates() : Dictionary(called.map { ($0, 1) }) { one, _ in one }
         for f in plan.facts {
             guard let often = often[f.id] else { continue }
             loads = plus(loads, often)
@@ -92,6 +93,18 @@ struct Promise {
         return total
     }
 
+    /// Whether a loaded copy may be loaded again for another function.
+    private static func maySwitch(_ plan: Plan) -> Bool {
+        guard plan.target.reloadOnSwitch else { return false }
+        var used: [String: Set<String>] = [:]
+        for segment in plan.program.segments {
+            for case .call(let call) in segment.steps {
+                used[call.chunk, default: []].formUnion([call.function] + call.switch.map(\.function))
+            }
+        }
+        return used.values.contains { $0.count > 1 }
+    }
+
     private func loadsByGates() -> [String: Int] {
         var often: [String: Int] = [:]
         for load in plan.schedule.loads {
@@ -145,7 +158,7 @@ struct Promise {
         let waiting = f.makespanSeconds - f.computeSeconds
         try checkNear("stalls", f.stallSeconds, " (makespan less computing)", waiting)
         try checkSum("stalls by cause", f.stalls, f.stallSeconds)
-        let causes = ["start", "straight", "first", "steady"]
+        let causes = ["start", "straight", "first", "steady", "switch"]
         if let stray = f.stalls.map(\.name).filter({ !causes.contains($0) }).inOrder().first {
             throw Fault.plan("plan: the stall \(words(stray)) is not one of \(causes.joined(separator: ", "))")
         }
