@@ -5,7 +5,7 @@ import Foundation
 extension OpenBuild {
     /// A build folder, checked with the host steps that are there. Throws `Fault`.
     public init(checking folder: URL) throws {
-        try self.init(folder, exactBytes: HostChecks.exactBytes)
+        try self.init(folder)
         try HostChecks.check(plan)
     }
 
