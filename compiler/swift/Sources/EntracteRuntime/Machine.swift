@@ -264,7 +264,11 @@ private struct Turn {
         group.addTask { [performing] in
             let start = nowNs()
             let over: Result<Bool, any Error>
-            do { over = .success(try await performing.perform(number, model)) } catch { over = .failure(error) }
+            do {
+                over = .success(try await performing.perform(number, model))
+            } catch {
+                over = .failure(error)
+            }
             return .stepped(over, Span(startNs: start, endNs: nowNs()))
         }
     }
@@ -274,7 +278,11 @@ private struct Turn {
         group.addTask { [loader] in
             let start = nowNs()
             let model: Result<any LoadedModel, any Error>
-            do { model = .success(try await loader.load(unit, for: place)) } catch { model = .failure(error) }
+            do {
+                model = .success(try await loader.load(unit, for: place))
+            } catch {
+                model = .failure(error)
+            }
             return .loaded(model, Span(startNs: start, endNs: nowNs()))
         }
     }
