@@ -1,7 +1,7 @@
-"""The demo, compiled, in the Swift runner: its video is the one that this side makes, bit for bit.
+"""The demo, compiled, in the Swift runner: its video is what this side makes, bit for bit.
 
-Packages are run here; what they answered goes to the Swift runner, which reads their weights all the
-same and checks the digest of every input that it would give to one.
+Packages are run here; what they answered goes to the Swift runner, which reads their weights all
+the same and checks the digest of every input that it would give to one.
 """
 
 import json
@@ -105,7 +105,9 @@ def test_a_probe_is_json(recorded):
 
 def test_a_measurement_is_what_targets_are_fitted_to(recorded, tmp_path):
     build, _, _ = recorded
-    done = ran("measure", build, "--engine", "blank", "--repeats", "2", "--record", tmp_path / "m.json")
+    done = ran(
+        "measure", build, "--engine", "blank", "--repeats", "2", "--record", tmp_path / "m.json"
+    )
     told = json.loads(done.stdout)
     assert len(told["runs"]) == 2 and told["engine"] == "blank"
     for name, one in zip(("m.json", "m.2.json"), told["runs"], strict=True):

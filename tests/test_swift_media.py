@@ -18,9 +18,13 @@ def test_others_read_what_swift_writes(tmp_path):
     values = (np.arange(3 * 2 * 40 * 60) % 997).astype(np.float32) / np.float32(997)
     clip = values.reshape(1, 3, 2, 40, 60)
     frames = to_frames(clip)
-    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "sheet.png")), contact_sheet(frames))
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(tmp_path / "sheet.png")), contact_sheet(frames)
+    )
     for k, frame in enumerate(frames):
-        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / f"frames/{k:05}.png")), frame)
+        np.testing.assert_array_equal(
+            np.asarray(Image.open(tmp_path / f"frames/{k:05}.png")), frame
+        )
     np.testing.assert_array_equal(np.load(tmp_path / "clip.npy"), clip)
     np.testing.assert_array_equal(np.load(tmp_path / "clip.npz")["clip"], clip)
     np.testing.assert_array_equal(load_file(tmp_path / "clip.safetensors")["clip"], clip)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from entracte.plan.file import write_plan
+from entracte.plan.file import CONSTANTS, write_plan
 from entracte.run.record import observed_timeline, run_of
 from tests.planner.programs import DOUBLE_BUFFER, ONLINE
 from tests.planner.runs import sampler
@@ -24,7 +24,7 @@ from tests.swift import built, done
 )
 def test_what_the_swift_runner_records_can_be(plan, tmp_path):
     chain = built()
-    plan = replace(plan, files=())
+    plan = replace(plan, files=((CONSTANTS, "0" * 64),))
     write_plan(plan, tmp_path)
     env = {**os.environ, "ENTRACTE_RECORD_BUILD": str(tmp_path)}
     ran = done(chain.swift("test", "--skip-build", "--filter", "RecordForPython"), env=env)

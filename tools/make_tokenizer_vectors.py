@@ -12,17 +12,21 @@ texts are those of `tools/tokenizer_samples.py`: no character that Unicode 14.0 
 import argparse
 import json
 import random
+import struct
 import unicodedata
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tools.tokenizer_refusals import refused
 from tools.tokenizer_samples import SAMPLES, SEED, texts
 
 VECTORS = Path(__file__).parents[1] / "tests" / "vectors"
 FOLDER, FILE = VECTORS / "tokenizers", VECTORS / "tokenizations.jsonl"
 CHARACTERS = VECTORS / "tokenizer_characters.json"
+TEXTS = VECTORS / "tokenizer_texts.json"
+REFUSED, SCORES = VECTORS / "tokenizer_refused.jsonl", VECTORS / "tokenizer_scores.json"
 _PIECES = VECTORS / "sentencepiece"
 _DRAWN_IDS = 12
 _SHOWN = 8
@@ -81,6 +85,10 @@ def charsmap(model: Path) -> None:
 
 
 # ---------------------------------------------------------------- cases
+
+
+def spelled_texts() -> str:
+    return json.dumps(texts(), indent=0) + "\n"
 
 
 def lines() -> Iterator[str]:
@@ -167,7 +175,8 @@ def characters() -> str:
     what some normalizers make of all characters of Unicode 14.0, `|` between them."""
     from tokenizers import normalizers
 
-    found: dict[str, Any] = {name: list(runs(points)) for name, points in _classes().items()}
+    found: dict[str, Any] = {"known": list(runs([ord(c) for c in _known()]))}
+    found |= {name: list(runs(points)) for name, points in _classes().items()}
     for name in ("Lowercase", "NFC", "NFD", "NFKC", "NFKD"):
         made = getattr(normalizers, name)().normalize_str("|".join(_known()))
         found[name] = hashed([ord(c) for c in made])
@@ -187,7 +196,9 @@ def _classes() -> dict[str, list[int]]:
     between = "\x02".join(known)
     for name, regex in _CLASSES.items():
         made = normalizers.Replace(Regex(rf"(?!\x02)(?:{regex})"), "").normalize_str(between)
-        found[name] = [ord(c) for c, left in zip(known, made.split("\x02"), strict=True) if not left]
+        found[name] = [
+            ord(c) for c, left in zip(known, made.split("\x02"), strict=True) if not left
+        ]
     spaced = pre_tokenizers.WhitespaceSplit().pre_tokenize_str(known)
     found["white_space"] = _lacking("".join(word for word, _ in spaced))
     numeric = pre_tokenizers.Digits(individual_digits=True).pre_tokenize_str("|".join(known))
@@ -212,6 +223,30 @@ def runs(points: list[int]) -> Iterator[int]:
             start = None
 
 
+# ---------------------------------------------------------------- scores
+
+
+def scores() -> str:
+    """Numbers as they are spelled, and the bits of what the library reads: it rounds twice."""
+    from tokenizers import Tokenizer
+
+    rng = random.Random(SEED)
+    drawn = [repr(-rng.random() * 10 ** rng.randrange(-3, 3)) for _ in range(300)]
+    spelled = [
+        *drawn, "0", "-0.0", "-1", "12", "1e3", "-2.5E-3", "1.5e+2", "-0.1234567890123456789012345",
+        "123456789012345678901234567890", "-18446744073709551616.25", "18446744073709551615.0",
+        "1844674407370955161.06", "1e308", "-1e-308", "5e-324", "1e-400", "123e-330", "0e999", "0.0e-999",
+        "9007199254740993", "-9223372036854775809", "18446744073709551616", "3.0e0", "100000000000000000000.5e-20",
+    ]  # fmt: skip
+    entries = ",".join(f'["{n}",{number}]' for n, number in enumerate(spelled))
+    made = Tokenizer.from_str(
+        '{"version":"1.0","model":{"type":"Unigram","unk_id":0,"vocab":[' + entries + "]}}"
+    )
+    found = [score for _, score in json.loads(made.to_str())["model"]["vocab"]]
+    bits = [struct.pack(">d", float(score)).hex() for score in found]
+    return json.dumps(list(zip(spelled, bits, strict=True)), separators=(",", ":")) + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--train", action="store_true")
@@ -221,9 +256,11 @@ def main() -> None:
         train()
     if given.charsmap:
         charsmap(given.charsmap)
-    (VECTORS / "tokenizer_texts.json").write_text(json.dumps(texts(), indent=0) + "\n")
+    TEXTS.write_text(spelled_texts())
     FILE.write_text("".join(f"{line}\n" for line in lines()))
     CHARACTERS.write_text(characters())
+    SCORES.write_text(scores())
+    REFUSED.write_text("".join(f"{_line(list(given))}\n" for given in refused()))
 
 
 if __name__ == "__main__":

@@ -85,7 +85,9 @@ CORPUS = [
 # ---------------------------------------------------------------- tokenizers
 
 _GPT2_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-_CLIP = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+_CLIP = (
+    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+)
 _QWEN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -263,7 +265,9 @@ def _bert(lowercase: bool) -> dict[str, Any]:
 
 
 def _words() -> dict[str, Any]:
-    vocab = {w: i for i, w in enumerate(("?", "a", "red", "circle", "!", "\u4e2d", "cafe", "tok", "12"))}
+    vocab = {
+        w: i for i, w in enumerate(("?", "a", "red", "circle", "!", "\u4e2d", "cafe", "tok", "12"))
+    }
     return _file(
         _type("WordLevel", vocab=vocab, unk_token="?"),
         normalizer=_all("normalizers", _type("NFD"), _type("StripAccents")),
@@ -363,7 +367,11 @@ _FLAGGED = [
 def _flagged(*normalizers: Any) -> Callable[[], dict[str, Any]]:
     def make() -> dict[str, Any]:
         made = _file(
-            _byte_level(300), _FLAGGED, pre_tokenizer=_level(), post_processor=_level(), decoder=_level()
+            _byte_level(300),
+            _FLAGGED,
+            pre_tokenizer=_level(),
+            post_processor=_level(),
+            decoder=_level(),
         )
         made["normalizer"] = _all("normalizers", *normalizers) if normalizers else None
         return made
@@ -372,7 +380,12 @@ def _flagged(*normalizers: Any) -> Callable[[], dict[str, Any]]:
 
 
 def _bert_normalizer(**on: Any) -> dict[str, Any]:
-    plain = {"clean_text": False, "handle_chinese_chars": False, "strip_accents": False, "lowercase": False}
+    plain = {
+        "clean_text": False,
+        "handle_chinese_chars": False,
+        "strip_accents": False,
+        "lowercase": False,
+    }
     return _type("BertNormalizer", **(plain | on))
 
 

@@ -15,7 +15,7 @@ func shortened(_ text: String) -> String {
 }
 
 /// A value of a text that was parsed, in at most 40 characters. Looks at no more of it than that takes.
-func shortWords(_ tape: Tape, _ node: Int) -> String {
+package func shortWords(_ tape: Tape, _ node: Int) -> String {
     var out = ""
     append(tape, node, to: &out)
     return shortened(out)

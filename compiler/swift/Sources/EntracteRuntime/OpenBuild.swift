@@ -16,10 +16,10 @@ public struct OpenBuild: Sendable {
         try plan.checkFiles(in: folder, rows: HostTable.rows, digests: digests)
     }
 
+    /// The plan's constants, by name. Throws `Fault`.
+    public func constants() throws -> [String: Tensor] { try plan.constants(in: folder) }
+
     /// A package's bytes are the plan's: to be called right before its first load, so that the load finds in the
     /// system's page cache what this has read. Throws `Fault`.
     public func check(_ package: Package) throws { try package.checkBytes(in: folder, digests: digests) }
-
-    /// The plan's constants, by name. Throws `Fault`.
-    public func constants() throws -> [String: Tensor] { try plan.constants(in: folder) }
 }

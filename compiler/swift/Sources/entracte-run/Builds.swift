@@ -2,10 +2,8 @@ import EntractePlan
 import EntracteRuntime
 import Foundation
 
-/// A build folder by its name, checked, with its host steps. Throws `Fault`.
-func openBuild(_ path: String) throws -> OpenBuild {
-    try OpenBuild(URL(fileURLWithPath: path))
-}
+/// A build folder by its name, checked. Throws `Fault`.
+func openBuild(_ path: String) throws -> OpenBuild { try OpenBuild(URL(fileURLWithPath: path)) }
 
 extension Arguments {
     /// `--input NAME=VALUE`, and what `--prompt` and `--seed` stand for. Throws `Fault`, `Misuse`.
@@ -30,12 +28,5 @@ extension Arguments {
         let all = names.isEmpty ? "none" : names.joined(separator: ", ")
         let has = alike.isEmpty ? "none; it has \(all)" : "several: \(alike.joined(separator: ", "))"
         throw Fault.run("--\(option): a \(kind.rawValue) among the plan's inputs is meant, and there are \(has)")
-    }
-}
-
-/// Texts of tokens, by the tokenizers of a build folder.
-func texts(_ folder: URL) -> @Sendable (Output, [Int]) throws -> String {
-    { output, ids in
-        try BuildTokenizer.text(of: ids, end: output.end, tokenizer: output.tokenizer, in: folder)
     }
 }

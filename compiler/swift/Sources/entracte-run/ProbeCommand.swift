@@ -45,8 +45,10 @@ struct ProbeCommand {
     /// What is missing or changed, a line each; all of it, not the first.
     private func fileFaults(_ plan: Plan, _ folder: URL) -> [String] {
         var found: [String] = []
-        do { _ = try OpenBuild(folder) } catch { found.append("\(error)") }
         let digests = FileDigests()
+        do {
+            try plan.checkFiles(in: folder, rows: HostTable.rows, digests: digests)
+        } catch { found.append("\(error)") }
         for package in plan.packages {
             do { try package.checkBytes(in: folder, digests: digests) } catch { found.append("\(error)") }
         }

@@ -17,13 +17,13 @@ struct RunCommand: Sendable {
         let build = try openBuild(arguments.words[0])
         let inputs = try arguments.inputs(build.plan)
         let made = try madeOutputs(build.plan.program)
-        let media = MediaOutputs(codecs, text: texts(build.folder))
+        let media = MediaOutputs(codecs, text: build.textOf)
         let sinks = try media.sinks(made, out(media, made))
         let ready = try await arguments.engine(build)
         let record = try recordPlace(build, ready)
         return try await interruptible {
             let outcome = try await outcome(build, inputs, sinks, ready)
-            return try await told(build, outcome, sinks, record)
+            return try await told(build, outcome, sinks, record, ready)
         }
     }
 
@@ -65,9 +65,13 @@ struct RunCommand: Sendable {
 
     /// Files and texts on the output, a summary on the error stream.
     private func told(
-        _ build: OpenBuild, _ outcome: Outcome, _ sinks: [FileSink], _ record: String?
+        _ build: OpenBuild, _ outcome: Outcome, _ sinks: [FileSink], _ record: String?, _ ready: ReadyEngine
     ) async throws -> Int32 {
-        if let record { try writeWhole(outcome.record.data, to: record) }
+        if let record {
+            var run = outcome.record
+            run.settled = await ready.settled()
+            try writeWhole(run.data, to: record)
+        }
         for note in outcome.record.notes { tell("note: \(note)") }
         var faults: [String] = []
         for sink in sinks {
@@ -77,7 +81,7 @@ struct RunCommand: Sendable {
         for output in build.plan.program.outputs where output.kind == .text {
             guard let tensor = outcome.outputs[output.name], tensor.dtype == .int32 else { continue }
             do {
-                print(try texts(build.folder)(output, tensor.ints.map { Int($0) }))
+                print(try build.textOf(output, tensor.ints.map { Int($0) }))
             } catch {
                 faults.append("output \(output.name): \(error); `--out \(output.name)=FILE.npy` keeps its tokens")
             }

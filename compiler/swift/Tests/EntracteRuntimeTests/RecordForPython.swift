@@ -20,6 +20,6 @@ import Testing
         let outcome = try await runner.run([:], constants: Toy.constants(plan.program), options)
         try outcome.record.data.write(to: folder.appendingPathComponent("run.json"))
         #expect(outcome.alarm == nil)
-        #expect(Set(outcome.outputs.keys) == Set(plan.program.outputs.map(\.name)))
+        #expect(Set(outcome.outputs.keys) == Set(plan.program.outputs.map { $0.name }))
     }
 }

@@ -9,7 +9,7 @@ public struct JSONError: Error, Equatable, CustomStringConvertible, Sendable {
 /// Reads JSON: UTF-8, no key twice in an object, no NaN or infinity, no half of a surrogate pair.
 ///
 /// Words and places in errors are those of Python's `json` module.
-struct Parser {
+package struct Parser {
     private let bytes: UnsafeMutablePointer<UInt8>
     private let size: Int
     private let mostNodes: Int
@@ -20,7 +20,7 @@ struct Parser {
     private var halfPair = false
 
     /// Raises `JSONError`. `mostNodes`: how many values and keys may be in it.
-    static func parse(_ text: UnsafeRawBufferPointer, mostNodes: Int = 1 << 26) throws -> Tape {
+    package static func parse(_ text: UnsafeRawBufferPointer, mostNodes: Int = 1 << 26) throws -> Tape {
         guard text.count < Int(UInt32.max) else { throw JSONError(message: "larger than 4 GiB") }
         guard let memory = malloc(text.count + 1) else { throw noMemory }
         let copy = memory.assumingMemoryBound(to: UInt8.self)

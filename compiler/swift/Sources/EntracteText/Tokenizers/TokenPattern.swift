@@ -3,7 +3,7 @@
 /// Alternatives, groups without numbers, `(?i:...)` of ASCII, looking ahead, classes, `* + ? {n,m}`,
 /// greedy, reluctant or possessive, and anchors. Anything else is refused, and so is what matches
 /// nothing at all. Scalars are matched as they stand.
-struct Pattern: Sendable {
+struct TokenPattern: Sendable {
     /// One step; steps are tried one after the other, alternatives where the first way fails.
     enum Step: Sendable {
         case take(Taken)
@@ -33,7 +33,8 @@ struct Pattern: Sendable {
         var parser = PatternParser(text)
         let tree = try parser.whole()
         guard tree.least > 0 else {
-            throw PatternFault("it matches where there is nothing", "a pattern that takes a character at least")
+            throw PatternFault(
+                "it matches where there is nothing", "a pattern that takes a character at least")
         }
         var made: [Step] = []
         try tree.compile(into: &made)
@@ -75,14 +76,14 @@ struct PatternFault: Error {
 
 /// Tries one way after the other.
 struct PatternSearch {
-    let steps: [Pattern.Step]
+    let steps: [TokenPattern.Step]
     /// Ways not tried yet: the step, the place, and of a run the place it may not go below.
     private var ways: [(step: Int, at: Int, least: Int)] = []
     private var tried = 0
     private static let mostTried = 50_000_000
     private static let mostWays = 4_000_000
 
-    init(steps: [Pattern.Step]) { self.steps = steps }
+    init(steps: [TokenPattern.Step]) { self.steps = steps }
 
     /// The end of the match that begins here; -1 where there is none.
     mutating func end(_ text: UnsafeBufferPointer<UInt32>, from start: Int) throws -> Int {
@@ -145,14 +146,18 @@ struct PatternSearch {
     }
 
     @inline(__always)
-    private static func end(_ text: UnsafeBufferPointer<UInt32>, _ start: Int, _ set: Taken, _ most: Int) -> Int {
+    private static func end(
+        _ text: UnsafeBufferPointer<UInt32>, _ start: Int, _ set: Taken, _ most: Int
+    ) -> Int {
         var at = start
         let bound = text.count - start > most ? start + most : text.count
         while at < bound, set.takes(text[at]) { at += 1 }
         return at
     }
 
-    private static func holds(_ anchor: Pattern.Anchor, _ text: UnsafeBufferPointer<UInt32>, _ at: Int) -> Bool {
+    private static func holds(
+        _ anchor: TokenPattern.Anchor, _ text: UnsafeBufferPointer<UInt32>, _ at: Int
+    ) -> Bool {
         switch anchor {
         case .textBegin: at == 0
         case .textEnd: at == text.count
