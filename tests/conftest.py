@@ -108,16 +108,28 @@ def _schema() -> None:
 
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo with room for everything, compiled once for all tests of all processes.
+    """The demo with room for everything."""
+    return _compiled(tmp_path_factory, "whole")
+
+
+@pytest.fixture(scope="session")
+def split(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo in 24 MiB, every stage cut small."""
+    overrides = ("target.memory=24MiB", "partition.chunk_bytes=700KiB")
+    return _compiled(tmp_path_factory, "split", *overrides)
+
+
+def _compiled(factory: pytest.TempPathFactory, name: str, *overrides: str) -> Path:
+    """The demo, compiled once for all tests of all processes.
 
     Each process has a copy: tests write records of runs into it.
     """
     from entracte.build import compile_job
     from tests.demo import job
 
-    made = _shared(tmp_path_factory) / "entracte-whole"
+    made = _shared(factory) / f"entracte-{name}"
     with made.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not made.exists():
-            compile_job(job(made))
-    return shutil.copytree(made, tmp_path_factory.mktemp("whole") / "build")
+            compile_job(job(made, *overrides))
+    return shutil.copytree(made, factory.mktemp(name) / "build")

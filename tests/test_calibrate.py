@@ -7,7 +7,7 @@ import pytest
 
 from entracte.cost import exec_seconds, load_seconds
 from entracte.errors import PlanError
-from entracte.ir import ChunkRun, Run, Work
+from entracte.ir import ChunkRun, Run, Settled, Work
 from entracte.plan.file import write_plan
 from entracte.run.origin import plan_digest
 from entracte.run.record import write_run
@@ -18,6 +18,7 @@ from tools.calibrate import (
     fit_loads,
     non_negative,
     read_pair,
+    settle_lines,
     target_lines,
 )
 
@@ -78,6 +79,25 @@ def test_it_finds_the_figures_that_made_the_times():
         "call_overhead_s: 0.001000",
     ]
     assert error_lines(loads, calls)[0].startswith("# loads: median error of a chunk 0 %")
+
+
+def test_what_comes_back_late_is_kept_free():
+    plan, run = made()
+    target = replace(plan.target, memory_bytes=10_020, base_footprint_bytes=20)
+    plan = replace(plan, target=target)
+    assert settle_lines([(plan, run)]) == []
+    waits = (
+        Settled(chunks=("a",), expected_bytes=1000, returned_bytes=900, wait_s=0.3),
+        Settled(chunks=("a", "b"), expected_bytes=4000, returned_bytes=3666, wait_s=0.1),
+        # More than expected came back: others' memory.
+        Settled(chunks=("b",), expected_bytes=10, returned_bytes=99, wait_s=0.2),
+        Settled(chunks=("c",), expected_bytes=0, returned_bytes=0, wait_s=9.0),
+    )
+    assert settle_lines([(plan, replace(run, settled=waits))]) == [
+        "settle_fraction: 0.0334",
+        "# 3 waits for freed memory: 0.200 s in the median, 0.300 s at most; then up to 334 bytes "
+        "were still missing",
+    ]
 
 
 def test_no_coefficient_is_negative():

@@ -21,14 +21,6 @@ from entracte.verify.verify import verify_plan
 from tests.demo import STEPS, job
 
 
-@pytest.fixture(scope="session")
-def split(tmp_path_factory):
-    """The demo in 24 MiB, every stage cut small."""
-    folder = tmp_path_factory.mktemp("split") / "build"
-    compile_job(job(folder, "target.memory=24MiB", "partition.chunk_bytes=700KiB"))
-    return folder
-
-
 def video(folder, policy="hybrid", **inputs):
     plan = read_plan(folder)
     check_files(plan, folder)

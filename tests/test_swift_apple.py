@@ -21,20 +21,20 @@ def stubs(tmp_path_factory):
     return compiler, folder
 
 
-def test_the_core_ml_side_type_checks_without_a_warning(stubs):
+def test_the_core_ml_side_and_the_command_type_check_without_a_warning(stubs):
     compiler, folder = stubs
-    assert check(compiler, folder, OWN, sources(CORE), []) == ""
+    command = sources(PACKAGE / "Sources" / "entracte-run")
+    assert check(compiler, folder, OWN, sources(CORE), command) == ""
 
 
 MISTAKES = {
     "label": ("CoreMLModel.swift", "MLModel.load(contentsOf:", "MLModel.load(at:", "contentsOf"),
     "await": ("CoreMLModel.swift", "try await model.prediction(", "try model.prediction(", "async"),
-    "member": ("Features.swift", ".multiArrayConstraint", ".arrayConstraint", "arrayConstraint"),
-    "type": (
-        "Features.swift",
-        "multiArray: try tensor.array()",
-        "multiArray: tensor",
-        "MLMultiArray",
+    "actor": (
+        "CoreMLModel.swift",
+        "final class BoundModel: @unchecked Sendable",
+        "final class BoundModel",
+        "non-sendable",
     ),
     "pixels": ("Clips.swift", "withPresentationTime:", "at:", "withPresentationTime"),
 }
@@ -48,5 +48,5 @@ def test_a_mistake_is_found(stubs, tmp_path, name, right, wrong, told):
     text = (mine / name).read_text()
     assert right in text
     (mine / name).write_text(text.replace(right, wrong))
-    with pytest.raises(Refused, match=told):
+    with pytest.raises(Refused, match=f"(?i)error.*{told}"):
         check(compiler, folder, OWN, sources(mine), [])

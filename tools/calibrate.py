@@ -9,11 +9,16 @@ class of operations its FLOPs at a rate, or, for what is bound by memory, its by
 bandwidth; and what a first call takes more. Both are linear least squares over chunks with no
 coefficient below zero, weighted by 1 / seconds: between the absolute error, which the longest chunk
 decides, and the relative one, which errs low. Prints lines for `conf/target/NAME.yaml`.
+
+`settle_fraction` is printed where a record says how freed memory came back (`Run.settled`): the
+most that was still missing when a wait ended, as a share of what the target leaves beside the app.
+The next load has to fit beside that; what a load waits is in its seconds.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,6 +136,23 @@ def target_lines(loads: Fit, calls: Fit) -> list[str]:
     return [*lines, f"call_overhead_s: {calls.of('overhead'):.6f}"]
 
 
+def settle_lines(runs: list[tuple[Plan, Run]]) -> list[str]:
+    """What to keep free for memory that comes back late; nothing where no record says."""
+    waits = [(plan.target, s) for plan, run in runs for s in run.settled if s.expected_bytes]
+    if not waits:
+        return []
+    late = [max(0, s.expected_bytes - s.returned_bytes) for _, s in waits]
+    free = [t.memory_bytes - t.base_footprint_bytes for t, _ in waits]
+    share = max(missing / room for missing, room in zip(late, free, strict=True))
+    seconds = sorted(s.wait_s for _, s in waits)
+    return [
+        # Rounded up: less would be too little for the record itself.
+        f"settle_fraction: {math.ceil(1e4 * share) / 1e4:.4f}",
+        f"# {len(waits)} waits for freed memory: {seconds[len(seconds) // 2]:.3f} s in the median, "
+        f"{seconds[-1]:.3f} s at most; then up to {max(late)} bytes were still missing",
+    ]
+
+
 def error_lines(loads: Fit, calls: Fit) -> list[str]:
     """How far the fit is from what it was fitted to."""
     return [
@@ -165,7 +187,8 @@ def main() -> None:
     except PlanError as error:
         parser.error(str(error))
     loads, calls = fit_loads(runs), fit_calls(runs)
-    print(*target_lines(loads, calls), *error_lines(loads, calls), sep="\n")
+    lines = (*target_lines(loads, calls), *settle_lines(runs), *error_lines(loads, calls))
+    print(*lines, sep="\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Type-check the Swift runner's Core ML side where there is no Core ML.
 
     python -m tools.check_swift_apple [--modules FOLDER] [--scratch FOLDER] [FILE...]
+    python -m tools.check_swift_apple compiler/swift/App/*.swift    # the example app too
 
 Stub modules (`compiler/swift/Stubs`, what we use of Apple's frameworks, in our own words) and the
 package's own modules are built, then the sources of `EntracteCoreML` are checked against them, all
@@ -30,13 +31,17 @@ STUBS = (
     "UIKit",
     "os",
     "AVFoundation",
+    "UniformTypeIdentifiers",
+    "SwiftUI",
+    "AVKit",
 )
 """In the order in which they may import each other."""
 
 OWN = ("EntractePlan", "EntracteText", "EntracteRuntime", "EntracteMedia")
 """Modules of the package that the Core ML side imports, in that order too."""
 
-MODE = ("-swift-version", "6")
+MODE = ("-swift-version", "6", "-package-name", PACKAGE.name)
+"""As SwiftPM builds it: a package is called like its folder."""
 
 
 class Refused(Exception):
@@ -71,9 +76,10 @@ def build_own(swift: Compiler, own: Path, package: Path) -> None:
         emit(swift, own, name, sources(package / "Sources" / name), [*MODE, "-I", str(own)])
 
 
-def emit(swift: Compiler, folder: Path, name: str, files: list[Path], flags: list[str]) -> None:
-    swift.run(
-        "-emit-module", "-parse-as-library", "-module-name", name, *flags, "-I", str(folder),
+def emit(swift: Compiler, folder: Path, name: str, files: list[Path], flags: list[str]) -> str:
+    kind = [] if any(f.name == "main.swift" for f in files) else ["-parse-as-library"]
+    return swift.run(
+        "-emit-module", *kind, "-module-name", name, *flags, "-I", str(folder),
         "-o", str(folder / f"{name}.swiftmodule"), *map(str, files),
     )  # fmt: skip
 
@@ -88,11 +94,10 @@ def check(swift: Compiler, scratch: Path, own: Path, core: list[Path], more: lis
     Gives the warnings; raises `Refused`.
     """
     ways = ["-I", str(scratch), "-I", str(own)]
-    said = swift.run("-typecheck", "-module-name", "EntracteCoreML", *MODE, *ways, *map(str, core))
+    # Not `-typecheck`: who may use what from which task is looked at behind it.
+    said = emit(swift, scratch, "EntracteCoreML", core, [*MODE, *ways])
     if more:
-        emit(swift, scratch, "EntracteCoreML", core, [*MODE, *ways])
-        kind = [] if any(f.name == "main.swift" for f in more) else ["-parse-as-library"]
-        said += swift.run("-typecheck", *kind, *MODE, *ways, *map(str, more))
+        said += emit(swift, scratch, "More", more, [*MODE, *ways])
     return said
 
 

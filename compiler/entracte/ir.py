@@ -959,6 +959,20 @@ class ChunkRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """A wait of the loader for memory that was given back: systems return it late."""
+
+    chunks: tuple[str, ...]
+    """That were freed since the wait before."""
+    expected_bytes: int
+    """What their loads were seen to add to the process's footprint."""
+    returned_bytes: int
+    """What of it was back when the wait ended."""
+    wait_s: float
+    """From the first of these frees to the wait's end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """What one run did."""
 
@@ -993,3 +1007,5 @@ class Run:
     """(output, pieces that its writer took)."""
     arithmetic: str = ""
     """How the reference device rounded: hybrid, round or fp32. Other devices have no choice."""
+    settled: tuple[Settled, ...] = ()
+    """Of runners that wait for freed memory before they load; in their order. Within `load_s`."""

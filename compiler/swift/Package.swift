@@ -5,6 +5,9 @@ import PackageDescription
 
 /// They are left out of what is exported beside a build.
 let testTargets: [Target] = [
+    // Figures of the runner's own work: `entracte-bench NAME`.
+    .executableTarget(
+        name: "entracte-bench", dependencies: ["EntractePlan", "EntracteRuntime"], path: "Bench"),
     // Where the vectors of the Python side lie.
     .target(name: "EntracteSupport", dependencies: ["EntractePlan"], path: "Tests/EntracteSupport"),
     .testTarget(name: "EntractePlanTests", dependencies: ["EntractePlan", "EntracteSupport"]),
@@ -37,7 +40,6 @@ let package = Package(
         .executableTarget(
             name: "entracte-run",
             dependencies: ["EntractePlan", "EntracteText", "EntracteRuntime", "EntracteMedia", "EntracteCoreML"]),
-        .executableTarget(name: "entracte-bench", dependencies: ["EntractePlan", "EntracteRuntime"]),
     ] + (hasTests ? testTargets : []),
     swiftLanguageModes: [.v6]
 )

@@ -277,6 +277,15 @@ def test_damaged_files_are_refused(folder):
         read_run(folder)
 
 
+def wait(**changed):
+    return {"chunks": ["c0.00"], "expected_bytes": 9, "returned_bytes": 8, "wait_s": 0.1} | changed
+
+
+def test_waits_for_freed_memory_may_be_recorded(folder):
+    rewrite(folder, lambda b: b.update(settled=[wait()]))
+    assert run_of(make_plan(), folder).settled[0].chunks == ("c0.00",)
+
+
 def test_a_file_that_is_too_large_is_not_read(folder, monkeypatch):
     size = (folder / FILE).stat().st_size
     monkeypatch.setattr("entracte.run.record.MAX_BYTES", size)
@@ -322,6 +331,10 @@ def test_a_file_that_cannot_be_read_is_one_message(folder, monkeypatch):
         ),
         (lambda b: b["stage_s"][0].__setitem__(1, -1.0), r"stage_s\.'c0': -1 is no amount"),
         (lambda b: b["stage_s"].append(["c9", 1.0]), "stage_s: there is no 'c9'"),
+        (lambda b: b.update(settled=[wait(chunks=["c9"])]), "settled: there is no 'c9'"),
+        (lambda b: b.update(settled=[wait(wait_s=-1.0)]), r"settled\[0\].wait_s: -1 is no amount"),
+        (lambda b: b.update(settled=[wait(returned_bytes=-1)]), "returned_bytes: -1 is no amount"),
+        (lambda b: b.update(settled=[wait(expected_bytes=2**62)]), "expected_bytes: too large"),
         (lambda b: b["stage_s"].append(b["stage_s"][0]), "stage_s: 'c0' is there 2 times"),
         (lambda b: b["bars"][0].update(label="c9.00"), "bars: there is no 'c9.00'"),
         (lambda b: b["bars"][0].update(segment=4), "segment 4"),

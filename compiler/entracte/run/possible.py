@@ -105,6 +105,10 @@ def _figures(run: Run) -> Iterator[tuple[str, float]]:
         yield f"stage_s.{stage[:_WORDS]!r}", seconds
     for i, e in enumerate(run.bars):
         yield f"bars[{i}].size_bytes", e.size_bytes
+    for i, s in enumerate(run.settled):
+        yield f"settled[{i}].expected_bytes", s.expected_bytes
+        yield f"settled[{i}].returned_bytes", s.returned_bytes
+        yield f"settled[{i}].wait_s", s.wait_s
 
 
 # ---------------------------------------------------------------- names
@@ -118,6 +122,8 @@ def _names(plan: Plan, run: Run) -> Iterator[str]:
         ("iterations", [name for name, _ in run.iterations], set(_loops(plan))),
         ("stage_s", [name for name, _ in run.stage_s], _stages(plan)),
     )
+    settled = dict.fromkeys(chunk for s in run.settled for chunk in s.chunks)
+    yield from (f"settled: there is no {n[:_WORDS]!r}" for n in settled if n not in chunks)
     for where, names, allowed in known:
         yield from (f"{where}: there is no {n[:_WORDS]!r}" for n in names if n not in allowed)
         yield from _twice(where, names)

@@ -96,17 +96,22 @@ actor SystemClip: ClipWriter {
     private func filled(_ frame: [UInt8]) throws -> CVPixelBuffer {
         guard let pool = held.adaptor.pixelBufferPool else { throw Self.fault(file, held.writer) }
         var made: CVPixelBuffer?
-        guard CVPixelBufferPoolCreatePixelBuffer(nil, pool, &made) == kCVReturnSuccess, let buffer = made else {
-            throw Fault.write("\(file.lastPathComponent): the system has no memory for a frame")
-        }
+        guard CVPixelBufferPoolCreatePixelBuffer(nil, pool, &made) == kCVReturnSuccess, let buffer = made,
+            Self.fill(buffer, frame, height, width)
+        else { throw Fault.write("\(file.lastPathComponent): the system has no memory for a frame") }
+        return buffer
+    }
+
+    private static func fill(_ buffer: CVPixelBuffer, _ frame: [UInt8], _ height: Int, _ width: Int) -> Bool {
         CVPixelBufferLockBaseAddress(buffer, [])
         defer { CVPixelBufferUnlockBaseAddress(buffer, []) }
-        guard let start = CVPixelBufferGetBaseAddress(buffer) else { throw Self.fault(file, held.writer) }
+        guard let start = CVPixelBufferGetBaseAddress(buffer) else { return false }
         let rowBytes = CVPixelBufferGetBytesPerRow(buffer)
+        guard rowBytes >= 4 * width, CVPixelBufferGetHeight(buffer) >= height else { return false }
         frame.withUnsafeBufferPointer {
             PixelRows.putBGRA($0, height: height, width: width, start, rowBytes: rowBytes)
         }
-        return buffer
+        return true
     }
 
     private static func fault(_ file: URL, _ writer: AVAssetWriter) -> Fault {

@@ -26,12 +26,16 @@ extension Plan {
     /// for whatever in it is not as `check` says.
     public static func read(_ place: URL, rows: [any HostRow]? = nil) throws -> Plan {
         let path = try planPath(place)
-        let data = try readWhole(path)
-        let frame = try PlanFrame(data, path: path.path)
-        let tape = try frame.parsed(path: path.path)
-        try PlanFrame.checkVersion(versionWords(tape), path: path.path)
+        return try read(framed: try readWhole(path), path: path.path, rows: rows)
+    }
+
+    /// The plan that a file's bytes hold; `path` is what messages call it.
+    static func read(framed data: Data, path: String, rows: [any HostRow]? = nil) throws -> Plan {
+        let frame = try PlanFrame(data, path: path)
+        let tape = try frame.parsed(path: path)
+        try PlanFrame.checkVersion(versionWords(tape), path: path)
         guard SHA256.hex(frame.body) == frame.sha256 else {
-            throw Fault.plan("\(path.path): changed since it was written (wrong SHA-256); compile again")
+            throw Fault.plan("\(path): changed since it was written (wrong SHA-256); compile again")
         }
         let plan = try decoded(tape, sha256: frame.sha256)
         try plan.check(rows)

@@ -28,11 +28,13 @@ func words(_ tape: Tape, _ node: Int) -> String {
     return out
 }
 
-func wholeWords(_ tape: Tape, _ node: Int) -> String {
+/// A number of any length in at most 40 characters.
+func wholeWords(_ tape: Tape, _ node: Int) -> String { shortened(digits(tape, node, 60)) }
+
+private func digits(_ tape: Tape, _ node: Int, _ most: Int) -> String {
     let n = tape.nodes[node]
-    let count = min(Int(n.count), 60)
-    let raw = UnsafeBufferPointer(start: tape.bytes + Int(n.start), count: count)
-    return shortened(String(decoding: raw, as: UTF8.self))
+    let raw = UnsafeBufferPointer(start: tape.bytes + Int(n.start), count: min(Int(n.count), most))
+    return String(decoding: raw, as: UTF8.self)
 }
 
 private func append(_ tape: Tape, _ node: Int, to out: inout String, most: Int = 200) {
@@ -41,7 +43,7 @@ private func append(_ tape: Tape, _ node: Int, to out: inout String, most: Int =
     case .null: out += "None"
     case .no: out += "False"
     case .yes: out += "True"
-    case .whole: out += tape.whole(node).map(String.init) ?? wholeWords(tape, node)
+    case .whole: out += tape.whole(node).map(String.init) ?? digits(tape, node, most)
     case .real: out += words(tape.real(node))
     case .text: out += words(tape.text(node))
     case .list: appendItems(tape, node, to: &out, most)

@@ -73,24 +73,31 @@ private struct Row {
     /// The first window's weights are multiplied on first.
     @inline(__always)
     func add(_ box: Box, to total: UnsafeMutableBufferPointer<Float>, _ value: (Int) -> Float) {
-        let last = shape.count - 1
-        let places = strides()
+        guard let sum = total.baseAddress, !windows.isEmpty else { return }
+        let strides = windows.map { shape[($0.axis + 1)...].reduce(1, *) }
+        // Of each window the weights of a row's elements.
+        var factors = [Float](repeating: 0, count: windows.count * width)
+        var filled = [Int](repeating: -1, count: windows.count)
         box.forEachRun { at, piece in
             for begin in stride(from: 0, to: box.run, by: width) {
-                let own = weights.enumerated().map { n, x in
-                    windows[n].axis == last ? nil : x[(piece + begin) / places[n] % x.count]
-                }
-                for j in 0..<width {
-                    var x = value(piece + begin + j)
-                    for n in own.indices { x *= own[n] ?? weights[n][j] }
-                    total[at + begin + j] += x
+                for n in windows.indices { fill(n, &factors, &filled, (piece + begin) / strides[n]) }
+                factors.withUnsafeBufferPointer { weight in
+                    for j in 0..<width {
+                        var x = value(piece + begin + j) * weight[j]
+                        for n in 1..<max(1, windows.count) { x *= weight[n * width + j] }
+                        sum[at + begin + j] += x
+                    }
                 }
             }
         }
     }
 
-    /// Of each window's axis, in the piece.
-    private func strides() -> [Int] {
-        windows.map { shape[($0.axis + 1)...].reduce(1, *) }
+    /// A window along the last axis has a weight for each element of a row, another one the same for all.
+    private func fill(_ n: Int, _ factors: inout [Float], _ filled: inout [Int], _ place: Int) {
+        let isLast = windows[n].axis == shape.count - 1
+        let index = isLast ? 0 : place % weights[n].count
+        if filled[n] == index { return }
+        filled[n] = index
+        for j in 0..<width { factors[n * width + j] = weights[n][isLast ? j : index] }
     }
 }

@@ -71,6 +71,8 @@ public struct RunRecord: Equatable, Sendable {
     /// When it began, UTC: 2026-11-28T09:30:00Z.
     public var date = ""
     public var versions: [NamedText] = []
+    /// Waits for freed memory before loads, in their order; within the loads' seconds.
+    public var settled: [SettleRecord] = []
 
     /// The bytes of run.json.
     public var data: Data { encoded.data() + Data("\n".utf8) }
@@ -96,6 +98,7 @@ public struct RunRecord: Equatable, Sendable {
             ("notes", .list(notes.map { .text($0) })),
             ("outputs", .list(outputs.map(\.encoded))),
             ("arithmetic", .text("")),
+            ("settled", .list(settled.map(\.encoded))),
         ])
     }
 }
@@ -127,6 +130,15 @@ private func encodedBar(_ b: Bar) -> JSON {
         ("iteration", .whole(b.iteration)), ("step", .whole(b.step)), ("start_s", .number(b.startSeconds)),
         ("end_s", .number(b.endSeconds)), ("size_bytes", .whole(b.sizeBytes)),
     ])
+}
+
+extension SettleRecord {
+    fileprivate var encoded: JSON {
+        tagged("Settled", [
+            ("chunks", .list(chunks.map { .text($0) })), ("expected_bytes", .whole(expectedBytes)),
+            ("returned_bytes", .whole(returnedBytes)), ("wait_s", .number(seconds)),
+        ])
+    }
 }
 
 extension ChunkRun {

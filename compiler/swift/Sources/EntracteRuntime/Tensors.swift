@@ -272,11 +272,9 @@ extension Tensor {
         let made = Tensor(zeros: shape, wanted)
         switch (dtype, wanted) {
         case (.fp16, .fp32):
-            let from = halves, to = made.floats
-            for i in 0..<count { to[i] = Half.float(from[i]) }
+            Half.floats(UnsafeBufferPointer(halves), into: made.floats)
         case (.fp32, .fp16):
-            let from = floats, to = made.halves
-            for i in 0..<count { to[i] = Half.bits(from[i]) }
+            Half.bits(UnsafeBufferPointer(floats), into: made.halves)
         default:
             throw Fault.plan("plan: \(name) is \(wanted.rawValue) and is given \(dtype.rawValue); compile again")
         }

@@ -2,12 +2,8 @@ import EntractePlan
 import EntracteRuntime
 import Foundation
 
-/// A build folder by its name, checked, with its host steps. Throws `Fault`.
-func openBuild(_ path: String) throws -> OpenBuild {
-    let build = try OpenBuild(URL(fileURLWithPath: path), exactBytes: HostChecks.exactBytes)
-    try HostChecks.check(build.plan)
-    return build
-}
+/// A build folder by its name, checked. Throws `Fault`.
+func openBuild(_ path: String) throws -> OpenBuild { try OpenBuild(URL(fileURLWithPath: path)) }
 
 extension Arguments {
     /// `--input NAME=VALUE`, and what `--prompt` and `--seed` stand for. Throws `Fault`, `Misuse`.

@@ -9,7 +9,7 @@ enum EngineName: String, CaseIterable {
     case coreml, simulated, blank
 
     #if canImport(CoreML)
-        static let usual = EngineName.coreml
+        static let usual: EngineName? = .coreml
     #else
         static let usual: EngineName? = nil
     #endif

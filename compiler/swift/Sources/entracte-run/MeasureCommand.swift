@@ -25,10 +25,10 @@ struct MeasureCommand: Sendable {
             for n in 1...repeats {
                 ready.restart()
                 let before = await ready.settled().count
-                let record = try await record(build, inputs, ready)
-                let waits = Array(await ready.settled().dropFirst(before))
+                var record = try await record(build, inputs, ready)
+                record.settled = Array(await ready.settled().dropFirst(before))
                 if let place { try writeWhole(record.data, to: n == 1 ? place : numbered(place, n)) }
-                runs.append(told(record, waits))
+                runs.append(told(record))
             }
             print(all(build.plan, ready, runs).text(indent: 2))
             return 0
@@ -60,14 +60,14 @@ struct MeasureCommand: Sendable {
         place.hasSuffix(".json") ? "\(place.dropLast(5)).\(n).json" : "\(place).\(n)"
     }
 
-    private func told(_ record: RunRecord, _ waits: [SettleRecord]) -> JSON {
+    private func told(_ record: RunRecord) -> JSON {
         let chunks = record.chunks.map { chunk in
             object([
                 ("chunk", .text(chunk.chunk)), ("loads", .whole(chunk.loads)), ("load_s", .number(chunk.loadSeconds)),
                 ("calls", .whole(chunk.calls)), ("exec_s", .number(chunk.execSeconds)),
             ])
         }
-        let settles = waits.map { wait in
+        let settles = record.settled.map { wait in
             object([
                 ("chunks", .list(wait.chunks.map { .text($0) })), ("expected_bytes", .whole(wait.expectedBytes)),
                 ("returned_bytes", .whole(wait.returnedBytes)), ("seconds", .number(wait.seconds)),
@@ -78,7 +78,7 @@ struct MeasureCommand: Sendable {
             ("wall_s", .number(record.wallSeconds)), ("stall_s", .number(record.stallSeconds)),
             ("peak_bytes", .whole(record.peakBytes)),
             ("anonymous_peak_bytes", record.anonymousPeakBytes.map { .whole($0) } ?? .null),
-            ("settle_s", .number(waits.reduce(0) { $0 + $1.seconds })), ("chunks", .list(chunks)),
+            ("settle_s", .number(record.settled.reduce(0) { $0 + $1.seconds })), ("chunks", .list(chunks)),
             ("settles", .list(settles)),
         ])
     }

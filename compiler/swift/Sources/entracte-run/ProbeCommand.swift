@@ -12,8 +12,7 @@ struct ProbeCommand {
 
     func run() throws -> Int32 {
         let folder = URL(fileURLWithPath: arguments.words[0])
-        let plan = try Plan.read(folder: folder)
-        try HostChecks.check(plan)
+        let plan = try Plan.read(folder: folder, rows: HostTable.rows)
         let faults = fileFaults(plan, folder)
         let reading = try arguments.memoryReading()
         let refusal = reading.refusal(of: plan)
@@ -46,8 +45,10 @@ struct ProbeCommand {
     /// What is missing or changed, a line each; all of it, not the first.
     private func fileFaults(_ plan: Plan, _ folder: URL) -> [String] {
         var found: [String] = []
-        do { _ = try OpenBuild(folder, exactBytes: HostChecks.exactBytes) } catch { found.append("\(error)") }
         let digests = FileDigests()
+        do {
+            try plan.checkFiles(in: folder, rows: HostTable.rows, digests: digests)
+        } catch { found.append("\(error)") }
         for package in plan.packages {
             do { try package.checkBytes(in: folder, digests: digests) } catch { found.append("\(error)") }
         }

@@ -20,6 +20,7 @@ final class ProgressLines: @unchecked Sendable {
     private var stage = ""
     private var stageBegin = 0.0
     private var stageSteps = 0
+    private var lastStep = 0.0
     private var lastShown = -1e9
     private var isOpen = false
 
@@ -29,9 +30,10 @@ final class ProgressLines: @unchecked Sendable {
             let now = Double(DispatchTime.now().uptimeNanoseconds - begin) / 1e9
             if name != stage {
                 stage = name
-                stageBegin = stageSteps == 0 && lastShown < 0 ? 0 : now
+                stageBegin = lastStep
                 stageSteps = 0
             }
+            lastStep = now
             stageSteps += 1
             let each = (now - stageBegin) / Double(max(1, stageSteps))
             show("\(name)  step \(done) of \(all)  \(String(format: "%.3g", each)) s/step", now, isLast: done == all)

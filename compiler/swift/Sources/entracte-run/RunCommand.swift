@@ -23,7 +23,7 @@ struct RunCommand: Sendable {
         let record = try recordPlace(build, ready)
         return try await interruptible {
             let outcome = try await outcome(build, inputs, sinks, ready)
-            return try await told(build, outcome, sinks, record)
+            return try await told(build, outcome, sinks, record, ready)
         }
     }
 
@@ -65,9 +65,13 @@ struct RunCommand: Sendable {
 
     /// Files and texts on the output, a summary on the error stream.
     private func told(
-        _ build: OpenBuild, _ outcome: Outcome, _ sinks: [FileSink], _ record: String?
+        _ build: OpenBuild, _ outcome: Outcome, _ sinks: [FileSink], _ record: String?, _ ready: ReadyEngine
     ) async throws -> Int32 {
-        if let record { try writeWhole(outcome.record.data, to: record) }
+        if let record {
+            var run = outcome.record
+            run.settled = await ready.settled()
+            try writeWhole(run.data, to: record)
+        }
         for note in outcome.record.notes { tell("note: \(note)") }
         var faults: [String] = []
         for sink in sinks {

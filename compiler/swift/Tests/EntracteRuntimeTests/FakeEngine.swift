@@ -5,7 +5,7 @@ import Testing
 @testable import EntracteRuntime
 
 /// What a fake engine and its steps hold, and what must be true of it at every moment.
-final class World: @unchecked Sendable {
+final class FakeWorld: @unchecked Sendable {
     struct Told: Error, Equatable { let what: String }
 
     private let lock = NSLock()
@@ -102,7 +102,7 @@ final class World: @unchecked Sendable {
 }
 
 struct FakeEngine: Engine {
-    let world: World
+    let world: FakeWorld
     let drawn: Drawn
     let name = "fake"
 
@@ -112,7 +112,7 @@ struct FakeEngine: Engine {
         await world.pauses?("load", number)
         await world.pass()
         world.endLoad(bytes, failed: number == world.failingLoad)
-        if number == world.failingLoad { throw World.Told(what: "load") }
+        if number == world.failingLoad { throw FakeWorld.Told(what: "load") }
         return FakeModel(world: world, chunk: package.chunk, bytes: bytes)
     }
 
@@ -120,12 +120,12 @@ struct FakeEngine: Engine {
 }
 
 final class FakeModel: LoadedModel, @unchecked Sendable {
-    let world: World
+    let world: FakeWorld
     let chunk: String
     let bytes: Int
     private var isFreed = false
 
-    init(world: World, chunk: String, bytes: Int) {
+    init(world: FakeWorld, chunk: String, bytes: Int) {
         self.world = world
         self.chunk = chunk
         self.bytes = bytes
@@ -146,7 +146,7 @@ final class FakeModel: LoadedModel, @unchecked Sendable {
 }
 
 struct FakeSteps: Performing {
-    let world: World
+    let world: FakeWorld
     let drawn: Drawn
 
     func perform(_ number: Int, _ model: (any LoadedModel)?) async throws -> Bool {
@@ -157,7 +157,7 @@ struct FakeSteps: Performing {
         await world.pass()
         if let model = model as? FakeModel, !model.isAlive { world.wrong("step \(number): freed in use") }
         world.endStep()
-        if number == world.failingStep { throw World.Told(what: "step") }
+        if number == world.failingStep { throw FakeWorld.Told(what: "step") }
         return drawn.isOver(number)
     }
 }
@@ -189,7 +189,7 @@ extension Drawn {
     }
 
     func machine(
-        _ world: World, gates: Bool = false, pause: Pause = Pause(), listener: Counting = Counting(),
+        _ world: FakeWorld, gates: Bool = false, pause: Pause = Pause(), listener: Counting = Counting(),
         loading: @escaping Loader.Loading = { _ in }
     ) throws -> Machine {
         let driver: any Driver = gates ? try Gates(table, program, oneByOne) : try OnlineRule(table)

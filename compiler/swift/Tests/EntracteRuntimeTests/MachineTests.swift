@@ -5,12 +5,12 @@ import Testing
 @testable import EntracteRuntime
 
 /// Drawn programs on a fake engine: whatever the timings, the budget holds and nothing is left.
-@Suite struct MachineTests {
+@Suite(.timeLimit(.minutes(5))) struct MachineTests {
     @Test func everyStepIsDoneWithinTheBudget() async throws {
         var early = 0, tight = 0
         for seed in 0..<300 {
             for gates in [false, true] {
-                let drawn = try Drawn(seed), world = World(drawn), listener = Counting()
+                let drawn = try Drawn(seed), world = FakeWorld(drawn), listener = Counting()
                 try await drawn.machine(world, gates: gates, listener: listener).run()
                 #expect(world.steps == drawn.expected, "\(seed)")
                 #expect(world.isAtRest(), "\(seed) \(world.faults)")
@@ -39,15 +39,15 @@ import Testing
     @Test func aFailingLoadEndsTheRunWithItsError() async throws {
         var seen = 0
         for seed in 0..<150 {
-            let drawn = try Drawn(seed), whole = World(drawn)
+            let drawn = try Drawn(seed), whole = FakeWorld(drawn)
             try await drawn.machine(whole).run()
             if whole.loads == 0 { continue }
-            let world = World(drawn, failingLoad: seed % whole.loads)
+            let world = FakeWorld(drawn, failingLoad: seed % whole.loads)
             do {
                 try await drawn.machine(world).run()
                 // Other timings, fewer loads.
                 #expect(world.loads <= world.failingLoad)
-            } catch let error as World.Told {
+            } catch let error as FakeWorld.Told {
                 #expect(error.what == "load")
                 seen += 1
             }
@@ -59,15 +59,15 @@ import Testing
     @Test func aFailingStepEndsTheRunWithItsError() async throws {
         for seed in 0..<150 {
             let drawn = try Drawn(seed), steps = drawn.expected
-            let world = World(drawn, failingStep: steps[seed % steps.count])
-            await #expect(throws: World.Told(what: "step")) { try await drawn.machine(world).run() }
+            let world = FakeWorld(drawn, failingStep: steps[seed % steps.count])
+            await #expect(throws: FakeWorld.Told(what: "step")) { try await drawn.machine(world).run() }
             #expect(world.isAtRest(), "\(seed) \(world.faults)")
             #expect(world.steps.last == world.failingStep)
         }
     }
 
     @Test func whatIsToldOfALoadMayRefuseIt() async throws {
-        let drawn = try Drawn.withALoad(), world = World(drawn)
+        let drawn = try Drawn.withALoad(), world = FakeWorld(drawn)
         let machine = try drawn.machine(world) { throw Fault.plan("\($0.chunk) was changed") }
         await #expect(throws: Fault.plan("\(drawn.table.chunks[0]) was changed")) { try await machine.run() }
         #expect(world.loads == 0 && world.isAtRest())
@@ -77,7 +77,7 @@ import Testing
         for seed in 0..<100 {
             let drawn = try Drawn(seed), last = drawn.expected[seed % drawn.expected.count]
             let box = TaskBox()
-            let world = World(drawn) { kind, number in
+            let world = FakeWorld(drawn) { kind, number in
                 if kind == "step" && number == last { box.cancel() }
             }
             let machine = try drawn.machine(world)
@@ -90,7 +90,7 @@ import Testing
     }
 
     @Test func cancelledBeforeItBeginsItDoesNothing() async throws {
-        let drawn = try Drawn(1), world = World(drawn), machine = try drawn.machine(world)
+        let drawn = try Drawn(1), world = FakeWorld(drawn), machine = try drawn.machine(world)
         let task = Task {
             withUnsafeCurrentTask { $0?.cancel() }
             try await machine.run()
@@ -104,7 +104,7 @@ import Testing
             let drawn = try Drawn(seed), steps = drawn.expected
             guard steps.count > 2 else { continue }
             let at = steps[seed % (steps.count - 1)], pause = Pause()
-            let world = World(drawn) { kind, number in
+            let world = FakeWorld(drawn) { kind, number in
                 if kind == "step" && number == at { pause.close("memory") }
             }
             let task = Task { [machine = try drawn.machine(world, pause: pause)] in try await machine.run() }
@@ -119,7 +119,7 @@ import Testing
     }
 
     @Test func aPausedRunCanBeCancelledAndCanFail() async throws {
-        let drawn = try Drawn.withALoad(), pause = Pause(), world = World(drawn)
+        let drawn = try Drawn.withALoad(), pause = Pause(), world = FakeWorld(drawn)
         pause.close()
         let task = Task { [machine = try drawn.machine(world, pause: pause)] in try await machine.run() }
         try await waits { !pause.isIdle }
@@ -132,13 +132,13 @@ import Testing
     @Test func aStepThatFailsDuringAPauseEndsTheRun() async throws {
         for seed in 0..<150 {
             let drawn = try Drawn(seed), pause = Pause(), steps = drawn.expected
-            let world = World(drawn, failingStep: steps[seed % steps.count]) { kind, number in
+            let world = FakeWorld(drawn, failingStep: steps[seed % steps.count]) { kind, number in
                 if kind == "step" && number == steps[seed % steps.count] {
                     pause.close()
                     try? await Task.sleep(nanoseconds: 200_000)
                 }
             }
-            await #expect(throws: World.Told(what: "step")) { try await drawn.machine(world, pause: pause).run() }
+            await #expect(throws: FakeWorld.Told(what: "step")) { try await drawn.machine(world, pause: pause).run() }
             #expect(world.isAtRest() && pause.isIdle)
         }
     }
@@ -149,7 +149,7 @@ import Testing
         let units = ["a", "b"].map { Table.Unit(chunk: $0, page: 0, sizeBytes: 10, loadNs: 1000) }
         let drawn = try Drawn(units, [TableSegment(count: 3, steps: steps)], 22, ends: [0: 1])
         let listener = Counting()
-        let world = World(drawn) { kind, number in
+        let world = FakeWorld(drawn) { kind, number in
             // The last step's end comes before the end of the third load, that of `a` again.
             if kind == "load" && number == 2 { try? await Task.sleep(nanoseconds: 3_000_000) }
             if kind == "step" && number == 1 { try? await Task.sleep(nanoseconds: 1_000_000) }
@@ -164,7 +164,7 @@ import Testing
     }
 
     @Test func aDriverThatIsWrongIsRefused() async throws {
-        let drawn = try Drawn.withALoad(), world = World(drawn)
+        let drawn = try Drawn.withALoad(), world = FakeWorld(drawn)
         let loader = try Loader(
             FakeEngine(world: world, drawn: drawn), drawn.packages, drawn.program,
             in: URL(fileURLWithPath: "/"), table: drawn.table)
@@ -228,7 +228,7 @@ extension Drawn {
             let drawn = try Drawn(seed)
             if drawn.table.chunk(0) != nil && drawn.table.chunk(1) != nil && drawn.table.end > 2 { return drawn }
         }
-        throw World.Told(what: "no draw")
+        throw FakeWorld.Told(what: "no draw")
     }
 
     init(_ units: [Table.Unit], _ segments: [TableSegment], _ budgetBytes: Int, ends: [Int: Int]) throws {

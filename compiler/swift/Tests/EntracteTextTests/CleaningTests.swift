@@ -21,7 +21,9 @@ private struct Preprocessed: Decodable {
 private struct OneText: Decodable {
     let text: String?
 
-    init(from decoder: any Decoder) throws { text = try? decoder.singleValueContainer().decode(String.self) }
+    init(from decoder: any Swift.Decoder) throws {
+        text = try? decoder.singleValueContainer().decode(String.self)
+    }
 }
 
 private struct OpenSoraPair: Decodable {

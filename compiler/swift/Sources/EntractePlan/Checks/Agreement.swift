@@ -16,7 +16,15 @@ enum Agreement {
 
     // MARK: chunks
 
+    /// Of Core ML, by the names it has there; empty: the target's.
+    static let computeUnits = ["cpuAndGPU", "cpuAndNeuralEngine", "cpuOnly", "all"]
+
     private static func check(_ chunk: Chunk) throws {
+        if !chunk.computeUnit.isEmpty, !computeUnits.contains(chunk.computeUnit) {
+            throw Fault.plan(
+                "plan: chunk \(chunk.id): compute unit \(words(chunk.computeUnit)) is not one of "
+                    + "\(computeUnits.joined(separator: ", ")), nor empty for the target's")
+        }
         try checkWork(chunk, chunk.work, chunk.flops, chunk.movedBytes)
         for v in chunk.variants { try checkWork(chunk, v.work, v.flops, v.movedBytes) }
         for v in chunk.variants {

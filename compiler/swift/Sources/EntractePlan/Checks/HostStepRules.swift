@@ -95,6 +95,9 @@ struct HostStepRules {
 }
 
 extension Plan {
+    /// Host steps alone against the table, as `check` looks at them. Raises `Fault`.
+    public func checkHostSteps(_ rows: [any HostRow]) throws { try HostStepRules(self, rows).check(self) }
+
     /// File -> its size, of the files whose size follows from a step's params.
     public func exactBytes(_ rows: [any HostRow]) -> [String: Int] {
         var found: [String: Int] = [:]

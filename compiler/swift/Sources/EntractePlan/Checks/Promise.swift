@@ -23,7 +23,8 @@ struct Promise {
     init(_ plan: Plan) {
         self.plan = plan
         facts = Dictionary(plan.facts.map { ($0.id, $0) }) { first, _ in first }
-        isExact = plan.schedule.driver == "gates"
+        let byGates = plan.schedule.driver == "gates"
+        isExact = byGates && !Self.maySwitch(plan)
         var slices = 0
         var called: Set<String> = []
         for segment in plan.program.segments {
@@ -36,7 +37,7 @@ struct Promise {
                 called.insert(call.chunk)
             }
         }
-        let often = isExact ? loadsByGates() : Dictionary(called.map { ($0, 1) }) { one, _ in one }
+        let often = byGates ? loadsByGates() : Dictionary(called.map { ($0, 1) }) { one, _ in one }
         for f in plan.facts {
             guard let often = often[f.id] else { continue }
             loads = plus(loads, often)
@@ -92,6 +93,18 @@ struct Promise {
         return total
     }
 
+    /// Whether a loaded copy may be loaded again for another function.
+    private static func maySwitch(_ plan: Plan) -> Bool {
+        guard plan.target.reloadOnSwitch else { return false }
+        var used: [String: Set<String>] = [:]
+        for segment in plan.program.segments {
+            for case .call(let call) in segment.steps {
+                used[call.chunk, default: []].formUnion([call.function] + call.switch.map(\.function))
+            }
+        }
+        return used.values.contains { $0.count > 1 }
+    }
+
     private func loadsByGates() -> [String: Int] {
         var often: [String: Int] = [:]
         for load in plan.schedule.loads {
@@ -122,6 +135,15 @@ struct Promise {
             "plan: claims \(what) of \(words(given)) s, its own numbers\(of) make it \(words(proper)) s")
     }
 
+    private func checkSum(_ what: String, _ parts: [NamedNumber], _ proper: Double) throws {
+        let sum = parts.reduce(0) { $0 + $1.value }
+        if parts.isEmpty, abs(proper) > slack {
+            // Python's sum of nothing is a whole number.
+            throw Fault.plan("plan: claims \(what) of 0 s, its own numbers make it \(words(proper)) s")
+        }
+        try checkNear(what, sum, "", proper)
+    }
+
     private func checkWithin(_ what: String, _ given: Double, _ least: Double, _ most: Double) throws {
         if least - slack <= given, given <= most + slack { return }
         let rest = most == .infinity ? " or more" : most > least ? " to \(words(most)) s" : ""
@@ -135,8 +157,8 @@ struct Promise {
         try checkWithin("loading", f.loadingSeconds, loadsSeconds, max(most, loadsSeconds))
         let waiting = f.makespanSeconds - f.computeSeconds
         try checkNear("stalls", f.stallSeconds, " (makespan less computing)", waiting)
-        try checkNear("stalls by cause", f.stalls.reduce(0) { $0 + $1.value }, "", f.stallSeconds)
-        let causes = ["start", "straight", "first", "steady"]
+        try checkSum("stalls by cause", f.stalls, f.stallSeconds)
+        let causes = ["start", "straight", "first", "steady", "switch"]
         if let stray = f.stalls.map(\.name).filter({ !causes.contains($0) }).inOrder().first {
             throw Fault.plan("plan: the stall \(words(stray)) is not one of \(causes.joined(separator: ", "))")
         }
@@ -161,8 +183,7 @@ struct Promise {
         if let stray = f.stageSeconds.map(\.name).filter({ !names.contains($0) }).inOrder().first {
             throw Fault.plan("plan: claims seconds of stage \(words(stray)), which no step is of")
         }
-        let sum = f.stageSeconds.reduce(0) { $0 + $1.value }
-        try checkNear("all stages", sum, "", f.computeSeconds)
+        try checkSum("all stages", f.stageSeconds, f.computeSeconds)
     }
 
     private func checkEarly(_ f: Forecast) throws {

@@ -194,22 +194,25 @@ extension Decoder {
     /// union: twice), params, pair, value.
     private static var paramDepth: Int { 9 }
 
-    private func param(_ node: Int, _ depth: Int) throws -> Param {
-        if depth > Self.deepest { throw fault("nested deeper than \(Self.deepest)", node) }
+    /// Items of lists are named by the whole value's place, `root`.
+    private func param(_ node: Int, _ depth: Int, root: Int? = nil) throws -> Param {
+        let root = root ?? node
+        if depth > Self.deepest { throw fault("nested deeper than \(Self.deepest)", root) }
         switch tape.nodes[node].kind {
         case .null: return .none
         case .no: return .flag(false)
         case .yes: return .flag(true)
         case .text: return .text(tape.text(node))
-        case .list: return .list(try list(node) { try param($0, depth + 1) })
-        case .whole: if tape.whole(node) != nil { return .whole(try whole(node, .signed)) }
+        case .list: return .list(try list(node) { try param($0, depth + 1, root: root) })
+        case .whole:
+            if tape.whole(node) != nil { return .whole(try whole(node, .signed)) }
+            throw fault("\(wholeWords(tape, node)) does not fit into 64 bits", root)
         case .real:
             let value = tape.real(node)
             if value.isFinite { return .number(value) }
-        case .object: break
+            throw fault("\(words(value)) is not finite", root)
+        case .object: throw fault("\(shortWords(tape, node)) is no parameter", root)
         }
-        try checkNumber(node)
-        throw fault("\(shortWords(tape, node)) is no parameter", node)
     }
 
     private func binding(_ node: Int) throws -> Binding {

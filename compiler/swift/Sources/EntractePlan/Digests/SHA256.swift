@@ -91,61 +91,64 @@ private struct State: Sendable {
     }
 
     mutating func take(_ bytes: UnsafeRawPointer, blocks: Int) {
-        withUnsafeTemporaryAllocation(of: UInt32.self, capacity: 16) { schedule in
+        withUnsafeTemporaryAllocation(of: UInt32.self, capacity: 64) { words in
             constants.withUnsafeBufferPointer { k in
-                for n in 0 ..< blocks { take(bytes + 64 * n, schedule.baseAddress!, k.baseAddress!) }
+                guard let w = words.baseAddress, let k = k.baseAddress else { return }
+                for n in 0 ..< blocks {
+                    expand(bytes + 64 * n, w)
+                    mix(w, k)
+                }
             }
         }
     }
 
-    /// Sixteen rounds at a time, so that the words of the schedule keep their places and the eight
-    /// registers move by name instead of by value.
+    /// The schedule of 64 words of a block.
     @inline(__always)
-    private mutating func take(
-        _ block: UnsafeRawPointer, _ w: UnsafeMutablePointer<UInt32>, _ k: UnsafePointer<UInt32>
-    ) {
-        for t in 0 ..< 16 {
-            w[t] = UInt32(bigEndian: block.loadUnaligned(fromByteOffset: 4 * t, as: UInt32.self))
+    private func expand(_ block: UnsafeRawPointer, _ w: UnsafeMutablePointer<UInt32>) {
+        var t = 0
+        while t < 16 {
+            w[t] = UInt32(bigEndian: block.loadUnaligned(fromByteOffset: 4 &* t, as: UInt32.self))
+            t &+= 1
         }
-        var s = self
-        s.sixteen(w, k)
-        for part in 1 ..< 4 {
-            for t in 0 ..< 16 {
-                let x = w[(t + 1) & 15]
-                let y = w[(t + 14) & 15]
-                let small = turned(x, 7) ^ turned(x, 18) ^ (x >> 3)
-                let large = turned(y, 17) ^ turned(y, 19) ^ (y >> 10)
-                w[t] = w[t] &+ small &+ w[(t + 9) & 15] &+ large
-            }
-            s.sixteen(w, k + 16 * part)
+        while t < 64 {
+            let x = w[t &- 15]
+            let y = w[t &- 2]
+            let small = turned(x, 7) ^ turned(x, 18) ^ (x >> 3)
+            let large = turned(y, 17) ^ turned(y, 19) ^ (y >> 10)
+            w[t] = w[t &- 16] &+ small &+ w[t &- 7] &+ large
+            t &+= 1
         }
-        a = a &+ s.a
-        b = b &+ s.b
-        c = c &+ s.c
-        d = d &+ s.d
-        e = e &+ s.e
-        f = f &+ s.f
-        g = g &+ s.g
-        h = h &+ s.h
     }
 
+    /// Eight rounds at a time: the eight registers move by name instead of by value.
     @inline(__always)
-    private mutating func sixteen(_ w: UnsafeMutablePointer<UInt32>, _ k: UnsafePointer<UInt32>) {
-        for t in [0, 8] {
+    private mutating func mix(_ w: UnsafeMutablePointer<UInt32>, _ k: UnsafePointer<UInt32>) {
+        var (a, b, c, d, e, f, g, h) = (self.a, self.b, self.c, self.d, self.e, self.f, self.g, self.h)
+        var t = 0
+        while t < 64 {
             round(a, b, c, &d, e, f, g, &h, w[t] &+ k[t])
-            round(h, a, b, &c, d, e, f, &g, w[t + 1] &+ k[t + 1])
-            round(g, h, a, &b, c, d, e, &f, w[t + 2] &+ k[t + 2])
-            round(f, g, h, &a, b, c, d, &e, w[t + 3] &+ k[t + 3])
-            round(e, f, g, &h, a, b, c, &d, w[t + 4] &+ k[t + 4])
-            round(d, e, f, &g, h, a, b, &c, w[t + 5] &+ k[t + 5])
-            round(c, d, e, &f, g, h, a, &b, w[t + 6] &+ k[t + 6])
-            round(b, c, d, &e, f, g, h, &a, w[t + 7] &+ k[t + 7])
+            round(h, a, b, &c, d, e, f, &g, w[t &+ 1] &+ k[t &+ 1])
+            round(g, h, a, &b, c, d, e, &f, w[t &+ 2] &+ k[t &+ 2])
+            round(f, g, h, &a, b, c, d, &e, w[t &+ 3] &+ k[t &+ 3])
+            round(e, f, g, &h, a, b, c, &d, w[t &+ 4] &+ k[t &+ 4])
+            round(d, e, f, &g, h, a, b, &c, w[t &+ 5] &+ k[t &+ 5])
+            round(c, d, e, &f, g, h, a, &b, w[t &+ 6] &+ k[t &+ 6])
+            round(b, c, d, &e, f, g, h, &a, w[t &+ 7] &+ k[t &+ 7])
+            t &+= 8
         }
+        self.a = self.a &+ a
+        self.b = self.b &+ b
+        self.c = self.c &+ c
+        self.d = self.d &+ d
+        self.e = self.e &+ e
+        self.f = self.f &+ f
+        self.g = self.g &+ g
+        self.h = self.h &+ h
     }
 }
 
 @inline(__always)
-private func turned(_ x: UInt32, _ by: UInt32) -> UInt32 { x >> by | x << (32 &- by) }
+private func turned(_ x: UInt32, _ by: UInt32) -> UInt32 { x &>> by | x &<< (32 &- by) }
 
 /// One round; `word` is the schedule's word with the round's constant.
 @inline(__always)

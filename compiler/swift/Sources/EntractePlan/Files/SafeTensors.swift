@@ -71,6 +71,17 @@ public final class SafeTensors: @unchecked Sendable {
         return made
     }
 
+    /// A copy of an entry as a tensor of a type: what is stored as `F32` may become fp16. Nil where the
+    /// entry is of another type.
+    public func tensor(_ entry: Entry, as dtype: DType) -> Tensor? {
+        guard let tensor = tensor(entry) else { return nil }
+        if tensor.dtype == dtype { return tensor }
+        guard tensor.dtype == .fp32, dtype == .fp16 else { return nil }
+        let made = Tensor(zeros: entry.shape, .fp16)
+        Half.bits(UnsafeBufferPointer(tensor.floats), into: made.halves)
+        return made
+    }
+
     private static func mapped(_ path: String) throws -> (UnsafeMutableRawPointer, Int) {
         let file = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
         guard file >= 0 else {

@@ -91,6 +91,11 @@ private struct Writer {
     /// A text; what is not printable ASCII by escapes, as Python writes it.
     private mutating func write(_ text: String) {
         out.append(UInt8(ascii: "\""))
+        defer { out.append(UInt8(ascii: "\"")) }
+        if text.utf8.allSatisfy({ $0 >= 32 && $0 < 127 && $0 != 0x22 && $0 != 0x5C }) {
+            out.append(contentsOf: text.utf8)
+            return
+        }
         for unit in text.utf16 {
             switch unit {
             case 0x22: add("\\\"")
@@ -106,6 +111,5 @@ private struct Writer {
                 add("\\u" + String(repeating: "0", count: max(0, 4 - digits.count)) + digits)
             }
         }
-        out.append(UInt8(ascii: "\""))
     }
 }

@@ -65,18 +65,18 @@ enum RowTable {
 extension HostOp {
     static let gatherRows = HostOp(
         name: "gather_rows",
-        inputs: [HostReads(name: "ids", kind: .tensor(.int32, [1, nil]))],
+        read: [.tensor("ids", .int32, [1, nil])],
         params: [
             HostParam("file", .file), HostParam("rows", .size), HostParam("width", .size),
             HostParam("dtype", .oneOf(["fp16", "fp32"])),
         ],
-        ports: { params, tensors in
+        gives: { params, tensors in
             var shape: [Int] = tensors["ids"]?.shape ?? []
             shape.append(params.whole("width") ?? 0)
             return [Port(name: "rows", shape: shape, dtype: RowTable.dtype(params) ?? .fp32)]
         },
         files: ["file"],
-        fileBytes: RowTable.bytes,
+        bytes: RowTable.bytes,
         run: { params, inputs, place in
             let ids = try inputs.tensor("ids", "gather_rows")
             let name = params.text("file") ?? ""
@@ -84,13 +84,15 @@ extension HostOp {
             guard let file = BuildFile(name, in: place.folder), file.sizeBytes == wanted else {
                 throw Fault.run(
                     "gather_rows: there is no table \(name) of \(wanted) bytes in the build folder "
-                        + "\(place.folder.path) (or it is a link out of it, or of another size); compile again")
+                        + "\(place.folder.path) (or it is a link out of it, or of another size); compile "
+                        + "again")
             }
             guard ids.dtype == .int32, let dtype = RowTable.dtype(params) else {
                 throw Fault.run("gather_rows: ids is \(ids.dtype), must be int32")
             }
             let rows = try RowTable.gather(
-                ids.ints, file, rows: params.whole("rows") ?? 0, width: params.whole("width") ?? 0, dtype: dtype)
+                ids.ints, file, rows: params.whole("rows") ?? 0, width: params.whole("width") ?? 0,
+                dtype: dtype)
             return ["rows": rows]
         }
     )

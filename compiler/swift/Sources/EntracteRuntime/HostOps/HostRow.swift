@@ -13,23 +13,27 @@ struct HostParam: Sendable {
     }
 }
 
-/// An input of a host operation.
-struct HostReads: Sendable {
-    enum Kind: Sendable, Equatable {
-        /// An input of the plan, of that kind.
-        case given(Input.Kind)
-        /// A tensor, whole; nil: an axis of any size.
-        case tensor(DType, [Int?])
+/// An input of a host operation, and what a tensor must be that it reads.
+struct HostOpInput: Sendable {
+    let reads: HostReads
+    private let dtype: DType?
+    private let axes: [Int?]
+
+    /// An input of the plan, of that kind.
+    static func given(_ name: String, _ kind: Input.Kind) -> HostOpInput {
+        HostOpInput(reads: HostReads(name, .input(kind)), dtype: nil, axes: [])
     }
 
-    let name: String
-    let kind: Kind
+    /// A tensor, whole; nil: an axis of any size.
+    static func tensor(_ name: String, _ dtype: DType, _ axes: [Int?]) -> HostOpInput {
+        HostOpInput(reads: HostReads(name, .tensor), dtype: dtype, axes: axes)
+    }
 
     /// What is wrong with a tensor that it is to read.
     func fault(_ port: Port) -> String? {
-        guard case .tensor(let dtype, let axes) = kind else { return nil }
-        let fits = axes.count == port.shape.count && zip(axes, port.shape).allSatisfy { $0 == nil || $0 == $1 }
-        if fits, port.dtype == dtype { return nil }
+        guard let dtype else { return nil }
+        let isSame = zip(axes, port.shape).allSatisfy { $0 == nil || $0 == $1 }
+        if isSame, axes.count == port.shape.count, port.dtype == dtype { return nil }
         let wanted = axes.map { $0.map(String.init) ?? "any" }.joined(separator: ", ")
         return "is \(port.dtype) \(port.shape), must be \(dtype) [\(wanted)]"
     }
@@ -57,35 +61,35 @@ struct HostParams: Sendable {
 /// One operation of the host: all that there is to know of it. A step of a plan names its row in `op`.
 struct HostOp: Sendable {
     let name: String
-    let inputs: [HostReads]
+    let read: [HostOpInput]
     let params: [HostParam]
     /// What it gives, by its params and the tensors that it reads.
-    let ports: @Sendable (HostParams, [String: Port]) -> [Port]
+    let gives: @Sendable (HostParams, [String: Port]) -> [Port]
     /// The params that name files of the build folder.
     var files: [String] = []
     /// The exact size of its file, where it follows from its params; nil too where no number holds it.
-    var fileBytes: @Sendable (HostParams) -> Int? = { _ in nil }
+    var bytes: @Sendable (HostParams) -> Int? = { _ in nil }
     /// Throws a `Fault` of kind `run`.
     let run: @Sendable (HostParams, [String: HostValue], HostPlace) throws -> [String: Tensor]
 
     /// What is wrong with the params and inputs of a plan's step; nil where nothing is.
-    func fault(_ given: HostParams, inputs read: [String]) -> String? {
+    func fault(_ given: HostParams, inputs names: [String]) -> String? {
         let needed = params.filter(\.isNeeded).map(\.name)
-        let reads = inputs.map(\.name)
-        return names("params", given.names, needed, params.map(\.name))
-            ?? names("inputs", read, reads, reads)
+        let reads = read.map(\.reads.name)
+        return self.names("params", given.names, needed, params.map(\.name))
+            ?? self.names("inputs", names, reads, reads)
             ?? params.lazy.compactMap { $0.fault(given) }.first
     }
 
     /// What is wrong with the tensors that it reads, by input, or with what it would make of them. Its
     /// params are checked.
     func wiredFault(_ given: HostParams, _ tensors: [String: Port]) -> String? {
-        for reads in inputs {
-            if let port = tensors[reads.name], let fault = reads.fault(port) {
-                return "inputs.\(reads.name) \(fault)"
+        for input in read {
+            if let port = tensors[input.reads.name], let fault = input.fault(port) {
+                return "inputs.\(input.reads.name) \(fault)"
             }
         }
-        for port in ports(given, tensors) where HostLimits.elements(port.shape) == nil {
+        for port in gives(given, tensors) where HostLimits.elements(port.shape) == nil {
             return "\(port.name) would have the shape \(port.shape), which is more than "
                 + "\(HostLimits.elements) elements"
         }
@@ -113,13 +117,30 @@ extension HostParam {
     }
 }
 
+extension HostOp: HostRow {
+    var inputs: [HostReads] { read.map(\.reads) }
+
+    func fault(_ step: HostStep) -> String? { fault(HostParams(step), inputs: step.inputs.map(\.port)) }
+
+    func wiredFault(_ step: HostStep, _ tensors: [String: Port]) -> String? {
+        wiredFault(HostParams(step), tensors)
+    }
+
+    func ports(_ step: HostStep, _ tensors: [String: Port]) -> [Port] { gives(HostParams(step), tensors) }
+
+    func fileBytes(_ step: HostStep) -> Int? { bytes(HostParams(step)) }
+}
+
 /// The table of host operations.
-enum HostTable {
-    static let rows: [HostOp] = [.tokenize, .retokenize, .randomNormal, .gatherRows]
+public enum HostTable {
+    static let ops: [HostOp] = [.tokenize, .retokenize, .randomNormal, .gatherRows]
 
-    static let names = rows.map(\.name).joined(separator: ", ")
+    /// What reading a plan asks of it.
+    public static let rows: [any HostRow] = ops
 
-    static func row(_ name: String) -> HostOp? { rows.first { $0.name == name } }
+    static let names = ops.map(\.name).joined(separator: ", ")
+
+    static func op(_ name: String) -> HostOp? { ops.first { $0.name == name } }
 }
 
 /// As Python sorts texts: by their code points.

@@ -10,7 +10,7 @@ public struct HostRunner: HostSteps {
         _ step: HostStep, _ inputs: [String: HostValue], _ place: HostPlace
     ) throws -> [String: Tensor] {
         let stage = "stage \(step.stage): "
-        guard let op = HostTable.row(step.op) else {
+        guard let op = HostTable.op(step.op) else {
             throw Fault.run(
                 "\(stage)this runner has no host step \(words(step.op)); it has \(HostTable.names)")
         }
@@ -23,7 +23,7 @@ public struct HostRunner: HostSteps {
         } catch let fault as Fault {
             throw Fault.run(stage + fault.message)
         }
-        let ports = op.ports(params, [:]).map(\.name)
+        let ports = op.gives(params, [:]).map(\.name)
         let stray = Set(step.outputs.map(\.feature)).subtracting(made.keys).min()
         if let stray {
             throw Fault.run("\(stage)\(step.op) gives \(ports.joined(separator: ", ")), not \(words(stray))")

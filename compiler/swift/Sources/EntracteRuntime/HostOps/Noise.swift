@@ -54,13 +54,13 @@ public enum Noise {
 extension HostOp {
     static let randomNormal = HostOp(
         name: "random_normal",
-        inputs: [HostReads(name: "seed", kind: .given(.seed))],
+        read: [.given("seed", .seed)],
         params: [
             HostParam("shape", .shape),
             HostParam("stream", .oneOf(["once", "iteration"]), isNeeded: false),
             HostParam("salt", .whole(0...Int.max), isNeeded: false),
         ],
-        ports: { params, _ in [Port(name: "noise", shape: params.wholes("shape"), dtype: .fp32)] },
+        gives: { params, _ in [Port(name: "noise", shape: params.wholes("shape"), dtype: .fp32)] },
         run: { params, inputs, place in
             guard case .seed(let seed)? = inputs["seed"] else {
                 throw Fault.run("random_normal: seed is no whole number; give one")

@@ -17,7 +17,7 @@ func similar(_ given: String, _ known: [String]) -> String {
     return " (did you mean \(best.name)?)"
 }
 
-private func ratio(_ known: String, _ word: [Unicode.Scalar]) -> Double {
+func ratio(_ known: String, _ word: [Unicode.Scalar]) -> Double {
     let other = Array(known.unicodeScalars)
     let total = other.count + word.count
     return total == 0 ? 1 : 2 * Double(common(other[...], word[...])) / Double(total)

@@ -27,7 +27,11 @@ public final class RecordedAnswers: @unchecked Sendable {
     private var done = 0
 
     /// Throws a `Fault` for a folder that holds no recorded answers, or those of another plan.
-    public init(_ folder: URL, of plan: Plan) throws {
+    public convenience init(_ folder: URL, of plan: Plan) throws {
+        try self.init(folder, planSHA256: plan.sha256)
+    }
+
+    init(_ folder: URL, planSHA256: String) throws {
         let index = folder.appendingPathComponent("answers.json")
         let bytes = folder.appendingPathComponent("answers.bin")
         path = index.path
@@ -37,7 +41,7 @@ public final class RecordedAnswers: @unchecked Sendable {
             throw reader.damaged("version")
         }
         self.plan = of
-        guard of == plan.sha256 else {
+        guard of == planSHA256 else {
             throw Fault.run("\(path): recorded with another plan (\(of)); record again with `plan run --answers`")
         }
         inputs = try reader.inputs(json)

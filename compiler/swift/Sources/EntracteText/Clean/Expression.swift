@@ -32,7 +32,7 @@ struct Expression: Sendable {
         return false
     }
 
-    private mutating func add(_ pattern: Pattern) {
+    private mutating func add(_ pattern: ExpressionPart) {
         switch pattern {
         case .one(let kind): steps.append(.one(index(of: kind)))
         case .notAhead(let kind): steps.append(.notAhead(index(of: kind)))
@@ -54,7 +54,7 @@ struct Expression: Sendable {
         return classes.count - 1
     }
 
-    private mutating func addEither(_ parts: [Pattern]) {
+    private mutating func addEither(_ parts: [ExpressionPart]) {
         var jumps: [Int] = []
         for part in parts.dropLast() {
             let split = steps.count
@@ -68,7 +68,7 @@ struct Expression: Sendable {
         for jump in jumps { steps[jump] = .jump(steps.count) }
     }
 
-    private mutating func addRepeated(_ part: Pattern, _ least: Int, _ most: Int?) {
+    private mutating func addRepeated(_ part: ExpressionPart, _ least: Int, _ most: Int?) {
         for _ in 0..<least { add(part) }
         guard let most else {
             let split = steps.count

@@ -1,12 +1,12 @@
 /// What an expression is made of.
-indirect enum Pattern {
+indirect enum ExpressionPart {
     case one(ScalarClass)
-    case sequence([Pattern])
-    case either([Pattern])
+    case sequence([ExpressionPart])
+    case either([ExpressionPart])
     /// Greedy; nil: as often as it likes.
-    case repeated(Pattern, least: Int, most: Int?)
+    case repeated(ExpressionPart, least: Int, most: Int?)
     /// The one part whose place a match tells.
-    case group(Pattern)
+    case group(ExpressionPart)
     case boundary, begin, end
     /// What follows is not of the class.
     case notAhead(ScalarClass)
@@ -20,7 +20,7 @@ struct ExpressionParser {
     private let text: Scalars
     private var place = 0
 
-    static func pattern(_ text: String) -> Pattern {
+    static func pattern(_ text: String) -> ExpressionPart {
         var parser = ExpressionParser(text: text.scalars)
         let made = parser.alternatives()
         precondition(parser.place == parser.text.count, "expression \(text): stops at \(parser.place)")
@@ -44,14 +44,14 @@ struct ExpressionParser {
         return true
     }
 
-    private mutating func alternatives() -> Pattern {
+    private mutating func alternatives() -> ExpressionPart {
         var made = [sequence()]
         while takes("|") { made.append(sequence()) }
         return made.count == 1 ? made[0] : .either(made)
     }
 
-    private mutating func sequence() -> Pattern {
-        var made: [Pattern] = []
+    private mutating func sequence() -> ExpressionPart {
+        var made: [ExpressionPart] = []
         while let sign = next, sign != "|", sign != ")" {
             let part = atom()
             made.append(times(part))
@@ -59,7 +59,7 @@ struct ExpressionParser {
         return .sequence(made)
     }
 
-    private mutating func times(_ part: Pattern) -> Pattern {
+    private mutating func times(_ part: ExpressionPart) -> ExpressionPart {
         if takes("?") { return .repeated(part, least: 0, most: 1) }
         if takes("*") { return .repeated(part, least: 0, most: nil) }
         if takes("+") { return .repeated(part, least: 1, most: nil) }
@@ -80,7 +80,7 @@ struct ExpressionParser {
         return made
     }
 
-    private mutating func atom() -> Pattern {
+    private mutating func atom() -> ExpressionPart {
         if takes("(?!") {
             defer { precondition(takes(")")) }
             guard case .one(let kind) = atom() else { preconditionFailure("(?! of one character") }
