@@ -24,3 +24,9 @@ public protocol LoadedModel: Sendable {
     /// Give the memory back. Called once; nothing follows.
     func free() async
 }
+
+/// A package in memory that serves one function at a time, as Core ML's do.
+public protocol OneFunctionModel: LoadedModel {
+    /// Get ready to call a function. Gives whether the package was dropped and loaded again for it.
+    func ready(for function: String) async throws -> Bool
+}
