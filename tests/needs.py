@@ -54,6 +54,7 @@ NEEDS = {
     "test_edges_run.py": "convert",
     "test_end_to_end.py": "convert",
     "test_example_package.py": "convert",
+    "test_export_app.py": "convert",
     "test_attention_blocks.py": "torch",
     "test_availability.py": "light",
     "test_folders.py": "torch",

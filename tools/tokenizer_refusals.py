@@ -42,7 +42,12 @@ _REGEX = {
 def refused() -> Iterator[tuple[str, Any, str, str]]:
     """(section, its value, where the fault is, a part of what is said): the rest is a plain model."""
     for regex, says in _REGEX.items():
-        split = {"type": "Split", "pattern": {"Regex": regex}, "behavior": "Removed", "invert": False}
+        split = {
+            "type": "Split",
+            "pattern": {"Regex": regex},
+            "behavior": "Removed",
+            "invert": False,
+        }
         yield "pre_tokenizer", split, ".pre_tokenizer.pattern.Regex", says
     yield from _normalizers()
     yield from _pre_tokenizers()
@@ -54,12 +59,32 @@ def _normalizers() -> Iterator[tuple[str, Any, str, str]]:
     place, unknown = "normalizer", "`{}` is not implemented"
     for name in ("Bert", "NFX", "Cyrillic"):
         yield place, {"type": name}, ".normalizer.type", unknown.format(name)
-    yield place, {"type": "Sequence", "normalizers": [{"type": "X"}]}, ".normalizer.normalizers[0].type", "`X`"
+    yield (
+        place,
+        {"type": "Sequence", "normalizers": [{"type": "X"}]},
+        ".normalizer.normalizers[0].type",
+        "`X`",
+    )
     yield place, {"type": "NFC", "more": 1}, ".normalizer", "`more` is not known"
     yield place, {"type": "Strip", "strip_left": True}, ".normalizer", "there is no `strip_right`"
-    yield place, {"type": "Strip", "strip_left": 1, "strip_right": True}, ".normalizer.strip_left", "1"
-    yield place, {"type": "Replace", "pattern": {"String": ""}, "content": "x"}, ".pattern.String", "an empty text"
-    yield place, {"type": "Replace", "pattern": {}, "content": "x"}, ".normalizer.pattern", "not one pattern"
+    yield (
+        place,
+        {"type": "Strip", "strip_left": 1, "strip_right": True},
+        ".normalizer.strip_left",
+        "1",
+    )
+    yield (
+        place,
+        {"type": "Replace", "pattern": {"String": ""}, "content": "x"},
+        ".pattern.String",
+        "an empty text",
+    )
+    yield (
+        place,
+        {"type": "Replace", "pattern": {}, "content": "x"},
+        ".normalizer.pattern",
+        "not one pattern",
+    )
     for spelled in ("", "!!!!", "AAAA", "AAAAAA==", "/////w=="):
         body = {"type": "Precompiled", "precompiled_charsmap": spelled}
         yield place, body, ".precompiled_charsmap", "no map of characters"
@@ -71,12 +96,32 @@ def _pre_tokenizers() -> Iterator[tuple[str, Any, str, str]]:
     place = "pre_tokenizer"
     for name in ("UnicodeScripts", "FixedLength", "Jieba"):
         yield place, {"type": name}, ".pre_tokenizer.type", f"`{name}` is not implemented"
-    yield place, {"type": "Punctuation", "behavior": "removed"}, ".behavior", "`removed` is not known"
+    yield (
+        place,
+        {"type": "Punctuation", "behavior": "removed"},
+        ".behavior",
+        "`removed` is not known",
+    )
     space = {"type": "Metaspace", "replacement": "\u2581"}
-    yield place, space | {"prepend_scheme": "sometimes"}, ".prepend_scheme", "`sometimes` is not known"
+    yield (
+        place,
+        space | {"prepend_scheme": "sometimes"},
+        ".prepend_scheme",
+        "`sometimes` is not known",
+    )
     yield place, space | {"replacement": "__"}, ".replacement", "__"
-    yield place, space | {"add_prefix_space": False}, ".add_prefix_space", "not what prepend_scheme says"
-    yield place, {"type": "ByteLevel", "trim_offsets": True}, ".pre_tokenizer", "there is no `add_prefix_space`"
+    yield (
+        place,
+        space | {"add_prefix_space": False},
+        ".add_prefix_space",
+        "not what prepend_scheme says",
+    )
+    yield (
+        place,
+        {"type": "ByteLevel", "trim_offsets": True},
+        ".pre_tokenizer",
+        "there is no `add_prefix_space`",
+    )
 
 
 def _others() -> Iterator[tuple[str, Any, str, str]]:
@@ -90,12 +135,22 @@ def _others() -> Iterator[tuple[str, Any, str, str]]:
     second = [{"Sequence": {"id": "B", "type_id": 0}}]
     yield "post_processor", template | {"single": second}, ".single[0].Sequence", "a second text"
     lost = [{"SpecialToken": {"id": "x", "type_id": 0}}]
-    yield "post_processor", template | {"single": lost}, ".single[0]", "`x` is none of special_tokens"
+    yield (
+        "post_processor",
+        template | {"single": lost},
+        ".single[0]",
+        "`x` is none of special_tokens",
+    )
     yield "version", "2.0", ".version", "version 2.0"
     yield "vocabulary", {}, "", "`vocabulary` is not known"
     token = {"id": 7, "content": "<x>", "single_word": False, "lstrip": False, "rstrip": False,
              "normalized": False, "special": True}  # fmt: skip
-    yield "added_tokens", [token], ".added_tokens[0]", "the library gives this token the id 2, not 7"
+    yield (
+        "added_tokens",
+        [token],
+        ".added_tokens[0]",
+        "the library gives this token the id 2, not 7",
+    )
     yield "added_tokens", [token | {"id": -1}], ".added_tokens[0].id", "-1"
 
 
@@ -110,7 +165,12 @@ def _models() -> Iterator[tuple[str, Any, str, str]]:
     yield "model", pairs | {"vocab": {"a": 0, "b": 0}}, ".model.vocab", "two texts have the same id"
     yield "model", pairs | {"vocab": {"a": -1}}, ".model.vocab.a", "no id"
     yield "model", pairs | {"vocab": {"a": 1 << 31}}, ".model.vocab.a", "no id"
-    yield "model", pairs | {"byte_fallback": True, "end_of_word_suffix": "</w>"}, ".model", "byte_fallback"
+    yield (
+        "model",
+        pairs | {"byte_fallback": True, "end_of_word_suffix": "</w>"},
+        ".model",
+        "byte_fallback",
+    )
     yield "model", pairs | {"speed": 3}, ".model", "`speed` is not known"
     scored = {"type": "Unigram", "vocab": [["a", -1.0]]}
     yield "model", scored | {"unk_id": 1}, ".model.unk_id", "1"

@@ -197,7 +197,8 @@ def corners() -> Program:
     """What the other programs have not: states of fp16 that begin with and take fp32, two with one
     first value; an `until` that is a state's next value; tiles of fp16 that a loop makes, blended,
     and that end early; a map in a loop that blends anew in each iteration; an input and a constant
-    that are outputs; what a loop collects along another axis than its output's."""
+    that are outputs, and what a loop's last iteration made; what a loop collects along another axis
+    than its output's."""
     loop = Segment(
         name="loop", count=4, until="s1",
         state=(("h", "b", "f"), ("g", "b", "e"), ("s", "s0", "s1"), ("i", "i0", "i1")),
@@ -252,7 +253,7 @@ def corners() -> Program:
             Output("given", "tensor", ("a",), 0), Output("table", "tensor", ("cold",), 1),
             Output("rows", "tensor", ("rows",), 1), Output("cut", "tensor", ("rows",), 0),
             Output("all", "tensor", ("soft",), 0), Output("vs", "tensor", ("vs",), 0),
-            Output("last", "tensor", ("s",), 0),
+            Output("mix", "tensor", ("mix",), 1), Output("last", "tensor", ("s",), 0),
         ),
     )  # fmt: skip
 

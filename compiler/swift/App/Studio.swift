@@ -45,7 +45,7 @@ final class Studio {
         listen()
         await attempt {
             let folder = try Self.folder()
-            let opened = try await Task.detached { try OpenBuild(checking: folder) }.value
+            let opened = try await Task.detached { try OpenBuild(folder) }.value
             let installation = try CoreMLInstallation()
             let ready = try installation.installer(digest: { _, _ in }).installed(opened.plan)
             self.show(opened)

@@ -3,12 +3,6 @@ import EntracteRuntime
 import Foundation
 
 extension OpenBuild {
-    /// A build folder, checked with the host steps that are there. Throws `Fault`.
-    public init(checking folder: URL) throws {
-        try self.init(folder, exactBytes: HostChecks.exactBytes)
-        try HostChecks.check(plan)
-    }
-
     /// Tokens of an output as a text, by the tokenizers of the folder.
     public var textOf: TextOf {
         { [folder] output, ids in
