@@ -45,11 +45,11 @@ public struct Given: Sendable {
         if let stray = inputs.keys.filter({ !names.contains($0) }).min() {
             let list = known.map(\.name).joined(separator: ", ")
             let has = known.isEmpty ? "the plan has no inputs" : "the plan's inputs are \(list)"
-            throw Fault.run("input \(Spelled.text(stray)): \(has)")
+            throw Fault.run("input \(words(stray)): \(has)")
         }
         for input in known where inputs[input.name] == nil && input.fallback == nil {
             throw Fault.run(
-                "input \(Spelled.text(input.name)): give it, e.g. `--input \(input.name)=...`; it has no default")
+                "input \(words(input.name)): give it, e.g. `--input \(input.name)=...`; it has no default")
         }
         var made: [String: (HostValue, Told)] = [:]
         for input in known.filter({ $0.port == nil }) + known.filter({ $0.port != nil }) {
@@ -106,8 +106,8 @@ extension Input {
 
     /// Between `least` and `most`, where they are said; and no larger than can be told.
     private func within(_ value: Double) throws -> Double {
-        guard abs(value) <= Double(Float.greatestFiniteMagnitude) else { throw tooLarge(Spelled.number(value)) }
-        guard isWithin(value) else { throw notAllowed(Spelled.number(value)) }
+        guard abs(value) <= Double(Float.greatestFiniteMagnitude) else { throw tooLarge(words(value)) }
+        guard isWithin(value) else { throw notAllowed(words(value)) }
         return value
     }
 
@@ -153,11 +153,11 @@ extension Input {
             return place
         }
         guard choices.count > mostShown else {
-            throw fault("\(Spelled.text(text)) is not one of \(choices.joined(separator: ", "))")
+            throw fault("\(words(text)) is not one of \(choices.joined(separator: ", "))")
         }
         throw fault(
-            "\(Spelled.text(text)) is none of \(choices.count) choices; near it are "
-                + "\(nearest(text, choices, 3).joined(separator: ", ")); or give a number from 0 to \(choices.count - 1)")
+            "\(words(text)) is none of \(choices.count) choices; near it are "
+                + "\(nearest(text, choices, 3, from: 0).joined(separator: ", ")); or give a number from 0 to \(choices.count - 1)")
     }
 
     // MARK: - tensors
@@ -177,7 +177,7 @@ extension Input {
             return (.tensor(tensor), .text("sha256:\(digest)"))
         case .whole, .number:
             throw fault(
-                "a number is no \(kind.rawValue); give a file's name, or a tensor of \(shapeWords(port.shape))")
+                "a number is no \(kind.rawValue); give a file's name, or a tensor of \(words(port.shape))")
         }
     }
 
@@ -206,22 +206,17 @@ extension Input {
     private func fitting(_ port: EntractePlan.Port, _ tensor: Tensor) throws -> Tensor {
         guard tensor.shape == port.shape, tensor.dtype == port.dtype else {
             throw fault(
-                "is \(tensor.dtype.rawValue) of \(shapeWords(tensor.shape)); give \(port.dtype.rawValue) of "
-                    + shapeWords(port.shape))
+                "is \(tensor.dtype.rawValue) of \(words(tensor.shape)); give \(port.dtype.rawValue) of "
+                    + words(port.shape))
         }
         return tensor
     }
 
-    private func fault(_ what: String) -> Fault { .run("input \(Spelled.text(name)): \(what)") }
+    private func fault(_ what: String) -> Fault { .run("input \(words(name)): \(what)") }
 }
 
 /// Choices that are listed; of more, the nearest.
 private let mostShown = 12
-
-/// As Python spells a tuple.
-private func shapeWords(_ shape: [Int]) -> String {
-    "(" + shape.map { String($0) }.joined(separator: ", ") + (shape.count == 1 ? ",)" : ")")
-}
 
 /// A number in six digits at most, as `%g` has it.
 private func general(_ value: Double) -> String { String(format: "%g", value) }
@@ -234,14 +229,14 @@ extension GivenValue {
         switch self {
         case .text(let text): text
         case .whole(let whole): String(whole)
-        case .number(let number): Spelled.number(number)
-        case .tensor(let tensor): "a tensor of \(shapeWords(tensor.shape))"
+        case .number(let number): words(number)
+        case .tensor(let tensor): "a tensor of \(words(tensor.shape))"
         }
     }
 
     /// As a message shows it, in at most 60 characters.
     fileprivate var spelled: String {
-        if case .text(let text) = self { return cut(Spelled.text(text)) }
+        if case .text(let text) = self { return cut(words(text)) }
         return cut(typed)
     }
 }
@@ -316,13 +311,4 @@ enum PythonNumber {
 
 extension Character {
     fileprivate var isASCIIDigit: Bool { isASCII && isNumber }
-}
-
-/// Those choices that are most like a text, the nearest first, as `difflib.get_close_matches` has them.
-private func nearest(_ text: String, _ choices: [String], _ many: Int) -> [String] {
-    let word = Array(text.unicodeScalars)
-    // Each costs their product.
-    guard word.count < 200 else { return Array(choices.prefix(many)) }
-    let near = choices.map { (ratio: ratio($0, word), name: $0) }
-    return near.sorted { $0.ratio != $1.ratio ? $0.ratio > $1.ratio : $0.name > $1.name }.prefix(many).map(\.name)
 }
