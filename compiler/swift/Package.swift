@@ -21,22 +21,26 @@ let package = Package(
     name: "Entracte",
     platforms: [.iOS(.v17), .macOS(.v14)],
     products: [
-        .library(name: "Entracte", targets: ["EntractePlan", "EntracteText", "EntracteRuntime", "EntracteMedia", "EntracteCoreML"]),
+        .library(
+            name: "Entracte",
+            targets: ["EntractePlan", "EntracteText", "EntracteRuntime", "EntracteMedia", "EntracteCoreML"]),
         .executable(name: "entracte-run", targets: ["entracte-run"]),
     ],
     targets: [
-        // Values: plans, tensors, digests. Reads what a stranger may have written.
+        // Plans, read strictly and proven; tensors, digests, build folders.
         .target(name: "EntractePlan"),
-        // Texts into ids and back; prompts cleaned.
+        // Texts into ids and back, by `tokenizer.json`; prompts cleaned.
         .target(name: "EntracteText", dependencies: ["EntractePlan"]),
-        // Drivers, machines, the interpreter of programs, host steps; the engine is a protocol.
+        // Runs a plan: drivers, accounts, machine, interpreter, host steps, installation. The engine is a
+        // protocol; one that answers with what was recorded is here.
         .target(name: "EntracteRuntime", dependencies: ["EntractePlan", "EntracteText"]),
-        // Files in and out.
+        // Inputs out of files, outputs into files: pictures, clips, sounds, tensors.
         .target(name: "EntracteMedia", dependencies: ["EntractePlan", "EntracteText", "EntracteRuntime"]),
         // Core ML and Apple's media. Every file stands inside `#if canImport(...)`: empty elsewhere.
         .target(
             name: "EntracteCoreML",
             dependencies: ["EntractePlan", "EntracteRuntime", "EntracteMedia"]),
+        // The command line.
         .executableTarget(
             name: "entracte-run",
             dependencies: ["EntractePlan", "EntracteText", "EntracteRuntime", "EntracteMedia", "EntracteCoreML"]),

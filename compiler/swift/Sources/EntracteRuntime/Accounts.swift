@@ -5,35 +5,35 @@ import EntractePlan
 /// Kept by every machine, apart from whatever the driver itself remembers. Throws at the first decision
 /// that breaks the budget, runs a step without its chunk, loads what is there, or drops what is not
 /// there, on the way or in use. (It tests the driver, not the program.)
-public struct Accounts: Sendable {
+package struct Accounts: Sendable {
     private let table: Table
     /// Units that are loaded.
-    public private(set) var there: UnitSet
+    package private(set) var there: UnitSet
     /// The unit whose load is in flight.
-    public private(set) var flying: Int?
+    package private(set) var flying: Int?
     /// The step that runs.
-    public private(set) var running: Int?
+    package private(set) var running: Int?
     /// What runs next; the table's `end` when all steps are done.
-    public private(set) var nextStep = 0
+    package private(set) var nextStep = 0
     /// Most bytes of units and of what steps need at once.
-    public private(set) var peakBytes = 0
+    package private(set) var peakBytes = 0
     private var lastStep = 0
     private var unitsBytes = 0
     private var leftBytes = 0
 
-    public init(_ table: Table) {
+    package init(_ table: Table) {
         self.table = table
         there = UnitSet(capacity: table.units.count)
     }
 
     /// The step that runs or comes next.
-    public var at: Int { running ?? nextStep }
+    package var at: Int { running ?? nextStep }
 
     /// The step that runs or ran last; the first one before that.
-    public var doing: Int { running ?? lastStep }
+    package var doing: Int { running ?? lastStep }
 
     /// Enter one decision.
-    public mutating func decided(_ decision: Decision) throws {
+    package mutating func decided(_ decision: Decision) throws {
         switch decision {
         case .evict(let unit): try evict(unit)
         case .start(let step): try start(step)
@@ -44,7 +44,7 @@ public struct Accounts: Sendable {
 
     /// The load in flight ended; gives its unit.
     @discardableResult
-    public mutating func loadDone() throws -> Int {
+    package mutating func loadDone() throws -> Int {
         guard let unit = flying else { throw wrong("a load ended that was not begun") }
         flying = nil
         there.insert(unit)
@@ -53,7 +53,7 @@ public struct Accounts: Sendable {
 
     /// The running step ended, and its loop too if `over`; gives its number.
     @discardableResult
-    public mutating func stepDone(over: Bool) throws -> Int {
+    package mutating func stepDone(over: Bool) throws -> Int {
         guard let step = running else { throw wrong("a step ended that was not begun") }
         running = nil
         lastStep = step
@@ -65,7 +65,7 @@ public struct Accounts: Sendable {
     }
 
     /// All is done: no step is left, and nothing is left in memory.
-    public func finish() throws {
+    package func finish() throws {
         if nextStep != table.end { throw wrong("deadlock before step \(nextStep)") }
         let left = there.sorted + (flying.map { [$0] } ?? [])
         if !left.isEmpty { throw wrong("left in memory: units \(left)") }

@@ -7,20 +7,20 @@ import EntractePlan
 // of its own, which throw at the first that is wrong.
 
 /// Mutual slow-down as a fraction, at least 1.
-public struct Gamma: Equatable, Sendable {
-    public let above: Int
-    public let below: Int
+package struct Gamma: Equatable, Sendable {
+    package let above: Int
+    package let below: Int
 
     /// Nothing slows down.
-    public static let none = Gamma(above: 1, below: 1)
+    package static let none = Gamma(above: 1, below: 1)
 
-    public init(above: Int, below: Int) {
+    package init(above: Int, below: Int) {
         self.above = max(above, below, 1)
         self.below = max(below, 1)
     }
 
     /// To a thousandth.
-    public init(contention: Double) {
+    package init(contention: Double) {
         let thousandths = (1000 * contention).rounded(.toNearestOrEven)
         let above = thousandths.isFinite ? Int(min(max(thousandths, 1000), 0x1p20)) : 1000
         self.init(above: above, below: 1000)
@@ -28,48 +28,48 @@ public struct Gamma: Equatable, Sendable {
 }
 
 /// What happened from when to when.
-public struct Interval: Equatable, Sendable {
-    public enum Queue: String, Sendable { case load, compute, free }
+package struct Interval: Equatable, Sendable {
+    package enum Queue: String, Sendable { case load, compute, free }
 
-    public let queue: Queue
+    package let queue: Queue
     /// The unit, or the step's number.
-    public let what: Int
+    package let what: Int
     /// Of a load the step that it serves; of a free the one that runs or ran last.
-    public let step: Int
-    public let startNs: Int
-    public let endNs: Int
+    package let step: Int
+    package let startNs: Int
+    package let endNs: Int
 }
 
 /// What a driver made of a program, in the numbers of its table.
-public struct Simulation: Sendable {
-    public let makespanNs: Int
+package struct Simulation: Sendable {
+    package let makespanNs: Int
     /// Time in which a step ran, contention included.
-    public let computeNs: Int
-    public let loadingNs: Int
-    public let loads: Int
-    public let loadedBytes: Int
+    package let computeNs: Int
+    package let loadingNs: Int
+    package let loads: Int
+    package let loadedBytes: Int
     /// Most bytes of units and of what steps need at once.
-    public let peakBytes: Int
+    package let peakBytes: Int
     /// By end.
-    public let intervals: [Interval]
+    package let intervals: [Interval]
 
     /// Time in which no step ran.
-    public var stallNs: Int { makespanNs - computeNs }
+    package var stallNs: Int { makespanNs - computeNs }
 }
 
 /// How a simulated run goes where it is not as planned.
-public struct Truth {
+package struct Truth {
     /// (unit or step, how many loads or steps were begun before) -> nanoseconds without contention.
-    public typealias Times = (Int, Int) -> Int
+    package typealias Times = (Int, Int) -> Int
 
     /// Nominal where nil, and a unit's first load is then cold.
-    public var loadNs: Times?
-    public var execNs: Times?
-    public var gamma: Gamma
+    package var loadNs: Times?
+    package var execNs: Times?
+    package var gamma: Gamma
     /// Segment -> iterations after which its loop is over; others do all of theirs.
-    public var ends: [Int: Int]
+    package var ends: [Int: Int]
 
-    public init(
+    package init(
         loadNs: Times? = nil, execNs: Times? = nil, gamma: Gamma = .none, ends: [Int: Int] = [:]
     ) {
         self.loadNs = loadNs
@@ -84,7 +84,7 @@ public struct Truth {
 /// `watch` is told of every event (nil at the beginning): the driver after it, its moment in
 /// nanoseconds, and what was decided then. Throws a `Fault` where the driver decides what is wrong, or
 /// stops before the end.
-public func simulate<D: Driver>(
+package func simulate<D: Driver>(
     _ driver: inout D, _ truth: Truth = Truth(),
     watch: (D, Int, Event?, [Decision]) throws -> Void = { _, _, _, _ in }
 ) throws -> Simulation {

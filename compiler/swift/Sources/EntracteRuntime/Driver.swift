@@ -1,21 +1,21 @@
 // What a driver is: it hears what ended, and decides what is loaded, started and dropped next.
 
 /// What ended, and how long it took. `over`: the step was the last of its loop, whose `until` says stop.
-public enum Event: Equatable, Sendable {
+package enum Event: Equatable, Sendable {
     case loadDone(ns: Int)
     case stepDone(ns: Int, over: Bool)
 }
 
 /// To be carried out in the given order. `evict` and `fetch` name a unit of the table, `start` a
 /// step's absolute number.
-public enum Decision: Equatable, Sendable {
+package enum Decision: Equatable, Sendable {
     case evict(Int)
     case start(Int)
     case fetch(Int)
 }
 
 /// Decides what a machine does. It reads no clock: it knows what events tell it.
-public protocol Driver: Sendable {
+package protocol Driver: Sendable {
     /// The program, units and times in whose numbers it speaks.
     var table: Table { get }
 

@@ -47,7 +47,7 @@ public enum DriverKind: String, Sendable, CaseIterable {
 
 /// What decides the loads of this schedule, at its beginning. Throws a `Fault` of kind plan for a
 /// schedule that its driver cannot carry out.
-public func makeDriver(_ workload: Workload, _ schedule: Schedule) throws -> any Driver {
+package func makeDriver(_ workload: Workload, _ schedule: Schedule) throws -> any Driver {
     switch try DriverKind(schedule) {
     case .gates:
         return try Gates(try makeTable(workload), workload.program, schedule)
@@ -61,7 +61,7 @@ public func makeDriver(_ workload: Workload, _ schedule: Schedule) throws -> any
 ///
 /// `pages`: chunk -> into how many pages it is split; 1 where it is not named. `kept`: chunks that stay
 /// loaded over their loop, e.g. a plan's `schedule.kept`. Throws a `Fault` of kind plan.
-public func makeTable(_ workload: Workload, pages: [String: Int] = [:], kept: [Kept] = []) throws -> Table {
+package func makeTable(_ workload: Workload, pages: [String: Int] = [:], kept: [Kept] = []) throws -> Table {
     let alive = try workload.program.lifetimes()
     var order: [ChunkFacts] = []
     var known: Set<String> = []

@@ -4,8 +4,8 @@ import EntractePlan
 ///
 /// Copies are dropped when the step that frees them ends. Gates are the proof that a plan fits, and what
 /// a runner without the online rule can follow. Chunks are loaded whole.
-public struct Gates: Driver {
-    public let table: Table
+package struct Gates: Driver {
+    package let table: Table
     private let unitOf: [String: Int]
     private var loads: Placements
     private var next: Placement?
@@ -20,7 +20,7 @@ public struct Gates: Driver {
 
     /// `table` has one unit for each chunk. Throws a `Fault` of kind plan where it has not, or for loads
     /// of chunks and steps that there are not.
-    public init(_ table: Table, _ program: Program, _ schedule: Schedule) throws {
+    package init(_ table: Table, _ program: Program, _ schedule: Schedule) throws {
         guard table.units.count == table.chunks.count else {
             throw Fault.plan("gates: chunks are loaded whole, not in pages")
         }
@@ -34,9 +34,9 @@ public struct Gates: Driver {
         next = loads.next()
     }
 
-    public mutating func begin() -> [Decision] { decide() }
+    package mutating func begin() -> [Decision] { decide() }
 
-    public mutating func react(_ event: Event) -> [Decision] {
+    package mutating func react(_ event: Event) -> [Decision] {
         switch event {
         case .loadDone:
             return landed() + decide()

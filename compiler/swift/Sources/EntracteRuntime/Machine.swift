@@ -15,7 +15,7 @@ public struct Loader: Sendable {
 
     /// `folder`: the build folder. Throws a `Fault` of kind plan where the table has pages, or a chunk of
     /// it no package.
-    public init(
+    package init(
         _ engine: any Engine, _ plan: Plan, in folder: URL, table: Table,
         loading: @escaping Loading = { _ in }
     ) throws {
@@ -23,7 +23,7 @@ public struct Loader: Sendable {
     }
 
     /// The same of packages and a program.
-    public init(
+    package init(
         _ engine: any Engine, _ packages: [Package], _ program: Program, in folder: URL, table: Table,
         loading: @escaping Loading = { _ in }
     ) throws {
@@ -64,7 +64,7 @@ public struct Machine: Sendable {
     private let listener: any MachineListener
     private let pause: Pause
 
-    public init(
+    package init(
         _ driver: any Driver, _ loader: Loader, _ performing: any Performing, _ listener: any MachineListener,
         pause: Pause = Pause()
     ) {

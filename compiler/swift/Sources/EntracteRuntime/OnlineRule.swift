@@ -1,20 +1,20 @@
 import EntractePlan
 
 /// All that the rule remembers.
-public struct Ledger: Equatable, Sendable {
+package struct Ledger: Equatable, Sendable {
     /// The step that runs or comes next; the table's `end` when all are done.
-    public internal(set) var at = 0
-    public internal(set) var running = false
+    package internal(set) var at = 0
+    package internal(set) var running = false
     /// Units in memory.
-    public internal(set) var resident: UnitSet
-    public internal(set) var loading: Int?
+    package internal(set) var resident: UnitSet
+    package internal(set) var loading: Int?
     /// Units that were loaded at least once: their next load is not cold.
-    public internal(set) var seen: UnitSet
+    package internal(set) var seen: UnitSet
     /// Observed over nominal times of steps, in 1/4096.
-    public internal(set) var execScale = OnlineRule.one
-    public internal(set) var loadScale = OnlineRule.one
+    package internal(set) var execScale = OnlineRule.one
+    package internal(set) var loadScale = OnlineRule.one
     /// Of `resident` and `loading`.
-    public internal(set) var heldBytes = 0
+    package internal(set) var heldBytes = 0
 
     init(units: Int) {
         resident = UnitSet(capacity: units)
@@ -28,21 +28,21 @@ public struct Ledger: Equatable, Sendable {
 /// waiting for the end of the running step would make some load late. No clock is read. Specified, with
 /// the proof that it keeps the budget and never deadlocks for any timing, in docs/online-rule.md;
 /// tests/vectors/online.json holds its test vectors. All numbers are whole.
-public struct OnlineRule: Driver {
+package struct OnlineRule: Driver {
     /// The scale 1: scales are fixed-point numbers with 12 binary digits after the point.
-    public static let one = 4096
+    package static let one = 4096
     /// What one observation may say at most.
     static let smallest = one / 64, largest = one * 64
     /// Most nominal time of a program (4.9 hours): times a scale it fits into 64 bits.
     static let maxNs = 1 << 44
 
-    public let table: Table
-    public private(set) var ledger: Ledger
+    package let table: Table
+    package private(set) var ledger: Ledger
     private var uses: UseOrder
     private var there: Presence
 
     /// Throws a `Fault` of kind plan for a program that is beyond it (`check`).
-    public init(_ table: Table) throws {
+    package init(_ table: Table) throws {
         try OnlineRule.check(table)
         self.table = table
         ledger = Ledger(units: table.units.count)
@@ -52,7 +52,7 @@ public struct OnlineRule: Driver {
 
     /// The rule's preconditions. Throws a `Fault` where a step alone exceeds the budget (no rule could
     /// run it), or times are beyond the rule's numbers.
-    public static func check(_ table: Table) throws {
+    package static func check(_ table: Table) throws {
         let loadsNs = table.units.reduce(0) { $0 + $1.loadNs + $1.coldNs }
         guard max(table.totalNs, loadsNs) <= maxNs else {
             throw Fault.plan("online rule: nominal times exceed \(maxNs) ns")
@@ -70,9 +70,9 @@ public struct OnlineRule: Driver {
         }
     }
 
-    public mutating func begin() -> [Decision] { decide() }
+    package mutating func begin() -> [Decision] { decide() }
 
-    public mutating func react(_ event: Event) -> [Decision] {
+    package mutating func react(_ event: Event) -> [Decision] {
         note(event)
         return decide()
     }

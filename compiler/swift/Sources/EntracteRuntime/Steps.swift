@@ -57,7 +57,7 @@ extension Program {
     }
 
     /// The function that the call of a step uses in its iteration; nil of a host step.
-    public func function(at place: StepPlace) -> String? {
+    package func function(at place: StepPlace) -> String? {
         guard segments.indices.contains(place.segment),
             segments[place.segment].steps.indices.contains(place.step),
             case .call(let call) = segments[place.segment].steps[place.step]

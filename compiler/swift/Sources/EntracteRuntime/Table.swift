@@ -5,26 +5,26 @@ import EntractePlan
 /// Steps of all iterations are numbered 0, 1, 2, ...; `end` is the number after the last one and means
 /// "never". Chunks have numbers too, by their first unit. Specified in docs/online-rule.md, whose names
 /// are used here. Never changes.
-public final class Table: Sendable {
-    public let units: [Unit]
-    public let segments: [TableSegment]
-    public let budgetBytes: Int
+package final class Table: Sendable {
+    package let units: [Unit]
+    package let segments: [TableSegment]
+    package let budgetBytes: Int
     /// The number of each segment's first step.
-    public let bases: [Int]
+    package let bases: [Int]
     /// The number after the last step.
-    public let end: Int
+    package let end: Int
     /// Names by number.
-    public let chunks: [String]
+    package let chunks: [String]
     /// Unit -> its chunk's number.
-    public let chunkOf: [Int]
+    package let chunkOf: [Int]
     /// Chunk's number -> its units.
-    public let unitsOf: [Range<Int>]
+    package let unitsOf: [Range<Int>]
     /// Chunk's number -> bytes of all its units.
-    public let chunkBytes: [Int]
+    package let chunkBytes: [Int]
     /// Kept chunks by rising `slower`, made fewer so that there is room for any other.
-    public let levels: [Level]
+    package let levels: [Level]
     /// Nominal nanoseconds of all steps.
-    public let totalNs: Int
+    package let totalNs: Int
 
     let rows: [TableRow]
     let homes: [[ChunkHome]]
@@ -34,7 +34,7 @@ public final class Table: Sendable {
     /// `kept`: chunks that stay loaded over their loop while the largest other one of it still fits
     /// beside them; those too many are left out. Throws a `Fault` of kind plan where units of a chunk do
     /// not stand together, a step calls a chunk that has none, or numbers are too large to count with.
-    public init(units: [Unit], segments: [TableSegment], budgetBytes: Int, kept: [Kept] = []) throws {
+    package init(units: [Unit], segments: [TableSegment], budgetBytes: Int, kept: [Kept] = []) throws {
         self.units = units
         self.segments = segments
         self.budgetBytes = budgetBytes
@@ -59,20 +59,20 @@ public final class Table: Sendable {
     // MARK: steps
 
     /// The step with this number as its segment has it, whether it rests there or not.
-    public func step(_ n: Int) -> TableStep {
+    package func step(_ n: Int) -> TableStep {
         let row = rows[segment(of: n)]
         return segments[row.number].steps[(n - row.base) % row.length]
     }
 
     /// Segment, iteration and step of the step with this number.
-    public func place(_ n: Int) -> StepPlace {
+    package func place(_ n: Int) -> StepPlace {
         let row = rows[segment(of: n)]
         let (iteration, step) = (n - row.base).quotientAndRemainder(dividingBy: row.length)
         return StepPlace(segment: row.number, iteration: iteration, step: step)
     }
 
     /// The number of the chunk that a step calls; nil of a host step and of a call that rests.
-    public func chunk(_ n: Int) -> Int? {
+    package func chunk(_ n: Int) -> Int? {
         let row = rows[segment(of: n)]
         let (iteration, step) = (n - row.base).quotientAndRemainder(dividingBy: row.length)
         let chunk = row.chunk[step]
@@ -80,14 +80,14 @@ public final class Table: Sendable {
     }
 
     /// What a step needs in its iteration beside chunks.
-    public func needBytes(_ n: Int) -> Int {
+    package func needBytes(_ n: Int) -> Int {
         let row = rows[segment(of: n)]
         let (iteration, step) = (n - row.base).quotientAndRemainder(dividingBy: row.length)
         return row.isCalled(step, iteration) ? row.need[step] : row.idle[step]
     }
 
     /// Nominal time of a step in its iteration.
-    public func execNs(_ n: Int) -> Int {
+    package func execNs(_ n: Int) -> Int {
         let row = rows[segment(of: n)]
         let (iteration, step) = (n - row.base).quotientAndRemainder(dividingBy: row.length)
         let ns = row.piece(of: iteration).prefixNs
@@ -95,10 +95,10 @@ public final class Table: Sendable {
     }
 
     /// The step after step n; if the loop of step n is over, the first one after the loop.
-    public func after(_ n: Int, over: Bool) -> Int { over ? segmentEnd(n) : n + 1 }
+    package func after(_ n: Int, over: Bool) -> Int { over ? segmentEnd(n) : n + 1 }
 
     /// The number after the last step of step n's segment.
-    public func segmentEnd(_ n: Int) -> Int {
+    package func segmentEnd(_ n: Int) -> Int {
         let s = segment(of: n)
         return s + 1 < bases.count ? bases[s + 1] : end
     }
@@ -106,7 +106,7 @@ public final class Table: Sendable {
     // MARK: what the rule asks
 
     /// The first step from n on that calls the chunk, if no loop ends early; else `end`.
-    public func nextUse(_ chunk: Int, from n: Int) -> Int {
+    package func nextUse(_ chunk: Int, from n: Int) -> Int {
         for home in homes[chunk] {
             if let use = home.nextUse(from: n) { return use }
         }
@@ -114,7 +114,7 @@ public final class Table: Sendable {
     }
 
     /// The largest need of the steps `first` to `last`, both included, as if none rested.
-    public func mostNeed(_ first: Int, _ last: Int) -> Int {
+    package func mostNeed(_ first: Int, _ last: Int) -> Int {
         var (first, s, most) = (first, segment(of: first), 0)
         while first <= last && s < rows.count {
             let row = rows[s]
@@ -126,7 +126,7 @@ public final class Table: Sendable {
     }
 
     /// Nominal nanoseconds of all steps before step n.
-    public func nominalBefore(_ n: Int) -> Int {
+    package func nominalBefore(_ n: Int) -> Int {
         if n >= end { return totalNs }
         let row = rows[segment(of: n)]
         let (iteration, step) = (n - row.base).quotientAndRemainder(dividingBy: row.length)
@@ -135,11 +135,11 @@ public final class Table: Sendable {
     }
 
     /// Mean nominal load time of the chunks of step n's segment, rounded down.
-    public func marginNs(_ n: Int) -> Int { rows[segment(of: n)].meanLoadNs }
+    package func marginNs(_ n: Int) -> Int { rows[segment(of: n)].meanLoadNs }
 
     /// Which of `levels` applies while loads, compared with steps, take slower / 4096 times as long as
     /// planned: the last one that is not above that.
-    public func level(_ slower: Int) -> Int? { levels.lastIndex { $0.slower <= slower } }
+    package func level(_ slower: Int) -> Int? { levels.lastIndex { $0.slower <= slower } }
 
     func segment(of n: Int) -> Int { bases.lastAtMost(n) }
 }

@@ -2,16 +2,16 @@
 
 extension Table {
     /// What is loaded at once: a package, or one page of it.
-    public struct Unit: Equatable, Sendable {
-        public let chunk: String
-        public let page: Int
-        public let sizeBytes: Int
+    package struct Unit: Equatable, Sendable {
+        package let chunk: String
+        package let page: Int
+        package let sizeBytes: Int
         /// The nominal time of a load.
-        public let loadNs: Int
+        package let loadNs: Int
         /// How much more the first load in a run takes.
-        public let coldNs: Int
+        package let coldNs: Int
 
-        public init(chunk: String, page: Int, sizeBytes: Int, loadNs: Int, coldNs: Int = 0) {
+        package init(chunk: String, page: Int, sizeBytes: Int, loadNs: Int, coldNs: Int = 0) {
             self.chunk = chunk
             self.page = page
             self.sizeBytes = sizeBytes
@@ -22,43 +22,43 @@ extension Table {
 
     /// Chunks kept while loads, compared with steps, take `slower` / 4096 times as long as planned, or
     /// longer.
-    public struct Level: Equatable, Sendable {
-        public let slower: Int
-        public let chunks: [String]
+    package struct Level: Equatable, Sendable {
+        package let slower: Int
+        package let chunks: [String]
     }
 }
 
 /// The time of a step while the iteration is below `below`.
-public struct TimeSwitch: Equatable, Sendable {
-    public let ns: Int
-    public let below: Int
+package struct TimeSwitch: Equatable, Sendable {
+    package let ns: Int
+    package let below: Int
 
-    public init(ns: Int, below: Int) {
+    package init(ns: Int, below: Int) {
         self.ns = ns
         self.below = below
     }
 }
 
 /// One step as drivers see it.
-public struct TableStep: Equatable, Sendable {
+package struct TableStep: Equatable, Sendable {
     /// Nil of a host step.
-    public let chunk: String?
+    package let chunk: String?
     /// Its activations and every tensor alive while it runs.
-    public let needBytes: Int
+    package let needBytes: Int
     /// Of all slices of a map together; 0 for a host step.
-    public let execNs: Int
+    package let execNs: Int
     /// By rising `below`; then `execNs`.
-    public let `switch`: [TimeSwitch]
+    package let `switch`: [TimeSwitch]
     /// Of the tensors alive between this step and the next. No driver reads it.
-    public let leftBytes: Int
+    package let leftBytes: Int
     /// The same where this step is the last of its segment.
-    public let endBytes: Int
+    package let endBytes: Int
     /// The iterations of its segment in which it is called, rising; empty: all. In others it takes no
     /// time, and needs no chunk and `idleBytes`.
-    public let at: [Int]
-    public let idleBytes: Int
+    package let at: [Int]
+    package let idleBytes: Int
 
-    public init(
+    package init(
         chunk: String?, needBytes: Int, execNs: Int, switch: [TimeSwitch] = [], leftBytes: Int = 0,
         endBytes: Int = 0, at: [Int] = [], idleBytes: Int = 0
     ) {
@@ -73,32 +73,32 @@ public struct TableStep: Equatable, Sendable {
     }
 
     /// Nominal nanoseconds in an iteration of its segment in which it is called.
-    public func exec(at iteration: Int) -> Int {
+    package func exec(at iteration: Int) -> Int {
         self.switch.first { iteration < $0.below }?.ns ?? execNs
     }
 
     /// Whether it is called in an iteration; else it rests.
-    public func isCalled(_ iteration: Int) -> Bool {
+    package func isCalled(_ iteration: Int) -> Bool {
         at.isEmpty || at.firstAtLeast(iteration).map { at[$0] == iteration } ?? false
     }
 }
 
 /// Steps in order, `count` times.
-public struct TableSegment: Equatable, Sendable {
-    public let count: Int
-    public let steps: [TableStep]
+package struct TableSegment: Equatable, Sendable {
+    package let count: Int
+    package let steps: [TableStep]
 
-    public init(count: Int, steps: [TableStep]) {
+    package init(count: Int, steps: [TableStep]) {
         self.count = count
         self.steps = steps
     }
 }
 
 /// Where a step is.
-public struct StepPlace: Equatable, Sendable {
-    public let segment: Int
-    public let iteration: Int
-    public let step: Int
+package struct StepPlace: Equatable, Sendable {
+    package let segment: Int
+    package let iteration: Int
+    package let step: Int
 }
 
 extension [Int] {

@@ -1,44 +1,44 @@
 /// A set of units by number: one bit each.
-public struct UnitSet: Equatable, Sendable {
+package struct UnitSet: Equatable, Sendable {
     private var words: [UInt64]
-    public private(set) var count = 0
+    package private(set) var count = 0
 
     /// Empty, for units 0 ..< capacity.
-    public init(capacity: Int) {
+    package init(capacity: Int) {
         words = [UInt64](repeating: 0, count: (capacity + 63) / 64)
     }
 
-    public var isEmpty: Bool { count == 0 }
+    package var isEmpty: Bool { count == 0 }
 
     /// Of a number that is not of a unit: false.
-    public func contains(_ unit: Int) -> Bool {
+    package func contains(_ unit: Int) -> Bool {
         unit >= 0 && unit >> 6 < words.count && words[unit >> 6] & (1 << UInt64(unit & 63)) != 0
     }
 
     /// Whether all of a range are in it.
-    public func contains(all units: Range<Int>) -> Bool {
+    package func contains(all units: Range<Int>) -> Bool {
         units.allSatisfy(contains)
     }
 
-    public mutating func insert(_ unit: Int) {
+    package mutating func insert(_ unit: Int) {
         if contains(unit) { return }
         words[unit >> 6] |= 1 << UInt64(unit & 63)
         count += 1
     }
 
-    public mutating func remove(_ unit: Int) {
+    package mutating func remove(_ unit: Int) {
         if !contains(unit) { return }
         words[unit >> 6] &= ~(1 << UInt64(unit & 63))
         count -= 1
     }
 
-    public mutating func removeAll() {
+    package mutating func removeAll() {
         for k in words.indices { words[k] = 0 }
         count = 0
     }
 
     /// By rising number.
-    public var sorted: [Int] {
+    package var sorted: [Int] {
         var units: [Int] = []
         units.reserveCapacity(count)
         for (k, word) in words.enumerated() {

@@ -1,10 +1,10 @@
 import Foundation
 
 /// A package of Core ML on disk: its files and what identifies them.
-public enum PackageFiles {
-    public static let model = "Data/com.apple.CoreML/model.mlmodel"
-    public static let weights = "Data/com.apple.CoreML/weights/weight.bin"
-    public static let manifest = "Manifest.json"
+package enum PackageFiles {
+    package static let model = "Data/com.apple.CoreML/model.mlmodel"
+    package static let weights = "Data/com.apple.CoreML/weights/weight.bin"
+    package static let manifest = "Manifest.json"
 
     private static let author = "com.apple.CoreML"
     private static let namespace: [UInt8] = [
@@ -12,14 +12,14 @@ public enum PackageFiles {
     ]
 
     /// A package's digest from those of its files; nil: it has no weights.
-    public static func digest(model: String, weights: String?) -> String {
+    package static func digest(model: String, weights: String?) -> String {
         var text = "\(Self.model) \(model)\n"
         if let weights { text += "\(Self.weights) \(weights)\n" }
         return SHA256.hex(text)
     }
 
     /// The manifest of a package: its identifiers follow from the files' digests.
-    public static func manifest(model: String, weights: String?) -> String {
+    package static func manifest(model: String, weights: String?) -> String {
         let root = identifier("\(author)/model.mlmodel", model)
         var items = [JSON.Member(root, item("model.mlmodel", "CoreML Model Specification"))]
         if let weights {

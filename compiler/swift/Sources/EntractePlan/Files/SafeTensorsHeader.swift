@@ -43,7 +43,7 @@ package struct SafeTensorsHeader {
         var at = 0
         for entry in found {
             guard entry.begin == at else {
-                throw JSONError(message: "\(words(entry.name)) overlaps or leaves a gap")
+                throw JSONError(message: "\(shortened(words(entry.name))) overlaps or leaves a gap")
             }
             at = entry.end
         }
@@ -52,7 +52,7 @@ package struct SafeTensorsHeader {
     }
 
     private static func entry(_ name: String, _ value: JSON) throws -> Entry {
-        let what = "tensor \(words(name))"
+        let what = "tensor \(shortened(words(name)))"
         guard let dtype = value["dtype"]?.asText, let width = widths[dtype] else {
             throw JSONError(message: "\(what) has no known type")
         }

@@ -9,7 +9,7 @@ public struct TextRule: Sendable, Equatable {
     public let prefix: String
     public let suffix: String
     /// Unicode scalars of a text that is cleaned.
-    public static let mostCleaned = 10_000
+    static let mostCleaned = 10_000
 
     public init(
         segment: Int? = nil, scores: [String] = [], clean: Cleaning? = nil, prefix: String = "",

@@ -63,12 +63,6 @@ struct AddedTokens: Sendable {
     func entry(_ id: Int32) -> Entry? { entries[id] }
     func id(of content: [UInt8]) -> Int32? { ids[content] }
     func isSpecial(_ spelled: [UInt8]) -> Bool { specials.contains(spelled) }
-    var largestId: Int { Int(entries.keys.max() ?? 0) }
-
-    /// Those that the model's vocabulary lacks.
-    func count(outside vocabulary: Vocabulary) -> Int {
-        ids.keys.reduce(0) { $0 + (vocabulary.id(of: $1) == nil ? 1 : 0) }
-    }
 
     /// The text cut where tokens are found, first as given, then normalized.
     func pieces(of text: Stretch, _ normalizer: Normalizer?) throws -> [Piece] {

@@ -16,10 +16,6 @@ public final class Tokenizer: Sendable {
     private let model: Model
     private let added: AddedTokens
 
-    /// Tokens of the model and added ones.
-    public let vocabularySize: Int
-    /// The largest id of a token.
-    public let largestId: Int
     /// How many marks the post-processor adds to a text.
     public let marksAdded: Int
 
@@ -60,8 +56,6 @@ public final class Tokenizer: Sendable {
         decoder = try file.optional("decoder").map(TokenDecoder.init)
         model = try Model(file["model"])
         added = try AddedTokens(try file.member("added_tokens"), model.vocabulary, normalizer)
-        vocabularySize = model.vocabulary.count + added.count(outside: model.vocabulary)
-        largestId = max(model.vocabulary.largestId, added.largestId)
         marksAdded = postProcessor.marksAdded
     }
 

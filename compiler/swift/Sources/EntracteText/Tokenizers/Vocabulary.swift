@@ -63,7 +63,6 @@ struct Vocabulary: Sendable {
     }
 
     var count: Int { ids.count }
-    var largestId: Int { entryOfId.isEmpty ? Int(entryOfFarId.keys.max() ?? 0) : entryOfId.count - 1 }
 
     func id(ofEntry entry: Int) -> Int32 { ids[entry] }
 
