@@ -1,6 +1,6 @@
 """Changes of right plans that reach checks which a change of one value seldom reaches.
 
-Each row: the plan (`tools/make_plan_vectors.py` has them by name), and a change of its JSON in place.
+Each row: the plan, by its name in `tools/make_plan_vectors.py`, and a change of its JSON in place.
 """
 
 from collections.abc import Callable
