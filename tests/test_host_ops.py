@@ -29,6 +29,7 @@ from entracte.plan.file import check_files, read_plan
 from entracte.run.execute import execute, make_device
 from entracte.run.host import run_host_step
 from tests.noise import conf
+from tools import make_host_vectors
 
 PIPELINE = """
 name: counted
@@ -272,3 +273,8 @@ def test_an_input_of_another_kind_is_refused(tmp_path):
         ConfigError, match=r"inputs\.seed: seed is no input of the kind seed; such a"
     ):
         noise_job(tmp_path, "pipeline.inputs.seed.kind=number", "pipeline.inputs.seed.default=3")
+
+
+def test_host_steps_give_what_their_file_says():
+    """Which runners in other languages pass too."""
+    assert make_host_vectors.FILE.read_text() == make_host_vectors.made()

@@ -1,6 +1,7 @@
 """Type-check the Swift runner's Core ML side where there is no Core ML.
 
     python -m tools.check_swift_apple [--modules FOLDER] [--scratch FOLDER] [FILE...]
+    python -m tools.check_swift_apple compiler/swift/App/*.swift    # the example app too
 
 Stub modules (`compiler/swift/Stubs`, what we use of Apple's frameworks, in our own words) and the
 package's own modules are built, then the sources of `EntracteCoreML` are checked against them, all
@@ -30,6 +31,9 @@ STUBS = (
     "UIKit",
     "os",
     "AVFoundation",
+    "UniformTypeIdentifiers",
+    "SwiftUI",
+    "AVKit",
 )
 """In the order in which they may import each other."""
 

@@ -193,7 +193,17 @@ def _faults() -> Iterator[_Record]:
                 yield _fault(op, params | {param.name: value}, inputs)
             for name in (param.name[:-1], param.name + "s", param.name.upper(), param.name[::-1]):
                 yield _fault(op, params | {name: 1}, inputs)
-    for name in ("", "x" * 300, "pad_di", "shape_of", "trunc_side", "é'", "tokenizer_length"):
+    near = ("tpd_", "adx_", "ebxyleane", "ady_tit", "_lexnty", "ufxf", "creeesd", "gen", "pax_bsyi")
+    for name in (
+        *near,
+        "",
+        "x" * 300,
+        "pad_di",
+        "shape_of",
+        "trunc_side",
+        "é'",
+        "tokenizer_length",
+    ):
         yield _fault("tokenize", fine["tokenize"][0] | {name: None}, ["text"])
 
 

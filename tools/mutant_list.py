@@ -319,12 +319,19 @@ MUTANTS = (
     ),
     *_rows(
         "clock", "clock/clock.py", CLOCK,
-        ("speed = self.gamma.below if both else self.gamma.above", "speed = self.gamma.above",
+        ("self.gamma.below if len(under_way) > 1 else self.gamma.above", "self.gamma.above",
          "contention slows nothing"),
         ("u.load_ns + (0 if unit in self.seen else u.cold_ns)", "u.load_ns", "no load is cold"),
         ("        self.loaded_bytes += u.size_bytes", "        pass", "nothing is read"),
         ("        over = last and self.ends.get(s) == iteration + 1", "        over = False",
          "no loop ends early"),
+    ),
+    *_rows(
+        "switch", "clock/clock.py", (P + "test_switch.py",),
+        ("            if self.bound[chunk] != function:", "            if False:",
+         "no copy is loaded again for another function"),
+        ("                self.bound[chunk] = function\n", "",
+         "a copy is loaded again in every call after a switch"),
     ),
     *_rows(
         "gates", "clock/gates.py", CLOCK,

@@ -183,21 +183,23 @@ PORTS = {
         [("h", (2, 3), H), ("g", (2, 3), H), ("s", (1,), F), ("i", (1,), I), ("n", (3, 2), H),
          ("m", (2, 3), F)],
         [("f", (2, 3), F), ("e", (2, 3), F), ("s", (1,), F), ("i", (1,), I),
-         ("t", (6, 8), H), ("c", (1, 3), H)],
+         ("t", (10, 8), H), ("c", (1, 3), H)],
     ),
-    "read": ([("w", (6, 8), F), ("c", (1, 3), H)], [("v", (2, 2, 4), F)]),
+    "read": ([("w", (10, 8), F), ("c", (1, 3), H)], [("v", (2, 2, 4), F)]),
 }  # fmt: skip
 HALVES = (Window(1, 2, 2, 1),)
 """Two columns of three each."""
-SOFT = (Window(0, 6, 2, 3), Window(1, 8, 2, 5))
-"""Tiles of (6, 8) that overlap by thirds in (9, 13), so that weights are rounded."""
+SOFT = (Window(0, 10, 2, 5), Window(1, 8, 2, 5))
+"""Tiles of (10, 8) that overlap by fifths and thirds in (15, 13): weights are rounded, and it shows
+which is multiplied first."""
 
 
 def corners() -> Program:
     """What the other programs have not: states of fp16 that begin with and take fp32, two with one
     first value; an `until` that is a state's next value; tiles of fp16 that a loop makes, blended,
     and that end early; a map in a loop that blends anew in each iteration; an input and a constant
-    that are outputs; what a loop collects along another axis than its output's."""
+    that are outputs, and what a loop's last iteration made; what a loop collects along another axis
+    than its output's."""
     loop = Segment(
         name="loop", count=4, until="s1",
         state=(("h", "b", "f"), ("g", "b", "e"), ("s", "s0", "s1"), ("i", "i0", "i1")),
@@ -244,7 +246,7 @@ def corners() -> Program:
             tensor("i0", (1,), I), tensor("h", (2, 3), H), tensor("g", (2, 3), H),
             tensor("f", (2, 3), F), tensor("e", (2, 3), F), tensor("s", (1,), F),
             tensor("s1", (1,), F), tensor("i", (1,), I), tensor("i1", (1,), I),
-            tensor("soft", (9, 13), F), tensor("mix", (2, 3), F),
+            tensor("soft", (15, 13), F), tensor("mix", (2, 3), F),
             tensor("rows", (4, 3), H), tensor("vs", (2, 8, 4), F),
         ),
         segments=(make, loop, read),
@@ -252,7 +254,7 @@ def corners() -> Program:
             Output("given", "tensor", ("a",), 0), Output("table", "tensor", ("cold",), 1),
             Output("rows", "tensor", ("rows",), 1), Output("cut", "tensor", ("rows",), 0),
             Output("all", "tensor", ("soft",), 0), Output("vs", "tensor", ("vs",), 0),
-            Output("last", "tensor", ("s",), 0),
+            Output("mix", "tensor", ("mix",), 1), Output("last", "tensor", ("s",), 0),
         ),
     )  # fmt: skip
 

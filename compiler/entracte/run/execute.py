@@ -87,7 +87,7 @@ class OpenBuild:
                 self.device,
                 inputs,
                 progress=progress,
-                answered=answers and answers.take,
+                answered=None if answers is None else answers.take,
                 sinks={**sinks, **kept},
             )
             if answers is not None:

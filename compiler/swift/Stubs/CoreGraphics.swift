@@ -23,8 +23,31 @@ public final class CGColorSpace {
 public func CGColorSpaceCreateDeviceRGB() -> CGColorSpace { fatalError() }
 public func CGColorSpaceCreateDeviceGray() -> CGColorSpace { fatalError() }
 
+public typealias CFData = Data
+
+/// coregraphics/cgdataprovider
+public final class CGDataProvider {
+    /// coregraphics/cgdataprovider/init(data:)
+    public init?(data: CFData) {}
+}
+
+/// coregraphics/cgbitmapinfo
+public struct CGBitmapInfo: OptionSet, Sendable {
+    public let rawValue: UInt32
+    public init(rawValue: UInt32) { self.rawValue = rawValue }
+}
+
+/// coregraphics/cgcolorrenderingintent
+public enum CGColorRenderingIntent: Int32 { case defaultIntent }
+
 /// coregraphics/cgimage
 public final class CGImage {
+    /// coregraphics/cgimage/init(width:height:bitspercomponent:bitsperpixel:bytesperrow:space:bitmapinfo:provider:decode:shouldinterpolate:intent:)
+    public init?(
+        width: Int, height: Int, bitsPerComponent: Int, bitsPerPixel: Int, bytesPerRow: Int, space: CGColorSpace,
+        bitmapInfo: CGBitmapInfo, provider: CGDataProvider, decode: UnsafePointer<CGFloat>?,
+        shouldInterpolate: Bool, intent: CGColorRenderingIntent
+    ) {}
     public var width: Int { fatalError() }
     public var height: Int { fatalError() }
     public var colorSpace: CGColorSpace? { fatalError() }

@@ -15,7 +15,7 @@ func shortened(_ text: String) -> String {
 }
 
 /// A value of a text that was parsed, in at most 40 characters. Looks at no more of it than that takes.
-func shortWords(_ tape: Tape, _ node: Int) -> String {
+package func shortWords(_ tape: Tape, _ node: Int) -> String {
     var out = ""
     append(tape, node, to: &out)
     return shortened(out)
@@ -89,7 +89,8 @@ private func words(_ value: JSON) -> String {
 
 /// A text in quotes; single ones unless only they stand in it.
 package func words(_ text: String) -> String {
-    let quote: Unicode.Scalar = text.unicodeScalars.contains("'") && !text.unicodeScalars.contains("\"") ? "\"" : "'"
+    let hasOnlySingle = text.unicodeScalars.contains("'") && !text.unicodeScalars.contains("\"")
+    let quote: Unicode.Scalar = hasOnlySingle ? "\"" : "'"
     var out = String.UnicodeScalarView()
     out.append(quote)
     for c in text.unicodeScalars {

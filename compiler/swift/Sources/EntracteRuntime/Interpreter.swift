@@ -125,6 +125,9 @@ public actor Interpreter: Performing {
         guard let model else { throw Fault.run("\(call.chunk) is called and not loaded; this is a fault of the runner's") }
         let function = call.function(at: iteration)
         let held = tensors.heldBytes(own)
+        let asked = Journal.now()
+        // What is in memory is the same before and after: the driver does not hear of it.
+        let isSwitched = try await (model as? any OneFunctionModel)?.ready(for: function) ?? false
         let begun = Journal.now()
         for slice in 0..<call.repeat {
             let inputs = try self.inputs(call, own, function, slice)
@@ -137,7 +140,7 @@ public actor Interpreter: Performing {
                 try await put(binding, value, slice: slice)
             }
         }
-        journal.called(number, ns: Journal.now() - begun)
+        journal.called(number, ns: Journal.now() - begun, switchNs: isSwitched ? begun - asked : nil)
     }
 
     private func missing(_ binding: WiredBinding, _ what: String, _ stage: String) -> Fault {

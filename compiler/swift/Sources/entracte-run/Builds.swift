@@ -30,10 +30,3 @@ extension Arguments {
         throw Fault.run("--\(option): a \(kind.rawValue) among the plan's inputs is meant, and there are \(has)")
     }
 }
-
-/// Texts of tokens, by the tokenizers of a build folder.
-func texts(_ folder: URL) -> @Sendable (Output, [Int]) throws -> String {
-    { output, ids in
-        try BuildTokenizer.text(of: ids, end: output.end, tokenizer: output.tokenizer, in: folder)
-    }
-}

@@ -17,7 +17,7 @@ struct RunCommand: Sendable {
         let build = try openBuild(arguments.words[0])
         let inputs = try arguments.inputs(build.plan)
         let made = try madeOutputs(build.plan.program)
-        let media = MediaOutputs(codecs, text: texts(build.folder))
+        let media = MediaOutputs(codecs, text: build.textOf)
         let sinks = try media.sinks(made, out(media, made))
         let ready = try await arguments.engine(build)
         let record = try recordPlace(build, ready)
@@ -81,7 +81,7 @@ struct RunCommand: Sendable {
         for output in build.plan.program.outputs where output.kind == .text {
             guard let tensor = outcome.outputs[output.name], tensor.dtype == .int32 else { continue }
             do {
-                print(try texts(build.folder)(output, tensor.ints.map { Int($0) }))
+                print(try build.textOf(output, tensor.ints.map { Int($0) }))
             } catch {
                 faults.append("output \(output.name): \(error); `--out \(output.name)=FILE.npy` keeps its tokens")
             }

@@ -115,7 +115,9 @@ struct HostStepsTests {
 
     /// The tokenizers, or a folder with the record's table in it.
     private func folder(_ record: Record) throws -> URL {
-        guard let table = record.json["table"] else { return Vectors.folder.appendingPathComponent("tokenizers") }
+        guard let table = record.json["table"] else {
+            return Vectors.folder.appendingPathComponent("tokenizers")
+        }
         let folder = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         var data = Data()
@@ -151,7 +153,7 @@ struct HostStepsTests {
             var message: String?
             do {
                 let plan = plan(base, program(record), built: record["built"] == .flag(true), files)
-                try HostStepRules(plan, HostTable.rows).check(plan)
+                try HostChecks.check(plan)
             } catch let fault as Fault {
                 message = fault.message
             }
@@ -174,17 +176,19 @@ struct HostStepsTests {
         let step = Step.host(record.step(inputs: reads, outputs: gives))
         let inputs = record.pairs("given").map { name, kind in
             Input(
-                name: name, kind: Input.Kind(rawValue: kind.text) ?? .tensor, default: nil, port: nil, choices: [],
-                least: nil, most: nil, low: 0, high: 1, fit: "", rate: 0)
+                name: name, kind: Input.Kind(rawValue: kind.text) ?? .tensor, default: nil, port: nil,
+                choices: [], least: nil, most: nil, low: 0, high: 1, fit: "", rate: 0)
         }
         let tensors = record["tensors"].list.map(\.list).map { row in
             let port = Port(
-                name: row[0].text, shape: row[2].list.map(\.whole), dtype: DType(rawValue: row[1].text) ?? .fp32)
+                name: row[0].text, shape: row[2].list.map(\.whole),
+                dtype: DType(rawValue: row[1].text) ?? .fp32)
             return TensorDecl(port: port, slots: row[3].whole, streamed: row[4].whole)
         }
         let tokenizer = record["tokenizer"].text
         let said = Output(
-            name: "said", kind: .text, values: [], axis: 0, rate: 0, low: 0, high: 0, tokenizer: tokenizer, end: [])
+            name: "said", kind: .text, values: [], axis: 0, rate: 0, low: 0, high: 0, tokenizer: tokenizer,
+            end: [])
         let segment = Segment(
             name: "", count: 1, steps: [step], state: [], frees: [], until: nil, sliced: false)
         return Program(

@@ -5,7 +5,7 @@ import Testing
 @testable import EntracteRuntime
 
 /// Drawn programs on a fake engine: whatever the timings, the budget holds and nothing is left.
-@Suite struct MachineTests {
+@Suite(.timeLimit(.minutes(5))) struct MachineTests {
     @Test func everyStepIsDoneWithinTheBudget() async throws {
         var early = 0, tight = 0
         for seed in 0..<300 {

@@ -121,6 +121,7 @@ final class ToyWorld: @unchecked Sendable {
     private let endless: Set<String>
     private(set) var calls: [String] = []
     private var there: [String] = []
+    private var loadCount = 0
     private(set) var faults: [String] = []
 
     init(_ program: Program, ends: [Int: Int]) {
@@ -175,6 +176,7 @@ final class ToyWorld: @unchecked Sendable {
         lock.withLock {
             if there.contains(chunk) { faults.append("\(chunk) is loaded twice") }
             there.append(chunk)
+            loadCount += 1
         }
     }
 
@@ -185,6 +187,7 @@ final class ToyWorld: @unchecked Sendable {
         }
     }
 
+    var loads: Int { lock.withLock { loadCount } }
     var isEmpty: Bool { lock.withLock { there.isEmpty } }
 }
 
@@ -235,4 +238,42 @@ struct ToyHostSteps: HostSteps {
         }
         return made
     }
+}
+
+/// Runs any package, a function at a time.
+struct OneFunctionEngine: Engine {
+    let name = "toy"
+    let world: ToyWorld
+
+    func load(_ package: Package, in folder: URL, function: String) async throws -> any LoadedModel {
+        world.loaded(package.chunk)
+        return OneFunctionToy(toy: ToyModel(package: package, world: world), function: function)
+    }
+
+    func availableBytes() async -> Int? { nil }
+}
+
+actor OneFunctionToy: OneFunctionModel {
+    private let toy: ToyModel
+    private var function: String
+
+    init(toy: ToyModel, function: String) {
+        self.toy = toy
+        self.function = function
+    }
+
+    func ready(for function: String) async throws -> Bool {
+        if function == self.function { return false }
+        self.function = function
+        toy.world.freed(toy.package.chunk)
+        toy.world.loaded(toy.package.chunk)
+        return true
+    }
+
+    func call(_ function: String, _ inputs: [String: Tensor]) async throws -> [String: Tensor] {
+        guard function == self.function else { throw Fault.run("\(toy.package.chunk): is for \(self.function)") }
+        return try await toy.call(function, inputs)
+    }
+
+    func free() async { await toy.free() }
 }

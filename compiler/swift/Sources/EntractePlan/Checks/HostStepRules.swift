@@ -95,14 +95,17 @@ struct HostStepRules {
 }
 
 extension Plan {
+    /// Host steps alone against the table, as `check` looks at them. Raises `Fault`.
+    public func checkHostSteps(_ rows: [any HostRow]) throws { try HostStepRules(self, rows).check(self) }
+
     /// File -> its size, of the files whose size follows from a step's params.
     public func exactBytes(_ rows: [any HostRow]) -> [String: Int] {
         var found: [String: Int] = [:]
         for segment in program.segments {
             for case .host(let step) in segment.steps {
-                guard let row = rows.first(where: { $0.name == step.op }), let size = row.fileBytes(step) else {
-                    continue
-                }
+                guard let row = rows.first(where: { $0.name == step.op }),
+                    let size = row.fileBytes(step)
+                else { continue }
                 for param in row.files {
                     if case .text(let name)? = step.param(param) { found[name] = size }
                 }

@@ -8,29 +8,29 @@ import Darwin
 ///
 /// Nothing is copied out of the text before somebody asks. A node's children follow it; `next` is the
 /// node behind all of them. Owns both the bytes' copy of the text and the nodes.
-final class Tape {
-    enum Kind: UInt8 {
+package final class Tape {
+    package enum Kind: UInt8 {
         case null, no, yes, whole, real, text, list, object
     }
 
-    struct Node {
-        var kind: Kind
+    package struct Node {
+        package var kind: Kind
         /// Of a text: it holds an escape.
-        var escaped: Bool
+        package var escaped: Bool
         /// Of a text: some of its characters are not printable ASCII, as they stand or by an escape.
         var odd: Bool
         /// First byte of a text (behind its quote) or number; of a list or object its bracket.
-        var start: UInt32
+        package var start: UInt32
         /// Bytes of a text or number; values of a list, members of an object.
-        var count: UInt32
+        package var count: UInt32
         /// The node behind this one and all it holds; of a key some of its bytes, to compare it by.
-        var next: UInt32
+        package var next: UInt32
     }
 
-    let bytes: UnsafeMutablePointer<UInt8>
-    let size: Int
-    let nodes: UnsafeMutablePointer<Node>
-    let nodeCount: Int
+    package let bytes: UnsafeMutablePointer<UInt8>
+    package let size: Int
+    package let nodes: UnsafeMutablePointer<Node>
+    package let nodeCount: Int
 
     /// How many containers may lie in each other: what `compiler/entracte/codec.py` allows.
     static let deepest = 80
@@ -53,7 +53,7 @@ final class Tape {
 
     /// The node behind a value: a text's `next` is used otherwise where it is a key.
     @inline(__always)
-    func behind(_ node: Int) -> Int {
+    package func behind(_ node: Int) -> Int {
         switch nodes[node].kind {
         case .list, .object: Int(nodes[node].next)
         default: node + 1
@@ -61,14 +61,15 @@ final class Tape {
     }
 
     /// A text, its escapes looked up.
-    func text(_ node: Int) -> String {
+    package func text(_ node: Int) -> String {
         let n = nodes[node]
         let raw = UnsafeBufferPointer(start: bytes + Int(n.start), count: Int(n.count))
-        return n.escaped ? String(decoding: unescaped(raw), as: UTF8.self) : String(decoding: raw, as: UTF8.self)
+        if n.escaped { return String(decoding: unescaped(raw), as: UTF8.self) }
+        return String(decoding: raw, as: UTF8.self)
     }
 
     /// The same as bytes of UTF-8.
-    func utf8(_ node: Int) -> [UInt8] {
+    package func utf8(_ node: Int) -> [UInt8] {
         let n = nodes[node]
         let raw = UnsafeBufferPointer(start: bytes + Int(n.start), count: Int(n.count))
         return n.escaped ? unescaped(raw) : Array(raw)
@@ -76,7 +77,7 @@ final class Tape {
 
     /// Whether a key is this one.
     @inline(__always)
-    func isKey(_ node: Int, _ name: UnsafeBufferPointer<UInt8>) -> Bool {
+    package func isKey(_ node: Int, _ name: UnsafeBufferPointer<UInt8>) -> Bool {
         let n = nodes[node]
         if n.escaped { return utf8(node).elementsEqual(name) }
         return Int(n.count) == name.count
@@ -84,7 +85,7 @@ final class Tape {
     }
 
     /// A whole number; nil where it does not fit into 64 bits with a sign.
-    func whole(_ node: Int) -> Int? {
+    package func whole(_ node: Int) -> Int? {
         let n = nodes[node]
         var p = bytes + Int(n.start)
         let end = p + Int(n.count)

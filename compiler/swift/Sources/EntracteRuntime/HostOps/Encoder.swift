@@ -38,7 +38,9 @@ public enum BuildTokenizer {
     }
 
     /// The text of an output's ids, up to the first that is in `end`. Throws a `Fault` of kind `run`.
-    public static func text(of ids: [Int], end: [Int], tokenizer name: String, in folder: URL) throws -> String {
+    public static func text(
+        of ids: [Int], end: [Int], tokenizer name: String, in folder: URL
+    ) throws -> String {
         guard BuildFile(name, in: folder) != nil else {
             throw Fault.run("\(folder.path): there is no file \(name); compile again")
         }

@@ -84,13 +84,15 @@ extension HostOp {
             guard let file = BuildFile(name, in: place.folder), file.sizeBytes == wanted else {
                 throw Fault.run(
                     "gather_rows: there is no table \(name) of \(wanted) bytes in the build folder "
-                        + "\(place.folder.path) (or it is a link out of it, or of another size); compile again")
+                        + "\(place.folder.path) (or it is a link out of it, or of another size); compile "
+                        + "again")
             }
             guard ids.dtype == .int32, let dtype = RowTable.dtype(params) else {
                 throw Fault.run("gather_rows: ids is \(ids.dtype), must be int32")
             }
             let rows = try RowTable.gather(
-                ids.ints, file, rows: params.whole("rows") ?? 0, width: params.whole("width") ?? 0, dtype: dtype)
+                ids.ints, file, rows: params.whole("rows") ?? 0, width: params.whole("width") ?? 0,
+                dtype: dtype)
             return ["rows": rows]
         }
     )

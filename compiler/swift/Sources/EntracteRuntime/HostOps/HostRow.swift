@@ -32,8 +32,8 @@ struct HostOpInput: Sendable {
     /// What is wrong with a tensor that it is to read.
     func fault(_ port: Port) -> String? {
         guard let dtype else { return nil }
-        let fits = axes.count == port.shape.count && zip(axes, port.shape).allSatisfy { $0 == nil || $0 == $1 }
-        if fits, port.dtype == dtype { return nil }
+        let isSame = zip(axes, port.shape).allSatisfy { $0 == nil || $0 == $1 }
+        if isSame, axes.count == port.shape.count, port.dtype == dtype { return nil }
         let wanted = axes.map { $0.map(String.init) ?? "any" }.joined(separator: ", ")
         return "is \(port.dtype) \(port.shape), must be \(dtype) [\(wanted)]"
     }

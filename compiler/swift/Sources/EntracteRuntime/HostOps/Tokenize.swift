@@ -19,7 +19,9 @@ struct TokenRule {
 
     /// `input_ids`, int32 [1, length], and `mask`, fp32 [1, length]: 1 where a token is. What is cut off
     /// is noted.
-    func tensors(_ text: String, _ encoder: any Encoder, _ note: (String) -> Void) throws -> [String: Tensor] {
+    func tensors(
+        _ text: String, _ encoder: any Encoder, _ note: (String) -> Void
+    ) throws -> [String: Tensor] {
         let ids = try ids(text, encoder, note)
         let made = Tensor(zeros: [1, length], .int32)
         let mask = Tensor(zeros: [1, length], .fp32)
@@ -86,7 +88,8 @@ extension HostOp {
     private static let idsAndMask: @Sendable (HostParams, [String: Port]) -> [Port] = { params, _ in
         let shape = [1, params.whole("length") ?? 0]
         return [
-            Port(name: "input_ids", shape: shape, dtype: .int32), Port(name: "mask", shape: shape, dtype: .fp32),
+            Port(name: "input_ids", shape: shape, dtype: .int32),
+            Port(name: "mask", shape: shape, dtype: .fp32),
         ]
     }
 
@@ -120,7 +123,8 @@ extension HostOp {
                 throw Fault.run("retokenize: ids is \(ids.dtype), must be int32")
             }
             let decoder = try BuildTokenizer.open(params.text("decoder") ?? "", in: place.folder)
-            let text = try BuildTokenizer.text(of: ids.ints.map(Int.init), end: params.wholes("end")) { decoder }
+            let numbers = ids.ints.map(Int.init)
+            let text = try BuildTokenizer.text(of: numbers, end: params.wholes("end")) { decoder }
             let stripped = Dropped.stripped(text)
             place.note("the text is " + words(Dropped.shown(stripped)))
             return try encoded(stripped, params, place)

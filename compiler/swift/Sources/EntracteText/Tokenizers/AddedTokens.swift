@@ -36,7 +36,9 @@ struct AddedTokens: Sendable {
             let known = ids[content] ?? vocabulary.id(of: content)
             let id = known ?? Int32(truncatingIfNeeded: next)
             guard id >= 0, id == stated else {
-                throw token.fault("the library gives this token the id \(id), not \(stated)", allowed: "ids that follow each other")
+                throw token.fault(
+                    "the library gives this token the id \(id), not \(stated)",
+                    allowed: "ids that follow each other")
             }
             if known == nil { next += 1 }
             let entry = try Entry(token, content, id, normalizer)
@@ -51,8 +53,8 @@ struct AddedTokens: Sendable {
             let normalized = Finder(entries.values.filter(\.normalized))
         else {
             throw Fault.plan(
-                "\(field?.place ?? ""): two tokens are spelled alike, or one is empty, after the normalizer; allowed: each once; "
-                    + "give a tokenizer.json that has that")
+                "\(field?.place ?? ""): two tokens are spelled alike, or one is empty, after the normalizer; "
+                    + "allowed: each once; give a tokenizer.json that has that")
         }
         self.given = given
         self.normalized = normalized
@@ -120,8 +122,11 @@ struct Finder: Sendable {
         while let (begin, end, id) = next(spelling.bytes, from: at) {
             at = end
             let scalars = Int(spelling.scalarOf[begin]) ..< Int(spelling.scalarOf[end])
-            guard let entry = entries[id], let part = part(text.scalars, scalars, entry, behind: done) else { continue }
-            if done < part.lowerBound { made.append(Piece(stretch: text.cut(done ..< part.lowerBound), added: nil)) }
+            guard let entry = entries[id], let part = part(text.scalars, scalars, entry, behind: done)
+            else { continue }
+            if done < part.lowerBound {
+                made.append(Piece(stretch: text.cut(done ..< part.lowerBound), added: nil))
+            }
             made.append(Piece(stretch: text.cut(part), added: id))
             done = part.upperBound
         }

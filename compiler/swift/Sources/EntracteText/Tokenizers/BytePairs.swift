@@ -76,7 +76,8 @@ struct BytePairs: Sendable {
                 for byte in piece[start ..< end] { add(bytes[Int(byte)], 1) }
             } else if rules.lacksUnknown {
                 throw Fault.run(
-                    "tokenize: the tokenizer's token for unknown characters is not in its vocabulary; give another one")
+                    "tokenize: the tokenizer's token for unknown characters is not in its vocabulary; "
+                        + "give another one")
             } else if rules.unknown != nil {
                 if !rules.fusesUnknown { addUnknown() }
                 unknownSize += size

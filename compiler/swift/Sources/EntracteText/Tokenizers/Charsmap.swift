@@ -8,7 +8,8 @@ struct Charsmap: Sendable {
     private let texts: [UInt8]
 
     init(_ field: Field) throws {
-        let wrong = field.fault("no map of characters", allowed: "Base64 of SentencePiece's precompiled_charsmap")
+        let wrong = field.fault(
+            "no map of characters", allowed: "Base64 of SentencePiece's precompiled_charsmap")
         guard let data = Data(base64Encoded: try field.text()), data.count >= 4 else { throw wrong }
         let bytes = [UInt8](data)
         let size = Int(Self.number(bytes, 0))
@@ -19,7 +20,7 @@ struct Charsmap: Sendable {
     }
 
     private static func number(_ bytes: [UInt8], _ at: Int) -> UInt32 {
-        UInt32(bytes[at]) | UInt32(bytes[at + 1]) << 8 | UInt32(bytes[at + 2]) << 16 | UInt32(bytes[at + 3]) << 24
+        (0 ..< 4).reduce(0) { $0 | UInt32(bytes[at + $1]) << UInt32(8 * $1) }
     }
 
     /// What is seen as one character and takes less than six bytes is looked up whole, and all of it goes

@@ -58,7 +58,9 @@ struct Field {
 
     subscript(_ name: String) -> Field {
         get throws {
-            guard let found = try member(name) else { throw fault("there is no `\(name)`", allowed: "with it") }
+            guard let found = try member(name) else {
+                throw fault("there is no `\(name)`", allowed: "with it")
+            }
             return found
         }
     }

@@ -8,7 +8,8 @@ extension Model {
         case "WordPiece": self = .wordPieces(try WordPieces(field))
         case "WordLevel": self = .words(try Words(field))
         case let other:
-            throw try field["type"].fault("`\(other)` is not implemented", allowed: "Unigram, BPE, WordPiece, WordLevel")
+            throw try field["type"].fault(
+                "`\(other)` is not implemented", allowed: "Unigram, BPE, WordPiece, WordLevel")
         }
     }
 }
@@ -21,12 +22,15 @@ extension Vocabulary {
         guard field.kind == .object else { throw field.fault("no vocabulary", allowed: "{text: id}") }
         let tape = field.tape
         let count = Int(tape.nodes[field.node].count)
-        guard count <= Self.mostEntries else { throw field.fault("\(count) texts", allowed: "\(Self.mostEntries)") }
+        guard count <= Self.mostEntries else {
+            throw field.fault("\(count) texts", allowed: "\(Self.mostEntries)")
+        }
         var made = Builder(entries: count, bytes: count * 8)
         var key = field.node + 1
         while key < Int(tape.nodes[field.node].next) {
             let value = key + 1
-            guard tape.nodes[value].kind == .whole, let id = tape.whole(value), id >= 0, id <= Int(Int32.max) else {
+            guard tape.nodes[value].kind == .whole, let id = tape.whole(value), id >= 0, id <= Int(Int32.max)
+            else {
                 throw Field(tape: tape, node: value, place: "\(field.place).\(tape.text(key))")
                     .fault("no id", allowed: "a whole number from 0 to \(Int32.max)")
             }
@@ -41,24 +45,33 @@ extension Vocabulary {
 
     /// `[[text, score], ...]`: ids are places.
     static func scored(_ field: Field) throws -> (Vocabulary, [Double]) {
-        guard field.kind == .list else { throw field.fault("no vocabulary", allowed: "[[text, score], ...]") }
+        guard field.kind == .list else {
+            throw field.fault("no vocabulary", allowed: "[[text, score], ...]")
+        }
         let tape = field.tape
         let count = Int(tape.nodes[field.node].count)
-        guard count <= Self.mostEntries else { throw field.fault("\(count) texts", allowed: "\(Self.mostEntries)") }
+        guard count <= Self.mostEntries else {
+            throw field.fault("\(count) texts", allowed: "\(Self.mostEntries)")
+        }
         var made = Builder(entries: count, bytes: count * 8)
         var scores: [Double] = []
         scores.reserveCapacity(count)
         var item = field.node + 1
         while item < Int(tape.nodes[field.node].next) {
-            guard tape.nodes[item].kind == .list, tape.nodes[item].count == 2, tape.nodes[item + 1].kind == .text else {
-                throw Field(tape: tape, node: item, place: "\(field.place)[\(scores.count)]")
+            let place = "\(field.place)[\(scores.count)]"
+            guard tape.nodes[item].kind == .list, tape.nodes[item].count == 2,
+                tape.nodes[item + 1].kind == .text
+            else {
+                throw Field(tape: tape, node: item, place: place)
                     .fault("no entry", allowed: "a text and its score")
             }
             made.add(tape, item + 1, Int32(scores.count))
-            scores.append(try Field(tape: tape, node: item + 2, place: "\(field.place)[\(scores.count)]").score())
+            scores.append(try Field(tape: tape, node: item + 2, place: place).score())
             item = tape.behind(item)
         }
-        guard let vocabulary = Vocabulary(made) else { throw field.fault("two texts have the same id", allowed: "one for each") }
+        guard let vocabulary = Vocabulary(made) else {
+            throw field.fault("two texts have the same id", allowed: "one for each")
+        }
         return (vocabulary, scores)
     }
 }
@@ -81,10 +94,13 @@ extension Unigram {
         var unknown: Int32?
         if let given = try field.optional("unk_id") {
             unknown = Int32(try given.whole(upTo: max(scores.count - 1, 0)))
-            guard !scores.isEmpty else { throw given.fault("the vocabulary is empty", allowed: "one that has it") }
+            guard !scores.isEmpty else {
+                throw given.fault("the vocabulary is empty", allowed: "one that has it")
+            }
         }
         let bytes = try field.member("byte_fallback")?.flag() ?? false
-        guard let made = Unigram(vocabulary, scores: scores, unknown: unknown, fallsBackToBytes: bytes) else {
+        guard let made = Unigram(vocabulary, scores: scores, unknown: unknown, fallsBackToBytes: bytes)
+        else {
             throw field.fault("a text stands there twice", allowed: "each once")
         }
         self = made
@@ -148,7 +164,8 @@ extension Merges {
             let place = Field(tape: tape, node: item, place: "\(field.place)[\(rank)]")
             item = tape.behind(item)
             guard let (a, b) = try Self.pair(place, spelledWhole) else { continue }
-            let wrong = place.fault("a rule of texts that are not in the vocabulary", allowed: "those that are")
+            let wrong = place.fault(
+                "a rule of texts that are not in the vocabulary", allowed: "those that are")
             guard let one = vocabulary.id(of: a), let other = vocabulary.id(of: b), b.count >= prefix.count,
                 let made = vocabulary.id(of: a + b.dropFirst(prefix.count))
             else { throw wrong }
@@ -163,7 +180,9 @@ extension Merges {
             let line = try field.utf8()
             if line.starts(with: "#version".utf8) { return nil }
             let parts = line.split(separator: 32, omittingEmptySubsequences: false)
-            guard parts.count == 2 else { throw field.fault("not two texts", allowed: "two, a space between them") }
+            guard parts.count == 2 else {
+                throw field.fault("not two texts", allowed: "two, a space between them")
+            }
             return (Array(parts[0]), Array(parts[1]))
         }
         let parts = try field.items()

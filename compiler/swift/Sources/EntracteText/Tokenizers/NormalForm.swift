@@ -108,7 +108,8 @@ struct NormalFormData: Sendable {
             let run = parts[0].split(separator: UInt8(ascii: "+"))
             at += Runs.hexadecimal(run.first)
             let count = run.count > 1 ? Runs.hexadecimal(run[1]) : 1
-            for c in at ..< at + count { classes[c] = UInt8(truncatingIfNeeded: Runs.hexadecimal(parts.last)) }
+            let ofRun = UInt8(truncatingIfNeeded: Runs.hexadecimal(parts.last))
+            for c in at ..< at + count { classes[c] = ofRun }
             at += count
         }
     }

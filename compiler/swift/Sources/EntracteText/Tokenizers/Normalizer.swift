@@ -7,7 +7,7 @@ indirect enum Normalizer: Sendable {
     case lowercase
     case stripAccents
     case strip(left: Bool, right: Bool)
-    case replace(Pattern, [UInt32])
+    case replace(TokenPattern, [UInt32])
     case prepend([UInt32])
     case charsmap(Charsmap)
     case bert(Bert)
@@ -76,13 +76,15 @@ extension Normalizer.Bert {
     }
 }
 
-extension Pattern {
+extension TokenPattern {
     /// `matches`, with a message for who runs it.
     func found(in text: [UInt32]) throws -> [Range<Int>] {
         do {
             return try matches(in: text)
         } catch let fault as PatternFault {
-            throw Fault.run("tokenize: a pattern of the tokenizer: \(fault.what); allowed: \(fault.allowed); give a shorter text")
+            throw Fault.run(
+                "tokenize: a pattern of the tokenizer: \(fault.what); allowed: \(fault.allowed); "
+                    + "give a shorter text")
         }
     }
 }
@@ -112,7 +114,7 @@ extension Normalizer {
             self = .strip(left: try field["strip_left"].flag(), right: try field["strip_right"].flag())
         case "Replace":
             try field.only("type", "pattern", "content")
-            self = .replace(try Pattern(field["pattern"]), try field["content"].scalars())
+            self = .replace(try TokenPattern(field["pattern"]), try field["content"].scalars())
         case "Prepend":
             try field.only("type", "prepend")
             self = .prepend(try field["prepend"].scalars())
@@ -140,7 +142,7 @@ extension Normalizer.Bert {
     }
 }
 
-extension Pattern {
+extension TokenPattern {
     /// `{"String": ...}` or `{"Regex": ...}`.
     init(_ field: Field) throws {
         try field.only("String", "Regex")

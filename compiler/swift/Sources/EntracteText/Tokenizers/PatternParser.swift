@@ -1,107 +1,3 @@
-/// What a pattern is made of.
-indirect enum PatternTree {
-    case one(Taken)
-    case all([PatternTree])
-    case any([PatternTree])
-    case times(PatternTree, least: Int, most: Int, Manner)
-    case look(PatternTree, wanted: Bool)
-    case anchor(Pattern.Anchor)
-
-    enum Manner { case greedy, reluctant, possessive }
-
-    /// Fewest characters that it takes.
-    var least: Int {
-        switch self {
-        case .one: 1
-        case .all(let parts): parts.reduce(0) { min($0 + $1.least, 1 << 20) }
-        case .any(let parts): parts.map(\.least).min() ?? 0
-        case .times(let part, let least, _, _): min(part.least * least, 1 << 20)
-        case .look, .anchor: 0
-        }
-    }
-
-    private static let mostSteps = 20_000
-
-    func compile(into steps: inout [Pattern.Step]) throws {
-        guard steps.count < Self.mostSteps else {
-            throw PatternFault("it is too long", "patterns of at most \(Self.mostSteps) steps")
-        }
-        switch self {
-        case .one(let set): steps.append(.take(set))
-        case .all(let parts): for part in parts { try part.compile(into: &steps) }
-        case .any(let parts): try Self.compile(any: parts[...], into: &steps)
-        case .times(let part, let least, let most, let manner):
-            try Self.compile(part, least, most, manner, into: &steps)
-        case .look(let part, let wanted):
-            let at = steps.count
-            steps.append(.done)
-            try part.compile(into: &steps)
-            steps[at] = .look(behind: steps.count, wanted: wanted)
-        case .anchor(let anchor): steps.append(.anchor(anchor))
-        }
-    }
-
-    private static func compile(any parts: ArraySlice<PatternTree>, into steps: inout [Pattern.Step]) throws {
-        var ends: [Int] = []
-        for (i, part) in parts.enumerated() {
-            guard i + 1 < parts.count else {
-                try part.compile(into: &steps)
-                break
-            }
-            let fork = steps.count
-            steps.append(.done)
-            try part.compile(into: &steps)
-            ends.append(steps.count)
-            steps.append(.done)
-            steps[fork] = .fork(fork + 1, steps.count)
-        }
-        for end in ends { steps[end] = .jump(steps.count) }
-    }
-
-    private static func compile(
-        _ part: PatternTree, _ least: Int, _ most: Int, _ manner: Manner, into steps: inout [Pattern.Step]
-    ) throws {
-        if case .one(let set) = part, manner != .reluctant {
-            steps.append(
-                manner == .greedy
-                    ? .run(set, least: least, most: most) : .keep(set, least: least, most: most))
-            return
-        }
-        guard manner != .possessive else {
-            throw PatternFault("a possessive repetition of more than one character", "one of a class")
-        }
-        guard part.least > 0 else {
-            throw PatternFault("a repetition of what may be nothing", "one that takes a character each time")
-        }
-        for _ in 0 ..< least { try part.compile(into: &steps) }
-        if most == .max {
-            let fork = steps.count
-            steps.append(.done)
-            try part.compile(into: &steps)
-            steps.append(.jump(fork))
-            steps[fork] = self.fork(fork + 1, steps.count, manner)
-        } else {
-            try compile(optional: part, most - least, manner, into: &steps)
-        }
-    }
-
-    private static func compile(
-        optional part: PatternTree, _ times: Int, _ manner: Manner, into steps: inout [Pattern.Step]
-    ) throws {
-        var forks: [Int] = []
-        for _ in 0 ..< times {
-            forks.append(steps.count)
-            steps.append(.done)
-            try part.compile(into: &steps)
-        }
-        for fork in forks { steps[fork] = self.fork(fork + 1, steps.count, manner) }
-    }
-
-    private static func fork(_ more: Int, _ behind: Int, _ manner: Manner) -> Pattern.Step {
-        manner == .greedy ? .fork(more, behind) : .fork(behind, more)
-    }
-}
-
 /// Reads patterns.
 struct PatternParser {
     private let text: [UInt32]
@@ -134,7 +30,8 @@ struct PatternParser {
     private func fault(_ what: String) -> PatternFault {
         PatternFault(
             "\(what) (at its character \(at + 1))",
-            "alternatives, (?:...), (?i:...) of ASCII letters, (?=...), (?!...), classes, \\p{...}, * + ? {n,m}, ^ $ \\A \\z")
+            "alternatives, (?:...), (?i:...) of ASCII letters, (?=...), (?!...), classes, \\p{...}, "
+                + "* + ? {n,m}, ^ $ \\A \\z")
     }
 
     private mutating func alternatives() throws -> PatternTree {
@@ -161,9 +58,12 @@ struct PatternParser {
 
     /// Two letters that some other character stands for when case is ignored.
     private func checkFolds(_ letters: [UInt32]) throws {
-        let pairs = zip(letters, letters.dropFirst()).map { String(decoding: [UInt8(truncatingIfNeeded: $0), UInt8(truncatingIfNeeded: $1)], as: UTF8.self) }
-        if let pair = pairs.first(where: { ["ss", "ff", "fi", "fl", "st"].contains($0) }) {
-            throw fault("`\(pair)` where case is ignored")
+        let folded: [[UInt8]] = ["ss", "ff", "fi", "fl", "st"].map { Array($0.utf8) }
+        for (a, b) in zip(letters, letters.dropFirst()) where a < 128 && b < 128 {
+            let pair = [UInt8(a), UInt8(b)]
+            guard !folded.contains(pair) else {
+                throw fault("`\(String(decoding: pair, as: UTF8.self))` where case is ignored")
+            }
         }
     }
 
@@ -200,7 +100,9 @@ struct PatternParser {
     private static func addOtherCase(
         _ range: ClosedRange<UInt32>, to set: inout Taken, _ parser: PatternParser
     ) throws {
-        guard range.upperBound < 128 else { throw parser.fault("a character beyond ASCII where case is ignored") }
+        guard range.upperBound < 128 else {
+            throw parser.fault("a character beyond ASCII where case is ignored")
+        }
         for c in range where (c | 32) >= 97 && (c | 32) <= 122 {
             set.add(c ^ 32 ... c ^ 32)
             if c | 32 == UInt32(ascii: "s") { set.add(0x17F ... 0x17F) }
@@ -253,7 +155,9 @@ struct PatternParser {
             manner = isHere("+") ? .possessive : .reluctant
             at += 1
         }
-        if isHere("+") || isHere("?") || isHere("*") || isHere("{") { throw fault("a repetition of a repetition") }
+        guard !isHere("+"), !isHere("?"), !isHere("*"), !isHere("{") else {
+            throw fault("a repetition of a repetition")
+        }
         return .times(part, least: least, most: most, manner)
     }
 
@@ -382,8 +286,9 @@ struct PatternParser {
     private mutating func hexadecimal(digits: Int) throws -> UInt32 {
         var value: UInt32 = 0
         for _ in 0 ..< digits {
-            guard let c = next, let scalar = Unicode.Scalar(c), let digit = Character(scalar).hexDigitValue, c < 128
-            else { throw fault("no hexadecimal number") }
+            guard let c = next, c < 128, let digit = hexDigit(UInt8(c)) else {
+                throw fault("no hexadecimal number")
+            }
             value = value << 4 | UInt32(digit)
             at += 1
         }
@@ -432,6 +337,15 @@ struct PatternParser {
         guard first <= last else { throw fault("a range that ends before it begins") }
         set.add(first ... last)
         if ignoresCase { try Self.addOtherCase(first ... last, to: &set, self) }
+    }
+}
+
+private func hexDigit(_ c: UInt8) -> UInt32? {
+    switch c {
+    case 48 ... 57: UInt32(c) - 48
+    case 65 ... 70: UInt32(c) - 55
+    case 97 ... 102: UInt32(c) - 87
+    default: nil
     }
 }
 

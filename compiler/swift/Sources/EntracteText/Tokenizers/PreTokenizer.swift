@@ -7,7 +7,7 @@ indirect enum PreTokenizer: Sendable {
     case whitespaceSplit
     case metaspace(Metaspace)
     case byteLevel(prefixSpace: Bool, words: Bool)
-    case split(Pattern, Splitting, inverted: Bool)
+    case split(TokenPattern, Splitting, inverted: Bool)
     case delimiter(UInt32)
     case digits(each: Bool)
     case punctuation(Splitting)
@@ -90,9 +90,9 @@ indirect enum PreTokenizer: Sendable {
         return made
     }
 
-    static let gpt2Words: Pattern = {
+    static let gpt2Words: TokenPattern = {
         let text = #"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"#
-        return (try? Pattern(parsing: text)) ?? Pattern(literal: [])
+        return (try? TokenPattern(parsing: text)) ?? TokenPattern(literal: [])
     }()
 }
 
@@ -166,7 +166,8 @@ extension PreTokenizer {
     private static func split(_ field: Field) throws -> PreTokenizer {
         try field.only("type", "pattern", "behavior", "invert")
         return .split(
-            try Pattern(field["pattern"]), try Splitting(field["behavior"]), inverted: try field["invert"].flag())
+            try TokenPattern(field["pattern"]), try Splitting(field["behavior"]),
+            inverted: try field["invert"].flag())
     }
 }
 

@@ -23,7 +23,9 @@ enum Splitting: String, Sendable, CaseIterable {
         case .contiguous: return Self.joined(all) { $0 == $1 }
         case .mergedWithPrevious: return Self.joined(all) { $0 && !$1 }
         case .mergedWithNext:
-            let mirrored = all.reversed().map { (count - $0.range.upperBound ..< count - $0.range.lowerBound, $0.isMatch) }
+            let mirrored = all.reversed().map {
+                (count - $0.range.upperBound ..< count - $0.range.lowerBound, $0.isMatch)
+            }
             return Self.joined(mirrored) { $0 && !$1 }.reversed().map {
                 count - $0.upperBound ..< count - $0.lowerBound
             }

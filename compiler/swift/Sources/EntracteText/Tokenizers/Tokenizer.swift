@@ -12,7 +12,7 @@ public final class Tokenizer: Sendable {
     private let normalizer: Normalizer?
     private let preTokenizer: PreTokenizer?
     private let postProcessor: PostProcessor
-    private let decoder: Decoder?
+    private let decoder: TokenDecoder?
     private let model: Model
     private let added: AddedTokens
 
@@ -29,32 +29,35 @@ public final class Tokenizer: Sendable {
         do {
             data = try Data(contentsOf: file, options: .mappedIfSafe)
         } catch {
-            throw Fault.plan("\(file.lastPathComponent): there is no tokenizer file; give one, or compile again")
+            throw Fault.plan(
+                "\(file.lastPathComponent): there is no tokenizer file; give one, or compile again")
         }
         try self.init(data, name: file.lastPathComponent)
     }
 
     public init(_ data: Data, name: String = "tokenizer.json") throws {
         guard data.count <= Self.mostBytes else {
-            throw Fault.plan("\(name): \(data.count) bytes; allowed: \(Self.mostBytes); give a smaller tokenizer.json")
+            throw Fault.plan(
+                "\(name): \(data.count) bytes; allowed: \(Self.mostBytes); give a smaller tokenizer.json")
         }
         let file: Field
         do {
             let tape = try data.withUnsafeBytes { try Parser.parse($0) }
             file = Field(tape: tape, node: 0, place: name)
         } catch let error as JSONError {
-            throw Fault.plan("\(name): \(error.message); allowed: JSON; give the tokenizer.json of the tokenizers library")
+            throw Fault.plan(
+                "\(name): \(error.message); allowed: JSON; give the tokenizer.json of the tokenizers library")
         }
         try file.only(
-            "version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer", "post_processor",
-            "decoder", "model")
+            "version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer",
+            "post_processor", "decoder", "model")
         if let version = try file.member("version"), try version.text() != "1.0" {
             throw version.fault("version \(try version.text())", allowed: "1.0")
         }
         normalizer = try file.optional("normalizer").map(Normalizer.init)
         preTokenizer = try file.optional("pre_tokenizer").map(PreTokenizer.init)
         postProcessor = try file.optional("post_processor").map(PostProcessor.init) ?? .nothing
-        decoder = try file.optional("decoder").map(Decoder.init)
+        decoder = try file.optional("decoder").map(TokenDecoder.init)
         model = try Model(file["model"])
         added = try AddedTokens(try file.member("added_tokens"), model.vocabulary, normalizer)
         vocabularySize = model.vocabulary.count + added.count(outside: model.vocabulary)
@@ -74,12 +77,13 @@ public final class Tokenizer: Sendable {
     ) throws -> Encoding {
         var tokens = try placed(text)
         if let atMost {
-            let room = max(atMost - (addSpecialTokens ? marksAdded : 0), 0)
-            if tokens.count > room { tokens = Array(side == .right ? tokens.prefix(room) : tokens.suffix(room)) }
+            let room = max(max(atMost, 0) - (addSpecialTokens ? marksAdded : 0), 0)
+            tokens = Array(side == .right ? tokens.prefix(room) : tokens.suffix(room))
         }
         let made = postProcessor.apply(to: [tokens], addSpecialTokens: addSpecialTokens).joined()
         return Encoding(
-            ids: made.map { Int($0.id) }, begins: made.map(\.begin), ends: made.map(\.end), isMark: made.map(\.isMark))
+            ids: made.map { Int($0.id) }, begins: made.map(\.begin), ends: made.map(\.end),
+            isMark: made.map(\.isMark))
     }
 
     private func placed(_ text: String) throws -> [PostProcessor.Placed] {
@@ -88,7 +92,8 @@ public final class Tokenizer: Sendable {
         var made: [PostProcessor.Placed] = []
         for piece in pieces {
             if let id = piece.added {
-                append(id, piece.stretch, 0 ..< piece.stretch.count, to: &made, spelled: piece.stretch.scalars)
+                let stretch = piece.stretch
+                append(id, stretch, 0 ..< stretch.count, to: &made, spelled: stretch.scalars)
                 continue
             }
             let spelling = Spelling(piece.stretch.scalars)
@@ -149,7 +154,7 @@ public final class Tokenizer: Sendable {
         }
         let text = try decode(kept, skipSpecialTokens: true)
         guard case .bytePairs(let model) = model, !model.rules.suffix.isEmpty else { return text }
-        let spaced = Decoder.replace(Array(text.utf8), model.rules.suffix, by: [32])
+        let spaced = TokenDecoder.replace(Array(text.utf8), model.rules.suffix, by: [32])
         let scalars = UTF8Text.scalars(spaced)
         func isSpace(_ c: UInt32) -> Bool { Characters.isWhiteSpace(c) || (c >= 0x1C && c <= 0x1F) }
         let low = scalars.prefix(while: isSpace).count

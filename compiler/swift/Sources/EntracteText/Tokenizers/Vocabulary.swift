@@ -38,7 +38,8 @@ struct Vocabulary: Sendable {
         while size < made.ids.count * 2 { size *= 2 }
         var slots = [UInt32](repeating: 0, count: size)
         for entry in made.ids.indices {
-            let slot = Self.slot(of: Self.text(made.bytes, made.starts, entry), slots, made.bytes, made.starts)
+            let text = Self.text(made.bytes, made.starts, entry)
+            let slot = Self.slot(of: text, slots, made.bytes, made.starts)
             slots[slot] = UInt32(truncatingIfNeeded: entry + 1)
         }
         self.slots = slots

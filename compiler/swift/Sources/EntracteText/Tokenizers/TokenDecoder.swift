@@ -1,15 +1,15 @@
 import EntractePlan
 
 /// How tokens become a text.
-indirect enum Decoder: Sendable {
-    case sequence([Decoder])
+indirect enum TokenDecoder: Sendable {
+    case sequence([TokenDecoder])
     case byteLevel
     case metaspace(PreTokenizer.Metaspace)
     case wordPiece(prefix: [UInt8], tidies: Bool)
     case bytePairs(suffix: [UInt8])
     case fuse
     case strip(UInt32, left: Int, right: Int)
-    case replace(Pattern, [UInt32])
+    case replace(TokenPattern, [UInt32])
     case byteFallback
 
     func apply(to tokens: [[UInt8]]) throws -> [[UInt8]] {
@@ -25,13 +25,16 @@ indirect enum Decoder: Sendable {
         case .fuse: return [Array(tokens.joined())]
         case .strip(let character, let left, let right):
             return try tokens.map { try Self.strip($0, character, left, right) }
-        case .replace(let pattern, let content): return try tokens.map { try Self.replace($0, pattern, by: content) }
+        case .replace(let pattern, let content):
+            return try tokens.map { try Self.replace($0, pattern, by: content) }
         case .byteFallback: return Self.bytes(tokens)
         }
     }
 
     /// What is no UTF-8 becomes U+FFFD, one for each maximal part.
-    private static func mended(_ bytes: [UInt8]) -> [UInt8] { Array(String(decoding: bytes, as: UTF8.self).utf8) }
+    private static func mended(_ bytes: [UInt8]) -> [UInt8] {
+        Array(String(decoding: bytes, as: UTF8.self).utf8)
+    }
 
     private static func spaced(_ tokens: [[UInt8]], _ metaspace: PreTokenizer.Metaspace) -> [[UInt8]] {
         let mark = UTF8Text.bytes(CollectionOfOne(metaspace.replacement))
@@ -43,7 +46,9 @@ indirect enum Decoder: Sendable {
     private static func words(_ tokens: [[UInt8]], _ prefix: [UInt8], _ tidies: Bool) -> [[UInt8]] {
         tokens.enumerated().map { i, token in
             var token = token
-            if i > 0 { token = token.starts(with: prefix) ? Array(token.dropFirst(prefix.count)) : [32] + token }
+            if i > 0 {
+                token = token.starts(with: prefix) ? Array(token.dropFirst(prefix.count)) : [32] + token
+            }
             if tidies { for (old, new) in tidied { token = replace(token, old, by: new) } }
             return token
         }
@@ -72,7 +77,9 @@ indirect enum Decoder: Sendable {
         return old.isEmpty ? made + new : made
     }
 
-    private static func replace(_ token: [UInt8], _ pattern: Pattern, by content: [UInt32]) throws -> [UInt8] {
+    private static func replace(
+        _ token: [UInt8], _ pattern: TokenPattern, by content: [UInt32]
+    ) throws -> [UInt8] {
         let scalars = UTF8Text.scalars(token)
         var made: [UInt32] = []
         var at = 0
@@ -83,14 +90,17 @@ indirect enum Decoder: Sendable {
         return UTF8Text.bytes(made + scalars[at...])
     }
 
-    private static func strip(_ token: [UInt8], _ character: UInt32, _ left: Int, _ right: Int) throws -> [UInt8] {
+    private static func strip(
+        _ token: [UInt8], _ character: UInt32, _ left: Int, _ right: Int
+    ) throws -> [UInt8] {
         let scalars = UTF8Text.scalars(token)
         let low = scalars.prefix(left).prefix { $0 == character }.count
         let cut = scalars.suffix(right).reversed().prefix { $0 == character }.count
         // There the library looks before the begin of the token, or cuts it to less than nothing.
         let runsOut = cut == scalars.count && right > scalars.count
         guard !runsOut, low + cut <= scalars.count else {
-            throw Fault.run("detokenize: a token is shorter than what the decoder (Strip) takes from it; give other ids")
+            throw Fault.run(
+                "detokenize: a token is shorter than what the decoder (Strip) takes from it; give other ids")
         }
         return UTF8Text.bytes(scalars[low ..< scalars.count - cut])
     }
@@ -122,7 +132,8 @@ indirect enum Decoder: Sendable {
 
     /// As Rust reads it: two hexadecimal digits, or a plus and one.
     private static func byte(_ token: [UInt8]) -> UInt8? {
-        guard token.count == 6, token.starts(with: "<0x".utf8), token[5] == UInt8(ascii: ">") else { return nil }
+        guard token.count == 6, token.starts(with: "<0x".utf8), token[5] == UInt8(ascii: ">")
+        else { return nil }
         guard let low = digit(token[4]) else { return nil }
         if token[3] == UInt8(ascii: "+") { return low }
         return digit(token[3]).map { $0 << 4 | low }
@@ -140,7 +151,7 @@ indirect enum Decoder: Sendable {
 
 // MARK: - reading
 
-extension Decoder {
+extension TokenDecoder {
     private static let known =
         "Sequence, ByteLevel, Metaspace, WordPiece, BPEDecoder, Fuse, Strip, Replace, ByteFallback"
 
@@ -148,7 +159,7 @@ extension Decoder {
         switch try field.type {
         case "Sequence":
             try field.only("type", "decoders")
-            self = .sequence(try field["decoders"].items().map(Decoder.init))
+            self = .sequence(try field["decoders"].items().map(TokenDecoder.init))
         case "ByteLevel":
             _ = try ByteLevel(field)
             self = .byteLevel
@@ -168,10 +179,11 @@ extension Decoder {
         case "Strip":
             try field.only("type", "content", "start", "stop")
             self = .strip(
-                try field["content"].character(), left: try field["start"].whole(), right: try field["stop"].whole())
+                try field["content"].character(), left: try field["start"].whole(),
+                right: try field["stop"].whole())
         case "Replace":
             try field.only("type", "pattern", "content")
-            self = .replace(try Pattern(field["pattern"]), try field["content"].scalars())
+            self = .replace(try TokenPattern(field["pattern"]), try field["content"].scalars())
         case let other: throw try field["type"].fault("`\(other)` is not implemented", allowed: Self.known)
         }
     }

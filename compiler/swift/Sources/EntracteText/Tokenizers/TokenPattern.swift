@@ -3,7 +3,7 @@
 /// Alternatives, groups without numbers, `(?i:...)` of ASCII, looking ahead, classes, `* + ? {n,m}`,
 /// greedy, reluctant or possessive, and anchors. Anything else is refused, and so is what matches
 /// nothing at all. Scalars are matched as they stand.
-struct Pattern: Sendable {
+struct TokenPattern: Sendable {
     /// One step; steps are tried one after the other, alternatives where the first way fails.
     enum Step: Sendable {
         case take(Taken)
@@ -33,7 +33,8 @@ struct Pattern: Sendable {
         var parser = PatternParser(text)
         let tree = try parser.whole()
         guard tree.least > 0 else {
-            throw PatternFault("it matches where there is nothing", "a pattern that takes a character at least")
+            throw PatternFault(
+                "it matches where there is nothing", "a pattern that takes a character at least")
         }
         var made: [Step] = []
         try tree.compile(into: &made)
@@ -45,7 +46,7 @@ struct Pattern: Sendable {
     func matches(in text: [UInt32]) throws -> [Range<Int>] {
         guard steps.count > 1 else { return [] }
         var found: [Range<Int>] = []
-        var search = PatternSearch(steps: steps)
+        var search = PatternSearch(steps: steps, characters: text.count)
         try text.withUnsafeBufferPointer { text in
             var at = 0
             while at < text.count {
@@ -75,14 +76,18 @@ struct PatternFault: Error {
 
 /// Tries one way after the other.
 struct PatternSearch {
-    let steps: [Pattern.Step]
+    let steps: [TokenPattern.Step]
     /// Ways not tried yet: the step, the place, and of a run the place it may not go below.
     private var ways: [(step: Int, at: Int, least: Int)] = []
     private var tried = 0
-    private static let mostTried = 50_000_000
+    /// In all of a text: some for each of its characters.
+    private let mostTried: Int
     private static let mostWays = 4_000_000
 
-    init(steps: [Pattern.Step]) { self.steps = steps }
+    init(steps: [TokenPattern.Step], characters: Int) {
+        self.steps = steps
+        mostTried = 1_000_000 + 500 * min(characters, 1 << 32)
+    }
 
     /// The end of the match that begins here; -1 where there is none.
     mutating func end(_ text: UnsafeBufferPointer<UInt32>, from start: Int) throws -> Int {
@@ -97,7 +102,7 @@ struct PatternSearch {
         var (step, at) = (first, start)
         while true {
             tried += 1
-            if tried > Self.mostTried || ways.count > Self.mostWays {
+            if tried > mostTried || ways.count > Self.mostWays {
                 throw PatternFault("matching it takes too long", "a pattern that needs fewer tries")
             }
             if step == last { return leave(floor, at) }
@@ -145,14 +150,18 @@ struct PatternSearch {
     }
 
     @inline(__always)
-    private static func end(_ text: UnsafeBufferPointer<UInt32>, _ start: Int, _ set: Taken, _ most: Int) -> Int {
+    private static func end(
+        _ text: UnsafeBufferPointer<UInt32>, _ start: Int, _ set: Taken, _ most: Int
+    ) -> Int {
         var at = start
         let bound = text.count - start > most ? start + most : text.count
         while at < bound, set.takes(text[at]) { at += 1 }
         return at
     }
 
-    private static func holds(_ anchor: Pattern.Anchor, _ text: UnsafeBufferPointer<UInt32>, _ at: Int) -> Bool {
+    private static func holds(
+        _ anchor: TokenPattern.Anchor, _ text: UnsafeBufferPointer<UInt32>, _ at: Int
+    ) -> Bool {
         switch anchor {
         case .textBegin: at == 0
         case .textEnd: at == text.count

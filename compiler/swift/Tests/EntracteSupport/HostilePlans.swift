@@ -1,15 +1,16 @@
-import EntracteSupport
+import EntractePlan
 import Foundation
 
-@testable import EntractePlan
-
 /// The right plans of `tests/vectors/plans.json`, and what was changed in them.
-struct HostilePlans {
-    let plans: [String: JSON]
-    let hashes: [String: String]
-    let records: [JSON]
+public struct HostilePlans: Sendable {
+    /// Read once: parsing takes a second in a debug build.
+    public static let shared = Result { try HostilePlans() }
 
-    init() throws {
+    public let plans: [String: JSON]
+    public let hashes: [String: String]
+    public let records: [JSON]
+
+    public init() throws {
         let all = try JSON(parsing: Vectors.data("plans.json")).asList ?? []
         plans = Dictionary(uniqueKeysWithValues: all.map { ($0["name"]?.asText ?? "", $0["plan"] ?? .null) })
         hashes = Dictionary(
@@ -18,14 +19,14 @@ struct HostilePlans {
     }
 
     /// A plan's JSON in its frame.
-    static func framed(_ body: Data) -> Data {
+    public static func framed(_ body: Data) -> Data {
         Data("{\"sha256\":\"\(SHA256.hex(body))\",\"plan\":\n".utf8) + body + Data("\n}\n".utf8)
     }
 
-    static func written(_ plan: JSON) -> Data { plan.data(order: .sorted, indent: 1) }
+    public static func written(_ plan: JSON) -> Data { plan.data(order: .sorted, indent: 1) }
 
     /// The file that a record describes.
-    func file(_ record: JSON) -> Data {
+    public func file(_ record: JSON) -> Data {
         let plan = plans[record["plan"]?.asText ?? ""] ?? .null
         if let edits = record["edits"]?.asList { return Self.framed(Self.edited(plan, edits)) }
         let splice = record["splice"]?.asList ?? []

@@ -1,0 +1,76 @@
+import EntractePlan
+import EntracteRuntime
+import Foundation
+
+extension OpenBuild {
+    /// Tokens of an output as a text, by the tokenizers of the folder.
+    public var textOf: TextOf {
+        { [folder] output, ids in
+            try BuildTokenizer.text(of: ids, end: output.end, tokenizer: output.tokenizer, in: folder)
+        }
+    }
+
+    /// The outputs of a run that are texts and went to no file, in the plan's order. Throws `Fault`.
+    public func texts(of outcome: Outcome) throws -> [(output: Output, text: String)] {
+        try plan.program.outputs.filter { $0.kind == .text }.compactMap { output in
+            guard let tensor = outcome.outputs[output.name], tensor.dtype == .int32 else { return nil }
+            return (output, try textOf(output, tensor.ints.map { Int($0) }))
+        }
+    }
+}
+
+/// A file that a run made.
+public struct MadeFile: Identifiable, Equatable, Sendable {
+    public let id: String
+    public let kind: Output.Kind
+    public var url: URL { URL(fileURLWithPath: id) }
+}
+
+/// Files of the usual formats for the outputs of a run, but for texts, in one folder.
+public struct RunFiles: Sendable {
+    private let files: [(sink: FileSink, kind: Output.Kind)]
+    /// By output; what `RunOptions.sinks` takes.
+    public let sinks: [String: any Sink]
+
+    /// Begins them. `show` is told of the last frame of each piece of a picture or a video. Throws `Fault`.
+    public init(
+        _ build: OpenBuild, in folder: URL, _ codecs: Codecs, show: @escaping @Sendable (Preview) -> Void = { _ in }
+    ) async throws {
+        let made = try madeOutputs(build.plan.program).filter { $0.output.kind != .text }
+        let media = MediaOutputs(codecs, text: build.textOf)
+        guard case .files(let names) = media.usual(made) else {
+            (files, sinks) = ([], [:])
+            return
+        }
+        let all = try media.sinks(made, .files(names.mapValues { folder.appendingPathComponent($0).path }))
+        for sink in all { try await sink.begin() }
+        var taken: [String: any Sink] = [:]
+        var kinds: [String: Output.Kind] = [:]
+        for one in made {
+            guard let file = all.first(where: { $0.outputs.contains(one.output.name) }),
+                let sink = file.sink(of: one.output.name)
+            else { continue }
+            taken[one.output.name] = PreviewSink(sink, of: one.output, show: show)
+            kinds[file.path] = one.output.kind
+        }
+        files = all.map { ($0, kinds[$0.path] ?? .tensor) }
+        sinks = taken
+    }
+
+    /// All came: the files are whole. Throws `Fault` for the first that could not be written.
+    public func finish() async throws -> [MadeFile] {
+        var made: [MadeFile] = []
+        for file in files {
+            await file.sink.finish()
+            let fault = await file.sink.fault
+            guard fault.isEmpty else { throw Fault.write(fault) }
+            made.append(MadeFile(id: file.sink.path, kind: file.kind))
+        }
+        return made
+    }
+
+    /// The run failed: nothing is left.
+    public func abandon() async {
+        for file in files { await file.sink.abandon() }
+    }
+}
