@@ -83,6 +83,7 @@ NEEDS = {
     "test_tiny_demos.py": "convert",
     "test_swift*.py": "swift",
     "test_tiny_world.py": "light",
+    "test_tokenizer_vectors.py": "light",
     "test_tokenizers.py": "torch",
     "test_trace.py": "torch",
     "test_truth.py": "convert",

@@ -142,8 +142,8 @@ def _sorts(point: int, number: int) -> bool:
     low, high = "\u0334", "\u0345"  # of the lowest class, 1, and of the highest, 240
     mark = chr(point)
     if number > 1:
-        return _form().normalize_str("a" + mark + low) == _form().normalize_str("a") + low + mark
-    return _form().normalize_str("a" + high + mark) == "a" + mark + high
+        return str(_form().normalize_str("a" + mark + low)) == "a" + low + mark
+    return str(_form().normalize_str("a" + high + mark)) == "a" + mark + high
 
 
 # ---------------------------------------------------------------- Swift
@@ -188,7 +188,7 @@ def files() -> dict[str, str]:
         [
             literal(
                 "canonical",
-                "Gap to the entry before (hexadecimal), `!` where nothing composes to it, `:`, characters.",
+                "Gap to the entry before (hexadecimal), `!` where none composes to it, `:`, parts.",
                 canonical,
             ),
             literal("compatible", "Those that have another compatible one.", compatible),
@@ -200,8 +200,8 @@ def files() -> dict[str, str]:
         ]
     )
     return {
-        "CharacterTables.swift": f"{_HEAD}/// Runs of code points: gap to the run before, `+` and how "
-        f"many where it is not one; hexadecimal.\nenum CharacterTables {{\n{body}}}\n",
+        "CharacterTables.swift": f"{_HEAD}/// Runs of code points: gap to the run before, `+` and "
+        f"how many where it is not one; hexadecimal.\nenum CharacterTables {{\n{body}}}\n",
         "NormalFormTables.swift": f"{_HEAD}/// Decompositions but those of Hangul syllables, and "
         f"combining classes.\nenum NormalFormTables {{\n{forms}}}\n",
     }

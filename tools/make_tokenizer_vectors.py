@@ -2,11 +2,12 @@
 
     python -m tools.make_tokenizer_vectors            # tests/vectors/tokenizations.jsonl
     python -m tools.make_tokenizer_vectors --train    # first, tests/vectors/tokenizers/*.json anew
-    python -m tools.make_tokenizer_vectors --charsmap spiece.model   # and one with the model's characters
+    python -m tools.make_tokenizer_vectors --charsmap spiece.model   # and one with its characters
 
-Small tokenizers lie in tests/vectors/tokenizers: some trained (their trainers need not give the same
-each time, so the files are kept), some as the compiler makes them of tests/vectors/sentencepiece. The
-texts are those of `tools/tokenizer_samples.py`: no character that Unicode 14.0 lacks.
+Small tokenizers lie in tests/vectors/tokenizers: some trained (their trainers need not give the
+same each time, so the files are kept), some as the compiler makes them of
+tests/vectors/sentencepiece. The texts are those of `tools/tokenizer_samples.py`: no character that
+Unicode 14.0 lacks.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import random
 import struct
 import unicodedata
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ CHARACTERS = VECTORS / "tokenizer_characters.json"
 TEXTS = VECTORS / "tokenizer_texts.json"
 REFUSED, SCORES = VECTORS / "tokenizer_refused.jsonl", VECTORS / "tokenizer_scores.json"
 _PIECES = VECTORS / "sentencepiece"
-_DRAWN_IDS = 12
+_DRAWN_IDS = 8
 _SHOWN = 8
 
 
@@ -64,12 +65,12 @@ def _compiled() -> Iterator[tuple[str, dict[str, Any]]]:
             shutil.copy(_PIECES / f"{kind.get('of', name)}.model", folder / kind["file"])
             config = {"tokenizer_class": kind["class"], "pad_token": "<unk>", "extra_ids": 3}
             (folder / "tokenizer_config.json").write_text(json.dumps(config))
-            found = read_tokenizer(kind["file"], lambda n, folder=folder: _there(folder / n))
+            found = read_tokenizer(kind["file"], partial(_there, folder))
         yield f"pieces_{name}", json.loads(found.data)
 
 
-def _there(path: Path) -> Path | None:
-    return path if path.is_file() else None
+def _there(folder: Path, name: str) -> Path | None:
+    return folder / name if (folder / name).is_file() else None
 
 
 def charsmap(model: Path) -> None:
@@ -97,6 +98,7 @@ def lines() -> Iterator[str]:
         encoder = _encoder(file)
         for number, text in enumerate(texts()):
             yield _line([file.stem, number, *_case(encoder, text)])
+        yield from (_line([file.stem, number, *cut]) for number, cut in _cuts(encoder))
         rng = random.Random(f"{SEED} {file.stem}")
         for _ in range(_DRAWN_IDS):
             ids = [rng.randrange(encoder.get_vocab_size() + 2) for _ in range(rng.randrange(1, 14))]
@@ -117,9 +119,9 @@ def _encoder(file: Path) -> Any:
 
 
 def _case(encoder: Any, text: str) -> list[Any]:
-    """Ids with marks; a hash of where each token stands and whether it is a mark; how many there are
-    without marks; the decoded text, left out where it is the text. What is long is its count and a
-    hash. Where the library fails, null."""
+    """Ids with marks; a hash of where each token stands and whether it is a mark; how many without
+    marks; the decoded text, left out where it is the text. What is long is its count and a hash.
+    Where the library fails, null."""
     try:
         made = encoder.encode(text)
         plain = encoder.encode(text, add_special_tokens=False)
@@ -133,6 +135,17 @@ def _case(encoder: Any, text: str) -> list[Any]:
     decoded = _decoded(encoder, made.ids)
     found = [_short(made.ids), hashed(places), len(plain.ids)]
     return found if decoded == _spelled(text) else [*found, decoded]
+
+
+def _cuts(encoder: Any) -> Iterator[tuple[int, list[Any]]]:
+    """Of some texts `[length, side]` and the ids that are left, where there are more of them."""
+    for number, side in ((7, "right"), (8, "left"), (9, "right"), (41, "left"), (86, "left")):
+        for length in (2, 3, 5):
+            encoder.enable_truncation(length, direction=side)
+            found = _case(encoder, texts()[number])
+            if found[0] is not None:
+                yield number, [[length, side], found[0], found[1]]
+    encoder.no_truncation()
 
 
 def _short(ids: list[int]) -> Any:
@@ -163,16 +176,19 @@ def hashed(numbers: list[int]) -> int:
 # ---------------------------------------------------------------- characters
 
 _CLASSES = {
-    "space": r"\s", "word": r"\w", "digit": r"\d", "letter": r"\p{L}", "number": r"\p{N}", "mark": r"\p{M}",
-    "punctuation": r"\p{P}", "symbol": r"\p{S}", "upper": r"\p{Lu}", "lower": r"\p{Ll}", "title": r"\p{Lt}",
-    "modifier": r"\p{Lm}", "other_letter": r"\p{Lo}", "separator": r"\p{Z}", "not_space": r"[^\S]", "dot": r".",
+    "space": r"\s", "word": r"\w", "digit": r"\d", "letter": r"\p{L}", "number": r"\p{N}",
+    "mark": r"\p{M}",
+    "punctuation": r"\p{P}", "symbol": r"\p{S}", "upper": r"\p{Lu}", "lower": r"\p{Ll}",
+    "title": r"\p{Lt}",
+    "modifier": r"\p{Lm}", "other_letter": r"\p{Lo}", "separator": r"\p{Z}", "dot": r".",
+    "not_space": r"[^\S]",
     "folded": r"(?i:[sdmtk])",
 }  # fmt: skip
 
 
 def characters() -> str:
-    """Runs of the characters of each class that patterns and parts of the library know; and a hash of
-    what some normalizers make of all characters of Unicode 14.0, `|` between them."""
+    """Runs of the characters of each class that patterns and parts of the library know; and a hash
+    of what some normalizers make of all characters of Unicode 14.0, `|` between them."""
     from tokenizers import normalizers
 
     found: dict[str, Any] = {"known": list(runs([ord(c) for c in _known()]))}
@@ -235,8 +251,10 @@ def scores() -> str:
     spelled = [
         *drawn, "0", "-0.0", "-1", "12", "1e3", "-2.5E-3", "1.5e+2", "-0.1234567890123456789012345",
         "123456789012345678901234567890", "-18446744073709551616.25", "18446744073709551615.0",
-        "1844674407370955161.06", "1e308", "-1e-308", "5e-324", "1e-400", "123e-330", "0e999", "0.0e-999",
-        "9007199254740993", "-9223372036854775809", "18446744073709551616", "3.0e0", "100000000000000000000.5e-20",
+        "1844674407370955161.06", "1e308", "-1e-308", "5e-324", "1e-400", "123e-330", "0e999",
+        "0.0e-999",
+        "9007199254740993", "-9223372036854775809", "18446744073709551616", "3.0e0",
+        "100000000000000000000.5e-20",
     ]  # fmt: skip
     entries = ",".join(f'["{n}",{number}]' for n, number in enumerate(spelled))
     made = Tokenizer.from_str(

@@ -40,7 +40,7 @@ _REGEX = {
 
 
 def refused() -> Iterator[tuple[str, Any, str, str]]:
-    """(section, its value, where the fault is, a part of what is said): the rest is a plain model."""
+    """(section, its value, where the fault is, a part of what is said); the rest is plain."""
     for regex, says in _REGEX.items():
         split = {
             "type": "Split",

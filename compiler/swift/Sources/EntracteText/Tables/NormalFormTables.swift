@@ -3,7 +3,7 @@
 
 /// Decompositions but those of Hangul syllables, and combining classes.
 enum NormalFormTables {
-    /// Gap to the entry before (hexadecimal), `!` where nothing composes to it, `:`, characters.
+    /// Gap to the entry before (hexadecimal), `!` where none composes to it, `:`, parts.
     static let canonical = """
         c0:41,300 1:41,301 1:41,302 1:41,303 1:41,308 1:41,30a 2:43,327 1:45,300 1:45,301 1:45,302 1:45,308
         1:49,300 1:49,301 1:49,302 1:49,308 2:4e,303 1:4f,300 1:4f,301 1:4f,302 1:4f,303 1:4f,308 3:55,300

@@ -46,7 +46,7 @@ struct TokenPattern: Sendable {
     func matches(in text: [UInt32]) throws -> [Range<Int>] {
         guard steps.count > 1 else { return [] }
         var found: [Range<Int>] = []
-        var search = PatternSearch(steps: steps)
+        var search = PatternSearch(steps: steps, characters: text.count)
         try text.withUnsafeBufferPointer { text in
             var at = 0
             while at < text.count {
@@ -80,10 +80,14 @@ struct PatternSearch {
     /// Ways not tried yet: the step, the place, and of a run the place it may not go below.
     private var ways: [(step: Int, at: Int, least: Int)] = []
     private var tried = 0
-    private static let mostTried = 50_000_000
+    /// In all of a text: some for each of its characters.
+    private let mostTried: Int
     private static let mostWays = 4_000_000
 
-    init(steps: [TokenPattern.Step]) { self.steps = steps }
+    init(steps: [TokenPattern.Step], characters: Int) {
+        self.steps = steps
+        mostTried = 1_000_000 + 500 * min(characters, 1 << 32)
+    }
 
     /// The end of the match that begins here; -1 where there is none.
     mutating func end(_ text: UnsafeBufferPointer<UInt32>, from start: Int) throws -> Int {
@@ -98,7 +102,7 @@ struct PatternSearch {
         var (step, at) = (first, start)
         while true {
             tried += 1
-            if tried > Self.mostTried || ways.count > Self.mostWays {
+            if tried > mostTried || ways.count > Self.mostWays {
                 throw PatternFault("matching it takes too long", "a pattern that needs fewer tries")
             }
             if step == last { return leave(floor, at) }

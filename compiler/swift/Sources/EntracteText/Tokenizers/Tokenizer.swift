@@ -77,7 +77,7 @@ public final class Tokenizer: Sendable {
     ) throws -> Encoding {
         var tokens = try placed(text)
         if let atMost {
-            let room = max(atMost - (addSpecialTokens ? marksAdded : 0), 0)
+            let room = max(max(atMost, 0) - (addSpecialTokens ? marksAdded : 0), 0)
             tokens = Array(side == .right ? tokens.prefix(room) : tokens.suffix(room))
         }
         let made = postProcessor.apply(to: [tokens], addSpecialTokens: addSpecialTokens).joined()
