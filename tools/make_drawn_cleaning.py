@@ -22,12 +22,14 @@ _COUNT, _SEED = 1500, 16
 _TAGS = _pieces(r"""
 < < < > > / / = ' " ! ? - -- ] [ & # ; x X a b p br pre rt script style template textarea 1 0
 <b <b> </ </b> <pre> </pre> <script> </script </ſcrıpt> <![cdata[ ]]> <!-- --> &amp; &lt; &#65;
-&#x41 &#150; &notit; &a= '' == é .""") + ["\x00", "\t", "\n", "\r", "\f", "\xa0"]
+&#x41 &#150; &notit; &a= '' == é <a␠x= <b␠y=" <i␠z==' <u␠v='' <p␠=' <b/␠c==" .""") + [
+    "\x00", "\t", "\n", "\r", "\f", "\xa0",
+]  # fmt: skip
 _RULES = _pieces(r"""
 a b F x X × х 1 2 12 123 12345 1234567 . . , : ; - _ / \ \n ' " @ # * ( ) [ ] { } | ~ ½ « ” ’
 free shipping worldwide download click for on page image images .png .jpg mp4 .com www. www:
 http:// https: .gov .ru +: %41 %c3%a9 %c3 %f0%9f %zz &quot &quot; &amp <person> 10x2.5 a1b
-1a1 ab12 a1b1c 3:15 192.168.1.1 #123 #12345 é ٣ ² 中 ー — ‑ Σ ΣΑΣ İ ß ŉ""") + [
+1a1 ab12 a1b1c 3:15 192.168.1.1 #123 #12345 é ٣ ² 中 ー — ‑ Σ ΣΑΣ ΑΣ'Α ΑΣ. Α'Σ İ ß ŉ""") + [
     "\u0301", "\xa0", "\u2028", "\x1f", "\x85",
 ]  # fmt: skip
 _LETTERS = [chr(code) for code in range(0x20, 0x7F)]

@@ -122,8 +122,9 @@ def _gathered() -> Iterator[_Case]:
     for dtype in ("fp16", "fp32"):
         params = {"file": "table", "rows": 9, "width": 5, "dtype": dtype}
         table = {"table": {"name": "table", "numbers": 45, "dtype": dtype}}
-        for ids in ([[0, 8, 3, 3]], [[]], [[9]], [[2, -1]]):
-            yield "gather_rows", params, {"ids": ids}, table
+        asked: tuple[list[int], ...] = ([0, 8, 3, 3], [], [9], [2, -1])
+        for ids in asked:
+            yield "gather_rows", params, {"ids": [ids]}, table
         yield "gather_rows", params | {"rows": 8}, {"ids": [[0]]}, table
         yield "gather_rows", params | {"file": "tables"}, {"ids": [[0]]}, table
 
@@ -193,7 +194,17 @@ def _faults() -> Iterator[_Record]:
                 yield _fault(op, params | {param.name: value}, inputs)
             for name in (param.name[:-1], param.name + "s", param.name.upper(), param.name[::-1]):
                 yield _fault(op, params | {name: 1}, inputs)
-    for name in ("", "x" * 300, "pad_di", "shape_of", "trunc_side", "é'", "tokenizer_length"):
+    near = ("tpd_", "adx_", "ebxyleane", "ady_tit", "_lexnty", "ufxf", "creeesd", "gen", "pax_bsyi")
+    for name in (
+        *near,
+        "",
+        "x" * 300,
+        "pad_di",
+        "shape_of",
+        "trunc_side",
+        "é'",
+        "tokenizer_length",
+    ):
         yield _fault("tokenize", fine["tokenize"][0] | {name: None}, ["text"])
 
 

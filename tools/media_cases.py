@@ -125,135 +125,67 @@ def _laced(pixels: np.ndarray) -> bytes:
     return b"".join(_rows(p.reshape(len(p), -1)) for p in parts if p.size)
 
 
-def _pictures() -> Iterator[Record]:
-    from PIL import Image
+def _picture(what: str, png: bytes, shape: tuple[int, ...] = (1, 3, 6, 9), **more: Any) -> Record:
+    return _read("image", what, ".png", png, shape, **more)
 
+
+def _nine(depth: int, kind: int, rows: np.ndarray, more: bytes = b"") -> bytes:
+    """A picture of 6 rows of 9 pixels."""
+    return _png(9, 6, depth, kind, zlib.compress(_rows(rows)), more=more)
+
+
+def _pictures() -> Iterator[Record]:
     draw = np.random.default_rng(16)
     colours = draw.integers(0, 256, (6, 9, 3), np.uint8)
     flat = colours.reshape(6, 27)
     for how in ("crop", "pad", "stretch"):
         for sides in ((6, 9), (4, 4), (3, 11), (13, 5), (1, 1)):
-            yield _read(
-                "image",
-                f"{how} to {sides}",
-                ".png",
-                _png(9, 6, 8, 2, zlib.compress(_rows(flat))),
-                (1, 3, *sides),
-                fit=how,
-                low=-1.0,
-                high=1.0,
-            )
-    whole = (1, 3, 6, 9)
-    for level, strategy in (
-        (0, 0),
-        (9, 0),
-        (6, zlib.Z_FIXED),
-        (6, zlib.Z_HUFFMAN_ONLY),
-        (6, zlib.Z_RLE),
-    ):
+            fit = {"fit": how, "low": -1.0, "high": 1.0}
+            yield _picture(f"{how} to {sides}", _nine(8, 2, flat), (1, 3, *sides), **fit)
+    yield from _packings(flat)
+    laced = _png(9, 6, 8, 2, zlib.compress(_laced(colours)), laced=1)
+    yield _picture("interlaced", laced)
+    deep = draw.integers(0, 256, (6, 54), np.uint8)
+    wide = _png(27, 6, 16, 0, zlib.compress(_rows(deep)))
+    yield _picture("colours of 16 bits", _nine(16, 2, deep))
+    yield _picture("grey of 16 bits", wide, (1, 3, 6, 27))
+    yield _picture("grey and alpha", _nine(8, 4, deep[:, :18]))
+    yield _picture("grey and alpha of 16 bits", _nine(16, 4, deep[:, :36]))
+    yield _picture("alpha", _nine(8, 6, deep[:, :36]))
+    yield _picture("alpha, smaller", _nine(8, 6, deep[:, :36]), (1, 3, 2, 5))
+    for depth in (1, 2, 4, 8):
+        bits = draw.integers(0, 256, (6, (9 * depth + 7) // 8), np.uint8)
+        palette = _part(b"PLTE", draw.integers(0, 256, 3 * 2**depth, np.uint8).tobytes())
+        clear = palette + _part(b"tRNS", bytes([7, 255]))
+        yield _picture(f"grey of {depth} bits", _nine(depth, 0, bits))
+        yield _picture(f"a palette of {depth} bits", _nine(depth, 3, bits, palette))
+        yield _picture(f"a palette with alpha of {depth} bits", _nine(depth, 3, bits, clear))
+    key = _part(b"tRNS", struct.pack(">HHH", *colours[2, 3]))
+    yield _picture("one colour is clear", _nine(8, 2, flat, key))
+    key = _part(b"tRNS", struct.pack(">H", int(flat[1, 1])))
+    grey = _png(27, 6, 8, 0, zlib.compress(_rows(flat)), more=key)
+    yield _picture("one grey is clear", grey, (1, 3, 6, 27))
+    for orientation in range(1, 9):
+        turned = _nine(8, 2, flat, _part(b"eXIf", _exif(orientation)))
+        yield _picture(f"turned by {orientation}", turned, (1, 3, 6, 6), fit="stretch")
+    yield from _broken(_nine(8, 2, flat))
+
+
+def _packings(flat: np.ndarray) -> Iterator[Record]:
+    """Every filter of rows; every kind of block, by level and strategy."""
+    plain, fixed, letters, runs = 0, zlib.Z_FIXED, zlib.Z_HUFFMAN_ONLY, zlib.Z_RLE
+    for level, strategy in ((0, plain), (9, plain), (6, fixed), (6, letters), (6, runs)):
         pack = zlib.compressobj(level, zlib.DEFLATED, 15, 9, strategy)
         data = pack.compress(_rows(flat, filters=True)) + pack.flush()
-        yield _read(
-            "image", f"filters, packed by {level} {strategy}", ".png", _png(9, 6, 8, 2, data), whole
-        )
+        yield _picture(f"filters, packed by {level} {strategy}", _png(9, 6, 8, 2, data))
     even = np.repeat(np.arange(40, dtype=np.uint8)[:, None], 150, axis=1)
-    yield _read(
-        "image",
-        "long matches",
-        ".png",
-        _png(50, 40, 8, 2, zlib.compress(_rows(even), 9)),
-        (1, 3, 4, 5),
-    )
-    yield _read(
-        "image",
-        "interlaced",
-        ".png",
-        _png(9, 6, 8, 2, zlib.compress(_laced(colours)), laced=1),
-        whole,
-    )
-    deep = draw.integers(0, 256, (6, 54), np.uint8)
-    yield _read(
-        "image", "colours of 16 bits", ".png", _png(9, 6, 16, 2, zlib.compress(_rows(deep))), whole
-    )
-    yield _read(
-        "image",
-        "grey of 16 bits",
-        ".png",
-        _png(27, 6, 16, 0, zlib.compress(_rows(deep))),
-        (1, 3, 6, 27),
-    )
-    yield _read(
-        "image",
-        "grey and alpha",
-        ".png",
-        _png(9, 6, 8, 4, zlib.compress(_rows(deep[:, :18]))),
-        whole,
-    )
-    yield _read(
-        "image",
-        "grey and alpha of 16 bits",
-        ".png",
-        _png(9, 6, 16, 4, zlib.compress(_rows(deep[:, :36]))),
-        whole,
-    )
-    yield _read(
-        "image", "alpha", ".png", _png(9, 6, 8, 6, zlib.compress(_rows(deep[:, :36]))), whole
-    )
-    yield _read(
-        "image",
-        "alpha, smaller",
-        ".png",
-        _png(9, 6, 8, 6, zlib.compress(_rows(deep[:, :36]))),
-        (1, 3, 2, 5),
-    )
-    for depth in (1, 2, 4, 8):
-        bits = zlib.compress(_rows(draw.integers(0, 256, (6, (9 * depth + 7) // 8), np.uint8)))
-        palette = _part(b"PLTE", draw.integers(0, 256, 3 * 2**depth, np.uint8).tobytes())
-        yield _read("image", f"grey of {depth} bits", ".png", _png(9, 6, depth, 0, bits), whole)
-        yield _read(
-            "image",
-            f"a palette of {depth} bits",
-            ".png",
-            _png(9, 6, depth, 3, bits, more=palette),
-            whole,
-        )
-        clear = palette + _part(b"tRNS", bytes([7, 255]))
-        yield _read(
-            "image",
-            f"a palette with alpha of {depth} bits",
-            ".png",
-            _png(9, 6, depth, 3, bits, more=clear),
-            whole,
-        )
-    key = _part(b"tRNS", struct.pack(">HHH", *colours[2, 3]))
-    yield _read(
-        "image",
-        "one colour is clear",
-        ".png",
-        _png(9, 6, 8, 2, zlib.compress(_rows(flat)), more=key),
-        whole,
-    )
-    grey = _part(b"tRNS", struct.pack(">H", int(flat[1, 1])))
-    yield _read(
-        "image",
-        "one grey is clear",
-        ".png",
-        _png(27, 6, 8, 0, zlib.compress(_rows(flat)), more=grey),
-        (1, 3, 6, 27),
-    )
-    for orientation in range(1, 9):
-        exif = Image.Exif()
-        exif[0x0112] = orientation
-        block = _part(b"eXIf", exif.tobytes()[6:])
-        yield _read(
-            "image",
-            f"turned by {orientation}",
-            ".png",
-            _png(9, 6, 8, 2, zlib.compress(_rows(flat)), more=block),
-            (1, 3, 6, 6),
-            fit="stretch",
-        )
-    yield from _broken(_png(9, 6, 8, 2, zlib.compress(_rows(flat))))
+    long = _png(50, 40, 8, 2, zlib.compress(_rows(even), 9))
+    yield _picture("long matches", long, (1, 3, 4, 5))
+
+
+def _exif(orientation: int) -> bytes:
+    """TIFF with one entry, the highest byte first: the orientation, a number of 16 bits."""
+    return struct.pack(">2sHIHHHIHHI", b"MM", 42, 8, 1, 0x0112, 3, 1, orientation, 0, 0)
 
 
 def _broken(whole: bytes) -> Iterator[Record]:

@@ -183,14 +183,15 @@ PORTS = {
         [("h", (2, 3), H), ("g", (2, 3), H), ("s", (1,), F), ("i", (1,), I), ("n", (3, 2), H),
          ("m", (2, 3), F)],
         [("f", (2, 3), F), ("e", (2, 3), F), ("s", (1,), F), ("i", (1,), I),
-         ("t", (6, 8), H), ("c", (1, 3), H)],
+         ("t", (10, 8), H), ("c", (1, 3), H)],
     ),
-    "read": ([("w", (6, 8), F), ("c", (1, 3), H)], [("v", (2, 2, 4), F)]),
+    "read": ([("w", (10, 8), F), ("c", (1, 3), H)], [("v", (2, 2, 4), F)]),
 }  # fmt: skip
 HALVES = (Window(1, 2, 2, 1),)
 """Two columns of three each."""
-SOFT = (Window(0, 6, 2, 3), Window(1, 8, 2, 5))
-"""Tiles of (6, 8) that overlap by thirds in (9, 13), so that weights are rounded."""
+SOFT = (Window(0, 10, 2, 5), Window(1, 8, 2, 5))
+"""Tiles of (10, 8) that overlap by fifths and thirds in (15, 13): weights are rounded, and it shows
+which is multiplied first."""
 
 
 def corners() -> Program:
@@ -245,7 +246,7 @@ def corners() -> Program:
             tensor("i0", (1,), I), tensor("h", (2, 3), H), tensor("g", (2, 3), H),
             tensor("f", (2, 3), F), tensor("e", (2, 3), F), tensor("s", (1,), F),
             tensor("s1", (1,), F), tensor("i", (1,), I), tensor("i1", (1,), I),
-            tensor("soft", (9, 13), F), tensor("mix", (2, 3), F),
+            tensor("soft", (15, 13), F), tensor("mix", (2, 3), F),
             tensor("rows", (4, 3), H), tensor("vs", (2, 8, 4), F),
         ),
         segments=(make, loop, read),

@@ -11,6 +11,7 @@ import Foundation
 /// loads of packages that keep states of their own.
 public final class CoreMLEngine: Engine {
     public let name = "coreml"
+    public let servesOneFunction = true
 
     private let plan: Plan
     private let installed: [String: Installed]

@@ -19,7 +19,7 @@ struct CoreMLPlace: Sendable {
 ///
 /// Another function's call drops the model and loads the other: nothing documents that two models of one
 /// package share their weights.
-actor CoreMLModel: LoadedModel {
+actor CoreMLModel: OneFunctionModel {
     private let place: CoreMLPlace
     private let settle: Settle
     private var bound: BoundModel?
@@ -38,6 +38,12 @@ actor CoreMLModel: LoadedModel {
         isBusy = true
         defer { isBusy = false }
         return try await model(of: function).call(inputs)
+    }
+
+    func ready(for function: String) async throws -> Bool {
+        if bound?.function == function { return false }
+        _ = try await model(of: function)
+        return true
     }
 
     func free() async {

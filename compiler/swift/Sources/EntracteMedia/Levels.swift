@@ -5,15 +5,26 @@ import EntractePlan
 /// A tensor's elements as fp32.
 struct Elements {
     private let tensor: Tensor
+    private let dtype: DType
+    private let floats: UnsafeMutableBufferPointer<Float>
+    private let halves: UnsafeMutableBufferPointer<UInt16>
+    private let ints: UnsafeMutableBufferPointer<Int32>
 
-    init(_ tensor: Tensor) { self.tensor = tensor }
+    init(_ tensor: Tensor) {
+        self.tensor = tensor
+        dtype = tensor.dtype
+        let none = UnsafeMutableRawBufferPointer(start: nil, count: 0)
+        floats = dtype == .fp32 ? tensor.floats : none.bindMemory(to: Float.self)
+        halves = dtype == .fp16 ? tensor.halves : none.bindMemory(to: UInt16.self)
+        ints = dtype == .int32 ? tensor.ints : none.bindMemory(to: Int32.self)
+    }
 
     @inline(__always)
     subscript(_ place: Int) -> Float {
-        switch tensor.dtype {
-        case .fp32: tensor.floats[place]
-        case .fp16: floatOfHalf(tensor.halves[place])
-        case .int32: Float(tensor.ints[place])
+        switch dtype {
+        case .fp32: floats[place]
+        case .fp16: floatOfHalf(halves[place])
+        case .int32: Float(ints[place])
         }
     }
 }

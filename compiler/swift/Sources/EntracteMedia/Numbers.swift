@@ -23,7 +23,10 @@ struct Filling {
     private let type: ElementType
     /// Of each axis in the file's order, the fastest first: its length, and how far its elements lie apart.
     private let axes: [(length: Int, step: Int)]
+    /// The file keeps them as the tensor does.
+    private let isSame: Bool
     private var index: [Int]
+    /// Of the next element; of the next byte where they are the same.
     private var place = 0
     private var isAllFinite = true
     private var isTooLarge = false
@@ -45,6 +48,7 @@ struct Filling {
             step *= length
         }
         axes = isFortran ? steps.reversed() : steps
+        isSame = !isFortran && type.widthBytes == 4 && !type.isBig && type.kind != .unsigned
         index = [Int](repeating: 0, count: shape.count)
     }
 
@@ -54,6 +58,11 @@ struct Filling {
     /// The next of the file's bytes: of whole elements.
     mutating func take(_ bytes: ArraySlice<UInt8>) {
         bytes.withUnsafeBytes { raw in
+            if isSame {
+                UnsafeMutableRawBufferPointer(rebasing: tensor.bytes[place...]).copyMemory(from: raw)
+                place += raw.count
+                return
+            }
             for at in stride(from: 0, to: raw.count, by: type.widthBytes) {
                 put(pattern(raw, at))
                 next()

@@ -27,6 +27,7 @@ private struct Header {
     let depth: Int
     let kind: Int
     let isInterlaced: Bool
+    let channels: Int
 
     init(_ data: ArraySlice<UInt8>) throws {
         let bytes = Array(data)
@@ -43,9 +44,8 @@ private struct Header {
             throw MediaFault("is a PNG of a kind that is not known (\(depth) bits of kind \(kind))")
         }
         isInterlaced = bytes[12] == 1
+        channels = [0: 1, 2: 3, 3: 1, 4: 2, 6: 4][kind] ?? 1
     }
-
-    var channels: Int { [0: 1, 2: 3, 3: 1, 4: 2, 6: 4][kind] ?? 1 }
 
     /// The picture, or the seven that it is interlaced of: every `dy`th row from y on.
     struct Pass {

@@ -61,21 +61,20 @@ extension Plan {
         return try Decoder(tape).plan(0, sha256: sha256)
     }
 
+    /// Links are followed, within the folder.
     private static func planPath(_ place: URL) throws -> URL {
-        var isFolder: ObjCBool = false
-        let isThere = FileManager.default.fileExists(atPath: place.path, isDirectory: &isFolder)
-        let path = isFolder.boolValue ? place.appendingPathComponent(PlanFormat.file) : place
-        let isFile = isThere && (try? path.resourceValues(forKeys: [.isRegularFileKey]))?.isRegularFile == true
-        guard isFile else {
+        let isFolder = FileState(place.path, follow: true)?.kind == .folder
+        let kind = isFolder
+            ? inside(place.path, PlanFormat.file)?.state.kind : FileState(place.path, follow: true)?.kind
+        guard kind == .regular else {
             throw Fault.plan(
                 "\(place.path): there is no \(PlanFormat.file) here; give a build folder made by `compile`")
         }
-        return path
+        return isFolder ? place.appendingPathComponent(PlanFormat.file) : place
     }
 
     private static func readWhole(_ path: URL) throws -> Data {
-        let attributes = try? FileManager.default.attributesOfItem(atPath: path.path)
-        let size = (attributes?[.size] as? NSNumber)?.intValue ?? 0
+        let size = FileState(path.path, follow: true)?.sizeBytes ?? 0
         guard size <= PlanFormat.mostBytes else {
             throw Fault.plan("\(path.path): larger than \(PlanFormat.mostBytes) bytes; this is no plan")
         }
@@ -126,7 +125,8 @@ struct PlanFrame {
     private static func hash(_ data: Data) -> String? {
         let head = Array(data.prefix(PlanFormat.headBytes))
         let (opening, closing) = (Array("{\"sha256\":\"".utf8), Array("\",\"plan\":\n".utf8))
-        guard head.count == PlanFormat.headBytes, head.starts(with: opening), head[75...].elementsEqual(closing)
+        guard head.count == PlanFormat.headBytes, head.starts(with: opening),
+            head[75...].elementsEqual(closing)
         else { return nil }
         let digits = head[11 ..< 75]
         guard digits.allSatisfy({ (48 ... 57).contains($0) || (97 ... 102).contains($0) }) else { return nil }

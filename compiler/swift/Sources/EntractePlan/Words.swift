@@ -89,7 +89,8 @@ private func words(_ value: JSON) -> String {
 
 /// A text in quotes; single ones unless only they stand in it.
 package func words(_ text: String) -> String {
-    let quote: Unicode.Scalar = text.unicodeScalars.contains("'") && !text.unicodeScalars.contains("\"") ? "\"" : "'"
+    let hasOnlySingle = text.unicodeScalars.contains("'") && !text.unicodeScalars.contains("\"")
+    let quote: Unicode.Scalar = hasOnlySingle ? "\"" : "'"
     var out = String.UnicodeScalarView()
     out.append(quote)
     for c in text.unicodeScalars {

@@ -85,7 +85,8 @@ public struct Truth {
 /// nanoseconds, and what was decided then. Throws a `Fault` where the driver decides what is wrong, or
 /// stops before the end.
 public func simulate<D: Driver>(
-    _ driver: inout D, _ truth: Truth = Truth(), watch: (D, Int, Event?, [Decision]) throws -> Void = { _, _, _, _ in }
+    _ driver: inout D, _ truth: Truth = Truth(),
+    watch: (D, Int, Event?, [Decision]) throws -> Void = { _, _, _, _ in }
 ) throws -> Simulation {
     var clock = SimulatedClock(driver.table, truth)
     var event: Event?

@@ -9,6 +9,12 @@ public protocol FootprintProbe: Sendable {
 
 /// What happened in a run, as it happens: the machine and the interpreter write here.
 public final class Journal: MachineListener, @unchecked Sendable {
+    private struct LastCall {
+        let number: Int
+        let ns: Int
+        let switchNs: Int?
+    }
+
     private struct Tally {
         var loads = 0
         var calls = 0
@@ -40,11 +46,11 @@ public final class Journal: MachineListener, @unchecked Sendable {
     private var runningBytes = 0
     private var peakBytes = 0
     private var footprintPeak = 0
-    /// The step that was called last, and how long.
-    private var lastCall = (number: -1, ns: 0)
+    /// The step that was called last, how long, and how long its package took to be loaded again before it.
+    private var lastCall = LastCall(number: -1, ns: 0, switchNs: nil)
 
-    /// `units` are the table's: the chunk of each and its bytes. Numbers of chunks not in `packages` are refused
-    /// by the table before.
+    /// `units` are the table's: the chunk of each and its bytes. Numbers of chunks not in `packages` are
+    /// refused by the table before.
     public init(_ plan: Plan, units: [(chunk: String, sizeBytes: Int)], probe: (any FootprintProbe)? = nil) {
         chunks = plan.packages.map(\.chunk)
         var numbers: [String: Int] = [:]
@@ -99,8 +105,11 @@ public final class Journal: MachineListener, @unchecked Sendable {
             guard segments.indices.contains(s), segments[s].steps.indices.contains(k) else { return }
             let step = segments[s].steps[k]
             if case .call(let call) = step, call.isCalled(i), let chunk = numbers[call.chunk] {
-                let end = lastCall.number == number ? min(endNs, startNs + lastCall.ns) : endNs
-                bar("compute", chunk, number, startNs, end, 0)
+                let all = LastCall(number: number, ns: endNs - startNs, switchNs: nil)
+                let own = lastCall.number == number ? lastCall : all
+                let start = startNs + (own.switchNs ?? 0)
+                if own.switchNs != nil { switched(chunk, number, startNs, start) }
+                bar("compute", chunk, number, start, min(endNs, start + own.ns), 0)
             }
             if stageNumbers[step.stage] == nil {
                 stageNumbers[step.stage] = stages.count
@@ -132,8 +141,10 @@ public final class Journal: MachineListener, @unchecked Sendable {
         }
     }
 
-    /// All slices of a call are done.
-    func called(_ number: Int, ns: Int) { lock.withLock { lastCall = (number, ns) } }
+    /// All slices of a call are done; before it its package was loaded again, which took `switchNs`.
+    func called(_ number: Int, ns: Int, switchNs: Int?) {
+        lock.withLock { lastCall = LastCall(number: number, ns: ns, switchNs: switchNs) }
+    }
 
     /// A loop that may end early did so many iterations.
     func ended(_ loop: String, _ done: Int) { lock.withLock { iterations.append((loop, done)) } }
@@ -183,6 +194,17 @@ public final class Journal: MachineListener, @unchecked Sendable {
     // MARK: - with the lock
 
     private func weigh() { peakBytes = max(peakBytes, unitBytes + runningBytes) }
+
+    /// A package was dropped and loaded again for another function.
+    private func switched(_ chunk: Int, _ number: Int, _ start: Int, _ end: Int) {
+        let size = units.reduce(0) { $0 + ($1.chunk == chunk ? $1.sizeBytes : 0) }
+        tallies[chunk].loads += 1
+        tallies[chunk].loadNs += end - start
+        loadedBytes += size
+        stallNs += end - start
+        bar("free", chunk, number, start, start, size)
+        bar("load", chunk, number, start, end, size)
+    }
 
     private func look() {
         guard let bytes = probe?.bytes() else { return }

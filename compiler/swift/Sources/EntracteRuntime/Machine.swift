@@ -42,8 +42,12 @@ public struct Loader: Sendable {
     func load(_ unit: Int, for place: StepPlace) async throws -> any LoadedModel {
         let package = packages[unit]
         try await loading(package)
-        let function = program.function(at: place) ?? package.functions.first ?? "main"
-        return try await engine.load(package, in: folder, function: function)
+        return try await engine.load(package, in: folder, function: function(unit, at: place))
+    }
+
+    /// The function of a unit's package that the call at a place uses.
+    func function(_ unit: Int, at place: StepPlace) -> String {
+        program.function(at: place) ?? packages[unit].functions.first ?? "main"
     }
 }
 
@@ -91,6 +95,7 @@ public struct Machine: Sendable {
 private enum Report: Sendable {
     case loaded(Result<any LoadedModel, any Error>, Span)
     case stepped(Result<Bool, any Error>, Span)
+    case switched(Int, Result<any LoadedModel, any Error>, Span)
     case opened
 }
 
@@ -110,6 +115,8 @@ private struct Turn {
     private(set) var accounts: Accounts
     /// By unit.
     private var models: [(any LoadedModel)?]
+    /// By unit: the function that its model was loaded for.
+    private var bound: [String?]
     private let begunNs = nowNs()
     /// The step that the load in flight is for.
     private var serves = 0
@@ -129,6 +136,7 @@ private struct Turn {
         (self.loader, self.performing, self.listener, self.pause) = (loader, performing, listener, pause)
         accounts = Accounts(driver.table)
         models = Array(repeating: nil, count: driver.table.units.count)
+        bound = Array(repeating: nil, count: driver.table.units.count)
     }
 
     /// Gives the first error.
@@ -161,6 +169,7 @@ private struct Turn {
             switch report {
             case .loaded(let result, let span): try await loaded(result.get(), span, &group)
             case .stepped(let result, let span): try await stepped(result.get(), span, &group)
+            case .switched(let step, let result, let span): try switched(step, result.get(), span, &group)
             case .opened:
                 waiter = nil
                 let decisions = held
@@ -178,6 +187,7 @@ private struct Turn {
         let unit = try accounts.loadDone()
         models[unit] = model
         let step = min(serves, table.end - 1)
+        bound[unit] = loader.function(unit, at: table.place(step))
         listener.loaded(unit: unit, for: step, startNs: span.startNs - begunNs, endNs: span.endNs - begunNs)
         await tell(.loadDone(ns: span.endNs - span.startNs), &group)
     }
@@ -189,6 +199,21 @@ private struct Turn {
         idleSinceNs = span.endNs
         listener.stepped(step, startNs: span.startNs - begunNs, endNs: span.endNs - begunNs)
         await tell(.stepDone(ns: span.endNs - span.startNs, over: over), &group)
+    }
+
+    /// A model was loaded again for the function of a step that was started. The driver does not hear of it:
+    /// what is in memory is the same.
+    private mutating func switched(
+        _ step: Int, _ model: any LoadedModel, _ span: Span, _ group: inout TaskGroup<Report>
+    ) throws {
+        guard let unit = table.chunk(step) else { throw Fault.run("machine: step \(step) calls no chunk") }
+        models[unit] = model
+        bound[unit] = loader.function(unit, at: table.place(step))
+        let startNs = span.startNs - begunNs, endNs = span.endNs - begunNs
+        listener.freed(unit: unit, doing: step, atNs: startNs)
+        listener.loaded(unit: unit, for: step, startNs: startNs, endNs: endNs)
+        listener.waited(ns: endNs - startNs)
+        begin(.start(step), &group)
     }
 
     private mutating func tell(_ event: Event, _ group: inout TaskGroup<Report>) async {
@@ -253,9 +278,32 @@ private struct Turn {
                 return .opened
             }
         } else if case .start(let number) = decision {
-            beginStep(number, &group)
+            if let unit = otherFunction(number) {
+                beginSwitch(number, unit, &group)
+            } else {
+                beginStep(number, &group)
+            }
         } else if case .fetch(let unit) = decision {
             beginLoad(unit, &group)
+        }
+    }
+
+    /// The unit of a step whose model is there for another function than the step calls.
+    private func otherFunction(_ number: Int) -> Int? {
+        guard loader.engine.servesOneFunction, let unit = table.chunk(number) else { return nil }
+        return bound[unit] == loader.function(unit, at: table.place(number)) ? nil : unit
+    }
+
+    /// Free a model and load it for the function of a step; one of the two is in memory.
+    private mutating func beginSwitch(_ number: Int, _ unit: Int, _ group: inout TaskGroup<Report>) {
+        let model = models[unit], place = table.place(number)
+        models[unit] = nil
+        group.addTask { [loader] in
+            let start = nowNs()
+            await model?.free()
+            let other: Result<any LoadedModel, any Error>
+            do { other = .success(try await loader.load(unit, for: place)) } catch { other = .failure(error) }
+            return .switched(number, other, Span(startNs: start, endNs: nowNs()))
         }
     }
 
@@ -264,7 +312,11 @@ private struct Turn {
         group.addTask { [performing] in
             let start = nowNs()
             let over: Result<Bool, any Error>
-            do { over = .success(try await performing.perform(number, model)) } catch { over = .failure(error) }
+            do {
+                over = .success(try await performing.perform(number, model))
+            } catch {
+                over = .failure(error)
+            }
             return .stepped(over, Span(startNs: start, endNs: nowNs()))
         }
     }
@@ -274,7 +326,11 @@ private struct Turn {
         group.addTask { [loader] in
             let start = nowNs()
             let model: Result<any LoadedModel, any Error>
-            do { model = .success(try await loader.load(unit, for: place)) } catch { model = .failure(error) }
+            do {
+                model = .success(try await loader.load(unit, for: place))
+            } catch {
+                model = .failure(error)
+            }
             return .loaded(model, Span(startNs: start, endNs: nowNs()))
         }
     }

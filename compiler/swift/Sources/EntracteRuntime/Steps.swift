@@ -168,10 +168,14 @@ public struct Placements: Sendable, IteratorProtocol {
 
     private static func check(_ load: Load, _ program: Program) throws {
         let segments = program.segments
-        let isThere = { (s: Int, k: Int) in segments.indices.contains(s) && segments[s].steps.indices.contains(k) }
+        let isThere = { (s: Int, k: Int) in
+            segments.indices.contains(s) && segments[s].steps.indices.contains(k)
+        }
         guard isThere(load.segment, load.step) && isThere(load.segment, load.freeStep)
             && load.gate.map({ isThere($0.segment, $0.step) }) ?? true
-        else { throw Fault.plan("plan: schedule.loads: \(load.chunk) is loaded for a step that there is not") }
+        else {
+            throw Fault.plan("plan: schedule.loads: \(load.chunk) is loaded for a step that there is not")
+        }
     }
 
     /// The iterations in which a load happens, rising; nil: `each` that there is, after the first.

@@ -38,7 +38,8 @@ enum TableCheck {
             && steps.allSatisfy({ [$0.needBytes, $0.idleBytes].allSatisfy { (0...mostBytes).contains($0) } })
             && steps.allSatisfy({ [$0.leftBytes, $0.endBytes].allSatisfy { (0...mostBytes).contains($0) } })
         else { throw Fault.plan("table: sizes are negative or exceed \(mostBytes) bytes") }
-        guard sum(ns, mostNs) != nil && steps.allSatisfy({ $0.execNs >= 0 && $0.switch.allSatisfy { $0.ns >= 0 } })
+        guard sum(ns, mostNs) != nil
+            && steps.allSatisfy({ $0.execNs >= 0 && $0.switch.allSatisfy { $0.ns >= 0 } })
         else { throw Fault.plan("table: times are negative or exceed \(mostNs) ns") }
         guard steps.allSatisfy({ zip($0.at, $0.at.dropFirst()).allSatisfy(<) && ($0.at.first ?? 0) >= 0 })
         else { throw Fault.plan("table: the iterations of a call do not rise from 0 on") }
@@ -102,7 +103,8 @@ struct KeptRoom {
                 let enough = here.filter { sizes[$0] >= over }
                 // The first of the smallest that suffice, else the first of the largest.
                 let least = enough.min { (sizes[$0], $0) < (sizes[$1], $1) }
-                guard let choice = least ?? here.min(by: { (-sizes[$0], $0) < (-sizes[$1], $1) }) else { break }
+                let largest = here.min { (-sizes[$0], $0) < (-sizes[$1], $1) }
+                guard let choice = least ?? largest else { break }
                 kept.remove(choice)
             }
         }

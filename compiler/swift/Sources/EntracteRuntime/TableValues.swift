@@ -20,7 +20,8 @@ extension Table {
         }
     }
 
-    /// Chunks kept while loads, compared with steps, take `slower` / 4096 times as long as planned, or longer.
+    /// Chunks kept while loads, compared with steps, take `slower` / 4096 times as long as planned, or
+    /// longer.
     public struct Level: Equatable, Sendable {
         public let slower: Int
         public let chunks: [String]

@@ -178,3 +178,31 @@ private final class Notes: ClipEncoder, ClipWriter, @unchecked Sendable {
         #expect(await sink.fault == "")
     }
 }
+
+@Test func textsAreWrittenByTheirTokenizer() async throws {
+    try await withFolder { folder in
+        let outputs = MediaOutputs(plain, text: { output, ids in "\(output.name): \(ids)" })
+        let one = (output("said", .text, axis: 1), [1, 3])
+        let sink = try outputs.sinks(made([one]), .file(folder + "/x.TXT"))[0]
+        try await sink.begin()
+        try await sink.sink(of: "said")?.take(Tensor([Int32(7), -1, 70000], shape: [1, 3]))
+        await sink.finish()
+        #expect(try String(contentsOfFile: folder + "/x.TXT", encoding: .utf8) == "said: [7, -1, 70000]\n")
+    }
+}
+
+/// A picture of twelve megapixels is read in seconds, not minutes.
+@Test func largePicturesAreReadInReasonableTime() async throws {
+    let (height, width) = (1500, 2000)
+    let bytes = (0..<height * width * 3).map { UInt8(truncatingIfNeeded: $0 &* $0 >> 7) }
+    let begin = ContinuousClock.now
+    let found = try PNGDecoder.pixels(png(bytes, height: height, width: width))
+    let input = Input(
+        name: "x", kind: .image, default: nil, port: Port(name: "x", shape: [1, 3, 512, 512], dtype: .fp32), choices: [],
+        least: nil, most: nil, low: 0, high: 1, fit: "crop", rate: 0)
+    let made = Tensor(zeros: [1, 3, 512, 512], .fp32)
+    if let planes = made.floats.baseAddress { found.put(input, 512, 512, planes, stride: 512 * 512) }
+    let taken = ContinuousClock.now - begin
+    print("3 megapixels: \(taken)")
+    #expect(taken < .seconds(60))
+}

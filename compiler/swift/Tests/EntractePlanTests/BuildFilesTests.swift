@@ -91,7 +91,7 @@ private func fault(_ place: Place, _ work: () throws -> Void) -> String {
 
 @Test func foldersAreWhole() throws {
     let place = try Place()
-    let vectors = try HostilePlans()
+    let vectors = try HostilePlans.shared.get()
     var text = String(decoding: HostilePlans.written(try #require(vectors.plans["gates"])), as: UTF8.self)
     text = text.replacingOccurrences(of: String(repeating: "0", count: 64), with: SHA256.hex("c"))
     let plan = try Plan.decode(Data(text.utf8))
@@ -129,7 +129,8 @@ private func tensors(_ header: String, _ data: Int, length: Int? = nil) -> Data 
     let place = try Place()
     let header = """
         {"__metadata__":{"a":"b"},"w":{"dtype":"F32","shape":[2],"data_offsets":[4,12]},\
-        "h":{"dtype":"F16","shape":[1,2],"data_offsets":[0,4]},"e":{"dtype":"I32","shape":[0],"data_offsets":[12,12]}}
+        "h":{"dtype":"F16","shape":[1,2],"data_offsets":[0,4]},\
+        "e":{"dtype":"I32","shape":[0],"data_offsets":[12,12]}}
         """
     try place.put("t", tensors(header, 12))
     let file = try SafeTensors(place.url.path + "/t")
@@ -143,32 +144,39 @@ private func tensors(_ header: String, _ data: Int, length: Int? = nil) -> Data 
     #expect(file.entry("w").flatMap { file.tensor($0, as: .int32) } == nil)
 }
 
-@Test(arguments: [
-    ("", 100), ("[]", 0), ("{\"a\":1}", 0), ("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 5),
-    ("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 3),
-    ("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", 8),
-    ("{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,4]}}", 4),
-    ("{\"a\":{\"dtype\":\"F99\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4),
-    ("{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}", 4),
-    ("{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904,4],\"data_offsets\":[0,0]}}", 0),
-    ("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,0]}}", 4),
-    ("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[2,6]}}", 6),
-    ("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", 8),
-])
-func otherFilesAreNoTensors(header: String, bytes: Int) throws {
+/// A header's entry.
+private func entry(_ name: String, _ shape: String, _ offsets: String, _ dtype: String = "F32") -> String {
+    "\"\(name)\":{\"dtype\":\"\(dtype)\",\"shape\":[\(shape)],\"data_offsets\":[\(offsets)]}"
+}
+
+private let damaged: [(String, Int)] = [
+    ("", 100), ("[]", 0), ("{\"a\":1}", 0),
+    ("{\(entry("a", "1", "0,4"))}", 5), ("{\(entry("a", "1", "0,4"))}", 3),
+    ("{\(entry("a", "1", "4,8"))}", 8), ("{\(entry("a", "2", "0,4"))}", 4),
+    ("{\(entry("a", "1", "0,4", "F99"))}", 4), ("{\(entry("a", "-1", "0,4"))}", 4),
+    ("{\(entry("a", "4611686018427387904,4", "0,0"))}", 0), ("{\(entry("a", "1", "4,0"))}", 4),
+    ("{\(entry("a", "1", "0,4")),\(entry("b", "1", "2,6"))}", 6),
+    ("{\(entry("a", "1", "0,4")),\(entry("a", "1", "4,8"))}", 8),
+]
+
+private func read(_ place: Place) -> String {
+    fault(place) { _ = try SafeTensors(place.url.path + "/t") }
+}
+
+@Test(arguments: damaged) func otherFilesAreNoTensors(header: String, bytes: Int) throws {
     let place = try Place()
     try place.put("t", tensors(header, bytes))
-    #expect(fault(place) { _ = try SafeTensors(place.url.path + "/t") }.hasPrefix("B/t: is no whole safetensors file ("))
+    #expect(read(place).hasPrefix("B/t: is no whole safetensors file ("))
 }
 
 @Test func headersEnd() throws {
     let place = try Place()
     for length in [1 << 20, 100_000_001, Int.max] {
         try place.put("t", tensors("{}", 9, length: length))
-        #expect(fault(place) { _ = try SafeTensors(place.url.path + "/t") }.contains("a header of \(length) bytes"))
+        #expect(read(place).contains("a header of \(length) bytes"))
     }
     try place.put("t", Data([1, 2]))
-    #expect(fault(place) { _ = try SafeTensors(place.url.path + "/t") }.contains("is no whole safetensors file"))
+    #expect(read(place).contains("is no whole safetensors file"))
     #expect(fault(place) { _ = try SafeTensors("/dev/zero") }.contains("is no whole safetensors file"))
     #expect(fault(place) { _ = try SafeTensors(place.url.path + "/no") }.contains("cannot be read"))
 }

@@ -12,7 +12,9 @@ import Testing
             let message = Data((0 ..< n).map { UInt8(truncatingIfNeeded: 7 * $0 + n) })
             #expect(SHA256.hex(message) == record["sha256"]?.asText, "\(n) bytes")
             var pieces = SHA256()
-            for start in stride(from: 0, to: n, by: 13) { pieces.update(message[start ..< min(n, start + 13)]) }
+            for start in stride(from: 0, to: n, by: 13) {
+                pieces.update(message[start ..< min(n, start + 13)])
+            }
             #expect(hexadecimal(pieces.finished()) == record["sha256"]?.asText, "\(n) bytes in pieces")
         } else {
             let model = try #require(record["model"]?.asText)
@@ -28,9 +30,13 @@ import Testing
     #expect(wanted.count == 4 * 65_536)
     let halves = (0 ..< 65_536).map { UInt16($0) }
     var floats = [Float](repeating: 0, count: 65_536)
-    halves.withUnsafeBufferPointer { from in floats.withUnsafeMutableBufferPointer { Half.floats(from, into: $0) } }
+    halves.withUnsafeBufferPointer { from in
+        floats.withUnsafeMutableBufferPointer { Half.floats(from, into: $0) }
+    }
     var back = [UInt16](repeating: 0, count: 65_536)
-    floats.withUnsafeBufferPointer { from in back.withUnsafeMutableBufferPointer { Half.bits(from, into: $0) } }
+    floats.withUnsafeBufferPointer { from in
+        back.withUnsafeMutableBufferPointer { Half.bits(from, into: $0) }
+    }
     wanted.withUnsafeBytes { bytes in
         for half in 0 ..< 65_536 {
             let bits = UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 4 * half, as: UInt32.self))

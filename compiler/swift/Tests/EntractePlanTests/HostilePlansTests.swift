@@ -7,7 +7,7 @@ import Testing
 @Suite struct HostilePlansTests {
     let vectors: HostilePlans
 
-    init() throws { vectors = try HostilePlans() }
+    init() throws { vectors = try HostilePlans.shared.get() }
 
     @Test func rightPlansAreRead() throws {
         #expect(vectors.plans.count > 12)
@@ -36,27 +36,24 @@ import Testing
 
     private static func sorted(_ value: JSON) -> Data { value.data(order: .sorted) }
 
-    @Test func refusalsAreTheSame() throws {
-        #expect(vectors.records.count > 400)
-        var (same, other) = (0, 0)
-        for record in vectors.records {
+    @Test func thereAreMany() { #expect(vectors.records.count > 400) }
+
+    @Test(arguments: 0 ..< 8) func refusalsAreTheSame(share: Int) throws {
+        for (n, record) in vectors.records.enumerated() where n % 8 == share {
             let said = Self.said(vectors.file(record))
             let wanted = record["message"]?.asText
             let isSame: Bool
             switch record["by"]?.asText {
             case "prefix": isSame = said?.hasPrefix(wanted ?? "?") == true
-            case "host": continue
+            // By the table of host operations, which the runtime has.
+            case "host": isSame = true
             default: isSame = said == wanted
             }
-            if isSame { same += 1 } else { other += 1 }
-            if !isSame, other < 30 {
-                let what = record["what"]?.asText ?? ""
-                let plan = record["plan"]?.asText ?? ""
-                Issue.record(
-                    "\(plan): \(what): wants\n  \(wanted ?? "nothing")\nsays\n  \(said ?? "nothing")\n\(record["edits"]?.text().prefix(300) ?? "")")
-            }
+            if isSame { continue }
+            let about = "\(record["plan"]?.asText ?? ""): \(record["what"]?.asText ?? "")"
+            let edits = record["edits"]?.text().prefix(300) ?? ""
+            Issue.record("\(about): wants\n  \(wanted ?? "nothing")\nsays\n  \(said ?? "nothing")\n\(edits)")
         }
-        #expect(other == 0, "\(other) of \(same + other)")
     }
 
     private static func said(_ data: Data) -> String? {
@@ -68,17 +65,24 @@ import Testing
         }
     }
 
-    /// Whatever a plan's bytes are, reading ends with a plan or a fault.
+    /// Whatever a plan's bytes are, reading ends with a plan or a fault; more of them by
+    /// ENTRACTE_DAMAGES.
     @Test func damagedPlansNeverTrap() throws {
+        let count = ProcessInfo.processInfo.environment["ENTRACTE_DAMAGES"].flatMap { Int($0) } ?? 1000
         var drawn = Drawn(state: 16)
-        let bodies = vectors.plans.keys.sorted().map { HostilePlans.written(vectors.plans[$0]!) }
+        let bodies = vectors.plans.keys.sorted().compactMap { vectors.plans[$0] }.map(HostilePlans.written)
         var read = 0
-        for n in 0 ..< 2000 {
+        for n in 0 ..< count {
             var body = [UInt8](bodies[n % bodies.count])
             for _ in 0 ... drawn.below(3) { Self.damage(&body, &drawn) }
-            if Self.said(HostilePlans.framed(Data(body))) == nil { read += 1 }
+            guard let plan = try? Plan.read(framed: HostilePlans.framed(Data(body)), path: "PLAN") else {
+                continue
+            }
+            read += 1
+            #expect(plan.program.stepCount > 0)
+            #expect(plan.program.tensors.reduce(0) { $0 + $1.sizeBytes } > 0)
         }
-        #expect(read > 10, "some damages are none")
+        #expect(read > count / 200, "some damages are none")
     }
 
     private static func damage(_ body: inout [UInt8], _ drawn: inout Drawn) {
@@ -90,7 +94,9 @@ import Testing
         case 3, 4: changeDigits(&body, from: at, &drawn)
         case 5: if at < body.count { body[at] ^= UInt8(1 << drawn.below(8)) }
         default:
-            let pieces = ["-", "9223372036854775807", "1e308", "0", "null", "\"\"", "[]", "{}", "true", "1e-320"]
+            let pieces = [
+                "-", "9223372036854775807", "1e308", "0", "null", "\"\"", "[]", "{}", "true", "1e-320",
+            ]
             changeDigits(&body, from: at, &drawn, to: pieces[drawn.below(pieces.count)])
         }
     }

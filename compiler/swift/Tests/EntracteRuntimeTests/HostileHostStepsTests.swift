@@ -7,7 +7,7 @@ import Testing
 
 /// Plans whose host steps are none: refused by the table of host operations, in the Python side's words.
 @Test func hostileHostStepsAreRefused() throws {
-    let vectors = try HostilePlans()
+    let vectors = try HostilePlans.shared.get()
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("plan-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(at: folder) }

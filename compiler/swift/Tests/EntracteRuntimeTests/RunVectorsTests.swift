@@ -49,6 +49,47 @@ import Testing
     }
 }
 
+@Suite struct RunnerTests {
+    static let switching = RunVector.all.filter { vector in
+        vector.calls.contains { $0.hasSuffix(" merged") } && vector.calls.contains { $0.hasSuffix(" main") }
+    }
+
+    /// A device whose packages serve one function at a time: the record has a load more for each change.
+    @Test(arguments: switching) func aFunctionSwitchIsALoad(_ vector: RunVector) async throws {
+        let plan = vector.plan, world = ToyWorld(vector.plan.program, ends: vector.ends)
+        let runner = Runner(
+            plan, in: URL(fileURLWithPath: "/nowhere"), OneFunctionEngine(world: world),
+            ToyHostSteps(program: plan.program, world: world))
+        var options = RunOptions()
+        options.keeps = { $0.name == plan.program.outputs.first?.name }
+        let made = try await runner.run(typed(plan.program), constants: Toy.constants(plan.program), options)
+        #expect(made.outputs.count == 1)
+        #expect(world.calls == vector.calls && world.isEmpty && world.faults == [])
+        #expect(made.record.chunks.reduce(0) { $0 + $1.loads } == world.loads)
+        var held: [String: Int] = [:]
+        for bar in made.record.bars where bar.queue != "compute" {
+            held[bar.label, default: 0] += bar.queue == "load" ? bar.sizeBytes : -bar.sizeBytes
+            let most = plan.facts.first { $0.id == bar.label }?.weightBytes ?? 0
+            #expect((0...most).contains(held[bar.label] ?? -1))
+        }
+        #expect(held.values.allSatisfy { $0 == 0 })
+        let bars = made.record.bars
+        #expect(zip(bars, bars.dropFirst()).allSatisfy { $0.endSeconds <= $1.endSeconds })
+    }
+
+    /// What the vectors' runs are given, as a user gives it.
+    private func typed(_ program: Program) -> [String: GivenValue] {
+        Toy.given(program).mapValues { value in
+            switch value {
+            case .text(let text): .text(text)
+            case .seed(let seed): .whole(seed)
+            case .tensor(let tensor) where tensor.shape == [1] && tensor.dtype == .int32: .whole(1)
+            case .tensor(let tensor): .tensor(tensor)
+            }
+        }
+    }
+}
+
 extension RunVector {
     /// Chunk and function of every slice, in order.
     var calls: [String] {

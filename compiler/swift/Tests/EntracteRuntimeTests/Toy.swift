@@ -121,6 +121,7 @@ final class ToyWorld: @unchecked Sendable {
     private let endless: Set<String>
     private(set) var calls: [String] = []
     private var there: [String] = []
+    private var loadCount = 0
     private(set) var faults: [String] = []
 
     init(_ program: Program, ends: [Int: Int]) {
@@ -152,7 +153,9 @@ final class ToyWorld: @unchecked Sendable {
         }
     }
 
-    func output(_ chunk: String, _ function: String, _ port: EntractePlan.Port, _ inputs: [String: UInt32]) -> Tensor {
+    func output(
+        _ chunk: String, _ function: String, _ port: EntractePlan.Port, _ inputs: [String: UInt32]
+    ) -> Tensor {
         let at = "\(chunk) \(port.name)"
         guard endless.contains(at) else {
             return keep(Toy.tensor(Toy.hash([chunk, function, port.name], inputs), port))
@@ -175,16 +178,20 @@ final class ToyWorld: @unchecked Sendable {
         lock.withLock {
             if there.contains(chunk) { faults.append("\(chunk) is loaded twice") }
             there.append(chunk)
+            loadCount += 1
         }
     }
 
     func freed(_ chunk: String) {
         lock.withLock {
-            guard let place = there.firstIndex(of: chunk) else { return faults.append("\(chunk) is freed twice") }
+            guard let place = there.firstIndex(of: chunk) else {
+                return faults.append("\(chunk) is freed twice")
+            }
             there.remove(at: place)
         }
     }
 
+    var loads: Int { lock.withLock { loadCount } }
     var isEmpty: Bool { lock.withLock { there.isEmpty } }
 }
 
@@ -208,8 +215,10 @@ struct ToyModel: LoadedModel {
     func call(_ function: String, _ inputs: [String: Tensor]) async throws -> [String: Tensor] {
         let (own, ports) = package.ports(of: function)
         guard inputs.count == own.count else { throw Fault.run("\(package.chunk): \(inputs.keys.sorted())") }
-        for port in own where inputs[port.name]?.shape != port.shape || inputs[port.name]?.dtype != port.dtype {
-            throw Fault.run("\(package.chunk): \(port.name)")
+        for port in own {
+            guard let value = inputs[port.name], value.shape == port.shape, value.dtype == port.dtype else {
+                throw Fault.run("\(package.chunk): \(port.name)")
+            }
         }
         world.called(package.chunk, function)
         let crcs = inputs.mapValues { Toy.crc($0) }
@@ -235,4 +244,44 @@ struct ToyHostSteps: HostSteps {
         }
         return made
     }
+}
+
+/// Runs any package, a function at a time.
+struct OneFunctionEngine: Engine {
+    let name = "toy"
+    let world: ToyWorld
+
+    func load(_ package: Package, in folder: URL, function: String) async throws -> any LoadedModel {
+        world.loaded(package.chunk)
+        return OneFunctionToy(toy: ToyModel(package: package, world: world), function: function)
+    }
+
+    func availableBytes() async -> Int? { nil }
+}
+
+actor OneFunctionToy: OneFunctionModel {
+    private let toy: ToyModel
+    private var function: String
+
+    init(toy: ToyModel, function: String) {
+        self.toy = toy
+        self.function = function
+    }
+
+    func ready(for function: String) async throws -> Bool {
+        if function == self.function { return false }
+        self.function = function
+        toy.world.freed(toy.package.chunk)
+        toy.world.loaded(toy.package.chunk)
+        return true
+    }
+
+    func call(_ function: String, _ inputs: [String: Tensor]) async throws -> [String: Tensor] {
+        guard function == self.function else {
+            throw Fault.run("\(toy.package.chunk): is for \(self.function)")
+        }
+        return try await toy.call(function, inputs)
+    }
+
+    func free() async { await toy.free() }
 }

@@ -2,7 +2,10 @@ import EntractePlan
 import Foundation
 
 /// The right plans of `tests/vectors/plans.json`, and what was changed in them.
-public struct HostilePlans {
+public struct HostilePlans: Sendable {
+    /// Read once: parsing takes a second in a debug build.
+    public static let shared = Result { try HostilePlans() }
+
     public let plans: [String: JSON]
     public let hashes: [String: String]
     public let records: [JSON]

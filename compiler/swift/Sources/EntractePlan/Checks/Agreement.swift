@@ -30,11 +30,13 @@ enum Agreement {
         for v in chunk.variants {
             if v.graph.isEmpty, !v.inputs.isEmpty || !v.outputs.isEmpty {
                 throw Fault.plan(
-                    "plan: chunk \(chunk.id): function \(v.name) is of its own stage, and yet has ports of its own")
+                    "plan: chunk \(chunk.id): function \(v.name) is of its own stage, and yet has ports of "
+                        + "its own")
             }
             if v.graph == chunk.graph {
                 throw Fault.plan(
-                    "plan: chunk \(chunk.id): function \(v.name) is said to be of another graph, which is its own, "
+                    "plan: chunk \(chunk.id): function \(v.name) is said to be of another graph, which is "
+                        + "its own, "
                         + v.graph)
             }
         }
@@ -60,7 +62,8 @@ enum Agreement {
             for v in chunk.variants
             where graphs.contains(v.graph) || (!v.graph.isEmpty && stage(v.graph) != v.name) {
                 throw Fault.plan(
-                    "plan: function \(v.name) of chunk \(chunk.id) is said to be of \(v.graph), which has chunks of "
+                    "plan: function \(v.name) of chunk \(chunk.id) is said to be of \(v.graph), which has "
+                        + "chunks of "
                         + "its own, or is another stage's")
             }
         }
@@ -98,7 +101,8 @@ enum Agreement {
                 ("compression", other.compression, package.compression),
             ] where theirs != own {
                 throw Fault.plan(
-                    "plan: packages \(other.path) and \(package.path) are of one stage, but their \(field) is "
+                    "plan: packages \(other.path) and \(package.path) are of one stage, but their \(field) "
+                        + "is "
                         + "\(words(theirs)) and \(words(own))")
             }
         }
@@ -161,7 +165,8 @@ enum Agreement {
         guard compared == (isOn ? Set(how.keys) : []) else {
             let given = compared.isEmpty ? "none" : compared.inOrder().joined(separator: ", ")
             throw Fault.plan(
-                "plan.compared: with verify=\(plan.verify) it has one entry for \(isOn ? "each package" : "none"), not "
+                "plan.compared: with verify=\(plan.verify) it has one entry for "
+                    + "\(isOn ? "each package" : "none"), not "
                     + "for \(given)")
         }
         for entry in plan.compared {
@@ -179,7 +184,9 @@ enum Agreement {
             return "its floor is \(words(entry.floorDb)) dB, what it is stored as has \(words(floor)) dB"
         }
         if entry.share > 1 { return "\(words(entry.share)) of its operations ran" }
-        guard let db = entry.db else { return entry.why.isEmpty ? "it did not run, and nothing says why" : nil }
+        guard let db = entry.db else {
+            return entry.why.isEmpty ? "it did not run, and nothing says why" : nil
+        }
         if db < floor {
             return "\(words(db)) dB are below its floor of \(words(floor)) dB: no compile keeps that"
         }
@@ -281,7 +288,9 @@ struct CostModel {
 
     private func seconds(_ work: Work) throws -> Double {
         let flops = target.computeFlops * (efficiency[work.kind] ?? 1)
-        guard flops != 0 else { throw Fault.plan("plan: a speed of its target is 0; no time follows from it") }
+        guard flops != 0 else {
+            throw Fault.plan("plan: a speed of its target is 0; no time follows from it")
+        }
         return max(Double(work.flops) / flops, Double(work.movedBytes) / target.memoryBandwidth)
     }
 }

@@ -10,7 +10,8 @@ enum Edges {
             try checkName("output", output.name)
             if [.image, .video, .audio].contains(output.kind), output.low == output.high {
                 throw Fault.plan(
-                    "plan: output \(output.name): black and white are both \(String(format: "%g", output.low))")
+                    "plan: output \(output.name): black and white are both "
+                        + "\(String(format: "%g", output.low))")
             }
         }
     }
@@ -23,7 +24,8 @@ enum Edges {
         var cut = String.UnicodeScalarView()
         cut.append(contentsOf: name.unicodeScalars.prefix(60))
         throw Fault.plan(
-            "plan: an \(what) is called \(words(String(cut))); a name is letters, digits and _, a letter first")
+            "plan: an \(what) is called \(words(String(cut))); a name is letters, digits and _, a letter "
+                + "first")
     }
 
     private static func check(_ given: Input) throws {

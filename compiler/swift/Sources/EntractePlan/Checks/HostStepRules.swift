@@ -103,9 +103,9 @@ extension Plan {
         var found: [String: Int] = [:]
         for segment in program.segments {
             for case .host(let step) in segment.steps {
-                guard let row = rows.first(where: { $0.name == step.op }), let size = row.fileBytes(step) else {
-                    continue
-                }
+                guard let row = rows.first(where: { $0.name == step.op }),
+                    let size = row.fileBytes(step)
+                else { continue }
                 for param in row.files {
                     if case .text(let name)? = step.param(param) { found[name] = size }
                 }

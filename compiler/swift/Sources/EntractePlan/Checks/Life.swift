@@ -44,7 +44,8 @@ struct Life {
         steps = program.segments.map { segment in
             segment.steps.map { step in
                 Numbered(
-                    reads: numbering.numbers(step.reads), outputs: numbering.numbers(step.outputs.map(\.tensor)),
+                    reads: numbering.numbers(step.reads),
+                    outputs: numbering.numbers(step.outputs.map(\.tensor)),
                     frees: numbering.numbers(step.frees))
             }
         }
@@ -210,7 +211,8 @@ struct Life {
         end = before
         if let other = first(left.flags.indices.filter { left.flags[$0] != before[$0] }) {
             throw Fault.plan(
-                "plan: loop \(segment.name) may end after iteration \(at.iteration), where \(other) is not as after "
+                "plan: loop \(segment.name) may end after iteration \(at.iteration), where \(other) is not "
+                    + "as after "
                     + "the first")
         }
     }

@@ -46,7 +46,8 @@ struct Outputs {
             let shape = decls[value]?.port.shape ?? []
             if beside(output.axis, shape) == beside(output.axis, own) { continue }
             throw Fault.plan(
-                "\(place): \(first) and \(value) are \(words(own)) and \(words(shape)), which differ beside axis "
+                "\(place): \(first) and \(value) are \(words(own)) and \(words(shape)), which differ "
+                    + "beside axis "
                     + "\(output.axis)")
         }
     }
@@ -100,7 +101,8 @@ struct Outputs {
         for part in output.values[...own] {
             if let moment = complete[part], moment <= at { continue }
             throw Fault.plan(
-                "plan: \(value) is \(what) in segment \(at.segment) before its turn in output \(output.name): \(part) "
+                "plan: \(value) is \(what) in segment \(at.segment) before its turn in output "
+                    + "\(output.name): \(part) "
                     + "is not complete there")
         }
     }

@@ -43,6 +43,7 @@ enum Paths {
 
     /// 64 small hexadecimal digits.
     static func isSHA256(_ text: String) -> Bool {
-        text.utf8.count == 64 && text.utf8.allSatisfy { (48 ... 57).contains($0) || (97 ... 102).contains($0) }
+        text.utf8.count == 64
+            && text.utf8.allSatisfy { (48 ... 57).contains($0) || (97 ... 102).contains($0) }
     }
 }

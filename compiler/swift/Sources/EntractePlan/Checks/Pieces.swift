@@ -49,7 +49,8 @@ struct Pieces {
         }
         if isNoTensor { throw Fault.plan("\(place), which is no tensor") }
         guard let wanted = given.port.map({ ($0.shape, $0.dtype) }) ?? single else { return }
-        if decl.port.shape != wanted.0 || decl.port.dtype != wanted.1 || decl.slots != 1 || decl.streamed != 0 {
+        let isSame = decl.port.shape == wanted.0 && decl.port.dtype == wanted.1
+        if !isSame || decl.slots != 1 || decl.streamed != 0 {
             throw Fault.plan("\(place), \(wanted.1) \(words(wanted.0)); its tensor is \(words(decl))")
         }
     }
@@ -135,7 +136,8 @@ struct Pieces {
             let there = decl.streamed != 0 ? decl.streamed : try slots(binding, decl, place)
             if there == many.count { return }
             throw Fault.plan(
-                "\(place()) makes \(many.count) of \(binding.tensor) in \(many.words), it has \(there) (\(words(decl)))")
+                "\(place()) makes \(many.count) of \(binding.tensor) in \(many.words), it has \(there) "
+                    + "(\(words(decl)))")
         }
         try checkCount(binding, many, place)
         for window in binding.windows { try checkCovers(window, binding, decl, place) }
@@ -150,7 +152,8 @@ struct Pieces {
         }
         if binding.by == .map, segment.count != 1 {
             throw Fault.plan(
-                "\(place()) makes \(binding.tensor) by map in each of \(segment.count) iterations; what is streamed "
+                "\(place()) makes \(binding.tensor) by map in each of \(segment.count) iterations; what is "
+                    + "streamed "
                     + "(\(words(decl))) is made once")
         }
     }
@@ -162,7 +165,8 @@ struct Pieces {
             let there = try slots(binding, decl, place)
             if there >= many.count { return }
             throw Fault.plan(
-                "\(place()) takes \(many.count) of \(binding.tensor) in \(many.words), it has \(there) (\(words(decl)))")
+                "\(place()) takes \(many.count) of \(binding.tensor) in \(many.words), it has \(there) "
+                    + "(\(words(decl)))")
         }
         try checkCount(binding, many, place)
         for window in binding.windows {
@@ -182,7 +186,8 @@ struct Pieces {
 
     private func checkCount(_ binding: Binding, _ many: Times, _ place: () -> String) throws {
         if binding.windows.count > Self.mostWindows {
-            throw Fault.plan("\(place()) has \(binding.windows.count) windows, at most \(Self.mostWindows) do")
+            throw Fault.plan(
+                "\(place()) has \(binding.windows.count) windows, at most \(Self.mostWindows) do")
         }
         try Names.once("\(place()): two windows are along axis", binding.windows.map { "\($0.axis)" })
         let pieces = binding.windows.reduce(1) { times($0, $1.count) }
@@ -199,18 +204,21 @@ struct Pieces {
         let end = end(window)
         if window.start != 0 || end != extent {
             throw Fault.plan(
-                "\(place()) makes \(window.start) to \(end) of \(binding.tensor) along axis \(window.axis) in pieces of "
+                "\(place()) makes \(window.start) to \(end) of \(binding.tensor) along axis \(window.axis) "
+                    + "in pieces of "
                     + "\(window.size), it has \(extent) (\(words(decl)))")
         }
         let overlaps = window.stride <= window.size && window.size <= times(2, window.stride)
         if window.count > 1, !overlaps {
             throw Fault.plan(
-                "\(place()): pieces of \(window.size) every \(window.stride) leave gaps, or overlap more than two at "
+                "\(place()): pieces of \(window.size) every \(window.stride) leave gaps, or overlap more "
+                    + "than two at "
                     + "a time")
         }
         if window.isBlended, decl.port.dtype != .fp32 {
             throw Fault.plan(
-                "\(place()): pieces of \(window.size) every \(window.stride) are blended, which is summed in fp32, "
+                "\(place()): pieces of \(window.size) every \(window.stride) are blended, which is summed "
+                    + "in fp32, "
                     + "and \(binding.tensor) is \(words(decl))")
         }
     }
@@ -234,7 +242,8 @@ struct Pieces {
     private func slots(_ binding: Binding, _ decl: TensorDecl, _ place: () -> String) throws -> Int {
         if decl.slots < 2 {
             throw Fault.plan(
-                "\(place()) is bound to slots of \(binding.tensor), which is \(words(decl)); a single tensor is bound "
+                "\(place()) is bound to slots of \(binding.tensor), which is \(words(decl)); a single "
+                    + "tensor is bound "
                     + "by windows")
         }
         return decl.slots
@@ -275,7 +284,8 @@ struct Pieces {
         let names = ["main"] + chunk.variants.map(\.name)
         guard names.contains(function) else {
             throw Fault.plan(
-                "plan: calls function \(words(function)) of \(call.chunk), which has \(words(names.inOrder()))")
+                "plan: calls function \(words(function)) of \(call.chunk), which has "
+                    + "\(words(names.inOrder()))")
         }
         let label = { function == "main" ? call.chunk : "\(call.chunk) (\(function))" }
         let ports = chunk.ports(of: function)

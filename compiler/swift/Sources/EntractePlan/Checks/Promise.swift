@@ -160,7 +160,8 @@ struct Promise {
         try checkSum("stalls by cause", f.stalls, f.stallSeconds)
         let causes = ["start", "straight", "first", "steady", "switch"]
         if let stray = f.stalls.map(\.name).filter({ !causes.contains($0) }).inOrder().first {
-            throw Fault.plan("plan: the stall \(words(stray)) is not one of \(causes.joined(separator: ", "))")
+            let known = causes.joined(separator: ", ")
+            throw Fault.plan("plan: the stall \(words(stray)) is not one of \(known)")
         }
         try checkWithin("a run", f.makespanSeconds, max(f.computeSeconds, f.loadingSeconds), .infinity)
         if f.lowerBoundSeconds > f.makespanSeconds + slack {
@@ -174,7 +175,8 @@ struct Promise {
         for (what, given, proper) in [("loads", f.loads, loads), ("bytes loaded", f.loadedBytes, loadedBytes)]
         where given < proper || (isExact && given > proper) {
             throw Fault.plan(
-                "plan: claims \(given) \(what), its own numbers make it \(proper)\(isExact ? "" : " or more")")
+                "plan: claims \(given) \(what), its own numbers make it "
+                    + "\(proper)\(isExact ? "" : " or more")")
         }
     }
 
@@ -218,7 +220,8 @@ struct Promise {
             bar.step < segments[bar.segment].steps.count
         else {
             throw Fault.plan(
-                "\(place()): there is no iteration \(bar.iteration), step \(bar.step) of segment \(bar.segment)")
+                "\(place()): there is no iteration \(bar.iteration), step \(bar.step) of segment "
+                    + "\(bar.segment)")
         }
         guard bar.queue == "compute" else { return }
         guard case .call(let call) = segments[bar.segment].steps[bar.step], call.chunk == bar.label else {

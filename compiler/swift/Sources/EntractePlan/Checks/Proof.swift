@@ -103,7 +103,8 @@ struct Proof {
             earliest = min(earliest, copy.use)
             if copy.gate >= earliest {
                 throw Fault.plan(
-                    "plan: deadlock: the load of \(id(copy)) waits for \(name(copy.gate)), which waits for this load or "
+                    "plan: deadlock: the load of \(id(copy)) waits for \(name(copy.gate)), which waits for "
+                        + "this load or "
                         + "one behind it")
             }
         }
@@ -190,7 +191,8 @@ struct Proof {
             let (own, need) = (called[n], needs[n])
             if own >= 0, plus(need, facts[own].weightBytes) > budget {
                 throw Fault.plan(
-                    "plan: \(name(n)) needs \(plus(need, facts[own].weightBytes)) bytes alone, the budget is \(budget) "
+                    "plan: \(name(n)) needs \(plus(need, facts[own].weightBytes)) bytes alone, the budget "
+                        + "is \(budget) "
                         + "bytes")
             }
             if life.timeline[n].segment != segment {
@@ -214,7 +216,9 @@ struct Proof {
         var before: Set<Int> = []
         return program.segments.map { segment in
             let found = before
-            if segment.until != nil { before.formUnion(segment.steps.compactMap { $0.chunk.flatMap { ids[$0] } }) }
+            if segment.until != nil {
+                before.formUnion(segment.steps.compactMap { $0.chunk.flatMap { ids[$0] } })
+            }
             return found
         }
     }

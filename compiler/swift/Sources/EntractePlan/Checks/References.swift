@@ -91,7 +91,8 @@ struct References {
             return
         }
         if gate.segment != load.segment {
-            throw Fault.plan("\(place) the \(gate.moment) iteration of segment \(gate.segment), not of its own")
+            throw Fault.plan(
+                "\(place) the \(gate.moment) iteration of segment \(gate.segment), not of its own")
         }
         if gate.moment == .previous, load.iterations == "first" {
             throw Fault.plan("\(place) the iteration before the first")

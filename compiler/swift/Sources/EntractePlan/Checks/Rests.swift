@@ -39,7 +39,8 @@ enum Rests {
             for other in segment.steps where other.reads.contains(name) {
                 if case .call(let x) = other, !x.at.isEmpty, own.isSuperset(of: x.at) { continue }
                 throw Fault.plan(
-                    "\(place) makes \(name), which a step of the loop frees, and \(other.label) reads it where this "
+                    "\(place) makes \(name), which a step of the loop frees, and \(other.label) reads it "
+                        + "where this "
                         + "one rests")
             }
         }

@@ -44,12 +44,14 @@ enum Size {
         guard plan.schedule.driver == "online", pageBytes > 0 else { return }
         var pages: [String: Int] = [:]
         for fact in plan.facts {
-            pages[fact.id] = max(1, fact.weightBytes / pageBytes + (fact.weightBytes % pageBytes == 0 ? 0 : 1))
+            let (whole, rest) = fact.weightBytes.quotientAndRemainder(dividingBy: pageBytes)
+            pages[fact.id] = max(1, rest == 0 ? whole : whole + 1)
         }
         let all = pages.values.reduce(0, plus)
         guard all <= mostPages else {
             throw Fault.plan(
-                "target.page_bytes=\(pageBytes) makes \(all) pages, more than \(mostPages); give larger ones, or 0 for "
+                "target.page_bytes=\(pageBytes) makes \(all) pages, more than \(mostPages); give larger "
+                    + "ones, or 0 for "
                     + "whole packages")
         }
         var loads = 0

@@ -20,7 +20,8 @@ struct States {
         for state in segment.state {
             if names.contains(state.next) {
                 throw Fault.plan(
-                    "\(loop): state \(state.name) goes on as \(state.next), which is itself a state; a step must make "
+                    "\(loop): state \(state.name) goes on as \(state.next), which is itself a state; a "
+                        + "step must make "
                         + "what a state takes")
             }
             try checkAlike(state, loop)
@@ -44,7 +45,8 @@ struct States {
     /// As Python prints the three that are compared.
     private func words(_ decl: TensorDecl) -> String {
         let name = decl.port.dtype.rawValue
-        return "(\(EntractePlan.words(decl.port.shape)), <DType.\(name.uppercased()): '\(name)'>, \(decl.slots))"
+        let dtype = "<DType.\(name.uppercased()): '\(name)'>"
+        return "(\(EntractePlan.words(decl.port.shape)), \(dtype), \(decl.slots))"
     }
 
     /// What is collected is whole only when the loop is over.

@@ -145,7 +145,9 @@ final class Decoder {
             try checkNumber(node)
             throw wants("a whole number", node)
         }
-        if value < 1 || range != .notNegative, let what = range.fault(value) { throw isOut(value, what, node) }
+        if value < 1 || range != .notNegative, let what = range.fault(value) {
+            throw fault("\(value) is \(what)", node)
+        }
         return value
     }
 
@@ -162,10 +164,6 @@ final class Decoder {
         }
         if let what = range.fault(value) { throw fault("\(words(value)) is \(what)", node) }
         return value
-    }
-
-    private func isOut(_ value: Int, _ what: String, _ node: Int) -> Fault {
-        fault("\(value) is \(what)", node)
     }
 
     func flag(_ node: Int) throws -> Bool {

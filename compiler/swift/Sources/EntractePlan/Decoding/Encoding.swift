@@ -175,7 +175,8 @@ extension Forecast {
         tagged("Forecast", [
             ("makespan_s", .number(makespanSeconds)), ("compute_s", .number(computeSeconds)),
             ("loading_s", .number(loadingSeconds)), ("stall_s", .number(stallSeconds)),
-            ("loaded_bytes", .whole(loadedBytes)), ("loads", .whole(loads)), ("peak_bytes", .whole(peakBytes)),
+            ("loaded_bytes", .whole(loadedBytes)), ("loads", .whole(loads)),
+            ("peak_bytes", .whole(peakBytes)),
             ("peak_step", .text(peakStep)), ("lower_bound_s", .number(lowerBoundSeconds)),
             ("lower_bound", .text(lowerBound)), ("stage_s", numbers(stageSeconds)),
             ("bars", list(bars) { $0.encoded }), ("earliest_s", number(earliestSeconds)),

@@ -126,7 +126,8 @@ extension Decoder {
     private func functionPorts(_ node: Int) throws -> FunctionPorts {
         let f = try opened(node, .functionPorts)
         let made = FunctionPorts(
-            function: try text(needed(f, 0)), inputs: try ports(needed(f, 1)), outputs: try ports(needed(f, 2)))
+            function: try text(needed(f, 0)), inputs: try ports(needed(f, 1)),
+            outputs: try ports(needed(f, 2)))
         closed(f)
         return made
     }

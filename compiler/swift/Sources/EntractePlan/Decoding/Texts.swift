@@ -21,8 +21,8 @@ private func checkText(_ tape: Tape, _ node: Int, prose: [String], root: String)
     let way = Way(tape, to: node)
     if way.isKey || way.keys.contains(where: prose.contains) { return }
     let allowed: [Unicode.Scalar] = way.mayHaveLines ? ["\n", "\t"] : []
-    let bad = allowed.contains(first) ? text.unicodeScalars.first { isHidden($0) && !allowed.contains($0) } : first
-    guard let bad else { return }
+    let others = text.unicodeScalars.lazy.filter { isHidden($0) && !allowed.contains($0) }
+    guard let bad = allowed.contains(first) ? others.first : first else { return }
     let place = Decoder(tape, root: root).place(node)
     throw Fault.plan(
         "\(place): \(words(text)) holds the control character \(words(String(Character(bad)))); rename it")

@@ -26,7 +26,8 @@ extension Plan {
         let (path, state) = try existing(folder, file.path, isFolder: false)
         if let exact, state.sizeBytes != exact {
             throw Fault.plan(
-                "\(folder): \(file.path) has \(state.sizeBytes) bytes, the plan says \(exact); compile again, or copy "
+                "\(folder): \(file.path) has \(state.sizeBytes) bytes, the plan says \(exact); compile "
+                    + "again, or copy "
                     + "the build again")
         }
         if exact == nil, state.sizeBytes > PlanFormat.mostFileBytes {
@@ -78,7 +79,8 @@ extension Plan {
                 let tensor = file.tensor(entry, as: port.dtype)
             else {
                 throw Fault.plan(
-                    "\(place): \(PlanFormat.constants) lacks \(port.name), \(port.dtype) of \(words(port.shape))")
+                    "\(place): \(PlanFormat.constants) lacks \(port.name), \(port.dtype) of "
+                        + "\(words(port.shape))")
             }
             made[port.name] = tensor
         }

@@ -116,7 +116,9 @@ public final class SafeTensors: @unchecked Sendable {
             .sorted { ($0.begin, $0.end) < ($1.begin, $1.end) }
         var at = 0
         for entry in found {
-            guard entry.begin == at else { throw JSONError(message: "\(words(entry.name)) overlaps or leaves a gap") }
+            guard entry.begin == at else {
+                throw JSONError(message: "\(words(entry.name)) overlaps or leaves a gap")
+            }
             at = entry.end
         }
         guard at == bytes else { throw JSONError(message: "\(at) bytes of tensors in \(bytes)") }

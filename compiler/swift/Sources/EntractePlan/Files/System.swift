@@ -77,5 +77,7 @@ func filesBelow(_ folder: String) -> [(name: String, state: FileState)] {
             if state.kind == .folder { folders.append(below) } else { found.append((below, state)) }
         }
     }
-    return found.sorted { $0.name.split(separator: "/").lexicographicallyPrecedes($1.name.split(separator: "/")) }
+    return found.sorted {
+        $0.name.split(separator: "/").lexicographicallyPrecedes($1.name.split(separator: "/"))
+    }
 }

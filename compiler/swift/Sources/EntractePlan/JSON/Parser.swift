@@ -22,10 +22,18 @@ package struct Parser {
     /// Raises `JSONError`. `mostNodes`: how many values and keys may be in it.
     package static func parse(_ text: UnsafeRawBufferPointer, mostNodes: Int = 1 << 26) throws -> Tape {
         guard text.count < Int(UInt32.max) else { throw JSONError(message: "larger than 4 GiB") }
-        let copy = malloc(text.count + 1)!.assumingMemoryBound(to: UInt8.self)
+        guard let memory = malloc(text.count + 1) else { throw noMemory }
+        let copy = memory.assumingMemoryBound(to: UInt8.self)
         if let base = text.baseAddress { memcpy(copy, base, text.count) }
         copy[text.count] = 0
-        var parser = Parser(copy, text.count, mostNodes)
+        let room = min(text.count / 12 + 16, mostNodes)
+        guard let nodes = malloc(room * MemoryLayout<Tape.Node>.stride) else {
+            free(copy)
+            throw noMemory
+        }
+        var parser = Parser(
+            bytes: copy, size: text.count, mostNodes: mostNodes,
+            nodes: nodes.assumingMemoryBound(to: Tape.Node.self), room: room)
         do {
             try parser.whole()
         } catch {
@@ -36,12 +44,17 @@ package struct Parser {
         return Tape(bytes: copy, size: text.count, nodes: parser.nodes, nodeCount: parser.count)
     }
 
-    private init(_ bytes: UnsafeMutablePointer<UInt8>, _ size: Int, _ mostNodes: Int) {
+    private static let noMemory = JSONError(message: "larger than the memory that is left")
+
+    private init(
+        bytes: UnsafeMutablePointer<UInt8>, size: Int, mostNodes: Int, nodes: UnsafeMutablePointer<Tape.Node>,
+        room: Int
+    ) {
         self.bytes = bytes
         self.size = size
         self.mostNodes = mostNodes
-        room = size / 12 + 16
-        nodes = malloc(room * MemoryLayout<Tape.Node>.stride)!.assumingMemoryBound(to: Tape.Node.self)
+        self.nodes = nodes
+        self.room = room
     }
 
     private mutating func whole() throws {
@@ -158,9 +171,10 @@ package struct Parser {
 
     private mutating func grow() throws {
         if count >= mostNodes { throw JSONError(message: "more than \(mostNodes) values") }
-        room = min(room * 2, mostNodes)
-        nodes = realloc(nodes, room * MemoryLayout<Tape.Node>.stride)!
-            .assumingMemoryBound(to: Tape.Node.self)
+        let more = min(room * 2, mostNodes)
+        guard let moved = realloc(nodes, more * MemoryLayout<Tape.Node>.stride) else { throw Self.noMemory }
+        nodes = moved.assumingMemoryBound(to: Tape.Node.self)
+        room = more
     }
 
     // MARK: scalars
@@ -394,7 +408,9 @@ func firstNotUTF8(_ bytes: UnsafeBufferPointer<UInt8>) -> Int? {
     let raw = UnsafeRawPointer(base)
     var i = 0
     while i < count {
-        while i + 8 <= count, raw.loadUnaligned(fromByteOffset: i, as: UInt64.self) & 0x8080_8080_8080_8080 == 0 {
+        while i + 8 <= count {
+            let eight = raw.loadUnaligned(fromByteOffset: i, as: UInt64.self)
+            if eight & 0x8080_8080_8080_8080 != 0 { break }
             i += 8
         }
         guard i < count else { return nil }

@@ -64,7 +64,8 @@ package final class Tape {
     package func text(_ node: Int) -> String {
         let n = nodes[node]
         let raw = UnsafeBufferPointer(start: bytes + Int(n.start), count: Int(n.count))
-        return n.escaped ? String(decoding: unescaped(raw), as: UTF8.self) : String(decoding: raw, as: UTF8.self)
+        if n.escaped { return String(decoding: unescaped(raw), as: UTF8.self) }
+        return String(decoding: raw, as: UTF8.self)
     }
 
     /// The same as bytes of UTF-8.

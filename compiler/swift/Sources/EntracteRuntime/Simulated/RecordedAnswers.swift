@@ -42,7 +42,8 @@ public final class RecordedAnswers: @unchecked Sendable {
         }
         self.plan = of
         guard of == planSHA256 else {
-            throw Fault.run("\(path): recorded with another plan (\(of)); record again with `plan run --answers`")
+            throw Fault.run(
+                "\(path): recorded with another plan (\(of)); record again with `plan run --answers`")
         }
         inputs = try reader.inputs(json)
         guard let file = try? FileHandle(forReadingFrom: bytes), let end = try? file.seekToEnd() else {
@@ -68,13 +69,16 @@ public final class RecordedAnswers: @unchecked Sendable {
 
     /// The outputs of the next call. Throws a `Fault` where it is not the one that was recorded, or its
     /// inputs are not: it names the chunk, the call's number from 0 on, and the feature.
-    func answer(_ package: Package, _ function: String, _ given: [String: Tensor]) throws -> [String: Tensor] {
+    func answer(
+        _ package: Package, _ function: String, _ given: [String: Tensor]
+    ) throws -> [String: Tensor] {
         let number = lock.withLock {
             defer { done += 1 }
             return done
         }
         guard calls.indices.contains(number) else {
-            throw Fault.run("\(path): call \(number) is of \(package.chunk), recorded are \(calls.count) calls")
+            throw Fault.run(
+                "\(path): call \(number) is of \(package.chunk), recorded are \(calls.count) calls")
         }
         let call = calls[number], place = "\(path): call \(number), \(call.chunk), function \(call.function)"
         guard call.chunk == package.chunk && call.function == function else {
@@ -105,7 +109,9 @@ public final class RecordedAnswers: @unchecked Sendable {
         for port in ports {
             guard let bytes = call.outputs.first(where: { $0.feature == port.name })?.place,
                 bytes.count == port.sizeBytes
-            else { throw Fault.run("\(place): output \(port.name) of \(port.sizeBytes) bytes is not recorded") }
+            else {
+                throw Fault.run("\(place): output \(port.name) of \(port.sizeBytes) bytes is not recorded")
+            }
             let tensor = Tensor(zeros: port.shape, port.dtype)
             try read(bytes, into: tensor.bytes)
             made[port.name] = tensor
@@ -122,7 +128,9 @@ public final class RecordedAnswers: @unchecked Sendable {
                 throw Fault.run("\(path): answers.bin cannot be read")
             }
         }
-        guard data.count == place.count else { throw Fault.run("\(path): answers.bin is shorter than it was") }
+        guard data.count == place.count else {
+            throw Fault.run("\(path): answers.bin is shorter than it was")
+        }
         data.copyBytes(to: bytes)
     }
 }
@@ -132,7 +140,8 @@ private struct AnswersIndex {
     let path: String
 
     func damaged(_ what: String) -> Fault {
-        Fault.run("\(path): \(what) is not what recorded answers have; record again with `plan run --answers`")
+        Fault.run(
+            "\(path): \(what) is not what recorded answers have; record again with `plan run --answers`")
     }
 
     func parsed(_ file: URL, mostBytes: Int) throws -> JSON {

@@ -109,7 +109,8 @@ private final class SimulatedModel: LoadedModel {
             }
         }
         guard inputs.count == ports.count else {
-            throw Fault.run("\(package.chunk): \(inputs.count) inputs are given, the package takes \(ports.count)")
+            throw Fault.run(
+                "\(package.chunk): \(inputs.count) inputs are given, the package takes \(ports.count)")
         }
     }
 

@@ -55,20 +55,22 @@ final class WeightMemory: @unchecked Sendable {
 
     private func readAll(_ path: String) async throws -> Int {
         let file = open(path, O_RDONLY)
-        guard file >= 0 else { throw Fault.run("\(path): cannot be read (\(String(cString: strerror(errno))))") }
+        guard file >= 0 else { throw unreadable(path) }
         defer { close(file) }
         var done = 0
         while done < sizeBytes, let memory {
             let count = unsafeRead(file, memory + done, min(sizeBytes - done, WeightMemory.sliceBytes))
             if count < 0 && errno == EINTR { continue }
-            guard count >= 0 else {
-                throw Fault.run("\(path): cannot be read (\(String(cString: strerror(errno))))")
-            }
+            guard count >= 0 else { throw unreadable(path) }
             if count == 0 { break }
             done += count
             await Task.yield()
         }
         return done
+    }
+
+    private func unreadable(_ path: String) -> Fault {
+        Fault.run("\(path): cannot be read (\(String(cString: strerror(errno))))")
     }
 
     private func touch(from begin: Int) {
