@@ -153,7 +153,7 @@ struct HostStepsTests {
             var message: String?
             do {
                 let plan = plan(base, program(record), built: record["built"] == .flag(true), files)
-                try HostChecks.check(plan)
+                try plan.checkHostSteps(HostTable.rows)
             } catch let fault as Fault {
                 message = fault.message
             }
