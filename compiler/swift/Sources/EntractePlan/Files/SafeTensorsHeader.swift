@@ -36,7 +36,7 @@ package struct SafeTensorsHeader {
     /// Of the header's own bytes. Throws a `JSONError`.
     package init(_ text: UnsafeRawBufferPointer, tensorBytes: Int) throws {
         guard text.first == UInt8(ascii: "{") else { throw JSONError(message: "its header is no object") }
-        let header = JSON(try Parser.parse(text), 0)
+        let header = try JSON(Parser.parse(text), 0)
         let named = (header.asMembers ?? []).filter { $0.name != "__metadata__" }
         let found = try named.map { try Self.entry($0.name, $0.value) }
             .sorted { ($0.begin, $0.end) < ($1.begin, $1.end) }
