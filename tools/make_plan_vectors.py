@@ -265,8 +265,10 @@ def _record(body: Any, made: Any) -> Change | None:
 
 
 def _edits(one: Any, other: Any, path: list[Any]) -> Iterator[list[Any]]:
-    """[path, JSON of the new value], or [path] of what is gone; [path, JSON of items, from, count]: so
-    many items of a list from there on become those."""
+    """[path, JSON of the new value], or [path] of what is gone.
+
+    [path, JSON of items, from, count]: so many items of a list from there on become those.
+    """
     if isinstance(one, dict) and isinstance(other, dict):
         for key in sorted(one.keys() | other.keys()):
             if key not in other:
