@@ -532,6 +532,8 @@ def _flagged(*normalizers: Any) -> Callable[[], dict[str, Any]]:
             decoder=_level(),
         )
         made["normalizer"] = _all("normalizers", *normalizers) if normalizers else None
+        if len(normalizers) > 1:  # Then nothing takes the white space off the tokens' places.
+            made["post_processor"] = None
         return made
 
     return make
