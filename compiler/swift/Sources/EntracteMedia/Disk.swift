@@ -75,7 +75,7 @@ struct Aside: Sendable {
 
     init(_ place: String) {
         self.place = place
-        final = realPath(place)
+        final = finalPath(place)
         let (folder, name) = splitPath(final)
         let letters = (0..<8).map { _ in String(Int.random(in: 0..<16), radix: 16) }.joined()
         path = folder + "/.\(name).\(getpid()).\(letters).partial\(ending(of: name))"
@@ -95,16 +95,11 @@ struct Aside: Sendable {
     }
 }
 
-/// Behind links; of what is not there, its folder's.
-func realPath(_ path: String) -> String {
-    if let found = realpath(path, nil) {
-        defer { free(found) }
-        return String(cString: found)
-    }
+/// Where a path leads when all links are followed; of what is not there, its name in its folder.
+func finalPath(_ path: String) -> String {
+    if let found = realPath(path) { return found }
     let (folder, name) = splitPath(path)
-    guard let found = realpath(folder, nil) else { return path }
-    defer { free(found) }
-    let parent = String(cString: found)
+    guard let parent = realPath(folder) else { return path }
     return (parent == "/" ? "" : parent) + "/" + name
 }
 
@@ -115,19 +110,6 @@ func splitPath(_ path: String) -> (folder: String, name: String) {
     guard let slash = trimmed.lastIndex(of: "/") else { return (".", String(trimmed)) }
     let folder = trimmed[..<slash]
     return (folder.isEmpty ? "/" : String(folder), String(trimmed[trimmed.index(after: slash)...]))
-}
-
-enum Found { case nothing, file, folder, other }
-
-/// What is at a path, links followed.
-func found(_ path: String) -> Found {
-    var state = stat()
-    guard stat(path, &state) == 0 else { return .nothing }
-    switch state.st_mode & S_IFMT {
-    case S_IFREG: return .file
-    case S_IFDIR: return .folder
-    default: return .other
-    }
 }
 
 /// A file, whole or not at all; a link of the user's own stays one. Throws `Fault`.

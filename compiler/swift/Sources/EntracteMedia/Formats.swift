@@ -48,7 +48,7 @@ private func kindFault(_ kind: Output.Kind, _ port: Port) -> String? {
     case .tensor: return nil
     }
     if fits, (port.dtype == .int32) == (kind == .text) { return nil }
-    return "\(port.dtype.rawValue) \(tuple(shape)) is no \(kind.rawValue); it must be \(taken); give it "
+    return "\(port.dtype.rawValue) \(words(shape)) is no \(kind.rawValue); it must be \(taken); give it "
         + "another `kind` (a `tensor` may be anything)"
 }
 
@@ -102,7 +102,7 @@ private func clip(_ encoder: any ClipEncoder, _ ending: String) -> Format {
         fault: { picturesFault($0, ending, isClip: true) },
         open: { made, path in
             let shape = made.first?.port.shape ?? []
-            guard shape.count == 5 else { throw MediaFault("\(tuple(shape)) is no video") }
+            guard shape.count == 5 else { throw MediaFault("\(words(shape)) is no video") }
             let scale = clipScale(shape[3], shape[4])
             let writer = try await encoder.open(
                 URL(fileURLWithPath: path), ending: ending, height: shape[3] * scale, width: shape[4] * scale,

@@ -1,3 +1,4 @@
+import EntractePlan
 import Foundation
 
 #if canImport(Glibc)
@@ -47,7 +48,7 @@ final class InputFile: Readable, Sendable {
         handle = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
         guard handle >= 0 else { throw MediaFault(systemWords(errno)) }
         var state = stat()
-        guard fstat(handle, &state) == 0, state.st_mode & S_IFMT == S_IFREG else {
+        guard fstat(handle, &state) == 0, FileState(state).kind == .regular else {
             close(handle)
             throw MediaFault("is no regular file; give one")
         }
@@ -69,6 +70,3 @@ final class InputFile: Readable, Sendable {
         }
     }
 }
-
-/// What the system says of an error number.
-func systemWords(_ number: Int32) -> String { String(cString: strerror(number)) }

@@ -61,12 +61,11 @@ public struct MediaInputs: Sendable {
     /// A regular file of an ending and a size that the kind has: the ending. Throws `Fault`.
     private func check(_ input: Input, _ path: String) throws -> String {
         let place = "input '\(input.name)': \(path)"
-        var state = stat()
-        guard !path.utf8.contains(0), stat(path, &state) == 0 else {
+        guard !path.utf8.contains(0), let state = FileState(path, follow: true) else {
             let why = path.utf8.contains(0) ? "no name of a file" : systemWords(errno)
             throw Fault.run("\(place): \(why); give a file")
         }
-        guard state.st_mode & S_IFMT == S_IFREG else {
+        guard state.kind == .regular else {
             throw Fault.run("\(place): is no regular file; give one")
         }
         let endings = endings(of: input.kind), ending = ending(of: path)
@@ -80,9 +79,9 @@ public struct MediaInputs: Sendable {
                 "\(place): give \(an(kind)), a file that ends in \(endings.joined(separator: ", "))")
         }
         let most = Self.mostBytes[input.kind] ?? 0
-        guard state.st_size > 0 else { throw Fault.run("\(place): is empty") }
-        guard state.st_size <= most else {
-            throw Fault.run("\(place): has \(state.st_size) bytes, at most \(most) are read")
+        guard state.sizeBytes > 0 else { throw Fault.run("\(place): is empty") }
+        guard state.sizeBytes <= most else {
+            throw Fault.run("\(place): has \(state.sizeBytes) bytes, at most \(most) are read")
         }
         guard access(path, R_OK) == 0 else { throw Fault.run("\(place): you may not read it") }
         return ending
@@ -122,7 +121,7 @@ public struct MediaInputs: Sendable {
     private func sides(_ port: Port, axes: Int) throws -> (height: Int, width: Int) {
         let shape = port.shape
         guard shape.count == axes, shape[0] == 1, shape[1] == 3, shape.allSatisfy({ $0 > 0 }) else {
-            throw MediaFault("becomes no tensor of \(tuple(shape))")
+            throw MediaFault("becomes no tensor of \(words(shape))")
         }
         return (shape[axes - 2], shape[axes - 1])
     }
@@ -132,7 +131,7 @@ public struct MediaInputs: Sendable {
     ) throws {
         let area = sides.height * sides.width
         guard let planes = made.floats.baseAddress, made.count == 3 * frames * area else {
-            throw MediaFault("becomes no tensor of \(tuple(made.shape))")
+            throw MediaFault("becomes no tensor of \(words(made.shape))")
         }
         pixels.put(input, sides.height, sides.width, planes + frame * area, stride: frames * area)
     }
@@ -142,7 +141,7 @@ public struct MediaInputs: Sendable {
             throw MediaFault("nothing here reads it")
         }
         guard port.shape.count == 2, input.rate > 0 else {
-            throw MediaFault("becomes no tensor of \(tuple(port.shape))")
+            throw MediaFault("becomes no tensor of \(words(port.shape))")
         }
         let many = port.shape[1], wanted = input.rate
         let sound = try await decoder.sound(of: URL(fileURLWithPath: path)) { rate in
@@ -155,7 +154,7 @@ public struct MediaInputs: Sendable {
         let samples = resampled(sound.samples, given: sound.rate, wanted: wanted, many: many)
         // -1 is `low`, 1 is `high`.
         let made = Tensor(zeros: port.shape, .fp32), low = input.low, range = input.high - input.low
-        guard made.count == many else { throw MediaFault("becomes no tensor of \(tuple(port.shape))") }
+        guard made.count == many else { throw MediaFault("becomes no tensor of \(words(port.shape))") }
         for k in 0..<many {
             let unit: Double = (samples[k] + 1) / 2
             made.floats[k] = Float(low + range * unit)

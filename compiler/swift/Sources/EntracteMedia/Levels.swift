@@ -23,7 +23,7 @@ struct Elements {
     subscript(_ place: Int) -> Float {
         switch dtype {
         case .fp32: floats[place]
-        case .fp16: floatOfHalf(halves[place])
+        case .fp16: Half.float(halves[place])
         case .int32: Float(ints[place])
         }
     }
@@ -93,12 +93,12 @@ struct Grains {
         case .frames:
             let isVideo = output.kind == .video
             guard shape.count == (isVideo ? 5 : 4), shape[1] == 3, !isVideo || shape[0] == 1 else {
-                throw MediaFault("a piece of \(tuple(shape)) is no \(output.kind.rawValue)")
+                throw MediaFault("a piece of \(words(shape)) is no \(output.kind.rawValue)")
             }
             (count, make) = Self.frames(output, piece)
         case .samples:
             guard (2...3).contains(shape.count), shape[0] == 1 else {
-                throw MediaFault("a piece of \(tuple(shape)) is no audio")
+                throw MediaFault("a piece of \(words(shape)) is no audio")
             }
             (count, make) = Self.samples(output, piece)
         }

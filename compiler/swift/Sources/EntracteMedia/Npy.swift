@@ -55,7 +55,7 @@ struct NpyHeader {
 
 /// As `numpy.save` writes it, version 1.0; `descr` is its type's.
 func npyHeader(_ descr: String, _ shape: [Int]) -> [UInt8] {
-    var text = "{'descr': '\(descr)', 'fortran_order': False, 'shape': \(tuple(shape)), }"
+    var text = "{'descr': '\(descr)', 'fortran_order': False, 'shape': \(words(shape)), }"
     // Room to grow along the first axis, as numpy leaves it.
     if let first = shape.first { text += String(repeating: " ", count: max(0, 21 - String(first).count)) }
     let padding = 64 - (10 + text.utf8.count + 1) % 64

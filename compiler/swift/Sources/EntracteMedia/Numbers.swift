@@ -36,8 +36,8 @@ struct Filling {
         let isWhole = port.dtype == .int32
         guard shape == port.shape, let type, (type.kind != .float) == isWhole else {
             throw MediaFault(
-                "is \(called) of \(tuple(shape)); give \(isWhole ? "whole numbers" : "floats") of "
-                    + "\(tuple(port.shape)), which become \(port.dtype.rawValue)")
+                "is \(called) of \(words(shape)); give \(isWhole ? "whole numbers" : "floats") of "
+                    + "\(words(port.shape)), which become \(port.dtype.rawValue)")
         }
         self.type = type
         tensor = Tensor(zeros: shape, port.dtype)
@@ -103,7 +103,7 @@ struct Filling {
     private mutating func putFloat(_ pattern: UInt64) {
         let value: Float
         switch type.widthBytes {
-        case 2: value = floatOfHalf(UInt16(truncatingIfNeeded: pattern))
+        case 2: value = Half.float(UInt16(truncatingIfNeeded: pattern))
         case 4: value = Float(bitPattern: UInt32(truncatingIfNeeded: pattern))
         default:
             let wide = Double(bitPattern: pattern)
@@ -123,21 +123,4 @@ struct Filling {
             place -= axis.length * axis.step
         }
     }
-}
-
-/// A shape as Python writes it.
-func tuple(_ shape: [Int]) -> String {
-    "(" + shape.map(String.init).joined(separator: ", ") + (shape.count == 1 ? ",)" : ")")
-}
-
-/// fp16 to fp32, exactly.
-func floatOfHalf(_ half: UInt16) -> Float {
-    let sign = UInt32(half & 0x8000) << 16
-    let exponent = UInt32(half >> 10) & 31, fraction = UInt32(half) & 1023
-    if exponent == 31 { return Float(bitPattern: sign | 0x7F80_0000 | fraction << 13) }
-    if exponent == 0 {
-        let value = Float(fraction) * 0x1p-24
-        return sign == 0 ? value : -value
-    }
-    return Float(bitPattern: sign | (exponent + 112) << 23 | fraction << 13)
 }

@@ -57,7 +57,7 @@ public struct MediaOutputs: Sendable {
             guard let path = given[one.output.name] else { continue }
             let format = try place(path)
             try checkHolds(one, format, path)
-            let real = realPath(path)
+            let real = finalPath(path)
             guard let k = files.firstIndex(where: { $0.real == real }) else {
                 files.append((real, path, format, [one]))
                 continue
@@ -103,18 +103,19 @@ public struct MediaOutputs: Sendable {
             throw Fault.run("'\(path.prefix(60))': cannot be written: no name of a file; name another file")
         }
         let (folder, name) = splitPath(path)
-        guard found(folder) == .folder else { throw Fault.run("\(path): there is no folder \(folder)") }
+        guard FileState(folder, follow: true)?.kind == .folder else { throw Fault.run("\(path): there is no folder \(folder)") }
         guard name.utf8.count < 200 else {
             throw Fault.run("'\(path.prefix(60))': cannot be written: File name too long; name another file")
         }
+        let there = FileState(path, follow: true)?.kind
         if ending == folderEnding {
             try checkFolder(path)
-        } else if found(path) == .folder {
+        } else if there == .folder {
             throw Fault.run("\(path): is a folder; name a file")
-        } else if found(path) == .other {
+        } else if there == .other {
             throw Fault.write("\(path): cannot be written (there is a device or a pipe); name another file")
         }
-        guard access(splitPath(realPath(path)).folder, W_OK) == 0 else {
+        guard access(splitPath(finalPath(path)).folder, W_OK) == 0 else {
             throw Fault.write("\(path): cannot be written: its folder is read-only; name another file")
         }
         return format
@@ -122,10 +123,9 @@ public struct MediaOutputs: Sendable {
 
     private func checkFolder(_ path: String) throws {
         let trimmed = splitPath(path).folder + "/" + splitPath(path).name
-        var state = stat()
-        guard lstat(trimmed, &state) == 0 else { return }
+        guard let state = FileState(trimmed, follow: false) else { return }
         let there = try? FileManager.default.contentsOfDirectory(atPath: trimmed)
-        guard state.st_mode & S_IFMT == S_IFDIR, there?.isEmpty == true else {
+        guard state.kind == .folder, there?.isEmpty == true else {
             throw Fault.run("\(path): is there and no empty folder; name another")
         }
     }
@@ -138,7 +138,7 @@ public struct MediaOutputs: Sendable {
             let kinds = format.kinds.map(\.rawValue).joined(separator: " and ")
             throw Fault.run(
                 "\(path): \(format.ending) files hold \(kinds), the output \(name) is \(an(kind)), "
-                    + "\(port.dtype.rawValue) of \(tuple(port.shape)); give a file that ends in \(endings)")
+                    + "\(port.dtype.rawValue) of \(words(port.shape)); give a file that ends in \(endings)")
         }
         if let fault = format.fault(made) {
             throw Fault.run("\(path): \(fault); give a file that ends in \(endings)")

@@ -53,20 +53,17 @@ private func npz(_ name: String, _ port: Port, _ file: InputFile) throws -> Tens
 }
 
 private func safetensors(_ name: String, _ port: Port, _ file: InputFile) throws -> Tensor {
-    let header = try SafetensorsHeader(file)
-    let chosen = try chosen(name, header.tensors.map(\.name))
-    guard let found = header.tensors.first(where: { $0.name == chosen }) else {
+    let stored = try SafetensorsFile(file)
+    let chosen = try chosen(name, stored.entries.map(\.name))
+    guard let found = stored.entries.first(where: { $0.name == chosen }) else {
         throw MediaFault("holds no tensor \(chosen)")
     }
-    guard let type = SafetensorsHeader.types[found.dtype] else {
-        let known = SafetensorsHeader.order.joined(separator: ", ")
+    guard let type = SafetensorsFile.types[found.dtype] else {
+        let known = SafetensorsFile.order.joined(separator: ", ")
         throw MediaFault("\(chosen) is \(found.dtype); give one of \(known)")
     }
     var filling = try Filling(port, found.shape, type, called: type.name, isFortran: false)
-    guard found.sizeBytes == filling.sizeBytes else {
-        throw MediaFault("is no whole safetensors file (the bytes of \(chosen) are not of its shape)")
-    }
-    return try filled(&filling, file, from: found.begin)
+    return try filled(&filling, file, from: stored.base + found.begin)
 }
 
 /// The tensor of that name, or the only one.

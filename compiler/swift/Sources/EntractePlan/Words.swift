@@ -109,6 +109,8 @@ package func words(_ text: String) -> String {
     return String(out)
 }
 
+/// Whether it stands in a text for itself: no control, format, private or unassigned character, and of
+/// separators only the space.
 private func isShown(_ c: Unicode.Scalar) -> Bool {
     if c.isASCII { return c.value >= 32 && c.value < 127 }
     switch c.properties.generalCategory {
@@ -123,6 +125,26 @@ private func escape(_ c: Unicode.Scalar) -> String {
     let digits = String(c.value, radix: 16)
     let (mark, width) = c.value < 0x100 ? ("\\x", 2) : c.value < 0x10000 ? ("\\u", 4) : ("\\U", 8)
     return mark + String(repeating: "0", count: max(0, width - digits.count)) + digits
+}
+
+/// A shape: `(6, 4)`, `(1,)`.
+package func words(_ shape: [Int]) -> String { tupleWords(shape.map(String.init)) }
+
+/// A tensor's type and shape.
+func words(_ port: Port) -> String { "\(port.dtype) \(words(port.shape))" }
+
+/// A declared tensor's, and how it lies.
+func words(_ decl: TensorDecl) -> String {
+    if decl.streamed != 0 { return "\(words(decl.port)) streamed in \(decl.streamed) pieces" }
+    return words(decl.port) + (decl.slots != 1 ? " in \(decl.slots) slots" : "")
+}
+
+/// Texts in a list: `['a', 'b']`.
+func words(_ names: [String]) -> String { "[" + names.map { words($0) }.joined(separator: ", ") + "]" }
+
+/// Spelled items in parentheses.
+package func tupleWords(_ items: [String]) -> String {
+    "(" + items.joined(separator: ", ") + (items.count == 1 ? ",)" : ")")
 }
 
 /// A number, by the fewest digits that give it back; with an exponent below 1e-4 and from 1e16 on.

@@ -45,11 +45,11 @@ public struct Given: Sendable {
         if let stray = inputs.keys.filter({ !names.contains($0) }).min() {
             let list = known.map(\.name).joined(separator: ", ")
             let has = known.isEmpty ? "the plan has no inputs" : "the plan's inputs are \(list)"
-            throw Fault.run("input \(Spelled.text(stray)): \(has)")
+            throw Fault.run("input \(words(stray)): \(has)")
         }
         for input in known where inputs[input.name] == nil && input.fallback == nil {
             throw Fault.run(
-                "input \(Spelled.text(input.name)): give it, e.g. `--input \(input.name)=...`; "
+                "input \(words(input.name)): give it, e.g. `--input \(input.name)=...`; "
                     + "it has no default")
         }
         var made: [String: (HostValue, Told)] = [:]
@@ -108,9 +108,9 @@ extension Input {
     /// Between `least` and `most`, where they are said; and no larger than can be told.
     private func within(_ value: Double) throws -> Double {
         guard abs(value) <= Double(Float.greatestFiniteMagnitude) else {
-            throw tooLarge(Spelled.number(value))
+            throw tooLarge(words(value))
         }
-        guard isWithin(value) else { throw notAllowed(Spelled.number(value)) }
+        guard isWithin(value) else { throw notAllowed(words(value)) }
         return value
     }
 
@@ -156,11 +156,11 @@ extension Input {
             return place
         }
         guard choices.count > mostShown else {
-            throw fault("\(Spelled.text(text)) is not one of \(choices.joined(separator: ", "))")
+            throw fault("\(words(text)) is not one of \(choices.joined(separator: ", "))")
         }
         throw fault(
-            "\(Spelled.text(text)) is none of \(choices.count) choices; near it are "
-                + nearest(text, choices, 3).joined(separator: ", ")
+            "\(words(text)) is none of \(choices.count) choices; near it are "
+                + nearest(text, choices, 3, from: 0).joined(separator: ", ")
                 + "; or give a number from 0 to \(choices.count - 1)")
     }
 
@@ -217,7 +217,7 @@ extension Input {
         return tensor
     }
 
-    private func fault(_ what: String) -> Fault { .run("input \(Spelled.text(name)): \(what)") }
+    private func fault(_ what: String) -> Fault { .run("input \(words(name)): \(what)") }
 }
 
 /// Choices that are listed; of more, the nearest.
@@ -241,14 +241,14 @@ extension GivenValue {
         switch self {
         case .text(let text): text
         case .whole(let whole): String(whole)
-        case .number(let number): Spelled.number(number)
+        case .number(let number): words(number)
         case .tensor(let tensor): "a tensor of \(shapeWords(tensor.shape))"
         }
     }
 
     /// As a message shows it, in at most 60 characters.
     fileprivate var spelled: String {
-        if case .text(let text) = self { return cut(Spelled.text(text)) }
+        if case .text(let text) = self { return cut(words(text)) }
         return cut(typed)
     }
 }

@@ -231,7 +231,7 @@ enum Agreement {
         }
         let isSame = a.execBy.count == b.execBy.count
             && zip(a.execBy, b.execBy).allSatisfy { $0.name == $1.name && isNear($0.value, $1.value) }
-        return isSame ? nil : ("exec_by", words(a.execBy), words(b.execBy))
+        return isSame ? nil : ("exec_by", pairWords(a.execBy), pairWords(b.execBy))
     }
 
     /// Equal, but for the last digits: another language may round them in another way.
@@ -239,14 +239,9 @@ enum Agreement {
         a == b || abs(a - b) <= 1e-9 * max(abs(a), abs(b))
     }
 
-    private static func words(_ pairs: [NamedNumber]) -> String {
-        let items = pairs.map { "(\(EntractePlan.words($0.name)), \(EntractePlan.words($0.value)))" }
-        return items.count == 1 ? "(\(items[0]),)" : "(" + items.joined(separator: ", ") + ")"
+    private static func pairWords(_ pairs: [NamedNumber]) -> String {
+        tupleWords(pairs.map { "(\(words($0.name)), \(words($0.value)))" })
     }
-
-    private static func words(_ text: String) -> String { EntractePlan.words(text) }
-
-    private static func words(_ value: Double) -> String { EntractePlan.words(value) }
 }
 
 /// Nominal times of a chunk on a target: `compiler/entracte/cost.py`, operation for operation.

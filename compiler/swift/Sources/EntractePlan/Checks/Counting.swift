@@ -14,14 +14,6 @@ func plus(_ a: Int, _ b: Int) -> Int {
     return over ? .max : sum
 }
 
-/// A shape as messages spell it: `(6, 4)`, `(1,)`.
-func words(_ shape: [Int]) -> String {
-    shape.count == 1 ? "(\(shape[0]),)" : "(" + shape.map(String.init).joined(separator: ", ") + ")"
-}
-
-/// Texts as messages spell lists of them: `['a', 'b']`.
-func words(_ names: [String]) -> String { "[" + names.map { words($0) }.joined(separator: ", ") + "]" }
-
 extension Sequence<String> {
     /// By the numbers of their characters, as the Python side sorts.
     func inOrder() -> [String] {

@@ -323,19 +323,6 @@ struct Pieces {
             "plan: chunk \(label()), \(port.name) wants \(words(port)), tensor \(binding.tensor) gives "
                 + "\(whole.dtype) \(words(shape))")
     }
-
-    // MARK: words
-
-    private func words(_ port: Port) -> String { "\(port.dtype) \(EntractePlan.words(port.shape))" }
-
-    private func words(_ decl: TensorDecl) -> String {
-        if decl.streamed != 0 { return "\(words(decl.port)) streamed in \(decl.streamed) pieces" }
-        return words(decl.port) + (decl.slots != 1 ? " in \(decl.slots) slots" : "")
-    }
-
-    private func words(_ shape: [Int]) -> String { EntractePlan.words(shape) }
-    private func words(_ names: [String]) -> String { EntractePlan.words(names) }
-    private func words(_ name: String) -> String { EntractePlan.words(name) }
 }
 
 extension Window {

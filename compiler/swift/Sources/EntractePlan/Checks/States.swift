@@ -38,15 +38,15 @@ struct States {
             && (types.count == 1 || !types.contains(.int32))
         if isAlike || three.count < 3 { return }
         throw Fault.plan(
-            "\(loop): state \(state.name) is \(words(three[0])), starts as \(words(three[1])) and goes on as "
-                + words(three[2]))
+            "\(loop): state \(state.name) is \(compared(three[0])), starts as \(compared(three[1])) and "
+                + "goes on as \(compared(three[2]))")
     }
 
     /// As Python prints the three that are compared.
-    private func words(_ decl: TensorDecl) -> String {
+    private func compared(_ decl: TensorDecl) -> String {
         let name = decl.port.dtype.rawValue
         let dtype = "<DType.\(name.uppercased()): '\(name)'>"
-        return "(\(EntractePlan.words(decl.port.shape)), \(dtype), \(decl.slots))"
+        return "(\(words(decl.port.shape)), \(dtype), \(decl.slots))"
     }
 
     /// What is collected is whole only when the loop is over.

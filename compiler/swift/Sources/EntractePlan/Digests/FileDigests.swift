@@ -46,7 +46,7 @@ public final class FileDigests: @unchecked Sendable {
 func eachBlock(of path: String, _ take: (UnsafeRawBufferPointer) throws -> Void) throws {
     // Without waiting: a pipe's other end may never come.
     let file = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
-    guard file >= 0 else { throw Fault.plan("\(path): cannot be read (\(String(cString: strerror(errno))))") }
+    guard file >= 0 else { throw Fault.plan("\(path): cannot be read (\(systemWords(errno)))") }
     defer { close(file) }
     var found = stat()
     guard fstat(file, &found) == 0, FileState(found).kind == .regular else {
@@ -57,7 +57,7 @@ func eachBlock(of path: String, _ take: (UnsafeRawBufferPointer) throws -> Void)
     while true {
         let count = read(file, block.baseAddress, block.count)
         if count < 0, errno == EINTR { continue }
-        if count < 0 { throw Fault.plan("\(path): cannot be read (\(String(cString: strerror(errno))))") }
+        if count < 0 { throw Fault.plan("\(path): cannot be read (\(systemWords(errno)))") }
         if count == 0 { return }
         try take(UnsafeRawBufferPointer(rebasing: block[..<count]))
     }

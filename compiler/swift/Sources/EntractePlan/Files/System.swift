@@ -8,24 +8,24 @@ import Darwin
 
 /// What `stat` says of a file. Files came from elsewhere: a pipe or a device would be waited for, a
 /// link could lead anywhere.
-struct FileState: Hashable, Sendable {
-    enum Kind: Sendable { case regular, folder, link, other }
+package struct FileState: Hashable, Sendable {
+    package enum Kind: Sendable { case regular, folder, link, other }
 
-    let kind: Kind
+    package let kind: Kind
     let device: UInt64
     let inode: UInt64
-    let sizeBytes: Int
+    package let sizeBytes: Int
     /// Of the last change of its bytes, in nanoseconds.
     let changedNs: Int
 
     /// Nil where there is nothing. `follow`: of what a link leads to.
-    init?(_ path: String, follow: Bool) {
+    package init?(_ path: String, follow: Bool) {
         var found = stat()
         guard (follow ? stat(path, &found) : lstat(path, &found)) == 0 else { return nil }
         self.init(found)
     }
 
-    init(_ found: stat) {
+    package init(_ found: stat) {
         switch found.st_mode & S_IFMT {
         case S_IFREG: kind = .regular
         case S_IFDIR: kind = .folder
@@ -44,8 +44,11 @@ struct FileState: Hashable, Sendable {
     }
 }
 
+/// What the system says of an error number.
+package func systemWords(_ number: Int32) -> String { String(cString: strerror(number)) }
+
 /// Where a path leads when all links are followed; nil where there is nothing.
-func realPath(_ path: String) -> String? {
+package func realPath(_ path: String) -> String? {
     guard let found = realpath(path, nil) else { return nil }
     defer { free(found) }
     return String(cString: found)
@@ -58,9 +61,10 @@ func lies(_ real: String, in folder: String) -> Bool {
 
 /// The real path and state of the regular file or folder `name` of a folder; nil where there is none, or
 /// it lies elsewhere by a link or `..`.
-func inside(_ root: String, _ name: String) -> (path: String, state: FileState)? {
-    guard let realRoot = realPath(root), let real = realPath(root + "/" + name), lies(real, in: realRoot),
-        let state = FileState(real, follow: true), state.kind == .regular || state.kind == .folder
+package func inside(_ root: String, _ name: String) -> (path: String, state: FileState)? {
+    guard !name.utf8.contains(0), let realRoot = realPath(root), let real = realPath(root + "/" + name),
+        lies(real, in: realRoot), let state = FileState(real, follow: true),
+        state.kind == .regular || state.kind == .folder
     else { return nil }
     return (real, state)
 }

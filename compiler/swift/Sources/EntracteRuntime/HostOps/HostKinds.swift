@@ -97,8 +97,7 @@ extension Param {
         case .whole(let x): String(x)
         case .number(let x): words(x)
         case .text(let x): words(x)
-        case .list(let x):
-            "(" + x.map(\.inner).joined(separator: ", ") + (x.count == 1 ? ",)" : ")")
+        case .list(let x): tupleWords(x.map(\.inner))
         }
     }
 }

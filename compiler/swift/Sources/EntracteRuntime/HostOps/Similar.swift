@@ -1,23 +1,23 @@
 /// A question for whoever mistyped one of the known words; empty where none is near.
-///
-/// The same word as Python's `difflib.get_close_matches` finds: the one with the largest ratio of letters
-/// in common (Ratcliff and Obershelp 1988), if that is 0.6 at least.
 func similar(_ given: String, _ known: [String]) -> String {
-    let word = Array(given.unicodeScalars)
     // No word of ours is near one so long, of which difflib leaves frequent letters out.
-    guard word.count < 200 else { return "" }
-    var best: (ratio: Double, name: String)?
-    for name in known {
-        let here = ratio(name, word)
-        if here < 0.6 { continue }
-        if let found = best, (found.ratio, found.name) > (here, name) { continue }
-        best = (here, name)
-    }
-    guard let best else { return "" }
-    return " (did you mean \(best.name)?)"
+    guard given.unicodeScalars.count < 200, let best = nearest(given, known, 1, from: 0.6).first
+    else { return "" }
+    return " (did you mean \(best)?)"
 }
 
-func ratio(_ known: String, _ word: [Unicode.Scalar]) -> Double {
+/// The words most like a given one, the nearest first: those that Python's `difflib.get_close_matches`
+/// finds. Their ratio of letters in common (Ratcliff and Obershelp 1988) is `least` at least.
+func nearest(_ given: String, _ known: [String], _ many: Int, from least: Double) -> [String] {
+    let word = Array(given.unicodeScalars)
+    // Each costs their product.
+    guard word.count < 200 else { return Array(known.prefix(many)) }
+    let near = known.map { (ratio: ratio($0, word), name: $0) }.filter { $0.ratio >= least }
+    let sorted = near.sorted { ($0.ratio, $0.name) > ($1.ratio, $1.name) }
+    return sorted.prefix(many).map(\.name)
+}
+
+private func ratio(_ known: String, _ word: [Unicode.Scalar]) -> Double {
     let other = Array(known.unicodeScalars)
     let total = other.count + word.count
     return total == 0 ? 1 : 2 * Double(common(other[...], word[...])) / Double(total)

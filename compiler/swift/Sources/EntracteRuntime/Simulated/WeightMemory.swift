@@ -70,7 +70,7 @@ final class WeightMemory: @unchecked Sendable {
     }
 
     private func unreadable(_ path: String) -> Fault {
-        Fault.run("\(path): cannot be read (\(String(cString: strerror(errno))))")
+        Fault.run("\(path): cannot be read (\(systemWords(errno)))")
     }
 
     private func touch(from begin: Int) {

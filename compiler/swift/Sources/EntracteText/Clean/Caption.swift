@@ -97,12 +97,12 @@ enum Caption {
                 place += 3
                 continue
             }
-            made += Utf8.lossy(bytes)
+            made += UTF8Text.scalars(bytes)
             bytes = []
             made.append(text[place] == 0x2B ? 0x20 : text[place])
             place += 1
         }
-        return made + Utf8.lossy(bytes)
+        return made + UTF8Text.scalars(bytes)
     }
 
     private static func byte(_ text: Scalars, _ place: Int) -> UInt8? {

@@ -3,6 +3,10 @@
 /// A search takes time in proportion to the text, whatever the text: no state of the expression is
 /// tried twice at one place (backtracking that remembers). Matches are those of a backtracking
 /// search: the leftmost one, alternatives in their order, as much as each part can.
+///
+/// Not for tokenizers: their patterns (`TokenPattern`) come from strangers, have other classes, look ahead
+/// at anything and may be reluctant or possessive, which needs a search that forgets; it has a limit of
+/// tries instead of this one's promise. This one has what theirs lacks: `\b` and a group.
 struct Expression: Sendable {
     enum Step: Sendable {
         case one(Int)

@@ -127,11 +127,16 @@ enum Mend {
 
     private static func asUtf8(_ line: Scalars) -> Scalars? {
         if let bytes = bytes(line, { $0 < 0x100 ? UInt8(truncatingIfNeeded: $0) : nil }),
-            let text = Utf8.strict(bytes)
+            let text = strict(bytes)
         {
             return text
         }
-        return bytes(line, windowsByte).flatMap(Utf8.strict)
+        return bytes(line, windowsByte).flatMap(strict)
+    }
+
+    /// Nil where any of the bytes is no UTF-8.
+    private static func strict(_ bytes: [UInt8]) -> Scalars? {
+        UTF8Text.isValid(bytes) ? UTF8Text.scalars(bytes) : nil
     }
 
     private static func bytes(_ line: Scalars, _ byte: (UInt32) -> UInt8?) -> [UInt8]? {

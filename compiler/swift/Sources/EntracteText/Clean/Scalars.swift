@@ -18,26 +18,19 @@ extension String {
 enum Kinds {
     /// White_Space and U+001C to U+001F.
     static func isSpace(_ code: UInt32) -> Bool {
-        if code < 0x80 { return code == 0x20 || 0x09...0x0D ~= code || 0x1C...0x1F ~= code }
-        return Unicode.Scalar(code)?.properties.isWhitespace ?? false
+        0x1C...0x1F ~= code || Characters.isWhiteSpace(code)
     }
 
     /// Category Nd.
     static func isDigit(_ code: UInt32) -> Bool {
         if code < 0x80 { return isAsciiDigit(code) }
-        return Unicode.Scalar(code)?.properties.generalCategory == .decimalNumber
+        return Characters.categoryBit(code) & Characters.decimals != 0
     }
 
     /// The categories L and N, and `_`.
     static func isWord(_ code: UInt32) -> Bool {
         if code < 0x80 { return isAsciiLetter(code) || isAsciiDigit(code) || code == 0x5F }
-        switch Unicode.Scalar(code)?.properties.generalCategory {
-        case .uppercaseLetter, .lowercaseLetter, .titlecaseLetter, .modifierLetter, .otherLetter,
-            .decimalNumber, .letterNumber, .otherNumber:
-            return true
-        default:
-            return false
-        }
+        return Characters.categoryBit(code) & (Characters.letters | Characters.numbers) != 0
     }
 
     static func isAsciiLetter(_ code: UInt32) -> Bool {
@@ -53,19 +46,6 @@ enum Kinds {
         case 0x41...0x46: code - 0x41 + 10
         case 0x61...0x66: code - 0x61 + 10
         default: nil
-        }
-    }
-
-    /// Whether it stands in a text for itself where Python shows it: no control, no format, no
-    /// surrogate, private or unassigned character, and of separators only the space.
-    static func isPrintable(_ code: UInt32) -> Bool {
-        if code < 0x7F { return code >= 0x20 }
-        switch Unicode.Scalar(code)?.properties.generalCategory {
-        case .none, .control, .format, .surrogate, .privateUse, .unassigned, .lineSeparator,
-            .paragraphSeparator, .spaceSeparator:
-            return false
-        default:
-            return true
         }
     }
 }
@@ -84,12 +64,10 @@ extension Array where Element == UInt32 {
         var made = Scalars()
         made.reserveCapacity(count)
         for (place, code) in enumerated() {
-            if code < 0x80 {
-                made.append(0x41...0x5A ~= code ? code + 0x20 : code)
-            } else if code == 0x3A3 {
-                made.append(isFinalSigma(at: place) ? 0x3C2 : 0x3C3)
-            } else if let scalar = Unicode.Scalar(code) {
-                made += scalar.properties.lowercaseMapping.unicodeScalars.lazy.map(\.value)
+            if code == 0x3A3, isFinalSigma(at: place) {
+                made.append(0x3C2)
+            } else {
+                Characters.appendLowercase(code, to: &made)
             }
         }
         return made
@@ -114,6 +92,9 @@ extension Array where Element == UInt32 {
         guard let after = self[(place + 1)...].first(where: { !isIgnored($0) }) else { return true }
         return !isCased(after)
     }
+
+    // Normal forms are the system's: docs/prompts.md wants Unicode 14.0 or later. Those of tokenizers
+    // (`NormalForm`) are by older tables, as their library has them, and tell where each character was.
 
     /// The canonical composition. What lies below U+0300 is its own.
     func composed() -> Scalars {

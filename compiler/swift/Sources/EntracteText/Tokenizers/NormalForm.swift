@@ -1,4 +1,6 @@
 /// Normal forms of Unicode, by the library's tables (`NormalFormTables`), with its rules for places.
+///
+/// Not for cleaning: the tables are older than docs/prompts.md allows (they lack U+32FF of 2019).
 struct NormalForm: Sendable {
     let compatible: Bool
     let composed: Bool

@@ -286,10 +286,10 @@ struct PatternParser {
     private mutating func hexadecimal(digits: Int) throws -> UInt32 {
         var value: UInt32 = 0
         for _ in 0 ..< digits {
-            guard let c = next, c < 128, let digit = hexDigit(UInt8(c)) else {
+            guard let c = next, let digit = Kinds.hexValue(c) else {
                 throw fault("no hexadecimal number")
             }
-            value = value << 4 | UInt32(digit)
+            value = value << 4 | digit
             at += 1
         }
         guard Unicode.Scalar(value) != nil else { throw fault("the number of no character") }
@@ -337,15 +337,6 @@ struct PatternParser {
         guard first <= last else { throw fault("a range that ends before it begins") }
         set.add(first ... last)
         if ignoresCase { try Self.addOtherCase(first ... last, to: &set, self) }
-    }
-}
-
-private func hexDigit(_ c: UInt8) -> UInt32? {
-    switch c {
-    case 48 ... 57: UInt32(c) - 48
-    case 65 ... 70: UInt32(c) - 55
-    case 97 ... 102: UInt32(c) - 87
-    default: nil
     }
 }
 

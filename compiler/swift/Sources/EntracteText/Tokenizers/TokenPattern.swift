@@ -3,6 +3,9 @@
 /// Alternatives, groups without numbers, `(?i:...)` of ASCII, looking ahead, classes, `* + ? {n,m}`,
 /// greedy, reluctant or possessive, and anchors. Anything else is refused, and so is what matches
 /// nothing at all. Scalars are matched as they stand.
+///
+/// Cleaning has another search (`Expression`), of docs/prompts.md's own classes, in time proportional to
+/// the text; looking ahead at anything and possessive repetitions are not for it.
 struct TokenPattern: Sendable {
     /// One step; steps are tried one after the other, alternatives where the first way fails.
     enum Step: Sendable {
