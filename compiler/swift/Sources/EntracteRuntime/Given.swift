@@ -252,13 +252,3 @@ extension GivenValue {
         return cut(typed)
     }
 }
-
-/// Those choices that are most like a text, the nearest first, as `difflib.get_close_matches` has them.
-private func nearest(_ text: String, _ choices: [String], _ many: Int) -> [String] {
-    let word = Array(text.unicodeScalars)
-    // Each costs their product.
-    guard word.count < 200 else { return Array(choices.prefix(many)) }
-    let near = choices.map { (ratio: ratio($0, word), name: $0) }
-    let best = near.sorted { $0.ratio != $1.ratio ? $0.ratio > $1.ratio : $0.name > $1.name }
-    return best.prefix(many).map(\.name)
-}
