@@ -2,6 +2,7 @@
 
 import fcntl
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -25,9 +26,13 @@ def done(command: list[str], **more) -> subprocess.CompletedProcess[str]:
 
 
 def built() -> Toolchain:
-    """The toolchain, when package, command and tests are built. What is up to date costs a second;
-    of two processes one waits."""
-    chain = toolchain()
+    """The toolchain, when package, command and tests are built; once in a process. What is up to
+    date costs a second; of two processes one waits."""
+    return _built(toolchain())
+
+
+@cache
+def _built(chain: Toolchain) -> Toolchain:
     BUILD.mkdir(exist_ok=True)
     with (BUILD / ".tests-lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

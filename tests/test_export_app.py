@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from entracte.cli.plan import app
-from entracte.export.swift_app import RUNNER, export_app
-from entracte.export.xcode import identifier, project_text
+from entracte.export.swift_app import export_app
+from entracte.export.xcode import RUNNER, fixed_settings, identifier, project_text
 from entracte.plan.file import check_files, read_plan
 from entracte.run.packages import check_all_bytes
 
@@ -98,6 +98,13 @@ def test_the_project_names_what_it_has():
     named = set(re.findall(r'"([0-9A-F]{24})"[;,]', text))
     assert named <= made and identifier("project") in named
     assert made - named == set()
+
+
+def test_its_systems_are_those_of_the_package():
+    floors = dict(re.findall(r"\.(iOS|macOS)\(\.v(\d+)\)", (RUNNER / "Package.swift").read_text()))
+    found = fixed_settings()
+    assert found["IPHONEOS_DEPLOYMENT_TARGET"] == f"{floors['iOS']}.0"
+    assert found["MACOSX_DEPLOYMENT_TARGET"] == f"{floors['macOS']}.0"
 
 
 def test_the_project_is_a_property_list():

@@ -1,5 +1,5 @@
-"""tests/vectors/media.jsonl says what this side makes of what stands there: a runner in another language
-reads the same file."""
+"""tests/vectors/media.jsonl says what this side makes of what stands there: runners in other
+languages read the same file."""
 
 import json
 

@@ -21,10 +21,10 @@ def stubs(tmp_path_factory):
     return compiler, folder
 
 
-def test_the_core_ml_side_and_the_command_type_check_without_a_warning(stubs):
+@pytest.mark.parametrize("place", ["Sources/entracte-run", "App"])
+def test_the_core_ml_side_and_what_uses_it_type_check_without_a_warning(stubs, place):
     compiler, folder = stubs
-    command = sources(PACKAGE / "Sources" / "entracte-run")
-    assert check(compiler, folder, OWN, sources(CORE), command) == ""
+    assert check(compiler, folder, OWN, sources(CORE), sources(PACKAGE / place)) == ""
 
 
 MISTAKES = {

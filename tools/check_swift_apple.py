@@ -65,6 +65,8 @@ class Compiler:
 
 def build_stubs(swift: Compiler, scratch: Path, package: Path) -> None:
     """Modules of the stubs into `scratch`; like Apple's they know nothing of language mode 6."""
+    strays = {f.stem for f in sources(package / "Stubs")} ^ set(STUBS)
+    assert not strays, f"stubs without a row in STUBS, or rows without one: {sorted(strays)}"
     for name in STUBS:
         emit(swift, scratch, name, [package / "Stubs" / f"{name}.swift"], ["-swift-version", "5"])
 

@@ -122,8 +122,9 @@ def _gathered() -> Iterator[_Case]:
     for dtype in ("fp16", "fp32"):
         params = {"file": "table", "rows": 9, "width": 5, "dtype": dtype}
         table = {"table": {"name": "table", "numbers": 45, "dtype": dtype}}
-        for ids in ([[0, 8, 3, 3]], [[]], [[9]], [[2, -1]]):
-            yield "gather_rows", params, {"ids": ids}, table
+        asked: tuple[list[int], ...] = ([0, 8, 3, 3], [], [9], [2, -1])
+        for ids in asked:
+            yield "gather_rows", params, {"ids": [ids]}, table
         yield "gather_rows", params | {"rows": 8}, {"ids": [[0]]}, table
         yield "gather_rows", params | {"file": "tables"}, {"ids": [[0]]}, table
 

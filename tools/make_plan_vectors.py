@@ -31,6 +31,7 @@ from tests.fuzz.mutate import broken, mutated
 from tests.planner import test_check_plan, test_plan_file
 from tests.planner.plans import SHAPE, heavier, make_plan, make_special_plan, plan_of
 from tests.planner.programs import DOUBLE_BUFFER, ONLINE, Part
+from tools.hostile_changes import CHANGES
 
 FOLDER = Path(__file__).parent.parent / "tests" / "vectors"
 MUTATIONS = 48
@@ -167,6 +168,9 @@ def by_hand() -> Iterator[tuple[str, str, Callable[[Any], Any]]]:
     for what, changes in tables.items():
         for change in changes:
             yield "sampler", what.replace("_", " "), change
+    for what, rows in CHANGES.items():
+        for name, change in rows:
+            yield name, what, change
     for change in _cases(test_plan_file.test_what_a_stranger_wrote_is_refused):
         yield "gates", "what a stranger wrote", change
 
@@ -261,7 +265,10 @@ def _record(body: Any, made: Any) -> Change | None:
 
 
 def _edits(one: Any, other: Any, path: list[Any]) -> Iterator[list[Any]]:
-    """[path, JSON of the new value], or [path] of what is gone."""
+    """[path, JSON of the new value], or [path] of what is gone.
+
+    [path, JSON of items, from, count]: so many items of a list from there on become those.
+    """
     if isinstance(one, dict) and isinstance(other, dict):
         for key in sorted(one.keys() | other.keys()):
             if key not in other:
@@ -273,6 +280,9 @@ def _edits(one: Any, other: Any, path: list[Any]) -> Iterator[list[Any]]:
     elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
         for k, (a, b) in enumerate(zip(one, other, strict=True)):
             yield from _edits(a, b, [*path, k])
+    elif isinstance(one, list) and isinstance(other, list) and one:
+        at, removed, put = _splice([json.dumps(x) for x in one], [json.dumps(x) for x in other])
+        yield [path, json.dumps(other[at : at + len(put)], sort_keys=True), at, removed]
     elif json.dumps(one) != json.dumps(other):
         yield [path, json.dumps(other, sort_keys=True)]
 
@@ -294,7 +304,8 @@ def _spliced(data: bytes, made: bytes) -> Change | None:
     return {"splice": splice, "sealed": reseals} | _judged(made)
 
 
-def _splice(old: bytes, new: bytes) -> tuple[int, int, bytes]:
+def _splice(old: Any, new: Any) -> tuple[int, int, Any]:
+    """Of two bytes or lists: from where on, how many, and what stands there instead."""
     most = min(len(old), len(new))
     at = next((i for i in range(most) if old[i] != new[i]), most)
     tail = next((i for i in range(most - at) if old[-1 - i] != new[-1 - i]), most - at)

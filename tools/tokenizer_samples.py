@@ -128,6 +128,8 @@ _FIXED = [
     "\u2e43\u2e52 \u166d \u061d \u1b7d \u2e5d",
     "\u32ff \ua7f2 \uab69 \U00010781 \U00011938 \U0001fbf0 \U0001f16c",
     "\u0890 \u08e2 \U000110cd \U00013430",
+    "a\u030d\u0301 e\u0323\u030d\u0301 o\u0315\u0301",
+    "<R>  <L> <LR>   <LR>\n <L>\t<R> <L>",
 ]
 
 _DRAWN = [
@@ -530,6 +532,8 @@ def _flagged(*normalizers: Any) -> Callable[[], dict[str, Any]]:
             decoder=_level(),
         )
         made["normalizer"] = _all("normalizers", *normalizers) if normalizers else None
+        if len(normalizers) > 1:  # Then nothing takes the white space off the tokens' places.
+            made["post_processor"] = None
         return made
 
     return make

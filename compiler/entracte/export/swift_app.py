@@ -18,14 +18,20 @@ from pathlib import Path
 from entracte.disk.folder import fresh, make_folder, open_to_readers, put
 from entracte.disk.write import told, write_text
 from entracte.errors import RunError
-from entracte.export.xcode import APP, BUILD, PACKAGE, SOURCES, project_text
+from entracte.export.xcode import (
+    APP,
+    BUILD,
+    PACKAGE,
+    RUNNER,
+    SETTINGS,
+    SOURCES,
+    project_text,
+)
 from entracte.ir import Plan
 from entracte.plan.file import FILE, check_files, read_plan
 from entracte.run.packages import check_all_bytes, check_facts
 from entracte.units import format_bytes
 
-RUNNER = Path(__file__).parent.parent / "swift"
-"""The Swift package, in this tree and in the wheel."""
 README = "README.md"
 
 
@@ -91,8 +97,8 @@ def _put_runner(place: Path) -> None:
 def _put_app(place: Path) -> None:
     with fresh(place.parent, place.name) as aside:
         with told(aside):
-            shutil.copytree(RUNNER / "App", aside, dirs_exist_ok=True)
-            (aside / README).unlink()
+            others = shutil.ignore_patterns(README, SETTINGS)
+            shutil.copytree(RUNNER / SOURCES, aside, dirs_exist_ok=True, ignore=others)
         open_to_readers(aside)
         put(aside, place)
 
@@ -118,7 +124,7 @@ def _bundle(plan: Plan) -> str:
 
 
 def _readme(plan: Plan, size_bytes: int) -> str:
-    text = (RUNNER / "App" / README).read_text()
+    text = (RUNNER / SOURCES / README).read_text()
     told_of = {
         "TITLE": plan.title,
         "TARGET": plan.target.title,

@@ -7,12 +7,16 @@ export has the same bytes. A property list reader has read it, Xcode never (docs
 """
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 APP, SOURCES, BUILD, PACKAGE = "EntracteApp", "App", "Build", "Entracte"
 """The target, and the folders beside the project."""
-IOS, MACOS = "17.0", "14.0"
-"""Floors of `Package.swift`."""
+RUNNER = Path(__file__).parent.parent / "swift"
+"""The Swift package, in this tree and in the wheel."""
+SETTINGS = "settings.json"
+"""In the folder of the app: the project's build settings that are the same for every app."""
 
 Value = str | Sequence["Value"] | Mapping[str, "Value"]
 
@@ -90,6 +94,12 @@ def _phases() -> Objects:
     }
 
 
+def fixed_settings() -> dict[str, str]:
+    """Systems, versions and the like."""
+    found: dict[str, str] = json.loads((RUNNER / SOURCES / SETTINGS).read_text())
+    return found
+
+
 def _package() -> Objects:
     return {
         "package": {"isa": "XCLocalSwiftPackageReference", "relativePath": PACKAGE},
@@ -100,22 +110,10 @@ def _package() -> Objects:
 
 def _settings(bundle: str, title: str) -> Objects:
     common: dict[str, Value] = {
+        **fixed_settings(),
         "CODE_SIGN_ENTITLEMENTS": f"{SOURCES}/App.entitlements",
-        "CODE_SIGN_STYLE": "Automatic",
-        "CURRENT_PROJECT_VERSION": "1",
-        "GENERATE_INFOPLIST_FILE": "YES",
         "INFOPLIST_KEY_CFBundleDisplayName": title,
-        "INFOPLIST_KEY_UIApplicationSceneManifest_Generation": "YES",
-        "INFOPLIST_KEY_UILaunchScreen_Generation": "YES",
-        "IPHONEOS_DEPLOYMENT_TARGET": IOS,
-        "MACOSX_DEPLOYMENT_TARGET": MACOS,
-        "MARKETING_VERSION": "1.0",
         "PRODUCT_BUNDLE_IDENTIFIER": bundle,
-        "PRODUCT_NAME": "$(TARGET_NAME)",
-        "SDKROOT": "auto",
-        "SUPPORTED_PLATFORMS": "iphoneos iphonesimulator macosx",
-        "SWIFT_VERSION": "6.0",
-        "TARGETED_DEVICE_FAMILY": "1,2",
     }
     # The loop of steps is the runner's own time: an app that is debugged is optimized all the same.
     kinds: dict[str, dict[str, Value]] = {

@@ -3,6 +3,8 @@ import CoreGraphics
 import EntracteMedia
 import EntractePlan
 import SwiftUI
+// A plan has a `Binding` too.
+import struct SwiftUI.Binding
 import UniformTypeIdentifiers
 
 /// One screen: what is given, what happens, what came out.

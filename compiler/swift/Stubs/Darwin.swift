@@ -67,3 +67,9 @@ extension URLResourceValues {
 
 /// objectivec/autoreleasepool(invoking:)
 public func autoreleasepool<R>(invoking body: () throws -> R) rethrows -> R { fatalError() }
+
+extension URL {
+    /// foundation/url/startaccessingsecurityscopedresource()
+    public func startAccessingSecurityScopedResource() -> Bool { fatalError() }
+    public func stopAccessingSecurityScopedResource() {}
+}

@@ -15,6 +15,8 @@ extension Never: View { public var body: Never { fatalError() } }
 /// A view that is made here and nowhere else.
 public struct Made: View { public var body: Never { fatalError() } }
 
+extension Optional: View where Wrapped: View { public var body: Never { fatalError() } }
+
 /// swiftui/viewbuilder
 @resultBuilder
 public struct ViewBuilder {
@@ -22,9 +24,9 @@ public struct ViewBuilder {
     public static func buildBlock() -> Made { fatalError() }
     public static func buildBlock<V: View>(_ view: V) -> V { view }
     public static func buildBlock<each V: View>(_ views: repeat each V) -> Made { fatalError() }
-    public static func buildIf<V: View>(_ view: V?) -> Made { fatalError() }
+    public static func buildIf<V: View>(_ view: V?) -> V? { view }
     public static func buildEither<A: View>(first: A) -> Made { fatalError() }
-    public static func buildEither<A: View>(second: A) -> Made { fatalError() }
+    public static func buildEither<B: View>(second: B) -> Made { fatalError() }
 }
 
 /// swiftui/app, swiftui/scene
@@ -52,7 +54,7 @@ public struct State<Value> {
 /// swiftui/binding
 @propertyWrapper @dynamicMemberLookup
 public struct Binding<Value> {
-    public init(get: @escaping @isolated(any) @Sendable () -> Value, set: @escaping @isolated(any) @Sendable (Value) -> Void) {}
+    public init(get: @escaping () -> Value, set: @escaping (Value) -> Void) {}
     public var wrappedValue: Value { get { fatalError() } nonmutating set {} }
     public var projectedValue: Binding<Value> { self }
     public subscript<Part>(dynamicMember path: WritableKeyPath<Value, Part>) -> Binding<Part> { fatalError() }

@@ -36,7 +36,8 @@ struct Delivery {
         var due: [Due] = []
         for (n, own) in parts.enumerated() where own.contains(part) {
             guard turn[n] < own.count, own[turn[n]] == part else {
-                throw Fault.plan("plan: \(name) of the output \(outputs[n].name) is made before it is its turn")
+                throw Fault.plan(
+                    "plan: \(name) of the output \(outputs[n].name) is made before it is its turn")
             }
             counts[n] += 1
             due.append(Due(output: n, value: value, cut: nil))

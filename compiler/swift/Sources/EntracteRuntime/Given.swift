@@ -33,8 +33,8 @@ public struct Given: Sendable {
 
     /// Every input of the program: as given, or its default. Files are read last: that takes longest.
     ///
-    /// Throws `Fault` for an input that the program does not have, that is missing, or that is not what it should
-    /// be.
+    /// Throws `Fault` for an input that the program does not have, that is missing, or that is not what it
+    /// should be.
     public init(
         _ program: Program, _ inputs: [String: GivenValue], reading: Reading = { input, path in
             throw Fault.run("input '\(input.name)': \(path): nothing here reads files")
@@ -49,7 +49,8 @@ public struct Given: Sendable {
         }
         for input in known where inputs[input.name] == nil && input.fallback == nil {
             throw Fault.run(
-                "input \(words(input.name)): give it, e.g. `--input \(input.name)=...`; it has no default")
+                "input \(words(input.name)): give it, e.g. `--input \(input.name)=...`; "
+                    + "it has no default")
         }
         var made: [String: (HostValue, Told)] = [:]
         for input in known.filter({ $0.port == nil }) + known.filter({ $0.port != nil }) {
@@ -90,14 +91,14 @@ extension Input {
     // MARK: - numbers
 
     private func number(_ value: GivenValue) throws -> Double {
-        guard let number = PythonNumber.real(value.typed), number.isFinite else {
+        guard let number = TypedNumber.real(value.typed), number.isFinite else {
             throw fault("\(value.spelled) is not a number")
         }
         return number
     }
 
     private func whole(_ value: GivenValue) throws -> Int {
-        switch PythonNumber.whole(value.typed) {
+        switch TypedNumber.whole(value.typed) {
         case .none: throw fault("\(value.spelled) is not a whole number")
         case .fits(let whole): return whole
         case .large(let digits): throw tooLarge(digits)
@@ -106,7 +107,9 @@ extension Input {
 
     /// Between `least` and `most`, where they are said; and no larger than can be told.
     private func within(_ value: Double) throws -> Double {
-        guard abs(value) <= Double(Float.greatestFiniteMagnitude) else { throw tooLarge(words(value)) }
+        guard abs(value) <= Double(Float.greatestFiniteMagnitude) else {
+            throw tooLarge(words(value))
+        }
         guard isWithin(value) else { throw notAllowed(words(value)) }
         return value
     }
@@ -129,8 +132,8 @@ extension Input {
     }
 
     private func notAllowed(_ spelled: String) -> Fault {
-        let ends = [least.map { "least \(general($0))" }, most.map { "most \(general($0))" }].compactMap { $0 }
-        return fault("\(spelled) is not allowed: \(ends.joined(separator: ", "))")
+        let ends = [least.map { "least \(general($0))" }, most.map { "most \(general($0))" }]
+        return fault("\(spelled) is not allowed: \(ends.compactMap { $0 }.joined(separator: ", "))")
     }
 
     // MARK: - choices
@@ -157,7 +160,8 @@ extension Input {
         }
         throw fault(
             "\(words(text)) is none of \(choices.count) choices; near it are "
-                + "\(nearest(text, choices, 3, from: 0).joined(separator: ", ")); or give a number from 0 to \(choices.count - 1)")
+                + nearest(text, choices, 3, from: 0).joined(separator: ", ")
+                + "; or give a number from 0 to \(choices.count - 1)")
     }
 
     // MARK: - tensors
@@ -177,7 +181,8 @@ extension Input {
             return (.tensor(tensor), .text("sha256:\(digest)"))
         case .whole, .number:
             throw fault(
-                "a number is no \(kind.rawValue); give a file's name, or a tensor of \(words(port.shape))")
+                "a number is no \(kind.rawValue); give a file's name, or a tensor of "
+                    + shapeWords(port.shape))
         }
     }
 
@@ -206,8 +211,8 @@ extension Input {
     private func fitting(_ port: EntractePlan.Port, _ tensor: Tensor) throws -> Tensor {
         guard tensor.shape == port.shape, tensor.dtype == port.dtype else {
             throw fault(
-                "is \(tensor.dtype.rawValue) of \(words(tensor.shape)); give \(port.dtype.rawValue) of "
-                    + words(port.shape))
+                "is \(tensor.dtype.rawValue) of \(shapeWords(tensor.shape)); give \(port.dtype.rawValue) of "
+                    + shapeWords(port.shape))
         }
         return tensor
     }
@@ -218,10 +223,17 @@ extension Input {
 /// Choices that are listed; of more, the nearest.
 private let mostShown = 12
 
+/// As Python spells a tuple.
+private func shapeWords(_ shape: [Int]) -> String {
+    "(" + shape.map { String($0) }.joined(separator: ", ") + (shape.count == 1 ? ",)" : ")")
+}
+
 /// A number in six digits at most, as `%g` has it.
 private func general(_ value: Double) -> String { String(format: "%g", value) }
 
-private func cut(_ text: String) -> String { String(String.UnicodeScalarView(text.unicodeScalars.prefix(60))) }
+private func cut(_ text: String) -> String {
+    String(String.UnicodeScalarView(text.unicodeScalars.prefix(60)))
+}
 
 extension GivenValue {
     /// As if it was typed.
@@ -230,7 +242,7 @@ extension GivenValue {
         case .text(let text): text
         case .whole(let whole): String(whole)
         case .number(let number): words(number)
-        case .tensor(let tensor): "a tensor of \(words(tensor.shape))"
+        case .tensor(let tensor): "a tensor of \(shapeWords(tensor.shape))"
         }
     }
 
@@ -239,76 +251,4 @@ extension GivenValue {
         if case .text(let text) = self { return cut(words(text)) }
         return cut(typed)
     }
-}
-
-/// Numbers as Python reads them from text: spaces around, `_` between digits, digits of any script.
-enum PythonNumber {
-    enum Whole: Equatable {
-        case none
-        case fits(Int)
-        /// Beyond 64 bits.
-        case large(String)
-    }
-
-    static func real(_ text: String) -> Double? {
-        guard let plain = plain(text) else { return nil }
-        let body = plain.drop { $0 == "+" || $0 == "-" }
-        guard body.utf8.count + 1 >= plain.utf8.count, let first = body.utf8.first else { return nil }
-        // Not what Swift reads beside it: hexadecimal, infinities, what is no number.
-        guard (48...57).contains(first) || first == 46, !body.utf8.contains(120), !body.utf8.contains(88) else {
-            return nil
-        }
-        // Swift wants digits on both sides of a point.
-        var made = String(plain)
-        if let dot = made.firstIndex(of: ".") {
-            let before = dot > made.startIndex && made[made.index(before: dot)].isASCIIDigit
-            let next = made.index(after: dot)
-            let after = next < made.endIndex && made[next].isASCIIDigit
-            guard before || after else { return nil }
-            if !after { made.insert("0", at: next) }
-            if !before { made.insert("0", at: dot) }
-        }
-        return Double(made)
-    }
-
-    static func whole(_ text: String) -> Whole {
-        guard let plain = plain(text) else { return .none }
-        let body = plain.drop { $0 == "+" || $0 == "-" }
-        guard body.utf8.count + 1 >= plain.utf8.count, !body.isEmpty, body.allSatisfy(\.isASCIIDigit) else {
-            return .none
-        }
-        if let whole = Int(plain) { return .fits(whole) }
-        let digits = body.drop { $0 == "0" }
-        return .large((plain.first == "-" ? "-" : "") + digits)
-    }
-
-    /// Without spaces around it and `_` between digits; digits as ASCII. nil where a `_` stands elsewhere.
-    private static func plain(_ text: String) -> String? {
-        let scalars = Array(text.unicodeScalars)
-        guard let first = scalars.firstIndex(where: { !$0.properties.isWhitespace }),
-            let last = scalars.lastIndex(where: { !$0.properties.isWhitespace })
-        else { return nil }
-        var made = "", before: Unicode.Scalar?
-        for (n, c) in scalars[first...last].enumerated() {
-            let next = first + n + 1
-            if c == "_" {
-                guard let before, digit(before) != nil, next <= last, digit(scalars[next]) != nil else { return nil }
-            } else if let digit = digit(c) {
-                made += String(digit)
-            } else {
-                made.unicodeScalars.append(c)
-            }
-            before = c
-        }
-        return made
-    }
-
-    private static func digit(_ c: Unicode.Scalar) -> Int? {
-        guard c.properties.numericType == .decimal, let value = c.properties.numericValue else { return nil }
-        return Int(value)
-    }
-}
-
-extension Character {
-    fileprivate var isASCIIDigit: Bool { isASCII && isNumber }
 }

@@ -4,8 +4,8 @@ import EntractePlan
 public enum Happening: Sendable {
     /// A state begins with its first value.
     case entered(state: String, first: String, value: Tensor)
-    /// One slice of a call begins, beside so many bytes of tensors, its outputs included; reads are in the order
-    /// of its bindings.
+    /// One slice of a call begins, beside so many bytes of tensors, its outputs included; reads are in the
+    /// order of its bindings.
     case called(chunk: String, function: String, slice: Int, heldBytes: Int, reads: [Read])
     /// A host step begins.
     case hosted(stage: String, op: String, reads: [String])
@@ -22,8 +22,8 @@ public enum Happening: Sendable {
     /// A segment is over after so many iterations.
     case ended(segment: String, iterations: Int)
 
-    /// A feature of a call, and what it is given: of a tensor, all (`place` and `piece` nil), the box that begins
-    /// at `place`, or the piece that is kept under that number.
+    /// A feature of a call, and what it is given: of a tensor, all (`place` and `piece` nil), the box that
+    /// begins at `place`, or the piece that is kept under that number.
     public struct Read: Sendable {
         public let feature: String
         public let tensor: String

@@ -19,8 +19,8 @@ public actor Interpreter: Performing {
     private var iteration = 0
     private var step = 0
 
-    /// `given` and `constants` are the program's inputs and constants, by name (`Given`); `sinks` take outputs by
-    /// name, others are dropped. Throws `Fault` for a program whose names do not fit together.
+    /// `given` and `constants` are the program's inputs and constants, by name (`Given`); `sinks` take
+    /// outputs by name, others are dropped. Throws `Fault` for a program whose names do not fit together.
     public init(
         _ program: Program, folder: URL, given: [String: HostValue], constants: [String: Tensor],
         sinks: [String: any Sink], hostSteps: any HostSteps, journal: Journal, watcher: RunWatcher? = nil
@@ -121,8 +121,12 @@ public actor Interpreter: Performing {
         }
     }
 
-    private func call(_ call: Call, _ own: WiredStep, _ number: Int, _ model: (any LoadedModel)?) async throws {
-        guard let model else { throw Fault.run("\(call.chunk) is called and not loaded; this is a fault of the runner's") }
+    private func call(
+        _ call: Call, _ own: WiredStep, _ number: Int, _ model: (any LoadedModel)?
+    ) async throws {
+        guard let model else {
+            throw Fault.run("\(call.chunk) is called and not loaded; this is a fault of the runner's")
+        }
         let function = call.function(at: iteration)
         let held = tensors.heldBytes(own)
         let asked = Journal.now()
@@ -136,7 +140,9 @@ public actor Interpreter: Performing {
             let made = try await model.call(function, inputs)
             journal.sliced(call.chunk, ns: Journal.now() - sliceBegun)
             for binding in own.outputs {
-                guard let value = made[binding.feature] else { throw missing(binding, call.chunk, call.stage) }
+                guard let value = made[binding.feature] else {
+                    throw missing(binding, call.chunk, call.stage)
+                }
                 try await put(binding, value, slice: slice)
             }
         }
@@ -147,7 +153,9 @@ public actor Interpreter: Performing {
         .run("stage \(stage): \(what) did not give \(binding.feature)")
     }
 
-    private func inputs(_ call: Call, _ own: WiredStep, _ function: String, _ slice: Int) throws -> [String: Tensor] {
+    private func inputs(
+        _ call: Call, _ own: WiredStep, _ function: String, _ slice: Int
+    ) throws -> [String: Tensor] {
         var inputs = [String: Tensor](minimumCapacity: own.inputs.count)
         for binding in own.inputs {
             inputs[binding.feature] = try tensors.read(binding, slice: slice, iteration: iteration)
@@ -161,7 +169,8 @@ public actor Interpreter: Performing {
                 }
             }
             let held = tensors.heldBytes(own)
-            watcher(.called(chunk: call.chunk, function: function, slice: slice, heldBytes: held, reads: reads))
+            watcher(
+                .called(chunk: call.chunk, function: function, slice: slice, heldBytes: held, reads: reads))
         }
         return inputs
     }

@@ -49,8 +49,8 @@ public final class Journal: MachineListener, @unchecked Sendable {
     /// The step that was called last, how long, and how long its package took to be loaded again before it.
     private var lastCall = LastCall(number: -1, ns: 0, switchNs: nil)
 
-    /// `units` are the table's: the chunk of each and its bytes. Numbers of chunks not in `packages` are refused
-    /// by the table before.
+    /// `units` are the table's: the chunk of each and its bytes. Numbers of chunks not in `packages` are
+    /// refused by the table before.
     public init(_ plan: Plan, units: [(chunk: String, sizeBytes: Int)], probe: (any FootprintProbe)? = nil) {
         chunks = plan.packages.map(\.chunk)
         var numbers: [String: Int] = [:]
@@ -142,7 +142,9 @@ public final class Journal: MachineListener, @unchecked Sendable {
     }
 
     /// All slices of a call are done; before it its package was loaded again, which took `switchNs`.
-    func called(_ number: Int, ns: Int, switchNs: Int?) { lock.withLock { lastCall = LastCall(number: number, ns: ns, switchNs: switchNs) } }
+    func called(_ number: Int, ns: Int, switchNs: Int?) {
+        lock.withLock { lastCall = LastCall(number: number, ns: ns, switchNs: switchNs) }
+    }
 
     /// A loop that may end early did so many iterations.
     func ended(_ loop: String, _ done: Int) { lock.withLock { iterations.append((loop, done)) } }

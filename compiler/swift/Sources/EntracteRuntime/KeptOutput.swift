@@ -19,8 +19,10 @@ public actor KeptOutput: Sink {
 
     private static func joined(_ pieces: [Tensor], _ first: Tensor, along axis: Int) throws -> Tensor {
         var shape = first.shape
-        guard shape.indices.contains(axis), pieces.allSatisfy({ $0.shape.count == shape.count && $0.dtype == first.dtype })
-        else { throw Fault.run("an output's pieces differ beside their axis") }
+        let isAlike = pieces.allSatisfy { $0.shape.count == shape.count && $0.dtype == first.dtype }
+        guard shape.indices.contains(axis), isAlike else {
+            throw Fault.run("an output's pieces differ beside their axis")
+        }
         shape[axis] = pieces.reduce(0) { $0 + $1.shape[axis] }
         let made = Tensor(zeros: shape, first.dtype)
         var at = 0

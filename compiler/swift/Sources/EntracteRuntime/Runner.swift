@@ -3,8 +3,8 @@ import Foundation
 
 /// What a run made, and the record of the run.
 public struct Outcome: Sendable {
-    /// Of those outputs that were kept in memory, by name. They are there beside what the plan claims, which ends
-    /// where a writer takes a piece.
+    /// Of those outputs that were kept in memory, by name. They are there beside what the plan claims,
+    /// which ends where a writer takes a piece.
     public let outputs: [String: Tensor]
     public let record: RunRecord
     /// Bytes that were observed above those that the plan proves; nil where it kept to them.
@@ -55,9 +55,9 @@ public struct Runner: Sendable {
 
     /// Execute the plan.
     ///
-    /// `inputs` are values for the plan's inputs; those left out take their defaults. `constants` are the plan's,
-    /// by name. Throws `Fault` for what a user can meet, `CancellationError` where the task is cancelled (at a
-    /// step's end), and whatever engine, sinks or host steps throw.
+    /// `inputs` are values for the plan's inputs; those left out take their defaults. `constants` are the
+    /// plan's, by name. Throws `Fault` for what a user can meet, `CancellationError` where the task is
+    /// cancelled (at a step's end), and whatever engine, sinks or host steps throw.
     public func run(
         _ inputs: [String: GivenValue], constants: [String: Tensor], _ options: RunOptions = RunOptions()
     ) async throws -> Outcome {
@@ -86,7 +86,8 @@ public struct Runner: Sendable {
     ) async throws -> (Interpreter, [NamedTold]) {
         let given = try await Given(plan.program, inputs, reading: options.reading)
         for port in plan.program.constants where constants[port.name]?.shape != port.shape {
-            throw Fault.run("\(folder.path): \(PlanFormat.constants) lacks \(port.name), \(port.dtype) of \(port.shape)")
+            throw Fault.run(
+                "\(folder.path): \(PlanFormat.constants) lacks \(port.name), \(port.dtype) of \(port.shape)")
         }
         let made = try Interpreter(
             plan.program, folder: folder, given: given.values, constants: constants, sinks: sinks,
@@ -107,8 +108,8 @@ public struct Runner: Sendable {
         record.date = date
         record.versions = RunRecord.versions() + options.versions
         let claimed = plan.forecast.peakBytes
-        let alarm = record.peakBytes > claimed ? Alarm(claimedBytes: claimed, observedBytes: record.peakBytes) : nil
-        return Outcome(outputs: outputs, record: record, alarm: alarm)
+        let over = Alarm(claimedBytes: claimed, observedBytes: record.peakBytes)
+        return Outcome(outputs: outputs, record: record, alarm: record.peakBytes > claimed ? over : nil)
     }
 }
 

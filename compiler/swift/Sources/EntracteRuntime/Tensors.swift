@@ -191,8 +191,8 @@ struct Tensors {
     private func misfit(_ binding: WiredBinding, _ made: Tensor) -> Fault {
         let dtype = wiring.decls[binding.tensor]?.port.dtype ?? .fp32
         return .run(
-            "\(binding.feature) of \(wiring.names[binding.tensor]) came as \(made.dtype.rawValue) \(made.shape), "
-                + "the plan has \(dtype.rawValue) \(binding.shape)")
+            "\(binding.feature) of \(wiring.names[binding.tensor]) came as \(made.dtype.rawValue) "
+                + "\(made.shape), the plan has \(dtype.rawValue) \(binding.shape)")
     }
 
     /// A step is done: what is complete with it, for the writers. Its frees come after they took it.
@@ -276,7 +276,8 @@ extension Tensor {
         case (.fp32, .fp16):
             Half.bits(UnsafeBufferPointer(floats), into: made.halves)
         default:
-            throw Fault.plan("plan: \(name) is \(wanted.rawValue) and is given \(dtype.rawValue); compile again")
+            throw Fault.plan(
+                "plan: \(name) is \(wanted.rawValue) and is given \(dtype.rawValue); compile again")
         }
         return made
     }

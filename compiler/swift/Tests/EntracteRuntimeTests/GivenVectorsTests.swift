@@ -5,8 +5,8 @@ import Testing
 @testable import EntractePlan
 @testable import EntracteRuntime
 
-/// `tests/vectors/given.jsonl`: what is given to inputs becomes what it does on the Python side, or is refused in
-/// the same words.
+/// `tests/vectors/given.jsonl`: what is given to inputs becomes what it does on the Python side, or is
+/// refused in the same words.
 @Suite struct GivenVectorsTests {
     static let lines: [String] = {
         guard let data = try? Vectors.data("given.jsonl") else { return [] }
@@ -17,8 +17,9 @@ import Testing
 
     @Test(arguments: lines) func whatIsGivenIsTakenOrRefused(_ line: String) async throws {
         let made = try JSON(parsing: line)
+        let members = made["given"]?.asMembers ?? []
         let given = Dictionary(
-            uniqueKeysWithValues: (made["given"]?.asMembers ?? []).map { ($0.name, GivenVectorsTests.value($0.value)) })
+            uniqueKeysWithValues: members.map { ($0.name, GivenVectorsTests.value($0.value)) })
         do {
             let found = try await Given(try GivenVectorsTests.program(made["inputs"] ?? .null), given)
             #expect(made["fault"] == nil)

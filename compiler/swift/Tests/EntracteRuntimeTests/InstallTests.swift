@@ -254,6 +254,34 @@ private func installer(
         #expect(try log.takeLeftovers() == [])
     }
 
+    @Test func aMarkOfAProcessThatLivesIsLeftAlone() async throws {
+        let cache = try CompiledCache(folder: store, system: system)
+        let reader = try InstallLog(cache, process: ProcessIdentity(pid: 2_000_000_001, start: "other"))
+        let compiler = FakeCompiler(root) { what in
+            let found = what.hasPrefix("probe") ? try reader.takeLeftovers() : []
+            #expect(found == [])
+            return .works
+        }
+        let (one, _, log) = try installer(compiler, store, system, .current)
+        _ = try await one.install([package("a", digestA, 10)], in: root) { _ in .all }
+        #expect(log.outcome("a", digestA).ended == [:])
+    }
+
+    /// Two systems whose names give one name of an entry.
+    @Test func anEntryOfAnotherSystemInItsPlaceIsNotUsed() async throws {
+        let (one, cache, log) = try installer(FakeCompiler(root), store)
+        let done = try await one.install([package("a", digestA, 10)], in: root) { _ in .all }
+        let outcome = store.appendingPathComponent(".outcomes/\(try cache.name(digestA)).json")
+        let seal = done[0].compiled.deletingLastPathComponent().appendingPathComponent("seal.json")
+        #expect(log.outcome("a", digestA).works == ["all": .all])
+        for place in [outcome, seal] {
+            let text = String(decoding: try Data(contentsOf: place), as: UTF8.self)
+            try Data(text.replacingOccurrences(of: system.os, with: "1A1").utf8).write(to: place)
+        }
+        #expect(log.outcome("a", digestA).works == [:])
+        #expect(cache.find(digestA) == nil)
+    }
+
     @Test func aDigestThatIsNoneIsRefused() throws {
         let cache = try CompiledCache(folder: store, system: system)
         for digest in ["", "../../x", String(repeating: "A", count: 64), digestA + "0"] {

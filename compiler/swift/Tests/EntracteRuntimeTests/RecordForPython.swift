@@ -11,7 +11,8 @@ import Testing
     @Test(.enabled(if: folder != nil)) func aRunIsRecorded() async throws {
         let folder = URL(fileURLWithPath: try #require(Self.folder))
         let plan = try Plan.read(folder: folder)
-        let ends = plan.program.segments.enumerated().filter { $0.element.until != nil }.map { ($0.offset, 3) }
+        let loops = plan.program.segments.enumerated().filter { $0.element.until != nil }
+        let ends = loops.map { ($0.offset, 3) }
         let world = ToyWorld(plan.program, ends: Dictionary(uniqueKeysWithValues: ends))
         let runner = Runner(
             plan, in: folder, ToyEngine(world: world), ToyHostSteps(program: plan.program, world: world))

@@ -32,8 +32,8 @@ struct RunVector: Sendable, CustomTestStringConvertible {
         name = made["name"]?.asText ?? ""
         plan = try RunVector.plan(made)
         let wholes = { (x: JSON?) in x?.asList?.compactMap(\.asWhole) ?? [] }
-        ends = Dictionary(
-            uniqueKeysWithValues: (made["ends"]?.asList ?? []).map { ($0[0]?.asWhole ?? 0, $0[1]?.asWhole ?? 0) })
+        let pairs = (made["ends"]?.asList ?? []).map { wholes($0) }
+        ends = Dictionary(uniqueKeysWithValues: pairs.map { ($0[0], $0[1]) })
         loads = wholes(made["loads"])
         steps = wholes(made["steps"])
         let pair = wholes(made["gamma"])
@@ -61,7 +61,8 @@ struct RunVector: Sendable, CustomTestStringConvertible {
         }
         let fields: [(String, JSON)] = [
             ("version", .whole(PlanFormat.version)), ("entracte", .text("0")), ("built", .flag(true)),
-            ("pipeline", .text("toy")), ("title", .text("toy")), ("target", target), ("settings", .text("{}")),
+            ("pipeline", .text("toy")), ("title", .text("toy")), ("target", target),
+            ("settings", .text("{}")),
             ("program", made["program"] ?? .null), ("chunks", .list([])), ("packages", .list(packages)),
             ("facts", .list(facts)), ("schedule", made["schedule"] ?? .null), ("forecast", forecast),
         ]
@@ -76,15 +77,19 @@ struct RunVector: Sendable, CustomTestStringConvertible {
 
     private static let target = object([
         ("name", .text("toy")), ("title", .text("toy")), ("memory_bytes", .whole(1)),
-        ("base_footprint_bytes", .whole(0)), ("settle_fraction", .number(0)), ("chunk_limit_bytes", .whole(1)),
+        ("base_footprint_bytes", .whole(0)), ("settle_fraction", .number(0)),
+        ("chunk_limit_bytes", .whole(1)),
         ("deployment", .text("iOS18")), ("compute_unit", .text("all")), ("load_bandwidth", .number(1)),
         ("load_overhead_s", .number(0)), ("compute_flops", .number(1)), ("memory_bandwidth", .number(1)),
         ("call_overhead_s", .number(0)),
     ])
 
     private static let forecast = object([
-        ("makespan_s", .number(0)), ("compute_s", .number(0)), ("loading_s", .number(0)), ("stall_s", .number(0)),
-        ("loaded_bytes", .whole(0)), ("loads", .whole(0)), ("peak_bytes", .whole(0)), ("peak_step", .text("")),
-        ("lower_bound_s", .number(0)), ("lower_bound", .text("")), ("stage_s", .list([])), ("bars", .list([])),
+        ("makespan_s", .number(0)), ("compute_s", .number(0)), ("loading_s", .number(0)),
+        ("stall_s", .number(0)),
+        ("loaded_bytes", .whole(0)), ("loads", .whole(0)), ("peak_bytes", .whole(0)),
+        ("peak_step", .text("")),
+        ("lower_bound_s", .number(0)), ("lower_bound", .text("")), ("stage_s", .list([])),
+        ("bars", .list([])),
     ])
 }

@@ -73,7 +73,8 @@ import Testing
             #expect((0...most).contains(held[bar.label] ?? -1))
         }
         #expect(held.values.allSatisfy { $0 == 0 })
-        #expect(zip(made.record.bars, made.record.bars.dropFirst()).allSatisfy { $0.endSeconds <= $1.endSeconds })
+        let bars = made.record.bars
+        #expect(zip(bars, bars.dropFirst()).allSatisfy { $0.endSeconds <= $1.endSeconds })
     }
 
     /// What the vectors' runs are given, as a user gives it.
@@ -82,7 +83,8 @@ import Testing
             switch value {
             case .text(let text): .text(text)
             case .seed(let seed): .whole(seed)
-            case .tensor(let tensor): tensor.count == 1 && tensor.dtype == .int32 ? .whole(1) : .tensor(tensor)
+            case .tensor(let tensor) where tensor.shape == [1] && tensor.dtype == .int32: .whole(1)
+            case .tensor(let tensor): .tensor(tensor)
             }
         }
     }

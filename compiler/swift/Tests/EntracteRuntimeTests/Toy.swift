@@ -153,7 +153,9 @@ final class ToyWorld: @unchecked Sendable {
         }
     }
 
-    func output(_ chunk: String, _ function: String, _ port: EntractePlan.Port, _ inputs: [String: UInt32]) -> Tensor {
+    func output(
+        _ chunk: String, _ function: String, _ port: EntractePlan.Port, _ inputs: [String: UInt32]
+    ) -> Tensor {
         let at = "\(chunk) \(port.name)"
         guard endless.contains(at) else {
             return keep(Toy.tensor(Toy.hash([chunk, function, port.name], inputs), port))
@@ -182,7 +184,9 @@ final class ToyWorld: @unchecked Sendable {
 
     func freed(_ chunk: String) {
         lock.withLock {
-            guard let place = there.firstIndex(of: chunk) else { return faults.append("\(chunk) is freed twice") }
+            guard let place = there.firstIndex(of: chunk) else {
+                return faults.append("\(chunk) is freed twice")
+            }
             there.remove(at: place)
         }
     }
@@ -211,8 +215,10 @@ struct ToyModel: LoadedModel {
     func call(_ function: String, _ inputs: [String: Tensor]) async throws -> [String: Tensor] {
         let (own, ports) = package.ports(of: function)
         guard inputs.count == own.count else { throw Fault.run("\(package.chunk): \(inputs.keys.sorted())") }
-        for port in own where inputs[port.name]?.shape != port.shape || inputs[port.name]?.dtype != port.dtype {
-            throw Fault.run("\(package.chunk): \(port.name)")
+        for port in own {
+            guard let value = inputs[port.name], value.shape == port.shape, value.dtype == port.dtype else {
+                throw Fault.run("\(package.chunk): \(port.name)")
+            }
         }
         world.called(package.chunk, function)
         let crcs = inputs.mapValues { Toy.crc($0) }
@@ -271,7 +277,9 @@ actor OneFunctionToy: OneFunctionModel {
     }
 
     func call(_ function: String, _ inputs: [String: Tensor]) async throws -> [String: Tensor] {
-        guard function == self.function else { throw Fault.run("\(toy.package.chunk): is for \(self.function)") }
+        guard function == self.function else {
+            throw Fault.run("\(toy.package.chunk): is for \(self.function)")
+        }
         return try await toy.call(function, inputs)
     }
 

@@ -43,13 +43,37 @@ public struct HostilePlans: Sendable {
         var made = plan
         for (k, edit) in edits.enumerated() {
             let path = edit[0]?.asList ?? []
-            made = put(made, path[...], edit[1] == nil ? nil : .text("@edit\(k)@"))
+            let mark = JSON.text("@edit\(k)@")
+            if let from = edit[2]?.asWhole, let count = edit[3]?.asWhole {
+                let items = (at(made, path[...]).asList ?? [])
+                made = put(made, path[...], .list(items[..<from] + [mark] + items[(from + count)...]))
+            } else {
+                made = put(made, path[...], edit[1] == nil ? nil : mark)
+            }
         }
         var text = String(decoding: written(made), as: UTF8.self)
         for (k, edit) in edits.enumerated() {
-            text = text.replacingOccurrences(of: "\"@edit\(k)@\"", with: edit[1]?.asText ?? "")
+            var new = edit[1]?.asText ?? ""
+            var mark = "\"@edit\(k)@\""
+            if edit[2] != nil {
+                // Items of a list, without their brackets; where there are none, without a comma.
+                new = String(new.dropFirst().dropLast())
+                if new.isEmpty { mark = text.contains(mark + ",") ? mark + "," : mark }
+                if new.isEmpty, let found = text.range(of: ",\\s*\(mark)", options: .regularExpression),
+                    !mark.hasSuffix(",")
+                {
+                    mark = String(text[found])
+                }
+            }
+            text = text.replacingOccurrences(of: mark, with: new)
         }
         return Data(text.utf8)
+    }
+
+    private static func at(_ value: JSON, _ path: ArraySlice<JSON>) -> JSON {
+        guard let first = path.first else { return value }
+        let inner = first.asWhole.flatMap { value[$0] } ?? first.asText.flatMap { value[$0] }
+        return at(inner ?? .null, path.dropFirst())
     }
 
     private static func put(_ value: JSON, _ path: ArraySlice<JSON>, _ new: JSON?) -> JSON {

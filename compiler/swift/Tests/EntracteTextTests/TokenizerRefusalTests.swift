@@ -23,13 +23,18 @@ struct TokenizerRefusalTests {
         ["version": "1.0", "model": ["type": "WordLevel", "vocab": ["a": 0, "?": 1], "unk_token": "?"]]
     }
 
+    /// The plain one with another section.
+    private static func file(_ section: String, _ value: Any) throws -> Data {
+        try JSONSerialization.data(withJSONObject: plain.merging([section: value]) { $1 })
+    }
+
     @Test func whatIsNotImplementedIsRefusedWithItsPlace() throws {
         let lines = try Vectors.data("tokenizer_refused.jsonl").split(separator: 10)
         #expect(lines.count > 70)
         for line in lines {
             let record = try #require(try JSONSerialization.jsonObject(with: line) as? [Any])
             let section = try #require(record[0] as? String)
-            let file = try JSONSerialization.data(withJSONObject: Self.plain.merging([section: record[1]]) { $1 })
+            let file = try Self.file(section, record[1])
             do {
                 _ = try Tokenizer(file, name: "t.json")
                 Issue.record("taken: \(record)")
@@ -51,7 +56,8 @@ struct TokenizerRefusalTests {
             #expect(throws: Fault.self) { try Tokenizer(Data(text.utf8)) }
         }
         #expect(throws: Fault.self) { try Tokenizer(Data([0xFF, 0xFE])) }
-        #expect(throws: Fault.self) { try Tokenizer(contentsOf: URL(fileURLWithPath: "/no/such/tokenizer.json")) }
+        let none = URL(fileURLWithPath: "/no/such/tokenizer.json")
+        #expect(throws: Fault.self) { try Tokenizer(contentsOf: none) }
         let large = Data(count: Tokenizer.mostBytes + 1)
         #expect(throws: Fault.self) { try Tokenizer(large) }
     }
@@ -61,7 +67,10 @@ struct TokenizerRefusalTests {
         var drawn = Drawn(state: 16)
         let text = "A na\u{EF}ve <|endoftext|> \u{1100}\u{1161}e\u{301} \u{1F44D}\u{1F3FD} it's 123 </s>\n"
         var read = 0
-        for name in ["clip", "t5_saved", "bert_cased", "pieces_bytes", "flags_prepend", "pieces_symbols", "cut_gpt4o"] {
+        let names = [
+            "clip", "t5_saved", "bert_cased", "pieces_bytes", "flags_prepend", "pieces_symbols", "cut_gpt4o",
+        ]
+        for name in names {
             let whole = try Vectors.data("tokenizers/\(name).json")
             for _ in 0 ..< 60 {
                 var data = whole
@@ -105,11 +114,11 @@ struct TokenizerRefusalTests {
         for _ in 0 ..< 400 {
             var bytes = map
             for _ in 0 ... drawn.next(30) { bytes[4 + drawn.next(bytes.count - 4)] = UInt8(drawn.next(256)) }
-            let body: [String: Any] = ["type": "Precompiled", "precompiled_charsmap": Data(bytes).base64EncodedString()]
-            let data = try JSONSerialization.data(withJSONObject: Self.plain.merging(["normalizer": body]) { $1 })
-            guard let tokenizer = try? Tokenizer(data) else { continue }
+            let body = ["type": "Precompiled", "precompiled_charsmap": Data(bytes).base64EncodedString()]
+            guard let tokenizer = try? Tokenizer(Self.file("normalizer", body)) else { continue }
             taken += 1
-            _ = try? tokenizer.encode("\u{FF21}\u{FF22} \u{2460} e\u{301} \u{FB01} a\u{327}", addSpecialTokens: false)
+            let text = "\u{FF21}\u{FF22} \u{2460} e\u{301} \u{FB01} a\u{327}"
+            _ = try? tokenizer.encode(text, addSpecialTokens: false)
         }
         #expect(taken > 10)
     }

@@ -6,6 +6,11 @@ import Testing
 @testable import EntracteText
 
 struct TokenizerTableTests {
+    private static func table() throws -> [String: Any] {
+        let data = try Vectors.data("tokenizer_characters.json")
+        return try #require(try JSONSerialization.jsonObject(with: data) as? [String: Any])
+    }
+
     /// All but halves of surrogate pairs, U+0002 and `|`, as the vectors have them: Unicode 14.0.
     private static func known(_ table: [String: Any]) throws -> [UInt32] {
         try #require(Self.points(table, "known"))
@@ -24,8 +29,7 @@ struct TokenizerTableTests {
     ]
 
     @Test func classesOfCharactersAreThoseOfTheLibrary() throws {
-        let table = try #require(
-            try JSONSerialization.jsonObject(with: Vectors.data("tokenizer_characters.json")) as? [String: Any])
+        let table = try Self.table()
         let known = try Self.known(table)
         #expect(known.count > 280_000)
         for (name, text) in Self.patterns {
@@ -42,8 +46,7 @@ struct TokenizerTableTests {
     }
 
     @Test func normalFormsOfAllCharactersAreThoseOfTheLibrary() throws {
-        let table = try #require(
-            try JSONSerialization.jsonObject(with: Vectors.data("tokenizer_characters.json")) as? [String: Any])
+        let table = try Self.table()
         let known = try Self.known(table)
         let normalizers: [(String, Normalizer)] = [
             ("Lowercase", .lowercase), ("NFC", .form(.nfc)), ("NFD", .form(.nfd)), ("NFKC", .form(.nfkc)),
