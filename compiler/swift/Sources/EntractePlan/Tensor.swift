@@ -41,6 +41,8 @@ public final class Tensor: @unchecked Sendable {
 
     public var count: Int { bytes.count / dtype.widthBytes }
 
+    // The memory is the tensor's: hold it in a variable or a parameter while these are read. Of what is only an
+    // expression (`made["x"]?.floats.map`) the tensor is gone before its memory is read.
     public var floats: UnsafeMutableBufferPointer<Float> { bytes.bindMemory(to: Float.self) }
     public var ints: UnsafeMutableBufferPointer<Int32> { bytes.bindMemory(to: Int32.self) }
     public var halves: UnsafeMutableBufferPointer<UInt16> { bytes.bindMemory(to: UInt16.self) }
