@@ -108,8 +108,8 @@ def test_the_larger_part_of_the_time_is_the_bottleneck(compute_s, activation_byt
 def test_the_sentence_has_the_figures_and_why():
     made = bottleneck_of(prediction(), prediction(), FACTS, 1000)
     assert made.sentence == (
-        "Loading is the bottleneck: the compute unit waits 13.00 s of 19.00 s (68 %), most of it at "
-        "the start (10.00 s); 12.00 s of it during first loads, which are cold."
+        "Loading is the bottleneck: the compute unit waits 13.00 s of 19.00 s (68 %), most of it "
+        "at the start (10.00 s); 12.00 s of it during first loads, which are cold."
     )
 
 
