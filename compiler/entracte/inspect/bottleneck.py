@@ -17,7 +17,7 @@ from entracte.units import format_bytes, format_seconds
 
 COMPUTING, LOADING, ACTIVATIONS = "computing", "loading", "activations"
 
-FITS = "All of the loop fits: nothing to schedule in it; try less memory (`target.memory`)."
+FITS = "All of the loop fits: nothing to schedule in it; try less memory (target.memory)."
 """Said where all that loops call stays loaded: every policy that keeps what fits does the same."""
 
 

@@ -79,7 +79,7 @@ def _wait(plan: Plan, pid: int, w: Wait, cold: Sequence[Bar]) -> TraceEvent:
     args = {"waits_for": w.chunk, "cause": w.cause, **_where(plan, w.segment, w.iteration)}
     cold_s = while_s((w,), cold)
     if cold_s:
-        args["cold_s"] = cold_s
+        args["cold_s"] = round(cold_s, 9)
     return _bar(pid, "wait", f"waits for {w.chunk}", _between(w), args)
 
 
