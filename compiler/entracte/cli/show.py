@@ -14,6 +14,7 @@ from entracte.cli.lanes import show_window
 from entracte.cli.observed import show_alarm, show_run
 from entracte.cli.tables import Column, fitted, listed, say, taken
 from entracte.clock.drivers import DRIVERS
+from entracte.inspect.about import about, about_lines
 from entracte.inspect.compared import comparison, decibels
 from entracte.inspect.overview import CAUSES, ChunkRow, Overview, StageRow, overview, page_bytes
 from entracte.inspect.residency import Stay
@@ -39,6 +40,8 @@ def show_summary(console: Console, plan: Plan, folder: Path | None, seconds: flo
     console.print(stage_table(made, console.width))
     say(console, budget_line(plan), time_line(plan))
     show_comparison(console, plan)
+    lines = about_lines(about(plan))
+    show_about(console, [x for x in lines if x[0] in ("weights", "size", "untried")])
     if not plan.built:
         say(console, f"dry run in {format_seconds(seconds)}; nothing was converted")
     else:
@@ -64,7 +67,7 @@ def show_plan(
     made = overview(plan)
     chosen = selected(made.chunks, stage, chunk)
     is_whole = stage is None and chunk is None
-    _header(console, plan, made)
+    _header(console, plan, made, run)
     if chunk is not None:
         say(console, *chunk_lines(plan, chosen[0]), "")
     else:
@@ -81,9 +84,6 @@ def show_plan(
         show_comparison(console, plan)
         for line in apart(plan):
             say(console, _hanging("weights ", line), style="yellow")
-    if plan.target.estimated:
-        names = ", ".join(plan.target.estimated)
-        say(console, f"estimated figures of {plan.target.name}: {names}", style="dim")
     if run is not None:
         _show_observed(console, plan, run, is_whole)
 
@@ -119,7 +119,7 @@ def _hanging(label: str, text: str) -> str:
     return fill(text, 80, initial_indent=label, subsequent_indent=" " * 8)
 
 
-def _header(console: Console, plan: Plan, made: Overview) -> None:
+def _header(console: Console, plan: Plan, made: Overview, run: Run | None) -> None:
     state = "built" if plan.built else "dry run, not built"
     say(console, plan.title, style="bold")
     say(
@@ -129,6 +129,17 @@ def _header(console: Console, plan: Plan, made: Overview) -> None:
         + (f", by pages of {limit(plan, 'page_bytes')}" if made.page_bytes else "")
         + "\n",
     )
+    show_about(console, about_lines(about(plan), run))
+    console.print()
+
+
+def show_about(console: Console, lines: Iterable[tuple[str, str]]) -> None:
+    """A label and its sentence, wrapped; a command in one line, to be typed."""
+    for label, text in lines:
+        if label == "made by":
+            console.print(Text(f"{label:<8}{text}"), soft_wrap=True)
+        else:
+            say(console, _hanging(f"{label:<8}", text))
 
 
 def _units(plan: Plan) -> str:
