@@ -27,7 +27,7 @@ def made_by(settings):
         "sampler.steps=10",
         "+target=host policy=sequential \"pipeline.inputs.prompt.default='a blue one, or two'\" "
         "pipeline.stages.text.precision=fp32 partition.chunk_bytes=700KiB verify=off",
-        "+target=ipad_m4 sampler=lpl_static target.efficiency.conv=0.3 "
+        "+target=ipad_m4 sampler=lpl_static target.contention=1.25 "
         "+pipeline.stages.denoise.functions.merged=15 'pipeline.stages.denoise.at={every:2}'",
     ],
 )
