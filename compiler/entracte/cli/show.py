@@ -14,6 +14,7 @@ from entracte.cli.observed import show_alarm, show_run
 from entracte.cli.tables import Column, fitted, hanging, listed, say, taken
 from entracte.cli.verdict import converted_lines, time_line, verdict_lines
 from entracte.clock.drivers import DRIVERS
+from entracte.inspect.about import about, about_lines
 from entracte.inspect.compared import comparison, decibels
 from entracte.inspect.overview import ChunkRow, Overview, StageRow, overview
 from entracte.inspect.residency import Stay
@@ -47,6 +48,8 @@ def show_summary(
     say(console, budget_line(plan), time_line(plan), *verdict_lines(made))
     say(console, *converted_lines(plan, dry_run_s))
     show_comparison(console, plan)
+    lines = about_lines(about(plan))
+    show_about(console, [x for x in lines if x[0] in ("weights", "size", "untried")])
     if not plan.built:
         say(console, f"dry run in {format_seconds(seconds)}; nothing was converted")
     else:
@@ -72,7 +75,7 @@ def show_plan(
     made = overview(plan)
     chosen = selected(made.chunks, stage, chunk)
     is_whole = stage is None and chunk is None
-    _header(console, plan, made)
+    _header(console, plan, made, run)
     if chunk is not None:
         say(console, *chunk_lines(plan, chosen[0]), "")
     else:
@@ -90,9 +93,6 @@ def show_plan(
         show_comparison(console, plan)
         for line in apart(plan):
             say(console, hanging("weights ", line), style="yellow")
-    if plan.target.estimated:
-        names = ", ".join(plan.target.estimated)
-        say(console, f"estimated figures of {plan.target.name}: {names}", style="dim")
     if run is not None:
         _show_observed(console, plan, run, is_whole)
 
@@ -124,7 +124,7 @@ def show_comparison(console: Console, plan: Plan) -> None:
         say(console, hanging(" " * 8, note), style="yellow")
 
 
-def _header(console: Console, plan: Plan, made: Overview) -> None:
+def _header(console: Console, plan: Plan, made: Overview, run: Run | None) -> None:
     state = "built" if plan.built else "dry run, not built"
     say(console, plan.title, style="bold")
     say(
@@ -134,6 +134,17 @@ def _header(console: Console, plan: Plan, made: Overview) -> None:
         + (f", by pages of {limit(plan, 'page_bytes')}" if made.page_bytes else "")
         + "\n",
     )
+    show_about(console, about_lines(about(plan), run))
+    console.print()
+
+
+def show_about(console: Console, lines: Iterable[tuple[str, str]]) -> None:
+    """A label and its sentence, wrapped; a command in one line, to be typed."""
+    for label, text in lines:
+        if label == "made by":
+            console.print(Text(f"{label:<8}{text}"), soft_wrap=True)
+        else:
+            say(console, hanging(f"{label:<8}", text))
 
 
 def _units(plan: Plan) -> str:

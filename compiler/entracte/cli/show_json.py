@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict
 
 from entracte.cli.show import selected
+from entracte.inspect.about import about
 from entracte.inspect.overview import overview
 from entracte.ir import Plan, Run
 from entracte.run.alarm import alarm_of
@@ -12,15 +13,17 @@ from entracte.run.alarm import alarm_of
 def plan_json(
     plan: Plan, *, stage: str | None = None, chunk: str | None = None, run: Run | None = None
 ) -> str:
-    """The fields of `entracte.inspect.overview.Overview`, under `verify` and `compared` what
-    comparing packages with their source found, under `observed` the fields of the run, and under
-    `alarm` what was observed above proven (`entracte.run.alarm.Alarm`; null for nothing).
+    """The fields of `entracte.inspect.overview.Overview`, under `about` those of
+    `entracte.inspect.about.About`, under `verify` and `compared` what comparing packages with their
+    source found, under `observed` the fields of the run, and under `alarm` what was observed above
+    proven (`entracte.run.alarm.Alarm`; null for nothing).
 
     `stage` and `chunk` choose rows of `chunks`; everything else is of the whole plan.
     """
     made = overview(plan)
     body = asdict(made) | {"chunks": [asdict(c) for c in selected(made.chunks, stage, chunk)]}
     body["peak"]["total_bytes"] = made.peak.total_bytes
+    body["about"] = asdict(about(plan))
     body["verify"] = plan.verify
     body["compared"] = [asdict(c) for c in plan.compared]
     body["observed"] = asdict(run) if run is not None else None

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass, replace
 
 from entracte.clock.timeline import Timeline, predicted
+from entracte.inspect.about import about, about_lines
 from entracte.inspect.bottleneck import FITS, cold_loads
 from entracte.inspect.claims import ChunkClaim, Claim, chunk_claims, claims
 from entracte.inspect.overview import (
@@ -34,6 +35,8 @@ class Page:
     title: str
     plan: Plan
     headline: str
+    about: tuple[tuple[str, str], ...]
+    """Label and sentence, as `plan show` begins; of lines without a label it is empty."""
     legend: tuple[tuple[str, int], ...]
     colours: dict[str, int]
     """Stage, or part of one, -> number of its colour."""
@@ -69,6 +72,7 @@ def page_of(plan: Plan, policies: tuple[PolicyRow, ...], run: Run | None = None)
         title=plan.title,
         plan=plan,
         headline=bottleneck(plan, timeline).sentence,
+        about=about_lines(about(plan), run),
         legend=tuple({g.split(".")[0]: k for g, k in colour.items()}.items()),
         colours=colour,
         kept={c.id: kept(c) for c in chunks},
