@@ -13,16 +13,19 @@ from entracte.inspect.pace import loops_of, pace_of, steps_s
 from entracte.ir import Bar
 from entracte.progress.tracker import Tracker
 from entracte.progress.values import Expected, LoopSpan, PhaseTime, Progress, merged
+from entracte.store.cache import Cache
+from entracte.store.times import FIRST, Times
 from tests.planner.plans import make_plan
 
 MIB = 2**20
 LAST = (
-    PhaseTime("trace", 10.0, 5, 2.0),
-    PhaseTime("plan", 2.0, 1, 2.0),
-    PhaseTime("convert", 80.0, 40 * MIB, 2.0 / MIB),
-    PhaseTime("compare", 8.0, 4, 2.0),
+    PhaseTime("trace", 10.0, 5),
+    PhaseTime("plan", 2.0, 1),
+    PhaseTime("convert", 80.0, 40 * MIB),
+    PhaseTime("compare", 8.0, 4),
 )
 """100 s in all."""
+LIKE = Expected(LAST, ground="convert", follows=(("compare", "convert"),))
 
 
 class Clock:
@@ -50,12 +53,13 @@ def now(tracker: Tracker) -> Progress:
 
 
 def test_phases_are_weighted_by_what_they_cost_last_time(clock):
-    tracker = Tracker(Expected(LAST, same=True), clock)
+    tracker = Tracker(LIKE, clock)
     assert tracker.now() is None
     tracker.phase("trace", 5)
     tracker.advance("a", 2)
     p = now(tracker)
-    assert (p.share, p.left_s, p.late) == (pytest.approx(4 / 100), 100.0, False)
+    # What is to be converted is not known yet: no time left.
+    assert (p.share, p.left_s, p.late) == (pytest.approx(4 / 100), None, False)
     clock.to(10)
     tracker.phase("plan", 1)
     clock.to(12)
@@ -70,11 +74,23 @@ def test_phases_are_weighted_by_what_they_cost_last_time(clock):
 
 
 def test_half_the_work_is_expected_to_take_half_the_time(clock):
-    tracker = Tracker(Expected(LAST, same=True), clock)
+    tracker = Tracker(LIKE, clock)
     tracker.phase("convert", 20 * MIB, unit_bytes=True)
-    assert now(tracker).left_s == 48.0
+    # Comparing follows it: 40 s and 4.
+    assert now(tracker).left_s == 44.0
+    clock.to(10)
+    assert now(tracker).left_s == 34.0
+    # Three quarters of 40 s after 10: it is faster than it was.
+    tracker.advance("a", 15 * MIB)
+    assert now(tracker).left_s == 14.0
+    tracker.phase("compare", 2)
+    assert now(tracker).left_s == 4.0
+
+
+def test_with_all_in_the_cache_nothing_is_left(clock):
+    tracker = Tracker(LIKE, clock)
     tracker.phase("convert", 0, unit_bytes=True)
-    assert now(tracker).left_s == 8.0
+    assert (now(tracker).left_s, now(tracker).share) == (0.0, 0.0)
 
 
 def test_without_a_job_before_there_are_shares_and_no_time_left(clock):
@@ -92,7 +108,7 @@ def test_without_a_job_before_there_are_shares_and_no_time_left(clock):
 
 
 def test_a_time_left_counts_down_and_ends_when_it_is_refuted(clock):
-    tracker = Tracker(Expected((PhaseTime("convert", 60.0, 6, 10.0),), same=True), clock)
+    tracker = Tracker(Expected((PhaseTime("convert", 60.0, 6),), "convert"), clock)
     tracker.phase("convert", 6)
     seen = []
     for second in (0, 15, 30, 45, 60, 66, 68, 240):
@@ -105,16 +121,16 @@ def test_a_time_left_counts_down_and_ends_when_it_is_refuted(clock):
 
 
 def test_a_small_phase_that_is_late_does_not_take_the_rest_along(clock):
-    tracker = Tracker(Expected(LAST, same=True), clock)
+    tracker = Tracker(Expected(LAST, ground="plan"), clock)
     tracker.phase("plan", 1)
     clock.to(8)
-    # 6 s over; 88 s are to come and 2 were expected: up to 1 + 10 % of 96 pass.
+    # 6 s over; 88 s are to come and 8 are spent: up to 1 + 10 % of 96 pass.
     p = now(tracker)
     assert (p.left_s, p.late) == (88.0, False)
 
 
 def test_time_alone_moves_a_share_only_within_the_unit_that_runs(clock):
-    tracker = Tracker(Expected((PhaseTime("compare", 40.0, 4, 10.0),), same=True), clock)
+    tracker = Tracker(Expected((PhaseTime("compare", 40.0, 4),), "compare"), clock)
     tracker.phase("compare", 4)
     shares = []
     for second in (5, 10, 30):
@@ -158,7 +174,7 @@ def test_a_loop_has_an_iteration_and_a_pace(clock):
 
 
 def test_a_run_that_is_twice_as_slow_as_last_time_takes_twice_as_long(clock):
-    tracker = Tracker(Expected(same=True), clock)
+    tracker = Tracker(Expected(ground="run"), clock)
     tracker.phase("run", 4, units_s=[1.0, 2.0, 3.0, 4.0])
     assert now(tracker).left_s == 10.0
     clock.to(2)
@@ -180,7 +196,7 @@ def test_a_run_that_is_twice_as_slow_as_last_time_takes_twice_as_long(clock):
 
 
 def test_a_loop_that_ends_early_does_not_look_fast(clock):
-    tracker = Tracker(Expected(same=True), clock)
+    tracker = Tracker(Expected(ground="run"), clock)
     tracker.phase("run", 5, units_s=[1.0, 1.0, 1.0, 1.0, 6.0])
     clock.to(1)
     tracker.at("", 1)
@@ -196,12 +212,27 @@ def test_what_phases_took_is_summed_by_name_and_remembered(clock):
         tracker.phase(name, total)
         clock.to(clock.now - 1000 + seconds)
     took = tracker.end()
-    assert [(t.phase, t.seconds, t.work, t.unit_s) for t in took] == [
-        ("trace", 2.0, 4, 0.5), ("convert", 15.0, 15, 1.0), ("plan", 1.0, 1, 1.0),
-    ]  # fmt: skip
+    trace, plan = PhaseTime("trace", 2.0, 4), PhaseTime("plan", 1.0, 1)
+    assert took == (trace, PhaseTime("convert", 15.0, 15), plan)  # fmt: skip
     assert times_text(took) == "phases  trace 2.00 s, convert 15.00 s, plan 1.00 s"
-    idle = PhaseTime("convert", 0.1, 0)
-    assert merged(took, [idle]) == (PhaseTime("convert", 0.1, 0, 1.0),)
+    # All was in the cache, and nothing had to be compared.
+    last = (trace, PhaseTime("convert", 9.0, 3), PhaseTime("compare", 4.0, 2), plan)
+    now_s = (PhaseTime("trace", 1.0, 4), PhaseTime("convert", 0.1, 0), plan)
+    assert merged(last, now_s) == (now_s[0], *last[1:])
+    assert merged((), now_s) == now_s
+
+
+def test_the_cache_keeps_what_a_compile_took(tmp_path):
+    cache = Cache(tmp_path)
+    first = Times(cache, "a" * 64, "f" * 64, FIRST)
+    assert first.expected().phases == FIRST and first.expected().ground == ""
+    first.keep(LAST)
+    assert first.expected() == LIKE
+    # Its form alone weighs phases and is no ground; nor is a job that converted nothing.
+    assert Times(cache, "b" * 64, "f" * 64).expected() == replace(LIKE, ground="")
+    idle = Times(cache, "c" * 64, "d" * 64)
+    idle.keep([PhaseTime("trace", 1.0, 5), PhaseTime("convert", 0.0, 0)])
+    assert idle.expected().ground == ""
 
 
 # ---------------------------------------------------------------- of plans and records
@@ -322,7 +353,7 @@ def test_verbose_tells_every_unit_and_quiet_nothing(clock, screen):
 
 
 def test_json_is_one_object_a_line(clock, screen):
-    bars = Bars(How("json"), Expected((PhaseTime("trace", 24.0, 2, 12.0),), same=True), clock)
+    bars = Bars(How("json"), Expected((PhaseTime("trace", 24.0, 2),), "trace"), clock)
     scripted(bars, clock)
     told = [json.loads(line) for line in screen.lines]
     assert [x["event"] for x in told] == [

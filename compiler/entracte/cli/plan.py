@@ -257,7 +257,7 @@ def run(
             console.print(note)
         how = how_of(progress, quiet=quiet, verbose=verbose)
         pace = pace_of(opened.plan, build_folder(build), opened.device.name)
-        with Bars(how, Expected(same=pace.same)) as bars:
+        with Bars(how, Expected(ground="run" if pace.same else "")) as bars:
             bars.steps("run", pace)
             outcome = opened.compute(given, lambda stage, done, _: bars.at(stage, done))
         finish_run(console, opened, outcome, place, needed=record is not None)

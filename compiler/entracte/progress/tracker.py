@@ -104,9 +104,9 @@ class Tracker:
         seconds, work = self._clock() - self._phase.begun_s, self._phase.total
         known = next((t for t in self._over if t.phase == self._phase.name), None)
         if known is None:
-            self._over.append(_took(self._phase.name, seconds, work))
+            self._over.append(PhaseTime(self._phase.name, seconds, work))
             return
-        both = _took(known.phase, known.seconds + seconds, known.work + work)
+        both = PhaseTime(known.phase, known.seconds + seconds, known.work + work)
         self._over[self._over.index(known)] = both
 
     def _tell(self, event: str) -> None:
@@ -126,7 +126,8 @@ class Tracker:
             over_s = sum(t.seconds for t in self._over)
             whole_s = over_s + outlook.whole_s + to_come_s
             left_s = outlook.left_s + to_come_s
-            late = self._expected.same and outlook.over_s > _TOLERATED_S + _TOLERATED * (
+            grounded = self._is_grounded(phase)
+            late = grounded and outlook.over_s > _TOLERATED_S + _TOLERATED * (
                 outlook.whole_s + to_come_s
             )
             return Progress(
@@ -138,7 +139,7 @@ class Tracker:
                 phase_s=now_s - phase.begun_s,
                 seconds=now_s - self._begun_s,
                 share=(over_s + outlook.done_s) / whole_s if whole_s > 0 else 0.0,
-                left_s=left_s if self._expected.same and not late else None,
+                left_s=left_s if grounded and not late else None,
                 late=late,
                 loop=phase.place(),
             )
@@ -147,11 +148,31 @@ class Tracker:
         return next((t for t in self._expected.phases if t.phase == name), None)
 
     def _to_come_s(self, phase: Phase) -> float:
-        """Of the phases behind this one, as they were last time."""
+        """Of the phases behind this one, as they were last time, or in proportion to what they
+        follow."""
         names = [t.phase for t in self._expected.phases]
         behind = names.index(phase.name) + 1 if phase.name in names else 0
         begun = {t.phase for t in self._over}
-        return sum(t.seconds for t in self._expected.phases[behind:] if t.phase not in begun)
+        return sum(
+            t.seconds * self._proportion(t.phase, phase)
+            for t in self._expected.phases[behind:]
+            if t.phase not in begun
+        )
+
+    def _proportion(self, name: str, phase: Phase) -> float:
+        """Of what a phase did last time: how much it will have to do."""
+        leader = dict(self._expected.follows).get(name)
+        known = None if leader is None else self._known(leader)
+        work = {t.phase: t.work for t in self._over}
+        work[phase.name] = work.get(phase.name, 0) + phase.total
+        if known is None or leader not in work or not known.work:
+            return 1.0
+        return min(1.0, work[leader] / known.work)
+
+    def _is_grounded(self, phase: Phase) -> bool:
+        """Whether a time left may be told."""
+        ground = self._expected.ground
+        return ground == phase.name or ground in {t.phase for t in self._over}
 
     def _outlook(self, phase: Phase, now_s: float) -> Outlook:
         spent_s = now_s - phase.begun_s
@@ -164,8 +185,6 @@ class Tracker:
             alone = 0.0 if self._expected.phases else 1.0
             whole_s = max(spent_s, alone)
             return Outlook(whole_s, part * whole_s, 0.0, spent_s)
-        return by_time(known.expected_s(phase.total), part, phase, spent_s, self._expected.same)
-
-
-def _took(name: str, seconds: float, work: int) -> PhaseTime:
-    return PhaseTime(name, seconds, work, seconds / work if work else None)
+        return by_time(
+            known.expected_s(phase.total), part, phase, spent_s, self._is_grounded(phase)
+        )

@@ -11,18 +11,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class PhaseTime:
-    """What a phase took in an earlier job."""
+    """What a phase took in the last job in which it had anything to do."""
 
     phase: str
     seconds: float
     work: int
-    """Units that it did; 0 where all was in the cache."""
-    unit_s: float | None = None
-    """Seconds a unit, of the last job in which it did any."""
+    """Units that it did; 0 where it never had any: all was in the cache."""
 
     def expected_s(self, work: int) -> float:
         """Seconds of so much work."""
-        return self.seconds if self.unit_s is None else self.unit_s * work
+        return self.seconds * work / self.work if self.work else self.seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +28,11 @@ class Expected:
     """What a job's phases are expected to take, in order."""
 
     phases: tuple[PhaseTime, ...] = ()
-    same: bool = False
-    """They are of the same job, done before: a ground for a time left. Else only for weights."""
+    ground: str = ""
+    """The phase from which on they are a ground for a time left: by then it is known what there is
+    to do, and a job like this one did such work before. Empty: they only weigh phases."""
+    follows: tuple[tuple[str, str], ...] = ()
+    """(phase, the phase before it whose work tells how much it will have to do)."""
 
 
 NOTHING = Expected()
@@ -87,9 +88,9 @@ class Progress:
 
 
 def merged(last: Sequence[PhaseTime], now: Sequence[PhaseTime]) -> tuple[PhaseTime, ...]:
-    """What to remember of a job: a phase that had nothing to do keeps its seconds a unit."""
-    before = {t.phase: t.unit_s for t in last}
-    return tuple(
-        t if t.unit_s is not None else PhaseTime(t.phase, t.seconds, t.work, before.get(t.phase))
-        for t in now
-    )
+    """What to remember of a job: of phases that had nothing to do, what they took before."""
+    before = {t.phase: t for t in last}
+    told = {t.phase: t if t.work else before.get(t.phase, t) for t in now}
+    # What was not needed this time, such as comparing, keeps its place behind what it followed.
+    order = list(dict.fromkeys([*before, *told]) if set(told) <= set(before) else told)
+    return tuple(told.get(name) or before[name] for name in order)
