@@ -76,6 +76,7 @@ NEEDS = {
     "test_own_numbers.py": "convert",
     "test_overlap.py": "convert",
     "test_places.py": "torch",
+    "test_progress.py": "light",
     "test_public_door.py": "convert",
     "test_resume.py": "convert",
     "test_packages.py": "convert",

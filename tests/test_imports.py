@@ -21,6 +21,7 @@ ROOMS = [
     "codec",
     "memory",
     "cost",
+    "progress",
     "disk",
     "graphs",
     "declare",

@@ -25,6 +25,7 @@ from rich.text import Text
 
 from entracte.cli.console import (
     Bars,
+    choose,
     console,
     errors,
     one_message,
@@ -32,6 +33,7 @@ from entracte.cli.console import (
     show_error,
 )
 from entracte.cli.faults import fault_of
+from entracte.cli.progress import taken, times_text
 from entracte.cli.start import guarded
 from entracte.cli.sweep_job import SweepJob
 from entracte.cli.tables import say
@@ -57,6 +59,9 @@ OmegaConf.register_new_resolver("entracte_scratch", _scratch, replace=True)
 
 _RAISE = "HYDRA_FULL_ERROR"
 
+_WORTH_S = 5.0
+"""From here on a dry run says what its phases took."""
+
 _sweep: list[SweepJob] = []
 """What became of the jobs of this process's sweep, if there is one."""
 
@@ -71,6 +76,9 @@ def _main() -> None:
         # Hydra would say its own.
         print_version()
         return
+    with one_message():
+        how, sys.argv[1:] = taken(sys.argv[1:])
+    choose(how)
     with one_message(), _own_messages(), composing():
         _hydra()
     if _sweep:
@@ -139,6 +147,7 @@ def _compile(config: DictConfig, sweep_job: SweepJob | None = None) -> None:
     from entracte.cli.held import budget_line
     from entracte.cli.show import show_summary
     from entracte.cli.verdict import time_line
+    from entracte.store.times import Times
 
     with composing():
         advises = bool(config.advise)
@@ -155,12 +164,16 @@ def _compile(config: DictConfig, sweep_job: SweepJob | None = None) -> None:
         say(console, job.pipeline.title, style="bold")
         into = " (dry run)" if job.dry_run else f" into {build_folder(job)}"
         say(console, f"for {job.target.title}{into}")
-    with Bars() as bars:
+    times = Times.of(job)
+    with Bars(expected=times.expected()) as bars:
         built = compile_job(job, bars)
+    times.keep(bars.phases)
     if sweep_job is not None:
         sweep_job.plan = built.plan
     if sweep_job is not None and job.dry_run:
         # Each job's tables would drown what the sweep ends with.
         say(console, budget_line(built.plan), time_line(built.plan), "")
     else:
+        if not job.dry_run or built.seconds >= _WORTH_S:
+            say(console, times_text(bars.phases))
         show_summary(console, built.plan, built.folder, built.seconds, built.dry_run_s)

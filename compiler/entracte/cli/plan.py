@@ -192,6 +192,12 @@ Given = Annotated[
     ),
 ]
 Prompt = Annotated[str | None, typer.Option(help="The input `prompt`, or the only text.")]
+Shown = Annotated[
+    str | None,
+    typer.Option("--progress", help="lines, json or none; auto: a bar in a terminal, else lines."),
+]
+Silent = Annotated[bool, typer.Option("--quiet", help="Tell no progress.")]
+Wordy = Annotated[bool, typer.Option("--verbose", help="Tell every step as it is done.")]
 Seed = Annotated[int | None, typer.Option(help="The input `seed`, or the only seed.")]
 
 
@@ -223,6 +229,9 @@ def run(
             help="Record what the device answers in this folder, for runners of other machines."
         ),
     ] = None,
+    progress: Shown = None,
+    quiet: Silent = False,
+    verbose: Wordy = False,
 ) -> None:
     """Execute the plan and write its outputs; then planned against observed.
 
@@ -230,6 +239,9 @@ def run(
     """
     from entracte.cli.given import given_by_name, out_by_name
     from entracte.cli.observed import finish_run
+    from entracte.cli.progress import how_of
+    from entracte.inspect.pace import pace_of
+    from entracte.progress.values import Expected
     from entracte.run.execute import open_build
     from entracte.run.record import place_for
     from entracte.run.runner import whole_note
@@ -243,8 +255,10 @@ def run(
         given = given_by_name(opened.plan, inputs or [], prompt=prompt, seed=seed)
         if note := whole_note(opened.plan, opened.device):
             console.print(note)
-        with Bars() as bars:
-            bars.phase("run", opened.plan.program.step_count)
+        how = how_of(progress, quiet=quiet, verbose=verbose)
+        pace = pace_of(opened.plan, build_folder(build), opened.device.name)
+        with Bars(how, Expected(ground="run" if pace.same else "")) as bars:
+            bars.steps("run", pace)
             outcome = opened.compute(given, lambda stage, done, _: bars.at(stage, done))
         finish_run(console, opened, outcome, place, needed=record is not None)
     if outcome.alarm:
@@ -276,12 +290,16 @@ def verify(
         typer.Option("--allow-package", help="A Python package whose graphs may be imported."),
     ] = None,
     cache: Annotated[str, typer.Option(help="Where traces are kept: a folder.")] = "auto",
+    progress: Shown = None,
+    quiet: Silent = False,
+    verbose: Wordy = False,
 ) -> None:
     """Check the plan, and every package against the torch source: PSNR, largest error.
 
     Exit status 1 where one is below its floor, or the run took more than is proven.
     """
     from entracte.cli.given import given_by_name
+    from entracte.cli.progress import how_of
     from entracte.cli.verify import show_verification
     from entracte.plan.file import read_plan
     from entracte.verify.source import Origin
@@ -294,7 +312,7 @@ def verify(
         packages=tuple(packages or ()),
         cache=cache,
     )
-    with one_message(), Bars() as bars:
+    with one_message(), Bars(how_of(progress, quiet=quiet, verbose=verbose)) as bars:
         given = given_by_name(read_plan(build), inputs or [], prompt=prompt, seed=seed)
         failed = show_verification(build, given, bars, save=save, distinct=distinct, origin=origin)
     if failed:

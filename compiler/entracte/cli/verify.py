@@ -13,6 +13,7 @@ from entracte.check.proof import Proof
 from entracte.cli.console import Bars, console
 from entracte.cli.observed import show_alarm
 from entracte.inspect.compared import decibels
+from entracte.inspect.pace import pace_of
 from entracte.ir import Plan
 from entracte.verify.folder import Verified, verify_build
 from entracte.verify.source import NOWHERE_ELSE, Origin
@@ -37,11 +38,14 @@ def show_verification(
         console.print(
             f"plan: sound; {proof.steps_checked} steps checked, peak proven for any timing"
         )
-        bars.phase("verify", len(plan.packages) if distinct else plan.program.step_count)
+        if distinct or not plan.packages:
+            bars.phase("verify", len(plan.packages))
+        else:
+            bars.steps("verify", pace_of(plan, build, "").twice())
 
     found = verify_build(
         build, inputs, distinct=distinct, save=save, origin=origin, sound=sound,
-        progress=lambda what, done, _: bars.at(what, done),
+        progress=bars.at,
     )  # fmt: skip
     console.print(verification_table(found.chunks))
     console.print(_distinct(found) if found.whole is None else _whole(found.whole))
