@@ -104,7 +104,7 @@ def line_of(inputs: tuple[Input, ...], given: Mapping[str, Any]) -> str:
 
 
 def _told(plan: Plan, given: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(told_inputs(plan, given, values))
+    return dict(told_inputs(plan, given))
 
 
 def _value(i: Input, value: Any) -> list[object]:

@@ -202,17 +202,35 @@ Seed = Annotated[int | None, typer.Option(help="The input `seed`, or the only se
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0913 - the options of a command
     build: Build,
-    prompt: Prompt = None,
-    seed: Seed = None,
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(help="The input `prompt`, or the only text; given again: a run for each."),
+    ] = None,
+    prompts: Annotated[
+        Path | None, typer.Option(help="A file with a prompt in each line: a run for each.")
+    ] = None,
+    negative: Annotated[
+        str | None, typer.Option(help="The input `negative`: the negative prompt.")
+    ] = None,
+    seed: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="The input `seed`, or the only seed; `random` draws one; given again: a run for "
+            "each."
+        ),
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="Seeds as 0-3 or 0,2,8-11: a run for each.")
+    ] = None,
     out: Annotated[
         list[str] | None,
         typer.Option(
             help="A file, or NAME=FILE for each output. Video: .mp4 .webm .gif .png, image: .png "
             ".jpg .webp, both: FOLDER/; audio: .wav; text: .txt; any: .npy .npz .safetensors. "
             "Without: clip.mp4, image.png, audio.wav, output.npy; of several NAME.mp4 ...; text is "
-            "printed."
+            "printed. Of several runs clip-PROMPT-SEED.mp4 ..., and nothing is overwritten."
         ),
     ] = None,
     inputs: Given = None,
@@ -229,15 +247,26 @@ def run(
             help="Record what the device answers in this folder, for runners of other machines."
         ),
     ] = None,
+    scale: Annotated[
+        int, typer.Option(min=1, max=64, help="Enlarge clips and GIFs so many times.")
+    ] = 1,
+    metadata: Annotated[
+        bool, typer.Option(help="Write into files how they were made; `plan whence` reads it.")
+    ] = True,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Of several runs, only those whose files are missing.")
+    ] = False,
     progress: Shown = None,
     quiet: Silent = False,
     verbose: Wordy = False,
 ) -> None:
     """Execute the plan and write its outputs; then planned against observed.
 
-    Exit status 1 also where it took more than is proven; the outputs are written before.
+    Several prompts or seeds: a run for each pair, one after another. Exit status 1 also where one
+    took more than is proven; the outputs are written before.
     """
-    from entracte.cli.given import given_by_name, out_by_name
+    from entracte.cli.batch import Words, drawn, run_batch, runs_of
+    from entracte.cli.given import out_by_name
     from entracte.cli.observed import finish_run
     from entracte.cli.progress import how_of
     from entracte.inspect.pace import pace_of
@@ -249,19 +278,46 @@ def run(
     with one_message():
         opened = open_build(
             build, device=device, policy=policy, out=out_by_name(out or []), keep=False, usual=True,
-            answers=answers,
+            answers=answers, scale=scale, metadata=metadata,
         )  # fmt: skip
-        place = place_for(build, record, opened.device.name)
-        given = given_by_name(opened.plan, inputs or [], prompt=prompt, seed=seed)
+        words = Words(inputs or [], prompt or [], prompts, negative, seed or [], seeds)
+        runs = runs_of(opened.plan, words)
+        if resume and len(runs) == 1:
+            raise RunError("--resume: is of several runs; leave it out, or give several seeds")
         if note := whole_note(opened.plan, opened.device):
             console.print(note)
+        if note := drawn(words, runs):
+            console.print(note)
         how = how_of(progress, quiet=quiet, verbose=verbose)
+        if len(runs) > 1:
+            if run_batch(console, opened, runs, record, resume=resume, how=how):
+                raise typer.Exit(1)
+            return
+        place = place_for(build, record, opened.device.name)
+        given = runs[0].inputs
         pace = pace_of(opened.plan, build_folder(build), opened.device.name)
         with Bars(how, Expected(ground="run" if pace.same else "")) as bars:
             bars.steps("run", pace)
             outcome = opened.compute(given, lambda stage, done, _: bars.at(stage, done))
         finish_run(console, opened, outcome, place, needed=record is not None)
     if outcome.alarm:
+        raise typer.Exit(1)
+
+
+@app.command()
+def whence(
+    file: Annotated[Path, typer.Argument(help="A file, or a folder of pictures, of `plan run`.")],
+    build: Annotated[
+        Path | None, typer.Option(help="Exit status 1 where it is of another plan than this.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as JSON, for scripts.")] = False,
+) -> None:
+    """How a file was made, as it says itself: inputs, plan, versions, and the line to type."""
+    from entracte.cli.whence import show_whence
+
+    with one_message():
+        same = show_whence(console, file, build, as_json=as_json)
+    if not same:
         raise typer.Exit(1)
 
 
