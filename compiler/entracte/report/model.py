@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from entracte.clock.timeline import Timeline, predicted
 from entracte.inspect.claims import ChunkClaim, Claim, chunk_claims, claims
+from entracte.inspect.modules import held
 from entracte.inspect.overview import (
     ChunkRow,
     KeptRow,
@@ -16,6 +17,7 @@ from entracte.inspect.overview import (
 )
 from entracte.ir import Plan, Run
 from entracte.report.flow import Flow, flow_of
+from entracte.report.helps import Help
 from entracte.report.lanes import stalls
 from entracte.report.policies import PolicyRow
 from entracte.report.track import Track, track_of
@@ -36,6 +38,8 @@ class Page:
     """Stage, or part of one, -> number of its colour."""
     kept: dict[str, str]
     """Chunk -> how it is kept in the predicted run."""
+    holds: dict[str, str]
+    """Chunk -> its modules in a few words; empty where it has none."""
     levels: tuple[KeptRow, ...]
     page_bytes: int
     stages: tuple[StageRow, ...]
@@ -44,6 +48,7 @@ class Page:
     tracks: tuple[Track, ...]
     stalls: tuple[StallGroup, ...]
     policies: tuple[PolicyRow, ...]
+    helping: tuple[Help, ...]
     claims: tuple[Claim, ...]
     chunk_claims: tuple[ChunkClaim, ...]
     run: Run | None
@@ -51,7 +56,12 @@ class Page:
     overrides: tuple[tuple[str, str], ...]
 
 
-def page_of(plan: Plan, policies: tuple[PolicyRow, ...], run: Run | None = None) -> Page:
+def page_of(
+    plan: Plan,
+    policies: tuple[PolicyRow, ...],
+    run: Run | None = None,
+    helping: tuple[Help, ...] = (),
+) -> Page:
     """Everything the page shows. The predicted run is `entracte.clock.timeline.predicted`."""
     timeline = predicted(plan)
     chunks = chunk_rows(plan, timeline)
@@ -67,6 +77,7 @@ def page_of(plan: Plan, policies: tuple[PolicyRow, ...], run: Run | None = None)
         legend=tuple({g.split(".")[0]: k for g, k in colour.items()}.items()),
         colours=colour,
         kept={c.id: kept(c) for c in chunks},
+        holds={c.id: held(c.modules) for c in plan.chunks},
         levels=kept_rows(plan),
         page_bytes=page_bytes(plan),
         stages=stage_rows(plan, chunks, timeline),
@@ -75,6 +86,7 @@ def page_of(plan: Plan, policies: tuple[PolicyRow, ...], run: Run | None = None)
         tracks=tuple(tracks),
         stalls=stall_groups(plan, explained),
         policies=policies,
+        helping=helping,
         claims=claims(plan, run) if run is not None else (),
         chunk_claims=chunk_claims(plan, run) if run is not None else (),
         run=run,
