@@ -513,7 +513,7 @@ class Chunk:
     compute_unit: str = ""
     """What it runs on, one of `COMPUTE_UNITS`; empty: the target's."""
     modules: tuple[str, ...] = ()
-    """Whose weights it holds, as the checkpoint names them, in the order of their use. For people:
+    """Whose weights it holds, by the names of these weights, in the order of their use. For people:
     a runner needs none of them."""
 
     @property

@@ -29,6 +29,14 @@ def test_a_module_that_is_cut_is_told_more_closely():
     )
 
 
+def test_parts_of_a_module_that_is_told_are_not_told_again():
+    names = ["t.freqs", "t.mlp.0.weight", "t.mlp.2.weight", "u.freqs", "u.mlp.0.weight"]
+    assert modules_of([names, ["u.table", "u.mlp.1.bias"]]) == (
+        ("t", "u", "u.mlp.0"),
+        ("u", "u.mlp.1"),
+    )
+
+
 def test_a_weight_of_two_chunks_is_both_ones():
     assert modules_of([["shared.weight"], ["shared.weight", "shared.weight"]]) == (
         ("shared",),
@@ -45,7 +53,7 @@ def test_a_weight_of_two_chunks_is_both_ones():
         (["s.0", "t.0", "s.1", "t.1", "s.3"], "s 0 to 1, s 3, t 0 to 1"),
         (["embed", "b.9", "b.10", "b.11.attn"], "embed, b 9 to 10, b.11.attn"),
         (["7", "x.٣"], "7, x.٣"),
-        (list("abcdefgh"), "a, b, c, d, e, f and 2 more"),
+        (list("abcdefgh"), "a, b, c, d, e and 3 more"),
     ],
 )
 def test_modules_in_words(modules, told):

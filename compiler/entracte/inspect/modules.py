@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-MOST_NAMES = 6
+MOST_NAMES = 5
 
 
 def held(modules: Sequence[str], most: int | None = MOST_NAMES) -> str:
