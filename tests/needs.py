@@ -31,6 +31,7 @@ NEEDS = {
     "planner/test_run_reference.py": "convert",
     "planner/*": "light",
     "report/test_browser.py": "browser",
+    "report/test_browser_memory.py": "browser",
     "report/*": "light",
     "lower/*": "convert",
     "mistakes/*": "torch",

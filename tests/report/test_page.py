@@ -17,6 +17,7 @@ from entracte.codec import decode, encode
 from entracte.ir import Plan
 from entracte.plan.file import write_plan
 from entracte.report import model
+from entracte.report.helps import helps
 from entracte.report.model import page_of
 from entracte.report.page import as_json, asset, render
 from entracte.report.policies import compared
@@ -29,7 +30,7 @@ LIMIT_BYTES = 2_000_000
 
 
 def rendered(plan, run=None) -> str:
-    return render(page_of(plan, compared(plan), run))
+    return render(page_of(plan, compared(plan), run, helps(plan)))
 
 
 class Tags(HTMLParser):

@@ -9,13 +9,14 @@ from pathlib import Path
 from rich.console import Console
 
 from entracte.cli.console import Bars
+from entracte.cli.progress import How
 from entracte.cli.given import given_by_name, meant
 from entracte.cli.observed import noted, record_run, show_alarm, show_texts, show_written
 from entracte.cli.tables import say
 from entracte.errors import ConfigError, RunError
 from entracte.inspect.pace import pace_of
 from entracte.ir import Input, Plan
-from entracte.progress.values import Expected, How
+from entracte.progress.values import Expected
 from entracte.run.batch import MOST_RUNS, BatchRun, batch_of, files_there, named, out_of
 from entracte.run.execute import OpenBuild
 from entracte.run.inputs import told_inputs

@@ -79,6 +79,7 @@ class ChunkRow:
     """Of which it has functions as well."""
     path: str
     file_bytes: int
+    modules: tuple[str, ...]
 
     @property
     def is_cold(self) -> bool:
@@ -295,6 +296,7 @@ def chunk_rows(plan: Plan, run: Timeline) -> tuple[ChunkRow, ...]:
                 stages=tuple(dict.fromkeys(x for v in c.others for x in (v.graph, v.name))),
                 path=package.path if package else "",
                 file_bytes=package.file_bytes if package else 0,
+                modules=c.modules,
             )
         )
     return tuple(rows)

@@ -7,6 +7,7 @@ from entracte.clock.timeline import Timeline, predicted
 from entracte.inspect.about import about, about_lines
 from entracte.inspect.bottleneck import FITS, cold_loads
 from entracte.inspect.claims import ChunkClaim, Claim, chunk_claims, claims
+from entracte.inspect.modules import held
 from entracte.inspect.overview import (
     ChunkRow,
     KeptRow,
@@ -20,6 +21,7 @@ from entracte.inspect.overview import (
 )
 from entracte.ir import Plan, Run
 from entracte.report.flow import Flow, flow_of
+from entracte.report.helps import Help
 from entracte.report.lanes import stalls, with_first_loads
 from entracte.report.policies import PolicyRow
 from entracte.report.track import Track, track_of
@@ -42,6 +44,8 @@ class Page:
     """Stage, or part of one, -> number of its colour."""
     kept: dict[str, str]
     """Chunk -> how it is kept in the predicted run."""
+    holds: dict[str, str]
+    """Chunk -> its modules in a few words; empty where it has none."""
     levels: tuple[KeptRow, ...]
     page_bytes: int
     stages: tuple[StageRow, ...]
@@ -52,6 +56,7 @@ class Page:
     policies: tuple[PolicyRow, ...]
     fits: str
     """That all of the loop fits, where policies have nothing to schedule; else empty."""
+    helping: tuple[Help, ...]
     claims: tuple[Claim, ...]
     chunk_claims: tuple[ChunkClaim, ...]
     run: Run | None
@@ -59,7 +64,12 @@ class Page:
     overrides: tuple[tuple[str, str], ...]
 
 
-def page_of(plan: Plan, policies: tuple[PolicyRow, ...], run: Run | None = None) -> Page:
+def page_of(
+    plan: Plan,
+    policies: tuple[PolicyRow, ...],
+    run: Run | None = None,
+    helping: tuple[Help, ...] = (),
+) -> Page:
     """Everything the page shows. The predicted run is `entracte.clock.timeline.predicted`."""
     timeline = predicted(plan)
     chunks = chunk_rows(plan, timeline)
@@ -76,6 +86,7 @@ def page_of(plan: Plan, policies: tuple[PolicyRow, ...], run: Run | None = None)
         legend=tuple({g.split(".")[0]: k for g, k in colour.items()}.items()),
         colours=colour,
         kept={c.id: kept(c) for c in chunks},
+        holds={c.id: held(c.modules) for c in plan.chunks},
         levels=kept_rows(plan),
         page_bytes=page_bytes(plan),
         stages=stage_rows(plan, chunks, timeline),
@@ -87,6 +98,7 @@ def page_of(plan: Plan, policies: tuple[PolicyRow, ...], run: Run | None = None)
         ),
         policies=policies,
         fits=FITS if loop_fits(plan.program, chunks) else "",
+        helping=helping,
         claims=claims(plan, run) if run is not None else (),
         chunk_claims=chunk_claims(plan, run) if run is not None else (),
         run=run,
