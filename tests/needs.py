@@ -33,6 +33,7 @@ NEEDS = {
     "report/test_browser.py": "browser",
     "report/*": "light",
     "lower/*": "convert",
+    "mistakes/test_words.py": "light",
     "mistakes/*": "torch",
     "recipes/*": "convert",
     "reference/test_apple_suites.py": "apple",
