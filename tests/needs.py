@@ -34,6 +34,7 @@ NEEDS = {
     "report/test_browser_memory.py": "browser",
     "report/*": "light",
     "lower/*": "convert",
+    "mistakes/test_words.py": "light",
     "mistakes/*": "torch",
     "recipes/*": "convert",
     "reference/test_apple_suites.py": "apple",

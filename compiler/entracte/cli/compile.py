@@ -23,6 +23,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from rich.text import Text
 
+from entracte.cli.compile_help import asks_help, compile_help
 from entracte.cli.console import (
     Bars,
     choose,
@@ -37,6 +38,7 @@ from entracte.cli.progress import taken, times_text
 from entracte.cli.start import guarded
 from entracte.cli.sweep_job import SweepJob
 from entracte.cli.tables import say
+from entracte.cli.words import take_words
 from entracte.declare.compose import composing
 from entracte.declare.read import read
 from entracte.declare.sealed import sealed
@@ -67,7 +69,7 @@ _sweep: list[SweepJob] = []
 
 
 def main() -> None:
-    """Entry point of the console script. Hydra reads the rest, and answers `-h` and `--help`."""
+    """Entry point of the console script. Hydra reads its words."""
     guarded(_main)
 
 
@@ -77,8 +79,12 @@ def _main() -> None:
         print_version()
         return
     with one_message():
+        if asks_help(sys.argv[1:]):
+            print(compile_help(sys.argv[1:], console.width), end="")
+            return
         how, sys.argv[1:] = taken(sys.argv[1:])
-    choose(how)
+        choose(how)
+        take_words()
     with one_message(), _own_messages(), composing():
         _hydra()
     if _sweep:
@@ -125,7 +131,7 @@ def _hydra(config: DictConfig) -> None:
 def _one_of_many(config: DictConfig) -> None:
     """A job of a sweep: its fault is printed and the sweep goes on."""
     overrides = HydraConfig.get().overrides.task
-    console.print(Text(f"compile {' '.join(overrides)}", style="bold"))
+    console.print(Text(f"compile {' '.join(overrides)}", style="bold"), soft_wrap=True)
     sweep_job, advises = SweepJob.unread(overrides), False
     try:
         with composing():

@@ -7,7 +7,7 @@ from textwrap import fill
 from rich.console import Console
 from rich.table import Table
 
-from entracte.cli.tables import grid, row, say
+from entracte.cli.tables import Column, fitted, say
 from entracte.errors import RunError, WriteError
 from entracte.inspect.claims import chunk_claims
 from entracte.ir import Plan, Run
@@ -21,7 +21,7 @@ from entracte.units import compact_seconds, format_bytes, format_seconds
 
 def show_run(console: Console, plan: Plan, run: Run) -> None:
     """The table of chunks, then peak and time; an alarm last."""
-    console.print(run_table(plan, run))
+    console.print(run_table(plan, run, console.width))
     say(console, *run_lines(plan, run))
     show_alarm(console, alarm_of(plan, run))
 
@@ -50,21 +50,21 @@ def _within(text: str, width: int, later: str) -> str:
     return fill(text, width, initial_indent="  ", subsequent_indent=later, break_on_hyphens=False)
 
 
-def run_table(plan: Plan, run: Run) -> Table:
+def run_table(plan: Plan, run: Run, width: int = 80) -> Table:
     """Planned against observed, per chunk."""
-    numbers = ("calls", "loads", "load", "call", "activ.")
-    table = grid(f"Planned/observed on device {run.device}", ["chunk"], numbers)
-    for c in chunk_claims(plan, run):
-        row(
-            table,
-            c.chunk,
-            str(c.calls),
-            str(c.loads),
-            "/".join(map(compact_seconds, c.load_s)),
-            "/".join(map(compact_seconds, c.exec_s)),
-            _pair(c.activation_bytes),
-        )
-    return table
+    claims = chunk_claims(plan, run)
+    return fitted(
+        f"Planned/observed on device {run.device}",
+        (
+            Column("chunk", [c.chunk for c in claims], left=True),
+            Column("calls", [str(c.calls) for c in claims], 2),
+            Column("loads", [str(c.loads) for c in claims], 1),
+            Column("load", ["/".join(map(compact_seconds, c.load_s)) for c in claims]),
+            Column("call", ["/".join(map(compact_seconds, c.exec_s)) for c in claims]),
+            Column("activ.", [_pair(c.activation_bytes) for c in claims]),
+        ),
+        width,
+    )
 
 
 def _pair(sizes: tuple[int, int]) -> str:

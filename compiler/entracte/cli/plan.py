@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from entracte.cli import offered
 from entracte.cli.console import Bars, console, one_message, print_version
 from entracte.cli.start import guarded
 from entracte.errors import PlanError, RunError
@@ -121,7 +122,12 @@ def trace(
 @app.command()
 def graph(
     build: Build,
-    form: Annotated[str, typer.Option("--format", help="dot, mermaid or svg.")] = "dot",
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format", help="dot, mermaid or svg.", metavar="NAME", autocompletion=offered.formats
+        ),
+    ] = "dot",
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="The file to write; printed without.")
     ] = None,
@@ -234,9 +240,21 @@ def run(  # noqa: PLR0913 - the options of a command
         ),
     ] = None,
     inputs: Given = None,
-    device: Annotated[str, typer.Option(help="reference, coreml or null.")] = "auto",
+    device: Annotated[
+        str,
+        typer.Option(
+            help="reference, coreml, null, or auto: coreml on macOS, reference elsewhere.",
+            metavar="NAME",
+            autocompletion=offered.devices,
+        ),
+    ] = "auto",
     policy: Annotated[
-        str, typer.Option(help="Arithmetic of the reference device: hybrid, round, fp32.")
+        str,
+        typer.Option(
+            help="Arithmetic of the reference device: hybrid, round, fp32.",
+            metavar="NAME",
+            autocompletion=offered.policies,
+        ),
     ] = "hybrid",
     record: Annotated[
         Path | None, typer.Option(help="Write what was observed here, not to BUILD/run.json.")
@@ -389,7 +407,14 @@ def predict(
     function: Annotated[
         str | None, typer.Option(help="Function of a multifunction package.")
     ] = None,
-    policy: Annotated[str, typer.Option(help="Arithmetic: hybrid, round, fp32.")] = "hybrid",
+    policy: Annotated[
+        str,
+        typer.Option(
+            help="Arithmetic: hybrid, round, fp32.",
+            metavar="NAME",
+            autocompletion=offered.policies,
+        ),
+    ] = "hybrid",
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse what Core ML is known to refuse.")
     ] = False,
@@ -422,7 +447,12 @@ def export(
     ] = None,
     function: Annotated[str, typer.Option(help="Function of a multifunction package.")] = "main",
     policy: Annotated[
-        str, typer.Option(help="round keeps fp16 rounding and overflow visible; fp32 has neither.")
+        str,
+        typer.Option(
+            help="round keeps fp16 rounding and overflow visible; fp32 has neither.",
+            metavar="NAME",
+            autocompletion=offered.export_policies,
+        ),
     ] = "round",
     seed: Annotated[int, typer.Option(help="Seed of the inputs it is checked on.")] = 0,
 ) -> None:

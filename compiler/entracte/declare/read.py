@@ -121,7 +121,7 @@ def _check_whole(config: DictConfig) -> None:
     ):
         raise ConfigError(
             "no target: say which device to compile for, one of "
-            f"{', '.join(targets())}; type\n  compile +target=iphone15pro"
+            f"{', '.join(targets())}; type\n  compile target=iphone15pro"
         )
     # What is put over a recipe's need not be whole: the recipe gives the rest.
     _check_nothing_is_missing(config, but=_RECIPES if config.pipeline.get("folder") else ())
