@@ -39,6 +39,7 @@ GROUPS = (
     ("sampler", settings.SamplerSettings),
     ("compression", settings.CompressionSettings),
     ("partition", settings.PartitionSettings),
+    ("sweep", settings.SweepSettings),
 )
 """In the page's order: where a group stands, and its class."""
 CHOICES = {
