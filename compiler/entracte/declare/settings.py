@@ -342,7 +342,7 @@ class CompileSettings:
     workers: int = 2
     """Processes that convert; e.g. `4`"""
     sweep: SweepSettings = field(default_factory=SweepSettings)
-    """See below; of `compile -m`"""
+    """See below; of `compile -m`; e.g. `sweep={jobs:auto}`"""
     cache: str = "auto"
     """Where finished work is kept: a folder; `auto` is $ENTRACTE_CACHE or ~/.cache/entracte; e.g.
     `/scratch/cache`"""
