@@ -29,6 +29,7 @@ EXCEPTIONS = {
     ("cli/compile.py", "mkdtemp"): "Hydra's file of a sweep; in /tmp, removed at the end",
     ("lower/compress.py", "save"): "coremltools, into a fresh folder of the conversion",
     ("lower/quiet.py", "TemporaryFile"): "what a library prints, into a file without a name",
+    ("cli/sweep_pool.py", "open"): "a job's own log, in a folder that goes with the sweep",
     ("lower/worker.py", "open"): "the worker's own log, in the unfinished build folder",
     ("cli/predict.py", "savez"): "numpy, into the file that `writing` gave",
     ("export/swift_app.py", "copy"): "into the folder that `fresh` gave",

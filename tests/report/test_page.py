@@ -288,3 +288,13 @@ def test_a_sweep_of_nothing_that_fits_has_no_chart():
     row = SweepRow(label="a", target="toy", budget_bytes=5, fits=False, reason="too small")
     text = render_sweep([row])
     assert "0 of 1 fit." in text and 'id="scatter"' not in text and "too small" in text
+    assert ">no</span>" in text and ">failed</span>" not in text
+
+
+def test_a_job_that_failed_is_told_from_one_that_does_not_fit():
+    fault = SweepRow(
+        label="a", target="toy", budget_bytes=5, fits=False, failed=True, reason="no such file"
+    )
+    text = render_sweep([fault])
+    assert "0 of 1 fit, 1 failed." in text and "no such file" in text
+    assert ">failed</span>" in text and ">no</span>" not in text

@@ -36,6 +36,7 @@ GROUPS = (
     ("sampler", settings.SamplerSettings),
     ("compression", settings.CompressionSettings),
     ("partition", settings.PartitionSettings),
+    ("sweep", settings.SweepSettings),
 )
 """In their order: where a group stands, and its class."""
 CHOICES = {

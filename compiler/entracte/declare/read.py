@@ -93,6 +93,7 @@ def read(config: DictConfig, *, recorded: bool = False) -> Job:
         # As it was given: what a recipe made of it refers to nothing.
         check_keys_are_read(_raw(given))
     _check_packages(pipeline, settings.allow_packages)
+    sweep_jobs(settings.sweep.jobs)
     return Job(
         pipeline=pipeline,
         target=_target(settings.target),
@@ -144,6 +145,18 @@ def targets() -> list[str]:
     """The names of all target files that Entracte brings."""
     folder = files("entracte.conf") / "target"
     return sorted(Path(f.name).stem for f in folder.iterdir() if f.name.endswith(".yaml"))
+
+
+def sweep_jobs(value: Any) -> int | None:
+    """`sweep.jobs`: how many at once; None for `auto`. Raises `ConfigError`."""
+    if value == "auto":
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigError(
+            f"sweep.jobs={value}: not a whole number from 1, and not `auto`; say how many jobs of "
+            "a sweep run at once"
+        )
+    return value
 
 
 def _chunk_bytes(text: str) -> int | None:
