@@ -1,7 +1,7 @@
 """Blocks in the pages that show what commands print are what they print.
 
-Those of dry runs and of the demo's build in 24 MiB are made again here. Not made again are what a run
-observed (times of this machine), the advice for the full size and what full-size pipelines take
+Those of dry runs and of the demo's build in 24 MiB are made again here. Not made again are what a
+run observed (times of this machine), the advice for the full size and what full-size pipelines take
 (minutes of tracing); the pages of the latter name the tool that makes them.
 """
 
@@ -81,6 +81,6 @@ def test_the_demo_in_24_mib_is_what_plan_show_prints(tmp_path):
     """Built with its thirty steps; at 80 columns, and the chunks at 140."""
     plan = compile_pipeline(IN_24_MIB, out=tmp_path / "stream").plan
     assert shown(plan, 80) == of_the_build(block("inspect.md", DEMO))
-    assert plain(block("inspect.md", "Chunks\n\n chunk                weights   activ.       in")) in (
-        shown(plan, 140)
-    )
+    assert plain(
+        block("inspect.md", "Chunks\n\n chunk                weights   activ.       in")
+    ) in (shown(plan, 140))

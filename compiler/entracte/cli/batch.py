@@ -9,9 +9,9 @@ from pathlib import Path
 from rich.console import Console
 
 from entracte.cli.console import Bars
-from entracte.cli.progress import How
 from entracte.cli.given import given_by_name, meant
 from entracte.cli.observed import noted, record_run, show_alarm, show_texts, show_written
+from entracte.cli.progress import How
 from entracte.cli.tables import say
 from entracte.errors import ConfigError, RunError
 from entracte.inspect.pace import pace_of
