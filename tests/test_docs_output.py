@@ -60,6 +60,22 @@ def test_two_pages_show_one_build():
     assert " ".join(numbers.split()) in " ".join(one.split())
 
 
+def test_dry_runs_in_the_pages_are_those_of_the_advice():
+    """Predicted time and bytes read, from the golden table that `test_advise.py` makes in each run."""
+    name = "test_advise/test_the_table_of_the_demo_in_a_tight_budget.txt"
+    golden = (ROOT / "tests" / "golden" / name).read_text()
+    table = block("inspect.md", "compile -m")
+    for weights, compression in (("fp16", "none"), ("fp16 palette4", "palette4")):
+        advised = re.search(
+            rf"^ 64x64 +{weights} +optimal +\d+ +(\S+) +(\S+)", golden, re.MULTILINE
+        )
+        swept = re.search(
+            rf"^ 24MiB +{compression} +iphone15pro .* yes +\S+ +(\S+) +(\S+)", table, re.MULTILINE
+        )
+        assert advised.groups() == swept.groups()
+
+
+@pytest.mark.slow
 def test_the_sweep_is_what_compile_prints(tmp_path):
     """Its command and its output are one block."""
     text = block("inspect.md", "compile -m")
@@ -81,6 +97,6 @@ def test_the_demo_in_24_mib_is_what_plan_show_prints(tmp_path):
     """Built with its thirty steps; at 80 columns, and the chunks at 140."""
     plan = compile_pipeline(IN_24_MIB, out=tmp_path / "stream").plan
     assert shown(plan, 80) == of_the_build(block("inspect.md", DEMO))
-    assert plain(block("inspect.md", "Chunks\n\n chunk                weights   activ.       in")) in (
-        shown(plan, 140)
-    )
+    assert plain(
+        block("inspect.md", "Chunks\n\n chunk                weights   activ.       in")
+    ) in (shown(plan, 140))
