@@ -1,8 +1,7 @@
 """Blocks in the pages that show what commands print are what they print.
 
-Those of dry runs and of the demo's build in 24 MiB are made again here. Not made again are what a run
-observed (times of this machine), the advice for the full size and what full-size pipelines take
-(minutes of tracing); the pages of the latter name the tool that makes them.
+Those of dry runs and of the demo's build in 24 MiB are made again here. Not made again are what a
+run observed (times of one machine), and the advice and figures for full sizes (minutes of tracing).
 """
 
 import io
@@ -61,7 +60,7 @@ def test_two_pages_show_one_build():
 
 
 def test_dry_runs_in_the_pages_are_those_of_the_advice():
-    """Predicted time and bytes read, from the golden table that `test_advise.py` makes in each run."""
+    """Predicted time and bytes read, from the golden table that `test_advise.py` makes again."""
     name = "test_advise/test_the_table_of_the_demo_in_a_tight_budget.txt"
     golden = (ROOT / "tests" / "golden" / name).read_text()
     table = block("inspect.md", "compile -m")
