@@ -42,7 +42,10 @@ def test_each_says_its_version(name, tmp_path):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("compile", ("target: host, ipad_m4", "compression: int4_block32")),
+        (
+            "compile",
+            ("target: host, ipad_m4", "compression: int4_block32", "  sampler.steps  whole"),
+        ),
         ("plan", ("show", "verify", "--version", "-h, --help")),
         ("entracte compile", ("target: host, ipad_m4",)),
         ("entracte plan", ("Usage: entracte plan", "show", "verify")),

@@ -73,6 +73,9 @@ class Reporter:
     def phase(self, name: str, total: int, unit_bytes: bool = False) -> None:
         self.phases[name] = []
 
+    def start(self, label: str) -> None:
+        pass
+
     def advance(self, label: str, amount: int = 1) -> None:
         list(self.phases.values())[-1].append(label)
 

@@ -8,7 +8,8 @@ import yaml
 from omegaconf import OmegaConf
 
 from entracte.declare import settings
-from tools.configuration_reference import CHOICES, GROUPS, keys, page
+from entracte.declare.keys import CHOICES, GROUPS, keys
+from tools.configuration_reference import page
 
 PAGE = Path(__file__).parent.parent / "docs" / "configuration.md"
 

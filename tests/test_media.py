@@ -32,7 +32,7 @@ def given(i, value):
     plan = replace(plan, program=replace(plan.program, inputs=(i,)))
     inputs = {} if value is None else {i.name: value}
     made = given_inputs(plan, inputs)
-    return made[i.name], told_inputs(plan, inputs, made)[i.name]
+    return made[i.name], told_inputs(plan, inputs)[i.name]
 
 
 def read(i, path):

@@ -46,13 +46,14 @@ def test_a_contact_sheet_shows_every_frame_as_it_is(video, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.gif"])
-def test_clips_have_all_frames_enlarged(video, tmp_path, name):
+@pytest.mark.parametrize("scale", [1, 32])
+def test_clips_have_all_frames_in_their_size_or_enlarged(video, tmp_path, name, scale):
     import av
 
-    run_build(video, device="reference", out=tmp_path / name)
+    run_build(video, device="reference", out=tmp_path / name, scale=scale)
     with av.open(str(tmp_path / name)) as clip:
         frames = [f.to_ndarray(format="rgb24") for f in clip.decode(video=0)]
-    assert [f.shape for f in frames] == [(32 * 8, 32 * 12, 3)] * 5
+    assert [f.shape for f in frames] == [(scale * 8, scale * 12, 3)] * 5
     assert [p.name for p in tmp_path.iterdir()] == [name]
 
 
@@ -122,25 +123,30 @@ def test_a_file_that_cannot_be_written_is_one_message_and_leaves_nothing(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("sides", "name", "fault"),
+    ("sides", "scale", "name", "fault"),
     [
-        ((258, 260), "x.mp4", ""),
-        ((258, 257), "x.mp4", "even sides"),
-        ((257, 258), "x.mp4", "even sides"),
-        ((65, 67), "x.mp4", ""),  # enlarged four times
-        ((258, 257), "x.webm", "even sides"),
-        ((258, 260), "x.webm", ""),
-        ((257, 257), "x.gif", ""),
-        ((257, 257), "x.png", ""),
+        ((258, 260), 1, "x.mp4", ""),
+        ((2, 2), 1, "x.mp4", ""),
+        ((258, 257), 1, "x.mp4", "even sides only, not 258 x 257 (--scale 2 makes them even)"),
+        ((257, 258), 1, "x.mp4", "even sides"),
+        ((65, 67), 4, "x.mp4", ""),
+        ((65, 67), 3, "x.mp4", "not 195 x 201 (--scale 6 makes them even)"),
+        ((258, 257), 1, "x.webm", "even sides"),
+        ((258, 260), 1, "x.webm", ""),
+        ((257, 257), 1, "x.gif", ""),
+        ((257, 257), 1, "x.png", ""),
     ],
 )
-def test_what_an_encoder_cannot_take_is_known_before_it_is_computed(sides, name, fault, tmp_path):
+def test_what_an_encoder_cannot_take_is_known_before_it_is_computed(
+    sides, scale, name, fault, tmp_path
+):
     """The encoder itself says who is right."""
     shape = (1, 3, 1, *sides)
-    found = video_fault(shape, Path(name).suffix, 8.0)
+    found = video_fault(shape, Path(name).suffix, 8.0, scale)
     assert fault in (found or "") and bool(found) == bool(fault)
+    value = np.zeros((*shape[:3], *(side * scale for side in sides)), np.float32)
     try:
-        write_output(np.zeros(shape, np.float32), tmp_path / name, kind="video")
+        write_output(value, tmp_path / name, kind="video")
         written = True
     except Exception:
         written = False

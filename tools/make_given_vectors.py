@@ -99,12 +99,8 @@ def line_of(inputs: tuple[Input, ...], given: Mapping[str, Any]) -> str:
         made["fault"] = str(error)
     else:
         made["values"] = {i.name: _value(i, values[i.name]) for i in inputs}
-        made["told"] = list(map(list, _told(plan, given, values).items()))
+        made["told"] = [list(pair) for pair in told_inputs(plan, given)]
     return json.dumps(made, separators=(",", ":"))
-
-
-def _told(plan: Plan, given: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(told_inputs(plan, given, values))
 
 
 def _value(i: Input, value: Any) -> list[object]:

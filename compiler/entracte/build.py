@@ -52,6 +52,8 @@ _ATTEMPTS = 3
 """Conversions may need more activations than traced; then chunks are chosen again."""
 _WORTH = 0.98
 """Packages are converted once more if that makes the plan so much faster."""
+_LOOKING = "graphs and weights"
+"""What runs before the first stage is traced."""
 
 
 class Reporter(Protocol):
@@ -59,6 +61,9 @@ class Reporter(Protocol):
 
     def phase(self, name: str, total: int, unit_bytes: bool = False) -> None:
         """A phase of `total` units begins: bytes, or things to count."""
+
+    def start(self, label: str) -> None:
+        """What runs now: a stage, a package; several may run at once."""
 
     def advance(self, label: str, amount: int = 1) -> None:
         """So many units more are done; `label` is what they belong to."""
@@ -68,6 +73,9 @@ class Quiet:
     """A reporter that says nothing."""
 
     def phase(self, name: str, total: int, unit_bytes: bool = False) -> None:
+        """See `Reporter`."""
+
+    def start(self, label: str) -> None:
         """See `Reporter`."""
 
     def advance(self, label: str, amount: int = 1) -> None:
@@ -82,6 +90,8 @@ class Built:
     folder: Path | None
     """None for a dry run without `out`."""
     seconds: float
+    dry_run_s: float
+    """The time that was predicted before anything was converted."""
 
 
 def build_folder(job: Job) -> Path:
@@ -143,24 +153,28 @@ def _compile(
     source.check_all(traced.stages)
     check_ids(traced.stages, host.ids)
     traced = replace(traced, pipeline=host.into(traced.pipeline))
-    report.phase("plan", 1)
+    report.phase("plan", 2 if job.dry_run else 1)
+    report.start("partition and schedule")
     decision = _decide(job, traced, {})
     check_program_size(decision.program)
     report.advance("partition and schedule")
     if job.dry_run:
+        report.start("proof and bounds")
         plan = _plan(job, decision, decision.facts, decision.schedule, None, ())
+        report.advance("proof and bounds")
         if writes:
             with _aside(folder, dry_run=True) as aside:
                 write_plan(plan, aside)
-        return Built(plan, folder if writes else None, time.monotonic() - begun)
+        seconds = time.monotonic() - begun
+        return Built(plan, folder if writes else None, seconds, decision.makespan_s)
     with _aside(folder, dry_run=False) as aside:
         files = _write_files(host, traced.constants, aside)
         shop = _shop(job, aside, cache, report)
-        plan = _emit_and_plan(job, traced, source, decision, files, shop)
+        plan = _emit_and_plan(job, traced, source, decision, files, shop, report)
         write_plan(plan, aside)
         left.remove(cache.logs(folder))
     cache.prune(job.cache_limit_bytes)
-    return Built(plan, folder, time.monotonic() - begun)
+    return Built(plan, folder, time.monotonic() - begun, decision.makespan_s)
 
 
 def _source(job: Job, cache: Cache) -> "PipelineWeights":
@@ -173,10 +187,20 @@ def _trace(job: Job, source: "PipelineWeights", cache: Cache, report: Reporter) 
     from entracte.lower.backend import CORE_ML
     from entracte.trace.wire import trace_pipeline
 
-    report.phase("trace", len(job.pipeline.stages))
-    return trace_pipeline(
-        job.pipeline, CORE_ML, lambda stage, *_: report.advance(stage), cache, source.look
-    )
+    names = [s.name for s in job.pipeline.stages]
+    report.phase("trace", len(names))
+    report.start(_LOOKING)
+
+    def begun(stage: str, done: int, _: int) -> None:
+        if done:
+            report.advance(names[done - 1])
+        else:
+            report.advance(_LOOKING, 0)
+        report.start(stage)
+
+    traced = trace_pipeline(job.pipeline, CORE_ML, begun, cache, source.look)
+    report.advance(names[-1])
+    return traced
 
 
 def _decide(job: Job, traced: "TracedPipeline", corrections: Mapping[str, float]) -> Decision:
@@ -189,13 +213,14 @@ def _decide(job: Job, traced: "TracedPipeline", corrections: Mapping[str, float]
     )
 
 
-def _emit_and_plan(
+def _emit_and_plan(  # noqa: PLR0913 - all that the phases before it made
     job: Job,
     traced: "TracedPipeline",
     source: "PipelineWeights",
     decision: Decision,
     files: tuple[tuple[str, str], ...],
     shop: "Workshop",
+    report: Reporter,
 ) -> Plan:
     """Convert; if packages need more room than traced, choose again with what was learnt: because
     they do not fit, or because other chunks are then faster."""
@@ -203,6 +228,8 @@ def _emit_and_plan(
     corrections: dict[str, float] = {}
     for attempt in range(_ATTEMPTS):
         bundle = _emit(job, traced, source, decision, shop)
+        report.phase("schedule", 1)
+        report.start("packages as they are")
         try:
             made = _scheduled(job, decision, bundle)
             best = made if best is None or made.makespan_s < best.makespan_s else best
@@ -224,6 +251,8 @@ def _emit_and_plan(
             bundle = _emit(job, traced, source, best.decision, shop)
             best = _scheduled_again(job, best.decision, bundle, compared)
         best = replace(best, bundle=replace(best.bundle, verify="on", compared=compared))
+    report.phase("finish", 1)
+    report.start("proof and bounds")
     return _plan(job, best.decision, best.facts, best.schedule, best.bundle, files)
 
 
@@ -342,9 +371,12 @@ def _shop(job: Job, aside: Path, cache: Cache, report: Reporter) -> "Workshop":
     progress = ByteProgress(
         begin=lambda total: report.phase("convert", total, unit_bytes=True),
         advance=report.advance,
+        start=report.start,
     )
     comparing = ByteProgress(
-        begin=lambda total: report.phase("compare", total), advance=report.advance
+        begin=lambda total: report.phase("compare", total),
+        advance=report.advance,
+        start=report.start,
     )
     return Workshop(
         aside,

@@ -512,6 +512,9 @@ class Chunk:
     """`flops` and `moved_bytes` by class; empty: all of one class."""
     compute_unit: str = ""
     """What it runs on, one of `COMPUTE_UNITS`; empty: the target's."""
+    modules: tuple[str, ...] = ()
+    """Whose weights it holds, by the names of these weights, in the order of their use. For people:
+    a runner needs none of them."""
 
     @property
     def others(self) -> tuple[Variant, ...]:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from entracte.build import check_out, compile_job
-from entracte.cli.sweep import reasons, show_sweep, sweep_table
-from entracte.cli.sweep_job import SweepJob, labels
+from entracte.cli.sweep import counts, reasons, show_sweep, sweep_table
+from entracte.cli.sweep_job import Made, SweepJob, labels
 from entracte.errors import ConfigError, DoesNotFit
 from entracte.plan.file import read_plan, write_plan
 from entracte.report.pareto import with_pareto
@@ -19,6 +19,8 @@ from tests.demo import STEPS, job
 from tests.inspection.hostile import NAME
 from tests.planner.plans import make_plan
 from tests.planner.test_show import fits, printed
+
+MADE = Made(fits=True, peak_bytes=90, makespan_s=2.5, loaded_bytes=300, lower_bound_s=2.0)
 
 
 def row(label: str, peak: int, seconds: float, *, target: str = "t", fit: bool = True) -> SweepRow:
@@ -62,6 +64,11 @@ def some_rows():
             row("target.memory=24MiB compression=int8", 1500, 1.5),
             row("target.memory=2MiB compression=none", 0, 0.0, fit=False),
             row("target.memory=24MiB compression=none", 1900, 3.0, target="u"),
+            replace(
+                row("target.memory=24MiB compression=x", 0, 0.0, target="u", fit=False),
+                failed=True,
+                reason="compression: there is no `x`",
+            ),
         ]
     )
 
@@ -74,6 +81,26 @@ def test_the_table(golden):
     text = printed(draw)
     golden.check(text)
     assert fits(text, 80)
+
+
+def test_what_became_of_all_jobs_in_one_line():
+    jobs = [outcome(Path(), was_known=True)] * 2 + [outcome(Path())] * 3
+    assert counts(jobs, some_rows()) == (
+        "5 jobs, 2 known from an earlier sweep, 1 without a fit, 1 failed"
+    )
+    assert counts(jobs[4:], some_rows()[:1]) == "1 job"
+
+
+def test_folders_differ_where_names_cannot_hold_the_overrides(tmp_path):
+    """Two jobs must never write the same folder."""
+    plain = outcome(tmp_path, "target.memory=24MiB", "sampler.steps=2").folder("toy")
+    assert plain == tmp_path / "toy-target.memory=24MiB,sampler.steps=2"
+    alike = [f"pipeline.weights={w}" for w in ("/a/b", "/a.b", "/a:b", "/a_b")]
+    alike += ["x=" + "long" * 99 + end for end in "ab"]
+    folders = [outcome(tmp_path, word).folder("toy") for word in alike]
+    assert len(set(folders)) == len(alike)
+    assert all(len(f.name.encode()) < 200 and f.parent == tmp_path for f in folders)
+    assert folders == [outcome(tmp_path, word).folder("toy") for word in alike]
 
 
 def test_jobs_with_other_keys_show_whole_overrides():
@@ -98,22 +125,25 @@ def test_not_to_fit_is_an_answer_to_a_dry_run_only():
     assert not outcome(Path(), error=unfit).failed
     assert outcome(Path(), error=unfit, dry_run=False).failed
     assert outcome(Path(), error=wrong).failed
-    assert not outcome(Path(), plan=make_plan()).failed
+    assert not outcome(Path(), made=MADE).failed
 
 
 def test_what_a_sweep_leaves(tmp_path):
     base = tmp_path / "many"
     jobs = [
-        outcome(base, f"name={NAME}", plan=make_plan()),
+        outcome(base, f"name={NAME}", made=MADE),
         outcome(base, "name=x", error=DoesNotFit("does not fit: <b>[red]")),
+        outcome(base, "name=y", error=ConfigError("name: no such name")),
     ]
     text = printed(lambda c: show_sweep(c, jobs), 200)
     assert NAME in text and "<b>[red]" in text and "sweep.html" in text
     page = (base / "sweep.html").read_text()
     assert "<script>alert(1)" not in page and "does not fit: &lt;b&gt;" in page
     rows = json.loads((base / "sweep.json").read_text())["rows"]
-    assert [r["fits"] for r in rows] == [True, False]
-    assert rows[0]["makespan_s"] == make_plan().forecast.makespan_s
+    assert [r["fits"] for r in rows] == [True, False, False]
+    assert [r["failed"] for r in rows] == [False, False, True]
+    assert rows[2]["reason"] == "name: no such name"
+    assert rows[0]["makespan_s"] == 2.5
     assert {p.name for p in base.iterdir()} == {"sweep.html", "sweep.json"}
 
 
@@ -156,9 +186,10 @@ def compile_command(*arguments, cwd):
 def test_a_sweep_of_dry_runs_from_end_to_end(tmp_path):
     done = compile_command(
         "-m", "+target=iphone15pro,host", "target.memory=20.5MiB,64MiB", "dry_run=true",
-        f"sampler.steps={STEPS}", "out=many", cwd=tmp_path,
+        f"sampler.steps={STEPS}", "out=many", "sweep.jobs=2", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert "(1 of 4) compile" in done.stdout and "(4 of 4) compile" in done.stdout
     assert "Sweep" in done.stdout and "no (1)" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     rows = json.loads((tmp_path / "many" / "sweep.json").read_text())["rows"]
@@ -171,6 +202,13 @@ def test_a_sweep_of_dry_runs_from_end_to_end(tmp_path):
     )
     assert not any(p.built for p in plans.values())
     assert {p.target.name for p in plans.values()} == {"iphone15pro", "host"}
+    again = compile_command(
+        "-m", "+target=iphone15pro,host", "target.memory=20.5MiB,64MiB", "dry_run=true",
+        f"sampler.steps={STEPS}", "out=many", cwd=tmp_path,
+    )  # fmt: skip
+    assert again.returncode == 0, again.stderr
+    assert "4 jobs, 4 known from an earlier sweep" in again.stdout
+    assert json.loads((tmp_path / "many" / "sweep.json").read_text())["rows"] == rows
     # Hydra's own multirun.yaml is not left behind.
     assert [p.name for p in tmp_path.iterdir()] == ["many"]
 

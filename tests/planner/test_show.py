@@ -270,9 +270,8 @@ def test_names_are_cut_before_numbers():
 def test_progress_bars_show_names_as_they_are():
     bars = Bars()
     bars.phase("run", 2)
-    bars.advance(NAME)
-    text = printed(lambda c: c.print(bars._progress.make_tasks_table(bars._progress.tasks)), 200)
-    assert NAME[:20] in text
+    bars.start(NAME)
+    assert NAME[:20] in printed(lambda c: c.print(bars._drawn()), 200)
 
 
 @pytest.mark.parametrize("command", ["show", "trace", "report", "graph", "run", "compare"])

@@ -60,7 +60,7 @@ def tiny(is_distilled: bool) -> Flux2KleinPipeline:
 @pytest.mark.parametrize(
     ("is_distilled", "precision"),
     [
-        (False, "fp32"),
+        pytest.param(False, "fp32", marks=pytest.mark.slow),
         pytest.param(True, "fp32", marks=pytest.mark.slow),
         pytest.param(False, "fp16", marks=pytest.mark.slow),
     ],

@@ -88,7 +88,10 @@ def tiny(has_guidance: bool) -> HunyuanVideoPipeline:
 @torch.no_grad()
 @pytest.mark.parametrize(
     ("precision", "is_guided"),
-    [("fp32", False), pytest.param("fp16", True, marks=pytest.mark.slow)],
+    [
+        pytest.param("fp32", False, marks=pytest.mark.slow),
+        pytest.param("fp16", True, marks=pytest.mark.slow),
+    ],
 )
 def test_a_folder_becomes_a_video(tmp_path, precision, is_guided):
     pipe = tiny(has_guidance=True)

@@ -41,7 +41,11 @@ def tiny() -> MochiPipeline:
 
 @torch.no_grad()
 @pytest.mark.parametrize(
-    ("precision", "negative"), [("fp32", ""), pytest.param("fp16", "b", marks=pytest.mark.slow)]
+    ("precision", "negative"),
+    [
+        pytest.param("fp32", "", marks=pytest.mark.slow),
+        pytest.param("fp16", "b", marks=pytest.mark.slow),
+    ],
 )
 def test_a_folder_becomes_a_video(tmp_path, precision, negative):
     pipe = tiny()

@@ -45,7 +45,7 @@ def tiny(cls: type, is_told: bool):
 @pytest.mark.parametrize(
     ("cls", "precision"),
     [
-        (PixArtAlphaPipeline, "fp32"),
+        pytest.param(PixArtAlphaPipeline, "fp32", marks=pytest.mark.slow),
         (PixArtSigmaPipeline, "fp32"),
         pytest.param(PixArtAlphaPipeline, "fp16", marks=pytest.mark.slow),
         pytest.param(PixArtSigmaPipeline, "fp16", marks=pytest.mark.slow),

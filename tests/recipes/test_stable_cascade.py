@@ -136,6 +136,7 @@ def decoding_pipe() -> StableCascadeDecoderPipeline:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_decoder(tmp_path, noise, precision):

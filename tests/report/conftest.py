@@ -9,8 +9,12 @@ import pytest
 
 from entracte.clock.timeline import predicted
 from entracte.ir import Bar, ChunkRun, Plan, Run
+from entracte.report.model import page_of
+from entracte.report.page import render
+from entracte.report.policies import compared
 from entracte.run.origin import plan_digest
 from tests.planner.plans import make_plan
+from tests.report.shown import Shown
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [
@@ -77,3 +81,23 @@ def browser() -> Iterator[object]:
         chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
         yield chromium
         chromium.close()
+
+
+@pytest.fixture
+def show(browser, tmp_path):
+    opened = []
+
+    def make(text: str, **how) -> Shown:
+        path = tmp_path / f"page{len(opened)}.html"
+        path.write_text(text)
+        opened.append(Shown(browser, path, **how))
+        return opened[-1]
+
+    yield make
+    for shown in opened:
+        shown.close()
+
+
+@pytest.fixture(scope="session")
+def text(plan, run) -> str:
+    return render(page_of(plan, compared(plan), run))

@@ -1,7 +1,6 @@
 """The pages in headless Chromium: what people see and do."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -15,62 +14,8 @@ from entracte.report.sweep import SweepRow, render_sweep
 from entracte.units import format_bytes, format_seconds
 from tests.planner.plans import plan_of
 from tests.planner.programs import DOUBLE_BUFFER, Part
+from tests.report.shown import PHONE, WIDE
 from tests.report.test_page import EVIL, evil_plan
-
-WIDE, PHONE = (1280, 900), (390, 800)
-
-
-class Shown:
-    """A page opened from disk, without a network; what it complains of and asks for."""
-
-    def __init__(self, browser, path: Path, size=WIDE, scheme="light") -> None:
-        self.context = browser.new_context(
-            viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, offline=True
-        )
-        self.page = self.context.new_page()
-        self.complaints: list[str] = []
-        self.requests: list[str] = []
-        self.page.on("console", lambda m: self.complaints.append(m.text))
-        self.page.on("pageerror", lambda e: self.complaints.append(str(e)))
-        self.page.on("dialog", lambda d: (self.complaints.append(d.message), d.dismiss()))
-        self.page.on("request", lambda r: self.requests.append(r.url))
-        self.page.goto(path.as_uri())
-        self.address = path.as_uri()
-
-    def text(self, selector: str) -> str:
-        return self.page.locator(selector).first.text_content()
-
-    def press(self, name: str) -> None:
-        self.page.get_by_role("button", name=name, exact=True).first.click()
-
-    def column(self, table: str, number: int) -> list[str]:
-        cells = self.page.locator(f"#{table} tbody tr td:nth-child({number})")
-        return cells.evaluate_all("cells => cells.map(c => c.dataset.sort)")
-
-    def close(self) -> None:
-        assert self.complaints == []
-        assert [u for u in self.requests if not u.startswith("data:")] == [self.address]
-        self.context.close()
-
-
-@pytest.fixture
-def show(browser, tmp_path):
-    opened = []
-
-    def make(text: str, **how) -> Shown:
-        path = tmp_path / f"page{len(opened)}.html"
-        path.write_text(text)
-        opened.append(Shown(browser, path, **how))
-        return opened[-1]
-
-    yield make
-    for shown in opened:
-        shown.close()
-
-
-@pytest.fixture(scope="module")
-def text(plan, run) -> str:
-    return render(page_of(plan, compared(plan), run))
 
 
 def test_the_figures_on_the_page_are_the_plans(show, text, plan):

@@ -17,6 +17,7 @@ from entracte.codec import decode, encode
 from entracte.ir import Plan
 from entracte.plan.file import write_plan
 from entracte.report import model
+from entracte.report.helps import helps
 from entracte.report.model import page_of
 from entracte.report.page import as_json, asset, render
 from entracte.report.policies import compared
@@ -29,7 +30,7 @@ LIMIT_BYTES = 2_000_000
 
 
 def rendered(plan, run=None) -> str:
-    return render(page_of(plan, compared(plan), run))
+    return render(page_of(plan, compared(plan), run, helps(plan)))
 
 
 class Tags(HTMLParser):
@@ -287,3 +288,13 @@ def test_a_sweep_of_nothing_that_fits_has_no_chart():
     row = SweepRow(label="a", target="toy", budget_bytes=5, fits=False, reason="too small")
     text = render_sweep([row])
     assert "0 of 1 fit." in text and 'id="scatter"' not in text and "too small" in text
+    assert ">no</span>" in text and ">failed</span>" not in text
+
+
+def test_a_job_that_failed_is_told_from_one_that_does_not_fit():
+    fault = SweepRow(
+        label="a", target="toy", budget_bytes=5, fits=False, failed=True, reason="no such file"
+    )
+    text = render_sweep([fault])
+    assert "0 of 1 fit, 1 failed." in text and "no such file" in text
+    assert ">failed</span>" in text and ">no</span>" not in text

@@ -12,7 +12,6 @@ if __name__ == "__main__":
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -21,25 +20,28 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from rich.text import Text
 
+from entracte.cli.compile_help import asks_help, compile_help
 from entracte.cli.console import (
     Bars,
+    choose,
     console,
     errors,
     one_message,
     print_version,
-    show_error,
 )
 from entracte.cli.faults import fault_of
+from entracte.cli.progress import taken, times_text
 from entracte.cli.start import guarded
 from entracte.cli.sweep_job import SweepJob
 from entracte.cli.tables import say
+from entracte.cli.words import take_words
 from entracte.declare.compose import composing
 from entracte.declare.read import read
 from entracte.declare.sealed import sealed
 from entracte.declare.settings import register
 from entracte.disk import left
+from entracte.errors import ConfigError
 
 register()
 
@@ -57,12 +59,16 @@ OmegaConf.register_new_resolver("entracte_scratch", _scratch, replace=True)
 
 _RAISE = "HYDRA_FULL_ERROR"
 
+_WORTH_S = 5.0
+"""From here on a dry run says what its phases took."""
+_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+
 _sweep: list[SweepJob] = []
-"""What became of the jobs of this process's sweep, if there is one."""
+"""The jobs of this process's sweep, if there is one."""
 
 
 def main() -> None:
-    """Entry point of the console script. Hydra reads the rest, and answers `-h` and `--help`."""
+    """Entry point of the console script. Hydra reads its words."""
     guarded(_main)
 
 
@@ -71,10 +77,17 @@ def _main() -> None:
         # Hydra would say its own.
         print_version()
         return
+    with one_message():
+        if asks_help(sys.argv[1:]):
+            print(compile_help(sys.argv[1:], console.width), end="")
+            return
+        how, sys.argv[1:] = taken(sys.argv[1:])
+        choose(how)
+        take_words()
     with one_message(), _own_messages(), composing():
         _hydra()
     if _sweep:
-        _end_sweep()
+        _run_sweep()
 
 
 @contextmanager
@@ -90,12 +103,16 @@ def _own_messages() -> Iterator[None]:
             os.environ[_RAISE] = before
 
 
-def _end_sweep() -> None:
-    """The comparison; and exit code 1 if a job failed, which Hydra would tell by a traceback."""
+def _run_sweep() -> None:
+    """All jobs, then the comparison; and exit code 1 if a job failed."""
     from entracte.cli.sweep import show_sweep
+    from entracte.cli.sweep_run import run_sweep
 
-    with one_message():
-        show_sweep(console, _sweep)
+    with one_message(), sealed():
+        run_sweep(_sweep)
+        made = [o for o in _sweep if not o.advises]
+        if made:
+            show_sweep(console, made)
     failed = [o.overrides for o in _sweep if o.failed]
     if failed:
         errors.print(
@@ -107,37 +124,36 @@ def _end_sweep() -> None:
 @hydra.main(version_base="1.3", config_path="pkg://entracte.conf", config_name="compile")
 def _hydra(config: DictConfig) -> None:
     hydra_config = HydraConfig.get()
+    if hydra_config.mode is RunMode.MULTIRUN:
+        _note_job(config, str(hydra_config.launcher["_target_"]))
+        return
     with one_message(), sealed():
-        if hydra_config.mode is RunMode.MULTIRUN:
-            _one_of_many(config)
-        else:
-            _compile(config)
+        _compile(config)
 
 
-def _one_of_many(config: DictConfig) -> None:
-    """A job of a sweep: its fault is printed and the sweep goes on."""
+def _note_job(config: DictConfig, launcher: str) -> None:
+    """A job of a sweep: they run when all are known. Raises `ConfigError` for a launcher that
+    would call this in other processes, where what is noted is lost."""
+    if launcher != _LAUNCHER:
+        raise ConfigError(
+            f"hydra.launcher: {launcher} cannot run a sweep's jobs; leave it out, and say with "
+            "`sweep.jobs=auto`, or a number, how many run at once"
+        )
     overrides = HydraConfig.get().overrides.task
-    console.print(Text(f"compile {' '.join(overrides)}", style="bold"))
-    sweep_job, advises = SweepJob.unread(overrides), False
+    sweep_job = SweepJob.unread(overrides)
     try:
-        with composing():
-            sweep_job, advises = SweepJob.of(config, overrides), bool(config.advise)
-        _compile(config, sweep_job)
+        with composing(), sealed():
+            sweep_job = SweepJob.of(config, overrides)
     except Exception as error:  # noqa: BLE001 - the other jobs go on
         sweep_job.error = fault_of(error)
-        if sweep_job.failed:
-            show_error(sweep_job.error)
-        else:
-            say(console, "does not fit", "")
-    if not advises:
-        _sweep.append(sweep_job)
+    _sweep.append(sweep_job)
 
 
-def _compile(config: DictConfig, sweep_job: SweepJob | None = None) -> None:
-    """Compile and say what came out of it; a job of a sweep notes it in its `sweep_job`."""
+def _compile(config: DictConfig) -> None:
+    """Compile and say what came out of it."""
     from entracte.build import build_folder, compile_job
-    from entracte.cli.held import budget_line
-    from entracte.cli.show import show_summary, time_line
+    from entracte.cli.show import show_summary
+    from entracte.store.times import Times
 
     with composing():
         advises = bool(config.advise)
@@ -147,19 +163,13 @@ def _compile(config: DictConfig, sweep_job: SweepJob | None = None) -> None:
         show_advice(console, config)
         return
     job = read(config)
-    if sweep_job is not None:
-        sweep_job.budget_bytes = job.target.budget_bytes
-        job = replace(job, out=str(sweep_job.folder(job.pipeline.name)))
-    else:
-        say(console, job.pipeline.title, style="bold")
-        into = " (dry run)" if job.dry_run else f" into {build_folder(job)}"
-        say(console, f"for {job.target.title}{into}")
-    with Bars() as bars:
+    say(console, job.pipeline.title, style="bold")
+    into = " (dry run)" if job.dry_run else f" into {build_folder(job)}"
+    say(console, f"for {job.target.title}{into}")
+    times = Times.of(job)
+    with Bars(expected=times.expected()) as bars:
         built = compile_job(job, bars)
-    if sweep_job is not None:
-        sweep_job.plan = built.plan
-    if sweep_job is not None and job.dry_run:
-        # Each job's tables would drown what the sweep ends with.
-        say(console, budget_line(built.plan), time_line(built.plan), "")
-    else:
-        show_summary(console, built.plan, built.folder, built.seconds)
+    times.keep(bars.phases)
+    if not job.dry_run or built.seconds >= _WORTH_S:
+        say(console, times_text(bars.phases))
+    show_summary(console, built.plan, built.folder, built.seconds, built.dry_run_s)

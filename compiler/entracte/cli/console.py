@@ -1,32 +1,36 @@
-"""What both commands share: one console, progress bars, and errors as one message."""
+"""What both commands share: one console, progress, and errors as one message."""
 
 import logging
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    SpinnerColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import Progress as RichProgress
-from rich.table import Column
+from rich.live import Live
 from rich.text import Text
 
 from entracte.cli.faults import drop_output, fault_of
+from entracte.cli.progress import (
+    EVERY_S,
+    OFTEN_S,
+    How,
+    bar_text,
+    json_end,
+    json_text,
+    line_text,
+)
 from entracte.cli.start import is_ending
 from entracte.errors import EntracteError
+from entracte.progress.tracker import Tracker
+from entracte.progress.values import NOTHING, Expected, LoopSpan, PhaseTime, Progress
 from entracte.store.origin import VERSION
+
+if TYPE_CHECKING:
+    from entracte.inspect.pace import Pace
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -78,34 +82,41 @@ class _Said(logging.Handler):
 
 
 class Bars:
-    """A `Reporter` that draws one bar per phase with what is being done and the time left.
+    """A `Reporter` that tells progress as the flags say: a bar in a terminal, else lines or JSON
+    on stderr.
 
     Inside `with` it prints what the compiler's log says.
+
+    Args:
+        how: of the flags; without, what `choose` was told.
+        expected: what phases took last time.
+        clock: seconds, rising.
     """
 
-    def __init__(self) -> None:
-        label = TextColumn(
-            "{task.fields[label]}",
-            markup=False,
-            table_column=Column(width=22, no_wrap=True, overflow="ellipsis"),
+    def __init__(
+        self,
+        how: How | None = None,
+        expected: Expected = NOTHING,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._how = how or _chosen[-1]
+        self._form = _form(self._how)
+        self._clock, self._said = clock, _Said(logging.WARNING)
+        self.began = self._told_s = clock()
+        self._tracker = Tracker(expected, clock, self._tell)
+        self._live = Live(
+            get_renderable=self._drawn, console=console, transient=True, refresh_per_second=4
         )
-        self._progress = RichProgress(
-            SpinnerColumn(),
-            TextColumn("{task.description:8}"),
-            BarColumn(bar_width=18),
-            _Amount(),
-            label,
-            TimeElapsedColumn(),
-            TimeRemainingColumn(elapsed_when_finished=True),
-            console=console,
-            transient=True,
-        )
-        self._task: TaskID | None = None
-        self._said = _Said(logging.WARNING)
-        self.began = time.monotonic()
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self.phases: tuple[PhaseTime, ...] = ()
+        """What phases took, once all is done."""
 
     def __enter__(self) -> "Bars":
-        self._progress.start()
+        if self._form == "bar":
+            self._live.start()
+        elif self._form in ("lines", "json"):
+            threading.Thread(target=self._watch, daemon=True).start()
         log = logging.getLogger("entracte")
         log.addHandler(self._said)
         # Hydra disables those that it finds, and libraries raise the level of all.
@@ -119,37 +130,95 @@ class Bars:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._progress.stop()
+        self._stop.set()
+        self.phases = self._tracker.end()
+        if self._form == "bar":
+            self._live.stop()
+        elif self._form == "json":
+            took_s = self._clock() - self.began
+            self._print(json_end(self.phases, took_s, ok=kind is None))
         log = logging.getLogger("entracte")
         log.removeHandler(self._said)
         log.setLevel(logging.NOTSET)
 
-    def phase(self, name: str, total: int, unit_bytes: bool = False) -> None:
-        """Start the next phase; the one before it is complete."""
-        if self._task is not None:
-            task = next(t for t in self._progress.tasks if t.id == self._task)
-            self._progress.update(self._task, completed=task.total, label="")
-        self._task = self._progress.add_task(name, total=total, label="", bytes=unit_bytes)
+    def phase(
+        self,
+        name: str,
+        total: int,
+        unit_bytes: bool = False,
+        *,
+        units_s: Sequence[float] = (),
+        loops: Sequence[LoopSpan] = (),
+        names: Sequence[str] = (),
+    ) -> None:
+        """Start the next phase; the one before it is complete. See `Tracker.phase`."""
+        self._tracker.phase(name, total, unit_bytes, units_s=units_s, loops=loops, names=names)
+
+    def steps(self, name: str, pace: "Pace") -> None:
+        """Start the phase that runs a plan's steps."""
+        self.phase(name, len(pace.names), units_s=pace.steps_s, loops=pace.loops, names=pace.names)
+
+    def start(self, label: str) -> None:
+        """What runs now; several may."""
+        self._tracker.start(label)
 
     def advance(self, label: str, amount: int = 1) -> None:
         """So many units more of the current phase are done; `label` is what they belong to."""
-        assert self._task is not None
-        self._progress.update(self._task, advance=amount, label=label)
+        self._tracker.advance(label, amount)
+        if self._how.verbose:
+            self._print(f"  {label} is done")
 
-    def at(self, label: str, completed: int) -> None:
-        """Set the current phase's position."""
-        assert self._task is not None
-        self._progress.update(self._task, completed=completed, label=label)
+    def at(self, label: str, completed: int, of: int | None = None) -> None:
+        """Set the current phase's position. See `Tracker.at`."""
+        self._tracker.at(label, completed, of)
+        if self._how.verbose and (progress := self._tracker.now()):
+            self._print(line_text(progress))
+
+    def beat(self) -> None:
+        """Tell again what runs, where nothing was told for a while."""
+        progress = self._tracker.now()
+        if progress is not None and self._clock() - self._told_s >= EVERY_S:
+            self._write("running", progress)
+
+    def _watch(self) -> None:
+        while not self._stop.wait(1.0):
+            self.beat()
+
+    def _tell(self, event: str, progress: Progress) -> None:
+        since_s = self._clock() - self._told_s
+        if self._form == "json":
+            due = event == "phase" or since_s >= OFTEN_S or progress.done == progress.of
+        else:
+            due = event == "phase" or since_s >= EVERY_S
+        if due:
+            self._write(event, progress)
+
+    def _write(self, event: str, progress: Progress) -> None:
+        self._told_s = self._clock()
+        if self._form == "json":
+            self._print(json_text(event, progress))
+        elif self._form == "lines":
+            self._print(line_text(progress))
+
+    def _print(self, text: str) -> None:
+        """One whole line on stderr: results alone go to stdout."""
+        with self._lock:
+            errors.print(Text(_visible(text)), soft_wrap=True)
+
+    def _drawn(self) -> Text:
+        progress = self._tracker.now()
+        return Text("") if progress is None else bar_text(progress, console.width)
 
 
-class _Amount(DownloadColumn):
-    """Bytes for phases that move bytes, counts for the others."""
+_chosen = [How()]
 
-    def __init__(self) -> None:
-        super().__init__(binary_units=True)
-        self._count = MofNCompleteColumn()
 
-    def render(self, task: Task) -> Text:
-        if task.fields.get("bytes"):
-            return super().render(task)
-        return self._count.render(task)
+def choose(how: How) -> None:
+    """How this process tells progress, unless `Bars` is told otherwise: `compile`'s flags."""
+    _chosen[:] = [how]
+
+
+def _form(how: How) -> str:
+    if how.form != "auto":
+        return how.form
+    return "bar" if console.is_terminal and not console.is_dumb_terminal else "lines"

@@ -11,28 +11,44 @@ _ANY = {"text": '"a blue square"', "seed": "0", "number": "1", "image": "picture
 
 
 def given_by_name(
-    plan: Plan, texts: Sequence[str], *, prompt: str | None = None, seed: int | None = None
+    plan: Plan,
+    texts: Sequence[str],
+    *,
+    prompt: str | None = None,
+    negative: str | None = None,
+    seed: int | None = None,
 ) -> dict[str, object]:
-    """`name=value` for each, and what `--prompt` and `--seed` stand for. Raises `RunError`."""
+    """`name=value` for each, and what `--prompt`, `--negative` and `--seed` stand for. Raises
+    `RunError`."""
     given: dict[str, object] = dict(_pairs("--input", texts, "value"))
-    for option, kind, value in (("prompt", "text", prompt), ("seed", "seed", seed)):
+    for option, kind, value in (
+        ("prompt", "text", prompt),
+        ("negative", "text", negative),
+        ("seed", "seed", seed),
+    ):
         if value is None:
             continue
-        name = _meant(plan, option, kind)
+        name = meant(plan, option, kind).name
         if name in given:
             raise RunError(f"--{option}: the input {name!r} is given by --input too; leave one out")
         given[name] = value
     return given
 
 
-def _meant(plan: Plan, option: str, kind: str) -> str:
-    """The input of that name, or the only one of the kind."""
-    names = [i.name for i in plan.program.inputs]
-    alike = [i.name for i in plan.program.inputs if i.kind == kind]
-    if option in names:
-        return option
+def meant(plan: Plan, option: str, kind: str) -> Input:
+    """The input of that name, or the only one of the kind; a negative prompt is no other text.
+    Raises `RunError`."""
+    inputs = {i.name: i for i in plan.program.inputs}
+    names, alike = list(inputs), [i.name for i in inputs.values() if i.kind == kind]
+    if option in inputs:
+        return inputs[option]
+    if option == "negative":
+        raise RunError(
+            f"--negative: the plan has no negative prompt; its inputs are "
+            f"{', '.join(names) or 'none'}"
+        )
     if len(alike) == 1:
-        return alike[0]
+        return inputs[alike[0]]
     has = f"several: {', '.join(alike)}" if alike else f"none; it has {', '.join(names) or 'none'}"
     raise RunError(f"--{option}: a {kind} among the plan's inputs is meant, and there are {has}")
 

@@ -7,22 +7,21 @@ from textwrap import fill
 from rich.console import Console
 from rich.table import Table
 
-from entracte.cli.tables import grid, row, say
+from entracte.cli.tables import Column, fitted, say
 from entracte.errors import RunError, WriteError
 from entracte.inspect.claims import chunk_claims
 from entracte.ir import Plan, Run
 from entracte.run.alarm import Alarm, alarm_of
 from entracte.run.execute import OpenBuild
-from entracte.run.outputs import made_of
 from entracte.run.record import NULL, write_run
 from entracte.run.runner import Outcome
-from entracte.run.sinks import places_for
+from entracte.run.video import CLIPS, SMALL_SIDE
 from entracte.units import compact_seconds, format_bytes, format_seconds
 
 
 def show_run(console: Console, plan: Plan, run: Run) -> None:
     """The table of chunks, then peak and time; an alarm last."""
-    console.print(run_table(plan, run))
+    console.print(run_table(plan, run, console.width))
     say(console, *run_lines(plan, run))
     show_alarm(console, alarm_of(plan, run))
 
@@ -51,21 +50,21 @@ def _within(text: str, width: int, later: str) -> str:
     return fill(text, width, initial_indent="  ", subsequent_indent=later, break_on_hyphens=False)
 
 
-def run_table(plan: Plan, run: Run) -> Table:
+def run_table(plan: Plan, run: Run, width: int = 80) -> Table:
     """Planned against observed, per chunk."""
-    numbers = ("calls", "loads", "load", "call", "activ.")
-    table = grid(f"Planned/observed on device {run.device}", ["chunk"], numbers)
-    for c in chunk_claims(plan, run):
-        row(
-            table,
-            c.chunk,
-            str(c.calls),
-            str(c.loads),
-            "/".join(map(compact_seconds, c.load_s)),
-            "/".join(map(compact_seconds, c.exec_s)),
-            _pair(c.activation_bytes),
-        )
-    return table
+    claims = chunk_claims(plan, run)
+    return fitted(
+        f"Planned/observed on device {run.device}",
+        (
+            Column("chunk", [c.chunk for c in claims], left=True),
+            Column("calls", [str(c.calls) for c in claims], 2),
+            Column("loads", [str(c.loads) for c in claims], 1),
+            Column("load", ["/".join(map(compact_seconds, c.load_s)) for c in claims]),
+            Column("call", ["/".join(map(compact_seconds, c.exec_s)) for c in claims]),
+            Column("activ.", [_pair(c.activation_bytes) for c in claims]),
+        ),
+        width,
+    )
 
 
 def _pair(sizes: tuple[int, int]) -> str:
@@ -97,11 +96,11 @@ def run_lines(plan: Plan, run: Run) -> list[str]:
         f"        waiting for loads {format_seconds(run.stall_s)}; "
         f"{format_bytes(run.loaded_bytes)} read",
         *(f"        loop {name} did {done} of {counts[name]} iterations" for name, done in ends),
-        *(line for note in run.notes for line in _noted(note)),
+        *(line for note in run.notes for line in noted(note)),
     ]
 
 
-def _noted(note: str) -> list[str]:
+def noted(note: str) -> list[str]:
     """What a host step had to say."""
     text = f"note: {note}"
     return fill(text, 80, subsequent_indent=" " * 6, break_on_hyphens=False).splitlines()
@@ -152,17 +151,27 @@ def finish_run(
     show_run(console, opened.plan, outcome.run)
     if note:
         say(console, note, style="dim")
+    show_texts(console, opened, outcome)
+    show_written(console, opened, outcome)
+    faults = [text for text in (*outcome.faults, worse) if text]
+    if faults:
+        raise RunError("; ".join(faults))
+
+
+def show_texts(console: Console, opened: OpenBuild, outcome: Outcome) -> None:
+    """Texts that go to no file."""
     for name, text in outcome.texts.items():
         # Alone, it is what was asked for.
         label = f"{name}: " if len(opened.plan.program.outputs) > 1 else ""
         console.print(f"{label}{_harmless(text)}", soft_wrap=True, markup=False, highlight=False)
+
+
+def show_written(console: Console, opened: OpenBuild, outcome: Outcome) -> None:
+    """Files, with what a player would blur; and outputs that went nowhere."""
     for path in outcome.files:
-        console.print(f"wrote {path}", soft_wrap=True, markup=False)
+        console.print(f"wrote {path}{_small(opened, outcome, path)}", soft_wrap=True, markup=False)
     for name in _unwritten(opened, outcome):
         say(console, f"not written: {name} (`--out {name}=FILE`)", style="dim")
-    faults = [text for text in (*outcome.faults, worse) if text]
-    if faults:
-        raise RunError("; ".join(faults))
 
 
 def _harmless(text: str) -> str:
@@ -170,13 +179,24 @@ def _harmless(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
 
 
+def _small(opened: OpenBuild, outcome: Outcome, path: Path) -> str:
+    """How large a clip is that players blur, and what helps."""
+    for made in opened.made():
+        is_clip = made.output.kind == "video" and path.suffix.lower() in CLIPS
+        if not is_clip or outcome.places.get(made.output.name) != path:
+            continue
+        height, width = (side * made.scale for side in made.port.shape[3:])
+        if min(height, width) < SMALL_SIDE:
+            return f" ({width} x {height} pixels; `--scale {made.scale * 4}` makes it larger)"
+    return ""
+
+
 def _unwritten(opened: OpenBuild, outcome: Outcome) -> list[str]:
     """Outputs that go nowhere."""
     if opened.device.name == NULL:
         return []
     names = [o.name for o in opened.plan.program.outputs]
-    gone = {m.output.name for f in places_for(made_of(opened.plan), opened.out) for m in f.made}
-    return [n for n in names if n not in gone and n not in outcome.texts]
+    return [n for n in names if n not in outcome.places and n not in outcome.texts]
 
 
 def record_run(run: Run, place: Path | None, *, needed: bool) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from entracte.cli import offered
 from entracte.cli.console import Bars, console, one_message, print_version
 from entracte.cli.start import guarded
 from entracte.errors import PlanError, RunError
@@ -121,7 +122,12 @@ def trace(
 @app.command()
 def graph(
     build: Build,
-    form: Annotated[str, typer.Option("--format", help="dot, mermaid or svg.")] = "dot",
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format", help="dot, mermaid or svg.", metavar="NAME", autocompletion=offered.formats
+        ),
+    ] = "dot",
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="The file to write; printed without.")
     ] = None,
@@ -192,27 +198,63 @@ Given = Annotated[
     ),
 ]
 Prompt = Annotated[str | None, typer.Option(help="The input `prompt`, or the only text.")]
+Shown = Annotated[
+    str | None,
+    typer.Option("--progress", help="lines, json or none; auto: a bar in a terminal, else lines."),
+]
+Silent = Annotated[bool, typer.Option("--quiet", help="Tell no progress.")]
+Wordy = Annotated[bool, typer.Option("--verbose", help="Tell every step as it is done.")]
 Seed = Annotated[int | None, typer.Option(help="The input `seed`, or the only seed.")]
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0913 - the options of a command
     build: Build,
-    prompt: Prompt = None,
-    seed: Seed = None,
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(help="The input `prompt`, or the only text; given again: a run for each."),
+    ] = None,
+    prompts: Annotated[
+        Path | None, typer.Option(help="A file with a prompt in each line: a run for each.")
+    ] = None,
+    negative: Annotated[
+        str | None, typer.Option(help="The input `negative`: the negative prompt.")
+    ] = None,
+    seed: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="The input `seed`, or the only seed; `random` draws one; given again: a run for "
+            "each."
+        ),
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="Seeds as 0-3 or 0,2,8-11: a run for each.")
+    ] = None,
     out: Annotated[
         list[str] | None,
         typer.Option(
             help="A file, or NAME=FILE for each output. Video: .mp4 .webm .gif .png, image: .png "
             ".jpg .webp, both: FOLDER/; audio: .wav; text: .txt; any: .npy .npz .safetensors. "
             "Without: clip.mp4, image.png, audio.wav, output.npy; of several NAME.mp4 ...; text is "
-            "printed."
+            "printed. Of several runs clip-PROMPT-SEED.mp4 ..., and nothing is overwritten."
         ),
     ] = None,
     inputs: Given = None,
-    device: Annotated[str, typer.Option(help="reference, coreml or null.")] = "auto",
+    device: Annotated[
+        str,
+        typer.Option(
+            help="reference, coreml, null, or auto: coreml on macOS, reference elsewhere.",
+            metavar="NAME",
+            autocompletion=offered.devices,
+        ),
+    ] = "auto",
     policy: Annotated[
-        str, typer.Option(help="Arithmetic of the reference device: hybrid, round, fp32.")
+        str,
+        typer.Option(
+            help="Arithmetic of the reference device: hybrid, round, fp32.",
+            metavar="NAME",
+            autocompletion=offered.policies,
+        ),
     ] = "hybrid",
     record: Annotated[
         Path | None, typer.Option(help="Write what was observed here, not to BUILD/run.json.")
@@ -223,13 +265,30 @@ def run(
             help="Record what the device answers in this folder, for runners of other machines."
         ),
     ] = None,
+    scale: Annotated[
+        int, typer.Option(min=1, max=64, help="Enlarge clips and GIFs so many times.")
+    ] = 1,
+    metadata: Annotated[
+        bool, typer.Option(help="Write into files how they were made; `plan whence` reads it.")
+    ] = True,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Of several runs, only those whose files are missing.")
+    ] = False,
+    progress: Shown = None,
+    quiet: Silent = False,
+    verbose: Wordy = False,
 ) -> None:
     """Execute the plan and write its outputs; then planned against observed.
 
-    Exit status 1 also where it took more than is proven; the outputs are written before.
+    Several prompts or seeds: a run for each pair, one after another. Exit status 1 also where one
+    took more than is proven; the outputs are written before.
     """
-    from entracte.cli.given import given_by_name, out_by_name
+    from entracte.cli.batch import Words, drawn, run_batch, runs_of
+    from entracte.cli.given import out_by_name
     from entracte.cli.observed import finish_run
+    from entracte.cli.progress import how_of
+    from entracte.inspect.pace import pace_of
+    from entracte.progress.values import Expected
     from entracte.run.execute import open_build
     from entracte.run.record import place_for
     from entracte.run.runner import whole_note
@@ -237,17 +296,46 @@ def run(
     with one_message():
         opened = open_build(
             build, device=device, policy=policy, out=out_by_name(out or []), keep=False, usual=True,
-            answers=answers,
+            answers=answers, scale=scale, metadata=metadata,
         )  # fmt: skip
-        place = place_for(build, record, opened.device.name)
-        given = given_by_name(opened.plan, inputs or [], prompt=prompt, seed=seed)
+        words = Words(inputs or [], prompt or [], prompts, negative, seed or [], seeds)
+        runs = runs_of(opened.plan, words)
+        if resume and len(runs) == 1:
+            raise RunError("--resume: is of several runs; leave it out, or give several seeds")
         if note := whole_note(opened.plan, opened.device):
             console.print(note)
-        with Bars() as bars:
-            bars.phase("run", opened.plan.program.step_count)
+        if note := drawn(words, runs):
+            console.print(note)
+        how = how_of(progress, quiet=quiet, verbose=verbose)
+        if len(runs) > 1:
+            if run_batch(console, opened, runs, record, resume=resume, how=how):
+                raise typer.Exit(1)
+            return
+        place = place_for(build, record, opened.device.name)
+        given = runs[0].inputs
+        pace = pace_of(opened.plan, build_folder(build), opened.device.name)
+        with Bars(how, Expected(ground="run" if pace.same else "")) as bars:
+            bars.steps("run", pace)
             outcome = opened.compute(given, lambda stage, done, _: bars.at(stage, done))
         finish_run(console, opened, outcome, place, needed=record is not None)
     if outcome.alarm:
+        raise typer.Exit(1)
+
+
+@app.command()
+def whence(
+    file: Annotated[Path, typer.Argument(help="A file, or a folder of pictures, of `plan run`.")],
+    build: Annotated[
+        Path | None, typer.Option(help="Exit status 1 where it is of another plan than this.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as JSON, for scripts.")] = False,
+) -> None:
+    """How a file was made, as it says itself: inputs, plan, versions, and the line to type."""
+    from entracte.cli.whence import show_whence
+
+    with one_message():
+        same = show_whence(console, file, build, as_json=as_json)
+    if not same:
         raise typer.Exit(1)
 
 
@@ -276,12 +364,16 @@ def verify(
         typer.Option("--allow-package", help="A Python package whose graphs may be imported."),
     ] = None,
     cache: Annotated[str, typer.Option(help="Where traces are kept: a folder.")] = "auto",
+    progress: Shown = None,
+    quiet: Silent = False,
+    verbose: Wordy = False,
 ) -> None:
     """Check the plan, and every package against the torch source: PSNR, largest error.
 
     Exit status 1 where one is below its floor, or the run took more than is proven.
     """
     from entracte.cli.given import given_by_name
+    from entracte.cli.progress import how_of
     from entracte.cli.verify import show_verification
     from entracte.plan.file import read_plan
     from entracte.verify.source import Origin
@@ -294,7 +386,7 @@ def verify(
         packages=tuple(packages or ()),
         cache=cache,
     )
-    with one_message(), Bars() as bars:
+    with one_message(), Bars(how_of(progress, quiet=quiet, verbose=verbose)) as bars:
         given = given_by_name(read_plan(build), inputs or [], prompt=prompt, seed=seed)
         failed = show_verification(build, given, bars, save=save, distinct=distinct, origin=origin)
     if failed:
@@ -315,7 +407,14 @@ def predict(
     function: Annotated[
         str | None, typer.Option(help="Function of a multifunction package.")
     ] = None,
-    policy: Annotated[str, typer.Option(help="Arithmetic: hybrid, round, fp32.")] = "hybrid",
+    policy: Annotated[
+        str,
+        typer.Option(
+            help="Arithmetic: hybrid, round, fp32.",
+            metavar="NAME",
+            autocompletion=offered.policies,
+        ),
+    ] = "hybrid",
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse what Core ML is known to refuse.")
     ] = False,
@@ -348,7 +447,12 @@ def export(
     ] = None,
     function: Annotated[str, typer.Option(help="Function of a multifunction package.")] = "main",
     policy: Annotated[
-        str, typer.Option(help="round keeps fp16 rounding and overflow visible; fp32 has neither.")
+        str,
+        typer.Option(
+            help="round keeps fp16 rounding and overflow visible; fp32 has neither.",
+            metavar="NAME",
+            autocompletion=offered.export_policies,
+        ),
     ] = "round",
     seed: Annotated[int, typer.Option(help="Seed of the inputs it is checked on.")] = 0,
 ) -> None:

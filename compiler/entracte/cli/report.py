@@ -23,13 +23,14 @@ def report_build(console: Console, build: Path, out: Path | None, run: Path | No
             of another build.
         RunError: a file that cannot be written.
     """
+    from entracte.report.helps import helps
     from entracte.report.model import page_of
     from entracte.report.page import render
     from entracte.report.policies import compared
 
     plan = read_for_show(build)
     folder = build if build.is_dir() else build.parent
-    page = page_of(plan, compared(plan), run_of(plan, run or folder))
+    page = page_of(plan, compared(plan), run_of(plan, run or folder), helps(plan))
     path = out if out is not None else folder / FILE
     remedy = "name another file with --out"
     write_text(path, render(page), follow=out is not None, remedy=remedy)

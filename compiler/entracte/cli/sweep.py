@@ -26,7 +26,7 @@ def show_sweep(console: Console, jobs: Sequence[SweepJob]) -> None:
     rows = with_pareto([o.row(label) for o, label in named])
     console.print()
     console.print(sweep_table(rows, console.width))
-    say(console, *reasons(rows))
+    say(console, *reasons(rows), counts(jobs, rows))
     bases = [o.base for o in jobs if o.base is not None] or [Path("build")]
     folder = Path(os.path.commonpath([os.path.abspath(b) for b in bases]))
     folder = Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder
@@ -37,7 +37,7 @@ def show_sweep(console: Console, jobs: Sequence[SweepJob]) -> None:
 
 
 def sweep_table(rows: Sequence[SweepRow], width: int = 80) -> Table:
-    """One row per job; those that do not fit are a number in the list below."""
+    """One row per job; those without a plan are a number in the list below."""
     numbers = {id(r): str(n) for n, r in enumerate((r for r in rows if not r.fits), start=1)}
 
     def shown(text: str, row: SweepRow) -> str:
@@ -49,7 +49,7 @@ def sweep_table(rows: Sequence[SweepRow], width: int = 80) -> Table:
             *_job_columns(rows),
             Column("target", [r.target for r in rows], left=True),
             Column("budget", [compact_bytes(r.budget_bytes) for r in rows], 1),
-            Column("fits", ["yes" if r.fits else f"no ({numbers[id(r)]})" for r in rows]),
+            Column("fits", [_fits(r, numbers.get(id(r), "")) for r in rows]),
             Column("peak", [shown(compact_bytes(r.peak_bytes), r) for r in rows]),
             Column("time", [shown(compact_seconds(r.makespan_s), r) for r in rows]),
             Column("read", [shown(compact_bytes(r.loaded_bytes), r) for r in rows], 2),
@@ -70,6 +70,21 @@ def _job_columns(rows: Sequence[SweepRow]) -> list[Column]:
     if len(set(names)) < len(names):
         names = keys
     return [Column(name, [job[k][2] for job in jobs], left=True) for k, name in enumerate(names)]
+
+
+def _fits(r: SweepRow, number: str) -> str:
+    return "yes" if r.fits else f"{'failed' if r.failed else 'no'} ({number})"
+
+
+def counts(jobs: Sequence[SweepJob], rows: Sequence[SweepRow]) -> str:
+    """What became of all jobs, in one line."""
+    known, failed = sum(o.was_known for o in jobs), sum(r.failed for r in rows)
+    unfit = sum(not r.fits for r in rows) - failed
+    parts = [f"{len(jobs)} job{'' if len(jobs) == 1 else 's'}"]
+    parts += [f"{known} known from an earlier sweep"] if known else []
+    parts += [f"{unfit} without a fit"] if unfit else []
+    parts += [f"{failed} failed"] if failed else []
+    return ", ".join(parts)
 
 
 def _bound(r: SweepRow) -> str:

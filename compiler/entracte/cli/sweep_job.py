@@ -6,17 +6,38 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from entracte.declare.read import Job
 from entracte.errors import DoesNotFit, EntracteError
-from entracte.ir import Plan
 from entracte.report.sweep import SweepRow
+from entracte.store.cache import digest
 
-_HOW = ("out=", "dry_run=", "workers=", "cache=", "cache_limit=")
+_HOW = ("out=", "dry_run=", "workers=", "sweep.", "cache=", "cache_limit=")
 """Overrides that say how to work and not what to make."""
+_LONGEST = 120
+"""Letters of a folder's name; file systems take 255 bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What a job of a sweep made: its figures, and what its folder holds."""
+
+    fits: bool
+    reason: str = ""
+    """Why it does not fit."""
+    budget_bytes: int = 0
+    peak_bytes: int = 0
+    makespan_s: float = 0.0
+    loaded_bytes: int = 0
+    lower_bound_s: float = 0.0
+    plan_sha256: str = ""
+    """Of the folder's plan."""
+    files: tuple[tuple[str, int], ...] = ()
+    """Names and sizes of all files that the job wrote."""
 
 
 @dataclass
 class SweepJob:
-    """Filled while the job runs; Hydra's jobs return nothing."""
+    """Filled while the job runs."""
 
     words: tuple[str, ...]
     """The overrides that say what to make."""
@@ -28,7 +49,13 @@ class SweepJob:
     """The sweep's folder: `out`, or by default build; build/sweep for dry runs, whose plans must
     not take the place of builds. None where the configuration cannot be read."""
     budget_bytes: int = 0
-    plan: Plan | None = None
+    config: DictConfig | None = None
+    advises: bool = False
+    """It prints advice and makes nothing."""
+    job: Job | None = None
+    made: Made | None = None
+    was_known: bool = False
+    """An earlier sweep made it."""
     error: EntracteError | None = None
 
     @classmethod
@@ -52,6 +79,8 @@ class SweepJob:
             target="" if missing else str(config.target.name),
             dry_run=bool(config.dry_run),
             base=Path(config.out).expanduser() if config.out is not None else base,
+            config=config,
+            advises=bool(config.advise),
         )
 
     @property
@@ -60,31 +89,41 @@ class SweepJob:
         return self.error is not None and not (self.dry_run and isinstance(self.error, DoesNotFit))
 
     def folder(self, pipeline: str) -> Path:
-        """Jobs of a sweep differ by their overrides, and so do their folders."""
-        name = ",".join(w.replace("/", ".") for w in self.words) or "default"
-        safe = "".join(c if c.isalnum() or c in "=,._-" else "_" for c in name)
+        """Jobs of a sweep differ by their overrides, and so do their folders: where a name cannot
+        hold these as they are, it holds their digest too."""
+        name = ",".join(self.words) or "default"
+        safe = "".join(c if c.isalnum() or c in "=,._-" else "_" for c in name.replace("/", "."))
+        if safe != name or len(safe) > _LONGEST:
+            safe = f"{safe[:_LONGEST]}-{digest(*self.words)[:8]}"
         return (self.base or Path("build")) / f"{pipeline}-{safe}"
+
+    @property
+    def place(self) -> Path:
+        """The job's folder. Only where its configuration was read."""
+        assert self.job is not None and self.job.out is not None
+        return Path(self.job.out)
 
     def row(self, label: str) -> SweepRow:
         """What the comparison shows; not yet whether it is Pareto-optimal."""
-        if self.plan is None:
+        if self.error is not None or self.made is None:
             return SweepRow(
                 label=label,
                 target=self.target,
                 budget_bytes=self.budget_bytes,
                 fits=False,
-                reason=str(self.error),
+                failed=not isinstance(self.error, DoesNotFit),
+                reason=str(self.error or "not done"),
             )
-        f = self.plan.forecast
+        m = self.made
         return SweepRow(
             label=label,
             target=self.target,
             budget_bytes=self.budget_bytes,
             fits=True,
-            peak_bytes=f.peak_bytes,
-            makespan_s=f.makespan_s,
-            loaded_bytes=f.loaded_bytes,
-            lower_bound_s=f.lower_bound_s,
+            peak_bytes=m.peak_bytes,
+            makespan_s=m.makespan_s,
+            loaded_bytes=m.loaded_bytes,
+            lower_bound_s=m.lower_bound_s,
         )
 
 

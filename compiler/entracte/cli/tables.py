@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from textwrap import fill, wrap
 
 from rich import box
 from rich.console import Console
@@ -26,7 +27,7 @@ class Column:
     @property
     def width(self) -> int:
         """Letters of the name or of the longest cell."""
-        return max(len(self.name), *(len(c) for c in self.cells))
+        return max([len(self.name), *(len(c) for c in self.cells)])
 
 
 def fitted(title: str, columns: Iterable[Column], width: int, *, total: bool = False) -> Table:
@@ -88,9 +89,18 @@ def row(table: Table, *cells: str) -> None:
 
 
 def say(console: Console, *lines: str, style: str = "") -> None:
-    """Print lines literally, wrapped at the console's width."""
+    """Print lines literally, wrapped at the console's width, but never within a word: what is
+    longer is a path or a command that somebody will copy."""
     for line in lines:
-        console.print(Text(line, style=style))
+        for part in (p for one in line.split("\n") for p in _wrapped(one, console.width)):
+            console.print(Text(part, style=style), soft_wrap=len(part) > console.width)
+
+
+def _wrapped(line: str, width: int) -> list[str]:
+    """The line as it is where it holds no word longer than `width`."""
+    if all(len(word) <= width for word in line.split()):
+        return [line]
+    return wrap(line, width, break_long_words=False, break_on_hyphens=False)
 
 
 def listed(names: Sequence[str], room: int) -> str:
@@ -104,3 +114,8 @@ def listed(names: Sequence[str], room: int) -> str:
 def _sentence(shown: Sequence[str], count: int) -> str:
     left = count - len(shown)
     return ", ".join(shown) + (f" and {left} more" if left else "")
+
+
+def hanging(label: str, text: str) -> str:
+    """Wrapped at 80 columns, behind a label of eight letters."""
+    return fill(text, 80, initial_indent=label, subsequent_indent=" " * 8)

@@ -4,15 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rich import box
 from rich.markup import escape
 from rich.table import Table
-from rich.text import Text
 
 from entracte.check.proof import Proof
 from entracte.cli.console import Bars, console
 from entracte.cli.observed import show_alarm
+from entracte.cli.tables import Column, fitted
 from entracte.inspect.compared import decibels
+from entracte.inspect.pace import pace_of
 from entracte.ir import Plan
 from entracte.verify.folder import Verified, verify_build
 from entracte.verify.source import NOWHERE_ELSE, Origin
@@ -37,13 +37,16 @@ def show_verification(
         console.print(
             f"plan: sound; {proof.steps_checked} steps checked, peak proven for any timing"
         )
-        bars.phase("verify", len(plan.packages) if distinct else plan.program.step_count)
+        if distinct or not plan.packages:
+            bars.phase("verify", len(plan.packages))
+        else:
+            bars.steps("verify", pace_of(plan, build, "").twice())
 
     found = verify_build(
         build, inputs, distinct=distinct, save=save, origin=origin, sound=sound,
-        progress=lambda what, done, _: bars.at(what, done),
+        progress=bars.at,
     )  # fmt: skip
-    console.print(verification_table(found.chunks))
+    console.print(verification_table(found.chunks, console.width))
     console.print(_distinct(found) if found.whole is None else _whole(found.whole))
     if found.whole is not None:
         show_alarm(console, found.whole.alarm)
@@ -75,25 +78,17 @@ def _distinct(found: Verified) -> str:
     )
 
 
-def verification_table(scores: Sequence[ChunkScore]) -> Table:
+def verification_table(scores: Sequence[ChunkScore], width: int = 80) -> Table:
     """One row per chunk: PSNR, floor, largest error."""
-    table = Table(
-        title="Packages against their torch source",
-        box=box.SIMPLE_HEAD,
-        title_justify="left",
-        pad_edge=False,
+    return fitted(
+        "Packages against their torch source",
+        (
+            Column("chunk", [c.chunk for c in scores], left=True),
+            Column("calls", [str(c.calls) for c in scores], 1),
+            Column("PSNR", [decibels(c.psnr_db) for c in scores]),
+            Column("floor", [f"{c.floor_db:.0f} dB" for c in scores]),
+            Column("largest error", [f"{c.max_error:.2g}" for c in scores], 2),
+            Column("", ["" if c.passed else "failed" for c in scores]),
+        ),
+        width,
     )
-    table.add_column("chunk", no_wrap=True)
-    for name in ("calls", "PSNR", "floor", "largest error"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("")
-    for c in scores:
-        table.add_row(
-            Text(c.chunk),
-            str(c.calls),
-            decibels(c.psnr_db),
-            f"{c.floor_db:.0f} dB",
-            f"{c.max_error:.2g}",
-            "" if c.passed else "[red]failed[/red]",
-        )
-    return table

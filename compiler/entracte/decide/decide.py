@@ -18,6 +18,7 @@ from entracte.decide.grouping import (
     together,
     whole_grouping,
 )
+from entracte.decide.modules import with_modules
 from entracte.decide.partition import Measured, cut_stage
 from entracte.decide.shared import measure
 from entracte.errors import DoesNotFit
@@ -120,8 +121,12 @@ def decide(
     best = _scheduled(problem, _regrouped(problem, choice, best))
     if policy.keep == "searched" and chunk_bytes is None and not _near_bound(best):
         best = _against_rivals(problem, choice, best)
-    # Once: it changes nothing where times are as planned.
-    return replace(best, schedule=for_all_speeds(best.workload, best.schedule))
+    # Once: they change nothing where times are as planned.
+    return replace(
+        best,
+        partition=with_modules(best.partition, problem.measured),
+        schedule=for_all_speeds(best.workload, best.schedule),
+    )
 
 
 def _fitting(p: _Problem) -> tuple[_Problem, _Choice, Decision]:

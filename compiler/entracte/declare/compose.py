@@ -13,6 +13,8 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from entracte.declare.overrides import with_plus
+from entracte.declare.refused import refusal
 from entracte.declare.settings import register
 from entracte.declare.strays import explained
 from entracte.errors import ConfigError, EntracteError
@@ -25,13 +27,13 @@ def compose(overrides: Sequence[str], config_dir: Path | str | None = None) -> D
     """Compose the configuration of `compile` with the words that the command would get.
 
     Args:
-        overrides: e.g. `["+target=host", "target.memory=24MiB"]`.
+        overrides: e.g. `["target=host", "target.memory=24MiB"]`.
         config_dir: a folder of yaml files of your own, like the command's `--config-dir`.
 
     Raises `ConfigError`. Hydra keeps its state in one place for the whole process: not in several
     threads at once.
     """
-    words = list(overrides)
+    words = with_plus(overrides)
     if config_dir is not None:
         folder = Path(config_dir).expanduser().absolute()
         if not folder.is_dir():
@@ -66,6 +68,8 @@ def composing() -> Iterator[None]:
     except (*_FAULTS, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the system's; the others are OmegaConf's word for a file that is no table
+        if (told := refusal(error)) is not None:
+            raise ConfigError(f"configuration: {_shown(told)}") from None
         text = _shown(explained(_on_one_line(error)))
         raise ConfigError(f"configuration: {text}; see `compile --help`") from None
     except TypeError as error:

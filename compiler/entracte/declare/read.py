@@ -93,6 +93,7 @@ def read(config: DictConfig, *, recorded: bool = False) -> Job:
         # As it was given: what a recipe made of it refers to nothing.
         check_keys_are_read(_raw(given))
     _check_packages(pipeline, settings.allow_packages)
+    sweep_jobs(settings.sweep.jobs)
     return Job(
         pipeline=pipeline,
         target=_target(settings.target),
@@ -121,7 +122,7 @@ def _check_whole(config: DictConfig) -> None:
     ):
         raise ConfigError(
             "no target: say which device to compile for, one of "
-            f"{', '.join(targets())}; type\n  compile +target=iphone15pro"
+            f"{', '.join(targets())}; type\n  compile target=iphone15pro"
         )
     # What is put over a recipe's need not be whole: the recipe gives the rest.
     _check_nothing_is_missing(config, but=_RECIPES if config.pipeline.get("folder") else ())
@@ -144,6 +145,18 @@ def targets() -> list[str]:
     """The names of all target files that Entracte brings."""
     folder = files("entracte.conf") / "target"
     return sorted(Path(f.name).stem for f in folder.iterdir() if f.name.endswith(".yaml"))
+
+
+def sweep_jobs(value: Any) -> int | None:
+    """`sweep.jobs`: how many at once; None for `auto`. Raises `ConfigError`."""
+    if value == "auto":
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigError(
+            f"sweep.jobs={value}: not a whole number from 1, and not `auto`; say how many jobs of "
+            "a sweep run at once"
+        )
+    return value
 
 
 def _chunk_bytes(text: str) -> int | None:

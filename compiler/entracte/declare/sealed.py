@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from omegaconf.basecontainer import BaseContainer
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
+from entracte.declare.refused import refusal
 from entracte.errors import ConfigError, EntracteError
 
 INNER = ("oc.create", "oc.decode", "oc.deprecated", "oc.dict.keys", "oc.dict.values", "oc.select")
@@ -35,6 +36,8 @@ def sealed() -> Iterator[None]:
     except EntracteError:
         raise
     except (AttributeError, OmegaConfBaseException, TypeError, ValueError, RecursionError) as error:
+        if isinstance(error, InterpolationKeyError) and (told := refusal(error)) is not None:
+            raise ConfigError(f"configuration: {told[:_SHOWN]}") from None
         # The others are of values that are no values: numbers without end, texts that are no text.
         message = (str(error) or type(error).__name__).splitlines()[0][:_SHOWN]
         if message.startswith(_Refused.__name__):  # OmegaConf's words for what a resolver raised

@@ -305,6 +305,15 @@ class PartitionSettings:
 
 
 @dataclass(slots=True, kw_only=True)
+class SweepSettings:
+    """How the jobs of a sweep run."""
+
+    jobs: Any = 1
+    """(whole number, or `auto`) Jobs that run at once, each in a process of its own; `auto`: as
+    many as cores and free memory allow; e.g. `auto`"""
+
+
+@dataclass(slots=True, kw_only=True)
 class CompileSettings:
     """All that `compile` is told."""
 
@@ -332,6 +341,8 @@ class CompileSettings:
     `off`"""
     workers: int = 2
     """Processes that convert; e.g. `4`"""
+    sweep: SweepSettings = field(default_factory=SweepSettings)
+    """See below; of `compile -m`; e.g. `sweep={jobs:auto}`"""
     cache: str = "auto"
     """Where finished work is kept: a folder; `auto` is $ENTRACTE_CACHE or ~/.cache/entracte; e.g.
     `/scratch/cache`"""
@@ -342,7 +353,16 @@ class CompileSettings:
     `[mine]`"""
 
 
-LOCAL = ("out", "dry_run", "advise", "workers", "cache", "cache_limit", "allow_packages")
+LOCAL = (
+    "out",
+    "dry_run",
+    "advise",
+    "workers",
+    "sweep",
+    "cache",
+    "cache_limit",
+    "allow_packages",
+)
 """Settings that say how to work and not what to make; a plan does not record them, and one that
 came from elsewhere does not decide them."""
 

@@ -43,6 +43,8 @@ class ByteProgress:
 
     begin: Callable[[int], None] = lambda _: None
     advance: Callable[[str, int], None] = lambda *_: None
+    start: Callable[[str], None] = lambda _: None
+    """Told of each task as its process begins."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,9 @@ class Workshop:
         from entracte.lower.worker import run_tasks
 
         told = progress or self.progress
-        for task, _ in run_tasks(tasks, workers=self.workers, memory_bytes=_MEMORY_BYTES):
+        for task, _ in run_tasks(
+            tasks, self.workers, _MEMORY_BYTES, begun=lambda task: told.start(task.name)
+        ):
             told.advance(task.name, task.work_bytes)
 
 
@@ -112,8 +116,9 @@ def compare_all(
     before = [o.key for o in court.repaired(orders)]
     waiting = court.open
     if waiting:
+        if lost := [t.order for t in waiting if not _is_made(t.order, shop.cache)]:
+            _make(lost, shop)
         shop.comparing.begin(len(waiting))
-        _make([t.order for t in waiting if not _is_made(t.order, shop.cache)], shop)
         shop.run(compare.tasks(waiting, shop.cache, known, shop.logs), shop.comparing)
     after = [o.key for o in court.repaired(orders)]
     return court.compared(orders), before != after

@@ -67,11 +67,15 @@ def run_task(call: Callable[..., Any], arguments: tuple[Any, ...], log: Path) ->
 
 
 def run_tasks(
-    tasks: Iterable[Task], workers: int = 1, memory_bytes: int | None = None
+    tasks: Iterable[Task],
+    workers: int = 1,
+    memory_bytes: int | None = None,
+    begun: Callable[[Task], None] = lambda _: None,
 ) -> Iterator[tuple[Task, Any]]:
     """Run the tasks, at most `workers` at a time; yield each with its result as it finishes.
 
     With `memory_bytes`, a task waits while it and those that run are expected to take more.
+    `begun` is told of each task as its process begins.
 
     Tasks are taken from the iterable only when there is room, so it may be a generator that loads
     each task's weights. If one fails, or the caller stops iterating or is interrupted, the others
@@ -87,7 +91,7 @@ def run_tasks(
     waiting = _Waiting(iter(tasks))
     running: dict[Connection, tuple[Task, BaseProcess]] = {}
     try:
-        while _start_some(waiting, running, workers, memory_bytes):
+        while _start_some(waiting, running, workers, memory_bytes, begun):
             ready: list[Any] = wait(list(running))
             for pipe in ready:
                 task, process = running[pipe]
@@ -119,6 +123,7 @@ def _start_some(
     running: dict[Connection, tuple[Task, BaseProcess]],
     workers: int,
     memory_bytes: int | None,
+    begun: Callable[[Task], None],
 ) -> bool:
     """Start tasks while there is room; whether any task is running."""
     while len(running) < workers and (task := waiting.peek()) is not None:
@@ -129,6 +134,7 @@ def _start_some(
         with undisturbed():
             pipe, process = _start(task)
             running[pipe] = (task, process)
+        begun(task)
     return bool(running)
 
 

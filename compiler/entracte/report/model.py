@@ -5,22 +5,27 @@ from dataclasses import dataclass, replace
 
 from entracte.clock.timeline import Timeline, predicted
 from entracte.inspect.about import about, about_lines
+from entracte.inspect.bottleneck import FITS, cold_loads
 from entracte.inspect.claims import ChunkClaim, Claim, chunk_claims, claims
+from entracte.inspect.modules import held
 from entracte.inspect.overview import (
     ChunkRow,
     KeptRow,
     StageRow,
+    bottleneck,
     chunk_rows,
     kept_rows,
+    loop_fits,
     page_bytes,
     stage_rows,
 )
 from entracte.ir import Plan, Run
 from entracte.report.flow import Flow, flow_of
-from entracte.report.lanes import stalls
+from entracte.report.helps import Help
+from entracte.report.lanes import stalls, with_first_loads
 from entracte.report.policies import PolicyRow
 from entracte.report.track import Track, track_of
-from entracte.report.words import StallGroup, bottleneck, kept, stall_groups
+from entracte.report.words import StallGroup, kept, stall_groups
 from entracte.run.alarm import Alarm, alarm_of
 from entracte.run.record import observed_timeline
 
@@ -39,6 +44,8 @@ class Page:
     """Stage, or part of one, -> number of its colour."""
     kept: dict[str, str]
     """Chunk -> how it is kept in the predicted run."""
+    holds: dict[str, str]
+    """Chunk -> its modules in a few words; empty where it has none."""
     levels: tuple[KeptRow, ...]
     page_bytes: int
     stages: tuple[StageRow, ...]
@@ -47,6 +54,9 @@ class Page:
     tracks: tuple[Track, ...]
     stalls: tuple[StallGroup, ...]
     policies: tuple[PolicyRow, ...]
+    fits: str
+    """That all of the loop fits, where policies have nothing to schedule; else empty."""
+    helping: tuple[Help, ...]
     claims: tuple[Claim, ...]
     chunk_claims: tuple[ChunkClaim, ...]
     run: Run | None
@@ -54,7 +64,12 @@ class Page:
     overrides: tuple[tuple[str, str], ...]
 
 
-def page_of(plan: Plan, policies: tuple[PolicyRow, ...], run: Run | None = None) -> Page:
+def page_of(
+    plan: Plan,
+    policies: tuple[PolicyRow, ...],
+    run: Run | None = None,
+    helping: tuple[Help, ...] = (),
+) -> Page:
     """Everything the page shows. The predicted run is `entracte.clock.timeline.predicted`."""
     timeline = predicted(plan)
     chunks = chunk_rows(plan, timeline)
@@ -66,19 +81,24 @@ def page_of(plan: Plan, policies: tuple[PolicyRow, ...], run: Run | None = None)
     return Page(
         title=plan.title,
         plan=plan,
-        headline=bottleneck(plan),
+        headline=bottleneck(plan, timeline).sentence,
         about=about_lines(about(plan), run),
         legend=tuple({g.split(".")[0]: k for g, k in colour.items()}.items()),
         colours=colour,
         kept={c.id: kept(c) for c in chunks},
+        holds={c.id: held(c.modules) for c in plan.chunks},
         levels=kept_rows(plan),
         page_bytes=page_bytes(plan),
         stages=stage_rows(plan, chunks, timeline),
         chunks=chunks,
         flow=flow_of(plan),
         tracks=tuple(tracks),
-        stalls=stall_groups(plan, explained),
+        stalls=stall_groups(
+            plan, with_first_loads(explained, cold_loads(timeline.bars, plan.facts))
+        ),
         policies=policies,
+        fits=FITS if loop_fits(plan.program, chunks) else "",
+        helping=helping,
         claims=claims(plan, run) if run is not None else (),
         chunk_claims=chunk_claims(plan, run) if run is not None else (),
         run=run,

@@ -22,8 +22,8 @@ from entracte.report.track import KINDS
 from entracte.store.origin import VERSION
 from entracte.units import format_bytes, format_count, format_seconds
 
-SCRIPTS = ("base.js", "units.js", "tables.js", "diagram.js", "levels.js", "timeline.js",
-           "charts.js", "report.js")  # fmt: skip
+SCRIPTS = ("base.js", "units.js", "tables.js", "diagram.js", "levels.js", "memory.js",
+           "timeline.js", "charts.js", "report.js")  # fmt: skip
 SWEEP_SCRIPTS = ("base.js", "units.js", "tables.js", "sweep.js")
 
 
@@ -74,6 +74,7 @@ def _chunk(page: Page, c: ChunkRow) -> dict[str, object]:
         "loads": c.loads,
         "calls": c.calls,
         "kept": page.kept[c.id],
+        "holds": page.holds[c.id],
         "form": c.form,
         "psnr_db": c.psnr_db,
     }

@@ -46,6 +46,15 @@ class Drawn:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """A chunk's weights in memory over time, also while they load: differences, `at` in ticks and
+    `sizes` in the `unit_bytes` of `Drawn`."""
+
+    at: tuple[int, ...]
+    sizes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Track:
     """One run, predicted or observed."""
 
@@ -57,6 +66,8 @@ class Track:
     waits: Columns
     sentences: tuple[str, ...]
     memory: Drawn
+    held: tuple[Held, ...]
+    """Of each chunk of the plan."""
     peak: Fullest | None
     windows: tuple[View, ...]
     loops: tuple[LoopTimes, ...]
@@ -81,6 +92,7 @@ def track_of(
     sentences = tuple(dict.fromkeys(s.why for s in explained))
     samples = usage(plan, events, activations)
     found = loops(plan.program, events)
+    memory = _drawn(samples, tick)
     loads = [e for e in shown if e.queue == "load"]
     return Track(
         name=name,
@@ -90,7 +102,8 @@ def track_of(
         calls=_columns([e for e in shown if e.queue == "compute"], index, tick, None),
         waits=_waits(explained, index, tick, {w: i for i, w in enumerate(sentences)}),
         sentences=sentences,
-        memory=_drawn(samples, tick),
+        memory=memory,
+        held=_held(events, list(index), tick, memory.unit_bytes),
         peak=fullest(events, samples),
         windows=windows(found, makespan_s),
         loops=found,
@@ -138,6 +151,24 @@ def _drawn(samples: Sequence[Sample], tick: float) -> Drawn:
             for k in zip(*map(by_kind, samples), strict=True)
         ),
     )
+
+
+def _held(events: Sequence[Bar], chunks: Sequence[str], tick: float, unit: int) -> tuple[Held, ...]:
+    """A load's memory is taken at its start. At one moment the last change counts."""
+    changes: dict[str, list[tuple[float, int]]] = {c: [] for c in chunks}
+    for e in events:
+        if e.queue != "compute":
+            size = e.size_bytes if e.queue == "load" else -e.size_bytes
+            changes[e.label].append((e.start_s, size))
+    return tuple(_held_one(sorted(changes[c]), tick, unit) for c in chunks)
+
+
+def _held_one(changes: Sequence[tuple[float, int]], tick: float, unit: int) -> Held:
+    there, sums = 0, dict[int, int]()
+    for at_s, size in changes:
+        there += size
+        sums[round(at_s / tick)] = round(there / unit)
+    return Held(_differences(sums), _differences(sums.values()))
 
 
 def _differences(values: Iterable[int]) -> tuple[int, ...]:

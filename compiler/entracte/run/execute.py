@@ -15,7 +15,9 @@ from entracte.ir import DType, Output, Package, Plan
 from entracte.plan.file import CONSTANTS, check_files, read_plan
 from entracte.run.answers import Answers, check_place, recording
 from entracte.run.delivery import Kept, Sink
-from entracte.run.outputs import made_of
+from entracte.run.inputs import told_inputs
+from entracte.run.metadata import metadata_of
+from entracte.run.outputs import Made, made_of
 from entracte.run.packages import check_bytes, check_facts
 from entracte.run.runner import Answered, Listeners, Observe, Outcome, Progress, run_plan
 from entracte.run.sinks import Out, check_names, opened, places_for, usual_places
@@ -23,6 +25,7 @@ from entracte.run.text import texts_of
 from entracte.store.tensor_file import read_header, reading
 
 DEVICES = ("auto", "reference", "coreml", "null")
+MOST_SCALE = 64
 READING = ("reference", "coreml")
 """Devices that read packages; their bytes and facts are checked."""
 
@@ -64,6 +67,14 @@ class OpenBuild:
     """Outputs that go to no file are kept in memory, as arrays; texts always are."""
     answers: Path | None = None
     """Where to record what the device answers (`run/answers.py`)."""
+    scale: int = 1
+    """How many times clips and GIFs are enlarged."""
+    metadata: bool = True
+    """Files say how they were made (`run/metadata.py`)."""
+
+    def made(self, metadata: str = "") -> tuple[Made, ...]:
+        """The outputs, as files are to hold them."""
+        return made_of(self.plan, self.folder, scale=self.scale, metadata=metadata)
 
     def run(self, inputs: Mapping[str, object], progress: Progress = lambda *_: None) -> Outcome:
         """Run the plan and write the outputs. Raises `RunError`."""
@@ -77,7 +88,7 @@ class OpenBuild:
     ) -> Outcome:
         """Run the plan and write its outputs as they are made. Raises `RunError`; but what could
         not be written is told by `Outcome.faults`, with where it is kept."""
-        made = made_of(self.plan, self.folder)
+        made = self.made(self._metadata(inputs))
         files = places_for(made, self.out)
         with self._recording() as answers, opened(files) as sinks:
             kept = self._kept([m.output for m in made if m.output.name not in sinks])
@@ -99,8 +110,14 @@ class OpenBuild:
             outputs=arrays,
             texts=texts,
             files=tuple(f.place.path for f in files if not f.fault),
+            places={m.output.name: f.place.path for f in files for m in f.made},
             faults=(*(f.fault for f in files if f.fault), *lost),
         )
+
+    def _metadata(self, inputs: Mapping[str, object]) -> str:
+        if self.out is None or not self.metadata:
+            return ""
+        return metadata_of(self.plan, told_inputs(self.plan, inputs), self.device)
 
     def _recording(self) -> AbstractContextManager[Answers | None]:
         if self.answers is None:
@@ -122,6 +139,8 @@ def open_build(  # noqa: PLR0913 - the options of a command
     keep: bool = True,
     usual: bool = False,
     answers: Path | None = None,
+    scale: int = 1,
+    metadata: bool = True,
 ) -> OpenBuild:
     """Read and check a build folder; everything that can be wrong is found before any work.
 
@@ -129,6 +148,8 @@ def open_build(  # noqa: PLR0913 - the options of a command
         keep: whether outputs that go to no file stay in memory.
         usual: without `out`, outputs go to files of the usual names (`run/sinks.py`).
         answers: a folder to record the device's answers in.
+        scale: how many times clips and GIFs are enlarged.
+        metadata: whether files say how they were made (`run/metadata.py`).
 
     Raises:
         PlanError: no plan, a damaged one, or files that are missing or changed.
@@ -147,10 +168,13 @@ def open_build(  # noqa: PLR0913 - the options of a command
         out = None
     elif out is None and usual:
         out = usual_places(made_of(plan))
-    places_for(made_of(plan), out)
+    if not 1 <= scale <= MOST_SCALE:
+        raise RunError(f"scale: {scale} is none from 1 to {MOST_SCALE}")
+    build = OpenBuild(plan, folder, chosen, out, keep, answers, scale, metadata)
+    places_for(build.made(), out)
     if answers is not None:
         check_place(chosen.name, answers)
-    return OpenBuild(plan, folder, chosen, out, keep, answers)
+    return build
 
 
 def run_build(  # noqa: PLR0913 - the options of a command
@@ -161,6 +185,8 @@ def run_build(  # noqa: PLR0913 - the options of a command
     policy: str = "hybrid",
     out: Out = None,
     progress: Progress = lambda *_: None,
+    scale: int = 1,
+    metadata: bool = True,
 ) -> Outcome:
     """Run the plan of a build folder.
 
@@ -173,12 +199,16 @@ def run_build(  # noqa: PLR0913 - the options of a command
         out: a file to write the output to, or files by output; the ending is the format
             (`run/outputs.py`). What goes to a file is written as it is made, not kept in memory.
         progress: called with (stage, steps done, steps in all).
+        scale: how many times clips and GIFs are enlarged: a whole number from 1.
+        metadata: whether files say how they were made: plan, inputs, device, versions.
 
     Returns the outputs that went to no file as numpy arrays, and the record of the run. Raises
     `PlanError` and `RunError` as `open_build` does, and `RunError` for inputs that the plan does
     not have.
     """
-    opened = open_build(folder, device=device, policy=policy, out=out)
+    opened = open_build(
+        folder, device=device, policy=policy, out=out, scale=scale, metadata=metadata
+    )
     return opened.run(inputs or {}, progress)
 
 

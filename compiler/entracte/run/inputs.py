@@ -10,7 +10,7 @@ from typing import Any
 from entracte.declare.words import an
 from entracte.errors import RunError
 from entracte.ir import Input, Plan
-from entracte.run.media import decode, given_array
+from entracte.run.media import check_file, decode, given_array
 from entracte.store.seal import file_sha256
 
 _LARGEST = {"number": 3.4028234663852886e38, "seed": 2**63 - 1, "choice": 2**31 - 1}
@@ -27,6 +27,15 @@ def given_inputs(plan: Plan, inputs: Mapping[str, object]) -> dict[str, Any]:
     should be.
     """
     known = {i.name: i for i in plan.program.inputs}
+    given = _all_given(known, inputs)
+    # What is read of files last: it takes longest.
+    order = sorted(known.values(), key=lambda i: i.port is not None)
+    made = {i.name: _value(i, given[i.name], i.name in inputs) for i in order}
+    return {name: made[name] for name in known}
+
+
+def _all_given(known: Mapping[str, Input], inputs: Mapping[str, object]) -> dict[str, object]:
+    """What was given, or the default, of every input."""
     stray = sorted(set(inputs) - set(known))
     if stray:
         has = f"the plan's inputs are {', '.join(known)}" if known else "the plan has no inputs"
@@ -35,10 +44,7 @@ def given_inputs(plan: Plan, inputs: Mapping[str, object]) -> dict[str, Any]:
     for name, value in given.items():
         if value is None:
             raise RunError(f"input {name!r}: give it, e.g. `--input {name}=...`; it has no default")
-    # What is read of files last: it takes longest.
-    order = sorted(known.values(), key=lambda i: i.port is not None)
-    made = {i.name: _value(i, given[i.name], i.name in inputs) for i in order}
-    return {name: made[name] for name in known}
+    return given
 
 
 def _value(i: Input, value: object, is_given: bool) -> Any:
@@ -134,22 +140,29 @@ def _shaped(i: Input, value: object, is_given: bool) -> Any:
 # ---------------------------------------------------------------- in a record
 
 
-def told_inputs(
-    plan: Plan, inputs: Mapping[str, object], given: Mapping[str, Any]
-) -> dict[str, str | int | float]:
-    """The inputs as a record names them: a choice by its name, a file by its digest."""
-    return {i.name: _told(i, inputs.get(i.name), given[i.name]) for i in plan.program.inputs}
+def told_inputs(plan: Plan, inputs: Mapping[str, object]) -> dict[str, str | int | float]:
+    """The inputs as a record names them: a choice by its name, a file by its digest.
+
+    Nothing is decoded. Raises `RunError` as `given_inputs` does, but for what decoding finds.
+    """
+    known = {i.name: i for i in plan.program.inputs}
+    given = _all_given(known, inputs)
+    order = sorted(known.values(), key=lambda i: i.port is not None)
+    told = {i.name: _told(i, given[i.name], i.name in inputs) for i in order}
+    return {name: told[name] for name in known}
 
 
-def _told(i: Input, raw: object, value: Any) -> str | int | float:
+def _told(i: Input, raw: object, is_given: bool) -> str | int | float:
+    if i.port is not None and not is_given:
+        assert isinstance(i.default, int | float)
+        return i.default
+    if i.port is not None and isinstance(raw, str | Path):
+        check_file(i.name, i, Path(raw))
+        return f"sha256:{file_sha256(Path(raw))}"
+    value = _value(i, raw, is_given)
     if i.kind == "choice":
         return i.choices[value] if i.choices else int(value)
     if i.port is None:
         # Texts may come from Python as anything that has one.
         return value if isinstance(value, int | float) else str(value)
-    if raw is None:
-        assert isinstance(i.default, int | float)
-        return i.default
-    if isinstance(raw, str | Path):
-        return f"sha256:{file_sha256(Path(raw))}"
     return f"sha256:{hashlib.sha256(value.tobytes()).hexdigest()}"

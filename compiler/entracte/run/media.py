@@ -186,7 +186,7 @@ def _frames(path: Path) -> "Iterator[tuple[Fraction, Fraction, np.ndarray]]":
     a difference of two times may be later than the moment that it is."""
     import numpy as np
 
-    with path.open("rb") as file, _container(file, "video") as container:
+    with path.open("rb") as file, open_container(file, "video") as container:
         if not container.streams.video:
             raise _Fault("there are no pictures in it")
         stream = container.streams.video[0]
@@ -203,7 +203,8 @@ def _frames(path: Path) -> "Iterator[tuple[Fraction, Fraction, np.ndarray]]":
 
 
 @contextmanager
-def _container(file: Any, kind: str) -> Iterator[Any]:
+def open_container(file: Any, kind: str) -> Iterator[Any]:
+    """A `video` or an `audio` file for PyAV, which opens nothing else by itself."""
     import av
     import av.logging
 
@@ -231,7 +232,7 @@ def _samples(path: Path, needed: Callable[[int], int]) -> "tuple[int, np.ndarray
     import av
     import numpy as np
 
-    with path.open("rb") as file, _container(file, "audio") as container:
+    with path.open("rb") as file, open_container(file, "audio") as container:
         if not container.streams.audio:
             raise _Fault("there is no sound in it")
         stream = container.streams.audio[0]

@@ -13,10 +13,12 @@ from typing import Any, BinaryIO, Protocol
 from entracte.declare.edges import joined_port, output_fault
 from entracte.errors import PlanError
 from entracte.ir import Output, Plan, Port, TensorDecl
+from entracte.run.comment import KEY, SAFETENSORS
 from entracte.run.spool import Spool
 from entracte.run.video import (
     Clip,
     Frames,
+    enlarged,
     image_fault,
     to_frames,
     to_pictures,
@@ -39,6 +41,10 @@ class Made:
     port: Port
     folder: Path = Path()
     """Of the build: where its tokenizer is."""
+    scale: int = 1
+    """How many times clips and GIFs are enlarged."""
+    metadata: str = ""
+    """What its file says of how it was made (`run/metadata.py`)."""
 
 
 class Writer(Protocol):
@@ -74,16 +80,18 @@ class Format:
     """It holds several outputs, by name."""
 
 
-def made_of(plan: Plan, folder: Path = Path()) -> tuple[Made, ...]:
-    """The outputs of a plan, each as the tensor of all its parts. Raises `PlanError` for one that
-    is not of its kind."""
+def made_of(
+    plan: Plan, folder: Path = Path(), *, scale: int = 1, metadata: str = ""
+) -> tuple[Made, ...]:
+    """The outputs of a plan, each as the tensor of all its parts; `scale` and `metadata` are those
+    of `Made`. Raises `PlanError` for one that is not of its kind."""
     decls = {t.name: t for t in plan.program.tensors}
     found = []
     for output in plan.program.outputs:
         ports = [_whole(decls[v], output.axis) for v in output.values]
         if fault := output_fault(output, ports):
             raise PlanError(f"plan: output {output.name}: {fault}")
-        found.append(Made(output, joined_port(output, ports), folder))
+        found.append(Made(output, joined_port(output, ports), folder, scale, metadata))
     return tuple(found)
 
 
@@ -137,20 +145,29 @@ def _clip(ending: str) -> Format:
         kinds=("video",),
         grain=_video_grain,
         called="frames",
-        fault=lambda m: video_fault(m.port.shape, ending, m.output.rate),
-        open=lambda made, path: Clip(path, ending, made[0].port.shape, made[0].output.rate),
+        fault=lambda m: video_fault(m.port.shape, ending, m.output.rate, m.scale),
+        open=lambda made, path: _open_clip(ending, made[0], path),
     )
 
 
+def _open_clip(ending: str, made: Made, path: Path) -> Writer:
+    shape, rate = made.port.shape, made.output.rate
+    return Clip(path, ending, shape, rate, scale=made.scale, metadata=made.metadata)
+
+
 def _gif(made: Sequence[Made], path: Path) -> Writer:
-    rate = made[0].output.rate
-    return _AtEnd(lambda spools: write_gif(_only(spools).mapped(), path, rate))
+    def write(spools: Mapping[str, Spool]) -> None:
+        large = enlarged(_only(spools).mapped(), made[0].scale)
+        write_gif(large, path, made[0].output.rate, made[0].metadata)
+
+    return _AtEnd(write)
 
 
 def _picture(ending: str, kinds: tuple[str, ...]) -> Format:
     def write(made: Sequence[Made], path: Path) -> Writer:
         encode = write_sheet if made[0].output.kind == "video" else write_picture
-        return _AtEnd(lambda spools: encode(_only(spools).mapped(), path, ending))
+        metadata = made[0].metadata
+        return _AtEnd(lambda spools: encode(_only(spools).mapped(), path, ending, metadata))
 
     return Format(
         ending=ending,
@@ -178,38 +195,43 @@ def _text(made: Sequence[Made], path: Path) -> Writer:
     return _AtEnd(write)
 
 
-def _tensor(ending: str, write: Callable[[Mapping[str, Spool], Path], None], many: bool) -> Format:
+def _tensor(
+    ending: str, write: Callable[[Mapping[str, Spool], Path, str], None], many: bool
+) -> Format:
     return Format(
         ending=ending,
         kinds=("video", "image", "audio", "text", "tensor"),
         grain=lambda _, piece: piece,
         grain_axis=None,
-        open=lambda _, path: _AtEnd(lambda spools: write(spools, path)),
+        open=lambda made, path: _AtEnd(lambda spools: write(spools, path, made[0].metadata)),
         many=many,
     )
 
 
-def _write_npy(spools: Mapping[str, Spool], path: Path) -> None:
+def _write_npy(spools: Mapping[str, Spool], path: Path, _: str) -> None:
     with path.open("wb") as file:
         _only(spools).write_npy(file)
 
 
-def _write_npz(spools: Mapping[str, Spool], path: Path) -> None:
+def _write_npz(spools: Mapping[str, Spool], path: Path, metadata: str) -> None:
     from typing import cast
     from zipfile import ZipFile
 
     with ZipFile(path, "w") as archive:
+        # Of the archive, and no entry: whoever goes through the entries finds arrays only.
+        archive.comment = metadata.encode()
         for name, spool in spools.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
                 spool.write_npy(cast(BinaryIO, file))
 
 
-def _write_safetensors(spools: Mapping[str, Spool], path: Path) -> None:
+def _write_safetensors(spools: Mapping[str, Spool], path: Path, metadata: str) -> None:
     """The header, padded to 8 bytes as the library does, then the tensors in its order."""
     import json
 
     codes = {"float16": "F16", "float32": "F32", "int32": "I32"}
-    header, at = {}, 0
+    header: dict[str, Any] = {SAFETENSORS: {KEY: metadata}} if metadata else {}
+    at = 0
     for name, spool in spools.items():
         header[name] = {
             "dtype": codes[spool.dtype.name],
@@ -234,7 +256,7 @@ _ROWS = (
         kinds=("video",),
         grain=_video_grain,
         called="frames",
-        fault=lambda m: video_fault(m.port.shape, ".gif", m.output.rate),
+        fault=lambda m: video_fault(m.port.shape, ".gif", m.output.rate, m.scale),
         open=_gif,
     ),
     _picture(".png", ("image", "video")),
@@ -247,7 +269,7 @@ _ROWS = (
         grain=_pictures,
         called="pictures",
         fault=lambda m: _pictures_fault(m, FOLDER),
-        open=lambda _, path: Frames(path),
+        open=lambda made, path: Frames(path, made[0].metadata),
     ),
     Format(
         ending=".wav",
@@ -255,7 +277,9 @@ _ROWS = (
         grain=lambda output, piece: to_samples(piece, output.low, output.high),
         called="samples",
         fault=lambda m: wave_fault(m.port.shape, m.output.rate),
-        open=lambda made, path: Wave(path, made[0].port.shape, made[0].output.rate),
+        open=lambda made, path: Wave(
+            path, made[0].port.shape, made[0].output.rate, made[0].metadata
+        ),
     ),
     Format(
         ending=".txt", kinds=("text",), grain=lambda _, piece: piece, grain_axis=None, open=_text

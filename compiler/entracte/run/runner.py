@@ -50,6 +50,8 @@ class Outcome:
     """Of `outputs`, those that are texts, by name."""
     files: tuple[Path, ...] = ()
     """What was written."""
+    places: Mapping[str, Path] = field(default_factory=dict)
+    """Output -> the file that it was to go to."""
     faults: tuple[str, ...] = ()
     """What could not be written, why, and where it is kept."""
 
@@ -95,7 +97,7 @@ def run_plan(  # noqa: PLR0913 - what a run is of, and who takes part
             memory, for `Outcome.outputs`.
     """
     given, program, date = given_inputs(plan, inputs), plan.program, now()
-    told = told_inputs(plan, inputs, given)
+    told = told_inputs(plan, inputs)
     # Before anything is loaded: what a host step is to make is what the program declares.
     check_host_steps(plan)
     driver, copies = _driver_and_copies(plan, folder, device, listeners.loading)

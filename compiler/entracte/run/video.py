@@ -1,7 +1,7 @@
 """Pictures and videos as files: what `run/outputs.py` writes of both.
 
 A piece of either becomes frames, uint8 (frames, height, width, 3), as it is made. Clips are encoded
-frame by frame; sheets and GIFs when all is there.
+frame by frame; sheets and GIFs when all is there. `metadata` is a comment in the file; empty: none.
 """
 
 import math
@@ -10,13 +10,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from entracte.run.comment import commented
 from entracte.run.spool import Spool
 
 if TYPE_CHECKING:
     import numpy as np
 
-_SMALLEST_SIDE = 256
-"""Smaller videos are enlarged by whole numbers: players blur 64 pixels beyond recognition."""
+SMALL_SIDE = 256
+"""Players blur smaller videos: whoever writes one is told that it can be enlarged."""
 
 
 def to_frames(video: Any, low: float = 0.0, high: float = 1.0) -> "np.ndarray":
@@ -50,19 +51,25 @@ _CLIPS = {".mp4": ("libx264", {"crf": "12"}), ".webm": ("libvpx-vp9", {"crf": "1
 _MOST_SIDE = {".mp4": 16384, ".webm": 16384, ".gif": 65535, ".png": 2**31 - 1, ".jpg": 65535,
               ".jpeg": 65535, ".webp": 16383, "/": 2**31 - 1}  # fmt: skip
 """Of libx264, of libvpx, of the formats."""
+CLIPS = (".mp4", ".webm", ".gif")
+"""What moves, and may be enlarged."""
 _RATES = {".mp4": (0.01, 1000.0), ".webm": (0.01, 1000.0), ".gif": (0.01, 100.0)}
 """Frames per second: denominators are kept small, and a GIF counts hundredths of seconds."""
 
 
-def video_fault(shape: tuple[int, ...], ending: str, fps: float) -> str | None:
-    """What keeps a video of this shape out of a file with this ending; None where nothing does."""
+def video_fault(shape: tuple[int, ...], ending: str, fps: float, scale: int = 1) -> str | None:
+    """What keeps a video of this shape out of a file with this ending; None where nothing does.
+
+    `scale`: how many times clips and GIFs are enlarged.
+    """
     frames, height, width = shape[2:]
-    scale = _scale(height, width) if ending in _RATES else 1
+    scale = scale if ending in CLIPS else 1
     if fault := _size_fault(frames, height, width, scale, ending):
         return fault
     if ending in _CLIPS and (height * scale % 2 or width * scale % 2):
         codec = "H.264" if ending == ".mp4" else "VP9 in 4:2:0"
-        return f"{codec} takes even sides only, not {height} x {width}"
+        sides = f"{height * scale} x {width * scale}"
+        return f"{codec} takes even sides only, not {sides} (--scale {2 * scale} makes them even)"
     low, high = _RATES.get(ending, (0.0, math.inf))
     if not low <= fps <= high:
         return f"{ending} holds {low:g} to {high:g} frames a second, not {fps:g}"
@@ -78,7 +85,7 @@ def _size_fault(frames: int, height: int, width: int, scale: int, ending: str) -
     if 0 in (frames, height, width):
         return f"there is nothing in {frames} frames of {height} x {width}"
     high, wide = height * scale, width * scale
-    if ending not in _RATES and ending != "/" and frames > 1:
+    if ending not in CLIPS and ending != "/" and frames > 1:
         high, wide = _sheet_sides(frames, height, width)
     if max(high, wide) > _MOST_SIDE[ending]:
         sheet = "" if (high, wide) == (height * scale, width * scale) else f", a sheet of {frames}"
@@ -89,8 +96,9 @@ def _size_fault(frames: int, height: int, width: int, scale: int, ending: str) -
     return None
 
 
-def _scale(height: int, width: int) -> int:
-    return max(1, -(-_SMALLEST_SIDE // max(1, min(height, width))))
+def enlarged(frames: "np.ndarray", scale: int) -> "np.ndarray":
+    """(frames, height, width, 3), each pixel `scale` times in both directions."""
+    return frames if scale == 1 else frames.repeat(scale, axis=1).repeat(scale, axis=2)
 
 
 # ---------------------------------------------------------------- writers
@@ -99,18 +107,30 @@ def _scale(height: int, width: int) -> int:
 class Clip:
     """A clip that is encoded frame by frame."""
 
-    def __init__(self, path: Path, ending: str, shape: tuple[int, ...], fps: float) -> None:
+    def __init__(  # noqa: PLR0913 - what a clip is
+        self,
+        path: Path,
+        ending: str,
+        shape: tuple[int, ...],
+        fps: float,
+        *,
+        scale: int = 1,
+        metadata: str = "",
+    ) -> None:
         from fractions import Fraction
 
         import av
 
         height, width = shape[3:]
-        self._scale = _scale(height, width)
-        self._container = av.open(str(path), "w")
+        self._scale = scale
+        # Without it a .webm holds numbers that are drawn anew each time.
+        self._container = av.open(str(path), "w", container_options={"fflags": "+bitexact"})
+        if metadata:
+            self._container.metadata["comment"] = metadata
         codec, options = _CLIPS[ending]
         rate = Fraction(fps).limit_denominator(1000)
         stream: Any = self._container.add_stream(codec, rate=rate, options=options)
-        stream.height, stream.width = height * self._scale, width * self._scale
+        stream.height, stream.width = height * scale, width * scale
         stream.pix_fmt = "yuv420p"
         self._stream = stream
 
@@ -119,7 +139,7 @@ class Clip:
         import av
 
         for frame in frames:
-            large = frame.repeat(self._scale, axis=0).repeat(self._scale, axis=1)
+            (large,) = enlarged(frame[None], self._scale)
             image = av.VideoFrame.from_ndarray(large, format="rgb24")
             self._container.mux(self._stream.encode(image))
 
@@ -137,13 +157,14 @@ class Clip:
 class Frames:
     """A folder of numbered pictures, each written as it is made."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._count = folder, 0
+    def __init__(self, folder: Path, metadata: str = "") -> None:
+        self._folder, self._metadata, self._count = folder, metadata, 0
 
     def take(self, frames: "np.ndarray") -> None:
         """The next pictures."""
         for frame in frames:
-            (self._folder / f"{self._count:05}.png").write_bytes(_encoded(frame, ".png"))
+            data = _encoded(frame, ".png", self._metadata)
+            (self._folder / f"{self._count:05}.png").write_bytes(data)
             self._count += 1
 
     def finish(self, _: Mapping[str, Spool]) -> None:
@@ -153,22 +174,20 @@ class Frames:
         """The folder goes as a whole."""
 
 
-def write_gif(frames: "np.ndarray", path: Path, fps: float) -> None:
-    """All frames, enlarged where they are small."""
-    scale = _scale(*frames.shape[1:3])
-    large = frames.repeat(scale, axis=1).repeat(scale, axis=2)
-    path.write_bytes(_encoded(large, ".gif", duration=1000.0 / fps, loop=0))
+def write_gif(frames: "np.ndarray", path: Path, fps: float, metadata: str = "") -> None:
+    """All frames, moving."""
+    path.write_bytes(_encoded(frames, ".gif", metadata, duration=1000.0 / fps, loop=0))
 
 
-def write_sheet(frames: "np.ndarray", path: Path, ending: str) -> None:
+def write_sheet(frames: "np.ndarray", path: Path, ending: str, metadata: str = "") -> None:
     """All frames on one sheet."""
-    path.write_bytes(_encoded(contact_sheet(frames), ending))
+    path.write_bytes(_encoded(contact_sheet(frames), ending, metadata))
 
 
-def write_picture(frames: "np.ndarray", path: Path, ending: str) -> None:
+def write_picture(frames: "np.ndarray", path: Path, ending: str, metadata: str = "") -> None:
     """One picture as it is; several on one sheet."""
     made = frames[0] if len(frames) == 1 else contact_sheet(frames)
-    path.write_bytes(_encoded(made, ending))
+    path.write_bytes(_encoded(made, ending, metadata))
 
 
 _QUALITY: Mapping[str, Mapping[str, object]] = {
@@ -178,11 +197,11 @@ _QUALITY: Mapping[str, Mapping[str, object]] = {
 }
 
 
-def _encoded(array: "np.ndarray", ending: str, **more: object) -> bytes:
+def _encoded(array: "np.ndarray", ending: str, metadata: str = "", **more: object) -> bytes:
     import imageio.v3 as iio
 
     # Into memory: a picture's writer that meets a full disk tries again when it is collected.
-    options: dict[str, Any] = {**_QUALITY.get(ending, {}), **more}
+    options: dict[str, Any] = {**_QUALITY.get(ending, {}), **commented(ending, metadata), **more}
     data: bytes = iio.imwrite("<bytes>", array, extension=ending, **options)
     return data
 

@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from entracte.run.comment import comment_wave
 from entracte.run.spool import Spool
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ def wave_fault(shape: tuple[int, ...], rate: float) -> str | None:
 class Wave:
     """A .wav of 16 bits that grows."""
 
-    def __init__(self, path: Path, shape: tuple[int, ...], rate: float) -> None:
+    def __init__(self, path: Path, shape: tuple[int, ...], rate: float, metadata: str = "") -> None:
+        self._path, self._metadata = path, metadata
         self._file = wave.open(str(path), "wb")  # noqa: SIM115 (closed by `finish` and `abandon`)
         self._file.setnchannels(shape[1] if len(shape) == 3 else 1)
         self._file.setsampwidth(2)
@@ -62,6 +64,8 @@ class Wave:
         """All samples came: their number is written."""
         self._file.writeframes(b"")
         self._file.close()
+        if self._metadata:
+            comment_wave(self._path, self._metadata)
 
     def abandon(self) -> None:
         """It is not to be."""

@@ -65,6 +65,15 @@ def read_header(path: Path) -> dict[str, Stored]:
         return _tensors(path, _parsed(path, header), data_bytes)
 
 
+def read_texts(path: Path) -> dict[str, str]:
+    """The texts of a file by key. Raises `ConfigError` as `read_header` does."""
+    with reading(path):
+        header, _ = _header(path)
+        found = _parsed(path, header).get("__metadata__", {})
+        texts = found if isinstance(found, dict) else {}
+        return {key: text for key, text in texts.items() if isinstance(text, str)}
+
+
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
     """Whatever the system or the library has against a file is a `ConfigError` that names it."""

@@ -84,12 +84,19 @@ def verify_plan(
     origin: Origin = NOWHERE_ELSE,
 ) -> Verification:
     """Compare every package, and all outputs, with the torch source. Inputs that have no default
-    and are not given are drawn."""
+    and are not given are drawn. `progress` counts the steps of both runs."""
     inputs = tried_inputs(plan) | dict(inputs)
     source = SourceDevice.of(plan, origin)
     recorder = _Recorder()
-    emitted = execute(plan, folder, device, inputs, progress=progress, observe=recorder.note)
-    wanted = execute(plan, folder, source, inputs, progress=progress)
+    count = plan.program.step_count
+    emitted = execute(
+        plan, folder, device, inputs, observe=recorder.note,
+        progress=lambda stage, done, _: progress(stage, done, 2 * count),
+    )  # fmt: skip
+    wanted = execute(
+        plan, folder, source, inputs,
+        progress=lambda stage, done, _: progress(stage, count + done, 2 * count),
+    )  # fmt: skip
     scores = tuple(_score(p, folder, source, recorder.samples[p.chunk]) for p in plan.packages)
     kinds = {o.name: o.kind for o in plan.program.outputs}
     return Verification(

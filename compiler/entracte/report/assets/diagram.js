@@ -32,9 +32,9 @@ function chunkTiles(node) {
     const kept = chunk.kept === 'whole loop';
     tiles.append(make('button', {
       type: 'button', class: kept ? 'kept' : '', onclick: () => showChunk(id),
-      title: `${id}: loaded ${chunk.loads} times for ${chunk.calls} calls, kept: ${chunk.kept}`,
+      title: `${id}: ${chunk.holds && `${chunk.holds}; `}loaded ${chunk.loads} times for ${chunk.calls} calls, kept: ${chunk.kept}`,
     }, id.startsWith(`${node.label}.`) ? id.slice(node.label.length + 1) : id,
-    make('small', {}, formatBytes(chunk.weight_bytes))));
+    make('small', {}, formatBytes(chunk.weight_bytes)), ...(chunk.holds ? [make('small', { class: 'holds' }, chunk.holds)] : [])));
   }
   return tiles;
 }
@@ -63,29 +63,48 @@ function showChunk(id) {
   }
 }
 
+/** What is drawn: its element and its size at scale 1. `scale` null: as large as its card allows. */
+const picture = { host: $('#diagram'), width: 1, height: 1, scale: null };
+const SMALL = 0.6;
+const ZOOM = 1.25;
+
 function layoutDiagram() {
-  const host = $('#diagram');
+  const { host } = picture;
   host.replaceChildren();
   host.style.cssText = '';
-  const across = host.parentElement.clientWidth >= 760;
+  const boxes = new Map(DATA.flow.nodes.map((node) => [node.id, nodeElement(node)]));
+  host.append(...boxes.values());
+  const sizes = new Map([...boxes].map(([id, box]) => [id, { width: box.offsetWidth, height: box.offsetHeight }]));
+  const graph = bestGraph(sizes, host.parentElement.clientWidth);
+  for (const [id, element] of boxes) placeAt(element, graph.node(id));
+  for (const loop of DATA.flow.loops) addRing(host, loop, graph.node(`loop:${loop.segment}`));
+  host.append(edgesOf(graph));
+  Object.assign(picture, { width: graph.graph().width, height: graph.graph().height });
+  showScale();
+}
+
+/** From left to right; from above where that would be much too small for the card. */
+function bestGraph(sizes, room) {
+  const down = () => graphOf(sizes, 'TB');
+  if (room < 760) return down();
+  const across = graphOf(sizes, 'LR');
+  if (room >= SMALL * across.graph().width) return across;
+  const other = down();
+  return other.graph().width < across.graph().width ? other : across;
+}
+
+function graphOf(sizes, rankdir) {
   const graph = new vendor.dagre.graphlib.Graph({ compound: true });
-  graph.setGraph({ rankdir: across ? 'LR' : 'TB', nodesep: across ? 16 : 14, ranksep: across ? 26 : 26, marginx: 8, marginy: 8 });
+  graph.setGraph({ rankdir, nodesep: rankdir === 'LR' ? 16 : 14, ranksep: 26, marginx: 8, marginy: 8 });
   graph.setDefaultEdgeLabel(() => ({}));
-  const boxes = new Map();
   for (const loop of DATA.flow.loops) graph.setNode(`loop:${loop.segment}`, {});
   for (const node of DATA.flow.nodes) {
-    const element = nodeElement(node);
-    host.append(element);
-    boxes.set(node.id, element);
-    graph.setNode(node.id, { width: element.offsetWidth, height: element.offsetHeight });
+    graph.setNode(node.id, { ...sizes.get(node.id) });
     if (node.segment !== null) graph.setParent(node.id, `loop:${node.segment}`);
   }
   for (const edge of DATA.flow.edges) graph.setEdge(edge.source, edge.target);
   vendor.dagre.layout(graph);
-  for (const [id, element] of boxes) placeAt(element, graph.node(id));
-  for (const loop of DATA.flow.loops) addRing(host, loop, graph.node(`loop:${loop.segment}`));
-  host.append(edgesOf(graph));
-  fitDiagram(host, graph.graph());
+  return graph;
 }
 
 function placeAt(element, at) {
@@ -135,12 +154,34 @@ function tipOf(points) {
   return svg('path', { class: 'tip', d: 'M0,0 L-7,-3.5 L-7,3.5 Z', transform: `translate(${b.x},${b.y}) rotate(${angle})` });
 }
 
-/** Shrinks a diagram that is a little too wide; one that is much too wide scrolls. */
-function fitDiagram(host, { width, height }) {
-  const scale = Math.max(0.72, Math.min(1, (host.parentElement.clientWidth - 6) / width));
+// ---------------------------------------------------------------- size
+
+/** Never larger than drawn, and small enough for the card. */
+const fittingScale = () => Math.min(1, (picture.host.parentElement.clientWidth - 6) / picture.width);
+
+function showScale() {
+  const { host, width, height } = picture;
+  const scale = picture.scale ?? fittingScale();
   host.style.width = `${width}px`;
   host.style.height = `${height}px`;
   host.style.transform = `scale(${scale})`;
   host.style.marginRight = `${(scale - 1) * width}px`;
   host.style.marginBottom = `${(scale - 1) * height}px`;
+  $('#diagram-fit').setAttribute('aria-pressed', String(picture.scale === null));
+}
+
+/** So many times as large, around the middle of what is seen; null: it fits its card. */
+function zoomDiagram(factor) {
+  const card = picture.host.parentElement;
+  const before = picture.scale ?? fittingScale();
+  picture.scale = factor === null ? null : Math.max(0.2, Math.min(4, before * factor));
+  showScale();
+  const half = card.clientWidth / 2;
+  card.scrollLeft = ((card.scrollLeft + half) * (picture.scale ?? 0)) / before - half;
+}
+
+function onDiagramWheel(event) {
+  if (!event.ctrlKey) return;
+  event.preventDefault();
+  zoomDiagram(event.deltaY < 0 ? ZOOM : 1 / ZOOM);
 }

@@ -32,7 +32,10 @@ function runOf(track) {
       [...joined(loads, byIteration, nameOfIteration), ...joined(computing, byIteration, nameOfIteration)],
       [...joined(loads, bySegment, nameOfSegment), ...joined(computing, bySegment, nameOfSegment)],
     ],
+    loads,
+    calls,
     memory: memoryOf(track),
+    held: DATA.chunks.map((chunk, i) => heldOf(track, chunk, track.held[i])),
   };
 }
 
@@ -86,39 +89,4 @@ function barsIn(run, from, to) {
     if (bars.length <= MOST_BARS) break;
   }
   return { level: Math.min(level, run.levels.length - 1), bars };
-}
-
-function memoryOf(track) {
-  const at = undo(track.memory.at).map((t) => t * track.tick_s);
-  const kinds = track.memory.kinds.map((series) => undo(series).map((v) => v * track.memory.unit_bytes));
-  const sums = at.map((_, i) => kinds.reduce((sum, series) => sum + series[i], 0));
-  return { at, kinds, sums };
-}
-
-/** The last change at or before a moment; -1 before all. */
-function indexAt(at, moment) {
-  let low = 0;
-  let high = at.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (at[middle] <= moment) low = middle + 1;
-    else high = middle;
-  }
-  return low - 1;
-}
-
-const MOST_POINTS = 900;
-
-/** Which changes to draw in a window: all, or the largest of each of so many stretches. */
-function pointsIn(memory, from, to) {
-  const first = Math.max(0, indexAt(memory.at, from));
-  const last = Math.min(memory.at.length - 1, indexAt(memory.at, to) + 1);
-  if (last - first <= MOST_POINTS) return Array.from({ length: last - first + 1 }, (_, i) => first + i);
-  const best = new Map();
-  for (let i = first; i <= last; i += 1) {
-    const slot = Math.floor(((memory.at[i] - from) / (to - from)) * MOST_POINTS);
-    const other = best.get(slot);
-    if (other === undefined || memory.sums[i] > memory.sums[other]) best.set(slot, i);
-  }
-  return [...best.values()].sort((a, b) => a - b);
 }

@@ -82,22 +82,21 @@ function listBars() {
     make('td', { class: 't' }, kinds[bar.lane]), make('td', { class: 't' }, bar.joined ? bar.name : bar.chunk.id),
     make('td', { class: 'n' }, formatSeconds(bar.start)), make('td', { class: 'n' }, formatSeconds(bar.end - bar.start)),
     make('td', { class: 't wrap' }, bar.why ?? (bar.lane === 'load' ? formatBytes(bar.size) : stepOf(bar))))));
+  labelCells($('#bars-box table'));
 }
-
-const MOST_PARTS = 8;
 
 function tellPeak() {
   const { peak, name } = timeline.run.track;
   $('#peak-box').replaceChildren();
   if (!peak) return;
   const names = { resident: '', tensors: 'tensors', activations: 'activations of ', loading: 'loading ' };
-  const shown = peak.parts.slice(0, MOST_PARTS).map(([what, kind, bytes]) => [`${names[kind]}${what}`, kind, bytes]);
+  const shown = peak.parts.slice(0, MOST_PARTS).map(([what, kind, bytes]) => [`${names[kind]}${what}`, kind, bytes,
+    kind === 'resident' || kind === 'loading' ? chunkOf.get(what)?.holds : '']);
   const rest = peak.parts.slice(MOST_PARTS);
   if (rest.length) shown.push([`${rest.length} more`, 'resident', rest.reduce((sum, part) => sum + part[2], 0)]);
   $('#peak-box').append(make('div', { class: 'peak' },
     make('h3', {}, `${name}: ${timeline.run === runs[0] ? 'peak' : 'at most'} ${formatBytes(peak.total_bytes)} at ${formatSeconds(peak.at_s)}`),
-    make('ol', {}, ...shown.map(([what, kind, bytes]) => make('li', {},
-      make('span', { class: 'dot', '--c': `var(${KIND_COLOURS[kind]})` }), make('span', {}, what), make('span', {}, formatBytes(bytes)))))));
+    make('ol', {}, ...shown.map(([what, kind, bytes, holds]) => partLine(kind, what, bytes, holds)))));
 }
 
 function chooseRun(index) {
@@ -110,6 +109,16 @@ function chooseRun(index) {
 }
 
 if (runs.length > 1) $('#tracks').append(...runs.map((run, i) => pressable(run.track.name, () => chooseRun(i))));
+const VIEWS = [['kind', 'By kind'], ['stage', 'By stage'], ['chunk', 'By chunk']];
+
+function chooseView(view) {
+  timeline.view = view;
+  timeline.draw();
+  [...$('#views').children].forEach((button, i) => button.setAttribute('aria-pressed', String(VIEWS[i][0] === view)));
+  for (const item of document.querySelectorAll('[data-kind]')) item.hidden = view !== 'kind';
+}
+
+$('#views').append(...VIEWS.map(([view, name]) => pressable(name, () => chooseView(view), { 'aria-pressed': String(view === 'kind') })));
 timeline.onStep = (by) => goToStep(steps.at + by);
 timeline.onChange(tellWindow);
 chooseRun(0);
@@ -122,6 +131,10 @@ $('#zoom-out').addEventListener('click', () => timeline.zoomBy(2));
 $('#bars-box').addEventListener('toggle', tellWindow);
 $('#open-all').addEventListener('click', () => openStages(true));
 $('#close-all').addEventListener('click', () => openStages(false));
+$('#diagram-out').addEventListener('click', () => zoomDiagram(1 / ZOOM));
+$('#diagram-in').addEventListener('click', () => zoomDiagram(ZOOM));
+$('#diagram-fit').addEventListener('click', () => zoomDiagram(null));
+$('.diagram').addEventListener('wheel', onDiagramWheel, { passive: false });
 filterRows($('#filter'), $('#chunk-table'), $('#found'));
 drawPolicies();
 drawErrors();

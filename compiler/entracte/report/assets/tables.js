@@ -19,7 +19,18 @@ function compareKeys(a, b, sign) {
   return Number.isNaN(difference) ? a.localeCompare(b, 'en', { numeric: true }) : difference;
 }
 
+/** Each cell tells its column's heading: on a phone a row is a card. */
+function labelCells(table) {
+  const names = [...table.tHead.rows[0].cells].map((heading) => heading.textContent.trim());
+  for (const row of table.tBodies[0].rows) {
+    [...row.cells].forEach((cell, column) => {
+      if (column > 0 && cell.colSpan === 1) cell.dataset.label = names[column];
+    });
+  }
+}
+
 for (const table of document.querySelectorAll('table.sortable')) {
+  labelCells(table);
   [...table.tHead.rows[0].cells].forEach((heading, column) => {
     $('button', heading).addEventListener('click', () => sortBy(table, column, heading));
   });
@@ -31,7 +42,7 @@ function filterRows(input, table, told) {
     const wanted = input.value.trim().toLowerCase();
     let count = 0;
     for (const row of table.tBodies[0].rows) {
-      row.hidden = !row.cells[0].textContent.toLowerCase().includes(wanted);
+      row.hidden = !(row.dataset.find ?? row.cells[0].textContent).toLowerCase().includes(wanted);
       count += row.hidden ? 0 : 1;
     }
     told.textContent = wanted ? `${count} of ${table.tBodies[0].rows.length}` : '';

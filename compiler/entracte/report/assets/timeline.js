@@ -1,7 +1,5 @@
 // The picture of a run: lanes of loads and calls, memory below, one window over both.
 const LANES = ['load', 'compute'];
-const KIND_COLOURS = { resident: '--k-resident', tensors: '--k-tensors', activations: '--k-activations', loading: '--k-loading' };
-const KIND_NAMES = { resident: 'chunks loaded', tensors: 'tensors', activations: 'activations', loading: 'being loaded' };
 
 class Timeline {
   constructor(element, runs) {
@@ -9,10 +7,11 @@ class Timeline {
     this.runs = runs;
     this.chart = chartIn(element);
     this.listeners = [];
+    this.view = 'kind';
     this.show(0);
     this.chart.on('datazoom', () => this.readZoom());
     this.chart.on('click', (event) => this.zoomInto(this.bars[event.dataIndex], event.seriesId));
-    this.chart.getZr().on('mousemove', (event) => this.readAt(event.offsetX));
+    this.chart.getZr().on('mousemove', (event) => this.readAt(event.offsetX, event.offsetY));
     this.chart.getZr().on('globalout', () => this.tellLargest());
     element.addEventListener('keydown', (event) => this.onKey(event));
     drawn(() => this.draw());
@@ -193,8 +192,9 @@ class Timeline {
     const step = stepOf(bar);
     if (bar.joined) return this.tellJoined(bar, took, when);
     if (bar.lane === 'wait') return tipBox(`waits for ${bar.chunk.id}`, `${took}, ${when}`, `Why: ${bar.why}.`, step);
-    if (bar.lane === 'load') return tipBox(`load ${bar.chunk.id}`, `${formatBytes(bar.size)} in ${took}`, when, step && `for ${step}`);
-    return tipBox(bar.chunk.id, `runs ${took}`, when, `activations ${formatBytes(bar.chunk.activation_bytes)}`, step);
+    const { holds } = bar.chunk;
+    if (bar.lane === 'load') return tipBox(`load ${bar.chunk.id}`, holds, `${formatBytes(bar.size)} in ${took}`, when, step && `for ${step}`);
+    return tipBox(bar.chunk.id, holds, `runs ${took}`, when, `activations ${formatBytes(bar.chunk.activation_bytes)}`, step);
   }
 
   tellJoined(bar, took, when) {
@@ -205,14 +205,16 @@ class Timeline {
   }
 
   memorySeries(points) {
-    const { at, kinds } = this.run.memory;
+    const { at } = this.run.memory;
     const sums = points.map(() => 0);
-    const layers = DATA.kinds.map((kind, k) => {
-      const data = points.map((i, n) => [at[i], (sums[n] += kinds[k][i])]);
+    const layers = layersOf(this.run, this.view).map((layer, k) => {
+      const data = points.map((i, n) => [at[i], (sums[n] += layer.at(i))]);
       if (data.length) data.push([this.end, data[data.length - 1][1]]);
       return {
-        id: `memory-${kind}`, type: 'line', xAxisIndex: 1, yAxisIndex: 1, step: 'end', symbol: 'none', silent: true, data, z: 10 - k,
-        lineStyle: { width: 0 }, areaStyle: { color: colour(KIND_COLOURS[kind]), opacity: 1 },
+        id: `memory-${layer.id}`, type: 'line', xAxisIndex: 1, yAxisIndex: 1, step: 'end', symbol: 'none', silent: true, data, z: 10 - k / 1000,
+        // Chunks of a stage have one colour: a line parts them.
+        lineStyle: { width: this.view === 'chunk' && layer.held ? 1 : 0, color: colour('--card') },
+        areaStyle: { color: layer.kind ? colour(KIND_COLOURS[layer.kind]) : stageColour(layer.colour), opacity: 1 },
       };
     });
     layers[0].markLine = this.limitLines();
@@ -248,13 +250,19 @@ class Timeline {
       label: { show: false }, data: [{ coord: [peak.at_s, peak.total_bytes] }] };
   }
 
-  readAt(x) {
+  readAt(x, y) {
     const [time] = this.chart.convertFromPixel({ gridIndex: 1 }, [x, 0]);
-    if (time < this.from || time > this.to) return;
-    this.tellMemory(indexAt(this.run.memory.at, time), `at ${formatMoment(time, (this.to - this.from) / 1000, this.to)}`);
+    const inside = time >= this.from && time <= this.to;
+    const index = inside ? indexAt(this.run.memory.at, time) : -1;
+    const when = `at ${formatMoment(time, (this.to - this.from) / 1000, this.to)}`;
+    if (inside) this.tellMemory(index, when);
+    const isMemory = index >= 0 && this.chart.containPixel({ gridIndex: 1 }, [x, y]);
+    if (isMemory) tellNames(this, index, when, x, y);
+    else $('#at-cursor').hidden = true;
   }
 
   tellLargest() {
+    $('#at-cursor').hidden = true;
     const points = pointsIn(this.run.memory, this.from, this.to);
     const best = points.reduce((a, b) => (this.run.memory.sums[b] > this.run.memory.sums[a] ? b : a), points[0] ?? -1);
     this.tellMemory(best, best >= 0 ? `largest here, at ${formatSeconds(this.run.memory.at[best])}` : '');
@@ -265,7 +273,8 @@ class Timeline {
     readout.replaceChildren();
     if (index < 0) return;
     const parts = DATA.kinds.map((kind, k) => `${KIND_NAMES[kind]} ${formatBytes(this.run.memory.kinds[k][index])}`);
-    readout.append(make('b', {}, `Memory ${when}: ${formatBytes(this.run.memory.sums[index])}`), ` = ${parts.join(' + ')}`);
+    readout.append(make('b', {}, `Memory ${when}: ${formatBytes(this.run.memory.sums[index])}`), ` = ${parts.join(' + ')}`,
+      make('span', { class: 'names' }, namesAt(this.run, index)));
   }
 }
 

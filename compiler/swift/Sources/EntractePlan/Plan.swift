@@ -34,6 +34,8 @@ public struct Chunk: Equatable, Sendable {
     public let work: [Work]
     /// What it runs on: `cpuOnly`, `cpuAndGPU`, `cpuAndNeuralEngine`, `all`; empty: as the target says.
     public let computeUnit: String
+    /// Whose weights it holds, as the checkpoint names them: for people.
+    public let modules: [String]
 
     /// Inputs and outputs of a function: the chunk's, or those of another stage's function.
     public func ports(of function: String) -> (inputs: [Port], outputs: [Port]) {

@@ -82,7 +82,7 @@ extension Chunk {
             ("weight_bytes", .whole(weightBytes)), ("activation_bytes", .whole(activationBytes)),
             ("flops", .whole(flops)), ("moved_bytes", .whole(movedBytes)),
             ("variants", list(variants) { $0.encoded }), ("work", list(work) { $0.encoded }),
-            ("compute_unit", .text(computeUnit)),
+            ("compute_unit", .text(computeUnit)), ("modules", texts(modules)),
         ])
     }
 }

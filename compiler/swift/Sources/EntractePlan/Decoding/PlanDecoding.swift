@@ -71,7 +71,8 @@ extension Decoder {
             movedBytes: try whole(needed(f, 9)),
             variants: try self.node(f, 10).map { try list($0) { try variant($0) } } ?? [],
             work: try self.node(f, 11).map { try list($0) { try work($0) } } ?? [],
-            computeUnit: try self.node(f, 12).map { try text($0) } ?? "")
+            computeUnit: try self.node(f, 12).map { try text($0) } ?? "",
+            modules: try self.node(f, 13).map { try texts($0) } ?? [])
         closed(f)
         return made
     }

@@ -7,7 +7,7 @@ extension Schema {
     static let chunk = Schema(
         3, "Chunk",
         "id graph start stop inputs outputs weight_bytes activation_bytes flops moved_bytes variants work "
-            + "compute_unit")
+            + "compute_unit modules")
     static let functionPorts = Schema(4, "FunctionPorts", "function inputs outputs")
     static let package = Schema(
         5, "Package",

@@ -1,0 +1,141 @@
+"""Jobs of earlier sweeps: a sweep that is typed again does only what is missing.
+
+What a job made is kept in the cache by all that went into it: its settings, the code of the
+compiler and of its graphs, and the state of the files that hold its weights. It counts only while
+the folder that it wrote is still as it left it.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import entracte.graphs as graphs
+from entracte.build import Built
+from entracte.cli.sweep_job import Made
+from entracte.declare.host_ops import HOST_OPS
+from entracte.declare.read import Job
+from entracte.disk.places import place
+from entracte.errors import DoesNotFit, EntracteError
+from entracte.ir import Pipeline, StageKind
+from entracte.plan.file import FILE
+from entracte.store.cache import Cache, cache_folder, digest
+from entracte.store.origin import graph_digest, maker_digest
+from entracte.store.seal import file_sha256, state_of
+
+_JOBS, _MEMORY = "sweep_jobs", "sweep_memory"
+"""Kinds of cache entries."""
+
+
+def made_of(built: Built) -> Made:
+    """What is kept of a compile that wrote its plan."""
+    f, folder = built.plan.forecast, built.folder
+    assert folder is not None, "a job of a sweep has a folder"
+    return Made(
+        fits=True,
+        budget_bytes=built.plan.target.budget_bytes,
+        peak_bytes=f.peak_bytes,
+        makespan_s=f.makespan_s,
+        loaded_bytes=f.loaded_bytes,
+        lower_bound_s=f.lower_bound_s,
+        plan_sha256=file_sha256(folder / FILE),
+        files=tuple(_sizes(folder)),
+    )
+
+
+def made_without_fit(job: Job, error: DoesNotFit) -> Made:
+    """Not to fit is a result as well: the same job would not fit again."""
+    return Made(fits=False, reason=str(error), budget_bytes=job.target.budget_bytes)
+
+
+def known(job: Job, folder: Path) -> Made | None:
+    """What the same job made earlier; None if it must be done."""
+    key, cache = job_key(job, folder), _cache(job)
+    if key is None or cache is None:
+        return None
+    found = cache.record(_JOBS, key, Made)
+    return found if found is not None and _is_there(found, folder) else None
+
+
+def keep(job: Job, folder: Path, made: Made) -> None:
+    """Remember it for `known`."""
+    key, cache = job_key(job, folder), _cache(job)
+    if key is not None and cache is not None:
+        cache.keep(_JOBS, key, made)
+
+
+def job_key(job: Job, folder: Path) -> str | None:
+    """The digest of all that a job's result depends on; None where that cannot be known: a graph
+    of another package may read whatever it wants."""
+    stages = [s for s in job.pipeline.stages if s.kind is not StageKind.HOST]
+    if not all(graphs.is_code(s.op) for s in stages):
+        return None
+    try:
+        files = [(p, *_states(p)) for p in _places(job.pipeline)]
+    except (EntracteError, OSError):
+        return None  # the compile itself says what is missing
+    makers = sorted({graph_digest(graphs.package_of(s.op)) for s in stages})
+    code = (maker_digest("entracte.build"), *makers)
+    return digest(job.settings, job.dry_run, str(folder.absolute()), files, code)
+
+
+def _places(p: Pipeline) -> list[str]:
+    """Where numbers, words and tables are read from, as the settings spell it."""
+    found = {p.weights, *(lora.file for lora in p.loras), *(s.weights for s in p.stages)}
+    for stage in p.stages:
+        if stage.kind is StageKind.HOST:
+            sources = HOST_OPS[stage.op].sources(dict(stage.params), stage.weights or p.weights)
+            found |= {str(source.place) for source in sources}
+    return sorted(found - {""})
+
+
+def _states(spec: str) -> Iterator[object]:
+    """Changes when a file of the place is replaced or written to, links followed."""
+    if spec.startswith("random:"):
+        return
+    root = place(spec, "pipeline.weights")
+    files = sorted(p for p in root.rglob("*") if p.is_file()) if root.is_dir() else [root]
+    yield from ((str(p), state_of(p.resolve(strict=True))) for p in files)
+
+
+def _is_there(made: Made, folder: Path) -> bool:
+    """Whether the folder is as the job left it; what runs have added since does not matter."""
+    if not made.fits:
+        return True
+    try:
+        sizes = dict(_sizes(folder))
+        same = file_sha256(folder / FILE) == made.plan_sha256
+    except OSError:
+        return False
+    return same and all(sizes.get(name) == size for name, size in made.files)
+
+
+def _sizes(folder: Path) -> Iterator[tuple[str, int]]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            yield path.relative_to(folder).as_posix(), path.stat().st_size
+
+
+def memory_bytes(job: Job) -> int | None:
+    """The most that a job of this pipeline took in earlier sweeps; None if none was measured."""
+    cache = _cache(job)
+    return None if cache is None else cache.record(_MEMORY, _memory_key(job), int)
+
+
+def note_memory(job: Job, taken_bytes: int) -> None:
+    """Remember the larger of this and what is known."""
+    cache = _cache(job)
+    if cache is not None and taken_bytes > (memory_bytes(job) or 0):
+        cache.keep(_MEMORY, _memory_key(job), taken_bytes)
+
+
+def _memory_key(job: Job) -> str:
+    """Dry runs take less than builds, and builds the more, the more of their own processes
+    convert."""
+    return digest(job.pipeline.name, job.dry_run, 0 if job.dry_run else job.workers)
+
+
+def _cache(job: Job) -> Cache | None:
+    """None where there can be none: the compile itself says so."""
+    try:
+        return Cache(cache_folder(job.cache))
+    except EntracteError:
+        return None

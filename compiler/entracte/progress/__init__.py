@@ -1,0 +1,1 @@
+"""How far a long job is, as values; `cli` prints them."""
