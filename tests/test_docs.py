@@ -68,6 +68,9 @@ def test_the_readme_is_short_and_the_index_has_every_page():
     index = (ROOT / "docs" / "index.md").read_text()
     pages = {p.name for p in (ROOT / "docs").glob("*.md")} - {"index.md"}
     assert not {name for name in pages if f"({name})" not in index}
+    # The site's navigation too (mkdocs.yml).
+    site = (ROOT / "mkdocs.yml").read_text()
+    assert not {name for name in pages if not re.search(rf"[-:] {re.escape(name)}$", site, re.M)}
 
 
 @pytest.mark.parametrize("command", commands("compile"))
