@@ -174,5 +174,5 @@ def _compile(config: DictConfig, sweep_job: SweepJob | None = None) -> None:
         say(console, budget_line(built.plan), time_line(built.plan), "")
     else:
         if not job.dry_run or built.seconds >= _WORTH_S:
-            say(console, times_text(bars.phases))
+            say(console, times_text(bars.phases, console.width))
         show_summary(console, built.plan, built.folder, built.seconds)
