@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from entracte.errors import RunError  # noqa: E402
-from entracte.ir import DType, Input, Plan, Port  # noqa: E402
+from entracte.ir import DType, Input, Port  # noqa: E402
 from entracte.run.inputs import given_inputs, told_inputs  # noqa: E402
 from tests.planner.plans import make_plan  # noqa: E402
 from tests.planner.toy import crc_of  # noqa: E402
