@@ -97,13 +97,14 @@ def test_24_mib_alone_forces_chunks_and_loads_inside_the_loop(tmp_path):
 
 
 def test_what_tracing_predicts_is_what_packages_need(whole):
-    """First decisions are made on it. Measured: 1 for all, but text 1.07 (its GELU is written out
-    in torch, and one operation in the package) and denoise 1.04."""
+    """First decisions are made on it, and a dry run says it: never less than a package needs, but
+    for padding of 16 bytes. Measured: 1 for all, but text 1.07 (its GELU is written out in torch,
+    and one operation in the package) and denoise 1.04."""
     plan = read_plan(whole)
     emitted = {p.chunk: p.activation_bytes for p in plan.packages}
     ratios = {c.id: c.activation_bytes / emitted[c.id] for c in plan.chunks}
     assert len(ratios) >= 7
-    assert {i: r for i, r in ratios.items() if not 0.9 <= r <= 1.25} == {}
+    assert {i: r for i, r in ratios.items() if not 0.999 <= r <= 1.25} == {}
 
 
 def test_prompt_and_seed_change_the_video(whole):

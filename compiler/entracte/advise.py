@@ -15,14 +15,13 @@ from entracte.decide.decide import Decision, decide
 from entracte.declare.read import Job
 from entracte.declare.scheme import SCHEMES, UNCOMPRESSED, fidelity, weight_bytes
 from entracte.errors import ConfigError, DoesNotFit
+from entracte.inspect.bottleneck import ACTIVATIONS, COMPUTING, LOADING, bottleneck_of
 from entracte.ir import Pipeline, Policy, StageGraph
 from entracte.units import compact_bytes
 
 if TYPE_CHECKING:
     from entracte.trace.wire import TracedPipeline
 
-_BOUND = 0.8
-"""Computing is the bottleneck where it takes this share of the time."""
 _NEAR = 1.1
 """Times up to this many times the shortest count as nearly as fast."""
 
@@ -39,6 +38,9 @@ class Option:
     makespan_s: float | None = None
     loaded_bytes: int = 0
     bottleneck: str = "no fit"
+    """Its kind: see `entracte.inspect.bottleneck`."""
+    sentence: str = ""
+    """The same with its figures."""
     relief: str = ""
     variation: bool = False
     """Another policy or chunking than the configuration's."""
@@ -145,27 +147,23 @@ def _evaluate(case: _Case) -> Option:
         return replace(_blank(case), relief=str(error).rpartition("; ")[2])
     target = case.job.target
     result = predict(decision.workload, decision.schedule)
-    need = max(f.activation_bytes for f in decision.facts)
     again = result.loads > len(decision.facts)
-    bottleneck = "loading"
-    if result.compute_s >= _BOUND * result.makespan_s:
-        bottleneck = "computing"
-    elif again and need > target.budget_bytes // 2:
-        bottleneck = "activations"
+    found = bottleneck_of(result, result, decision.facts, target.budget_bytes)
     return replace(
         _blank(case),
         chunks=len(decision.facts),
         makespan_s=result.makespan_s,
         loaded_bytes=result.loaded_bytes,
-        bottleneck=bottleneck,
-        relief=_RELIEF[bottleneck] if again or bottleneck == "computing" else _ONCE,
+        bottleneck=found.kind,
+        sentence=found.sentence,
+        relief=_RELIEF[found.kind] if again or found.kind == COMPUTING else _ONCE,
     )
 
 
 _RELIEF = {
-    "computing": "fewer evaluations (sampler=lpl_static) or a smaller size",
-    "loading": "smaller weights (precision, compression) or more `target.memory`",
-    "activations": "a smaller size or `map.size`, so that more chunks stay loaded",
+    COMPUTING: "fewer evaluations (sampler=lpl_static) or a smaller size",
+    LOADING: "smaller weights (precision, compression) or more `target.memory`",
+    ACTIVATIONS: "a smaller size or `map.size`, so that more chunks stay loaded",
 }
 _ONCE = "smaller weights: each package is loaded only once already"
 
@@ -242,8 +240,8 @@ def verdict(options: tuple[Option, ...], size: str) -> str:
     best = fitting[0]
     near = [o for o in fitting if (o.makespan_s or 0.0) <= _NEAR * (best.makespan_s or 0.0)]
     true = min(near, key=lambda o: (o.fidelity, _rank(o)))
-    text = f"Fastest at {size}: {_named(best)}, held up by {best.bottleneck}"
-    text += f"; what would help: {best.relief}." if best.relief else "."
+    text = f"Fastest at {size}: {_named(best)}. {best.sentence}"
+    text += f" What would help: {best.relief}." if best.relief else ""
     if true.fidelity < best.fidelity:
         text += f" Nearly as fast and truer to the weights: {_named(true)}."
     return text

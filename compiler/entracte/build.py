@@ -82,6 +82,8 @@ class Built:
     folder: Path | None
     """None for a dry run without `out`."""
     seconds: float
+    dry_run_s: float
+    """The time that was predicted before anything was converted."""
 
 
 def build_folder(job: Job) -> Path:
@@ -152,7 +154,8 @@ def _compile(
         if writes:
             with _aside(folder, dry_run=True) as aside:
                 write_plan(plan, aside)
-        return Built(plan, folder if writes else None, time.monotonic() - begun)
+        seconds = time.monotonic() - begun
+        return Built(plan, folder if writes else None, seconds, decision.makespan_s)
     with _aside(folder, dry_run=False) as aside:
         files = _write_files(host, traced.constants, aside)
         shop = _shop(job, aside, cache, report)
@@ -160,7 +163,7 @@ def _compile(
         write_plan(plan, aside)
         left.remove(cache.logs(folder))
     cache.prune(job.cache_limit_bytes)
-    return Built(plan, folder, time.monotonic() - begun)
+    return Built(plan, folder, time.monotonic() - begun, decision.makespan_s)
 
 
 def _source(job: Job, cache: Cache) -> "PipelineWeights":

@@ -8,6 +8,7 @@ import pytest
 from entracte.check.proof import check
 from entracte.clock.predict import predict
 from entracte.clock.timeline import predicted
+from entracte.inspect.overview import overview
 from entracte.inspect.residency import fullest, usage
 from entracte.ir import Bar
 from entracte.program.workload import Workload
@@ -16,7 +17,6 @@ from entracte.report.lanes import bars, loops, stalls, windows
 from entracte.report.model import page_of
 from entracte.report.policies import compared
 from entracte.report.track import KINDS, by_kind
-from entracte.report.words import bottleneck
 from entracte.run.record import observed_timeline
 from entracte.schedule.choose import make_schedule
 from tests.planner.plans import make_special_plan, plan_of
@@ -136,9 +136,11 @@ def test_waits_say_what_held_the_load_up():
 
 def test_the_headline_names_what_the_time_is_spent_on():
     loading = plan_of((Part(1, (900, 900)),), SEQUENTIAL, 0)
-    assert bottleneck(loading).startswith("Loading is the bottleneck: the compute unit waits 18.00")
+    assert overview(loading).bottleneck.sentence.startswith(
+        "Loading is the bottleneck: the compute unit waits 18.00"
+    )
     computing = plan_of((Part(1, (10,)), Part(30, (10,))), DOUBLE_BUFFER, 1000)
-    told = bottleneck(computing)
+    told = overview(computing).bottleneck.sentence
     assert told.startswith("Computing is the bottleneck: c1 alone takes 9")
 
 

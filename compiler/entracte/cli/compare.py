@@ -13,9 +13,10 @@ from entracte.cli.files import read_for_show
 from entracte.cli.observed import show_alarm
 from entracte.cli.tables import Column, fitted, listed, say
 from entracte.errors import ConfigError
+from entracte.inspect.bottleneck import FITS
+from entracte.inspect.causes import CAUSES
 from entracte.inspect.compare import ChunkChange, Comparison, Figure, Limit, broken, compare, limits
 from entracte.inspect.compared import decibels
-from entracte.inspect.overview import CAUSES
 from entracte.ir import Plan
 from entracte.run.alarm import Alarm, alarm_of
 from entracte.run.record import run_of
@@ -105,6 +106,8 @@ def show_comparison(console: Console, before: str, after: str, made: Comparison)
         console.print(chunks_table(made.chunks, console.width))
     else:
         say(console, "the same chunks\n")
+    if made.loop_fits:
+        say(console, f"in both: {FITS}\n")
 
 
 def settings_table(made: Comparison, width: int = 80) -> Table:

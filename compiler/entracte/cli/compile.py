@@ -137,7 +137,8 @@ def _compile(config: DictConfig, sweep_job: SweepJob | None = None) -> None:
     """Compile and say what came out of it; a job of a sweep notes it in its `sweep_job`."""
     from entracte.build import build_folder, compile_job
     from entracte.cli.held import budget_line
-    from entracte.cli.show import show_summary, time_line
+    from entracte.cli.show import show_summary
+    from entracte.cli.verdict import time_line
 
     with composing():
         advises = bool(config.advise)
@@ -162,4 +163,4 @@ def _compile(config: DictConfig, sweep_job: SweepJob | None = None) -> None:
         # Each job's tables would drown what the sweep ends with.
         say(console, budget_line(built.plan), time_line(built.plan), "")
     else:
-        show_summary(console, built.plan, built.folder, built.seconds)
+        show_summary(console, built.plan, built.folder, built.seconds, built.dry_run_s)

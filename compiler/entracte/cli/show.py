@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from textwrap import fill
 
 from rich.console import Console
 from rich.table import Table
@@ -12,10 +11,11 @@ from entracte.cli.given import example_words
 from entracte.cli.held import budget_line, kept_table, peak_lines
 from entracte.cli.lanes import show_window
 from entracte.cli.observed import show_alarm, show_run
-from entracte.cli.tables import Column, fitted, listed, say, taken
+from entracte.cli.tables import Column, fitted, hanging, listed, say, taken
+from entracte.cli.verdict import converted_lines, time_line, verdict_lines
 from entracte.clock.drivers import DRIVERS
 from entracte.inspect.compared import comparison, decibels
-from entracte.inspect.overview import CAUSES, ChunkRow, Overview, StageRow, overview, page_bytes
+from entracte.inspect.overview import ChunkRow, Overview, StageRow, overview
 from entracte.inspect.residency import Stay
 from entracte.inspect.shared import apart
 from entracte.inspect.typed import limit
@@ -33,11 +33,19 @@ _STRIP = 40
 """Columns, at most, of the picture of when a chunk is in memory."""
 
 
-def show_summary(console: Console, plan: Plan, folder: Path | None, seconds: float) -> None:
-    """What `compile` ends with: stages, memory, time, and what to type next."""
+def show_summary(
+    console: Console,
+    plan: Plan,
+    folder: Path | None,
+    seconds: float,
+    dry_run_s: float | None = None,
+) -> None:
+    """What `compile` ends with: stages, memory, time, and what to type next; `dry_run_s` is the
+    time that was predicted before anything was converted."""
     made = overview(plan)
     console.print(stage_table(made, console.width))
-    say(console, budget_line(plan), time_line(plan))
+    say(console, budget_line(plan), time_line(plan), *verdict_lines(made))
+    say(console, *converted_lines(plan, dry_run_s))
     show_comparison(console, plan)
     if not plan.built:
         say(console, f"dry run in {format_seconds(seconds)}; nothing was converted")
@@ -78,9 +86,10 @@ def show_plan(
         say(console, *peak_lines(made, console.width))
     say(console, time_line(plan))
     if is_whole:
+        say(console, *verdict_lines(made), *converted_lines(plan))
         show_comparison(console, plan)
         for line in apart(plan):
-            say(console, _hanging("weights ", line), style="yellow")
+            say(console, hanging("weights ", line), style="yellow")
     if plan.target.estimated:
         names = ", ".join(plan.target.estimated)
         say(console, f"estimated figures of {plan.target.name}: {names}", style="dim")
@@ -110,13 +119,9 @@ def show_comparison(console: Console, plan: Plan) -> None:
     if found is None or not found.summary:
         return
     style = "" if found.is_done else "yellow"
-    say(console, _hanging("numbers ", found.summary), style=style)
+    say(console, hanging("numbers ", found.summary), style=style)
     for note in found.notes:
-        say(console, _hanging(" " * 8, note), style="yellow")
-
-
-def _hanging(label: str, text: str) -> str:
-    return fill(text, 80, initial_indent=label, subsequent_indent=" " * 8)
+        say(console, hanging(" " * 8, note), style="yellow")
 
 
 def _header(console: Console, plan: Plan, made: Overview) -> None:
@@ -209,10 +214,12 @@ def _stage_cells(s: StageRow, compute_s: float) -> tuple[str, ...]:
 def chunk_table(chunks: Sequence[ChunkRow], made: Overview, width: int = 80) -> Table:
     """One row per chunk; with more room also when it is in memory, the compute unit, operations.
 
-    Forms and PSNR are there once packages are: PSNR when `plan verify` measured it.
+    `cold` is a package's first load in a run, where the target has that take longer. Forms and PSNR
+    are there once packages are: PSNR when `plan verify` measured it.
     """
     scores = [_decibels(c.psnr_db) for c in chunks]
     forms = [c.form for c in chunks]
+    cold = [compact_seconds(c.first_load_s) if c.is_cold else "" for c in chunks]
     columns = [
         Column("chunk", [c.id for c in chunks], left=True),
         Column("weights", [compact_bytes(c.weight_bytes) for c in chunks]),
@@ -220,6 +227,7 @@ def chunk_table(chunks: Sequence[ChunkRow], made: Overview, width: int = 80) -> 
         Column("in", [compact_bytes(c.input_bytes) for c in chunks], 2),
         Column("out", [compact_bytes(c.output_bytes) for c in chunks], 3),
         Column("load", [compact_seconds(c.load_s) for c in chunks]),
+        *([Column("cold", cold)] if any(cold) else []),
         Column("call", [compact_seconds(c.exec_s) for c in chunks]),
         Column(_loads(made), [str(c.loads) for c in chunks], 1),
         Column("kept", ["yes" if c.kept else "no" for c in chunks], 4),
@@ -262,6 +270,7 @@ def chunk_lines(plan: Plan, c: ChunkRow) -> list[str]:
     chunk = next(x for x in plan.chunks if x.id == c.id)
     stays = [f"{format_seconds(s.start_s)} to {format_seconds(s.end_s)}" for s in c.stays]
     form = c.form or "not built"
+    cold = f", the first {format_seconds(c.first_load_s)} (cold)" if c.is_cold else ""
     lines = [
         f"chunk {c.id} of stage {c.stage}",
         f"  weights      {format_bytes(c.weight_bytes)}; {format_bytes(c.file_bytes)} on disk",
@@ -271,7 +280,8 @@ def chunk_lines(plan: Plan, c: ChunkRow) -> list[str]:
         f"  operations   {compact_count(c.flops)} FLOPs in {c.calls} calls, "
         f"{format_seconds(c.exec_s)} each",
         f"  loads        {c.loads} of {format_bytes(c.loaded_bytes)} in all, "
-        f"{format_seconds(c.load_s)} each; {'kept over its loop' if c.kept else 'not kept'}",
+        f"{format_seconds(c.load_s)} each{cold}; "
+        + ("kept over its loop" if c.kept else "not kept"),
         f"  in memory    {listed(stays, 60)}",
         f"  package      {c.path or 'not built'}",
     ]
@@ -286,26 +296,3 @@ def _port_lines(inputs: Iterable[Port], outputs: Iterable[Port]) -> Iterator[str
         for p in ports:
             shape = " x ".join(map(str, p.shape)) or "1"
             yield f"  {side:<12} {p.name}: {shape} {p.dtype}, {format_bytes(p.size_bytes)}"
-
-
-# ---------------------------------------------------------------- time
-
-
-def time_line(plan: Plan) -> str:
-    """The predicted time and what it is made of."""
-    f = plan.forecast
-    early = "" if f.earliest_s is None else (
-        f"\n        without an early end; {format_seconds(f.earliest_s)} if loops that may end "
-        "early do\n        after one iteration"
-    )  # fmt: skip
-    times = f.makespan_s / max(f.lower_bound_s, 1e-12)
-    loads = "page loads" if page_bytes(plan) else "loads"
-    waits = [f"{format_seconds(s)} {CAUSES.get(cause, cause)}" for cause, s in f.stalls]
-    where = fill(", ".join(waits), 80, initial_indent="waiting ", subsequent_indent=" " * 8)
-    return (
-        f"time    {format_seconds(f.makespan_s)} predicted: computing "
-        f"{format_seconds(f.compute_s)}, waiting {format_seconds(f.stall_s)}\n"
-        + (f"{where}\n" if waits else "")
-        + f"        {f.loads} {loads} of {format_bytes(f.loaded_bytes)} in all; "
-        f"{times:.2f} x the {f.lower_bound} bound{early}"
-    )

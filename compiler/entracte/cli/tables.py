@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from textwrap import fill
 
 from rich import box
 from rich.console import Console
@@ -104,3 +105,8 @@ def listed(names: Sequence[str], room: int) -> str:
 def _sentence(shown: Sequence[str], count: int) -> str:
     left = count - len(shown)
     return ", ".join(shown) + (f" and {left} more" if left else "")
+
+
+def hanging(label: str, text: str) -> str:
+    """Wrapped at 80 columns, behind a label of eight letters."""
+    return fill(text, 80, initial_indent=label, subsequent_indent=" " * 8)

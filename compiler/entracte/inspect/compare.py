@@ -73,6 +73,8 @@ class Comparison:
     stages: tuple[TimeRow, ...]
     stalls: tuple[Figure, ...]
     """By cause: see `Forecast.stalls`."""
+    loop_fits: bool = False
+    """In both: policies differ by nothing that a loop does (`Overview.loop_fits`)."""
 
     def figure(self, name: str) -> Figure:
         """The figure of that name. Raises `StopIteration` where there is none."""
@@ -88,6 +90,7 @@ def compare(before: Plan, after: Plan) -> Comparison:
         chunks=tuple(_chunks(a, b)),
         stages=tuple(_stages(a, b)),
         stalls=tuple(_stalls(a, b)),
+        loop_fits=a.loop_fits and b.loop_fits,
     )
 
 

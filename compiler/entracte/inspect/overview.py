@@ -9,19 +9,11 @@ from dataclasses import dataclass
 
 from entracte.clock.drivers import kind_of
 from entracte.clock.timeline import Timeline, predicted
+from entracte.inspect.bottleneck import Bottleneck, FirstLoads, bottleneck_of, first_loads
 from entracte.inspect.peak import Peak, peak_of
 from entracte.inspect.residency import Fullest, Stay, fullest, stays_of, usage
 from entracte.inspect.steady import SteadyIteration, steady_iterations
 from entracte.ir import Bar, Call, Chunk, Plan, Program, Variant
-
-CAUSES = {
-    "start": "at the start",
-    "straight": "outside loops",
-    "first": "in first iterations",
-    "steady": "in later iterations",
-    "switch": "at switches of function",
-}
-"""`Forecast.stalls` in words: where calls wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +53,8 @@ class ChunkRow:
     calls: int
     load_s: float
     """One load, not cold, alone."""
+    first_load_s: float
+    """Its first load in a run, which is cold, alone."""
     exec_s: float
     """One call of `main`, alone."""
     loads: int
@@ -86,6 +80,11 @@ class ChunkRow:
     path: str
     file_bytes: int
     modules: tuple[str, ...]
+
+    @property
+    def is_cold(self) -> bool:
+        """Whether its first load takes longer than others."""
+        return self.first_load_s > self.load_s
 
     @property
     def form(self) -> str:
@@ -134,6 +133,10 @@ class Overview:
     lower_bound_s: float
     lower_bound: str
     stalls: tuple[tuple[str, float], ...]
+    bottleneck: Bottleneck
+    first_loads: FirstLoads
+    loop_fits: bool
+    """See `loop_fits`."""
     stages: tuple[StageRow, ...]
     chunks: tuple[ChunkRow, ...]
     kept: tuple[KeptRow, ...]
@@ -166,11 +169,26 @@ def overview(plan: Plan) -> Overview:
         lower_bound_s=f.lower_bound_s,
         lower_bound=f.lower_bound,
         stalls=f.stalls,
+        bottleneck=bottleneck(plan, run),
+        first_loads=first_loads(run, plan.facts),
+        loop_fits=loop_fits(plan.program, chunks),
         stages=stage_rows(plan, chunks, run),
         chunks=chunks,
         kept=kept_rows(plan),
         steady=steady_iterations(plan, run),
     )
+
+
+def bottleneck(plan: Plan, run: Timeline) -> Bottleneck:
+    """What holds its predicted run up."""
+    return bottleneck_of(plan.forecast, run, plan.facts, plan.target.budget_bytes)
+
+
+def loop_fits(program: Program, chunks: Sequence[ChunkRow]) -> bool:
+    """Whether there are loops, and all that they call stays loaded: then policies differ by
+    nothing that a loop does."""
+    looped = _looped(program)
+    return bool(looped) and all(c.kept for c in chunks if c.id in looped)
 
 
 def page_bytes(plan: Plan) -> int:
@@ -261,6 +279,7 @@ def chunk_rows(plan: Plan, run: Timeline) -> tuple[ChunkRow, ...]:
                 flops=flops[c.id],
                 calls=calls.get(c.id, 0),
                 load_s=f.load_s,
+                first_load_s=f.load_s + f.cold_s,
                 exec_s=f.exec_s,
                 loads=len(loads),
                 loaded_bytes=sum(e.size_bytes for e in loads),

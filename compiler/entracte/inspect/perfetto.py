@@ -6,10 +6,11 @@ waits for; memory is a counter. Times are microseconds since the run began, size
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from entracte.clock.predict import Wait
 from entracte.clock.timeline import Timeline, predicted
+from entracte.inspect.bottleneck import cold_loads, while_s
 from entracte.inspect.residency import usage
 from entracte.ir import Bar, Plan, Run
 from entracte.run.record import observed_timeline
@@ -47,10 +48,12 @@ def _process(plan: Plan, pid: int, name: str, run: Timeline) -> Iterator[TraceEv
         yield _name(pid, tid, "thread_name", {"name": thread})
         yield _name(pid, tid, "thread_sort_index", {"sort_index": tid})
     yield from _iterations(plan, pid, run.bars)
+    cold = cold_loads(run.bars, plan.facts)
+    first = frozenset(cold)
     for event in run.bars:
         if event.queue != "free":
-            yield _work(plan, pid, event)
-    yield from (_wait(plan, pid, w) for w in run.waits)
+            yield _work(plan, pid, event, is_cold=event in first)
+    yield from (_wait(plan, pid, w, cold) for w in run.waits)
     yield from _memory(plan, pid, run)
 
 
@@ -58,10 +61,12 @@ def _name(pid: int, tid: int, kind: str, args: TraceEvent) -> TraceEvent:
     return {"ph": "M", "pid": pid, "tid": tid, "name": kind, "args": args}
 
 
-def _work(plan: Plan, pid: int, e: Bar) -> TraceEvent:
-    """A load or a call."""
+def _work(plan: Plan, pid: int, e: Bar, *, is_cold: bool) -> TraceEvent:
+    """A load, told where it is cold, or a call."""
     args: TraceEvent = {"chunk": e.label, **_where(plan, e.segment, e.iteration)}
     if e.queue == "load":
+        if is_cold:
+            args["cold"] = True
         return _bar(pid, "load", e.label, _between(e), args | {"bytes": e.size_bytes})
     return _bar(pid, "compute", e.label, _between(e), args)
 
@@ -70,8 +75,11 @@ def _where(plan: Plan, segment: int, iteration: int) -> TraceEvent:
     return {"segment": plan.program.segments[segment].name, "iteration": iteration}
 
 
-def _wait(plan: Plan, pid: int, w: Wait) -> TraceEvent:
+def _wait(plan: Plan, pid: int, w: Wait, cold: Sequence[Bar]) -> TraceEvent:
     args = {"waits_for": w.chunk, "cause": w.cause, **_where(plan, w.segment, w.iteration)}
+    cold_s = while_s((w,), cold)
+    if cold_s:
+        args["cold_s"] = round(cold_s, 9)
     return _bar(pid, "wait", f"waits for {w.chunk}", _between(w), args)
 
 

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from entracte.clock.predict import Wait
 from entracte.ir import Bar, Program
@@ -111,6 +111,22 @@ def _why(load: Bar, before: Bar | None, ended: Sequence[Bar], near: float) -> st
     if called:
         return f"its load began when {called[0]} had run"
     return "its load began late"
+
+
+def with_first_loads(found: Sequence[Stall], cold: Sequence[Bar]) -> tuple[Stall, ...]:
+    """The same, told where the load that is waited for is a package's first, which is cold.
+
+    Args:
+        cold: `entracte.inspect.bottleneck.cold_loads` of the run.
+    """
+    until_s: dict[str, float] = {}
+    for load in cold:
+        until_s[load.label] = max(until_s.get(load.label, 0.0), load.end_s)
+    first = (s.wait.end_s <= until_s.get(s.wait.chunk, -1.0) + 1e-9 for s in found)
+    return tuple(
+        replace(s, why=f"{s.why}; it is its first, which is cold") if is_first else s
+        for s, is_first in zip(found, first, strict=True)
+    )
 
 
 # ---------------------------------------------------------------- windows

@@ -4,24 +4,27 @@ import json
 from dataclasses import dataclass, replace
 
 from entracte.clock.timeline import Timeline, predicted
+from entracte.inspect.bottleneck import FITS, cold_loads
 from entracte.inspect.claims import ChunkClaim, Claim, chunk_claims, claims
 from entracte.inspect.modules import held
 from entracte.inspect.overview import (
     ChunkRow,
     KeptRow,
     StageRow,
+    bottleneck,
     chunk_rows,
     kept_rows,
+    loop_fits,
     page_bytes,
     stage_rows,
 )
 from entracte.ir import Plan, Run
 from entracte.report.flow import Flow, flow_of
 from entracte.report.helps import Help
-from entracte.report.lanes import stalls
+from entracte.report.lanes import stalls, with_first_loads
 from entracte.report.policies import PolicyRow
 from entracte.report.track import Track, track_of
-from entracte.report.words import StallGroup, bottleneck, kept, stall_groups
+from entracte.report.words import StallGroup, kept, stall_groups
 from entracte.run.alarm import Alarm, alarm_of
 from entracte.run.record import observed_timeline
 
@@ -49,6 +52,8 @@ class Page:
     stalls: tuple[StallGroup, ...]
     policies: tuple[PolicyRow, ...]
     helping: tuple[Help, ...]
+    fits: str
+    """That all of the loop fits, where policies have nothing to schedule; else empty."""
     claims: tuple[Claim, ...]
     chunk_claims: tuple[ChunkClaim, ...]
     run: Run | None
@@ -73,7 +78,7 @@ def page_of(
     return Page(
         title=plan.title,
         plan=plan,
-        headline=bottleneck(plan),
+        headline=bottleneck(plan, timeline).sentence,
         legend=tuple({g.split(".")[0]: k for g, k in colour.items()}.items()),
         colours=colour,
         kept={c.id: kept(c) for c in chunks},
@@ -84,9 +89,12 @@ def page_of(
         chunks=chunks,
         flow=flow_of(plan),
         tracks=tuple(tracks),
-        stalls=stall_groups(plan, explained),
+        stalls=stall_groups(
+            plan, with_first_loads(explained, cold_loads(timeline.bars, plan.facts))
+        ),
         policies=policies,
         helping=helping,
+        fits=FITS if loop_fits(plan.program, chunks) else "",
         claims=claims(plan, run) if run is not None else (),
         chunk_claims=chunk_claims(plan, run) if run is not None else (),
         run=run,

@@ -1,13 +1,13 @@
-"""Sentences about a plan: its bottleneck, its waits, how its chunks are kept."""
+"""Sentences about a plan: its waits, how its chunks are kept."""
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from entracte.inspect.overview import CAUSES, ChunkRow
+from entracte.inspect.causes import CAUSES
+from entracte.inspect.overview import ChunkRow
 from entracte.ir import Plan
 from entracte.report.lanes import Stall
-from entracte.units import format_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,26 +20,6 @@ class StallGroup:
     why: str
     times: int
     total_s: float
-
-
-def bottleneck(plan: Plan) -> str:
-    """What the time is spent on, in one or two sentences."""
-    f = plan.forecast
-    whole = max(f.makespan_s, 1e-12)
-    stage, seconds = max(f.stage_s, key=lambda s: s[1], default=("nothing", 0.0))
-    share = f"{100 * f.stall_s / whole:.0f} %"
-    if f.stall_s <= 0:
-        return f"Computing is the bottleneck, {stage} most of all; no call ever waits for a load."
-    cause, most = max(f.stalls, key=lambda s: s[1], default=("start", f.stall_s))
-    waits = f"{format_seconds(f.stall_s)} of {format_seconds(f.makespan_s)} ({share})"
-    where = f"most of it {CAUSES[cause]} ({format_seconds(most)})" if len(f.stalls) > 1 else (
-        f"all of it {CAUSES[cause]}")  # fmt: skip
-    if f.stall_s > f.compute_s:
-        return f"Loading is the bottleneck: the compute unit waits {waits}, {where}."
-    return (
-        f"Computing is the bottleneck: {stage} alone takes {100 * seconds / whole:.0f} % of the "
-        f"time. Waiting for loads is {waits}, {where}."
-    )
 
 
 def stall_groups(plan: Plan, stalls: Sequence[Stall]) -> tuple[StallGroup, ...]:

@@ -104,7 +104,9 @@ function tellNames({ run, element }, index, when, x, y) {
   const room = element.clientWidth;
   const left = x < room / 2 ? x + 16 : x - 16 - box.offsetWidth;
   box.style.left = `${Math.max(0, Math.min(left, room - box.offsetWidth))}px`;
-  box.style.top = `${y + 18}px`;
+  // Above the cursor where there is no room below it.
+  const isLow = element.getBoundingClientRect().top + y + 18 + box.offsetHeight > innerHeight;
+  box.style.top = `${isLow ? y - 18 - box.offsetHeight : y + 18}px`;
 }
 
 /** The same as text: the largest few. */
