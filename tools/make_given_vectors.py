@@ -99,7 +99,7 @@ def line_of(inputs: tuple[Input, ...], given: Mapping[str, Any]) -> str:
         made["fault"] = str(error)
     else:
         made["values"] = {i.name: _value(i, values[i.name]) for i in inputs}
-        made["told"] = [list(pair) for pair in told_inputs(plan, given)]
+        made["told"] = [list(pair) for pair in told_inputs(plan, given).items()]
     return json.dumps(made, separators=(",", ":"))
 
 
