@@ -104,7 +104,9 @@ def _key(place: str, key: Key, width: int) -> list[str]:
     """Its place and type; below what it means, its default, an example."""
     plain = key.default.replace("`", "")
     held = "" if plain in ("none", "below", "") else f" [{plain}]"
-    kind = key.type.replace("`", "").removeprefix("one of ").replace(", ", " | ")
+    kind = key.type.replace("`", "")
+    if kind.startswith("one of "):
+        kind = kind.removeprefix("one of ").replace(", ", " | ")
     kind = kind if kind != "group" else "NAME"
     head = wrap(f"{place}  {kind}{held}", width - 2, initial_indent="  ",
                 subsequent_indent=" " * 8, break_long_words=False)  # fmt: skip

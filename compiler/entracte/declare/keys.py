@@ -19,7 +19,6 @@ from entracte.declare import settings
 from entracte.declare.edges import FITS
 from entracte.declare.host_ops import HOST_OPS
 from entracte.declare.maps import ORDERS
-from entracte.declare.read import KEEPS, POLICY_DRIVERS
 from entracte.declare.scheme import PRECISION_FLOORS_DB, compressions
 from entracte.ir import COMPUTE_UNITS, INPUT_KINDS, OUTPUT_KINDS
 
@@ -51,8 +50,8 @@ CHOICES = {
     "pipeline.stages.NAME.map.order": ORDERS,
     "pipeline.outputs.NAME.kind": OUTPUT_KINDS,
     "pipeline.stages.NAME.compute_unit": COMPUTE_UNITS,
-    "policy.keep": KEEPS,
-    "policy.driver": POLICY_DRIVERS,
+    "policy.keep": settings.KEEPS,
+    "policy.driver": settings.POLICY_DRIVERS,
     "compression.name": compressions(),
     "verify": ("on", "off"),
 }

@@ -16,7 +16,9 @@ from entracte.declare.packages import check_package
 from entracte.declare.pipeline import read_pipeline
 from entracte.declare.sealed import sealed
 from entracte.declare.settings import (
+    KEEPS,
     LOCAL,
+    POLICY_DRIVERS,
     CompileSettings,
     PolicySettings,
     TargetSettings,
@@ -36,8 +38,6 @@ from entracte.ir import (
 )
 from entracte.units import parse_bytes
 
-KEEPS = ("even", "strided", "searched", "published")
-POLICY_DRIVERS = ("gates", "online", "best")
 _VERIFY = {"on": True, "off": False, "True": True, "False": False}
 """Unquoted in a yaml file, `on` and `off` arrive as booleans."""
 _MOST_CONTENTION = 1000

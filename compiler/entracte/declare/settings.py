@@ -10,6 +10,10 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
+KEEPS = ("even", "strided", "searched", "published")
+POLICY_DRIVERS = ("gates", "online", "best")
+"""What `policy.keep` and `policy.driver` may be."""
+
 
 @dataclass(slots=True, kw_only=True)
 class TargetSettings:
@@ -318,7 +322,7 @@ class CompileSettings:
     """All that `compile` is told."""
 
     target: TargetSettings = field(default_factory=TargetSettings)
-    """See below; chosen by `+target=NAME`; e.g. `+target=host`"""
+    """See below; chosen by `target=NAME`; e.g. `target=host`"""
     pipeline: PipelineSettings = field(default_factory=PipelineSettings)
     """See below; chosen by `pipeline=NAME`; e.g. `pipeline=on_device_sora`"""
     policy: PolicySettings = field(default_factory=PolicySettings)
