@@ -77,7 +77,8 @@ class Reporter:
         pass
 
     def advance(self, label: str, amount: int = 1) -> None:
-        list(self.phases.values())[-1].append(label)
+        if amount:
+            list(self.phases.values())[-1].append(label)
 
 
 class Small:

@@ -1,8 +1,7 @@
 """Blocks in the pages that show what commands print are what they print.
 
 Those of dry runs and of the demo's build in 24 MiB are made again here. Not made again are what a
-run observed (times of this machine), the advice for the full size and what full-size pipelines take
-(minutes of tracing); the pages of the latter name the tool that makes them.
+run observed (times of one machine), and the advice and figures for full sizes (minutes of tracing).
 """
 
 import io
@@ -60,6 +59,22 @@ def test_two_pages_show_one_build():
     assert " ".join(numbers.split()) in " ".join(one.split())
 
 
+def test_dry_runs_in_the_pages_are_those_of_the_advice():
+    """Predicted time and bytes read, from the golden table that `test_advise.py` makes again."""
+    name = "test_advise/test_the_table_of_the_demo_in_a_tight_budget.txt"
+    golden = (ROOT / "tests" / "golden" / name).read_text()
+    table = block("inspect.md", "compile -m")
+    for weights, compression in (("fp16", "none"), ("fp16 palette4", "palette4")):
+        advised = re.search(
+            rf"^ 64x64 +{weights} +optimal +\d+ +(\S+) +(\S+)", golden, re.MULTILINE
+        )
+        swept = re.search(
+            rf"^ 24MiB +{compression} +iphone15pro .* yes +\S+ +(\S+) +(\S+)", table, re.MULTILINE
+        )
+        assert advised.groups() == swept.groups()
+
+
+@pytest.mark.slow
 def test_the_sweep_is_what_compile_prints(tmp_path):
     """Its command and its output are one block."""
     text = block("inspect.md", "compile -m")

@@ -57,6 +57,19 @@ def test_clips_have_all_frames_in_their_size_or_enlarged(video, tmp_path, name, 
     assert [p.name for p in tmp_path.iterdir()] == [name]
 
 
+@pytest.mark.parametrize("name", ["x.mp4", "x.webm"])
+def test_the_same_frames_are_the_same_bytes_whatever_lies_in_memory(tmp_path, name):
+    rng = np.random.default_rng(0)
+    clip = rng.random((1, 3, 16, 64, 64), np.float32)
+    found = set()
+    for k in range(6):
+        others = [np.full(rng.integers(10, 200_000), k, np.uint8) for _ in range(50)]
+        write_output(clip, tmp_path / name, kind="video")
+        found.add((tmp_path / name).read_bytes())
+        del others
+    assert len(found) == 1
+
+
 def test_a_tensor_is_written_as_it_is(vector, tmp_path):
     run_build(vector, {"seed": 1}, device="reference", out=str(tmp_path / "x.npy"))
     found = np.load(tmp_path / "x.npy")

@@ -99,8 +99,8 @@ def test_without_a_job_before_there_are_shares_and_no_time_left(clock):
     clock.to(50)
     tracker.advance("a", 5)
     p = now(tracker)
-    # It took 50 s where 10 were thought of: 50 of 140.
-    assert (p.share, p.left_s, p.late) == (pytest.approx(50 / 140), None, False)
+    # It weighs what it took last time: 10 of 100.
+    assert (p.share, p.left_s, p.late) == (pytest.approx(0.1), None, False)
     tracker = Tracker(Expected(), clock)
     tracker.phase("advise", 8)
     tracker.advance("a", 2)
@@ -137,6 +137,17 @@ def test_time_alone_moves_a_share_only_within_the_unit_that_runs(clock):
         clock.to(second)
         shares.append(now(tracker).share)
     assert shares == [0.125, 0.25, 0.25]
+
+
+def test_a_share_never_goes_back(clock):
+    tracker = Tracker(LIKE, clock)
+    tracker.phase("trace", 5)
+    tracker.advance("a", 5)
+    tracker.phase("convert", 80 * MIB, unit_bytes=True)
+    # 10 of 100; then it turns out that 160 s are to be converted: 10 of 178.
+    assert now(tracker).share == pytest.approx(0.1)
+    tracker.advance("b", 40 * MIB)
+    assert now(tracker).share == pytest.approx(90 / 178)
 
 
 def test_several_run_at_once_by_name(clock):
@@ -214,7 +225,10 @@ def test_what_phases_took_is_summed_by_name_and_remembered(clock):
     took = tracker.end()
     trace, plan = PhaseTime("trace", 2.0, 4), PhaseTime("plan", 1.0, 1)
     assert took == (trace, PhaseTime("convert", 15.0, 15), plan)  # fmt: skip
-    assert times_text(took) == "phases  trace 2.00 s, convert 15.00 s, plan 1.00 s"
+    assert times_text(took, 80) == "phases  trace 2.00 s, convert 15.00 s, plan 1.00 s"
+    assert times_text(took, 40).splitlines() == [
+        "phases  trace 2.00 s, convert 15.00 s,", "        plan 1.00 s",
+    ]  # fmt: skip
     # All was in the cache, and nothing had to be compared.
     last = (trace, PhaseTime("convert", 9.0, 3), PhaseTime("compare", 4.0, 2), plan)
     now_s = (PhaseTime("trace", 1.0, 4), PhaseTime("convert", 0.1, 0), plan)
@@ -298,7 +312,7 @@ def test_a_run_says_its_iteration(clock):
 def test_a_bar_fits_into_the_terminal(width):
     lines = bar_text(replace(SEEN, name="denoise.00 template, " * 9), width).plain.splitlines()
     assert len(lines) == 2 and max(map(len, lines)) <= width
-    assert lines[0].startswith(("━" * 24 + "  62 %  1 min 12 s")[: width - 1])
+    assert lines[0].startswith(("━" * 15 + "─" * 9 + "  62 %  1 min 12 s")[: width - 1])
 
 
 # ---------------------------------------------------------------- the commands

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from entracte.errors import RunError  # noqa: E402
-from entracte.ir import DType, Input, Plan, Port  # noqa: E402
+from entracte.ir import DType, Input, Port  # noqa: E402
 from entracte.run.inputs import given_inputs, told_inputs  # noqa: E402
 from tests.planner.plans import make_plan  # noqa: E402
 from tests.planner.toy import crc_of  # noqa: E402
@@ -99,7 +99,7 @@ def line_of(inputs: tuple[Input, ...], given: Mapping[str, Any]) -> str:
         made["fault"] = str(error)
     else:
         made["values"] = {i.name: _value(i, values[i.name]) for i in inputs}
-        made["told"] = [list(pair) for pair in told_inputs(plan, given)]
+        made["told"] = [list(pair) for pair in told_inputs(plan, given).items()]
     return json.dumps(made, separators=(",", ":"))
 
 

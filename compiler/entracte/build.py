@@ -66,7 +66,7 @@ class Reporter(Protocol):
         """What runs now: a stage, a package; several may run at once."""
 
     def advance(self, label: str, amount: int = 1) -> None:
-        """So many units more are done; `label` is what they belong to."""
+        """So many units more are done, or none and something else is; `label` is what."""
 
 
 class Quiet:

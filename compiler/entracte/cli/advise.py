@@ -11,7 +11,7 @@ from rich.table import Table
 
 from entracte.advise import Choice, Option, advise, count, verdict
 from entracte.cli.console import Bars
-from entracte.cli.tables import Column, fitted
+from entracte.cli.tables import Column, fitted, say
 from entracte.declare.read import Job, read
 from entracte.declare.settings import PolicySettings
 from entracte.ir import Policy
@@ -41,7 +41,7 @@ def show_advice(console: Console, config: DictConfig) -> None:
             bars.advance,
         )
     console.print(option_table(options, console.width))
-    console.print(verdict(options, sizes[0].size))
+    say(console, verdict(options, sizes[0].size))
     console.print(
         "Fidelity is only the order of what is kept of the weights: check with `plan verify`.",
         style="dim",

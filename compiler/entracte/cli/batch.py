@@ -27,6 +27,8 @@ from entracte.run.runner import Outcome
 from entracte.units import format_bytes, format_seconds
 
 _MOST_BYTES = 10 * 2**20
+_SHOWN = 40
+"""Letters of a prompt."""
 _MOST_SEED = 2**31 - 1
 _REMEDY = "give a whole number from 0, or `random`, which draws one and says which"
 
@@ -211,8 +213,14 @@ def _title(run: BatchRun) -> str:
     parts = []
     for name in run.differing:
         value = run.inputs[name]
-        parts.append(f'"{value}"' if isinstance(value, str) else f"{name} {value}")
+        parts.append(_quoted(value) if isinstance(value, str) else f"{name} {value}")
     return ", ".join(parts)
+
+
+def _quoted(text: str) -> str:
+    """Its first letters; a file of prompts may be a stranger's."""
+    plain = "".join(c if c.isprintable() else "\ufffd" for c in text)
+    return f'"{plain}"' if len(plain) <= _SHOWN else f'"{plain[: _SHOWN - 3]}..."'
 
 
 def _show(console: Console, title: str, opened: OpenBuild, outcome: Outcome, note: str) -> None:

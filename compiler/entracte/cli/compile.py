@@ -171,5 +171,5 @@ def _compile(config: DictConfig) -> None:
         built = compile_job(job, bars)
     times.keep(bars.phases)
     if not job.dry_run or built.seconds >= _WORTH_S:
-        say(console, times_text(bars.phases))
+        say(console, times_text(bars.phases, console.width))
     show_summary(console, built.plan, built.folder, built.seconds, built.dry_run_s)

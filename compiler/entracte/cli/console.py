@@ -165,7 +165,7 @@ class Bars:
     def advance(self, label: str, amount: int = 1) -> None:
         """So many units more of the current phase are done; `label` is what they belong to."""
         self._tracker.advance(label, amount)
-        if self._how.verbose:
+        if self._how.verbose and amount:
             self._print(f"  {label} is done")
 
     def at(self, label: str, completed: int, of: int | None = None) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from textwrap import fill
 
 from rich.text import Text
 
@@ -16,6 +17,8 @@ EVERY_S = 10.0
 OFTEN_S = 0.5
 """Objects of `json`, at most, while units end."""
 _BAR = 24
+_BOUND = "\0"
+"""A space at which no line is broken."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ def _clock(seconds: float) -> str:
 def bar_text(p: Progress, width: int) -> Text:
     """Two lines for a terminal of so many columns: the whole job, then what runs now."""
     full = int(p.share * _BAR)
-    first = Text("━" * full, style="green").append("━" * (_BAR - full), style="dim")
+    first = Text("━" * full, style="green").append("─" * (_BAR - full), style="dim")
     first.append(f"  {int(100 * p.share)} %  {_clock(p.seconds)}")
     if told := left(p):
         first.append(f", {told}")
@@ -131,6 +134,8 @@ def json_end(phases: Sequence[PhaseTime], seconds: float, *, ok: bool) -> str:
     return json.dumps({"event": "end", "ok": ok, "seconds": seconds, "phases": told})
 
 
-def times_text(phases: Sequence[PhaseTime]) -> str:
-    """What phases took, in one line: `phases  trace 12.1 s, plan 410 ms`."""
-    return "phases  " + ", ".join(f"{t.phase} {format_seconds(t.seconds)}" for t in phases)
+def times_text(phases: Sequence[PhaseTime], width: int) -> str:
+    """What phases took: `phases  trace 12.1 s, plan 410 ms`; a name stays with its seconds."""
+    told = [f"{t.phase} {format_seconds(t.seconds)}".replace(" ", _BOUND) for t in phases]
+    lines = fill(f"phases  {', '.join(told)}", width, subsequent_indent=" " * 8)
+    return lines.replace(_BOUND, " ")

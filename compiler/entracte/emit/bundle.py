@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 PACKAGES = "packages"
 _MAKERS = ("entracte.emit.make", "entracte.trace.stored")
 """Which code a package is from; a `Traced` exports its programs by a function of the latter."""
+_SOURCE = "one pass of the source"
+"""What runs before the first package is compared."""
 _TWINS_FROM = 3
 """A template costs two conversions: worth it for three chunks and more."""
 _MEMORY_BYTES = 3 << 30
@@ -119,7 +121,14 @@ def compare_all(
         if lost := [t.order for t in waiting if not _is_made(t.order, shop.cache)]:
             _make(lost, shop)
         shop.comparing.begin(len(waiting))
-        shop.run(compare.tasks(waiting, shop.cache, known, shop.logs), shop.comparing)
+        shop.comparing.start(_SOURCE)
+
+        def recorded(chunks: Sequence[str]) -> Path | None:
+            found = known(chunks)
+            shop.comparing.advance(_SOURCE, 0)
+            return found
+
+        shop.run(compare.tasks(waiting, shop.cache, recorded, shop.logs), shop.comparing)
     after = [o.key for o in court.repaired(orders)]
     return court.compared(orders), before != after
 
@@ -219,6 +228,7 @@ def _conversions(
     from entracte.lower.worker import Task
 
     for order in orders:
+        shop.progress.start(f"{order.chunk.id} {what}".strip())
         for function in order.functions:
             order.traced.program_of(function)  # here, once: the processes inherit it
         elements = sum(prod(order.traced.shapes[n]) for n in order.form.slots)

@@ -73,7 +73,7 @@ class Comparison:
     stages: tuple[TimeRow, ...]
     stalls: tuple[Figure, ...]
     """By cause: see `Forecast.stalls`."""
-    loop_fits: bool
+    loop_fits: bool = False
     """In both: policies differ by nothing that a loop does (`Overview.loop_fits`)."""
 
     def figure(self, name: str) -> Figure:

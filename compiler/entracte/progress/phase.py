@@ -82,16 +82,15 @@ def by_time(
     expected_s: float, part: float, phase: Phase, spent_s: float, grounded: bool
 ) -> Outlook:
     """Units of one phase may take very different times: what counts is the phase's, last time."""
-    whole_s = max(expected_s, spent_s)
     done = part
-    if grounded and whole_s > 0 and phase.total:
+    if grounded and expected_s > 0 and phase.total:
         # Smooth between the ends of units, but not beyond the unit that runs.
         most = min(_NEARLY, (phase.done + 1) / phase.total)
-        part = max(part, min(most, spent_s / whole_s))
+        part = max(part, min(most, spent_s / expected_s))
     # Less where work is done faster than it was.
     left_s = max(0.0, min(expected_s - spent_s, expected_s * (1 - done)))
     over_s = spent_s - expected_s if phase.done < phase.total else 0.0
-    return Outlook(whole_s, part * whole_s, left_s, over_s)
+    return Outlook(expected_s, part * expected_s, left_s, over_s)
 
 
 def by_units(phase: Phase, spent_s: float) -> Outlook:

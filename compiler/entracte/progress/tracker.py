@@ -34,6 +34,7 @@ class Tracker:
         self._over: list[PhaseTime] = []
         self._phase: Phase | None = None
         self._running: list[str] = []
+        self._over_s = self._share = 0.0
         self._lock = threading.RLock()
 
     # ------------------------------------------------------------ told by the job
@@ -64,9 +65,10 @@ class Tracker:
         self._tell("phase")
 
     def start(self, label: str) -> None:
-        """A unit, or several that belong together, is begun."""
+        """A unit, or several that belong together, is begun, or made ready to be."""
         with self._lock:
-            self._running.append(label)
+            if label not in self._running:
+                self._running.append(label)
 
     def advance(self, label: str, amount: int = 1) -> None:
         """So many units more are done; `label` is what they belong to."""
@@ -101,7 +103,9 @@ class Tracker:
     def _close(self) -> None:
         if self._phase is None:
             return
-        seconds, work = self._clock() - self._phase.begun_s, self._phase.total
+        now_s = self._clock()
+        seconds, work = now_s - self._phase.begun_s, self._phase.total
+        self._over_s += self._outlook(self._phase, now_s).whole_s
         known = next((t for t in self._over if t.phase == self._phase.name), None)
         if known is None:
             self._over.append(PhaseTime(self._phase.name, seconds, work))
@@ -123,8 +127,10 @@ class Tracker:
             if phase is None:
                 return None
             outlook, to_come_s = self._outlook(phase, now_s), self._to_come_s(phase)
-            over_s = sum(t.seconds for t in self._over)
-            whole_s = over_s + outlook.whole_s + to_come_s
+            whole_s = self._over_s + outlook.whole_s + to_come_s
+            share = (self._over_s + outlook.done_s) / whole_s if whole_s > 0 else 0.0
+            # More work may come to light; what was told stands.
+            self._share = max(self._share, share)
             left_s = outlook.left_s + to_come_s
             grounded = self._is_grounded(phase)
             late = grounded and outlook.over_s > _TOLERATED_S + _TOLERATED * (
@@ -138,7 +144,7 @@ class Tracker:
                 unit_bytes=phase.unit_bytes,
                 phase_s=now_s - phase.begun_s,
                 seconds=now_s - self._begun_s,
-                share=(over_s + outlook.done_s) / whole_s if whole_s > 0 else 0.0,
+                share=self._share,
                 left_s=left_s if grounded and not late else None,
                 late=late,
                 loop=phase.place(),

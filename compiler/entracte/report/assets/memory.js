@@ -1,5 +1,6 @@
 // What is in memory when: sums, layers of the picture, and names.
 const KIND_COLOURS = { resident: '--k-resident', tensors: '--k-tensors', activations: '--k-activations', loading: '--k-loading' };
+const [LOADED] = DATA.kinds;
 const KIND_NAMES = { resident: 'chunks loaded', tensors: 'tensors', activations: 'activations', loading: 'being loaded' };
 
 function memoryOf(track) {
@@ -59,7 +60,7 @@ function partsAt(run, index) {
   const [, tensors, activations] = run.memory.kinds.map((series) => series[index]);
   const loading = barAt(run.loads, moment)?.chunk;
   const parts = run.held.map(({ chunk, ...held }) => ({
-    kind: chunk === loading ? 'loading' : 'resident', bytes: heldAt(held, moment), holds: chunk.holds,
+    kind: chunk === loading ? 'loading' : LOADED, bytes: heldAt(held, moment), holds: chunk.holds,
     name: `${chunk === loading ? 'loading ' : ''}${chunk.id}`,
   }));
   const running = barAt(run.calls, moment);
@@ -98,13 +99,15 @@ function tellNames({ run, element }, index, when, x, y) {
   const parts = partsAt(run, index);
   const rest = parts.slice(MOST_PARTS);
   const lines = parts.slice(0, MOST_PARTS).map((p) => partLine(p.kind, p.name, p.bytes, p.holds));
-  if (rest.length) lines.push(partLine('resident', `${rest.length} more`, rest.reduce((sum, p) => sum + p.bytes, 0)));
+  if (rest.length) lines.push(partLine(LOADED, `${rest.length} more`, rest.reduce((sum, p) => sum + p.bytes, 0)));
   box.replaceChildren(make('b', {}, `${formatBytes(run.memory.sums[index])} ${when}`), make('ol', {}, ...lines));
   box.hidden = false;
   const room = element.clientWidth;
   const left = x < room / 2 ? x + 16 : x - 16 - box.offsetWidth;
   box.style.left = `${Math.max(0, Math.min(left, room - box.offsetWidth))}px`;
-  box.style.top = `${y + 18}px`;
+  // Above the cursor where there is no room below it.
+  const isLow = element.getBoundingClientRect().top + y + 18 + box.offsetHeight > innerHeight;
+  box.style.top = `${isLow ? y - 18 - box.offsetHeight : y + 18}px`;
 }
 
 /** The same as text: the largest few. */
