@@ -44,6 +44,7 @@ PERMITTED = {
     ("inspect/residency.py", "resident"),
     ("report/track.py", "resident"),
     ("report/assets/report.js", "resident"),
+    ("report/assets/memory.js", "resident"),
     # A state in the online rule's specification; the system's measure of a process's memory.
     ("docs/online-rule.md", "resident"),
     ("docs/overlap.md", "resident"),
