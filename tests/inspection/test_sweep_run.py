@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from entracte.build import Built
+from entracte.cli import compile as command
 from entracte.cli import machine, sweep_run
 from entracte.cli import sweep_known as shelf
 from entracte.cli.machine import Machine, jobs_at_once
@@ -237,3 +238,9 @@ def test_how_many_at_once_is_said_once(sweep):
             sweep_jobs(wrong_value)
     with pytest.raises(ConfigError, match="sweep.jobs=0"):
         sweep(24, jobs=0)
+
+
+def test_a_launcher_in_whose_processes_jobs_would_be_lost_is_refused():
+    joblib = "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"
+    with pytest.raises(ConfigError, match="JoblibLauncher .*leave it out, .*`sweep.jobs=auto`"):
+        command._note_job(compose(["+target=host"]), joblib)

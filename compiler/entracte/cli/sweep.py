@@ -48,7 +48,9 @@ def sweep_table(rows: Sequence[SweepRow], width: int = 80) -> Table:
         (
             *_job_columns(rows),
             Column("target", [r.target for r in rows], left=True),
-            Column("budget", [compact_bytes(r.budget_bytes) for r in rows], 1),
+            Column(
+                "budget", [compact_bytes(r.budget_bytes) if r.budget_bytes else "" for r in rows], 1
+            ),
             Column("fits", [_fits(r, numbers.get(id(r), "")) for r in rows]),
             Column("peak", [shown(compact_bytes(r.peak_bytes), r) for r in rows]),
             Column("time", [shown(compact_seconds(r.makespan_s), r) for r in rows]),

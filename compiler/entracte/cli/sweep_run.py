@@ -17,10 +17,10 @@ from entracte.cli.console import Bars, console, show_error
 from entracte.cli.faults import fault_of
 from entracte.cli.held import budget_line
 from entracte.cli.show import show_summary
-from entracte.cli.sweep_job import Made, SweepJob
+from entracte.cli.verdict import time_line
+from entracte.cli.sweep_job import Made, SweepJob, labels
 from entracte.cli.sweep_pool import Answer, Call, run_calls
 from entracte.cli.tables import say
-from entracte.cli.verdict import time_line
 from entracte.declare.read import Job, read, sweep_jobs
 from entracte.disk.folder import fresh
 from entracte.errors import ConfigError, DoesNotFit, EntracteError
@@ -224,13 +224,15 @@ def _that_fit(jobs: Sequence[SweepJob]) -> int:
 
 
 def _run_calls(jobs: Sequence[SweepJob], at_once: int, scratch: Path, told: _Told) -> None:
+    named = labels(jobs)
     calls = [
         Call(n, str(o.place.absolute()).casefold(), compile_beside, (o.job, console.width))
         for n, o in enumerate(jobs)
     ]
 
     def began(call: Call) -> None:
-        console.print(Text(f"begins: compile {jobs[call.number].overrides}"), style="dim")
+        o = jobs[call.number]
+        console.print(Text(f"begins: {named[call.number]} on {o.target}"), style="dim")
 
     for call, answer in run_calls(calls, at_once, scratch, began):
         _take_answer(jobs[call.number], answer)
