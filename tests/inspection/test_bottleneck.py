@@ -162,7 +162,7 @@ def test_cold_loads_stand_beside_warm_ones():
     page = page_of(plan, ())
     assert [(c.load_s, c.first_load_s) for c in page.chunks][0] == (0.9, 1.8)
     assert page.stalls[0].chunk == "c0.00"
-    assert page.stalls[0].why.endswith("; it is its first, which is cold")
+    assert page.stalls[0].why.endswith("; its first load, which is cold")
 
 
 def test_a_trace_marks_cold_loads_and_what_waits_for_them():

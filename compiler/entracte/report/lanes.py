@@ -124,7 +124,7 @@ def with_first_loads(found: Sequence[Stall], cold: Sequence[Bar]) -> tuple[Stall
         until_s[load.label] = max(until_s.get(load.label, 0.0), load.end_s)
     first = (s.wait.end_s <= until_s.get(s.wait.chunk, -1.0) + 1e-9 for s in found)
     return tuple(
-        replace(s, why=f"{s.why}; it is its first, which is cold") if is_first else s
+        replace(s, why=f"{s.why}; its first load, which is cold") if is_first else s
         for s, is_first in zip(found, first, strict=True)
     )
 
