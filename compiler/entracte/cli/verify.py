@@ -20,6 +20,9 @@ from entracte.verify.source import NOWHERE_ELSE, Origin
 from entracte.verify.verify import ChunkScore, OutputScore, Verification
 
 
+_TRACED = "tracing the torch source"
+
+
 def show_verification(
     build: Path,
     inputs: Mapping[str, object],
@@ -40,8 +43,9 @@ def show_verification(
         )
         if distinct or not plan.packages:
             bars.phase("verify", len(plan.packages))
+            bars.start(_TRACED)
         else:
-            bars.steps("verify", pace_of(plan, build, "").twice())
+            bars.steps("verify", pace_of(plan, build, "").twice(_TRACED))
 
     found = verify_build(
         build, inputs, distinct=distinct, save=save, origin=origin, sound=sound,
