@@ -19,7 +19,6 @@ from entracte.verify.folder import Verified, verify_build
 from entracte.verify.source import NOWHERE_ELSE, Origin
 from entracte.verify.verify import ChunkScore, OutputScore, Verification
 
-
 _TRACED = "tracing the torch source"
 
 
