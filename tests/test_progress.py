@@ -271,8 +271,9 @@ def test_a_plan_alone_weighs_its_steps_and_promises_no_time(tmp_path):
     pace = pace_of(plan, tmp_path, "reference")
     assert not pace.same and len(pace.names) == plan.program.step_count
     assert sum(pace.steps_s) == pytest.approx(plan.forecast.makespan_s)
-    twice = pace.twice()
+    twice = pace.twice("tracing")
     assert len(twice.names) == len(twice.steps_s) == 2 * len(pace.names)
+    assert twice.names[0] == "tracing" and twice.names[1:] == (2 * pace.names)[1:]
     firsts = [loop.first for loop in twice.loops]
     own = [loop.first for loop in pace.loops]
     assert firsts == own + [first + len(pace.names) for first in own]

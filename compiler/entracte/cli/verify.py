@@ -18,6 +18,8 @@ from entracte.verify.folder import Verified, verify_build
 from entracte.verify.source import NOWHERE_ELSE, Origin
 from entracte.verify.verify import ChunkScore, OutputScore, Verification
 
+_TRACED = "tracing the torch source"
+
 
 def show_verification(
     build: Path,
@@ -39,8 +41,9 @@ def show_verification(
         )
         if distinct or not plan.packages:
             bars.phase("verify", len(plan.packages))
+            bars.start(_TRACED)
         else:
-            bars.steps("verify", pace_of(plan, build, "").twice())
+            bars.steps("verify", pace_of(plan, build, "").twice(_TRACED))
 
     found = verify_build(
         build, inputs, distinct=distinct, save=save, origin=origin, sound=sound,

@@ -25,11 +25,14 @@ class Pace:
     same: bool
     """The seconds were observed, in an earlier run of the plan on the same device."""
 
-    def twice(self) -> "Pace":
-        """All steps, and all once more: how packages and their source are run."""
+    def twice(self, before: str) -> "Pace":
+        """All steps, and all once more: how packages and their source are run. Until the first
+        step ends `before` runs, which takes longer than that step."""
         count = len(self.names)
         again = tuple(replace(loop, first=loop.first + count) for loop in self.loops)
-        return Pace(2 * self.steps_s, 2 * self.names, self.loops + again, same=False)
+        return Pace(
+            2 * self.steps_s, (before, *self.names[1:], *self.names), self.loops + again, same=False
+        )
 
 
 def pace_of(plan: Plan, folder: Path, device: str) -> Pace:
