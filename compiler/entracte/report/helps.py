@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from entracte.clock.predict import predict
-from entracte.ir import Plan
+from entracte.ir import Call, Plan
 from entracte.program.steps import expand
 from entracte.program.workload import Workload
 from entracte.schedule.choose import schedule_as_planned
@@ -56,7 +56,7 @@ def _memory_bytes(plan: Plan) -> int:
     what is no loop, for one chunk."""
     weights = {f.id: f.weight_bytes for f in plan.facts}
     together = [
-        sum(weights[c] for c in {s.chunk for s in segment.steps if getattr(s, "chunk", None)})
+        sum(weights[c] for c in {s.chunk for s in segment.steps if isinstance(s, Call)})
         for segment in plan.program.segments
     ]
     need = 0
