@@ -1,20 +1,25 @@
 """What a user types after `compile` by mistake, and the one message that is said: the word, what is
 wrong with it, what there is, what to write. All of it goes the command's own way."""
 
+import io
 import shlex
 import sys
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from entracte.cli import compile as command
 from entracte.cli import offered
 from entracte.cli.compile_help import compile_help
 from entracte.cli.plan import app
+from entracte.cli.tables import say
+from entracte.cli.verify import verification_table
 from entracte.cli.words import completed_line, hydra_words
 from entracte.declare.compose import compose
 from entracte.declare.keys import GROUPS
+from entracte.verify.verify import ChunkScore
 
 TARGETS = "host, ipad_m4, iphone15pro, iphone16pro, iphone17pro, macbook_m3"
 POLICIES = "ci_dl, double_buffer, online, optimal, sequential, strided"
@@ -318,3 +323,29 @@ def test_what_is_offered_is_what_is_taken(name, values, file):
     """Read, not imported: some bring torch."""
     text = (Path(offered.__file__).parents[1] / file).read_text()
     assert f"\n{name} = {values}\n".replace("'", '"') in text
+
+
+# ---------------------------------------------------------------- narrow terminals
+
+
+def printed(width: int, *lines: str) -> list[str]:
+    out = io.StringIO()
+    say(Console(file=out, width=width), *lines)
+    return [line.rstrip() for line in out.getvalue().splitlines()]
+
+
+def test_a_path_is_never_broken_within():
+    path = "/home/somebody/" + "a-long-name/" * 8
+    assert printed(40, f"wrote {path}: open it") == ["wrote", f"{path}:", "open it"]
+    assert printed(12, "one two three four") == ["one two", "three four"]
+    assert printed(40, "", "a\nb") == ["", "a", "b"]
+
+
+def test_a_narrow_table_keeps_its_digits():
+    score = ChunkScore("pipeline.a_long_name.00", 65.4321, 0.00123, 50.0, calls=123456)
+    for width in (80, 40, 34):
+        out = io.StringIO()
+        Console(file=out, width=width).print(verification_table([score], width))
+        row = out.getvalue().splitlines()[-2]
+        assert "65.4 dB" in row and "50 dB" in row
+    assert "123456" not in row

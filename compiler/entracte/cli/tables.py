@@ -91,9 +91,10 @@ def row(table: Table, *cells: str) -> None:
 def say(console: Console, *lines: str, style: str = "") -> None:
     """Print lines literally, wrapped at the console's width, but never within a word: what is
     longer is a path or a command that somebody will copy."""
-    for line in lines:
-        for part in (p for one in line.split("\n") for p in _wrapped(one, console.width)):
-            console.print(Text(part, style=style), soft_wrap=len(part) > console.width)
+    for line in (one for given in lines for one in given.split("\n")):
+        for part in _wrapped(line, console.width):
+            alone = len(part.split()) == 1
+            console.print(Text(part, style=style), soft_wrap=alone and len(part) > console.width)
 
 
 def _wrapped(line: str, width: int) -> list[str]:

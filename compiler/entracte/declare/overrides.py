@@ -9,8 +9,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from antlr4 import CommonTokenStream, InputStream
 from antlr4.error.ErrorListener import ErrorListener
-from hydra.grammar.gen.OverrideLexer import CommonTokenStream, InputStream, OverrideLexer
+from hydra.grammar.gen.OverrideLexer import OverrideLexer
 from hydra.grammar.gen.OverrideParser import OverrideParser
 
 from entracte.declare.settings import CompileSettings
@@ -118,7 +119,7 @@ def _fault_column(word: str) -> int | None:
     parser = OverrideParser(CommonTokenStream(lexer))
     parser.removeErrorListeners()
     parser.addErrorListener(first)
-    parser.override()
+    parser.override()  # type: ignore[no-untyped-call]
     return first.column
 
 

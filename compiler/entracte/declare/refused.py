@@ -69,7 +69,7 @@ def _no_file(error: MissingConfigException) -> str:
     if group not in family:
         known = _family_of(path, family)
         group, name = (known, path[len(known) + 1 :]) if known else (group, name)
-    options = list(error.options or family.get(group, ()))
+    options = list(error.options) if error.options else family.get(group, [])
     if not options:
         return f"{_file_of(text)}there is no file {path}.yaml"
     own = ""
