@@ -17,10 +17,10 @@ from entracte.cli.console import Bars, console, show_error
 from entracte.cli.faults import fault_of
 from entracte.cli.held import budget_line
 from entracte.cli.show import show_summary
-from entracte.cli.verdict import time_line
 from entracte.cli.sweep_job import Made, SweepJob, labels
 from entracte.cli.sweep_pool import Answer, Call, run_calls
 from entracte.cli.tables import say
+from entracte.cli.verdict import time_line
 from entracte.declare.read import Job, read, sweep_jobs
 from entracte.disk.folder import fresh
 from entracte.errors import ConfigError, DoesNotFit, EntracteError
