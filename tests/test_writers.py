@@ -44,11 +44,7 @@ def test_a_clip_in_pieces_is_the_same_file(tmp_path, ending):
     pieces = [small[:, :, :1], small[:, :, 1:4], small[:, :, 4:]]
     assert not write_pieces(pieces, tmp_path / f"parts{ending}", "video").fault
     whole, parts = ((tmp_path / f"{n}{ending}").read_bytes() for n in ("whole", "parts"))
-    if ending == ".webm":
-        # A Matroska file has a number of its own.
-        assert len(whole) == len(parts)
-    elif ending not in (".npz",):
-        assert whole == parts
+    assert whole == parts
     assert sorted(p.name for p in tmp_path.iterdir()) == [f"parts{ending}", f"whole{ending}"]
 
 
@@ -57,8 +53,10 @@ def test_an_mp4_is_as_one_encoder_makes_it_of_all_frames(tmp_path):
     from fractions import Fraction
 
     frames = np.clip(np.rint(VIDEO[0].transpose(1, 2, 3, 0) * 255.0), 0, 255).astype(np.uint8)
-    with av.open(str(tmp_path / "hand.mp4"), "w") as container:
-        stream = container.add_stream("libx264", rate=Fraction(8), options={"crf": "12"})
+    options = {"crf": "12", "x264-params": "mbtree=0"}
+    exact = {"fflags": "+bitexact"}
+    with av.open(str(tmp_path / "hand.mp4"), "w", container_options=exact) as container:
+        stream = container.add_stream("libx264", rate=Fraction(8), options=options)
         stream.height, stream.width, stream.pix_fmt = 256, 258, "yuv420p"
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
