@@ -199,7 +199,7 @@ def test_every_example_of_its_page_runs(tmp_path, monkeypatch, capsys):
     assert "does not fit: stage" in said
     assert "(PosixPath('clip.gif'),)" in said
     with Image.open(tmp_path / "clip.gif") as clip:
-        assert (clip.n_frames, clip.size) == (16, (256, 256))
+        assert (clip.n_frames, clip.size) == (16, (64, 64))
 
 
 def test_its_page_names_what_is_there():
