@@ -1,7 +1,7 @@
 """The torch source of emitted packages, as a device: the plan, without the packages."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -314,7 +314,8 @@ def _source_input(value: Any, dtype: DType) -> Any:
 
 def _check_same(measured: Measured, chunk: Chunk) -> None:
     index = int(chunk.id.rsplit(".", 1)[1])
-    if measured.chunk(chunk.start, chunk.stop, index) != chunk:
+    # Names of modules are for people: they follow from all chunks, and nothing from them.
+    if measured.chunk(chunk.start, chunk.stop, index) != replace(chunk, modules=()):
         raise PlanError(
             f"plan: chunk {chunk.id} is not what the graphs give now: they, or the versions of "
             "torch and transformers, changed since it was compiled; compile again"
