@@ -35,6 +35,7 @@ final class Studio {
     let memory = MemoryGauge()
 
     private var build: OpenBuild?
+    private var isInstalled = false
     private var task: Task<Void, Never>?
     private let pause = Pause()
     private var watch: SystemWatch?
@@ -50,7 +51,8 @@ final class Studio {
             let ready = try installation.installer(digest: { _, _ in }).installed(opened.plan)
             self.show(opened)
             self.notes = installation.leftovers.map { "The app ended during \($0.phase.rawValue) of \($0.chunk)." }
-            self.state = ready.count == opened.plan.packages.count ? .ready : .new
+            self.isInstalled = ready.count == opened.plan.packages.count
+            self.rest()
         }
     }
 
@@ -59,7 +61,7 @@ final class Studio {
         start {
             guard let build = self.build else { return }
             _ = try await self.installed(build)
-            self.state = .ready
+            self.rest()
         }
     }
 
@@ -69,11 +71,11 @@ final class Studio {
             guard let build = self.build else { return }
             let begun = Date()
             let installed = try await self.installed(build)
-            let engine = try CoreMLEngine(build.plan, installed: installed)
+            let engine = try CoreMLEngine(build.plan, installed: installed, pause: self.pause)
             let outcome = try await self.outcome(build, engine)
             self.notes = outcome.record.notes + (outcome.alarm == nil ? [] : ["More memory was held than is claimed."])
             self.seconds = Date().timeIntervalSince(begun)
-            self.state = .ready
+            self.rest()
         }
     }
 
@@ -83,9 +85,7 @@ final class Studio {
     // ------------------------------------------------------------ inside
 
     private func outcome(_ build: OpenBuild, _ engine: CoreMLEngine) async throws -> Outcome {
-        let place = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString, isDirectory: true)
-        try FileManager.default.createDirectory(at: place, withIntermediateDirectories: true)
-        let files = try await RunFiles(build, in: place, Codecs.own.withSystem) { frame in
+        let files = try await RunFiles(build, in: try RunFiles.newFolder(), Codecs.own.withSystem) { frame in
             Task { @MainActor in self.preview = frame }
         }
         var options = RunOptions()
@@ -117,7 +117,9 @@ final class Studio {
     }
 
     private func installed(_ build: OpenBuild) async throws -> [Installed] {
-        let installer = try CoreMLInstallation().installer(digest: { package, _ in try build.check(package) }) { at in
+        let installer = try CoreMLInstallation().installer(
+            digest: { package, _ in try build.check(package) }, pause: pause
+        ) { at in
             Task { @MainActor in
                 if case .ready = self.state { return }
                 if case .running = self.state { return }
@@ -126,6 +128,7 @@ final class Studio {
             }
         }
         let installed = try await installer.install(build.plan, in: build.folder)
+        isInstalled = true
         state = .running(stage: "", done: 0, count: build.plan.program.stepCount)
         return installed
     }
@@ -141,7 +144,10 @@ final class Studio {
         guard task == nil else { return }
         (made, texts, notes, seconds, preview) = ([], [], [], nil, nil)
         task = Task {
+            // A phone that locks itself puts the app into the background.
+            Screen.staysOn(true)
             await attempt(work)
+            Screen.staysOn(false)
             task = nil
         }
     }
@@ -150,17 +156,24 @@ final class Studio {
         do {
             try await work()
         } catch is CancellationError {
-            state = .ready
+            rest()
         } catch {
             state = .failed((error as? Fault)?.message ?? error.localizedDescription)
         }
     }
 
     /// Back to where something can be tried again.
-    func dismiss() { state = build == nil ? .opening : .new }
+    func dismiss() {
+        rest()
+        if build == nil { Task { await open() } }
+    }
+
+    /// Nothing is under way.
+    private func rest() { state = build == nil ? .opening : isInstalled ? .ready : .new }
 
     /// Warnings of memory, and the background, hold a run up at the end of a step.
     private func listen() {
+        guard watch == nil else { return }
         let pause = self.pause
         watch = SystemWatch(Interruptions(close: { pause.close($0) }, open: { pause.open($0) }))
     }

@@ -17,16 +17,19 @@ public final class CoreMLEngine: Engine {
     private let installed: [String: Installed]
     private let functions: [String: Int]
     private let settle: Settle
+    private let pause: Pause
     private let loads = LoadCounts()
 
     /// `installed` is what `CoreMLInstallation.install` gave. Refused, before anything is loaded: a plan whose
     /// packages are not all installed, one that this process cannot hold, and packages of several functions
-    /// on a system that loads only the first.
+    /// on a system that loads only the first. `pause` is the run's: a load or call that fails while the app is in
+    /// the background is done again when it is back.
     public init(
         _ plan: Plan, installed: [Installed], settle: SettleOptions = SettleOptions(),
-        reading: MemoryReading = SystemMemory.reading()
+        reading: MemoryReading = SystemMemory.reading(), pause: Pause = Pause()
     ) throws {
         self.plan = plan
+        self.pause = pause
         self.installed = Dictionary(installed.map { ($0.chunk, $0) }) { first, _ in first }
         self.settle = Settle(SettleWorld(footprintBytes: SystemMemory.footprintBytes), options: settle)
         functions = Dictionary(plan.packages.map { ($0.chunk, $0.functions.count) }) { first, _ in first }
@@ -44,14 +47,15 @@ public final class CoreMLEngine: Engine {
             throw Fault.run("package \(package.chunk) is not installed on this device: install the plan first")
         }
         await settle.wait()
+        try Task.checkCancellation()
         let again = await loads.add(package.chunk) > 1
         let place = CoreMLPlace(
             package: package, compiled: found.compiled, unit: found.unit, isMultifunction: package.functions.count > 1)
-        let bound = try await BoundModel.load(place, function)
+        let bound = try await pause.again { try await BoundModel.load(place, function) }
         if bound.hasStates {
             if let fault = Self.statesFault(package.chunk, again: again, functions: package.functions) { throw fault }
         }
-        return CoreMLModel(place, bound, settle)
+        return CoreMLModel(place, bound, settle, pause)
     }
 
     public func availableBytes() async -> Int? { SystemMemory.reading().freeBytes }

@@ -22,13 +22,15 @@ struct CoreMLPlace: Sendable {
 actor CoreMLModel: OneFunctionModel {
     private let place: CoreMLPlace
     private let settle: Settle
+    private let pause: Pause
     private var bound: BoundModel?
     private var isBusy = false
 
-    init(_ place: CoreMLPlace, _ bound: BoundModel, _ settle: Settle) {
+    init(_ place: CoreMLPlace, _ bound: BoundModel, _ settle: Settle, _ pause: Pause) {
         self.place = place
         self.bound = bound
         self.settle = settle
+        self.pause = pause
     }
 
     func call(_ function: String, _ inputs: [String: Tensor]) async throws -> [String: Tensor] {
@@ -37,7 +39,10 @@ actor CoreMLModel: OneFunctionModel {
         }
         isBusy = true
         defer { isBusy = false }
-        return try await model(of: function).call(inputs)
+        let model = try await model(of: function)
+        // States may have moved on in a call that failed.
+        if model.hasStates { return try await model.call(inputs) }
+        return try await pause.again { try await model.call(inputs) }
     }
 
     func ready(for function: String) async throws -> Bool {
@@ -57,7 +62,7 @@ actor CoreMLModel: OneFunctionModel {
         if let now = bound, now.function == function { return now }
         await free()
         await settle.wait()
-        let other = try await BoundModel.load(place, function)
+        let other = try await pause.again { try await BoundModel.load(place, function) }
         bound = other
         return other
     }

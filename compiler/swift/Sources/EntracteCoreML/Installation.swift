@@ -63,13 +63,15 @@ public struct CoreMLInstallation: Sendable {
         try? place.setResourceValues(values)
     }
 
-    /// What installs plans here.
+    /// What installs plans here. `pause`: closed while the app is in the background, where the system refuses
+    /// work; it waits then, and takes no failure for the package's.
     public func installer(
         digest: @escaping @Sendable (Package, URL) throws -> Void, mayFallBack: Bool = true,
-        progress: @escaping @Sendable (InstallProgress) -> Void = { _ in }
+        pause: Pause = Pause(), progress: @escaping @Sendable (InstallProgress) -> Void = { _ in }
     ) -> Installer {
         Installer(
-            CoreMLCompiler(digest: digest), cache: cache, log: log, mayFallBack: mayFallBack, progress: progress)
+            CoreMLCompiler(digest: digest), cache: cache, log: log, mayFallBack: mayFallBack, pause: pause,
+            progress: progress)
     }
 
     private static func standard() throws -> URL {

@@ -9,7 +9,6 @@ import UIKit
 #endif
 
 /// Hears that the system is short of memory and that the app goes to the background, and tells `Interruptions`.
-/// Stops when it is let go.
 @MainActor
 public final class SystemWatch {
     private let pressure: [any DispatchSourceMemoryPressure]
@@ -27,7 +26,7 @@ public final class SystemWatch {
         #endif
     }
 
-    /// Must be called before it is let go.
+    /// Must be called before it is let go: the system holds those who listen.
     public func stop() {
         pressure.forEach { $0.cancel() }
         observers.forEach { NotificationCenter.default.removeObserver($0) }
@@ -47,6 +46,17 @@ public final class SystemWatch {
         source.setEventHandler { act() }
         source.activate()
         return source
+    }
+}
+
+/// The device's screen, which the system turns off after a while: with it goes the app.
+@MainActor
+public enum Screen {
+    /// Whether it stays on although nobody touches it. Of a Mac it is left alone.
+    public static func staysOn(_ stays: Bool) {
+        #if canImport(UIKit)
+        UIApplication.shared.isIdleTimerDisabled = stays
+        #endif
     }
 }
 

@@ -26,7 +26,7 @@ public func madeOutputs(_ program: Program) throws -> [Made] {
             let axis = placeOf(output.axis, shape.count)
             shape[axis] = parts.reduce(0) { sum, part in
                 guard axis < part.port.shape.count else { return sum }
-                return sum + part.port.shape[axis] * max(1, part.streamed)
+                return plus(sum, times(part.port.shape[axis], max(1, part.streamed)))
             }
         }
         let port = Port(name: output.name, shape: shape, dtype: first.port.dtype)
@@ -148,7 +148,7 @@ private let smallestSide = 256
 
 func clipScale(_ height: Int, _ width: Int) -> Int {
     let side = max(1, min(height, width))
-    return max(1, (smallestSide + side - 1) / side)
+    return side >= smallestSide ? 1 : (smallestSide + side - 1) / side
 }
 
 private let clipRates = 0.01...1000.0
@@ -177,7 +177,7 @@ private func sizeFault(
 ) -> String? {
     if frames == 0 || height == 0 || width == 0 { return "there is nothing in \(frames) frames of \(height) x \(width)" }
     let isSheet = !isClip && ending != folderEnding && frames > 1
-    let (high, wide) = isSheet ? sheetSides(frames, height, width) : (height * scale, width * scale)
+    let (high, wide) = isSheet ? sheetSides(frames, height, width) : (times(height, scale), times(width, scale))
     let most = isClip ? 16384 : Int(Int32.max)
     guard max(high, wide) > most else { return nil }
     let sheet = isSheet ? ", a sheet of \(frames)" : ""
@@ -191,6 +191,6 @@ func waveFault(_ shape: [Int], _ rate: Double) -> String? {
         return ".wav has whole numbers of samples a second, not \(general(rate))"
     }
     if channels > 65535 { return ".wav has at most 65535 channels, not \(channels)" }
-    let size = 2 * channels * (shape.last ?? 0)
+    let size = times(2 * channels, shape.last ?? 0)
     return size > mostBytes ? ".wav holds at most \(mostBytes) bytes, not \(size)" : nil
 }

@@ -150,6 +150,10 @@ public struct MediaInputs: Sendable {
         guard (1...1_000_000).contains(sound.rate) else {
             throw MediaFault("has \(sound.rate) samples a second")
         }
+        // A rate comes from a plan, which may say any.
+        guard Double(sound.rate) / wanted < 0x1p32 else {
+            throw MediaFault("has \(sound.rate) samples a second, too many for \(general(wanted))")
+        }
         guard !sound.samples.isEmpty else { throw MediaFault("there is no sound in it") }
         let samples = resampled(sound.samples, given: sound.rate, wanted: wanted, many: many)
         // -1 is `low`, 1 is `high`.

@@ -1,3 +1,5 @@
+import EntractePlan
+
 /// A picture of three bytes a pixel as PNG. Rows as they are, in stored blocks, or packed where that is smaller.
 func png(_ pixels: [UInt8], height: Int, width: Int) -> [UInt8] {
     let rowBytes = 3 * width
@@ -148,6 +150,6 @@ func contactSheet(
 
 func sheetSides(_ count: Int, _ height: Int, _ width: Int) -> (Int, Int) {
     let columns = min(8, max(1, count))
-    let rows = (count + columns - 1) / columns
-    return (rows * (height + 2) + 2, columns * (width + 2) + 2)
+    let rows = (max(1, count) - 1) / columns + 1
+    return (plus(times(rows, plus(height, 2)), 2), plus(times(columns, plus(width, 2)), 2))
 }

@@ -147,7 +147,9 @@ func resampled(_ samples: [Double], given: Int, wanted: Double, many: Int) -> [D
         let time = Double(m) * Double(given) / wanted
         guard time < Double(samples.count) + reach else { break }
         let middle = time.rounded(.down)
-        let from = max(0, Int(middle - reach)), to = min(samples.count - 1, Int(middle + reach))
+        // Rates come from a plan: these may be beyond all whole numbers.
+        let last = Double(samples.count - 1)
+        let from = Int(max(0, middle - reach)), to = Int(min(last, middle + reach))
         var sum = 0.0
         for n in stride(from: from, through: to, by: 1) {
             let d = (Double(n) - time) / slower

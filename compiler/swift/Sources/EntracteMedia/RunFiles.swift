@@ -32,6 +32,16 @@ public struct RunFiles: Sendable {
     /// By output; what `RunOptions.sinks` takes.
     public let sinks: [String: any Sink]
 
+    /// A new folder for what a run makes, among the system's temporary ones; what the one before made goes.
+    /// Throws where there is no room.
+    public static func newFolder() throws -> URL {
+        let all = FileManager.default.temporaryDirectory.appendingPathComponent("Made", isDirectory: true)
+        try? FileManager.default.removeItem(at: all)
+        let place = all.appendingPathComponent(UUID().uuidString, isDirectory: true)
+        try FileManager.default.createDirectory(at: place, withIntermediateDirectories: true)
+        return place
+    }
+
     /// Begins them. `show` is told of the last frame of each piece of a picture or a video. Throws `Fault`.
     public init(
         _ build: OpenBuild, in folder: URL, _ codecs: Codecs, show: @escaping @Sendable (Preview) -> Void = { _ in }

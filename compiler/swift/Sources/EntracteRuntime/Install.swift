@@ -53,6 +53,8 @@ public struct Installer: Sendable {
     private let log: InstallLog
     /// Whether a chunk whose unit fails may run on another one.
     private let mayFallBack: Bool
+    /// While it is closed nothing is begun, and what fails is no fault of the package.
+    private let pause: Pause
     private let progress: @Sendable (InstallProgress) -> Void
 
     /// So many ends of the process on one unit are no accident, such as a user who closes the app.
@@ -60,12 +62,13 @@ public struct Installer: Sendable {
 
     public init(
         _ compiler: any PackageCompiler, cache: CompiledCache, log: InstallLog, mayFallBack: Bool = true,
-        progress: @escaping @Sendable (InstallProgress) -> Void = { _ in }
+        pause: Pause = Pause(), progress: @escaping @Sendable (InstallProgress) -> Void = { _ in }
     ) {
         self.compiler = compiler
         self.cache = cache
         self.log = log
         self.mayFallBack = mayFallBack
+        self.pause = pause
         self.progress = progress
     }
 
@@ -83,6 +86,7 @@ public struct Installer: Sendable {
         var done: [String: Installed] = [:]
         var count = Progress(packages, progress)
         for package in order {
+            await self.pause.untilOpen()
             try Task.checkCancellation()
             let asked = try unit(package.chunk)
             done[package.chunk] = try await install(package, in: folder, asked, count)
@@ -108,7 +112,7 @@ public struct Installer: Sendable {
         _ package: Package, in folder: URL, _ asked: ComputeUnit, _ count: Progress
     ) async throws -> Installed {
         if let found = installed(package, asked) { return found }
-        let compiled = try await compiled(package, in: folder, count)
+        let compiled = try await self.pause.again { try await self.compiled(package, in: folder, count) }
         var failed: [String] = []
         for unit in [asked] + (mayFallBack ? asked.fallbacks : []) {
             let known = log.outcome(package.chunk, package.digest)
@@ -117,7 +121,7 @@ public struct Installer: Sendable {
                 continue
             }
             do {
-                let times = try await probe(compiled, package, unit, count)
+                let times = try await self.pause.again { try await probe(compiled, package, unit, count) }
                 return try keep(package, asked, unit, compiled, times, failed)
             } catch let error where !(error is CancellationError) {
                 failed.append("\(unit.rawValue): \(error)")
@@ -154,6 +158,7 @@ public struct Installer: Sendable {
         defer { log.end(package) }
         var times: [ProbeTimes] = []
         for function in package.functions {
+            await self.pause.untilOpen()
             try Task.checkCancellation()
             times.append(
                 try await compiler.probe(compiled, package, function: function, unit: unit) { phase in

@@ -9,6 +9,7 @@ import Foundation
 public final class Pause: @unchecked Sendable {
     private let lock = NSLock()
     private var reasons: Set<String> = []
+    private var closings = 0
     private var waiting: [ObjectIdentifier: Waiter] = [:]
 
     public init() {}
@@ -19,7 +20,7 @@ public final class Pause: @unchecked Sendable {
     var isIdle: Bool { lock.withLock { waiting.isEmpty } }
 
     public func close(_ reason: String = "") {
-        lock.withLock { _ = reasons.insert(reason) }
+        lock.withLock { if reasons.insert(reason).inserted { closings += 1 } }
     }
 
     public func open(_ reason: String = "") {
@@ -35,6 +36,27 @@ public final class Pause: @unchecked Sendable {
 
     /// Until it is open, or the task is cancelled.
     public func untilOpen() async { await waiter().untilOpen() }
+
+    private static let mostAgain = 5
+
+    /// Do what the system may refuse while this is closed, such as work on the GPU in the background: what
+    /// failed and saw this closed is done again when it is open, a few times. Other errors are the caller's,
+    /// and so is `CancellationError`.
+    public func again<T: Sendable>(
+        isolation: isolated (any Actor)? = #isolation, _ work: () async throws -> T
+    ) async throws -> T {
+        for _ in 0..<Self.mostAgain {
+            let (before, wasClosed) = lock.withLock { (closings, !reasons.isEmpty) }
+            do {
+                return try await work()
+            } catch let error where !(error is CancellationError) {
+                guard wasClosed || lock.withLock({ closings != before }) else { throw error }
+                await untilOpen()
+                try Task.checkCancellation()
+            }
+        }
+        return try await work()
+    }
 
     /// Waits once.
     final class Waiter: @unchecked Sendable {

@@ -56,10 +56,12 @@ public struct Runner: Sendable {
     /// Execute the plan.
     ///
     /// `inputs` are values for the plan's inputs; those left out take their defaults. `constants` are the
-    /// plan's, by name. Throws `Fault` for what a user can meet, `CancellationError` where the task is
-    /// cancelled (at a step's end), and whatever engine, sinks or host steps throw.
+    /// plan's, by name: they are asked for once, so that nobody else holds them when the program frees them.
+    /// Throws `Fault` for what a user can meet, `CancellationError` where the task is cancelled (at a step's
+    /// end), and whatever engine, sinks or host steps throw.
     public func run(
-        _ inputs: [String: GivenValue], constants: [String: Tensor], _ options: RunOptions = RunOptions()
+        _ inputs: [String: GivenValue], constants: @autoclosure @Sendable () throws -> [String: Tensor],
+        _ options: RunOptions = RunOptions()
     ) async throws -> Outcome {
         let date = RunRecord.now()
         let kept = keptOutputs(options)
@@ -81,10 +83,11 @@ public struct Runner: Sendable {
 
     /// What is given is the interpreter's alone from here on, so that what the program frees is free.
     private func interpreter(
-        _ inputs: [String: GivenValue], _ constants: [String: Tensor], _ sinks: [String: any Sink],
-        _ journal: Journal, _ options: RunOptions
+        _ inputs: [String: GivenValue], _ constants: @Sendable () throws -> [String: Tensor],
+        _ sinks: [String: any Sink], _ journal: Journal, _ options: RunOptions
     ) async throws -> (Interpreter, [NamedTold]) {
         let given = try await Given(plan.program, inputs, reading: options.reading)
+        let constants = try constants()
         for port in plan.program.constants where constants[port.name]?.shape != port.shape {
             throw Fault.run(
                 "\(folder.path): \(PlanFormat.constants) lacks \(port.name), \(port.dtype) of \(port.shape)")

@@ -94,7 +94,8 @@ public actor Settle {
         guard !chunks.isEmpty else { return }
         let deadline = firstNs + Int(options.longestSeconds * 1e9)
         var now = world.footprintBytes() ?? 0
-        while now > goal, world.nowNs() < deadline {
+        // Of a task that is cancelled a sleep ends at once.
+        while now > goal, world.nowNs() < deadline, !Task.isCancelled {
             await world.sleep(options.pollSeconds)
             now = world.footprintBytes() ?? 0
         }

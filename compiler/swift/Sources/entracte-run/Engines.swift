@@ -128,8 +128,10 @@ let noCoreML = "nothing here runs Core ML: run the plan on a Mac or a phone, by 
 
     let codecs = Codecs.own.withSystem
 #else
+    /// A process may have the whole machine: what claims more is refused, not ended by the system.
     func systemReading() -> MemoryReading {
-        MemoryReading(footprintBytes: ProcessMemory().bytes(), availableBytes: nil, workingSetBytes: nil)
+        let used = ProcessMemory().bytes() ?? 0, all = Int(clamping: ProcessInfo.processInfo.physicalMemory)
+        return MemoryReading(footprintBytes: used, availableBytes: max(0, all - used), workingSetBytes: nil)
     }
 
     func deviceModel() -> String {

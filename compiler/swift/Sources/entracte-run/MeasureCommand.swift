@@ -40,7 +40,9 @@ struct MeasureCommand: Sendable {
         var made = given
         for input in plan.program.inputs where made[input.name] == nil && input.default == nil {
             if input.kind == .text { made[input.name] = .text("a measurement") }
-            if input.kind == .seed { made[input.name] = .whole(Int(input.least ?? 0)) }
+            if input.kind == .seed {
+                made[input.name] = .whole(input.least.flatMap { Int(exactly: $0.rounded(.up)) } ?? 0)
+            }
         }
         return made
     }

@@ -206,3 +206,27 @@ private final class Notes: ClipEncoder, ClipWriter, @unchecked Sendable {
     print("3 megapixels: \(taken)")
     #expect(taken < .seconds(60))
 }
+
+/// A plan's numbers may be anybody's: what no file can hold is refused in words, however large it is.
+@Test func sidesBeyondAllNumbersAreRefused() throws {
+    let most = 1 << 61
+    for shape in [[1, 3, 1, most, 1], [1, 3, most, 2, 2], [1, 3, 1, 1, most]] {
+        let one = try made([(output("clip", .video, axis: 2), shape)])
+        #expect(said(one, .file("/tmp/x.png")).contains("holds at most 2147483647 pixels a side"))
+        let clips = Codecs(pictures: [], sounds: [], clips: [Notes()])
+        #expect(!said(one, .file("/tmp/x.mp4"), clips).isEmpty || shape[2] == most)
+    }
+    let sound = try made([(output("sound", .audio, axis: 1), [1, most])])
+    #expect(said(sound, .file("/tmp/x.wav")).contains(".wav holds at most"))
+    let decl = TensorDecl(
+        port: Port(name: "clip", shape: [1, 3, 1 << 50, 1, 1], dtype: .fp32), slots: 1, streamed: 1 << 20)
+    let streamed = try madeOutputs(
+        Program(
+            inputs: [], constants: [], tensors: [decl], segments: [], outputs: [output("clip", .video, axis: 2)]))
+    #expect(streamed.map(\.port.shape) == [[1, 3, .max, 1, 1]])
+}
+
+@Test func aRateBeyondAllNumbersIsNoTrap() {
+    let made = resampled([1, 1], given: 48_000, wanted: 1e-307, many: 3)
+    #expect(made.count == 3 && made.allSatisfy { abs($0) < 1e-300 })
+}

@@ -240,6 +240,42 @@ private func installer(
         #expect(try FileManager.default.contentsOfDirectory(atPath: store.path + "/.marks") == [])
     }
 
+    /// In the background the system refuses work on the GPU: that says nothing of the package or the unit.
+    @Test func whatFailsInTheBackgroundIsDoneAgain() async throws {
+        let pause = Pause(), turns = Told()
+        let compiler = FakeCompiler(root) { what in
+            guard what == "probe a main all", turns.all.isEmpty else { return .works }
+            turns.add(InstallProgress(
+                chunk: "a", phase: .probe, unit: .all, done: 0, count: 1, doneBytes: 0, totalBytes: 0))
+            pause.close("background")
+            Task {
+                // Open again when somebody waits for it.
+                for _ in 0..<1_000_000 where pause.isIdle { await Task.yield() }
+                pause.open("background")
+            }
+            return .fails
+        }
+        let cache = try CompiledCache(folder: store, system: system)
+        let one = Installer(compiler, cache: cache, log: try InstallLog(cache), pause: pause)
+        let done = try await one.install([package("a", digestA, 10)], in: root) { _ in .all }
+        #expect(done[0].unit == .all && done[0].why == "")
+        let tried = ["load a main all", "probe a main all"]
+        #expect(compiler.did == ["check a", "compile a"] + tried + tried)
+    }
+
+    @Test func nothingBeginsInTheBackground() async throws {
+        let pause = Pause(), compiler = FakeCompiler(root)
+        pause.close()
+        let cache = try CompiledCache(folder: store, system: system)
+        let one = Installer(compiler, cache: cache, log: try InstallLog(cache), pause: pause)
+        let place = root
+        let task = Task { try await one.install([package("a", digestA, 10)], in: place) { _ in .all } }
+        for _ in 0..<1_000_000 where pause.isIdle { await Task.yield() }
+        #expect(compiler.did == [])
+        pause.open()
+        #expect(try await task.value.count == 1)
+    }
+
     @Test func aMarkIsThereWhileSomethingIsUnderWay() async throws {
         let marks = store.appendingPathComponent(".marks").path
         let compiler = FakeCompiler(root) { what in

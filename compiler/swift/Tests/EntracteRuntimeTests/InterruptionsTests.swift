@@ -1,4 +1,4 @@
-import EntracteRuntime
+@testable import EntracteRuntime
 import Foundation
 import Testing
 
@@ -62,5 +62,52 @@ private func until(_ holds: () async -> Bool) async -> Bool {
         await alarm.ring(1)
         #expect(await until { log.lines.count == 2 })
         #expect(log.lines == ["close memory", "open memory"])
+    }
+}
+
+/// What fails now and then.
+private struct Refused: Error {}
+
+@Suite struct AgainTests {
+    @Test func anErrorInFrontIsTheCallers() async {
+        let pause = Pause(), log = Log()
+        await #expect(throws: Refused.self) {
+            try await pause.again {
+                log.add("tried")
+                throw Refused()
+            }
+        }
+        #expect(log.lines.count == 1)
+    }
+
+    @Test func whatSawItClosedIsTriedAgain() async throws {
+        let pause = Pause(), log = Log()
+        let made = try await pause.again {
+            log.add("tried")
+            if log.lines.count > 2 { return 7 }
+            // Closed and open again within the work: that is enough to be refused.
+            pause.close()
+            pause.open()
+            throw Refused()
+        }
+        #expect(made == 7 && log.lines.count == 3)
+    }
+
+    @Test func itGivesUpAndItIsCancelled() async {
+        let pause = Pause(), log = Log()
+        await #expect(throws: Refused.self) {
+            try await pause.again {
+                log.add("tried")
+                pause.close()
+                pause.open()
+                throw Refused()
+            }
+        }
+        #expect(log.lines.count == 6)
+        pause.close()
+        let task = Task { try await pause.again { throw Refused() } }
+        for _ in 0..<1_000_000 where pause.isIdle { await Task.yield() }
+        task.cancel()
+        await #expect(throws: CancellationError.self) { try await task.value }
     }
 }

@@ -77,6 +77,22 @@ import Testing
         #expect(zip(bars, bars.dropFirst()).allSatisfy { $0.endSeconds <= $1.endSeconds })
     }
 
+    /// What the program frees is free: nobody holds a constant beside its tensors.
+    @Test func aConstantIsGoneWhenItIsFreed() async throws {
+        let vector = try #require(RunVector.all.first { $0.name == "sampler, sequential" })
+        let plan = vector.plan, world = ToyWorld(plan.program, ends: vector.ends), held = HeldConstants()
+        let runner = Runner(
+            plan, in: URL(fileURLWithPath: "/nowhere"), ToyEngine(world: world),
+            ToyHostSteps(program: plan.program, world: world))
+        var options = RunOptions()
+        options.watcher = { if case .freed(let name) = $0 { held.look(name) } }
+        var given = typed(plan.program)
+        for input in plan.program.inputs where input.kind == .number { given[input.name] = .number(0.5) }
+        _ = try await runner.run(given, constants: held.kept(Toy.constants(plan.program)), options)
+        #expect(held.freed == plan.program.constants.map(\.name).sorted() && !held.freed.isEmpty)
+        #expect(held.left == [])
+    }
+
     /// What the vectors' runs are given, as a user gives it.
     private func typed(_ program: Program) -> [String: GivenValue] {
         Toy.given(program).mapValues { value in
@@ -86,6 +102,31 @@ import Testing
             case .tensor(let tensor) where tensor.shape == [1] && tensor.dtype == .int32: .whole(1)
             case .tensor(let tensor): .tensor(tensor)
             }
+        }
+    }
+}
+
+/// Constants, and which of them were still there when they were freed.
+private final class HeldConstants: @unchecked Sendable {
+    private struct Weak { weak var tensor: Tensor? }
+
+    private let lock = NSLock()
+    private var all: [String: Weak] = [:]
+    private var names: [String] = []
+    private var still: [String] = []
+    var freed: [String] { lock.withLock { names.sorted() } }
+    var left: [String] { lock.withLock { still } }
+
+    func kept(_ constants: [String: Tensor]) -> [String: Tensor] {
+        lock.withLock { all = constants.mapValues { Weak(tensor: $0) } }
+        return constants
+    }
+
+    func look(_ name: String) {
+        lock.withLock {
+            guard let one = all[name] else { return }
+            names.append(name)
+            if one.tensor != nil { still.append(name) }
         }
     }
 }

@@ -55,6 +55,19 @@ private final class FakeProcess: @unchecked Sendable {
         #expect(abs(record.seconds - 0.5) < 0.101)
     }
 
+    /// Sleeping would end at once: the wait would be a loop without rest.
+    @Test func aCancelledTaskDoesNotWait() async {
+        let world = FakeProcess { _ in 1000 }
+        let settle = Settle(world.world)
+        await settle.frees("a", addedBytes: 400)
+        let task = Task {
+            withUnsafeCurrentTask { $0?.cancel() }
+            await settle.wait()
+        }
+        await task.value
+        #expect(world.now == 0)
+    }
+
     @Test func mappedWeightsAreNotWaitedFor() async {
         let world = FakeProcess { _ in 1000 }
         let settle = Settle(world.world)

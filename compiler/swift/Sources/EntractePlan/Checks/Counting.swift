@@ -2,14 +2,14 @@
 
 /// The product of two that are 0 or more; 2^63 - 1 where it is larger.
 @inline(__always)
-func times(_ a: Int, _ b: Int) -> Int {
+package func times(_ a: Int, _ b: Int) -> Int {
     let (product, over) = a.multipliedReportingOverflow(by: b)
     return over ? .max : product
 }
 
 /// The sum of two that are 0 or more; 2^63 - 1 where it is larger.
 @inline(__always)
-func plus(_ a: Int, _ b: Int) -> Int {
+package func plus(_ a: Int, _ b: Int) -> Int {
     let (sum, over) = a.addingReportingOverflow(b)
     return over ? .max : sum
 }
