@@ -1,13 +1,12 @@
 """The Swift runner, built once for all tests that ask for it; skipped without a toolchain."""
 
-import fcntl
 import subprocess
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tools.swift_toolchain import BUILD, Toolchain, find
+from tools.swift_toolchain import BUILD, Toolchain, find, one_at_a_time
 
 REASON = "no Swift toolchain here: `python -m tools.swift_toolchain make`, or install Swift"
 
@@ -33,9 +32,7 @@ def built() -> Toolchain:
 
 @cache
 def _built(chain: Toolchain) -> Toolchain:
-    BUILD.mkdir(exist_ok=True)
-    with (BUILD / ".tests-lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with one_at_a_time(BUILD / ".tests-lock"):
         made = done(chain.swift("build", "--build-tests"))
     assert made.returncode == 0, made.stdout[-6000:] + made.stderr[-2000:]
     return chain

@@ -83,10 +83,10 @@ def find() -> Toolchain | None:
 
 
 @contextmanager
-def one_at_a_time(place: Path) -> Iterator[None]:
-    """Of several processes, the others wait."""
-    place.mkdir(parents=True, exist_ok=True)
-    with (place / ".lock").open("w") as lock:
+def one_at_a_time(file: Path) -> Iterator[None]:
+    """Of several processes that name this file, the others wait."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -96,7 +96,7 @@ def make_root() -> Path:
     root = root_folder()
     if os.geteuid() != 0:
         raise RuntimeError("a root folder is made and entered by root only; install Swift instead")
-    with one_at_a_time(root.parent):
+    with one_at_a_time(root.parent / ".lock"):
         if not (root / WHOLE).is_file():
             _unpack(root)
     return root

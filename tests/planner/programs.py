@@ -1,5 +1,7 @@
 """Small programs made of numbers: what the planner's tests plan. No torch, no graphs."""
 
+from random import Random
+
 from hypothesis import strategies as st
 
 from entracte.ir import Chunk, ChunkFacts, FunctionPorts, Package, Policy, Program
@@ -7,7 +9,7 @@ from tests.planner.chain import Chain, Part, port, whole
 from tests.planner.constructs import CONSTRUCTS
 from tests.planner.lives import with_lives
 
-__all__ = ["Part", "make_program", "parts", "port", "whole"]
+__all__ = ["Part", "drawn_parts", "make_program", "parts", "port", "whole"]
 
 SEQUENTIAL = Policy("sequential", 0, False)
 DOUBLE_BUFFER = Policy("double_buffer", 1, True)
@@ -92,6 +94,23 @@ def chains(also) -> st.SearchStrategy[tuple[Part, ...]]:
 
 
 parts = chains(ALSO)
+
+
+def drawn_parts(rng: Random) -> tuple[Part, ...]:
+    """As `parts` draws them, without hypothesis: for runs that are long or kept in a file."""
+    return tuple(
+        Part(
+            count=rng.choice((1, 1, 2, 3, 4, 7)),
+            weights=tuple(rng.randint(0, 200) for _ in range(rng.randint(1, 5))),
+            repeat=rng.choice((1, 1, 3)),
+            until=rng.random() < 0.5,
+            switch=rng.choice((0, 0, 2, 9)),
+            also=rng.choice(ALSO),
+        )
+        for _ in range(rng.randint(1, 4))
+    )
+
+
 """Chains of straight parts and loops with chunks of any size, empty ones included; some loops
 may end early, some change their chunks' function; and all that `constructs.py` has."""
 plain = chains(((),))

@@ -26,15 +26,14 @@ from entracte.ir import (
 from entracte.program.slices import piece_of
 from entracte.program.workload import Workload
 from entracte.schedule.choose import make_schedule
-from tests.planner.chain import Part
 from tests.planner.lives import with_lives
 from tests.planner.online import with_long_lives
 from tests.planner.programs import (
-    ALSO,
     DOUBLE_BUFFER,
     ONLINE,
     POLICIES,
     SEQUENTIAL,
+    drawn_parts,
     make_program,
     packages,
 )
@@ -66,7 +65,7 @@ class Timed:
 def drawn(n: int) -> Timed:
     """The n-th program of the safety generator, under a policy of its turn."""
     rng = random.Random(f"run {n}")
-    program, chunks, facts = make_program(_shape(rng))
+    program, chunks, facts = make_program(drawn_parts(rng))
     if rng.random() < 0.5:
         program = with_long_lives(program, rng)
         chunks = _with_ports(program, chunks)
@@ -80,21 +79,6 @@ def drawn(n: int) -> Timed:
         packages=packages(chunks),
         schedule=schedule,
         **_timing(program, rng),
-    )
-
-
-def _shape(rng: random.Random) -> tuple[Part, ...]:
-    """As `tests.planner.programs.parts` draws them."""
-    return tuple(
-        Part(
-            count=rng.choice((1, 1, 2, 3, 4, 7)),
-            weights=tuple(rng.randint(0, 200) for _ in range(rng.randint(1, 5))),
-            repeat=rng.choice((1, 1, 3)),
-            until=rng.random() < 0.5,
-            switch=rng.choice((0, 0, 2, 9)),
-            also=rng.choice(ALSO),
-        )
-        for _ in range(rng.randint(1, 4))
     )
 
 

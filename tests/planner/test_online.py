@@ -19,7 +19,7 @@ from entracte.errors import PlanError
 from entracte.ir import ChunkFacts
 from tests.planner.examples import FEW, STRONG
 from tests.planner.online import Case, Played, make_case, play
-from tests.planner.programs import ALSO, Part, parts
+from tests.planner.programs import drawn_parts, parts
 
 spares = st.sampled_from((0.0, 0.0, 0.05, 0.2, 0.5, 0.8, 1.0))
 seeds = st.integers(0, 2**32)
@@ -70,17 +70,7 @@ def test_a_hundred_thousand_programs(batch):
     """The long run, 5,000 a batch: a third of them in pages, many with no spare memory."""
     rng = random.Random(20261121 + batch)
     for n in range(5_000):
-        shape = tuple(
-            Part(
-                count=rng.choice((1, 1, 2, 3, 4, 7)),
-                weights=tuple(rng.randint(0, 200) for _ in range(rng.randint(1, 5))),
-                repeat=rng.choice((1, 1, 3)),
-                until=rng.random() < 0.5,
-                switch=rng.choice((0, 0, 2, 9)),
-                also=rng.choice(ALSO),
-            )
-            for _ in range(rng.randint(1, 4))
-        )
+        shape = drawn_parts(rng)
         spare = rng.choice((0.0, 0.0, 0.05, 0.2, 0.5, 0.8, 1.0))
         check_case(make_case(shape, spare, rng.getrandbits(32), paged=n % 3 == 0))
 

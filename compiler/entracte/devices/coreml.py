@@ -9,6 +9,7 @@ import platform
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -52,6 +53,11 @@ class CoreMLTools:
     """coremltools' MLModel."""
 
     def system(self) -> str:
+        return self._system
+
+    @cached_property
+    def _system(self) -> str:
+        """Asked once: every load needs it, and asking takes a process of its own."""
         command = ["/usr/sbin/sysctl", "-n", "kern.osversion", "hw.model"]
         told = subprocess.run(command, capture_output=True, check=True).stdout  # noqa: S603
         return " ".join(told.decode().split())

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from entracte.codec import encode
 from entracte.disk.write import write_bytes
@@ -78,18 +78,14 @@ class Shelf:
         self, stage: Stage, ports: Mapping[str, Port], loop: Loop | None, pinned: Collection[str]
     ) -> str:
         """Of a trace. Where weights are read changes nothing of it, and where it runs neither."""
-        named = encode(replace(stage, weights="", compute_unit=""))
+        named = encode(_traced(stage, weights=""))
         declared = (named, encode(tuple(ports.values())), encode(loop), sorted(pinned))
         code = _code(stage, self._backend.is_convertible)
         return digest(*declared, self._backend.identity, code, self._made(stage))
 
     def checkpoint(self, stage: Stage) -> str | None:
         """The checkpoint that a stage's graph names: known before it is traced."""
-        key = digest(
-            stage.op,
-            encode(replace(stage, name="", inputs=(), weights="", compute_unit="")),
-            _code(stage),
-        )
+        key = _graph_key(stage, weights="")
         is_kept = self._cache is not None and graphs_are_code(stage)
         found = self._cache.record("stems", key, _Stem) if self._cache and is_kept else None
         if found is None:
@@ -119,9 +115,7 @@ class Shelf:
         """Shapes of the inputs that a stage's graph declares."""
         if not graphs_are_code(stage):
             return {i.name: i.shape for i in self._graph(stage).inputs}
-        key = digest(
-            stage.op, encode(replace(stage, name="", inputs=(), compute_unit="")), _code(stage)
-        )
+        key = _graph_key(stage)
         found = self._cache.record("inputs", key, _Shapes) if self._cache else None
         if found is None:
             found = tuple((i.name, i.shape) for i in self._graph(stage).inputs)
@@ -135,9 +129,7 @@ class Shelf:
 
         if self._cache is None or not graphs_are_code(stage):
             return self._tables(stage)
-        key = digest(
-            stage.op, encode(replace(stage, name="", inputs=(), compute_unit="")), _code(stage)
-        )
+        key = _graph_key(stage)
         if self._cache.folder("constants", key) is None:
             with self._cache.making("constants", key) as entry:
                 write_bytes(entry / _TABLES, save(dict(self._tables(stage))))
@@ -186,6 +178,16 @@ def graphs_are_code(stage: Stage) -> bool:
     import entracte.graphs as graphs
 
     return graphs.is_code(stage.op)
+
+
+def _traced(stage: Stage, **without: Any) -> Stage:
+    """A stage without what changes nothing of its graph: where it runs, and what a key names."""
+    return replace(stage, compute_unit="", **without)
+
+
+def _graph_key(stage: Stage, **without: Any) -> str:
+    """Of what follows from a stage's graph alone, whatever it is called and reads."""
+    return digest(stage.op, encode(_traced(stage, name="", inputs=(), **without)), _code(stage))
 
 
 def _code(stage: Stage, *parts: object) -> list[str]:
