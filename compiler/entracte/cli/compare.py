@@ -15,7 +15,16 @@ from entracte.cli.tables import Column, fitted, listed, say
 from entracte.errors import ConfigError
 from entracte.inspect.bottleneck import FITS
 from entracte.inspect.causes import CAUSES
-from entracte.inspect.compare import ChunkChange, Comparison, Figure, Limit, broken, compare, limits
+from entracte.inspect.compare import (
+    FIGURE_NAMES,
+    ChunkChange,
+    Comparison,
+    Figure,
+    Limit,
+    broken,
+    compare,
+    limits,
+)
 from entracte.inspect.compared import decibels
 from entracte.ir import Plan
 from entracte.run.alarm import Alarm, alarm_of
@@ -28,14 +37,6 @@ FLAGS = {
     "loaded": "--max-loaded-increase",
     "weights": "--max-weights-increase",
 }
-NAMES = {
-    "makespan": "predicted time",
-    "compute": "computing",
-    "stall": "waiting",
-    "loaded": "read",
-    "exec": "call",
-}
-"""Figures whose name in `--json` is not the word that tables say."""
 
 
 def compare_builds(
@@ -145,7 +146,7 @@ def figures_table(figures: Sequence[Figure], width: int = 80) -> Table:
 
 
 def _name(f: Figure) -> str:
-    return NAMES.get(f.name, f.name)
+    return FIGURE_NAMES.get(f.name, f.name)
 
 
 def _value(f: Figure, value: float) -> str:

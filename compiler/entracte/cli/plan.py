@@ -170,22 +170,33 @@ def compare(
 
 @app.command()
 def report(
-    build: Build,
+    builds: Annotated[
+        list[Path], typer.Argument(help="A build folder made by `compile`; two: side by side.")
+    ],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The page; BUILD/report.html by default.")
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="The page; BUILD/report.html by default, of two comparison.html."
+        ),
     ] = None,
     run: Annotated[
-        Path | None, typer.Option(help="A recorded run; BUILD/run.json if it is there.")
+        list[Path] | None,
+        typer.Option(help="A recorded run; BUILD/run.json if it is there. Two: side by side."),
+    ] = None,
+    clip: Annotated[
+        list[Path] | None,
+        typer.Option(help="What a run made: a clip, a picture, a folder of pictures."),
     ] = None,
 ) -> None:
     """One HTML page to look at: pipeline, timeline, memory, waits, policies, chunks.
 
-    Exit status 1 also where the recorded run took more than is proven; the page is written.
+    Of two builds, or of two runs of one: what differs, and both on one axis. Exit status 1 also
+    where a recorded run took more than is proven; the page is written.
     """
-    from entracte.cli.report import report_build
+    from entracte.cli.report import report as write_report
 
     with one_message():
-        alarmed = report_build(console, build, out, run)
+        alarmed = write_report(console, builds, out, run or [], clip or [])
     if alarmed:
         raise typer.Exit(1)
 

@@ -17,6 +17,14 @@ DRIVER = "(driver)"
 """The plan's, among the settings; no key path is written like this."""
 MISSING = "-"
 """In place of a setting or chunk that one of the two plans does not have."""
+FIGURE_NAMES = {
+    "makespan": "predicted time",
+    "compute": "computing",
+    "stall": "waiting",
+    "loaded": "read",
+    "exec": "call",
+}
+"""Figures whose name in `--json` is not the word that tables say."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Plan (and run) -> page: every figure and sentence of the report, as plain frozen values."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from entracte.clock.timeline import Timeline, predicted
@@ -20,6 +21,8 @@ from entracte.inspect.overview import (
     stage_rows,
 )
 from entracte.ir import Plan, Run
+from entracte.report.beside import Error, Side, Turns, errors, turns
+from entracte.report.clip import Clip
 from entracte.report.flow import Flow, flow_of
 from entracte.report.helps import Help
 from entracte.report.lanes import stalls, with_first_loads
@@ -28,6 +31,14 @@ from entracte.report.track import Track, track_of
 from entracte.report.words import StallGroup, kept, stall_groups
 from entracte.run.alarm import Alarm, alarm_of
 from entracte.run.record import observed_timeline
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What the timeline can show: one run, or two on one axis, by their numbers."""
+
+    name: str
+    runs: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +63,13 @@ class Page:
     chunks: tuple[ChunkRow, ...]
     flow: Flow
     tracks: tuple[Track, ...]
+    choices: tuple[Choice, ...]
+    turns: Turns | None
+    """The observed run beside the predicted one; None without its events."""
+    errors: tuple[Error, ...]
+    clip: Clip | None
+    packages: dict[str, str]
+    """Chunk -> its package, of a plan that is built."""
     stalls: tuple[StallGroup, ...]
     policies: tuple[PolicyRow, ...]
     fits: str
@@ -69,14 +87,16 @@ def page_of(
     policies: tuple[PolicyRow, ...],
     run: Run | None = None,
     helping: tuple[Help, ...] = (),
+    clip: Clip | None = None,
 ) -> Page:
     """Everything the page shows. The predicted run is `entracte.clock.timeline.predicted`."""
     timeline = predicted(plan)
     chunks = chunk_rows(plan, timeline)
     colour = colours(plan)
-    tracks = [_predicted(plan, timeline)]
-    if run is not None and any(e.queue == "compute" for e in run.bars):
-        tracks.append(_observed(plan, run))
+    tracks = [predicted_track(plan, timeline)]
+    seen = observed_timeline(plan, run) if run is not None and has_events(run) else None
+    if run is not None and seen is not None:
+        tracks.append(observed_track(plan, run, seen))
     explained = stalls(timeline.bars, timeline.waits, timeline.makespan_s)
     return Page(
         title=plan.title,
@@ -93,6 +113,11 @@ def page_of(
         chunks=chunks,
         flow=flow_of(plan),
         tracks=tuple(tracks),
+        choices=choices(tracks),
+        turns=turns(Side(plan, timeline), Side(plan, seen)) if seen is not None else None,
+        errors=errors(plan, timeline, seen) if seen is not None else (),
+        clip=clip,
+        packages={p.chunk: p.path for p in plan.packages},
         stalls=stall_groups(
             plan, with_first_loads(explained, cold_loads(timeline.bars, plan.facts))
         ),
@@ -107,7 +132,20 @@ def page_of(
     )
 
 
-def _predicted(plan: Plan, timeline: Timeline) -> Track:
+def has_events(run: Run) -> bool:
+    """Whether a record says what was called when."""
+    return any(e.queue == "compute" for e in run.bars)
+
+
+def choices(tracks: Sequence[Track]) -> tuple[Choice, ...]:
+    """Each run alone; and where there are two, both on one axis."""
+    alone = [Choice(t.name, (i,)) for i, t in enumerate(tracks)]
+    both = [Choice("Both on one axis", (0, 1))] if len(tracks) > 1 else []
+    return (*alone, *both)
+
+
+def predicted_track(plan: Plan, timeline: Timeline) -> Track:
+    """What is predicted, under the budget and the proven peak."""
     budget, peak = plan.target.budget_bytes, plan.forecast.peak_bytes
     # The online rule may fill the budget: then the two are one line.
     proven = (("proven peak", peak),) if peak != budget else ()
@@ -115,14 +153,14 @@ def _predicted(plan: Plan, timeline: Timeline) -> Track:
     return track_of(plan, "Predicted", timeline, limits)
 
 
-def _observed(plan: Plan, run: Run) -> Track:
-    made = observed_timeline(plan, run)
+def observed_track(plan: Plan, run: Run, timeline: Timeline) -> Track:
+    """What was observed; `timeline` is `observed_timeline(plan, run)`."""
     # The picture ends with the last bar.
-    shown = replace(made, makespan_s=max(e.end_s for e in made.bars))
+    shown = replace(timeline, makespan_s=max(e.end_s for e in timeline.bars))
     limits = (("budget", plan.target.budget_bytes), ("observed peak", run.peak_bytes))
     seen = {c.chunk: c.peak_activation_bytes for c in run.chunks}
     name = f"Observed on {run.device}"
-    return track_of(plan, name, shown, limits, seen)
+    return replace(track_of(plan, name, shown, limits, seen), planned=False)
 
 
 def colours(plan: Plan) -> dict[str, int]:

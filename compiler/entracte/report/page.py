@@ -22,8 +22,10 @@ from entracte.report.track import KINDS
 from entracte.store.origin import VERSION
 from entracte.units import format_bytes, format_count, format_seconds
 
-SCRIPTS = ("base.js", "units.js", "tables.js", "diagram.js", "levels.js", "memory.js",
-           "timeline.js", "charts.js", "report.js")  # fmt: skip
+TIMELINE_SCRIPTS = ("levels.js", "memory.js", "picture.js", "bars.js", "timeline.js",
+                    "controls.js", "select.js", "search.js")  # fmt: skip
+SCRIPTS = ("base.js", "units.js", "tables.js", "diagram.js", *TIMELINE_SCRIPTS, "charts.js",
+           "report.js")  # fmt: skip
 SWEEP_SCRIPTS = ("base.js", "units.js", "tables.js", "sweep.js")
 
 
@@ -39,6 +41,7 @@ def render(page: Page) -> str:
         ],
         "flow": asdict(page.flow),
         "tracks": [asdict(t) for t in page.tracks],
+        "choices": [asdict(c) for c in page.choices],
         "kinds": KINDS,
         "policies": [asdict(p) for p in page.policies],
         "lower_bound_s": page.plan.forecast.lower_bound_s,
@@ -76,6 +79,7 @@ def _chunk(page: Page, c: ChunkRow) -> dict[str, object]:
         "kept": page.kept[c.id],
         "holds": page.holds[c.id],
         "form": c.form,
+        "package": page.packages.get(c.id, ""),
         "psnr_db": c.psnr_db,
     }
 
@@ -99,6 +103,8 @@ def fill(
         "seconds": format_seconds,
         "count": format_count,
         "decibels": decibels,
+        "change": change,
+        "ratio": lambda value: f"{value:.2f} ×" if value < 1000 else f"{format_count(value)} ×",
         "share": lambda part, whole: f"{100 * part / whole:.1f}" if whole else "0",
     }
     own = "(() => {\n'use strict';\n" + "".join(asset(name) for name in scripts) + "})();\n"
@@ -113,6 +119,13 @@ def fill(
         own=Markup(own),
         data=Markup(as_json(data)),
     )
+
+
+def change(seconds: float) -> str:
+    """A difference of times with its sign."""
+    if abs(seconds) < 5e-7:
+        return "0"
+    return f"{'+' if seconds > 0 else '−'}{format_seconds(abs(seconds))}"
 
 
 def as_json(data: object) -> str:

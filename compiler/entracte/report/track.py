@@ -73,6 +73,10 @@ class Track:
     loops: tuple[LoopTimes, ...]
     limits: tuple[tuple[str, int], ...]
     """Lines in the picture of memory, (name, bytes): the budget, and a peak where it is another."""
+    planned: bool = True
+    """It is a prediction, and no observation."""
+    plan: int = 0
+    """Which of the page's plans it is of."""
 
 
 def track_of(

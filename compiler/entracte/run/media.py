@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from entracte.declare.words import an
+from entracte.disk.read import inside
 from entracte.errors import ConfigError, RunError
 from entracte.ir import DType, Input, Port
 from entracte.run.resample import resize, samples_needed, sound
@@ -43,29 +44,33 @@ def decode(name: str, i: Input, path: Path) -> "np.ndarray":
     """The tensor of an input whose file is given. Raises `RunError`, one message."""
     check_file(name, i, path)
     assert i.port is not None
-    with _told(name, path, i.kind):
+    with _told(f"input {name!r}", path, i.kind):
         return _DECODERS[i.kind](i, i.port, path)
 
 
 def check_file(name: str, i: Input, path: Path) -> None:
     """A regular file of an ending and a size that the kind has. Raises `RunError`."""
+    _check_file(f"input {name!r}", i.kind, path)
+
+
+def _check_file(whose: str, kind: str, path: Path) -> None:
     try:
         found = path.stat()
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "no name of a file"
-        raise RunError(f"input {name!r}: {path}: {why}; give a file") from None
+        raise RunError(f"{whose}: {path}: {why}; give a file") from None
     if not stat.S_ISREG(found.st_mode):
-        raise RunError(f"input {name!r}: {path}: is no regular file; give one")
-    endings, most = _ENDINGS[i.kind], _MOST_BYTES[i.kind]
+        raise RunError(f"{whose}: {path}: is no regular file; give one")
+    endings, most = _ENDINGS[kind], _MOST_BYTES[kind]
     if path.suffix.lower() not in endings:
         raise RunError(
-            f"input {name!r}: {path}: give {an(i.kind)}, a file that ends in {', '.join(endings)}"
+            f"{whose}: {path}: give {an(kind)}, a file that ends in {', '.join(endings)}"
         )
     if not 0 < found.st_size <= most:
         what = "is empty" if not found.st_size else f"has {found.st_size} bytes, at most {most} are"
-        raise RunError(f"input {name!r}: {path}: {what}{' read' if found.st_size else ''}")
+        raise RunError(f"{whose}: {path}: {what}{' read' if found.st_size else ''}")
     if not os.access(path, os.R_OK):
-        raise RunError(f"input {name!r}: {path}: you may not read it")
+        raise RunError(f"{whose}: {path}: you may not read it")
 
 
 class _Fault(Exception):
@@ -73,14 +78,14 @@ class _Fault(Exception):
 
 
 @contextmanager
-def _told(name: str, path: Path, kind: str) -> Iterator[None]:
-    where = f"input {name!r}: {path}"
+def _told(whose: str, path: Path, kind: str) -> Iterator[None]:
+    where = f"{whose}: {path}"
     try:
         yield
     except _Fault as fault:
         raise RunError(f"{where}: {fault}") from None
     except ConfigError as error:
-        raise RunError(f"input {name!r}: {error}") from None
+        raise RunError(f"{whose}: {error}") from None
     except MemoryError:
         raise RunError(f"{where}: there is no memory for it; give a smaller one") from None
     except Exception as error:
@@ -212,6 +217,39 @@ def open_container(file: Any, kind: str) -> Iterator[Any]:
     options = {"format_whitelist": _FORMATS[kind], "protocol_whitelist": "none"}
     with av.open(file, options=options, metadata_errors="ignore") as container:
         yield container
+
+
+def frames_of(whose: str, path: Path) -> "Iterator[np.ndarray]":
+    """Frames of a clip, the pictures of a folder by name, or one picture: uint8 (height, width, 3).
+
+    Raises `RunError`, one message that begins with `whose`; and so do frames that come later.
+    """
+    pictures = _pictures(whose, path)
+    kind = "image" if pictures else "video"
+    for file in pictures or (path,):
+        _check_file(whose, kind, file)
+        with _told(whose, file, kind):
+            if kind == "image":
+                yield _to_bytes(*_pixels(file))
+            else:
+                yield from (pixels for _, _, pixels in _frames(file))
+
+
+def _pictures(whose: str, path: Path) -> tuple[Path, ...]:
+    if not path.is_dir():
+        return (path,) if path.suffix.lower() in _ENDINGS["image"] else ()
+    inner = sorted(p for p in path.iterdir() if p.suffix.lower() in _ENDINGS["image"])
+    found = tuple(p for p in inner if inside(path, p.name) is not None)
+    if not found:
+        raise RunError(f"{whose}: {path}: there are no pictures in this folder; give a clip's file")
+    return found
+
+
+def _to_bytes(samples: "np.ndarray", most: int) -> "np.ndarray":
+    import numpy as np
+
+    made: np.ndarray = np.rint(samples * (255 / most)).astype(np.uint8)
+    return made
 
 
 # ---------------------------------------------------------------- sounds

@@ -19,10 +19,13 @@ function nodeElement(node) {
   }, make('b', {}, node.label), make('small', {}, `${count} · ${formatBytes(stage.weight_bytes)}`));
   if (node.rests) button.append(make('small', { class: 'line' }, `in ${node.rests}`));
   if (node.repeat > 1) button.append(make('small', { class: 'line' }, `${node.repeat} slices, one by one`));
-  const box = make('div', { class: 'node stage', '--c': `var(--s${stage.colour % 8})` }, button);
+  const box = make('div', { class: `node stage${isFound(node.label)}`, 'data-found': node.label, '--c': `var(--s${stage.colour % 8})` }, button);
   if (open) box.append(chunkTiles(node));
   return box;
 }
+
+/** Whether a search found the stage itself: all of its chunks then are. */
+const isFound = (stage) => (DATA.chunks.every((c) => c.stage !== stage || marked.has(c.id)) && marked.size ? ' hit' : '');
 
 function chunkTiles(node) {
   const columns = Math.min(6, Math.ceil(Math.sqrt(node.chunks.length * 1.4)));
@@ -31,7 +34,7 @@ function chunkTiles(node) {
     const chunk = chunkOf.get(id);
     const kept = chunk.kept === 'whole loop';
     tiles.append(make('button', {
-      type: 'button', class: kept ? 'kept' : '', onclick: () => showChunk(id),
+      type: 'button', class: `${kept ? 'kept' : ''}${marked.has(id) ? ' hit' : ''}`, 'data-found': id, onclick: () => showChunk(id),
       title: `${id}: ${chunk.holds && `${chunk.holds}; `}loaded ${chunk.loads} times for ${chunk.calls} calls, kept: ${chunk.kept}`,
     }, id.startsWith(`${node.label}.`) ? id.slice(node.label.length + 1) : id,
     make('small', {}, formatBytes(chunk.weight_bytes)), ...(chunk.holds ? [make('small', { class: 'holds' }, chunk.holds)] : [])));

@@ -4,12 +4,20 @@ const undo = (column) => {
   return column.map((difference) => (sum += difference));
 };
 
+/** The plan that a run is of: its chunks and segments. Two plans on a page have their own. */
+const planOf = (track) => DATA.plans?.[track.plan] ?? DATA;
+
+for (const { chunks } of DATA.plans ?? [DATA]) {
+  for (const chunk of chunks) chunk.alone = chunks.filter((c) => c.stage === chunk.stage).length === 1;
+}
+
 function barsOf(track, columns, lane) {
   const starts = undo(columns.starts);
+  const { chunks, segments } = planOf(track);
   return starts.map((start, i) => {
-    const chunk = DATA.chunks[columns.chunks[i]];
+    const chunk = chunks[columns.chunks[i]];
     return {
-      lane, chunk, segment: columns.segments[i], iteration: columns.iterations[i],
+      lane, chunk, segment: columns.segments[i], iteration: columns.iterations[i], part: segments[columns.segments[i]],
       start: start * track.tick_s, end: (start + columns.spans[i]) * track.tick_s,
       size: columns.sizes[i] ?? chunk.weight_bytes,
       why: lane === 'wait' ? track.sentences[columns.whys[i]] : null,
@@ -34,20 +42,21 @@ function runOf(track) {
     ],
     loads,
     calls,
+    waits,
+    scale: 1,
     memory: memoryOf(track),
-    held: DATA.chunks.map((chunk, i) => heldOf(track, chunk, track.held[i])),
+    held: planOf(track).chunks.map((chunk, i) => heldOf(track, chunk, track.held[i])),
   };
 }
 
 function nameOfIteration(bar) {
-  const { loop } = DATA.segments[bar.segment];
-  return loop ? `${bar.chunk.stage} · iteration ${bar.iteration + 1}` : bar.chunk.stage;
+  return bar.part.loop ? `${bar.chunk.stage} · iteration ${bar.iteration + 1}` : bar.chunk.stage;
 }
 
 /** Of the coarsest level, where a bar is a whole loop. */
 function nameOfSegment(bar) {
-  const segment = DATA.segments[bar.segment];
-  return segment.loop ? `${segment.name} × ${segment.count}` : segment.name;
+  const { part } = bar;
+  return part.loop ? `${part.name} × ${part.count}` : part.name;
 }
 
 /** Neighbours with one key become one bar; `busy` is the share of it that is no waiting. */
@@ -80,12 +89,12 @@ function joined(bars, keyOf, nameOf) {
 
 const MOST_BARS = 160;
 
-/** The finest level with few enough bars in a window, and those bars. */
-function barsIn(run, from, to) {
-  let level = 0;
+/** The finest level, from `least` on, with few enough bars in a window of the axis, and those bars. */
+function barsIn(run, from, to, least = 0) {
+  let level = least;
   let bars = [];
   for (; level < run.levels.length; level += 1) {
-    bars = run.levels[level].filter((b) => b.end >= from && b.start <= to);
+    bars = run.levels[level].filter((b) => b.end * run.scale >= from && b.start * run.scale <= to);
     if (bars.length <= MOST_BARS) break;
   }
   return { level: Math.min(level, run.levels.length - 1), bars };
