@@ -32,6 +32,7 @@ NEEDS = {
     "planner/*": "light",
     "report/test_browser.py": "browser",
     "report/test_browser_memory.py": "browser",
+    "report/test_browser_area.py": "browser",
     "report/*": "light",
     "lower/*": "convert",
     "mistakes/test_words.py": "light",

@@ -36,7 +36,7 @@ def report(
     is_pair = len(builds) == 2 or len(runs) == 2
     if len(builds) > 2:
         raise ConfigError(
-            f"{len(builds)} builds: a page shows one, or two side by side; `plan compare` takes more"
+            f"{len(builds)} builds: a page shows one or two side by side; `plan compare` takes more"
         )
     if len(runs) > 2 or (len(builds) == 2 and len(runs) == 1):
         raise ConfigError(

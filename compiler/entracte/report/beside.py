@@ -193,6 +193,6 @@ def _error(
 ) -> Error:
     wrong = {k: abs(b[k] - a[k]) / a[k] for k in a if k in b and a[k] > 0}
     worst = max(wrong, key=lambda k: wrong[k], default=None)
-    told = "" if worst is None else f"{worst[0]}, {b[worst] / a[worst]:.2f} × as long"
+    told = "" if worst is None else f"{worst[0]} ({b[worst] / a[worst]:.2f} ×)"
     mean = sum(wrong.values()) / len(wrong) if wrong else None
     return Error(*key, (len(a), len(b)), (sum(a.values()), sum(b.values())), mean, told)

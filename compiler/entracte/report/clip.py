@@ -25,7 +25,7 @@ MOST_READ = 4096
 """Frames of a file that are looked at."""
 SIDE = 112
 """Pixels of the longer side in the strip; smaller frames stay as they are."""
-MOST_BYTES = 120_000
+MOST_BYTES = 120 * 1024
 """Of all frames of a strip together, as they stand in the page."""
 _QUALITIES = (88, 75, 55, 30)
 

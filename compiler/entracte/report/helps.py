@@ -1,14 +1,18 @@
 """What would help a plan, with the words to type: other memory, tried with the plan's chunks."""
 
+import re
 from dataclasses import dataclass, replace
 
 from entracte.clock.predict import predict
+from entracte.inspect.command import command_of
 from entracte.ir import Call, Plan
 from entracte.program.steps import expand
 from entracte.program.workload import Workload
 from entracte.schedule.choose import schedule_as_planned
 
 _MIB = 2**20
+_MEMORY = re.compile(r" \+?target\.memory=\S+")
+"""In a command: a size, which has no spaces."""
 _WORTH = 0.99
 """Faster by a hundredth or more."""
 _LESS = 0.9
@@ -24,6 +28,8 @@ class Help:
     makespan_s: float
     loads: int
     loaded_bytes: int
+    line: str = ""
+    """The whole command with it; empty where the plan's settings are no command's."""
 
 
 def helps(plan: Plan) -> tuple[Help, ...]:
@@ -48,7 +54,16 @@ def _tried(plan: Plan, memory_bytes: int, why: str) -> Help:
     workload = Workload.on(target, plan.program, plan.facts)
     made = predict(workload, schedule_as_planned(workload, plan.schedule.policy))
     typed = f"target.memory={memory_bytes // _MIB}MiB"
-    return Help(typed, why, made.makespan_s, made.loads, made.loaded_bytes)
+    line = _line(plan, typed)
+    return Help(typed, why, made.makespan_s, made.loads, made.loaded_bytes, line)
+
+
+def _line(plan: Plan, typed: str) -> str:
+    """The command that makes the plan (`inspect/command.py`), with another memory."""
+    command = command_of(plan)
+    if command is None:
+        return ""
+    return f"{_MEMORY.sub('', command.text)} {typed}"
 
 
 def _memory_bytes(plan: Plan) -> int:

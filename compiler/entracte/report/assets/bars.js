@@ -42,7 +42,7 @@ const marked = new Set();
 /** A line under a bar of a chunk that was looked for, or of some that were. */
 function markOf(bar, shape) {
   const chunks = bar.joined ? [...bar.seconds.keys()] : [bar.chunk];
-  if (!chunks.some((chunk) => marked.has(chunk.id))) return [];
+  if (isPrinting || !chunks.some((chunk) => marked.has(chunk.id))) return [];
   const below = { x: shape.x, y: shape.y + shape.height + 1.5, width: shape.width, height: 4 };
   return [{ type: 'rect', silent: true, info: 'found', shape: below, style: { fill: colour('--found') } }];
 }

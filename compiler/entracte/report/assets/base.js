@@ -36,13 +36,18 @@ $('#theme').addEventListener('click', () => {
   setTheme(document.documentElement.dataset.theme === 'dark' ? 'light' : 'dark');
 });
 
-// Paper is light.
+// Paper is light, and shows nothing that was looked for or selected.
+let isPrinting = false;
 let beforePrint = 'light';
 addEventListener('beforeprint', () => {
   beforePrint = document.documentElement.dataset.theme;
+  isPrinting = true;
   setTheme('light');
 });
-addEventListener('afterprint', () => setTheme(beforePrint));
+addEventListener('afterprint', () => {
+  isPrinting = false;
+  setTheme(beforePrint);
+});
 
 /** A chart that follows the size of its element. */
 function chartIn(element) {

@@ -19,13 +19,13 @@ function nodeElement(node) {
   }, make('b', {}, node.label), make('small', {}, `${count} · ${formatBytes(stage.weight_bytes)}`));
   if (node.rests) button.append(make('small', { class: 'line' }, `in ${node.rests}`));
   if (node.repeat > 1) button.append(make('small', { class: 'line' }, `${node.repeat} slices, one by one`));
-  const box = make('div', { class: `node stage${isFound(node.label)}`, 'data-found': node.label, '--c': `var(--s${stage.colour % 8})` }, button);
+  const box = make('div', { class: `node stage${isFound(node.label) ? ' hit' : ''}`, 'data-found': node.label, '--c': `var(--s${stage.colour % 8})` }, button);
   if (open) box.append(chunkTiles(node));
   return box;
 }
 
-/** Whether a search found the stage itself: all of its chunks then are. */
-const isFound = (stage) => (DATA.chunks.every((c) => c.stage !== stage || marked.has(c.id)) && marked.size ? ' hit' : '');
+/** Whether a search found a stage or one of its chunks. */
+const isFound = (stage) => DATA.chunks.some((c) => c.stage === stage && marked.has(c.id));
 
 function chunkTiles(node) {
   const columns = Math.min(6, Math.ceil(Math.sqrt(node.chunks.length * 1.4)));

@@ -65,7 +65,7 @@ function limitLines(timeline) {
     label: { formatter: told, position, color: colour('--ink'), fontSize: 11.5, textBorderColor: colour('--card'), textBorderWidth: 3 },
   });
   const ofBudget = ([name, bytes], i) => (bytes > top
-    ? line(top, `${name} ${formatBytes(bytes)}, ${Math.round(bytes / top)} times the height of this picture`, true, 'dotted', PLACES[i % 2])
+    ? line(top, `${name} ${formatBytes(bytes)}, ${Math.round(bytes / top)} × this height`, true, 'dotted', PLACES[i % 2])
     : line(bytes, `${name} ${formatBytes(bytes)}`, true, 'solid', PLACES[i % 2]));
   const data = budgets.map(ofBudget);
   others.forEach(([name, bytes], i) => data.push(line(bytes, `${name} ${formatBytes(bytes)}`, false, 'dashed', (i + Number(near(bytes))) % 2 ? 'insideEndBottom' : 'insideEndTop')));

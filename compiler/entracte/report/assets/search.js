@@ -49,7 +49,7 @@ function mark() {
     row.classList.toggle('hit', marked.has(row.dataset.chunk) || stages.has(row.dataset.stage));
   }
   for (const box of document.querySelectorAll('#diagram [data-found]')) {
-    box.classList.toggle('hit', marked.has(box.dataset.found) || stages.has(box.dataset.found));
+    box.classList.toggle('hit', marked.has(box.dataset.found) || isFound(box.dataset.found));
   }
   timeline.refresh();
 }
@@ -65,6 +65,7 @@ function tellHits(wanted) {
   if (search.hits.length > MOST_HITS) shown.push(make('li', { class: 'note' }, `${search.hits.length - MOST_HITS} more; Enter goes through all`));
   $('#hits').replaceChildren(...shown);
   $('#hits').hidden = !shown.length;
+  if (shown.length) $('#hits').scrollIntoView({ block: 'nearest' });
 }
 
 /** Goes to the row of a hit; the field keeps the keyboard, so that Enter goes on. */
@@ -78,7 +79,8 @@ function goToHit(index) {
     $('#filter').dispatchEvent(new Event('input'));
   }
   for (const row of document.querySelectorAll('tr.chosen')) row.classList.remove('chosen');
-  const [row] = rowsOf(hit.kind, hit.name);
+  const rows = rowsOf(hit.kind, hit.name);
+  const row = rows.find((r) => r.closest('#chunk-table, #stage-table')) ?? rows[0];
   row?.classList.add('chosen');
   (row ?? timeline.element).scrollIntoView({ block: 'center' });
   $('#search-count').textContent = `${search.at + 1} of ${many}: ${hit.name}`;

@@ -95,11 +95,11 @@ function areaTable(run) {
   const nothing = make('tr', {}, make('td', { class: 't', colspan: AREA_COLUMNS.length }, 'nothing is loaded or computed here'));
   const told = `${timeline.isBoth ? `${run.track.name}: ` : ''}${formatSeconds(to - from)}, from ${formatMoment(from, step, to)} to ${formatMoment(to, step, to)}${all ? `; at most ${formatBytes(mostIn(run, from, to))} in memory` : ''}`;
   const table = make('table', { class: 'cards' },
-    make('caption', {}, told),
     make('thead', {}, make('tr', {}, ...AREA_COLUMNS.map((name, i) => make('th', { scope: 'col', class: i ? 'n' : 't' }, name)))),
     make('tbody', {}, ...rows.map(([name, s]) => areaRow(name, s)), all ? areaRow('', all) : nothing));
   labelCells(table);
-  return make('div', { class: 'scroll', role: 'region', 'aria-label': 'Sums of the area', tabindex: '0' }, table);
+  return make('div', {}, make('h3', {}, told),
+    make('div', { class: 'scroll', role: 'region', 'aria-label': 'Sums of the area', tabindex: '0' }, table));
 }
 
 function tellArea() {
