@@ -33,17 +33,16 @@ RETIRED = {
 PERMITTED = {
     # Figures by their names in `plan compare --json`.
     ("cli/compare.py", "makespan"),
-    ("cli/compare.py", "stall"),
-    ("cli/compare.py", "exec"),
     ("cli/plan.py", "makespan"),
     ("inspect/compare.py", "makespan"),
     ("inspect/compare.py", "stall"),
     ("inspect/compare.py", "exec"),
+    ("report/pair.py", "makespan"),
     # Kinds of memory, in `plan show --json` and the report's data.
     ("cli/held.py", "resident"),
     ("inspect/residency.py", "resident"),
     ("report/track.py", "resident"),
-    ("report/assets/report.js", "resident"),
+    ("report/assets/controls.js", "resident"),
     ("report/assets/memory.js", "resident"),
     # A state in the online rule's specification; the system's measure of a process's memory.
     ("docs/online-rule.md", "resident"),

@@ -136,7 +136,7 @@ def _run_figures(a: Run | None, b: Run | None) -> Iterator[Figure]:
     assert a is not None and b is not None
     loads = [sum(c.loads for c in r.chunks) for r in (a, b)]
     yield Figure("observed time", "seconds", a.wall_s, b.wall_s)
-    yield Figure("stall", "seconds", a.stall_s, b.stall_s)
+    yield Figure("waiting", "seconds", a.stall_s, b.stall_s)
     yield Figure("observed peak", "bytes", a.peak_bytes, b.peak_bytes)
     yield Figure("loaded", "bytes", a.loaded_bytes, b.loaded_bytes)
     yield Figure("loads", "count", *loads)
