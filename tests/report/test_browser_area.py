@@ -8,6 +8,7 @@ from entracte.clock.predict import Wait
 from entracte.clock.timeline import Timeline, predicted
 from entracte.ir import Bar
 from entracte.report import model
+from entracte.report.clip import clip_of
 from entracte.report.model import page_of
 from entracte.report.page import render
 from entracte.report.pair import Given, pair_of, render_pair
@@ -15,6 +16,7 @@ from entracte.units import format_seconds
 from tests.planner.plans import plan_of
 from tests.planner.programs import DOUBLE_BUFFER, Part
 from tests.report.shown import PHONE
+from tests.report.test_beside import pictures
 from tests.report.test_browser import lane_at
 
 
@@ -195,10 +197,14 @@ def test_a_bar_tells_of_its_other(show, text, plan):
     assert f"Predicted: {took}, begins {late} earlier" in tip.text_content()
 
 
-def test_two_plans_are_one_page_also_on_a_phone(show, plan):
+def test_two_plans_are_one_page_also_on_a_phone(show, plan, tmp_path):
     other = plan_of((Part(1, (90, 40)), Part(6, (70, 80, 90)), Part(1, (50,))), DOUBLE_BUFFER, 1000)
-    text = render_pair(pair_of(Given("a", plan), Given("b", other)))
+    made = clip_of(plan, pictures(tmp_path / "frames", 2))
+    text = render_pair(pair_of(Given("a", plan, clip=made), Given("b", other)))
     shown = show(text)
+    # The page's own policy lets frames be shown.
+    widths = "images => images.map(i => i.naturalWidth)"
+    assert shown.page.locator(".strip img").evaluate_all(widths) == [64, 64]
     names = shown.page.locator("#lanes svg text").all_text_contents()
     for letter, of in (("A", plan), ("B", other)):
         assert f"{letter}: predicted · {format_seconds(of.forecast.makespan_s)}" in names

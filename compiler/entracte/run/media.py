@@ -26,12 +26,13 @@ MOST_PIXELS, MOST_SIDE = 2**26, 2**15
 """Of one picture: some 8,000 a side, or fewer rows and longer ones. A few bytes can claim any size,
 and what makes another size of it grows with its sides."""
 _MOST_RATE = 1_000_000
-_ENDINGS = {
+ENDINGS = {
     "image": (".png", ".jpg", ".jpeg", ".webp"),
     "video": (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif"),
     "audio": (".wav", ".flac", ".mp3", ".ogg", ".m4a"),
     "tensor": (".npy", ".npz", ".safetensors"),
 }
+"""Of files that are read, by the kind of input."""
 _MOST_BYTES = {"image": 2**28, "video": 2**34, "audio": 2**32, "tensor": 2**34}
 _FORMATS = {
     "video": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif",
@@ -61,7 +62,7 @@ def _check_file(whose: str, kind: str, path: Path) -> None:
         raise RunError(f"{whose}: {path}: {why}; give a file") from None
     if not stat.S_ISREG(found.st_mode):
         raise RunError(f"{whose}: {path}: is no regular file; give one")
-    endings, most = _ENDINGS[kind], _MOST_BYTES[kind]
+    endings, most = ENDINGS[kind], _MOST_BYTES[kind]
     if path.suffix.lower() not in endings:
         raise RunError(
             f"{whose}: {path}: give {an(kind)}, a file that ends in {', '.join(endings)}"
@@ -237,8 +238,8 @@ def frames_of(whose: str, path: Path) -> "Iterator[np.ndarray]":
 
 def _pictures(whose: str, path: Path) -> tuple[Path, ...]:
     if not path.is_dir():
-        return (path,) if path.suffix.lower() in _ENDINGS["image"] else ()
-    inner = sorted(p for p in path.iterdir() if p.suffix.lower() in _ENDINGS["image"])
+        return (path,) if path.suffix.lower() in ENDINGS["image"] else ()
+    inner = sorted(p for p in path.iterdir() if p.suffix.lower() in ENDINGS["image"])
     found = tuple(p for p in inner if inside(path, p.name) is not None)
     if not found:
         raise RunError(f"{whose}: {path}: there are no pictures in this folder; give a clip's file")
