@@ -57,6 +57,7 @@ def test_what_is_in_an_area_is_summed_by_stage(show, by_hand):
         ["c1", "–", "–", "1.00 s", "0", "0.5", "100 B"],
         ["all", "1.00 s", "1.00 s", "2.00 s", "0.3", "1", "150 B"],
     ]
+    assert shown.text("#area-told") == "Area: computing 1.00 s, waiting 1.00 s, read 150 B"
     assert shown.text("#area-tables h3").startswith("2.00 s, from 1.000 s to 3.000 s; at most ")
     set_area(shown, 0, 6)
     assert area(shown)[-1] == ["all", "4.00 s", "2.00 s", "4.00 s", "2", "2", "300 B"]

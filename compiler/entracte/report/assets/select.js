@@ -104,6 +104,12 @@ function areaTable(run) {
 
 function tellArea() {
   $('#area-tables').replaceChildren(...timeline.shown.map(areaTable));
+  // Heard, the totals are enough.
+  const heard = timeline.shown.map((run) => {
+    const all = sumsIn(run, area.from / run.scale, area.to / run.scale).get('');
+    return all ? `computing ${formatSeconds(all.computing)}, waiting ${formatSeconds(all.waiting)}, read ${formatBytes(Math.round(all.bytes))}` : 'nothing';
+  });
+  $('#area-told').textContent = `Area: ${heard.join('; ')}`;
 }
 
 // ---------------------------------------------------------------- pointer
