@@ -95,9 +95,24 @@ def run_lines(plan: Plan, run: Run) -> list[str]:
         *([ONLINE] if plan.schedule.driver == "online" else []),
         f"        waiting for loads {format_seconds(run.stall_s)}; "
         f"{format_bytes(run.loaded_bytes)} read",
+        *reused_lines(plan, run, 8),
         *(f"        loop {name} did {done} of {counts[name]} iterations" for name, done in ends),
         *(line for note in run.notes for line in noted(note)),
     ]
+
+
+def reused_lines(plan: Plan, run: Run, indent: int) -> list[str]:
+    """Which stages were not computed, because an earlier run had stored what they make."""
+    if not run.reused:
+        return []
+    graphs = {c.id: c.graph for c in plan.chunks}
+    stages = dict.fromkeys(graphs[name] for r in run.reused for name in r.chunks)
+    size = format_bytes(sum(r.size_bytes for r in run.reused))
+    text = f"reused, not computed: {', '.join(stages)} ({size} of an earlier run's values)"
+    margin = " " * indent
+    return fill(
+        text, 80, initial_indent=margin, subsequent_indent=margin, break_on_hyphens=False
+    ).splitlines()
 
 
 def noted(note: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from entracte.ir import Bar, ChunkRun, Plan, Run
@@ -22,7 +22,9 @@ class _Tally:
 class Journal:
     """Bars, sums and peaks of one run. Times are those of `time.perf_counter`."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, number: Callable[[int], int] = lambda n: n) -> None:
+        """`number`: of a step that the machine names -> its number in the plan's program."""
+        self._number = number
         self.memory = AnonymousPeak()
         self._segments = plan.program.segments
         self._bases = bases(plan.program)
@@ -126,6 +128,6 @@ class Journal:
     def _bar(
         self, queue: str, chunk: str, number: int, start: float, end: float, size_bytes: int
     ) -> None:
-        segment, iteration, step = where_is(self._segments, self._bases, number)
+        segment, iteration, step = where_is(self._segments, self._bases, self._number(number))
         start, end = start - self._begun, end - self._begun
         self._bars.append(Bar(queue, chunk, segment, iteration, step, start, end, size_bytes))

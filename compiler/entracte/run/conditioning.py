@@ -1,0 +1,399 @@
+"""Conditioning, computed once: what follows from packages and given inputs, stored by both.
+
+Before a run: which conditions (`program/conditions.py`) are stored already, by the digests of all
+that goes into them; the plan without their steps, if it is proven to keep within the whole plan's
+claim. While it runs: the values of the others are stored as they are made. What is stored lies in
+a cache (`store/cache.py`) of the user's or in one that goes with the command; it is read as if a
+stranger had written it, and made anew where anything is wrong with it.
+
+The values are on disk between runs, not in memory: a run holds them as its program's own tensors,
+from its begin to their last reader, and they count as that.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from entracte.check.proof import check
+from entracte.codec import encode
+from entracte.devices import Device
+from entracte.errors import ConfigError, PlanError, WriteError
+from entracte.ir import (
+    Binding,
+    By,
+    Call,
+    HostStep,
+    Plan,
+    Port,
+    Program,
+    Reused,
+    Segment,
+    Step,
+    TensorDecl,
+    Window,
+)
+from entracte.plan.file import CONSTANTS
+from entracte.program.conditions import Condition, Place, Rest, conditions, without
+from entracte.program.frees import reads
+from entracte.program.steps import bases
+from entracte.run.origin import versions
+from entracte.run.values import (
+    file_of,
+    read_notes,
+    read_values,
+    sizes_bytes,
+    write_notes,
+    write_value,
+)
+from entracte.store.cache import Cache, digest
+from entracte.store.origin import maker_digest
+
+KIND = "conditioning"
+"""Of entries of the cache."""
+_LAYOUT = 1
+"""Raised when what is stored, or what goes into a key, changes its meaning."""
+_MAKERS = ("entracte.devices.reference", "entracte.declare.host_ops", "entracte.run.tensors")
+"""Code that has a part in the values."""
+_LOG = logging.getLogger("entracte")
+
+Fetch = Callable[[str], list[Any]]
+"""A tensor's slots, as numpy arrays."""
+
+
+class Conditioning:
+    """Where conditioning is stored."""
+
+    def __init__(self, folder: Path) -> None:
+        """In a folder, of a cache's layout; it is made when something is stored."""
+        self.cache = Cache(folder)
+
+    def begin(self, plan: Plan, device: Device, told: Mapping[str, str | int | float]) -> "Begun":
+        """What a run of a plan may leave out, and what it is to store. Nothing at all on a device
+        that does not say how it computes (`numerics`).
+
+        Args:
+            told: the run's inputs as a record names them.
+        """
+        numerics = getattr(device, "numerics", "")
+        if not numerics:
+            return Begun(plan, whole(plan))
+        keys = {c: key_of(plan, c, told, numerics) for c in conditions(plan.program)}
+        found = {c: self._stored(plan.program, c, key) for c, key in keys.items()}
+        there = {c: values for c, values in found.items() if values is not None}
+        rest, used = _proven(plan, tuple(there))
+        missing = {c: key for c, key in keys.items() if c not in there}
+        return Begun(plan, rest, self.cache, missing, {keys[c]: (c, there[c]) for c in used})
+
+    def _stored(self, program: Program, condition: Condition, key: str) -> "_Values | None":
+        folder = self.cache.folder(KIND, key)
+        if folder is None:
+            return None
+        try:
+            arrays = read_values(folder, _decls(program, condition))
+            return _Values(arrays, read_notes(folder))
+        except ConfigError as error:
+            _LOG.warning("conditioning is computed again: %s", error)
+            with suppress(OSError, WriteError):
+                self.cache.drop(KIND, key)
+            return None
+
+
+@dataclass
+class _Values:
+    arrays: dict[str, Any]
+    notes: tuple[str, ...]
+
+
+def whole(plan: Plan) -> Rest:
+    """All of a plan's program."""
+    places = tuple(
+        tuple((s, k) for k in range(len(g.steps))) for s, g in enumerate(plan.program.segments)
+    )
+    return Rest(plan.program, plan.schedule, plan.program, places)
+
+
+@dataclass
+class Begun:
+    """One run: the plan that is left of it, and the values that are stored as they are made."""
+
+    whole: Plan
+    rest: Rest
+    cache: Cache | None = None
+    missing: Mapping[Condition, str] = field(default_factory=dict)
+    """Condition -> key, of those to store."""
+    used: dict[str, tuple[Condition, _Values]] = field(default_factory=dict)
+    """Key -> what is given."""
+    reused: tuple[Reused, ...] = ()
+    """For the record."""
+    notes: list[str] = field(default_factory=list)
+    """What is to be noted of it in the record."""
+
+    def __post_init__(self) -> None:
+        self.reused = tuple(_reused(self.whole, key, c, v) for key, (c, v) in self.used.items())
+        self.notes += [note for _, v in self.used.values() for note in v.notes]
+        self._ends = _ends(self.whole.program, self.missing)
+        self._stores = {
+            c: _Store(self.cache, key) for c, key in self.missing.items() if self.cache is not None
+        }
+        self._said: dict[int, list[str]] = {}
+        self._failed = False
+
+    @classmethod
+    def of(
+        cls,
+        plan: Plan,
+        device: Device,
+        told: Mapping[str, str | int | float],
+        conditioning: Conditioning | None,
+    ) -> "Begun":
+        """`Conditioning.begin`, or all of the plan where there is none."""
+        if conditioning is None:
+            return cls(plan, whole(plan))
+        return conditioning.begin(plan, device, told)
+
+    @property
+    def plan(self) -> Plan:
+        """To be run: its program's constants are the plan's and what `take` gives."""
+        return replace(self.whole, program=self.rest.program, schedule=self.rest.schedule)
+
+    def take(self) -> dict[str, Any]:
+        """The values that are given, which are the taker's from now on."""
+        wanted = set(self.rest.given)
+        taken = {
+            name: array
+            for _, values in self.used.values()
+            for name, array in values.arrays.items()
+            if name in wanted
+        }
+        self.used = {}
+        return taken
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for store in self._stores.values():
+            store.leave()
+
+    # ------------------------------------------------------------ while it runs
+
+    def said(self, number: int, text: str) -> None:
+        """A host step's note; steps are named by their numbers in the program that is run."""
+        self._said.setdefault(self.rest.number(number), []).append(text)
+
+    def made(self, number: int, fetch: Fetch) -> None:
+        """A step has ended. What cannot be stored costs the run nothing but a note."""
+        number = self.rest.number(number)
+        condition = self._ends.get(number)
+        if condition is None or self._failed:
+            return
+        try:
+            self._stores[condition].step(self.whole.program, condition, number, fetch, self._said)
+        except (ConfigError, OSError, WriteError) as error:
+            self._failed = True
+            text = "".join(c if c.isprintable() else "\ufffd" for c in str(error))[:1000]
+            self.notes.append(f"conditioning is not stored: {text}")
+
+
+class _Store:
+    """An entry while it is made."""
+
+    def __init__(self, cache: Cache, key: str) -> None:
+        self._cache, self._key = cache, key
+        self._stack, self._folder = ExitStack(), Path()
+        self._notes: list[str] = []
+        self._left: set[int] | None = None
+        """Numbers of steps that are still to come."""
+
+    def step(
+        self,
+        program: Program,
+        condition: Condition,
+        number: int,
+        fetch: Fetch,
+        said: Mapping[int, list[str]],
+    ) -> None:
+        """Take what a step of the condition made; the entry is there after the last one."""
+        if self._left is None:
+            self._left = set(_ends(program, (condition,)))
+            self._folder = self._stack.enter_context(self._cache.making(KIND, self._key))
+        made = _made_at(program, number)
+        for k, decl in enumerate(_decls(program, condition)):
+            if decl.name in made:
+                write_value(self._folder / file_of(decl, k), decl, fetch(decl.name))
+        self._notes += said.get(number, ())
+        self._left.discard(number)
+        if not self._left:
+            write_notes(self._folder, self._notes)
+            self._stack.close()
+
+    def leave(self) -> None:
+        """What is not whole goes."""
+        with suppress(_Unfinished):
+            self._stack.__exit__(_Unfinished, _Unfinished(), None)
+
+
+class _Unfinished(Exception):
+    pass
+
+
+def _decls(program: Program, condition: Condition) -> tuple[TensorDecl, ...]:
+    """Of the condition's values, in its order."""
+    decls = {t.name: t for t in program.tensors}
+    return tuple(decls[name] for name in condition.values)
+
+
+def _ends(program: Program, found: Iterable[Condition]) -> dict[int, Condition]:
+    """Number of each step of these conditions, of loops of their last one -> the condition."""
+    base, ends = bases(program), {}
+    for condition in found:
+        for s, k in condition.steps:
+            segment = program.segments[s]
+            if not segment.is_loop:
+                ends[base[s] + k] = condition
+            elif k + 1 == len(segment.steps):
+                ends[base[s] + segment.count * len(segment.steps) - 1] = condition
+    return ends
+
+
+def _made_at(program: Program, number: int) -> set[str]:
+    """What is there when a step has ended that was not before it, or before its loop."""
+    base = bases(program)
+    s = max(i for i, first in enumerate(base) if first <= number)
+    segment = program.segments[s]
+    steps = segment.steps if segment.is_loop else (segment.steps[number - base[s]],)
+    made = {b.tensor for step in steps for b in step.outputs}
+    return made | {name for name, _, _ in segment.state}
+
+
+def _reused(plan: Plan, key: str, condition: Condition, values: _Values) -> Reused:
+    steps = [plan.program.segments[s].steps[k] for s, k in condition.steps]
+    chunks = dict.fromkeys(x.chunk for x in steps if isinstance(x, Call))
+    return Reused(
+        key=key,
+        inputs=condition.inputs,
+        chunks=tuple(chunks),
+        size_bytes=sizes_bytes(values.arrays),
+    )
+
+
+# ---------------------------------------------------------------- keys
+
+
+def key_of(
+    plan: Plan, condition: Condition, told: Mapping[str, str | int | float], numerics: str
+) -> str:
+    """Of all that goes into a condition's values: steps, packages, files, inputs, and how and with
+    which versions the device computes."""
+    program = plan.program
+    steps = [_step(program, place) for place in condition.before]
+    chunks = {x.chunk for x in steps if isinstance(x, Call)}
+    packages = [(p.chunk, p.digest) for p in plan.packages if p.chunk in chunks]
+    segments = [program.segments[s] for s in sorted({s for s, _ in condition.before})]
+    files = _files(plan, steps, segments)
+    inputs = [(encode(i), told[i.name]) for i in program.inputs if i.name in condition.inputs]
+    decls = [encode(d) for d in _decls(program, condition)]
+    # How often a loop runs, and with which states.
+    loops = [encode(replace(g, name="", steps=(), frees=())) for g in segments if g.is_loop]
+    return digest(
+        _LAYOUT,
+        [encode(replace(step, frees=())) for step in steps],
+        loops,
+        packages,
+        files,
+        inputs,
+        decls,
+        numerics,
+        [pair for pair in versions() if pair[0] != "entracte"],
+        maker_digest(*_MAKERS),
+    )
+
+
+def _step(program: Program, place: Place) -> Step:
+    return program.segments[place[0]].steps[place[1]]
+
+
+def _files(
+    plan: Plan, steps: Iterable[Step], segments: Iterable[Segment]
+) -> list[tuple[str, str]]:
+    """(path, SHA-256) of the plan's files that steps read; constants are in one file."""
+    read = {first for g in segments for _, first, _ in g.state}.union(*map(reads, steps))
+    params = {v for x in steps if isinstance(x, HostStep) for _, v in x.params}
+    if read & {c.name for c in plan.program.constants}:
+        params.add(CONSTANTS)
+    return [(path, sha256) for path, sha256 in plan.files if path in params]
+
+
+# ---------------------------------------------------------------- what is proven
+
+
+def _proven(plan: Plan, there: tuple[Condition, ...]) -> tuple[Rest, tuple[Condition, ...]]:
+    """The plan without as many of these conditions as it is proven for: their values are there
+    from the begin on, and loads that waited for their steps do so no more. What is left is proven
+    like any plan, and to keep within the claim of the whole one."""
+    used: tuple[Condition, ...] = ()
+    rest = whole(plan)
+    for wanted in (there, *((c,) for c in there)):
+        more = tuple(c for c in there if c in used or c in wanted)
+        if len(more) == len(used):
+            continue
+        other = without(plan.program, plan.schedule, more)
+        if _keeps_claim(plan, other):
+            rest, used = other, more
+    return rest, used
+
+
+def _keeps_claim(plan: Plan, rest: Rest) -> bool:
+    try:
+        proof = check(
+            _with_axes(rest),
+            plan.facts,
+            rest.schedule,
+            budget_bytes=plan.schedule.budget_bytes,
+        )
+    except PlanError:
+        return False
+    return proof.peak_bytes <= plan.forecast.peak_bytes
+
+
+def _with_axes(rest: Rest) -> Program:
+    """For the checker, which knows no constants in slots: of as many bytes, with an axis for them
+    in front, which is read one by one."""
+    given = set(rest.given)
+    wide = {t.name: t for t in rest.program.tensors if t.name in given and t.slots > 1}
+    ports = {
+        name: Port(name, (t.slots, *t.port.shape), t.port.dtype) for name, t in wide.items()
+    }
+    return replace(
+        rest.program,
+        constants=tuple(ports.get(c.name, c) for c in rest.program.constants),
+        tensors=tuple(
+            TensorDecl(ports[t.name]) if t.name in wide else t for t in rest.program.tensors
+        ),
+        segments=tuple(
+            replace(g, steps=tuple(_by_windows(x, g, set(wide)) for x in g.steps))
+            for g in rest.program.segments
+        ),
+    )
+
+
+def _by_windows(step: Step, segment: Segment, wide: set[str]) -> Step:
+    if isinstance(step, HostStep):
+        return step
+
+    def one(b: Binding) -> Binding:
+        if b.tensor not in wide:
+            return b
+        count = segment.count if b.by is By.ITERATION else step.repeat
+        return replace(b, windows=(Window(0, 1, count, 1),))
+
+    return replace(step, inputs=tuple(map(one, step.inputs)))
