@@ -196,9 +196,7 @@ def _touched(step: Step) -> set[str]:
     return reads(step) | writes(step)
 
 
-def _loads(
-    program: Program, schedule: Schedule, kept: Sequence[Sequence[Place]]
-) -> Iterator[Load]:
+def _loads(program: Program, schedule: Schedule, kept: Sequence[Sequence[Place]]) -> Iterator[Load]:
     new = {place: (s, k) for s, own in enumerate(kept) for k, place in enumerate(own)}
     for load in schedule.loads:
         steps = program.segments[load.segment].steps
@@ -220,9 +218,7 @@ def _is_of(step: Step, chunk: str) -> bool:
     return not isinstance(step, HostStep) and step.chunk == chunk
 
 
-def _gate(
-    gate: Gate, new: Mapping[Place, Place], kept: Sequence[Sequence[Place]]
-) -> Gate | None:
+def _gate(gate: Gate, new: Mapping[Place, Place], kept: Sequence[Sequence[Place]]) -> Gate | None:
     """The same step, or the last one before it that is left; None where there is none."""
     if (place := new.get((gate.segment, gate.step))) is not None:
         return Gate(*place, gate.moment)

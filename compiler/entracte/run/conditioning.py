@@ -322,9 +322,7 @@ def _step(program: Program, place: Place) -> Step:
     return program.segments[place[0]].steps[place[1]]
 
 
-def _files(
-    plan: Plan, steps: Iterable[Step], segments: Iterable[Segment]
-) -> list[tuple[str, str]]:
+def _files(plan: Plan, steps: Iterable[Step], segments: Iterable[Segment]) -> list[tuple[str, str]]:
     """(path, SHA-256) of the plan's files that steps read; constants are in one file."""
     read = {first for g in segments for _, first, _ in g.state}.union(*map(reads, steps))
     params = {v for x in steps if isinstance(x, HostStep) for _, v in x.params}
@@ -370,9 +368,7 @@ def _with_axes(rest: Rest) -> Program:
     in front, which is read one by one."""
     given = set(rest.given)
     wide = {t.name: t for t in rest.program.tensors if t.name in given and t.slots > 1}
-    ports = {
-        name: Port(name, (t.slots, *t.port.shape), t.port.dtype) for name, t in wide.items()
-    }
+    ports = {name: Port(name, (t.slots, *t.port.shape), t.port.dtype) for name, t in wide.items()}
     return replace(
         rest.program,
         constants=tuple(ports.get(c.name, c) for c in rest.program.constants),
