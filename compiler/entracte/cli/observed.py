@@ -59,12 +59,18 @@ def run_table(plan: Plan, run: Run, width: int = 80) -> Table:
             Column("chunk", [c.chunk for c in claims], left=True),
             Column("calls", [str(c.calls) for c in claims], 2),
             Column("loads", [str(c.loads) for c in claims], 1),
-            Column("load", ["/".join(map(compact_seconds, c.load_s)) for c in claims]),
-            Column("call", ["/".join(map(compact_seconds, c.exec_s)) for c in claims]),
+            Column("load", [_seconds(c.load_s, c.loads) for c in claims]),
+            Column("call", [_seconds(c.exec_s, c.calls) for c in claims]),
             Column("activ.", [_pair(c.activation_bytes) for c in claims]),
         ),
         width,
     )
+
+
+def _seconds(seconds: tuple[float, float], times: int) -> str:
+    """Planned, and observed where there was something to observe."""
+    planned, observed = map(compact_seconds, seconds)
+    return f"{planned}/{observed if times else '-'}"
 
 
 def _pair(sizes: tuple[int, int]) -> str:
