@@ -1028,3 +1028,6 @@ class Run:
     """Of runners that wait for freed memory before they load; in their order. Within `load_s`."""
     reused: tuple[Reused, ...] = ()
     """What was not computed; `bars`, `chunks` and `stage_s` tell of what was done."""
+    carried: tuple[str, ...] = ()
+    """Chunks of which something was in memory when the run began, left by the one before it in the
+    same process: in `bars` loads that take no time, which `chunks` does not count."""

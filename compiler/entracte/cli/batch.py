@@ -5,6 +5,7 @@ import secrets
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 from rich.console import Console
@@ -34,6 +35,7 @@ from entracte.run.metadata import read_metadata
 from entracte.run.origin import plan_digest
 from entracte.run.record import place_for
 from entracte.run.runner import Outcome
+from entracte.run.series import Series
 from entracte.units import format_bytes, format_seconds
 
 _MOST_BYTES = 10 * 2**20
@@ -174,7 +176,7 @@ def run_batch(
         raise RunError("--answers: is of one run; give one prompt and one seed")
     planned = [_planned(opened, run, record, resume) for run in runs]
     if opened.conditioning is not None or not reuse:
-        return _run_all(console, opened, planned, how, needed=record is not None)
+        return _run_all(console, opened, planned, how, needed=record is not None, carries=reuse)
     # On disk, so that between runs and in those of other prompts it takes no memory.
     with fresh(Path(tempfile.gettempdir()), "entracte-conditioning") as folder:
         stored = Conditioning(folder)
@@ -189,17 +191,28 @@ def _run_all(
     how: How | None,
     *,
     needed: bool,
+    carries: bool = True,
 ) -> bool:
+    """`carries`: a run leaves in memory what the next one needs, within the claim."""
     alarmed, faults = False, []
+    todo = [p for p in planned if not p.is_done]
+    then = {id(p): q.run.inputs for p, q in pairwise(todo)}
     pace = pace_of(opened.plan, opened.folder, opened.device.name)
-    with Bars(how, Expected(ground="run" if pace.same else "")) as bars:
+    ground = Expected(ground="run" if pace.same else "")
+    with Bars(how, ground) as bars, Series(opened.plan, opened.device) as series:
+        carrying = series if carries and Series.suits(opened.plan) else None
         for k, p in enumerate(planned, 1):
             title = f"{k}/{len(planned)} {_title(p.run)}"
             if p.is_done:
                 say(console, f"{title}: is there already", style="dim")
                 continue
             bars.steps(f"run {k}/{len(planned)}", pace)
-            outcome = p.opened.compute(p.run.inputs, lambda stage, done, _: bars.at(stage, done))
+            outcome = p.opened.compute(
+                p.run.inputs,
+                lambda stage, done, _: bars.at(stage, done),
+                series=carrying,
+                following=then.get(id(p)),
+            )
             note, worse = record_run(outcome.run, p.place, needed=needed)
             _show(console, title, p.opened, outcome, note)
             faults += [text for text in (*outcome.faults, worse) if text]

@@ -108,17 +108,25 @@ def run_lines(plan: Plan, run: Run) -> list[str]:
 
 
 def reused_lines(plan: Plan, run: Run, indent: int) -> list[str]:
-    """Which stages were not computed, because an earlier run had stored what they make."""
-    if not run.reused:
-        return []
+    """Which stages were not computed, because an earlier run had stored what they make; and which
+    were in memory when the run began."""
     graphs = {c.id: c.graph for c in plan.chunks}
-    stages = dict.fromkeys(graphs[name] for r in run.reused for name in r.chunks)
-    size = format_bytes(sum(r.size_bytes for r in run.reused))
-    text = f"reused, not computed: {', '.join(stages)} ({size} of an earlier run's values)"
+    texts = []
+    if run.reused:
+        stages = dict.fromkeys(graphs[name] for r in run.reused for name in r.chunks)
+        size = format_bytes(sum(r.size_bytes for r in run.reused))
+        texts.append(f"reused, not computed: {', '.join(stages)} ({size} of values)")
+    if run.carried:
+        stages = dict.fromkeys(graphs[name] for name in run.carried)
+        texts.append(f"in memory from the run before: {', '.join(stages)}")
     margin = " " * indent
-    return fill(
-        text, 80, initial_indent=margin, subsequent_indent=margin, break_on_hyphens=False
-    ).splitlines()
+    return [
+        line
+        for text in texts
+        for line in fill(
+            text, 80, initial_indent=margin, subsequent_indent=margin, break_on_hyphens=False
+        ).splitlines()
+    ]
 
 
 def noted(note: str) -> list[str]:

@@ -42,6 +42,7 @@ from entracte.program.frees import reads
 from entracte.program.steps import bases
 from entracte.run.origin import versions
 from entracte.run.values import (
+    copied,
     file_of,
     read_notes,
     read_values,
@@ -87,6 +88,18 @@ class Conditioning:
         rest, used = _proven(plan, tuple(there))
         missing = {c: key for c, key in keys.items() if c not in there}
         return Begun(plan, rest, self.cache, missing, {keys[c]: (c, there[c]) for c in used})
+
+    def expected(
+        self, plan: Plan, device: Device, told: Mapping[str, str | int | float], begun: "Begun"
+    ) -> Rest:
+        """What will be left of the run after one that has begun, if all goes well with that."""
+        numerics = getattr(device, "numerics", "")
+        if not numerics:
+            return whole(plan)
+        coming = set(begun.missing.values())
+        keys = {c: key_of(plan, c, told, numerics) for c in conditions(plan.program)}
+        there = (c for c, key in keys.items() if key in coming or self.cache.folder(KIND, key))
+        return _proven(plan, tuple(there))[0]
 
     def _stored(self, program: Program, condition: Condition, key: str) -> "_Values | None":
         folder = self.cache.folder(KIND, key)
@@ -155,16 +168,27 @@ class Begun:
             return cls(plan, whole(plan))
         return conditioning.begin(plan, device, told)
 
+    def after(
+        self,
+        device: Device,
+        told: Mapping[str, str | int | float],
+        conditioning: Conditioning | None,
+    ) -> Rest:
+        """What will be left of the plan in the run after this one."""
+        if conditioning is None:
+            return whole(self.whole)
+        return conditioning.expected(self.whole, device, told, self)
+
     @property
     def plan(self) -> Plan:
         """To be run: its program's constants are the plan's and what `take` gives."""
         return replace(self.whole, program=self.rest.program, schedule=self.rest.schedule)
 
     def take(self) -> dict[str, Any]:
-        """The values that are given, which are the taker's from now on."""
+        """The values that are given, in memory from now on, and the taker's."""
         wanted = set(self.rest.given)
         taken = {
-            name: array
+            name: copied(array)
             for _, values in self.used.values()
             for name, array in values.arrays.items()
             if name in wanted

@@ -21,6 +21,7 @@ from entracte.run.metadata import metadata_of
 from entracte.run.outputs import Made, made_of
 from entracte.run.packages import check_bytes, check_facts
 from entracte.run.runner import Answered, Listeners, Observe, Outcome, Progress, run_plan
+from entracte.run.series import Series
 from entracte.run.sinks import Out, check_names, opened, places_for, usual_places
 from entracte.run.text import texts_of
 from entracte.store.cache import cache_folder
@@ -88,10 +89,16 @@ class OpenBuild:
         return outcome
 
     def compute(
-        self, inputs: Mapping[str, object], progress: Progress = lambda *_: None
+        self,
+        inputs: Mapping[str, object],
+        progress: Progress = lambda *_: None,
+        *,
+        series: Series | None = None,
+        following: Mapping[str, object] | None = None,
     ) -> Outcome:
         """Run the plan and write its outputs as they are made. Raises `RunError`; but what could
-        not be written is told by `Outcome.faults`, with where it is kept."""
+        not be written is told by `Outcome.faults`, with where it is kept. `series` and `following`
+        as `run_plan` takes them."""
         made = self.made(self._metadata(inputs))
         files = places_for(made, self.out)
         with self._recording() as answers, opened(files) as sinks:
@@ -105,6 +112,8 @@ class OpenBuild:
                 answered=None if answers is None else answers.take,
                 sinks={**sinks, **kept},
                 conditioning=self.conditioning,
+                series=series,
+                following=following,
             )
             if answers is not None:
                 answers.run = outcome.run
@@ -239,17 +248,23 @@ def execute(  # noqa: PLR0913 - what a run is of, and who takes part
     answered: Answered | None = None,
     sinks: Mapping[str, Sink] | None = None,
     conditioning: Conditioning | None = None,
+    series: Series | None = None,
+    following: Mapping[str, object] | None = None,
 ) -> Outcome:
-    """Run a plan of a build folder with its constants; `sinks` as `run_plan` takes them."""
+    """Run a plan of a build folder with its constants; the rest as `run_plan` takes it."""
     return run_plan(
         plan,
         folder,
         device,
         inputs,
-        constants=load_constants(plan, folder),
+        constants=load_constants(plan, folder)
+        if series is None
+        else partial(load_constants, plan, folder),
         listeners=Listeners(progress, observe, answered, partial(_loading, device, folder)),
         sinks=sinks,
         conditioning=conditioning,
+        series=series,
+        following=following,
     )
 
 

@@ -135,6 +135,8 @@ def _reused(plan: Plan, run: Run) -> Iterator[str]:
     """What was not computed is of the plan, and says by which key it was found."""
     chunks, inputs = {c.id for c in plan.chunks}, {i.name for i in plan.program.inputs}
     yield from _twice("reused", (r.key for r in run.reused))
+    yield from _twice("carried", run.carried)
+    yield from (f"carried: there is no {n[:_WORDS]!r}" for n in run.carried if n not in chunks)
     for i, r in enumerate(run.reused):
         if not re.fullmatch("[0-9a-f]{64}", r.key):
             yield f"reused[{i}].key: {r.key[:_WORDS]!r} is no SHA-256"

@@ -7,6 +7,7 @@ hears of it with the end of the iteration's last step.
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,7 @@ from entracte.run.inputs import given_inputs, told_inputs
 from entracte.run.journal import Journal
 from entracte.run.machine import Machine
 from entracte.run.origin import now, signed
+from entracte.run.series import Series
 from entracte.run.tensors import Tensors
 from entracte.units import format_bytes
 
@@ -86,37 +88,54 @@ def run_plan(  # noqa: PLR0913 - what a run is of, and who takes part
     device: Device,
     inputs: Mapping[str, object],
     *,
-    constants: Mapping[str, Any],
+    constants: Mapping[str, Any] | Callable[[], Mapping[str, Any]],
     listeners: Listeners = _NOBODY,
     sinks: Mapping[str, Sink] | None = None,
     conditioning: Conditioning | None = None,
+    series: Series | None = None,
+    following: Mapping[str, object] | None = None,
 ) -> Outcome:
     """Execute a plan.
 
     Args:
         inputs: values for the plan's inputs; those left out take their defaults.
-        constants: the plan's constant tensors as numpy arrays.
+        constants: the plan's constant tensors as numpy arrays, or what reads them.
         sinks: what takes the outputs, by name; others are dropped. By default all are kept in
             memory, for `Outcome.outputs`.
         conditioning: where what follows from given inputs is stored and, where it is there, not
             computed again.
+        series: where runs hand on what they leave in memory; `following` are the inputs of the
+            next one, None for the last.
     """
-    given, date = given_inputs(plan, inputs), now()
+    date = now()
+    # Where something is in memory already, the rule makes room for the inputs first.
+    early = series is None or not series.has_left
+    given = given_inputs(plan, inputs) if early else {}
     told = told_inputs(plan, inputs)
     # Before anything is loaded: what a host step is to make is what the program declares.
     check_host_steps(plan)
     begun = Begun.of(plan, device, told, conditioning)
     doing, program = begun.plan, begun.rest.program
-    driver, copies = _driver_and_copies(doing, folder, device, listeners.loading)
     kept = {o.name: Kept(o.axis) for o in program.outputs} if sinks is None else {}
     delivery = Delivery(program.outputs, kept if sinks is None else sinks)
     tensors, journal = Tensors(program, device, delivery), Journal(plan, begun.rest.number)
-    with journal.memory, begun, Machine(driver, copies, journal) as machine:
+    if series is None:
+        driver, copies = _driver_and_copies(doing, folder, device, listeners.loading)
+        ready: AbstractContextManager[Machine] = Machine(driver, copies, journal)
+    else:
+        build = Build(plan, folder, functions_of(program), listeners.loading)
+        then = None
+        if following is not None:
+            then = begun.after(device, told_inputs(plan, following), conditioning)
+        ready = series.machine(begun.rest, then, build, by_pages(plan, device), journal)
+    with journal.memory, begun, ready as machine:
+        given = given or given_inputs(plan, inputs)
+        arrays = constants() if callable(constants) else constants
         named = {c.name for c in program.constants}
-        constants = {n: array for n, array in constants.items() if n in named} | begun.take()
-        tensors.give(program, given, constants)
+        arrays = {n: array for n, array in arrays.items() if n in named} | begun.take()
+        tensors.give(program, given, arrays)
         # The tensors' own from now on, so that what the program frees is free.
-        del given, constants
+        del given, arrays, constants
         _Interpreter(program, folder, device, machine, tensors, journal, listeners, begun).run()
     journal.wrote(delivery.counts, [k.value for k in kept.values()])
     for note in begun.notes:
