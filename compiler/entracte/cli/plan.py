@@ -282,7 +282,10 @@ def run(  # noqa: PLR0913 - the options of a command
     ] = None,
     reuse: Annotated[
         bool,
-        typer.Option(help="Of several runs, compute once what follows from the same inputs."),
+        typer.Option(
+            help="Of several runs, compute once what follows from the same inputs, and keep loaded "
+            "what the next one needs."
+        ),
     ] = True,
     resume: Annotated[
         bool, typer.Option("--resume", help="Of several runs, only those whose files are missing.")

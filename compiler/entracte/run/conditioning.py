@@ -85,7 +85,7 @@ class Conditioning:
         keys = {c: key_of(plan, c, told, numerics) for c in conditions(plan.program)}
         found = {c: self._stored(plan.program, c, key) for c, key in keys.items()}
         there = {c: values for c, values in found.items() if values is not None}
-        rest, used = _proven(plan, tuple(there))
+        rest, used = proven_without(plan, tuple(there))
         missing = {c: key for c, key in keys.items() if c not in there}
         return Begun(plan, rest, self.cache, missing, {keys[c]: (c, there[c]) for c in used})
 
@@ -99,7 +99,7 @@ class Conditioning:
         coming = set(begun.missing.values())
         keys = {c: key_of(plan, c, told, numerics) for c in conditions(plan.program)}
         there = (c for c, key in keys.items() if key in coming or self.cache.folder(KIND, key))
-        return _proven(plan, tuple(there))[0]
+        return proven_without(plan, tuple(there))[0]
 
     def _stored(self, program: Program, condition: Condition, key: str) -> "_Values | None":
         folder = self.cache.folder(KIND, key)
@@ -358,7 +358,7 @@ def _files(plan: Plan, steps: Iterable[Step], segments: Iterable[Segment]) -> li
 # ---------------------------------------------------------------- what is proven
 
 
-def _proven(plan: Plan, there: tuple[Condition, ...]) -> tuple[Rest, tuple[Condition, ...]]:
+def proven_without(plan: Plan, there: tuple[Condition, ...]) -> tuple[Rest, tuple[Condition, ...]]:
     """The plan without as many of these conditions as it is proven for: their values are there
     from the begin on, and loads that waited for their steps do so no more. What is left is proven
     like any plan, and to keep within the claim of the whole one."""
