@@ -21,8 +21,9 @@ from entracte.ir import Plan
 from entracte.plan.file import read_plan
 from entracte.program.conditions import conditions
 from entracte.program.workload import Workload
-from entracte.run.conditioning import Conditioning, proven_without
+from entracte.run.conditioning import Conditioning
 from entracte.run.execute import OpenBuild, open_build
+from entracte.run.left_out import proven_without
 from entracte.run.series import Series
 from entracte.units import format_bytes, format_seconds
 

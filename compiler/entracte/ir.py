@@ -980,7 +980,7 @@ class Reused:
     """Steps that a run did not do, because what they make was stored by an earlier one."""
 
     key: str
-    """SHA-256 of all that goes into it (`run/conditioning.py`)."""
+    """SHA-256 of all that goes into it (`run/condition_keys.py`)."""
     inputs: tuple[str, ...]
     """Of the plan, that it follows from."""
     chunks: tuple[str, ...]

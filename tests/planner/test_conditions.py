@@ -32,7 +32,8 @@ from entracte.plan.forecast import forecast
 from entracte.program.conditions import conditions, without
 from entracte.program.frees import with_frees
 from entracte.program.workload import Workload
-from entracte.run.conditioning import Conditioning, key_of
+from entracte.run.condition_keys import key_of
+from entracte.run.conditioning import Conditioning
 from entracte.run.possible import fault_of
 from entracte.run.runner import run_plan
 from entracte.run.values import read_notes

@@ -18,29 +18,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from entracte.check.proof import check
-from entracte.codec import encode
 from entracte.devices import Device
-from entracte.errors import ConfigError, PlanError, WriteError
-from entracte.ir import (
-    Binding,
-    By,
-    Call,
-    HostStep,
-    Plan,
-    Port,
-    Program,
-    Reused,
-    Segment,
-    Step,
-    TensorDecl,
-    Window,
-)
-from entracte.plan.file import CONSTANTS
-from entracte.program.conditions import Condition, Place, Rest, conditions, without
-from entracte.program.frees import reads
+from entracte.errors import ConfigError, WriteError
+from entracte.ir import Call, Plan, Program, Reused
+from entracte.program.conditions import Condition, Rest, conditions
 from entracte.program.steps import bases
-from entracte.run.origin import versions
+from entracte.run.condition_keys import decls_of, key_of
+from entracte.run.left_out import proven_without, whole
 from entracte.run.values import (
     copied,
     file_of,
@@ -50,15 +34,10 @@ from entracte.run.values import (
     write_notes,
     write_value,
 )
-from entracte.store.cache import Cache, digest
-from entracte.store.origin import maker_digest
+from entracte.store.cache import Cache
 
 KIND = "conditioning"
 """Of entries of the cache."""
-_LAYOUT = 1
-"""Raised when what is stored, or what goes into a key, changes its meaning."""
-_MAKERS = ("entracte.devices.reference", "entracte.declare.host_ops", "entracte.run.tensors")
-"""Code that has a part in the values."""
 _LOG = logging.getLogger("entracte")
 
 Fetch = Callable[[str], list[Any]]
@@ -106,7 +85,7 @@ class Conditioning:
         if folder is None:
             return None
         try:
-            arrays = read_values(folder, _decls(program, condition))
+            arrays = read_values(folder, decls_of(program, condition))
             return _Values(arrays, read_notes(folder))
         except ConfigError as error:
             _LOG.warning("conditioning is computed again: %s", error)
@@ -119,14 +98,6 @@ class Conditioning:
 class _Values:
     arrays: dict[str, Any]
     notes: tuple[str, ...]
-
-
-def whole(plan: Plan) -> Rest:
-    """All of a plan's program."""
-    places = tuple(
-        tuple((s, k) for k in range(len(g.steps))) for s, g in enumerate(plan.program.segments)
-    )
-    return Rest(plan.program, plan.schedule, plan.program, places)
 
 
 @dataclass
@@ -251,7 +222,7 @@ class _Store:
             self._left = set(_ends(program, (condition,)))
             self._folder = self._stack.enter_context(self._cache.making(KIND, self._key))
         made = _made_at(program, number)
-        for k, decl in enumerate(_decls(program, condition)):
+        for k, decl in enumerate(decls_of(program, condition)):
             if decl.name in made:
                 write_value(self._folder / file_of(decl, k), decl, fetch(decl.name))
         self._notes += said.get(number, ())
@@ -268,12 +239,6 @@ class _Store:
 
 class _Unfinished(Exception):
     pass
-
-
-def _decls(program: Program, condition: Condition) -> tuple[TensorDecl, ...]:
-    """Of the condition's values, in its order."""
-    decls = {t.name: t for t in program.tensors}
-    return tuple(decls[name] for name in condition.values)
 
 
 def _ends(program: Program, found: Iterable[Condition]) -> dict[int, Condition]:
@@ -308,112 +273,3 @@ def _reused(plan: Plan, key: str, condition: Condition, values: _Values) -> Reus
         chunks=tuple(chunks),
         size_bytes=sizes_bytes(values.arrays),
     )
-
-
-# ---------------------------------------------------------------- keys
-
-
-def key_of(
-    plan: Plan, condition: Condition, told: Mapping[str, str | int | float], numerics: str
-) -> str:
-    """Of all that goes into a condition's values: steps, packages, files, inputs, and how and with
-    which versions the device computes."""
-    program = plan.program
-    steps = [_step(program, place) for place in condition.before]
-    chunks = {x.chunk for x in steps if isinstance(x, Call)}
-    packages = [(p.chunk, p.digest) for p in plan.packages if p.chunk in chunks]
-    segments = [program.segments[s] for s in sorted({s for s, _ in condition.before})]
-    files = _files(plan, steps, segments)
-    inputs = [(encode(i), told[i.name]) for i in program.inputs if i.name in condition.inputs]
-    decls = [encode(d) for d in _decls(program, condition)]
-    # How often a loop runs, and with which states.
-    loops = [encode(replace(g, name="", steps=(), frees=())) for g in segments if g.is_loop]
-    return digest(
-        _LAYOUT,
-        [encode(replace(step, frees=())) for step in steps],
-        loops,
-        packages,
-        files,
-        inputs,
-        decls,
-        numerics,
-        [pair for pair in versions() if pair[0] != "entracte"],
-        maker_digest(*_MAKERS),
-    )
-
-
-def _step(program: Program, place: Place) -> Step:
-    return program.segments[place[0]].steps[place[1]]
-
-
-def _files(plan: Plan, steps: Iterable[Step], segments: Iterable[Segment]) -> list[tuple[str, str]]:
-    """(path, SHA-256) of the plan's files that steps read; constants are in one file."""
-    read = {first for g in segments for _, first, _ in g.state}.union(*map(reads, steps))
-    params = {v for x in steps if isinstance(x, HostStep) for _, v in x.params}
-    if read & {c.name for c in plan.program.constants}:
-        params.add(CONSTANTS)
-    return [(path, sha256) for path, sha256 in plan.files if path in params]
-
-
-# ---------------------------------------------------------------- what is proven
-
-
-def proven_without(plan: Plan, there: tuple[Condition, ...]) -> tuple[Rest, tuple[Condition, ...]]:
-    """The plan without as many of these conditions as it is proven for: their values are there
-    from the begin on, and loads that waited for their steps do so no more. What is left is proven
-    like any plan, and to keep within the claim of the whole one."""
-    used: tuple[Condition, ...] = ()
-    rest = whole(plan)
-    for wanted in (there, *((c,) for c in there)):
-        more = tuple(c for c in there if c in used or c in wanted)
-        if len(more) == len(used):
-            continue
-        other = without(plan.program, plan.schedule, more)
-        if _keeps_claim(plan, other):
-            rest, used = other, more
-    return rest, used
-
-
-def _keeps_claim(plan: Plan, rest: Rest) -> bool:
-    try:
-        proof = check(
-            _with_axes(rest),
-            plan.facts,
-            rest.schedule,
-            budget_bytes=plan.schedule.budget_bytes,
-        )
-    except PlanError:
-        return False
-    return proof.peak_bytes <= plan.forecast.peak_bytes
-
-
-def _with_axes(rest: Rest) -> Program:
-    """For the checker, which knows no constants in slots: of as many bytes, with an axis for them
-    in front, which is read one by one."""
-    given = set(rest.given)
-    wide = {t.name: t for t in rest.program.tensors if t.name in given and t.slots > 1}
-    ports = {name: Port(name, (t.slots, *t.port.shape), t.port.dtype) for name, t in wide.items()}
-    return replace(
-        rest.program,
-        constants=tuple(ports.get(c.name, c) for c in rest.program.constants),
-        tensors=tuple(
-            TensorDecl(ports[t.name]) if t.name in wide else t for t in rest.program.tensors
-        ),
-        segments=tuple(
-            replace(g, steps=tuple(_by_windows(x, g, set(wide)) for x in g.steps))
-            for g in rest.program.segments
-        ),
-    )
-
-
-def _by_windows(step: Step, segment: Segment, wide: set[str]) -> Step:
-    if isinstance(step, HostStep):
-        return step
-
-    def one(b: Binding) -> Binding:
-        if b.tensor not in wide:
-            return b
-        count = segment.count if b.by is By.ITERATION else step.repeat
-        return replace(b, windows=(Window(0, 1, count, 1),))
-
-    return replace(step, inputs=tuple(map(one, step.inputs)))

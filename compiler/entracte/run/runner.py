@@ -115,18 +115,17 @@ def run_plan(  # noqa: PLR0913 - what a run is of, and who takes part
     # Before anything is loaded: what a host step is to make is what the program declares.
     check_host_steps(plan)
     begun = Begun.of(plan, device, told, conditioning)
-    doing, program = begun.plan, begun.rest.program
+    program = begun.rest.program
     kept = {o.name: Kept(o.axis) for o in program.outputs} if sinks is None else {}
     delivery = Delivery(program.outputs, kept if sinks is None else sinks)
     tensors, journal = Tensors(program, device, delivery), Journal(plan, begun.rest.number)
     if series is None:
-        driver, copies = _driver_and_copies(doing, folder, device, listeners.loading)
+        driver, copies = _driver_and_copies(begun.plan, folder, device, listeners.loading)
         ready: AbstractContextManager[Machine] = Machine(driver, copies, journal)
     else:
+        coming = None if following is None else told_inputs(plan, following)
+        then = None if coming is None else begun.after(device, coming, conditioning)
         build = Build(plan, folder, functions_of(program), listeners.loading)
-        then = None
-        if following is not None:
-            then = begun.after(device, told_inputs(plan, following), conditioning)
         ready = series.machine(begun.rest, then, build, by_pages(plan, device), journal)
     with journal.memory, begun, ready as machine:
         given = given or given_inputs(plan, inputs)
