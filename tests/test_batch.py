@@ -163,3 +163,43 @@ def test_a_negative_prompt_is_the_input_of_that_name(noise):
     assert [dict(r.inputs) for r in runs_of(plan, words)] == [
         {"negative": "blurred", "prompt": prompt, "seed": 4} for prompt in ("a", "b")
     ]
+
+
+# ---------------------------------------------------------------- computed once
+
+
+def calls_of(record: Path) -> dict[str, int]:
+    return {c.chunk: c.calls for c in read_run(record).chunks}
+
+
+def test_the_text_of_several_seeds_is_encoded_once(whole, place, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(place / "tmp"))
+    words = "word " * 30
+    code, text = command(
+        whole, "--prompt", words, "--seeds", "4-5", "--out", "x.npy", "--record", "r.json"
+    )
+    assert code == 0, text
+    assert calls_of(place / "r-seed4.json")["text.00"] == 1
+    assert calls_of(place / "r-seed5.json")["text.00"] == 0
+    said = "reused, not computed: text, denoise.once, denoise.schedule"
+    assert text.index("2/2 seed 5") < text.index(said), text
+    alone = run_build(whole, {"prompt": words, "seed": 5}, device="reference")
+    np.testing.assert_array_equal(np.load("x-seed5.npy"), alone.output)
+    # What the tokenizer says of a prompt is true of each run with it.
+    assert alone.run.notes == read_run(place / "r-seed5.json").notes != ()
+    assert not list((place / "tmp").iterdir())
+
+
+def test_conditioning_is_kept_from_command_to_command(whole, place):
+    words = (whole, "--prompt", "a blue square", "--keep-conditioning", "kept")
+    assert command(*words, "--seed", "1", "--out", "a.npy", "--record", "a.json")[0] == 0
+    code, text = command(*words, "--seed", "2", "--out", "b.npy", "--record", "b.json")
+    assert code == 0 and "reused, not computed: text" in text, text
+    loads = {c.chunk: c.loads for c in read_run(place / "b.json").chunks}
+    assert loads["text.00"] == loads["denoise.once.00"] == 0 < loads["denoise.00"]
+    alone = run_build(whole, {"prompt": "a blue square", "seed": 2}, device="reference").output
+    np.testing.assert_array_equal(np.load("b.npy"), alone)
+    code, text = command(*words, "--no-reuse")
+    assert code == 1 and "--no-reuse: takes nothing from --keep-conditioning" in text
+    code, text = command(*words, "--answers", "answers")
+    assert code == 1 and "--answers: has all calls in it" in text

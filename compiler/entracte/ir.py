@@ -976,6 +976,20 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reused:
+    """Steps that a run did not do, because what they make was stored by an earlier one."""
+
+    key: str
+    """SHA-256 of all that goes into it (`run/condition_keys.py`)."""
+    inputs: tuple[str, ...]
+    """Of the plan, that it follows from."""
+    chunks: tuple[str, ...]
+    """That were not called for it."""
+    size_bytes: int
+    """Of the values that were given in their place."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """What one run did."""
 
@@ -1012,3 +1026,8 @@ class Run:
     """How the reference device rounded: hybrid, round or fp32. Other devices have no choice."""
     settled: tuple[Settled, ...] = ()
     """Of runners that wait for freed memory before they load; in their order. Within `load_s`."""
+    reused: tuple[Reused, ...] = ()
+    """What was not computed; `bars`, `chunks` and `stage_s` tell of what was done."""
+    carried: tuple[str, ...] = ()
+    """Chunks of which something was in memory when the run began, left by the one before it in the
+    same process: in `bars` loads that take no time, which `chunks` does not count."""

@@ -281,6 +281,17 @@ def wait(**changed):
     return {"chunks": ["c0.00"], "expected_bytes": 9, "returned_bytes": 8, "wait_s": 0.1} | changed
 
 
+def reused(**changed):
+    told = {"key": "a" * 64, "inputs": [], "chunks": ["c0.00"], "size_bytes": 8}
+    return told | changed
+
+
+def test_what_was_not_computed_and_what_was_there_may_be_recorded(folder):
+    rewrite(folder, lambda b: b.update(reused=[reused()], carried=["c0.00"]))
+    run = run_of(make_plan(), folder)
+    assert run.reused[0].chunks == run.carried == ("c0.00",)
+
+
 def test_waits_for_freed_memory_may_be_recorded(folder):
     rewrite(folder, lambda b: b.update(settled=[wait()]))
     assert run_of(make_plan(), folder).settled[0].chunks == ("c0.00",)
@@ -332,6 +343,13 @@ def test_a_file_that_cannot_be_read_is_one_message(folder, monkeypatch):
         (lambda b: b["stage_s"][0].__setitem__(1, -1.0), r"stage_s\.'c0': -1 is no amount"),
         (lambda b: b["stage_s"].append(["c9", 1.0]), "stage_s: there is no 'c9'"),
         (lambda b: b.update(settled=[wait(chunks=["c9"])]), "settled: there is no 'c9'"),
+        (lambda b: b.update(carried=["c9"]), "carried: there is no 'c9'"),
+        (lambda b: b.update(carried=["c0.00"] * 2), "carried: 'c0.00' is there 2 times"),
+        (lambda b: b.update(reused=[reused(chunks=["c9"])]), r"reused\[0\]: there is no 'c9'"),
+        (lambda b: b.update(reused=[reused(inputs=["p"])]), r"reused\[0\]: there is no 'p'"),
+        (lambda b: b.update(reused=[reused(key="a")]), r"reused\[0\].key: 'a' is no SHA-256"),
+        (lambda b: b.update(reused=[reused(size_bytes=-1)]), "size_bytes: -1 is no amount"),
+        (lambda b: b.update(reused=[reused()] * 2), "reused: 'a+' is there 2 times"),
         (lambda b: b.update(settled=[wait(wait_s=-1.0)]), r"settled\[0\].wait_s: -1 is no amount"),
         (lambda b: b.update(settled=[wait(returned_bytes=-1)]), "returned_bytes: -1 is no amount"),
         (lambda b: b.update(settled=[wait(expected_bytes=2**62)]), "expected_bytes: too large"),

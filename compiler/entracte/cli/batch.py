@@ -2,28 +2,40 @@
 
 import re
 import secrets
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 from rich.console import Console
 
 from entracte.cli.console import Bars
 from entracte.cli.given import given_by_name, meant
-from entracte.cli.observed import noted, record_run, show_alarm, show_texts, show_written
+from entracte.cli.observed import (
+    noted,
+    record_run,
+    reused_lines,
+    show_alarm,
+    show_texts,
+    show_written,
+)
 from entracte.cli.progress import How
 from entracte.cli.tables import say
+from entracte.disk.folder import fresh
 from entracte.errors import ConfigError, RunError
 from entracte.inspect.pace import pace_of
 from entracte.ir import Input, Plan
 from entracte.progress.values import Expected
 from entracte.run.batch import MOST_RUNS, BatchRun, batch_of, files_there, named, out_of
+from entracte.run.conditioning import Conditioning
 from entracte.run.execute import OpenBuild
 from entracte.run.inputs import told_inputs
 from entracte.run.metadata import read_metadata
 from entracte.run.origin import plan_digest
 from entracte.run.record import place_for
 from entracte.run.runner import Outcome
+from entracte.run.series import Series
 from entracte.units import format_bytes, format_seconds
 
 _MOST_BYTES = 10 * 2**20
@@ -147,9 +159,15 @@ def run_batch(
     record: Path | None,
     *,
     resume: bool = False,
+    reuse: bool = True,
     how: How | None = None,
 ) -> bool:
     """Run all, each with its own record and files; returns whether one was an alarm.
+
+    Args:
+        resume: files that are there are left out.
+        reuse: what follows from the same inputs is computed once, also where nothing is to be kept
+            when all is done.
 
     Raises `RunError` before the first one where a file is there already or an input is not what it
     should be, and after the last one where something could not be written.
@@ -157,17 +175,45 @@ def run_batch(
     if opened.answers is not None:
         raise RunError("--answers: is of one run; give one prompt and one seed")
     planned = [_planned(opened, run, record, resume) for run in runs]
+    if opened.conditioning is not None or not reuse:
+        return _run_all(console, opened, planned, how, needed=record is not None, carries=reuse)
+    # On disk, so that between runs and in those of other prompts it takes no memory.
+    with fresh(Path(tempfile.gettempdir()), "entracte-conditioning") as folder:
+        stored = Conditioning(folder)
+        planned = [replace(p, opened=replace(p.opened, conditioning=stored)) for p in planned]
+        return _run_all(console, opened, planned, how, needed=record is not None)
+
+
+def _run_all(
+    console: Console,
+    opened: OpenBuild,
+    planned: Sequence[_Planned],
+    how: How | None,
+    *,
+    needed: bool,
+    carries: bool = True,
+) -> bool:
+    """`carries`: a run leaves in memory what the next one needs, within the claim."""
     alarmed, faults = False, []
+    todo = [p for p in planned if not p.is_done]
+    then = {id(p): q.run.inputs for p, q in pairwise(todo)}
     pace = pace_of(opened.plan, opened.folder, opened.device.name)
-    with Bars(how, Expected(ground="run" if pace.same else "")) as bars:
+    ground = Expected(ground="run" if pace.same else "")
+    with Bars(how, ground) as bars, Series(opened.plan, opened.device) as series:
+        carrying = series if carries and Series.suits(opened.plan) else None
         for k, p in enumerate(planned, 1):
             title = f"{k}/{len(planned)} {_title(p.run)}"
             if p.is_done:
                 say(console, f"{title}: is there already", style="dim")
                 continue
             bars.steps(f"run {k}/{len(planned)}", pace)
-            outcome = p.opened.compute(p.run.inputs, lambda stage, done, _: bars.at(stage, done))
-            note, worse = record_run(outcome.run, p.place, needed=record is not None)
+            outcome = p.opened.compute(
+                p.run.inputs,
+                lambda stage, done, _: bars.at(stage, done),
+                series=carrying,
+                following=then.get(id(p)),
+            )
+            note, worse = record_run(outcome.run, p.place, needed=needed)
             _show(console, title, p.opened, outcome, note)
             faults += [text for text in (*outcome.faults, worse) if text]
             alarmed |= outcome.alarm is not None
@@ -227,6 +273,8 @@ def _show(console: Console, title: str, opened: OpenBuild, outcome: Outcome, not
     run, claimed = outcome.run, format_bytes(opened.plan.forecast.peak_bytes)
     peak = format_bytes(run.peak_bytes)
     say(console, f"{title}: {format_seconds(run.wall_s)}, peak {peak} (claimed {claimed})")
+    for text in reused_lines(opened.plan, run, 2):
+        say(console, text, style="dim")
     for text in run.notes:
         say(console, *noted(text))
     if note:

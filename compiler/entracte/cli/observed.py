@@ -59,12 +59,18 @@ def run_table(plan: Plan, run: Run, width: int = 80) -> Table:
             Column("chunk", [c.chunk for c in claims], left=True),
             Column("calls", [str(c.calls) for c in claims], 2),
             Column("loads", [str(c.loads) for c in claims], 1),
-            Column("load", ["/".join(map(compact_seconds, c.load_s)) for c in claims]),
-            Column("call", ["/".join(map(compact_seconds, c.exec_s)) for c in claims]),
+            Column("load", [_seconds(c.load_s, c.loads) for c in claims]),
+            Column("call", [_seconds(c.exec_s, c.calls) for c in claims]),
             Column("activ.", [_pair(c.activation_bytes) for c in claims]),
         ),
         width,
     )
+
+
+def _seconds(seconds: tuple[float, float], times: int) -> str:
+    """Planned, and observed where there was something to observe."""
+    planned, observed = map(compact_seconds, seconds)
+    return f"{planned}/{observed if times else '-'}"
 
 
 def _pair(sizes: tuple[int, int]) -> str:
@@ -95,8 +101,31 @@ def run_lines(plan: Plan, run: Run) -> list[str]:
         *([ONLINE] if plan.schedule.driver == "online" else []),
         f"        waiting for loads {format_seconds(run.stall_s)}; "
         f"{format_bytes(run.loaded_bytes)} read",
+        *reused_lines(plan, run, 8),
         *(f"        loop {name} did {done} of {counts[name]} iterations" for name, done in ends),
         *(line for note in run.notes for line in noted(note)),
+    ]
+
+
+def reused_lines(plan: Plan, run: Run, indent: int) -> list[str]:
+    """Which stages were not computed, because an earlier run had stored what they make; and which
+    were in memory when the run began."""
+    graphs = {c.id: c.graph for c in plan.chunks}
+    texts = []
+    if run.reused:
+        stages = dict.fromkeys(graphs[name] for r in run.reused for name in r.chunks)
+        size = format_bytes(sum(r.size_bytes for r in run.reused))
+        texts.append(f"reused, not computed: {', '.join(stages)} ({size} of values)")
+    if run.carried:
+        stages = dict.fromkeys(graphs[name] for name in run.carried)
+        texts.append(f"in memory from the run before: {', '.join(stages)}")
+    margin = " " * indent
+    return [
+        line
+        for text in texts
+        for line in fill(
+            text, 80, initial_indent=margin, subsequent_indent=margin, break_on_hyphens=False
+        ).splitlines()
     ]
 
 

@@ -282,6 +282,22 @@ def run(  # noqa: PLR0913 - the options of a command
     metadata: Annotated[
         bool, typer.Option(help="Write into files how they were made; `plan whence` reads it.")
     ] = True,
+    conditioning: Annotated[
+        str | None,
+        typer.Option(
+            "--keep-conditioning",
+            help="Keep what follows from a prompt and other inputs but the seed in this folder, "
+            "`auto` is the cache; a later run with the same ones loads no text encoder.",
+            metavar="FOLDER",
+        ),
+    ] = None,
+    reuse: Annotated[
+        bool,
+        typer.Option(
+            help="Of several runs, compute once what follows from the same inputs, and keep loaded "
+            "what the next one needs."
+        ),
+    ] = True,
     resume: Annotated[
         bool, typer.Option("--resume", help="Of several runs, only those whose files are missing.")
     ] = False,
@@ -307,8 +323,10 @@ def run(  # noqa: PLR0913 - the options of a command
     with one_message():
         opened = open_build(
             build, device=device, policy=policy, out=out_by_name(out or []), keep=False, usual=True,
-            answers=answers, scale=scale, metadata=metadata,
+            answers=answers, scale=scale, metadata=metadata, conditioning=conditioning,
         )  # fmt: skip
+        if conditioning is not None and not reuse:
+            raise RunError("--no-reuse: takes nothing from --keep-conditioning; leave one out")
         words = Words(inputs or [], prompt or [], prompts, negative, seed or [], seeds)
         runs = runs_of(opened.plan, words)
         if resume and len(runs) == 1:
@@ -319,7 +337,7 @@ def run(  # noqa: PLR0913 - the options of a command
             console.print(note)
         how = how_of(progress, quiet=quiet, verbose=verbose)
         if len(runs) > 1:
-            if run_batch(console, opened, runs, record, resume=resume, how=how):
+            if run_batch(console, opened, runs, record, resume=resume, reuse=reuse, how=how):
                 raise typer.Exit(1)
             return
         place = place_for(build, record, opened.device.name)

@@ -6,6 +6,8 @@ chunk, loads what is there, or drops what is not there, on the way or in use. (I
 driver, not the program: that is the checker's.)
 """
 
+from collections.abc import Iterable
+
 from entracte.clock.driver import Decision, Evict, Start
 from entracte.clock.table import Table
 
@@ -28,6 +30,12 @@ class Accounts:
         self._last_step = 0
         self._units_bytes = 0
         self._left_bytes = 0
+
+    def carry(self, units: Iterable[int]) -> None:
+        """These are in memory before anything is decided."""
+        self.there.update(units)
+        self._units_bytes += sum(self._table.units[u].size_bytes for u in self.there)
+        self._weigh()
 
     @property
     def at(self) -> int:

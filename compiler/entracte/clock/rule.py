@@ -44,14 +44,15 @@ class Ledger:
 class OnlineRule:
     """The rule as a driver. Raises `PlanError` for a program that is beyond it (`check_table`)."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, ledger: Ledger | None = None) -> None:
+        """`ledger`: what it remembers at the begin, where something is in memory already."""
         check_table(table)
         self.table = table
-        self.ledger = Ledger()
+        self.ledger = ledger or Ledger()
 
     def begin(self) -> tuple[Decision, ...]:
         """See `Driver`."""
-        self.ledger, decisions = begin(self.table)
+        self.ledger, decisions = begin(self.table, self.ledger)
         return decisions
 
     def react(self, event: Event) -> tuple[Decision, ...]:
@@ -77,9 +78,9 @@ def check_table(table: Table) -> None:
                 )
 
 
-def begin(table: Table) -> tuple[Ledger, tuple[Decision, ...]]:
+def begin(table: Table, ledger: Ledger | None = None) -> tuple[Ledger, tuple[Decision, ...]]:
     """The ledger before the first event, and the first decisions."""
-    return _decide(table, Ledger())
+    return _decide(table, ledger or Ledger())
 
 
 def react(table: Table, ledger: Ledger, event: Event) -> tuple[Ledger, tuple[Decision, ...]]:

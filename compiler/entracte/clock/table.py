@@ -384,6 +384,13 @@ def make_table(
     return Table(units, segments, workload.budget_bytes, kept)
 
 
+def followed(first: Table, then: Table, budget_bytes: int, kept: Iterable[Kept]) -> Table:
+    """The table of a program and of another one right after it, with the same chunks and pages:
+    its steps go on from the end of the first, whose units have the numbers that they have there."""
+    units = (*first.units, *(u for u in then.units if u.chunk not in first.units_of))
+    return Table(units, (*first.segments, *then.segments), budget_bytes, kept)
+
+
 def pages_of(workload: Workload) -> dict[str, int]:
     """chunk -> pages into which its weights are cut. Raises `PlanError` as `page_counts` does."""
     return page_counts(workload.facts.values(), workload.page_bytes)

@@ -134,6 +134,12 @@ class CoreMLDevice(NumpyValues):
         self._cache = cache or Cache(cache_folder("auto"))
         self._resident: dict[int, int] = {}
 
+    @property
+    def numerics(self) -> str:
+        """What its results depend on beside packages, inputs and versions."""
+        units = ", ".join(f"{chunk} {unit}" for chunk, unit in sorted(self._units.items()))
+        return f"{self._engine.system()}, {self._compute_unit}{units and f' ({units})'}"
+
     def load(self, package: Package, folder: Path, function: str = "main") -> "_Copy":
         path = folder / package.path
         handle = _Copy(package, path, function, self._load(package, path, function))

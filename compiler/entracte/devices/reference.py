@@ -112,6 +112,14 @@ class ReferenceDevice(NumpyValues):
         """How it rounds: hybrid, round or fp32."""
         return self._policy
 
+    @property
+    def numerics(self) -> str:
+        """What its results depend on beside packages, inputs and versions."""
+        import torch
+
+        threads, kernels = torch.get_num_threads(), torch.backends.cpu.get_cpu_capability()
+        return f"{self._policy}, {threads} threads, {kernels}"
+
     def load(self, package: Package, folder: Path, function: str = "main") -> "_Copy":
         from entracte import reference
 

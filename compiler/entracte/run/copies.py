@@ -54,6 +54,17 @@ class Copies(Protocol):
     def free_all(self) -> None:
         """Give back whatever is left, after a failure too."""
 
+    def leave(self) -> "Left":
+        """Let go of what is there, which stays in memory for others."""
+
+    def take(self, left: "Left") -> None:
+        """Chunks of the table that others have left."""
+
+
+Left = dict[str, tuple[Handle, Any]]
+"""Chunk -> its handle, and what copies of a kind remember of it: the function that it was loaded
+for, or which of its pages are there."""
+
 
 class WholeCopies:
     """One unit for each package."""
@@ -96,6 +107,19 @@ class WholeCopies:
         for handle in self._handles.values():
             self._device.free(handle)
         self._handles.clear()
+
+    def leave(self) -> Left:
+        """See `Copies`."""
+        units = self._table.units
+        left = {units[u].chunk: (h, self._functions[u]) for u, h in self._handles.items()}
+        self._handles.clear()
+        return left
+
+    def take(self, left: Left) -> None:
+        """See `Copies`."""
+        for chunk, (handle, function) in left.items():
+            (unit,) = self._table.units_of[chunk]
+            self._handles[unit], self._functions[unit] = handle, function
 
 
 class PagedCopies:
@@ -142,3 +166,20 @@ class PagedCopies:
             self._device.free(handle)
         self._open.clear()
         self._there.clear()
+
+    def leave(self) -> Left:
+        """See `Copies`."""
+        units, left = self._table.units, {}
+        for chunk, handle in self._open.items():
+            own = self._there.intersection(self._table.units_of[chunk])
+            left[chunk] = handle, frozenset(units[u].page for u in own)
+        self._open.clear()
+        self._there.clear()
+        return left
+
+    def take(self, left: Left) -> None:
+        """See `Copies`."""
+        for chunk, (handle, pages) in left.items():
+            self._open[chunk] = handle
+            own = self._table.units_of[chunk]
+            self._there.update(u for u in own if self._table.units[u].page in pages)

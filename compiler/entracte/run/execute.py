@@ -14,14 +14,17 @@ from entracte.errors import ConfigError, RunError
 from entracte.ir import DType, Output, Package, Plan
 from entracte.plan.file import CONSTANTS, check_files, read_plan
 from entracte.run.answers import Answers, check_place, recording
+from entracte.run.conditioning import Conditioning
 from entracte.run.delivery import Kept, Sink
 from entracte.run.inputs import told_inputs
 from entracte.run.metadata import metadata_of
 from entracte.run.outputs import Made, made_of
 from entracte.run.packages import check_bytes, check_facts
 from entracte.run.runner import Answered, Listeners, Observe, Outcome, Progress, run_plan
+from entracte.run.series import Series
 from entracte.run.sinks import Out, check_names, opened, places_for, usual_places
 from entracte.run.text import texts_of
+from entracte.store.cache import cache_folder
 from entracte.store.tensor_file import read_header, reading
 
 DEVICES = ("auto", "reference", "coreml", "null")
@@ -71,6 +74,8 @@ class OpenBuild:
     """How many times clips and GIFs are enlarged."""
     metadata: bool = True
     """Files say how they were made (`run/metadata.py`)."""
+    conditioning: Conditioning | None = None
+    """Where what follows from given inputs is stored (`run/conditioning.py`)."""
 
     def made(self, metadata: str = "") -> tuple[Made, ...]:
         """The outputs, as files are to hold them."""
@@ -84,10 +89,16 @@ class OpenBuild:
         return outcome
 
     def compute(
-        self, inputs: Mapping[str, object], progress: Progress = lambda *_: None
+        self,
+        inputs: Mapping[str, object],
+        progress: Progress = lambda *_: None,
+        *,
+        series: Series | None = None,
+        following: Mapping[str, object] | None = None,
     ) -> Outcome:
         """Run the plan and write its outputs as they are made. Raises `RunError`; but what could
-        not be written is told by `Outcome.faults`, with where it is kept."""
+        not be written is told by `Outcome.faults`, with where it is kept. `series` and `following`
+        as `run_plan` takes them."""
         made = self.made(self._metadata(inputs))
         files = places_for(made, self.out)
         with self._recording() as answers, opened(files) as sinks:
@@ -100,6 +111,9 @@ class OpenBuild:
                 progress=progress,
                 answered=None if answers is None else answers.take,
                 sinks={**sinks, **kept},
+                conditioning=self.conditioning,
+                series=series,
+                following=following,
             )
             if answers is not None:
                 answers.run = outcome.run
@@ -141,6 +155,7 @@ def open_build(  # noqa: PLR0913 - the options of a command
     answers: Path | None = None,
     scale: int = 1,
     metadata: bool = True,
+    conditioning: Path | str | None = None,
 ) -> OpenBuild:
     """Read and check a build folder; everything that can be wrong is found before any work.
 
@@ -150,11 +165,13 @@ def open_build(  # noqa: PLR0913 - the options of a command
         answers: a folder to record the device's answers in.
         scale: how many times clips and GIFs are enlarged.
         metadata: whether files say how they were made (`run/metadata.py`).
+        conditioning: a folder in which what follows from given inputs is stored, and taken from
+            (`run/conditioning.py`); `auto` is the cache.
 
     Raises:
         PlanError: no plan, a damaged one, or files that are missing or changed.
         RunError: no such device, an `out` that the plan's outputs do not suit, or no place for
-            answers.
+            answers or conditioning.
     """
     folder = Path(folder)
     if out is not None:
@@ -170,7 +187,11 @@ def open_build(  # noqa: PLR0913 - the options of a command
         out = usual_places(made_of(plan))
     if not 1 <= scale <= MOST_SCALE:
         raise RunError(f"scale: {scale} is none from 1 to {MOST_SCALE}")
-    build = OpenBuild(plan, folder, chosen, out, keep, answers, scale, metadata)
+    if conditioning is not None and answers is not None:
+        raise RunError("--answers: has all calls in it, so nothing is left out; leave out "
+                       "--keep-conditioning")  # fmt: skip
+    stored = None if conditioning is None else Conditioning(_cache(conditioning))
+    build = OpenBuild(plan, folder, chosen, out, keep, answers, scale, metadata, stored)
     places_for(build.made(), out)
     if answers is not None:
         check_place(chosen.name, answers)
@@ -187,6 +208,7 @@ def run_build(  # noqa: PLR0913 - the options of a command
     progress: Progress = lambda *_: None,
     scale: int = 1,
     metadata: bool = True,
+    conditioning: Path | str | None = None,
 ) -> Outcome:
     """Run the plan of a build folder.
 
@@ -201,14 +223,17 @@ def run_build(  # noqa: PLR0913 - the options of a command
         progress: called with (stage, steps done, steps in all).
         scale: how many times clips and GIFs are enlarged: a whole number from 1.
         metadata: whether files say how they were made: plan, inputs, device, versions.
+        conditioning: a folder in which what follows from given inputs is stored; a later run with
+            the same ones, and another seed, does not compute it again. `auto` is the cache.
 
     Returns the outputs that went to no file as numpy arrays, and the record of the run. Raises
     `PlanError` and `RunError` as `open_build` does, and `RunError` for inputs that the plan does
     not have.
     """
     opened = open_build(
-        folder, device=device, policy=policy, out=out, scale=scale, metadata=metadata
-    )
+        folder, device=device, policy=policy, out=out, scale=scale, metadata=metadata,
+        conditioning=conditioning,
+    )  # fmt: skip
     return opened.run(inputs or {}, progress)
 
 
@@ -222,17 +247,33 @@ def execute(  # noqa: PLR0913 - what a run is of, and who takes part
     observe: Observe | None = None,
     answered: Answered | None = None,
     sinks: Mapping[str, Sink] | None = None,
+    conditioning: Conditioning | None = None,
+    series: Series | None = None,
+    following: Mapping[str, object] | None = None,
 ) -> Outcome:
-    """Run a plan of a build folder with its constants; `sinks` as `run_plan` takes them."""
+    """Run a plan of a build folder with its constants; the rest as `run_plan` takes it."""
     return run_plan(
         plan,
         folder,
         device,
         inputs,
-        constants=load_constants(plan, folder),
+        constants=load_constants(plan, folder)
+        if series is None
+        else partial(load_constants, plan, folder),
         listeners=Listeners(progress, observe, answered, partial(_loading, device, folder)),
         sinks=sinks,
+        conditioning=conditioning,
+        series=series,
+        following=following,
     )
+
+
+def _cache(folder: Path | str) -> Path:
+    """Where conditioning is stored."""
+    try:
+        return cache_folder(str(folder))
+    except ConfigError as error:
+        raise RunError(f"--keep-conditioning {folder}: {error}") from None
 
 
 def _loading(device: Device, folder: Path, package: Package) -> None:

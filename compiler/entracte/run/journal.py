@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from entracte.ir import Bar, ChunkRun, Plan, Run
@@ -22,12 +22,15 @@ class _Tally:
 class Journal:
     """Bars, sums and peaks of one run. Times are those of `time.perf_counter`."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, number: Callable[[int], int] = lambda n: n) -> None:
+        """`number`: of a step that the machine names -> its number in the plan's program."""
+        self._number = number
         self.memory = AnonymousPeak()
         self._segments = plan.program.segments
         self._bases = bases(plan.program)
         self._kept_bytes = 0
         self._notes: dict[str, None] = {}
+        self._carried: dict[str, None] = {}
         self._outputs: dict[str, int] = {}
         self._begun = time.perf_counter()
         self._lock = threading.Lock()
@@ -54,6 +57,17 @@ class Journal:
         now = time.perf_counter() if at is None else at
         with self._lock:
             self._bar("free", chunk, step, now, now, size_bytes)
+
+    def carried(self, chunk: str, size_bytes: int) -> None:
+        """A package or a page was in memory when the run began: a load in no time, and none."""
+        with self._lock:
+            self._carried[chunk] = None
+            self._bar("load", chunk, 0, self._begun, self._begun, size_bytes)
+
+    def handed_on(self, chunk: str, size_bytes: int, step: int) -> None:
+        """It stays in memory for the next run, whose it is from now on."""
+        self.freed(chunk, size_bytes, step)
+        self._kept_bytes += size_bytes
 
     def called(self, chunk: str, step: int, start: float, end: float) -> None:
         """All slices of a call are done."""
@@ -88,7 +102,7 @@ class Journal:
     def wrote(self, counts: Mapping[str, int], kept: Iterable[object]) -> None:
         """Output -> pieces that its writer took; and the arrays that stay in memory."""
         self._outputs = dict(counts)
-        self._kept_bytes = sum(getattr(array, "nbytes", 0) for array in kept)
+        self._kept_bytes += sum(getattr(array, "nbytes", 0) for array in kept)
 
     def run(self, device: str) -> Run:
         """The record, when all is done."""
@@ -116,6 +130,7 @@ class Journal:
             start_bytes=self._start_bytes(),
             notes=tuple(self._notes),
             outputs=tuple(self._outputs.items()),
+            carried=tuple(self._carried),
         )
 
     def _start_bytes(self) -> int | None:
@@ -126,6 +141,6 @@ class Journal:
     def _bar(
         self, queue: str, chunk: str, number: int, start: float, end: float, size_bytes: int
     ) -> None:
-        segment, iteration, step = where_is(self._segments, self._bases, number)
+        segment, iteration, step = where_is(self._segments, self._bases, self._number(number))
         start, end = start - self._begun, end - self._begun
         self._bars.append(Bar(queue, chunk, segment, iteration, step, start, end, size_bytes))

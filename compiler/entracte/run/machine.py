@@ -8,6 +8,7 @@ clock, and refuse its first wrong decision.
 
 import threading
 import time
+from collections.abc import Collection
 from types import TracebackType
 from typing import Self
 
@@ -15,14 +16,28 @@ from entracte.clock.accounts import Accounts
 from entracte.clock.driver import Decision, Driver, Event, Evict, LoadDone, Start, StepDone
 from entracte.devices import Handle
 from entracte.program.steps import START
-from entracte.run.copies import Copies
+from entracte.run.copies import Copies, Left
 from entracte.run.journal import Journal
 
 
 class Machine:
     """Inside `with` the loader works. What it raised is raised by `wait_for`, or at the end."""
 
-    def __init__(self, driver: Driver, copies: Copies, journal: Journal) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        copies: Copies,
+        journal: Journal,
+        *,
+        end: int | None = None,
+        carried: Collection[int] = (),
+    ) -> None:
+        """
+        Args:
+            end: the number after the last step that is run here, where the table goes on behind
+                it: what is loaded then stays in memory, as `left`.
+            carried: units that are in memory already.
+        """
         self._driver, self._copies, self._journal = driver, copies, journal
         self._table, self._accounts = driver.table, Accounts(driver.table)
         self._change = threading.Condition()
@@ -33,8 +48,23 @@ class Machine:
         """The last step that may run."""
         self._failure: BaseException | None = None
         self._stopping = False
+        self._end = self._table.end if end is None else end
+        self._carried = carried
+        self.left: Left = {}
+        """After a run that ended well before the table's end."""
+        self.left_units: frozenset[int] = frozenset()
+
+    @property
+    def _goes_on(self) -> bool:
+        """All steps that are run here are done, and the table's are not: the driver, which would
+        start the next one, is not told any more."""
+        return self._end < self._table.end and self._accounts.next_step >= self._end
 
     def __enter__(self) -> Self:
+        for unit in sorted(self._carried):
+            u = self._table.units[unit]
+            self._journal.carried(u.chunk, u.size_bytes)
+        self._accounts.carry(self._carried)
         with self._change:
             self._carry_out(self._driver.begin())
         self._loader.start()
@@ -53,11 +83,22 @@ class Machine:
                 self._change.wait_for(lambda: self._accounts.flying is None or self._stopping)
         self._stop(error)
         self._loader.join()
+        if error is None and self._failure is None and self._goes_on:
+            self._leave()
+            return
         self._copies.free_all()
         if error is None:
             if self._failure is not None:
                 raise self._failure
             self._accounts.finish()
+
+    def _leave(self) -> None:
+        """What is loaded stays. In the journal it is given back: to whoever runs next."""
+        self.left_units = frozenset(self._accounts.there)
+        for unit in sorted(self.left_units):
+            u = self._table.units[unit]
+            self._journal.handed_on(u.chunk, u.size_bytes, self._end - 1)
+        self.left = self._copies.leave()
 
     # ------------------------------------------------------------ for the computing thread
 
@@ -90,7 +131,8 @@ class Machine:
         """The started step ended, and with it, if `over`, its loop."""
         with self._change:
             self._accounts.step_done(over)
-            self._tell(StepDone(_ns(seconds), over))
+            if not self._goes_on:
+                self._tell(StepDone(_ns(seconds), over))
 
     # ------------------------------------------------------------ both threads, with the lock
 
@@ -113,7 +155,7 @@ class Machine:
     def _free(self, unit: int) -> None:
         u = self._table.units[unit]
         self._copies.free(unit, self._accounts.flying)
-        self._journal.freed(u.chunk, u.size_bytes, self._accounts.doing)
+        self._journal.freed(u.chunk, u.size_bytes, min(self._accounts.doing, self._end - 1))
 
     def _stop(self, error: BaseException | None) -> None:
         with self._change:
@@ -135,7 +177,10 @@ class Machine:
                 with self._change:
                     self._wanted = None
                     self._accounts.load_done()
-                    self._tell(LoadDone(_ns(seconds)))
+                    if self._goes_on:
+                        self._change.notify_all()
+                    else:
+                        self._tell(LoadDone(_ns(seconds)))
         except BaseException as error:
             self._stop(error)
 
@@ -143,7 +188,7 @@ class Machine:
         u, begun = self._table.units[unit], time.perf_counter()
         self._copies.load(unit, step)
         ended = time.perf_counter()
-        self._journal.loaded(u.chunk, u.size_bytes, min(step, self._table.end - 1), begun, ended)
+        self._journal.loaded(u.chunk, u.size_bytes, min(step, self._end - 1), begun, ended)
         return ended - begun
 
 

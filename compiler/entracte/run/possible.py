@@ -24,7 +24,7 @@ _SLACK_S = 1e-6
 
 def fault_of(plan: Plan, run: Run) -> str | None:
     """What cannot be of this plan, with its place in the record; None where nothing is wrong."""
-    parts = (_origin, _amounts, _names, _iterations, _outputs, _bars, _called, _held)
+    parts = (_origin, _amounts, _names, _reused, _iterations, _outputs, _bars, _called, _held)
     return next((fault for part in parts for fault in part(plan, run)), None)
 
 
@@ -105,6 +105,8 @@ def _figures(run: Run) -> Iterator[tuple[str, float]]:
         yield f"stage_s.{stage[:_WORDS]!r}", seconds
     for i, e in enumerate(run.bars):
         yield f"bars[{i}].size_bytes", e.size_bytes
+    for i, r in enumerate(run.reused):
+        yield f"reused[{i}].size_bytes", r.size_bytes
     for i, s in enumerate(run.settled):
         yield f"settled[{i}].expected_bytes", s.expected_bytes
         yield f"settled[{i}].returned_bytes", s.returned_bytes
@@ -127,6 +129,19 @@ def _names(plan: Plan, run: Run) -> Iterator[str]:
     for where, names, allowed in known:
         yield from (f"{where}: there is no {n[:_WORDS]!r}" for n in names if n not in allowed)
         yield from _twice(where, names)
+
+
+def _reused(plan: Plan, run: Run) -> Iterator[str]:
+    """What was not computed is of the plan, and says by which key it was found."""
+    chunks, inputs = {c.id for c in plan.chunks}, {i.name for i in plan.program.inputs}
+    yield from _twice("reused", (r.key for r in run.reused))
+    yield from _twice("carried", run.carried)
+    yield from (f"carried: there is no {n[:_WORDS]!r}" for n in run.carried if n not in chunks)
+    for i, r in enumerate(run.reused):
+        if not re.fullmatch("[0-9a-f]{64}", r.key):
+            yield f"reused[{i}].key: {r.key[:_WORDS]!r} is no SHA-256"
+        for name in (*(c for c in r.chunks if c not in chunks), *(set(r.inputs) - inputs)):
+            yield f"reused[{i}]: there is no {name[:_WORDS]!r}"
 
 
 def _loops(plan: Plan) -> dict[str, Segment]:

@@ -7,7 +7,9 @@ hears of it with the end of the iteration's last step.
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from entracte.plan.host_steps import check_host_steps
 from entracte.program.steps import bases, functions_of
 from entracte.program.workload import Workload
 from entracte.run.alarm import Alarm, alarm_of
+from entracte.run.conditioning import Begun, Conditioning
 from entracte.run.copies import Build, Copies, Loading, PagedCopies, WholeCopies
 from entracte.run.delivery import Delivery, Kept, Sink
 from entracte.run.host import run_host_step
@@ -26,6 +29,7 @@ from entracte.run.inputs import given_inputs, told_inputs
 from entracte.run.journal import Journal
 from entracte.run.machine import Machine
 from entracte.run.origin import now, signed
+from entracte.run.series import Series
 from entracte.run.tensors import Tensors
 from entracte.units import format_bytes
 
@@ -84,33 +88,59 @@ def run_plan(  # noqa: PLR0913 - what a run is of, and who takes part
     device: Device,
     inputs: Mapping[str, object],
     *,
-    constants: Mapping[str, Any],
+    constants: Mapping[str, Any] | Callable[[], Mapping[str, Any]],
     listeners: Listeners = _NOBODY,
     sinks: Mapping[str, Sink] | None = None,
+    conditioning: Conditioning | None = None,
+    series: Series | None = None,
+    following: Mapping[str, object] | None = None,
 ) -> Outcome:
     """Execute a plan.
 
     Args:
         inputs: values for the plan's inputs; those left out take their defaults.
-        constants: the plan's constant tensors as numpy arrays.
+        constants: the plan's constant tensors as numpy arrays, or what reads them.
         sinks: what takes the outputs, by name; others are dropped. By default all are kept in
             memory, for `Outcome.outputs`.
+        conditioning: where what follows from given inputs is stored and, where it is there, not
+            computed again.
+        series: where runs hand on what they leave in memory; `following` are the inputs of the
+            next one, None for the last.
     """
-    given, program, date = given_inputs(plan, inputs), plan.program, now()
+    date = now()
+    # Where something is in memory already, the rule makes room for the inputs first.
+    early = series is None or not series.has_left
+    given = given_inputs(plan, inputs) if early else {}
     told = told_inputs(plan, inputs)
     # Before anything is loaded: what a host step is to make is what the program declares.
     check_host_steps(plan)
-    driver, copies = _driver_and_copies(plan, folder, device, listeners.loading)
+    begun = Begun.of(plan, device, told, conditioning)
+    program = begun.rest.program
     kept = {o.name: Kept(o.axis) for o in program.outputs} if sinks is None else {}
     delivery = Delivery(program.outputs, kept if sinks is None else sinks)
-    tensors, journal = Tensors(program, device, delivery), Journal(plan)
-    with journal.memory, Machine(driver, copies, journal) as machine:
-        tensors.give(program, given, constants)
+    tensors, journal = Tensors(program, device, delivery), Journal(plan, begun.rest.number)
+    if series is None:
+        driver, copies = _driver_and_copies(begun.plan, folder, device, listeners.loading)
+        ready: AbstractContextManager[Machine] = Machine(driver, copies, journal)
+    else:
+        coming = None if following is None else told_inputs(plan, following)
+        then = None if coming is None else begun.after(device, coming, conditioning)
+        build = Build(plan, folder, functions_of(program), listeners.loading)
+        ready = series.machine(begun.rest, then, build, by_pages(plan, device), journal)
+    with journal.memory, begun, ready as machine:
+        given = given or given_inputs(plan, inputs)
+        arrays = constants() if callable(constants) else constants
+        named = {c.name for c in program.constants}
+        arrays = {n: array for n, array in arrays.items() if n in named} | begun.take()
+        tensors.give(program, given, arrays)
         # The tensors' own from now on, so that what the program frees is free.
-        del given, constants
-        _Interpreter(program, folder, device, machine, tensors, journal, listeners).run()
+        del given, arrays, constants
+        _Interpreter(program, folder, device, machine, tensors, journal, listeners, begun).run()
     journal.wrote(delivery.counts, [k.value for k in kept.values()])
-    run = signed(journal.run(device.name), plan, told, device, date)
+    for note in begun.notes:
+        journal.noted(note)
+    made = replace(journal.run(device.name), reused=begun.reused)
+    run = signed(made, plan, told, device, date)
     return Outcome({name: k.value for name, k in kept.items()}, run, alarm_of(plan, run))
 
 
@@ -138,6 +168,7 @@ class _Interpreter:
     tensors: Tensors
     journal: Journal
     listeners: Listeners
+    begun: Begun
 
     def run(self) -> None:
         for base, segment in zip(bases(self.program), self.program.segments, strict=True):
@@ -171,7 +202,9 @@ class _Interpreter:
     def _done(self, number: int, step: Step, seconds: float, *, over: bool) -> None:
         """The driver hears of it first: whoever watches must not hold memory up."""
         self.machine.step_done(seconds, over=over)
-        self.listeners.progress(step.stage, number + 1, self.program.step_count)
+        self.begun.made(number, self.tensors.slots)
+        named, count = self.begun.rest.number(number), self.begun.whole.program.step_count
+        self.listeners.progress(step.stage, named + 1, count)
 
     def _step(self, number: int, segment: Segment, step: Step, iteration: int) -> float:
         """Do a step when it may; returns its seconds."""
@@ -180,7 +213,7 @@ class _Interpreter:
             self.machine.switch(step.chunk, number)
         begun = time.perf_counter()
         if isinstance(step, HostStep):
-            inputs, note = self.tensors.host_inputs(step), self.journal.noted
+            inputs, note = self.tensors.host_inputs(step), partial(self._noted, number)
             arrays = run_host_step(step, inputs, self.folder, iteration, note)
             self.tensors.put_arrays(step, arrays)
         elif step.is_called(iteration):
@@ -190,6 +223,10 @@ class _Interpreter:
         seconds = time.perf_counter() - begun
         self.journal.done(step.stage, seconds)
         return seconds
+
+    def _noted(self, number: int, text: str) -> None:
+        self.journal.noted(text)
+        self.begun.said(number, text)
 
     def _call(self, step: Call, iteration: int) -> None:
         handle, function = self.machine.handle(step.chunk), step.function_at(iteration)

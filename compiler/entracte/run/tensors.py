@@ -30,7 +30,7 @@ class Tensors:
     def give(
         self, program: Program, given: Mapping[str, Any], constants: Mapping[str, Any]
     ) -> None:
-        """The program's inputs, and its constants as numpy arrays."""
+        """The program's inputs, and its constants as numpy arrays; of those in slots a list."""
         import numpy as np
 
         numpy = {DType.FP32: np.float32, DType.INT32: np.int32}
@@ -42,12 +42,23 @@ class Tensors:
                 value = self._device.make(value)
             self._values[i.name] = value
         for name, array in constants.items():
-            self._values[name] = self._device.make(array)
+            self._values[name] = self._made(array)
         self._completed([name for name in self._values if name in self._decls])
+
+    def _made(self, array: Any) -> Any:
+        """Of a tensor in slots all of them are given."""
+        if isinstance(array, list):
+            return [self._device.make(slot) for slot in array]
+        return self._device.make(array)
 
     def fetch(self, name: str) -> Any:
         """As a numpy array."""
         return self._device.fetch(self._values[name])
+
+    def slots(self, name: str) -> list[Any]:
+        """As numpy arrays: one for each slot, which most tensors have one of."""
+        value = self._values[name]
+        return [self._device.fetch(x) for x in (value if isinstance(value, list) else [value])]
 
     def held_bytes(self, step: Call) -> int:
         """Of all tensors while a call runs, its outputs included."""
