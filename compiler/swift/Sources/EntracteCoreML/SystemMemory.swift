@@ -1,5 +1,5 @@
 #if canImport(CoreML)
-@preconcurrency import Darwin
+import Darwin
 import EntracteRuntime
 import Foundation
 import Metal

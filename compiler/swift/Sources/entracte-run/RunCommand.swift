@@ -62,10 +62,7 @@ struct RunCommand: Sendable {
             let sinks = try media.sinks(made, out.of(run))
             try checkNew(sinks)
             // What differs is texts and numbers: files are the same in all.
-            let reading: Given.Reading = k == 0 ? MediaInputs(codecs).reading : { input, _ in
-                let port = input.port ?? EntractePlan.Port(name: input.name, shape: [], dtype: .fp32)
-                return ReadFile(tensor: Tensor(zeros: port.shape, port.dtype), sha256: "")
-            }
+            let reading: Given.Reading = k == 0 ? MediaInputs(codecs).reading : unread
             _ = try await Given(build.plan.program, run.inputs, reading: reading)
             planned.append(Planned(run: run, sinks: sinks, title: "\(k + 1)/\(runs.count) "))
         }
@@ -170,6 +167,12 @@ struct RunCommand: Sendable {
             + "most \(Sizes.told(run.peakBytes)) of the \(Sizes.told(plan.forecast.peakBytes)) that are claimed"
             + process + alarm
     }
+}
+
+/// In place of a file that another run has read.
+@Sendable private func unread(_ input: Input, _ path: String) async throws -> ReadFile {
+    let port = input.port ?? EntractePlan.Port(name: input.name, shape: [], dtype: .fp32)
+    return ReadFile(tensor: Tensor(zeros: port.shape, port.dtype), sha256: "")
 }
 
 /// Who takes part in a run. `keeps`: of outputs without a sink.

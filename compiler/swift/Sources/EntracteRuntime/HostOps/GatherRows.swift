@@ -23,7 +23,7 @@ enum RowTable {
         for (place, id) in ids.enumerated() {
             let bytes = (place * rowBytes)..<((place + 1) * rowBytes)
             let row = UnsafeMutableRawBufferPointer(rebasing: made.bytes[bytes])
-            guard try? table.read(Int(id) * rowBytes, into: row) == rowBytes else {
+            guard (try? table.read(Int(id) * rowBytes, into: row)) == rowBytes else {
                 throw Fault.run("gather_rows: \(file.path) ends before row \(id); compile again")
             }
         }
