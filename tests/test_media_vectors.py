@@ -8,7 +8,7 @@ import pytest
 from tools.make_media_vectors import FILE, gives, line_of
 
 LINES = FILE.read_text("utf-8").splitlines()
-KINDS = ("read", "show", "resize", "resample", "level", "write")
+KINDS = ("read", "show", "resize", "resample", "level", "write", "metadata", "batch")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -10,10 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from entracte.plan.file import read_plan
+from entracte.errors import RunError
+from entracte.plan.file import plan_sha256, read_plan
 from entracte.run.execute import open_build
+from entracte.run.metadata import read_metadata
 from entracte.run.record import run_of
 from entracte.run.video import to_frames
+from entracte.store.origin import VERSION
 from tests.swift import entracte_run, toolchain
 from tools import calibrate
 
@@ -76,6 +79,46 @@ def test_its_pictures_are_read_by_others(recorded, tmp_path):
     assert [p.name for p in found] == [f"{k:05}.png" for k in range(len(frames))]
     for path, frame in zip(found, frames, strict=True):
         np.testing.assert_array_equal(np.asarray(Image.open(path)), frame)
+    said = json.loads(Image.open(found[0]).text["Comment"])
+    plan = read_plan(build)
+    assert dict(said["inputs"]) | SAID == dict(said["inputs"])
+    assert (said["made_by"], said["plan"]) == (f"entracte {VERSION}", plan_sha256(plan))
+    assert (said["device"], said["versions"]) == ("simulated", {"runner": "swift"})
+    assert read_metadata(tmp_path / "frames").made_by == said["made_by"]
+
+
+def test_several_prompts_and_seeds(recorded, tmp_path):
+    build, _, _ = recorded
+    (tmp_path / "p.txt").write_text("a red circle\n\n")
+    words = (
+        "run", build, "--engine", "blank", "--prompt", "a blue square", "--prompts",
+        tmp_path / "p.txt", "--seeds", "0-1", "--out", tmp_path / "x.npz",
+        "--record", tmp_path / "r.json",
+    )  # fmt: skip
+    done = ran(*words)
+    names = [f"{p}-seed{s}" for p in ("a-blue-square", "a-red-circle") for s in (0, 1)]
+    assert done.stdout.splitlines() == [str(tmp_path / f"x-{n}.npz") for n in names]
+    assert '4/4 "a red circle", seed 1: ' in done.stderr
+    for name in names:
+        told = dict(read_metadata(tmp_path / f"x-{name}.npz").inputs)
+        assert name == f"{told['prompt'].replace(' ', '-')}-seed{told['seed']}"
+        run = run_of(read_plan(build), tmp_path / f"r-{name}.json")
+        assert run is not None and dict(run.inputs) == told
+    again = entracte_run(*words)
+    assert again.returncode == 1 and "is there already, and several runs overwrite" in again.stderr
+
+
+def test_a_drawn_seed_is_told_and_nothing_else_is_where_it_is_to_be_silent(recorded, tmp_path):
+    build, _, _ = recorded
+    done = ran(
+        "run", build, "--engine", "blank", "--prompt", "x", "--seed", "random", "--no-metadata",
+        "--out", tmp_path / "x.npz", "--record", tmp_path / "r.json",
+    )  # fmt: skip
+    run = run_of(read_plan(build), tmp_path / "r.json")
+    assert run is not None
+    assert f"seed {dict(run.inputs)['seed']}" in done.stderr.splitlines()
+    with pytest.raises(RunError, match="does not say how it was made"):
+        read_metadata(tmp_path / "x.npz")
 
 
 def test_other_words_are_found_out(recorded, tmp_path):
@@ -120,6 +163,7 @@ def test_a_measurement_is_what_targets_are_fitted_to(recorded, tmp_path):
     (("fly",), 2, "'fly': give one of run, install, probe, measure"),
     (("run",), 2, "give BUILD, not nothing"),
     (("run", "x", "--speed", "3"), 2, "--speed: there is no such option; give one of --prompt"),
+    (("run", "x", "--no-metadata=yes"), 2, "--no-metadata: takes no value"),
     (("run", "nowhere", "--engine", "blank"), 1, "nowhere: there is no plan.json here"),
     (("probe", "x", "--memory", "much"), 1, "x: there is no plan.json here"),
 ])  # fmt: skip

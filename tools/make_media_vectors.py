@@ -1,8 +1,10 @@
-"""Write tests/vectors/media.jsonl: files in and files out, for runners in other languages.
+"""Write tests/vectors/media.jsonl: files in and files out, what they say of how they were made, and
+several runs of a plan, for runners in other languages.
 
     python -m tools.make_media_vectors
 
-One record a line: what is given (`tools/media_cases.py`; files as base64), and what this side makes
+One record a line: what is given (`tools/media_cases.py`, `tools/comment_cases.py`; files as
+base64), and what this side makes
 of it. The test of this side computes the latter anew from the given that stands in the file, so no
 record depends on how some version of a library packs a picture.
 """
@@ -11,6 +13,7 @@ import base64
 import hashlib
 import json
 import tempfile
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from unittest import mock
@@ -20,11 +23,14 @@ import numpy as np
 from entracte.errors import RunError
 from entracte.ir import DType, Input, Output, Port
 from entracte.run import media
+from entracte.run.batch import batch_of, named
+from entracte.run.metadata import Metadata, comment_of
 from entracte.run.outputs import Made
 from entracte.run.resample import resize, samples_needed, sound
 from entracte.run.sinks import FileSink, place_of
 from entracte.run.video import to_pictures
 from entracte.run.wave import to_samples
+from tools.comment_cases import given as given_runs
 from tools.media_cases import Record, as_text, given, pixels_of, samples_of
 
 FILE = Path(__file__).parent.parent / "tests" / "vectors" / "media.jsonl"
@@ -33,6 +39,8 @@ FILE = Path(__file__).parent.parent / "tests" / "vectors" / "media.jsonl"
 def gives(record: Record) -> Record:
     """What a record's given becomes."""
     return {
+        "metadata": _gives_said,
+        "batch": _gives_batch,
         "read": _gives_read,
         "show": _gives_shown,
         "resize": _gives_resized,
@@ -117,6 +125,7 @@ def _gives_written(record: Record) -> Record:
         name = f"{folder}/x{record['ending']}"
         try:
             made, pieces = zip(*map(_made, record["outputs"]), strict=True)
+            made = tuple(replace(m, metadata=record.get("comment", "")) for m in made)
             sink = FileSink(place_of(name), list(made))
             for one in made:
                 _check(one, name)
@@ -167,18 +176,65 @@ def _written(path: Path) -> Record:
     pictures = sorted(path.iterdir()) if path.is_dir() else [path] * (path.suffix == ".png")
     if pictures:
         arrays = [np.asarray(Image.open(p).convert("RGB")) for p in pictures]
+        texts = [as_text(c) for p in pictures if (c := _text_chunks(p.read_bytes()))]
         return {
             "pictures": [
                 {"shape": a.shape, "sha256": hashlib.sha256(a.tobytes()).hexdigest()}
                 for a in arrays
             ]
-        }
+        } | ({"texts": texts} if texts else {})
     data = path.read_bytes()
     return (
         {"file": as_text(data)}
         if len(data) <= 300
         else {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     )
+
+
+def _text_chunks(data: bytes) -> bytes:
+    """A PNG's chunks `tEXt`, with their lengths and checksums."""
+    found, at = b"", 8
+    while at < len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        found += data[at:end] if data[at + 4 : at + 8] == b"tEXt" else b""
+        at = end
+    return found
+
+
+# ---------------------------------------------------------------- runs
+
+
+def metadata_of(record: Record) -> str:
+    """What a file says of how it was made, from a record's fields."""
+    inputs = [(k, v[0] * v[1] if isinstance(v, list | tuple) else v) for k, v in record["inputs"]]
+    tables = {"inputs": tuple(inputs), "versions": tuple((k, v) for k, v in record["versions"])}
+    names = ("made_by", "pipeline", "plan", "device", "arithmetic")
+    return comment_of(Metadata(**{k: record[k] for k in names}, **tables))
+
+
+def _gives_said(record: Record) -> Record:
+    text = metadata_of(record)
+    if len(text) <= 1000:
+        return {"comment": text}
+    return {"bytes": len(text), "sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def _gives_batch(record: Record) -> Record:
+    try:
+        runs = batch_of({}, dict(record["values"]))
+    except RunError as error:
+        return {"fault": str(error)}
+    return {
+        "runs": [
+            {
+                "name": r.name,
+                "inputs": list(r.inputs.items()),
+                "differing": r.differing,
+                "out": named(record["out"], r.name),
+            }
+            for r in runs
+        ]
+    }
 
 
 def line_of(record: Record) -> str:
@@ -188,7 +244,8 @@ def line_of(record: Record) -> str:
 
 def main() -> None:
     """Write the file."""
-    lines = [line_of(r | {"gives": gives(r)}) for r in given()]
+    records = [*given(), *given_runs()]
+    lines = [line_of(r | {"gives": gives(r)}) for r in records]
     FILE.write_text("\n".join(lines) + "\n", "utf-8")
     print(f"{FILE}: {len(lines)} records, {FILE.stat().st_size} bytes")
 

@@ -412,7 +412,8 @@ def _levels() -> Iterator[Record]:
             }
 
 
-def _output(kind: str, axis: int, pieces: list[np.ndarray], **more: Any) -> Record:
+def output_of(kind: str, axis: int, pieces: list[np.ndarray], **more: Any) -> Record:
+    """An output and its pieces."""
     names = {"float16": "fp16", "float32": "fp32", "int32": "int32"}
     return {
         "name": "x",
@@ -437,18 +438,18 @@ def _files() -> Iterator[Record]:
     long = some((1, 3, 2, 4, 5), np.float16)
     for ending in (".npy", ".npz", ".safetensors"):
         for what, outputs in {
-            "whole": [_output("tensor", 0, [some((2, 3))])],
-            "joined": [_output("tensor", 1, parts)],
-            "joined at the end": [_output("tensor", -1, [some((2, 3, 1), np.float16)] * 2)],
-            "a video": [_output("video", 2, [long, long, long[:, :, :1]])],
-            "texts": [_output("text", 1, [np.arange(5, dtype=np.int32)[None]])],
-            "a number": [_output("tensor", 0, [some((1,))])],
+            "whole": [output_of("tensor", 0, [some((2, 3))])],
+            "joined": [output_of("tensor", 1, parts)],
+            "joined at the end": [output_of("tensor", -1, [some((2, 3, 1), np.float16)] * 2)],
+            "a video": [output_of("video", 2, [long, long, long[:, :, :1]])],
+            "texts": [output_of("text", 1, [np.arange(5, dtype=np.int32)[None]])],
+            "a number": [output_of("tensor", 0, [some((1,))])],
         }.items():
             yield {"does": "write", "what": what, "ending": ending, "outputs": outputs}
         if ending != ".npy":
             both = [
-                _output("tensor", 1, parts),
-                _output("image", 0, [some((1, 3, 2, 2))], name="other"),
+                output_of("tensor", 1, parts),
+                output_of("image", 0, [some((1, 3, 2, 2))], name="other"),
             ]
             yield {"does": "write", "what": "two", "ending": ending, "outputs": both}
     for channels in ((), (2,)):
@@ -457,7 +458,7 @@ def _files() -> Iterator[Record]:
             "does": "write",
             "what": "a sound",
             "ending": ".wav",
-            "outputs": [_output("audio", -1, pieces, low=-1.0, rate=16000.0)],
+            "outputs": [output_of("audio", -1, pieces, low=-1.0, rate=16000.0)],
         }
     frames = [some((1, 3, 2, 4, 6)), some((1, 3, 1, 4, 6))]
     for ending in (".png", "/"):
@@ -465,19 +466,19 @@ def _files() -> Iterator[Record]:
             "does": "write",
             "what": "a video",
             "ending": ending,
-            "outputs": [_output("video", 2, frames, low=-1.0)],
+            "outputs": [output_of("video", 2, frames, low=-1.0)],
         }
         yield {
             "does": "write",
             "what": "images",
             "ending": ending,
-            "outputs": [_output("image", 0, [some((10, 3, 3, 4))])],
+            "outputs": [output_of("image", 0, [some((10, 3, 3, 4))])],
         }
     yield {
         "does": "write",
         "what": "an image",
         "ending": ".png",
-        "outputs": [_output("image", 0, [some((1, 3, 7, 5), np.float16)])],
+        "outputs": [output_of("image", 0, [some((1, 3, 7, 5), np.float16)])],
     }
     yield from _unfit(some)
 
@@ -485,10 +486,10 @@ def _files() -> Iterator[Record]:
 def _unfit(some: Any) -> Iterator[Record]:
     """What a file cannot hold: told before anything is computed."""
     for what, ending, output in (
-        ("a tensor as pictures", ".png", _output("tensor", 0, [some((4,))])),
-        ("a video as a sound", ".wav", _output("video", 2, [some((1, 3, 1, 4, 4))])),
-        ("a sound of half a sample", ".wav", _output("audio", -1, [some((1, 8))], rate=8000.5)),
-        ("a text as pictures", "/", _output("text", 1, [np.zeros((1, 3), np.int32)])),
+        ("a tensor as pictures", ".png", output_of("tensor", 0, [some((4,))])),
+        ("a video as a sound", ".wav", output_of("video", 2, [some((1, 3, 1, 4, 4))])),
+        ("a sound of half a sample", ".wav", output_of("audio", -1, [some((1, 8))], rate=8000.5)),
+        ("a text as pictures", "/", output_of("text", 1, [np.zeros((1, 3), np.int32)])),
     ):
         yield {"does": "write", "what": what, "ending": ending, "outputs": [output]}
 

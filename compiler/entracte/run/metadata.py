@@ -10,7 +10,7 @@ digests. Where texts are too long for a comment, they stand there by their diges
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from entracte.codec import parse_json
@@ -29,37 +29,6 @@ _SHORT = 200
 """Letters of a text that cannot be told in full."""
 
 
-def metadata_of(plan: Plan, told: Told, device: Device) -> str:
-    """The comment, in ASCII; `told` are all the plan's inputs as a record names them."""
-    text = _written(plan, told, device)
-    if len(text) > MOST_BYTES:
-        text = _written(plan, {k: _digest(v) for k, v in told.items()}, device)
-    return text if len(text) <= MOST_BYTES else ""
-
-
-def _digest(value: str | int | float) -> str | int | float:
-    if not isinstance(value, str) or len(value) <= _SHORT:
-        return value
-    return f"sha256:{hashlib.sha256(value.encode()).hexdigest()}"
-
-
-def _written(plan: Plan, told: Told, device: Device) -> str:
-    known = dict(versions())
-    body = {
-        "made_by": f"{_MADE_BY}{known['entracte']}",
-        "pipeline": plan.pipeline,
-        "plan": plan_digest(plan),
-        "inputs": dict(told),
-        "device": device.name,
-        "arithmetic": getattr(device, "arithmetic", ""),
-        "versions": {k: v for k, v in known.items() if k not in _LOCAL},
-    }
-    return json.dumps(body, separators=(",", ":"))
-
-
-# ---------------------------------------------------------------- read
-
-
 @dataclass(frozen=True, slots=True)
 class Metadata:
     """What a file says. A stranger's may say anything: texts are shown with care."""
@@ -72,6 +41,47 @@ class Metadata:
     device: str
     arithmetic: str
     versions: tuple[tuple[str, str], ...]
+
+
+# ---------------------------------------------------------------- written
+
+
+def metadata_of(plan: Plan, told: Told, device: Device) -> str:
+    """The comment, in ASCII; `told` are all the plan's inputs as a record names them."""
+    known = dict(versions())
+    return comment_of(
+        Metadata(
+            made_by=f"{_MADE_BY}{known['entracte']}",
+            pipeline=plan.pipeline,
+            plan=plan_digest(plan),
+            inputs=tuple(told.items()),
+            device=device.name,
+            arithmetic=getattr(device, "arithmetic", ""),
+            versions=tuple((k, v) for k, v in known.items() if k not in _LOCAL),
+        )
+    )
+
+
+def comment_of(made: Metadata) -> str:
+    """The same as a text: at most `MOST_BYTES`, empty where it would be more."""
+    text = _written(made)
+    if len(text) > MOST_BYTES:
+        text = _written(replace(made, inputs=tuple((k, _digest(v)) for k, v in made.inputs)))
+    return text if len(text) <= MOST_BYTES else ""
+
+
+def _digest(value: str | int | float) -> str | int | float:
+    if not isinstance(value, str) or len(value) <= _SHORT:
+        return value
+    return f"sha256:{hashlib.sha256(value.encode()).hexdigest()}"
+
+
+def _written(made: Metadata) -> str:
+    tables = {"inputs": dict(made.inputs), "versions": dict(made.versions)}
+    return json.dumps(asdict(made) | tables, separators=(",", ":"))
+
+
+# ---------------------------------------------------------------- read
 
 
 def read_metadata(path: Path) -> Metadata:

@@ -26,6 +26,9 @@ final class Studio {
     private(set) var inputs: [Input] = []
     /// What is given, as typed; of files their path.
     var given: [String: String] = [:]
+    /// How many times clips are enlarged, and whether files say how they were made.
+    var scale = 1
+    var saysHow = true
     private(set) var made: [MadeFile] = []
     private(set) var texts: [String] = []
     /// The last frame that came out, while it runs.
@@ -33,6 +36,7 @@ final class Studio {
     private(set) var notes: [String] = []
     private(set) var seconds: Double?
     let memory = MemoryGauge()
+    var makesClip: Bool { build?.plan.program.outputs.contains { $0.kind == .video } == true }
 
     private var build: OpenBuild?
     private var isInstalled = false
@@ -85,7 +89,7 @@ final class Studio {
     // ------------------------------------------------------------ inside
 
     private func outcome(_ build: OpenBuild, _ engine: CoreMLEngine) async throws -> Outcome {
-        let files = try await RunFiles(build, in: try RunFiles.newFolder(), Codecs.own.withSystem) { frame in
+        let files = try RunFiles(build, in: try RunFiles.newFolder(), Codecs.own.withSystem, scale: scale) { frame in
             Task { @MainActor in self.preview = frame }
         }
         var options = RunOptions()
@@ -94,6 +98,7 @@ final class Studio {
         options.loading = { package in try build.check(package) }
         options.keeps = { $0.kind == .text }
         options.sinks = files.sinks
+        options.given = { [name = saysHow ? engine.name : nil] in try await files.begin($0, engine: name) }
         options.progress = { stage, done, count in
             Task { @MainActor in self.step(stage, done, count) }
         }

@@ -1,7 +1,8 @@
 import AVKit
-import CoreGraphics
+import EntracteCoreML
 import EntracteMedia
 import EntractePlan
+import EntracteRuntime
 import SwiftUI
 // A plan has a `Binding` too.
 import struct SwiftUI.Binding
@@ -20,6 +21,10 @@ struct StudioView: View {
                         ForEach(studio.inputs, id: \.name) { input in
                             InputRow(input: input, text: text(input.name))
                         }
+                        if studio.makesClip {
+                            Stepper("Clip enlarged \(studio.scale) times", value: $studio.scale, in: 1...mostScale)
+                        }
+                        Toggle("Files say how they were made", isOn: $studio.saysHow)
                         Button("Make") { studio.run() }
                     }
                 }
@@ -81,7 +86,10 @@ struct InputRow: View {
         case .text:
             TextField(input.name, text: $text, axis: .vertical)
         case .seed, .number:
-            LabeledContent(input.name) { TextField(usual, text: $text) }
+            LabeledContent(input.name) {
+                TextField(usual, text: $text)
+                if input.kind == .seed { Button("Draw") { text = String(Seed.drawn(for: input)) } }
+            }
         case .choice where !input.choices.isEmpty:
             Picker(input.name, selection: $text) {
                 Text(usual).tag("")
@@ -102,14 +110,7 @@ struct InputRow: View {
     }
 
     /// What it is where nothing is typed.
-    private var usual: String {
-        switch input.default {
-        case .text(let text): text
-        case .whole(let whole): String(whole)
-        case .number(let number): String(number)
-        default: "needed"
-        }
-    }
+    private var usual: String { input.usual ?? "needed" }
 
     /// A file of another app may be read while it is asked for only.
     private func copied(_ url: URL) -> String {
@@ -149,17 +150,8 @@ struct PreviewImage: View {
     let preview: Preview
 
     var body: some View {
-        if let image {
+        if let image = preview.image {
             Image(decorative: image, scale: 1).resizable().aspectRatio(contentMode: .fit).frame(maxHeight: 320)
         }
-    }
-
-    private var image: CGImage? {
-        guard let provider = CGDataProvider(data: Data(preview.rgb) as CFData) else { return nil }
-        return CGImage(
-            width: preview.width, height: preview.height, bitsPerComponent: 8, bitsPerPixel: 24,
-            bytesPerRow: 3 * preview.width, space: CGColorSpaceCreateDeviceRGB(),
-            bitmapInfo: CGBitmapInfo(rawValue: CGImageAlphaInfo.none.rawValue), provider: provider, decode: nil,
-            shouldInterpolate: true, intent: .defaultIntent)
     }
 }

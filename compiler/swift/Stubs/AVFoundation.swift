@@ -28,6 +28,26 @@ public struct AVVideoCodecType: RawRepresentable, Hashable, Sendable {
 
 public let AVVideoCodecKey = "", AVVideoWidthKey = "", AVVideoHeightKey = ""
 
+/// avfoundation/avmetadataidentifier
+public struct AVMetadataIdentifier: RawRepresentable, Hashable, Sendable {
+    public let rawValue: String
+    public init(rawValue: String) { self.rawValue = rawValue }
+    /// avfoundation/avmetadataidentifier/itunesmetadatausercomment
+    public static let iTunesMetadataUserComment = AVMetadataIdentifier(rawValue: "itsk/%A9cmt")
+    /// avfoundation/avmetadataidentifier/quicktimeuserdatacomment
+    public static let quickTimeUserDataComment = AVMetadataIdentifier(rawValue: "udta/%A9cmt")
+}
+
+/// avfoundation/avmetadataitem
+open class AVMetadataItem: NSObject {}
+
+/// avfoundation/avmutablemetadataitem
+open class AVMutableMetadataItem: AVMetadataItem {
+    public var identifier: AVMetadataIdentifier?
+    public var value: (any NSCopying & NSObjectProtocol)?
+    public var extendedLanguageTag: String?
+}
+
 /// avfoundation/avassetwriterinput
 open class AVAssetWriterInput: NSObject {
     /// avfoundation/avassetwriterinput/init(mediatype:outputsettings:)
@@ -53,6 +73,8 @@ open class AVAssetWriter: NSObject {
     public init(outputURL: URL, fileType: AVFileType) throws {}
     public var status: Status { fatalError() }
     public var error: (any Error)? { fatalError() }
+    /// avfoundation/avassetwriter/metadata: to be set before it starts
+    public var metadata: [AVMetadataItem] = []
     public func canAdd(_ input: AVAssetWriterInput) -> Bool { fatalError() }
     public func add(_ input: AVAssetWriterInput) {}
     public func startWriting() -> Bool { fatalError() }

@@ -122,6 +122,16 @@ public struct ForEach<Items: RandomAccessCollection>: View {
     public init(_ items: Items, @ViewBuilder content: @escaping (Items.Element) -> some View) where Items.Element: Identifiable {}
     public var body: Never { fatalError() }
 }
+/// swiftui/stepper/init(_:value:in:step:oneditingchanged:)
+public struct Stepper: View {
+    public init<V: Strideable>(_ title: some StringProtocol, value: Binding<V>, in bounds: ClosedRange<V>) {}
+    public var body: Never { fatalError() }
+}
+/// swiftui/toggle/init(_:ison:)
+public struct Toggle: View {
+    public init(_ title: some StringProtocol, isOn: Binding<Bool>) {}
+    public var body: Never { fatalError() }
+}
 public struct AsyncImage: View {
     public init(url: URL?, scale: CGFloat = 1) {}
     public var body: Never { fatalError() }

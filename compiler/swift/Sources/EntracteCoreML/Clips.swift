@@ -11,11 +11,7 @@ public struct SystemClips: ClipEncoder {
 
     public var endings: [String] { [".mp4", ".mov"] }
 
-    public func open(
-        _ file: URL, ending: String, height: Int, width: Int, rate: Double
-    ) async throws -> any ClipWriter {
-        try SystemClip(file, ending == ".mov" ? .mov : .mp4, height, width, rate)
-    }
+    public func open(_ file: URL, _ form: ClipForm) async throws -> any ClipWriter { try SystemClip(file, form) }
 }
 
 /// One clip in the making. An actor, because whoever makes frames and whoever waits for the encoder are not
@@ -35,12 +31,15 @@ actor SystemClip: ClipWriter {
         let adaptor: AVAssetWriterInputPixelBufferAdaptor
     }
 
-    init(_ file: URL, _ type: AVFileType, _ height: Int, _ width: Int, _ rate: Double) throws {
+    init(_ file: URL, _ form: ClipForm) throws {
+        let (height, width, isMovie) = (form.height, form.width, form.ending == ".mov")
         self.file = file
         self.height = height
         self.width = width
-        time = try FrameTime(rate)
-        let writer = try AVAssetWriter(outputURL: file, fileType: type)
+        time = try FrameTime(form.rate)
+        let writer = try AVAssetWriter(outputURL: file, fileType: isMovie ? .mov : .mp4)
+        // Before it starts: later it is ignored.
+        if !form.comment.isEmpty { writer.metadata = [Self.comment(form.comment, isMovie)] }
         let input = AVAssetWriterInput(
             mediaType: .video,
             outputSettings: [
@@ -112,6 +111,15 @@ actor SystemClip: ClipWriter {
             PixelRows.putBGRA($0, height: height, width: width, start, rowBytes: rowBytes)
         }
         return true
+    }
+
+    /// `©cmt`, where each of the two formats has it: what others call the comment.
+    private static func comment(_ text: String, _ isMovie: Bool) -> AVMetadataItem {
+        let item = AVMutableMetadataItem()
+        item.identifier = isMovie ? .quickTimeUserDataComment : .iTunesMetadataUserComment
+        item.value = NSString(string: text)
+        item.extendedLanguageTag = "und"
+        return item
     }
 
     private static func fault(_ file: URL, _ writer: AVAssetWriter) -> Fault {

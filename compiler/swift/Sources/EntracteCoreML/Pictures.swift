@@ -81,4 +81,16 @@ public struct SystemPictures: PictureDecoder {
         return bytes
     }
 }
+
+extension Preview {
+    /// For a screen; nil where the system has no memory for it.
+    public var image: CGImage? {
+        guard let provider = CGDataProvider(data: Data(rgb) as CFData) else { return nil }
+        return CGImage(
+            width: width, height: height, bitsPerComponent: 8, bitsPerPixel: 24, bytesPerRow: 3 * width,
+            space: CGColorSpaceCreateDeviceRGB(),
+            bitmapInfo: CGBitmapInfo(rawValue: CGImageAlphaInfo.none.rawValue), provider: provider, decode: nil,
+            shouldInterpolate: true, intent: .defaultIntent)
+    }
+}
 #endif

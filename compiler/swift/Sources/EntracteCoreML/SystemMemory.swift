@@ -1,5 +1,5 @@
 #if canImport(CoreML)
-@preconcurrency import Darwin
+import Darwin
 import EntracteRuntime
 import Foundation
 import Metal
@@ -14,17 +14,7 @@ public enum SystemMemory {
     }
 
     /// `phys_footprint`: what counts against the process's limit.
-    @Sendable public static func footprintBytes() -> Int? {
-        var info = task_vm_info_data_t()
-        let words = MemoryLayout<task_vm_info_data_t>.size / MemoryLayout<integer_t>.size
-        var count = mach_msg_type_number_t(words)
-        let said = withUnsafeMutablePointer(to: &info) {
-            $0.withMemoryRebound(to: integer_t.self, capacity: words) {
-                task_info(mach_task_self_, task_flavor_t(TASK_VM_INFO), $0, &count)
-            }
-        }
-        return said == KERN_SUCCESS ? Int(clamping: info.phys_footprint) : nil
-    }
+    @Sendable public static func footprintBytes() -> Int? { ProcessMemory().bytes() }
 
     /// What is left of the process's limit; nil on macOS, which has none, and in the simulator.
     public static func availableBytes() -> Int? {

@@ -145,8 +145,29 @@ public protocol ClipEncoder: Sendable {
     /// Of files that it writes: `.mp4`, `.mov`.
     var endings: [String] { get }
 
-    /// Begin a file that is not there yet. Sides are even and at most 16384; `rate` frames a second.
-    func open(_ file: URL, ending: String, height: Int, width: Int, rate: Double) async throws -> any ClipWriter
+    /// Begin a file that is not there yet.
+    func open(_ file: URL, _ form: ClipForm) async throws -> any ClipWriter
+}
+
+/// What a clip is to be.
+public struct ClipForm: Sendable, Equatable {
+    /// Of its file: what says the format.
+    public let ending: String
+    /// Even, at most 16384, as is the width.
+    public let height: Int
+    public let width: Int
+    /// Frames a second.
+    public let rate: Double
+    /// What the file says of how it was made, in ASCII; empty: nothing.
+    public let comment: String
+
+    public init(ending: String, height: Int, width: Int, rate: Double, comment: String) {
+        self.ending = ending
+        self.height = height
+        self.width = width
+        self.rate = rate
+        self.comment = comment
+    }
 }
 
 /// One clip in the making. Used by one task at a time.

@@ -46,12 +46,9 @@ final class WriteFile: @unchecked Sendable {
     /// Throws `SystemFault`, also at the file's end.
     func read(_ at: Int, _ count: Int) throws -> [UInt8] {
         try [UInt8](unsafeUninitializedCapacity: count) { buffer, done in
-            while done < count, let base = buffer.baseAddress {
-                let got = pread(handle, base + done, count - done, off_t(at + done))
-                if got < 0, errno == EINTR { continue }
-                guard got > 0 else { throw SystemFault() }
-                done += got
-            }
+            let all = UnsafeMutableRawBufferPointer(start: buffer.baseAddress, count: count)
+            done = readBytes(handle, at: at, into: all) ?? 0
+            guard done == count else { throw SystemFault() }
         }
     }
 

@@ -26,13 +26,14 @@ public actor FileSink {
         aside = Aside(path)
     }
 
-    /// Open it. Throws `Fault` where it cannot be written at all.
-    public func begin() async throws {
+    /// Open it. `comment`: what it says of how it was made, in ASCII. Throws `Fault` where it cannot be written
+    /// at all.
+    public func begin(_ comment: String = "") async throws {
         spools = made.map { one in
             (one.output.name, Spool(aside.final, axis: format.grain == .plain ? one.output.axis : 0))
         }
         do {
-            writer = try await format.open(made, aside.path)
+            writer = try await format.open(made, comment, aside.path)
         } catch {
             await abandon()
             throw told(error)

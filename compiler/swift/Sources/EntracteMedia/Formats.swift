@@ -11,10 +11,20 @@ public struct Made: Sendable {
     public let port: Port
     /// It comes in several pieces, or has several parts.
     let isJoined: Bool
+    /// How many times clips are enlarged.
+    let scale: Int
 }
 
+/// Most times that a clip is enlarged.
+public let mostScale = 64
+
 /// The outputs of a plan, each as the tensor of all its parts. Throws `Fault` for one that is not of its kind.
-public func madeOutputs(_ program: Program) throws -> [Made] {
+///
+/// `scale`: how many times clips are enlarged, from 1 to 64.
+public func madeOutputs(_ program: Program, scale: Int = 1) throws -> [Made] {
+    guard (1...mostScale).contains(scale) else {
+        throw Fault.run("scale: \(scale) is none from 1 to \(mostScale)")
+    }
     let decls = Dictionary(program.tensors.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
     return try program.outputs.map { output in
         let parts = output.values.compactMap { decls[$0] }
@@ -31,7 +41,7 @@ public func madeOutputs(_ program: Program) throws -> [Made] {
         }
         let port = Port(name: output.name, shape: shape, dtype: first.port.dtype)
         if let fault = kindFault(output.kind, port) { throw Fault.plan("plan: output \(output.name): \(fault)") }
-        return Made(output: output, port: port, isJoined: parts.count > 1 || first.streamed > 0)
+        return Made(output: output, port: port, isJoined: parts.count > 1 || first.streamed > 0, scale: scale)
     }
 }
 
@@ -64,8 +74,8 @@ struct Format: Sendable {
     let holdsMany: Bool
     /// Why such a file cannot hold it.
     let fault: @Sendable (Made) -> String?
-    /// Begin such a file at a path where nothing is.
-    let open: @Sendable ([Made], String) async throws -> any Writer
+    /// Begin such a file, with a comment where it is not empty, at a path where nothing is.
+    let open: @Sendable (_ made: [Made], _ comment: String, _ path: String) async throws -> any Writer
 }
 
 /// Texts of tokens: of an output, by the tokenizer that it names in the build folder. Throws `Fault`.
@@ -75,20 +85,22 @@ public typealias TextOf = @Sendable (Output, [Int]) throws -> String
 func formats(_ codecs: Codecs, _ text: @escaping TextOf) -> [Format] {
     let clips = codecs.clips.flatMap { encoder in encoder.endings.map { clip(encoder, $0) } }
     let pictures = [
-        pictureRow(".png") { _, path in
-            AtEnd { spools in for (_, spool) in spools { try writePicture(spool, path) } }
+        pictureRow(".png") { _, comment, path in
+            AtEnd { spools in for (_, spool) in spools { try writePicture(spool, comment, path) } }
         },
-        pictureRow(folderEnding) { _, path in try FramesWriter(path) },
+        pictureRow(folderEnding) { _, comment, path in try FramesWriter(path, comment) },
     ]
     return clips + pictures + [
         Format(
             ending: ".wav", kinds: [.audio], grain: .samples, called: "samples", holdsMany: false,
             fault: { waveFault($0.port.shape, $0.output.rate) },
-            open: { made, path in try WaveWriter(path, made.first?.port.shape ?? [], made.first?.output.rate ?? 1) }),
+            open: { made, comment, path in
+                try WaveWriter(path, made.first?.port.shape ?? [], made.first?.output.rate ?? 1, comment)
+            }),
         Format(
             ending: ".txt", kinds: [.text], grain: .plain, called: "tensor", holdsMany: false, fault: { _ in nil },
-            open: { made, path in AtEnd { try writeText(made, $0, path, text) } }),
-        tensorRow(".npy", many: false) { spools, path in
+            open: { made, _, path in AtEnd { try writeText(made, $0, path, text) } }),
+        tensorRow(".npy", many: false) { spools, _, path in
             for (_, spool) in spools { try writeNpy(spool, path) }
         },
         tensorRow(".npz", many: true, writeNpz),
@@ -100,19 +112,20 @@ private func clip(_ encoder: any ClipEncoder, _ ending: String) -> Format {
     Format(
         ending: ending, kinds: [.video], grain: .frames, called: "frames", holdsMany: false,
         fault: { picturesFault($0, ending, isClip: true) },
-        open: { made, path in
-            let shape = made.first?.port.shape ?? []
-            guard shape.count == 5 else { throw MediaFault("\(words(shape)) is no video") }
-            let scale = clipScale(shape[3], shape[4])
-            let writer = try await encoder.open(
-                URL(fileURLWithPath: path), ending: ending, height: shape[3] * scale, width: shape[4] * scale,
-                rate: made.first?.output.rate ?? 1)
+        open: { made, comment, path in
+            guard let one = made.first, one.port.shape.count == 5 else {
+                throw MediaFault("\(words(made.first?.port.shape ?? [])) is no video")
+            }
+            let (height, width, scale) = (one.port.shape[3], one.port.shape[4], one.scale)
+            let form = ClipForm(
+                ending: ending, height: height * scale, width: width * scale, rate: one.output.rate, comment: comment)
+            let writer = try await encoder.open(URL(fileURLWithPath: path), form)
             return ClipSink(clip: writer, scale: scale)
         })
 }
 
 private func pictureRow(
-    _ ending: String, _ open: @escaping @Sendable ([Made], String) async throws -> any Writer
+    _ ending: String, _ open: @escaping @Sendable ([Made], String, String) async throws -> any Writer
 ) -> Format {
     Format(
         ending: ending, kinds: ending == folderEnding ? [.video, .image] : [.image, .video], grain: .frames, called: "pictures", holdsMany: false,
@@ -120,11 +133,12 @@ private func pictureRow(
 }
 
 private func tensorRow(
-    _ ending: String, many: Bool, _ write: @escaping @Sendable ([(name: String, spool: Spool)], String) throws -> Void
+    _ ending: String, many: Bool,
+    _ write: @escaping @Sendable ([(name: String, spool: Spool)], String, String) throws -> Void
 ) -> Format {
     Format(
         ending: ending, kinds: [.video, .image, .audio, .text, .tensor], grain: .plain, called: "tensor",
-        holdsMany: many, fault: { _ in nil }, open: { _, path in AtEnd { try write($0, path) } })
+        holdsMany: many, fault: { _ in nil }, open: { _, comment, path in AtEnd { try write($0, comment, path) } })
 }
 
 private func writeText(
@@ -143,12 +157,18 @@ private func writeText(
 
 // ---------------------------------------------------------------- what a file can hold
 
-/// Smaller videos are enlarged by whole numbers: players blur 64 pixels beyond recognition.
-private let smallestSide = 256
+/// Players blur smaller videos: whoever writes one is told that it can be enlarged.
+private let smallSide = 256
 
-func clipScale(_ height: Int, _ width: Int) -> Int {
-    let side = max(1, min(height, width))
-    return side >= smallestSide ? 1 : (smallestSide + side - 1) / side
+extension Made {
+    /// How large a clip is that players blur, and what helps; nil of what is no clip, or large enough.
+    public func smallNote(_ path: String) -> String? {
+        let isClip = output.kind == .video && (ending(of: path) == ".mp4" || ending(of: path) == ".mov")
+        guard isClip, port.shape.count == 5 else { return nil }
+        let (height, width) = (times(port.shape[3], scale), times(port.shape[4], scale))
+        guard min(height, width) < smallSide else { return nil }
+        return "\(width) x \(height) pixels; `--scale \(scale * 4)` makes it larger"
+    }
 }
 
 private let clipRates = 0.01...1000.0
@@ -160,11 +180,12 @@ private func picturesFault(_ made: Made, _ ending: String, isClip: Bool) -> Stri
     if made.isJoined, placeOf(made.output.axis, shape.count) != (isVideo ? 2 : 0) {
         return "its parts are joined along axis \(made.output.axis), not picture by picture"
     }
-    let scale = isClip ? clipScale(height, width) : 1
+    let scale = isClip ? made.scale : 1
     if let fault = sizeFault(frames, height, width, scale, ending, isClip) { return fault }
     guard isClip else { return nil }
     if height * scale % 2 != 0 || width * scale % 2 != 0 {
-        return "H.264 takes even sides only, not \(height) x \(width)"
+        let sides = "\(height * scale) x \(width * scale)"
+        return "H.264 takes even sides only, not \(sides) (--scale \(2 * scale) makes them even)"
     }
     guard clipRates.contains(made.output.rate) else {
         return "\(ending) holds 0.01 to 1000 frames a second, not \(general(made.output.rate))"

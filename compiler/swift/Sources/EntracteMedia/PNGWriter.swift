@@ -1,7 +1,8 @@
 import EntractePlan
 
 /// A picture of three bytes a pixel as PNG. Rows as they are, in stored blocks, or packed where that is smaller.
-func png(_ pixels: [UInt8], height: Int, width: Int) -> [UInt8] {
+/// A comment stands in a `tEXt` chunk before them.
+func png(_ pixels: [UInt8], height: Int, width: Int, comment: String = "") -> [UInt8] {
     let rowBytes = 3 * width
     var rows: [UInt8] = []
     rows.reserveCapacity(height * (rowBytes + 1))
@@ -16,6 +17,7 @@ func png(_ pixels: [UInt8], height: Int, width: Int) -> [UInt8] {
     header.append(big: UInt32(clamping: width))
     header.append(big: UInt32(clamping: height))
     append("IHDR", header + [8, 2, 0, 0, 0], to: &made)
+    if !comment.isEmpty { append("tEXt", Array("Comment".utf8) + [0] + Array(comment.utf8), to: &made) }
     append("IDAT", packed(rows), to: &made)
     append("IEND", [], to: &made)
     return made

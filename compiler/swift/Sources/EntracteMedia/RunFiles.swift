@@ -28,6 +28,7 @@ public struct MadeFile: Identifiable, Equatable, Sendable {
 
 /// Files of the usual formats for the outputs of a run, but for texts, in one folder.
 public struct RunFiles: Sendable {
+    private let build: OpenBuild
     private let files: [(sink: FileSink, kind: Output.Kind)]
     /// By output; what `RunOptions.sinks` takes.
     public let sinks: [String: any Sink]
@@ -42,18 +43,20 @@ public struct RunFiles: Sendable {
         return place
     }
 
-    /// Begins them. `show` is told of the last frame of each piece of a picture or a video. Throws `Fault`.
+    /// `scale`: how many times clips are enlarged. `show` is told of the last frame of each piece of a picture or
+    /// a video. Throws `Fault`.
     public init(
-        _ build: OpenBuild, in folder: URL, _ codecs: Codecs, show: @escaping @Sendable (Preview) -> Void = { _ in }
-    ) async throws {
-        let made = try madeOutputs(build.plan.program).filter { $0.output.kind != .text }
+        _ build: OpenBuild, in folder: URL, _ codecs: Codecs, scale: Int = 1,
+        show: @escaping @Sendable (Preview) -> Void = { _ in }
+    ) throws {
+        self.build = build
+        let made = try madeOutputs(build.plan.program, scale: scale).filter { $0.output.kind != .text }
         let media = MediaOutputs(codecs, text: build.textOf)
         guard case .files(let names) = media.usual(made) else {
             (files, sinks) = ([], [:])
             return
         }
         let all = try media.sinks(made, .files(names.mapValues { folder.appendingPathComponent($0).path }))
-        for sink in all { try await sink.begin() }
         var taken: [String: any Sink] = [:]
         var kinds: [String: Output.Kind] = [:]
         for one in made {
@@ -65,6 +68,13 @@ public struct RunFiles: Sendable {
         }
         files = all.map { ($0, kinds[$0.path] ?? .tensor) }
         sinks = taken
+    }
+
+    /// Begins them; what `RunOptions.given` takes. They say how they were made, by the inputs as a record names
+    /// them, unless `engine` is nil. Throws `Fault`.
+    public func begin(_ told: [NamedTold], engine: String?) async throws {
+        let comment = engine.map { Metadata(build.plan, told, engine: $0).text } ?? ""
+        for file in files { try await file.sink.begin(comment) }
     }
 
     /// All came: the files are whole. Throws `Fault` for the first that could not be written.

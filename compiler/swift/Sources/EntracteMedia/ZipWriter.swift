@@ -1,5 +1,7 @@
 /// Arrays by name in a zip archive, stored, as numpy reads it (and byte for byte as Python's `zipfile` writes it).
-func writeNpz(_ spools: [(name: String, spool: Spool)], _ path: String) throws {
+///
+/// The comment is the archive's and no entry: whoever goes through the entries finds arrays only.
+func writeNpz(_ spools: [(name: String, spool: Spool)], _ comment: String, _ path: String) throws {
     let file = try WriteFile(new: path)
     var at = 0
     var entries: [ZipEntry] = []
@@ -15,7 +17,7 @@ func writeNpz(_ spools: [(name: String, spool: Spool)], _ path: String) throws {
         at = end
     }
     let directory = entries.flatMap(\.central)
-    try file.write(directory + zipEnd(entries.count, at, directory.count), at: at)
+    try file.write(directory + zipEnd(entries.count, at, directory.count, comment), at: at)
     try file.finish()
 }
 
@@ -72,7 +74,7 @@ private struct ZipEntry {
     }
 }
 
-private func zipEnd(_ count: Int, _ at: Int, _ size: Int) -> [UInt8] {
+private func zipEnd(_ count: Int, _ at: Int, _ size: Int, _ comment: String) -> [UInt8] {
     var made: [UInt8] = []
     if at > most32 {
         made += [0x50, 0x4B, 6, 6]
@@ -87,5 +89,7 @@ private func zipEnd(_ count: Int, _ at: Int, _ size: Int) -> [UInt8] {
     for _ in 0..<2 { made.append(little: UInt16(clamping: count)) }
     made.append(little: UInt32(clamping: size))
     made.append(little: at > most32 ? UInt32.max : UInt32(clamping: at))
-    return made + [0, 0]
+    let said = Array(comment.utf8.prefix(0xFFFF))
+    made.append(little: UInt16(said.count))
+    return made + said
 }

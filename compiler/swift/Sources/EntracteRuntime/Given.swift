@@ -62,6 +62,9 @@ public struct Given: Sendable {
 }
 
 extension Input {
+    /// Its default as it would be typed; nil where it must be given.
+    public var usual: String? { fallback?.typed }
+
     /// Its default, as if it was given.
     fileprivate var fallback: GivenValue? {
         switch `default` {

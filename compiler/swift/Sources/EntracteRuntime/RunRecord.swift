@@ -33,6 +33,11 @@ public enum Told: Equatable, Sendable {
 public struct NamedTold: Equatable, Sendable {
     public let name: String
     public let value: Told
+
+    public init(name: String, value: Told) {
+        self.name = name
+        self.value = value
+    }
 }
 
 public struct NamedText: Equatable, Sendable {
@@ -104,6 +109,9 @@ public struct RunRecord: Equatable, Sendable {
 }
 
 extension RunRecord {
+    /// Of this runner: that of Entracte, which it is a part of.
+    public static let version = "0.1.0"
+
     /// The time, as records have it.
     static func now() -> String {
         let format = ISO8601DateFormatter()
@@ -156,7 +164,7 @@ extension NamedCount {
 }
 
 extension Told {
-    fileprivate var encoded: JSON {
+    var encoded: JSON {
         switch self {
         case .text(let text): .text(text)
         case .whole(let whole): .whole(whole)

@@ -27,6 +27,9 @@ public struct RunOptions: Sendable {
     public var reading: Given.Reading = { input, path in
         throw Fault.run("input '\(input.name)': \(path): nothing here reads files")
     }
+    /// Told of all inputs as a record names them, once they are read and before anything is loaded. What it
+    /// throws ends the run.
+    public var given: @Sendable ([NamedTold]) async throws -> Void = { _ in }
     /// What takes outputs, by name; others are kept in memory where `keeps` says so, else dropped.
     public var sinks: [String: any Sink] = [:]
     public var keeps: @Sendable (Output) -> Bool = { _ in true }
@@ -87,6 +90,7 @@ public struct Runner: Sendable {
         _ sinks: [String: any Sink], _ journal: Journal, _ options: RunOptions
     ) async throws -> (Interpreter, [NamedTold]) {
         let given = try await Given(plan.program, inputs, reading: options.reading)
+        try await options.given(given.told)
         let constants = try constants()
         for port in plan.program.constants where constants[port.name]?.shape != port.shape {
             throw Fault.run(

@@ -1,4 +1,4 @@
-/// The words behind a command's name: `--option value` or `--option=value`, and the others in their order.
+/// The words behind a command's name: `--option value` or `--option=value`, `--flag`, and the others in their order.
 struct Arguments {
     /// Used in a way that the command does not have.
     struct Misuse: Error {
@@ -8,8 +8,8 @@ struct Arguments {
     let words: [String]
     private let values: [String: [String]]
 
-    /// `options` all take a value. Throws `Misuse`.
-    init(_ raw: ArraySlice<String>, options: [String], words wanted: [String]) throws {
+    /// `options` all take a value, `flags` none. Throws `Misuse`.
+    init(_ raw: ArraySlice<String>, options: [String], flags: [String] = [], words wanted: [String]) throws {
         var words: [String] = [], values: [String: [String]] = [:]
         var rest = raw
         while let word = rest.popFirst() {
@@ -19,8 +19,13 @@ struct Arguments {
             }
             let parts = word.dropFirst(2).split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             let name = String(parts.first ?? "")
+            if flags.contains(name), parts.count == 1 {
+                values[name, default: []].append("")
+                continue
+            }
+            guard !flags.contains(name) else { throw Misuse(message: "--\(name): takes no value") }
             guard options.contains(name) else {
-                let known = options.map { "--\($0)" }.joined(separator: ", ")
+                let known = (options + flags).map { "--\($0)" }.joined(separator: ", ")
                 throw Misuse(message: "--\(name): there is no such option; give one of \(known)")
             }
             guard let value = parts.count > 1 ? String(parts[1]) : rest.popFirst() else {
@@ -35,6 +40,9 @@ struct Arguments {
         self.words = words
         self.values = values
     }
+
+    /// Whether a flag stands there.
+    func has(_ flag: String) -> Bool { values[flag] != nil }
 
     /// All values of an option that may stand several times.
     func all(_ name: String) -> [String] { values[name] ?? [] }

@@ -23,7 +23,7 @@ enum Command {
             tell("entracte-run: \(misuse.message) (see entracte-run --help)")
             return 2
         } catch is CancellationError {
-            tell("entracte-run: interrupted; nothing was written")
+            tell("entracte-run: interrupted; nothing of this run was written")
             return 130
         } catch {
             let line = "\(error)".split(separator: "\n").joined(separator: " ")

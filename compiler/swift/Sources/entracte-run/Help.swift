@@ -2,10 +2,13 @@ let help = """
     entracte-run: runs plans that `compile` of Entracte made.
 
     entracte-run run BUILD [options]        run the plan in the folder BUILD
-      --prompt TEXT                         the plan's text
-      --seed N                              the plan's seed
+      --prompt TEXT, --prompts FILE         the plan's text; given again, and of a file each line, a run for each
+      --negative TEXT                       the negative prompt, where the plan has one
+      --seed N, --seeds 0-3,8               the plan's seed, a run for each; `random` draws one and says which
       --input NAME=VALUE                    any other input; pictures and the like by a file's name
       --out FILE, --out NAME=FILE           where outputs go; by default into the working folder
+      --scale N                             clips are enlarged N times; otherwise they have the size that was computed
+      --no-metadata                         files do not say how they were made
       --record FILE                         the run's record; by default BUILD/run.json
       --engine coreml|simulated|blank       what runs packages: Core ML; answers that were recorded;
                                             zeros. The last two read the packages' weights all the same

@@ -10,13 +10,17 @@ struct MeasureCommand: Sendable {
 
     init(_ words: ArraySlice<String>) throws {
         arguments = try Arguments(
-            words, options: ["repeats", "prompt", "seed", "input", "record", "engine", "answers", "memory"],
+            words, options: ["repeats", "prompt", "negative", "seed", "input", "record", "engine", "answers", "memory"],
             words: ["BUILD"])
     }
 
     func run() async throws -> Int32 {
         let build = try openBuild(arguments.words[0])
-        let inputs = try standIns(build.plan, arguments.inputs(build.plan))
+        let runs = try arguments.runs(build.plan)
+        guard let only = runs.first, runs.count == 1 else {
+            throw Arguments.Misuse(message: "one run is measured: give one prompt and one seed")
+        }
+        let inputs = standIns(build.plan, only.inputs)
         let repeats = try arguments.whole("repeats", least: 1) ?? 1
         let place = try arguments.one("record")
         let ready = try await arguments.engine(build)

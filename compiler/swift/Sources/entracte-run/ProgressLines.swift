@@ -16,6 +16,8 @@ final class ProgressLines: @unchecked Sendable {
     private static let everySeconds = 10.0
     private let lock = NSLock()
     private let isTerminal = isatty(STDERR_FILENO) == 1
+    /// What the lines begin with.
+    private let title: String
     private let begin = DispatchTime.now().uptimeNanoseconds
     private var stage = ""
     private var stageBegin = 0.0
@@ -23,6 +25,8 @@ final class ProgressLines: @unchecked Sendable {
     private var lastStep = 0.0
     private var lastShown = -1e9
     private var isOpen = false
+
+    init(_ title: String = "") { self.title = title }
 
     /// A step of a stage is done, of so many in all.
     func step(_ name: String, _ done: Int, _ all: Int) {
@@ -36,7 +40,7 @@ final class ProgressLines: @unchecked Sendable {
             lastStep = now
             stageSteps += 1
             let each = (now - stageBegin) / Double(max(1, stageSteps))
-            show("\(name)  step \(done) of \(all)  \(String(format: "%.3g", each)) s/step", now, isLast: done == all)
+            show("\(title)\(name)  step \(done) of \(all)  \(String(format: "%.3g", each)) s/step", now, isLast: done == all)
         }
     }
 

@@ -11,14 +11,14 @@ private func output(_ name: String, _ kind: Output.Kind, axis: Int = 0) -> Outpu
     Output(name: name, kind: kind, values: [name], axis: axis, rate: 8, low: 0, high: 1, tokenizer: "t", end: [])
 }
 
-private func made(_ outputs: [(Output, [Int])]) throws -> [Made] {
+private func made(_ outputs: [(Output, [Int])], scale: Int = 1) throws -> [Made] {
     let tensors = outputs.map { output, shape in
         TensorDecl(
             port: Port(name: output.name, shape: shape, dtype: output.kind == .text ? .int32 : .fp32), slots: 1,
             streamed: 0)
     }
     return try madeOutputs(
-        Program(inputs: [], constants: [], tensors: tensors, segments: [], outputs: outputs.map(\.0)))
+        Program(inputs: [], constants: [], tensors: tensors, segments: [], outputs: outputs.map(\.0)), scale: scale)
 }
 
 private func said(_ made: [Made], _ out: Out, _ codecs: Codecs = plain) -> String {
@@ -36,8 +36,8 @@ private final class Notes: ClipEncoder, ClipWriter, @unchecked Sendable {
     var told: [String] = []
     var endings: [String] { [".mp4"] }
 
-    func open(_ file: URL, ending: String, height: Int, width: Int, rate: Double) async throws -> any ClipWriter {
-        told.append("\(height) x \(width) at \(rate)")
+    func open(_ file: URL, _ form: ClipForm) async throws -> any ClipWriter {
+        told.append("\(form.height) x \(form.width) at \(form.rate)\(form.comment)")
         try Data().write(to: file)
         return self
     }
@@ -77,20 +77,33 @@ private final class Notes: ClipEncoder, ClipWriter, @unchecked Sendable {
     #expect(clips.usual(try made([video])) == .files(["clip": "clip.mp4"]))
 }
 
-@Test func clipsAreEnlargedAndFedFrameByFrame() async throws {
+@Test(arguments: [(1, "4 x 6"), (3, "12 x 18")])
+func clipsHaveTheirSizeOrAreEnlargedAndAreFedFrameByFrame(_ scale: Int, _ size: String) async throws {
     try await withFolder { folder in
         let notes = Notes()
         let outputs = MediaOutputs(Codecs(clips: [notes]), text: { _, _ in "" })
-        let sink = try outputs.sinks(made([video]), .file(folder + "/x.mp4"))[0]
-        try await sink.begin()
+        let sink = try outputs.sinks(made([video], scale: scale), .file(folder + "/x.mp4"))[0]
+        try await sink.begin(", said")
         try await sink.sink(of: "clip")?.take(Tensor(zeros: [1, 3, 2, 4, 6], .fp32))
         await sink.finish()
-        let frame = "\(256 * 384 * 3)"
-        #expect(notes.told == ["256 x 384 at 8.0", frame, frame, "finished"])
+        let frame = "\(scale * 4 * scale * 6 * 3)"
+        #expect(notes.told == ["\(size) at 8.0, said", frame, frame, "finished"])
         #expect(try FileManager.default.contentsOfDirectory(atPath: folder) == ["x.mp4"])
     }
     #expect(enlarged([1, 2, 3, 4, 5, 6], height: 1, width: 2, 2)
         == [1, 2, 3, 1, 2, 3, 4, 5, 6, 4, 5, 6, 1, 2, 3, 1, 2, 3, 4, 5, 6, 4, 5, 6])
+}
+
+@Test func whatAScaleDoes() throws {
+    let clips = Codecs(clips: [Notes()]), odd = (output("clip", .video, axis: 2), [1, 3, 2, 5, 6])
+    #expect(said(try made([odd]), .file("/tmp/x.mp4"), clips).hasPrefix(
+        "/tmp/x.mp4: H.264 takes even sides only, not 5 x 6 (--scale 2 makes them even)"))
+    #expect(said(try made([odd], scale: 2), .file("/tmp/x.mp4"), clips) == "")
+    let note = try made([video], scale: 2)[0].smallNote("/tmp/x.mp4")
+    #expect(note == "12 x 8 pixels; `--scale 8` makes it larger")
+    #expect(try made([video], scale: 64)[0].smallNote("/tmp/x.mp4") == nil)
+    #expect(try made([video])[0].smallNote("/tmp/x.png") == nil)
+    for scale in [0, 65] { #expect(throws: Fault.self) { try made([video], scale: scale) } }
 }
 
 @Test func anAbandonedFileLeavesNothing() async throws {
@@ -169,11 +182,13 @@ private final class Notes: ClipEncoder, ClipWriter, @unchecked Sendable {
     guard let folder = ProcessInfo.processInfo.environment["ENTRACTE_MEDIA_FILES"] else { return }
     let outputs = MediaOutputs(plain, text: { _, _ in "" })
     let values = (0..<3 * 2 * 40 * 60).map { Float($0 % 997) / 997 }
-    for name in ["sheet.png", "frames/", "clip.npy", "clip.npz", "clip.safetensors"] {
-        let one = (output("clip", .video, axis: 2), [1, 3, 2, 40, 60])
+    for name in ["sheet.png", "frames/", "clip.npy", "clip.npz", "clip.safetensors", "sound.wav"] {
+        let isSound = name == "sound.wav"
+        let one = isSound
+            ? (output("clip", .audio, axis: 1), [1, 31]) : (output("clip", .video, axis: 2), [1, 3, 2, 40, 60])
         let sink = try outputs.sinks(made([one]), .file(folder + "/" + name))[0]
-        try await sink.begin()
-        try await sink.sink(of: "clip")?.take(Tensor(values, shape: one.1))
+        try await sink.begin(ProcessInfo.processInfo.environment["ENTRACTE_MEDIA_COMMENT"] ?? "")
+        try await sink.sink(of: "clip")?.take(Tensor(isSound ? Array(values.prefix(31)) : values, shape: one.1))
         await sink.finish()
         #expect(await sink.fault == "")
     }

@@ -6,7 +6,7 @@ import struct EntractePlan.Port
 @testable import EntracteMedia
 @testable import EntractePlan
 
-private let codecs = Codecs(pictures: [PNGDecoder(), PNMDecoder()], sounds: [WavReader()])
+let codecs = Codecs(pictures: [PNGDecoder(), PNMDecoder()], sounds: [WavReader()])
 
 func input(_ json: JSON) -> Input {
     let shape = (json["shape"]?.asList ?? []).compactMap(\.asWhole)
@@ -154,7 +154,7 @@ func filesAreWrittenAsTheOtherSideWritesThem(_ record: Record) async throws {
             return
         }
         #expect(record.gives["fault"] == nil && sinks.count == 1)
-        try await sinks[0].begin()
+        try await sinks[0].begin(record.text("comment"))
         for one in written {
             for piece in one.pieces { try await sinks[0].sink(of: one.output.name)?.take(piece) }
         }
@@ -178,4 +178,17 @@ private func check(_ path: String, _ gives: JSON) throws {
         #expect(found.layout == .rgb8 && agrees(found.bytes, wanted))
         #expect([found.height, found.width, 3] == (wanted["shape"]?.asList ?? []).compactMap(\.asWhole))
     }
+    let texts = try names.map { textChunks([UInt8](try Data(contentsOf: URL(fileURLWithPath: $0)))) }
+    #expect(texts.filter { !$0.isEmpty } == (gives["texts"]?.asList ?? []).map(\.bytes))
+}
+
+/// A PNG's chunks `tEXt`, with their lengths and checksums.
+private func textChunks(_ file: [UInt8]) -> [UInt8] {
+    var found: [UInt8] = [], at = 8
+    while let length = file.big(at, 4) {
+        let chunk = file[at..<at + 12 + Int(length)]
+        if chunk.dropFirst(4).starts(with: Array("tEXt".utf8)) { found += chunk }
+        at = chunk.endIndex
+    }
+    return found
 }

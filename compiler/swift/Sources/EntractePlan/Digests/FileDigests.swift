@@ -1,11 +1,5 @@
 import Foundation
 
-#if canImport(Glibc)
-import Glibc
-#elseif canImport(Darwin)
-import Darwin
-#endif
-
 /// SHA-256 of files, read in blocks; a file is read again only when its inode, size or time of change
 /// is another one.
 public final class FileDigests: @unchecked Sendable {
@@ -44,21 +38,16 @@ public final class FileDigests: @unchecked Sendable {
 
 /// A regular file's bytes in blocks of a mebibyte. Raises `Fault` where it cannot be read, or is none.
 func eachBlock(of path: String, _ take: (UnsafeRawBufferPointer) throws -> Void) throws {
-    // Without waiting: a pipe's other end may never come.
-    let file = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
-    guard file >= 0 else { throw Fault.plan("\(path): cannot be read (\(systemWords(errno)))") }
-    defer { close(file) }
-    var found = stat()
-    guard fstat(file, &found) == 0, FileState(found).kind == .regular else {
-        throw Fault.plan("\(path): is no file that can be read")
-    }
     let block = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 64)
     defer { block.deallocate() }
-    while true {
-        let count = read(file, block.baseAddress, block.count)
-        if count < 0, errno == EINTR { continue }
-        if count < 0 { throw Fault.plan("\(path): cannot be read (\(systemWords(errno)))") }
-        if count == 0 { return }
-        try take(UnsafeRawBufferPointer(rebasing: block[..<count]))
+    do {
+        let file = try RegularFile(path)
+        var at = 0
+        while case let count = try file.read(at, into: block), count > 0 {
+            try take(UnsafeRawBufferPointer(rebasing: block[..<count]))
+            at += count
+        }
+    } catch let fault as RegularFile.Unreadable {
+        throw Fault.plan("\(path): " + (fault.why.map { "cannot be read (\($0))" } ?? "is no file that can be read"))
     }
 }

@@ -69,17 +69,18 @@ package final class SafeTensors: @unchecked Sendable {
     }
 
     private static func mapped(_ path: String) throws -> (UnsafeMutableRawPointer, Int) {
-        let file = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
-        guard file >= 0 else {
-            throw Fault.plan("\(path): cannot be read (\(systemWords(errno)))")
+        let file: RegularFile?
+        do {
+            file = try RegularFile(path)
+        } catch let fault as RegularFile.Unreadable {
+            if let why = fault.why { throw Fault.plan("\(path): cannot be read (\(why))") }
+            file = nil
         }
-        defer { close(file) }
-        var found = stat()
-        guard fstat(file, &found) == 0, FileState(found).kind == .regular, found.st_size > 8 else {
+        guard let file, file.state.sizeBytes > 8 else {
             throw Fault.plan("\(path): is no whole safetensors file; compile again")
         }
-        let size = Int(found.st_size)
-        guard let memory = mmap(nil, size, PROT_READ, MAP_PRIVATE, file, 0), memory != MAP_FAILED else {
+        let size = file.state.sizeBytes
+        guard let memory = mmap(nil, size, PROT_READ, MAP_PRIVATE, file.handle, 0), memory != MAP_FAILED else {
             throw Fault.plan("\(path): cannot be mapped (\(systemWords(errno)))")
         }
         return (memory, size)

@@ -12,27 +12,31 @@ extension JSON {
     ///
     /// Fractions are spelled by the fewest digits that give them back, with a point or an exponent, so
     /// that they stay fractions; what is not finite becomes `null`. `indent`: spaces by which what lies
-    /// in something is moved; nil: all in one line.
-    public func data(order: Order = .given, indent: Int? = nil) -> Data {
-        var writer = Writer(order: order, indent: indent)
+    /// in something is moved; nil: all in one line. `isCompact`: no spaces in that line either.
+    public func data(order: Order = .given, indent: Int? = nil, isCompact: Bool = false) -> Data {
+        var writer = Writer(order: order, indent: indent, isCompact: isCompact)
         writer.write(self, depth: 0)
         return Data(writer.out)
     }
 
     /// The same as a text.
-    public func text(order: Order = .given, indent: Int? = nil) -> String {
-        String(decoding: data(order: order, indent: indent), as: UTF8.self)
+    public func text(order: Order = .given, indent: Int? = nil, isCompact: Bool = false) -> String {
+        String(decoding: data(order: order, indent: indent, isCompact: isCompact), as: UTF8.self)
     }
 }
 
 private struct Writer {
     let order: JSON.Order
     let indent: Int?
+    let comma: String
+    let colon: String
     var out: [UInt8] = []
 
-    init(order: JSON.Order, indent: Int?) {
+    init(order: JSON.Order, indent: Int?, isCompact: Bool) {
         self.order = order
         self.indent = indent
+        comma = isCompact || indent != nil ? "," : ", "
+        colon = isCompact ? ":" : ": "
     }
 
     mutating func write(_ value: JSON, depth: Int) {
@@ -51,7 +55,7 @@ private struct Writer {
         if items.isEmpty { return add("[]") }
         add("[")
         for (k, item) in items.enumerated() {
-            if k > 0 { add(indent == nil ? ", " : ",") }
+            if k > 0 { add(comma) }
             newLine(depth + 1)
             write(item, depth: depth + 1)
         }
@@ -63,10 +67,10 @@ private struct Writer {
         if members.isEmpty { return add("{}") }
         add("{")
         for (k, member) in ordered(members).enumerated() {
-            if k > 0 { add(indent == nil ? ", " : ",") }
+            if k > 0 { add(comma) }
             newLine(depth + 1)
             write(member.name)
-            add(": ")
+            add(colon)
             write(member.value, depth: depth + 1)
         }
         newLine(depth)

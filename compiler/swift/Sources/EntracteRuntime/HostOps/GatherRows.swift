@@ -1,12 +1,6 @@
 import EntractePlan
 import Foundation
 
-#if canImport(Glibc)
-import Glibc
-#elseif canImport(Darwin)
-import Darwin
-#endif
-
 /// The few rows of a table that are asked for, read from its file, which is never whole in memory.
 ///
 /// The rows are read, not mapped: a file that somebody cuts short while it is mapped ends the process.
@@ -23,32 +17,17 @@ enum RowTable {
         }
         let made = Tensor(zeros: [1, ids.count, width], dtype)
         let rowBytes = width * dtype.widthBytes
-        let descriptor = open(file.path, O_RDONLY)
-        guard descriptor >= 0 else {
+        guard let table = try? RegularFile(file.path) else {
             throw Fault.run("gather_rows: \(file.path) cannot be read; compile again")
         }
-        defer { close(descriptor) }
         for (place, id) in ids.enumerated() {
             let bytes = (place * rowBytes)..<((place + 1) * rowBytes)
             let row = UnsafeMutableRawBufferPointer(rebasing: made.bytes[bytes])
-            guard read(descriptor, into: row, at: Int(id) * rowBytes) else {
+            guard (try? table.read(Int(id) * rowBytes, into: row)) == rowBytes else {
                 throw Fault.run("gather_rows: \(file.path) ends before row \(id); compile again")
             }
         }
         return made
-    }
-
-    private static func read(
-        _ descriptor: Int32, into row: UnsafeMutableRawBufferPointer, at offset: Int
-    ) -> Bool {
-        var done = 0
-        while done < row.count {
-            let part = UnsafeMutableRawBufferPointer(rebasing: row[done...])
-            let count = pread(descriptor, part.baseAddress, part.count, off_t(offset + done))
-            guard count > 0 else { return false }
-            done += count
-        }
-        return true
     }
 
     static func bytes(_ params: HostParams) -> Int? {

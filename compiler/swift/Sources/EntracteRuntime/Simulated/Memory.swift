@@ -37,7 +37,7 @@ public struct ProcessMemory: FootprintProbe {
     #if canImport(Darwin)
         private func footprint() -> Int? {
             var info = task_vm_info_data_t()
-            let words = MemoryLayout<task_vm_info_data_t>.size / MemoryLayout<natural_t>.size
+            let words = MemoryLayout<task_vm_info_data_t>.size / MemoryLayout<integer_t>.size
             var count = mach_msg_type_number_t(words)
             let status = withUnsafeMutablePointer(to: &info) {
                 $0.withMemoryRebound(to: integer_t.self, capacity: words) {
