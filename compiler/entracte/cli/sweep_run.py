@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
@@ -19,6 +20,7 @@ from entracte.cli.held import budget_line
 from entracte.cli.show import show_summary
 from entracte.cli.sweep_job import Made, SweepJob, labels
 from entracte.cli.sweep_pool import Answer, Call, run_calls
+from entracte.cli.sweep_verify import origin_of, verified
 from entracte.cli.tables import say
 from entracte.cli.verdict import time_line
 from entracte.declare.read import Job, read, sweep_jobs
@@ -27,9 +29,17 @@ from entracte.errors import ConfigError, DoesNotFit, EntracteError
 from entracte.units import format_bytes, format_seconds
 
 
-def run_sweep(jobs: Sequence[SweepJob]) -> None:
-    """Run them all; what became of each stands in it. Raises `ConfigError` for `sweep.jobs`."""
-    told = _Told(len(jobs))
+if TYPE_CHECKING:
+    from entracte.verify.source import Origin
+
+
+def run_sweep(jobs: Sequence[SweepJob], ended: int = 0, total: int | None = None) -> None:
+    """Run them all; what became of each stands in it. Raises `ConfigError` for `sweep.jobs`.
+
+    Args:
+        ended: how many of `total` ended before, where these are not all.
+    """
+    told = _Told(ended, len(jobs) if total is None else total)
     at_once = _jobs_given(jobs)
     for o in jobs:
         _read(o)
@@ -73,7 +83,7 @@ def _read(o: SweepJob) -> None:
 def _is_known(o: SweepJob) -> bool:
     """Take what an earlier sweep made, if it did."""
     assert o.job is not None
-    found = shelf.known(o.job, o.place)
+    found = shelf.known(o.job, o.place, o.verifies)
     if found is not None:
         o.was_known = True
         _take(o, found)
@@ -89,8 +99,8 @@ def _take(o: SweepJob, made: Made) -> None:
 class _Told:
     """What is printed of each job, and how many of all have ended."""
 
-    def __init__(self, total: int) -> None:
-        self._total, self._ended = total, 0
+    def __init__(self, ended: int, total: int) -> None:
+        self._total, self._ended = total, ended
 
     def head(self, o: SweepJob) -> None:
         """Which job, of how many."""
@@ -139,8 +149,8 @@ def _run_here(o: SweepJob, told: _Told) -> None:
         try:
             with Bars() as bars:
                 built = compile_job(o.job, bars)
-            _take(o, shelf.made_of(built))
             _say_built(o.job, built)
+            _take(o, verified(built, origin_of(o)))
         except Exception as error:  # noqa: BLE001 - the other jobs go on
             o.error = fault_of(error)
         _keep(o)
@@ -163,7 +173,7 @@ def _keep(o: SweepJob) -> None:
     if o.made is not None:
         # Without room for that, what it made is there all the same.
         with contextlib.suppress(EntracteError, OSError):
-            shelf.keep(o.job, o.place, o.made)
+            shelf.keep(o.job, o.place, o.made, o.verifies)
 
 
 # ---------------------------------------------------------------- several at once
@@ -226,7 +236,7 @@ def _that_fit(jobs: Sequence[SweepJob]) -> int:
 def _run_calls(jobs: Sequence[SweepJob], at_once: int, scratch: Path, told: _Told) -> None:
     named = labels(jobs)
     calls = [
-        Call(n, str(o.place.absolute()).casefold(), compile_beside, (o.job, console.width))
+        Call(n, str(o.place.absolute()).casefold(), compile_beside, (o.job, console.width, origin_of(o)))
         for n, o in enumerate(jobs)
     ]
 
@@ -250,17 +260,18 @@ def _take_answer(o: SweepJob, answer: Answer) -> None:
     _keep(o)
 
 
-def compile_beside(job: Job, width: int) -> tuple[Made, int]:
+def compile_beside(job: Job, width: int, origin: "Origin | None" = None) -> tuple[Made, int]:
     """In a process of its own: compile, and print what came out of it for `width` columns.
 
-    Returns what was made, and the bytes of memory that it took.
+    With an `origin` it is verified too. Returns what was made, and the bytes of memory that it took.
     """
     console.width = width
     with _notes():
         built = compile_job(job)
     _say_built(job, built)
+    made = verified(built, origin)
     say(console, f"took {format_seconds(built.seconds)}")
-    return shelf.made_of(built), machine.taken_bytes(0 if job.dry_run else job.workers)
+    return made, machine.taken_bytes(0 if job.dry_run else job.workers)
 
 
 @contextlib.contextmanager

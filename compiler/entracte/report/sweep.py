@@ -18,6 +18,14 @@ class SweepRow:
     makespan_s: float = 0.0
     loaded_bytes: int = 0
     lower_bound_s: float = 0.0
+    weight_bytes: int = 0
+    psnr_db: float | None = None
+    """The least of its outputs against their torch source, from a run from end to end; None where
+    that was not asked for."""
+    folder: str = ""
+    """Where its plan is, seen from the page; empty where there is none."""
+    has_report: bool = False
+    """There is a `report.html` beside the plan."""
     failed: bool = False
     """There is no plan because of a fault, of which `reason` tells; not because it does not fit."""
     pareto: bool = False
@@ -25,8 +33,15 @@ class SweepRow:
     memory and better in one of them (`entracte/report/pareto.py`)."""
 
 
-def render_sweep(rows: Sequence[SweepRow]) -> str:
-    """One self-contained HTML page, the rows in the order given."""
+def render_sweep(
+    rows: Sequence[SweepRow], objectives: Sequence[str] = ("time", "memory"), sentence: str = ""
+) -> str:
+    """One self-contained HTML page, the rows in the order given.
+
+    Args:
+        objectives: those by which `pareto` was set, as `OBJECTIVES` has them.
+        sentence: how the rows were chosen, if they are not simply all.
+    """
     from entracte.report.page import SWEEP_SCRIPTS, fill
 
     targets = tuple(dict.fromkeys(r.target for r in rows))
