@@ -74,7 +74,7 @@ def grid(knobs: Sequence[Knob]) -> Iterator[Point]:
 def run_search(
     search: Search, evaluate: Callable[[Sequence[Point]], Sequence[Result]]
 ) -> dict[Point, Result]:
-    """Try points until there are as many as trials; each once, in the order in which they were tried.
+    """Try points until there are as many as trials: each once, in the order of the answer.
 
     Args:
         evaluate: tries several points, no one twice in all.

@@ -15,7 +15,7 @@ from entracte.declare.scheme import SCHEMES, UNCOMPRESSED
 from entracte.declare.settings import LOCAL, SEARCH_METHODS
 from entracte.declare.words import check_allowed
 from entracte.errors import ConfigError
-from entracte.report.pareto import OBJECTIVES
+from entracte.report.objectives import OBJECTIVES
 from entracte.search import Knob, Point, Search
 from entracte.units import format_bytes, parse_bytes
 
@@ -175,8 +175,8 @@ def _objectives(config: DictConfig) -> tuple[str, ...]:
         raise ConfigError(f"search.objectives: name some of {', '.join(OBJECTIVES)}")
     if _DB in names and config.dry_run:
         raise ConfigError(
-            "search.objectives=db: a dry run makes no packages that could run, so it has no dB; leave "
-            "out `db`, or dry_run=true"
+            "search.objectives=db: a dry run makes no packages that could run, so it has no dB; "
+            "leave out `db`, or dry_run=true"
         )
     return names
 

@@ -1,5 +1,6 @@
 """What a sweep ends with: one table, one page, and the same as JSON."""
 
+import contextlib
 import json
 import os
 from collections.abc import Sequence
@@ -9,16 +10,20 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from entracte.cli.report import FILE as REPORT
+from entracte.cli.report import report_build
 from entracte.cli.sweep_job import SweepJob, labels
 from entracte.cli.tables import Column, fitted, say
 from entracte.disk.folder import make_folder
 from entracte.disk.write import write_text
+from entracte.errors import EntracteError
 from entracte.inspect.compared import decibels
-from entracte.report.pareto import USUAL, usual, with_pareto
+from entracte.report.objectives import USUAL
+from entracte.report.pareto import usual, with_pareto
 from entracte.report.sweep import SweepRow, render_sweep
 from entracte.units import compact_bytes, compact_seconds
 
-PAGE, DATA, REPORT = "sweep.html", "sweep.json", "report.html"
+PAGE, DATA = "sweep.html", "sweep.json"
 
 
 def show_sweep(
@@ -34,10 +39,10 @@ def show_sweep(
         sentence: how the jobs were chosen, if they were not simply all.
     """
     folder = _shared(jobs)
-    named = list(zip(jobs, labels(jobs), strict=True))
-    rows = [_placed(o, o.row(label), folder) for o, label in named]
+    rows = [o.row(label) for o, label in zip(jobs, labels(jobs), strict=True)]
     names = tuple(objectives) or usual(rows)
-    marked = with_pareto(rows, names)
+    both = zip(jobs, with_pareto(rows, names), strict=True)
+    marked = [_placed(o, row, folder) for o, row in both]
     console.print()
     console.print(sweep_table(marked, console.width, names))
     say(console, *reasons(marked), counts(jobs, marked))
@@ -56,11 +61,18 @@ def _shared(jobs: Sequence[SweepJob]) -> Path:
 
 
 def _placed(o: SweepJob, row: SweepRow, folder: Path) -> SweepRow:
-    """The row with the way to its plan."""
+    """The row with the way to its plan; those that no other beats get a page of their own."""
     if not row.fits or o.job is None:
         return row
     way = Path(os.path.relpath(o.place, folder)).as_posix()
-    return replace(row, folder=way, has_report=(o.place / REPORT).is_file())
+    return replace(row, folder=way, has_report=row.pareto and _reported(o.place))
+
+
+def _reported(build: Path) -> bool:
+    """Write `plan report`'s page of a plan; whether it is there. A sweep is whole without it."""
+    with contextlib.suppress(EntracteError, OSError):
+        report_build(Console(quiet=True), build, None, None)
+    return (build / REPORT).is_file()
 
 
 _TITLES = {USUAL: "Sweep (* none of the same target is faster and smaller)"}
@@ -68,7 +80,9 @@ _TITLES = {USUAL: "Sweep (* none of the same target is faster and smaller)"}
 
 def _title(names: Sequence[str]) -> str:
     told = ", ".join(names)
-    return _TITLES.get(tuple(names), f"Sweep (* none of the same target is better in all of {told})")
+    return _TITLES.get(
+        tuple(names), f"Sweep (* none of the same target is better in all of {told})"
+    )
 
 
 def sweep_table(

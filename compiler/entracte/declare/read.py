@@ -96,8 +96,8 @@ def read(config: DictConfig, *, recorded: bool = False) -> Job:
     sweep_jobs(settings.sweep.jobs)
     if settings.sweep.verify and settings.dry_run:
         raise ConfigError(
-            "sweep.verify=true: a dry run makes no packages that could run, so it has no dB; leave out "
-            "dry_run=true"
+            "sweep.verify=true: a dry run makes no packages that could run, so it has no dB; leave "
+            "out dry_run=true"
         )
     return Job(
         pipeline=pipeline,

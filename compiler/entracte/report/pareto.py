@@ -1,34 +1,10 @@
 """Which plans of a sweep no other one beats."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from entracte.report.objectives import OBJECTIVES, USUAL
 from entracte.report.sweep import SweepRow
-
-
-@dataclass(frozen=True, slots=True)
-class Objective:
-    """What a plan may be good at."""
-
-    name: str
-    """As `search.objectives` has it."""
-    field: str
-    """Of `SweepRow`."""
-    words: str
-    maximized: bool = False
-
-
-OBJECTIVES = {
-    o.name: o
-    for o in (
-        Objective("time", "makespan_s", "predicted time"),
-        Objective("memory", "peak_bytes", "peak memory"),
-        Objective("weights", "weight_bytes", "bytes of weights"),
-        Objective("db", "psnr_db", "dB", maximized=True),
-    )
-}
-"""By name."""
-USUAL = ("time", "memory")
 
 
 def with_pareto(rows: Sequence[SweepRow], names: Sequence[str] = USUAL) -> tuple[SweepRow, ...]:

@@ -42,12 +42,23 @@ def render_sweep(
         objectives: those by which `pareto` was set, as `OBJECTIVES` has them.
         sentence: how the rows were chosen, if they are not simply all.
     """
+    from entracte.inspect.compared import decibels
+    from entracte.report.objectives import words_of
     from entracte.report.page import SWEEP_SCRIPTS, fill
 
     targets = tuple(dict.fromkeys(r.target for r in rows))
     fitting = [[r for r in rows if r.fits and r.target == t] for t in targets]
     # Of each target: one chooses settings for a device, not a faster device.
     best = tuple(min(of, key=lambda r: r.makespan_s) for of in fitting if of)
-    data = {"rows": [asdict(r) for r in rows], "targets": targets}
-    values = {"rows": tuple(rows), "targets": targets, "best": best}
+    told = ["" if r.psnr_db is None else decibels(r.psnr_db) for r in rows]
+    figures = [asdict(r) | {"decibels": db} for r, db in zip(rows, told, strict=True)]
+    data = {"rows": figures, "targets": targets}
+    values = {
+        "rows": tuple(rows),
+        "targets": targets,
+        "best": best,
+        "has_db": any(r.psnr_db is not None for r in rows),
+        "objectives": words_of(objectives),
+        "sentence": sentence,
+    }
     return fill("sweep.html", SWEEP_SCRIPTS, data, values)
