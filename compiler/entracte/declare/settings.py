@@ -13,9 +13,8 @@ from omegaconf import MISSING
 KEEPS = ("even", "strided", "searched", "published")
 POLICY_DRIVERS = ("gates", "online", "best")
 """What `policy.keep` and `policy.driver` may be."""
-SEARCH_METHODS = ("nsga2", "tpe")
-"""What `search.method` may be: a genetic algorithm for several objectives, and tree-structured
-Parzen estimators."""
+SEARCH_METHODS = ("tpe", "nsga2")
+"""What `search.method` may be: tree-structured Parzen estimators, and a genetic algorithm."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -335,8 +334,8 @@ class SearchSettings:
     objectives: list[str] = field(default_factory=lambda: ["time", "memory"])
     """(list of `time`, `memory`, `weights`, `db`) What to be good at: predicted time, peak memory,
     bytes of weights, dB against the torch source (of builds); e.g. `[time, db]`"""
-    method: str = "nsga2"
-    """Optuna's sampler that proposes combinations; e.g. `tpe`"""
+    method: str = "tpe"
+    """Optuna's sampler that proposes combinations; e.g. `nsga2`"""
     seed: int = 0
     """Of what it draws; e.g. `3`"""
 
