@@ -34,7 +34,9 @@ def fake_compile(job, reporter=None) -> Built:
         raise ConfigError("no luck")
     plan = make_plan(built=False)
     peak = BYTES[compression] + memory
-    plan = replace(plan, forecast=replace(plan.forecast, makespan_s=SECONDS[memory], peak_bytes=peak))
+    plan = replace(
+        plan, forecast=replace(plan.forecast, makespan_s=SECONDS[memory], peak_bytes=peak)
+    )
     folder = Path(job.out)
     folder.mkdir(parents=True, exist_ok=True)
     write_plan(plan, folder)

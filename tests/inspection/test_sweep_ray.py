@@ -112,7 +112,9 @@ def test_workers_that_are_not_alike_are_told(monkeypatch, tmp_path):
 
 
 def test_without_ray_or_a_cluster_it_is_said_what_to_do(ray, monkeypatch):
-    with pytest.raises(ConfigError, match=r"sweep.ray=nowhere: no cluster is there \(no such host\)"):
+    with pytest.raises(
+        ConfigError, match=r"sweep.ray=nowhere: no cluster is there \(no such host\)"
+    ):
         list(sweep_ray.run_on_ray([], "nowhere", 1, 1))
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError, match=r"pip install entracte\[ray\]"):

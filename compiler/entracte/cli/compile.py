@@ -155,7 +155,7 @@ def _note_job(config: DictConfig, launcher: str) -> None:
     if launcher != _LAUNCHER:
         raise ConfigError(
             f"hydra.launcher: {launcher} cannot run a sweep's jobs; leave it out, and say with "
-            "`sweep.jobs=auto`, or a number, how many run at once"
+            "`sweep.jobs=auto`, or a number, how many run at once; `sweep.ray` has other machines"
         )
     overrides = HydraConfig.get().overrides.task
     sweep_job = SweepJob.unread(overrides)
