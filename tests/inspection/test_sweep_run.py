@@ -148,7 +148,7 @@ def fake_compile(job, reporter=None) -> Built:
     folder = Path(job.out)
     folder.mkdir(parents=True, exist_ok=True)
     write_plan(make_plan(built=False), folder)
-    return Built(make_plan(built=False), folder, 0.1)
+    return Built(make_plan(built=False), folder, 0.1, 0.1)
 
 
 @pytest.fixture
