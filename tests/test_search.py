@@ -11,7 +11,7 @@ import pytest
 from entracte.cli.search_words import asked_search
 from entracte.cli.words import asks_search, hydra_words
 from entracte.errors import ConfigError
-from entracte.search import Point, Result, Search, run_search
+from entracte.search.points import Point, Result, Search, run_search
 
 WITH_OPTUNA = pytest.mark.skipif(
     find_spec("optuna") is None and os.environ.get("CI") != "true", reason="no Optuna"

@@ -12,7 +12,7 @@ from entracte.cli.tables import say
 from entracte.declare.compose import compose, composing
 from entracte.declare.sealed import sealed
 from entracte.report.pareto import value_of
-from entracte.search import Point, Result, run_search
+from entracte.search.points import Point, Result, run_search
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

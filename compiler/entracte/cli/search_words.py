@@ -16,7 +16,7 @@ from entracte.declare.settings import LOCAL, SEARCH_METHODS
 from entracte.declare.words import check_allowed
 from entracte.errors import ConfigError
 from entracte.report.objectives import OBJECTIVES
-from entracte.search import Knob, Point, Search
+from entracte.search.points import Knob, Point, Search
 from entracte.units import format_bytes, parse_bytes
 
 if TYPE_CHECKING:
