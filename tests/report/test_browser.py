@@ -354,7 +354,7 @@ def test_a_sweep_draws_time_against_decibels_and_each_targets_own_front(show):
     shown = show(page)
     texts = shown.page.locator("#quality svg text").all_text_contents()
     assert "dB against the torch source" in texts and "predicted time" in texts
-    # The line of the first target: from its fastest point up, then across: the beaten one is not on it.
+    # The first target's line: from its fastest point up, then across; one is beaten in both.
     line = shown.page.locator("#quality svg path[stroke-dasharray]").first.get_attribute("d")
     assert line.count("L") == 2
     phone = show(page, size=PHONE)

@@ -102,12 +102,12 @@ def _slots(settings: Sequence[str], folder: Path | None) -> tuple[Knob, ...]:
     """Each word, as the words that it stands for: one, or several."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    slots = []
+    slots: list[Knob] = []
     for o in OverridesParser.create().parse_overrides(list(settings)):
         key = o.get_key_element()
         if not o.is_sweep_override():
-            line = o.input_line if o.is_delete() else f"{key}={o.get_value_element_as_str()}"
-            slots.append((line,))
+            line = f"{key}={o.get_value_element_as_str()}"
+            slots.append((str(o.input_line) if o.is_delete() else line,))
             continue
         _check_knob(key.lstrip("+~"))
         slots.append(tuple(f"{key}={v}" for v in dict.fromkeys(_values(o, folder))))

@@ -75,14 +75,10 @@ def _reported(build: Path) -> bool:
     return (build / REPORT).is_file()
 
 
-_TITLES = {USUAL: "Sweep (* none of the same target is faster and smaller)"}
-
-
 def _title(names: Sequence[str]) -> str:
-    told = ", ".join(names)
-    return _TITLES.get(
-        tuple(names), f"Sweep (* none of the same target is better in all of {told})"
-    )
+    if tuple(names) == USUAL:
+        return "Sweep (* none of the same target is faster and smaller)"
+    return f"Sweep (* none of the same target is better in all of {', '.join(names)})"
 
 
 def sweep_table(
