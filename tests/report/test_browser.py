@@ -350,6 +350,7 @@ def test_a_sweep_draws_time_against_decibels_and_each_targets_own_front(show):
             ("other", "two", 0.1, 999.0),
         ]
     ]  # fmt: skip
+    rows.append(replace(rows[0], label="small", fits=False, reason="too small " * 40))
     page = render_sweep(rows, ("time", "db"))
     shown = show(page)
     texts = shown.page.locator("#quality svg text").all_text_contents()
