@@ -82,6 +82,8 @@ def test_what_readers_are_told_to_compile_can_be_composed(command):
         pytest.skip("a folder of the reader's")
     if words[0] == "-m":
         words = [w.partition(",")[0] for w in words[1:]]
+    if words[0].startswith("search="):
+        words = [w.partition(",")[0] for w in words]
     compose(words)
 
 

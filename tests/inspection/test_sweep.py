@@ -13,7 +13,7 @@ from entracte.cli.sweep import counts, reasons, show_sweep, sweep_table
 from entracte.cli.sweep_job import Made, SweepJob, labels
 from entracte.errors import ConfigError, DoesNotFit
 from entracte.plan.file import read_plan, write_plan
-from entracte.report.pareto import with_pareto
+from entracte.report.pareto import usual, with_pareto
 from entracte.report.sweep import SweepRow
 from tests.demo import STEPS, job
 from tests.inspection.hostile import NAME
@@ -55,6 +55,22 @@ def test_pareto_by_hand():
         "alone on its target",
     }
     assert [replace(r, pareto=False) for r in with_pareto(rows)] == rows
+
+
+def test_pareto_with_decibels_by_hand():
+    """More dB are better."""
+    rows = [
+        replace(row("slow, exact", 900, 3.0), psnr_db=60.0),
+        replace(row("slow, coarse", 900, 3.0), psnr_db=20.0),
+        replace(row("fast, coarse", 800, 1.0), psnr_db=20.0),
+        row("not verified", 1, 0.1),
+    ]
+    marked = [r.label for r in with_pareto(rows, ("time", "memory", "db")) if r.pareto]
+    assert marked == ["slow, exact", "fast, coarse"]
+    assert [r.label for r in with_pareto(rows) if r.pareto] == ["not verified"]
+    assert usual(rows) == ("time", "memory") and usual(rows[:3]) == ("time", "memory", "db")
+    text = printed(lambda c: c.print(sweep_table(rows, 80, ("time", "db"))))
+    assert "none of the same target is better in all of time, db" in text and "60.0" in text
 
 
 def some_rows():

@@ -336,3 +336,32 @@ def test_a_sweep_sorts_and_switches_its_axis(show):
     assert "budget" in shown.page.locator(axis).all_text_contents()
     phone = show(render_sweep(rows), size=PHONE)
     assert phone.page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
+
+
+def test_a_sweep_draws_time_against_decibels_and_each_targets_own_front(show):
+    """Three points of one target, of which one is beaten in both; one of another target."""
+    rows = [
+        SweepRow(
+            label=label, target=target, budget_bytes=2**20, fits=True, peak_bytes=2**19,
+            makespan_s=seconds, lower_bound_s=0.5, psnr_db=db, folder=label,
+        )
+        for label, target, seconds, db in [
+            ("fast", "one", 1.0, 20.0), ("beaten", "one", 3.0, 30.0), ("good", "one", 2.0, 50.0),
+            ("other", "two", 0.1, 999.0),
+        ]
+    ]  # fmt: skip
+    rows.append(replace(rows[0], label="small", fits=False, reason="too small " * 40))
+    page = render_sweep(rows, ("time", "db"))
+    shown = show(page)
+    texts = shown.page.locator("#quality svg text").all_text_contents()
+    assert "dB against the torch source" in texts and "predicted time" in texts
+    # The first target's line: from its fastest point up, then across; one is beaten in both.
+    line = shown.page.locator("#quality svg path[stroke-dasharray]").first.get_attribute("d")
+    assert line.count("L") == 2
+    phone = show(page, size=PHONE)
+    assert phone.page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
+    narrow = show(page, size=(820, 900))
+    seen = narrow.page.locator("#sweep-table th:visible").all_text_contents()
+    assert [s.strip() for s in seen] == ["plan", "target", "fits", "best", "peak", "time", "dB"]
+    past = "t => t.parentElement.scrollWidth - t.parentElement.clientWidth"
+    assert narrow.page.locator("#sweep-table").evaluate(past) == 0

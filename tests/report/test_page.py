@@ -298,3 +298,20 @@ def test_a_job_that_failed_is_told_from_one_that_does_not_fit():
     text = render_sweep([fault])
     assert "0 of 1 fit, 1 failed." in text and "no such file" in text
     assert ">failed</span>" in text and ">no</span>" not in text
+
+
+def test_a_sweep_leads_to_its_plans_and_no_name_leaves_its_link():
+    good = SweepRow(
+        label="a=1", target="toy", budget_bytes=100, fits=True, makespan_s=2.0, psnr_db=41.25,
+        folder='x"><script>,a=1', has_report=True,
+    )  # fmt: skip
+    rows = [good, replace(good, label="a=2", folder="../y", has_report=False, psnr_db=999.0)]
+    text = render_sweep(rows, ("time", "db"), "2 of 9 are tried")
+    ways = [a["href"] for t, a in Tags(text).tags if t == "a" and a.get("class") != "skip"]
+    assert ways == [
+        "./x%22%3E%3Cscript%3E%2Ca%3D1/report.html",
+        "./x%22%3E%3Cscript%3E%2Ca%3D1/plan.json",
+        "../y/plan.json",
+    ]
+    assert "2 of 9 are tried" in text and ">41.2 dB<" in text and ">equal<" in text
+    assert "at least as good in predicted time and dB" in text and 'id="quality"' in text

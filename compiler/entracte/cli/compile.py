@@ -10,7 +10,7 @@ if __name__ == "__main__":
     start("entracte.cli.compile")
     sys.exit()
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -35,7 +35,7 @@ from entracte.cli.progress import taken, times_text
 from entracte.cli.start import guarded
 from entracte.cli.sweep_job import SweepJob
 from entracte.cli.tables import say
-from entracte.cli.words import take_words
+from entracte.cli.words import asks_search, take_words
 from entracte.declare.compose import composing
 from entracte.declare.read import read
 from entracte.declare.sealed import sealed
@@ -84,6 +84,9 @@ def _main() -> None:
         how, sys.argv[1:] = taken(sys.argv[1:])
         choose(how)
         take_words()
+    if asks_search(sys.argv[1:]):
+        _run_search()
+        return
     with one_message(), _own_messages(), composing():
         _hydra()
     if _sweep:
@@ -113,7 +116,22 @@ def _run_sweep() -> None:
         made = [o for o in _sweep if not o.advises]
         if made:
             show_sweep(console, made)
-    failed = [o.overrides for o in _sweep if o.failed]
+    _end(_sweep)
+
+
+def _run_search() -> None:
+    """As many points as it asks for, then the comparison; exit code 1 as of a sweep."""
+    from entracte.cli.search import searched
+    from entracte.cli.sweep import show_sweep
+
+    with one_message():
+        found = searched(sys.argv[1:])
+        show_sweep(console, found.jobs, found.objectives, found.sentence)
+    _end(found.jobs)
+
+
+def _end(jobs: Sequence[SweepJob]) -> None:
+    failed = [o.overrides for o in jobs if o.failed]
     if failed:
         errors.print(
             f"{len(failed)} of the sweep's jobs failed:", *failed, sep="\n  ", markup=False
@@ -137,7 +155,7 @@ def _note_job(config: DictConfig, launcher: str) -> None:
     if launcher != _LAUNCHER:
         raise ConfigError(
             f"hydra.launcher: {launcher} cannot run a sweep's jobs; leave it out, and say with "
-            "`sweep.jobs=auto`, or a number, how many run at once"
+            "`sweep.jobs=auto`, or a number, how many run at once; `sweep.ray` has other machines"
         )
     overrides = HydraConfig.get().overrides.task
     sweep_job = SweepJob.unread(overrides)
@@ -162,6 +180,8 @@ def _compile(config: DictConfig) -> None:
 
         show_advice(console, config)
         return
+    if config.search.trials:
+        raise ConfigError("search.trials: say it as a word, `compile search=N ...`")
     job = read(config)
     say(console, job.pipeline.title, style="bold")
     into = " (dry run)" if job.dry_run else f" into {build_folder(job)}"

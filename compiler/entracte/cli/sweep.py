@@ -1,50 +1,98 @@
 """What a sweep ends with: one table, one page, and the same as JSON."""
 
+import contextlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from entracte.cli.report import FILE as REPORT
+from entracte.cli.report import report_build
 from entracte.cli.sweep_job import SweepJob, labels
 from entracte.cli.tables import Column, fitted, say
 from entracte.disk.folder import make_folder
 from entracte.disk.write import write_text
-from entracte.report.pareto import with_pareto
+from entracte.errors import EntracteError
+from entracte.inspect.compared import decibels
+from entracte.report.objectives import USUAL
+from entracte.report.pareto import usual, with_pareto
 from entracte.report.sweep import SweepRow, render_sweep
 from entracte.units import compact_bytes, compact_seconds
 
 PAGE, DATA = "sweep.html", "sweep.json"
 
 
-def show_sweep(console: Console, jobs: Sequence[SweepJob]) -> None:
-    """Print the comparison of all jobs and write it into the folder that they share."""
-    named = zip(jobs, labels(jobs), strict=True)
-    rows = with_pareto([o.row(label) for o, label in named])
+def show_sweep(
+    console: Console,
+    jobs: Sequence[SweepJob],
+    objectives: Sequence[str] = (),
+    sentence: str = "",
+) -> None:
+    """Print the comparison of all jobs and write it into the folder that they share.
+
+    Args:
+        objectives: what plans are compared by; by default what there is.
+        sentence: how the jobs were chosen, if they were not simply all.
+    """
+    folder = _shared(jobs)
+    rows = [o.row(label) for o, label in zip(jobs, labels(jobs), strict=True)]
+    names = tuple(objectives) or usual(rows)
+    both = zip(jobs, with_pareto(rows, names), strict=True)
+    marked = [_placed(o, row, folder) for o, row in both]
     console.print()
-    console.print(sweep_table(rows, console.width))
-    say(console, *reasons(rows), counts(jobs, rows))
-    bases = [o.base for o in jobs if o.base is not None] or [Path("build")]
-    folder = Path(os.path.commonpath([os.path.abspath(b) for b in bases]))
-    folder = Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder
+    console.print(sweep_table(marked, console.width, names))
+    say(console, *reasons(marked), counts(jobs, marked))
     make_folder(folder)
-    write_text(folder / PAGE, render_sweep(rows))
-    write_text(folder / DATA, json.dumps({"rows": [asdict(r) for r in rows]}, indent=1) + "\n")
+    write_text(folder / PAGE, render_sweep(marked, names, sentence))
+    data = {"objectives": names, "rows": [asdict(r) for r in marked]}
+    write_text(folder / DATA, json.dumps(data, indent=1) + "\n")
     say(console, f"wrote {folder / PAGE} and {folder / DATA}")
 
 
-def sweep_table(rows: Sequence[SweepRow], width: int = 80) -> Table:
+def _shared(jobs: Sequence[SweepJob]) -> Path:
+    """The folder in which all jobs' folders lie."""
+    bases = [o.base for o in jobs if o.base is not None] or [Path("build")]
+    folder = Path(os.path.commonpath([os.path.abspath(b) for b in bases]))
+    return Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder
+
+
+def _placed(o: SweepJob, row: SweepRow, folder: Path) -> SweepRow:
+    """The row with the way to its plan; those that no other beats get a page of their own."""
+    if not row.fits or o.job is None:
+        return row
+    way = Path(os.path.relpath(o.place, folder)).as_posix()
+    return replace(row, folder=way, has_report=row.pareto and _reported(o.place))
+
+
+def _reported(build: Path) -> bool:
+    """Write `plan report`'s page of a plan; whether it is there. A sweep is whole without it."""
+    with contextlib.suppress(EntracteError, OSError):
+        report_build(Console(quiet=True), build, None, None)
+    return (build / REPORT).is_file()
+
+
+def _title(names: Sequence[str]) -> str:
+    if tuple(names) == USUAL:
+        return "Sweep (* none of the same target is faster and smaller)"
+    return f"Sweep (* none of the same target is better in all of {', '.join(names)})"
+
+
+def sweep_table(
+    rows: Sequence[SweepRow], width: int = 80, objectives: Sequence[str] = USUAL
+) -> Table:
     """One row per job; those without a plan are a number in the list below."""
+    has_db = any(r.psnr_db is not None for r in rows)
     numbers = {id(r): str(n) for n, r in enumerate((r for r in rows if not r.fits), start=1)}
 
     def shown(text: str, row: SweepRow) -> str:
         return text if row.fits else ""
 
     return fitted(
-        "Sweep (* none of the same target is faster and smaller)",
+        _title(objectives),
         (
             *_job_columns(rows),
             Column("target", [r.target for r in rows], left=True),
@@ -54,6 +102,12 @@ def sweep_table(rows: Sequence[SweepRow], width: int = 80) -> Table:
             Column("fits", [_fits(r, numbers.get(id(r), "")) for r in rows]),
             Column("peak", [shown(compact_bytes(r.peak_bytes), r) for r in rows]),
             Column("time", [shown(compact_seconds(r.makespan_s), r) for r in rows]),
+            *([Column("dB", [_db(r) for r in rows])] if has_db else []),
+            *(
+                [Column("weights", [shown(compact_bytes(r.weight_bytes), r) for r in rows])]
+                if "weights" in objectives
+                else []
+            ),
             Column("read", [shown(compact_bytes(r.loaded_bytes), r) for r in rows], 2),
             Column("bound", [shown(_bound(r), r) for r in rows], 3),
             Column("", ["*" if r.pareto else "" for r in rows]),
@@ -72,6 +126,10 @@ def _job_columns(rows: Sequence[SweepRow]) -> list[Column]:
     if len(set(names)) < len(names):
         names = keys
     return [Column(name, [job[k][2] for job in jobs], left=True) for k, name in enumerate(names)]
+
+
+def _db(r: SweepRow) -> str:
+    return "" if r.psnr_db is None else decibels(r.psnr_db).removesuffix(" dB")
 
 
 def _fits(r: SweepRow, number: str) -> str:

@@ -11,7 +11,7 @@ from entracte.errors import DoesNotFit, EntracteError
 from entracte.report.sweep import SweepRow
 from entracte.store.cache import digest
 
-_HOW = ("out=", "dry_run=", "workers=", "sweep.", "cache=", "cache_limit=")
+_HOW = ("out=", "dry_run=", "workers=", "sweep", "search", "cache=", "cache_limit=")
 """Overrides that say how to work and not what to make."""
 _LONGEST = 120
 """Letters of a folder's name; file systems take 255 bytes."""
@@ -29,6 +29,10 @@ class Made:
     makespan_s: float = 0.0
     loaded_bytes: int = 0
     lower_bound_s: float = 0.0
+    weight_bytes: int = 0
+    """Of all packages."""
+    psnr_db: float | None = None
+    """Of the outputs, the least against the torch source; None where that was not asked for."""
     plan_sha256: str = ""
     """Of the folder's plan."""
     files: tuple[tuple[str, int], ...] = ()
@@ -50,6 +54,10 @@ class SweepJob:
     not take the place of builds. None where the configuration cannot be read."""
     budget_bytes: int = 0
     config: DictConfig | None = None
+    verifies: bool = False
+    """What it builds is run beside its torch source."""
+    searched: bool = False
+    """It is one of a search."""
     advises: bool = False
     """It prints advice and makes nothing."""
     job: Job | None = None
@@ -80,13 +88,15 @@ class SweepJob:
             dry_run=bool(config.dry_run),
             base=Path(config.out).expanduser() if config.out is not None else base,
             config=config,
+            verifies=bool(config.sweep.verify),
             advises=bool(config.advise),
         )
 
     @property
     def failed(self) -> bool:
-        """Not to fit is an answer to a dry run, and a fault of a build."""
-        return self.error is not None and not (self.dry_run and isinstance(self.error, DoesNotFit))
+        """Not to fit is an answer to a dry run and in a search, and a fault of a build."""
+        asks = self.dry_run or self.searched
+        return self.error is not None and not (asks and isinstance(self.error, DoesNotFit))
 
     def folder(self, pipeline: str) -> Path:
         """Jobs of a sweep differ by their overrides, and so do their folders: where a name cannot
@@ -124,6 +134,8 @@ class SweepJob:
             makespan_s=m.makespan_s,
             loaded_bytes=m.loaded_bytes,
             lower_bound_s=m.lower_bound_s,
+            weight_bytes=m.weight_bytes,
+            psnr_db=m.psnr_db,
         )
 
 

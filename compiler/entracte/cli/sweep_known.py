@@ -25,8 +25,8 @@ _JOBS, _MEMORY = "sweep_jobs", "sweep_memory"
 """Kinds of cache entries."""
 
 
-def made_of(built: Built) -> Made:
-    """What is kept of a compile that wrote its plan."""
+def made_of(built: Built, psnr_db: float | None = None) -> Made:
+    """What is kept of a compile that wrote its plan, and was perhaps verified."""
     f, folder = built.plan.forecast, built.folder
     assert folder is not None, "a job of a sweep has a folder"
     return Made(
@@ -36,6 +36,8 @@ def made_of(built: Built) -> Made:
         makespan_s=f.makespan_s,
         loaded_bytes=f.loaded_bytes,
         lower_bound_s=f.lower_bound_s,
+        weight_bytes=sum(c.weight_bytes for c in built.plan.facts),
+        psnr_db=psnr_db,
         plan_sha256=file_sha256(folder / FILE),
         files=tuple(_sizes(folder)),
     )
@@ -46,23 +48,23 @@ def made_without_fit(job: Job, error: DoesNotFit) -> Made:
     return Made(fits=False, reason=str(error), budget_bytes=job.target.budget_bytes)
 
 
-def known(job: Job, folder: Path) -> Made | None:
+def known(job: Job, folder: Path, verifies: bool = False) -> Made | None:
     """What the same job made earlier; None if it must be done."""
-    key, cache = job_key(job, folder), _cache(job)
+    key, cache = job_key(job, folder, verifies), _cache(job)
     if key is None or cache is None:
         return None
     found = cache.record(_JOBS, key, Made)
     return found if found is not None and _is_there(found, folder) else None
 
 
-def keep(job: Job, folder: Path, made: Made) -> None:
+def keep(job: Job, folder: Path, made: Made, verifies: bool = False) -> None:
     """Remember it for `known`."""
-    key, cache = job_key(job, folder), _cache(job)
+    key, cache = job_key(job, folder, verifies), _cache(job)
     if key is not None and cache is not None:
         cache.keep(_JOBS, key, made)
 
 
-def job_key(job: Job, folder: Path) -> str | None:
+def job_key(job: Job, folder: Path, verifies: bool = False) -> str | None:
     """The digest of all that a job's result depends on; None where that cannot be known: a graph
     of another package may read whatever it wants."""
     stages = [s for s in job.pipeline.stages if s.kind is not StageKind.HOST]
@@ -74,7 +76,8 @@ def job_key(job: Job, folder: Path) -> str | None:
         return None  # the compile itself says what is missing
     makers = sorted({graph_digest(graphs.package_of(s.op)) for s in stages})
     code = (maker_digest("entracte.build"), *makers)
-    return digest(job.settings, job.dry_run, str(folder.absolute()), files, code)
+    how = (job.dry_run, verifies)
+    return digest(job.settings, *how, str(folder.absolute()), files, code)
 
 
 def _places(p: Pipeline) -> list[str]:

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -34,6 +34,8 @@ class Call:
     function: Callable[..., Any]
     """A module-level function: the process may be spawned."""
     arguments: tuple[Any, ...]
+    folder: Path | None = None
+    """In which its plan must be afterwards."""
 
 
 @dataclass(frozen=True)
@@ -88,14 +90,18 @@ def _begin_some(
     calls: list[Call], running: _Running, at_once: int, begin: Callable[[Call], None]
 ) -> bool:
     """Begin what may run now; whether anything runs."""
-    while len(running) < at_once and (call := _next(calls, running)) is not None:
+    while len(running) < at_once and (call := next_call(calls, _calls(running))) is not None:
         begin(call)
     return bool(running)
 
 
-def _next(calls: list[Call], running: _Running) -> Call | None:
+def _calls(running: _Running) -> Iterator[Call]:
+    return (call for call, _ in running.values())
+
+
+def next_call(calls: list[Call], running: Iterable[Call]) -> Call | None:
     """Taken from the calls: the first whose place is free."""
-    busy = {call.place for call, _ in running.values()}
+    busy = {call.place for call in running}
     found = next((c for c in calls if c.place not in busy), None)
     if found is not None:
         calls.remove(found)
@@ -133,14 +139,14 @@ def _child(call: Call, sender: Connection, own: Path, log: Path) -> None:
             answer = Answer(call.function(*call.arguments))
         except Exception as error:  # noqa: BLE001 - the sweep must hear of it, whatever it is
             answer = Answer(error=fault_of(error))
-        sender.send(_sendable(answer))
+        sender.send(sendable(answer))
         file.flush()
     # Not the way out of an interpreter that was forked: what it holds is the sweep's.
     os._exit(0)
 
 
-def _sendable(answer: Answer) -> tuple[Any, str | None, bool]:
-    """Without the error itself, which may hold what no pipe takes."""
+def sendable(answer: Answer) -> tuple[Any, str | None, bool]:
+    """Value, error's text, and whether nothing fits: the error may hold what no pipe takes."""
     text = None if answer.error is None else str(answer.error)
     return answer.value, text, isinstance(answer.error, DoesNotFit)
 

@@ -4,9 +4,10 @@ other, or several at once in processes of their own. A job that fails is one of 
 import contextlib
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
@@ -19,18 +20,27 @@ from entracte.cli.held import budget_line
 from entracte.cli.show import show_summary
 from entracte.cli.sweep_job import Made, SweepJob, labels
 from entracte.cli.sweep_pool import Answer, Call, run_calls
+from entracte.cli.sweep_verify import origin_of, verified
 from entracte.cli.tables import say
 from entracte.cli.verdict import time_line
 from entracte.declare.read import Job, read, sweep_jobs
 from entracte.disk.folder import fresh
 from entracte.errors import ConfigError, DoesNotFit, EntracteError
+from entracte.store.cache import cache_folder
 from entracte.units import format_bytes, format_seconds
 
+if TYPE_CHECKING:
+    from entracte.verify.source import Origin
 
-def run_sweep(jobs: Sequence[SweepJob]) -> None:
-    """Run them all; what became of each stands in it. Raises `ConfigError` for `sweep.jobs`."""
-    told = _Told(len(jobs))
-    at_once = _jobs_given(jobs)
+
+def run_sweep(jobs: Sequence[SweepJob], ended: int = 0, total: int | None = None) -> None:
+    """Run them all; what became of each stands in it. Raises `ConfigError` for `sweep.jobs`.
+
+    Args:
+        ended: how many of `total` ended before, where these are not all.
+    """
+    told = _Told(ended, len(jobs) if total is None else total)
+    at_once, address = _jobs_given(jobs), _ray_given(jobs)
     for o in jobs:
         _read(o)
     waiting = []
@@ -39,13 +49,15 @@ def run_sweep(jobs: Sequence[SweepJob]) -> None:
             told.end(o)
         elif o.advises:
             _advise(o, told)
-        elif at_once == 1:
+        elif at_once == 1 and address is None:
             _run_here(o, told)
         elif _is_known(o):
             told.end(o)
         else:
             waiting.append(o)
-    if waiting:
+    if waiting and address is not None:
+        _run_on_ray(waiting, address, at_once, told)
+    elif waiting:
         _run_beside(waiting, at_once, told)
 
 
@@ -55,6 +67,14 @@ def _jobs_given(jobs: Sequence[SweepJob]) -> int | None:
     if len(given) > 1:
         raise ConfigError("sweep.jobs: there are several values; it is one number for all jobs")
     return given.pop() if given else 1
+
+
+def _ray_given(jobs: Sequence[SweepJob]) -> str | None:
+    """`sweep.ray`, one for all."""
+    given = {o.config.sweep.ray for o in jobs if o.config is not None}
+    if len(given) > 1:
+        raise ConfigError("sweep.ray: there are several values; it is one cluster for all jobs")
+    return given.pop() if given else None
 
 
 def _read(o: SweepJob) -> None:
@@ -73,7 +93,7 @@ def _read(o: SweepJob) -> None:
 def _is_known(o: SweepJob) -> bool:
     """Take what an earlier sweep made, if it did."""
     assert o.job is not None
-    found = shelf.known(o.job, o.place)
+    found = shelf.known(o.job, o.place, o.verifies)
     if found is not None:
         o.was_known = True
         _take(o, found)
@@ -89,8 +109,8 @@ def _take(o: SweepJob, made: Made) -> None:
 class _Told:
     """What is printed of each job, and how many of all have ended."""
 
-    def __init__(self, total: int) -> None:
-        self._total, self._ended = total, 0
+    def __init__(self, ended: int, total: int) -> None:
+        self._total, self._ended = total, ended
 
     def head(self, o: SweepJob) -> None:
         """Which job, of how many."""
@@ -139,8 +159,8 @@ def _run_here(o: SweepJob, told: _Told) -> None:
         try:
             with Bars() as bars:
                 built = compile_job(o.job, bars)
-            _take(o, shelf.made_of(built))
             _say_built(o.job, built)
+            _take(o, verified(built, origin_of(o)))
         except Exception as error:  # noqa: BLE001 - the other jobs go on
             o.error = fault_of(error)
         _keep(o)
@@ -163,7 +183,7 @@ def _keep(o: SweepJob) -> None:
     if o.made is not None:
         # Without room for that, what it made is there all the same.
         with contextlib.suppress(EntracteError, OSError):
-            shelf.keep(o.job, o.place, o.made)
+            shelf.keep(o.job, o.place, o.made, o.verifies)
 
 
 # ---------------------------------------------------------------- several at once
@@ -224,9 +244,33 @@ def _that_fit(jobs: Sequence[SweepJob]) -> int:
 
 
 def _run_calls(jobs: Sequence[SweepJob], at_once: int, scratch: Path, told: _Told) -> None:
+    _take_answers(jobs, told, lambda calls, began: run_calls(calls, at_once, scratch, began))
+
+
+def _run_on_ray(jobs: Sequence[SweepJob], address: str, at_once: int | None, told: _Told) -> None:
+    """On the machines of a cluster, which use one cache where they see the same one."""
+    from entracte.cli.sweep_ray import run_on_ray
+
+    for o in jobs:
+        assert o.job is not None
+        o.job = replace(o.job, cache=str(cache_folder(o.job.cache).absolute()))
+    busy = _processes(jobs)
+    _take_answers(jobs, told, lambda calls, began: run_on_ray(calls, address, at_once, busy, began))
+
+
+_Runner = Callable[[list[Call], Callable[[Call], None]], Iterator[tuple[Call, Answer]]]
+
+
+def _take_answers(jobs: Sequence[SweepJob], told: _Told, run: _Runner) -> None:
     named = labels(jobs)
     calls = [
-        Call(n, str(o.place.absolute()).casefold(), compile_beside, (o.job, console.width))
+        Call(
+            n,
+            str(o.place.absolute()).casefold(),
+            compile_beside,
+            (o.job, console.width, origin_of(o)),
+            o.place,
+        )
         for n, o in enumerate(jobs)
     ]
 
@@ -234,7 +278,7 @@ def _run_calls(jobs: Sequence[SweepJob], at_once: int, scratch: Path, told: _Tol
         o = jobs[call.number]
         console.print(Text(f"begins: {named[call.number]} on {o.target}"), style="dim")
 
-    for call, answer in run_calls(calls, at_once, scratch, began):
+    for call, answer in run(calls, began):
         _take_answer(jobs[call.number], answer)
         told.end(jobs[call.number], answer.said)
 
@@ -250,17 +294,18 @@ def _take_answer(o: SweepJob, answer: Answer) -> None:
     _keep(o)
 
 
-def compile_beside(job: Job, width: int) -> tuple[Made, int]:
+def compile_beside(job: Job, width: int, origin: "Origin | None" = None) -> tuple[Made, int]:
     """In a process of its own: compile, and print what came out of it for `width` columns.
 
-    Returns what was made, and the bytes of memory that it took.
+    With an `origin` it is verified too. Returns what was made, and the bytes of memory it took.
     """
     console.width = width
     with _notes():
         built = compile_job(job)
     _say_built(job, built)
+    made = verified(built, origin)
     say(console, f"took {format_seconds(built.seconds)}")
-    return shelf.made_of(built), machine.taken_bytes(0 if job.dry_run else job.workers)
+    return made, machine.taken_bytes(0 if job.dry_run else job.workers)
 
 
 @contextlib.contextmanager

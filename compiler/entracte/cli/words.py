@@ -26,7 +26,7 @@ _OPTIONS = "--multirun (-m), --config-dir, --config-name, --cfg, --info, --versi
 
 def hydra_words(words: Sequence[str]) -> list[str]:
     """What Hydra gets. Raises `ConfigError` for options that there are not."""
-    options, others = _parted(words)
+    options, others = options_of(words)
     if not any(w.partition("=")[0] in _OF_ITS_OWN for w in options):
         others = with_plus(others)
     if options and options[-1] in _with_value():
@@ -40,12 +40,17 @@ def hydra_words(words: Sequence[str]) -> list[str]:
     return [*options, *others]
 
 
+def asks_search(words: Sequence[str]) -> bool:
+    """Whether a search is wanted, and no single compile."""
+    return any(w.lstrip("+").startswith(("search=", "search.")) for w in words)
+
+
 def bare_words(words: Sequence[str]) -> list[str]:
     """Those that are no option, no option's value, and no setting."""
-    return [word for word in _parted(words)[1] if not _SETTING.fullmatch(word)]
+    return [word for word in options_of(words)[1] if not _SETTING.fullmatch(word)]
 
 
-def _parted(words: Sequence[str]) -> tuple[list[str], list[str]]:
+def options_of(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Options with their values; all other words."""
     options: list[str] = []
     others: list[str] = []

@@ -36,6 +36,7 @@ GROUPS = (
     ("compression", settings.CompressionSettings),
     ("partition", settings.PartitionSettings),
     ("sweep", settings.SweepSettings),
+    ("search", settings.SearchSettings),
 )
 """In their order: where a group stands, and its class."""
 CHOICES = {
@@ -54,6 +55,7 @@ CHOICES = {
     "policy.driver": settings.POLICY_DRIVERS,
     "compression.name": compressions(),
     "verify": ("on", "off"),
+    "search.method": settings.SEARCH_METHODS,
 }
 """Of keys that name one of a table."""
 _PLAIN = {str: "text", int: "whole number", float: "number", bool: "true or false", Any: "any"}

@@ -23,6 +23,8 @@ _FAMILY = ("target", "pipeline", "policy", "sampler", "compression", "partition"
 """Groups of `conf/`, in the order of what they say."""
 _CHOICE = re.compile(rf"\+{{0,2}}(?P<group>{'|'.join(_FAMILY)})=(?P<rest>[^{{].*)", re.DOTALL)
 """GROUP=NAME; a value in braces is one of keys."""
+_TRIALS = re.compile(r"search=([^{].*)", re.DOTALL)
+"""The same as `search.trials=`."""
 _PAIRS = {"[": "]", "{": "}", "(": ")"}
 
 
@@ -51,6 +53,8 @@ def with_plus(words: Sequence[str]) -> list[str]:
 
 
 def _spelled(word: str) -> str:
+    if (trials := _TRIALS.fullmatch(word)) is not None:
+        return f"search.trials={trials[1]}"
     found = _CHOICE.fullmatch(word)
     if found is None:
         return word

@@ -94,6 +94,11 @@ def read(config: DictConfig, *, recorded: bool = False) -> Job:
         check_keys_are_read(_raw(given))
     _check_packages(pipeline, settings.allow_packages)
     sweep_jobs(settings.sweep.jobs)
+    if settings.sweep.verify and settings.dry_run:
+        raise ConfigError(
+            "sweep.verify=true: a dry run makes no packages that could run, so it has no dB; leave "
+            "out dry_run=true"
+        )
     return Job(
         pipeline=pipeline,
         target=_target(settings.target),

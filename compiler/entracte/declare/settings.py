@@ -13,6 +13,8 @@ from omegaconf import MISSING
 KEEPS = ("even", "strided", "searched", "published")
 POLICY_DRIVERS = ("gates", "online", "best")
 """What `policy.keep` and `policy.driver` may be."""
+SEARCH_METHODS = ("tpe", "nsga2")
+"""What `search.method` may be: tree-structured Parzen estimators, and a genetic algorithm."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -315,6 +317,27 @@ class SweepSettings:
     jobs: Any = 1
     """(whole number, or `auto`) Jobs that run at once, each in a process of its own; `auto`: as
     many as cores and free memory allow; e.g. `auto`"""
+    verify: bool = False
+    """Run what each job built from end to end beside its torch source, as `plan verify` does, and
+    compare jobs by this dB too; e.g. `true`"""
+    ray: str | None = None
+    """A Ray cluster whose machines run the jobs: its address, `auto`, or `local` for one that is
+    started here; e.g. `ray://head:10001`"""
+
+
+@dataclass(slots=True, kw_only=True)
+class SearchSettings:
+    """Look for plans that no other one beats, among the combinations of values with commas."""
+
+    trials: int = 0
+    """Combinations to try; `search=N` is the same; 0: no search; e.g. `30`"""
+    objectives: list[str] = field(default_factory=lambda: ["time", "memory"])
+    """(list of `time`, `memory`, `weights`, `db`) What to be good at: predicted time, peak memory,
+    bytes of weights, dB against the torch source (of builds); e.g. `[time, db]`"""
+    method: str = "tpe"
+    """Optuna's sampler that proposes combinations; e.g. `nsga2`"""
+    seed: int = 0
+    """Of what it draws; e.g. `3`"""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -347,6 +370,8 @@ class CompileSettings:
     """Processes that convert; e.g. `4`"""
     sweep: SweepSettings = field(default_factory=SweepSettings)
     """See below; of `compile -m`; e.g. `sweep={jobs:auto}`"""
+    search: SearchSettings = field(default_factory=SearchSettings)
+    """See below; e.g. `search=30`"""
     cache: str = "auto"
     """Where finished work is kept: a folder; `auto` is $ENTRACTE_CACHE or ~/.cache/entracte; e.g.
     `/scratch/cache`"""
@@ -363,6 +388,7 @@ LOCAL = (
     "advise",
     "workers",
     "sweep",
+    "search",
     "cache",
     "cache_limit",
     "allow_packages",

@@ -1,0 +1,1 @@
+"""Which points of a space to try next, by what came out of those before."""
