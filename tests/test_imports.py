@@ -45,6 +45,7 @@ ROOMS = [
     "export",
     "build",
     "advise",
+    "ui",
     "cli",
 ]
 """Bottom first: a room may import from those above it in this list, and from itself."""

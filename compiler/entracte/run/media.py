@@ -25,12 +25,13 @@ MOST_PIXELS, MOST_SIDE = 2**26, 2**15
 """Of one picture: some 8,000 a side, or fewer rows and longer ones. A few bytes can claim any size,
 and what makes another size of it grows with its sides."""
 _MOST_RATE = 1_000_000
-_ENDINGS = {
+ENDINGS = {
     "image": (".png", ".jpg", ".jpeg", ".webp"),
     "video": (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif"),
     "audio": (".wav", ".flac", ".mp3", ".ogg", ".m4a"),
     "tensor": (".npy", ".npz", ".safetensors"),
 }
+"""Of files that are read, by the kind of input."""
 _MOST_BYTES = {"image": 2**28, "video": 2**34, "audio": 2**32, "tensor": 2**34}
 _FORMATS = {
     "video": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif",
@@ -56,7 +57,7 @@ def check_file(name: str, i: Input, path: Path) -> None:
         raise RunError(f"input {name!r}: {path}: {why}; give a file") from None
     if not stat.S_ISREG(found.st_mode):
         raise RunError(f"input {name!r}: {path}: is no regular file; give one")
-    endings, most = _ENDINGS[i.kind], _MOST_BYTES[i.kind]
+    endings, most = ENDINGS[i.kind], _MOST_BYTES[i.kind]
     if path.suffix.lower() not in endings:
         raise RunError(
             f"input {name!r}: {path}: give {an(i.kind)}, a file that ends in {', '.join(endings)}"
