@@ -39,6 +39,9 @@ PERMITTED = {
     ("inspect/compare.py", "makespan"),
     ("inspect/compare.py", "stall"),
     ("inspect/compare.py", "exec"),
+    ("ui/compared.py", "makespan"),
+    ("ui/compared.py", "stall"),
+    ("ui/compared.py", "exec"),
     # Kinds of memory, in `plan show --json` and the report's data.
     ("cli/held.py", "resident"),
     ("inspect/residency.py", "resident"),
@@ -73,6 +76,7 @@ SHOWN = sorted(
         *(PACKAGE / "cli").glob("*.py"),
         *(PACKAGE / "inspect").glob("*.py"),
         *(PACKAGE / "report").glob("*.py"),
+        *(PACKAGE / "ui").glob("*.py"),
         PACKAGE / "advise.py",
     ]
 )

@@ -20,7 +20,7 @@ but a target is always said."""
 _OWN = ("weights", "folder", "lora", "lora_scale", "precision", "compression", "steps", "video",
         "options", "models")  # fmt: skip
 """What of a pipeline with a folder its user says; the rest its recipe gives."""
-_BARE = re.compile(r"[A-Za-z_/~][\w./:@%+-]*|\d+(\.\d+)?[A-Za-z]+", re.ASCII)
+_BARE = re.compile(r"[A-Za-z_/][\w./:@%+-]*|\d+(\.\d+)?[A-Za-z]+", re.ASCII)
 """Texts that Hydra reads as texts without quotes; but for its own words:"""
 _WORDS = ("true", "false", "null", "inf", "nan")
 _KEY = re.compile(r"[A-Za-z_]\w*(\.\w+)*", re.ASCII)

@@ -1,6 +1,5 @@
 """A build's inputs, a run with its steps, and what it made."""
 
-from pathlib import Path
 from typing import Any
 
 from entracte.declare.words import an
@@ -116,7 +115,7 @@ def _starter(studio: Studio, plan: Plan) -> Any:
             for i, value in zip(plan.program.inputs, values, strict=True):
                 text = str(value or "").strip() if i.kind != "text" else str(value or "")
                 if i.kind in UPLOADED and text:
-                    text = studio.accept(build, i.name, Path(text))
+                    text = studio.accept(build, i.name, text)
                 given[i.name] = text
             studio.run(build, given, device)
 

@@ -16,6 +16,7 @@ from entracte.ui.guard import Guard, is_loopback
 from entracte.ui.look import CSS, theme
 from entracte.ui.pages import add_routes
 from entracte.ui.studio import Studio
+from entracte.ui.tasks import MOST_BYTES
 
 MISSING = 'the web UI needs Gradio: pip install "entracte[ui]"'
 _SILENT = {
@@ -67,6 +68,7 @@ def application(studio: Studio, host: str, port: int, scratch: Path) -> Guard:
     """All of it as one ASGI application. `scratch`: takes files that are being uploaded. Raises
     `ConfigError` where Gradio is not installed."""
     os.environ |= _SILENT | {"GRADIO_TEMP_DIR": str(scratch)}
+    studio.scratch = scratch
     try:
         import gradio as gr
         from fastapi import FastAPI
@@ -78,7 +80,7 @@ def application(studio: Studio, host: str, port: int, scratch: Path) -> Guard:
     add_routes(app, studio.root)
     served: Any = gr.mount_gradio_app(
         app, page(studio), "/", theme=theme(), css=CSS, allowed_paths=[],
-        blocked_paths=[str(studio.root.folder)], max_file_size=max(1, 2**26), show_error=False,
+        blocked_paths=[str(studio.root.folder)], max_file_size=MOST_BYTES, show_error=False,
         run_history=False, ssr_mode=False, mcp_server=False, enable_monitoring=False, pwa=False,
         footer_links=[],
     )  # fmt: skip

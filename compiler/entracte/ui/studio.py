@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from entracte.errors import ConfigError
+from entracte.disk.read import inside
+from entracte.errors import ConfigError, RunError
 from entracte.ir import Plan
 from entracte.plan.file import read_plan
 from entracte.ui.controls import Group, groups
@@ -38,6 +39,8 @@ class Studio:
         self.words = Words(self.root, self.groups, folder)
         self.history = History(self.root.folder)
         self.jobs = Jobs(self.root.folder, self._ended)
+        self.scratch: Path | None = None
+        """Where files lie that were uploaded, before they are checked."""
         self._takes_files = False
 
     # ------------------------------------------------------------ to do
@@ -99,6 +102,9 @@ class Studio:
         """Of how many bytes a file may be, with what belongs to its request; 0: none is taken."""
         return MOST_BYTES + 2**16 if self._takes_files else 0
 
-    def accept(self, build: str, name: str, file: Path) -> str:
+    def accept(self, build: str, name: str, file: str) -> str:
         """An uploaded file, checked and copied; its name in the root."""
-        return accept(self.root, self.plan(build), name, file)
+        found = None if self.scratch is None else inside(self.scratch, file)
+        if found is None:
+            raise RunError(f"input {name[:60]!r}: no file was uploaded; choose one again")
+        return accept(self.root, self.plan(build), name, found)

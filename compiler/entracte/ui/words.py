@@ -45,6 +45,8 @@ class Words:
 
     def __init__(self, root: Root, groups: Sequence[Group], config_dir: Path | None = None) -> None:
         self._root, self._groups, self._config_dir = root, groups, config_dir
+        self._shipped: dict[tuple[str, ...], dict[str, str]] = {}
+        """Words of files -> all texts that they bring."""
         controls = (*(c for g in groups for c in g.controls), *others())
         self.controls = {c.place: c for c in controls}
         """By place; those that stand open first."""
@@ -101,12 +103,15 @@ class Words:
 
     # ------------------------------------------------------------ paths
 
-    def _check_paths(self, files: Sequence[str], typed: Sequence[str]) -> None:
+    def _check_paths(self, files: tuple[str, ...], typed: Sequence[str]) -> None:
         """Raises `ConfigError` where a value that was typed names a place outside the root."""
+        if not typed:
+            return
         given = self._composed((*files, *typed))
-        shipped = dict(_leaves(self._composed(files)))
+        if files not in self._shipped:
+            self._shipped[files] = dict(_leaves(self._composed(files)))
         for key, value in _leaves(given):
-            if shipped.get(key) != value:
+            if self._shipped[files].get(key) != value:
                 self._check_path(key, value)
 
     def _composed(self, words: Sequence[str]) -> Any:
