@@ -35,8 +35,8 @@ def run_tab(studio: Studio, timer: Any, tab: Any) -> None:
             )  # fmt: skip
             inputs = gr.Column()
         with gr.Column(scale=3, min_width=300):
-            fault = gr.HTML(elem_id="run-fault")
             cancel = gr.Button("Cancel", variant="stop", min_width=120, interactive=False)
+            fault = gr.HTML(elem_id="run-fault")
             job = gr.HTML(elem_id="run-job")
             made = gr.HTML(elem_id="run-made")
     tab.select(_offer(studio), build, build, api_visibility="private", show_progress="hidden")
