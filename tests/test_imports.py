@@ -177,6 +177,19 @@ def test_no_module_reads_pickles_or_evaluates():
         assert not calls & {"eval", "exec"}, path
 
 
+def test_what_shows_pages_enters_only_what_makes_the_web_ui_s_page():
+    """All else of it is tested without Gradio."""
+    found = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in files()
+        for name in imports_of(path)
+        if name.split(".")[0] in ("gradio", "fastapi", "starlette", "uvicorn")
+    }
+    pages = {f"ui/{name}.py" for name in ("app", "look", "pages", "server")}
+    tabs = {f"ui/{name}_tab.py" for name in ("plan", "run", "compare")}
+    assert found == pages | tabs
+
+
 def test_one_process_of_its_own_unpickles():
     calls = [p for p in files() if "torch.load(" in p.read_text()]
     assert [p.name for p in calls] == ["unpickle_child.py"]

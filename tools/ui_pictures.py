@@ -29,14 +29,17 @@ def main() -> None:
     reader.add_argument("--build", type=Path)
     reader.add_argument("--out", type=Path, default=Path("docs/pictures"))
     words = reader.parse_args()
-    with tempfile.TemporaryDirectory(prefix="entracte-pictures-") as made:
-        # Its name stands on the page.
-        root = Path(made) / "my-work"
-        (root / "builds").mkdir(parents=True)
-        if words.build is not None:
-            shutil.copytree(words.build, root / "builds" / "demo", symlinks=True)
-        with served(Studio(root), Path(made)) as at:
+    root = Path(tempfile.gettempdir()) / "my-work"  # its name stands on the page
+    (root / "builds").mkdir(parents=True)
+    scratch = Path(tempfile.mkdtemp(prefix="entracte-pictures-"))
+    if words.build is not None:
+        shutil.copytree(words.build, root / "builds" / "demo", symlinks=True)
+    try:
+        with served(Studio(root), scratch) as at:
             take(at, words.out, has_build=words.build is not None)
+    finally:
+        shutil.rmtree(root)
+        shutil.rmtree(scratch)
 
 
 def take(at: str, out: Path, *, has_build: bool) -> None:

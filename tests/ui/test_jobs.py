@@ -126,8 +126,9 @@ def test_only_files_of_runs_are_shown(root, picture):
     shown = media_html(root.folder, "runs/a")
     assert "clip.png" in shown and "<img" in shown and "<iframe" not in shown
     assert preview_html(root.folder, "runs/a") == ""
-    (run / "previews" / "0012.png").write_bytes(picture.read_bytes())
-    assert "previews%2F0012.png" in preview_html(root.folder, "runs/a")
+    for name in ("newest.gif", ".newest.gif.7.partial.gif"):
+        (run / "previews" / name).write_bytes(picture.read_bytes())
+    assert "previews%2Fnewest.gif" in preview_html(root.folder, "runs/a")
 
 
 def test_the_report_of_a_plan_is_the_command_s_page(root, plan):
@@ -139,17 +140,18 @@ def test_the_report_of_a_plan_is_the_command_s_page(root, plan):
 
 def test_two_plans_are_compared_by_their_figures(root, plan):
     from entracte.plan.file import write_plan
-    from entracte.units import format_seconds
+    from entracte.units import format_bytes
     from tests.planner.plans import SHAPE, plan_of
     from tests.planner.programs import DOUBLE_BUFFER
 
     other = plan_of(SHAPE, DOUBLE_BUFFER, 500)
-    assert other.forecast.makespan_s != plan.forecast.makespan_s
+    assert other.forecast.loaded_bytes != plan.forecast.loaded_bytes
     (root.folder / "plans" / "two").mkdir()
     write_plan(other, root.folder / "plans" / "two")
     text = compared_html(*(thing(root, f"plans/{n}", ()) for n in ("one", "two")))
     for each in (plan, other):
-        assert f">{format_seconds(each.forecast.makespan_s)}<" in text
+        assert f">{format_bytes(each.forecast.loaded_bytes)}<" in text
+        assert f">{format_bytes(each.forecast.peak_bytes)}<" in text
     assert "plan" in text and "predicted time" in text and "makespan" not in text
     entry = Entry("run", "", "runs/gone", "done", "", 0.0, "", "plans/one")
     with pytest.raises(ConfigError):

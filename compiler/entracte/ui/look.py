@@ -5,6 +5,7 @@ from typing import Any
 TITLE = "Entracte"
 CSS = """
 .gradio-container { max-width: 1240px !important; margin: 0 auto; }
+.dark { --color-accent: #2dd4bf; }
 #head h1 { font-size: 1.4rem; margin: 0 0 .2rem; }
 #head p, .quiet, .typed, .about { color: var(--body-text-color-subdued); margin: .2rem 0; }
 .job { border-left: 4px solid var(--border-color-primary); padding: .2rem 0 .2rem .9rem; }
@@ -75,4 +76,8 @@ def theme() -> Any:
         button_primary_background_fill_dark="*primary_700",
         button_primary_background_fill_hover_dark="*primary_600",
         color_accent="*primary_700",
+        link_text_color="*primary_700",
+        link_text_color_hover="*primary_800",
+        link_text_color_dark="*primary_400",
+        link_text_color_hover_dark="*primary_300",
     )

@@ -12,6 +12,8 @@ from entracte.errors import ConfigError
 
 PLANS, BUILDS, RUNS, GIVEN = "plans", "builds", "runs", "given"
 """Where dry runs, builds, runs' outputs and given files go."""
+PREVIEWS = "previews"
+"""Folder of a run in which pictures lie while it runs: the newest is shown."""
 PLAN = "plan.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", re.ASCII)
 _DEEPEST, _MOST_LOOKED_AT, _MOST_FOUND = 3, 5000, 300

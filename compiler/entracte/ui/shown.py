@@ -12,13 +12,12 @@ from entracte.progress.words import amount, left, turn
 from entracte.ui.guard import SHOWN
 from entracte.ui.history import Entry
 from entracte.ui.jobs import RUNNING, Status
+from entracte.ui.places import PREVIEWS
 from entracte.units import format_seconds
 
 MEDIA = {".mp4": "video", ".webm": "video", ".gif": "image", ".png": "image", ".jpg": "image",
          ".webp": "image", ".wav": "audio", ".txt": "text"}  # fmt: skip
 """Endings that are shown, and as what."""
-PREVIEWS = "previews"
-"""Folder of a run in which frames lie while it runs: the newest picture is shown."""
 _KINDS = {"plan": "dry run", "build": "compile", "run": "run"}
 
 
@@ -112,7 +111,7 @@ def media_html(root: Path, place: str) -> str:
 
 def preview_html(root: Path, place: str) -> str:
     """The newest picture that a run has laid down so far, if there is one."""
-    found = [f for f in (root / place / PREVIEWS).glob("*.png") if f.is_file()]
+    found = [f for f in (root / place / PREVIEWS).glob("[!.]*") if f.suffix in (".png", ".gif")]
     if not found:
         return ""
     newest = max(found, key=lambda f: (f.stat().st_mtime_ns, f.name))

@@ -13,7 +13,7 @@ from entracte.run.inputs import given_inputs
 from entracte.run.media import check_file, decode
 from entracte.run.outputs import usual_name
 from entracte.ui.jobs import Task
-from entracte.ui.places import BUILDS, GIVEN, PLANS, RUNS, Root
+from entracte.ui.places import BUILDS, GIVEN, PLANS, PREVIEWS, RUNS, Root
 from entracte.ui.words import line
 
 UPLOADED = ("image", "audio", "video", "tensor")
@@ -21,6 +21,8 @@ UPLOADED = ("image", "audio", "video", "tensor")
 MOST_BYTES = 64 * 2**20
 """Of a file that is given."""
 RECORD = "run.json"
+FACTORS = "preview.json"
+"""Of a build: where it has these, a run shows what its loop has so far."""
 _CHOICE = re.compile(r"(?P<group>target|pipeline)=(?P<name>[\w.-]+)", re.ASCII)
 
 
@@ -58,6 +60,9 @@ def run_task(root: Root, build: str, plan: Plan, given: Mapping[str, str], devic
     words += [f"--input={name}={value}" for name, value in typed.items()]
     words += [f"--out={text}" for text in _outs(plan, place)]
     words.append(f"--record={place}/{RECORD}")
+    if (root.folder / build / FACTORS).is_file():
+        make_folder(root.folder / place / PREVIEWS)
+        words.append(f"--preview={place}/{PREVIEWS}/newest.gif")
     return Task("run", tuple(words), line(words), place, build)
 
 
