@@ -131,7 +131,14 @@ def test_a_fault_is_one_message(opened):
     assert alert.inner_text().startswith("pipeline.weights: '/etc' is outside")
 
 
-@pytest.mark.parametrize(("size", "scheme"), [(PHONE, "dark"), (PHONE, "light"), (WIDE, "dark")])
+@pytest.mark.parametrize(
+    ("size", "scheme"),
+    [
+        (PHONE, "dark"),
+        pytest.param(PHONE, "light", marks=pytest.mark.slow),
+        pytest.param(WIDE, "dark", marks=pytest.mark.slow),
+    ],
+)
 def test_it_fits_and_its_text_can_be_read(opened, size, scheme):
     page = opened(size, scheme)
     assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
