@@ -8,7 +8,6 @@ from pathlib import Path
 from entracte.codec import parse_json
 from entracte.disk.read import inside
 from entracte.disk.write import write_text
-from entracte.errors import ConfigError
 
 FILE = "ui-history.json"
 _MOST, _MOST_BYTES, _LONGEST = 500, 4 * 2**20, 20_000
@@ -26,7 +25,7 @@ class Entry:
     place: str
     """Of what it made, relative to the root."""
     state: str
-    """done, failed, cancelled or interrupted."""
+    """done, failed or cancelled."""
     date: str
     """When it began, UTC: 2026-11-28T09:30:00Z."""
     seconds: float
@@ -59,13 +58,6 @@ class History:
         kept: Sequence[Entry] = (*self.entries(), entry)[-_MOST:]
         text = json.dumps([asdict(e) for e in kept], indent=1) + "\n"
         write_text(self._root / FILE, text, remedy="make room, or start with another --root")
-
-    def at(self, number: int) -> Entry:
-        """The entry of that number, from 0. Raises `ConfigError`."""
-        found = self.entries()
-        if not 0 <= number < len(found):
-            raise ConfigError(f"history: there is no entry {number}; look again")
-        return found[number]
 
 
 def _entry(item: object) -> Entry | None:
