@@ -72,7 +72,7 @@ def test_without_a_word_it_shows_the_help():
 def test_another_word_is_refused():
     done = run("entracte", "complie", "+target=host")
     assert done.returncode == 2
-    assert done.stderr == "error: 'complie' is no command; give compile or plan (entracte -h)\n"
+    assert done.stderr == "error: 'complie' is no command; give compile, plan or ui (entracte -h)\n"
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ ROOMS = [
     "build",
     "advise",
     "search",
+    "ui",
     "cli",
 ]
 """Bottom first: a room may import from those above it in this list, and from itself."""
@@ -175,6 +176,19 @@ def test_no_module_reads_pickles_or_evaluates():
             if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)
         }
         assert not calls & {"eval", "exec"}, path
+
+
+def test_what_shows_pages_enters_only_what_makes_the_web_ui_s_page():
+    """All else of it is tested without Gradio."""
+    found = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in files()
+        for name in imports_of(path)
+        if name.split(".")[0] in ("gradio", "fastapi", "starlette", "uvicorn")
+    }
+    pages = {f"ui/{name}.py" for name in ("app", "look", "pages", "server")}
+    tabs = {f"ui/{name}_tab.py" for name in ("plan", "run", "compare")}
+    assert found == pages | tabs
 
 
 def test_one_process_of_its_own_unpickles():

@@ -38,6 +38,9 @@ PERMITTED = {
     ("inspect/compare.py", "stall"),
     ("inspect/compare.py", "exec"),
     ("report/pair.py", "makespan"),
+    ("ui/compared.py", "makespan"),
+    ("ui/compared.py", "stall"),
+    ("ui/compared.py", "exec"),
     # Kinds of memory, in `plan show --json` and the report's data.
     ("cli/held.py", "resident"),
     ("inspect/residency.py", "resident"),
@@ -72,6 +75,7 @@ SHOWN = sorted(
         *(PACKAGE / "cli").glob("*.py"),
         *(PACKAGE / "inspect").glob("*.py"),
         *(PACKAGE / "report").glob("*.py"),
+        *(PACKAGE / "ui").glob("*.py"),
         PACKAGE / "advise.py",
     ]
 )

@@ -1,4 +1,4 @@
-"""`entracte`: both commands under one name, for where `compile` or `plan` means something else."""
+"""`entracte`: all commands under one name, for where `compile` or `plan` means something else."""
 
 import sys
 
@@ -12,6 +12,7 @@ Compile generative pipelines that do not fit into a phone's memory into Core ML 
 Commands:
   compile  Compile a configuration into a build folder; the same as the command `compile`.
   plan     Look at, run and verify build folders; the same as the command `plan`.
+  ui       Both in a browser, on this machine (needs `pip install "entracte[ui]"`).
 
 Options:
   --version   Entracte's version.
@@ -36,6 +37,10 @@ def _main() -> None:
         from entracte.cli import plan
 
         plan.main(rest, "entracte plan")
+    elif word == "ui":
+        from entracte.cli import ui
+
+        ui.main(rest, "entracte ui")
     elif word == "--version":
         from entracte.cli.console import print_version
 
@@ -46,6 +51,6 @@ def _main() -> None:
         from entracte.cli.console import errors
 
         errors.print(
-            f"error: {word!r} is no command; give compile or plan (entracte -h)", markup=False
+            f"error: {word!r} is no command; give compile, plan or ui (entracte -h)", markup=False
         )
         sys.exit(2)

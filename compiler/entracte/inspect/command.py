@@ -20,7 +20,7 @@ but a target is always said."""
 _OWN = ("weights", "folder", "lora", "lora_scale", "precision", "compression", "steps", "video",
         "options", "models")  # fmt: skip
 """What of a pipeline with a folder its user says; the rest its recipe gives."""
-_BARE = re.compile(r"[A-Za-z_/~][\w./:@%+-]*|\d+(\.\d+)?[A-Za-z]+", re.ASCII)
+_BARE = re.compile(r"[A-Za-z_/][\w./:@%+-]*|\d+(\.\d+)?[A-Za-z]+", re.ASCII)
 """Texts that Hydra reads as texts without quotes; but for its own words:"""
 _WORDS = ("true", "false", "null", "inf", "nan")
 _KEY = re.compile(r"[A-Za-z_]\w*(\.\w+)*", re.ASCII)
@@ -178,7 +178,7 @@ def _leaves(
 
 def _word(key: str, value: object, *, is_new: bool) -> str | None:
     """As a shell and then Hydra read it; None where that cannot be."""
-    text = _spelled(value)
+    text = spelled(value)
     if text is None or not _KEY.fullmatch(key):
         return None
     return _quoted(f"{'+' if is_new else ''}{key}={text}")
@@ -190,8 +190,8 @@ def _quoted(word: str) -> str:
     return f'"{word}"' if "'" in word and is_plain else shlex.quote(word)
 
 
-def _spelled(value: object) -> str | None:
-    """A value in Hydra's words."""
+def spelled(value: object) -> str | None:
+    """A value in Hydra's words; None for one that has none."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, int | float):
@@ -199,10 +199,10 @@ def _spelled(value: object) -> str | None:
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, list):
-        items = [_spelled(v) for v in value]
+        items = [spelled(v) for v in value]
         return None if None in items else f"[{','.join(map(str, items))}]"
     if isinstance(value, Mapping):
-        pairs = [(str(k), _spelled(v)) for k, v in value.items()]
+        pairs = [(str(k), spelled(v)) for k, v in value.items()]
         if any(v is None or not _KEY.fullmatch(k) for k, v in pairs):
             return None
         return "{" + ",".join(f"{k}:{v}" for k, v in pairs) + "}"
