@@ -29,8 +29,8 @@ KEYS = (
     "workers, cache, cache_limit, allow_packages"
 )
 OPTIONS = (
-    "there are --multirun (-m), --config-dir, --config-name, --cfg, --info, --version, --help "
-    "(-h); all else is KEY=VALUE"
+    "there are --multirun (-m), --config-dir, --config-name, --cfg, --info, --quiet, --verbose, "
+    "--progress, --version, --help (-h); all else is KEY=VALUE"
 )
 SETTING = "compile has no such option; settings are KEY=VALUE: write "
 HELP = "; see `compile --help`"
