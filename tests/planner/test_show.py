@@ -9,10 +9,11 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from entracte.cli.chunks import strip
 from entracte.cli.console import Bars
 from entracte.cli.observed import run_lines, show_run
 from entracte.cli.plan import app
-from entracte.cli.show import show_plan, show_summary, strip
+from entracte.cli.show import show_plan, show_summary
 from entracte.cli.tables import Column, fitted, hanging
 from entracte.inspect.overview import overview
 from entracte.inspect.residency import Stay
@@ -269,7 +270,13 @@ def test_names_are_cut_before_numbers():
 
 def test_a_number_stays_with_its_unit():
     """Also the two of `1 min 26 s`; elsewhere lines are as full as they can be."""
-    text = "a" * 60 + " it is 1 min 26 s of 5 and " + "b" * 44 + " 12.5 MiB (100 %), 7 steps " + "c" * 9
+    text = (
+        "a" * 60
+        + " it is 1 min 26 s of 5 and "
+        + "b" * 44
+        + " 12.5 MiB (100 %), 7 steps "
+        + "c" * 9
+    )
     assert hanging("label   ", text).splitlines() == [
         "label   " + "a" * 60 + " it is",
         "        1 min 26 s of 5 and " + "b" * 44,
