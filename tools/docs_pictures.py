@@ -36,9 +36,10 @@ ELSEWHERE = {
 _WIDTH = 1200
 _PHONE = (390, 844)
 _GAP = 20
+_EDGE = 8
 _BETWEEN = (197, 202, 212)
-_THUMBNAIL = (480, 384)
-_COLOURS = 128
+_THUMBNAIL = 640
+_COLOURS = 256
 
 
 @contextmanager
@@ -65,11 +66,14 @@ def _press(page: Any, name: str) -> None:
     page.wait_for_timeout(500)
 
 
-def _down_to(page: Any, section: str) -> bytes:
-    """The page from its top to the end of a section."""
-    box = page.locator(section).bounding_box()
-    height = box["y"] + box["height"] + page.evaluate("scrollY") + 16
-    clip = {"x": 0, "y": 0, "width": _WIDTH, "height": height}
+def _part(page: Any, top: str | None, bottom: str) -> bytes:
+    """The page's whole width, from the top of one element (or of the page) to the end of another."""
+    page.locator("nav.sections").evaluate("e => { e.style.position = 'static' }")
+    down = page.evaluate("scrollY")
+    begin = 0 if top is None else page.locator(top).bounding_box()["y"] + down - _EDGE
+    last = page.locator(bottom).bounding_box()
+    height = last["y"] + last["height"] + down + _EDGE - begin
+    clip = {"x": 0, "y": begin, "width": _WIDTH, "height": height}
     return bytes(page.screenshot(full_page=True, clip=clip))
 
 
@@ -77,18 +81,18 @@ def _whole(browser: Any) -> bytes:
     with _opened(browser, "stream") as page:
         page.locator("button[data-node='stage:denoise']").click()
         page.wait_for_timeout(500)
-        return _down_to(page, "#timeline")
+        return _part(page, None, "#timeline")
 
 
 def _dark(browser: Any) -> bytes:
     with _opened(browser, "on_device_sora", scheme="dark") as page:
-        return _down_to(page, "#timeline")
+        return _part(page, None, "#timeline")
 
 
 def _steady(browser: Any) -> bytes:
     with _opened(browser, "kept") as page:
         _press(page, "Steady iteration")
-        return bytes(page.locator("#timeline").screenshot())
+        return _part(page, "#timeline", "#timeline")
 
 
 def _phone(browser: Any) -> bytes:
@@ -114,8 +118,9 @@ def _thumbnail(name: str) -> Callable[[Any], bytes]:
         from PIL import Image
 
         with _opened(browser, name) as page:
-            shot = Image.open(BytesIO(page.screenshot())).convert("RGB")
-        return _png(shot.resize(_THUMBNAIL, Image.Resampling.LANCZOS))
+            shot = Image.open(BytesIO(_part(page, "#windows", "#readout"))).convert("RGB")
+        size = (_THUMBNAIL, round(shot.height * _THUMBNAIL / shot.width))
+        return _png(shot.resize(size, Image.Resampling.LANCZOS))
 
     return taken
 
@@ -149,7 +154,9 @@ def fewer_colours(png: bytes) -> bytes:
     from PIL import Image
 
     picture = Image.open(BytesIO(png)).convert("RGB")
-    return _png(picture.quantize(_COLOURS, dither=Image.Dither.NONE))
+    # Not by counting pixels: most are of the ground, and a thin bar is to keep its colour.
+    method = Image.Quantize.MAXCOVERAGE
+    return _png(picture.quantize(_COLOURS, method, kmeans=3, dither=Image.Dither.NONE))
 
 
 def take(names: list[str]) -> None:
