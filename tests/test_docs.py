@@ -1,4 +1,4 @@
-"""What pages name is there: paths, modules, headings, pictures; the commands of the README and of the
+"""What pages name is there: paths, modules, headings, pictures; commands of the README and of the
 readers' pages can be typed."""
 
 import re

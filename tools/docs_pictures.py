@@ -67,7 +67,7 @@ def _press(page: Any, name: str) -> None:
 
 
 def _part(page: Any, top: str | None, bottom: str) -> bytes:
-    """The page's whole width, from the top of one element (or of the page) to the end of another."""
+    """The page's whole width, from the top of an element (or of the page) to the end of another."""
     page.locator("nav.sections").evaluate("e => { e.style.position = 'static' }")
     down = page.evaluate("scrollY")
     begin = 0 if top is None else page.locator(top).bounding_box()["y"] + down - _EDGE

@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))  # mkdocs runs a hook as a file alone
 LOG = logging.getLogger("mkdocs.hooks.docs_site")
 """With --strict, what it warns of fails the build."""
 REPORTS = ROOT / "build" / "gallery"
@@ -65,6 +63,8 @@ def opened(markdown: str, reports: Set[str]) -> str:
 
 def on_post_build(config: Any) -> None:
     """Follow every link of what was written."""
+    if str(ROOT) not in sys.path:
+        sys.path.append(str(ROOT))  # a hook is run as a file alone
     from tools.page_links import site_faults
 
     for fault in site_faults(Path(config.site_dir)):

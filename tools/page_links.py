@@ -7,6 +7,8 @@ Prints each link that leads nowhere; exit status 1 if there is one. Addresses on
 asked.
 """
 
+from __future__ import annotations
+
 import re
 import sys
 from collections.abc import Iterator
@@ -14,10 +16,11 @@ from dataclasses import dataclass, field
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
+if TYPE_CHECKING:
+    from markdown_it.token import Token
 
 ROOT = Path(__file__).resolve().parent.parent
 _ELSEWHERE = re.compile(r"[a-z][a-z+.-]*:|//", re.IGNORECASE)
@@ -35,6 +38,8 @@ class Page:
 
 def markdown_page(text: str) -> Page:
     """Headings have the anchors that GitHub gives them; links in code are none."""
+    from markdown_it import MarkdownIt
+
     tokens = MarkdownIt("commonmark").enable("table").parse(text)
     anchors: list[str] = []
     links: list[str] = []
