@@ -104,10 +104,12 @@ def say(console: Console, *lines: str, style: str = "") -> None:
 
 
 def _wrapped(line: str, width: int) -> list[str]:
-    """The line as it is where it holds no word longer than `width`."""
-    if all(len(word) <= width for word in line.split()):
+    """The line, or lines of it where it is longer than `width`; a number stays with its unit."""
+    if len(line) <= width:
         return [line]
-    return wrap(line, width, break_long_words=False, break_on_hyphens=False)
+    bound = _BEFORE_UNIT.sub(_BOUND, line)
+    parts = wrap(bound, width, break_long_words=False, break_on_hyphens=False)
+    return [part.replace(_BOUND, " ") for part in parts]
 
 
 def listed(names: Sequence[str], room: int) -> str:
