@@ -167,3 +167,15 @@ def test_what_readers_are_told_to_do_with_a_plan_can_be_read(command):
 
     words = shlex.split(command, comments=True)[1:]
     get_command(app).commands[words[0]].make_context(words[0], words[1:])
+
+
+def test_pages_choose_a_target_without_a_plus():
+    """Both work; pages, messages and plans show one. The README's first command stays as it is."""
+    found = [
+        (page.name, line)
+        for page in [*PAGES, *sorted((ROOT / "conf").rglob("*.yaml"))]
+        for line in page.read_text().splitlines()
+        if "+target=" in line
+    ]
+    assert [name for name, _ in found] == ["CHANGELOG.md", "README.md", "command-line.md"]
+    assert found[1][1].startswith("python3.11 -m venv .venv && ")
