@@ -44,7 +44,14 @@ def test_each_says_its_version(name, tmp_path):
     [
         (
             "compile",
-            ("target: host, ipad_m4", "compression: int4_block32", "  sampler.steps  whole"),
+            (
+                "target: host, ipad_m4",
+                "compression: int4_block32",
+                "  sampler.steps  whole",
+                "  --quiet ",
+                "  --verbose ",
+                "  --progress FORM ",
+            ),
         ),
         ("plan", ("show", "verify", "--version", "-h, --help")),
         ("entracte compile", ("target: host, ipad_m4",)),

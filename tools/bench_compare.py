@@ -47,7 +47,7 @@ def _processor_s(overrides: list[str], word: str) -> float:
     """Of one compile with nothing cached."""
     with tempfile.TemporaryDirectory() as scratch:
         command = [
-            sys.executable, "-m", "entracte.cli.compile", "+target=iphone15pro", *overrides,
+            sys.executable, "-m", "entracte.cli.compile", "target=iphone15pro", *overrides,
             f"verify={word}", f"cache={scratch}/cache", f"out={scratch}/build",
         ]  # fmt: skip
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -98,7 +98,7 @@ def _orders(overrides: list[str]) -> tuple[list[Any], Any]:
     from entracte.store.cache import Cache, cache_folder
     from entracte.trace.weights import weight_source
 
-    job = read(compose(["+target=iphone15pro", *overrides]))
+    job = read(compose(["target=iphone15pro", *overrides]))
     cache = Cache(cache_folder(job.cache))
     traced = _trace(job, cache, Quiet())
     decision = _decide(job, traced, {})

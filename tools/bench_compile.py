@@ -138,7 +138,7 @@ def main() -> None:
     arguments = parser.parse_args()
     overrides = arguments.overrides
     if not any(o.startswith(("+target", "target=")) for o in overrides):
-        overrides = ["+target=iphone15pro", *overrides]
+        overrides = ["target=iphone15pro", *overrides]
     if arguments.keep is not None:
         arguments.keep.mkdir(parents=True)
     with (

@@ -160,7 +160,7 @@ def _compile(setting: Setting, budget: str, blocks: int) -> None:
     (conf / "pipeline" / "overlap.yaml").write_text(text)
     command = [
         sys.executable, "-m", "entracte.cli.compile", "--config-dir", str(conf),
-        "pipeline=overlap", "+target=host", f"target.memory={budget}",
+        "pipeline=overlap", "target=host", f"target.memory={budget}",
         # By default one block to a chunk: what the peers move at a time.
         f"partition.chunk_bytes={blocks * block_bytes(setting) // 1024 + 1}KiB",
         f"out={setting.build}",

@@ -171,7 +171,7 @@ def planned(case: str, policy: Policy, overrides: Sequence[str]) -> Outcome:
     from entracte.trace.wire import trace_pipeline
 
     register()
-    given = ["+target=iphone15pro", f"policy={policy.name}", *overrides]
+    given = ["target=iphone15pro", f"policy={policy.name}", *overrides]
     with initialize_config_dir(str(ROOT / "conf"), version_base=None):
         job = read(compose("compile", given))
     traced = trace_pipeline(job.pipeline, CORE_ML, cache=Cache(cache_folder(job.cache)))

@@ -82,7 +82,7 @@ def build_all(folder: Path) -> dict[str, Plan]:
                 plans[name] = read_plan(path)
             except PlanError:
                 print(f"compiling {name}", file=sys.stderr, flush=True)
-                given = ["+target=iphone15pro", f"out={path}", *overrides]
+                given = ["target=iphone15pro", f"out={path}", *overrides]
                 plans[name] = compile_job(read(compose("compile", overrides=given))).plan
     return plans
 

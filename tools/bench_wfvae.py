@@ -74,7 +74,7 @@ def make(folder: Path, given: argparse.Namespace) -> None:
     (folder / "conf" / "pipeline").mkdir(parents=True)
     OmegaConf.save(OmegaConf.create(pipeline), folder / "conf" / "pipeline" / "alone.yaml")
     built = compile_pipeline(
-        ["+target=host", "pipeline=alone", "verify=off", "workers=1",
+        ["target=host", "pipeline=alone", "verify=off", "workers=1",
          f"target.memory={steps * STEP_MB}MB"],
         out=folder / "build", config_dir=folder / "conf",
     )  # fmt: skip

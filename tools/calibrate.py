@@ -1,6 +1,6 @@
 """Fit a target's figures to recorded runs, and say how well they fit.
 
-    compile +target=host out=/tmp/demo
+    compile target=host out=/tmp/demo
     plan run /tmp/demo --record /tmp/demo.json
     python -m tools.calibrate /tmp/demo /tmp/demo.json [BUILD RECORD ...]
 

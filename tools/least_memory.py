@@ -38,7 +38,7 @@ def planned(pipeline: Mapping[str, Any], target: str, *words: str) -> Plan | Non
         place = Path(folder) / "pipeline"
         place.mkdir()
         OmegaConf.save(OmegaConf.create(dict(pipeline)), place / "alone.yaml")
-        given = [f"+target={target}", "pipeline=alone", "dry_run=true", *words]
+        given = [f"target={target}", "pipeline=alone", "dry_run=true", *words]
         try:
             return compile_pipeline(given, out=Path(folder) / "build", config_dir=Path(folder)).plan
         except DoesNotFit:

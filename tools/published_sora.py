@@ -78,7 +78,7 @@ def job_of(*overrides: str) -> Job:
     """A declared compile, without the command."""
     register()
     with initialize_config_module("entracte.conf", version_base="1.3"):
-        return read(compose("compile", overrides=["+target=iphone15pro", *overrides]))
+        return read(compose("compile", overrides=["target=iphone15pro", *overrides]))
 
 
 class App:

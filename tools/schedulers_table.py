@@ -24,7 +24,7 @@ A recipe's loop runs the scheduler of its folder; `pipeline.options.scheduler=NA
 class over the same configuration, as `NAME.from_config` does:
 
 ```
-compile +target=iphone15pro pipeline=folder pipeline.weights=/models/sd15 \\
+compile target=iphone15pro pipeline=folder pipeline.weights=/models/sd15 \\
   pipeline.options.scheduler=DPMSolverMultistepScheduler sampler.steps=20
 ```
 

@@ -1,6 +1,6 @@
 """One row per stage of a plan, as Markdown: chunks, bytes, memory, work, predicted times.
 
-compile +target=iphone15pro pipeline=on_device_sora dry_run=true out=build/dry
+compile target=iphone15pro pipeline=on_device_sora dry_run=true out=build/dry
 python -m tools.stage_table build/dry
 """
 

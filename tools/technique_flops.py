@@ -1,6 +1,6 @@
 """What merging and hoisting save per denoising step, from plans: FLOPs as tracing counted them.
 
-    compile +target=iphone15pro pipeline=on_device_sora dry_run=true out=/tmp/sora256 \\
+    compile target=iphone15pro pipeline=on_device_sora dry_run=true out=/tmp/sora256 \\
         +pipeline.stages.denoise.functions.merged=15
     python -m tools.technique_flops /tmp/sora256 --pairs 28
 

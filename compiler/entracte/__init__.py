@@ -2,7 +2,7 @@
 
     import entracte
 
-    built = entracte.compile_pipeline(["+target=host"], out="build/demo")
+    built = entracte.compile_pipeline(["target=host"], out="build/demo")
     plan = entracte.read_plan("build/demo")
     outcome = entracte.run_build("build/demo", {"prompt": "a red circle"}, out="clip.mp4")
     found = entracte.verify_build("build/demo")

@@ -111,7 +111,7 @@ def compile_pipeline(
     """Compile what the overrides say, as the command `compile` does with them.
 
     Args:
-        overrides: e.g. `["+target=host", "target.memory=24MiB"]`; with `"dry_run=true"`
+        overrides: e.g. `["target=host", "target.memory=24MiB"]`; with `"dry_run=true"`
             nothing is converted.
         out: the build folder; the same as `out=FOLDER` among the overrides.
         config_dir: a folder of yaml files of your own, like the command's `--config-dir`.

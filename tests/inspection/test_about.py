@@ -22,12 +22,12 @@ def made_by(settings):
 @pytest.mark.parametrize(
     "words",
     [
-        "+target=iphone15pro",
-        "+target=iphone15pro compression=int8 target.memory=24MiB pipeline.video.height=128 "
+        "target=iphone15pro",
+        "target=iphone15pro compression=int8 target.memory=24MiB pipeline.video.height=128 "
         "sampler.steps=10",
-        "+target=host policy=sequential \"pipeline.inputs.prompt.default='a blue one, or two'\" "
+        "target=host policy=sequential \"pipeline.inputs.prompt.default='a blue one, or two'\" "
         "pipeline.stages.text.precision=fp32 partition.chunk_bytes=700KiB verify=off",
-        "+target=ipad_m4 sampler=lpl_static target.contention=1.25 "
+        "target=ipad_m4 sampler=lpl_static target.contention=1.25 "
         "+pipeline.stages.denoise.functions.merged=15 'pipeline.stages.denoise.at={every:2}'",
     ],
 )
@@ -39,7 +39,7 @@ def test_what_was_typed_is_told(words):
 
 
 def test_a_value_in_quotes_comes_back_as_it_was():
-    config = compose(["+target=host"])
+    config = compose(["target=host"])
     config.pipeline.inputs.prompt.default = 'it\'s "one" of $5, `x`: {a}'
     settings = read(config).settings
     again = shlex.split(made_by(settings).text)
@@ -47,31 +47,31 @@ def test_a_value_in_quotes_comes_back_as_it_was():
 
 
 def test_of_a_folder_its_options_are_told_and_what_is_not_told_is_said():
-    recorded = json.loads(read(compose(["+target=host"])).settings)
+    recorded = json.loads(read(compose(["target=host"])).settings)
     recorded["pipeline"] |= {"name": "sd", "folder": "/m/sd", "weights": "/m/sd",
                              "options": {"height": 64}, "models": {}, "video": {},
                              "steps": None}  # fmt: skip
     told = made_by(json.dumps(recorded))
     assert told.text == (
-        "compile +target=host pipeline=folder pipeline.weights=/m/sd pipeline.options.height=64 "
+        "compile target=host pipeline=folder pipeline.weights=/m/sd pipeline.options.height=64 "
         "sampler.steps=30"
     )
     assert told.notes == (OF_FOLDER,)
 
 
 def test_files_of_ones_own_are_named_and_not_guessed():
-    recorded = json.loads(read(compose(["+target=host", "verify=off"])).settings)
+    recorded = json.loads(read(compose(["target=host", "verify=off"])).settings)
     recorded["target"] |= {"name": "mine", "memory": "1GB"}
     told = made_by(json.dumps(recorded))
-    assert told.text == "compile --config-dir DIR +target=mine verify=off"
+    assert told.text == "compile --config-dir DIR target=mine verify=off"
     assert told.notes == (OF_OTHERS,)
 
 
 def test_what_no_word_can_say_is_said():
-    recorded = json.loads(read(compose(["+target=host"])).settings)
+    recorded = json.loads(read(compose(["target=host"])).settings)
     recorded["pipeline"]["inputs"]["prompt"]["default"] = "two\nlines \x1b[31m"
     told = made_by(json.dumps(recorded))
-    assert told.text == "compile +target=host"
+    assert told.text == "compile target=host"
     assert told.notes == (UNTOLD,)
 
 

@@ -157,7 +157,8 @@ def test_cold_loads_stand_beside_warm_ones():
     assert re.search(r" c0\.00 .* 900ms +1\.80s +1\.00s ", text)
     once = sum(f.load_s for f in plan.facts)
     assert once == pytest.approx(4.4)
-    assert "first loads take 8.80 s in all where warm ones would take 4.40 s" in words(text)
+    told = "first loads take 8.80 s in all, each alone, where warm ones would take 4.40 s"
+    assert told in words(text)
     assert "the first 1.80 s (cold)" in printed(lambda c: show_plan(c, plan, chunk="c0.00"))
     page = page_of(plan, ())
     assert [(c.load_s, c.first_load_s) for c in page.chunks][0] == (0.9, 1.8)
@@ -219,3 +220,25 @@ def test_what_conversion_changed_is_told():
         "activations of c1.01 19 B -> 23 B" in told
     )
     assert measured_otherwise(replace(plan, packages=())) == ()
+
+
+@pytest.mark.parametrize("make", [make_plan, cold_plan])
+def test_show_json_page_and_trace_add_up_to_one_run(make):
+    """Each adds up its own rows; together they are the forecast."""
+    plan = make()
+    f = plan.forecast
+    told = [e for e in json.loads(trace(plan))["traceEvents"] if e.get("ph") == "X"]
+
+    def seconds(kind):
+        return pytest.approx(sum(e["dur"] for e in told if e["cat"] == kind) / 1e6)
+
+    made, page = overview(plan), page_of(plan, ())
+    assert seconds("compute") == f.compute_s == made.compute_s
+    assert seconds("wait") == f.stall_s == pytest.approx(sum(s.wait_s for s in made.stages))
+    assert seconds("load") == f.loading_s == pytest.approx(sum(s.load_s for s in made.stages))
+    assert max(e["ts"] + e["dur"] for e in told) / 1e6 == pytest.approx(f.makespan_s)
+    assert sum(e["cat"] == "load" for e in told) == f.loads == sum(c.loads for c in made.chunks)
+    cold = sum(e["args"].get("cold_s", 0.0) for e in told if e["cat"] == "wait")
+    assert cold == pytest.approx(made.first_loads.wait_s)
+    shown = json.loads(plan_json(plan))
+    assert shown["bottleneck"]["sentence"] == page.headline == made.bottleneck.sentence

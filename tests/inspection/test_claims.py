@@ -58,6 +58,15 @@ def test_claims_of_chunks_are_of_one_load_and_one_call():
     assert (second.load_s[1], second.exec_s[1]) == (2.0, 10.0)
 
 
+def test_of_planned_loads_the_first_is_cold_as_it_was_when_observed():
+    """0.7 s each and 2 s more for the first of four: 4.8 s in all."""
+    plan = make_plan()
+    plan = replace(plan, facts=tuple(replace(f, cold_s=2.0) for f in plan.facts))
+    first, never = chunk_claims(plan, made())
+    assert first.load_s[0] == pytest.approx(4.8 / 4)
+    assert never.load_s[0] == next(f.load_s for f in plan.facts if f.id == never.chunk)
+
+
 @pytest.mark.parametrize(("size", "times"), [(4096, 2), (7000, 1)])
 def test_a_load_is_of_a_page_where_pages_were_loaded(size, times):
     """c1.00 weighs 7000 bytes, two pages of 4 KiB."""

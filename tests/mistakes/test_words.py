@@ -19,6 +19,7 @@ from entracte.cli.verify import verification_table
 from entracte.cli.words import completed_line, hydra_words
 from entracte.declare.compose import compose
 from entracte.declare.keys import GROUPS
+from entracte.declare.overrides import as_typed
 from entracte.verify.verify import ChunkScore
 
 TARGETS = "host, ipad_m4, iphone15pro, iphone16pro, iphone17pro, macbook_m3"
@@ -29,8 +30,8 @@ KEYS = (
     "workers, sweep, search, cache, cache_limit, allow_packages"
 )
 OPTIONS = (
-    "there are --multirun (-m), --config-dir, --config-name, --cfg, --info, --version, --help "
-    "(-h); all else is KEY=VALUE"
+    "there are --multirun (-m), --config-dir, --config-name, --cfg, --info, --quiet, --verbose, "
+    "--progress, --version, --help (-h); all else is KEY=VALUE"
 )
 SETTING = "compile has no such option; settings are KEY=VALUE: write "
 HELP = "; see `compile --help`"
@@ -340,6 +341,14 @@ def test_a_path_is_never_broken_within():
     assert printed(40, f"wrote {path}: open it") == ["wrote", f"{path}:", "open it"]
     assert printed(12, "one two three four") == ["one two", "three four"]
     assert printed(40, "", "a\nb") == ["", "a", "b"]
+
+
+def test_hydras_words_become_one_line_to_type():
+    """The target without its plus, another key with it; quotes where a shell needs them."""
+    words = ["+target=host", "+pipeline.stages.a.b=1", "out=my folder", "sweep={jobs:2}"]
+    assert as_typed(words) == (
+        "target=host +pipeline.stages.a.b=1 'out=my folder' 'sweep={jobs:2}'"
+    )
 
 
 def test_a_narrow_table_keeps_its_digits():

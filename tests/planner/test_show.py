@@ -9,11 +9,12 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from entracte.cli.chunks import strip
 from entracte.cli.console import Bars
 from entracte.cli.observed import run_lines, show_run
 from entracte.cli.plan import app
-from entracte.cli.show import show_plan, show_summary, strip
-from entracte.cli.tables import Column, fitted
+from entracte.cli.show import show_plan, show_summary
+from entracte.cli.tables import Column, fitted, hanging
 from entracte.inspect.overview import overview
 from entracte.inspect.residency import Stay
 from entracte.ir import ChunkRun, Run
@@ -265,6 +266,22 @@ def test_names_are_cut_before_numbers():
     text = printed(lambda c: c.print(fitted("Title", columns, 30)), 30)
     assert "a" * 18 + "…" in text and "b" * 18 in text
     assert text.count("1013KiB") == 2 and "small" not in text
+
+
+def test_a_number_stays_with_its_unit():
+    """Also the two of `1 min 26 s`; elsewhere lines are as full as they can be."""
+    text = (
+        "a" * 60
+        + " it is 1 min 26 s of 5 and "
+        + "b" * 44
+        + " 12.5 MiB (100 %), 7 steps "
+        + "c" * 9
+    )
+    assert hanging("label   ", text).splitlines() == [
+        "label   " + "a" * 60 + " it is",
+        "        1 min 26 s of 5 and " + "b" * 44,
+        "        12.5 MiB (100 %), 7 steps " + "c" * 9,
+    ]
 
 
 def test_progress_bars_show_names_as_they_are():

@@ -34,6 +34,9 @@ Options:
   --info defaults     print which files it is composed from
   -sc install=bash    print what completes words in bash and zsh:
                       eval "$(compile -sc install=bash)"
+  --quiet             tell no progress; results, notes and errors are still told
+  --verbose           tell progress in lines, one for each unit as it is done
+  --progress FORM     auto (a bar in a terminal, else lines), lines, json, none
   --version           Entracte's version
   -h, --help [GROUP]  this page, or the part of one group
 """

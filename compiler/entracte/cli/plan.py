@@ -17,6 +17,17 @@ import typer
 
 from entracte.cli import offered
 from entracte.cli.console import Bars, console, one_message, print_version
+from entracte.cli.one_file import graph, trace, whence
+from entracte.cli.packages import export, predict, verify
+from entracte.cli.shared import (
+    Build,
+    Given,
+    Recorded,
+    Shown,
+    Silent,
+    Wordy,
+    build_folder,
+)
 from entracte.cli.start import guarded
 from entracte.errors import PlanError, RunError
 
@@ -28,11 +39,6 @@ app = typer.Typer(
     # Of the subcommands too.
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Build = Annotated[Path, typer.Argument(help="A build folder made by `compile`.")]
-Recorded = Annotated[
-    Path | None, typer.Option("--run", help="A recorded run; otherwise BUILD/run.json.")
-]
 
 
 def main(arguments: Sequence[str] | None = None, name: str | None = None) -> None:
@@ -56,7 +62,7 @@ def _plan(
     """Look at, run and verify the build folders that `compile` makes."""
 
 
-@app.command()
+@app.command(short_help="Tables of a plan: stages, chunks, memory, time, the last run.")
 def show(
     build: Build,
     stage: Annotated[str | None, typer.Option(help="Only this stage's chunks.")] = None,
@@ -94,53 +100,11 @@ def show(
         raise typer.Exit(1)
 
 
-def build_folder(build: Path) -> Path:
-    """Where a recorded run lies: a plan may be given as its folder or as its file."""
-    return build if build.is_dir() else build.parent
+app.command(short_help="The predicted and the recorded run, for Perfetto.")(trace)
+app.command(short_help="A drawing of the pipeline.")(graph)
 
 
-@app.command()
-def trace(
-    build: Build,
-    out: Annotated[Path, typer.Option("-o", "--out", help="The file to write.")] = Path(
-        "trace.json"
-    ),
-    run: Recorded = None,
-) -> None:
-    """Write the predicted and the recorded run as a trace for Perfetto or chrome://tracing.
-
-    Exit status 1 also where that run took more than is proven; the trace is written.
-    """
-    from entracte.cli.trace import write_trace
-
-    with one_message():
-        alarmed = write_trace(build, out, run or build_folder(build))
-    if alarmed:
-        raise typer.Exit(1)
-
-
-@app.command()
-def graph(
-    build: Build,
-    form: Annotated[
-        str,
-        typer.Option(
-            "--format", help="dot, mermaid or svg.", metavar="NAME", autocompletion=offered.formats
-        ),
-    ] = "dot",
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="The file to write; printed without.")
-    ] = None,
-    chunks: Annotated[bool, typer.Option("--chunks", help="Every chunk of every stage.")] = False,
-) -> None:
-    """Draw the pipeline: stages, loops, maps, and the bytes that go from one to the next."""
-    from entracte.cli.graph import draw_graph
-
-    with one_message():
-        draw_graph(build, form, out, chunks=chunks)
-
-
-@app.command()
+@app.command(short_help="What changed from one plan to others; for CI.")
 def compare(
     builds: Annotated[list[Path], typer.Argument(help="The base, then what to compare with it.")],
     as_json: Annotated[bool, typer.Option("--json", help="Everything as JSON.")] = False,
@@ -168,7 +132,7 @@ def compare(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(short_help="One HTML page to look at and to share.")
 def report(
     builds: Annotated[
         list[Path], typer.Argument(help="A build folder made by `compile`; two: side by side.")
@@ -201,24 +165,7 @@ def report(
         raise typer.Exit(1)
 
 
-Given = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--input",
-        help="An input of the plan: name=value; of images, videos, audios and tensors name=FILE.",
-    ),
-]
-Prompt = Annotated[str | None, typer.Option(help="The input `prompt`, or the only text.")]
-Shown = Annotated[
-    str | None,
-    typer.Option("--progress", help="lines, json or none; auto: a bar in a terminal, else lines."),
-]
-Silent = Annotated[bool, typer.Option("--quiet", help="Tell no progress.")]
-Wordy = Annotated[bool, typer.Option("--verbose", help="Tell every step as it is done.")]
-Seed = Annotated[int | None, typer.Option(help="The input `seed`, or the only seed.")]
-
-
-@app.command()
+@app.command(short_help="Execute the plan and write what it makes.")
 def run(  # noqa: PLR0913 - the options of a command
     build: Build,
     prompt: Annotated[
@@ -351,148 +298,7 @@ def run(  # noqa: PLR0913 - the options of a command
         raise typer.Exit(1)
 
 
-@app.command()
-def whence(
-    file: Annotated[Path, typer.Argument(help="A file, or a folder of pictures, of `plan run`.")],
-    build: Annotated[
-        Path | None, typer.Option(help="Exit status 1 where it is of another plan than this.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The same as JSON, for scripts.")] = False,
-) -> None:
-    """How a file was made, as it says itself: inputs, plan, versions, and the line to type."""
-    from entracte.cli.whence import show_whence
-
-    with one_message():
-        same = show_whence(console, file, build, as_json=as_json)
-    if not same:
-        raise typer.Exit(1)
-
-
-@app.command()
-def verify(
-    build: Build,
-    prompt: Prompt = None,
-    seed: Seed = None,
-    inputs: Given = None,
-    save: Annotated[bool, typer.Option(help="Write the PSNRs into the plan.")] = True,
-    distinct: Annotated[
-        bool, typer.Option("--distinct", help="One package of each kind, alone; for large builds.")
-    ] = False,
-    weights: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Where the source's weights are, as pipeline.weights; STAGE=FOLDER for a stage's."
-        ),
-    ] = None,
-    loras: Annotated[
-        list[str] | None,
-        typer.Option("--lora", help="A LoRA file that was merged, in the order of pipeline.lora."),
-    ] = None,
-    packages: Annotated[
-        list[str] | None,
-        typer.Option("--allow-package", help="A Python package whose graphs may be imported."),
-    ] = None,
-    cache: Annotated[str, typer.Option(help="Where traces are kept: a folder.")] = "auto",
-    progress: Shown = None,
-    quiet: Silent = False,
-    verbose: Wordy = False,
-) -> None:
-    """Check the plan, and every package against the torch source: PSNR, largest error.
-
-    Exit status 1 where one is below its floor, or the run took more than is proven.
-    """
-    from entracte.cli.given import given_by_name
-    from entracte.cli.progress import how_of
-    from entracte.cli.verify import show_verification
-    from entracte.plan.file import read_plan
-    from entracte.verify.source import Origin
-
-    places = [_place(text) for text in weights or ()]
-    origin = Origin(
-        weights=next((place for stage, place in places if not stage), None),
-        stage_weights=tuple((stage, place) for stage, place in places if stage),
-        loras=tuple(loras or ()),
-        packages=tuple(packages or ()),
-        cache=cache,
-    )
-    with one_message(), Bars(how_of(progress, quiet=quiet, verbose=verbose)) as bars:
-        given = given_by_name(read_plan(build), inputs or [], prompt=prompt, seed=seed)
-        failed = show_verification(build, given, bars, save=save, distinct=distinct, origin=origin)
-    if failed:
-        raise typer.Exit(1)
-
-
-def _place(text: str) -> tuple[str, str]:
-    """(stage, place) of `STAGE=PLACE`; no stage for a place alone (`./a=b` is one)."""
-    stage, equals, place = text.partition("=")
-    return (stage, place) if equals and stage.isidentifier() else ("", text)
-
-
-@app.command()
-def predict(
-    package: Annotated[Path, typer.Argument(help="An .mlpackage, made by anyone.")],
-    inputs: Annotated[Path, typer.Argument(help="An .npz with one array per input.")],
-    out: Annotated[Path | None, typer.Option(help="Write the outputs to this .npz.")] = None,
-    function: Annotated[
-        str | None, typer.Option(help="Function of a multifunction package.")
-    ] = None,
-    policy: Annotated[
-        str,
-        typer.Option(
-            help="Arithmetic: hybrid, round, fp32.",
-            metavar="NAME",
-            autocompletion=offered.policies,
-        ),
-    ] = "hybrid",
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse what Core ML is known to refuse.")
-    ] = False,
-    watch: Annotated[
-        bool,
-        typer.Option("--watch", help="Name the first operation that leaves fp16's range; exit 1."),
-    ] = False,
-) -> None:
-    """Run one package on the reference device and print its outputs."""
-    from entracte.cli.predict import predict_package
-
-    with one_message():
-        found = predict_package(
-            console, package, inputs, out,
-            function=function, policy=policy, strict=strict, watch=watch,
-        )  # fmt: skip
-    if found:
-        raise typer.Exit(1)
-
-
-@app.command()
-def export(
-    source: Annotated[Path, typer.Argument(help="An .mlpackage, made by anyone; a build folder.")],
-    out: Annotated[
-        Path | None, typer.Argument(help="The file to write; its name ends in .onnx.")
-    ] = None,
-    swift: Annotated[
-        Path | None,
-        typer.Option(help="Of a build folder: a folder for an Xcode project with runner and app."),
-    ] = None,
-    function: Annotated[str, typer.Option(help="Function of a multifunction package.")] = "main",
-    policy: Annotated[
-        str,
-        typer.Option(
-            help="round keeps fp16 rounding and overflow visible; fp32 has neither.",
-            metavar="NAME",
-            autocompletion=offered.export_policies,
-        ),
-    ] = "round",
-    seed: Annotated[int, typer.Option(help="Seed of the inputs it is checked on.")] = 0,
-) -> None:
-    """Write one package as an ONNX model, checked against the reference device; or a build as an
-    app for a phone (`--swift`)."""
-    from entracte.cli.export import export_package, export_swift, unsuited
-
-    with one_message():
-        if (fault := unsuited(out, swift)) is not None:
-            raise RunError(fault)
-        if swift is not None:
-            export_swift(source, swift)
-        elif out is not None:
-            export_package(source, out, function=function, policy=policy, seed=seed)
+app.command(short_help="How a file was made, as it says itself.")(whence)
+app.command(short_help="Check the plan, and every package against its source.")(verify)
+app.command(short_help="Execute one package, made by anyone.")(predict)
+app.command(short_help="A package as ONNX, or a build as an app for a phone.")(export)

@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 
-from entracte.cli.show import selected
+from entracte.cli.chunks import selected
 from entracte.inspect.about import about
 from entracte.inspect.overview import overview
 from entracte.ir import Plan, Run

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from entracte.declare.overrides import as_typed
 from entracte.declare.read import Job
 from entracte.errors import DoesNotFit, EntracteError
 from entracte.report.sweep import SweepRow
@@ -46,7 +47,7 @@ class SweepJob:
     words: tuple[str, ...]
     """The overrides that say what to make."""
     overrides: str
-    """All of them."""
+    """All of them, as one line to type."""
     target: str
     dry_run: bool
     base: Path | None
@@ -71,7 +72,7 @@ class SweepJob:
         """A job of whose configuration nothing is known yet."""
         return cls(
             words=tuple(o.lstrip("+") for o in overrides if not o.lstrip("+").startswith(_HOW)),
-            overrides=" ".join(overrides),
+            overrides=as_typed(overrides),
             target="",
             dry_run=False,
             base=None,

@@ -116,7 +116,7 @@ class _Told:
         """Which job, of how many."""
         self._ended += 1
         count = f"({self._ended} of {self._total}) "
-        console.print(Text(f"{count}compile {o.overrides}", style="bold"))
+        console.print(Text(f"{count}compile {o.overrides}", style="bold"), soft_wrap=True)
 
     def end(self, o: SweepJob, said: str = "") -> None:
         """All of a job that did not print itself."""

@@ -1,5 +1,6 @@
 """Tables and lines that show names as they are: no markup in them is obeyed."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from textwrap import fill, wrap
@@ -11,6 +12,11 @@ from rich.text import Text
 
 _EDGE, _GAP = 2, 2
 """What the box below takes at both ends together, and between two columns."""
+_BOUND = "\0"
+"""A space at which no line is broken."""
+_BEFORE_UNIT = re.compile(
+    r"(?<=\d) (?=(?:h|min|s|ms|us|B|[KMGT]iB|[kMGT]?B|dB)\b|%)|(?<=\d min) (?=\d)"
+)
 _SHORTEST = 12
 """Letters, at least, that are left of a name."""
 
@@ -98,10 +104,12 @@ def say(console: Console, *lines: str, style: str = "") -> None:
 
 
 def _wrapped(line: str, width: int) -> list[str]:
-    """The line as it is where it holds no word longer than `width`."""
-    if all(len(word) <= width for word in line.split()):
+    """The line, or lines of it where it is longer than `width`; a number stays with its unit."""
+    if len(line) <= width:
         return [line]
-    return wrap(line, width, break_long_words=False, break_on_hyphens=False)
+    bound = _BEFORE_UNIT.sub(_BOUND, line)
+    parts = wrap(bound, width, break_long_words=False, break_on_hyphens=False)
+    return [part.replace(_BOUND, " ") for part in parts]
 
 
 def listed(names: Sequence[str], room: int) -> str:
@@ -118,5 +126,8 @@ def _sentence(shown: Sequence[str], count: int) -> str:
 
 
 def hanging(label: str, text: str) -> str:
-    """Wrapped at 80 columns, behind a label of eight letters."""
-    return fill(text, 80, initial_indent=label, subsequent_indent=" " * 8)
+    """Wrapped at 80 columns, behind a label of eight letters; a number stays with its unit."""
+    bound = _BEFORE_UNIT.sub(_BOUND, text)
+    lines = fill(bound, 80, initial_indent=label, subsequent_indent=" " * 8,
+                 break_long_words=False, break_on_hyphens=False)  # fmt: skip
+    return lines.replace(_BOUND, " ")

@@ -1,7 +1,5 @@
 """The predicted time in words: what it is made of, what holds it up, what conversion changed."""
 
-from textwrap import fill
-
 from entracte.cli.tables import hanging, listed
 from entracte.inspect.bottleneck import FITS
 from entracte.inspect.causes import CAUSES
@@ -26,7 +24,7 @@ def time_line(plan: Plan) -> str:
     times = f.makespan_s / max(f.lower_bound_s, 1e-12)
     loads = "page loads" if page_bytes(plan) else "loads"
     waits = [f"{format_seconds(s)} {CAUSES.get(cause, cause)}" for cause, s in f.stalls]
-    where = fill(", ".join(waits), 80, initial_indent="waiting ", subsequent_indent=" " * 8)
+    where = hanging("waiting ", ", ".join(waits))
     return (
         f"time    {format_seconds(f.makespan_s)} predicted: computing "
         f"{format_seconds(f.compute_s)}, waiting {format_seconds(f.stall_s)}\n"
@@ -44,9 +42,9 @@ def verdict_lines(made: Overview) -> list[str]:
         lines.append(
             hanging(
                 "cold    ",
-                f"first loads take {format_seconds(first.cold_s)} in all where warm ones would "
-                f"take {format_seconds(first.warm_s)}; {format_seconds(first.wait_s)} of the "
-                "waiting is during them",
+                f"first loads take {format_seconds(first.cold_s)} in all, each alone, where warm "
+                f"ones would take {format_seconds(first.warm_s)}; {format_seconds(first.wait_s)} "
+                "of the waiting is during them",
             )
         )
     lines.append(hanging("verdict ", made.bottleneck.sentence))

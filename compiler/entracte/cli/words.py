@@ -21,7 +21,10 @@ _OF_ITS_OWN = ("--config-name", "-cn", "--config-path", "-cp")
 _MAY_TAKE = ("--info", "-i")
 _LINE = "COMP_LINE"
 """Where a shell that completes says what is typed so far."""
-_OPTIONS = "--multirun (-m), --config-dir, --config-name, --cfg, --info, --version, --help (-h)"
+_OPTIONS = (
+    "--multirun (-m), --config-dir, --config-name, --cfg, --info, --quiet, --verbose, --progress, "
+    "--version, --help (-h)"
+)
 
 
 def hydra_words(words: Sequence[str]) -> list[str]:
@@ -90,6 +93,7 @@ def _no_option(word: str, after: str, told: str) -> str:
         return f"{word}: {told.rpartition(': ')[2]}; see `compile --help`"
     if not near:
         known = [o for a in get_args_parser()._actions for o in a.option_strings]  # noqa: SLF001
+        known += ["--quiet", "--verbose", "--progress"]
         close = get_close_matches(f"--{bare}", known, n=1)
         mean = f" (did you mean {close[0]}?)" if close else ""
         return (

@@ -2,6 +2,7 @@
 cannot read."""
 
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
@@ -50,6 +51,16 @@ def with_plus(words: Sequence[str]) -> list[str]:
         if word.lstrip("+~").startswith("="):
             raise ConfigError(f"configuration: {unreadable(word)}")
     return [_spelled(word) for word in words]
+
+
+def as_typed(words: Sequence[str]) -> str:
+    """Words of Hydra as one line that a user would type: groups without a plus, quotes for the
+    shell."""
+    chosen = (_CHOICE.fullmatch(word) for word in words)
+    return shlex.join(
+        f"{found['group']}={found['rest']}" if found else word
+        for found, word in zip(chosen, words, strict=True)
+    )
 
 
 def _spelled(word: str) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from entracte.clock.table import pages_of
-from entracte.ir import Plan, Run
+from entracte.ir import ChunkFacts, Plan, Run
 from entracte.program.workload import Workload
 
 
@@ -20,8 +20,8 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class ChunkClaim:
-    """Seconds of one load and one call, and activation bytes: claimed and observed. A load is of
-    one page where the run loaded pages."""
+    """Seconds of one load and one call, on average, and activation bytes: claimed and observed. The
+    first load is cold on both sides. A load is of one page where the run loaded pages."""
 
     chunk: str
     calls: int
@@ -70,9 +70,14 @@ def chunk_claims(plan: Plan, run: Run) -> tuple[ChunkClaim, ...]:
                 c.chunk,
                 c.calls,
                 c.loads,
-                (f.load_s / pages.get(c.chunk, 1), c.load_s / max(1, c.loads)),
+                (_load_s(f, c.loads, pages.get(c.chunk, 1)), c.load_s / max(1, c.loads)),
                 (f.exec_s, c.exec_s / max(1, c.calls)),
                 (f.activation_bytes, c.peak_activation_bytes),
             )
         )
     return tuple(rows)
+
+
+def _load_s(f: ChunkFacts, loads: int, pages: int) -> float:
+    """Of so many loads in a run, each of a chunk or of one of its `pages`; the first is cold."""
+    return f.load_s / pages + (f.cold_s / loads if loads else 0.0)

@@ -66,7 +66,7 @@ def _command(recorded: Mapping[str, Any], names: Mapping[str, str]) -> Command:
     for group in _GROUPS:
         name = names[group] if group in own else shipped[group]
         if group == "target" or name != _FALLBACK[group]:
-            words.append(shlex.quote(f"{'+' if group == 'target' else ''}{group}={name}"))
+            words.append(shlex.quote(f"{group}={name}"))
     notes = [OF_OTHERS] if own else []
     notes += [OF_FOLDER] if has_folder else []
     notes += [] if is_whole else [UNTOLD]
@@ -94,7 +94,7 @@ def _differing(
 
     from entracte.declare.compose import compose
 
-    config = compose([f"{'+' if g == 'target' else ''}{g}={name}" for g, name in shipped.items()])
+    config = compose([f"{g}={name}" for g, name in shipped.items()])
     raw = dict(_leaves(OmegaConf.to_container(config, resolve=False)))
     ends = {key for key, value in raw.items() if value != {}}
     wanted = {k: v for k, v in _leaves(recorded, ends) if _is_said(k, recorded, own)}

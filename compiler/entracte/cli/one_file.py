@@ -1,0 +1,65 @@
+"""Commands of `plan` that write one file, or say what one is: `trace`, `graph`, `whence`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from entracte.cli import offered
+from entracte.cli.console import console, one_message
+from entracte.cli.shared import Build, Recorded, build_folder
+
+
+def trace(
+    build: Build,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The file to write.")] = Path(
+        "trace.json"
+    ),
+    run: Recorded = None,
+) -> None:
+    """Write the predicted and the recorded run as a trace for Perfetto or chrome://tracing.
+
+    Exit status 1 also where that run took more than is proven; the trace is written.
+    """
+    from entracte.cli.trace import write_trace
+
+    with one_message():
+        alarmed = write_trace(build, out, run or build_folder(build))
+    if alarmed:
+        raise typer.Exit(1)
+
+
+def graph(
+    build: Build,
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format", help="dot, mermaid or svg.", metavar="NAME", autocompletion=offered.formats
+        ),
+    ] = "dot",
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="The file to write; printed without.")
+    ] = None,
+    chunks: Annotated[bool, typer.Option("--chunks", help="Every chunk of every stage.")] = False,
+) -> None:
+    """Draw the pipeline: stages, loops, maps, and the bytes that go from one to the next."""
+    from entracte.cli.graph import draw_graph
+
+    with one_message():
+        draw_graph(build, form, out, chunks=chunks)
+
+
+def whence(
+    file: Annotated[Path, typer.Argument(help="A file, or a folder of pictures, of `plan run`.")],
+    build: Annotated[
+        Path | None, typer.Option(help="Exit status 1 where it is of another plan than this.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as JSON, for scripts.")] = False,
+) -> None:
+    """How a file was made, as it says itself: inputs, plan, versions, and the line to type."""
+    from entracte.cli.whence import show_whence
+
+    with one_message():
+        same = show_whence(console, file, build, as_json=as_json)
+    if not same:
+        raise typer.Exit(1)
