@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from entracte.cli.report import FILE as REPORT
-from entracte.cli.report import report_build
+from entracte.cli.report import report
 from entracte.cli.sweep_job import SweepJob, labels
 from entracte.cli.tables import Column, fitted, say
 from entracte.disk.folder import make_folder
@@ -71,7 +71,7 @@ def _placed(o: SweepJob, row: SweepRow, folder: Path) -> SweepRow:
 def _reported(build: Path) -> bool:
     """Write `plan report`'s page of a plan; whether it is there. A sweep is whole without it."""
     with contextlib.suppress(EntracteError, OSError):
-        report_build(Console(quiet=True), build, None, None)
+        report(Console(quiet=True), [build], None, [], [])
     return (build / REPORT).is_file()
 
 
