@@ -1012,3 +1012,6 @@ class Run:
     """How the reference device rounded: hybrid, round or fp32. Other devices have no choice."""
     settled: tuple[Settled, ...] = ()
     """Of runners that wait for freed memory before they load; in their order. Within `load_s`."""
+    resumed: tuple[int, int] | None = None
+    """(segment, iteration) with which it began, where a run before it was interrupted: seconds,
+    loads, calls and bars are of what is told here, `outputs` and `iterations` of all."""

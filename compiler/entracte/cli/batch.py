@@ -178,7 +178,10 @@ def run_batch(
 
 def _planned(opened: OpenBuild, run: BatchRun, record: Path | None, resume: bool) -> _Planned:
     """Raises `RunError` where a run cannot be, or would overwrite something."""
-    own = replace(opened, out=out_of(opened.out, run))
+    kept = opened.snapshots
+    if kept is not None:
+        kept = replace(kept, folder=kept.folder / run.name)
+    own = replace(opened, out=out_of(opened.out, run), snapshots=kept)
     told = told_inputs(opened.plan, run.inputs)
     place = place_for(opened.folder, record and Path(named(record, run.name)), opened.device.name)
     there, missing = files_there(own.made(), own.out)

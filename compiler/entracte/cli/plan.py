@@ -10,6 +10,7 @@ if __name__ == "__main__":
     sys.exit()
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -271,8 +272,21 @@ def run(  # noqa: PLR0913 - the options of a command
     metadata: Annotated[
         bool, typer.Option(help="Write into files how they were made; `plan whence` reads it.")
     ] = True,
+    snapshots: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep in this folder, at the ends of iterations, what is needed to go on after an "
+            "interruption; it goes when the run is done.",
+            metavar="FOLDER",
+        ),
+    ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Of several runs, only those whose files are missing.")
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on: of several runs, only those whose files are missing; with --snapshots "
+            "from where the run was.",
+        ),
     ] = False,
     progress: Shown = None,
     quiet: Silent = False,
@@ -287,6 +301,7 @@ def run(  # noqa: PLR0913 - the options of a command
     from entracte.cli.given import out_by_name
     from entracte.cli.observed import finish_run
     from entracte.cli.progress import how_of
+    from entracte.cli.snapshots import Told, snapshots_of
     from entracte.inspect.pace import pace_of
     from entracte.progress.values import Expected
     from entracte.run.execute import open_build
@@ -300,24 +315,29 @@ def run(  # noqa: PLR0913 - the options of a command
         )  # fmt: skip
         words = Words(inputs or [], prompt or [], prompts, negative, seed or [], seeds)
         runs = runs_of(opened.plan, words)
-        if resume and len(runs) == 1:
-            raise RunError("--resume: is of several runs; leave it out, or give several seeds")
+        kept = snapshots_of(snapshots, resume=resume, several=len(runs) > 1)
+        told = Told(kept)
+        opened = replace(opened, snapshots=kept, kept=told.kept)
         if note := whole_note(opened.plan, opened.device):
             console.print(note)
         if note := drawn(words, runs):
             console.print(note)
         how = how_of(progress, quiet=quiet, verbose=verbose)
         if len(runs) > 1:
-            if run_batch(console, opened, runs, record, resume=resume, how=how):
+            with told.on_the_way_out():
+                alarmed = run_batch(console, opened, runs, record, resume=resume, how=how)
+            if alarmed:
                 raise typer.Exit(1)
             return
         place = place_for(build, record, opened.device.name)
         given = runs[0].inputs
         pace = pace_of(opened.plan, build_folder(build), opened.device.name)
-        with Bars(how, Expected(ground="run" if pace.same else "")) as bars:
+        expected = Expected(ground="run" if pace.same else "")
+        with told.on_the_way_out(), Bars(how, expected) as bars:
             bars.steps("run", pace)
             outcome = opened.compute(given, lambda stage, done, _: bars.at(stage, done))
         finish_run(console, opened, outcome, place, needed=record is not None)
+        told.cost(console, outcome.run)
     if outcome.alarm:
         raise typer.Exit(1)
 

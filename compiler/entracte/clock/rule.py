@@ -49,9 +49,9 @@ class OnlineRule:
         self.table = table
         self.ledger = Ledger()
 
-    def begin(self) -> tuple[Decision, ...]:
+    def begin(self, at: int = 0) -> tuple[Decision, ...]:
         """See `Driver`."""
-        self.ledger, decisions = begin(self.table)
+        self.ledger, decisions = begin(self.table, at)
         return decisions
 
     def react(self, event: Event) -> tuple[Decision, ...]:
@@ -77,9 +77,9 @@ def check_table(table: Table) -> None:
                 )
 
 
-def begin(table: Table) -> tuple[Ledger, tuple[Decision, ...]]:
-    """The ledger before the first event, and the first decisions."""
-    return _decide(table, Ledger())
+def begin(table: Table, at: int = 0) -> tuple[Ledger, tuple[Decision, ...]]:
+    """The ledger before the first event, and the first decisions; `at` is the first step."""
+    return _decide(table, Ledger(at=at))
 
 
 def react(table: Table, ledger: Ledger, event: Event) -> tuple[Ledger, tuple[Decision, ...]]:

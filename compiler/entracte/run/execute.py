@@ -1,7 +1,7 @@
 """A plan, a folder and a device name -> a run: what `plan run`, `plan verify` and tools share."""
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,6 +16,8 @@ from entracte.plan.file import CONSTANTS, check_files, read_plan
 from entracte.run.answers import Answers, check_place, recording
 from entracte.run.delivery import Kept, Sink
 from entracte.run.inputs import told_inputs
+from entracte.run.keeper import Kept as SnapshotKept
+from entracte.run.keeper import Snapshots
 from entracte.run.metadata import metadata_of
 from entracte.run.outputs import Made, made_of
 from entracte.run.packages import check_bytes, check_facts
@@ -71,6 +73,10 @@ class OpenBuild:
     """How many times clips and GIFs are enlarged."""
     metadata: bool = True
     """Files say how they were made (`run/metadata.py`)."""
+    snapshots: Snapshots | None = None
+    """Where to keep what is needed to go on after an interruption."""
+    kept: Callable[[SnapshotKept], None] = lambda _: None
+    """Told of each snapshot."""
 
     def made(self, metadata: str = "") -> tuple[Made, ...]:
         """The outputs, as files are to hold them."""
@@ -100,6 +106,8 @@ class OpenBuild:
                 progress=progress,
                 answered=None if answers is None else answers.take,
                 sinks={**sinks, **kept},
+                snapshots=self.snapshots,
+                told=self.kept,
             )
             if answers is not None:
                 answers.run = outcome.run
@@ -222,16 +230,20 @@ def execute(  # noqa: PLR0913 - what a run is of, and who takes part
     observe: Observe | None = None,
     answered: Answered | None = None,
     sinks: Mapping[str, Sink] | None = None,
+    snapshots: Snapshots | None = None,
+    told: Callable[[SnapshotKept], None] = lambda _: None,
 ) -> Outcome:
-    """Run a plan of a build folder with its constants; `sinks` as `run_plan` takes them."""
+    """Run a plan of a build folder with its constants; `sinks` and `snapshots` as `run_plan` takes
+    them."""
     return run_plan(
         plan,
         folder,
         device,
         inputs,
         constants=load_constants(plan, folder),
-        listeners=Listeners(progress, observe, answered, partial(_loading, device, folder)),
+        listeners=Listeners(progress, observe, answered, partial(_loading, device, folder), told),
         sinks=sinks,
+        snapshots=snapshots,
     )
 
 

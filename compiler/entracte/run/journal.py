@@ -35,6 +35,7 @@ class Journal:
         self._tallies = {p.chunk: _Tally() for p in plan.packages}
         self._stage_s: dict[str, float] = {}
         self._iterations: dict[str, int] = {}
+        self._resumed: tuple[int, int] | None = None
         self._stall_s = 0.0
         self._peak_bytes = self._loaded_bytes = 0
 
@@ -81,6 +82,23 @@ class Journal:
         """A loop that may end early did so many iterations."""
         self._iterations[loop] = iterations
 
+    @property
+    def so_far(self) -> tuple[tuple[tuple[str, int], ...], tuple[str, ...]]:
+        """Loops that ended and their iterations, and the notes."""
+        return tuple(self._iterations.items()), tuple(self._notes)
+
+    def go_on(
+        self,
+        at: tuple[int, int],
+        ended: Iterable[tuple[str, int]],
+        notes: Iterable[str],
+    ) -> None:
+        """A run that was interrupted came so far: to a segment's iteration; with what `so_far`
+        said then."""
+        self._resumed = at
+        self._iterations |= dict(ended)
+        self._notes |= dict.fromkeys(notes)
+
     def noted(self, text: str) -> None:
         """What a host step has to say; once, however often it says so."""
         self._notes[text] = None
@@ -116,6 +134,7 @@ class Journal:
             start_bytes=self._start_bytes(),
             notes=tuple(self._notes),
             outputs=tuple(self._outputs.items()),
+            resumed=self._resumed,
         )
 
     def _start_bytes(self) -> int | None:

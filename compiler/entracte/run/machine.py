@@ -22,9 +22,10 @@ from entracte.run.journal import Journal
 class Machine:
     """Inside `with` the loader works. What it raised is raised by `wait_for`, or at the end."""
 
-    def __init__(self, driver: Driver, copies: Copies, journal: Journal) -> None:
-        self._driver, self._copies, self._journal = driver, copies, journal
-        self._table, self._accounts = driver.table, Accounts(driver.table)
+    def __init__(self, driver: Driver, copies: Copies, journal: Journal, at: int = 0) -> None:
+        """`at`: the step that comes first; those before it were done by a run before this."""
+        self._driver, self._copies, self._journal, self._at = driver, copies, journal, at
+        self._table, self._accounts = driver.table, Accounts(driver.table, at)
         self._change = threading.Condition()
         self._loader = threading.Thread(target=self._load_all, name="entracte-loader")
         self._wanted: tuple[int, int] | None = None
@@ -36,7 +37,7 @@ class Machine:
 
     def __enter__(self) -> Self:
         with self._change:
-            self._carry_out(self._driver.begin())
+            self._carry_out(self._driver.begin(self._at))
         self._loader.start()
         return self
 

@@ -7,6 +7,7 @@ hears of it with the end of the iteration's last step.
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,12 @@ from entracte.run.delivery import Delivery, Kept, Sink
 from entracte.run.host import run_host_step
 from entracte.run.inputs import given_inputs, told_inputs
 from entracte.run.journal import Journal
+from entracte.run.keeper import Keeper, Snapshots
+from entracte.run.keeper import Kept as SnapshotKept
 from entracte.run.machine import Machine
 from entracte.run.origin import now, signed
+from entracte.run.position import START, Position
+from entracte.run.snapshot import run_of
 from entracte.run.tensors import Tensors
 from entracte.units import format_bytes
 
@@ -73,6 +78,8 @@ class Listeners:
     """The same, and the outputs as they are before anything is done with them."""
     loading: Loading = lambda _: None
     """Told of each package before it is loaded, by the loader."""
+    kept: Callable[[SnapshotKept], None] = lambda _: None
+    """Told of each snapshot when it is on the disk."""
 
 
 _NOBODY = Listeners()
@@ -87,6 +94,7 @@ def run_plan(  # noqa: PLR0913 - what a run is of, and who takes part
     constants: Mapping[str, Any],
     listeners: Listeners = _NOBODY,
     sinks: Mapping[str, Sink] | None = None,
+    snapshots: Snapshots | None = None,
 ) -> Outcome:
     """Execute a plan.
 
@@ -95,6 +103,7 @@ def run_plan(  # noqa: PLR0913 - what a run is of, and who takes part
         constants: the plan's constant tensors as numpy arrays.
         sinks: what takes the outputs, by name; others are dropped. By default all are kept in
             memory, for `Outcome.outputs`.
+        snapshots: where to keep what is needed to go on after an interruption.
     """
     given, program, date = given_inputs(plan, inputs), plan.program, now()
     told = told_inputs(plan, inputs)
@@ -102,13 +111,27 @@ def run_plan(  # noqa: PLR0913 - what a run is of, and who takes part
     check_host_steps(plan)
     driver, copies = _driver_and_copies(plan, folder, device, listeners.loading)
     kept = {o.name: Kept(o.axis) for o in program.outputs} if sinks is None else {}
-    delivery = Delivery(program.outputs, kept if sinks is None else sinks)
-    tensors, journal = Tensors(program, device, delivery), Journal(plan)
-    with journal.memory, Machine(driver, copies, journal) as machine:
-        tensors.give(program, given, constants)
-        # The tensors' own from now on, so that what the program frees is free.
-        del given, constants
-        _Interpreter(program, folder, device, machine, tensors, journal, listeners).run()
+    sinks = kept if sinks is None else sinks
+    of, journal = run_of(plan, told, device), Journal(plan)
+    with nullcontext() if snapshots is None else snapshots.opened(plan, of) as found:
+        keeper = None
+        if snapshots is not None:
+            share, tell = snapshots.share, listeners.kept
+            keeper = Keeper(snapshots.folder, plan, of, journal, share=share, told=tell)
+        delivery = Delivery(program.outputs, sinks, keeper.took if keeper else lambda *_: None)
+        tensors, start = Tensors(program, device, delivery), START
+        with journal.memory:
+            if found is not None and keeper is not None:
+                start = found.position
+                keeper.go_on(found, tensors, delivery, given)
+            with Machine(driver, copies, journal, start.step(program)) as machine:
+                if start == START:
+                    tensors.give(program, given, constants)
+                # The tensors' own from now on, so that what the program frees is free.
+                del given, constants
+                _Interpreter(
+                    program, folder, device, machine, tensors, journal, listeners, keeper
+                ).run(start)
     journal.wrote(delivery.counts, [k.value for k in kept.values()])
     run = signed(journal.run(device.name), plan, told, device, date)
     return Outcome({name: k.value for name, k in kept.items()}, run, alarm_of(plan, run))
@@ -138,20 +161,29 @@ class _Interpreter:
     tensors: Tensors
     journal: Journal
     listeners: Listeners
+    keeper: Keeper | None = None
 
-    def run(self) -> None:
-        for base, segment in zip(bases(self.program), self.program.segments, strict=True):
-            # Before its first step may run there is no room for what a state is cast to.
-            self.machine.wait_for(base)
-            self.tensors.enter(segment)
-            done = self._iterations(base, segment)
-            if segment.until is not None:
-                self.journal.ended(segment.name, done)
+    def run(self, start: Position = START) -> None:
+        """From a position on; `tensors` has what is alive there."""
+        if start != START:
+            stage = self.program.segments[start.segment].steps[0].stage
+            self.listeners.progress(stage, start.step(self.program), self.program.step_count)
+        base = bases(self.program)
+        for s in range(start.segment, len(base)):
+            segment = self.program.segments[s]
+            first = start.iteration if s == start.segment else 0
+            if first == 0:
+                # Before its first step may run there is no room for what a state is cast to.
+                self.machine.wait_for(base[s])
+                self.tensors.enter(segment)
+            self._iterations(base[s], s, segment, first)
 
-    def _iterations(self, base: int, segment: Segment) -> int:
-        """Runs a segment; returns how many iterations it did."""
+    def _iterations(self, base: int, s: int, segment: Segment, first: int) -> None:
+        """Runs a segment from an iteration on."""
         length = len(segment.steps)
-        for iteration in range(segment.count):
+        for iteration in range(first, segment.count):
+            if self.keeper is not None:
+                self.keeper.is_last(Position(s, iteration))
             number = base + iteration * length
             for k, step in enumerate(segment.steps[:-1]):
                 seconds = self._step(number + k, segment, step, iteration)
@@ -162,11 +194,18 @@ class _Interpreter:
             last = over or iteration + 1 == segment.count
             if last:
                 self.tensors.leave(segment, iteration + 1)
+            if last and segment.until is not None:
+                self.journal.ended(segment.name, iteration + 1)
             early = last and iteration + 1 < segment.count
             self._done(number + length - 1, segment.steps[-1], seconds, over=early)
+            self._keep(Position(s + 1, 0) if last else Position(s, iteration + 1))
             if last:
-                return iteration + 1
-        raise AssertionError("a segment has at least one iteration")
+                return
+
+    def _keep(self, at: Position) -> None:
+        """The loader goes on meanwhile: nothing is in memory that is not between these steps."""
+        if self.keeper is not None and at.segment < len(self.program.segments):
+            self.keeper.at(at, self.tensors)
 
     def _done(self, number: int, step: Step, seconds: float, *, over: bool) -> None:
         """The driver hears of it first: whoever watches must not hold memory up."""
