@@ -103,6 +103,11 @@ def _ranges(text: str | None) -> list[str]:
     return found
 
 
+def seeds_of(text: str) -> list[int]:
+    """`0-3,7` as numbers. Raises `RunError`."""
+    return [int(seed) for seed in _ranges(text)]
+
+
 def _seed(i: Input, text: str) -> int:
     if text == "random":
         least = max(0, int(i.least or 0))

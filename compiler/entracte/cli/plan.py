@@ -280,6 +280,18 @@ def run(  # noqa: PLR0913 - the options of a command
             metavar="FOLDER",
         ),
     ] = None,
+    preview: Annotated[
+        str | None,
+        typer.Option(
+            help="Show while it runs what the loop has so far, approximately: a .png or .gif that "
+            "is replaced, or FOLDER/ for all. `plan preview` makes it possible.",
+            metavar="FILE",
+        ),
+    ] = None,
+    every: Annotated[int, typer.Option(min=1, help="Iterations from one preview to the next.")] = 1,
+    factors: Annotated[
+        Path | None, typer.Option(help="Factors of previews; otherwise BUILD/preview.json.")
+    ] = None,
     resume: Annotated[
         bool,
         typer.Option(
@@ -300,6 +312,7 @@ def run(  # noqa: PLR0913 - the options of a command
     from entracte.cli.batch import Words, drawn, run_batch, runs_of
     from entracte.cli.given import out_by_name
     from entracte.cli.observed import finish_run
+    from entracte.cli.preview import previewer_of
     from entracte.cli.progress import how_of
     from entracte.cli.snapshots import Told, snapshots_of
     from entracte.inspect.pace import pace_of
@@ -317,6 +330,9 @@ def run(  # noqa: PLR0913 - the options of a command
         runs = runs_of(opened.plan, words)
         kept = snapshots_of(snapshots, resume=resume, several=len(runs) > 1)
         told = Told(kept)
+        looks = previewer_of(opened.plan, opened.folder, preview, every, factors)
+        if looks is not None and len(runs) > 1:
+            raise RunError("--preview: is of one run; give one prompt and one seed")
         opened = replace(opened, snapshots=kept, kept=told.kept)
         if note := whole_note(opened.plan, opened.device):
             console.print(note)
@@ -335,11 +351,45 @@ def run(  # noqa: PLR0913 - the options of a command
         expected = Expected(ground="run" if pace.same else "")
         with told.on_the_way_out(), Bars(how, expected) as bars:
             bars.steps("run", pace)
-            outcome = opened.compute(given, lambda stage, done, _: bars.at(stage, done))
+            seen = (lambda *_: None) if looks is None else looks.iterated
+            outcome = opened.compute(given, lambda stage, done, _: bars.at(stage, done), seen)
         finish_run(console, opened, outcome, place, needed=record is not None)
         told.cost(console, outcome.run)
     if outcome.alarm:
         raise typer.Exit(1)
+
+
+@app.command()
+def preview(
+    build: Build,
+    prompt: Annotated[
+        list[str] | None, typer.Option(help="The input `prompt`; given again, more runs.")
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Seeds as 0-3 or 0,2,8-11: a run for each.")] = "0-3",
+    tensor: Annotated[str, typer.Option(help="The latents: a state of a loop.")] = "",
+    device: Annotated[
+        str,
+        typer.Option(
+            help="reference, coreml, or auto: coreml on macOS, reference elsewhere.",
+            metavar="NAME",
+            autocompletion=offered.devices,
+        ),
+    ] = "auto",
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="The file; otherwise BUILD/preview.json.")
+    ] = None,
+) -> None:
+    """Fit the factors of previews (`plan run --preview`): latents to RGB, by least squares.
+
+    The build is run for each prompt and seed; the last run is not fitted, it says how good it is.
+    """
+    from entracte.cli.batch import seeds_of
+    from entracte.cli.preview import fit_preview
+    from entracte.run.execute import open_build
+
+    with one_message():
+        opened = open_build(build, device=device)
+        fit_preview(console, opened, prompt or [], seeds_of(seeds), tensor, out)
 
 
 @app.command()

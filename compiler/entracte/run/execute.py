@@ -21,7 +21,9 @@ from entracte.run.keeper import Snapshots
 from entracte.run.metadata import metadata_of
 from entracte.run.outputs import Made, made_of
 from entracte.run.packages import check_bytes, check_facts
-from entracte.run.runner import Answered, Listeners, Observe, Outcome, Progress, run_plan
+from entracte.run.preview import FILE as PREVIEW
+from entracte.run.preview import Preview, Previewer, read_preview
+from entracte.run.runner import Answered, Iterated, Listeners, Observe, Outcome, Progress, run_plan
 from entracte.run.sinks import Out, check_names, opened, places_for, usual_places
 from entracte.run.text import texts_of
 from entracte.store.tensor_file import read_header, reading
@@ -82,15 +84,23 @@ class OpenBuild:
         """The outputs, as files are to hold them."""
         return made_of(self.plan, self.folder, scale=self.scale, metadata=metadata)
 
-    def run(self, inputs: Mapping[str, object], progress: Progress = lambda *_: None) -> Outcome:
+    def run(
+        self,
+        inputs: Mapping[str, object],
+        progress: Progress = lambda *_: None,
+        iterated: Iterated = lambda *_: None,
+    ) -> Outcome:
         """Run the plan and write the outputs. Raises `RunError`."""
-        outcome = self.compute(inputs, progress)
+        outcome = self.compute(inputs, progress, iterated)
         if outcome.faults:
             raise RunError("; ".join(outcome.faults))
         return outcome
 
     def compute(
-        self, inputs: Mapping[str, object], progress: Progress = lambda *_: None
+        self,
+        inputs: Mapping[str, object],
+        progress: Progress = lambda *_: None,
+        iterated: Iterated = lambda *_: None,
     ) -> Outcome:
         """Run the plan and write its outputs as they are made. Raises `RunError`; but what could
         not be written is told by `Outcome.faults`, with where it is kept."""
@@ -108,6 +118,7 @@ class OpenBuild:
                 sinks={**sinks, **kept},
                 snapshots=self.snapshots,
                 told=self.kept,
+                iterated=iterated,
             )
             if answers is not None:
                 answers.run = outcome.run
@@ -195,6 +206,10 @@ def run_build(  # noqa: PLR0913 - the options of a command
     progress: Progress = lambda *_: None,
     scale: int = 1,
     metadata: bool = True,
+    snapshots: str | Path | None = None,
+    resume: bool = False,
+    preview: Callable[[Preview], None] | None = None,
+    every: int = 1,
 ) -> Outcome:
     """Run the plan of a build folder.
 
@@ -209,6 +224,12 @@ def run_build(  # noqa: PLR0913 - the options of a command
         progress: called with (stage, steps done, steps in all).
         scale: how many times clips and GIFs are enlarged: a whole number from 1.
         metadata: whether files say how they were made: plan, inputs, device, versions.
+        snapshots: a folder in which to keep, at the ends of iterations, what is needed to go on
+            after an interruption (docs/running.md).
+        resume: go on from the snapshot there, if there is one.
+        preview: called with a `Preview` after iterations of the loop: its latents as pictures, by
+            the factors in the build folder's `preview.json`; what it raises ends the run.
+        every: how many iterations lie between two previews; the last is always told.
 
     Returns the outputs that went to no file as numpy arrays, and the record of the run. Raises
     `PlanError` and `RunError` as `open_build` does, and `RunError` for inputs that the plan does
@@ -217,7 +238,12 @@ def run_build(  # noqa: PLR0913 - the options of a command
     opened = open_build(
         folder, device=device, policy=policy, out=out, scale=scale, metadata=metadata
     )
-    return opened.run(inputs or {}, progress)
+    if snapshots is not None:
+        opened = replace(opened, snapshots=Snapshots(Path(snapshots), resume))
+    if preview is None:
+        return opened.run(inputs or {}, progress)
+    linear = read_preview(opened.folder / PREVIEW, opened.plan)
+    return opened.run(inputs or {}, progress, Previewer(linear, preview, every).iterated)
 
 
 def execute(  # noqa: PLR0913 - what a run is of, and who takes part
@@ -232,6 +258,7 @@ def execute(  # noqa: PLR0913 - what a run is of, and who takes part
     sinks: Mapping[str, Sink] | None = None,
     snapshots: Snapshots | None = None,
     told: Callable[[SnapshotKept], None] = lambda _: None,
+    iterated: Iterated = lambda *_: None,
 ) -> Outcome:
     """Run a plan of a build folder with its constants; `sinks` and `snapshots` as `run_plan` takes
     them."""
@@ -241,7 +268,9 @@ def execute(  # noqa: PLR0913 - what a run is of, and who takes part
         device,
         inputs,
         constants=load_constants(plan, folder),
-        listeners=Listeners(progress, observe, answered, partial(_loading, device, folder), told),
+        listeners=Listeners(
+            progress, observe, answered, partial(_loading, device, folder), told, iterated
+        ),
         sinks=sinks,
         snapshots=snapshots,
     )

@@ -38,6 +38,9 @@ Observe = Callable[[str, str, dict[str, Any]], None]
 Answered = Callable[[str, str, Mapping[str, Any], Mapping[str, Any]], None]
 Progress = Callable[[str, int, int], None]
 """(stage, steps done, steps in all)"""
+Iterated = Callable[[Segment, int, Callable[[str], Any]], None]
+"""(loop, iterations done, what gives a tensor that is alive then as a numpy array). Told when the
+loop's states have their next values; what it raises ends the run."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,8 @@ class Listeners:
     """Told of each package before it is loaded, by the loader."""
     kept: Callable[[SnapshotKept], None] = lambda _: None
     """Told of each snapshot when it is on the disk."""
+    iterated: Iterated = lambda *_: None
+    """Told at the end of each iteration of a loop: what previews are made by."""
 
 
 _NOBODY = Listeners()
@@ -191,6 +196,8 @@ class _Interpreter:
             seconds = self._step(number + length - 1, segment, segment.steps[-1], iteration)
             over = self.tensors.is_over(segment)
             self.tensors.move_state(segment)
+            if segment.is_loop:
+                self.listeners.iterated(segment, iteration + 1, self.tensors.fetch)
             last = over or iteration + 1 == segment.count
             if last:
                 self.tensors.leave(segment, iteration + 1)
