@@ -85,6 +85,7 @@ NEEDS = {
     "test_public_door.py": "convert",
     "test_resume.py": "convert",
     "test_resume_run.py": "convert",
+    "test_preview.py": "light",
     "test_packages.py": "convert",
     "test_store.py": "light",
     "test_signals.py": "convert",
