@@ -108,9 +108,16 @@ def fit_preview(
     write_preview(linear, place)
     inside = min(psnr(linear, z, c) for z, c in zip(latents[:-1], clips[:-1], strict=True))
     held = psnr(linear, latents[-1], clips[-1])
+    plain = psnr(
+        fitted(name, [0 * z for z in latents[:-1]], clips[:-1], ""), latents[-1], clips[-1]
+    )
     say(console, f"wrote {place}: {len(linear.factors)} channels of {name} to RGB")
-    say(console, f"PSNR to the clip at the latents' size: {held:.1f} dB on a run that was not")
-    say(console, f"fitted, at least {inside:.1f} dB on those that were")
+    say(console, "PSNR of the last iteration's preview to the clip at the latents' size:")
+    say(
+        console,
+        f"  {held:.1f} dB on the last run, which was not fitted ({plain:.1f} dB for one colour)",
+    )
+    say(console, f"  at least {inside:.1f} dB on the others")
 
 
 def _output(plan: Plan) -> Output:

@@ -1,7 +1,6 @@
 """Keeps a run's snapshots while it runs: when one is due, and that no other run writes there."""
 
 import contextlib
-import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from entracte.disk import left
-from entracte.disk.folder import make_folder
+from entracte.disk.folder import alone_in, make_folder, remove_empty
 from entracte.errors import RunError, WriteError
 from entracte.ir import Plan
 from entracte.run.delivery import Delivery
@@ -199,7 +198,11 @@ class Snapshots:
         """
         made = not self.folder.exists()
         make_folder(self.folder)
-        with self._locked():
+        with alone_in(self.folder) as is_alone:
+            if not is_alone:
+                raise RunError(
+                    f"{self.folder}: another run keeps its snapshots there; name another folder"
+                )
             left.sweep(self.folder)
             found = read_snapshot(self.folder, plan, of) if self.resume else None
             if found is None and not self.resume and os.path.lexists(self.folder / FILE):
@@ -210,25 +213,4 @@ class Snapshots:
             yield found
             remove_files(self.folder)
         if made or found is not None:
-            with contextlib.suppress(OSError):
-                self.folder.rmdir()
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        handle = os.open(self.folder, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
-        try:
-            self._lock(handle)
-            yield
-        finally:
-            os.close(handle)
-
-    def _lock(self, handle: int) -> None:
-        """Where the file system knows locks."""
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunError(
-                f"{self.folder}: another run keeps its snapshots there; name another folder"
-            ) from None
-        except OSError:
-            return
+            remove_empty(self.folder)

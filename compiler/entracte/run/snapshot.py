@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from entracte.codec import decode, encode, parse_json
+from entracte.disk import left
 from entracte.disk.read import inside
 from entracte.disk.write import write_text, writing
 from entracte.errors import ConfigError, PlanError, RunError
@@ -164,7 +165,7 @@ def remove_files(folder: Path, keep: Iterable[str] = ()) -> None:
     with contextlib.suppress(OSError):
         for path in sorted(folder.iterdir()):
             if _OURS.fullmatch(path.name) and path.name not in kept:
-                path.unlink(missing_ok=True)
+                left.remove(path)
 
 
 # ---------------------------------------------------------------- reading
