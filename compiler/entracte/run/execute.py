@@ -104,6 +104,8 @@ class OpenBuild:
     ) -> Outcome:
         """Run the plan and write its outputs as they are made. Raises `RunError`; but what could
         not be written is told by `Outcome.faults`, with where it is kept."""
+        if self.snapshots is not None and self.device.name == "null":
+            raise RunError("snapshots: device null computes nothing to keep; leave them out")
         made = self.made(self._metadata(inputs))
         files = places_for(made, self.out)
         with self._recording() as answers, opened(files) as sinks:
