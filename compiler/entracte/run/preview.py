@@ -52,7 +52,8 @@ class LinearPreview:
         rgb = np.tensordot(_pixels(latents), np.array(self.factors, np.float32), 1) + np.array(
             self.bias, np.float32
         )
-        return np.rint(255 * np.clip(np.nan_to_num(rgb), 0, 1)).astype(np.uint8)
+        made: np.ndarray = np.rint(255 * np.clip(np.nan_to_num(rgb), 0, 1)).astype(np.uint8)
+        return made
 
 
 def _pixels(latents: Any) -> "np.ndarray":
@@ -167,7 +168,7 @@ def shrunk(clip: Any, like: Sequence[int]) -> "np.ndarray":
     import numpy as np
 
     frames, height, width = like
-    array = np.asarray(clip, np.float32)
+    array: np.ndarray = np.asarray(clip, np.float32)
     f, h, w, _ = array.shape
     whole = frames > 0 and f % frames == 0
     causal = frames > 1 and (f - 1) % (frames - 1) == 0
@@ -178,7 +179,8 @@ def shrunk(clip: Any, like: Sequence[int]) -> "np.ndarray":
         )
     array = array.reshape(f, height, h // height, width, w // width, 3).mean((2, 4))
     if whole:
-        return array.reshape(frames, f // frames, height, width, 3).mean(1)
+        means: np.ndarray = array.reshape(frames, f // frames, height, width, 3).mean(1)
+        return means
     rest = array[1:].reshape(frames - 1, -1, height, width, 3).mean(1)
     return np.concatenate((array[:1], rest))
 
