@@ -88,6 +88,8 @@ NEEDS = {
     "test_progress.py": "light",
     "test_public_door.py": "convert",
     "test_resume.py": "convert",
+    "test_resume_run.py": "convert",
+    "test_preview.py": "light",
     "test_packages.py": "convert",
     "test_store.py": "light",
     "test_search.py::test_without_commas_*": "convert",

@@ -125,7 +125,7 @@ def test_a_seed_is_drawn_and_told(noise, place):
         (("--prompts", "none.txt"), "--prompts none.txt: cannot be read (No such file"),
         (("--prompts", "empty.txt"), "--prompts empty.txt: there is no prompt in it"),
         (("--prompts", "other.txt"), "--prompts other.txt: is no text in UTF-8"),
-        (("--seed", "1", "--resume"), "--resume: is of several runs"),
+        (("--seed", "1", "--resume"), "--resume: goes on with several runs"),
         (("--seeds", "1,2", "--answers", "a"), "--answers: is of one run"),
     ],
 )

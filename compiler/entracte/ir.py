@@ -1031,3 +1031,6 @@ class Run:
     carried: tuple[str, ...] = ()
     """Chunks of which something was in memory when the run began, left by the one before it in the
     same process: in `bars` loads that take no time, which `chunks` does not count."""
+    resumed: tuple[int, int] | None = None
+    """(segment, iteration) with which it began, where a run before it was interrupted: seconds,
+    loads, calls and bars are of what is told here, `outputs` and `iterations` of all."""

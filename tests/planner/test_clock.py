@@ -29,7 +29,7 @@ class Scripted:
     def __init__(self, table: Table, *script: tuple[Decision, ...]) -> None:
         self.table, self.script = table, list(script)
 
-    def begin(self) -> tuple[Decision, ...]:
+    def begin(self, at: int = 0) -> tuple[Decision, ...]:  # noqa: ARG002 (the protocol's)
         return self.script.pop(0)
 
     def react(self, event: Event) -> tuple[Decision, ...]:

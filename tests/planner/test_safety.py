@@ -17,6 +17,7 @@ from entracte.clock.driver import Fetch, Start, StepDone
 from entracte.clock.gates import Gates
 from entracte.clock.rule import OnlineRule
 from entracte.clock.table import make_table
+from entracte.program.steps import bases
 from entracte.program.workload import Workload
 from entracte.schedule.choose import make_schedule
 from tests.planner.examples import FEW
@@ -89,8 +90,19 @@ def _peak(driver, program, facts, random, scale) -> int:
         ends=ends,
         gamma=random.choice((Gamma(), Gamma(13, 10))),
         watch=watch,
+        at=_somewhere(program, ends, random),
     )
     return worst
+
+
+def _somewhere(program, ends, random) -> int:
+    """The beginning, or an iteration with which a run goes on that was interrupted."""
+    if random.random() < 0.5:
+        return 0
+    s = random.randrange(len(program.segments))
+    segment = program.segments[s]
+    iteration = random.randrange(ends.get(s, segment.count))
+    return bases(program)[s] + iteration * len(segment.steps)
 
 
 @FEW

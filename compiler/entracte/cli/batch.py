@@ -115,6 +115,11 @@ def _ranges(text: str | None) -> list[str]:
     return found
 
 
+def seeds_of(text: str) -> list[int]:
+    """`0-3,7` as numbers. Raises `RunError`."""
+    return [int(seed) for seed in _ranges(text)]
+
+
 def _seed(i: Input, text: str) -> int:
     if text == "random":
         least = max(0, int(i.least or 0))
@@ -175,6 +180,9 @@ def run_batch(
     if opened.answers is not None:
         raise RunError("--answers: is of one run; give one prompt and one seed")
     planned = [_planned(opened, run, record, resume) for run in runs]
+    if opened.snapshots is not None:
+        # A snapshot is of a run that computes everything.
+        reuse = False
     if opened.conditioning is not None or not reuse:
         return _run_all(console, opened, planned, how, needed=record is not None, carries=reuse)
     # On disk, so that between runs and in those of other prompts it takes no memory.
@@ -224,7 +232,10 @@ def _run_all(
 
 def _planned(opened: OpenBuild, run: BatchRun, record: Path | None, resume: bool) -> _Planned:
     """Raises `RunError` where a run cannot be, or would overwrite something."""
-    own = replace(opened, out=out_of(opened.out, run))
+    kept = opened.snapshots
+    if kept is not None:
+        kept = replace(kept, folder=kept.folder / run.name)
+    own = replace(opened, out=out_of(opened.out, run), snapshots=kept)
     told = told_inputs(opened.plan, run.inputs)
     place = place_for(opened.folder, record and Path(named(record, run.name)), opened.device.name)
     there, missing = files_there(own.made(), own.out)

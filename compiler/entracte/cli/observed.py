@@ -93,6 +93,7 @@ def run_lines(plan: Plan, run: Run) -> list[str]:
     counts = {g.name: g.count for g in plan.program.segments}
     return [
         *_made(run),
+        *_resumed(plan, run),
         f"peak    claimed at most {format_bytes(f.peak_bytes)}, observed "
         f"{format_bytes(run.peak_bytes)}",
         *_process(run),
@@ -142,6 +143,16 @@ def _made(run: Run) -> list[str]:
     given = ", ".join(f"{name} {_told(value)}" for name, value in run.inputs)
     text = f"run     {run.date}{': ' if given else ''}{given}"
     return fill(text, 80, subsequent_indent=" " * 8, break_on_hyphens=False).splitlines()
+
+
+def _resumed(plan: Plan, run: Run) -> list[str]:
+    """That it is the rest of a run."""
+    if run.resumed is None:
+        return []
+    s, iteration = run.resumed
+    segment = plan.program.segments[s]
+    where = f"iteration {iteration + 1} of {segment.count} of {segment.name}"
+    return [f"        resumed at {where}; what follows is of the rest"]
 
 
 def _told(value: str | int | float) -> str:

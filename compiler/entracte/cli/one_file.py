@@ -1,4 +1,4 @@
-"""Commands of `plan` that write one file, or say what one is: `trace`, `graph`, `whence`."""
+"""Commands of `plan` that write a file, or say what one is: `trace`, `graph`, `preview`, `whence`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -47,6 +47,38 @@ def graph(
 
     with one_message():
         draw_graph(build, form, out, chunks=chunks)
+
+
+def preview(
+    build: Build,
+    prompt: Annotated[
+        list[str] | None, typer.Option(help="The input `prompt`; given again, more runs.")
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Seeds as 0-3 or 0,2,8-11: a run for each.")] = "0-3",
+    tensor: Annotated[str, typer.Option(help="The latents: a state of a loop.")] = "",
+    device: Annotated[
+        str,
+        typer.Option(
+            help="reference, coreml, or auto: coreml on macOS, reference elsewhere.",
+            metavar="NAME",
+            autocompletion=offered.devices,
+        ),
+    ] = "auto",
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="The file; otherwise BUILD/preview.json.")
+    ] = None,
+) -> None:
+    """Fit the factors of previews (`plan run --preview`): latents to RGB, by least squares.
+
+    The build is run for each prompt and seed; the last run is not fitted, it says how good it is.
+    """
+    from entracte.cli.batch import seeds_of
+    from entracte.cli.preview import fit_preview
+    from entracte.run.execute import open_build
+
+    with one_message():
+        opened = open_build(build, device=device)
+        fit_preview(console, opened, prompt or [], seeds_of(seeds), tensor, out)
 
 
 def whence(

@@ -10,12 +10,13 @@ if __name__ == "__main__":
     sys.exit()
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from entracte.cli import offered
+from entracte.cli import offered, one_file
 from entracte.cli.console import Bars, console, one_message, print_version
 from entracte.cli.one_file import graph, trace, whence
 from entracte.cli.packages import export, predict, verify
@@ -245,8 +246,33 @@ def run(  # noqa: PLR0913 - the options of a command
             "what the next one needs."
         ),
     ] = True,
+    snapshots: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep in this folder, at the ends of iterations, what is needed to go on after an "
+            "interruption; it goes when the run is done.",
+            metavar="FOLDER",
+        ),
+    ] = None,
+    preview: Annotated[
+        str | None,
+        typer.Option(
+            help="Show while it runs what the loop has so far, approximately: a .png or .gif that "
+            "is replaced, or FOLDER/ for all. `plan preview` makes it possible.",
+            metavar="FILE",
+        ),
+    ] = None,
+    every: Annotated[int, typer.Option(min=1, help="Iterations from one preview to the next.")] = 1,
+    factors: Annotated[
+        Path | None, typer.Option(help="Factors of previews; otherwise BUILD/preview.json.")
+    ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Of several runs, only those whose files are missing.")
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on: of several runs, only those whose files are missing; with --snapshots "
+            "from where the run was.",
+        ),
     ] = False,
     progress: Shown = None,
     quiet: Silent = False,
@@ -260,7 +286,9 @@ def run(  # noqa: PLR0913 - the options of a command
     from entracte.cli.batch import Words, drawn, run_batch, runs_of
     from entracte.cli.given import out_by_name
     from entracte.cli.observed import finish_run
+    from entracte.cli.preview import previewer_of
     from entracte.cli.progress import how_of
+    from entracte.cli.snapshots import Told, snapshots_of
     from entracte.inspect.pace import pace_of
     from entracte.progress.values import Expected
     from entracte.run.execute import open_build
@@ -276,28 +304,42 @@ def run(  # noqa: PLR0913 - the options of a command
             raise RunError("--no-reuse: takes nothing from --keep-conditioning; leave one out")
         words = Words(inputs or [], prompt or [], prompts, negative, seed or [], seeds)
         runs = runs_of(opened.plan, words)
-        if resume and len(runs) == 1:
-            raise RunError("--resume: is of several runs; leave it out, or give several seeds")
+        kept = snapshots_of(snapshots, resume=resume, several=len(runs) > 1)
+        if kept is not None and conditioning is not None:
+            raise RunError("--keep-conditioning: not with --snapshots; leave one out")
+        told = Told(kept)
+        looks = previewer_of(opened.plan, opened.folder, preview, every, factors)
+        if looks is not None and len(runs) > 1:
+            raise RunError("--preview: is of one run; give one prompt and one seed")
+        opened = replace(opened, snapshots=kept, kept=told.kept)
         if note := whole_note(opened.plan, opened.device):
             console.print(note)
         if note := drawn(words, runs):
             console.print(note)
         how = how_of(progress, quiet=quiet, verbose=verbose)
         if len(runs) > 1:
-            if run_batch(console, opened, runs, record, resume=resume, reuse=reuse, how=how):
+            with told.on_the_way_out():
+                alarmed = run_batch(
+                    console, opened, runs, record, resume=resume, reuse=reuse, how=how
+                )
+            if alarmed:
                 raise typer.Exit(1)
             return
         place = place_for(build, record, opened.device.name)
         given = runs[0].inputs
         pace = pace_of(opened.plan, build_folder(build), opened.device.name)
-        with Bars(how, Expected(ground="run" if pace.same else "")) as bars:
+        expected = Expected(ground="run" if pace.same else "")
+        with told.on_the_way_out(), Bars(how, expected) as bars:
             bars.steps("run", pace)
-            outcome = opened.compute(given, lambda stage, done, _: bars.at(stage, done))
+            seen = (lambda *_: None) if looks is None else looks.iterated
+            outcome = opened.compute(given, lambda stage, done, _: bars.at(stage, done), seen)
         finish_run(console, opened, outcome, place, needed=record is not None)
+        told.cost(console, outcome.run)
     if outcome.alarm:
         raise typer.Exit(1)
 
 
+app.command(short_help="Fit the factors that previews are drawn by.")(one_file.preview)
 app.command(short_help="How a file was made, as it says itself.")(whence)
 app.command(short_help="Check the plan, and every package against its source.")(verify)
 app.command(short_help="Execute one package, made by anyone.")(predict)

@@ -15,7 +15,8 @@ from entracte.clock.table import Table
 class Accounts:
     """Working state of a machine: units in memory, the load in flight, the step that runs."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, at: int = 0) -> None:
+        """`at`: the step that runs first; what those before it left is in memory."""
         self._table = table
         self.there: set[int] = set()
         """Units that are loaded."""
@@ -23,13 +24,13 @@ class Accounts:
         """The unit whose load is in flight."""
         self.running: int | None = None
         """The step that runs."""
-        self.next_step = 0
+        self.next_step = at
         """What runs next; the table's `end` when all steps are done."""
         self.peak_bytes = 0
         """Most bytes of units and of what steps need at once."""
-        self._last_step = 0
+        self._last_step = at
         self._units_bytes = 0
-        self._left_bytes = 0
+        self._left_bytes = self._left_by(at - 1) if at else 0
 
     def carry(self, units: Iterable[int]) -> None:
         """These are in memory before anything is decided."""
@@ -71,10 +72,14 @@ class Accounts:
         if step is None:
             raise AssertionError("a step ended that was not begun")
         self._last_step, self.next_step = step, self._table.after(step, over)
-        done, over = self._table.step(step), self.next_step == self._table.segment_end(step)
-        self._left_bytes = done.end_bytes if over else done.left_bytes
+        self._left_bytes = self._left_by(step)
         self._weigh()
         return step
+
+    def _left_by(self, step: int) -> int:
+        """Bytes of the tensors that are alive when a step has ended."""
+        done, over = self._table.step(step), self.next_step == self._table.segment_end(step)
+        return done.end_bytes if over else done.left_bytes
 
     def finish(self) -> None:
         """All is done: no step is left, and nothing is left in memory."""

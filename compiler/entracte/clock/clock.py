@@ -83,6 +83,7 @@ def simulate(  # noqa: PLR0913 - what may be other than nominal
     ends: Mapping[int, int] | None = None,
     functions: Callable[[int], str] | None = None,
     watch: Watch | None = None,
+    at: int = 0,
 ) -> Simulation:
     """Run a driver to the end of its program.
 
@@ -93,13 +94,15 @@ def simulate(  # noqa: PLR0913 - what may be other than nominal
         functions: step -> the function that its call uses, on a device whose loaded copies serve
             one function: that of the step which a load serves. A step that calls another one waits
             until the copy was dropped and loaded again (a switch). None: copies serve all.
+        at: the step that comes first; those before it were done elsewhere.
 
     Raises `AssertionError` where the driver decides what is wrong, or stops before the end.
     """
     clock = _Clock(driver.table, load_ns, exec_ns, gamma, ends or {}, functions)
+    clock.accounts = Accounts(driver.table, at)
     event: Event | None = None
     while True:
-        decisions = driver.begin() if event is None else driver.react(event)
+        decisions = driver.begin(at) if event is None else driver.react(event)
         for decision in decisions:
             clock.carry_out(decision)
         if watch is not None:

@@ -61,8 +61,9 @@ class Driver(Protocol):
     def table(self) -> Table:
         """The program, units and times in whose numbers it speaks."""
 
-    def begin(self) -> tuple[Decision, ...]:
-        """The first decisions, before any event."""
+    def begin(self, at: int = 0) -> tuple[Decision, ...]:
+        """The first decisions, before any event. `at`: the step that comes first; those before it
+        were done elsewhere, and nothing of them is loaded here."""
 
     def react(self, event: Event) -> tuple[Decision, ...]:
         """What to do after one event. The event must be possible: what ends was under way."""

@@ -19,7 +19,7 @@ class Gates:
     def __init__(self, table: Table, program: Program, schedule: Schedule) -> None:
         self.table = table
         self._loads: Iterator[Placement] = unroll(program, schedule)
-        self._next = next(self._loads, None)
+        self._next: Placement | None = None
         self._at, self._ended, self._running = 0, START, False
         self._there: set[int] = set()
         self._flying: int | None = None
@@ -28,9 +28,17 @@ class Gates:
         self._freed_at: defaultdict[int, list[int]] = defaultdict(list)
         """Step -> units whose copies go when it ends."""
 
-    def begin(self) -> tuple[Decision, ...]:
-        """See `Driver`."""
+    def begin(self, at: int = 0) -> tuple[Decision, ...]:
+        """See `Driver`. What served earlier steps only is left out; what serves later ones too is
+        loaded now, in the same order: at no step is more in memory than from the beginning."""
+        self._at, self._ended = at, at - 1
+        self._loads = (load for load in self._loads if self._serves(load, at))
+        self._next = next(self._loads, None)
         return tuple(self._decide())
+
+    def _serves(self, load: Placement, at: int) -> bool:
+        """Whether a call from a step on needs it: in what is left its calls may all rest."""
+        return load.use >= at or self.table.next_use(load.chunk, at) <= load.free
 
     def react(self, event: Event) -> tuple[Decision, ...]:
         """See `Driver`."""

@@ -50,9 +50,9 @@ class OnlineRule:
         self.table = table
         self.ledger = ledger or Ledger()
 
-    def begin(self) -> tuple[Decision, ...]:
+    def begin(self, at: int = 0) -> tuple[Decision, ...]:
         """See `Driver`."""
-        self.ledger, decisions = begin(self.table, self.ledger)
+        self.ledger, decisions = begin(self.table, replace(self.ledger, at=at))
         return decisions
 
     def react(self, event: Event) -> tuple[Decision, ...]:
@@ -79,7 +79,7 @@ def check_table(table: Table) -> None:
 
 
 def begin(table: Table, ledger: Ledger | None = None) -> tuple[Ledger, tuple[Decision, ...]]:
-    """The ledger before the first event, and the first decisions."""
+    """The ledger before the first event, and the first decisions; it names the first step."""
     return _decide(table, ledger or Ledger())
 
 

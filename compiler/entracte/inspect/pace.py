@@ -78,7 +78,8 @@ def steps_s(program: Program, bars: Sequence[Bar], whole_s: float) -> tuple[floa
 def expected_steps_s(plan: Plan, run: Run | None, device: str) -> tuple[tuple[float, ...], bool]:
     """Seconds of each step, and whether they were observed: by an earlier run on the same device.
     Else they are the plan's, which are of its target and only weigh steps against each other."""
-    if run is not None and run.device == device and run.bars:
+    # Of a run that went on from a snapshot only the rest is told.
+    if run is not None and run.device == device and run.bars and run.resumed is None:
         return steps_s(plan.program, run.bars, run.wall_s), True
     made = predicted(plan)
     return steps_s(plan.program, made.bars, made.makespan_s), False

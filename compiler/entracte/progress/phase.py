@@ -31,6 +31,8 @@ class Phase:
     boundaries: list[float] | None = None
     """When the iterations of the loop that runs began, since the phase began."""
     loop: LoopSpan | None = None
+    entered: int = 0
+    """Iteration of the loop with which it was entered: not 0 where a run goes on in its middle."""
 
     def move(self, done: int, now_s: float) -> None:
         """So many units are done."""
@@ -44,9 +46,10 @@ class Phase:
         loop = _loop_at(self.loops, self.done)
         if loop is not self.loop:
             self.loop, self.boundaries = loop, []
+            self.entered = 0 if loop is None else (self.done - loop.first) // loop.length
         if loop is None or self.boundaries is None:
             return
-        begun = (self.done - loop.first) // loop.length
+        begun = (self.done - loop.first) // loop.length - self.entered
         if len(self.boundaries) <= begun:
             self.boundaries.append(self.done_s)
 

@@ -1,6 +1,6 @@
 """Outputs on their way: each part goes to its writer when it is complete, in the order of parts."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from entracte.errors import PlanError
@@ -38,9 +38,14 @@ class Kept:
 class Delivery:
     """The turns of all outputs' parts, and how many pieces each writer took."""
 
-    def __init__(self, outputs: Sequence[Output], sinks: Mapping[str, Sink]) -> None:
-        """`sinks` by output; an output without one is dropped."""
-        self._outputs, self._sinks = outputs, sinks
+    def __init__(
+        self,
+        outputs: Sequence[Output],
+        sinks: Mapping[str, Sink],
+        taken: Callable[[str, Any], None] = lambda *_: None,
+    ) -> None:
+        """`sinks` by output; an output without one is dropped. `taken`: told of each piece."""
+        self._outputs, self._sinks, self._taken = outputs, sinks, taken
         self._turn = {o.name: 0 for o in outputs}
         """How many parts of an output its writer has taken."""
         self._complete: set[str] = set()
@@ -84,10 +89,34 @@ class Delivery:
                     self._take(output, fetch(part), self._cut.get(part))
 
     def _take(self, output: Output, value: Any, cut: tuple[int, int] | None = None) -> None:
-        self.counts[output.name] += 1
-        sink = self._sinks.get(output.name)
+        piece = value if cut is None else _made(output, value, *cut)
+        self.again(output.name, piece)
+        self._taken(output.name, piece)
+
+    # ------------------------------------------------------------ going on
+
+    def again(self, output: str, piece: Any) -> None:
+        """The next piece goes to its writer."""
+        self.counts[output] += 1
+        sink = self._sinks.get(output)
         if sink is not None:
-            sink.take(output.name, value if cut is None else _made(output, value, *cut))
+            sink.take(output, piece)
+
+    def go_on(
+        self,
+        complete: Collection[str],
+        streamed: Collection[str],
+        cut: Mapping[str, tuple[int, int]],
+    ) -> None:
+        """A run that was interrupted had given these parts away; the writers have taken all pieces
+        of them (`again`)."""
+        self._complete |= set(complete)
+        self._streamed |= set(streamed)
+        self._cut |= cut
+        for output in self._outputs:
+            parts = output.values
+            left = (n for n, part in enumerate(parts) if part not in self._complete)
+            self._turn[output.name] = next(left, len(parts))
 
 
 def _made(output: Output, value: Any, axis: int, end: int) -> Any:

@@ -1,7 +1,7 @@
 """A plan, a folder and a device name -> a run: what `plan run`, `plan verify` and tools share."""
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,10 +17,14 @@ from entracte.run.answers import Answers, check_place, recording
 from entracte.run.conditioning import Conditioning
 from entracte.run.delivery import Kept, Sink
 from entracte.run.inputs import told_inputs
+from entracte.run.keeper import Kept as SnapshotKept
+from entracte.run.keeper import Snapshots
 from entracte.run.metadata import metadata_of
 from entracte.run.outputs import Made, made_of
 from entracte.run.packages import check_bytes, check_facts
-from entracte.run.runner import Answered, Listeners, Observe, Outcome, Progress, run_plan
+from entracte.run.preview import FILE as PREVIEW
+from entracte.run.preview import Preview, Previewer, read_preview
+from entracte.run.runner import Answered, Iterated, Listeners, Observe, Outcome, Progress, run_plan
 from entracte.run.series import Series
 from entracte.run.sinks import Out, check_names, opened, places_for, usual_places
 from entracte.run.text import texts_of
@@ -76,14 +80,23 @@ class OpenBuild:
     """Files say how they were made (`run/metadata.py`)."""
     conditioning: Conditioning | None = None
     """Where what follows from given inputs is stored (`run/conditioning.py`)."""
+    snapshots: Snapshots | None = None
+    """Where to keep what is needed to go on after an interruption."""
+    kept: Callable[[SnapshotKept], None] = lambda _: None
+    """Told of each snapshot."""
 
     def made(self, metadata: str = "") -> tuple[Made, ...]:
         """The outputs, as files are to hold them."""
         return made_of(self.plan, self.folder, scale=self.scale, metadata=metadata)
 
-    def run(self, inputs: Mapping[str, object], progress: Progress = lambda *_: None) -> Outcome:
+    def run(
+        self,
+        inputs: Mapping[str, object],
+        progress: Progress = lambda *_: None,
+        iterated: Iterated = lambda *_: None,
+    ) -> Outcome:
         """Run the plan and write the outputs. Raises `RunError`."""
-        outcome = self.compute(inputs, progress)
+        outcome = self.compute(inputs, progress, iterated)
         if outcome.faults:
             raise RunError("; ".join(outcome.faults))
         return outcome
@@ -92,6 +105,7 @@ class OpenBuild:
         self,
         inputs: Mapping[str, object],
         progress: Progress = lambda *_: None,
+        iterated: Iterated = lambda *_: None,
         *,
         series: Series | None = None,
         following: Mapping[str, object] | None = None,
@@ -99,6 +113,8 @@ class OpenBuild:
         """Run the plan and write its outputs as they are made. Raises `RunError`; but what could
         not be written is told by `Outcome.faults`, with where it is kept. `series` and `following`
         as `run_plan` takes them."""
+        if self.snapshots is not None and self.device.name == "null":
+            raise RunError("snapshots: device null computes nothing to keep; leave them out")
         made = self.made(self._metadata(inputs))
         files = places_for(made, self.out)
         with self._recording() as answers, opened(files) as sinks:
@@ -114,6 +130,9 @@ class OpenBuild:
                 conditioning=self.conditioning,
                 series=series,
                 following=following,
+                snapshots=self.snapshots,
+                told=self.kept,
+                iterated=iterated,
             )
             if answers is not None:
                 answers.run = outcome.run
@@ -209,6 +228,10 @@ def run_build(  # noqa: PLR0913 - the options of a command
     scale: int = 1,
     metadata: bool = True,
     conditioning: Path | str | None = None,
+    snapshots: str | Path | None = None,
+    resume: bool = False,
+    preview: Callable[[Preview], None] | None = None,
+    every: int = 1,
 ) -> Outcome:
     """Run the plan of a build folder.
 
@@ -225,6 +248,12 @@ def run_build(  # noqa: PLR0913 - the options of a command
         metadata: whether files say how they were made: plan, inputs, device, versions.
         conditioning: a folder in which what follows from given inputs is stored; a later run with
             the same ones, and another seed, does not compute it again. `auto` is the cache.
+        snapshots: a folder in which to keep, at the ends of iterations, what is needed to go on
+            after an interruption (docs/running.md).
+        resume: go on from the snapshot there, if there is one.
+        preview: called with a `Preview` after iterations of the loop: its latents as pictures, by
+            the factors in the build folder's `preview.json`; what it raises ends the run.
+        every: how many iterations lie between two previews; the last is always told.
 
     Returns the outputs that went to no file as numpy arrays, and the record of the run. Raises
     `PlanError` and `RunError` as `open_build` does, and `RunError` for inputs that the plan does
@@ -234,7 +263,12 @@ def run_build(  # noqa: PLR0913 - the options of a command
         folder, device=device, policy=policy, out=out, scale=scale, metadata=metadata,
         conditioning=conditioning,
     )  # fmt: skip
-    return opened.run(inputs or {}, progress)
+    if snapshots is not None:
+        opened = replace(opened, snapshots=Snapshots(Path(snapshots), resume))
+    if preview is None:
+        return opened.run(inputs or {}, progress)
+    linear = read_preview(opened.folder / PREVIEW, opened.plan)
+    return opened.run(inputs or {}, progress, Previewer(linear, preview, every).iterated)
 
 
 def execute(  # noqa: PLR0913 - what a run is of, and who takes part
@@ -250,6 +284,9 @@ def execute(  # noqa: PLR0913 - what a run is of, and who takes part
     conditioning: Conditioning | None = None,
     series: Series | None = None,
     following: Mapping[str, object] | None = None,
+    snapshots: Snapshots | None = None,
+    told: Callable[[SnapshotKept], None] = lambda _: None,
+    iterated: Iterated = lambda *_: None,
 ) -> Outcome:
     """Run a plan of a build folder with its constants; the rest as `run_plan` takes it."""
     return run_plan(
@@ -260,11 +297,14 @@ def execute(  # noqa: PLR0913 - what a run is of, and who takes part
         constants=load_constants(plan, folder)
         if series is None
         else partial(load_constants, plan, folder),
-        listeners=Listeners(progress, observe, answered, partial(_loading, device, folder)),
+        listeners=Listeners(
+            progress, observe, answered, partial(_loading, device, folder), told, iterated
+        ),
         sinks=sinks,
         conditioning=conditioning,
         series=series,
         following=following,
+        snapshots=snapshots,
     )
 
 

@@ -38,6 +38,7 @@ class Journal:
         self._tallies = {p.chunk: _Tally() for p in plan.packages}
         self._stage_s: dict[str, float] = {}
         self._iterations: dict[str, int] = {}
+        self._resumed: tuple[int, int] | None = None
         self._stall_s = 0.0
         self._peak_bytes = self._loaded_bytes = 0
 
@@ -95,6 +96,23 @@ class Journal:
         """A loop that may end early did so many iterations."""
         self._iterations[loop] = iterations
 
+    @property
+    def so_far(self) -> tuple[tuple[tuple[str, int], ...], tuple[str, ...]]:
+        """Loops that ended and their iterations, and the notes."""
+        return tuple(self._iterations.items()), tuple(self._notes)
+
+    def go_on(
+        self,
+        at: tuple[int, int],
+        ended: Iterable[tuple[str, int]],
+        notes: Iterable[str],
+    ) -> None:
+        """A run that was interrupted came so far: to a segment's iteration; with what `so_far`
+        said then."""
+        self._resumed = at
+        self._iterations |= dict(ended)
+        self._notes |= dict.fromkeys(notes)
+
     def noted(self, text: str) -> None:
         """What a host step has to say; once, however often it says so."""
         self._notes[text] = None
@@ -131,6 +149,7 @@ class Journal:
             notes=tuple(self._notes),
             outputs=tuple(self._outputs.items()),
             carried=tuple(self._carried),
+            resumed=self._resumed,
         )
 
     def _start_bytes(self) -> int | None:

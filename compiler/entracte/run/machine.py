@@ -29,17 +29,19 @@ class Machine:
         copies: Copies,
         journal: Journal,
         *,
+        at: int = 0,
         end: int | None = None,
         carried: Collection[int] = (),
     ) -> None:
         """
         Args:
+            at: the step that comes first; those before it were done by a run before this.
             end: the number after the last step that is run here, where the table goes on behind
                 it: what is loaded then stays in memory, as `left`.
             carried: units that are in memory already.
         """
-        self._driver, self._copies, self._journal = driver, copies, journal
-        self._table, self._accounts = driver.table, Accounts(driver.table)
+        self._driver, self._copies, self._journal, self._at = driver, copies, journal, at
+        self._table, self._accounts = driver.table, Accounts(driver.table, at)
         self._change = threading.Condition()
         self._loader = threading.Thread(target=self._load_all, name="entracte-loader")
         self._wanted: tuple[int, int] | None = None
@@ -66,7 +68,7 @@ class Machine:
             self._journal.carried(u.chunk, u.size_bytes)
         self._accounts.carry(self._carried)
         with self._change:
-            self._carry_out(self._driver.begin())
+            self._carry_out(self._driver.begin(self._at))
         self._loader.start()
         return self
 

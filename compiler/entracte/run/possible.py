@@ -154,10 +154,17 @@ def _stages(plan: Plan) -> set[str]:
 
 def _iterations(plan: Plan, run: Run) -> Iterator[str]:
     loops = _loops(plan)
+    if run.resumed is not None and not _is_position(plan, *run.resumed):
+        yield f"resumed: there is no iteration {run.resumed[0]}.{run.resumed[1]}"
     for name, done in run.iterations:
         least = 1 if loops[name].until is not None else loops[name].count
         if not least <= done <= loops[name].count:
             yield f"iterations: loop {name} does {least} to {loops[name].count}, not {done}"
+
+
+def _is_position(plan: Plan, segment: int, iteration: int) -> bool:
+    segments = plan.program.segments
+    return 0 <= segment < len(segments) and 0 <= iteration < segments[segment].count
 
 
 def _outputs(plan: Plan, run: Run) -> Iterator[str]:

@@ -7,7 +7,7 @@ hears of it with the end of the iteration's last step.
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 from entracte.clock.driver import Driver
 from entracte.clock.drivers import kind_of, make_driver
 from entracte.devices import Device, PagedDevice
+from entracte.errors import RunError
 from entracte.ir import Call, HostStep, Plan, Program, Run, Segment, Step
 from entracte.plan.host_steps import check_host_steps
 from entracte.program.steps import bases, functions_of
@@ -27,9 +28,13 @@ from entracte.run.delivery import Delivery, Kept, Sink
 from entracte.run.host import run_host_step
 from entracte.run.inputs import given_inputs, told_inputs
 from entracte.run.journal import Journal
+from entracte.run.keeper import Keeper, Snapshots
+from entracte.run.keeper import Kept as SnapshotKept
 from entracte.run.machine import Machine
 from entracte.run.origin import now, signed
+from entracte.run.position import START, Position
 from entracte.run.series import Series
+from entracte.run.snapshot import run_of
 from entracte.run.tensors import Tensors
 from entracte.units import format_bytes
 
@@ -37,6 +42,9 @@ Observe = Callable[[str, str, dict[str, Any]], None]
 Answered = Callable[[str, str, Mapping[str, Any], Mapping[str, Any]], None]
 Progress = Callable[[str, int, int], None]
 """(stage, steps done, steps in all)"""
+Iterated = Callable[[Segment, int, Callable[[str], Any]], None]
+"""(loop, iterations done, what gives a tensor that is alive then as a numpy array). Told when the
+loop's states have their next values; what it raises ends the run."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,10 @@ class Listeners:
     """The same, and the outputs as they are before anything is done with them."""
     loading: Loading = lambda _: None
     """Told of each package before it is loaded, by the loader."""
+    kept: Callable[[SnapshotKept], None] = lambda _: None
+    """Told of each snapshot when it is on the disk."""
+    iterated: Iterated = lambda *_: None
+    """Told at the end of each iteration of a loop: what previews are made by."""
 
 
 _NOBODY = Listeners()
@@ -94,6 +106,7 @@ def run_plan(  # noqa: PLR0913 - what a run is of, and who takes part
     conditioning: Conditioning | None = None,
     series: Series | None = None,
     following: Mapping[str, object] | None = None,
+    snapshots: Snapshots | None = None,
 ) -> Outcome:
     """Execute a plan.
 
@@ -106,6 +119,7 @@ def run_plan(  # noqa: PLR0913 - what a run is of, and who takes part
             computed again.
         series: where runs hand on what they leave in memory; `following` are the inputs of the
             next one, None for the last.
+        snapshots: where to keep what is needed to go on after an interruption.
     """
     date = now()
     # Where something is in memory already, the rule makes room for the inputs first.
@@ -117,25 +131,46 @@ def run_plan(  # noqa: PLR0913 - what a run is of, and who takes part
     begun = Begun.of(plan, device, told, conditioning)
     program = begun.rest.program
     kept = {o.name: Kept(o.axis) for o in program.outputs} if sinks is None else {}
-    delivery = Delivery(program.outputs, kept if sinks is None else sinks)
-    tensors, journal = Tensors(program, device, delivery), Journal(plan, begun.rest.number)
-    if series is None:
-        driver, copies = _driver_and_copies(begun.plan, folder, device, listeners.loading)
-        ready: AbstractContextManager[Machine] = Machine(driver, copies, journal)
-    else:
-        coming = None if following is None else told_inputs(plan, following)
-        then = None if coming is None else begun.after(device, coming, conditioning)
-        build = Build(plan, folder, functions_of(program), listeners.loading)
-        ready = series.machine(begun.rest, then, build, by_pages(plan, device), journal)
-    with journal.memory, begun, ready as machine:
-        given = given or given_inputs(plan, inputs)
-        arrays = constants() if callable(constants) else constants
-        named = {c.name for c in program.constants}
-        arrays = {n: array for n, array in arrays.items() if n in named} | begun.take()
-        tensors.give(program, given, arrays)
-        # The tensors' own from now on, so that what the program frees is free.
-        del given, arrays, constants
-        _Interpreter(program, folder, device, machine, tensors, journal, listeners, begun).run()
+    if snapshots is not None and (conditioning is not None or series is not None):
+        raise RunError(
+            "snapshots: they are of runs that compute everything; leave out what keeps conditions, "
+            "or the snapshots"
+        )
+    sinks = kept if sinks is None else sinks
+    of, journal = run_of(plan, told, device), Journal(plan, begun.rest.number)
+    with nullcontext() if snapshots is None else snapshots.opened(plan, of) as found:
+        keeper = None
+        if snapshots is not None:
+            share, tell = snapshots.share, listeners.kept
+            keeper = Keeper(snapshots.folder, plan, of, journal, share=share, told=tell)
+        delivery = Delivery(program.outputs, sinks, keeper.took if keeper else lambda *_: None)
+        tensors, start = Tensors(program, device, delivery), START
+        with journal.memory:
+            if found is not None and keeper is not None:
+                start = found.position
+                keeper.go_on(found, tensors, delivery, given)
+            if series is None:
+                driver, copies = _driver_and_copies(begun.plan, folder, device, listeners.loading)
+                at = start.step(program)
+                ready: AbstractContextManager[Machine] = Machine(driver, copies, journal, at=at)
+            else:
+                coming = None if following is None else told_inputs(plan, following)
+                then = None if coming is None else begun.after(device, coming, conditioning)
+                build = Build(plan, folder, functions_of(program), listeners.loading)
+                ready = series.machine(begun.rest, then, build, by_pages(plan, device), journal)
+            with begun, ready as machine:
+                if start == START:
+                    given = given or given_inputs(plan, inputs)
+                    arrays = constants() if callable(constants) else constants
+                    named = {c.name for c in program.constants}
+                    arrays = {n: a for n, a in arrays.items() if n in named} | begun.take()
+                    tensors.give(program, given, arrays)
+                    del arrays
+                # The tensors' own from now on, so that what the program frees is free.
+                del given, constants
+                _Interpreter(
+                    program, folder, device, machine, tensors, journal, listeners, begun, keeper
+                ).run(start)
     journal.wrote(delivery.counts, [k.value for k in kept.values()])
     for note in begun.notes:
         journal.noted(note)
@@ -169,20 +204,29 @@ class _Interpreter:
     journal: Journal
     listeners: Listeners
     begun: Begun
+    keeper: Keeper | None = None
 
-    def run(self) -> None:
-        for base, segment in zip(bases(self.program), self.program.segments, strict=True):
-            # Before its first step may run there is no room for what a state is cast to.
-            self.machine.wait_for(base)
-            self.tensors.enter(segment)
-            done = self._iterations(base, segment)
-            if segment.until is not None:
-                self.journal.ended(segment.name, done)
+    def run(self, start: Position = START) -> None:
+        """From a position on; `tensors` has what is alive there."""
+        if start != START:
+            stage = self.program.segments[start.segment].steps[0].stage
+            self.listeners.progress(stage, start.step(self.program), self.program.step_count)
+        base = bases(self.program)
+        for s in range(start.segment, len(base)):
+            segment = self.program.segments[s]
+            first = start.iteration if s == start.segment else 0
+            if first == 0:
+                # Before its first step may run there is no room for what a state is cast to.
+                self.machine.wait_for(base[s])
+                self.tensors.enter(segment)
+            self._iterations(base[s], s, segment, first)
 
-    def _iterations(self, base: int, segment: Segment) -> int:
-        """Runs a segment; returns how many iterations it did."""
+    def _iterations(self, base: int, s: int, segment: Segment, first: int) -> None:
+        """Runs a segment from an iteration on."""
         length = len(segment.steps)
-        for iteration in range(segment.count):
+        for iteration in range(first, segment.count):
+            if self.keeper is not None:
+                self.keeper.is_last(Position(s, iteration))
             number = base + iteration * length
             for k, step in enumerate(segment.steps[:-1]):
                 seconds = self._step(number + k, segment, step, iteration)
@@ -190,14 +234,23 @@ class _Interpreter:
             seconds = self._step(number + length - 1, segment, segment.steps[-1], iteration)
             over = self.tensors.is_over(segment)
             self.tensors.move_state(segment)
+            if segment.is_loop:
+                self.listeners.iterated(segment, iteration + 1, self.tensors.fetch)
             last = over or iteration + 1 == segment.count
             if last:
                 self.tensors.leave(segment, iteration + 1)
+            if last and segment.until is not None:
+                self.journal.ended(segment.name, iteration + 1)
             early = last and iteration + 1 < segment.count
             self._done(number + length - 1, segment.steps[-1], seconds, over=early)
+            self._keep(Position(s + 1, 0) if last else Position(s, iteration + 1))
             if last:
-                return iteration + 1
-        raise AssertionError("a segment has at least one iteration")
+                return
+
+    def _keep(self, at: Position) -> None:
+        """The loader goes on meanwhile: nothing is in memory that is not between these steps."""
+        if self.keeper is not None and at.segment < len(self.program.segments):
+            self.keeper.at(at, self.tensors)
 
     def _done(self, number: int, step: Step, seconds: float, *, over: bool) -> None:
         """The driver hears of it first: whoever watches must not hold memory up."""

@@ -4,7 +4,7 @@ What is made in pieces is allocated whole when the first piece comes, and each p
 its place: nothing is there twice. Pieces that overlap are summed there (`run/blend.py`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from entracte.declare.edges import SINGLE
@@ -51,6 +51,10 @@ class Tensors:
             return [self._device.make(slot) for slot in array]
         return self._device.make(array)
 
+    def give_plain(self, given: Mapping[str, Any]) -> None:
+        """The inputs that are no tensors, where the tensors are taken back."""
+        self._values |= {name: given[name] for name in self._plain}
+
     def fetch(self, name: str) -> Any:
         """As a numpy array."""
         return self._device.fetch(self._values[name])
@@ -59,6 +63,33 @@ class Tensors:
         """As numpy arrays: one for each slot, which most tensors have one of."""
         value = self._values[name]
         return [self._device.fetch(x) for x in (value if isinstance(value, list) else [value])]
+
+    def parts(self) -> Iterator[tuple[str, int | None]]:
+        """All tensors that are there, by name: slot by slot where there are several, without those
+        that nobody made."""
+        for name in sorted(n for n in self._values if n in self._decls):
+            value = self._values[name]
+            if isinstance(value, list):
+                yield from ((name, k) for k, slot in enumerate(value) if slot is not None)
+            else:
+                yield name, None
+
+    def part(self, name: str, slot: int | None) -> Any:
+        """One of `parts`, as a numpy array."""
+        value = self._values[name]
+        return self._device.fetch(value if slot is None else value[slot])
+
+    def there_bytes(self) -> int:
+        """Of all tensors that are there."""
+        return sum(self._decls[n].size_bytes for n in self._values if n in self._decls)
+
+    def take_back(self, name: str, slot: int | None, array: Any) -> None:
+        """What `parts` gave, maybe in another process."""
+        if slot is None:
+            self._values[name] = self._device.make(array)
+            return
+        slots = self._values.setdefault(name, [None] * self._decls[name].slots)
+        slots[slot] = self._device.make(array)
 
     def held_bytes(self, step: Call) -> int:
         """Of all tensors while a call runs, its outputs included."""
@@ -200,7 +231,7 @@ class Tensors:
         made = [b for b in bound if b.by is By.ITERATION]
         last = (b.tensor for b in bound if b.by is not By.ITERATION and b.tensor in self._values)
         names = [*(b.tensor for b in made), *(name for name, _, _ in segment.state), *last]
-        ends = {b.tensor: _end(b, done) for b in made if len(b.windows) == 1}
+        ends = {b.tensor: end_of(b, done) for b in made if len(b.windows) == 1}
         self._completed(names, ends)
 
 
@@ -209,7 +240,7 @@ def _k(binding: Binding, index: int, iteration: int) -> int:
     return iteration if binding.by is By.ITERATION else index
 
 
-def _end(binding: Binding, done: int) -> tuple[int, int]:
+def end_of(binding: Binding, done: int) -> tuple[int, int]:
     """(axis, end) of what so many iterations made."""
     (window,) = binding.windows
     return window.axis, window.begin(done - 1) + window.size
