@@ -1,4 +1,4 @@
-"""Commands of `plan` that write a file, or say what one is: `trace`, `graph`, `preview`, `whence`."""
+"""Commands of `plan` that write a file or tell of one: `trace`, `graph`, `preview`, `whence`."""
 
 from pathlib import Path
 from typing import Annotated
