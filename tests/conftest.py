@@ -2,6 +2,7 @@
 
 import fcntl
 import gc
+import logging
 import os
 import shutil
 import sys
@@ -133,3 +134,15 @@ def _compiled(factory: pytest.TempPathFactory, name: str, *overrides: str) -> Pa
         if not made.exists():
             compile_job(job(made, *overrides))
     return shutil.copytree(made, factory.mktemp(name) / "build")
+
+
+@pytest.fixture
+def log() -> Iterator[list[str]]:
+    """What Entracte says in its log."""
+    said: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())
+    logger = logging.getLogger("entracte")
+    logger.addHandler(handler)
+    yield said
+    logger.removeHandler(handler)

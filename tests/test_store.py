@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -17,18 +16,6 @@ from entracte.store.cache import Cache, DigestMemo
 from tests.test_imports import MODULES, PACKAGE, imports_of
 
 Pairs = tuple[tuple[str, int], ...]
-
-
-@pytest.fixture
-def log() -> Iterator[list[str]]:
-    """What the cache says."""
-    said: list[str] = []
-    handler = logging.Handler()
-    handler.emit = lambda record: said.append(record.getMessage())
-    logger = logging.getLogger("entracte")
-    logger.addHandler(handler)
-    yield said
-    logger.removeHandler(handler)
 
 
 @pytest.fixture

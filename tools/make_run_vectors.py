@@ -14,6 +14,7 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from itertools import count, islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -222,6 +223,20 @@ class _Notes:
         return lambda *_: None
 
 
+class _Whole:
+    """In place of a run's conditions: all of the program is computed, nothing is stored."""
+
+    def __init__(self, program: Program) -> None:
+        self.whole = SimpleNamespace(program=program)
+        self.rest = SimpleNamespace(number=lambda number: number)
+
+    def made(self, number: int, fetch: object) -> None:
+        """Nothing is stored."""
+
+    def said(self, number: int, text: str) -> None:
+        """Nor are notes."""
+
+
 # ---------------------------------------------------------------- a run
 
 
@@ -317,7 +332,7 @@ def _steps(run: Timed) -> _Done:
     done.given = bytes_now()
     with patch.object(runner, "run_host_step", host_steps(program, device)):
         runner._Interpreter(  # noqa: SLF001 (the interpreter without its threads)
-            program, Path(), device, machine, tensors, _Notes(), runner.Listeners()
+            program, Path(), device, machine, tensors, _Notes(), runner.Listeners(), _Whole(program)
         ).run()
     done.outputs = [sink.told(name) for name, sink in sinks.items()]
     return done

@@ -195,7 +195,7 @@ def test_report(build, tmp_path):
     assert command("report", build)[0] == 1
     page = (build / "report.html").read_text()
     assert "activations of c1.01: observed 22 B, claimed 19 B (+3 B)" in page
-    assert page.count('<tr class="alarmed">') == 1
+    assert page.count('<tr data-chunk="c1.01" class="alarmed">') == 1
     record(build)
     code, text = command("report", build)
     page = (build / "report.html").read_text()

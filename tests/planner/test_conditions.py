@@ -284,7 +284,7 @@ def entry(folder: Path, plan, which=0) -> Path:
         ("0000-fp16.safetensors", np.full(8, np.nan, np.float16), "no number .NaN."),
     ],
 )
-def test_what_a_stranger_stored_is_looked_at(name, array, message, tmp_path, capfd):
+def test_what_a_stranger_stored_is_looked_at(name, array, message, tmp_path, log):
     """Under the right name and a seal of its own: only what it holds gives it away."""
     from safetensors.numpy import save_file
 
@@ -301,7 +301,7 @@ def test_what_a_stranger_stored_is_looked_at(name, array, message, tmp_path, cap
     again, device = run(plan, stored)
     np.testing.assert_array_equal(again.output, right)
     assert "enc" in device.calls
-    said = capfd.readouterr().err
+    (said,) = log
     assert re.search(message, said), said
     assert "enc" not in run(plan, stored)[1].calls
 

@@ -21,10 +21,12 @@ from entracte.ir import Call
 from entracte.program.steps import functions_of
 from entracte.program.workload import Workload
 from entracte.run import keeper, runner
+from entracte.run.conditioning import Begun
 from entracte.run.copies import Build, WholeCopies
 from entracte.run.delivery import Delivery, Kept
 from entracte.run.journal import Journal
 from entracte.run.keeper import Keeper, Snapshots
+from entracte.run.left_out import whole
 from entracte.run.machine import Machine
 from entracte.run.position import START
 from entracte.run.snapshot import FILE, Of, read_snapshot, tensors_in, write_tensors
@@ -58,7 +60,9 @@ class Toy:
 
     def __init__(self, timed, folder: Path) -> None:
         self.timed, self.folder = timed, folder
-        self.plan = SimpleNamespace(program=timed.program, packages=timed.packages)
+        self.plan = SimpleNamespace(
+            program=timed.program, packages=timed.packages, schedule=timed.schedule
+        )
         facts = {f.id: f for f in timed.facts}
         budget = timed.schedule.budget_bytes
         self.workload = Workload(timed.program, facts, budget)
@@ -92,11 +96,19 @@ class Toy:
         build = Build(self.plan, Path(), functions_of(program), lambda _: None)
         copies = WholeCopies(device, build, driver.table)
         with patch.object(runner, "run_host_step", host_steps(program, device)):
-            with Machine(driver, copies, journal, start.step(program)) as machine:
+            with Machine(driver, copies, journal, at=start.step(program)) as machine:
                 if found is None:
                     tensors.give(program, given(program), constants(program))
                 runner._Interpreter(
-                    program, Path(), device, machine, tensors, journal, runner.Listeners(), own
+                    program,
+                    Path(),
+                    device,
+                    machine,
+                    tensors,
+                    journal,
+                    runner.Listeners(),
+                    Begun(self.plan, whole(self.plan)),
+                    own,
                 ).run(start)
             peak = machine._accounts.peak_bytes
         assert peak <= self.claim_bytes
