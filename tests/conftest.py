@@ -14,6 +14,16 @@ import pytest
 from entracte.store.cache import VARIABLE
 from tests.needs import can_choose, need_of, rank_of
 
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 GOLDEN = Path(__file__).parent / "golden"
 MODULES = pytest.StashKey[int]()
 """How many modules there were when they were last left out of garbage collection."""
@@ -141,8 +151,28 @@ def log() -> Iterator[list[str]]:
     """What Entracte says in its log."""
     said: list[str] = []
     handler = logging.Handler()
-    handler.emit = lambda record: said.append(record.getMessage())
+    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
     logger = logging.getLogger("entracte")
+    # Hydra disables those that it finds, and libraries raise the level of all.
+    logger.disabled, before = False, logger.level
+    logger.setLevel(logging.WARNING)
     logger.addHandler(handler)
     yield said
     logger.removeHandler(handler)
+    logger.setLevel(before)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[object]:
+    """Debian's Chromium. Where it is missing tests are skipped, but not where CI=true."""
+    from playwright.sync_api import sync_playwright
+
+    if not CHROMIUM.exists():
+        told = f"{CHROMIUM} is missing: apt-get install chromium"
+        if os.environ.get("CI") == "true":
+            pytest.fail(told)
+        pytest.skip(told)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield chromium
+        chromium.close()

@@ -7,12 +7,11 @@ out of them, or what they were given.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -204,16 +203,9 @@ PICKLED: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def said() -> Iterator[list[str]]:
+def said(log: list[str]) -> list[str]:
     """What the compiler says in its log."""
-    found: list[str] = []
-    handler = logging.Handler()
-    handler.emit = lambda record: found.append(record.getMessage())  # type: ignore[method-assign]
-    log = logging.getLogger("entracte")
-    log.disabled = False
-    log.addHandler(handler)
-    yield found
-    log.removeHandler(handler)
+    return log
 
 
 @pytest.mark.parametrize("how", SAVES)

@@ -2,6 +2,7 @@
 wrong with it, what there is, what to write. All of it goes the command's own way."""
 
 import io
+import logging
 import shlex
 import sys
 from dataclasses import fields
@@ -20,6 +21,7 @@ from entracte.cli.words import completed_line, hydra_words
 from entracte.declare.compose import compose
 from entracte.declare.keys import GROUPS
 from entracte.declare.overrides import as_typed
+from entracte.disk import left
 from entracte.verify.verify import ChunkScore
 
 TARGETS = "host, ipad_m4, iphone15pro, iphone16pro, iphone17pro, macbook_m3"
@@ -52,7 +54,18 @@ def typed(monkeypatch, capsys):
         assert first == "error"
         return rest.removesuffix("\n")
 
-    return line
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    yield line
+    # What the end of a command would undo: Hydra's logging, and the folder of its sweeps.
+    root.setLevel(level)
+    root.handlers[:] = handlers
+    logging.getLogger("entracte").disabled = False
+    if command._scratch.cache_info().currsize:
+        folder = Path(command._scratch())
+        left.remove(folder)
+        left.forget(folder)
+        command._scratch.cache_clear()
 
 
 ONE = {

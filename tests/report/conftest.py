@@ -1,9 +1,6 @@
 """The report's plans, and a browser to look at its pages with."""
 
-import os
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -15,17 +12,6 @@ from entracte.report.policies import compared
 from entracte.run.origin import plan_digest
 from tests.planner.plans import make_plan
 from tests.report.shown import Shown
-
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture(scope="session")
@@ -65,22 +51,6 @@ def _seen(plan: Plan, chunk: str, events: tuple[Bar, ...]) -> ChunkRun:
         exec_s=sum(own("compute")),
         peak_activation_bytes=1,
     )
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[object]:
-    """Debian's Chromium. Where it is missing tests are skipped, but not where CI=true."""
-    from playwright.sync_api import sync_playwright
-
-    if not CHROMIUM.exists():
-        told = f"{CHROMIUM} is missing: apt-get install chromium"
-        if os.environ.get("CI") == "true":
-            pytest.fail(told)
-        pytest.skip(told)
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from entracte.plan.file import write_plan
 from entracte.ui.places import Root
 from entracte.ui.studio import Studio
 from tests.planner.plans import make_plan
-from tests.report.conftest import browser  # noqa: F401 - a fixture of these tests too
 
 FAKE = Path(__file__).parent / "fake"
 

@@ -1,6 +1,7 @@
 """Whose requests are answered: by the rules of browsers, spelled out here."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -36,7 +37,10 @@ def ask(path="/", method="GET", host="127.0.0.1:7860", *, bound="127.0.0.1", upl
     async def send(message):
         sent.append(message)
 
-    asyncio.run(Guard(app, bound, 7860, lambda: uploads)(scope, receive, send))
+    guard = Guard(app, bound, 7860, lambda: uploads)
+    # Of its own: where a browser is driven this thread has a loop that runs.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(lambda: asyncio.run(guard(scope, receive, send))).result()
     if not sent:
         return None, {}, b""
     return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
