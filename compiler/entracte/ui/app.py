@@ -30,15 +30,15 @@ def page(studio: Studio) -> Any:
             plan_tab(studio, timer)
         with gr.Tab("Run", id="run") as run:
             run_tab(studio, timer, run)
-        with gr.Tab("History", id="history") as history:
-            _history_tab(studio, history)
+        with gr.Tab("History", id="history"):
+            _history_tab(studio, timer)
         with gr.Tab("Compare", id="compare") as compare:
             compare_tab(studio, compare)
     blocks.queue(api_open=False, default_concurrency_limit=8, max_size=64)
     return blocks
 
 
-def _history_tab(studio: Studio, tab: Any) -> None:
+def _history_tab(studio: Studio, timer: Any) -> None:
     import gradio as gr
 
     gr.HTML(
@@ -46,6 +46,11 @@ def _history_tab(studio: Studio, tab: Any) -> None:
         "type.</p>"
     )
     listed = gr.HTML()
-    tab.select(
-        lambda: history_html(studio.history.entries()), None, listed, api_visibility="private"
-    )
+    seen = gr.State("")
+
+    def tell(before: str) -> tuple[Any, Any]:
+        """A job that ends while it is looked at appears."""
+        text = history_html(studio.history.entries())
+        return (gr.skip(), gr.skip()) if text == before else (text, text)
+
+    timer.tick(tell, seen, [seen, listed], show_progress="hidden", api_visibility="private")
