@@ -93,6 +93,18 @@ class Map:
     slice before the next one; `auto`: these, or groups of chunks, as the planner finds best."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reuse:
+    """Blocks of a stage between its first and its last ones run in some iterations of its loop; in
+    the others the change that they made last is added again (`frontend/reuse.py`)."""
+
+    first: int
+    last: int
+    """Blocks at the begin and at the end that run in all."""
+    at: tuple[int, ...]
+    """The iterations in which those between run, by rising number, 0 among them."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
     """One box of the pipeline. `inputs` maps each port to the value it reads."""
@@ -115,6 +127,8 @@ class Stage:
     at: tuple[int, ...] = ()
     """The iterations of its loop in which it runs, by rising number, 0 among them; in the others
     what it made last stands. Empty: in all."""
+    reuse: Reuse | None = None
+    """Which of its blocks rest in some iterations."""
     score_bytes: int = 0
     """Of attention's scores that may be in memory at once: of more, queries are taken in blocks; 0:
     all at once."""
@@ -426,6 +440,9 @@ class StageGraph:
     variants: tuple["StageGraph", ...] = ()
     """Other functions over the same weights, named `GRAPH@FUNCTION`. The cuts of this graph are
     those that all functions allow."""
+    rests: tuple[int, int] | None = None
+    """Operations [start, stop) that rest in some iterations (`Stage.reuse`); the graph is cut at
+    both."""
 
     def value(self, name: str) -> Port:
         """The value of that name; there is one."""

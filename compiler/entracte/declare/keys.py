@@ -28,6 +28,7 @@ GROUPS = (
     ("pipeline.inputs.NAME", settings.InputSettings),
     ("pipeline.stages.NAME", settings.StageSettings),
     ("pipeline.stages.NAME.map", settings.MapSettings),
+    ("pipeline.stages.NAME.reuse", settings.ReuseSettings),
     ("pipeline.loops.NAME", settings.LoopSettings),
     ("pipeline.outputs.NAME", settings.OutputSettings),
     ("target", settings.TargetSettings),

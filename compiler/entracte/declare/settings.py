@@ -93,6 +93,20 @@ class MapSettings:
 
 
 @dataclass(slots=True, kw_only=True)
+class ReuseSettings:
+    """Blocks of a stage that rest in some iterations of its loop: the change that they made last is
+    added again (docs/techniques.md has what that does to the demo)."""
+
+    first: int = 1
+    """Blocks at the begin that run in every iteration, in the order in which they run; e.g. `2`"""
+    last: int = 1
+    """The same, at the end; e.g. `2`"""
+    at: Any = None
+    """(list of whole numbers, or {every: N, from: A, to: B}) Iterations in which those between run,
+    0 among them; by default all; e.g. `{every: 2}`"""
+
+
+@dataclass(slots=True, kw_only=True)
 class StageSettings:
     """A box of the pipeline. Exactly one of `graph`, `constant`, `host` names what it is."""
 
@@ -123,8 +137,10 @@ class StageSettings:
     weights_of: str | None = None
     """A stage whose weights these are; e.g. `first`"""
     at: Any = None
-    """(list of whole numbers, or {every: N}) Iterations of its loop in which it runs, by default
-    all; e.g. `{every: 2}`"""
+    """(list of whole numbers, or {every: N, from: A, to: B}) Iterations of its loop in which it
+    runs, by default all; e.g. `{every: 2}`"""
+    reuse: ReuseSettings = field(default_factory=ReuseSettings)
+    """Blocks that rest in some iterations, see below; e.g. `{first: 1, last: 1, at: {every: 2}}`"""
 
 
 @dataclass(slots=True, kw_only=True)

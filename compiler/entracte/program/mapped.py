@@ -11,7 +11,7 @@ from functools import cached_property
 
 from entracte.ir import Binding, By, Call, Loop, Port, Segment, Stage, StageGraph, Window
 from entracte.program.builder import Builder
-from entracte.program.groups import Piece, groups_of
+from entracte.program.groups import Piece, at_of, groups_of
 from entracte.program.slices import input_windows, output_windows, slice_count
 
 
@@ -105,6 +105,7 @@ class _Mapped:
             function=piece.function,
             # Only a loop has iterations to tell apart.
             switch=functions if self.loop is not None else (),
+            at=at_of(self.stage, piece) if self.loop is not None else (),
         )
 
     # ------------------------------------------------------------ inputs

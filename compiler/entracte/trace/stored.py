@@ -181,8 +181,10 @@ def graphs_are_code(stage: Stage) -> bool:
 
 
 def _traced(stage: Stage, **without: Any) -> Stage:
-    """A stage without what changes nothing of its graph: where it runs, and what a key names."""
-    return replace(stage, compute_unit="", **without)
+    """A stage without what changes nothing of its graph: where it runs, when its blocks rest, and
+    what a key names."""
+    reuse = None if stage.reuse is None else replace(stage.reuse, at=())
+    return replace(stage, compute_unit="", reuse=reuse, **without)
 
 
 def _graph_key(stage: Stage, **without: Any) -> str:
