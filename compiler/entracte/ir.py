@@ -88,6 +88,12 @@ class Map:
     carry: tuple[tuple[str, str, str], ...] = ()
     """(input, value that the first slice reads, output that the next slice reads in its place).
     After the map `STAGE.OUTPUT` is what the last slice made."""
+    rests: tuple[int, ...] = ()
+    """Slices, the first or the last of them, that run in some iterations of the stage's loop; in
+    the others what they made last stands. What they make is `PORT_rests`, and `PORT` is of the
+    others."""
+    at: tuple[int, ...] = ()
+    """The iterations in which those run, by rising number, 0 among them; empty: in all."""
     order: str = "auto"
     """`chunk`: each chunk runs over all slices before the next one; `slice`: all chunks run for a
     slice before the next one; `auto`: these, or groups of chunks, as the planner finds best."""

@@ -34,6 +34,7 @@ GROUPS = (
     ("target", settings.TargetSettings),
     ("policy", settings.PolicySettings),
     ("sampler", settings.SamplerSettings),
+    ("guidance", settings.GuidanceSettings),
     ("compression", settings.CompressionSettings),
     ("partition", settings.PartitionSettings),
     ("sweep", settings.SweepSettings),

@@ -98,7 +98,7 @@ def _stage(
         op=op,
         params=freeze(s.params),
         inputs=tuple(s.inputs.items()),
-        map=None if s.map is None else read_map(f"{where}.map", s.map, tuple(s.inputs)),
+        map=None if s.map is None else read_map(f"{where}.map", s.map, tuple(s.inputs), count),
         precision=precision,
         compression=chosen,
         functions=_functions(where, s.functions),

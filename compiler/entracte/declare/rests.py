@@ -40,7 +40,8 @@ def read_at(where: str, given: object, count: int | None) -> tuple[int, ...]:
 
 def _range(where: str, given: Mapping[object, object], count: int) -> list[int]:
     """Of `from` that is above 0 the first iteration too: what stands must be made."""
-    every, first, stop = (given.get(k, d) for k, d in zip(_KEYS, (1, 0, count), strict=True))
+    ranges = {"every": 1, "from": 0, "to": count}
+    every, first, stop = (v if (v := given.get(k)) is not None else ranges[k] for k in _KEYS)
     if not given or set(given) - set(_KEYS) or not all(map(is_whole, (every, first, stop))):
         raise ConfigError(f"{where}: {dict(given)}: {_WAYS}")
     assert isinstance(every, int) and isinstance(first, int) and isinstance(stop, int)

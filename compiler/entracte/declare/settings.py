@@ -87,6 +87,10 @@ class MapSettings:
     carry: dict[str, list[str]] = field(default_factory=dict)
     """Input: [value that the first slice reads, output that the next slice reads]; e.g.
     `{low: [start.low, low_next]}`"""
+    rests: Any = None
+    """({slices: LIST, at: AT}) Slices, the first or the last, that run in some iterations of the
+    stage's loop, as `at` of a stage; what they made last stands in the others. It is
+    `PORT_rests`, and `PORT` is of the other slices; e.g. `{slices: [1], at: {from: 0, to: 20}}`"""
     order: str = "auto"
     """Whether each chunk runs over all slices, or all chunks for a slice, before the next; e.g.
     `slice`"""
@@ -306,6 +310,18 @@ class SamplerSettings:
 
 
 @dataclass(slots=True, kw_only=True)
+class GuidanceSettings:
+    """How the two halves of classifier-free guidance are computed. Files: `conf/guidance/`."""
+
+    name: str = "together"
+    """Which file; e.g. `apart`"""
+    begin: int = 0
+    """Of `window`: the first step that is guided, from 0; e.g. `3`"""
+    end: int | None = None
+    """Of `window`: the step before which guidance ends; null: to the end; e.g. `15`"""
+
+
+@dataclass(slots=True, kw_only=True)
 class CompressionSettings:
     """How weights are stored. Files: `conf/compression/`."""
 
@@ -345,6 +361,8 @@ class CompileSettings:
     """See below; chosen by `policy=NAME`; e.g. `policy=online`"""
     sampler: SamplerSettings = field(default_factory=SamplerSettings)
     """See below; chosen by `sampler=NAME`; e.g. `sampler=lpl_static`"""
+    guidance: GuidanceSettings = field(default_factory=GuidanceSettings)
+    """See below; chosen by `guidance=NAME`; e.g. `guidance=apart`"""
     compression: CompressionSettings = field(default_factory=CompressionSettings)
     """See below; chosen by `compression=NAME`; e.g. `compression=int8`"""
     partition: PartitionSettings = field(default_factory=PartitionSettings)

@@ -53,6 +53,12 @@ def _check_stage(p: Pipeline, stage: Stage, names: set[str], inputs: set[str]) -
         raise ConfigError(f"{where}.map: only a graph is mapped, {stage.name} is a {stage.kind}")
     if stage.at and (stage.kind is not StageKind.GRAPH or stage.map is not None):
         raise ConfigError(f"{where}.at: only a graph without a map may rest in some iterations")
+    if stage.map is not None and stage.map.rests and (loop is None or stage.map.carry):
+        raise ConfigError(
+            f"{where}.map.rests: {stage.name} "
+            f"{'is in no loop' if loop is None else 'carries from slice to slice'}, so no slice "
+            "may rest; leave it out"
+        )
     _check_reuse(p, stage)
     _check_functions(p, stage)
     _check_weights(p, stage)
