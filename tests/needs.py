@@ -84,6 +84,7 @@ NEEDS = {
     "test_progress.py": "light",
     "test_public_door.py": "convert",
     "test_resume.py": "convert",
+    "test_reuse.py": "torch",
     "test_packages.py": "convert",
     "test_store.py": "light",
     "test_signals.py": "convert",

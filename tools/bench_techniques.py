@@ -21,6 +21,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
+from fnmatch import fnmatchcase
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -45,6 +46,18 @@ _MERGED = "+pipeline.stages.denoise.functions.merged"
 _SLICE = "sampler.leap.over=published_slice"
 _PAPER = ("sampler.leap.tolerance=1e-4", "sampler.leap.minimum=15")
 """The paper's constants; it does not give the patience, which stays that of its code."""
+
+
+def _window(begin: int, end: int) -> tuple[str, ...]:
+    return "guidance=window", f"guidance.begin={begin}", f"guidance.end={end}"
+
+
+def _reuse(first: int, last: int, every: int, early: int = 1, count: int = 30) -> tuple[str, ...]:
+    """The blocks between run in the first `early` steps, then in every so many."""
+    at = sorted({*range(early), *range(0, count, every)})
+    return (f"pipeline.stages.denoise.reuse={{first: {first}, last: {last}, at: {at}}}",)
+
+
 VARIANTS: dict[str, tuple[str, ...]] = {
     "plain": (),
     "LPL static": ("sampler=lpl_static",),
@@ -56,7 +69,30 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "TDTM 30": (f"{_MERGED}=30",),
     "TDTM 15, LPL static": (f"{_MERGED}=15", "sampler=lpl_static"),
     "TDTM 15, LPL adaptive": (f"{_MERGED}=15", "sampler=lpl_adaptive"),
-}
+    "apart": ("guidance=apart",),
+    "window 0-15": _window(0, 15),
+    "window 0-8": _window(0, 8),
+    "window 0-4": _window(0, 4),
+    "window 4-15": _window(4, 15),
+    "window 15-30": _window(15, 30),
+    "reuse 2": _reuse(1, 1, 2),
+    "reuse 3": _reuse(1, 1, 3),
+    "reuse 2, half": _reuse(2, 2, 2),
+    "reuse 3, half": _reuse(2, 2, 3),
+    "reuse 2, all": _reuse(0, 0, 2),
+    "reuse 2, late": _reuse(1, 1, 2, 10),
+    "reuse 3, late": _reuse(1, 1, 3, 10),
+    "window 0-8, reuse 2": (*_window(0, 8), *_reuse(1, 1, 2)),
+    "LPL static, window 0-8": ("sampler=lpl_static", *_window(0, 8)),
+    "LPL static, window 0-4": ("sampler=lpl_static", *_window(0, 4)),
+    "LPL static, reuse 2": ("sampler=lpl_static", *_reuse(1, 1, 2, count=16)),
+    "LPL static, window 0-8, reuse 2": (
+        "sampler=lpl_static", *_window(0, 8), *_reuse(1, 1, 2, count=16)),
+    "LPL static, window 0-4, reuse 2": (
+        "sampler=lpl_static", *_window(0, 4), *_reuse(1, 1, 2, count=16)),
+    "LPL static, window 0-8, reuse 2, late": (
+        "sampler=lpl_static", *_window(0, 8), *_reuse(1, 1, 2, 6, count=16)),
+}  # fmt: skip
 
 
 # ---------------------------------------------------------------- building
@@ -66,7 +102,7 @@ def build_path(folder: Path, name: str) -> Path:
     return folder / name.replace(", ", "-").replace(" ", "_")
 
 
-def build_all(folder: Path) -> dict[str, Plan]:
+def build_all(folder: Path, names: Sequence[str]) -> dict[str, Plan]:
     """The plans by name; builds that are missing are compiled."""
     from hydra import compose, initialize_config_module
 
@@ -76,7 +112,8 @@ def build_all(folder: Path) -> dict[str, Plan]:
     register()
     plans = {}
     with initialize_config_module("entracte.conf", version_base="1.3"):
-        for name, overrides in VARIANTS.items():
+        for name in names:
+            overrides = VARIANTS[name]
             path = build_path(folder, name)
             try:
                 plans[name] = read_plan(path)
@@ -228,10 +265,18 @@ def report(folder: Path, plans: dict[str, Plan], rows: Sequence[Row], clips: int
     return "\n".join(lines) + "\n"
 
 
+def names_of(patterns: Sequence[str]) -> list[str]:
+    """The variants whose names match one of the patterns, and the plain one; all without."""
+    if not patterns:
+        return list(VARIANTS)
+    return [n for n in VARIANTS if n == "plain" or any(fnmatchcase(n, p) for p in patterns)]
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--folder", type=Path, default=Path("/tmp/entracte-techniques"))
     parser.add_argument("--clips", type=int, default=24, help="prompts, at most 216")
+    parser.add_argument("--only", nargs="+", default=[], help="variants by name, or patterns")
     parser.add_argument("--timed", type=int, default=0, help="prompts whose loops are timed")
     parser.add_argument("--workers", type=int, default=1, help="clips made side by side")
     parser.add_argument("--markdown", type=Path, help="write the tables, which are also printed")
@@ -247,7 +292,7 @@ def main() -> None:
     """Compile, make clips, measure, print."""
     options = _options()
     folder = options.folder
-    plans = build_all(folder)
+    plans = build_all(folder, names_of(options.only))
     indices = prompt_order()[: options.clips]
     make_missing(folder, plans, indices, options.workers)
     if options.timed:

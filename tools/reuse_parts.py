@@ -1,0 +1,234 @@
+"""What resting blocks and a window of guidance cost the demo: torch loops by hand, no packages.
+
+    nice -n 19 python -m tools.reuse_parts --clips 72 --json /tmp/reuse.json
+
+The prompts, seeds and measures of `tools/bench_techniques.py`; every row is added to --json as it
+is made, and rows that are there are not made again. docs/techniques.md has the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from entracte.declare.host_ops import random_normal
+from entracte.graphs.opensora.denoiser import mask_to_bias
+from entracte.graphs.opensora.sampler import rflow_timesteps
+from entracte.graphs.opensora.stdit3 import STDiT3
+from entracte.graphs.opensora.tiny import FRAMES, HEIGHT, TIMESTEP_SHIFT, TINY_DENOISER, WIDTH
+from tools.bench_techniques import prompt_order
+from tools.eval_tiny import accuracy
+from tools.techniques_table import psnr_summary
+from tools.train_tiny.sample import TinyPipeline, decode
+from tools.train_tiny.world import COMBINATIONS, Combination
+
+STEPS, LEAP, GUIDANCE = 30, 16, 4.0
+_BLOCKS = 6
+
+
+@dataclass(frozen=True)
+class Skips:
+    """What is not computed.
+
+    Attributes:
+        evaluations: of 30 steps; the last one covers what remains.
+        window: steps [begin, end) that are guided.
+        first, last: blocks that run in every step.
+        at: steps in which those between run; empty: all.
+        threshold: instead of `at`: they run where the change of the first blocks differs by more
+            than this share from what it was when they last ran (first-block test); 0: never asked.
+    """
+
+    evaluations: int = STEPS
+    window: tuple[int, int] = (0, STEPS)
+    first: int = 1
+    last: int = 1
+    at: tuple[int, ...] = ()
+    threshold: float = 0.0
+
+
+@dataclass
+class Half:
+    """One half of guidance: what its middle changed last, and the first blocks' change then."""
+
+    change: Tensor | None = None
+    seen: Tensor | None = None
+    blocks: list[int] = field(default_factory=list)
+    """Blocks that each evaluation ran, of each clip the same but with a test."""
+
+
+def blocks_of(model: STDiT3) -> list[nn.Module]:
+    """In the order in which they run."""
+    pairs = zip(model.spatial_blocks, model.temporal_blocks, strict=True)
+    return [block for pair in pairs for block in pair]
+
+
+def velocity(
+    model: STDiT3, half: Half, skips: Skips, step: int, z: Tensor, at: float, text: Tensor,
+    bias: Tensor,
+) -> Tensor:  # fmt: skip
+    """One evaluation of one half, [B, C, T, H, W]."""
+    now = torch.full((len(z),), at)
+    t = model.t_embedder(now) + model.fps_embedder(model.fps)
+    t_mlp = model.t_block(t).reshape(-1, 6, model.cfg.hidden)
+    given = model.y_embedder(text), t_mlp, bias, model.rope
+    x = model._add_positions(model.x_embedder(z))
+    blocks = blocks_of(model)
+    stop = len(blocks) - skips.last
+    begin = x
+    for block in blocks[: skips.first]:
+        x = block(x, *given)
+    before, runs = x, _runs(skips, half, step, x - begin)
+    if runs:
+        for block in blocks[skips.first : stop]:
+            x = block(x, *given)
+        half.change, half.seen = x - before, before - begin
+    half.blocks.append(len(blocks) if runs else skips.first + skips.last)
+    assert half.change is not None
+    x = before + half.change
+    for block in blocks[stop:]:
+        x = block(x, *given)
+    return model._unpatchify(model.final_layer(x, t))[:, : z.shape[1]]
+
+
+def _runs(skips: Skips, half: Half, step: int, change: Tensor) -> bool:
+    if half.change is None:
+        return True
+    if not skips.threshold:
+        return not skips.at or step in skips.at
+    assert half.seen is not None
+    share = (change - half.seen).abs().mean() / half.seen.abs().mean()
+    return bool(share > skips.threshold)
+
+
+def times(evaluations: int) -> tuple[np.ndarray, np.ndarray]:
+    """Timesteps and lengths; with fewer than all the last covers what remains."""
+    return rflow_timesteps(STEPS, FRAMES, HEIGHT, WIDTH, TIMESTEP_SHIFT, evaluations)
+
+
+@torch.no_grad()
+def denoise(
+    pipeline: TinyPipeline, prompts: list[str], z: Tensor, skips: Skips
+) -> tuple[Tensor, int]:
+    """Latents, and how many blocks ran for both halves in all steps."""
+    encoded = pipeline.tokenizer.encode_batch(prompts)
+    ids = torch.tensor([e.ids for e in encoded], dtype=torch.int32)
+    mask = torch.tensor([e.attention_mask for e in encoded], dtype=torch.float32)
+    model = pipeline.denoiser.model
+    text, bias = pipeline.text(ids, mask), mask_to_bias(mask)
+    null = model.y_embedder.y_embedding.expand_as(text)
+    with_text, without = Half(), Half()
+    for i, (at, length) in enumerate(zip(*times(skips.evaluations), strict=True)):
+        v = velocity(model, with_text, skips, i, z, float(at), text, bias)
+        if skips.window[0] <= i < skips.window[1]:
+            other = velocity(model, without, skips, i, z, float(at), null, bias)
+            v = other + GUIDANCE * (v - other)
+        z = z + v * float(length)
+    return z, sum(with_text.blocks) + sum(without.blocks)
+
+
+def clips_of(
+    pipeline: TinyPipeline, indices: Sequence[int], skips: Skips
+) -> tuple[np.ndarray, float]:
+    """uint8 clips of the combinations, seeds as in `tools/eval_tiny.py`, and the share of blocks
+    that ran. With a test clips come one by one: each decides for itself."""
+    shape = (TINY_DENOISER.in_channels, *TINY_DENOISER.latent)
+    batch = 1 if skips.threshold else 24
+    made, ran = [], 0.0
+    for start in range(0, len(indices), batch):
+        some = indices[start : start + batch]
+        noise = torch.from_numpy(np.stack([random_normal(i, shape) for i in some]))
+        z, blocks = denoise(pipeline, [COMBINATIONS[i].plain_caption for i in some], noise, skips)
+        made.append(decode(pipeline, z))
+        ran += blocks * len(some)
+    share = ran / (len(indices) * 2 * STEPS * _BLOCKS)
+    return np.clip(np.rint(np.concatenate(made) * 255), 0, 255).astype(np.uint8), share
+
+
+# ---------------------------------------------------------------- rows
+
+
+def every(n: int, count: int = STEPS, early: int = 1) -> tuple[int, ...]:
+    """The first `early` steps, then every n-th."""
+    return tuple(sorted({*range(early), *range(0, count, n)}))
+
+
+_LPL = {"evaluations": LEAP}
+ROWS: dict[str, Skips] = {
+    "plain": Skips(),
+    "LPL static": Skips(**_LPL),
+    "window 0-15": Skips(window=(0, 15)),
+    "window 0-8": Skips(window=(0, 8)),
+    "window 0-4": Skips(window=(0, 4)),
+    "window 4-15": Skips(window=(4, 15)),
+    "window 15-30": Skips(window=(15, 30)),
+    "no guidance": Skips(window=(0, 0)),
+    "reuse 2": Skips(at=every(2)),
+    "reuse 3": Skips(at=every(3)),
+    "reuse 2, half": Skips(first=2, last=2, at=every(2)),
+    "reuse 3, half": Skips(first=2, last=2, at=every(3)),
+    "reuse 2, all": Skips(first=0, last=0, at=every(2)),
+    "reuse 2, late": Skips(at=every(2, early=10)),
+    "reuse 3, late": Skips(at=every(3, early=10)),
+    "window 0-8, reuse 2": Skips(window=(0, 8), at=every(2)),
+    "LPL static, window 0-8": Skips(**_LPL, window=(0, 8)),
+    "LPL static, window 0-4": Skips(**_LPL, window=(0, 4)),
+    "LPL static, reuse 2": Skips(**_LPL, at=every(2, LEAP)),
+    "LPL static, reuse 2, late": Skips(**_LPL, at=every(2, LEAP, 6)),
+    "LPL static, window 0-8, reuse 2": Skips(**_LPL, window=(0, 8), at=every(2, LEAP)),
+    "LPL static, window 0-4, reuse 2": Skips(**_LPL, window=(0, 4), at=every(2, LEAP)),
+    "LPL static, window 0-8, reuse 2, late": Skips(
+        **_LPL, window=(0, 8), at=every(2, LEAP, 6)),
+    "test 0.1": Skips(threshold=0.1),
+    "test 0.2": Skips(threshold=0.2),
+    "test 0.4": Skips(threshold=0.4),
+}  # fmt: skip
+
+
+def row(cells: list[Combination], plain: np.ndarray, clips: np.ndarray, share: float) -> dict:
+    """What a line of the table needs."""
+    mean, least, _ = psnr_summary(plain, clips)
+    return {"share": share, "psnr": mean, "least": least, "accuracy": accuracy(cells, clips)}
+
+
+def line(name: str, found: dict) -> str:
+    """A line of the table: blocks that ran, accuracy of all attributes, PSNR."""
+    right = [f"{100 * part['all']:.1f} %" for part in found["accuracy"].values()]
+    psnr = "-" if name == "plain" else f"{found['psnr']:.1f} ({found['least']:.1f}) dB"
+    return f"| {name} | {found['share']:.2f} | {' | '.join(right)} | {psnr} |"
+
+
+def main() -> None:
+    """Print a line for each row that is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--clips", type=int, default=24, help="prompts, at most 216")
+    parser.add_argument("--only", nargs="+", default=[], help="rows by name")
+    parser.add_argument("--json", type=Path, default=Path("/tmp/entracte-reuse.json"))
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    known = json.loads(given.json.read_text()) if given.json.is_file() else {}
+    rows = known.setdefault(str(given.clips), {})
+    indices = prompt_order()[: given.clips]
+    cells = [COMBINATIONS[i] for i in indices]
+    pipeline = TinyPipeline.shipped()
+    plain = None
+    for name, skips in ROWS.items():
+        if (given.only and name not in given.only) or name in rows:
+            continue
+        if plain is None:
+            plain, _ = clips_of(pipeline, indices, ROWS["plain"])
+        clips, share = clips_of(pipeline, indices, skips)
+        rows[name] = row(cells, plain, clips, share)
+        given.json.write_text(json.dumps(known, indent=1) + "\n")
+        print(line(name, rows[name]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
