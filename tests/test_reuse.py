@@ -51,7 +51,7 @@ class Decided:
         weights = JoinedWeights(PipelineWeights(self.job.pipeline, Cache(CACHE)))
         chunks = {c.id: self._chunk(weights, c) for c in self.decision.partition.chunks}
         made = interpret(
-            self.decision.program, chunks, given={"guidance": np.float32([4.0])},
+            self.decision.program, chunks, given={"guidance": np.float32([4.0]), "prompt": PROMPT, "seed": SEED},
             constants=self.traced.constants, host=_host,
         )  # fmt: skip
         return made.outputs["video"].whole

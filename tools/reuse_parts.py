@@ -127,9 +127,11 @@ def denoise(
     with_text, without = Half(), Half()
     for i, (at, length) in enumerate(zip(*times(skips.evaluations), strict=True)):
         v = velocity(model, with_text, skips, i, z, float(at), text, bias)
-        if skips.window[0] <= i < skips.window[1]:
+        guided = skips.window[0] <= i < skips.window[1]
+        if guided or (i == 0 and skips.window[1] > 0):
+            # A plan makes in step 0 all that may stand later.
             other = velocity(model, without, skips, i, z, float(at), null, bias)
-            v = other + GUIDANCE * (v - other)
+            v = other + GUIDANCE * (v - other) if guided else v
         z = z + v * float(length)
     return z, sum(with_text.blocks) + sum(without.blocks)
 
@@ -163,29 +165,28 @@ def every(n: int, count: int = STEPS, early: int = 1) -> tuple[int, ...]:
 _LPL = {"evaluations": LEAP}
 ROWS: dict[str, Skips] = {
     "plain": Skips(),
+    "LPL static, window 0-8, reuse 2": Skips(**_LPL, window=(0, 8), at=every(2, LEAP)),
+    "LPL static, window 0-4, reuse 2": Skips(**_LPL, window=(0, 4), at=every(2, LEAP)),
+    "LPL static, window 0-8": Skips(**_LPL, window=(0, 8)),
+    "LPL static, reuse 2": Skips(**_LPL, at=every(2, LEAP)),
     "LPL static": Skips(**_LPL),
-    "window 0-15": Skips(window=(0, 15)),
     "window 0-8": Skips(window=(0, 8)),
-    "window 0-4": Skips(window=(0, 4)),
-    "window 4-15": Skips(window=(4, 15)),
-    "window 15-30": Skips(window=(15, 30)),
-    "no guidance": Skips(window=(0, 0)),
     "reuse 2": Skips(at=every(2)),
     "reuse 3": Skips(at=every(3)),
+    "LPL static, window 0-4": Skips(**_LPL, window=(0, 4)),
+    "window 0-4": Skips(window=(0, 4)),
+    "window 0-15": Skips(window=(0, 15)),
+    "window 4-15": Skips(window=(4, 15)),
+    "window 15-30": Skips(window=(15, 30)),
     "reuse 2, half": Skips(first=2, last=2, at=every(2)),
     "reuse 3, half": Skips(first=2, last=2, at=every(3)),
     "reuse 2, all": Skips(first=0, last=0, at=every(2)),
     "reuse 2, late": Skips(at=every(2, early=10)),
     "reuse 3, late": Skips(at=every(3, early=10)),
-    "window 0-8, reuse 2": Skips(window=(0, 8), at=every(2)),
-    "LPL static, window 0-8": Skips(**_LPL, window=(0, 8)),
-    "LPL static, window 0-4": Skips(**_LPL, window=(0, 4)),
-    "LPL static, reuse 2": Skips(**_LPL, at=every(2, LEAP)),
     "LPL static, reuse 2, late": Skips(**_LPL, at=every(2, LEAP, 6)),
-    "LPL static, window 0-8, reuse 2": Skips(**_LPL, window=(0, 8), at=every(2, LEAP)),
-    "LPL static, window 0-4, reuse 2": Skips(**_LPL, window=(0, 4), at=every(2, LEAP)),
     "LPL static, window 0-8, reuse 2, late": Skips(
         **_LPL, window=(0, 8), at=every(2, LEAP, 6)),
+    "window 0-8, reuse 2": Skips(window=(0, 8), at=every(2)),
     "test 0.1": Skips(threshold=0.1),
     "test 0.2": Skips(threshold=0.2),
     "test 0.4": Skips(threshold=0.4),
