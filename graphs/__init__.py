@@ -45,7 +45,7 @@ _BUILT_IN = {
     "onnx": "entracte.graphs.onnx.build:stage",
     "opensora.caption_rows": "entracte.graphs.opensora.build:caption_rows",
     "opensora.denoiser": "entracte.graphs.opensora.build:denoiser",
-    "opensora.guidance_window": "entracte.graphs.opensora.build:guidance_window",
+    "opensora.guidance_interval": "entracte.graphs.opensora.build:guidance_interval",
     "opensora.guided_euler": "entracte.graphs.opensora.build:guided_euler",
     "opensora.guided_euler_leap": "entracte.graphs.opensora.build:guided_euler_leap",
     "opensora.rflow_schedule": "entracte.graphs.opensora.build:rflow_schedule",

@@ -30,7 +30,7 @@ PROMPT, SEED = "a green triangle grows", 11
 STEPS = 5
 CACHE = cache_folder("auto")
 REUSE = "pipeline.stages.denoise.reuse={first: 1, last: 1, at: {every: 2}}"
-WINDOW = ("guidance=window", "guidance.begin=1", "guidance.end=3")
+INTERVAL = ("guidance=interval", "guidance.begin=1", "guidance.end=3")
 
 
 @dataclass
@@ -105,8 +105,8 @@ def by_hand(monkeypatch, skips):
 CASES = {
     "reuse": ((REUSE,), Skips(STEPS, (0, STEPS), at=(0, 2, 4))),
     "apart": (("guidance=apart",), Skips(STEPS, (0, STEPS))),
-    "window, reuse, leap": (
-        (*WINDOW, REUSE, "sampler=lpl_static", "sampler.evaluations=4"),
+    "interval, reuse, leap": (
+        (*INTERVAL, REUSE, "sampler=lpl_static", "sampler.evaluations=4"),
         Skips(4, (1, 3), at=(0, 2)),
     ),
 }

@@ -48,8 +48,8 @@ _PAPER = ("sampler.leap.tolerance=1e-4", "sampler.leap.minimum=15")
 """The paper's constants; it does not give the patience, which stays that of its code."""
 
 
-def _window(begin: int, end: int) -> tuple[str, ...]:
-    return "guidance=window", f"guidance.begin={begin}", f"guidance.end={end}"
+def _interval(begin: int, end: int) -> tuple[str, ...]:
+    return "guidance=interval", f"guidance.begin={begin}", f"guidance.end={end}"
 
 
 def _reuse(first: int, last: int, every: int, early: int = 1, count: int = 30) -> tuple[str, ...]:
@@ -70,11 +70,11 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "TDTM 15, LPL static": (f"{_MERGED}=15", "sampler=lpl_static"),
     "TDTM 15, LPL adaptive": (f"{_MERGED}=15", "sampler=lpl_adaptive"),
     "apart": ("guidance=apart",),
-    "window 0-15": _window(0, 15),
-    "window 0-8": _window(0, 8),
-    "window 0-4": _window(0, 4),
-    "window 4-15": _window(4, 15),
-    "window 15-30": _window(15, 30),
+    "interval 0-15": _interval(0, 15),
+    "interval 0-8": _interval(0, 8),
+    "interval 0-4": _interval(0, 4),
+    "interval 4-15": _interval(4, 15),
+    "interval 15-30": _interval(15, 30),
     "reuse 2": _reuse(1, 1, 2),
     "reuse 3": _reuse(1, 1, 3),
     "reuse 2, half": _reuse(2, 2, 2),
@@ -82,16 +82,16 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "reuse 2, all": _reuse(0, 0, 2),
     "reuse 2, late": _reuse(1, 1, 2, 10),
     "reuse 3, late": _reuse(1, 1, 3, 10),
-    "window 0-8, reuse 2": (*_window(0, 8), *_reuse(1, 1, 2)),
-    "LPL static, window 0-8": ("sampler=lpl_static", *_window(0, 8)),
-    "LPL static, window 0-4": ("sampler=lpl_static", *_window(0, 4)),
+    "interval 0-8, reuse 2": (*_interval(0, 8), *_reuse(1, 1, 2)),
+    "LPL static, interval 0-8": ("sampler=lpl_static", *_interval(0, 8)),
+    "LPL static, interval 0-4": ("sampler=lpl_static", *_interval(0, 4)),
     "LPL static, reuse 2": ("sampler=lpl_static", *_reuse(1, 1, 2, count=16)),
-    "LPL static, window 0-8, reuse 2": (
-        "sampler=lpl_static", *_window(0, 8), *_reuse(1, 1, 2, count=16)),
-    "LPL static, window 0-4, reuse 2": (
-        "sampler=lpl_static", *_window(0, 4), *_reuse(1, 1, 2, count=16)),
-    "LPL static, window 0-8, reuse 2, late": (
-        "sampler=lpl_static", *_window(0, 8), *_reuse(1, 1, 2, 6, count=16)),
+    "LPL static, interval 0-8, reuse 2": (
+        "sampler=lpl_static", *_interval(0, 8), *_reuse(1, 1, 2, count=16)),
+    "LPL static, interval 0-4, reuse 2": (
+        "sampler=lpl_static", *_interval(0, 4), *_reuse(1, 1, 2, count=16)),
+    "LPL static, interval 0-8, reuse 2, late": (
+        "sampler=lpl_static", *_interval(0, 8), *_reuse(1, 1, 2, 6, count=16)),
 }  # fmt: skip
 
 

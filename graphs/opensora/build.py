@@ -61,44 +61,44 @@ def guided_euler(
     preset: str = "",
     models: str = "",
     of_frames: bool = False,
-    window: bool = False,
+    interval: bool = False,
 ) -> Graph:
     """Guidance and one Euler step on latents [1, C, T, H, W]; with `of_frames` each latent frame
-    has a step length of its own, with `window` guidance is in a window of steps only."""
+    has a step length of its own, with `interval` guidance is in an interval of steps only."""
     cfg = models_of(preset, models).denoiser_for(Video(frames, height, width, fps))
     lengths = (1, cfg.latent[0], 1, 1) if of_frames else (1,)
     return Graph(
         module=GuidedEuler(cfg.in_channels).eval(),
         inputs=(
-            *_step_inputs(cfg, lengths, window),
+            *_step_inputs(cfg, lengths, interval),
             Input("guidance", (1,)),
-            *_window_inputs(cfg, window),
+            *_interval_inputs(cfg, interval),
         ),
         outputs=("z_next",),
     )
 
 
 def _step_inputs(
-    cfg: STDiT3Config, lengths: tuple[int, ...] = (1,), window: bool = False
+    cfg: STDiT3Config, lengths: tuple[int, ...] = (1,), interval: bool = False
 ) -> tuple[Input, ...]:
     return (
         Input("z", (1, cfg.in_channels, *cfg.latent)),
-        Input("velocity", (1 if window else 2, cfg.out_channels, *cfg.latent)),
+        Input("velocity", (1 if interval else 2, cfg.out_channels, *cfg.latent)),
         Input("dt", lengths),
     )
 
 
-def _window_inputs(cfg: STDiT3Config, window: bool) -> tuple[Input, ...]:
-    if not window:
+def _interval_inputs(cfg: STDiT3Config, interval: bool) -> tuple[Input, ...]:
+    if not interval:
         return ()
     shape = (1, cfg.out_channels, *cfg.latent)
     return Input("unconditional", shape), Input("within", (1,))
 
 
-def guidance_window(count: int, begin: int = 0, end: int | None = None) -> Constants:
+def guidance_interval(count: int, begin: int = 0, end: int | None = None) -> Constants:
     """`within`, [count]: 1 in the iterations from `begin` up to `end` (all that follow by
     default), else 0."""
-    return Constants({"within": sampler.guidance_window(count, begin, end)})
+    return Constants({"within": sampler.guidance_interval(count, begin, end)})
 
 
 def caption_rows(
@@ -122,7 +122,7 @@ def guided_euler_leap(
     preset: str = "",
     models: str = "",
     of_frames: bool = False,
-    window: bool = False,
+    interval: bool = False,
     *,
     over: str,
     tolerance: float,
@@ -141,12 +141,12 @@ def guided_euler_leap(
     return Graph(
         module=GuidedEulerLeap(cfg.in_channels, over, tolerance, patience, minimum).eval(),
         inputs=(
-            *_step_inputs(cfg, window=window),
+            *_step_inputs(cfg, interval=interval),
             Input("timestep", (1,)),
             Input("guidance", (1,)),
             Input("direction", _direction(cfg, over)),
             Input("record", (3,)),
-            *_window_inputs(cfg, window),
+            *_interval_inputs(cfg, interval),
         ),
         outputs=("z_next", "direction_next", "record_next", "done"),
     )

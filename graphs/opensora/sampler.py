@@ -71,7 +71,7 @@ def guided(velocity: Tensor, guidance: Tensor, channels: int) -> Tensor:
     return unconditional + guidance * (conditional - unconditional)
 
 
-def guidance_window(count: int, begin: int = 0, end: int | None = None) -> np.ndarray:
+def guidance_interval(count: int, begin: int = 0, end: int | None = None) -> np.ndarray:
     """1 for the iterations from `begin` up to `end`, which is not one of them, else 0: [count].
 
     Raises `ValueError` where there is no such iteration.
@@ -107,7 +107,7 @@ class GuidedEuler(nn.Module):
             dt: [1], or [1, T, 1, 1] where latent frames differ.
             guidance: [1].
             unconditional: uncond, where `velocity` is cond alone.
-            within: [1], of `guidance_window`; 0: the step follows cond alone.
+            within: [1], of `guidance_interval`; 0: the step follows cond alone.
 
         Returns z'.
         """

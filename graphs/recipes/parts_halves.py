@@ -45,9 +45,9 @@ def in_halves(
     """
     first = {name: value.of(1, *value.shape[1:]) for name, value in sliced.items()}
     halves: dict[str, Any] = {"port": list(sliced), "axis": 0, "size": 1}
-    window = _window(r) if guidance else None
-    if window is not None:
-        begin, end = window
+    interval = _interval(r) if guidance else None
+    if interval is not None:
+        begin, end = interval
         halves["rests"] = {"slices": [0], "at": {"from": begin, "to": end}}
     options = {"map": halves} if guidance else {}
     component = "transformer" if r.folder.has("transformer") else "unet"
@@ -55,8 +55,8 @@ def in_halves(
                           output=z.shape, options=options)  # fmt: skip
     if guidance is None:
         return made
-    if window is not None:
-        within = r.within(*window)
+    if interval is not None:
+        within = r.within(*interval)
         without = Value(f"{made.name}_rests", z.shape)
         alone: Value = r.stage(guide_within, name="guide", given=made, without=without,
                                guidance=guidance, within=within, output=z.shape)  # fmt: skip
@@ -66,7 +66,7 @@ def in_halves(
     return found
 
 
-def _window(r: Recipe) -> tuple[int, int] | None:
+def _interval(r: Recipe) -> tuple[int, int] | None:
     """The steps [begin, end) that are guided; None where all are."""
     count = r.steps_here
     begin, last = r.option("guidance_begin", 0), r.option("guidance_end", None)

@@ -316,9 +316,9 @@ class GuidanceSettings:
     name: str = "together"
     """Which file; e.g. `apart`"""
     begin: int = 0
-    """Of `window`: the first step that is guided, from 0; e.g. `3`"""
+    """Of `interval`: the first step that is guided, from 0; e.g. `3`"""
     end: int | None = None
-    """Of `window`: the step before which guidance ends; null: to the end; e.g. `15`"""
+    """Of `interval`: the step before which guidance ends; null: to the end; e.g. `15`"""
 
 
 @dataclass(slots=True, kw_only=True)
