@@ -1,4 +1,4 @@
-"""Blocks that rest, guidance in a window, its halves apart: plans against loops by hand.
+"""Blocks that rest, guidance in an interval, its halves apart: plans against loops by hand.
 
 The loops are `tools/reuse_parts.py`'s: torch modules called one by one, with what is skipped written
 out. Nothing of the compiler takes part in them.

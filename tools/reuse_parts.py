@@ -1,4 +1,4 @@
-"""What resting blocks and a window of guidance cost the demo: torch loops by hand, no packages.
+"""What resting blocks and an interval of guidance cost the demo: torch loops by hand, no packages.
 
     nice -n 19 python -m tools.reuse_parts --clips 72 --json /tmp/reuse.json
 
@@ -39,7 +39,7 @@ class Skips:
 
     Attributes:
         evaluations: of 30 steps; the last one covers what remains.
-        window: steps [begin, end) that are guided.
+        interval: steps [begin, end) that are guided.
         first, last: blocks that run in every step.
         at: steps in which those between run; empty: all.
         threshold: instead of `at`: they run where the change of the first blocks differs by more
@@ -47,7 +47,7 @@ class Skips:
     """
 
     evaluations: int = STEPS
-    window: tuple[int, int] = (0, STEPS)
+    interval: tuple[int, int] = (0, STEPS)
     first: int = 1
     last: int = 1
     at: tuple[int, ...] = ()
@@ -127,8 +127,8 @@ def denoise(
     with_text, without = Half(), Half()
     for i, (at, length) in enumerate(zip(*times(skips.evaluations), strict=True)):
         v = velocity(model, with_text, skips, i, z, float(at), text, bias)
-        guided = skips.window[0] <= i < skips.window[1]
-        if guided or (i == 0 and skips.window[1] > 0):
+        guided = skips.interval[0] <= i < skips.interval[1]
+        if guided or (i == 0 and skips.interval[1] > 0):
             # A plan makes in step 0 all that may stand later.
             other = velocity(model, without, skips, i, z, float(at), null, bias)
             v = other + GUIDANCE * (v - other) if guided else v
@@ -165,28 +165,31 @@ def every(n: int, count: int = STEPS, early: int = 1) -> tuple[int, ...]:
 _LPL = {"evaluations": LEAP}
 ROWS: dict[str, Skips] = {
     "plain": Skips(),
-    "LPL static, window 0-8, reuse 2": Skips(**_LPL, window=(0, 8), at=every(2, LEAP)),
-    "LPL static, window 0-4, reuse 2": Skips(**_LPL, window=(0, 4), at=every(2, LEAP)),
-    "LPL static, window 0-8": Skips(**_LPL, window=(0, 8)),
+    "LPL static, interval 0-8, reuse 2": Skips(**_LPL, interval=(0, 8), at=every(2, LEAP)),
+    "LPL static, interval 0-4, reuse 2": Skips(**_LPL, interval=(0, 4), at=every(2, LEAP)),
+    "LPL static, interval 0-8, reuse 3": Skips(**_LPL, interval=(0, 8), at=every(3, LEAP)),
+    "LPL static, interval 0-6, reuse 3": Skips(**_LPL, interval=(0, 6), at=every(3, LEAP)),
+    "LPL static, interval 0-6, reuse 2": Skips(**_LPL, interval=(0, 6), at=every(2, LEAP)),
+    "LPL static, interval 0-8": Skips(**_LPL, interval=(0, 8)),
     "LPL static, reuse 2": Skips(**_LPL, at=every(2, LEAP)),
     "LPL static": Skips(**_LPL),
-    "window 0-8": Skips(window=(0, 8)),
+    "interval 0-8": Skips(interval=(0, 8)),
     "reuse 2": Skips(at=every(2)),
     "reuse 3": Skips(at=every(3)),
-    "LPL static, window 0-4": Skips(**_LPL, window=(0, 4)),
-    "window 0-4": Skips(window=(0, 4)),
-    "window 0-15": Skips(window=(0, 15)),
-    "window 4-15": Skips(window=(4, 15)),
-    "window 15-30": Skips(window=(15, 30)),
+    "LPL static, interval 0-4": Skips(**_LPL, interval=(0, 4)),
+    "interval 0-4": Skips(interval=(0, 4)),
+    "interval 0-15": Skips(interval=(0, 15)),
+    "interval 4-15": Skips(interval=(4, 15)),
+    "interval 15-30": Skips(interval=(15, 30)),
     "reuse 2, half": Skips(first=2, last=2, at=every(2)),
     "reuse 3, half": Skips(first=2, last=2, at=every(3)),
     "reuse 2, all": Skips(first=0, last=0, at=every(2)),
     "reuse 2, late": Skips(at=every(2, early=10)),
     "reuse 3, late": Skips(at=every(3, early=10)),
     "LPL static, reuse 2, late": Skips(**_LPL, at=every(2, LEAP, 6)),
-    "LPL static, window 0-8, reuse 2, late": Skips(
-        **_LPL, window=(0, 8), at=every(2, LEAP, 6)),
-    "window 0-8, reuse 2": Skips(window=(0, 8), at=every(2)),
+    "LPL static, interval 0-8, reuse 2, late": Skips(
+        **_LPL, interval=(0, 8), at=every(2, LEAP, 6)),
+    "interval 0-8, reuse 2": Skips(interval=(0, 8), at=every(2)),
     "test 0.1": Skips(threshold=0.1),
     "test 0.2": Skips(threshold=0.2),
     "test 0.4": Skips(threshold=0.4),

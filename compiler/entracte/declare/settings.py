@@ -372,8 +372,10 @@ class CompileSettings:
     `build/mine`"""
     dry_run: bool = False
     """Plan, and convert nothing; with `out` the plan is written; e.g. `true`"""
-    advise: bool = False
-    """Rank settings by predicted time instead of compiling; e.g. `true`"""
+    advise: Any = False
+    """(true, false or `techniques`) Rank settings by predicted time instead of compiling:
+    precision, compression and policy, or what leaps, intervals of guidance and resting blocks save;
+    e.g. `true`"""
     verify: str = "on"
     """Whether packages are compared with their torch source before a build is called done; e.g.
     `off`"""
