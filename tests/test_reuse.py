@@ -1,7 +1,7 @@
 """Blocks that rest, guidance in an interval, its halves apart: plans against loops by hand.
 
-The loops are `tools/reuse_parts.py`'s: torch modules called one by one, with what is skipped written
-out. Nothing of the compiler takes part in them.
+The loops are `tools/reuse_parts.py`'s: torch modules called one by one, with what is skipped
+written out. Nothing of the compiler takes part in them.
 """
 
 from dataclasses import dataclass
@@ -51,7 +51,8 @@ class Decided:
         weights = JoinedWeights(PipelineWeights(self.job.pipeline, Cache(CACHE)))
         chunks = {c.id: self._chunk(weights, c) for c in self.decision.partition.chunks}
         made = interpret(
-            self.decision.program, chunks, given={"guidance": np.float32([4.0]), "prompt": PROMPT, "seed": SEED},
+            self.decision.program, chunks,
+            given={"guidance": np.float32([4.0]), "prompt": PROMPT, "seed": SEED},
             constants=self.traced.constants, host=_host,
         )  # fmt: skip
         return made.outputs["video"].whole

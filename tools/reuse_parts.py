@@ -70,22 +70,28 @@ def blocks_of(model: STDiT3) -> list[nn.Module]:
     return [block for pair in pairs for block in pair]
 
 
-def velocity(
-    model: STDiT3, half: Half, skips: Skips, step: int, z: Tensor, at: float, text: Tensor,
-    bias: Tensor,
-) -> Tensor:  # fmt: skip
+@dataclass(frozen=True)
+class Now:
+    """Of one step: which it is, its timestep, and the bias of the text's mask."""
+
+    step: int
+    timestep: float
+    bias: Tensor
+
+
+def velocity(model: STDiT3, half: Half, skips: Skips, now: Now, z: Tensor, text: Tensor) -> Tensor:
     """One evaluation of one half, [B, C, T, H, W]."""
-    now = torch.full((len(z),), at)
-    t = model.t_embedder(now) + model.fps_embedder(model.fps)
+    at = torch.full((len(z),), now.timestep)
+    t = model.t_embedder(at) + model.fps_embedder(model.fps)
     t_mlp = model.t_block(t).reshape(-1, 6, model.cfg.hidden)
-    given = model.y_embedder(text), t_mlp, bias, model.rope
+    given = model.y_embedder(text), t_mlp, now.bias, model.rope
     x = model._add_positions(model.x_embedder(z))
     blocks = blocks_of(model)
     stop = len(blocks) - skips.last
     begin = x
     for block in blocks[: skips.first]:
         x = block(x, *given)
-    before, runs = x, _runs(skips, half, step, x - begin)
+    before, runs = x, _runs(skips, half, now.step, x - begin)
     if runs:
         for block in blocks[skips.first : stop]:
             x = block(x, *given)
@@ -126,11 +132,12 @@ def denoise(
     null = model.y_embedder.y_embedding.expand_as(text)
     with_text, without = Half(), Half()
     for i, (at, length) in enumerate(zip(*times(skips.evaluations), strict=True)):
-        v = velocity(model, with_text, skips, i, z, float(at), text, bias)
+        now = Now(i, float(at), bias)
+        v = velocity(model, with_text, skips, now, z, text)
         guided = skips.interval[0] <= i < skips.interval[1]
         if guided or (i == 0 and skips.interval[1] > 0):
             # A plan makes in step 0 all that may stand later.
-            other = velocity(model, without, skips, i, z, float(at), null, bias)
+            other = velocity(model, without, skips, now, z, null)
             v = other + GUIDANCE * (v - other) if guided else v
         z = z + v * float(length)
     return z, sum(with_text.blocks) + sum(without.blocks)

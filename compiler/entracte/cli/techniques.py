@@ -8,10 +8,7 @@ from rich.table import Table
 
 from entracte.cli.console import Bars
 from entracte.cli.tables import Column, fitted, say
-from entracte.declare.read import Job, read
-from entracte.ir import Pipeline, StageKind
-from entracte.store.cache import Cache, cache_folder
-from entracte.techniques import (
+from entracte.cli.techniques_ranked import (
     INTERVAL,
     LEAP,
     REUSE,
@@ -20,6 +17,9 @@ from entracte.techniques import (
     combinations,
     ranked,
 )
+from entracte.declare.read import Job, read
+from entracte.ir import Pipeline, StageKind
+from entracte.store.cache import Cache, cache_folder
 from entracte.units import compact_bytes, compact_seconds
 
 TECHNIQUES = "techniques"
@@ -86,9 +86,7 @@ def _psnr(one: Combination) -> str:
 # ---------------------------------------------------------------- declaring
 
 
-def _declared(
-    config: DictConfig, pipeline: Pipeline, on: Technique
-) -> tuple[Job, tuple[str, ...]]:
+def _declared(config: DictConfig, pipeline: Pipeline, on: Technique) -> tuple[Job, tuple[str, ...]]:
     changed, words = config.copy(), []
     if LEAP in on:
         OmegaConf.update(changed, "sampler", _file("sampler", "lpl_static"))

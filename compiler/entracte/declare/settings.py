@@ -144,7 +144,7 @@ class StageSettings:
     """(list of whole numbers, or {every: N, from: A, to: B}) Iterations of its loop in which it
     runs, by default all; e.g. `{every: 2}`"""
     reuse: ReuseSettings = field(default_factory=ReuseSettings)
-    """Blocks that rest in some iterations, see below; e.g. `{first: 1, last: 1, at: {every: 2}}`"""
+    """Blocks that rest in some iterations, see below; e.g. `reuse={first:1,last:1,at:{every:2}}`"""
 
 
 @dataclass(slots=True, kw_only=True)

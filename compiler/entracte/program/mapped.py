@@ -115,7 +115,7 @@ class _Mapped:
         )
 
     def _at(self, piece: Piece) -> tuple[int, ...]:
-        """In which iterations of its loop; of slices that rest and blocks that do, those of both."""
+        """In which iterations of its loop: of slices and blocks that rest, those of both."""
         if self.loop is None or self.graph.part != "body":
             return ()
         own, run = at_of(self.stage, piece), self.run.at

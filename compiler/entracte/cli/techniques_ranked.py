@@ -1,9 +1,9 @@
 """What makes a loop cheaper and changes what it computes: combinations, with what they do to the
 demo, and their predicted times.
 
-A leap, guidance in an interval of steps and resting blocks compose. Fidelity is the demo's, measured
-(`tools/bench_techniques.py`, `tools/reuse_parts.py`; docs/techniques.md): of another model it says
-the order at most. Times are decided as `compile dry_run=true` would decide them.
+A leap, guidance in an interval of steps and resting blocks compose. Fidelity is the demo's,
+measured (`tools/bench_techniques.py`, `tools/reuse_parts.py`; docs/techniques.md): of another model
+it says the order at most. Times are decided as `compile dry_run=true` would decide them.
 """
 
 from collections.abc import Callable, Iterator
