@@ -38,7 +38,8 @@ class Skips:
     """What is not computed.
 
     Attributes:
-        evaluations: of 30 steps; the last one covers what remains.
+        steps: that divide the whole time; 0: 30.
+        evaluations: of these; the last one covers what remains.
         interval: steps [begin, end) that are guided.
         first, last: blocks that run in every step.
         at: steps in which those between run; empty: all.
@@ -46,6 +47,7 @@ class Skips:
             than this share from what it was when they last ran (first-block test); 0: never asked.
     """
 
+    steps: int = 0
     evaluations: int = STEPS
     interval: tuple[int, int] = (0, STEPS)
     first: int = 1
@@ -114,9 +116,10 @@ def _runs(skips: Skips, half: Half, step: int, change: Tensor) -> bool:
     return bool(share > skips.threshold)
 
 
-def times(evaluations: int) -> tuple[np.ndarray, np.ndarray]:
+def times(skips: Skips) -> tuple[np.ndarray, np.ndarray]:
     """Timesteps and lengths; with fewer than all the last covers what remains."""
-    return rflow_timesteps(STEPS, FRAMES, HEIGHT, WIDTH, TIMESTEP_SHIFT, evaluations)
+    steps = skips.steps or STEPS
+    return rflow_timesteps(steps, FRAMES, HEIGHT, WIDTH, TIMESTEP_SHIFT, skips.evaluations)
 
 
 @torch.no_grad()
@@ -131,7 +134,7 @@ def denoise(
     text, bias = pipeline.text(ids, mask), mask_to_bias(mask)
     null = model.y_embedder.y_embedding.expand_as(text)
     with_text, without = Half(), Half()
-    for i, (at, length) in enumerate(zip(*times(skips.evaluations), strict=True)):
+    for i, (at, length) in enumerate(zip(*times(skips), strict=True)):
         now = Now(i, float(at), bias)
         v = velocity(model, with_text, skips, now, z, text)
         guided = skips.interval[0] <= i < skips.interval[1]
@@ -170,33 +173,46 @@ def every(n: int, count: int = STEPS, early: int = 1) -> tuple[int, ...]:
 
 
 _LPL = {"evaluations": LEAP}
+_ALL = {"first": 0, "last": 0}
+_BEST = {**_LPL, **_ALL, "interval": (0, 8)}
 ROWS: dict[str, Skips] = {
     "plain": Skips(),
-    "LPL static, interval 0-8, reuse 2": Skips(**_LPL, interval=(0, 8), at=every(2, LEAP)),
-    "LPL static, interval 0-4, reuse 2": Skips(**_LPL, interval=(0, 4), at=every(2, LEAP)),
-    "LPL static, interval 0-8, reuse 3": Skips(**_LPL, interval=(0, 8), at=every(3, LEAP)),
-    "LPL static, interval 0-6, reuse 3": Skips(**_LPL, interval=(0, 6), at=every(3, LEAP)),
-    "LPL static, interval 0-6, reuse 2": Skips(**_LPL, interval=(0, 6), at=every(2, LEAP)),
-    "LPL static, interval 0-8": Skips(**_LPL, interval=(0, 8)),
-    "LPL static, reuse 2": Skips(**_LPL, at=every(2, LEAP)),
     "LPL static": Skips(**_LPL),
     "interval 0-8": Skips(interval=(0, 8)),
-    "reuse 2": Skips(at=every(2)),
-    "reuse 3": Skips(at=every(3)),
-    "LPL static, interval 0-4": Skips(**_LPL, interval=(0, 4)),
-    "interval 0-4": Skips(interval=(0, 4)),
     "interval 0-15": Skips(interval=(0, 15)),
     "interval 4-15": Skips(interval=(4, 15)),
     "interval 15-30": Skips(interval=(15, 30)),
+    "interval 0-4": Skips(interval=(0, 4)),
+    "reuse 2": Skips(at=every(2)),
+    "reuse 3": Skips(at=every(3)),
+    "reuse 2, all": Skips(**_ALL, at=every(2)),
+    "reuse 3, all": Skips(**_ALL, at=every(3)),
     "reuse 2, half": Skips(first=2, last=2, at=every(2)),
     "reuse 3, half": Skips(first=2, last=2, at=every(3)),
-    "reuse 2, all": Skips(first=0, last=0, at=every(2)),
-    "reuse 2, late": Skips(at=every(2, early=10)),
-    "reuse 3, late": Skips(at=every(3, early=10)),
-    "LPL static, reuse 2, late": Skips(**_LPL, at=every(2, LEAP, 6)),
-    "LPL static, interval 0-8, reuse 2, late": Skips(
-        **_LPL, interval=(0, 8), at=every(2, LEAP, 6)),
+    "interval 0-15, reuse 2": Skips(interval=(0, 15), at=every(2)),
     "interval 0-8, reuse 2": Skips(interval=(0, 8), at=every(2)),
+    "LPL static, interval 0-8": Skips(**_LPL, interval=(0, 8)),
+    "LPL static, interval 0-4": Skips(**_LPL, interval=(0, 4)),
+    "LPL static, reuse 2": Skips(**_LPL, at=every(2, LEAP)),
+    "LPL static, interval 0-8, reuse 2": Skips(**_LPL, interval=(0, 8), at=every(2, LEAP)),
+    "LPL static, interval 0-4, reuse 2": Skips(**_LPL, interval=(0, 4), at=every(2, LEAP)),
+    "LPL static, interval 0-6, reuse 2": Skips(**_LPL, interval=(0, 6), at=every(2, LEAP)),
+    "LPL static, interval 0-8, reuse 3": Skips(**_LPL, interval=(0, 8), at=every(3, LEAP)),
+    "LPL static, interval 0-6, reuse 3": Skips(**_LPL, interval=(0, 6), at=every(3, LEAP)),
+    "LPL static, interval 0-8, reuse 2, all": Skips(**_BEST, at=every(2, LEAP)),
+    "LPL static, interval 0-8, reuse 2, all, last": Skips(
+        **_BEST, at=(*range(0, 14, 2), 15)),
+    "LPL static, interval 0-8, reuse 3, all": Skips(**_BEST, at=every(3, LEAP)),
+    "LPL static, interval 0-8, 7 of 16, all": Skips(**_BEST, at=(0, 1, 3, 5, 8, 11, 15)),
+    "LPL static, interval 0-6, 6 of 16, all": Skips(
+        **_LPL, **_ALL, interval=(0, 6), at=(0, 1, 3, 6, 10, 15)),
+    "LPL static, interval 0-6, 7 of 16, all": Skips(
+        **_LPL, **_ALL, interval=(0, 6), at=(0, 2, 4, 6, 9, 12, 15)),
+    "20 steps, LPL 11": Skips(steps=20, evaluations=11),
+    "20 steps, LPL 11, interval 0-6, reuse 2, all": Skips(
+        **_ALL, steps=20, evaluations=11, interval=(0, 6), at=every(2, 11)),
+    "20 steps, LPL 11, interval 0-5, reuse 2": Skips(
+        steps=20, evaluations=11, interval=(0, 5), at=every(2, 11)),
     "test 0.1": Skips(threshold=0.1),
     "test 0.2": Skips(threshold=0.2),
     "test 0.4": Skips(threshold=0.4),
