@@ -1,5 +1,6 @@
 """`compile ... advise=techniques`: what leaps, intervals of guidance and resting blocks save."""
 
+import json
 from importlib.resources import files
 
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -9,6 +10,7 @@ from rich.table import Table
 from entracte.cli.console import Bars
 from entracte.cli.tables import Column, fitted, say
 from entracte.cli.techniques_ranked import (
+    APART,
     INTERVAL,
     LEAP,
     REUSE,
@@ -42,7 +44,7 @@ def show_techniques(console: Console, config: DictConfig) -> None:
     with Bars() as bars:
         bars.phase("advise", len(list(combinations())))
         found = ranked(
-            lambda on: _declared(config, job.pipeline, on),
+            lambda on: _declared(config, job, on),
             lambda made: trace_pipeline(made.pipeline, CORE_ML, cache=cache),
             bars.advance,
         )
@@ -86,25 +88,53 @@ def _psnr(one: Combination) -> str:
 # ---------------------------------------------------------------- declaring
 
 
-def _declared(config: DictConfig, pipeline: Pipeline, on: Technique) -> tuple[Job, tuple[str, ...]]:
-    changed, words = config.copy(), []
+def _declared(config: DictConfig, plain: Job, on: Technique) -> tuple[Job, tuple[str, ...]]:
+    changed, words = config.copy(), list[str]()
     if LEAP in on:
         OmegaConf.update(changed, "sampler", _file("sampler", "lpl_static"))
         words.append("sampler=lpl_static")
+    if APART in on:
+        changed = _over(changed, "guidance", "apart")
+        words.append("guidance=apart")
     if INTERVAL in on:
-        count = int(changed.sampler.evaluations or changed.sampler.steps or changed.pipeline.steps)
-        with open_dict(changed):
-            changed = OmegaConf.merge(changed, _file("guidance", "interval"))
-        end = max(1, count // 2)
-        OmegaConf.update(changed, "guidance.end", end)
-        words += ["guidance=interval", f"guidance.end={end}"]
+        changed = _guided(changed, plain, words)
     if REUSE in on:
-        name = _looped(pipeline)
-        kept = {"first": 1, "last": 1, "at": {"every": _EVERY}}
-        with open_dict(changed):
-            OmegaConf.update(changed, f"pipeline.stages.{name}.reuse", kept, force_add=True)
-        words.append(f"pipeline.stages.{name}.reuse.at={{every:{_EVERY}}}")
+        name = _looped(plain.pipeline)
+        # A recipe's stage that the configuration does not have is reached by what is put over it.
+        over = "" if name in changed.pipeline.stages else "over."
+        _set(changed, words, f"pipeline.{over}stages.{name}.reuse.at", {"every": _EVERY})
     return read(changed), tuple(words)
+
+
+def _guided(config: DictConfig, plain: Job, words: list[str]) -> DictConfig:
+    """Guided in the first half of the steps: by the recipe's own option, where it has one."""
+    own = "guidance_end" in json.loads(plain.settings)["pipeline"]["options"]
+    given = config.sampler.evaluations or config.sampler.steps
+    count = given or next((loop.count for loop in plain.pipeline.loops), 0)
+    end = max(1, int(count) // 2)
+    if own:
+        _set(config, words, "pipeline.options.guidance_end", end)
+        return config
+    words.append("guidance=interval")
+    changed = _over(config, "guidance", "interval")
+    _set(changed, words, "guidance.end", end)
+    return changed
+
+
+def _set(config: DictConfig, words: list[str], place: str, value: object) -> None:
+    """And the word for it."""
+    is_new = OmegaConf.select(config, place.rpartition(".")[0]) is None or ".options." in place
+    with open_dict(config):
+        OmegaConf.update(config, place, value, force_add=True)
+    shown = f"{{every:{_EVERY}}}" if isinstance(value, dict) else value
+    words.append(f"{'++' if is_new else ''}{place}={shown}")
+
+
+def _over(config: DictConfig, group: str, name: str) -> DictConfig:
+    with open_dict(config):
+        made = OmegaConf.merge(config, _file(group, name))
+    assert isinstance(made, DictConfig)
+    return made
 
 
 def _file(group: str, name: str) -> DictConfig:
@@ -115,8 +145,7 @@ def _file(group: str, name: str) -> DictConfig:
 
 
 def _looped(pipeline: Pipeline) -> str:
-    """The first stage of a loop that reads a checkpoint's blocks: of a loop's graphs the one that
-    is at half precision, where steps are fp32."""
+    """The first graph of a loop that is no scheduler's."""
     for loop in pipeline.loops:
         for name in loop.stages:
             stage = pipeline.stage(name)

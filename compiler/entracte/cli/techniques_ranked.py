@@ -19,7 +19,7 @@ from entracte.errors import ConfigError, DoesNotFit
 if TYPE_CHECKING:
     from entracte.trace.wire import TracedPipeline
 
-LEAP, INTERVAL, REUSE = "leap", "interval", "reuse"
+LEAP, APART, INTERVAL, REUSE = "leap", "apart", "interval", "reuse"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Fidelity:
 
 
 Technique = frozenset[str]
-"""Which of the three are on."""
+"""Which are on. `apart` changes nothing that is computed, and `interval` is apart already."""
 
 _MEASURED: dict[Technique, Fidelity] = {}
 """At 30 steps, of which the leap takes 16; half of the steps guided; every other step without the
@@ -54,17 +54,18 @@ class Combination:
     @property
     def name(self) -> str:
         """`plain`, or what is on."""
-        return " + ".join(x for x in (LEAP, INTERVAL, REUSE) if x in self.on) or "plain"
+        return " + ".join(x for x in (LEAP, APART, INTERVAL, REUSE) if x in self.on) or "plain"
 
     @property
     def fidelity(self) -> Fidelity | None:
         """Of the demo, where it was measured."""
-        return _MEASURED.get(self.on)
+        return _MEASURED.get(self.on - {APART})
 
 
 def combinations() -> Iterator[Technique]:
     """All of them, the plain one first."""
-    for chosen in product((False, True), repeat=3):
+    yield from (frozenset[str](), frozenset({APART}))
+    for chosen in list(product((False, True), repeat=3))[1:]:
         pairs = zip((LEAP, INTERVAL, REUSE), chosen, strict=True)
         yield frozenset(name for name, is_on in pairs if is_on)
 
