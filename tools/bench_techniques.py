@@ -1,4 +1,5 @@
-"""Leaps and token merging on the demo: quality and time against the plain 30 steps.
+"""Leaps, token merging, resting blocks and intervals of guidance on the demo: quality and time
+against the plain 30 steps.
 
     python -m tools.bench_techniques --clips 216               # make what is missing, and the table
     python -m tools.bench_techniques --clips 216 --timed 8     # the loop's time too
@@ -245,7 +246,7 @@ def write_sheet(
     from tools.eval_tiny import contact_sheet
 
     columns = sorted({c.shape: k for k, c in reversed(list(enumerate(cells)))}.values())
-    chosen = [clips[name].frames[k] for name in SHEET_ROWS for k in columns]
+    chosen = [clips[name].frames[k] for name in SHEET_ROWS if name in clips for k in columns]
     frames = np.stack(chosen).astype(np.float32) / 255
     contact_sheet(frames, path, columns=len(columns), every=every)
     return [cells[k].plain_caption for k in columns]
@@ -254,13 +255,14 @@ def write_sheet(
 def report(folder: Path, plans: dict[str, Plan], rows: Sequence[Row], clips: int) -> str:
     """The tables as markdown."""
     times = read_times(folder)
-    pair = (build_path(folder, "plain"), build_path(folder, "TDTM 15"))
+    merged = "TDTM 15"
+    pair = (build_path(folder, "plain"), build_path(folder, merged))
     lines = [
         f"{clips} of {len(COMBINATIONS)} prompts. Loop: seconds (of CPU) on the reference device, "
         f"one thread, medians of {len(times.get('plain', []))} clips in turns. iPhone: the loop, "
         "predicted for iPhone 15 Pro.",
         *("", *quality_table(rows), "", *attribute_table(rows), ""),
-        *growth_lines(plans["plain"], plans["TDTM 15"], pair),
+        *(growth_lines(plans["plain"], plans[merged], pair) if merged in plans else ()),
     ]
     return "\n".join(lines) + "\n"
 

@@ -232,6 +232,23 @@ def line(name: str, found: dict) -> str:
     return f"| {name} | {found['share']:.2f} | {' | '.join(right)} | {psnr} |"
 
 
+SHEET = ("plain", "interval 0-8", "interval 15-30", "reuse 2", "reuse 3, all",
+         "LPL static, interval 0-8, reuse 2, all")  # fmt: skip
+
+
+def write_sheet(pipeline: TinyPipeline, path: Path) -> None:
+    """Rows are those of `SHEET`, columns the first prompt of each shape."""
+    from tools.eval_tiny import contact_sheet
+
+    order = prompt_order()
+    shapes = sorted({COMBINATIONS[i].shape for i in order})
+    chosen = [next(i for i in order if COMBINATIONS[i].shape == shape) for shape in shapes]
+    clips = [clips_of(pipeline, chosen, ROWS[name])[0] for name in SHEET]
+    frames = np.concatenate(clips).astype(np.float32) / 255
+    contact_sheet(frames, path, columns=len(chosen), every=4)
+    print(f"{path}: {[COMBINATIONS[i].plain_caption for i in chosen]}")
+
+
 def _plain(pipeline: TinyPipeline, indices: Sequence[int], file: Path) -> np.ndarray:
     """The clips that all are compared with; kept, for they take longest."""
     if not file.is_file():
@@ -246,6 +263,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=24, help="prompts, at most 216")
     parser.add_argument("--only", nargs="+", default=[], help="rows by name")
     parser.add_argument("--json", type=Path, default=Path("/tmp/entracte-reuse.json"))
+    parser.add_argument("--sheet", type=Path, help="write a picture, and nothing else")
     given = parser.parse_args()
     torch.set_num_threads(1)
     known = json.loads(given.json.read_text()) if given.json.is_file() else {}
@@ -253,6 +271,9 @@ def main() -> None:
     indices = prompt_order()[: given.clips]
     cells = [COMBINATIONS[i] for i in indices]
     pipeline = TinyPipeline.shipped()
+    if given.sheet:
+        write_sheet(pipeline, given.sheet)
+        return
     plain = None
     for name, skips in ROWS.items():
         if (given.only and name not in given.only) or name in rows:

@@ -34,9 +34,17 @@ class Fidelity:
 Technique = frozenset[str]
 """Which are on. `apart` changes nothing that is computed, and `interval` is apart already."""
 
-_MEASURED: dict[Technique, Fidelity] = {}
-"""At 30 steps, of which the leap takes 16; half of the steps guided; every other step without the
-blocks between the first and the last."""
+_MEASURED: dict[Technique, Fidelity] = {
+    frozenset(): Fidelity(0.982, 1.0, None),
+    frozenset({LEAP}): Fidelity(0.982, 1.0, 33.9),
+    frozenset({INTERVAL}): Fidelity(0.982, 1.0, 34.7),
+    frozenset({REUSE}): Fidelity(1.0, 1.0, 38.9),
+    frozenset({LEAP, INTERVAL}): Fidelity(0.982, 1.0, 30.9),
+    frozenset({LEAP, REUSE}): Fidelity(0.982, 1.0, 31.7),
+    frozenset({LEAP, INTERVAL, REUSE}): Fidelity(0.982, 1.0, 29.4),
+}
+"""Of 72 clips, at 30 steps, of which the leap takes 16; half of the steps guided; every other step
+without the blocks between the first and the last. One pair was not measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
