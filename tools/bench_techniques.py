@@ -53,10 +53,9 @@ def _interval(begin: int, end: int) -> tuple[str, ...]:
     return "guidance=interval", f"guidance.begin={begin}", f"guidance.end={end}"
 
 
-def _reuse(first: int, last: int, every: int, early: int = 1, count: int = 30) -> tuple[str, ...]:
-    """The blocks between run in the first `early` steps, then in every so many."""
-    at = sorted({*range(early), *range(0, count, every)})
-    return (f"pipeline.stages.denoise.reuse={{first: {first}, last: {last}, at: {at}}}",)
+def _reuse(first: int, last: int, every: int) -> tuple[str, ...]:
+    kept = f"{{first: {first}, last: {last}, at: {{every: {every}}}}}"
+    return (f"pipeline.stages.denoise.reuse={kept}",)
 
 
 VARIANTS: dict[str, tuple[str, ...]] = {
@@ -73,26 +72,16 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "apart": ("guidance=apart",),
     "interval 0-15": _interval(0, 15),
     "interval 0-8": _interval(0, 8),
-    "interval 0-4": _interval(0, 4),
-    "interval 4-15": _interval(4, 15),
     "interval 15-30": _interval(15, 30),
     "reuse 2": _reuse(1, 1, 2),
     "reuse 3": _reuse(1, 1, 3),
-    "reuse 2, half": _reuse(2, 2, 2),
-    "reuse 3, half": _reuse(2, 2, 3),
     "reuse 2, all": _reuse(0, 0, 2),
-    "reuse 2, late": _reuse(1, 1, 2, 10),
-    "reuse 3, late": _reuse(1, 1, 3, 10),
-    "interval 0-8, reuse 2": (*_interval(0, 8), *_reuse(1, 1, 2)),
     "LPL static, interval 0-8": ("sampler=lpl_static", *_interval(0, 8)),
-    "LPL static, interval 0-4": ("sampler=lpl_static", *_interval(0, 4)),
-    "LPL static, reuse 2": ("sampler=lpl_static", *_reuse(1, 1, 2, count=16)),
+    "LPL static, reuse 2": ("sampler=lpl_static", *_reuse(1, 1, 2)),
     "LPL static, interval 0-8, reuse 2": (
-        "sampler=lpl_static", *_interval(0, 8), *_reuse(1, 1, 2, count=16)),
-    "LPL static, interval 0-4, reuse 2": (
-        "sampler=lpl_static", *_interval(0, 4), *_reuse(1, 1, 2, count=16)),
-    "LPL static, interval 0-8, reuse 2, late": (
-        "sampler=lpl_static", *_interval(0, 8), *_reuse(1, 1, 2, 6, count=16)),
+        "sampler=lpl_static", *_interval(0, 8), *_reuse(1, 1, 2)),
+    "LPL static, interval 0-8, reuse 2, all": (
+        "sampler=lpl_static", *_interval(0, 8), *_reuse(0, 0, 2)),
 }  # fmt: skip
 
 

@@ -27,9 +27,9 @@ def read_at(where: str, given: object, count: int | None) -> tuple[int, ...]:
         chosen = _range(where, given, count)
     else:
         listed = list(given) if isinstance(given, list | tuple) else [given]
+        chosen = sorted({x for x in listed if is_whole(x)})
         if not all(map(is_whole, listed)):
             raise ConfigError(f"{where}: {given!r}: {_WAYS}")
-        chosen = sorted(set(listed))
     if not chosen or chosen[0] != 0 or chosen[-1] >= count:
         raise ConfigError(
             f"{where}: {list(chosen)[:8]}: iterations are 0 to {count - 1}, and 0 is one of them: "
