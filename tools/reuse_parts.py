@@ -280,7 +280,7 @@ def main() -> None:
             continue
         if plain is None:
             plain = _plain(pipeline, indices, given.json.with_suffix(f".{given.clips}.npy"))
-        clips, share = clips_of(pipeline, indices, skips)
+        clips, share = (plain, 1.0) if name == "plain" else clips_of(pipeline, indices, skips)
         rows[name] = row(cells, plain, clips, share)
         given.json.write_text(json.dumps(known, indent=1) + "\n")
         print(line(name, rows[name]), flush=True)
