@@ -42,7 +42,8 @@ def start(folder: Path, *words: str) -> subprocess.Popen:
 
 
 def compiling(folder: Path) -> subprocess.Popen:
-    words = ("+target=iphone15pro", "sampler.steps=3", f"out={folder / 'build'}")
+    # Quiet: of what is printed only the message is left.
+    words = ("--quiet", "+target=iphone15pro", "sampler.steps=3", f"out={folder / 'build'}")
     return start(folder, "entracte.cli.compile", *words, f"cache={folder / 'cache'}")
 
 
