@@ -90,6 +90,7 @@ NEEDS = {
     "test_resume.py": "convert",
     "test_resume_run.py": "convert",
     "test_preview.py": "light",
+    "test_reuse.py": "torch",
     "test_packages.py": "convert",
     "test_store.py": "light",
     "test_search.py::test_without_commas_*": "convert",

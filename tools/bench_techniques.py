@@ -1,4 +1,5 @@
-"""Leaps and token merging on the demo: quality and time against the plain 30 steps.
+"""Leaps, token merging, resting blocks and intervals of guidance on the demo: quality and time
+against the plain 30 steps.
 
     python -m tools.bench_techniques --clips 216               # make what is missing, and the table
     python -m tools.bench_techniques --clips 216 --timed 8     # the loop's time too
@@ -21,6 +22,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
+from fnmatch import fnmatchcase
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -45,6 +47,17 @@ _MERGED = "+pipeline.stages.denoise.functions.merged"
 _SLICE = "sampler.leap.over=published_slice"
 _PAPER = ("sampler.leap.tolerance=1e-4", "sampler.leap.minimum=15")
 """The paper's constants; it does not give the patience, which stays that of its code."""
+
+
+def _interval(begin: int, end: int) -> tuple[str, ...]:
+    return "guidance=interval", f"guidance.begin={begin}", f"guidance.end={end}"
+
+
+def _reuse(first: int, last: int, every: int) -> tuple[str, ...]:
+    kept = f"{{first: {first}, last: {last}, at: {{every: {every}}}}}"
+    return (f"pipeline.stages.denoise.reuse={kept}",)
+
+
 VARIANTS: dict[str, tuple[str, ...]] = {
     "plain": (),
     "LPL static": ("sampler=lpl_static",),
@@ -56,7 +69,20 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "TDTM 30": (f"{_MERGED}=30",),
     "TDTM 15, LPL static": (f"{_MERGED}=15", "sampler=lpl_static"),
     "TDTM 15, LPL adaptive": (f"{_MERGED}=15", "sampler=lpl_adaptive"),
-}
+    "apart": ("guidance=apart",),
+    "interval 0-15": _interval(0, 15),
+    "interval 0-8": _interval(0, 8),
+    "interval 15-30": _interval(15, 30),
+    "reuse 2": _reuse(1, 1, 2),
+    "reuse 3": _reuse(1, 1, 3),
+    "reuse 2, all": _reuse(0, 0, 2),
+    "LPL static, interval 0-8": ("sampler=lpl_static", *_interval(0, 8)),
+    "LPL static, reuse 2": ("sampler=lpl_static", *_reuse(1, 1, 2)),
+    "LPL static, interval 0-8, reuse 2": (
+        "sampler=lpl_static", *_interval(0, 8), *_reuse(1, 1, 2)),
+    "LPL static, interval 0-8, reuse 2, all": (
+        "sampler=lpl_static", *_interval(0, 8), *_reuse(0, 0, 2)),
+}  # fmt: skip
 
 
 # ---------------------------------------------------------------- building
@@ -66,7 +92,7 @@ def build_path(folder: Path, name: str) -> Path:
     return folder / name.replace(", ", "-").replace(" ", "_")
 
 
-def build_all(folder: Path) -> dict[str, Plan]:
+def build_all(folder: Path, names: Sequence[str]) -> dict[str, Plan]:
     """The plans by name; builds that are missing are compiled."""
     from hydra import compose, initialize_config_module
 
@@ -76,7 +102,8 @@ def build_all(folder: Path) -> dict[str, Plan]:
     register()
     plans = {}
     with initialize_config_module("entracte.conf", version_base="1.3"):
-        for name, overrides in VARIANTS.items():
+        for name in names:
+            overrides = VARIANTS[name]
             path = build_path(folder, name)
             try:
                 plans[name] = read_plan(path)
@@ -208,7 +235,7 @@ def write_sheet(
     from tools.eval_tiny import contact_sheet
 
     columns = sorted({c.shape: k for k, c in reversed(list(enumerate(cells)))}.values())
-    chosen = [clips[name].frames[k] for name in SHEET_ROWS for k in columns]
+    chosen = [clips[name].frames[k] for name in SHEET_ROWS if name in clips for k in columns]
     frames = np.stack(chosen).astype(np.float32) / 255
     contact_sheet(frames, path, columns=len(columns), every=every)
     return [cells[k].plain_caption for k in columns]
@@ -217,21 +244,30 @@ def write_sheet(
 def report(folder: Path, plans: dict[str, Plan], rows: Sequence[Row], clips: int) -> str:
     """The tables as markdown."""
     times = read_times(folder)
-    pair = (build_path(folder, "plain"), build_path(folder, "TDTM 15"))
+    merged = "TDTM 15"
+    pair = (build_path(folder, "plain"), build_path(folder, merged))
     lines = [
         f"{clips} of {len(COMBINATIONS)} prompts. Loop: seconds (of CPU) on the reference device, "
         f"one thread, medians of {len(times.get('plain', []))} clips in turns. iPhone: the loop, "
         "predicted for iPhone 15 Pro.",
         *("", *quality_table(rows), "", *attribute_table(rows), ""),
-        *growth_lines(plans["plain"], plans["TDTM 15"], pair),
+        *(growth_lines(plans["plain"], plans[merged], pair) if merged in plans else ()),
     ]
     return "\n".join(lines) + "\n"
+
+
+def names_of(patterns: Sequence[str]) -> list[str]:
+    """The variants whose names match one of the patterns, and the plain one; all without."""
+    if not patterns:
+        return list(VARIANTS)
+    return [n for n in VARIANTS if n == "plain" or any(fnmatchcase(n, p) for p in patterns)]
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--folder", type=Path, default=Path("/tmp/entracte-techniques"))
     parser.add_argument("--clips", type=int, default=24, help="prompts, at most 216")
+    parser.add_argument("--only", nargs="+", default=[], help="variants by name, or patterns")
     parser.add_argument("--timed", type=int, default=0, help="prompts whose loops are timed")
     parser.add_argument("--workers", type=int, default=1, help="clips made side by side")
     parser.add_argument("--markdown", type=Path, help="write the tables, which are also printed")
@@ -247,7 +283,7 @@ def main() -> None:
     """Compile, make clips, measure, print."""
     options = _options()
     folder = options.folder
-    plans = build_all(folder)
+    plans = build_all(folder, names_of(options.only))
     indices = prompt_order()[: options.clips]
     make_missing(folder, plans, indices, options.workers)
     if options.timed:

@@ -449,7 +449,7 @@ MUTANTS = (
     ),
     *_rows(
         "partition", "decide/partition.py", CUT,
-        ("if size > limit and i < j - 1:", "if False:", "chunks beyond the limit"),
+        ("(size > limit or positions", "(positions", "chunks beyond the limit"),
         ("            fresh = set(op.weights) - seen\n            seen |= fresh\n            sums",
          "            fresh = set(op.weights)\n            sums", "shared weights count twice"),
     ),

@@ -88,9 +88,27 @@ class Map:
     carry: tuple[tuple[str, str, str], ...] = ()
     """(input, value that the first slice reads, output that the next slice reads in its place).
     After the map `STAGE.OUTPUT` is what the last slice made."""
+    rests: tuple[int, ...] = ()
+    """Slices, the first or the last of them, that run in some iterations of the stage's loop; in
+    the others what they made last stands. What they make is `PORT_rests`, and `PORT` is of the
+    others."""
+    at: tuple[int, ...] = ()
+    """The iterations in which those run, by rising number, 0 among them; empty: in all."""
     order: str = "auto"
     """`chunk`: each chunk runs over all slices before the next one; `slice`: all chunks run for a
     slice before the next one; `auto`: these, or groups of chunks, as the planner finds best."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reuse:
+    """Blocks of a stage between its first and its last ones run in some iterations of its loop; in
+    the others the change that they made last is added again (`frontend/reuse.py`)."""
+
+    first: int
+    last: int
+    """Blocks at the begin and at the end that run in all."""
+    at: tuple[int, ...]
+    """The iterations in which those between run, by rising number, 0 among them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +133,8 @@ class Stage:
     at: tuple[int, ...] = ()
     """The iterations of its loop in which it runs, by rising number, 0 among them; in the others
     what it made last stands. Empty: in all."""
+    reuse: Reuse | None = None
+    """Which of its blocks rest in some iterations."""
     score_bytes: int = 0
     """Of attention's scores that may be in memory at once: of more, queries are taken in blocks; 0:
     all at once."""
@@ -426,6 +446,9 @@ class StageGraph:
     variants: tuple["StageGraph", ...] = ()
     """Other functions over the same weights, named `GRAPH@FUNCTION`. The cuts of this graph are
     those that all functions allow."""
+    rests: tuple[int, int] | None = None
+    """Operations [start, stop) that rest in some iterations (`Stage.reuse`); the graph is cut at
+    both."""
 
     def value(self, name: str) -> Port:
         """The value of that name; there is one."""

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from entracte.graphs.opensora.denoiser import GuidedDenoiser
+from entracte.graphs.opensora import sampler
+from entracte.graphs.opensora.denoiser import CaptionRows, GuidedDenoiser, RowDenoiser
 from entracte.graphs.opensora.embed import STDiT3Config
 from entracte.graphs.opensora.leap import GuidedEulerLeap, check_leap
 from entracte.graphs.opensora.mask import frame_tables
@@ -60,23 +61,56 @@ def guided_euler(
     preset: str = "",
     models: str = "",
     of_frames: bool = False,
+    interval: bool = False,
 ) -> Graph:
     """Guidance and one Euler step on latents [1, C, T, H, W]; with `of_frames` each latent frame
-    has a step length of its own."""
+    has a step length of its own, with `interval` guidance is in an interval of steps only."""
     cfg = models_of(preset, models).denoiser_for(Video(frames, height, width, fps))
     lengths = (1, cfg.latent[0], 1, 1) if of_frames else (1,)
     return Graph(
         module=GuidedEuler(cfg.in_channels).eval(),
-        inputs=(*_step_inputs(cfg, lengths), Input("guidance", (1,))),
+        inputs=(
+            *_step_inputs(cfg, lengths, interval),
+            Input("guidance", (1,)),
+            *_interval_inputs(cfg, interval),
+        ),
         outputs=("z_next",),
     )
 
 
-def _step_inputs(cfg: STDiT3Config, lengths: tuple[int, ...] = (1,)) -> tuple[Input, ...]:
+def _step_inputs(
+    cfg: STDiT3Config, lengths: tuple[int, ...] = (1,), interval: bool = False
+) -> tuple[Input, ...]:
     return (
         Input("z", (1, cfg.in_channels, *cfg.latent)),
-        Input("velocity", (2, cfg.out_channels, *cfg.latent)),
+        Input("velocity", (1 if interval else 2, cfg.out_channels, *cfg.latent)),
         Input("dt", lengths),
+    )
+
+
+def _interval_inputs(cfg: STDiT3Config, interval: bool) -> tuple[Input, ...]:
+    if not interval:
+        return ()
+    shape = (1, cfg.out_channels, *cfg.latent)
+    return Input("unconditional", shape), Input("within", (1,))
+
+
+def guidance_interval(count: int, begin: int = 0, end: int | None = None) -> Constants:
+    """`within`, [count]: 1 in the iterations from `begin` up to `end` (all that follow by
+    default), else 0."""
+    return Constants({"within": sampler.guidance_interval(count, begin, end)})
+
+
+def caption_rows(
+    frames: int, height: int, width: int, fps: float, preset: str = "", models: str = ""
+) -> Graph:
+    """The prompt's features and the denoiser's null caption, one row each: [2, L, D]."""
+    cfg = models_of(preset, models).denoiser_for(Video(frames, height, width, fps))
+    return Graph(
+        module=_on_meta(lambda: CaptionRows(cfg)),
+        inputs=(Input("text", (1, cfg.text_tokens, cfg.caption_channels)),),
+        outputs=("rows",),
+        checkpoint="denoiser",
     )
 
 
@@ -88,6 +122,7 @@ def guided_euler_leap(
     preset: str = "",
     models: str = "",
     of_frames: bool = False,
+    interval: bool = False,
     *,
     over: str,
     tolerance: float,
@@ -106,11 +141,12 @@ def guided_euler_leap(
     return Graph(
         module=GuidedEulerLeap(cfg.in_channels, over, tolerance, patience, minimum).eval(),
         inputs=(
-            *_step_inputs(cfg),
+            *_step_inputs(cfg, interval=interval),
             Input("timestep", (1,)),
             Input("guidance", (1,)),
             Input("direction", _direction(cfg, over)),
             Input("record", (3,)),
+            *_interval_inputs(cfg, interval),
         ),
         outputs=("z_next", "direction_next", "record_next", "done"),
     )
@@ -150,15 +186,18 @@ def denoiser(
     preset: str = "",
     models: str = "",
     x_mask: bool = False,
+    apart: bool = False,
 ) -> Graph:
     """STDiT3 on both halves of guidance: latents, timestep, text -> velocity [2, 2C, T, H, W].
 
-    With `x_mask` it has an input of that name: which latent frames are denoised.
+    With `x_mask` it has an input of that name: which latent frames are denoised. `apart`: of one
+    half, whose row of `caption_rows` is its text, [1, 2C, T, H, W].
     """
     cfg = models_of(preset, models).denoiser_for(Video(frames, height, width, fps))
+    kind = RowDenoiser if apart else GuidedDenoiser
     given = (Input("x_mask", (1, cfg.grid[0])),) if x_mask else ()
     return Graph(
-        module=_on_meta(lambda: GuidedDenoiser(cfg)),
+        module=_on_meta(lambda: kind(cfg)),
         inputs=(
             Input("z", (1, cfg.in_channels, *cfg.latent)),
             Input("timestep", (1,)),
@@ -170,7 +209,7 @@ def denoiser(
         checkpoint="denoiser",
         key_map=(("model.", ""),),
         owns=("",),
-        variants={"merged": _on_meta(lambda: GuidedDenoiser(cfg, merged=True))},
+        variants={"merged": _on_meta(lambda: kind(cfg, merged=True))},
     )
 
 

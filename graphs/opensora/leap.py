@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from entracte.graphs.opensora.sampler import guided
+from entracte.graphs.opensora.sampler import guided, together
 
 OVER = ("all", "published_slice")
 _LEAST = 1e-6
@@ -76,20 +76,23 @@ class GuidedEulerLeap(nn.Module):
         guidance: Tensor,
         direction: Tensor,
         record: Tensor,
+        unconditional: Tensor | None = None,
+        within: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """One step.
 
         Args:
             z: [1, C, T, H, W].
-            velocity: [2, >= C, T, H, W] as [cond, uncond].
+            velocity: [2, >= C, T, H, W] as [cond, uncond], or cond alone.
             dt, timestep, guidance: [1]; the timestep counts from 1000 to 0.
             direction: [rows, n], the last step's `direction_next`.
             record: [3].
+            unconditional, within: as of `GuidedEuler`.
 
         Returns:
             The next z, direction and record, and `done` [1]: 1 if the step was the leap, else 0.
         """
-        v = guided(velocity, guidance, self.channels)
+        v = guided(together(velocity, unconditional, within), guidance, self.channels)
         rows = v.reshape(1, -1) if self.over == "all" else v[0, 0, 0]
         best, failures, index = record.chunk(3)
         cosine = mean_cosine(rows, direction)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 
@@ -70,6 +71,18 @@ def guided(velocity: Tensor, guidance: Tensor, channels: int) -> Tensor:
     return unconditional + guidance * (conditional - unconditional)
 
 
+def guidance_interval(count: int, begin: int = 0, end: int | None = None) -> np.ndarray:
+    """1 for the iterations from `begin` up to `end`, which is not one of them, else 0: [count].
+
+    Raises `ValueError` where there is no such iteration.
+    """
+    stop = count if end is None else end
+    if not 0 <= begin < stop <= count:
+        raise ValueError(f"guidance: from {begin} up to {stop} of {count}; give at least one step")
+    places = np.arange(count)
+    return ((places >= begin) & (places < stop)).astype(np.float32)
+
+
 class GuidedEuler(nn.Module):
     """Classifier-free guidance and one Euler step."""
 
@@ -77,7 +90,35 @@ class GuidedEuler(nn.Module):
         super().__init__()
         self.channels = channels
 
-    def forward(self, z: Tensor, velocity: Tensor, dt: Tensor, guidance: Tensor) -> Tensor:
-        """z [1, C, T, H, W], velocity [2, >=C, T, H, W] as [cond, uncond], dt [1], or
-        [1, T, 1, 1] where latent frames differ, guidance [1] -> z'."""
-        return z + guided(velocity, guidance, self.channels) * dt
+    def forward(
+        self,
+        z: Tensor,
+        velocity: Tensor,
+        dt: Tensor,
+        guidance: Tensor,
+        unconditional: Tensor | None = None,
+        within: Tensor | None = None,
+    ) -> Tensor:
+        """One step.
+
+        Args:
+            z: [1, C, T, H, W].
+            velocity: [2, >=C, T, H, W] as [cond, uncond], or cond alone.
+            dt: [1], or [1, T, 1, 1] where latent frames differ.
+            guidance: [1].
+            unconditional: uncond, where `velocity` is cond alone.
+            within: [1], of `guidance_interval`; 0: the step follows cond alone.
+
+        Returns z'.
+        """
+        both = together(velocity, unconditional, within)
+        return z + guided(both, guidance, self.channels) * dt
+
+
+def together(
+    velocity: Tensor, unconditional: Tensor | None = None, within: Tensor | None = None
+) -> Tensor:
+    """[cond, uncond] as one batch; where `within` is 0, [cond, cond], whose guidance is cond."""
+    if unconditional is None or within is None:
+        return velocity
+    return torch.cat((velocity, velocity + within * (unconditional - velocity)))

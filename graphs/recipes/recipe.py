@@ -268,6 +268,19 @@ class Recipe(Options):
 
     # ---------------------------------------------------------------- loops
 
+    @property
+    def steps_here(self) -> int:
+        """Iterations of the loop that is declared now."""
+        return int(self.loops[self._loop]["count"])
+
+    def within(self, begin: int, end: int) -> Value:
+        """1 in the iterations [begin, end) of the loop that is declared now, else 0: (1,)."""
+        params = {"count": self.steps_here, "begin": begin, "end": end}
+        name = f"{self._loop}_interval"
+        # Before the loop, which reads it row by row.
+        self.stages[name] = {"constant": "opensora.guidance_interval", "params": params}
+        return Loop(self, self._loop, self.steps_here).scan("within", f"{name}.within", (1,))
+
     @contextmanager
     def loop(self, name: str, count: int) -> Iterator[Loop]:
         """Stages declared inside run `count` times."""

@@ -28,8 +28,8 @@ TARGETS = "host, ipad_m4, iphone15pro, iphone16pro, iphone17pro, macbook_m3"
 POLICIES = "ci_dl, double_buffer, online, optimal, sequential, strided"
 SAMPLERS = "lpl_adaptive, lpl_static, rflow"
 KEYS = (
-    "target, pipeline, policy, sampler, compression, partition, out, dry_run, advise, verify, "
-    "workers, sweep, search, cache, cache_limit, allow_packages"
+    "target, pipeline, policy, sampler, guidance, compression, partition, out, dry_run, advise, "
+    "verify, workers, sweep, search, cache, cache_limit, allow_packages"
 )
 OPTIONS = (
     "there are --multirun (-m), --config-dir, --config-name, --cfg, --info, --quiet, --verbose, "
@@ -179,8 +179,7 @@ OF_OPTIONS = {
     "compile target=host --config-dir": f"--config-dir: a value is missing{HELP}",
     "compile --help samplers":
         "--help samplers: there is no such group (did you mean sampler?); there are compile, "
-        "pipeline, target, policy, sampler, compression, partition, sweep, "
-        "search",
+        "pipeline, target, policy, sampler, guidance, compression, partition, sweep, search",
 }  # fmt: skip
 
 

@@ -145,3 +145,44 @@ def test_slices_of_the_last_block_are_the_whole(widths, causal):
         parts.append(frames)
     assert len(parts) > 2
     torch.testing.assert_close(torch.cat(parts, 2), want, rtol=0, atol=1e-5)
+
+
+def resting(blocks, at):
+    """Both blocks run in the steps `at`; in the others their last change is added."""
+    step, kept, forwards = iter(range(STEPS)), {}, [b.forward for b in blocks]
+
+    def first(hidden_states, **given):
+        kept.update(step=next(step), before=hidden_states)
+        return forwards[0](hidden_states, **given) if kept["step"] in at else hidden_states
+
+    def last(hidden_states, **given):
+        if kept["step"] in at:
+            kept["change"] = forwards[1](hidden_states, **given) - kept["before"]
+        return kept["before"] + kept["change"]
+
+    return mock.patch.multiple(blocks[0], forward=first), mock.patch.multiple(
+        blocks[1], forward=last
+    )
+
+
+@torch.no_grad()
+@pytest.mark.slow
+def test_guidance_in_an_interval_and_resting_blocks(tmp_path):
+    """The library's own pipeline, its guidance switched off after the second of three steps and its
+    blocks left out of it."""
+    pipe = folder(LTXPipeline, tmp_path / "folder", is_told=False)
+    z = normal(3, 1, 7 * ROWS * COLUMNS, CHANNELS)
+
+    def after(pipe, step, _, given):
+        pipe._guidance_scale = 4.0 if step + 1 < 2 else 1.0 + 1e-9
+        return given
+
+    one, other = resting(pipe.transformer.transformer_blocks, (0, 2))
+    with one, other:
+        want = pipe(**CALL, latents=z, num_frames=49, callback_on_step_end=after).frames
+    built = compiled(
+        tmp_path / "folder", tmp_path / "build", *SIZES, "pipeline.options.frames=49",
+        "+pipeline.options.guidance_end=2",
+        "+pipeline.over={stages:{denoise:{reuse:{first:0,last:0,at:[0,2]}}}}",
+    )  # fmt: skip
+    check(shown(built, GIVEN), want, "fp32")

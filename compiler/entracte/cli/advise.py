@@ -12,8 +12,10 @@ from rich.table import Table
 from entracte.advise import Choice, Option, advise, count, verdict
 from entracte.cli.console import Bars
 from entracte.cli.tables import Column, fitted, say
+from entracte.cli.techniques import TECHNIQUES, show_techniques
 from entracte.declare.read import Job, read
 from entracte.declare.settings import PolicySettings
+from entracte.errors import ConfigError
 from entracte.ir import Policy
 from entracte.store.cache import Cache, cache_folder
 from entracte.units import compact_bytes, compact_seconds
@@ -24,6 +26,11 @@ POLICIES = ("sequential", "double_buffer", "ci_dl")
 
 def show_advice(console: Console, config: DictConfig) -> None:
     """Print the ranked options and the final sentence. Raises `ConfigError`."""
+    if config.advise == TECHNIQUES:
+        show_techniques(console, config)
+        return
+    if not isinstance(config.advise, bool):
+        raise ConfigError(f"advise={config.advise}: give true, false or {TECHNIQUES}")
     from entracte.lower.backend import CORE_ML
     from entracte.trace.wire import trace_pipeline
 

@@ -78,7 +78,13 @@ class Measured:
         """Candidate cuts, both ends included."""
         total = len(self.graph.ops)
         inner = [c for c in self.cuts if 0 < c.position < total]
-        return [0, *_thin(inner, self.position_weights), total]
+        kept = {*_thin(inner, self.position_weights), *self.fences} - {0, total}
+        return [0, *sorted(kept), total]
+
+    @property
+    def fences(self) -> tuple[int, ...]:
+        """Where the graph is cut in any case: what rests lies between."""
+        return self.graph.rests or ()
 
     @cached_property
     def variants(self) -> tuple["Measured", ...]:
@@ -170,7 +176,7 @@ def _best_last(
     options = []
     for i in range(j - 1, -1, -1):
         size = weights[positions[j]] - weights[positions[i]]
-        if size > limit and i < j - 1:
+        if i < j - 1 and (size > limit or positions[i + 1] in measured.fences):
             break
         cost = best[i][0] + boundary_s
         options.append((cost, best[i][1] + (size / max(1, limit)) ** 2, i))

@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from entracte.declare.compose import composing
 from entracte.declare.packages import check_package
@@ -44,14 +44,27 @@ def expanded(config: DictConfig) -> DictConfig:
             "configurations here, `pipeline.folder=FOLDER pipeline.weights=random:0`"
         )
     made = _declared(config, weights_folder(place, _WHERE))
-    plain = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(plain, dict)
-    plain["pipeline"] = _over(made, plain["pipeline"])
+    plain = OmegaConf.to_container(without_groups(config), resolve=True)
+    raw = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(plain, dict) and isinstance(raw, dict)
+    # What is put over a recipe's may refer to what the recipe gives.
+    own = {key: raw["pipeline"][key] for key in _OVER}
+    plain["pipeline"] = _over(made, plain["pipeline"] | own)
     check_keys(plain)
     with composing():
         merged = OmegaConf.merge(OmegaConf.structured(CompileSettings), _own(plain))
     assert isinstance(merged, DictConfig)
     return merged
+
+
+def without_groups(config: DictConfig) -> DictConfig:
+    """Without what is put over a recipe's stages and the like, which may refer to the recipe's and
+    need not be whole."""
+    changed = config.copy()
+    with open_dict(changed):
+        for key in _OVER:
+            changed.pipeline[key] = {}
+    return changed
 
 
 def _own(plain: Mapping[Any, Any]) -> dict[Any, Any]:

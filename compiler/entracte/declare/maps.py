@@ -1,8 +1,9 @@
 """Maps as declared: which inputs are sliced, along which axes, and what slices hand on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from entracte.declare.rests import read_at
 from entracte.declare.settings import MapSettings
 from entracte.declare.words import check_allowed, is_whole
 from entracte.errors import ConfigError
@@ -12,8 +13,9 @@ ORDERS = ("auto", "chunk", "slice")
 _MOST_AXES = 2
 
 
-def read_map(where: str, s: MapSettings, inputs: Sequence[str]) -> Map:
-    """Raises `ConfigError`, but for what depends on shapes."""
+def read_map(where: str, s: MapSettings, inputs: Sequence[str], count: int | None) -> Map:
+    """Raises `ConfigError`, but for what depends on shapes. `count`: iterations of the stage's
+    loop; None where it is in none."""
     ports = tuple(s.port) if isinstance(s.port, list | tuple) else (s.port,)
     for port in ports:
         if port not in inputs:
@@ -22,13 +24,43 @@ def read_map(where: str, s: MapSettings, inputs: Sequence[str]) -> Map:
         raise ConfigError(f"{where}.port: {list(ports)}: give an input, or a list of them")
     check_allowed(f"{where}.order", s.order, ORDERS)
     slices = _slices(where, s)
-    made = Map(ports=ports, slices=slices, carry=_carry(where, s, inputs), order=s.order)
+    rests, at = _rests(f"{where}.rests", s.rests, slices, count)
+    made = Map(
+        ports=ports,
+        slices=slices,
+        carry=_carry(where, s, inputs),
+        rests=rests,
+        at=at,
+        order=s.order,
+    )
     if made.carry and (len(slices) > 1 or slices[0].stride < slices[0].size):
         raise ConfigError(
             f"{where}.carry: slices that hand something on lie along one axis, one behind another; "
             "leave `carry` out, or give one axis and no `stride`"
         )
     return made
+
+
+def _rests(
+    where: str, given: Any, slices: Sequence[Slices], count: int | None
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Which slices rest, and the iterations in which they run."""
+    if given is None:
+        return (), ()
+    if not isinstance(given, Mapping) or set(given) != {"slices", "at"}:
+        raise ConfigError(f"{where}: {given!r}: give {{slices: LIST, at: ITERATIONS}}")
+    listed = given["slices"]
+    if not isinstance(listed, list | tuple) or not listed or not all(map(is_whole, listed)):
+        raise ConfigError(f"{where}.slices: {listed!r}: give a list of slices, counted from 0")
+    chosen = tuple(sorted(set(listed)))
+    if len(slices) > 1 or slices[0].stride < slices[0].size:
+        raise ConfigError(
+            f"{where}: slices that rest lie along one axis, side by side; leave it out, or give "
+            "one axis and no `stride`"
+        )
+    if chosen[0] < 0 or chosen != tuple(range(chosen[0], chosen[-1] + 1)):
+        raise ConfigError(f"{where}.slices: {list(chosen)}: give neighbours, the first or the last")
+    return chosen, read_at(f"{where}.at", given["at"], count)
 
 
 def _slices(where: str, s: MapSettings) -> tuple[Slices, ...]:

@@ -20,7 +20,8 @@ from entracte.errors import ConfigError
 
 APPENDED = "target"
 """The group that is in no list of defaults: Hydra wants a plus before it."""
-_FAMILY = ("target", "pipeline", "policy", "sampler", "compression", "partition")
+_FAMILY = ("target", "pipeline", "policy", "sampler", "guidance", "compression",
+           "partition")  # fmt: skip
 """Groups of `conf/`, in the order of what they say."""
 _CHOICE = re.compile(rf"\+{{0,2}}(?P<group>{'|'.join(_FAMILY)})=(?P<rest>[^{{].*)", re.DOTALL)
 """GROUP=NAME; a value in braces is one of keys."""

@@ -10,6 +10,7 @@ from entracte.declare.host_ops import HOST_OPS
 from entracte.declare.loras import read_loras
 from entracte.declare.maps import read_map
 from entracte.declare.order import ordered
+from entracte.declare.rests import read_at, read_reuse
 from entracte.declare.scheme import PRECISION_FLOORS_DB, compressions
 from entracte.declare.settings import LoopSettings, PipelineSettings, StageSettings
 from entracte.declare.wiring import check_wiring
@@ -97,13 +98,14 @@ def _stage(
         op=op,
         params=freeze(s.params),
         inputs=tuple(s.inputs.items()),
-        map=None if s.map is None else read_map(f"{where}.map", s.map, tuple(s.inputs)),
+        map=None if s.map is None else read_map(f"{where}.map", s.map, tuple(s.inputs), count),
         precision=precision,
         compression=chosen,
         functions=_functions(where, s.functions),
         weights=_own_weights(where, kind, s),
         weights_of=s.weights_of or "",
-        at=_at(f"{where}.at", s.at, count),
+        at=read_at(f"{where}.at", s.at, count),
+        reuse=read_reuse(f"{where}.reuse", s.reuse, count),
         compute_unit=s.compute_unit or "",
     )
 
@@ -140,30 +142,6 @@ def _functions(where: str, given: Mapping[str, int]) -> tuple[tuple[str, int], .
                 f"{second} never runs; leave it out"
             )
     return tuple((name, count) for count, name in kept)
-
-
-def _at(where: str, given: object, count: int | None) -> tuple[int, ...]:
-    """Iterations, the first among them; nothing where they are all."""
-    if given is None:
-        return ()
-    if count is None:
-        raise ConfigError(f"{where}: a stage outside of loops has no iterations; leave it out")
-    if isinstance(given, Mapping):
-        every = given.get("every")
-        if set(given) != {"every"} or not is_whole(every) or every < 1:
-            raise ConfigError(f"{where}: {dict(given)}: give a list of iterations, or {{every: N}}")
-        chosen = tuple(range(0, count, every))
-    else:
-        listed = list(given) if isinstance(given, list | tuple) else [given]
-        chosen = tuple(sorted({x for x in listed if is_whole(x)}))
-        if not all(map(is_whole, listed)):
-            raise ConfigError(f"{where}: {given!r}: give a list of iterations, or {{every: N}}")
-    if not chosen or chosen[0] != 0 or chosen[-1] >= count:
-        raise ConfigError(
-            f"{where}: {list(chosen)[:8]}: iterations are 0 to {count - 1}, and 0 is one of them: "
-            "what stands in the others must be made first"
-        )
-    return () if len(chosen) == count else chosen
 
 
 # ---------------------------------------------------------------- loops

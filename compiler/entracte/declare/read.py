@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from entracte.cost import CLASSES
-from entracte.declare.folder import expanded
+from entracte.declare.folder import expanded, without_groups
 from entracte.declare.host_ops import HOST_OPS
 from entracte.declare.packages import check_package
 from entracte.declare.pipeline import read_pipeline
@@ -41,8 +41,6 @@ from entracte.units import parse_bytes
 _VERIFY = {"on": True, "off": False, "True": True, "False": False}
 """Unquoted in a yaml file, `on` and `off` arrive as booleans."""
 _MOST_CONTENTION = 1000
-_RECIPES = tuple(f"pipeline.{key}." for key in ("inputs", "stages", "loops", "outputs"))
-"""What a recipe gives."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,12 +128,11 @@ def _check_whole(config: DictConfig) -> None:
             f"{', '.join(targets())}; type\n  compile target=iphone15pro"
         )
     # What is put over a recipe's need not be whole: the recipe gives the rest.
-    _check_nothing_is_missing(config, but=_RECIPES if config.pipeline.get("folder") else ())
+    _check_nothing_is_missing(without_groups(config) if config.pipeline.get("folder") else config)
 
 
-def _check_nothing_is_missing(config: DictConfig, but: tuple[str, ...] = ()) -> None:
-    keys = (k for k in OmegaConf.missing_keys(config) if not k.startswith(("hydra", *but)))
-    missing = sorted(keys)
+def _check_nothing_is_missing(config: DictConfig) -> None:
+    missing = sorted(k for k in OmegaConf.missing_keys(config) if not k.startswith("hydra"))
     if missing:
         raise ConfigError(f"{missing[0]}: a value is missing (of {len(missing)} missing in all)")
 

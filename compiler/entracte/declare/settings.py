@@ -89,9 +89,27 @@ class MapSettings:
     carry: dict[str, list[str]] = field(default_factory=dict)
     """Input: [value that the first slice reads, output that the next slice reads]; e.g.
     `{low: [start.low, low_next]}`"""
+    rests: Any = None
+    """({slices: LIST, at: AT}) Slices, the first or the last, that run in some iterations of the
+    stage's loop, as `at` of a stage; what they made last stands in the others. It is
+    `PORT_rests`, and `PORT` is of the other slices; e.g. `{slices: [1], at: {from: 0, to: 20}}`"""
     order: str = "auto"
     """Whether each chunk runs over all slices, or all chunks for a slice, before the next; e.g.
     `slice`"""
+
+
+@dataclass(slots=True, kw_only=True)
+class ReuseSettings:
+    """Blocks of a stage that rest in some iterations of its loop: the change that they made last is
+    added again (docs/techniques.md has what that does to the demo)."""
+
+    first: int = 1
+    """Blocks at the begin that run in every iteration, in the order in which they run; e.g. `2`"""
+    last: int = 1
+    """The same, at the end; e.g. `2`"""
+    at: Any = None
+    """(list of whole numbers, or {every: N, from: A, to: B}) Iterations in which those between run,
+    0 among them; by default all; e.g. `{every: 2}`"""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -125,8 +143,10 @@ class StageSettings:
     weights_of: str | None = None
     """A stage whose weights these are; e.g. `first`"""
     at: Any = None
-    """(list of whole numbers, or {every: N}) Iterations of its loop in which it runs, by default
-    all; e.g. `{every: 2}`"""
+    """(list of whole numbers, or {every: N, from: A, to: B}) Iterations of its loop in which it
+    runs, by default all; e.g. `{every: 2}`"""
+    reuse: ReuseSettings = field(default_factory=ReuseSettings)
+    """Blocks that rest in some iterations, see below; e.g. `reuse={first:1,last:1,at:{every:2}}`"""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -292,6 +312,18 @@ class SamplerSettings:
 
 
 @dataclass(slots=True, kw_only=True)
+class GuidanceSettings:
+    """How the two halves of classifier-free guidance are computed. Files: `conf/guidance/`."""
+
+    name: str = "together"
+    """Which file; e.g. `apart`"""
+    begin: int = 0
+    """Of `interval`: the first step that is guided, from 0; e.g. `3`"""
+    end: int | None = None
+    """Of `interval`: the step before which guidance ends; null: to the end; e.g. `15`"""
+
+
+@dataclass(slots=True, kw_only=True)
 class CompressionSettings:
     """How weights are stored. Files: `conf/compression/`."""
 
@@ -352,6 +384,8 @@ class CompileSettings:
     """See below; chosen by `policy=NAME`; e.g. `policy=online`"""
     sampler: SamplerSettings = field(default_factory=SamplerSettings)
     """See below; chosen by `sampler=NAME`; e.g. `sampler=lpl_static`"""
+    guidance: GuidanceSettings = field(default_factory=GuidanceSettings)
+    """See below; chosen by `guidance=NAME`; e.g. `guidance=apart`"""
     compression: CompressionSettings = field(default_factory=CompressionSettings)
     """See below; chosen by `compression=NAME`; e.g. `compression=int8`"""
     partition: PartitionSettings = field(default_factory=PartitionSettings)
@@ -361,8 +395,10 @@ class CompileSettings:
     `build/mine`"""
     dry_run: bool = False
     """Plan, and convert nothing; with `out` the plan is written; e.g. `true`"""
-    advise: bool = False
-    """Rank settings by predicted time instead of compiling; e.g. `true`"""
+    advise: Any = False
+    """(true, false or `techniques`) Rank settings by predicted time instead of compiling:
+    precision, compression and policy, or what leaps, intervals of guidance and resting blocks save;
+    e.g. `true`"""
     verify: str = "on"
     """Whether packages are compared with their torch source before a build is called done; e.g.
     `off`"""

@@ -53,10 +53,35 @@ def _check_stage(p: Pipeline, stage: Stage, names: set[str], inputs: set[str]) -
         raise ConfigError(f"{where}.map: only a graph is mapped, {stage.name} is a {stage.kind}")
     if stage.at and (stage.kind is not StageKind.GRAPH or stage.map is not None):
         raise ConfigError(f"{where}.at: only a graph without a map may rest in some iterations")
+    if stage.map is not None and stage.map.rests and (loop is None or stage.map.carry):
+        raise ConfigError(
+            f"{where}.map.rests: {stage.name} "
+            f"{'is in no loop' if loop is None else 'carries from slice to slice'}, so no slice "
+            "may rest; leave it out"
+        )
+    _check_reuse(p, stage)
     _check_functions(p, stage)
     _check_weights(p, stage)
     if stage.kind is StageKind.HOST:
         _check_host(p, stage, loop)
+
+
+def _check_reuse(p: Pipeline, stage: Stage) -> None:
+    if stage.reuse is None:
+        return
+    where = f"pipeline.stages.{stage.name}.reuse"
+    if stage.kind is not StageKind.GRAPH:
+        raise ConfigError(f"{where}: only a graph has blocks, {stage.name} is a {stage.kind}")
+    if stage.at:
+        raise ConfigError(
+            f"{where}: {stage.name} rests as a whole already (`at`); leave one of them out"
+        )
+    beside = [s.name for s in p.stages if stage.name in (s.weights_of, s.name) and s.weights_of]
+    if beside:
+        raise ConfigError(
+            f"{where}: {beside[0]} has the weights of another stage, and packages of both would be "
+            "cut alike; leave `weights_of` out, or `reuse`"
+        )
 
 
 def _check_host(p: Pipeline, stage: Stage, loop: Loop | None) -> None:

@@ -11,10 +11,10 @@ from entracte.codec import parse_json
 from entracte.errors import EntracteError
 from entracte.ir import Plan
 
-_GROUPS = ("target", "pipeline", "policy", "sampler", "compression")
+_GROUPS = ("target", "pipeline", "policy", "sampler", "guidance", "compression")
 """Groups of `conf/` whose files have a name; in the order in which they are typed."""
 _FALLBACK = {"target": "host", "pipeline": "tiny_t2v", "policy": "optimal", "sampler": "rflow",
-             "compression": "none"}  # fmt: skip
+             "guidance": "together", "compression": "none"}  # fmt: skip
 """What is composed in the place of a file that does not ship, and what no word need be said of;
 but a target is always said."""
 _OWN = ("weights", "folder", "lora", "lora_scale", "precision", "compression", "steps", "video",
@@ -48,7 +48,9 @@ def command_of(plan: Plan) -> Command | None:
     those of a compile."""
     try:
         recorded = parse_json(plan.settings)
-        names = {group: str(recorded[group]["name"]) for group in _GROUPS}
+        # Plans before there was such a group: its first file.
+        groups = {group: {"name": _FALLBACK[group]} for group in _GROUPS} | recorded
+        names = {group: str(groups[group]["name"]) for group in _GROUPS}
         if "${" in plan.settings or not all(map(str.isprintable, names.values())):
             return None
         return _command(recorded, names)

@@ -45,7 +45,9 @@ class Builder:
 
     def pieces(self, graph: str) -> list[Piece]:
         """What runs a stage graph, in order."""
-        return pieces_of(self.partition, graph)
+        rests = next((g.rests for parts in self.graphs.values() for g in parts if g.name == graph),
+                     None)  # fmt: skip
+        return pieces_of(self.partition, graph, rests)
 
     def inner(self, stage: str) -> set[str]:
         """What a stage's pieces read of each other, in all its parts, by name."""

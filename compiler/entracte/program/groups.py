@@ -24,6 +24,8 @@ class Piece:
     function: str
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
+    rests: bool = False
+    """In the iterations in which its stage's blocks do (`Stage.reuse`)."""
 
     @property
     def reads(self) -> set[str]:
@@ -36,9 +38,15 @@ class Piece:
         return {p.name for p in self.outputs}
 
 
-def pieces_of(partition: Partition, graph: str) -> list[Piece]:
-    """What runs a stage graph, in order."""
-    own = [Piece(c.id, "main", c.inputs, c.outputs) for c in partition.of(graph)]
+def pieces_of(
+    partition: Partition, graph: str, rests: tuple[int, int] | None = None
+) -> list[Piece]:
+    """What runs a stage graph, in order; `rests`: see `StageGraph`."""
+    first, stop = rests or (0, 0)
+    own = [
+        Piece(c.id, "main", c.inputs, c.outputs, first <= c.start and c.stop <= stop)
+        for c in partition.of(graph)
+    ]
     shared = [
         Piece(c.id, v.name, v.inputs, v.outputs)
         for c in partition.chunks
@@ -46,6 +54,11 @@ def pieces_of(partition: Partition, graph: str) -> list[Piece]:
         if v.graph == graph
     ]
     return own or shared
+
+
+def at_of(stage: Stage, piece: Piece) -> tuple[int, ...]:
+    """The iterations of its loop in which a piece of a stage runs; empty: all."""
+    return stage.reuse.at if stage.reuse is not None and piece.rests else stage.at
 
 
 def groups_of(stage: Stage, pieces: Sequence[Piece], grouping: Grouping) -> list[range]:

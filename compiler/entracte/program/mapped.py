@@ -11,13 +11,14 @@ from functools import cached_property
 
 from entracte.ir import Binding, By, Call, Loop, Port, Segment, Stage, StageGraph, Window
 from entracte.program.builder import Builder
-from entracte.program.groups import Piece, groups_of
-from entracte.program.slices import input_windows, output_windows, slice_count
+from entracte.program.groups import Piece, at_of, groups_of
+from entracte.program.slices import Run, input_windows, output_windows, runs_of, slice_count
 
 
 def add_map(b: Builder, stage: Stage, graph: StageGraph) -> None:
     """The steps and segments of a mapped stage outside of loops."""
-    mapped = _Mapped(b, stage, graph, None)
+    (run,) = _runs(b, stage)
+    mapped = _Mapped(b, stage, graph, None, run)
     for group in mapped.groups:
         if not mapped.is_sliced(group):
             b.straight.append(mapped.call(group.start))
@@ -32,8 +33,15 @@ def add_map(b: Builder, stage: Stage, graph: StageGraph) -> None:
 
 def map_calls(b: Builder, stage: Stage, graph: StageGraph, loop: Loop) -> list[Call]:
     """The calls of a part of a mapped stage inside of a loop: each does all slices."""
-    mapped = _Mapped(b, stage, graph, loop)
-    return [mapped.call(i) for i in range(len(mapped.pieces))]
+    runs = [_Mapped(b, stage, graph, loop, run) for run in _runs(b, stage)]
+    return [run.call(i) for i in range(len(runs[0].pieces)) for run in runs]
+
+
+def _runs(b: Builder, stage: Stage) -> tuple[Run, ...]:
+    assert stage.map is not None
+    where = f"pipeline.stages.{stage.name}"
+    whole = b.ports[dict(stage.inputs)[stage.map.ports[0]]]
+    return runs_of(where, stage.map, input_windows(f"{where}.map", stage.map, whole))
 
 
 @dataclass
@@ -42,6 +50,7 @@ class _Mapped:
     stage: Stage
     graph: StageGraph
     loop: Loop | None
+    run: Run
 
     @cached_property
     def pieces(self) -> list[Piece]:
@@ -52,12 +61,9 @@ class _Mapped:
         assert self.stage.map is not None
         return self.stage.map.carry
 
-    @cached_property
+    @property
     def windows(self) -> tuple[Window, ...]:
-        assert self.stage.map is not None
-        port = self.stage.map.ports[0]
-        whole = self.b.ports[dict(self.stage.inputs)[port]]
-        return input_windows(f"pipeline.stages.{self.stage.name}.map", self.stage.map, whole)
+        return self.run.windows
 
     @cached_property
     def count(self) -> int:
@@ -105,7 +111,15 @@ class _Mapped:
             function=piece.function,
             # Only a loop has iterations to tell apart.
             switch=functions if self.loop is not None else (),
+            at=self._at(piece),
         )
+
+    def _at(self, piece: Piece) -> tuple[int, ...]:
+        """In which iterations of its loop: of slices and blocks that rest, those of both."""
+        if self.loop is None or self.graph.part != "body":
+            return ()
+        own, run = at_of(self.stage, piece), self.run.at
+        return tuple(i for i in own if i in run) if own and run else own or run
 
     # ------------------------------------------------------------ inputs
 
@@ -138,7 +152,7 @@ class _Mapped:
 
     def _outputs(self, i: int, port: Port, by: By) -> Iterator[Binding]:
         b, name = self.b, port.name
-        full = f"{self.stage.name}.{name}"
+        full = self._full(name)
         beside, later = self._readers(i, name)
         if self._is_carried(name):
             yield Binding(name, b.declare(full, port))
@@ -162,13 +176,17 @@ class _Mapped:
 
     def _final(self, port: Port, by: By) -> Binding:
         assert self.stage.map is not None
-        full = f"{self.stage.name}.{port.name}"
+        full = self._full(port.name)
         self.b.declare(full, self.b.ports[full])
         if self.count == 1 and by is By.MAP:
             return Binding(port.name, full)
         where = f"pipeline.stages.{self.stage.name}"
         windows = output_windows(where, self.stage.map, self.windows, port)
         return Binding(port.name, full, by, windows)
+
+    def _full(self, name: str) -> str:
+        """Of what a value is called outside."""
+        return f"{self.stage.name}.{name}{self.run.suffix}"
 
     def _is_carried(self, name: str) -> bool:
         return name in {after for _, _, after in self.carry}
@@ -178,11 +196,11 @@ class _Mapped:
 
     def _piece_name(self, name: str) -> str:
         """Of what is there for one slice."""
-        return f"{self.stage.name}.{name}" + ("@piece" if self._is_final(name) else "")
+        return self._full(name) + ("@piece" if self._is_final(name) else "")
 
     def _slots_name(self, name: str) -> str:
         """Of what is there for all slices, side by side."""
-        full = f"{self.stage.name}.{name}"
+        full = self._full(name)
         alone = not (self._is_final(name) or self._is_carried(name))
         maker = next((i for i, p in enumerate(self.pieces) if name in p.makes), None)
         if maker is None or self.graph.part != "body":

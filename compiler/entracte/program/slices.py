@@ -1,6 +1,7 @@
 """The slices of a map: where they lie in what is cut, and in what is put together again."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from math import prod
 
 from entracte.errors import ConfigError
@@ -36,6 +37,40 @@ def output_windows(
             "averaged, which whole numbers cannot be; leave `stride` out"
         )
     return made
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Slices of a map that run in the same iterations."""
+
+    windows: tuple[Window, ...]
+    """Of the inputs."""
+    suffix: str
+    """Behind the names of what they make."""
+    at: tuple[int, ...] = ()
+    """Of the stage's loop; empty: all."""
+
+
+RESTS = "_rests"
+
+
+def runs_of(where: str, given: Map, windows: tuple[Window, ...]) -> tuple[Run, ...]:
+    """All slices, or those that always run and those that rest. Raises `ConfigError`."""
+    if not given.rests:
+        return (Run(windows, ""),)
+    (window,), first, many = windows, given.rests[0], len(given.rests)
+    if many >= window.count or (first > 0 and first + many != window.count):
+        raise ConfigError(
+            f"{where}.map.rests.slices: {list(given.rests)} of {window.count}: give some of the "
+            "first or of the last, not all"
+        )
+    begin = many if first == 0 else 0
+    always = _part(window, begin, window.count - many)
+    return Run((always,), ""), Run((_part(window, first, many),), RESTS, given.at)
+
+
+def _part(window: Window, first: int, count: int) -> Window:
+    return replace(window, start=window.begin(first), count=count)
 
 
 def slice_count(windows: Iterable[Window]) -> int:

@@ -70,6 +70,17 @@ class Given:
             return first - 1
         return first - 1 - last.step
 
+    def again(self, use: int) -> int:
+        """The last of the calls in a row, in an iteration, that are of this one's chunk."""
+        at = self.unrolled[use]
+        while use + 1 < len(self.unrolled):
+            after = self.unrolled[use + 1]
+            same = (after.segment, after.iteration, after.chunk)
+            if same != (at.segment, at.iteration, at.chunk):
+                break
+            use += 1
+        return use
+
     def before(self, use: int) -> int | None:
         """A still earlier gate, for a segment's first loads: where the segment before is one of
         short iterations (slices of a map, or loops of one step), the moment at which that begins.
@@ -109,9 +120,9 @@ class _Attempt:
         if at.chunk is None:
             return None
         keep = at.chunk in self.kept.get(at.segment, ())
-        if keep and (at.iteration > 0 or self.freed.get(at.chunk, START) >= use):
+        if self.freed.get(at.chunk, START) >= use or (keep and at.iteration > 0):
             return None
-        free = given.last[at.segment, at.chunk] if keep else use
+        free = given.last[at.segment, at.chunk] if keep else given.again(use)
         weight = given.weight[use]
         room = given.budget - weight
         for t in range(use, free + 1):

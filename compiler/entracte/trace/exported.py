@@ -12,6 +12,7 @@ from entracte.frontend.export import export_graph
 from entracte.frontend.extract import constants_of
 from entracte.frontend.place import places_of, refuse_unconvertible
 from entracte.frontend.precision import fp32_values
+from entracte.frontend.reuse import RESTS, with_reuse
 from entracte.ir import DType, Stage
 from entracte.trace.codes import Coder
 from entracte.trace.flops import shape_of
@@ -47,6 +48,8 @@ def export_stage(
         program = export_graph(module, _examples(graph), backend.is_convertible, graph.outputs)
         if stage.score_bytes:
             in_query_blocks(program, stage.score_bytes // DType(stage.precision).width_bytes)
+        if stage.reuse is not None:
+            with_reuse(module, program, stage.reuse.first, stage.reuse.last)
         # here, where it costs seconds, and not in the chunk that is converted last
         refuse_unconvertible(program, backend.is_convertible, places_of(module, program))
     except ValueError as error:
@@ -90,6 +93,11 @@ class Exported:
     def computed(self) -> "tuple[fx.Node, ...]":
         """Operations that depend on an input, in graph order."""
         return tuple(n for n in self.calls if n.name not in self.constants)
+
+    @cached_property
+    def resting(self) -> frozenset[str]:
+        """Names of the operations that rest in some iterations."""
+        return frozenset(n.name for n in self.computed if n.meta.get(RESTS))
 
     @cached_property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:

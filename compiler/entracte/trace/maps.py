@@ -5,7 +5,13 @@ from dataclasses import replace
 
 from entracte.errors import ConfigError
 from entracte.ir import DType, Loop, Map, Port, Stage, Window
-from entracte.program.slices import input_windows, joined, output_windows, slice_count
+from entracte.program.slices import (
+    input_windows,
+    joined,
+    output_windows,
+    runs_of,
+    slice_count,
+)
 from entracte.trace.rounds import known, wider
 
 Ports = Mapping[str, Port]
@@ -94,12 +100,14 @@ def put_together(
     made: Ports,
     types: Mapping[str, DType],
 ) -> dict[str, Port]:
-    """Each output as it is after the map: all pieces, or of what is carried the last."""
+    """Each output as it is after the map: all pieces, those that rest apart, or of what is
+    carried the last."""
     where = f"pipeline.stages.{stage.name}"
     carried = {after: types[name] for name, _, after in given.carry}
     return {
-        name: replace(port, dtype=carried[name])
+        f"{name}{run.suffix}": replace(port, dtype=carried[name])
         if name in carried
-        else joined(port, output_windows(where, given, windows, port))
+        else joined(port, output_windows(where, given, run.windows, port))
+        for run in runs_of(where, given, tuple(windows))
         for name, port in made.items()
     }

@@ -136,6 +136,7 @@ def _record(subject: _Subject, exported: Sequence[Exported]) -> TraceRecord:
     parts = main.parts()
     for variant in variants:
         parts = [with_variant(p, variant.variant_of(p, parts)) for p in parts]
+    _check_rests(subject.stage, parts)
     shapes = {name: shape for e in exported for name, shape in e.shapes.items()}
     used = frozenset[str]().union(*(e.used for e in exported))
     read = [w for w in first.weight_of.values() if w in used]
@@ -154,6 +155,25 @@ def _record(subject: _Subject, exported: Sequence[Exported]) -> TraceRecord:
         buffers=tuple(sorted(used & dict(graph.module.named_buffers()).keys())),
         ties=_tied_keys(graph, read),
     )
+
+
+def _check_rests(stage: Stage, parts: Sequence[StageGraph]) -> None:
+    """What rests can be cut out of what is in the loop, in all functions."""
+    if stage.reuse is None:
+        return
+    where = f"pipeline.stages.{stage.name}.reuse"
+    part = next((p for p in parts if p.rests is not None), None)
+    if part is None or part.rests is None:
+        raise ConfigError(
+            f"{where}: nothing of these blocks depends on the loop's state, so they run before it; "
+            "leave `reuse` out"
+        )
+    places = {0, len(part.ops), *(c.position for c in part.cuts)}
+    if not places.issuperset(part.rests):
+        raise ConfigError(
+            f"{where}: what stands between blocks there cannot leave a package; give another "
+            "`first` or `last`"
+        )
 
 
 def _names(graph: "Graph") -> dict[str, None]:
@@ -288,6 +308,7 @@ class _Measurement:
         elsewhere = {i for o in self.ops if o.name not in made for i in o.inputs}
         wanted = elsewhere | set(self.subject.graph.outputs)
         crossable = tuple(self._port(o.name) for o in ops if self._can_cross(o.name))
+        resting = [i for i, o in enumerate(ops) if self._node_name[o.name] in self._resting]
         graph = StageGraph(
             name=name,
             stage=self.subject.stage.name,
@@ -299,8 +320,13 @@ class _Measurement:
             weights=self._weights(ops),
             cuts=cuts_of(ops, {p.name: p for p in crossable}),
             digest="",
+            rests=(resting[0], resting[-1] + 1) if resting and part == "body" else None,
         )
         return replace(graph, digest=_digest(graph))
+
+    @property
+    def _resting(self) -> frozenset[str]:
+        return self.exported.resting
 
     def _can_cross(self, value: str) -> bool:
         import torch

@@ -181,8 +181,11 @@ def graphs_are_code(stage: Stage) -> bool:
 
 
 def _traced(stage: Stage, **without: Any) -> Stage:
-    """A stage without what changes nothing of its graph: where it runs, and what a key names."""
-    return replace(stage, compute_unit="", **without)
+    """A stage without what changes nothing of its graph: where it runs, when its blocks or slices
+    rest, and what a key names."""
+    reuse = None if stage.reuse is None else replace(stage.reuse, at=())
+    given = None if stage.map is None else replace(stage.map, at=())
+    return replace(stage, compute_unit="", reuse=reuse, map=given, **without)
 
 
 def _graph_key(stage: Stage, **without: Any) -> str:

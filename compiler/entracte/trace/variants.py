@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from torch import fx
 
+from entracte.frontend.reuse import CHANGE
 from entracte.ir import Op, StageGraph
 from entracte.trace.codes import Coder
 from entracte.trace.flops import shape_of
@@ -49,7 +50,8 @@ def identities(
 
 
 def _returned(nodes: Sequence[fx.Node]) -> dict[str, str]:
-    """Values that a module hands out, of modules that hand out exactly one."""
+    """Values that a module hands out, of modules that hand out exactly one; and changes of
+    streams, of which the same numbers stand for each other."""
     path = {n: _path(n) for n in nodes}
     escaping: dict[str, list[fx.Node]] = {}
     for node in nodes:
@@ -57,7 +59,8 @@ def _returned(nodes: Sequence[fx.Node]) -> dict[str, str]:
         for scope in _scopes(path[node]):
             if not all(_is_within(reader, scope) for reader in readers):
                 escaping.setdefault(scope, []).append(node)
-    return {
+    changes = {n.name: f"change {n.meta[CHANGE]}" for n in nodes if CHANGE in n.meta}
+    return changes | {
         found[0].name: scope
         for scope, found in escaping.items()
         if len(found) == 1 and path[found[0]] == scope

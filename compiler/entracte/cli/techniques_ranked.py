@@ -1,0 +1,120 @@
+"""What makes a loop cheaper and changes what it computes: combinations, with what they do to the
+demo, and their predicted times.
+
+A leap, guidance in an interval of steps and resting blocks compose. Fidelity is the demo's,
+measured (`tools/bench_techniques.py`, `tools/reuse_parts.py`; docs/techniques.md): of another model
+it says the order at most. Times are decided as `compile dry_run=true` would decide them.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING
+
+from entracte.clock.predict import predict
+from entracte.decide.decide import decide
+from entracte.declare.read import Job
+from entracte.errors import ConfigError, DoesNotFit
+
+if TYPE_CHECKING:
+    from entracte.trace.wire import TracedPipeline
+
+LEAP, APART, INTERVAL, REUSE = "leap", "apart", "interval", "reuse"
+
+
+@dataclass(frozen=True, slots=True)
+class Fidelity:
+    """Of the demo: shares of clips in which all is right, and PSNR against plain clips in dB."""
+
+    seen: float
+    held_out: float
+    psnr_db: float | None
+
+
+Technique = frozenset[str]
+"""Which are on. `apart` changes nothing that is computed, and `interval` is apart already."""
+
+_MEASURED: dict[Technique, Fidelity] = {
+    frozenset(): Fidelity(0.982, 1.0, None),
+    frozenset({LEAP}): Fidelity(0.982, 1.0, 33.9),
+    frozenset({INTERVAL}): Fidelity(0.982, 1.0, 34.7),
+    frozenset({REUSE}): Fidelity(1.0, 1.0, 38.9),
+    frozenset({LEAP, INTERVAL}): Fidelity(0.982, 1.0, 30.9),
+    frozenset({LEAP, REUSE}): Fidelity(0.982, 1.0, 31.7),
+    frozenset({LEAP, INTERVAL, REUSE}): Fidelity(0.982, 1.0, 29.4),
+}
+"""Of 72 clips, at 30 steps, of which the leap takes 16; half of the steps guided; every other step
+without the blocks between the first and the last. One pair was not measured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Combination:
+    """A combination and what it costs; no time where it does not fit, `refused` where it is not
+    possible."""
+
+    on: Technique
+    words: tuple[str, ...]
+    """What to type for it."""
+    makespan_s: float | None = None
+    loaded_bytes: int = 0
+    refused: str = ""
+
+    @property
+    def name(self) -> str:
+        """`plain`, or what is on."""
+        return " + ".join(x for x in (LEAP, APART, INTERVAL, REUSE) if x in self.on) or "plain"
+
+    @property
+    def fidelity(self) -> Fidelity | None:
+        """Of the demo, where it was measured."""
+        return _MEASURED.get(self.on - {APART})
+
+
+def combinations() -> Iterator[Technique]:
+    """All of them, the plain one first."""
+    yield from (frozenset[str](), frozenset({APART}))
+    for chosen in list(product((False, True), repeat=3))[1:]:
+        pairs = zip((LEAP, INTERVAL, REUSE), chosen, strict=True)
+        yield frozenset(name for name, is_on in pairs if is_on)
+
+
+Declare = Callable[[Technique], tuple[Job, tuple[str, ...]]]
+"""The job with these, and the words for it. Raises `ConfigError` where they are not possible."""
+
+
+def ranked(
+    declare: Declare,
+    trace: "Callable[[Job], TracedPipeline]",
+    report: Callable[[str], None] = lambda _: None,
+) -> tuple[Combination, ...]:
+    """All combinations by predicted time, those that are not possible last. Raises `ConfigError`
+    where the plain one is not."""
+    found = []
+    for on in combinations():
+        report(" + ".join(sorted(on)) or "plain")
+        try:
+            found.append(_timed(on, declare, trace))
+        except ConfigError as error:
+            if not on:
+                raise
+            found.append(Combination(on=on, words=(), refused=str(error)))
+    return tuple(sorted(found, key=_rank))
+
+
+def _rank(one: Combination) -> tuple[bool, bool, float, int]:
+    return bool(one.refused), one.makespan_s is None, one.makespan_s or 0.0, len(one.on)
+
+
+def _timed(
+    on: Technique, declare: Declare, trace: "Callable[[Job], TracedPipeline]"
+) -> Combination:
+    job, words = declare(on)
+    traced = trace(job)
+    try:
+        decision = decide(traced.measured, job.target, job.policy, job.chunk_bytes)
+    except DoesNotFit:
+        return Combination(on=on, words=words)
+    result = predict(decision.workload, decision.schedule)
+    return Combination(
+        on=on, words=words, makespan_s=result.makespan_s, loaded_bytes=result.loaded_bytes
+    )
