@@ -45,6 +45,7 @@ ROOMS = [
     "export",
     "build",
     "advise",
+    "fits",
     "search",
     "ui",
     "cli",

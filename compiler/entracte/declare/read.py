@@ -20,6 +20,7 @@ from entracte.declare.settings import (
     POLICY_DRIVERS,
     CompileSettings,
     PolicySettings,
+    TargetSettings,
 )
 from entracte.declare.sizes import check_keys_are_read
 from entracte.declare.strays import check_keys
@@ -108,6 +109,19 @@ def read(config: DictConfig, *, recorded: bool = False) -> Job:
         cache_limit_bytes=parse_bytes(settings.cache_limit, "cache_limit"),
         settings=text,
     )
+
+
+def read_target(config: DictConfig) -> Target:
+    """The device alone of a composed configuration. Raises `ConfigError`."""
+    with sealed():
+        _check_whole(config)
+        plain = OmegaConf.to_container(config.target, resolve=True)
+        settings = OmegaConf.to_object(config.target)
+        assert isinstance(plain, dict)
+        check_values({"target": plain})
+        check_kinds(settings, "target")
+    assert isinstance(settings, TargetSettings)
+    return target_of(settings)
 
 
 def _raw(config: DictConfig) -> dict[Any, Any]:
