@@ -216,18 +216,20 @@ def _called(fit: "Fit") -> str:
 def estimated_lines(fits: "Sequence[Fit]") -> list[str]:
     """Figures that nobody published, and of which targets."""
     twice = len({f.target for f in fits}) < len(fits)
-    named = {_called(f) if twice else f.target: f.estimated for f in fits}
-    figures = dict.fromkeys(x for estimated in named.values() for x in estimated)
+    named = {_called(f) if twice else f.target: f for f in fits}
     by_names: dict[str, list[str]] = {}
-    for figure in figures:
+    for figure in dict.fromkeys(x for f in fits for x in f.estimated):
         by_names.setdefault(_of(named, figure), []).append(figure)
     return [f"estimated of {names}: {', '.join(x)}" for names, x in by_names.items()]
 
 
-def _of(named: Mapping[str, Sequence[str]], figure: str) -> str:
-    """The targets of which it is estimated, or, where these are fewer, the others."""
-    have = [name for name, estimated in named.items() if figure in estimated]
+def _of(named: "Mapping[str, Fit]", figure: str) -> str:
+    """The targets of which it is estimated; or the others, if these are fewer and it is published
+    of each."""
+    have = [name for name, fit in named.items() if figure in fit.estimated]
     lack = [name for name in named if name not in have]
-    if lack and len(lack) >= len(have):
-        return ", ".join(have)
-    return f"all but {', '.join(lack)}" if lack else "all" if len(have) > 1 else have[0]
+    if not lack:
+        return "all" if len(have) > 1 else have[0]
+    if len(lack) < len(have) and all(figure in named[name].sourced for name in lack):
+        return f"all but {', '.join(lack)}"
+    return ", ".join(have)
