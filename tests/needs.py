@@ -50,6 +50,7 @@ NEEDS = {
     "test_causal.py": "torch",
     "test_constructs.py": "torch",
     "test_compared.py": "convert",
+    "test_fits.py": "convert",
     "test_calibrate.py": "light",
     "test_cleaning.py": "light",
     "test_commands.py": "light",

@@ -25,9 +25,16 @@ def job(*overrides: str, target: str = "iphone15pro"):
     return read(compose("compile", overrides=[f"+target={target}", *overrides]))
 
 
-@pytest.mark.parametrize("target", options("target"))
-@pytest.mark.parametrize("pipeline", [p for p in options("pipeline") if p != "folder"])
-def test_every_target_reads_with_every_pipeline(target, pipeline):
+PIPELINES = [p for p in options("pipeline") if p != "folder"]
+EACH = [
+    # A pipeline knows no target: each is read once, and so is each target.
+    *((t, "tiny_t2v") for t in options("target")),
+    *(("iphone15pro", p) for p in PIPELINES if p != "tiny_t2v"),
+]
+
+
+@pytest.mark.parametrize(("target", "pipeline"), EACH)
+def test_every_target_and_every_pipeline_reads(target, pipeline):
     made = job(f"pipeline={pipeline}", target=target)
     assert made.target.name == target
     assert made.pipeline.name == pipeline
@@ -46,9 +53,9 @@ def test_every_compression_can_be_typed():
 
 
 def test_named_targets_are_all_there():
-    assert {"iphone15pro", "iphone16pro", "iphone17pro", "ipad_m4", "macbook_m3", "host"} <= set(
-        options("target")
-    )
+    named = {"iphone15pro", "iphone16pro", "iphone16e", "iphone17pro", "iphone18pro", "ipad_m4"}
+    named |= {"ipad_m5", "macbook_m3", "macbook_m5", "vision_pro", "host"}
+    assert set(options("target")) == named
 
 
 @pytest.mark.parametrize("target", options("target"))
@@ -68,6 +75,34 @@ def test_every_figure_of_a_target_is_sourced_or_marked_estimated(target):
     sourced = {s.split(":")[0] for s in made.sources}
     assert figures <= sourced | set(made.estimated)
     assert not sourced & set(made.estimated)
+
+
+def test_a_limit_is_chosen_by_name():
+    """On-device Sora's 3.3 GB; 6 GB with the entitlement (rtabmap pull 1446)."""
+    app, entitled = (job(*o).target for o in ((), ("target.limit=entitled",)))
+    assert (app.memory_bytes, entitled.memory_bytes) == (3_300_000_000, 6_000_000_000)
+    assert [s for s in app.sources if s.startswith("memory:")][0].startswith("memory: On-device")
+    assert [s for s in entitled.sources if s.startswith("memory:")][0].startswith(
+        "memory: introlab"
+    )
+    assert not any("limits." in s for s in (*app.sources, *app.estimated, *entitled.sources))
+    given = job("target.limit=entitled", "target.memory=24MiB").target
+    assert given.memory_bytes == 24 * 2**20
+    assert not any(s.startswith("memory:") for s in given.sources)
+    # A limit that nobody published says so, and does not where the published one holds.
+    assert "memory" in job("target.limit=app", target="iphone16pro").target.estimated
+    assert "memory" not in job(target="iphone16pro").target.estimated
+    # Two thirds of 16 GiB, as Metal tells (llama-cpp-python issue 687: 10922.67 MB).
+    mac = job(target="macbook_m5").target.memory_bytes
+    assert abs(mac / 2**20 - 10922.67) < 10
+
+
+def test_storage_scales_the_bandwidths_of_loads():
+    plain, small = job().target, job("target.storage=smallest").target
+    assert small.load_bandwidth == pytest.approx(650e6 * 0.67)
+    assert small.cold_bandwidth == pytest.approx(118e6 * 0.67)
+    assert plain.load_bandwidth == 650e6 and "load_bandwidth" not in plain.estimated
+    assert "load_bandwidth" in small.estimated
 
 
 def test_overrides_reach_the_job():
@@ -98,8 +133,7 @@ def test_pages_are_the_targets():
 
 
 def test_targets_that_run_core_ml_load_again_for_another_function():
-    names = ("host", "ipad_m4", "iphone15pro", "iphone16pro", "iphone17pro", "macbook_m3")
-    assert [n for n in names if not job(target=n).target.reload_on_switch] == ["host"]
+    assert [n for n in options("target") if not job(target=n).target.reload_on_switch] == ["host"]
     assert not job("target.reload_on_switch=false").target.reload_on_switch
 
 
@@ -122,6 +156,16 @@ def test_a_budget_below_the_footprint_is_refused():
             ".did you mean cpuAndNeuralEngine",
         ),
         (["pipeline.stages.noise.compute_unit=all"], "noise.compute_unit: a host has no packages"),
+        (
+            ["target.limit=apps"],
+            "target.limit: 'apps' is not one of app, entitled .did you mean app",
+        ),
+        (["target.storage=tiny"], "target.storage: 'tiny' is not one of smallest"),
+        (["target.limit=null"], "target.memory: not given; give .* or target.limit=app"),
+        (
+            ["target.storage=smallest", "target.storages.smallest=2"],
+            "target.storages.smallest: 2.0 is not above 0 and at most 1",
+        ),
         (["target.compute_unit=gpu"], "target.compute_unit: 'gpu' is not one of cpuAndGPU"),
         (["pipeline.stages.noise.host=dice"], "'dice' is not one of tokenize, retokenize"),
         (["+pipeline.stages.text.host=tokenize"], "Key|exactly one of graph, constant, host"),

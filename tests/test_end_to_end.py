@@ -187,7 +187,7 @@ def command(*arguments, cwd):
 def test_no_target_lists_them_and_says_what_to_type(tmp_path):
     done = command("entracte.cli.compile", cwd=tmp_path)
     assert done.returncode == 1
-    assert "one of host, ipad_m4, iphone15pro, iphone16pro, iphone17pro, macbook_m3" in done.stderr
+    assert "one of host, ipad_m4, ipad_m5, iphone15pro, iphone16e, iphone16pro, " in done.stderr
     assert "compile target=iphone15pro" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())

@@ -45,6 +45,7 @@ ROOMS = [
     "export",
     "build",
     "advise",
+    "fits",
     "search",
     "ui",
     "cli",
@@ -93,7 +94,7 @@ def ours(path: Path) -> set[str]:
 
 def test_every_module_has_a_room_and_the_root_is_small():
     assert {room_of(p) for p in files()} - {"__init__", "__main__"} == set(ROOMS) - {"graphs"}
-    assert len(list(PACKAGE.glob("*.py"))) <= 10
+    assert len(list(PACKAGE.glob("*.py"))) <= 11
 
 
 @pytest.mark.parametrize("path", files(), ids=module_of)

@@ -98,6 +98,18 @@ def emitted_facts(
     )
 
 
+def facts_on(
+    chunks: Sequence[Chunk], facts: Sequence[ChunkFacts], target: Target
+) -> tuple[ChunkFacts, ...]:
+    """What is known of chunks, with the seconds that they take on another target.
+
+    Args:
+        facts: of all `chunks`, in any order.
+    """
+    by_id = {c.id: c for c in chunks}
+    return tuple(_facts(by_id[f.id], f.weight_bytes, f.activation_bytes, target) for f in facts)
+
+
 def _facts(chunk: Chunk, weight_bytes: int, emitted_bytes: int, target: Target) -> ChunkFacts:
     """A switch of function is planned for nowhere, so the hungriest function counts always."""
     traced_bytes = max([chunk.activation_bytes, *(v.activation_bytes for v in chunk.variants)])

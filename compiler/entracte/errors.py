@@ -10,12 +10,16 @@ class ConfigError(EntracteError):
 
 
 class DoesNotFit(EntracteError):
-    """A pipeline that no partition or schedule fits into the budget: where and how much."""
+    """A pipeline that no partition or schedule fits into the budget: where and how much; and the
+    `target.memory` that is enough for all of it, 0 where nobody looked for that."""
 
-    def __init__(self, message: str, chunk: str = "", need_bytes: int = 0) -> None:
+    def __init__(
+        self, message: str, chunk: str = "", need_bytes: int = 0, memory_bytes: int = 0
+    ) -> None:
         super().__init__(message)
         self.chunk = chunk
         self.need_bytes = need_bytes
+        self.memory_bytes = memory_bytes
 
 
 class PlanError(EntracteError):

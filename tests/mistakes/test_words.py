@@ -24,7 +24,10 @@ from entracte.declare.overrides import as_typed
 from entracte.disk import left
 from entracte.verify.verify import ChunkScore
 
-TARGETS = "host, ipad_m4, iphone15pro, iphone16pro, iphone17pro, macbook_m3"
+TARGETS = (
+    "host, ipad_m4, ipad_m5, iphone15pro, iphone16e, iphone16pro, iphone17pro, iphone18pro, "
+    "macbook_m3, macbook_m5, vision_pro"
+)
 POLICIES = "ci_dl, double_buffer, online, optimal, sequential, strided"
 SAMPLERS = "lpl_adaptive, lpl_static, rflow"
 KEYS = (
@@ -266,7 +269,7 @@ def test_the_help_says_every_key_within_80_columns():
     text = compile_help(["--help"], 80)
     assert max(len(line) for line in text.splitlines()) <= 80
     for line in (
-        "  target: host, ipad_m4, iphone15pro, iphone16pro, iphone17pro, macbook_m3",
+        "  target: host, ipad_m4, ipad_m5, iphone15pro, iphone16e, iphone16pro,",
         "  sampler.steps  whole number [must be given]",
         "      That divide the whole time; null for the pipeline's own; e.g. 30",
         "  verify  on | off [on]",
@@ -291,7 +294,7 @@ def test_files_of_ones_own_are_in_the_help(tmp_path):
     (tmp_path / "target").mkdir()
     (tmp_path / "target" / "watch.yaml").write_text("")
     text = compile_help(["--help", "--config-dir", str(tmp_path)], 80)
-    assert "macbook_m3, watch" in " ".join(text.split())
+    assert "vision_pro, watch" in " ".join(text.split())
 
 
 # ---------------------------------------------------------------- what a shell offers

@@ -143,8 +143,9 @@ def _fitting(p: _Problem) -> tuple[_Problem, _Choice, Decision]:
         except DoesNotFit as error:
             beside = sharing.beside(error.chunk)
             if not beside:
-                remedy = _remedy(problem, coarsest, error)
-                raise DoesNotFit(f"{error}; try {remedy}", error.chunk, error.need_bytes) from None
+                enough = _enough_bytes(problem, coarsest, error)
+                text = f"{error}; try {_remedy(problem, error, enough)}"
+                raise DoesNotFit(text, error.chunk, error.need_bytes, enough) from None
             apart |= beside
 
 
@@ -374,10 +375,10 @@ def _graph_of(error: DoesNotFit, partition: Partition) -> str:
     return partition.chunk(error.chunk).graph
 
 
-def _remedy(p: _Problem, coarsest: _Choice, error: DoesNotFit) -> str:
+def _remedy(p: _Problem, error: DoesNotFit, enough_bytes: int) -> str:
     """Overrides that would help: smaller map slices or another order of them, and the memory that
     is enough."""
-    memory = f"`target.memory={_enough_bytes(p, coarsest, error) // 2**20}MiB`"
+    memory = f"`target.memory={enough_bytes // 2**20}MiB`"
     graph = error.chunk.rsplit(".", 1)[0]
     stage = p.source.pipeline.stage(p.measured[graph].graph.stage)
     return " or ".join([*map_remedies(p.source.pipeline, stage), memory])

@@ -1,15 +1,14 @@
 """settings -> Pipeline, Target, Policy: the declared values, with every fault reported."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from entracte.cost import CLASSES
 from entracte.declare.folder import expanded, without_groups
 from entracte.declare.host_ops import HOST_OPS
 from entracte.declare.packages import check_package
@@ -25,12 +24,11 @@ from entracte.declare.settings import (
 )
 from entracte.declare.sizes import check_keys_are_read
 from entracte.declare.strays import check_keys
+from entracte.declare.target import target_of
 from entracte.declare.values import check_kinds, check_values, not_negative, positive
 from entracte.declare.words import check_allowed, check_file_name
 from entracte.errors import ConfigError
 from entracte.ir import (
-    COMPUTE_UNITS,
-    MIN_PAGE_BYTES,
     Pipeline,
     Policy,
     StageKind,
@@ -40,7 +38,6 @@ from entracte.units import parse_bytes
 
 _VERIFY = {"on": True, "off": False, "True": True, "False": False}
 """Unquoted in a yaml file, `on` and `off` arrive as booleans."""
-_MOST_CONTENTION = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +96,7 @@ def read(config: DictConfig, *, recorded: bool = False) -> Job:
         )
     return Job(
         pipeline=pipeline,
-        target=_target(settings.target),
+        target=target_of(settings.target),
         policy=_policy(settings.policy),
         chunk_bytes=_chunk_bytes(settings.partition.chunk_bytes),
         out=settings.out,
@@ -110,6 +107,19 @@ def read(config: DictConfig, *, recorded: bool = False) -> Job:
         cache_limit_bytes=parse_bytes(settings.cache_limit, "cache_limit"),
         settings=text,
     )
+
+
+def read_target(config: DictConfig) -> Target:
+    """The device alone of a composed configuration. Raises `ConfigError`."""
+    with sealed():
+        _check_whole(config)
+        plain = OmegaConf.to_container(config.target, resolve=True)
+        settings = OmegaConf.to_object(config.target)
+        assert isinstance(plain, dict)
+        check_values({"target": plain})
+        check_kinds(settings, "target")
+    assert isinstance(settings, TargetSettings)
+    return target_of(settings)
 
 
 def _raw(config: DictConfig) -> dict[Any, Any]:
@@ -174,72 +184,6 @@ def _policy(s: PolicySettings) -> Policy:
     for key in ("lookahead", "margin"):
         not_negative(f"policy.{key}", getattr(s, key))
     return Policy(s.name, s.lookahead, s.retain, s.keep, s.driver, s.margin)
-
-
-def _target(s: TargetSettings) -> Target:
-    known = {f.name for f in fields(TargetSettings)} - {"name", "title", "sources", "estimated"}
-    stray = sorted(set(s.estimated) - known)
-    if stray:
-        raise ConfigError(
-            f"target.estimated: {stray[0]!r} is no figure of a target: {sorted(known)}"
-        )
-    check_file_name("target.name", s.name)
-    check_allowed("target.compute_unit", s.compute_unit, (*COMPUTE_UNITS, "reference"))
-    target = Target(
-        name=s.name,
-        title=s.title,
-        memory_bytes=parse_bytes(s.memory, "target.memory"),
-        base_footprint_bytes=parse_bytes(s.base_footprint, "target.base_footprint"),
-        settle_fraction=s.settle_fraction,
-        chunk_limit_bytes=int(_rate("target.chunk_limit", s.chunk_limit)),
-        deployment=s.deployment,
-        compute_unit=s.compute_unit,
-        load_bandwidth=_rate("target.load_bandwidth", s.load_bandwidth),
-        load_overhead_s=not_negative("target.load_overhead_s", s.load_overhead_s),
-        compute_flops=positive("target.compute_gflops", s.compute_gflops) * 1e9,
-        memory_bandwidth=_rate("target.memory_bandwidth", s.memory_bandwidth),
-        call_overhead_s=not_negative("target.call_overhead_s", s.call_overhead_s),
-        sources=tuple(s.sources),
-        estimated=tuple(s.estimated),
-        efficiency=_efficiency(s.efficiency),
-        cold_bandwidth=(
-            None if s.cold_bandwidth is None else _rate("target.cold_bandwidth", s.cold_bandwidth)
-        ),
-        contention=s.contention,
-        page_bytes=parse_bytes(s.page_bytes, "target.page_bytes"),
-        reload_on_switch=s.reload_on_switch,
-    )
-    if 0 < target.page_bytes < MIN_PAGE_BYTES:
-        raise ConfigError(
-            f"target.page_bytes: {s.page_bytes} is below {MIN_PAGE_BYTES} bytes, and no system "
-            "gives less memory back; give more, or 0 for whole packages"
-        )
-    if not 1 <= target.contention <= _MOST_CONTENTION:
-        raise ConfigError(
-            f"target.contention: {s.contention} is not between 1 and {_MOST_CONTENTION}; give how "
-            "many times slower loads and calls are while they overlap, 1 for not at all"
-        )
-    if not 0 <= target.settle_fraction < 1:
-        raise ConfigError(f"target.settle_fraction: {s.settle_fraction} is not in [0, 1)")
-    if target.budget_bytes <= 0:
-        raise ConfigError(
-            f"target.memory: {s.memory} leaves nothing beside the app's own "
-            f"{s.base_footprint}; give more, or lower target.base_footprint"
-        )
-    return target
-
-
-def _efficiency(given: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
-    for name, share in given.items():
-        check_allowed("target.efficiency", name, CLASSES)
-        if not 0 < share <= 1:
-            raise ConfigError(f"target.efficiency.{name}: {share} is not above 0 and at most 1")
-    return tuple((name, given[name]) for name in CLASSES if name in given)
-
-
-def _rate(where: str, text: str) -> float:
-    """A size of which there must be some."""
-    return positive(where, float(parse_bytes(text, where)))
 
 
 def _check_packages(p: Pipeline, allowed: Sequence[str]) -> None:

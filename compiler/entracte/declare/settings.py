@@ -25,8 +25,13 @@ class TargetSettings:
     """What folders of builds are called by; e.g. `mine`"""
     title: str = MISSING
     """What people read; e.g. `My phone`"""
-    memory: str = MISSING
-    """(bytes) Memory limit of the app; override it to plan for a budget; e.g. `3.3GB`"""
+    memory: str | None = None
+    """(bytes) Memory limit of the app, by default that of `limit`; give it to plan for a budget;
+    e.g. `3.3GB`"""
+    limits: dict[str, str] = field(default_factory=dict)
+    """Limits that a device has, by name; e.g. `{app: 3.3GB, entitled: 6GB}`"""
+    limit: str | None = None
+    """Which of `limits` holds; e.g. `entitled`"""
     base_footprint: str = MISSING
     """(bytes) What the app takes without any model; e.g. `20MiB`"""
     settle_fraction: float = MISSING
@@ -40,6 +45,11 @@ class TargetSettings:
     `cpuAndGPU`"""
     load_bandwidth: str = MISSING
     """(bytes) Bytes of a package that it loads in a second; e.g. `650MB`"""
+    storages: dict[str, float] = field(default_factory=dict)
+    """Sizes of its storage, by name: the share of the bandwidths of loads that they reach; e.g.
+    `{128GB: 0.67}`"""
+    storage: str | None = None
+    """Which of `storages` it has; by default what `load_bandwidth` was found with; e.g. `128GB`"""
     load_overhead_s: float = MISSING
     """Seconds that any load takes; e.g. `0.005`"""
     compute_gflops: float = MISSING

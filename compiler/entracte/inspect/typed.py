@@ -2,6 +2,7 @@
 
 import json
 
+from entracte.declare.target import chosen_limit
 from entracte.ir import Plan
 from entracte.units import typed_bytes
 
@@ -17,7 +18,8 @@ def limit(plan: Plan, name: str) -> str:
     """
     size = getattr(plan.target, _FIELDS.get(name, name))
     try:
-        typed = json.loads(plan.settings)["target"][name]
-    except (ValueError, LookupError, TypeError, RecursionError):
+        target = json.loads(plan.settings)["target"]
+        typed = chosen_limit(target) if name == "memory" else target[name]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         typed = None
     return typed_bytes(typed, size)
