@@ -225,7 +225,7 @@ MUST = {
     "traces": (
         "codec declare.scheme frontend.backend frontend.export frontend.precision graphs.spec ir "
         "lower.registrations trace.codes trace.cuts trace.exported trace.flops trace.hoist "
-        "trace.measure trace.stored trace.traced trace.variants"
+        "trace.measure trace.places trace.stored trace.traced trace.variants"
     ),
     "weights": "trace.weights",
 }

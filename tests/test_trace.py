@@ -1,16 +1,21 @@
 """Tracing on small torch modules: what is measured, hoisted and cut adds up to the module."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from entracte.decide.partition import Measured, cut_stage
+from entracte.declare.scheme import weight_bytes
 from entracte.emit.make import chunk_module
 from entracte.errors import ConfigError
 from entracte.graphs.spec import Graph, Input
 from entracte.ir import DType, Loop, Port, Scan, Stage, StageKind, Target
 from entracte.lower.backend import CORE_ML
+from entracte.store.cache import Cache
+from entracte.trace import measure, places, stored
 from entracte.trace.hoist import Depends, LoopOp
 from entracte.trace.hoist import split as split_at_rate
 from entracte.trace.measure import checkpoint_key, trace_stage
@@ -299,3 +304,71 @@ def test_random_normal_is_the_documented_one():
     many = random_normal(1, (100_000,))
     assert abs(many.mean()) < 0.02
     assert abs(many.std() - 1) < 0.02
+
+
+# ---------------------------------------------------------------- other bytes of the same weights
+
+
+@pytest.fixture
+def shelf(built, monkeypatch, tmp_path):
+    """Traces of the toy step through a cache: a new shelf each time, and what was traced for it."""
+    traced: list[str] = []
+
+    def trace(stage: Stage, *given):
+        traced.append(stage.compression)
+        return trace_stage(stage, *given)
+
+    monkeypatch.setattr(stored.Shelf, "_graph", lambda *_: built)
+    monkeypatch.setattr(stored, "_code", lambda *_: [])
+    monkeypatch.setattr(stored, "graphs_are_code", lambda _: True)
+    monkeypatch.setattr(measure, "trace_stage", trace)
+
+    def look(**changed):
+        made = stored.Shelf(CORE_ML, Cache(tmp_path))
+        return made.traced(replace(STAGE, **changed), PORTS, LOOP).record
+
+    return look, traced
+
+
+def test_another_compression_counts_weights_again_and_traces_nothing(shelf, built):
+    look, traced = shelf
+    look()
+    for name in ("int8", "palette4", "none"):
+        stage = replace(STAGE, compression=name)
+        assert look(compression=name) == trace_stage(stage, built, PORTS, LOOP, CORE_ML).record
+    assert traced == ["none"]
+    # 64 x 64 in one byte each and a bias of 64 in fp16, six times
+    body = next(p for p in look(compression="int8").parts if p.part == "body")
+    assert sum(w.size_bytes for w in body.weights) == 6 * (64 * 64 + 2 * 64)
+
+
+def test_a_compression_that_moves_operations_is_traced(shelf, monkeypatch):
+    """The loop holds 10 rows of 128 numbers in fp16 (2560 bytes) to spare the weights of `time`
+    (16 KiB) in every iteration; were these nearly nothing, it would hold the 10 timesteps."""
+    look, traced = shelf
+
+    def size(shape, precision, compression):
+        return weight_bytes(shape, precision, "none") // (1 if compression == "none" else 4096)
+
+    for module in (measure, places):
+        monkeypatch.setattr(module, "weight_bytes", size)
+    found = {name: look(compression=name) for name in ("none", "int8")}
+    inside = {
+        name: {w.name for p in record.parts for w in p.weights if p.part == "body"}
+        for name, record in found.items()
+    }
+    assert "time.weight" in inside["int8"] - inside["none"]
+    assert traced == ["none", "int8"]
+    for name, record in found.items():  # both are kept
+        assert look(compression=name) == record
+    assert traced == ["none", "int8"]
+
+
+def test_what_tracing_reads_is_traced_again(shelf):
+    look, traced = shelf
+    look()
+    for changed in ({"precision": "fp32"}, {"params": (("x", 1),)}, {"score_bytes": 1 << 20}):
+        look(**changed)
+    assert len(traced) == 4
+    look(weights="elsewhere", compute_unit="cpuOnly")
+    assert len(traced) == 4

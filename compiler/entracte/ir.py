@@ -442,7 +442,6 @@ class StageGraph:
     """Every value that may cross a cut, with its dtype at a boundary."""
     weights: tuple[Weight, ...]
     cuts: tuple[Cut, ...]
-    digest: str
     variants: tuple["StageGraph", ...] = ()
     """Other functions over the same weights, named `GRAPH@FUNCTION`. The cuts of this graph are
     those that all functions allow."""

@@ -47,7 +47,6 @@ def stack(blocks: int, weight: int, flops: int) -> StageGraph:
         values=tuple(port(n) for n in ["x", *names]),
         weights=tuple(Weight(f"w{k}", (weight,), weight) for k in range(blocks)),
         cuts=tuple(Cut(k + 1, (names[k],), 200) for k in range(blocks - 1)),
-        digest="d",
     )
 
 

@@ -64,7 +64,6 @@ def chain(blocks: int, weight: int, between: int, carry: bool) -> StageGraph:
         values=tuple(ports.values()),
         weights=tuple(Weight(f"w{k}", (weight,), weight) for k in range(blocks)),
         cuts=tuple(cuts),
-        digest="d",
     )
 
 

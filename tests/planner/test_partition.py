@@ -39,7 +39,7 @@ def graph(ops=OPS, outputs=("f",), cuts=()) -> StageGraph:
         outputs=tuple(value(n, SIZES[n]) for n in outputs),
         values=tuple(value(n, s) for n, s in SIZES.items()),
         weights=(Weight("w0", (1,), 1000), Weight("w1", (1,), 300), Weight("w2", (1,), 7)),
-        cuts=tuple(cuts), digest="d",
+        cuts=tuple(cuts),
     )  # fmt: skip
 
 

@@ -51,7 +51,6 @@ def graph(stage: str, weights: str, elements: int = 10, **size: int) -> StageGra
         values=tuple(port(n, elements) for n in names),
         weights=tuple(Weight(w, (s // 2,), s) for w, s in sorted(size.items())),
         cuts=tuple(Cut(i, (names[i - 1],), 2 * elements) for i in range(1, len(ops))),
-        digest=stage,
     )  # fmt: skip
 
 

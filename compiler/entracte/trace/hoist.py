@@ -10,8 +10,10 @@ bytes, held for the whole loop (times the rows for a scanned one).
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntFlag
+from typing import TYPE_CHECKING
 
-import networkx as nx
+if TYPE_CHECKING:
+    import networkx as nx
 
 
 class Depends(IntFlag):
@@ -76,6 +78,8 @@ def _outside(
     rows: int,
 ) -> set[str]:
     """The names of what leaves the loop; `costs` has what each that may leave costs inside it."""
+    import networkx as nx
+
     graph = nx.DiGraph()
     graph.add_edge("out", "body", capacity=0)
     size = {n.name: n.size_bytes for n in nodes} | {k: b for k, (_, b) in inputs.items()}
@@ -98,6 +102,6 @@ def _outside(
     return {name for name in costs if f"op:{name}" in kept}
 
 
-def _add_holding(graph: nx.DiGraph, producer: str, value: str, held_bytes: int) -> None:
+def _add_holding(graph: "nx.DiGraph", producer: str, value: str, held_bytes: int) -> None:
     if not graph.has_edge(producer, f"held:{value}"):
         graph.add_edge(producer, f"held:{value}", capacity=held_bytes)

@@ -1,9 +1,7 @@
 """One stage's torch module -> its measured parts, and the torch graph they were measured on."""
 
-import hashlib
-import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -11,7 +9,6 @@ from entracte.declare.scheme import weight_bytes
 from entracte.errors import ConfigError
 from entracte.frontend.backend import Backend
 from entracte.ir import DType, Loop, Op, Port, Stage, StageGraph, Weight
-from entracte.program.loops import is_steady
 from entracte.trace.cuts import cuts_of
 from entracte.trace.exported import (
     Exported,
@@ -21,10 +18,10 @@ from entracte.trace.exported import (
     value_names,
 )
 from entracte.trace.flops import flops_of, kind_of, opening_elements, workspace_elements
-from entracte.trace.hoist import Depends, LoopOp, split
 from entracte.trace.names import MAIN, variant_graph
 from entracte.trace.numbers import module_state, ties
 from entracte.trace.own import check_numbers, own_numbers
+from entracte.trace.places import Wired, places_of
 from entracte.trace.stores import Types, memory_of, order_of
 from entracte.trace.traced import FunctionRecord, Traced, TraceRecord
 from entracte.trace.variants import needed_ops, with_variant
@@ -57,7 +54,9 @@ def trace_stage(
         ConfigError: the ports do not suit the graph, or torch.export refuses the module.
     """
     _check_ports(stage, graph, ports, backend)
-    subject = _Subject(stage, graph, ports, loop, backend, frozenset(pinned))
+    subject = _Subject(
+        stage=stage, ports=ports, loop=loop, backend=backend, pinned=frozenset(pinned), graph=graph
+    )
     functions = (MAIN, *(name for name, _ in stage.functions))
     programs = {name: export_stage(stage, graph, name, backend) for name in functions}
     exported = [
@@ -117,16 +116,11 @@ _REMEDY = {
 }
 
 
-@dataclass(frozen=True)
-class _Subject:
-    """A stage to be measured, with what is known of its surroundings."""
+@dataclass(frozen=True, kw_only=True)
+class _Subject(Wired):
+    """A stage to be measured."""
 
-    stage: Stage
     graph: "Graph"
-    ports: Mapping[str, Port]
-    loop: Loop | None
-    backend: Backend
-    pinned: frozenset[str]
 
 
 def _record(subject: _Subject, exported: Sequence[Exported]) -> TraceRecord:
@@ -154,6 +148,7 @@ def _record(subject: _Subject, exported: Sequence[Exported]) -> TraceRecord:
         whole=tuple(sorted(used & frozenset[str]().union(*(e.whole for e in exported)))),
         buffers=tuple(sorted(used & dict(graph.module.named_buffers()).keys())),
         ties=_tied_keys(graph, read),
+        compression=subject.stage.compression,
     )
 
 
@@ -201,10 +196,6 @@ def _beside(subject: _Subject, variant: Exported, main: "_Measurement") -> "_Mea
     shared = names_beside(variant, main.exported, main.value_of)
     inner = {n: f"{n}@{variant.name}" if name in ports else name for n, name in shared.items()}
     return _Measurement(subject, variant, own | inner | outputs)
-
-
-_NEVER = 2**62
-"""More bytes than anything gains by leaving its loop."""
 
 
 @dataclass(frozen=True)
@@ -282,25 +273,9 @@ class _Measurement:
 
     def _places(self) -> dict[str, str]:
         """Value -> the part it is made in."""
-        subject, loop = self.subject, self.subject.loop
-        if loop is None:
-            return {o.name: "body" for o in self.ops}
-        size = {w.name: w.size_bytes for w in self._weights(self.ops)}
-        nodes = [
-            LoopOp(o.name, o.inputs, self._held(o), sum(size[w] for w in o.weights), o.flops)
-            for o in self.ops
-        ]
-        declared = dict(subject.stage.inputs)
-        inputs = {
-            name: (_depends(loop, declared[name], subject.stage), port.size_bytes)
-            for name, port in subject.ports.items()
-        }
-        rate = subject.backend.hoist_flops_per_byte
-        return split(nodes, inputs, loop.count, rate, subject.pinned)
-
-    def _held(self, op: Op) -> int:
-        """Bytes of a value that is held for the loop; what no package can hand out never is."""
-        return op.output_bytes if self._can_cross(op.name) else _NEVER
+        size_bytes = {w.name: w.size_bytes for w in self._weights(self.ops)}
+        crossable = {o.name for o in self.ops if self._can_cross(o.name)}
+        return places_of(self.ops, size_bytes, crossable, self.subject)
 
     def _part(self, name: str, part: str, ops: tuple[Op, ...]) -> StageGraph:
         made = {o.name for o in ops}
@@ -309,7 +284,7 @@ class _Measurement:
         wanted = elsewhere | set(self.subject.graph.outputs)
         crossable = tuple(self._port(o.name) for o in ops if self._can_cross(o.name))
         resting = [i for i, o in enumerate(ops) if self._node_name[o.name] in self._resting]
-        graph = StageGraph(
+        return StageGraph(
             name=name,
             stage=self.subject.stage.name,
             part=part,
@@ -319,10 +294,8 @@ class _Measurement:
             values=crossable,
             weights=self._weights(ops),
             cuts=cuts_of(ops, {p.name: p for p in crossable}),
-            digest="",
             rests=(resting[0], resting[-1] + 1) if resting and part == "body" else None,
         )
-        return replace(graph, digest=_digest(graph))
 
     @property
     def _resting(self) -> frozenset[str]:
@@ -378,26 +351,9 @@ class _Measurement:
         )
 
 
-def _depends(loop: Loop, value: str, stage: Stage) -> Depends:
-    """What a value that a stage of the loop reads depends on."""
-    owner, _, name = value.partition(".")
-    if owner in loop.stages:
-        return Depends.STATE
-    if owner != loop.name or is_steady(loop, name):
-        return Depends.NOTHING
-    scanned = name in {s.name for s in loop.scan}
-    # A map has slices already; it is not run for all iterations as well.
-    return Depends.SCAN if scanned and stage.map is None else Depends.STATE
-
-
 def checkpoint_key(name: str, key_map: Sequence[tuple[str, str]]) -> str:
     """A module's weight name as the checkpoint spells it: the longest matching prefix wins."""
     for prefix, replacement in sorted(key_map, key=lambda pair: -len(pair[0])):
         if name.startswith(prefix):
             return replacement + name[len(prefix) :]
     return name
-
-
-def _digest(graph: StageGraph) -> str:
-    text = json.dumps(asdict(graph), sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -11,6 +11,7 @@ from entracte.ir import Loop, Port, Stage
 from entracte.store.cache import Cache, digest
 from entracte.store.origin import graph_digest, maker_digest
 from entracte.trace.made import made_by, make
+from entracte.trace.places import Wired, compressed
 from entracte.trace.traced import Traced, TraceRecord
 
 if TYPE_CHECKING:
@@ -45,20 +46,24 @@ class Shelf:
     ) -> Traced:
         """The stage, measured. Raises `ConfigError` naming it."""
         key = self._key(stage, ports, loop, pinned)
-        if key not in self._traced:
-            self._traced[key] = self._traced_as(key, stage, ports, loop, pinned)
-        return self._traced[key]
+        own = digest(key, stage.compression)
+        if own not in self._traced:
+            wired = Wired(stage, ports, loop, self._backend, frozenset(pinned))
+            self._traced[own] = self._traced_as(key, own, wired)
+        return self._traced[own]
 
-    def _traced_as(
-        self,
-        key: str,
-        stage: Stage,
-        ports: Mapping[str, Port],
-        loop: Loop | None,
-        pinned: Collection[str],
-    ) -> Traced:
-        """From the cache, or traced now."""
-        found = self._cache.record("traces", key, TraceRecord) if self._cache else None
+    def _traced_as(self, key: str, own: str, wired: Wired) -> Traced:
+        """From the cache, or traced now.
+
+        Kept under `key`, which says nothing of compression; under its `own` key where that moves
+        operations from one part to another.
+        """
+        stage, place, found = wired.stage, key, None
+        for place in (key, own) if self._cache else ():
+            kept = self._record(place)
+            found = kept and compressed(kept, wired)
+            if kept is None or found is not None:
+                break
         if found is not None:
             return Traced(
                 stage,
@@ -69,16 +74,21 @@ class Shelf:
             )
         from entracte.trace.measure import trace_stage
 
-        traced = trace_stage(stage, self._graph(stage), ports, loop, self._backend, pinned)
+        graph, given = self._graph(stage), (wired.ports, wired.loop, wired.backend, wired.pinned)
+        traced = trace_stage(stage, graph, *given)
         if self._cache:
-            self._cache.keep("traces", key, traced.record)
+            self._cache.keep("traces", place, traced.record)
         return traced
+
+    def _record(self, key: str) -> TraceRecord | None:
+        return self._cache.record("traces", key, TraceRecord) if self._cache else None
 
     def _key(
         self, stage: Stage, ports: Mapping[str, Port], loop: Loop | None, pinned: Collection[str]
     ) -> str:
-        """Of a trace. Where weights are read changes nothing of it, and where it runs neither."""
-        named = encode(_traced(stage, weights=""))
+        """Of a trace. Where weights are read changes nothing of it, and where it runs neither; what
+        compression changes is counted again when it is read."""
+        named = encode(_traced(stage, weights="", compression=""))
         declared = (named, encode(tuple(ports.values())), encode(loop), sorted(pinned))
         code = _code(stage, self._backend.is_convertible)
         return digest(*declared, self._backend.identity, code, self._made(stage))

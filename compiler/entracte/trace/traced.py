@@ -66,6 +66,8 @@ class TraceRecord:
     """Weights that are no parameters: only in these may infinity be meant."""
     ties: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """Weight -> the checkpoint's keys of other names that the module has for it."""
+    compression: str = "none"
+    """What the weights' bytes are counted for."""
 
 
 @dataclass(frozen=True)
