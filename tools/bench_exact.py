@@ -3,9 +3,10 @@
     pip install -e ".[bench]"
     python tools/bench_exact.py             # --limit S: seconds for each instance
 
-Loops of K chunks done N times as in tools/bench_plan.py, in whole numbers: computing takes 56,000 for
-an iteration, loading everything r x 56,000, the budget is f of all weights. The solver has its own
-model (tests/planner/cp_sat.py). What is not proved in time is counted, and left out of the ratios.
+Loops of K chunks done N times as in tools/bench_plan.py, in whole numbers: computing takes
+56,000 for an iteration, loading everything r x 56,000, the budget is f of all weights. The solver
+has its own model (tests/planner/cp_sat.py). What is not proved in time is counted, and left out of
+the ratios.
 """
 
 import argparse

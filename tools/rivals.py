@@ -1,14 +1,14 @@
 """What others do about weights that do not fit, each rule as a schedule for our own clock.
 
-Every rule gives a `Ruled`: a workload and a schedule by gates, so that the simulation, the budget and
-the proof of the peak (`entracte/check/proof.py`) are the same for all. Where a rule leaves something
-open (how many blocks stay) it gets what is fastest by prediction, which its authors' users would
-have to find by trying. What a rule does in a runtime beside loading (pinned memory, copies in
-VRAM) is left out.
+Every rule gives a `Ruled`: a workload and a schedule by gates, so that the simulation, the budget
+and the proof of the peak (`entracte/check/proof.py`) are the same for all. Where a rule leaves
+something open (how many blocks stay) it gets what is fastest by prediction, which its authors'
+users would have to find by trying. What a rule does in a runtime beside loading (pinned memory,
+copies in VRAM) is left out.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from entracte.clock.predict import predict
@@ -36,10 +36,10 @@ class Ruled:
 def whole_components(workload: Workload) -> Ruled:
     """A component is loaded when it is called and dropped when another one is.
 
-    Source: diffusers, `enable_model_cpu_offload` (`model_cpu_offload_seq`, one component on the device
-    at a time); Apple's coreai-models for Wan and ml-stable-diffusion's `reduceMemory` (load, predict,
-    unload): shared reference rivals.md, section 3. Raises `DoesNotFit` where a component is larger than
-    the budget.
+    Source: diffusers, `enable_model_cpu_offload` (`model_cpu_offload_seq`, one component on the
+    device at a time); Apple's coreai-models for Wan and ml-stable-diffusion's `reduceMemory`
+    (load, predict, unload): shared reference rivals.md, section 3. Raises `DoesNotFit` where a
+    component is larger than the budget.
     """
     facts, segments = workload.facts, workload.program.segments
     own = [[facts[s.chunk] for s in g.steps] for g in segments]
@@ -74,8 +74,9 @@ def two_slots(workload: Workload) -> Ruled:
 def group_offload(workload: Workload) -> Ruled:
     """As two slots, but the first block of each forward is loaded when it is called.
 
-    Source: diffusers, `hooks/group_offloading.py`, block level with a stream: a group's hook loads the
-    next group, and the last group has none (read in 0.42.1: shared reference scheduling.md, section 2).
+    Source: diffusers, `hooks/group_offloading.py`, block level with a stream: a group's hook loads
+    the next group, and the last group has none (read in 0.42.1: shared reference scheduling.md,
+    section 2).
     """
     schedule = two_slots(workload).schedule
     lengths = [len(g.steps) for g in workload.program.segments]
@@ -91,11 +92,13 @@ def _at_its_forward(load: Load, length: int) -> Load:
 
 
 def least_recently_used(workload: Workload) -> Ruled:
-    """Blocks are loaded when they are called; for room, the one whose last call is longest ago goes.
+    """Blocks are loaded when they are called; for room, the one whose last call is longest ago
+    goes.
 
-    Source: the textbook rule (Sleator and Tarjan 1985), nearly what a mapped file of weights gets from
-    the system's page cache and what caches of experts do. A copy that is dropped before its next
-    call is counted as dropped after its last one: the loads and times are the same, the peak lower.
+    Source: the textbook rule (Sleator and Tarjan 1985), nearly what a mapped file of weights gets
+    from the system's page cache and what caches of experts do. A copy that is dropped before its
+    next call is counted as dropped after its last one: the loads and times are the same, the peak
+    lower.
     """
     kept = {}
     for loop in Searcher(workload, ON_DEMAND).loops:
@@ -125,10 +128,10 @@ def lru_hits(weights: Sequence[int], room: int) -> list[int]:
 def leading_resident(workload: Workload) -> Ruled:
     """The first N blocks stay, the next of the others is loaded ahead of its call, round and round.
 
-    Source: sglang, `multimodal_gen/.../layerwise_offload.py`, `dit_layerwise_resident_layers`, policy
-    `leading` (the default), prefetch size 1. N is the fastest.
+    Source: sglang, `multimodal_gen/.../layerwise_offload.py`, `dit_layerwise_resident_layers`,
+    policy `leading` (the default), prefetch size 1. N is the fastest.
     """
-    return _resident(workload, lambda total, n: range(n))
+    return _resident(workload, lambda _, n: range(n))
 
 
 def strided_resident(workload: Workload) -> Ruled:
@@ -139,13 +142,16 @@ def strided_resident(workload: Workload) -> Ruled:
     """
 
     def kept(total: int, n: int) -> Iterable[int]:
-        streamed = {round(i * total / (total - n)) for i in range(total - n)} if n < total else set()
+        streamed = (
+            {round(i * total / (total - n)) for i in range(total - n)} if n < total else set()
+        )
         return (i for i in range(total) if i not in streamed)
 
     return _resident(workload, kept)
 
 
-def _resident(workload: Workload, kept) -> Ruled:
+def _resident(workload: Workload, kept: Callable[[int, int], Iterable[int]]) -> Ruled:
+    """`kept(total, n)`: which blocks of `total` stay where n do."""
     loops = Searcher(workload, ONE_AHEAD).loops
 
     def sets() -> Iterator[dict[int, list[str]]]:
@@ -159,8 +165,8 @@ def _resident(workload: Workload, kept) -> Ruled:
 
 
 def published_prefix(workload: Workload) -> Ruled:
-    """A prefix of the blocks stays, the next block is loaded while one computes, but not in the first
-    step nor from one step to the next.
+    """A prefix of the blocks stays, the next block is loaded while one computes, but not in the
+    first step nor from one step to the next.
 
     Source: On-device Sora, arXiv:2502.04363v2, as `entracte/schedule/ci_dl.py` has it.
     """
@@ -186,8 +192,9 @@ RULES = {
 
 
 def _fastest(workload: Workload, policy: Policy, sets: Iterable[dict[int, list[str]]]) -> Ruled:
-    """Of the sets of kept blocks that fit. Raises `DoesNotFit`, as the planner does, if none does."""
-    best: tuple[float, Schedule] | None = None
+    """Of the sets of kept blocks that fit, of equal ones what reads least. Raises `DoesNotFit`, as
+    the planner does, if none does."""
+    best: tuple[tuple[float, int], Schedule] | None = None
     searcher = Searcher(workload, policy)
     for kept in sets:
         found = searcher.attempt(kept)
@@ -197,12 +204,13 @@ def _fastest(workload: Workload, policy: Policy, sets: Iterable[dict[int, list[s
         schedule = Schedule(
             policy=policy, budget_bytes=workload.budget_bytes, loads=found.loads, resident=stay
         )
-        seconds = predict(workload, schedule).makespan_s
-        if best is None or seconds < best[0]:
-            best = seconds, schedule
+        made = predict(workload, schedule)
+        cost = made.makespan_s, made.loaded_bytes
+        if best is None or cost < best[0]:
+            best = cost, schedule
     if best is None:
         raise DoesNotFit(
-            f"{policy.name}: no set of kept blocks fits the budget of {workload.budget_bytes} bytes: "
+            f"{policy.name}: no set of kept blocks fits {workload.budget_bytes} bytes: "
             "a larger budget",
             chunk="",
             need_bytes=0,

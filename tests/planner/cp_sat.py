@@ -1,7 +1,7 @@
 """The exact optimum of a schedule by a constraint solver: CP-SAT of OR-Tools (extra `bench`).
 
-Written from the semantics alone (docs/planner.md, ARCHITECTURE.md): plain integers, nothing of the planner,
-the clock or the proof. Any order of loads, any retention, nothing periodic.
+Written from the semantics alone (docs/planner.md, ARCHITECTURE.md): plain integers, nothing of the
+planner, the clock or the proof. Any order of loads, any retention, nothing periodic.
 
     calls are serial in a fixed order; one loader, serial, never interrupted; both overlap freely
     a call waits for its chunk; a chunk is in memory once at most
@@ -63,9 +63,7 @@ def solve(given: Numbers, *, limit_s: float = 60.0, workers: int = 1) -> Solved 
         stays = model.new_bool_var(f"stays{t}") if before is not None else None
         begin = model.new_int_var(0, latest, f"load{t}")
         loads = model.new_constant(1) if stays is None else stays.negated()
-        busy.append(
-            model.new_optional_fixed_size_interval_var(begin, length, loads, f"loading{t}")
-        )
+        busy.append(model.new_optional_fixed_size_interval_var(begin, length, loads, f"loading{t}"))
         starts = ends[t] - given.times[t]
         model.add(starts >= (ends[t - 1] if t else 0))
         model.add(starts >= begin + length).only_enforce_if(loads)

@@ -1,8 +1,8 @@
 """The clock against times that others measured and published, for schedules that we can make too.
 
-h3.c (antirez/h3.c, README, "SSD streaming"; shared reference rivals.md, section 1): a video transformer
-of 50 blocks, 36.5 GiB held down to 2.0 with two blocks in memory, the next one read while one
-computes. Seconds of a warm forward on an M5 Max, all weights in memory and streamed.
+h3.c (antirez/h3.c, README, "SSD streaming"; shared reference rivals.md, section 1): a video
+transformer of 50 blocks, 36.5 GiB held down to 2.0 with two blocks in memory, the next one read
+while one computes. Seconds of a warm forward on an M5 Max, all weights in memory and streamed.
 """
 
 from dataclasses import replace
