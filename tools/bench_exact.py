@@ -1,12 +1,12 @@
 """Our planner and its lower bound beside the exact optimum, on loops that CP-SAT can solve.
 
     pip install -e ".[bench]"
-    python tools/bench_exact.py             # --limit S: seconds for each instance
+    python tools/bench_exact.py             # --limit S: deterministic seconds of each
 
 Loops of K chunks done N times as in tools/bench_plan.py, in whole numbers: computing takes
 56,000 for an iteration, loading everything r x 56,000, the budget is f of all weights. The solver
-has its own model (tests/planner/cp_sat.py). What is not proved in time is counted, and left out of
-the ratios.
+has its own model (tests/planner/cp_sat.py). What is not proved in the limit is counted, and left
+out of the ratios.
 """
 
 import argparse
@@ -99,7 +99,7 @@ def instances(seeds: int) -> Iterator[tuple[str, Loop]]:
                     yield f"K={chunks} N={count}", loop(kind, chunks, count, point, seed)
 
 
-def compared(case: str, made: Loop, limit_s: float) -> Compared | None:
+def compared(case: str, made: Loop, limit: float) -> Compared | None:
     """None where nothing fits, or the optimum is not proved in time. Raises `AssertionError` if a
     bound is above the optimum or a policy below it."""
     workload = made.workload()
@@ -107,7 +107,7 @@ def compared(case: str, made: Loop, limit_s: float) -> Compared | None:
         schedules = {p.name: schedule_as_planned(workload, p) for p in POLICIES}
     except DoesNotFit:
         return None
-    solved = solve(made.numbers(), limit_s=limit_s)
+    solved = solve(made.numbers(), limit=limit)
     if solved is None or not solved.proved:
         return None
     found = {name: predict(workload, s).makespan_s for name, s in schedules.items()}
@@ -143,7 +143,12 @@ def table(rows: Sequence[tuple[str, Compared | None]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--limit", type=float, default=20.0, help="seconds for each instance")
+    parser.add_argument(
+        "--limit",
+        type=float,
+        default=20.0,
+        help="of each instance, in the solver's deterministic seconds",
+    )
     parser.add_argument("--seeds", type=int, default=2, help="of log-normal chunks")
     given = parser.parse_args()
     rows = [(case, compared(case, made, given.limit)) for case, made in instances(given.seeds)]

@@ -46,8 +46,9 @@ class Solved:
         return self.end == self.at_least
 
 
-def solve(given: Numbers, *, limit_s: float = 60.0, workers: int = 1) -> Solved | None:
-    """None where no schedule fits, or none was found in `limit_s` seconds."""
+def solve(given: Numbers, *, limit: float = 60.0) -> Solved | None:
+    """None where no schedule fits, or none was found in the limit, in the solver's own
+    deterministic seconds, which do not depend on what else the machine does."""
     from ortools.sat.python import cp_model
 
     model = cp_model.CpModel()
@@ -82,8 +83,8 @@ def solve(given: Numbers, *, limit_s: float = 60.0, workers: int = 1) -> Solved 
         model.add(sum(beside[t]) <= room)
     model.minimize(ends[-1])
     solver = cp_model.CpSolver()
-    solver.parameters.max_time_in_seconds = limit_s
-    solver.parameters.num_workers = workers
+    solver.parameters.max_deterministic_time = limit
+    solver.parameters.num_workers = 1
     if solver.solve(model) not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         return None
     return Solved(round(solver.objective_value), round(solver.best_objective_bound))
