@@ -1,0 +1,159 @@
+"""Our planner and its lower bound beside the exact optimum, on loops that CP-SAT can solve.
+
+    pip install -e ".[bench]"
+    python tools/bench_exact.py             # --limit S: deterministic seconds of each
+
+Loops of K chunks done N times as in tools/bench_plan.py, in whole numbers: computing takes
+56,000 for an iteration, loading everything r x 56,000, the budget is f of all weights. The solver
+has its own model (tests/planner/cp_sat.py). What is not proved in the limit is counted, and left
+out of the ratios.
+"""
+
+import argparse
+import statistics
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from entracte.clock.predict import predict  # noqa: E402
+from entracte.errors import DoesNotFit  # noqa: E402
+from entracte.program.workload import Workload  # noqa: E402
+from entracte.schedule.bounds import best_bound  # noqa: E402
+from entracte.schedule.choose import schedule_as_planned  # noqa: E402
+from tests.planner.cp_sat import Numbers, solve  # noqa: E402
+from tests.planner.programs import CI_DL, DOUBLE_BUFFER, OPTIMAL, Part, make_program  # noqa: E402
+
+COMPUTING = 56_000
+BYTES = 1_000_000
+"""A unit of weights in bytes: tensors of the toy program are far below one."""
+POLICIES = (OPTIMAL, DOUBLE_BUFFER, CI_DL)
+SIZES = ((4, 2), (4, 3), (4, 5), (6, 2), (6, 3), (8, 2))
+POINTS = ((1.0, 0.6), (2.0, 0.6), (4.0, 0.8))
+
+
+@dataclass(frozen=True)
+class Loop:
+    """Chunks in whole numbers."""
+
+    weights: tuple[int, ...]
+    loads: tuple[int, ...]
+    times: tuple[int, ...]
+    count: int
+    budget: int
+
+    def numbers(self) -> Numbers:
+        every = range(self.count)
+        return Numbers(
+            order=tuple(c for _ in every for c in range(len(self.weights))),
+            weights=self.weights,
+            loads=self.loads,
+            times=self.times * self.count,
+            needs=(0,) * (len(self.weights) * self.count),
+            budget=self.budget,
+        )
+
+    def workload(self) -> Workload:
+        """The same for the planner, a unit of time as a millisecond."""
+        sizes = tuple(w * BYTES for w in self.weights)
+        program, _, made = make_program((Part(self.count, sizes),))
+        facts = {
+            f.id: replace(f, activation_bytes=0, load_s=load / 1000, exec_s=e / 1000)
+            for f, load, e in zip(made, self.loads, self.times, strict=True)
+        }
+        return Workload(program, facts, self.budget * BYTES + 64)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Seconds."""
+
+    case: str
+    bound: float
+    optimum: float
+    found: dict[str, float]
+
+
+def loop(kind: str, chunks: int, count: int, point: tuple[float, float], seed: int) -> Loop:
+    ratio, share = point
+    draw = Random(f"{kind} {chunks} {seed}")
+
+    def parts(total: float) -> tuple[int, ...]:
+        drawn = [1.0 if kind == "equal" else draw.lognormvariate(0, 0.5) for _ in range(chunks)]
+        return tuple(max(1, round(total * x / sum(drawn))) for x in drawn)
+
+    weights = parts(1000)
+    loads = tuple(round(ratio * COMPUTING * w / sum(weights)) for w in weights)
+    return Loop(weights, loads, parts(COMPUTING), count, int(share * sum(weights)))
+
+
+def instances(seeds: int) -> Iterator[tuple[str, Loop]]:
+    for chunks, count in SIZES:
+        for point in POINTS:
+            for kind in ("equal", "lognormal"):
+                for seed in range(1 if kind == "equal" else seeds):
+                    yield f"K={chunks} N={count}", loop(kind, chunks, count, point, seed)
+
+
+def compared(case: str, made: Loop, limit: float) -> Compared | None:
+    """None where nothing fits, or the optimum is not proved in time. Raises `AssertionError` if a
+    bound is above the optimum or a policy below it."""
+    workload = made.workload()
+    try:
+        schedules = {p.name: schedule_as_planned(workload, p) for p in POLICIES}
+    except DoesNotFit:
+        return None
+    solved = solve(made.numbers(), limit=limit)
+    if solved is None or not solved.proved:
+        return None
+    found = {name: predict(workload, s).makespan_s for name, s in schedules.items()}
+    optimum, bound = solved.end / 1000, best_bound(workload).seconds
+    assert bound <= optimum + 1e-6, (case, made, bound, optimum)
+    assert min(found.values()) >= optimum - 1e-6, (case, made, found, optimum)
+    return Compared(case, bound, optimum, found)
+
+
+def table(rows: Sequence[tuple[str, Compared | None]]) -> str:
+    names = [p.name for p in POLICIES]
+    lines = [
+        "| instances | solved | bound / optimum: mean, least | "
+        + " | ".join(f"{x} / optimum: mean, worst" for x in names)
+        + " | optimal is the optimum |",
+        "| --- | ---: | ---: |" + " ---: |" * len(names) + " ---: |",
+    ]
+    for case in ["all", *dict.fromkeys(case for case, _ in rows)]:
+        tried = [row for own, row in rows if case in ("all", own)]
+        made = [row for row in tried if row is not None]
+        if not made:
+            lines.append(f"| {case} | 0 of {len(tried)} |" + " — |" * (len(names) + 2))
+            continue
+        tight = [x.bound / x.optimum for x in made]
+        cells = [f"{statistics.mean(tight):.3f}, {min(tight):.3f}"]
+        for name in names:
+            over = [x.found[name] / x.optimum for x in made]
+            cells.append(f"{statistics.mean(over):.3f}, {max(over):.3f}")
+        same = sum(x.found["optimal"] <= x.optimum * (1 + 1e-6) for x in made)
+        lines.append(f"| {case} | {len(made)} of {len(tried)} | {' | '.join(cells)} | {same} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--limit",
+        type=float,
+        default=20.0,
+        help="of each instance, in the solver's deterministic seconds",
+    )
+    parser.add_argument("--seeds", type=int, default=2, help="of log-normal chunks")
+    given = parser.parse_args()
+    rows = [(case, compared(case, made, given.limit)) for case, made in instances(given.seeds)]
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()
