@@ -19,6 +19,7 @@ def composed(*overrides):
         return compose("compile", overrides=["+target=iphone15pro", *overrides])
 
 
+@pytest.mark.slow
 def test_the_table_of_the_demo_in_a_tight_budget(golden):
     """80 columns; the same in every process."""
     out = io.StringIO()

@@ -55,7 +55,7 @@ def tiny(version: str) -> StableDiffusionPipeline:
 @torch.no_grad()
 @pytest.mark.parametrize(
     ("version", "precision"),
-    [("1.5", "fp32"), ("1.5", "fp16"), ("2.1", "fp32"),
+    [("1.5", "fp32"), pytest.param("1.5", "fp16", marks=pytest.mark.slow), ("2.1", "fp32"),
      pytest.param("2.1", "fp16", marks=pytest.mark.slow)],
 )  # fmt: skip
 def test_a_folder_becomes_a_picture(tmp_path, version, precision):
