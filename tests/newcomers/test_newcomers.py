@@ -55,6 +55,7 @@ def write_wave(path: Path, samples) -> np.ndarray:
     return whole.astype(np.float32) / 32768
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_speech_becomes_tokens(here):
     torch.manual_seed(3)

@@ -132,6 +132,7 @@ def euler(model, z, points):
 SAMPLERS = {"sde_heun": heun, "euler": euler}
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize(
     ("sampler", "precision"),

@@ -41,6 +41,7 @@ def tiny(cls: type, is_told: bool):
     return pipe
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize(
     ("cls", "precision"),

@@ -48,6 +48,7 @@ def tiny() -> SanaPipeline:
     return pipe
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize(
     "precision", ["fp32", pytest.param("fp16", marks=pytest.mark.slow)]

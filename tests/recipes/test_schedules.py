@@ -234,6 +234,7 @@ def ask(pipe: Any, seed: int, latents: torch.Tensor) -> np.ndarray:
         ).images  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     ["EulerAncestralDiscreteScheduler", pytest.param("DDPMScheduler", marks=pytest.mark.slow)],

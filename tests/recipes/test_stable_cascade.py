@@ -109,6 +109,7 @@ def words_of(steps: int, **options) -> list[str]:
     return [f"sampler.steps={steps}", *(f"+pipeline.options.{k}={v}" for k, v in given.items())]
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_prior(tmp_path, noise, precision):

@@ -55,7 +55,8 @@ def tiny(version: str) -> StableDiffusionPipeline:
 @torch.no_grad()
 @pytest.mark.parametrize(
     ("version", "precision"),
-    [("1.5", "fp32"), pytest.param("1.5", "fp16", marks=pytest.mark.slow), ("2.1", "fp32"),
+    [("1.5", "fp32"), pytest.param("1.5", "fp16", marks=pytest.mark.slow),
+     pytest.param("2.1", "fp32", marks=pytest.mark.slow),
      pytest.param("2.1", "fp16", marks=pytest.mark.slow)],
 )  # fmt: skip
 def test_a_folder_becomes_a_picture(tmp_path, version, precision):
@@ -73,6 +74,7 @@ def test_a_folder_becomes_a_picture(tmp_path, version, precision):
     check((run(built, given, "image") / 2 + 0.5).clip(0, 1), want, precision)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_attention_in_blocks_of_queries(tmp_path):
     """64 queries of 64 scores and 4 heads, twice: 128 KiB at once in fp32; here 5 KiB."""

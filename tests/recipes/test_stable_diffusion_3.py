@@ -54,6 +54,7 @@ def tiny(has_t5: bool) -> StableDiffusion3Pipeline:
     return pipe
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize(
     ("has_t5", "precision"),

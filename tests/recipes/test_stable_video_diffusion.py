@@ -55,6 +55,7 @@ def tiny(levels: int = 2) -> StableVideoDiffusionPipeline:
     return pipe
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize(
     ("levels", "at_once", "precision"),

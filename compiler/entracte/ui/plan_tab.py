@@ -63,9 +63,9 @@ def _controls(studio: Studio) -> tuple[dict[str, Any], dict[str, Any]]:
     import gradio as gr
 
     controls, files, values = studio.words.controls, {}, {}
-    for pair in zip(studio.groups[::2], studio.groups[1::2], strict=True):
+    for k in range(0, len(studio.groups), 2):
         with gr.Row():
-            for group in pair:
+            for group in studio.groups[k : k + 2]:
                 files[group.name] = gr.Dropdown(
                     list(group.choices), value=group.chosen or group.choices[0],
                     label=group.name, info=group.about, min_width=140,
