@@ -38,9 +38,6 @@ PERMITTED = {
     ("inspect/compare.py", "stall"),
     ("inspect/compare.py", "exec"),
     ("report/pair.py", "makespan"),
-    ("ui/compared.py", "makespan"),
-    ("ui/compared.py", "stall"),
-    ("ui/compared.py", "exec"),
     # Kinds of memory, in `plan show --json` and the report's data.
     ("cli/held.py", "resident"),
     ("inspect/residency.py", "resident"),

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from entracte.cli.files import read_for_show
 from entracte.cli.observed import show_alarm
+from entracte.cli.shared import build_folder
 from entracte.cli.tables import Column, fitted, listed, say
 from entracte.errors import ConfigError
 from entracte.inspect.bottleneck import FITS
@@ -66,7 +67,7 @@ def compare_builds(
 
 def _alarm(plan: Plan, build: Path) -> Alarm | None:
     """Of the run that is recorded beside the plan, if there is one. Raises `PlanError`."""
-    run = run_of(plan, build if build.is_dir() else build.parent)
+    run = run_of(plan, build_folder(build))
     return alarm_of(plan, run) if run is not None else None
 
 

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from entracte.cli.files import read_for_show
 from entracte.cli.observed import show_alarm
+from entracte.cli.shared import build_folder
 from entracte.disk.write import write_text
 from entracte.errors import ConfigError
 from entracte.run.record import run_of
@@ -61,7 +62,7 @@ def _one(
     from entracte.report.policies import compared
 
     plan = read_for_show(builds[0])
-    folder = _folder(builds[0])
+    folder = build_folder(builds[0])
     run = run_of(plan, runs[0] if runs else folder)
     clip = clip_of(plan, clips[0]) if clips else None
     page = page_of(plan, compared(plan), run, helps(plan), clip)
@@ -86,17 +87,13 @@ def _pair(
         build = builds[k % len(builds)]
         plan = read_for_show(build)
         place = str(runs[k]) if len(builds) == 1 else str(build)
-        run = run_of(plan, runs[k] if runs else _folder(build))
+        run = run_of(plan, runs[k] if runs else build_folder(build))
         given.append(Given(place, plan, run, clip_of(plan, clips[k]) if k < len(clips) else None))
     pair = pair_of(*given)
-    _write(console, out, _folder(builds[-1]) / PAIR_FILE, render_pair(pair))
+    _write(console, out, build_folder(builds[-1]) / PAIR_FILE, render_pair(pair))
     for g, alarm in zip(given, pair.alarms, strict=True):
         show_alarm(console, alarm, g.place)
     return any(alarm is not None for alarm in pair.alarms)
-
-
-def _folder(build: Path) -> Path:
-    return build if build.is_dir() else build.parent
 
 
 def _write(console: Console, out: Path | None, usual: Path, text: str) -> None:

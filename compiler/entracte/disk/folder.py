@@ -3,7 +3,6 @@
 import contextlib
 import ctypes
 import errno
-import fcntl
 import os
 import stat
 from collections.abc import Iterator
@@ -32,19 +31,9 @@ def alone_in(folder: Path) -> Iterator[bool]:
     knows no locks, nobody can say, and it is taken to be so."""
     handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
     try:
-        yield _is_free(handle)
+        yield left.is_held(handle) is not True
     finally:
         os.close(handle)
-
-
-def _is_free(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def remove_empty(folder: Path) -> None:

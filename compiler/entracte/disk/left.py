@@ -129,11 +129,18 @@ def _is_locked(path: Path) -> bool | None:
     except OSError:
         return None
     try:
+        return is_held(handle)
+    finally:
+        os.close(handle)
+
+
+def is_held(handle: int) -> bool | None:
+    """Whether another process has a lock on it, and else it is this one's from now on; None where
+    the file system knows no locks."""
+    try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except OSError:
         return None
-    finally:
-        os.close(handle)
     return False

@@ -137,10 +137,12 @@ def run_plan(  # noqa: PLR0913 - what a run is of, and who takes part
             "or the snapshots"
         )
     sinks = kept if sinks is None else sinks
-    of, journal = run_of(plan, told, device), Journal(plan, begun.rest.number)
-    with nullcontext() if snapshots is None else snapshots.opened(plan, of) as found:
+    journal = Journal(plan, begun.rest.number)
+    # The plan's digest and the libraries' versions are asked for only where something is kept.
+    of = None if snapshots is None else run_of(plan, told, device)
+    with snapshots.opened(plan, of) if snapshots and of else nullcontext() as found:
         keeper = None
-        if snapshots is not None:
+        if snapshots is not None and of is not None:
             share, tell = snapshots.share, listeners.kept
             keeper = Keeper(snapshots.folder, plan, of, journal, share=share, told=tell)
         delivery = Delivery(program.outputs, sinks, keeper.took if keeper else lambda *_: None)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from entracte.errors import ConfigError
 from entracte.inspect.bottleneck import FITS
-from entracte.inspect.compare import Comparison, Figure, compare
+from entracte.inspect.compare import FIGURE_NAMES, Comparison, Figure, compare
 from entracte.inspect.compared import decibels
 from entracte.ir import Plan, Run
 from entracte.plan.file import read_plan
@@ -17,9 +17,6 @@ from entracte.ui.tasks import RECORD
 from entracte.ui.words import line
 from entracte.units import format_bytes, format_seconds
 
-_NAMES = {"makespan": "predicted time", "compute": "computing", "stall": "waiting",
-          "loaded": "read", "exec": "call", "loading": "loading", "peak": "peak"}  # fmt: skip
-"""Figures whose name in files is not the word that people read."""
 _MOST = 40
 """Settings that are listed."""
 
@@ -77,7 +74,7 @@ def _planned(before: Thing, after: Thing, made: Comparison) -> str:
 
 def _figures(made: Comparison) -> Iterator[tuple[str, str, str, str]]:
     for f in made.figures:
-        name = _NAMES.get(f.name, f.name)
+        name = FIGURE_NAMES.get(f.name, f.name)
         yield name, _value(f, f.before), _value(f, f.after), _change(f)
 
 
