@@ -8,7 +8,7 @@ import json
 import math
 import types
 from collections.abc import Iterable
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -76,15 +76,17 @@ def _no_constant(name: str) -> Any:
 def encode(value: Any) -> Any:
     """A frozen value as what `json.dumps` takes. Members of unions carry their type's name."""
     if is_dataclass(value) and not isinstance(value, type):
-        hints = _hints(type(value))
-        made = {f.name: encode(getattr(value, f.name)) for f in fields(value)}
-        assert hints.keys() == made.keys()
+        made = {f.name: encode(getattr(value, f.name)) for f in fields(value) if _is_said(value, f)}
         return {_TAG: type(value).__name__} | made
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, tuple):
         return [encode(v) for v in value]
     return value
+
+
+def _is_said(value: Any, f: Field[Any]) -> bool:
+    return not f.metadata.get("omitted") or getattr(value, f.name) != f.default
 
 
 def decode(kind: Any, data: Any, where: str = "plan", depth: int = 0) -> Any:

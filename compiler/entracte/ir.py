@@ -17,6 +17,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from math import prod
 
+OMITTED = {"omitted": True}
+"""Of a field that is not written where it has its default: plans without it stay as they were."""
+
 Params = tuple[tuple[str, object], ...]
 """Frozen `{name: value}`: values are str, int, float, bool or tuples of them."""
 
@@ -108,7 +111,11 @@ class Reuse:
     last: int
     """Blocks at the begin and at the end that run in all."""
     at: tuple[int, ...]
-    """The iterations in which those between run, by rising number, 0 among them."""
+    """The iterations in which those between run, by rising number, 0 among them; empty: `change`
+    decides."""
+    change: float = 0.0
+    """First-block test: those between rest where what the first blocks change of the stream differs
+    from what it was when they ran last by less than this share of it; 0: no test."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -648,9 +655,12 @@ class Call:
     at: tuple[int, ...] = ()
     """The iterations of its segment in which it is called, by rising number, the first is 0; in the
     others its outputs stand as they are. Empty: in all."""
+    rests_by: str = field(default="", metadata=OMITTED)
+    """A tensor of one element that a step before it makes in every iteration: where it is not zero,
+    the call rests in this iteration, unless that is the first. Empty: it does not ask."""
 
     def is_called(self, iteration: int) -> bool:
-        """Whether it is called in an iteration of its segment."""
+        """Whether it is called in an iteration of its segment, if no tensor says that it rests."""
         return not self.at or iteration in self.at
 
     def function_at(self, iteration: int) -> str:

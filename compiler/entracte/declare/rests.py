@@ -1,11 +1,12 @@
 """What rests in some iterations of its loop: a stage, its blocks, or slices of its map."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from entracte.declare.settings import ReuseSettings
 from entracte.declare.words import is_whole
 from entracte.errors import ConfigError
-from entracte.ir import Reuse
+from entracte.ir import Loop, Params, Reuse, Stage, StageKind
 
 _KEYS = ("every", "from", "to")
 _WAYS = "give a list of iterations, or {every: N}, {from: A, to: B}, or all three"
@@ -57,5 +58,67 @@ def read_reuse(where: str, s: ReuseSettings, count: int | None) -> Reuse | None:
     for key in ("first", "last"):
         if not is_whole(getattr(s, key)) or getattr(s, key) < 0:
             raise ConfigError(f"{where}.{key}: {getattr(s, key)}: give how many blocks, 0 or more")
+    if isinstance(s.at, Mapping) and _CHANGE in s.at:
+        return Reuse(s.first, s.last, (), _read_change(where, s, count))
     at = read_at(f"{where}.at", s.at, count)
     return Reuse(s.first, s.last, at) if at else None
+
+
+# ---------------------------------------------------------------- first-block test
+
+_CHANGE = "change"
+SEEN = "first_change"
+"""Input of a stage with a first-block test: what its first blocks changed when those behind them
+ran last."""
+SEEN_NEXT, RESTS = "first_change_next", "rests"
+"""Its outputs: the same for the next iteration, and whether those blocks rest in this one (1 or
+0)."""
+
+
+def _read_change(where: str, s: ReuseSettings, count: int | None) -> float:
+    share = s.at[_CHANGE]
+    is_share = isinstance(share, int | float) and not isinstance(share, bool) and 0 < share <= 1
+    if len(s.at) > 1 or not is_share:
+        raise ConfigError(
+            f"{where}.at: {dict(s.at)}: `change` is a share above 0, at most 1, and stands alone: "
+            "{change: 0.1}"
+        )
+    if count is None or count == 1:
+        raise ConfigError(
+            f"{where}.at.{_CHANGE}: the stage has no iterations whose changes could be compared; "
+            "leave it out"
+        )
+    if s.first < 1:
+        raise ConfigError(
+            f"{where}.first: {s.first}: what is compared is the change of the first blocks; give 1 "
+            "or more"
+        )
+    return float(share)
+
+
+def with_tests(
+    stages: Iterable[Stage], loops: Iterable[Loop]
+) -> tuple[tuple[Stage, ...], tuple[Loop, ...]]:
+    """Stages whose blocks rest by a test read, as a state of their loop, what they saw when the
+    blocks ran last; it begins as zeros. Raises `ConfigError` where its names are taken."""
+    found, added = list(stages), []
+    states: dict[str, list[tuple[str, str, str]]] = {}
+    for i, stage in enumerate(found):
+        if stage.reuse is None or not stage.reuse.change:
+            continue
+        loop = next(x for x in loops if stage.name in x.stages)
+        zeros, state = f"{stage.name}_no_change", f"{stage.name}_{SEEN}"
+        if zeros in {s.name for s in found} or SEEN in dict(stage.inputs):
+            raise ConfigError(
+                f"pipeline.stages.{stage.name}.reuse.at.{_CHANGE}: it adds a stage {zeros} and an "
+                f"input {SEEN}, and there is one already; give that another name"
+            )
+        shape: Params = (("shape_of", f"{stage.name}.{SEEN}"), ("dtype", stage.precision))
+        added.append(Stage(name=zeros, kind=StageKind.CONSTANT, op="zeros", params=shape))
+        states.setdefault(loop.name, []).append(
+            (state, f"{zeros}.zeros", f"{stage.name}.{SEEN_NEXT}")
+        )
+        found[i] = replace(stage, inputs=(*stage.inputs, (SEEN, f"{loop.name}.{state}")))
+    return (*found, *added), tuple(
+        replace(x, state=(*x.state, *states.get(x.name, ()))) for x in loops
+    )

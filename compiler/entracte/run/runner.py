@@ -264,20 +264,27 @@ class _Interpreter:
     def _step(self, number: int, segment: Segment, step: Step, iteration: int) -> float:
         """Do a step when it may; returns its seconds."""
         self.machine.wait_for(number)
-        if isinstance(step, Call) and step.is_called(iteration):
+        called = isinstance(step, Call) and self._is_called(step, iteration)
+        if isinstance(step, Call) and called:
             self.machine.switch(step.chunk, number)
         begun = time.perf_counter()
         if isinstance(step, HostStep):
             inputs, note = self.tensors.host_inputs(step), partial(self._noted, number)
             arrays = run_host_step(step, inputs, self.folder, iteration, note)
             self.tensors.put_arrays(step, arrays)
-        elif step.is_called(iteration):
+        elif called:
             self._call(step, iteration)
             self.journal.called(step.chunk, number, begun, time.perf_counter())
         self.tensors.end(step, segment)
         seconds = time.perf_counter() - begun
         self.journal.done(step.stage, seconds)
         return seconds
+
+    def _is_called(self, step: Call, iteration: int) -> bool:
+        """Whether a call happens: what it made last stands where a tensor says so."""
+        if not step.rests_by or iteration == 0:
+            return step.is_called(iteration)
+        return not self.tensors.says(step.rests_by)
 
     def _noted(self, number: int, text: str) -> None:
         self.journal.noted(text)

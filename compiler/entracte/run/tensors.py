@@ -197,12 +197,16 @@ class Tensors:
         """Whether the iteration that was done says that it is the last."""
         if segment.until is None:
             return False
-        import numpy as np
-
-        said = np.asarray(self.fetch(segment.until)).reshape(-1)
+        said = self.says(segment.until)
         if segment.until not in {following for _, _, following in segment.state}:
             del self._values[segment.until]
-        return bool(said[0] != 0)
+        return said
+
+    def says(self, name: str) -> bool:
+        """Whether a tensor of one element is not zero."""
+        import numpy as np
+
+        return bool(np.asarray(self.fetch(name)).reshape(-1)[0] != 0)
 
     def move_state(self, segment: Segment) -> None:
         """After an iteration: old states go, then each takes its next value, which is its alone
