@@ -184,13 +184,18 @@ class _Machine:
     def step(self, s: int, segment: Segment, iteration: int, k: int, step: Step) -> None:
         if isinstance(step, HostStep):
             self.do_host(step, iteration)
-        elif step.is_called(iteration):
+        elif not self.rests(step, iteration):
             self.call(s, segment, iteration, step)
         self.count_held(f"{s}.{iteration}.{k}")
         if not segment.is_loop:
             self.completed({b.tensor for b in step.outputs})
         for name in step.frees:
             self.drop(name)
+
+    def rests(self, call: Call, iteration: int) -> bool:
+        if call.rests_by and iteration > 0:
+            return float(np.asarray(self.values[call.rests_by]).ravel()[0]) != 0
+        return bool(call.at) and iteration not in call.at
 
     def do_host(self, step: HostStep, iteration: int) -> None:
         assert self.host is not None, step.op

@@ -31,6 +31,7 @@ PROMPT, SEED = "a green triangle grows", 11
 STEPS = 5
 CACHE = cache_folder("auto")
 REUSE = "pipeline.stages.denoise.reuse={first: 1, last: 1, at: {every: 2}}"
+TEST = "pipeline.stages.denoise.reuse={first: 1, last: 0, at: {change: 0.2}}"
 INTERVAL = ("guidance=interval", "guidance.begin=1", "guidance.end=3")
 
 
@@ -106,6 +107,9 @@ def by_hand(monkeypatch, skips):
 
 CASES = {
     "reuse": ((REUSE,), Skips(evaluations=STEPS, at=(0, 2, 4))),
+    "first-block test": (
+        (TEST,), Skips(evaluations=STEPS, last=0, threshold=0.2),
+    ),
     "apart": (("guidance=apart",), Skips(evaluations=STEPS)),
     "interval, reuse, leap": (
         (*INTERVAL, REUSE, "sampler=lpl_static", "sampler.evaluations=4"),

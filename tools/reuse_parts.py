@@ -43,8 +43,9 @@ class Skips:
         interval: steps [begin, end) that are guided.
         first, last: blocks that run in every step.
         at: steps in which those between run; empty: all.
-        threshold: instead of `at`: they run where the change of the first blocks differs by more
+        threshold: instead of `at`: they rest where the change of the first blocks differs by less
             than this share from what it was when they last ran (first-block test); 0: never asked.
+            Both halves of guidance are looked at together, and rest together.
     """
 
     steps: int = 0
@@ -81,8 +82,10 @@ class Now:
     bias: Tensor
 
 
-def velocity(model: STDiT3, half: Half, skips: Skips, now: Now, z: Tensor, text: Tensor) -> Tensor:
-    """One evaluation of one half, [B, C, T, H, W]."""
+def velocity(
+    model: STDiT3, half: Half, skips: Skips, now: Now, z: Tensor, text: Tensor
+) -> Tensor:
+    """One evaluation of one half, or of both as one batch, [B, C, T, H, W]."""
     at = torch.full((len(z),), now.timestep)
     t = model.t_embedder(at) + model.fps_embedder(model.fps)
     t_mlp = model.t_block(t).reshape(-1, 6, model.cfg.hidden)
@@ -113,7 +116,7 @@ def _runs(skips: Skips, half: Half, step: int, change: Tensor) -> bool:
         return not skips.at or step in skips.at
     assert half.seen is not None
     share = (change - half.seen).abs().mean() / half.seen.abs().mean()
-    return bool(share > skips.threshold)
+    return bool(share >= skips.threshold)
 
 
 def times(skips: Skips) -> tuple[np.ndarray, np.ndarray]:
@@ -133,9 +136,15 @@ def denoise(
     model = pipeline.denoiser.model
     text, bias = pipeline.text(ids, mask), mask_to_bias(mask)
     null = model.y_embedder.y_embedding.expand_as(text)
-    with_text, without = Half(), Half()
+    with_text, without, both = Half(), Half(), Half()
     for i, (at, length) in enumerate(zip(*times(skips), strict=True)):
         now = Now(i, float(at), bias)
+        if skips.threshold:
+            twice = Now(i, float(at), bias.repeat(2, *[1] * (bias.dim() - 1)))
+            pair = torch.cat((z, z)), torch.cat((text, null))
+            v, other = velocity(model, both, skips, twice, *pair).chunk(2)
+            z = z + (other + GUIDANCE * (v - other)) * float(length)
+            continue
         v = velocity(model, with_text, skips, now, z, text)
         guided = skips.interval[0] <= i < skips.interval[1]
         if guided or (i == 0 and skips.interval[1] > 0):
@@ -143,7 +152,7 @@ def denoise(
             other = velocity(model, without, skips, now, z, null)
             v = other + GUIDANCE * (v - other) if guided else v
         z = z + v * float(length)
-    return z, sum(with_text.blocks) + sum(without.blocks)
+    return z, sum(with_text.blocks) + sum(without.blocks) + 2 * sum(both.blocks)
 
 
 def clips_of(
@@ -213,9 +222,13 @@ ROWS: dict[str, Skips] = {
         **_ALL, steps=20, evaluations=11, interval=(0, 6), at=every(2, 11)),
     "20 steps, LPL 11, interval 0-6, reuse 2": Skips(
         steps=20, evaluations=11, interval=(0, 6), at=every(2, 11)),
-    "test 0.1": Skips(threshold=0.1),
-    "test 0.2": Skips(threshold=0.2),
-    "test 0.4": Skips(threshold=0.4),
+    "test 0.05": Skips(last=0, threshold=0.05),
+    "test 0.1": Skips(last=0, threshold=0.1),
+    "test 0.15": Skips(last=0, threshold=0.15),
+    "test 0.2": Skips(last=0, threshold=0.2),
+    "test 0.3": Skips(last=0, threshold=0.3),
+    "LPL static, test 0.1": Skips(**_LPL, last=0, threshold=0.1),
+    "LPL static, test 0.2": Skips(**_LPL, last=0, threshold=0.2),
 }  # fmt: skip
 
 

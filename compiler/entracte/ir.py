@@ -951,6 +951,9 @@ class Forecast:
     """(cause, seconds) of waiting for loads: `start` before the first step, `straight` outside
     loops, `first` in a loop's first iteration, `steady` in its others; `switch` for a copy that is
     loaded again for another function (`Target.reload_on_switch`). They add to `stall_s`."""
+    resting_s: float | None = field(default=None, metadata=OMITTED)
+    """Makespan when all calls that may rest by a tensor (`Call.rests_by`) do, but in the first
+    iteration; all other figures are of the run in which none does. None where there are none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

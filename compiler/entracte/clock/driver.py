@@ -20,10 +20,12 @@ class LoadDone:
 
 @dataclass(frozen=True, slots=True)
 class StepDone:
-    """The running step ended. `over`: it was the last of its loop, whose `until` says stop."""
+    """The running step ended. `over`: it was the last of its loop, whose `until` says stop.
+    `rested`: its call did not happen, because a tensor said so; its time tells nothing."""
 
     ns: int
     over: bool = False
+    rested: bool = False
 
 
 Event = LoadDone | StepDone

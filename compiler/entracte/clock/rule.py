@@ -104,11 +104,11 @@ def _note(table: Table, ledger: Ledger, event: Event) -> Ledger:
             load_scale=learned(ledger.load_scale, event.ns, nominal),
         )
     assert ledger.running
+    scale = ledger.exec_scale
+    if not event.rested:
+        scale = learned(scale, event.ns, table.exec_ns(ledger.at))
     return replace(
-        ledger,
-        at=table.after(ledger.at, event.over),
-        running=False,
-        exec_scale=learned(ledger.exec_scale, event.ns, table.exec_ns(ledger.at)),
+        ledger, at=table.after(ledger.at, event.over), running=False, exec_scale=scale
     )
 
 

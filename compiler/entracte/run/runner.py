@@ -194,6 +194,14 @@ def _driver_and_copies(
     return driver, PagedCopies(paged, build, driver.table)
 
 
+@dataclass(frozen=True, slots=True)
+class _Did:
+    """How long a step took, and whether its call rested because a tensor said so."""
+
+    seconds: float
+    rested: bool
+
+
 @dataclass
 class _Interpreter:
     """Working state of the computing thread."""
@@ -231,9 +239,9 @@ class _Interpreter:
                 self.keeper.is_last(Position(s, iteration))
             number = base + iteration * length
             for k, step in enumerate(segment.steps[:-1]):
-                seconds = self._step(number + k, segment, step, iteration)
-                self._done(number + k, step, seconds, over=False)
-            seconds = self._step(number + length - 1, segment, segment.steps[-1], iteration)
+                did = self._step(number + k, segment, step, iteration)
+                self._done(number + k, step, did, over=False)
+            did = self._step(number + length - 1, segment, segment.steps[-1], iteration)
             over = self.tensors.is_over(segment)
             self.tensors.move_state(segment)
             if segment.is_loop:
@@ -244,7 +252,7 @@ class _Interpreter:
             if last and segment.until is not None:
                 self.journal.ended(segment.name, iteration + 1)
             early = last and iteration + 1 < segment.count
-            self._done(number + length - 1, segment.steps[-1], seconds, over=early)
+            self._done(number + length - 1, segment.steps[-1], did, over=early)
             self._keep(Position(s + 1, 0) if last else Position(s, iteration + 1))
             if last:
                 return
@@ -254,15 +262,15 @@ class _Interpreter:
         if self.keeper is not None and at.segment < len(self.program.segments):
             self.keeper.at(at, self.tensors)
 
-    def _done(self, number: int, step: Step, seconds: float, *, over: bool) -> None:
+    def _done(self, number: int, step: Step, did: "_Did", *, over: bool) -> None:
         """The driver hears of it first: whoever watches must not hold memory up."""
-        self.machine.step_done(seconds, over=over)
+        self.machine.step_done(did.seconds, over=over, rested=did.rested)
         self.begun.made(number, self.tensors.slots)
         named, count = self.begun.rest.number(number), self.begun.whole.program.step_count
         self.listeners.progress(step.stage, named + 1, count)
 
-    def _step(self, number: int, segment: Segment, step: Step, iteration: int) -> float:
-        """Do a step when it may; returns its seconds."""
+    def _step(self, number: int, segment: Segment, step: Step, iteration: int) -> "_Did":
+        """Do a step when it may."""
         self.machine.wait_for(number)
         called = isinstance(step, Call) and self._is_called(step, iteration)
         if isinstance(step, Call) and called:
@@ -278,7 +286,8 @@ class _Interpreter:
         self.tensors.end(step, segment)
         seconds = time.perf_counter() - begun
         self.journal.done(step.stage, seconds)
-        return seconds
+        rested = isinstance(step, Call) and bool(step.rests_by) and not called
+        return _Did(seconds, rested)
 
     def _is_called(self, step: Call, iteration: int) -> bool:
         """Whether a call happens: what it made last stands where a tensor says so."""
