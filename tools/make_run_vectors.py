@@ -211,7 +211,7 @@ class _Stepped:
     def handle(self, chunk: str) -> Package:
         return self.packages[chunk]
 
-    def step_done(self, seconds: float, *, over: bool) -> None:  # noqa: ARG002 (the machine's)
+    def step_done(self, seconds: float, *, over: bool, **_: bool) -> None:  # noqa: ARG002 (as there)
         self.overs.append(over)
         self.after()
 

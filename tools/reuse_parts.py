@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,7 @@ from tools.train_tiny.world import COMBINATIONS, Combination
 
 STEPS, LEAP, GUIDANCE = 30, 16, 4.0
 _BLOCKS = 6
+_BATCH = 24
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,16 @@ class Half:
 
     change: Tensor | None = None
     seen: Tensor | None = None
-    blocks: list[int] = field(default_factory=list)
-    """Blocks that each evaluation ran, of each clip the same but with a test."""
+    blocks: int = 0
+    """Blocks that ran, over all evaluations and rows."""
+
+    def update(self, runs: Tensor, change: Tensor, seen: Tensor) -> None:
+        """What rows whose middle ran changed, and what their first blocks had changed."""
+        if self.change is None or self.seen is None:
+            self.change, self.seen = change, seen
+        else:
+            self.change, self.seen = self.change.clone(), self.seen.clone()
+            self.change[runs], self.seen[runs] = change, seen
 
 
 def blocks_of(model: STDiT3) -> list[nn.Module]:
@@ -97,11 +106,12 @@ def velocity(
     for block in blocks[: skips.first]:
         x = block(x, *given)
     before, runs = x, _runs(skips, half, now.step, x - begin)
-    if runs:
+    if runs.any():
+        x, own = before[runs], _rows(given, runs)
         for block in blocks[skips.first : stop]:
-            x = block(x, *given)
-        half.change, half.seen = x - before, before - begin
-    half.blocks.append(len(blocks) if runs else skips.first + skips.last)
+            x = block(x, *own)
+        half.update(runs, x - before[runs], (before - begin)[runs])
+    half.blocks += torch.where(runs, len(blocks), skips.first + skips.last).sum().item()
     assert half.change is not None
     x = before + half.change
     for block in blocks[stop:]:
@@ -109,14 +119,22 @@ def velocity(
     return model._unpatchify(model.final_layer(x, t))[:, : z.shape[1]]
 
 
-def _runs(skips: Skips, half: Half, step: int, change: Tensor) -> bool:
+def _rows(given: tuple, runs: Tensor) -> tuple:
+    """Of what each clip has its own of."""
+    return tuple(x[runs] if isinstance(x, Tensor) and len(x) == len(runs) else x for x in given)
+
+
+def _runs(skips: Skips, half: Half, step: int, change: Tensor) -> Tensor:
+    """Of each row whether its middle runs. With a test rows are those of clips with the prompt,
+    then without, and both of a clip decide as one."""
     if half.change is None:
-        return True
+        return torch.ones(len(change), dtype=torch.bool)
     if not skips.threshold:
-        return not skips.at or step in skips.at
+        return torch.full((len(change),), not skips.at or step in skips.at)
     assert half.seen is not None
-    share = (change - half.seen).abs().mean() / half.seen.abs().mean()
-    return bool(share >= skips.threshold)
+    moved, was = ((x.abs().flatten(1).mean(1).view(2, -1).mean(0)) for x in
+                  (change - half.seen, half.seen))  # fmt: skip
+    return (moved / was >= skips.threshold).repeat(2)
 
 
 def times(skips: Skips) -> tuple[np.ndarray, np.ndarray]:
@@ -129,7 +147,7 @@ def times(skips: Skips) -> tuple[np.ndarray, np.ndarray]:
 def denoise(
     pipeline: TinyPipeline, prompts: list[str], z: Tensor, skips: Skips
 ) -> tuple[Tensor, int]:
-    """Latents, and how many blocks ran for both halves in all steps."""
+    """Latents, and how many blocks ran for both halves of all clips in all steps."""
     encoded = pipeline.tokenizer.encode_batch(prompts)
     ids = torch.tensor([e.ids for e in encoded], dtype=torch.int32)
     mask = torch.tensor([e.attention_mask for e in encoded], dtype=torch.float32)
@@ -152,23 +170,22 @@ def denoise(
             other = velocity(model, without, skips, now, z, null)
             v = other + GUIDANCE * (v - other) if guided else v
         z = z + v * float(length)
-    return z, sum(with_text.blocks) + sum(without.blocks) + 2 * sum(both.blocks)
+    return z, with_text.blocks + without.blocks + both.blocks
 
 
 def clips_of(
     pipeline: TinyPipeline, indices: Sequence[int], skips: Skips
 ) -> tuple[np.ndarray, float]:
     """uint8 clips of the combinations, seeds as in `tools/eval_tiny.py`, and the share of blocks
-    that ran. With a test clips come one by one: each decides for itself."""
+    that ran. With a test each clip decides for itself."""
     shape = (TINY_DENOISER.in_channels, *TINY_DENOISER.latent)
-    batch = 1 if skips.threshold else 24
-    made, ran = [], 0.0
-    for start in range(0, len(indices), batch):
-        some = indices[start : start + batch]
+    made, ran = [], 0
+    for start in range(0, len(indices), _BATCH):
+        some = indices[start : start + _BATCH]
         noise = torch.from_numpy(np.stack([random_normal(i, shape) for i in some]))
         z, blocks = denoise(pipeline, [COMBINATIONS[i].plain_caption for i in some], noise, skips)
         made.append(decode(pipeline, z))
-        ran += blocks * len(some)
+        ran += blocks
     share = ran / (len(indices) * 2 * STEPS * _BLOCKS)
     return np.clip(np.rint(np.concatenate(made) * 255), 0, 255).astype(np.uint8), share
 
