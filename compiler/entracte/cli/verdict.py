@@ -21,6 +21,11 @@ def time_line(plan: Plan) -> str:
         f"\n        without an early end; {format_seconds(f.earliest_s)} if loops that may end "
         "early do\n        after one iteration"
     )  # fmt: skip
+    if f.resting_s is not None:
+        early += (
+            f"\n        if no blocks rest; {format_seconds(f.resting_s)} if all that may do, but in "
+            "the\n        first iteration"
+        )
     times = f.makespan_s / max(f.lower_bound_s, 1e-12)
     loads = "page loads" if page_bytes(plan) else "loads"
     waits = [f"{format_seconds(s)} {CAUSES.get(cause, cause)}" for cause, s in f.stalls]

@@ -18,6 +18,7 @@ public actor Interpreter: Performing {
     private var segment = 0
     private var iteration = 0
     private var step = 0
+    private var lastRested = -1
 
     /// `given` and `constants` are the program's inputs and constants, by name (`Given`); `sinks` take
     /// outputs by name, others are dropped. Throws `Fault` for a program whose names do not fit together.
@@ -55,13 +56,28 @@ public actor Interpreter: Performing {
         let own = here.steps[step]
         switch own.step {
         case .host(let host): try await self.host(host, own)
-        case .call(let call) where call.isCalled(iteration): try await self.call(call, own, number, model)
+        case .call(let call) where call.isCalled(iteration):
+            if try rests(own) {
+                lastRested = number
+                journal.rested(number)
+            } else {
+                try await self.call(call, own, number, model)
+            }
         case .call: break
         }
         try await deliver(tensors.ended(own, here))
         free(own.frees)
         step += 1
         return step == here.steps.count ? try await endIteration(here) : false
+    }
+
+    /// See `Performing`.
+    public func rested(_ number: Int) -> Bool { number == lastRested }
+
+    /// Whether a tensor says that a call rests; in the first iteration nobody is asked.
+    private func rests(_ own: WiredStep) throws -> Bool {
+        guard let by = own.restsBy, iteration > 0 else { return false }
+        return try tensors.tensor(by).isFirstNotZero
     }
 
     private func outOfOrder(_ number: Int) -> Fault {

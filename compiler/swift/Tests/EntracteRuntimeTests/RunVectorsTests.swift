@@ -217,7 +217,7 @@ private func events<D: Driver>(of vector: RunVector, _ driver: D) throws -> ([Pl
         var text = "begin", over = false
         switch event {
         case .loadDone(let ns): text = "load \(ns)"
-        case .stepDone(let ns, let isOver):
+        case .stepDone(let ns, let isOver, _):
             (ended, over) = (running, isOver)
             text = "step \(ns)" + (isOver ? "!" : "")
         case nil: break
