@@ -6,12 +6,14 @@ exported graph does the same in plain torch, with its state carried by hand.
 
 import pytest
 import torch
-from diffusers import CogVideoXTransformer3DModel, FluxTransformer2DModel, LTXVideoTransformer3DModel
+from diffusers import (
+    CogVideoXTransformer3DModel,
+    FluxTransformer2DModel,
+    LTXVideoTransformer3DModel,
+)
 from diffusers.hooks import FirstBlockCacheConfig, apply_first_block_cache
 from torch import nn
 
-from entracte.errors import ConfigError
-from entracte.frontend.errors import GraphError
 from entracte.frontend.export import export_graph
 from entracte.frontend.reuse import RESTS, with_reuse
 
@@ -19,7 +21,7 @@ SHARE, STEPS = 0.1, 8
 
 
 class Called(nn.Module):
-    """A transformer of diffusers with its first result alone, and what does not change in a step."""
+    """A transformer of diffusers with its first result alone, and what is the same in all steps."""
 
     def __init__(self, model, names, **fixed):
         super().__init__()
@@ -42,8 +44,8 @@ def ltx():
 
 def cogvideox():
     model = CogVideoXTransformer3DModel(
-        num_attention_heads=2, attention_head_dim=8, in_channels=4, out_channels=4, time_embed_dim=4,
-        text_embed_dim=8, num_layers=4, sample_width=4, sample_height=4, sample_frames=5,
+        num_attention_heads=2, attention_head_dim=8, in_channels=4, out_channels=4,
+        time_embed_dim=4, text_embed_dim=8, num_layers=4, sample_width=4, sample_height=4, sample_frames=5,
         patch_size=2, temporal_compression_ratio=4, max_text_seq_length=5,
     )  # fmt: skip
     names = ("hidden_states", "encoder_hidden_states", "timestep")

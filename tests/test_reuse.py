@@ -108,7 +108,8 @@ def by_hand(monkeypatch, skips):
 CASES = {
     "reuse": ((REUSE,), Skips(evaluations=STEPS, at=(0, 2, 4))),
     "first-block test": (
-        (TEST,), Skips(evaluations=STEPS, last=0, threshold=0.2),
+        (TEST,),
+        Skips(evaluations=STEPS, last=0, threshold=0.2),
     ),
     "apart": (("guidance=apart",), Skips(evaluations=STEPS)),
     "interval, reuse, leap": (
@@ -190,6 +191,10 @@ WRONG = {
     "pipeline.stages.denoise.reuse={at: {every: 0}}": "every is at least 1",
     "pipeline.stages.denoise.reuse={at: [1, 2]}": "0 is one of them",
     "pipeline.stages.step.reuse={at: {every: 2}}": "none of its 0 blocks",
+    "pipeline.stages.denoise.reuse={at: {change: 0}}": "a share above 0, at most 1",
+    "pipeline.stages.denoise.reuse={at: {change: 0.1, every: 2}}": "stands alone",
+    "pipeline.stages.denoise.reuse={first: 0, at: {change: 0.1}}": "first: 0: .* give 1 or more",
+    "pipeline.stages.text.reuse={at: {change: 0.1}}": "no iterations whose changes",
     "pipeline.stages.schedule.reuse={at: {every: 2}}": "schedule is a constant|no iterations",
 }
 

@@ -56,6 +56,8 @@ class Skips:
     last: int = 1
     at: tuple[int, ...] = ()
     threshold: float = 0.0
+    merged: int = 0
+    """First steps whose attentions run on averaged pairs of frames (token merging)."""
 
 
 @dataclass
@@ -91,9 +93,7 @@ class Now:
     bias: Tensor
 
 
-def velocity(
-    model: STDiT3, half: Half, skips: Skips, now: Now, z: Tensor, text: Tensor
-) -> Tensor:
+def velocity(model: STDiT3, half: Half, skips: Skips, now: Now, z: Tensor, text: Tensor) -> Tensor:
     """One evaluation of one half, or of both as one batch, [B, C, T, H, W]."""
     at = torch.full((len(z),), now.timestep)
     t = model.t_embedder(at) + model.fps_embedder(model.fps)
@@ -156,6 +156,8 @@ def denoise(
     null = model.y_embedder.y_embedding.expand_as(text)
     with_text, without, both = Half(), Half(), Half()
     for i, (at, length) in enumerate(zip(*times(skips), strict=True)):
+        for block in blocks_of(model):
+            block.merged = i < skips.merged
         now = Now(i, float(at), bias)
         if skips.threshold:
             twice = Now(i, float(at), bias.repeat(2, *[1] * (bias.dim() - 1)))
@@ -246,6 +248,8 @@ ROWS: dict[str, Skips] = {
     "test 0.3": Skips(last=0, threshold=0.3),
     "LPL static, test 0.1": Skips(**_LPL, last=0, threshold=0.1),
     "LPL static, test 0.2": Skips(**_LPL, last=0, threshold=0.2),
+    "TDTM 3": Skips(merged=3),
+    "TDTM 3, test 0.1": Skips(last=0, threshold=0.1, merged=3),
 }  # fmt: skip
 
 

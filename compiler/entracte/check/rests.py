@@ -16,10 +16,12 @@ collected by none (`check.pieces`).
 
 Where a tensor says in each iteration whether a call rests (`rests_by`), the iterations are known
 only when the plan runs. Nothing above asks which they are, but that the first is among them, where
-no tensor is asked. Loads that serve such a call are all made, and its step waits for its chunk also
-where it rests: every load and every step is as in the run in which it is called. A value that the
-loop frees may be read by calls that rest by the same tensor, which is made once in an iteration,
-before all of them.
+no tensor is asked. A load that would serve only calls that rest may have begun before that is
+known: then it is finished before the step that frees its copy ends, and both are as in the run in
+which the call happens. If it has not begun it may be left out, as above. So whatever is decided in
+whatever order, memory is never more than in the run in which all happens. A value that the loop
+frees may be read by calls that rest by the same tensor, which is made once in an iteration, before
+all of them.
 """
 
 from collections.abc import Sequence

@@ -23,8 +23,8 @@ def time_line(plan: Plan) -> str:
     )  # fmt: skip
     if f.resting_s is not None:
         early += (
-            f"\n        if no blocks rest; {format_seconds(f.resting_s)} if all that may do, but in "
-            "the\n        first iteration"
+            f"\n        if no blocks rest; {format_seconds(f.resting_s)} if all that may do, but in"
+            "\n        the first iteration"
         )
     times = f.makespan_s / max(f.lower_bound_s, 1e-12)
     loads = "page loads" if page_bytes(plan) else "loads"

@@ -126,7 +126,7 @@ class _Work:
 class _Clock:
     """Working state of `simulate`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - as of `simulate`
         self,
         table: Table,
         load_ns: Times | None,
@@ -260,9 +260,10 @@ class _Clock:
         segment = self.table.segments[s]
         last = k + 1 == len(segment.steps) and iteration + 1 < segment.count
         over = last and self.ends.get(s) == iteration + 1
-        self.accounts.step_done(over)
+        resting = tuple(n for n in self.table.asking(number) if self.rests(n))
+        self.accounts.step_done(over, resting)
         self.intervals.append(Interval("compute", number, number, work.began_ns, self.now))
-        return StepDone(self.now - work.began_ns, over, self.rests(number))
+        return StepDone(self.now - work.began_ns, over, resting)
 
     def result(self) -> Simulation:
         return Simulation(

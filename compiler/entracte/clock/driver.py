@@ -21,11 +21,11 @@ class LoadDone:
 @dataclass(frozen=True, slots=True)
 class StepDone:
     """The running step ended. `over`: it was the last of its loop, whose `until` says stop.
-    `rested`: its call did not happen, because a tensor said so; its time tells nothing."""
+    `resting`: later steps of its iteration whose calls will not happen, as what it made says."""
 
     ns: int
     over: bool = False
-    rested: bool = False
+    resting: tuple[int, ...] = ()
 
 
 Event = LoadDone | StepDone

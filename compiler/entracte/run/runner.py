@@ -196,10 +196,10 @@ def _driver_and_copies(
 
 @dataclass(frozen=True, slots=True)
 class _Did:
-    """How long a step took, and whether its call rested because a tensor said so."""
+    """How long a step took, and the later steps that rest by what it made."""
 
     seconds: float
-    rested: bool
+    resting: tuple[int, ...]
 
 
 @dataclass
@@ -264,7 +264,7 @@ class _Interpreter:
 
     def _done(self, number: int, step: Step, did: "_Did", *, over: bool) -> None:
         """The driver hears of it first: whoever watches must not hold memory up."""
-        self.machine.step_done(did.seconds, over=over, rested=did.rested)
+        self.machine.step_done(did.seconds, over=over, resting=did.resting)
         self.begun.made(number, self.tensors.slots)
         named, count = self.begun.rest.number(number), self.begun.whole.program.step_count
         self.listeners.progress(step.stage, named + 1, count)
@@ -283,17 +283,32 @@ class _Interpreter:
         elif called:
             self._call(step, iteration)
             self.journal.called(step.chunk, number, begun, time.perf_counter())
+        resting = self._resting(number, segment, step, iteration)
         self.tensors.end(step, segment)
         seconds = time.perf_counter() - begun
         self.journal.done(step.stage, seconds)
-        rested = isinstance(step, Call) and bool(step.rests_by) and not called
-        return _Did(seconds, rested)
+        return _Did(seconds, resting)
 
     def _is_called(self, step: Call, iteration: int) -> bool:
         """Whether a call happens: what it made last stands where a tensor says so."""
         if not step.rests_by or iteration == 0:
             return step.is_called(iteration)
         return not self.tensors.says(step.rests_by)
+
+    def _resting(
+        self, number: int, segment: Segment, step: Step, iteration: int
+    ) -> tuple[int, ...]:
+        """The later steps of the iteration that rest by what this one made."""
+        made = {b.tensor for b in step.outputs}
+        asking = {
+            number + j: x.rests_by
+            for j, x in enumerate(segment.steps[segment.steps.index(step) :])
+            if isinstance(x, Call) and x.rests_by in made
+        }
+        if not asking or iteration == 0:
+            return ()
+        says = {name: self.tensors.says(name) for name in set(asking.values())}
+        return tuple(n for n, name in asking.items() if says[name])
 
     def _noted(self, number: int, text: str) -> None:
         self.journal.noted(text)

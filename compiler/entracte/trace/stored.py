@@ -75,7 +75,10 @@ class Shelf:
             )
         from entracte.trace.measure import trace_stage
 
-        graph, given = self._with_test(stage), (wired.ports, wired.loop, wired.backend, wired.pinned)
+        graph, given = (
+            self._with_test(stage),
+            (wired.ports, wired.loop, wired.backend, wired.pinned),
+        )
         traced = trace_stage(stage, graph, *given)
         if self._cache:
             self._cache.keep("traces", place, traced.record)
