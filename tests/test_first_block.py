@@ -45,7 +45,8 @@ def ltx():
 def cogvideox():
     model = CogVideoXTransformer3DModel(
         num_attention_heads=2, attention_head_dim=8, in_channels=4, out_channels=4,
-        time_embed_dim=4, text_embed_dim=8, num_layers=4, sample_width=4, sample_height=4, sample_frames=5,
+        time_embed_dim=4, text_embed_dim=8, num_layers=4, sample_width=4, sample_height=4,
+        sample_frames=5,
         patch_size=2, temporal_compression_ratio=4, max_text_seq_length=5,
     )  # fmt: skip
     names = ("hidden_states", "encoder_hidden_states", "timestep")
@@ -80,7 +81,9 @@ def values_of(program):
     return [held[x.target] for x in program.graph_signature.input_specs if x.target is not None]
 
 
-@pytest.mark.parametrize("model_of", [ltx, cogvideox, flux])
+@pytest.mark.parametrize(
+    "model_of", [cogvideox, *(pytest.param(x, marks=pytest.mark.slow) for x in (ltx, flux))]
+)
 @torch.no_grad()
 def test_it_decides_and_computes_as_diffusers_does(model_of):
     torch.manual_seed(0)

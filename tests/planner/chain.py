@@ -32,8 +32,8 @@ class Part:
     """So many first iterations use the function `merged` of all chunks."""
     also: tuple[str, ...] = ()
     """What else it has, of `constructs.py`: `collect`, `stream`, `cast`, `rest`, `irregular` and
-    `ask` of loops, `given` of what is no loop; or what it is in place of a chain: `slices`, `groups`,
-    `tiles`, `shared`."""
+    `ask` of loops, `given` of what is no loop; or what it is in place of a chain: `slices`,
+    `groups`, `tiles`, `shared`."""
 
 
 def port(name: str, size: int = 4, dtype: DType = DType.FP16) -> Port:

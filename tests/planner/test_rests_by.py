@@ -1,17 +1,20 @@
 """Calls that a tensor lets rest (`Call.rests_by`): what is called, promised, proven and refused."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from entracte.check.proof import check
+from entracte.cli.verdict import time_line
 from entracte.clock.driver import StepDone
 from entracte.clock.predict import predict
 from entracte.clock.rule import OnlineRule
 from entracte.clock.table import make_table
 from entracte.codec import decode, encode
 from entracte.errors import PlanError
+from entracte.inspect.expected import expected
 from entracte.ir import Call, DType, Plan, Port, TensorDecl
 from entracte.plan.file import check_plan
 from entracte.program.steps import resting
@@ -103,6 +106,18 @@ def test_a_share_of_the_iterations():
     schedule = make_schedule(workload, DOUBLE_BUFFER)
     assert predict(workload, schedule, share=0.3).makespan_s == 1 + 10 + 3 + 10
     assert [i for i in range(10) if not resting(program, 0)(3 * i + 1)] == [0]
+
+
+def test_the_share_that_is_expected_is_of_the_settings():
+    plan = plan_of((replace(ASKS, count=10),), DOUBLE_BUFFER, 10_000)
+    at = {"change": 0.1, "expected": 0.3}
+    settings = {"pipeline": {"stages": {"c0": {"reuse": {"at": at}}, "x": {"reuse": None}}}}
+    declared = replace(plan, settings=json.dumps(settings))
+    assert expected(declared) == (0.3, 1 + 10 + 3 + 10)
+    assert "22.00 s if all do that may" in time_line(plan) and "30%" not in time_line(plan)
+    assert "24.00 s if they run in 30% of them" in time_line(declared)
+    for text in ("[]", "{}", "1", '{"pipeline": [1]}', '{"pipeline": {"stages": {"a": 1}}}'):
+        assert expected(replace(plan, settings=text)) is None
 
 
 def test_a_load_that_has_not_begun_is_left_out():

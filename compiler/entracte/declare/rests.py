@@ -67,6 +67,8 @@ def read_reuse(where: str, s: ReuseSettings, count: int | None) -> Reuse | None:
 # ---------------------------------------------------------------- first-block test
 
 _CHANGE = "change"
+EXPECTED = "expected"
+"""Beside it: in which share of the iterations those blocks are expected to run."""
 SEEN = "first_change"
 """Input of a stage with a first-block test: what its first blocks changed when those behind them
 ran last."""
@@ -76,12 +78,11 @@ SEEN_NEXT, RESTS = "first_change_next", "rests"
 
 
 def _read_change(where: str, s: ReuseSettings, count: int | None) -> float:
-    share = s.at[_CHANGE]
-    is_share = isinstance(share, int | float) and not isinstance(share, bool) and 0 < share <= 1
-    if len(s.at) > 1 or not is_share:
+    shares = [v for v in s.at.values() if _is_share(v)]
+    if set(s.at) - {_CHANGE, EXPECTED} or len(shares) < len(s.at):
         raise ConfigError(
-            f"{where}.at: {dict(s.at)}: `change` is a share above 0, at most 1, and stands alone: "
-            "{change: 0.1}"
+            f"{where}.at: {dict(s.at)}: `change` is a share above 0, at most 1, and so is "
+            "`expected`, the only other one that may stand beside it: {change: 0.1}"
         )
     if count is None or count == 1:
         raise ConfigError(
@@ -93,7 +94,11 @@ def _read_change(where: str, s: ReuseSettings, count: int | None) -> float:
             f"{where}.first: {s.first}: what is compared is the change of the first blocks; give 1 "
             "or more"
         )
-    return float(share)
+    return float(s.at[_CHANGE])
+
+
+def _is_share(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1
 
 
 def with_tests(

@@ -121,7 +121,8 @@ class ReuseSettings:
     """(list of whole numbers, {every: N, from: A, to: B}, or {change: SHARE}) Iterations in which
     those between run, 0 among them; by default all. `change` tests in each iteration: they rest
     where the first blocks' change differs by less than this share from what it was when they ran
-    last; e.g. `{every: 2}`"""
+    last; `expected` beside it is in which share of the iterations they will run, so that `plan
+    show` tells that time too; e.g. `{every: 2}`"""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -277,7 +277,7 @@ class _Test:
     def _input(self) -> Node:
         last = [n for n in self.graph.nodes if n.op == "placeholder"][-1]
         with self.graph.inserting_after(last):
-            node = self.graph.placeholder("seen")
+            node: Node = self.graph.placeholder("seen")
         node.meta["val"] = self.stream.meta["val"].detach()
         self.program.graph_signature.input_specs.append(
             InputSpec(InputKind.USER_INPUT, TensorArgument(node.name), None)
