@@ -111,6 +111,10 @@ CASES = {
         (TEST, "+pipeline.stages.denoise.functions.merged=2"),
         Skips(evaluations=STEPS, last=0, threshold=0.3, merged=2),
     ),
+    "first-block test, apart": (
+        (TEST, "guidance=apart"),
+        Skips(evaluations=STEPS, last=0, threshold=0.3, apart=True),
+    ),
     "apart": (("guidance=apart",), Skips(evaluations=STEPS)),
     "interval, reuse, leap": (
         (*INTERVAL, REUSE, "sampler=lpl_static", "sampler.evaluations=4"),

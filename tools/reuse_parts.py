@@ -46,7 +46,7 @@ class Skips:
         at: steps in which those between run; empty: all.
         threshold: instead of `at`: they rest where the change of the first blocks differs by less
             than this share from what it was when they last ran (first-block test); 0: never asked.
-            Both halves of guidance are looked at together, and rest together.
+        apart: each half of guidance decides for itself; else both are looked at together.
     """
 
     steps: int = 0
@@ -56,6 +56,7 @@ class Skips:
     last: int = 1
     at: tuple[int, ...] = ()
     threshold: float = 0.0
+    apart: bool = False
     merged: int = 0
     """First steps whose attentions run on averaged pairs of frames (token merging)."""
 
@@ -125,15 +126,17 @@ def _rows(given: tuple, runs: Tensor) -> tuple:
 
 
 def _runs(skips: Skips, half: Half, step: int, change: Tensor) -> Tensor:
-    """Of each row whether its middle runs. With a test rows are those of clips with the prompt,
-    then without, and both of a clip decide as one."""
+    """Of each row whether its middle runs. With a test of both halves as one rows are those of
+    clips with the prompt, then without."""
     if half.change is None:
         return torch.ones(len(change), dtype=torch.bool)
     if not skips.threshold:
         return torch.full((len(change),), not skips.at or step in skips.at)
     assert half.seen is not None
-    moved, was = ((x.abs().flatten(1).mean(1).view(2, -1).mean(0)) for x in
-                  (change - half.seen, half.seen))  # fmt: skip
+    moved, was = (x.abs().flatten(1).mean(1) for x in (change - half.seen, half.seen))
+    if skips.apart:
+        return moved / was >= skips.threshold
+    moved, was = (x.view(2, -1).mean(0) for x in (moved, was))
     return (moved / was >= skips.threshold).repeat(2)
 
 
@@ -159,7 +162,7 @@ def denoise(
         for block in blocks_of(model):
             block.merged = i < skips.merged
         now = Now(i, float(at), bias)
-        if skips.threshold:
+        if skips.threshold and not skips.apart:
             twice = Now(i, float(at), bias.repeat(2, *[1] * (bias.dim() - 1)))
             pair = torch.cat((z, z)), torch.cat((text, null))
             v, other = velocity(model, both, skips, twice, *pair).chunk(2)
@@ -248,6 +251,7 @@ ROWS: dict[str, Skips] = {
     "test 0.3": Skips(last=0, threshold=0.3),
     "LPL static, test 0.1": Skips(**_LPL, last=0, threshold=0.1),
     "LPL static, test 0.2": Skips(**_LPL, last=0, threshold=0.2),
+    "test 0.1, apart": Skips(last=0, threshold=0.1, apart=True),
     "TDTM 3": Skips(merged=3),
     "TDTM 3, test 0.1": Skips(last=0, threshold=0.1, merged=3),
 }  # fmt: skip

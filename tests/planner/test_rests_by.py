@@ -15,15 +15,39 @@ from entracte.clock.table import make_table
 from entracte.codec import decode, encode
 from entracte.errors import PlanError
 from entracte.inspect.expected import expected
-from entracte.ir import Call, DType, Plan, Port, TensorDecl
+from entracte.ir import (
+    Binding,
+    By,
+    Call,
+    Chunk,
+    ChunkFacts,
+    DType,
+    Plan,
+    Port,
+    Program,
+    Segment,
+    TensorDecl,
+    Window,
+)
 from entracte.plan.file import check_plan
+from entracte.plan.forecast import forecast
 from entracte.program.steps import resting
 from entracte.program.workload import Workload
 from entracte.run.possible import fault_of
 from entracte.run.runner import run_plan
 from entracte.schedule.choose import make_schedule
-from tests.planner.plans import plan_of
-from tests.planner.programs import DOUBLE_BUFFER, ONLINE, OPTIMAL, STREAM, Part, make_program
+from tests.planner.lives import with_lives
+from tests.planner.plans import make_target, plan_of
+from tests.planner.programs import (
+    DOUBLE_BUFFER,
+    ONLINE,
+    OPTIMAL,
+    STREAM,
+    Part,
+    make_program,
+    packages,
+    whole,
+)
 from tests.planner.test_run_programs import Device
 from tests.planner.test_schedule import by_id, least_budget
 
@@ -234,3 +258,104 @@ def test_the_peak_is_that_of_the_run_in_which_all_happens():
     assert one.peak_bytes == check(other, tuple(facts), schedule, budget_bytes=budget).peak_bytes
     assert isinstance(program.segments[0].steps[1], Call)
     assert TensorDecl(Port("asked0", (1,), DType.FP16)) in program.tensors
+
+
+# ---------------------------------------------------------------- slices
+
+
+ROWS = (Window(0, 1, 2, 1),)
+"""Of tensors (2, 3): each row is a slice."""
+
+
+def mapped():
+    """Two rows: a + 1 and whether the row rests; twice that, kept side by side; a half more."""
+
+    def cut(feature, tensor):
+        return Binding(feature, tensor, By.MAP, ROWS)
+
+    def call(chunk, read, *made, **more):
+        return Call(stage=chunk, chunk=chunk, inputs=(read,), outputs=made, repeat=2, **more)
+
+    def two(name, shape):
+        return TensorDecl(Port(name, shape, DType.FP32))
+
+    steps = (
+        call("a", cut("in", "z"), cut("out", "x"), cut("rests", "asked")),
+        call("b", cut("in", "x"), Binding("out", "y", By.MAP), rests_by="asked"),
+        call("c", Binding("in", "y", By.MAP), cut("out", "next")),
+    )
+    row, one = Port("in", (1, 3), DType.FP32), Port("rests", (1,), DType.FP32)
+    side = TensorDecl(Port("y", (1, 3), DType.FP32), slots=2)
+    shapes = [two(n, (2, 3)) for n in ("z0", "z", "x", "next")]
+    program = Program(
+        inputs=(),
+        constants=(Port("z0", (2, 3), DType.FP32),),
+        tensors=(*shapes, two("asked", (2,)), side),
+        segments=(Segment(name="loop", count=4, steps=steps, state=(("z", "z0", "next"),)),),
+        outputs=(whole("z"),),
+    )
+    out = replace(row, name="out")
+    ports = {"a": (out, one), "b": (out,), "c": (out,)}
+    return with_lives(program), ports
+
+
+def plan_of_slices(policy):
+    program, ports = mapped()
+    facts = tuple(
+        ChunkFacts(id=c, weight_bytes=100, activation_bytes=16, load_s=1.0, exec_s=1.0)
+        for c in ports
+    )
+    chunks = tuple(
+        Chunk(id=c, graph=c, start=0, stop=1, inputs=(Port("in", (1, 3), DType.FP32),),
+              outputs=made, weight_bytes=100, activation_bytes=16, flops=2, moved_bytes=1)
+        for c, made in ports.items()
+    )  # fmt: skip
+    workload = Workload(program, by_id(facts), 10_000)
+    schedule = make_schedule(workload, policy)
+    proof = check(program, facts, schedule, budget_bytes=10_000)
+    return replace(
+        plan_of((Part(1, (5,)),), DOUBLE_BUFFER, 0), program=program, chunks=chunks,
+        packages=packages(chunks), facts=facts, schedule=schedule, target=make_target(10_000),
+        forecast=forecast(workload, schedule, proof),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("policy", [STREAM, ONLINE])
+def test_each_slice_decides_for_itself(policy, tmp_path):
+    """By hand, from 0 and 10: 2.5 and 22.5; 2.5 (it rests) and 47.5; 7.5 and 47.5 (it rests); both
+    rest."""
+    said = iter([1, 1, 1, 0, 0, 1, 1, 1])
+    device = Small({
+        "a": lambda **x: {"out": x["in"] + 1, "rests": np.float32([next(said)])},
+        "b": lambda **x: {"out": x["in"] * 2},
+        "c": lambda **x: {"out": x["in"] + np.float32(0.5)},
+    })  # fmt: skip
+    plan = plan_of_slices(policy)
+    check_plan(plan)
+    begin = np.float32([[0, 0, 0], [10, 10, 10]])
+    done = run_plan(plan, tmp_path, device, {}, constants={"z0": begin})
+    assert done.output[:, 0].tolist() == [7.5, 47.5]
+    assert {c.chunk: c.calls for c in done.run.chunks} == {"a": 8, "b": 4, "c": 8}
+    called = [b.iteration for b in done.run.bars if (b.queue, b.label) == ("compute", "b")]
+    assert called == [0, 1, 2]
+    assert fault_of(plan, done.run) is None
+
+
+def test_slices_without_a_number_each_are_refused():
+    program, _ = mapped()
+    facts = [
+        ChunkFacts(id=c, weight_bytes=1, activation_bytes=1, load_s=1.0, exec_s=1.0) for c in "abc"
+    ]
+    schedule = make_schedule(Workload(program, by_id(facts), 10_000), DOUBLE_BUFFER)
+    apart = tuple(
+        TensorDecl(Port("asked", (1,), DType.FP32), slots=2) if t.name == "asked" else t
+        for t in program.tensors
+    )
+    loop = program.segments[0]
+    first = replace(
+        loop.steps[0], outputs=(loop.steps[0].outputs[0], Binding("rests", "asked", By.MAP))
+    )
+    steps = (first, *loop.steps[1:])
+    program = replace(program, tensors=apart, segments=(replace(loop, steps=steps),))
+    with pytest.raises(PlanError, match="rests by asked, which is not 2 numbers"):
+        check(program, tuple(facts), schedule, budget_bytes=10_000)

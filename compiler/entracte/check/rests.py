@@ -50,12 +50,16 @@ def check_rests(program: Program) -> None:
 
 
 def _check_asked(program: Program, call: Call, before: Sequence[Step], where: str) -> None:
-    """What says whether it rests is one number, which each iteration makes before it."""
+    """What says whether it rests is a number for each of its slices, which each iteration makes
+    before it."""
     if call.at:
         raise PlanError(f"{where} rests by {call.rests_by} and by its iterations; one of them")
     decl = next((t for t in program.tensors if t.name == call.rests_by), None)
-    if decl is None or prod(decl.port.shape) * decl.slots != 1 or decl.streamed:
-        raise PlanError(f"{where} rests by {call.rests_by}, which is not one number")
+    if decl is None or prod(decl.port.shape) != call.repeat or decl.slots != 1 or decl.streamed:
+        number = "one number" if call.repeat == 1 else f"{call.repeat} numbers"
+        raise PlanError(f"{where} rests by {call.rests_by}, which is not {number}")
+    if any(w.stride < w.size and w.count > 1 for b in call.outputs for w in b.windows):
+        raise PlanError(f"{where} rests by {call.rests_by}, and makes slices that overlap")
     makers = [s for s in before if call.rests_by in {b.tensor for b in s.outputs}]
     if not makers:
         raise PlanError(f"{where} rests by {call.rests_by}, which no step before it makes")

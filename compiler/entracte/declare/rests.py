@@ -6,7 +6,7 @@ from dataclasses import replace
 from entracte.declare.settings import ReuseSettings
 from entracte.declare.words import is_whole
 from entracte.errors import ConfigError
-from entracte.ir import Loop, Params, Reuse, Stage, StageKind
+from entracte.ir import Loop, Map, Params, Reuse, Stage, StageKind
 
 _KEYS = ("every", "from", "to")
 _WAYS = "give a list of iterations, or {every: N}, {from: A, to: B}, or all three"
@@ -66,6 +66,8 @@ def read_reuse(where: str, s: ReuseSettings, count: int | None) -> Reuse | None:
 
 # ---------------------------------------------------------------- first-block test
 
+COPIES = "copies"
+"""Of zeros whose shape is another graph's: (axis, how many of them lie along it)."""
 _CHANGE = "change"
 EXPECTED = "expected"
 """Beside it: in which share of the iterations those blocks are expected to run."""
@@ -97,6 +99,24 @@ def _read_change(where: str, s: ReuseSettings, count: int | None) -> float:
     return float(s.at[_CHANGE])
 
 
+def _with_slices(stage: Stage, given: Map) -> tuple[Stage, tuple[int, int]]:
+    """Each slice of a map decides for itself, by what it saw itself: its input is cut like the
+    others. Gives the axis too, and how many there are."""
+    where = f"pipeline.stages.{stage.name}"
+    cut, *others = given.slices
+    if others or cut.axis != cut.output_axis or cut.stride < cut.size or given.rests:
+        raise ConfigError(
+            f"{where}.reuse.at.{_CHANGE}: its map has slices that rest, overlap, or lie along two "
+            "axes, so what each slice saw cannot be kept; give the iterations instead"
+        )
+    if cut.count is None:
+        raise ConfigError(
+            f"{where}.map.count: with {where}.reuse.at.{_CHANGE} say how many slices there are"
+        )
+    ports = replace(given, ports=(*given.ports, SEEN))
+    return replace(stage, map=ports), (cut.axis, cut.count)
+
+
 def _is_share(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1
 
@@ -119,6 +139,9 @@ def with_tests(
                 f"input {SEEN}, and there is one already; give that another name"
             )
         shape: Params = (("shape_of", f"{stage.name}.{SEEN}"), ("dtype", stage.precision))
+        if stage.map is not None:
+            stage, copies = _with_slices(stage, stage.map)
+            shape = (*shape, (COPIES, copies))
         added.append(Stage(name=zeros, kind=StageKind.CONSTANT, op="zeros", params=shape))
         states.setdefault(loop.name, []).append(
             (state, f"{zeros}.zeros", f"{stage.name}.{SEEN_NEXT}")

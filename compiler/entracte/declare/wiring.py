@@ -76,11 +76,6 @@ def _check_reuse(p: Pipeline, stage: Stage) -> None:
         raise ConfigError(
             f"{where}: {stage.name} rests as a whole already (`at`); leave one of them out"
         )
-    if stage.reuse.change and stage.map is not None:
-        raise ConfigError(
-            f"{where}.at.change: {stage.name} is a map, whose slices would have to agree; give the "
-            "iterations instead"
-        )
     beside = [s.name for s in p.stages if stage.name in (s.weights_of, s.name) and s.weights_of]
     if beside:
         raise ConfigError(

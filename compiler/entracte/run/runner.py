@@ -6,7 +6,7 @@ hears of it with the end of the iteration's last step.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -272,7 +272,8 @@ class _Interpreter:
     def _step(self, number: int, segment: Segment, step: Step, iteration: int) -> "_Did":
         """Do a step when it may."""
         self.machine.wait_for(number)
-        called = isinstance(step, Call) and self._is_called(step, iteration)
+        slices = self._slices(step, iteration) if isinstance(step, Call) else []
+        called = bool(slices)
         if isinstance(step, Call) and called:
             self.machine.switch(step.chunk, number)
         begun = time.perf_counter()
@@ -281,19 +282,22 @@ class _Interpreter:
             arrays = run_host_step(step, inputs, self.folder, iteration, note)
             self.tensors.put_arrays(step, arrays)
         elif called:
-            self._call(step, iteration)
+            self._call(step, iteration, slices)
             self.journal.called(step.chunk, number, begun, time.perf_counter())
         resting = self._resting(number, segment, step, iteration)
         self.tensors.end(step, segment)
         seconds = time.perf_counter() - begun
         self.journal.done(step.stage, seconds)
+        if isinstance(step, Call) and slices:
+            # What the driver hears of is all slices.
+            seconds *= step.repeat / len(slices)
         return _Did(seconds, resting)
 
-    def _is_called(self, step: Call, iteration: int) -> bool:
-        """Whether a call happens: what it made last stands where a tensor says so."""
+    def _slices(self, step: Call, iteration: int) -> list[int]:
+        """The slices of a call that happen: what the others made last stands."""
         if not step.rests_by or iteration == 0:
-            return step.is_called(iteration)
-        return not self.tensors.says(step.rests_by)
+            return list(range(step.repeat)) if step.is_called(iteration) else []
+        return [k for k, rests in enumerate(self.tensors.said(step.rests_by)) if not rests]
 
     def _resting(
         self, number: int, segment: Segment, step: Step, iteration: int
@@ -307,16 +311,16 @@ class _Interpreter:
         }
         if not asking or iteration == 0:
             return ()
-        says = {name: self.tensors.says(name) for name in set(asking.values())}
+        says = {name: all(self.tensors.said(name)) for name in set(asking.values())}
         return tuple(n for n, name in asking.items() if says[name])
 
     def _noted(self, number: int, text: str) -> None:
         self.journal.noted(text)
         self.begun.said(number, text)
 
-    def _call(self, step: Call, iteration: int) -> None:
+    def _call(self, step: Call, iteration: int, slices: Sequence[int]) -> None:
         handle, function = self.machine.handle(step.chunk), step.function_at(iteration)
-        for index in range(step.repeat):
+        for index in slices:
             inputs = self.tensors.inputs(step, index, iteration)
             before_bytes, begun = self.device.resident_bytes(), time.perf_counter()
             outputs = self.device.call(handle, function, inputs)

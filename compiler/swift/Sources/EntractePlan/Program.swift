@@ -114,8 +114,8 @@ public struct Call: Equatable, Sendable {
     public let `switch`: [Switch]
     /// The iterations in which it is called; empty: all.
     public let at: [Int]
-    /// A tensor of one element: where it is not zero the call rests, unless the iteration is the first; empty:
-    /// it does not ask.
+    /// A tensor of `repeat` elements: where the k-th is not zero slice k rests, unless the iteration is the
+    /// first; empty: it does not ask.
     public let restsBy: String
 
     /// Whether it is called in an iteration of its segment, if no tensor says that it rests.

@@ -7,7 +7,7 @@ public protocol Performing: Sendable {
     /// one in this iteration. Gives whether a loop ended before all its iterations were done.
     func perform(_ number: Int, _ model: (any LoadedModel)?) async throws -> Bool
 
-    /// Whether the call of a step that was just done rested, because a tensor said so.
+    /// Whether the call of a step that was just done rested, or slices of it, because a tensor said so.
     func rested(_ number: Int) async -> Bool
 }
 

@@ -16,15 +16,20 @@ enum Rests {
         }
     }
 
-    /// What says whether it rests is one number, which each iteration makes before it.
+    /// What says whether it rests is a number for each of its slices, which each iteration makes before it.
     private static func checkAsked(
         _ program: Program, _ call: Call, _ before: ArraySlice<Step>, _ place: String
     ) throws {
         let rests = "\(place) rests by \(call.restsBy)"
         if !call.at.isEmpty { throw Fault.plan("\(rests) and by its iterations; one of them") }
         let decl = program.tensors.first { $0.name == call.restsBy }
-        guard let decl, decl.port.shape.allSatisfy({ $0 == 1 }), decl.slots == 1, decl.streamed == 0 else {
-            throw Fault.plan("\(rests), which is not one number")
+        let count = decl.map { $0.port.shape.reduce(1, times) }
+        guard let decl, count == call.repeat, decl.slots == 1, decl.streamed == 0 else {
+            let number = call.repeat == 1 ? "one number" : "\(call.repeat) numbers"
+            throw Fault.plan("\(rests), which is not \(number)")
+        }
+        if call.outputs.contains(where: { $0.windows.contains { $0.stride < $0.size && $0.count > 1 } }) {
+            throw Fault.plan("\(rests), and makes slices that overlap")
         }
         let makers = before.filter { $0.outputs.contains { $0.tensor == call.restsBy } }
         if makers.isEmpty { throw Fault.plan("\(rests), which no step before it makes") }
