@@ -220,6 +220,19 @@ def test_what_says_so_is_one_number_that_every_iteration_makes_before_it():
     )  # fmt: skip
 
 
+def test_what_was_said_before_the_loop_is_refused():
+    program, facts = asking()
+    flag = Port("flag", (1,), DType.FP16)
+    given = replace(
+        program, constants=(*program.constants, flag),
+        tensors=(*program.tensors, TensorDecl(flag)),
+    )  # fmt: skip
+    refused(
+        with_steps(given, lambda a, b, c: (a, replace(b, rests_by="flag"), c)),
+        facts, "rests by flag, which no step before it makes",
+    )  # fmt: skip
+
+
 def test_nobody_may_notice_that_it_rests():
     program, facts = asking()
     refused(
