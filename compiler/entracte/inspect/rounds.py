@@ -16,7 +16,7 @@ def rounds(segment: Segment) -> str:
 def rests(call: Call, count: int) -> str:
     """In which of `count` iterations it happens; empty: in all."""
     if call.rests_by:
-        return f"the first iteration, others by {call.rests_by}"
+        return f"the first iteration and those in which {call.rests_by} is 0"
     if not call.at:
         return ""
     every = call.at[1] if len(call.at) > 1 else count
