@@ -58,6 +58,10 @@ def _reuse(first: int, last: int, every: int) -> tuple[str, ...]:
     return (f"pipeline.stages.denoise.reuse={kept}",)
 
 
+def _test(change: float) -> tuple[str, ...]:
+    return (f"pipeline.stages.denoise.reuse={{first: 1, last: 0, at: {{change: {change}}}}}",)
+
+
 VARIANTS: dict[str, tuple[str, ...]] = {
     "plain": (),
     "LPL static": ("sampler=lpl_static",),
@@ -76,6 +80,11 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "reuse 2": _reuse(1, 1, 2),
     "reuse 3": _reuse(1, 1, 3),
     "reuse 2, all": _reuse(0, 0, 2),
+    "test 0.05": _test(0.05),
+    "test 0.1": _test(0.1),
+    "test 0.2": _test(0.2),
+    "LPL static, test 0.1": ("sampler=lpl_static", *_test(0.1)),
+    "TDTM 3, test 0.1": (f"{_MERGED}=3", *_test(0.1)),
     "LPL static, interval 0-8": ("sampler=lpl_static", *_interval(0, 8)),
     "LPL static, reuse 2": ("sampler=lpl_static", *_reuse(1, 1, 2)),
     "LPL static, interval 0-8, reuse 2": (
