@@ -13,9 +13,10 @@ load time l and weight w), whose previous use is q and which is call p, and each
     l (G_t - G_t-1) - y_t >= 0,  x <= G_t <= b_t,  b does not fall
     y_t <= e_t (b_t - x)                    (a load in progress has the whole chunk's memory)
     sum_j y_jt <= e_t;  sum_j (l_j (G_jt - G_j,t-1) - y_jt) <= s_t     (one loader)
-    sum_j w_j b_jt <= room_t - w of call t                            (memory)
+    b of call t is a combination of sets of whole chunks that fit      (memory)
 
-Every real schedule gives such numbers, so no schedule stalls less than the optimum. `room_t` is
+Every real schedule gives such numbers, so no schedule stalls less than the optimum. Where there
+are too many sets (`_SETS`), memory is sum_j w_j b_jt <= room_t - w of call t instead, with room_t
 the largest sum of chunk weights that fits beside what call t needs.
 
 **n iterations of a loop in one.** The numbers of n iterations in the middle of a loop are averaged
@@ -38,6 +39,8 @@ inexact (weak duality: the dual's rest is charged at the variables' bounds).
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from entracte.schedule.room import fullest
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,8 @@ def least_stall_s(
     return _Lp(before, loop, after, repeats, cold, pages).solve()
 
 
+_SETS = 300
+"""Largest sets of chunks beside a call that are combined; where there are more, bytes count."""
 _SUMS = 20_000
 """Subset sums that are followed; where there are more, rooms are not rounded down."""
 Sum = dict[int, float]
@@ -141,10 +146,28 @@ class _Lp:
         for t, w in enumerate(self.windows):
             self.row(self.loading[t], w.exec_s)
             self.row(self.waiting[t], -self.fixed_wait[t])
-            room = w.room_bytes - w.weight_bytes
-            if not self.pages:
-                room = _filled(room, self.others[t])
-            self.row(self.memory[t], max(0.0, room / self.scale))
+            room = max(0, w.room_bytes - w.weight_bytes)
+            if self.pages or not self.whole(t, room):
+                room = room if self.pages else _filled(room, self.others[t])
+                self.row(self.memory[t], room / self.scale)
+
+    def whole(self, t: int, room: int) -> bool:
+        """Rows that hold the copies beside call t to combinations of whole ones that fit; False
+        where they are too many."""
+        places: dict[int, Sum] = {}
+        for held in self.memory[t]:
+            weight = round(self.memory[t][held] * self.scale)
+            places.setdefault(weight, {})[held] = 1.0
+        weights = sorted(places, reverse=True)
+        sets = fullest(room, weights, [len(places[w]) for w in weights], _SETS)
+        if not sets:
+            return False
+        shares = [self.variable(1.0) for _ in sets]
+        self.row(dict.fromkeys(shares, 1.0), 1.0)
+        for k, weight in enumerate(weights):
+            held = {x: -float(counts[k]) for x, counts in zip(shares, sets, strict=True)}
+            self.row(_sum((places[weight], 1.0), (held, 1.0)), 0.0)
+        return True
 
     def use(self, p: int, windows: range, start: Sum, keep: Sum) -> None:
         """Call p finds what is there at the start, and what is loaded in these windows; what is
