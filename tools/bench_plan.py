@@ -161,19 +161,14 @@ def pipelines() -> Iterator[Outcome]:
 
 
 def planned(case: str, policy: Policy, overrides: Sequence[str]) -> Outcome:
-    from hydra import compose, initialize_config_dir
-
     from entracte.decide.decide import decide
+    from entracte.declare.compose import compose
     from entracte.declare.read import read
-    from entracte.declare.settings import register
     from entracte.lower.backend import CORE_ML
     from entracte.store.cache import Cache, cache_folder
     from entracte.trace.wire import trace_pipeline
 
-    register()
-    given = ["target=iphone15pro", f"policy={policy.name}", *overrides]
-    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
-        job = read(compose("compile", given))
+    job = read(compose(["target=iphone15pro", f"policy={policy.name}", *overrides]))
     traced = trace_pipeline(job.pipeline, CORE_ML, cache=Cache(cache_folder(job.cache)))
     begin = time.process_time()
     made = decide(traced.measured, job.target, job.policy)

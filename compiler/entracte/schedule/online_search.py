@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from entracte.clock.clock import Gamma, Simulation, simulate
+from entracte.clock.quick_rule import Course, QuickRule
 from entracte.clock.rule import OnlineRule
 from entracte.clock.table import Table, make_table, pages_of
 from entracte.ir import Call, Kept, Policy, Program, Schedule
@@ -107,6 +108,7 @@ class _Search:
         short = replace(self.workload, program=self.short)
         self.table = make_table(short, pages=pages_of(short))
         self.functions = functions_of(self.short) if workload.reload_on_switch else None
+        self.course = None if workload.page_bytes else Course(self.table, self.functions)
         self.enough_s = lower_bound(self.workload)[0] * _CLOSE
         self.weights_bytes = sum(f.weight_bytes for f in self.facts.values())
         self.trials: dict[tuple[str, ...], Cost] = {}
@@ -187,29 +189,24 @@ class _Search:
 
     def _cost(self, table: Table) -> Cost:
         """Of the whole program: loops that were cut short go on at their last pace."""
-        run = self._run(table)
-        seconds, loaded = run.makespan_ns / 1e9, float(run.loaded_bytes)
+        assert self.course is not None, "by pages nothing is kept"
+        run = QuickRule(self.course, table, self.gamma)
+        seconds, loaded = max(run.ends[-1], run.loads[-1][0]) / 1e9, float(run.loaded_bytes)
         for s, segment in enumerate(self.program.segments):
             more = segment.count - self.short.segments[s].count
             if more > 0:
-                ns, bytes_ = _pace(run, s, pace_of(segment))
+                ns, bytes_ = _pace(table, s, pace_of(segment), run)
                 seconds += more * ns / 1e9
                 loaded += more * bytes_
         return round(seconds, 9), loaded
 
 
-def _pace(run: Simulation, segment: int, over: int) -> tuple[float, float]:
+def _pace(table: Table, segment: int, over: int, run: QuickRule) -> tuple[float, float]:
     """Nanoseconds and bytes loaded per iteration, over so many of the last ones that were run."""
-    table = run.table
     count, length = table.segments[segment].count, len(table.segments[segment].steps)
     last = table.bases[segment] + count * length - 1
-    ends = {x.what: x.end_ns for x in run.intervals if x.queue == "compute"}
-    begin, end = ends[last - over * length], ends[last]
-    loaded = sum(
-        table.units[x.what].size_bytes
-        for x in run.intervals
-        if x.queue == "load" and begin < x.end_ns <= end
-    )
+    begin, end = run.ends[last - over * length], run.ends[last]
+    loaded = sum(table.units[u].size_bytes for at, u in run.loads if begin < at <= end)
     return (end - begin) / over, loaded / over
 
 

@@ -76,8 +76,10 @@ def least_stall_s(
     return _Lp(before, loop, after, repeats, cold, pages).solve()
 
 
-_SETS = 300
+_SETS = 1_000
 """Largest sets of chunks beside a call that are combined; where there are more, bytes count."""
+_SHARES = 40_000
+"""And of all calls together: beyond that the LP takes longer than the plan."""
 _SUMS = 20_000
 """Subset sums that are followed; where there are more, rooms are not rounded down."""
 Sum = dict[int, float]
@@ -112,6 +114,7 @@ class _Lp:
         self.memory: list[Sum] = [{} for _ in self.windows]
         self.others: list[dict[str, int]] = [{} for _ in self.windows]
         """Chunks that have a place in a window's memory here, with their weights."""
+        self.shares = 0
         self.build()
 
     def times(self, t: int) -> float:
@@ -159,9 +162,11 @@ class _Lp:
             weight = round(self.memory[t][held] * self.scale)
             places.setdefault(weight, {})[held] = 1.0
         weights = sorted(places, reverse=True)
-        sets = fullest(room, weights, [len(places[w]) for w in weights], _SETS)
+        limit = min(_SETS, _SHARES - self.shares)
+        sets = fullest(room, weights, [len(places[w]) for w in weights], limit)
         if not sets:
             return False
+        self.shares += len(sets)
         shares = [self.variable(1.0) for _ in sets]
         self.row(dict.fromkeys(shares, 1.0), 1.0)
         for k, weight in enumerate(weights):
@@ -274,24 +279,34 @@ class _Lp:
         self.row(present, 1.0)
 
     def solve(self) -> float:
-        """The dual bound."""
+        """The dual bound; the better method first (interior point, several times faster here), the
+        other one where that fails."""
         import numpy as np
-        from scipy.optimize import linprog
         from scipy.sparse import csr_array
 
         rows, columns, values = (np.array(x) for x in zip(*self.entries, strict=True))
         shape = (len(self.right), len(self.upper))
         matrix: Any = csr_array((values, (rows, columns)), shape=shape)
         cost, right, upper = (np.array(x) for x in (self.cost, self.right, self.upper))
-        bounds = np.stack([np.zeros_like(upper), upper], axis=1)
-        done = linprog(cost, A_ub=matrix, b_ub=right, bounds=bounds, method="highs")
-        if done.ineqlin is None or done.ineqlin.marginals is None:
-            return 0.0
-        dual = np.minimum(np.asarray(done.ineqlin.marginals, dtype=float), 0.0)
-        if dual.shape != right.shape or not np.isfinite(dual).all():
-            return 0.0
-        rest = cost - matrix.T @ dual
-        return max(0.0, float(dual @ right + np.minimum(rest, 0.0) @ upper))
+        for method in ("highs-ipm", "highs-ds"):
+            dual = _dual(method, cost, matrix, right, upper)
+            if dual is not None:
+                rest = cost - matrix.T @ dual
+                return max(0.0, float(dual @ right + np.minimum(rest, 0.0) @ upper))
+        return 0.0
+
+
+def _dual(method: str, cost: Any, matrix: Any, right: Any, upper: Any) -> Any:
+    """The dual solution, none of it positive; None where HiGHS has none. All are arrays."""
+    import numpy as np
+    from scipy.optimize import linprog
+
+    bounds = np.stack([np.zeros_like(upper), upper], axis=1)
+    done = linprog(cost, A_ub=matrix, b_ub=right, bounds=bounds, method=method)
+    if not done.success or done.ineqlin is None or done.ineqlin.marginals is None:
+        return None
+    dual = np.minimum(np.asarray(done.ineqlin.marginals, dtype=float), 0.0)
+    return dual if dual.shape == right.shape and np.isfinite(dual).all() else None
 
 
 def _filled(room: int, others: Mapping[str, int]) -> int:
