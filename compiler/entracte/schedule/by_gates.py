@@ -17,7 +17,7 @@ from entracte.errors import DoesNotFit
 from entracte.ir import Policy, Schedule
 from entracte.program.workload import Workload
 from entracte.schedule.ci_dl import kept_blocks
-from entracte.schedule.place import Conflict
+from entracte.schedule.place import Conflict, Given
 from entracte.schedule.search import Found, Searcher
 from entracte.units import format_bytes
 
@@ -32,9 +32,9 @@ def schedule_by_gates(workload: Workload, policy: Policy, *, effort: float = 1.0
     return _schedule(searcher, _found(searcher, searcher.best))
 
 
-def quick_by_gates(workload: Workload, policy: Policy) -> Schedule:
-    """For comparing many programs: few kept sets are tried."""
-    searcher = Searcher(workload, policy)
+def quick_by_gates(workload: Workload, policy: Policy, given: Given | None = None) -> Schedule:
+    """For comparing many programs: few kept sets are tried. `given`: of this workload, if made."""
+    searcher = Searcher(workload, policy, given=given)
     return _schedule(searcher, _found(searcher, searcher.first_look))
 
 

@@ -43,10 +43,17 @@ class Found:
 class Searcher:
     """One program under one budget. Attempts that were made are remembered."""
 
-    def __init__(self, workload: Workload, policy: Policy, effort: float = 1.0) -> None:
+    def __init__(
+        self,
+        workload: Workload,
+        policy: Policy,
+        effort: float = 1.0,
+        given: Given | None = None,
+    ) -> None:
+        """`given`: of this workload, if it was made before."""
         self.workload, self.policy = workload, policy
         self.work = int(effort * _WORK)
-        self.given = Given(workload)
+        self.given = given or Given(workload)
         self.pace = Pace(workload)
         segments = workload.program.segments
         self.loops = [_Loop(self.given, s) for s, g in enumerate(segments) if g.is_loop]
