@@ -23,6 +23,7 @@ from entracte.program.workload import Workload
 from entracte.schedule.bounds import lower_bound
 from entracte.schedule.by_gates import schedule_by_gates
 from entracte.schedule.pace import Cost
+from entracte.schedule.place import Given
 from entracte.schedule.retention import neighbours
 
 LEVELS = ((0.0, 0.5), (0.7, 1.0), (1.2, 1.5), (1.75, 2.0), (2.5, 3.0), (3.5, 4.5), (5.5, 7.0))
@@ -63,25 +64,26 @@ def with_speeds(workload: Workload, online: Schedule) -> Schedule:
     """The same, with what to keep where loads turn out faster or slower than planned. For whole
     packages. Raises `PlanError` where slower loads would be beyond the rule's numbers."""
     levels: list[Kept] = []
+    given = Given(workload)
     before = planned = frozenset(c for k in online.kept for c in k.chunks)
     for slower, speed in LEVELS:
         best = planned
         if speed != 1.0:
             search = _Search(workload, speed)
-            best = search.best(_hints(search, planned, before)).kept
+            best = search.best(_hints(search, planned, before, given)).kept
         levels.append(Kept(slower, tuple(sorted(best))))
         before = best
     return replace(online, kept=_merged(levels))
 
 
 def _hints(
-    search: "_Search", planned: frozenset[str], before: frozenset[str]
+    search: "_Search", planned: frozenset[str], before: frozenset[str], given: Given
 ) -> Iterator[frozenset[str]]:
     """Lazily: where nothing needs to be kept, nothing is searched."""
     yield frozenset()
     yield planned
     yield before
-    yield search.by_gates()
+    yield search.by_gates(given)
 
 
 def _merged(kept: list[Kept]) -> tuple[Kept, ...]:
@@ -127,9 +129,10 @@ class _Search:
             best = self._climb(chunks, best)
         return best
 
-    def by_gates(self) -> frozenset[str]:
+    def by_gates(self, given: Given) -> frozenset[str]:
         """What the best gates found keep at this speed."""
-        return frozenset(schedule_by_gates(self.workload, _GATES, effort=_EFFORT).resident)
+        made = schedule_by_gates(self.workload, _GATES, effort=_EFFORT, given=given)
+        return frozenset(made.resident)
 
     def tried(self, kept: frozenset[str]) -> _Trial:
         table = self.table.keeping((Kept(0.0, tuple(kept)),))

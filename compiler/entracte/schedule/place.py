@@ -40,7 +40,8 @@ class Conflict:
 
 
 class Given:
-    """What is the same for every attempt at one program: its steps, needs and last uses."""
+    """What is the same for every attempt at one program: its steps, needs and last uses. Times do
+    not matter here."""
 
     def __init__(self, workload: Workload) -> None:
         self.program, self.facts = workload.program, workload.facts
@@ -60,6 +61,8 @@ class Given:
         """The last of the calls in a row, in an iteration, that are of a use's chunk."""
         self.before = [self._before(use) for use in uses]
         """A still earlier gate of each use, where there is one (`_before`)."""
+        self.made: dict[object, tuple[Load, ...] | Conflict] = {}
+        """Attempts, by what a policy allows and the chunks that are kept."""
         self.said: dict[tuple[int, int, int], Load] = {}
         """Loads as a plan says them, by use, end and gate: attempts differ in few of them."""
 
@@ -99,6 +102,19 @@ class Given:
         if not short or other.until is not None:
             return None
         return self.ends.get(at.segment - 2, START)
+
+
+def loads_of(
+    given: Given, policy: Policy, kept: Mapping[int, frozenset[str]]
+) -> tuple[Load, ...] | Conflict:
+    """The loads of an attempt as a plan says them, remembered: policies and speeds of loads try
+    the same sets."""
+    key = (policy.lookahead, policy.keep == "published", frozenset(kept.items()))
+    if key not in given.made:
+        placed = place(given, policy, kept)
+        made = placed if isinstance(placed, Conflict) else compress(given, placed)
+        given.made[key] = made
+    return given.made[key]
 
 
 def place(given: Given, policy: Policy, kept: KeptBy) -> list[Placed] | Conflict:
