@@ -5,9 +5,9 @@
     python tools/bench_plan.py --off-grid       # 108 other instances
     python tools/bench_plan.py --pipelines      # traces are cached after the first run
 
-`--ratios` does only `optimal` by package, without what it keeps at other speeds of loads: a few
-minutes for the grid. `--chunks K` does those of K chunks; `--json` prints a line for each outcome,
-and `--table FILE ...` makes the table of such lines.
+`--ratios` does only `optimal` by package, without what it keeps at other speeds of loads.
+`--chunks K` does those of K chunks, `--part 1/5` every fifth one from the first; `--json` prints a
+line for each outcome, and `--table FILE ...` makes the table of such lines.
 
 A grid instance is a loop of K chunks done N times: per iteration, computing takes 56 s and
 loading everything r x 56 s; the budget is f of all weights, and the activations. Chunks are
@@ -265,6 +265,7 @@ def main() -> None:
     parser.add_argument("--pipelines", action="store_true", help="the pipelines only")
     parser.add_argument("--ratios", action="store_true", help="`optimal` by package only")
     parser.add_argument("--chunks", type=int, nargs="+", help="instances of so many chunks only")
+    parser.add_argument("--part", default="1/1", help="I/N: every N-th instance from the I-th on")
     parser.add_argument("--json", action="store_true", help="a line for every outcome")
     parser.add_argument("--table", type=Path, nargs="+", help="of files of such lines")
     given = parser.parse_args()
@@ -275,14 +276,15 @@ def main() -> None:
     instances = [*off_grid()] if given.off_grid else []
     if given.grid or given.quick or every:
         instances += grid(given.quick)
+    wanted = [x for x in instances if not given.chunks or x.chunks in given.chunks]
+    first, step = (int(x) for x in given.part.split("/"))
     loops: list[Outcome] = []
-    for instance in instances:
-        if not given.chunks or instance.chunks in given.chunks:
-            made = solve(instance, given.ratios)
-            loops += made
-            if given.json:
-                print(*(json.dumps(asdict(o)) for o in made), sep="\n", end="\n" * bool(made))
-                sys.stdout.flush()
+    for instance in wanted[first - 1 :: step]:
+        made = solve(instance, given.ratios)
+        loops += made
+        if given.json:
+            print(*(json.dumps(asdict(o)) for o in made), sep="\n", end="\n" * bool(made))
+            sys.stdout.flush()
     real = list(pipelines()) if given.pipelines or every else []
     if given.json:
         print(*(json.dumps(asdict(o)) for o in real), sep="\n")
