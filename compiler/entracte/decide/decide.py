@@ -47,6 +47,7 @@ from entracte.schedule.choose import (
     schedule_as_planned,
 )
 from entracte.schedule.look import paced_s
+from entracte.schedule.place import Given
 
 _PIECES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 2**40)
 """Of equal weight bytes. The last one, a piece at every cut, is for what does not fit otherwise:
@@ -93,6 +94,16 @@ class _Choice:
 
 
 @dataclass(frozen=True)
+class _Made:
+    """Chunks, and what is the same for every policy on them."""
+
+    partition: Partition
+    grouping: Grouping
+    workload: Workload
+    given: Given
+
+
+@dataclass(frozen=True)
 class _Problem:
     source: MeasuredPipeline
     target: Target
@@ -102,6 +113,8 @@ class _Problem:
     corrections: Mapping[str, float]
     cuts: dict[tuple[str, int], tuple[Chunk, ...]] = field(default_factory=dict)
     """Remembered by graph and level; the target's memory does not change them."""
+    made: dict[object, _Made] = field(default_factory=dict)
+    """Remembered by choice: baselines look at the same chunks."""
 
 
 def decide(
@@ -136,7 +149,7 @@ def _fitting(p: _Problem) -> tuple[_Problem, _Choice, Decision]:
     apart: frozenset[str] = frozenset()
     while True:
         sharing = measure(p.source, limit, apart)
-        problem = replace(p, measured=sharing.measured, cuts={})
+        problem = replace(p, measured=sharing.measured, cuts={}, made={})
         coarsest = _Choice(dict.fromkeys(problem.measured, 0))
         try:
             return problem, *_first_fit(problem, coarsest)
@@ -274,7 +287,7 @@ def _tried_grouped(p: _Problem, best: Decision, grouping: Grouping) -> Decision 
     if grouping == best.grouping:
         return None
     try:
-        return _evaluate(p, best.partition, grouping)
+        return _timed(p, _made(p, best.partition, grouping))
     except DoesNotFit:
         return None
 
@@ -344,18 +357,26 @@ def _partition(p: _Problem, choice: _Choice) -> Partition:
 
 
 def _looked_at(p: _Problem, choice: _Choice) -> Decision:
-    partition = _partition(p, choice)
-    named = [s for s in choosable(p.source.pipeline) if s.name in choice.slice_major]
-    return _evaluate(p, partition, {s.name: together(s, partition) for s in named})
+    key = (tuple(choice.levels.items()), choice.slice_major)
+    if key not in p.made:
+        partition = _partition(p, choice)
+        named = [s for s in choosable(p.source.pipeline) if s.name in choice.slice_major]
+        p.made[key] = _made(p, partition, {s.name: together(s, partition) for s in named})
+    return _timed(p, p.made[key])
 
 
-def _evaluate(p: _Problem, partition: Partition, grouping: Grouping) -> Decision:
-    """At a first look: quickly scheduled, and timed on loops that are cut short."""
+def _made(p: _Problem, partition: Partition, grouping: Grouping) -> _Made:
     program = build_program(p.source, partition, grouping)
     grouping = whole_grouping(p.source.pipeline, partition, grouping)
     workload = Workload.on(p.target, program, (_facts(p, c) for c in partition.chunks))
-    schedule = quick_by_gates(workload, p.policy)
-    return Decision(partition, grouping, workload, schedule, paced_s(workload, schedule))
+    return _Made(partition, grouping, workload, Given(workload))
+
+
+def _timed(p: _Problem, made: _Made) -> Decision:
+    """At a first look: quickly scheduled, and timed on loops that are cut short."""
+    schedule = quick_by_gates(made.workload, p.policy, made.given)
+    seconds = paced_s(made.workload, schedule)
+    return Decision(made.partition, made.grouping, made.workload, schedule, seconds)
 
 
 def _scheduled(p: _Problem, chosen: Decision) -> Decision:
@@ -391,7 +412,8 @@ def _enough_bytes(p: _Problem, coarsest: _Choice, error: DoesNotFit) -> int:
         wanted = need / (1 - target.settle_fraction) + target.base_footprint_bytes
         memory = (int(wanted) // 2**20 + 1) * 2**20
         try:
-            _first_fit(replace(p, target=replace(target, memory_bytes=memory)), coarsest)
+            larger = replace(p, target=replace(target, memory_bytes=memory), made={})
+            _first_fit(larger, coarsest)
         except DoesNotFit as again:
             need = max(again.need_bytes, need + 2**20)
             continue
