@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from entracte.clock.predict import predict
-from entracte.cost import emitted_facts
+from entracte.cost import emitted_facts, traced_activation_bytes
 from entracte.decide.decide import Decision, decide
 from entracte.declare.read import Job, read
 from entracte.disk import left
@@ -210,6 +210,7 @@ def _decide(job: Job, traced: "TracedPipeline", corrections: Mapping[str, float]
         job.policy,
         job.chunk_bytes,
         corrections=corrections,
+        shares_graphs=job.shares_graphs,
     )
 
 
@@ -339,8 +340,7 @@ def _corrections(
     """Per stage graph: how much larger activations became when converted."""
     result = dict(known)
     for chunk, package in zip(decision.partition.chunks, bundle.packages, strict=True):
-        traced = max([chunk.activation_bytes, *(v.activation_bytes for v in chunk.variants)])
-        ratio = package.activation_bytes / max(1, traced)
+        ratio = package.activation_bytes / max(1, traced_activation_bytes(chunk))
         result[chunk.graph] = max(result.get(chunk.graph, 1.0), ratio)
     return result
 

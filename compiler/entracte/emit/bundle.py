@@ -10,12 +10,12 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from entracte.emit import compare, make
+from entracte.emit import compare, make, shared
 from entracte.emit.compare import Court, Known
 from entracte.emit.make import CHUNK, Order
 from entracte.errors import ConfigError, EntracteError
 from entracte.ir import Bundle, Chunk, Compared, Package
-from entracte.store.cache import Cache, DigestMemo, digest, link_tree, size_bytes
+from entracte.store.cache import Cache, DigestMemo, digest, link_file, link_tree, size_bytes
 from entracte.store.form import form_of
 from entracte.store.origin import maker_digest
 from entracte.store.seal import sealed
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from entracte.trace.weights import WeightSource
 
 PACKAGES = "packages"
-_MAKERS = ("entracte.emit.make", "entracte.trace.stored")
+_MAKERS = ("entracte.emit.make", "entracte.emit.shared", "entracte.trace.stored")
 """Which code a package is from; a `Traced` exports its programs by a function of the latter."""
 _SOURCE = "one pass of the source"
 """What runs before the first package is compared."""
@@ -168,7 +168,7 @@ def _order(
         form=form,
         source=source,
         deployment=deployment,
-        key=digest(form.digest, form.slots, values, ports, how),
+        key=digest(form.digest, form.slots, values, ports, how, bool(chunk.shares)),
         twin_key=digest(form.twin_key, source.identity(stage, form.shared, memo), how),
     )
 
@@ -186,12 +186,14 @@ def _make(missing: Sequence[Order], shop: Workshop) -> None:
     templates = [
         orders[0]
         for key, orders in twins.items()
-        if len(orders) >= _TWINS_FROM and shop.cache.folder(make.TEMPLATES, key) is None
+        if (len(orders) >= _TWINS_FROM or any(o.chunk.shares for o in orders))
+        and shop.cache.folder(make.TEMPLATES, key) is None
     ]
     marked = len(make.SEEDS) * sum(_work_bytes(o) for o in templates)
     shop.progress.begin(sum(_work_bytes(o) for o in missing) + marked)
     _make_templates(templates, shop)
     stampable = _stampable(twins, shop.cache)
+    _make_graphs(missing, stampable, shop)
     rest = [o for o in missing if o.twin_key not in stampable]
     shop.run(_conversions(rest, "", make.convert_order, shop))
     stamped = [o for o in missing if o.twin_key in stampable]
@@ -204,6 +206,27 @@ def _make_templates(orders: Sequence[Order], shop: Workshop) -> None:
         marked = [o for o in orders if not make.is_marked(o, shop.cache, seed)]
         shop.run(_conversions(marked, "template", make.convert_marked, shop, seed))
     shop.run(_comparisons(orders, shop))
+
+
+def _make_graphs(orders: Sequence[Order], templates: Mapping[str, Path], shop: Workshop) -> None:
+    """One for all chunks that are alike and share it."""
+    from entracte.lower.worker import Task
+
+    first: dict[str, Order] = {}
+    for order in (o for o in orders if o.chunk.shares):
+        if order.twin_key not in templates:
+            raise shared.refuse_unstampable(order)
+        if shop.cache.folder(shared.GRAPHS, order.twin_key) is None:
+            first.setdefault(order.twin_key, order)
+    shop.run(
+        Task(
+            f"{o.chunk.id} graph",
+            shared.make_graph,
+            (o, shop.cache, templates[key]),
+            shop.log(o),
+        )
+        for key, o in first.items()
+    )
 
 
 def _stampable(twin_keys: Iterable[str], cache: Cache) -> dict[str, Path]:
@@ -259,7 +282,7 @@ def _stamps(
         largest = max(prod(order.traced.shapes[n]) for n in order.form.slots)
         yield Task(
             name=order.chunk.id,
-            call=make.stamp_order,
+            call=shared.make_arrays if order.chunk.shares else make.stamp_order,
             arguments=(order, shop.cache, templates[order.twin_key]),
             log=shop.log(order),
             memory_bytes=_FIXED_BYTES + _BYTES_PER_ELEMENT * largest,
@@ -276,6 +299,7 @@ def _is_made(order: Order, cache: Cache) -> bool:
         facts = make.facts_of(entry)
         whole = size_bytes(entry / CHUNK) == facts.file_bytes
         whole = whole and facts.digest == _sealed_digest(entry)
+        whole = whole and (facts.arrays is not None) == bool(order.chunk.shares)
     except (OSError, ValueError, EntracteError):
         whole = False
     if not whole:
@@ -299,6 +323,12 @@ def _link(order: Order, cache: Cache, folder: Path) -> Package:
             f"cache: the package of {order.chunk.id} was just made and is damaged or gone; is the "
             "disk full or broken, or another process removing entries? try `cache=FOLDER`"
         )
-    path = f"{PACKAGES}/{order.chunk.id}.mlpackage"
-    link_tree(entry / CHUNK, folder / path)
-    return replace(make.facts_of(entry), chunk=order.chunk.id, path=path)
+    facts, id = make.facts_of(entry), order.chunk.id
+    path = f"{PACKAGES}/{order.chunk.shares or id}.mlpackage"
+    if not (folder / path).exists():
+        link_tree(entry / CHUNK, folder / path)
+    if facts.arrays is None:
+        return replace(facts, chunk=id, path=path)
+    beside = f"{PACKAGES}/{id}.safetensors"
+    link_file(entry / shared.ARRAYS, folder / beside)
+    return replace(facts, chunk=id, path=path, arrays=replace(facts.arrays, path=beside))

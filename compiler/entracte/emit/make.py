@@ -304,5 +304,13 @@ def stamp_order(order: Order, cache: Cache, template: Path) -> None:
         convert_order(order, cache)
 
 
+def finite_values(order: Order, slot: int) -> "np.ndarray":
+    """A weight of the chunk, by its slot. Raises `LowerError` where it is not finite."""
+    from entracte.lower.stamp import finite
+
+    name = order.form.slots[slot]
+    return finite(_values(order, name), name)
+
+
 def _values(order: Order, name: str) -> "np.ndarray":
     return order.source.tensors(order.traced, [name])[name].numpy()
