@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from entracte.clock.predict import predict
 from entracte.cost import emitted_facts, traced_activation_bytes
+from entracte.decide.blocks import LEAST_BLOCKS, LEAST_BYTES
 from entracte.decide.decide import Decision, decide
 from entracte.declare.read import Job, read
 from entracte.disk import left
@@ -158,6 +159,12 @@ def _compile(
     decision = _decide(job, traced, {})
     check_program_size(decision.program)
     report.advance("partition and schedule")
+    if job.shares_graphs and not any(c.shares for c in decision.partition.chunks):
+        raise ConfigError(
+            f"partition.weights=inputs: no stage of {job.pipeline.name} without compression and "
+            f"without functions has {LEAST_BLOCKS} equal blocks of {LEAST_BYTES >> 10} KiB of "
+            "weights or more that could share a graph; give partition=auto"
+        )
     if job.dry_run:
         report.start("proof and bounds")
         plan = _plan(job, decision, decision.facts, decision.schedule, None, ())

@@ -211,7 +211,8 @@ class ReferenceDevice(NumpyValues):
             raise RunError(f"device reference: {handle.path} is called without its page {page}")
         if isinstance(handle, SharedCopy):
             made = handle.call(inputs)
-            self._peak = handle.graph.observed_peak_bytes
+            # They are read where they lie: no copies of these inputs are made here.
+            self._peak = handle.graph.observed_peak_bytes - handle.package.weight_bytes
             return made
         loaded = handle.functions[function]
         outputs = loaded.predict(inputs)

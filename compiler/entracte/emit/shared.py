@@ -43,8 +43,8 @@ def make_graph(order: Order, cache: Cache, template: Path) -> None:
 def refuse_unstampable(order: Order) -> LowerError:
     """Of a chunk whose template does not say where its weights are."""
     return LowerError(
-        f"{order.chunk.id}: its conversion computes with its weights, or keeps some in the program, "
-        "so they cannot be inputs of a graph; give partition.weights=stored"
+        f"{order.chunk.id}: its conversion computes with its weights, or keeps some in the "
+        "program, so they cannot be inputs of a graph; give partition.weights=stored"
     )
 
 

@@ -15,6 +15,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from entracte.check.names import package_paths
 from entracte.disk.folder import fresh, make_folder, open_to_readers, put
 from entracte.disk.write import told, write_text
 from entracte.errors import RunError
@@ -105,7 +106,7 @@ def _put_app(place: Path) -> None:
 
 def _put_build(plan: Plan, build: Path, place: Path) -> int:
     """What the plan names and nothing else; returns its bytes."""
-    names = [FILE, *(path for path, _ in plan.files), *(p.path for p in plan.packages)]
+    names = [FILE, *(path for path, _ in plan.files), *package_paths(plan)]
     with fresh(place.parent, place.name) as aside:
         with told(aside):
             for name in names:

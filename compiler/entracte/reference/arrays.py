@@ -40,9 +40,16 @@ class ArrayWeights(PagedWeights):
         none = mil.Program(str(path), str(path.parent), {}, {}, "")
         super().__init__(none, sizes, direct)
         self.tensors = {
-            port.name: self._raw[str(path), i].view(_TORCH[port.dtype]).reshape(port.shape)
+            port.name: self._alone_of(str(path), i).view(_TORCH[port.dtype]).reshape(port.shape)
             for i, port in enumerate(self._ports)
         }
+
+    def _alone_of(self, file: str, i: int) -> torch.Tensor:
+        """An array's bytes as a storage of its own: who counts memory by storages counts it once,
+        and no more than it."""
+        raw = self._raw[file, i]
+        start = raw.storage_offset() - self._memory.bytes.storage_offset()
+        return self._memory.tensor(start, start + raw.numel())
 
     def _located(self) -> dict[Key, Datum]:
         at = self._size() - sum(p.size_bytes for p in self._ports)
