@@ -21,6 +21,10 @@ Params = tuple[tuple[str, object], ...]
 """Frozen `{name: value}`: values are str, int, float, bool or tuples of them."""
 
 
+RARE = {"rare": True}
+"""Metadata of a field that few plans need: it is written only where it is not its default."""
+
+
 class DType(StrEnum):
     """Element type of a tensor that crosses a package boundary."""
 
@@ -537,7 +541,7 @@ class Chunk:
     modules: tuple[str, ...] = ()
     """Whose weights it holds, by the names of these weights, in the order of their use. For people:
     a runner needs none of them."""
-    shares: str = ""
+    shares: str = field(default="", metadata=RARE)
     """The first chunk that computes the same with other weights: one graph serves them all and
     takes their weights as inputs. Empty: its weights are constants of a package of its own."""
 
@@ -848,7 +852,7 @@ class Package:
     above, or their own."""
     own_ports: tuple[FunctionPorts, ...] = ()
     """Of the functions of other stages."""
-    arrays: Arrays | None = None
+    arrays: Arrays | None = field(default=None, metadata=RARE)
     """Of a graph that several chunks share: this chunk's weights, which are no part of it.
     `weight_bytes` are theirs. The graph's own inputs are `in0`, `in1`, ... and its outputs `out0`,
     ..., in the order of the ports above."""
