@@ -95,10 +95,13 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...,
     save_file(MODULE.state_dict(), folder / "weights/body.safetensors")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(entracte.graphs._BUILT_IN, "test.layers", f"{__name__}:FACTORY")
-        words = ["target=host", "pipeline=small", f"cache={folder / 'cache'}"]
-        yield lambda *more: compile_pipeline(
-            [*words, *more], out=folder / "build", config_dir=folder / "conf"
-        )
+        words = ["target=host", "pipeline=small"]
+
+        def run(*more: str, cache: str = "cache", out: str = "build") -> Built:
+            own = [*words, f"cache={folder / cache}", *more]
+            return compile_pipeline(own, out=folder / out, config_dir=folder / "conf")
+
+        yield run
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +113,20 @@ def planned(compiled: Callable[..., Built]) -> Plan:
 @pytest.fixture(scope="module")
 def built(compiled: Callable[..., Built]) -> Built:
     return compiled("partition=shared")
+
+
+@pytest.mark.slow
+def test_blocks_whose_graph_cannot_take_their_weights_keep_them(
+    compiled: Callable[..., Built], monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """The rules for linear layers are taken away: what Core ML takes as a constant stays one."""
+    from entracte.lower import as_inputs
+
+    monkeypatch.setattr(as_inputs, "_RULES", {})
+    found = compiled("partition=shared", "verify=off", cache="other", out="stored")
+    assert not shared_of(found.plan) and all(p.arrays is None for p in found.plan.packages)
+    assert "body.01 and 2 more that are like it keep their weights" in caplog.text
+    assert "as a constant only" in caplog.text
 
 
 @pytest.fixture

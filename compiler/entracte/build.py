@@ -23,8 +23,10 @@ from entracte.emit.ids import check_ids
 from entracte.errors import ConfigError, DoesNotFit, PlanError
 from entracte.ir import (
     Bundle,
+    Chunk,
     ChunkFacts,
     Compared,
+    Partition,
     Plan,
     Schedule,
 )
@@ -236,6 +238,7 @@ def _emit_and_plan(  # noqa: PLR0913 - all that the phases before it made
     corrections: dict[str, float] = {}
     for attempt in range(_ATTEMPTS):
         bundle = _emit(job, traced, source, decision, shop)
+        decision = _as_emitted(decision, bundle)
         report.phase("schedule", 1)
         report.start("packages as they are")
         try:
@@ -262,6 +265,14 @@ def _emit_and_plan(  # noqa: PLR0913 - all that the phases before it made
     report.phase("finish", 1)
     report.start("proof and bounds")
     return _plan(job, best.decision, best.facts, best.schedule, best.bundle, files)
+
+
+def _as_emitted(decision: Decision, bundle: Bundle) -> Decision:
+    """Chunks that could not share a graph after all do not."""
+    holds = {p.chunk for p in bundle.packages if p.arrays is None}
+    chunks = decision.partition.chunks
+    chunks = tuple(replace(c, shares="") if c.id in holds else c for c in chunks)
+    return replace(decision, partition=Partition(chunks))
 
 
 def _compare(
@@ -338,7 +349,12 @@ def _decided_again(
 
 
 def _same_choice(one: Decision, other: Decision) -> bool:
-    return (one.partition, one.grouping) == (other.partition, other.grouping)
+    """What shares a graph is no choice: it was found out."""
+    return (_cuts(one), one.grouping) == (_cuts(other), other.grouping)
+
+
+def _cuts(decision: Decision) -> tuple[Chunk, ...]:
+    return tuple(replace(c, shares="") for c in decision.partition.chunks)
 
 
 def _corrections(

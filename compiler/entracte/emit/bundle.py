@@ -4,6 +4,7 @@ What the cache holds is linked. Of the rest, chunks that are the same program wi
 are converted once, as a template, and stamped (`entracte.lower.stamp`); the others are converted.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from entracte.trace.traced import Traced
     from entracte.trace.weights import WeightSource
 
+_LOG = logging.getLogger("entracte")
 PACKAGES = "packages"
 _MAKERS = ("entracte.emit.make", "entracte.emit.shared", "entracte.trace.stored")
 """Which code a package is from; a `Traced` exports its programs by a function of the latter."""
@@ -94,9 +96,40 @@ def emit(
     orders = _orders(traced, chunks, source, deployment, shop)
     if shop.verify:
         orders = Court.of(orders, shop.cache).repaired(orders)
-    missing = [o for o in orders if not _is_made(o, shop.cache)]
+    missing = [o for o in orders if not _is_made(_settled(o, shop.cache), shop.cache)]
     _make(missing, shop)
-    return Bundle(tuple(_link(o, shop.cache, shop.folder) for o in orders))
+    settled = [_settled(o, shop.cache) for o in orders]
+    _tell_refused(orders, shop.cache)
+    return Bundle(tuple(_link(o, shop.cache, shop.folder) for o in settled))
+
+
+def _settled(order: Order, cache: Cache) -> Order:
+    """With its own weights, where it was found that its graph cannot take them as inputs."""
+    if not order.chunk.shares or not _refusal(order, cache):
+        return order
+    return replace(order, chunk=replace(order.chunk, shares=""), key=order.own_key)
+
+
+def _refusal(order: Order, cache: Cache) -> str:
+    """Why chunks like this one cannot share a graph; empty: they can, or it was not tried."""
+    template = cache.folder(make.TEMPLATES, order.twin_key)
+    if template is not None and make.read_layout(template) is None:
+        return shared.NO_LAYOUT
+    graph = cache.folder(shared.GRAPHS, order.twin_key)
+    return "" if graph is None else shared.refusal_in(graph)
+
+
+def _tell_refused(orders: Sequence[Order], cache: Cache) -> None:
+    """Once for all chunks that are alike."""
+    alike: dict[str, list[Order]] = {}
+    for order in orders:
+        if order.chunk.shares and _refusal(order, cache):
+            alike.setdefault(order.twin_key, []).append(order)
+    for same in alike.values():
+        _LOG.warning(
+            "%s and %d more that are like it keep their weights in packages of their own: %s",
+            same[0].chunk.id, len(same) - 1, _refusal(same[0], cache),
+        )  # fmt: skip
 
 
 def compare_all(
@@ -162,13 +195,15 @@ def _order(
     sides = [side for f in _functions(chunk) for side in chunk.ports_of(f)]
     ports = [[p.name for p in side] for side in sides]
     values = source.identity(stage, form.slots, memo)
+    own = digest(form.digest, form.slots, values, ports, how)
     return Order(
         traced=stage,
         chunk=chunk,
         form=form,
         source=source,
         deployment=deployment,
-        key=digest(form.digest, form.slots, values, ports, how, bool(chunk.shares)),
+        key=digest(own, shared.GRAPHS) if chunk.shares else own,
+        own_key=own,
         twin_key=digest(form.twin_key, source.identity(stage, form.shared, memo), how),
     )
 
@@ -194,6 +229,8 @@ def _make(missing: Sequence[Order], shop: Workshop) -> None:
     _make_templates(templates, shop)
     stampable = _stampable(twins, shop.cache)
     _make_graphs(missing, stampable, shop)
+    settled = [_settled(o, shop.cache) for o in missing]
+    missing = [o for o in settled if o.chunk.shares or not _is_made(o, shop.cache)]
     rest = [o for o in missing if o.twin_key not in stampable]
     shop.run(_conversions(rest, "", make.convert_order, shop))
     stamped = [o for o in missing if o.twin_key in stampable]
@@ -214,9 +251,8 @@ def _make_graphs(orders: Sequence[Order], templates: Mapping[str, Path], shop: W
 
     first: dict[str, Order] = {}
     for order in (o for o in orders if o.chunk.shares):
-        if order.twin_key not in templates:
-            raise shared.refuse_unstampable(order)
-        if shop.cache.folder(shared.GRAPHS, order.twin_key) is None:
+        known = shop.cache.folder(shared.GRAPHS, order.twin_key) is not None
+        if order.twin_key in templates and not known:
             first.setdefault(order.twin_key, order)
     shop.run(
         Task(

@@ -24,28 +24,31 @@ from entracte.store.cache import Cache, link_tree, size_bytes
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["ARRAYS", "GRAPHS", "arrays_of", "make_arrays", "make_graph", "refuse_unstampable"]
+__all__ = ["ARRAYS", "GRAPHS", "NO_LAYOUT", "arrays_of", "make_arrays", "make_graph", "refusal_in"]
 
 GRAPHS = "graphs"
 ARRAYS = "arrays.safetensors"
+NO_LAYOUT = "their conversion computes with their weights, or keeps some in the program"
+"""Of chunks whose template does not say where weights are."""
 _LIST = "arrays.json"
-_BLOCK_BYTES = 16 << 20
+_REFUSED = "refused.txt"
 
 
 def make_graph(order: Order, cache: Cache, template: Path) -> None:
-    """The graph of all chunks that are like this one. Raises `LowerError` naming the operation that
-    takes a weight as a constant only."""
+    """The graph of all chunks that are like this one, or why there can be none: both are kept."""
     with cache.making(GRAPHS, order.twin_key) as entry:
-        arrays = weights_as_inputs(template / TEMPLATE, entry / CHUNK)
+        try:
+            arrays = weights_as_inputs(template / TEMPLATE, entry / CHUNK)
+        except LowerError as error:
+            write_text(entry / _REFUSED, str(error))
+            return
         write_text(entry / _LIST, json.dumps(encode(arrays)))
 
 
-def refuse_unstampable(order: Order) -> LowerError:
-    """Of a chunk whose template does not say where its weights are."""
-    return LowerError(
-        f"{order.chunk.id}: its conversion computes with its weights, or keeps some in the "
-        "program, so they cannot be inputs of a graph; give partition.weights=stored"
-    )
+def refusal_in(graph: Path) -> str:
+    """What an entry of a graph says against it; empty: nothing."""
+    place = graph / _REFUSED
+    return place.read_text() if place.exists() else ""
 
 
 def make_arrays(order: Order, cache: Cache, template: Path) -> None:

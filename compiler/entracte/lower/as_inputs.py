@@ -338,7 +338,4 @@ def _rename(op: Any, names: Mapping[str, str]) -> None:
 
 def _refused(op: Any, why: str) -> LowerError:
     name = op.outputs[0].name if op.outputs else op.type
-    return LowerError(
-        f"partition.weights=inputs: {op.type} `{name}` {why}, so its weights can be no input of a "
-        "graph; give partition.weights=stored"
-    )
+    return LowerError(f"{op.type} `{name}` {why}")
