@@ -97,6 +97,7 @@ NEEDS = {
     "test_search.py::test_without_commas_*": "convert",
     "test_search.py": "light",
     "test_signals.py": "convert",
+    "test_shared_graphs.py": "convert",
     "test_stranger.py": "light",
     "test_techniques.py": "convert",
     "test_tiny_demos.py": "convert",

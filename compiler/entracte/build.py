@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from entracte.clock.predict import predict
-from entracte.cost import emitted_facts
+from entracte.cost import emitted_facts, traced_activation_bytes
+from entracte.decide.blocks import LEAST_BLOCKS, LEAST_BYTES
 from entracte.decide.decide import Decision, decide
 from entracte.declare.read import Job, read
 from entracte.disk import left
@@ -22,8 +23,10 @@ from entracte.emit.ids import check_ids
 from entracte.errors import ConfigError, DoesNotFit, PlanError
 from entracte.ir import (
     Bundle,
+    Chunk,
     ChunkFacts,
     Compared,
+    Partition,
     Plan,
     Schedule,
 )
@@ -158,6 +161,12 @@ def _compile(
     decision = _decide(job, traced, {})
     check_program_size(decision.program)
     report.advance("partition and schedule")
+    if job.shares_graphs and not any(c.shares for c in decision.partition.chunks):
+        raise ConfigError(
+            f"partition.weights=inputs: no stage of {job.pipeline.name} without compression and "
+            f"without functions has {LEAST_BLOCKS} equal blocks of {LEAST_BYTES >> 10} KiB of "
+            "weights or more that could share a graph; give partition=auto"
+        )
     if job.dry_run:
         report.start("proof and bounds")
         plan = _plan(job, decision, decision.facts, decision.schedule, None, ())
@@ -210,6 +219,7 @@ def _decide(job: Job, traced: "TracedPipeline", corrections: Mapping[str, float]
         job.policy,
         job.chunk_bytes,
         corrections=corrections,
+        shares_graphs=job.shares_graphs,
     )
 
 
@@ -228,6 +238,7 @@ def _emit_and_plan(  # noqa: PLR0913 - all that the phases before it made
     corrections: dict[str, float] = {}
     for attempt in range(_ATTEMPTS):
         bundle = _emit(job, traced, source, decision, shop)
+        decision = _as_emitted(decision, bundle)
         report.phase("schedule", 1)
         report.start("packages as they are")
         try:
@@ -254,6 +265,14 @@ def _emit_and_plan(  # noqa: PLR0913 - all that the phases before it made
     report.phase("finish", 1)
     report.start("proof and bounds")
     return _plan(job, best.decision, best.facts, best.schedule, best.bundle, files)
+
+
+def _as_emitted(decision: Decision, bundle: Bundle) -> Decision:
+    """Chunks that could not share a graph after all do not."""
+    holds = {p.chunk for p in bundle.packages if p.arrays is None}
+    chunks = decision.partition.chunks
+    chunks = tuple(replace(c, shares="") if c.id in holds else c for c in chunks)
+    return replace(decision, partition=Partition(chunks))
 
 
 def _compare(
@@ -330,7 +349,12 @@ def _decided_again(
 
 
 def _same_choice(one: Decision, other: Decision) -> bool:
-    return (one.partition, one.grouping) == (other.partition, other.grouping)
+    """What shares a graph is no choice: it was found out."""
+    return (_cuts(one), one.grouping) == (_cuts(other), other.grouping)
+
+
+def _cuts(decision: Decision) -> tuple[Chunk, ...]:
+    return tuple(replace(c, shares="") for c in decision.partition.chunks)
 
 
 def _corrections(
@@ -339,8 +363,7 @@ def _corrections(
     """Per stage graph: how much larger activations became when converted."""
     result = dict(known)
     for chunk, package in zip(decision.partition.chunks, bundle.packages, strict=True):
-        traced = max([chunk.activation_bytes, *(v.activation_bytes for v in chunk.variants)])
-        ratio = package.activation_bytes / max(1, traced)
+        ratio = package.activation_bytes / max(1, traced_activation_bytes(chunk))
         result[chunk.graph] = max(result.get(chunk.graph, 1.0), ratio)
     return result
 

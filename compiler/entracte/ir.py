@@ -13,12 +13,16 @@ or OmegaConf object, no open file. Heavy things are named by path and digest. By
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from math import prod
 
 Params = tuple[tuple[str, object], ...]
 """Frozen `{name: value}`: values are str, int, float, bool or tuples of them."""
+
+
+RARE = {"rare": True}
+"""Metadata of a field that few plans need: it is written only where it is not its default."""
 
 
 class DType(StrEnum):
@@ -537,6 +541,9 @@ class Chunk:
     modules: tuple[str, ...] = ()
     """Whose weights it holds, by the names of these weights, in the order of their use. For people:
     a runner needs none of them."""
+    shares: str = field(default="", metadata=RARE)
+    """The first chunk that computes the same with other weights: one graph serves them all and
+    takes their weights as inputs. Empty: its weights are constants of a package of its own."""
 
     @property
     def others(self) -> tuple[Variant, ...]:
@@ -812,6 +819,19 @@ class FunctionPorts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Arrays:
+    """A chunk's weights as a file of arrays that its shared graph takes as inputs."""
+
+    path: str
+    """Of a safetensors file, relative to the build folder."""
+    digest: str
+    """SHA-256 of the file."""
+    file_bytes: int
+    ports: tuple[Port, ...]
+    """The arrays in the file's order, by the names of the graph's inputs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Package:
     """One package on disk and what it really needs."""
 
@@ -832,11 +852,24 @@ class Package:
     above, or their own."""
     own_ports: tuple[FunctionPorts, ...] = ()
     """Of the functions of other stages."""
+    arrays: Arrays | None = field(default=None, metadata=RARE)
+    """Of a graph that several chunks share: this chunk's weights, which are no part of it.
+    `weight_bytes` are theirs. The graph's own inputs are `in0`, `in1`, ... and its outputs `out0`,
+    ..., in the order of the ports above."""
 
     def ports_of(self, function: str) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
         """Inputs and outputs of a function."""
         own = next((p for p in self.own_ports if p.function == function), self)
         return own.inputs, own.outputs
+
+    def features_of(self, function: str) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+        """What the package itself declares: these ports, or those of a graph that is shared."""
+        inputs, outputs = self.ports_of(function)
+        if self.arrays is None:
+            return inputs, outputs
+        given = tuple(replace(p, name=f"in{i}") for i, p in enumerate(inputs))
+        made = tuple(replace(p, name=f"out{i}") for i, p in enumerate(outputs))
+        return (*given, *self.arrays.ports), made
 
 
 @dataclass(frozen=True, slots=True)

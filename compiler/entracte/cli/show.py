@@ -17,6 +17,7 @@ from entracte.cli.verdict import converted_lines, time_line, verdict_lines
 from entracte.clock.drivers import DRIVERS
 from entracte.inspect.about import about, about_lines
 from entracte.inspect.compared import comparison
+from entracte.inspect.graphs import shared_lines
 from entracte.inspect.overview import Overview, StageRow, overview
 from entracte.inspect.shared import apart
 from entracte.inspect.typed import limit
@@ -87,6 +88,8 @@ def show_plan(
     if is_whole:
         say(console, *verdict_lines(made), *converted_lines(plan))
         show_comparison(console, plan)
+        for line in shared_lines(plan):
+            say(console, hanging("graphs  ", line))
         for line in apart(plan):
             say(console, hanging("weights ", line), style="yellow")
     if run is not None:

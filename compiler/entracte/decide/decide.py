@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from entracte.clock.predict import predict
 from entracte.cost import predicted_facts
+from entracte.decide.blocks import equal_blocks, with_shares
 from entracte.decide.grouping import (
     choosable,
     groupings,
@@ -21,6 +22,7 @@ from entracte.decide.grouping import (
 from entracte.decide.modules import with_modules
 from entracte.decide.partition import Measured, cut_stage
 from entracte.decide.shared import measure
+from entracte.declare.scheme import UNCOMPRESSED
 from entracte.errors import DoesNotFit
 from entracte.ir import (
     Chunk,
@@ -111,6 +113,7 @@ class _Problem:
     chunk_bytes: int | None
     measured: Mapping[str, Measured]
     corrections: Mapping[str, float]
+    shares_graphs: bool = False
     cuts: dict[tuple[str, int], tuple[Chunk, ...]] = field(default_factory=dict)
     """Remembered by graph and level; the target's memory does not change them."""
     made: dict[object, _Made] = field(default_factory=dict)
@@ -124,11 +127,15 @@ def decide(
     chunk_bytes: int | None = None,
     *,
     corrections: Mapping[str, float] | None = None,
+    shares_graphs: bool = False,
 ) -> Decision:
-    """`corrections` scales a stage graph's activations by what conversion was seen to add.
+    """`corrections` scales a stage graph's activations by what conversion was seen to add. With
+    `shares_graphs` equal blocks of a stage without compression share one graph.
 
     Raises `DoesNotFit` with the place, the need, the budget and what would help."""
-    first = _Problem(source, target, policy, chunk_bytes, {}, corrections or {})
+    first = _Problem(
+        source, target, policy, chunk_bytes, {}, corrections or {}, shares_graphs=shares_graphs
+    )
     problem, choice, decision = _fitting(first)
     best = decision if chunk_bytes is not None else _refine(problem, choice, decision)
     best = _scheduled(problem, _regrouped(problem, choice, best))
@@ -149,7 +156,8 @@ def _fitting(p: _Problem) -> tuple[_Problem, _Choice, Decision]:
     apart: frozenset[str] = frozenset()
     while True:
         sharing = measure(p.source, limit, apart)
-        problem = replace(p, measured=sharing.measured, cuts={}, made={})
+        blocks = {n: _in_blocks(p, m) for n, m in sharing.measured.items()}
+        problem = replace(p, measured=blocks, cuts={}, made={})
         coarsest = _Choice(dict.fromkeys(problem.measured, 0))
         try:
             return problem, *_first_fit(problem, coarsest)
@@ -336,7 +344,18 @@ def _cut_anew(p: _Problem, graph: str, level: int) -> tuple[Chunk, ...]:
     if p.chunk_bytes is not None:
         limit = min(limit, p.chunk_bytes)
     calls = max(_calls(p, g.graph) for g in (measured, *(m for m, _ in measured.others)))
-    return cut_stage(measured, limit, p.target, calls)
+    chunks = cut_stage(measured, limit, p.target, calls)
+    return with_shares(measured, chunks) if _may_share(p, measured) else chunks
+
+
+def _in_blocks(p: _Problem, measured: Measured) -> Measured:
+    """Cut at equal blocks in any case, where these may share a graph."""
+    return replace(measured, blocks=equal_blocks(measured)) if _may_share(p, measured) else measured
+
+
+def _may_share(p: _Problem, measured: Measured) -> bool:
+    stage = p.source.pipeline.stage(measured.graph.stage)
+    return p.shares_graphs and not measured.graph.variants and stage.compression == UNCOMPRESSED
 
 
 def _calls(p: _Problem, graph: StageGraph) -> int:

@@ -13,6 +13,7 @@ from entracte.declare.folder import expanded, without_groups
 from entracte.declare.host_ops import HOST_OPS
 from entracte.declare.packages import check_package
 from entracte.declare.pipeline import read_pipeline
+from entracte.declare.scheme import UNCOMPRESSED
 from entracte.declare.sealed import sealed
 from entracte.declare.settings import (
     KEEPS,
@@ -48,6 +49,8 @@ class Job:
     target: Target
     policy: Policy
     chunk_bytes: int | None
+    shares_graphs: bool
+    """Equal blocks share one graph, which takes their weights as inputs."""
     out: str | None
     dry_run: bool
     verify: bool
@@ -99,6 +102,7 @@ def read(config: DictConfig, *, recorded: bool = False) -> Job:
         target=target_of(settings.target),
         policy=_policy(settings.policy),
         chunk_bytes=_chunk_bytes(settings.partition.chunk_bytes),
+        shares_graphs=_shares_graphs(settings.partition.weights, pipeline),
         out=settings.out,
         dry_run=settings.dry_run,
         verify=_verify(settings.verify),
@@ -175,6 +179,23 @@ def _chunk_bytes(text: str) -> int | None:
     if text == "auto":
         return None
     return int(positive("partition.chunk_bytes", parse_bytes(text, "partition.chunk_bytes")))
+
+
+def _shares_graphs(word: str, pipeline: Pipeline) -> bool:
+    """Codes and tables can be constants of a package only, so some stage must have neither."""
+    if word not in ("stored", "inputs"):
+        raise ConfigError(
+            f"partition.weights={word}: not one of stored, inputs; `partition=shared` has inputs"
+        )
+    compiled = [s for s in pipeline.stages if s.kind is StageKind.GRAPH]
+    packed = sorted({s.compression for s in compiled} - {UNCOMPRESSED})
+    if word == "inputs" and packed and all(s.compression != UNCOMPRESSED for s in compiled):
+        raise ConfigError(
+            f"partition.weights=inputs: inputs of a graph are fp16, fp32 or int32, and "
+            f"compression={', '.join(packed)} stores codes, which only constants of a package can "
+            "be; give compression=none, or partition=auto"
+        )
+    return word == "inputs"
 
 
 def _policy(s: PolicySettings) -> Policy:

@@ -350,6 +350,9 @@ class PartitionSettings:
     score_bytes: str = "256MiB"
     """(bytes) Bounds attention's scores that are in memory at once: where there are more, queries
     are taken in blocks, with the same result; 0: all at once; e.g. `64MiB`"""
+    weights: str = "stored"
+    """(`stored` or `inputs`) Where weights of equal blocks are: constants of a package for each, or
+    arrays that one graph takes as inputs (docs/shared-graphs.md); e.g. `inputs`"""
 
 
 @dataclass(slots=True, kw_only=True)

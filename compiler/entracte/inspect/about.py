@@ -9,6 +9,7 @@ from typing import Any
 from entracte.codec import parse_json
 from entracte.errors import PlanError
 from entracte.inspect.command import Command, command_of
+from entracte.inspect.graphs import disk_bytes
 from entracte.ir import DType, HostStep, Plan, Run
 from entracte.run.outputs import Made, made_of
 from entracte.units import format_bytes
@@ -65,7 +66,7 @@ def about(plan: Plan) -> About:
         loras=_count(settings.get("lora")),
         forms=_forms(plan, settings),
         weight_bytes=sum(f.weight_bytes for f in plan.facts),
-        package_bytes=sum(p.file_bytes for p in plan.packages),
+        package_bytes=disk_bytes(plan),
         table_bytes=_table_bytes(plan),
         is_native=plan.target.compute_unit == _NATIVE,
         estimated=plan.target.estimated,
