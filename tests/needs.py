@@ -69,6 +69,7 @@ NEEDS = {
     "test_export_app.py": "convert",
     "test_attention_blocks.py": "torch",
     "test_availability.py": "light",
+    "test_first_block.py": "torch",
     "test_folders.py": "torch",
     "test_foreign_models.py": "light",
     "test_graphs_*.py": "torch",

@@ -112,7 +112,11 @@ class Reuse:
     last: int
     """Blocks at the begin and at the end that run in all."""
     at: tuple[int, ...]
-    """The iterations in which those between run, by rising number, 0 among them."""
+    """The iterations in which those between run, by rising number, 0 among them; empty: `change`
+    decides."""
+    change: float = 0.0
+    """First-block test: those between rest where what the first blocks change of the stream differs
+    from what it was when they ran last by less than this share of it; 0: no test."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -655,9 +659,13 @@ class Call:
     at: tuple[int, ...] = ()
     """The iterations of its segment in which it is called, by rising number, the first is 0; in the
     others its outputs stand as they are. Empty: in all."""
+    rests_by: str = field(default="", metadata=RARE)
+    """A tensor of `repeat` elements that a step before it makes in every iteration: where the k-th
+    is not zero, slice k rests in this iteration, unless that is the first. Empty: it does not
+    ask."""
 
     def is_called(self, iteration: int) -> bool:
-        """Whether it is called in an iteration of its segment."""
+        """Whether it is called in an iteration of its segment, if no tensor says that it rests."""
         return not self.at or iteration in self.at
 
     def function_at(self, iteration: int) -> str:
@@ -974,6 +982,9 @@ class Forecast:
     """(cause, seconds) of waiting for loads: `start` before the first step, `straight` outside
     loops, `first` in a loop's first iteration, `steady` in its others; `switch` for a copy that is
     loaded again for another function (`Target.reload_on_switch`). They add to `stall_s`."""
+    resting_s: float | None = field(default=None, metadata=RARE)
+    """Makespan when all calls that may rest by a tensor (`Call.rests_by`) do, but in the first
+    iteration; all other figures are of the run in which none does. None where there are none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,7 +44,7 @@ def in_halves(
         ports: its others.
     """
     first = {name: value.of(1, *value.shape[1:]) for name, value in sliced.items()}
-    halves: dict[str, Any] = {"port": list(sliced), "axis": 0, "size": 1}
+    halves: dict[str, Any] = {"port": list(sliced), "axis": 0, "size": 1, "count": 2}
     interval = _interval(r) if guidance else None
     if interval is not None:
         begin, end = interval

@@ -118,8 +118,11 @@ class ReuseSettings:
     last: int = 1
     """The same, at the end; e.g. `2`"""
     at: Any = None
-    """(list of whole numbers, or {every: N, from: A, to: B}) Iterations in which those between run,
-    0 among them; by default all; e.g. `{every: 2}`"""
+    """(list of whole numbers, {every: N, from: A, to: B}, or {change: SHARE}) Iterations in which
+    those between run, 0 among them; by default all. `change` tests in each iteration: they rest
+    where the first blocks' change differs by less than this share from what it was when they ran
+    last; `expected` beside it is in which share of the iterations they will run, so that `plan
+    show` tells that time too; e.g. `{every: 2}`"""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -247,7 +247,8 @@ extension Decoder {
             stageSeconds: try namedNumbers(needed(f, 10), .seconds),
             bars: try list(needed(f, 11)) { try bar($0) },
             earliestSeconds: try self.node(f, 12).flatMap { try nullable($0) { try number($0, .seconds) } },
-            stalls: try self.node(f, 13).map { try namedNumbers($0, .seconds) } ?? [])
+            stalls: try self.node(f, 13).map { try namedNumbers($0, .seconds) } ?? [],
+            restingSeconds: try self.node(f, 14).flatMap { try nullable($0) { try number($0, .seconds) } })
         closed(f)
         return made
     }
