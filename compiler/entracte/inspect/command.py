@@ -14,7 +14,7 @@ from entracte.ir import Plan
 _GROUPS = ("target", "pipeline", "policy", "sampler", "guidance", "compression")
 """Groups of `conf/` whose files have a name; in the order in which they are typed."""
 _FALLBACK = {"target": "host", "pipeline": "tiny_t2v", "policy": "optimal", "sampler": "rflow",
-             "guidance": "together", "compression": "none"}  # fmt: skip
+             "guidance": "own", "compression": "none"}  # fmt: skip
 """What is composed in the place of a file that does not ship, and what no word need be said of;
 but a target is always said."""
 _OWN = ("weights", "folder", "lora", "lora_scale", "precision", "compression", "steps", "video",
