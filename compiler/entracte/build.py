@@ -20,6 +20,7 @@ from entracte.emit.bundle import PACKAGES
 from entracte.emit.host_files import HostFiles, look
 from entracte.emit.ids import check_ids
 from entracte.errors import ConfigError, DoesNotFit, PlanError
+from entracte.halves import chosen, hinted
 from entracte.ir import (
     Bundle,
     ChunkFacts,
@@ -137,6 +138,7 @@ def compile_job(job: Job, reporter: Reporter | None = None) -> Built:
         check_out(folder, dry_run=job.dry_run)
     cache = Cache(cache_folder(job.cache))
     try:
+        job = chosen(job, cache)
         host = look(job.pipeline, cache, dry_run=job.dry_run)
         return _compile(job, host, folder, cache, report, begun)
     finally:
@@ -155,7 +157,10 @@ def _compile(
     traced = replace(traced, pipeline=host.into(traced.pipeline))
     report.phase("plan", 2 if job.dry_run else 1)
     report.start("partition and schedule")
-    decision = _decide(job, traced, {})
+    try:
+        decision = _decide(job, traced, {})
+    except DoesNotFit as error:
+        raise hinted(job, error, cache) from None
     check_program_size(decision.program)
     report.advance("partition and schedule")
     if job.dry_run:

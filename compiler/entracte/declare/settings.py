@@ -332,7 +332,7 @@ class GuidanceSettings:
     end: int | None = None
     """Of `interval`: the step before which guidance ends; null: to the end; e.g. `15`"""
     over: dict[str, Any] = field(default_factory=dict)
-    """Keys over a pipeline that no recipe makes; e.g. `{stages: {denoise: {params: {apart: true}}}}`"""
+    """Keys over a pipeline that no recipe makes; e.g. `{stages: {denoise: {precision: fp32}}}`"""
     chosen: str = ""
     """Written by `auto`: what it chose, and why; e.g. `apart: 3.1 s, together 4.0 s`"""
 
