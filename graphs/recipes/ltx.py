@@ -22,12 +22,11 @@ def denoise(
 ) -> Tensor:  # fmt: skip
     """The velocity of one half of guidance, or of both; tokens of a first frame are given, and at
     time 0."""
-    begin = 0 if first is None else first.shape[1]
+    begin, count = 0 if first is None else first.shape[1], len(states)
     tokens = z if first is None else torch.cat([first, z], 1)
-    tokens = tokens.expand(len(states), -1, -1)
-    times = (
-        time if first is None else torch.cat([time.new_zeros(begin), time.expand(z.shape[1])])[None]
-    )
+    tokens, times = tokens.expand(count, -1, -1), time.expand(count)
+    if first is not None:
+        times = torch.cat([time.new_zeros(begin), time.expand(z.shape[1])])[None].expand(count, -1)
     frames, rows, columns = sizes
     made: Tensor = transformer(tokens, states, times, mask, frames, rows, columns, scales,
                                return_dict=False)[0]  # fmt: skip

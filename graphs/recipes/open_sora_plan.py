@@ -33,8 +33,12 @@ def denoise(
     transformer: nn.Module, z: Tensor, time: Tensor, states: Tensor, mask: Tensor,
     seen: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
-    """The velocity that one text asks for; `seen` is of the frames that are given."""
-    made: Tensor = transformer(z, time, states, mask, seen)
+    """The velocity that each text asks for; `seen` is of the frames that are given."""
+    count = len(states)
+    seen = None if seen is None else seen.expand(count, *seen.shape[1:])
+    made: Tensor = transformer(
+        z.expand(count, -1, -1, -1, -1), time.expand(count), states, mask, seen
+    )
     return made
 
 

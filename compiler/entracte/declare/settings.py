@@ -334,7 +334,7 @@ class GuidanceSettings:
     over: dict[str, Any] = field(default_factory=dict)
     """Keys over a pipeline that no recipe makes; e.g. `{stages: {denoise: {precision: fp32}}}`"""
     chosen: str = ""
-    """Written by `auto`: what it chose, and why; e.g. `apart: 3.1 s, together 4.0 s`"""
+    """Written by `auto`: what it chose, and why; e.g. `apart`"""
 
 
 @dataclass(slots=True, kw_only=True)
