@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 import entracte
 from entracte import halves
 from entracte.declare.compose import compose
-from entracte.declare.read import guided, read
+from entracte.declare.read import read
 from entracte.errors import ConfigError, DoesNotFit
 from entracte.halves import _Way, chosen
 from entracte.inspect import fidelity
@@ -34,9 +35,9 @@ def auto(*words):
 CHOICES = {
     "the faster": ((4.0, 0), (3.0, 0), "apart", "apart 3.00 s, together 4.00 s"),
     "one batch where both take as long": ((3.0, 0), (3.0, 0), "together", "together 3.00 s, apart"),
-    "what fits": ((None, 2**21), (9.0, 0), "apart", "apart 9.00 s, together does not fit: it needs"),
+    "what fits": ((None, 2**21), (9.0, 0), "apart", "apart 9.00 s, together does not fit: it"),
     "what lacks least": ((None, 2**21), (None, 2**20), "apart", "apart does not fit: it needs"),
-    "the only one": ((3.0, 0), None, "together", "together 3.00 s, the only way, under a budget of"),
+    "the only one": ((3.0, 0), None, "together", "together 3.00 s, the only way, under a"),
 }
 
 
@@ -46,8 +47,9 @@ def test_auto_chooses(case, monkeypatch):
     figures = {"together": together, "apart": apart}
 
     def way(job, name, _):
+        settings = json.dumps(json.loads(job.settings) | {"guidance": {"name": name}})
         found = figures[name]
-        return None if found is None else _Way(name, guided(job, name), *found)
+        return None if found is None else _Way(name, replace(job, settings=settings), *found)
 
     monkeypatch.setattr(halves, "_way", way)
     job = auto()
@@ -88,13 +90,18 @@ def test_a_refusal_names_the_way_that_fits_and_no_other():
     assert "guidance" not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_a_pipeline_without_two_halves_is_compiled_as_it_is():
     job = read(compose(["pipeline=flux_1_schnell", "target=iphone15pro", "guidance=auto"]))
     made = chosen(job, Cache(cache_folder("auto")))
     assert told(made)["name"] == "own" and "no guidance" in told(made)["chosen"]
     assert made.pipeline == job.pipeline
+
+
+def test_a_pipeline_without_two_halves_refuses_them():
+    words = ["pipeline=flux_1_schnell", "target=iphone15pro", "guidance=apart"]
     with pytest.raises(ConfigError, match="guidance=apart: a FluxPipeline has no guidance with"):
-        guided(job, "apart")
+        read(compose(words))
 
 
 WAYS = {

@@ -220,18 +220,19 @@ def read_times(folder: Path) -> dict[str, list[tuple[float, float]]]:
 
 # ---------------------------------------------------------------- reporting
 
+# Without --only.
 SHEET_ROWS = ("plain", "LPL static", "LPL adaptive", "TDTM 3", "TDTM 15", "TDTM 30")
 
 
 def write_sheet(
-    clips: dict[str, Clips], cells: Sequence[Combination], path: Path, every: int = 4
-) -> list[str]:
-    """Rows are the variants of `SHEET_ROWS`, columns the first prompt of each shape: they are
-    returned."""
+    clips: dict[str, Clips], rows: Sequence[str], cells: Sequence[Combination], path: Path,
+    every: int = 4,
+) -> list[str]:  # fmt: skip
+    """Rows are variants, columns the first prompt of each shape: they are returned."""
     from tools.eval_tiny import contact_sheet
 
     columns = sorted({c.shape: k for k, c in reversed(list(enumerate(cells)))}.values())
-    chosen = [clips[name].frames[k] for name in SHEET_ROWS if name in clips for k in columns]
+    chosen = [clips[name].frames[k] for name in rows for k in columns]
     frames = np.stack(chosen).astype(np.float32) / 255
     contact_sheet(frames, path, columns=len(columns), every=every)
     return [cells[k].plain_caption for k in columns]
@@ -268,7 +269,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=1, help="clips made side by side")
     parser.add_argument("--markdown", type=Path, help="write the tables, which are also printed")
     parser.add_argument("--json", type=Path, help="write the rows")
-    parser.add_argument("--sheet", type=Path, help="write a picture of the first prompts")
+    parser.add_argument("--sheet", type=Path, help="write a picture of the first prompts: of the "
+                        "variants of --only, or of some")  # fmt: skip
     options = parser.parse_args()
     if not 1 <= options.clips <= len(COMBINATIONS):
         parser.error(f"--clips {options.clips}: give 1 to {len(COMBINATIONS)}")
@@ -297,8 +299,9 @@ def main() -> None:
     if options.json:
         options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
     if options.sheet:
-        shown = write_sheet(clips, cells, options.sheet)
-        print(f"{options.sheet}: rows {'; '.join(SHEET_ROWS)}; columns {'; '.join(shown)}")
+        names = list(clips) if options.only else [n for n in SHEET_ROWS if n in clips]
+        shown = write_sheet(clips, names, cells, options.sheet)
+        print(f"{options.sheet}: rows {'; '.join(names)}; columns {'; '.join(shown)}")
 
 
 if __name__ == "__main__":

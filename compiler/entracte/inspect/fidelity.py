@@ -9,8 +9,8 @@ MERGING = (
     "21.1 %, in all 22.8 %, in none 98.2 %"
 )
 LATE = (
-    "guidance in late steps hurts the demo most: in 15 to 29 of 30 steps it leaves 26.2 dB, in 0 to "
-    "14 34.7 dB"
+    "guidance in late steps hurts the demo most: in 15 to 29 of 30 steps it leaves 26.2 dB, in 0 "
+    "to 14 34.7 dB"
 )
 SHORT = (
     "a leap with guidance in the first 6 steps or fewer costs the demo right clips: 96.5 % of 72, "
