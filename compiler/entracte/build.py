@@ -21,6 +21,7 @@ from entracte.emit.bundle import PACKAGES
 from entracte.emit.host_files import HostFiles, look
 from entracte.emit.ids import check_ids
 from entracte.errors import ConfigError, DoesNotFit, PlanError
+from entracte.halves import chosen, hinted
 from entracte.ir import (
     Bundle,
     Chunk,
@@ -140,6 +141,7 @@ def compile_job(job: Job, reporter: Reporter | None = None) -> Built:
         check_out(folder, dry_run=job.dry_run)
     cache = Cache(cache_folder(job.cache))
     try:
+        job = chosen(job, cache)
         host = look(job.pipeline, cache, dry_run=job.dry_run)
         return _compile(job, host, folder, cache, report, begun)
     finally:
@@ -158,7 +160,10 @@ def _compile(
     traced = replace(traced, pipeline=host.into(traced.pipeline))
     report.phase("plan", 2 if job.dry_run else 1)
     report.start("partition and schedule")
-    decision = _decide(job, traced, {})
+    try:
+        decision = _decide(job, traced, {})
+    except DoesNotFit as error:
+        raise hinted(job, error, cache) from None
     check_program_size(decision.program)
     report.advance("partition and schedule")
     if job.shares_graphs and not any(c.shares for c in decision.partition.chunks):

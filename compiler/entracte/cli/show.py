@@ -30,6 +30,9 @@ from entracte.units import (
     format_seconds,
 )
 
+_SAID = ("weights", "size", "halves", "demo", "untried")
+"""Lines of a plan's head that `compile` says too."""
+
 
 def show_summary(
     console: Console,
@@ -46,7 +49,7 @@ def show_summary(
     say(console, *converted_lines(plan, dry_run_s))
     show_comparison(console, plan)
     lines = about_lines(about(plan))
-    show_about(console, [x for x in lines if x[0] in ("weights", "size", "untried")])
+    show_about(console, [x for x in lines if x[0] in _SAID])
     if not plan.built:
         say(console, f"dry run in {format_seconds(seconds)}; nothing was converted")
     else:

@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from entracte.declare.folder import expanded, without_groups
+from entracte.declare.guidance import with_guidance, written_over
 from entracte.declare.host_ops import HOST_OPS
 from entracte.declare.packages import check_package
 from entracte.declare.pipeline import read_pipeline
@@ -58,6 +59,10 @@ class Job:
     cache: str
     cache_limit_bytes: int
     settings: str
+    guidance: str
+    """Which file of `conf/guidance` says how its halves come."""
+    composed: str
+    """The configuration as it was given, JSON: `guided` reads it again."""
 
 
 def read(config: DictConfig, *, recorded: bool = False) -> Job:
@@ -67,9 +72,11 @@ def read(config: DictConfig, *, recorded: bool = False) -> Job:
         recorded: it was read before, and its values no longer refer to each other.
     """
     with sealed():
+        given = config
+        if not recorded:
+            config = written_over(config)
         _check_whole(config)
         check_keys(_raw(config))
-        given = config
         if not recorded:
             config = expanded(config)
             _check_nothing_is_missing(config)
@@ -110,7 +117,17 @@ def read(config: DictConfig, *, recorded: bool = False) -> Job:
         cache=settings.cache,
         cache_limit_bytes=parse_bytes(settings.cache_limit, "cache_limit"),
         settings=text,
+        guidance=settings.guidance.name,
+        composed=json.dumps({k: v for k, v in _raw(given).items() if k in plain}),
     )
+
+
+def guided(job: Job, name: str) -> Job:
+    """The same job with another file of `conf/guidance`. Raises `ConfigError` where its pipeline
+    cannot be guided so."""
+    config = OmegaConf.merge(OmegaConf.structured(CompileSettings), json.loads(job.composed))
+    assert isinstance(config, DictConfig)
+    return read(with_guidance(config, name))
 
 
 def read_target(config: DictConfig) -> Target:

@@ -328,12 +328,16 @@ class SamplerSettings:
 class GuidanceSettings:
     """How the two halves of classifier-free guidance are computed. Files: `conf/guidance/`."""
 
-    name: str = "together"
+    name: str = "own"
     """Which file; e.g. `apart`"""
     begin: int = 0
     """Of `interval`: the first step that is guided, from 0; e.g. `3`"""
     end: int | None = None
     """Of `interval`: the step before which guidance ends; null: to the end; e.g. `15`"""
+    over: dict[str, Any] = field(default_factory=dict)
+    """Keys over a pipeline that no recipe makes; e.g. `{stages: {denoise: {precision: fp32}}}`"""
+    chosen: str = ""
+    """Written by `auto`: what it chose, and why; e.g. `apart`"""
 
 
 @dataclass(slots=True, kw_only=True)

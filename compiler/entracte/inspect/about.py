@@ -9,6 +9,7 @@ from typing import Any
 from entracte.codec import parse_json
 from entracte.errors import PlanError
 from entracte.inspect.command import Command, command_of
+from entracte.inspect.fidelity import harm_of
 from entracte.inspect.graphs import disk_bytes
 from entracte.ir import DType, HostStep, Plan, Run
 from entracte.run.outputs import Made, made_of
@@ -48,12 +49,17 @@ class About:
     """It is for the reference device, which any machine is."""
     estimated: tuple[str, ...]
     """Figures of the target that are no more than estimates."""
+    halves: str
+    """Of guidance: what `guidance=auto` chose, and why; empty without it."""
+    harm: tuple[str, ...]
+    """What options of the plan did to the demo, where they did harm."""
     command: Command | None
 
 
 def about(plan: Plan) -> About:
     """All of it, from the plan alone."""
-    settings = _pipeline(plan)
+    given = _settings(plan)
+    settings = _group(given, "pipeline")
     return About(
         makes=_makes(plan),
         loops=tuple(
@@ -70,16 +76,23 @@ def about(plan: Plan) -> About:
         table_bytes=_table_bytes(plan),
         is_native=plan.target.compute_unit == _NATIVE,
         estimated=plan.target.estimated,
+        halves=str(_group(given, "guidance").get("chosen", "")),
+        harm=harm_of(given),
         command=command_of(plan),
     )
 
 
-def _pipeline(plan: Plan) -> Mapping[str, Any]:
-    """Of the settings, which may be any text."""
+def _settings(plan: Plan) -> Mapping[str, Any]:
+    """They may be any text."""
     try:
-        found = parse_json(plan.settings)["pipeline"]
+        found = parse_json(plan.settings)
     except (ValueError, LookupError, TypeError, RecursionError):
         return {}
+    return found if isinstance(found, Mapping) else {}
+
+
+def _group(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = settings.get(name)
     return found if isinstance(found, Mapping) else {}
 
 
@@ -152,6 +165,8 @@ def about_lines(a: About, run: Run | None = None) -> tuple[tuple[str, str], ...]
         ("makes", "; ".join((*a.makes, *map(_loop, a.loops)))),
         ("weights", _weights(a)),
         ("size", _size(a)),
+        ("halves", f"of guidance: {a.halves}" if a.halves else ""),
+        ("demo", "; ".join(a.harm)),
         ("untried", _untried(a, run)),
         ("made by", a.command.text if a.command else ""),
         ("", "; ".join(a.command.notes) if a.command else ""),
