@@ -29,6 +29,7 @@ from pathlib import Path
 import numpy as np
 
 from entracte.build import compile_job
+from entracte.declare.scheme import SCHEMES
 from entracte.errors import PlanError
 from entracte.ir import Plan
 from entracte.plan.file import read_plan
@@ -82,6 +83,10 @@ VARIANTS: dict[str, tuple[str, ...]] = {
         "sampler=lpl_static", *_interval(0, 8), *_reuse(1, 1, 2)),
     "LPL static, interval 0-8, reuse 2, all": (
         "sampler=lpl_static", *_interval(0, 8), *_reuse(0, 0, 2)),
+    **{
+        f"text {name}": (f"pipeline.stages.text.compression={name}",)
+        for name in SCHEMES
+    },
 }  # fmt: skip
 
 
@@ -94,23 +99,18 @@ def build_path(folder: Path, name: str) -> Path:
 
 def build_all(folder: Path, names: Sequence[str]) -> dict[str, Plan]:
     """The plans by name; builds that are missing are compiled."""
-    from hydra import compose, initialize_config_module
-
+    from entracte.declare.compose import compose
     from entracte.declare.read import read
-    from entracte.declare.settings import register
 
-    register()
     plans = {}
-    with initialize_config_module("entracte.conf", version_base="1.3"):
-        for name in names:
-            overrides = VARIANTS[name]
-            path = build_path(folder, name)
-            try:
-                plans[name] = read_plan(path)
-            except PlanError:
-                print(f"compiling {name}", file=sys.stderr, flush=True)
-                given = ["target=iphone15pro", f"out={path}", *overrides]
-                plans[name] = compile_job(read(compose("compile", overrides=given))).plan
+    for name in names:
+        path = build_path(folder, name)
+        try:
+            plans[name] = read_plan(path)
+        except PlanError:
+            print(f"compiling {name}", file=sys.stderr, flush=True)
+            given = ["target=iphone15pro", f"out={path}", *VARIANTS[name]]
+            plans[name] = compile_job(read(compose(given))).plan
     return plans
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from entracte.clock.predict import predict
 from entracte.cost import emitted_facts
+from entracte.decide.auto import choose
 from entracte.decide.decide import Decision, decide
 from entracte.declare.read import Job, read
 from entracte.disk import left
@@ -138,6 +139,9 @@ def compile_job(job: Job, reporter: Reporter | None = None) -> Built:
     cache = Cache(cache_folder(job.cache))
     try:
         host = look(job.pipeline, cache, dry_run=job.dry_run)
+        if job.undecided is not None:
+            job = _chosen(job, cache, report)
+            host = look(job.pipeline, cache, dry_run=job.dry_run)
         return _compile(job, host, folder, cache, report, begun)
     finally:
         # Workers may have been ended in the middle of an entry.
@@ -175,6 +179,29 @@ def _compile(
         left.remove(cache.logs(folder))
     cache.prune(job.cache_limit_bytes)
     return Built(plan, folder, time.monotonic() - begun, decision.makespan_s)
+
+
+def _chosen(job: Job, cache: Cache, report: Reporter) -> Job:
+    """With values for what is left to the planner."""
+    from entracte.lower.backend import CORE_ML
+    from entracte.trace.wire import trace_pipeline
+
+    assert job.undecided is not None
+    source, tried = _source(job, cache), [_LOOKING]
+    report.phase("choose", 1 + sum(len(values) for _, values in job.undecided.settings))
+    report.start(_LOOKING)
+
+    def begun(trial: str) -> None:
+        report.advance(tried[-1])
+        report.start(trial)
+        tried.append(trial)
+
+    return choose(
+        job,
+        lambda pipeline: trace_pipeline(pipeline, CORE_ML, cache=cache, look=source.look).measured,
+        CORE_ML.score_copies,
+        begun,
+    )
 
 
 def _source(job: Job, cache: Cache) -> "PipelineWeights":

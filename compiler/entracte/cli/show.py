@@ -45,7 +45,7 @@ def show_summary(
     say(console, *converted_lines(plan, dry_run_s))
     show_comparison(console, plan)
     lines = about_lines(about(plan))
-    show_about(console, [x for x in lines if x[0] in ("weights", "size", "untried")])
+    show_about(console, [x for x in lines if x[0] in ("weights", "size", "chosen", "untried")])
     if not plan.built:
         say(console, f"dry run in {format_seconds(seconds)}; nothing was converted")
     else:

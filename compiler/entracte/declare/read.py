@@ -1,8 +1,8 @@
 """settings -> Pipeline, Target, Policy: the declared values, with every fault reported."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from entracte.declare.settings import (
 from entracte.declare.sizes import check_keys_are_read
 from entracte.declare.strays import check_keys
 from entracte.declare.target import target_of
+from entracte.declare.undecided import AUTO, Undecided, undecided_of, with_values
 from entracte.declare.values import check_kinds, check_values, not_negative, positive
 from entracte.declare.words import check_allowed, check_file_name
 from entracte.errors import ConfigError
@@ -55,6 +56,8 @@ class Job:
     cache: str
     cache_limit_bytes: int
     settings: str
+    undecided: Undecided | None = None
+    """What the planner is to choose; till then each stands at the first value that is tried."""
 
 
 def read(config: DictConfig, *, recorded: bool = False) -> Job:
@@ -70,6 +73,10 @@ def read(config: DictConfig, *, recorded: bool = False) -> Job:
         if not recorded:
             config = expanded(config)
             _check_nothing_is_missing(config)
+            _check_nothing_is_chosen(given)
+        undecided = undecided_of(config)
+        if undecided is not None:
+            config = with_values(undecided, {}, {})
         settings = OmegaConf.to_object(config)
         plain = OmegaConf.to_container(config, resolve=True)
         assert isinstance(plain, dict)
@@ -106,7 +113,26 @@ def read(config: DictConfig, *, recorded: bool = False) -> Job:
         cache=settings.cache,
         cache_limit_bytes=parse_bytes(settings.cache_limit, "cache_limit"),
         settings=text,
+        undecided=undecided,
     )
+
+
+def decided(job: Job, values: Mapping[str, Any], chosen: Mapping[str, Any]) -> Job:
+    """A job with values for what was left to the planner (`with_values`). Raises `ConfigError`."""
+    if job.undecided is None:
+        return job
+    made = read(with_values(job.undecided, values, chosen), recorded=True)
+    return replace(job, pipeline=made.pipeline, settings=made.settings, undecided=None)
+
+
+def refuse_undecided(job: Job, what: str) -> None:
+    """Raises `ConfigError` where something is left to the planner and `what` needs values."""
+    if job.undecided is not None:
+        key = job.undecided.keys[0]
+        raise ConfigError(
+            f"{key}={AUTO}: {what} compares plans whose settings are given; give a value, for "
+            f"instance the one that `compile {key}={AUTO} dry_run=true` chooses"
+        )
 
 
 def read_target(config: DictConfig) -> Target:
@@ -145,6 +171,15 @@ def _check_nothing_is_missing(config: DictConfig) -> None:
     missing = sorted(k for k in OmegaConf.missing_keys(config) if not k.startswith("hydra"))
     if missing:
         raise ConfigError(f"{missing[0]}: a value is missing (of {len(missing)} missing in all)")
+
+
+def _check_nothing_is_chosen(config: DictConfig) -> None:
+    if config.chosen:
+        key = next(iter(config.chosen))
+        raise ConfigError(
+            f"chosen.{key}: is written by `compile`, for those who read the plan; leave it out, "
+            f"and say {AUTO} where the planner is to choose"
+        )
 
 
 def _verify(word: str) -> bool:
