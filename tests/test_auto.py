@@ -3,6 +3,7 @@
 The times and bytes that it should find are worked out by hand from shapes and a target's figures.
 """
 
+import functools
 import json
 import math
 
@@ -11,6 +12,7 @@ import torch
 from torch.nn import functional
 
 import entracte.graphs
+import entracte.trace.measure
 from entracte.build import compile_job
 from entracte.declare.compose import compose
 from entracte.declare.read import decided, read, refuse_undecided
@@ -93,8 +95,22 @@ TARGET = (
 )
 
 
+@pytest.fixture(scope="module")
+def once():
+    """A stage of the same form is traced once for all tests: half a second each."""
+    known, trace = {}, entracte.trace.measure.trace_stage
+
+    @functools.wraps(trace)
+    def traced(stage, graph, *given):
+        key = repr((stage, given[:-1]))
+        known[key] = known.get(key) or trace(stage, graph, *given)
+        return known[key]
+
+    return traced
+
+
 @pytest.fixture
-def own(tmp_path, monkeypatch):
+def own(once, tmp_path, monkeypatch):
     """A job of one of the pipelines above, on a target of round figures."""
     for name, text in (("own", PIPELINE), ("sliced", SLICED)):
         folder = tmp_path / "conf" / "pipeline"
@@ -103,6 +119,8 @@ def own(tmp_path, monkeypatch):
     for name in ("attend", "widen", "rows"):
         made = "widen" if name == "rows" else name
         monkeypatch.setitem(entracte.graphs._BUILT_IN, f"own.{name}", f"{__name__}:_{made}")
+
+    monkeypatch.setattr(entracte.trace.measure, "trace_stage", once)
 
     def job(*words, pipeline="own"):
         given = [f"pipeline={pipeline}", *TARGET, *words]
@@ -153,7 +171,9 @@ def test_blocks_are_taken_where_whole_scores_do_not_fit(own):
 def test_the_plan_tells_what_was_tried_and_is_made_again_by_its_command(own):
     plan = compile_job(own("partition.score_bytes=auto", "target.memory=40MiB")).plan
     line = dict(about_lines(about(plan)))["chosen"]
-    assert line.startswith("partition.score_bytes=16MiB by predicted time, of 0 does not fit, 32MiB")
+    assert line.startswith(
+        "partition.score_bytes=16MiB by predicted time, of 0 does not fit, 32MiB"
+    )
     assert "partition.score_bytes=16MiB" in command_of(plan).text
     again = compile_job(own("partition.score_bytes=16MiB", "target.memory=40MiB")).plan
     assert (again.program, again.schedule, again.facts) == (plan.program, plan.schedule, plan.facts)
@@ -170,3 +190,55 @@ def test_slices_are_as_large_as_is_fastest_and_fits(own):
     assert found["2"] - found["8"] == pytest.approx(3 * WEIGHT / 1e7, rel=1e-3)
     assert json.loads(ample.settings)["pipeline"]["stages"]["widen"]["map"]["size"] == 8
     assert json.loads(ample.settings)["pipeline"]["stages"]["widen"]["params"]["rows"] == 8
+
+
+def test_smaller_slices_where_larger_ones_do_not_fit(own):
+    """Beside 4 MiB of weights: 32 KiB come in and 32 KiB go out, and of a call's slice the same in
+    part. Two rows are 16 KiB more, eight 64 KiB."""
+    memory = f"target.memory={WEIGHT + 100 * 1024}B"
+    _, found = tried(compile_job(own(memory, pipeline="sliced")).plan)
+    assert found["8"] is None and found["2"] is not None
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["pipeline.stages.decode_time.map.size=auto"], r"decode_time.map.size: auto: nobody says"),
+        (
+            [f"pipeline.stages.decode_space.map.{x}" for x in ("size=auto", "count=2")],
+            r"decode_space.map.size: auto: with `count` given",
+        ),
+        (["+chosen.mine={whole: 1.0}"], r"chosen.mine: is written by `compile`"),
+        (["partition.score_bytes=automatic"], "partition.score_bytes"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_chosen_is_refused_before_anything_is_traced(words, told):
+    with pytest.raises(ConfigError, match=told):
+        read(compose(["target=iphone15pro", *words]))
+
+
+def test_what_compares_settings_wants_values():
+    job = read(compose(["target=iphone15pro", "partition.score_bytes=auto"]))
+    with pytest.raises(ConfigError, match=r"partition.score_bytes=auto: plan fits compares"):
+        refuse_undecided(job, "plan fits")
+    made = decided(job, {"partition.score_bytes": "8MiB"}, {})
+    assert made.undecided is None
+    assert {s.score_bytes for s in made.pipeline.stages if s.kind == "graph"} == {8 * MIB}
+
+
+def test_whole_scores_are_tried_first_then_halves():
+    """Of equally fast values the first is taken: as few blocks as may be."""
+    assert SCORE_BYTES[0] == "0"
+    assert [int(v.removesuffix("MiB")) for v in SCORE_BYTES[1:]] == [1024 >> k for k in range(8)]
+
+
+def test_the_demos_frames_are_decoded_alike_in_any_number():
+    """What `sizes` of its spatial decoder says, by torch: eight frames at once and one by one."""
+    from entracte.graphs.opensora.build import SpatialDecoder, models_of
+
+    torch.manual_seed(0)
+    decoder = SpatialDecoder(models_of("tiny", "").vae, False).eval()
+    x = torch.randn(1, 4, 8, 8, 8)
+    with torch.no_grad():
+        apart = torch.cat([decoder(frame) for frame in x.split(1, 2)], 2)
+        torch.testing.assert_close(decoder(x), apart)
