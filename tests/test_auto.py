@@ -172,7 +172,7 @@ def test_the_plan_tells_what_was_tried_and_is_made_again_by_its_command(own):
     plan = compile_job(own("partition.score_bytes=auto", "target.memory=40MiB")).plan
     line = dict(about_lines(about(plan)))["chosen"]
     assert line.startswith(
-        "partition.score_bytes=16MiB by predicted time, of 0 does not fit, 32MiB"
+        "partition.score_bytes=16MiB by predicted time, of 0 (does not fit), 32MiB"
     )
     assert "partition.score_bytes=16MiB" in command_of(plan).text
     again = compile_job(own("partition.score_bytes=16MiB", "target.memory=40MiB")).plan

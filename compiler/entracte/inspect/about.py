@@ -188,7 +188,7 @@ def about_lines(a: About, run: Run | None = None) -> tuple[tuple[str, str], ...]
 def _of_choice(made: Chosen) -> str:
     """Only what can be shown: settings may hold any text."""
     tried = ", ".join(
-        f"{value} {'does not fit' if s is None else f'{s:.5g} s'}" for value, s in made.tried
+        f"{value} ({'does not fit' if s is None else f'{s:.5g} s'})" for value, s in made.tried
     )
     text = f"{made.key}={made.value} by predicted time, of {tried}"
     return text if text.isprintable() else repr(text)
