@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from entracte.graphs.opensora.text import TextEncoder, t5_v1_1_config
+from entracte.graphs.opensora.text import RowsEncoder, TextEncoder, t5_v1_1_config
 from tests.lower.execute import lower, psnr, run
 
 SCALE = 64.0
@@ -102,3 +102,12 @@ def test_fp16_packages_need_the_division(tmp_path):
     assert psnr(results["cured"], expected) >= 50
     broken = not torch.isfinite(results["plain"]).all()
     assert broken or psnr(results["plain"], expected) < 20
+
+
+def test_rows_of_the_checkpoints_table_give_what_its_tokens_give():
+    """Rows are not divided yet: the table is the checkpoint's, which the plain encoder holds."""
+    plain, cured = pair()
+    ids, mask = inputs()
+    rows = plain.model.shared.weight[ids.long()]
+    with torch.no_grad():
+        torch.testing.assert_close(RowsEncoder(cured)(rows, mask), cured(ids, mask))

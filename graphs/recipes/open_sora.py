@@ -17,6 +17,7 @@ from entracte.graphs.opensora.upstream import denoiser_config, vae_config
 from entracte.graphs.opensora.vae import VAEConfig
 from entracte.graphs.recipes.open_sora_encoder import frames_at_once
 from entracte.graphs.recipes.open_sora_image import Given, given_frames, with_noise
+from entracte.graphs.recipes.parts_rows import token_rows
 from entracte.graphs.recipes.recipe import Recipe, Tokens, Value, stage
 
 _AESTHETIC = 6.5
@@ -119,8 +120,12 @@ def text_states(r: Recipe, tokens: Tokens) -> Value:
             f"denoiser reads {net['caption_channels']} (caption_channels); give both the same"
         )
     sizes = {k: net[k] for k in ("caption_channels", "model_max_length")}
-    params = {"models": json.dumps({"text_encoder": text, "denoiser": sizes}, sort_keys=True)}
-    made = r.graph("opensora.text_encoder", "text", params, input_ids=tokens.ids, mask=tokens.mask)
+    params: dict[str, Any] = {"models": json.dumps({"text_encoder": text, "denoiser": sizes}, sort_keys=True)}
+    read = {"input_ids": tokens.ids}
+    if r.option("text_rows", False):
+        params["rows"] = True
+        read = {"rows": token_rows(r, "text_encoder", "shared.weight", text["d_model"], tokens)}
+    made = r.graph("opensora.text_encoder", "text", params, **read, mask=tokens.mask)
     return Value(f"{made}.features", (1, net["model_max_length"], text["d_model"]))
 
 
