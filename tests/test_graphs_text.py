@@ -111,3 +111,32 @@ def test_rows_of_the_checkpoints_table_give_what_its_tokens_give():
     rows = plain.model.shared.weight[ids.long()]
     with torch.no_grad():
         torch.testing.assert_close(RowsEncoder(cured)(rows, mask), cured(ids, mask))
+
+
+def by_hand(weight: torch.Tensor) -> torch.Tensor:
+    """Rounded to 127 steps of the largest magnitude of its output channel, to either side."""
+    step = weight.abs().amax(1, keepdim=True) / 127
+    return (weight / step).round() * step
+
+
+@pytest.mark.slow
+def test_an_encoder_in_int8_is_torch_with_weights_quantized_by_hand(tmp_path):
+    """To rounding. That is not the plain one: how much is lost depends on the weights, of which
+    these are random (docs/techniques.md has the demo's)."""
+    plain, _ = pair()
+    with torch.no_grad():
+        right = plain(*inputs())
+        path = tmp_path / "int8.mlpackage"
+        facts = lower(plain, inputs(), path, "fp32", "iOS18", "int8")
+        (made,) = run(path, inputs())
+        large = [p for p in plain.parameters() if p.dim() == 2 and p.numel() >= 2048]
+        for p in large:
+            p.copy_(by_hand(p))
+        wanted = plain(*inputs())
+    assert facts.compressed_tensors == len(large)
+
+    def off(found: torch.Tensor) -> float:
+        return float((found - wanted).norm() / wanted.norm())
+
+    assert off(torch.as_tensor(made)) < 1e-5
+    assert off(right) > 1e-3

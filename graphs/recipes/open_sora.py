@@ -120,7 +120,9 @@ def text_states(r: Recipe, tokens: Tokens) -> Value:
             f"denoiser reads {net['caption_channels']} (caption_channels); give both the same"
         )
     sizes = {k: net[k] for k in ("caption_channels", "model_max_length")}
-    params: dict[str, Any] = {"models": json.dumps({"text_encoder": text, "denoiser": sizes}, sort_keys=True)}
+    params: dict[str, Any] = {
+        "models": json.dumps({"text_encoder": text, "denoiser": sizes}, sort_keys=True)
+    }
     read = {"input_ids": tokens.ids}
     if r.option("text_rows", False):
         params["rows"] = True
