@@ -41,11 +41,13 @@ class Errors:
 
 def errors_of(made: list[np.ndarray], right: list[np.ndarray]) -> Errors:
     """One array for each prompt, of any shape; both lists in the same order."""
-    pairs = [(a.ravel().astype("f8"), b.ravel().astype("f8")) for a, b in zip(made, right)]
+    pairs = [
+        (a.ravel().astype("f8"), b.ravel().astype("f8")) for a, b in zip(made, right, strict=True)
+    ]
     norms = [(np.linalg.norm(a), np.linalg.norm(b)) for a, b in pairs]
     return Errors(
-        np.array([np.linalg.norm(a - b) / n for (a, b), (_, n) in zip(pairs, norms)]),
-        np.array([a @ b / (m * n) for (a, b), (m, n) in zip(pairs, norms)]),
+        np.array([np.linalg.norm(a - b) / n for (a, b), (_, n) in zip(pairs, norms, strict=True)]),
+        np.array([a @ b / (m * n) for (a, b), (m, n) in zip(pairs, norms, strict=True)]),
     )
 
 
