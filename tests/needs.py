@@ -68,6 +68,7 @@ NEEDS = {
     "test_example_package.py": "convert",
     "test_export_app.py": "convert",
     "test_attention_blocks.py": "torch",
+    "test_auto.py": "torch",
     "test_availability.py": "light",
     "test_first_block.py": "torch",
     "test_folders.py": "torch",

@@ -29,6 +29,7 @@ from pathlib import Path
 import numpy as np
 
 from entracte.build import compile_pipeline
+from entracte.declare.scheme import SCHEMES
 from entracte.errors import PlanError
 from entracte.ir import Plan
 from entracte.plan.file import read_plan
@@ -87,6 +88,10 @@ VARIANTS: dict[str, tuple[str, ...]] = {
         "sampler=lpl_static", *_interval(0, 8), *_reuse(1, 1, 3)),
     "LPL 11 of 20, interval 0-6, reuse 2": (*_LEAP_11, *_interval(0, 6), *_reuse(1, 1, 2)),
     "LPL 11 of 20, interval 0-6, reuse 2, all": (*_LEAP_11, *_interval(0, 6), *_reuse(0, 0, 2)),
+    **{
+        f"text {name}": (f"pipeline.stages.text.compression={name}",)
+        for name in SCHEMES
+    },
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from entracte.clock.predict import predict
 from entracte.cost import emitted_facts, traced_activation_bytes
+from entracte.decide.auto import choose
 from entracte.decide.blocks import LEAST_BLOCKS, LEAST_BYTES
 from entracte.decide.decide import Decision, decide
 from entracte.declare.read import Job, read
@@ -143,6 +144,9 @@ def compile_job(job: Job, reporter: Reporter | None = None) -> Built:
     try:
         job = chosen(job, cache)
         host = look(job.pipeline, cache, dry_run=job.dry_run)
+        if job.undecided is not None:
+            job = _settled(job, cache, report)
+            host = look(job.pipeline, cache, dry_run=job.dry_run)
         return _compile(job, host, folder, cache, report, begun)
     finally:
         # Workers may have been ended in the middle of an entry.
@@ -189,6 +193,29 @@ def _compile(
         left.remove(cache.logs(folder))
     cache.prune(job.cache_limit_bytes)
     return Built(plan, folder, time.monotonic() - begun, decision.makespan_s)
+
+
+def _settled(job: Job, cache: Cache, report: Reporter) -> Job:
+    """With values for what is left to the planner."""
+    from entracte.lower.backend import CORE_ML
+    from entracte.trace.wire import trace_pipeline
+
+    assert job.undecided is not None
+    source, tried = _source(job, cache), [_LOOKING]
+    report.phase("choose", 1 + sum(len(values) for _, values in job.undecided.settings))
+    report.start(_LOOKING)
+
+    def begun(trial: str) -> None:
+        report.advance(tried[-1])
+        report.start(trial)
+        tried.append(trial)
+
+    return choose(
+        job,
+        lambda pipeline: trace_pipeline(pipeline, CORE_ML, cache=cache, look=source.look).measured,
+        CORE_ML.score_copies,
+        begun,
+    )
 
 
 def _source(job: Job, cache: Cache) -> "PipelineWeights":

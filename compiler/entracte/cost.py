@@ -42,7 +42,7 @@ def work_of(ops: Sequence[Op], weight_size: dict[str, int], input_bytes: int) ->
     """FLOPs and bytes of a chunk's operations by class.
 
     A result is written once and read once, a weight is read where it is used first, the chunk's
-    inputs are read by copies. Views move nothing.
+    inputs are read by copies; blocks of attention read keys and values again. Views move nothing.
     """
     flops = dict.fromkeys(CLASSES, 0)
     moved = dict.fromkeys(CLASSES, 0) | {MOVE: input_bytes}
@@ -54,6 +54,7 @@ def work_of(ops: Sequence[Op], weight_size: dict[str, int], input_bytes: int) ->
         flops[kind] += op.flops
         moved[kind] += sum(weight_size[w] for w in fresh)
         moved[kind] += 0 if op.alias else 2 * op.output_bytes
+        moved[kind] += op.reread_bytes
     return tuple(Work(k, flops[k], moved[k]) for k in CLASSES if flops[k] or moved[k])
 
 

@@ -417,6 +417,8 @@ class Op:
     opening_bytes: int = 0
     """Scratch of its first part, which reshapes what it reads and alone needs it: what nothing else
     reads is free before the result is made. 0 where all of it reads."""
+    reread_bytes: int = 0
+    """What it reads again: keys and values, where attention comes in blocks of queries."""
 
 
 @dataclass(frozen=True, slots=True)

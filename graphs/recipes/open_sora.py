@@ -18,6 +18,7 @@ from entracte.graphs.opensora.vae import VAEConfig
 from entracte.graphs.recipes.guidance import APART, INTERVAL, TOGETHER
 from entracte.graphs.recipes.open_sora_encoder import frames_at_once
 from entracte.graphs.recipes.open_sora_image import Given, given_frames, with_noise
+from entracte.graphs.recipes.parts_rows import token_rows
 from entracte.graphs.recipes.recipe import Recipe, Tokens, Value, stage
 
 _AESTHETIC = 6.5
@@ -122,8 +123,14 @@ def text_states(r: Recipe, tokens: Tokens) -> Value:
             f"denoiser reads {net['caption_channels']} (caption_channels); give both the same"
         )
     sizes = {k: net[k] for k in ("caption_channels", "model_max_length")}
-    params = {"models": json.dumps({"text_encoder": text, "denoiser": sizes}, sort_keys=True)}
-    made = r.graph("opensora.text_encoder", "text", params, input_ids=tokens.ids, mask=tokens.mask)
+    params: dict[str, Any] = {
+        "models": json.dumps({"text_encoder": text, "denoiser": sizes}, sort_keys=True)
+    }
+    read = {"input_ids": tokens.ids}
+    if r.option("text_rows", False):
+        params["rows"] = True
+        read = {"rows": token_rows(r, "text_encoder", "shared.weight", text["d_model"], tokens)}
+    made = r.graph("opensora.text_encoder", "text", params, **read, mask=tokens.mask)
     return Value(f"{made}.features", (1, net["model_max_length"], text["d_model"]))
 
 
@@ -201,7 +208,10 @@ def decode(r: Recipe, clip: Clip, z: Value) -> None:
     size = r.option("decode_frames", frames_at_once(clip.vae, clip.frames, sides))
     params = {**clip.params, "batch": "${pipeline.stages.decode_space.map.size}"}
     r.graph("opensora.spatial_decoder", "decode_space", params, x=latents)
-    r.stages["decode_space"]["map"] = {"port": "x", "axis": 2, "size": size}
+    # Frames do not know of each other: any number of them at once gives the same.
+    others = [n for n in range(clip.vae.micro_frames, 0, -1) if clip.frames % n == 0 and n != size]
+    r.stages["decode_space"]["map"] = {"port": "x", "axis": 2, "size": size,
+                                       "sizes": [size, *others]}  # fmt: skip
     r.output("video", "video", Value("decode_space.pixels"), rate=clip.params["fps"])
 
 

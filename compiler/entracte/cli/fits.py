@@ -90,9 +90,11 @@ def _found(
 
 
 def _of_job(asked: "Profiles", bars: Bars) -> "tuple[Fit, ...]":
-    from entracte.declare.read import read
+    from entracte.declare.read import read, refuse_undecided
     from entracte.fits import fits_of_job
 
+    job = read(asked.config)
+    refuse_undecided(job, "plan fits")
     bars.phase("fits", len(asked.profiles) + 1)
     bars.start("trace")
     done = ["trace"]
@@ -102,7 +104,7 @@ def _of_job(asked: "Profiles", bars: Bars) -> "tuple[Fit, ...]":
         bars.start(target)
         done.append(target)
 
-    return fits_of_job(read(asked.config), asked.profiles, begun)
+    return fits_of_job(job, asked.profiles, begun)
 
 
 # ---------------------------------------------------------------- words

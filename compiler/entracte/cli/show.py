@@ -30,7 +30,7 @@ from entracte.units import (
     format_seconds,
 )
 
-_SAID = ("weights", "size", "halves", "demo", "untried")
+_SAID = ("weights", "size", "halves", "chosen", "demo", "untried")
 """Lines of a plan's head that `compile` says too."""
 
 

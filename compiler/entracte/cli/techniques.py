@@ -19,7 +19,7 @@ from entracte.cli.techniques_ranked import (
     ranked,
 )
 from entracte.declare.guidance import with_guidance
-from entracte.declare.read import Job, read
+from entracte.declare.read import Job, read, refuse_undecided
 from entracte.ir import Pipeline, StageKind
 from entracte.store.cache import Cache, cache_folder
 from entracte.units import compact_bytes, compact_seconds
@@ -40,6 +40,7 @@ def show_techniques(console: Console, config: DictConfig) -> None:
     from entracte.trace.wire import trace_pipeline
 
     job = read(config)
+    refuse_undecided(job, "advise=techniques")
     cache = Cache(cache_folder(job.cache))
     with Bars() as bars:
         bars.phase("advise", len(list(combinations())))

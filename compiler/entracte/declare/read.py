@@ -1,8 +1,8 @@
 """settings -> Pipeline, Target, Policy: the declared values, with every fault reported."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from entracte.declare.settings import (
 from entracte.declare.sizes import check_keys_are_read
 from entracte.declare.strays import check_keys
 from entracte.declare.target import target_of
+from entracte.declare.undecided import AUTO, Undecided, undecided_of, with_values
 from entracte.declare.values import check_kinds, check_values, not_negative, positive
 from entracte.declare.words import check_allowed, check_file_name
 from entracte.errors import ConfigError
@@ -63,6 +64,8 @@ class Job:
     """Which file of `conf/guidance` says how its halves come."""
     composed: str
     """The configuration as it was given, JSON: `guided` reads it again."""
+    undecided: Undecided | None = None
+    """What the planner is to choose; till then each stands at the first value that is tried."""
 
 
 def read(config: DictConfig, *, recorded: bool = False) -> Job:
@@ -80,6 +83,10 @@ def read(config: DictConfig, *, recorded: bool = False) -> Job:
         if not recorded:
             config = expanded(config)
             _check_nothing_is_missing(config)
+            _check_nothing_is_chosen(given)
+        undecided = undecided_of(config)
+        if undecided is not None:
+            config = with_values(undecided, {}, {})
         settings = OmegaConf.to_object(config)
         plain = OmegaConf.to_container(config, resolve=True)
         assert isinstance(plain, dict)
@@ -119,6 +126,7 @@ def read(config: DictConfig, *, recorded: bool = False) -> Job:
         settings=text,
         guidance=settings.guidance.name,
         composed=json.dumps({k: v for k, v in _raw(given).items() if k in plain}),
+        undecided=undecided,
     )
 
 
@@ -128,6 +136,24 @@ def guided(job: Job, name: str) -> Job:
     config = OmegaConf.merge(OmegaConf.structured(CompileSettings), json.loads(job.composed))
     assert isinstance(config, DictConfig)
     return read(with_guidance(config, name))
+
+
+def decided(job: Job, values: Mapping[str, Any], chosen: Mapping[str, Any]) -> Job:
+    """A job with values for what was left to the planner (`with_values`). Raises `ConfigError`."""
+    if job.undecided is None:
+        return job
+    made = read(with_values(job.undecided, values, chosen), recorded=True)
+    return replace(job, pipeline=made.pipeline, settings=made.settings, undecided=None)
+
+
+def refuse_undecided(job: Job, what: str) -> None:
+    """Raises `ConfigError` where something is left to the planner and `what` needs values."""
+    if job.undecided is not None:
+        key = job.undecided.keys[0]
+        raise ConfigError(
+            f"{key}={AUTO}: {what} compares plans whose settings are given; give a value, for "
+            f"instance the one that `compile {key}={AUTO} dry_run=true` chooses"
+        )
 
 
 def read_target(config: DictConfig) -> Target:
@@ -166,6 +192,15 @@ def _check_nothing_is_missing(config: DictConfig) -> None:
     missing = sorted(k for k in OmegaConf.missing_keys(config) if not k.startswith("hydra"))
     if missing:
         raise ConfigError(f"{missing[0]}: a value is missing (of {len(missing)} missing in all)")
+
+
+def _check_nothing_is_chosen(config: DictConfig) -> None:
+    if config.chosen:
+        key = next(iter(config.chosen))
+        raise ConfigError(
+            f"chosen.{key}: is written by `compile`, for those who read the plan; leave it out, "
+            f"and say {AUTO} where the planner is to choose"
+        )
 
 
 def _verify(word: str) -> bool:

@@ -54,6 +54,17 @@ class About:
     harm: tuple[str, ...]
     """What options of the plan did to the demo, where they did harm."""
     command: Command | None
+    chosen: tuple["Chosen", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A setting that was left to the planner: its value, and (value, predicted seconds) of all
+    that were tried, None where one does not fit."""
+
+    key: str
+    value: str
+    tried: tuple[tuple[str, float | None], ...]
 
 
 def about(plan: Plan) -> About:
@@ -79,6 +90,7 @@ def about(plan: Plan) -> About:
         halves=str(_group(given, "guidance").get("chosen", "")),
         harm=harm_of(given),
         command=command_of(plan),
+        chosen=tuple(_chosen(plan)),
     )
 
 
@@ -94,6 +106,20 @@ def _settings(plan: Plan) -> Mapping[str, Any]:
 def _group(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     found = settings.get(name)
     return found if isinstance(found, Mapping) else {}
+
+
+def _chosen(plan: Plan) -> Iterator[Chosen]:
+    """As the settings tell it; nothing where they are not what a compile writes."""
+    try:
+        settings = parse_json(plan.settings)
+        for key, tried in settings.get("chosen", {}).items():
+            value: Any = settings
+            for part in key.split("."):
+                value = value[part]
+            seconds = ((str(v), None if s is None else float(s)) for v, s in tried.items())
+            yield Chosen(str(key), str(value), tuple(seconds))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return
 
 
 def _of_stages(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -167,11 +193,21 @@ def about_lines(a: About, run: Run | None = None) -> tuple[tuple[str, str], ...]
         ("size", _size(a)),
         ("halves", f"of guidance: {a.halves}" if a.halves else ""),
         ("demo", "; ".join(a.harm)),
+        ("chosen", "; ".join(map(_of_choice, a.chosen))),
         ("untried", _untried(a, run)),
         ("made by", a.command.text if a.command else ""),
         ("", "; ".join(a.command.notes) if a.command else ""),
     )
     return tuple((label, text) for label, text in lines if text)
+
+
+def _of_choice(made: Chosen) -> str:
+    """Only what can be shown: settings may hold any text."""
+    tried = ", ".join(
+        f"{value} ({'does not fit' if s is None else f'{s:.5g} s'})" for value, s in made.tried
+    )
+    text = f"{made.key}={made.value} by predicted time, of {tried}"
+    return text if text.isprintable() else repr(text)
 
 
 def _loop(loop: tuple[str, int, bool]) -> str:

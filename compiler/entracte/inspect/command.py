@@ -29,6 +29,8 @@ _MISSING = object()
 _MOST = 100
 """Words: a plan may come from anywhere."""
 
+CHOSEN = "chosen"
+"""The group in which a compile tells what it tried for settings that were `auto`."""
 OF_FOLDER = "a name, a title and keys of single stages, where some were given, are not told"
 OF_OTHERS = "files of a folder of one's own (--config-dir) do not stand in a plan"
 UNTOLD = "some settings cannot be typed as words"
@@ -158,10 +160,12 @@ def _resolved(config: Any, ends: Set[str]) -> dict[str, Any]:
 def _is_said(key: str, recorded: Mapping[str, Any], own: tuple[str, ...]) -> bool:
     """Whether a user's words can be the reason of a value."""
     group, _, rest = key.partition(".")
-    if group in own or rest == "name":
+    if group in own or group == CHOSEN or rest == "name":
         return False
     if group == "guidance" and rest.partition(".")[0] in ("over", "chosen"):
         return False  # written into the pipeline, and by the compiler
+    if key in recorded.get(CHOSEN, {}):
+        return True
     if group == "pipeline" and recorded["pipeline"].get("folder"):
         return rest.partition(".")[0] in _OWN
     return True
