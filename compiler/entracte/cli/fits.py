@@ -77,13 +77,14 @@ def _found(
     bars: Bars,
 ) -> "tuple[Fit, ...]":
     """Every row, sorted. Raises `ConfigError`, and `PlanError` for a build."""
+    from entracte.calibrate.derived import calibrated
     from entracte.declare.profiles import profiles
     from entracte.fits import fits_of_plan, ranked
 
     plan = _plan(words)
     settings = [] if plan is not None else _settings(words, config_dir)
     chosen, others = _parted(settings, targets)
-    asked = profiles(chosen, limit, others, config_dir)
+    asked = profiles(chosen, limit, others, config_dir, calibrated)
     if plan is not None:
         return ranked(fits_of_plan(plan, asked.profiles))
     return ranked(_of_job(asked, bars))

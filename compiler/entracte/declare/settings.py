@@ -25,6 +25,10 @@ class TargetSettings:
     """What folders of builds are called by; e.g. `mine`"""
     title: str = MISSING
     """What people read; e.g. `My phone`"""
+    from_run: Any = None
+    """(path, or list of paths) Recorded runs, or build folders with theirs: the rates that they
+    show take the place of these (docs/cost-model.md); `target.from=RUN` is the same; e.g.
+    `build/demo/run.json`"""
     memory: str | None = None
     """(bytes) Memory limit of the app, by default that of `limit`; give it to plan for a budget;
     e.g. `3.3GB`"""
