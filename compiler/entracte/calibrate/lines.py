@@ -78,4 +78,5 @@ def least_absolute(rows: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         method="highs-ds",
     )
     assert made.status == 0, made.message
-    return np.asarray(made.x[:width]) * wanted.max() / scale
+    found: np.ndarray = np.asarray(made.x[:width]) * wanted.max() / scale
+    return found

@@ -7,6 +7,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from entracte.calibrate.errors import class_errors
+from entracte.calibrate.observed import observations
+from entracte.cli.calibrate import error_table
 from entracte.cli.chunks import chunk_lines, chunk_table, loads_name, selected
 from entracte.cli.given import example_words
 from entracte.cli.held import budget_line, kept_table, peak_lines
@@ -105,6 +108,8 @@ def _show_observed(console: Console, plan: Plan, run: Run, is_whole: bool) -> No
     if is_whole:
         console.print()
         show_run(console, plan, run)
+        if found := class_errors(observations(plan, run), plan.target):
+            console.print(error_table(found, console.width))
     else:
         show_alarm(console, alarm_of(plan, run))
 

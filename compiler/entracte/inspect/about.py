@@ -17,6 +17,8 @@ RANDOM = "random:"
 """`pipeline.weights` begins with it where numbers of a seed are drawn."""
 _NATIVE = "reference"
 """Compute unit of a target that is no device of Apple's."""
+_FITTED = ": fitted to "
+"""In the source of a figure that recorded runs gave."""
 _APPLE = "coreml"
 """`Run.device` of a run by Core ML."""
 
@@ -47,6 +49,8 @@ class About:
     """It is for the reference device, which any machine is."""
     estimated: tuple[str, ...]
     """Figures of the target that are no more than estimates."""
+    fitted: tuple[str, ...]
+    """`FIGURE: fitted to ...`, of a target that was derived from recorded runs (`calibrate/`)."""
     command: Command | None
 
 
@@ -69,6 +73,7 @@ def about(plan: Plan) -> About:
         table_bytes=_table_bytes(plan),
         is_native=plan.target.compute_unit == _NATIVE,
         estimated=plan.target.estimated,
+        fitted=tuple(s for s in plan.target.sources if _FITTED in s and s.isprintable()),
         command=command_of(plan),
     )
 
@@ -152,6 +157,7 @@ def about_lines(a: About, run: Run | None = None) -> tuple[tuple[str, str], ...]
         ("weights", _weights(a)),
         ("size", _size(a)),
         ("untried", _untried(a, run)),
+        ("rates", _rates(a)),
         ("made by", a.command.text if a.command else ""),
         ("", "; ".join(a.command.notes) if a.command else ""),
     )
@@ -194,6 +200,16 @@ def _size(a: About) -> str:
         "never measured"
     )  # fmt: skip
     return f"{format_bytes(a.package_bytes)} of packages ({forms}){tables}{app}"
+
+
+def _rates(a: About) -> str:
+    """Which figures are from runs, grouped by these; all others are the profile's."""
+    by_run: dict[str, list[str]] = {}
+    for source in a.fitted:
+        figure, _, text = source.partition(_FITTED)
+        by_run.setdefault(text.partition(" of run ")[2] or text, []).append(figure)
+    told = [f"{', '.join(figures)} fitted to run {run}" for run, figures in by_run.items()]
+    return f"{'; '.join(told)}; all others are the profile's" if told else ""
 
 
 def _untried(a: About, run: Run | None) -> str:
