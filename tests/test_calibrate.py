@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 from typer.testing import CliRunner
 
 from entracte.calibrate.derived import calibrated, calibration
@@ -19,9 +21,10 @@ from entracte.cli.plan import app
 from entracte.clock.predict import predict
 from entracte.cost import facts_on
 from entracte.declare.compose import compose
-from entracte.declare.read import read_target
+from entracte.declare.read import read, read_target
 from entracte.devices.null import NullDevice
 from entracte.errors import ConfigError
+from entracte.inspect.command import command_of
 from entracte.ir import Bar, Chunk, Run, Settled, Work
 from entracte.plan.file import write_plan
 from entracte.program.workload import Workload
@@ -418,3 +421,14 @@ def test_the_command_tells_and_writes_it(build, tmp_path):
     assert shown.exit_code == 0
     assert f"compile target=toy target.from={build}" in shown.output.replace("\n", "")
     assert CliRunner().invoke(app, ["calibrate", str(tmp_path)]).exit_code == 1
+
+
+def test_a_plan_says_the_figures_in_the_command_that_makes_it_again(build):
+    """The record is not needed any more."""
+    config = derived(build, words=["target=iphone15pro", "target.compute_unit=all"] + WORDS[1:2])
+    OmegaConf.update(config, "target.name", f"iphone15pro-{config.target.name[-8:]}")
+    settings = read(config).settings
+    command = command_of(replace(make_plan(), settings=settings))
+    words = shlex.split(command.text)[1:]
+    assert not command.notes and words[0] == "target=iphone15pro" and "target.from" not in words
+    assert read(compose(words)).settings == settings

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+from entracte.calibrate.records import profile_name
 from entracte.codec import parse_json
 from entracte.errors import EntracteError
 from entracte.ir import Plan
@@ -60,6 +61,8 @@ def command_of(plan: Plan) -> Command | None:
 
 def _command(recorded: Mapping[str, Any], names: Mapping[str, str]) -> Command:
     has_folder = bool(recorded["pipeline"].get("folder"))
+    # A derived target says its figures over the profile's.
+    names = {**names, "target": profile_name(names["target"])}
     files_of = {group: _file(group, names[group], has_folder) for group in _GROUPS}
     own = tuple(group for group in _GROUPS if files_of[group] is None)
     shipped = {group: files_of[group] or _FALLBACK[group] for group in _GROUPS}
@@ -157,6 +160,8 @@ def _resolved(config: Any, ends: Set[str]) -> dict[str, Any]:
 def _is_said(key: str, recorded: Mapping[str, Any], own: tuple[str, ...]) -> bool:
     """Whether a user's words can be the reason of a value."""
     group, _, rest = key.partition(".")
+    if key == "target.name" and group not in own:
+        return profile_name(recorded["target"]["name"]) != recorded["target"]["name"]
     if group in own or rest == "name":
         return False
     if group == "pipeline" and recorded["pipeline"].get("folder"):
