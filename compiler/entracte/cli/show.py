@@ -18,7 +18,7 @@ from entracte.cli.observed import show_alarm, show_run
 from entracte.cli.tables import Column, fitted, hanging, say
 from entracte.cli.verdict import converted_lines, time_line, verdict_lines
 from entracte.clock.drivers import DRIVERS
-from entracte.inspect.about import about, about_lines
+from entracte.inspect.about import about, about_lines, other_units
 from entracte.inspect.compared import comparison
 from entracte.inspect.overview import Overview, StageRow, overview
 from entracte.inspect.shared import apart
@@ -149,10 +149,12 @@ def show_about(console: Console, lines: Iterable[tuple[str, str]]) -> None:
 
 
 def _units(plan: Plan) -> str:
-    """The target's, and which stages have another one."""
-    target = plan.target.compute_unit
-    own = {c.graph: c.compute_unit for c in plan.chunks if c.compute_unit not in ("", target)}
-    return ", ".join([target, *(f"of {stage} {unit}" for stage, unit in own.items())])
+    """The target's, and which stages, or how many of their chunks, have another one."""
+    told = [
+        f"of {graph} {unit}" if n == whole else f"of {n} of {whole} chunks of {graph} {unit}"
+        for graph, unit, n, whole in other_units(plan)
+    ]
+    return ", ".join([plan.target.compute_unit, *told])
 
 
 # ---------------------------------------------------------------- stages

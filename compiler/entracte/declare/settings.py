@@ -148,7 +148,8 @@ class StageSettings:
     compression: str | None = None
     """Of its weights, by default the pipeline's; e.g. `int8`"""
     compute_unit: str | None = None
-    """What its packages run on, by default `target.compute_unit`; e.g. `cpuAndNeuralEngine`"""
+    """What its packages run on, by default the pipeline's; `suited`: each on the Neural Engine
+    where what is published of it allows that, else on the target's; e.g. `cpuAndNeuralEngine`"""
     functions: dict[str, int] = field(default_factory=dict)
     """Graph variant: it runs in the first so many iterations of the stage's loop, then `main`; e.g.
     `{merged: 15}`"""
@@ -288,6 +289,9 @@ class PipelineSettings:
     """Of packages; e.g. `fp32`"""
     compression: str | None = None
     """Of weights; by default what `compression=NAME` says; e.g. `int8`"""
+    compute_unit: str | None = None
+    """What packages run on, by default `target.compute_unit`; of stages that say none; e.g.
+    `suited`"""
 
 
 @dataclass(slots=True, kw_only=True)

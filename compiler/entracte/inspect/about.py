@@ -1,6 +1,7 @@
 """What to know before any figure of a plan is believed: what it makes, of which weights, how large
 it is, what was never tried, and the command that makes it again."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,8 +18,8 @@ RANDOM = "random:"
 """`pipeline.weights` begins with it where numbers of a seed are drawn."""
 _NATIVE = "reference"
 """Compute unit of a target that is no device of Apple's."""
-_FITTED = ": fitted to "
-"""In the source of a figure that recorded runs gave."""
+_FITTED = re.compile(r"(\w+): fitted to \d+ observations? of run (.+)")
+"""The source of a figure that recorded runs gave."""
 _APPLE = "coreml"
 """`Run.device` of a run by Core ML."""
 
@@ -49,8 +50,10 @@ class About:
     """It is for the reference device, which any machine is."""
     estimated: tuple[str, ...]
     """Figures of the target that are no more than estimates."""
-    fitted: tuple[str, ...]
-    """`FIGURE: fitted to ...`, of a target that was derived from recorded runs (`calibrate/`)."""
+    fitted: tuple[tuple[str, str], ...]
+    """(figure, runs) of a target that was derived from these (`calibrate/`)."""
+    units: tuple[tuple[str, str, int, int], ...]
+    """(graph, unit, chunks, of so many) that run on another unit than the target's."""
     command: Command | None
 
 
@@ -73,8 +76,21 @@ def about(plan: Plan) -> About:
         table_bytes=_table_bytes(plan),
         is_native=plan.target.compute_unit == _NATIVE,
         estimated=plan.target.estimated,
-        fitted=tuple(s for s in plan.target.sources if _FITTED in s and s.isprintable()),
+        fitted=tuple(_fitted(plan)),
+        units=other_units(plan),
         command=command_of(plan),
+    )
+
+
+def other_units(plan: Plan) -> tuple[tuple[str, str, int, int], ...]:
+    """`About.units`, in the order of the chunks."""
+    target = plan.target.compute_unit
+    counts = Counter((c.graph, c.compute_unit) for c in plan.chunks)
+    whole = Counter(c.graph for c in plan.chunks)
+    return tuple(
+        (graph, unit, n, whole[graph])
+        for (graph, unit), n in counts.items()
+        if unit not in ("", target)
     )
 
 
@@ -157,6 +173,7 @@ def about_lines(a: About, run: Run | None = None) -> tuple[tuple[str, str], ...]
         ("weights", _weights(a)),
         ("size", _size(a)),
         ("untried", _untried(a, run)),
+        ("units", _unit_times(a)),
         ("rates", _rates(a)),
         ("made by", a.command.text if a.command else ""),
         ("", "; ".join(a.command.notes) if a.command else ""),
@@ -202,12 +219,30 @@ def _size(a: About) -> str:
     return f"{format_bytes(a.package_bytes)} of packages ({forms}){tables}{app}"
 
 
+def _unit_times(a: About) -> str:
+    """What their times are, where some chunks run elsewhere."""
+    units = dict.fromkeys(unit for _, unit, _, _ in a.units)
+    chunks = sum(n for _, _, n, _ in a.units)
+    if not units or a.is_native:
+        return ""
+    return (
+        f"{chunks} chunk{'s run' if chunks > 1 else ' runs'} on {', '.join(units)}; their times "
+        "are with the target's figures, which are of its own unit: of another none are published"
+    )
+
+
+def _fitted(plan: Plan) -> Iterator[tuple[str, str]]:
+    for source in plan.target.sources:
+        found = _FITTED.fullmatch(source)
+        if found is not None and source.isprintable():
+            yield found[1], found[2]
+
+
 def _rates(a: About) -> str:
-    """Which figures are from runs, grouped by these; all others are the profile's."""
+    """Which figures are from runs, by these; all others are the profile's."""
     by_run: dict[str, list[str]] = {}
-    for source in a.fitted:
-        figure, _, text = source.partition(_FITTED)
-        by_run.setdefault(text.partition(" of run ")[2] or text, []).append(figure)
+    for figure, run in a.fitted:
+        by_run.setdefault(run, []).append(figure)
     told = [f"{', '.join(figures)} fitted to run {run}" for run, figures in by_run.items()]
     return f"{'; '.join(told)}; all others are the profile's" if told else ""
 

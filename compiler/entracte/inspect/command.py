@@ -18,8 +18,8 @@ _FALLBACK = {"target": "host", "pipeline": "tiny_t2v", "policy": "optimal", "sam
              "guidance": "together", "compression": "none"}  # fmt: skip
 """What is composed in the place of a file that does not ship, and what no word need be said of;
 but a target is always said."""
-_OWN = ("weights", "folder", "lora", "lora_scale", "precision", "compression", "steps", "video",
-        "options", "models")  # fmt: skip
+_OWN = ("weights", "folder", "lora", "lora_scale", "precision", "compression", "compute_unit",
+        "steps", "video", "options", "models")  # fmt: skip
 """What of a pipeline with a folder its user says; the rest its recipe gives."""
 _BARE = re.compile(r"[A-Za-z_/][\w./:@%+-]*|\d+(\.\d+)?[A-Za-z]+", re.ASCII)
 """Texts that Hydra reads as texts without quotes; but for its own words:"""
