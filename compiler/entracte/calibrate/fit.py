@@ -170,7 +170,7 @@ def _settled(target: Target, start: Target, seen: Sequence[Observation]) -> _Fou
 def _deviation(target: Target, seen: Sequence[Observation]) -> float:
     """What `lines.fitted` makes small."""
     each = ((exec_seconds(o.part, target), o.typical_s) for o in seen)
-    return sum(abs(fitted_s - seen_s) / float(seen_s**0.5) for fitted_s, seen_s in each)
+    return sum(abs(fitted_s - seen_s) for fitted_s, seen_s in each)
 
 
 def _same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:

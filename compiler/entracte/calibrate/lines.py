@@ -15,9 +15,9 @@ def fitted(
 ) -> dict[str, tuple[float, str]]:
     """Seconds per unit of each term, and with which other one it was fitted together.
 
-    The sum over observations of |fitted - observed| / sqrt(observed) is the least that it can be:
-    as with a median, single observations that are far off move nothing, and the weight lies
-    between absolute errors, which the longest decides, and relative ones, which err low.
+    The sum over observations of |fitted - observed| is the least that it can be: as with a median,
+    single observations that are far off move nothing. It is of seconds and not of their ratios,
+    which err low: what a plan is to tell is a sum of seconds.
 
     A rate that comes out as nothing cannot be told from the others: it shares one factor with the
     rate that takes most, so that both keep the proportion that they had.
@@ -32,11 +32,10 @@ def fitted(
     seen = [name for name in terms if terms[name].any()]
     groups = [[n for n in seen if n in together], *([n] for n in seen if n not in together)]
     groups = [g for g in groups if g]
-    weight = 1 / np.sqrt(seconds)
     while True:
         unit = [{n: known[n] if len(g) > 1 else 1.0 for n in g} for g in groups]
         columns = np.stack([sum(terms[n] * u[n] for n in u) for u in unit], axis=1)
-        found = least_absolute(columns * weight[:, None], seconds * weight)
+        found = least_absolute(columns, seconds)
         takes = found * columns.sum(axis=0)
         poor = [i for i, g in enumerate(groups) if set(g) <= rates and _is_nothing(takes, i)]
         rich = [i for i, g in enumerate(groups) if set(g) <= rates and not _is_nothing(takes, i)]
