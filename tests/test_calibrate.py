@@ -26,7 +26,7 @@ from entracte.devices.null import NullDevice
 from entracte.errors import ConfigError
 from entracte.inspect.command import command_of
 from entracte.ir import Bar, Chunk, Run, Settled, Work
-from entracte.plan.file import write_plan
+from entracte.plan.file import read_plan, write_plan
 from entracte.program.workload import Workload
 from entracte.run.origin import plan_digest
 from entracte.run.record import read_run, write_run
@@ -175,6 +175,31 @@ def test_loads_of_one_kind_only():
     )
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_was_recorded_gives_a_target(seed):
+    """Figures from a stranger's record are finite and no rate is 0."""
+    draw = np.random.default_rng(seed)
+    amounts, times = (0, 1, 10**6, 10**12, 2**60), (0.0, 1e-300, 1e-9, 1e-3, 1.0, 1e9)
+    seen = []
+    for n in range(int(draw.integers(0, 12))):
+        kind = str(draw.choice(["first load", "load", "call"]))
+        took = tuple(float(x) for x in draw.choice(times, 2))
+        work = [
+            Work(k, int(draw.choice(amounts)), int(draw.choice(amounts)))
+            for k in ("matmul", "conv", "move")
+        ]
+        one = call(n, took, *work) if kind == "call" else load(n, kind, int(work[0].flops), *took)
+        seen.append(replace(one, share=float(draw.choice([0.0, 0.5, 1.0]))))
+    for profile in (MADE, OTHER):
+        made = fit(profile, seen).target
+        rates = [made.load_bandwidth, made.compute_flops, made.memory_bandwidth,
+                 *(share for _, share in made.efficiency)]  # fmt: skip
+        assert all(np.isfinite(x) and x > 0 for x in rates)
+        assert made.load_overhead_s >= 0 and made.call_overhead_s >= 0
+        assert made.cold_bandwidth is None or 0 < made.cold_bandwidth <= made.load_bandwidth
+        assert class_errors(seen, made) or not seen
+
+
 def test_least_absolute_is_a_median():
     assert least_absolute(np.ones((5, 1)), np.array([1.0, 2.0, 3.0, 50.0, 60.0])) == pytest.approx(
         3
@@ -299,7 +324,7 @@ def test_a_run_corrects_what_the_next_plan_predicts():
 @pytest.fixture
 def build(tmp_path):
     """A build folder with its run, as if Core ML had made it."""
-    plan = make_plan()
+    plan = replace(make_plan(), settings=read(compose(WORDS)).settings)
     folder = tmp_path / "build"
     folder.mkdir()
     write_plan(plan, folder)
@@ -378,7 +403,7 @@ def test_what_is_no_record_of_this_target_is_refused(build, tmp_path):
         assert str(raised.value).startswith("target.from: ")
     two = tmp_path / "two"
     two.mkdir()
-    write_plan(make_plan(), two)
+    write_plan(read_plan(build), two)
     write_run(replace(run, device="Mac", plan=run.plan), two / "run.json")
     with pytest.raises(ConfigError, match=r"several devices \(Mac, coreml\); give those of one"):
         derived(build / "run.json", two / "run.json")
@@ -421,6 +446,15 @@ def test_the_command_tells_and_writes_it(build, tmp_path):
     assert shown.exit_code == 0
     assert f"compile target=toy target.from={build}" in shown.output.replace("\n", "")
     assert CliRunner().invoke(app, ["calibrate", str(tmp_path)]).exit_code == 1
+    # As a file it is the same target under the file's name.
+    wrote = CliRunner().invoke(app, ["calibrate", str(build), "--out", str(place)])
+    assert wrote.exit_code == 0 and f"wrote {place}" in wrote.output.replace("\n", "")
+    mine = read_target(compose(["target=mine"], tmp_path / "conf"))
+    made = calibration(plan.target, recorded([str(build)], "x")).target
+    names = ("load_overhead_s", "load_bandwidth", "cold_bandwidth", "compute_flops", "efficiency",
+             "memory_bandwidth", "call_overhead_s", "sources")  # fmt: skip
+    assert [getattr(mine, n) for n in names] == [getattr(made, n) for n in names]
+    assert (mine.name, mine.title) == ("mine", made.title)
 
 
 def test_a_plan_says_the_figures_in_the_command_that_makes_it_again(build):

@@ -21,7 +21,7 @@ from entracte.calibrate.records import (
     profile_name,
     recorded,
 )
-from entracte.codec import encode
+from entracte.codec import encode, parse_json
 from entracte.declare.read import read_target
 from entracte.declare.settings import TargetSettings
 from entracte.errors import ConfigError
@@ -87,12 +87,13 @@ def calibration(profile: Target, records: Sequence[Recorded], where: str = WHERE
 
 def _paths(named: object) -> list[str]:
     items = list(named) if isinstance(named, ListConfig) else [named]
-    if not items or not all(isinstance(x, str) and x for x in items):
+    paths = [x for x in items if isinstance(x, str) and x]
+    if not paths or len(paths) < len(items):
         raise ConfigError(
             f"{WHERE}: {str(named)[:60]!r} is no path; give a record, a build folder, or a list of "
             "these"
         )
-    return items
+    return paths
 
 
 # ---------------------------------------------------------------- memory that comes back late
@@ -199,7 +200,13 @@ def _bytes(rate: float) -> str:
 
 def yaml_of(made: Calibration, place: Path) -> str:
     """The derived target as a file of `conf/target`, called by the file's name."""
-    said = json.loads(made.records[0].plan.settings)["target"]
+    try:
+        said = dict(parse_json(made.records[0].plan.settings)["target"])
+    except (ValueError, LookupError, TypeError):
+        raise ConfigError(
+            f"{made.records[0].path}: the plan of it does not say its target's settings; give a "
+            "record of a plan that `compile` made"
+        ) from None
     known = {f.name for f in fields(TargetSettings)}
     whole = {k: v for k, v in said.items() if k in known} | _settings(made) | {"name": place.stem}
     whole.pop("from_run", None)

@@ -74,9 +74,9 @@ def _loads(target: Target, seen: Sequence[Observation]) -> tuple[Target, tuple[F
     if len(used) < FEWEST:
         return _kept_loads(target, _FEW)
     found = _load_terms(target, used, parted=parted)
-    if found.get(_BYTES, _NOTHING) <= _NOTHING:
+    if found.get(_BYTES, _NOTHING)[0] <= 0:
         return _kept_loads(target, "nothing that grows with bytes was seen")
-    overhead_s, bytes_s = found[_OVERHEAD][0], found[_BYTES][0]
+    overhead_s, bytes_s = found.get(_OVERHEAD, _NOTHING)[0], found[_BYTES][0]
     first_s = found.get(_FIRST, (0.0, ""))[0]
     n = len(used)
     if parted or used is later:
@@ -122,7 +122,7 @@ def _load_terms(
     }
     seconds = np.array([o.typical_s for o in used])
     found = fitted(terms, seconds, known, frozenset({_BYTES}))
-    if found.get(_BYTES, _NOTHING) > _NOTHING:
+    if found.get(_BYTES, _NOTHING)[0] > 0:
         return found
     # Time that does not grow with the bytes tells no bandwidth.
     return fitted(terms, seconds, known, frozenset(), together=(_OVERHEAD, _BYTES))

@@ -77,5 +77,6 @@ def least_absolute(rows: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         method="highs-ds",
     )
     assert made.status == 0, made.message
-    found: np.ndarray = np.asarray(made.x[:width]) * wanted.max() / scale
+    # The solver's tolerance may be below 0.
+    found: np.ndarray = np.maximum(made.x[:width], 0) * wanted.max() / scale
     return found

@@ -47,10 +47,9 @@ def recorded(paths: Sequence[str], where: str) -> tuple[Recorded, ...]:
     """
     if not 0 < len(paths) <= MOST:
         raise ConfigError(f"{where}: {len(paths)} paths; give 1 to {MOST}")
-    folders, files = [], []
-    for text in paths:
-        path = Path(text).expanduser()
-        (folders if path.is_dir() else files).append(path)
+    places = [Path(text).expanduser() for text in paths]
+    folders = [p for p in places if p.is_dir()]
+    files = [p for p in places if not p.is_dir()]
     plans = {folder: _plan(folder, where) for folder in folders}
     found = [_of_file(file, plans, where) for file in files]
     for folder, plan in plans.items():

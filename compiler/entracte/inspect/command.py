@@ -161,7 +161,8 @@ def _is_said(key: str, recorded: Mapping[str, Any], own: tuple[str, ...]) -> boo
     """Whether a user's words can be the reason of a value."""
     group, _, rest = key.partition(".")
     if key == "target.name" and group not in own:
-        return profile_name(recorded["target"]["name"]) != recorded["target"]["name"]
+        name = str(recorded["target"]["name"])
+        return profile_name(name) != name
     if group in own or rest == "name":
         return False
     if group == "pipeline" and recorded["pipeline"].get("folder"):
