@@ -4,6 +4,7 @@ import hashlib
 import json
 import shlex
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -321,10 +322,15 @@ def test_a_run_corrects_what_the_next_plan_predicts():
 # ---------------------------------------------------------------- records and settings
 
 
+@cache
+def settings():
+    return read(composed(*WORDS)).settings
+
+
 @pytest.fixture
 def build(tmp_path):
     """A build folder with its run, as if Core ML had made it."""
-    plan = replace(make_plan(), settings=read(compose(WORDS)).settings)
+    plan = replace(make_plan(), settings=settings())
     folder = tmp_path / "build"
     folder.mkdir()
     write_plan(plan, folder)
@@ -339,17 +345,29 @@ def build(tmp_path):
 WORDS = ["target=iphone15pro", "target.name=toy", "target.compute_unit=all"]
 
 
+@cache
+def composed(*words):
+    """Hydra takes its time; whoever changes it copies it."""
+    return compose(words)
+
+
 def derived(*paths, words=WORDS):
-    named = str(paths[0]) if len(paths) == 1 else f"[{','.join(map(str, paths))}]"
-    return calibrated(compose([*words, f"target.from={named}"]))
+    """As of `target.from=[...]`."""
+    return named([str(p) for p in paths], words)
+
+
+def named(value, words=WORDS):
+    config = composed(*words).copy()
+    config.target.from_run = value
+    return calibrated(config)
 
 
 def test_the_next_compile_has_the_derived_target(build, tmp_path):
-    config = derived(build)
+    config = calibrated(compose([*WORDS, f"target.from={build}"]))
     target = read_target(config)
     stem, _, digest = target.name.partition("-")
     assert (stem, len(digest), target.title.endswith(", calibrated")) == ("toy", 8, True)
-    made = calibration(read_target(compose(WORDS)), recorded([str(build)], "x"))
+    made = calibration(read_target(composed(*WORDS)), recorded([str(build)], "x"))
     assert target == made.target and made.digest.startswith(digest)
     sha = hashlib.sha256((build / "run.json").read_bytes()).hexdigest()
     fitted = [f.name for f in made.figures if f.observations]
@@ -358,7 +376,7 @@ def test_the_next_compile_has_the_derived_target(build, tmp_path):
     assert len(told) == 1 and sha[:12] in told[0] and told[0].endswith(" on coreml")
     assert "load_overhead_s" not in target.estimated
     # What runs do not tell is the profile's.
-    profile = read_target(compose(WORDS))
+    profile = read_target(composed(*WORDS))
     same = ("memory_bytes", "contention", "chunk_limit_bytes", "settle_fraction", "deployment")
     assert all(getattr(target, n) == getattr(profile, n) for n in same)
     # The same records, named otherwise, are the same bytes; nothing of the path is left.
@@ -407,9 +425,9 @@ def test_what_is_no_record_of_this_target_is_refused(build, tmp_path):
     write_run(replace(run, device="Mac", plan=run.plan), two / "run.json")
     with pytest.raises(ConfigError, match=r"several devices \(Mac, coreml\); give those of one"):
         derived(build / "run.json", two / "run.json")
-    for named in ("{a:1}", "[]", "3"):
+    for value in ({"a": 1}, [], 3, [3, str(build)], ""):
         with pytest.raises(ConfigError, match=r"target.from: .* is no path; give a record"):
-            calibrated(compose([*WORDS, f"target.from={named}"]))
+            named(value)
     with pytest.raises(ConfigError, match="33 paths; give 1 to 32"):
         recorded(["x"] * 33, "x")
 
@@ -461,8 +479,8 @@ def test_a_plan_says_the_figures_in_the_command_that_makes_it_again(build):
     """The record is not needed any more."""
     config = derived(build, words=["target=iphone15pro", "target.compute_unit=all"] + WORDS[1:2])
     OmegaConf.update(config, "target.name", f"iphone15pro-{config.target.name[-8:]}")
-    settings = read(config).settings
-    command = command_of(replace(make_plan(), settings=settings))
+    said = read(config).settings
+    command = command_of(replace(make_plan(), settings=said))
     words = shlex.split(command.text)[1:]
     assert not command.notes and words[0] == "target=iphone15pro" and "target.from" not in words
-    assert read(compose(words)).settings == settings
+    assert read(compose(words)).settings == said
