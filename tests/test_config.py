@@ -155,8 +155,8 @@ def test_a_budget_below_the_footprint_is_refused():
         (["pipeline.stages.text.compression=int2"], "'int2' is not one of none, int8"),
         (
             ["pipeline.stages.text.compute_unit=cpuAndNeuralEngin"],
-            "text.compute_unit: .* is not one of cpuAndGPU, cpuAndNeuralEngine, cpuOnly, all, suited "
-            ".did you mean cpuAndNeuralEngine",
+            "text.compute_unit: .* is not one of cpuAndGPU, cpuAndNeuralEngine, cpuOnly, all, "
+            "suited .did you mean cpuAndNeuralEngine",
         ),
         (["pipeline.stages.noise.compute_unit=all"], "noise.compute_unit: a host has no packages"),
         (
