@@ -39,6 +39,7 @@ ROOMS = [
     "lower",
     "emit",
     "run",
+    "calibrate",
     "verify",
     "inspect",
     "report",

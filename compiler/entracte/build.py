@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from entracte.calibrate.derived import calibrated
 from entracte.clock.predict import predict
 from entracte.cost import emitted_facts, traced_activation_bytes
 from entracte.decide.auto import choose
@@ -126,7 +127,7 @@ def compile_pipeline(
     """
     from entracte.declare.compose import compose
 
-    config = compose(overrides, config_dir)
+    config = calibrated(compose(overrides, config_dir))
     if config.advise:
         raise ConfigError("advise=true: only the command `compile` prints advice; leave it out")
     job = read(config)

@@ -147,7 +147,7 @@ class Stage:
     """Of attention's scores that may be in memory at once: of more, queries are taken in blocks; 0:
     all at once."""
     compute_unit: str = ""
-    """What its packages run on, one of `COMPUTE_UNITS`; empty: the target's."""
+    """What its packages run on, one of `COMPUTE_UNITS`, or `SUITED`; empty: the target's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +287,12 @@ class Pipeline:
 
 COMPUTE_UNITS = ("cpuAndGPU", "cpuAndNeuralEngine", "cpuOnly", "all")
 """Of Core ML, by the names it has there."""
+
+SUITED = "suited"
+"""In the place of a stage's unit: of each chunk the Neural Engine where it suits, else the target's
+(`decide/units.py`)."""
+STAGE_UNITS = (*COMPUTE_UNITS, SUITED)
+"""What a stage may say."""
 
 MIN_PAGE_BYTES = 4096
 """Of a target's pages: no system gives less memory back."""

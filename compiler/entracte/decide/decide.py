@@ -22,6 +22,7 @@ from entracte.decide.grouping import (
 from entracte.decide.modules import with_modules
 from entracte.decide.partition import Measured, cut_stage
 from entracte.decide.shared import measure
+from entracte.decide.units import unit_of
 from entracte.declare.scheme import UNCOMPRESSED
 from entracte.errors import DoesNotFit
 from entracte.ir import (
@@ -365,10 +366,10 @@ def _calls(p: _Problem, graph: StageGraph) -> int:
 
 def _partition(p: _Problem, choice: _Choice) -> Partition:
     levels = choice.levels
-    unit = {s.name: s.compute_unit for s in p.source.pipeline.stages}
+    stages = {s.name: s for s in p.source.pipeline.stages}
     return Partition(
         tuple(
-            replace(c, compute_unit=unit[m.graph.stage])
+            replace(c, compute_unit=unit_of(stages[m.graph.stage], m.graph, c, p.target))
             for graph, m in p.measured.items()
             for c in _cut(p, graph, levels[graph])
         )

@@ -25,6 +25,10 @@ class TargetSettings:
     """What folders of builds are called by; e.g. `mine`"""
     title: str = MISSING
     """What people read; e.g. `My phone`"""
+    from_run: Any = None
+    """(path, or list of paths) Recorded runs, or build folders with theirs: the rates that they
+    show take the place of these (docs/cost-model.md); `target.from=RUN` is the same; e.g.
+    `build/demo/run.json`"""
     memory: str | None = None
     """(bytes) Memory limit of the app, by default that of `limit`; give it to plan for a budget;
     e.g. `3.3GB`"""
@@ -150,7 +154,8 @@ class StageSettings:
     compression: str | None = None
     """Of its weights, by default the pipeline's; e.g. `int8`"""
     compute_unit: str | None = None
-    """What its packages run on, by default `target.compute_unit`; e.g. `cpuAndNeuralEngine`"""
+    """What its packages run on, by default the pipeline's; `suited`: each on the Neural Engine
+    where what is published of it allows that, else on the target's; e.g. `cpuAndNeuralEngine`"""
     functions: dict[str, int] = field(default_factory=dict)
     """Graph variant: it runs in the first so many iterations of the stage's loop, then `main`; e.g.
     `{merged: 15}`"""
@@ -290,6 +295,9 @@ class PipelineSettings:
     """Of packages; e.g. `fp32`"""
     compression: str | None = None
     """Of weights; by default what `compression=NAME` says; e.g. `int8`"""
+    compute_unit: str | None = None
+    """What packages run on, by default `target.compute_unit`; of stages that say none; e.g.
+    `suited`"""
 
 
 @dataclass(slots=True, kw_only=True)
