@@ -3,6 +3,7 @@
     python tools/bench_plan.py --quick          # under 40 s: N = 10, r = 1 and 2, no pipelines
     python tools/bench_plan.py --grid           # all of scheduling.md, section 5, K <= 28
     python tools/bench_plan.py --pipelines      # traces are cached after the first run
+    python tools/bench_plan.py --quick --rivals # what others do (tools/rivals.py) beside optimal
 
 A grid instance is a loop of K chunks done N times: per iteration, computing takes 56 s and
 loading everything r x 56 s; the budget is f of all weights, and the activations. Chunks are
@@ -31,6 +32,7 @@ from entracte.program.workload import Workload  # noqa: E402
 from entracte.schedule.bounds import best_bound  # noqa: E402
 from entracte.schedule.choose import BASELINES, make_schedule  # noqa: E402
 from tests.planner.programs import OPTIMAL, Part, make_program  # noqa: E402
+from tools.rivals import RULES  # noqa: E402
 
 COMPUTING_S = 56.0
 RATIOS = (0.1, 0.3, 0.5, 1.0, 2.0, 4.0)
@@ -99,19 +101,23 @@ def program_of(i: Instance) -> tuple[Program, dict[str, ChunkFacts], int]:
     return program, facts, int(i.share * sum(sizes)) + 64
 
 
-def solve(instance: Instance) -> list[Outcome]:
+def solve(instance: Instance, rivals: bool = False) -> list[Outcome]:
+    """All policies on one instance, the last also by pages; or what others do beside `optimal`."""
     workload = Workload(*program_of(instance))
     total = sum(f.weight_bytes for f in workload.facts.values())
     label = "equal" if instance.kind == "equal" else "unequal"
     case = f"K={instance.chunks} {label}"
     try:
-        made = [(p.name, *_planned(workload, p)) for p in POLICIES]
+        made = [(p.name, *_planned(workload, p)) for p in POLICIES if not rivals or p == OPTIMAL]
     except DoesNotFit:
         return []
-    page_bytes = total // (PAGES * instance.chunks)
-    by_page = _planned(replace(workload, page_bytes=page_bytes), OPTIMAL)
+    made += _rivals(workload) if rivals else []
+    runs = [(False, made)]
+    if not rivals:
+        paged = replace(workload, page_bytes=total // (PAGES * instance.chunks))
+        runs.append((True, [("optimal, pages", *_planned(paged, OPTIMAL))]))
     outcomes = []
-    for pages, own in ((False, made), (True, [("optimal, pages", *by_page)])):
+    for pages, own in runs:
         fastest = min(result.makespan_s for _, _, result, _ in own)
         bound = best_bound(workload, enough_s=fastest, pages=pages)
         outcomes += [
@@ -128,6 +134,19 @@ def solve(instance: Instance) -> list[Outcome]:
             for name, schedule, result, spent in own
         ]
     return outcomes
+
+
+def _rivals(workload: Workload) -> Iterator[tuple[str, Schedule, Prediction, float]]:
+    """Those of them that fit, but the one that is `optimal`."""
+    for rule, schedule in RULES.items():
+        begin = time.process_time()
+        try:
+            ruled = schedule(workload) if rule != "ours" else None
+        except DoesNotFit:
+            continue
+        if ruled is not None:
+            spent = time.process_time() - begin
+            yield rule, ruled.schedule, predict(ruled.workload, ruled.schedule), spent
 
 
 def _planned(workload: Workload, policy: Policy) -> tuple[Schedule, Prediction, float]:
@@ -243,12 +262,13 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a part of the grid")
     parser.add_argument("--grid", action="store_true", help="the grid only")
     parser.add_argument("--pipelines", action="store_true", help="the pipelines only")
+    parser.add_argument("--rivals", action="store_true", help="what others do, on the grid")
     parser.add_argument("--json", action="store_true", help="every outcome instead of tables")
     given = parser.parse_args()
     both = not (given.grid or given.pipelines or given.quick)
     loops: list[Outcome] = []
     if given.grid or given.quick or both:
-        loops = [o for instance in grid(given.quick) for o in solve(instance)]
+        loops = [o for instance in grid(given.quick) for o in solve(instance, given.rivals)]
     real = list(pipelines()) if given.pipelines or both else []
     if given.json:
         print(json.dumps({"grid": list(map(asdict, loops)), "pipelines": list(map(asdict, real))}))
