@@ -156,7 +156,9 @@ def build(setting: Setting, memory: str | None, blocks: int = 1) -> None:
         if setting.model == "t5":
             write_config(str(setting.checkpoint.parent), setting.depth, setting.width)
         aside.rename(setting.checkpoint)
-    budget = memory or f"{setting.depth * setting.block_bytes // 4 // _MIB + 40}MiB"
+    # A quarter of the model, but room for two blocks.
+    most = max(setting.depth * setting.block_bytes // 4, 9 * setting.block_bytes // 4)
+    budget = memory or f"{most // _MIB + 40}MiB"
     try:
         if (setting.build / "budget").read_text() == budget:
             read_plan(setting.build)
@@ -223,9 +225,12 @@ def _peers(setting: Setting, kept: int) -> list[str]:
     if not setting.half:
         spread = [f"accelerate:{few}", f"diffusers:keep-{many}"] if not t5 else []
         return [*plain, *spread, "diffusers:leaf", f"diffusers:thread-{max(0, many - 1)}"]
-    wide = [f"diffusers:groups-{kept + 1}", f"diffusers:thread-{max(0, many - 1)}"]
-    wide.append("transformers:" if t5 else f"accelerate:file-{many}")
-    return [*plain, *(f"{n}+cast" for n in wide), *(f"{n}+bf16" for n in wide[:2])]
+    last = "transformers:" if t5 else f"accelerate:file-{many}"
+    thread = f"diffusers:thread-{max(0, many - 1)}"
+    # Casting leaves a copy of each weight behind: half the blocks in the same memory.
+    cast = [f"diffusers:groups-{max(1, (kept + 1) // 2)}", thread, last]
+    bf16 = [f"diffusers:groups-{kept + 1}", thread]
+    return [*plain, *(f"{n}+cast" for n in cast), *(f"{n}+bf16" for n in bf16)]
 
 
 def _kept(setting: Setting) -> int:

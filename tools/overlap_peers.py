@@ -41,7 +41,7 @@ def folder_of(name: str, setting: Setting) -> Path | None:
 def _eager(setting: Setting, _detail: str, numbers: str) -> dict[str, Any]:
     def prepare() -> Any:
         model = _module(setting, numbers)
-        _keep(model, setting.depth)
+        _keep(model, setting.depth, _dtype(setting, numbers))
         return model
 
     return _loop(setting, numbers, [], 0, prepare)

@@ -63,25 +63,25 @@ def whole_components(workload: Workload) -> Ruled:
     return Ruled(whole, schedule_by_gates(whole, ON_DEMAND))
 
 
-def two_slots(workload: Workload) -> Ruled:
+def two_buffers(workload: Workload) -> Ruled:
     """Two blocks in memory: the next one is read while one computes, nothing stays.
 
     Source: antirez/h3.c, README, `--ssd-streaming` ("keeps two DiT blocks in memory and reads the
-    next block from SSD while the GPU runs the current one"). That the first block of the next
-    forward is read beside the last one of this is our reading.
+    next block from SSD while the GPU runs the current one"; "The first active block is prefetched
+    again during the final block").
     """
     return Ruled(workload, schedule_by_gates(workload, ONE_AHEAD))
 
 
 def group_offload(workload: Workload) -> Ruled:
-    """As two slots, but each block of the first forward and the first block of the others are
+    """As two buffers, but each block of the first forward and the first block of the others are
     loaded when they are called.
 
     Source: diffusers 0.42.1, `hooks/group_offloading.py`, block level with a stream. The order of
     the blocks is learnt in the first forward, whose loads block; then a group's hook loads the
     next group, the model's own the first, and the last group has none to load.
     """
-    schedule = two_slots(workload).schedule
+    schedule = two_buffers(workload).schedule
     called = schedule_by_gates(workload, ON_DEMAND).loads
     gates = {(x.segment, x.step): x.gate for x in called if x.iterations == "first"}
     lengths = [len(g.steps) for g in workload.program.segments]
@@ -192,7 +192,7 @@ def ours(workload: Workload) -> Ruled:
 
 RULES = {
     "whole components": whole_components,
-    "two slots": two_slots,
+    "two buffers": two_buffers,
     "group offload": group_offload,
     "LRU": least_recently_used,
     "first N stay": leading_resident,

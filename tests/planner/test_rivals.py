@@ -36,7 +36,7 @@ def ran(rule, budget, **times):
     ("rule", "budget", "seconds", "loads"),
     [
         # Twelve loads of 2 s one behind the other, and the last call.
-        ("two slots", 2000, 25.0, 12),
+        ("two buffers", 2000, 25.0, 12),
         # The first round learns the order, 4 x (2 + 1); the other two wait for their first load:
         # four loads and a call each.
         ("group offload", 2000, 30.0, 12),
@@ -51,7 +51,7 @@ def ran(rule, budget, **times):
         # 1 and 3 stay, 0 and 2 take turns in one slot: 4 + 2 + 2 loads. The second round's calls
         # end at 11, 12, 14 and 15, the third's at 17, 18, 20 and 21.
         ("N spread stay", 3000, 21.0, 8),
-        # All stay: the first round as two slots, then two rounds of calls alone.
+        # All stay: the first round as two buffers, then two rounds of calls alone.
         ("first N stay", 4000, 17.0, 4),
         ("N spread stay", 4000, 17.0, 4),
     ],
