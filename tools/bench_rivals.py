@@ -39,6 +39,7 @@ from entracte.program.workload import Workload  # noqa: E402
 from entracte.schedule.bounds import Bound, lower_bound, volume, window  # noqa: E402
 from tests.planner.programs import Part, make_program  # noqa: E402
 from tools.rivals import RULES, Ruled  # noqa: E402
+from tools.rivals_picture import picture  # noqa: E402
 
 SHARES = (0.25, 0.5, 0.75, 1.05)
 """Budgets, in weights of the denoiser; before them, room for two of its largest chunks."""
@@ -259,11 +260,14 @@ def summary(rows: Sequence[Row]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, help="every row, into this file")
+    parser.add_argument("--picture", type=Path, help="a picture of them, into this SVG file")
     parser.add_argument("--windows", action="store_true", help="the window LP too")
     given = parser.parse_args()
     rows = [row for model in models() for row in rows_of(model, given.windows)]
     if given.json:
         given.json.write_text(json.dumps([asdict(r) for r in rows], indent=1))
+    if given.picture:
+        given.picture.write_text(picture(rows))
     print(f"{table(rows)}\n\n{summary(rows)}\n")
     slowest = max(r.planning_s for r in rows if r.rule == "ours")
     print(f"planning, ours, at most: {slowest:.2f} s of processor time")

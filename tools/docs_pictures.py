@@ -24,6 +24,7 @@ CHROMIUM = Path("/usr/bin/chromium")
 ELSEWHERE = {
     "perfetto.png": "python -m tools.perfetto_picture TRACE docs/pictures/perfetto.png",
     "reuse.png": "python -m tools.reuse_parts --sheet docs/pictures/reuse.png",
+    "rivals.svg": "python -m tools.bench_rivals --picture docs/pictures/rivals.svg",
     "techniques.png": "python -m tools.bench_techniques --clips 216 --sheet "
     "docs/pictures/techniques.png",
     "tiny_contact_sheet.png": "python -m tools.eval_tiny --device reference BUILD --sheet "
