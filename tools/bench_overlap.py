@@ -23,6 +23,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,7 @@ loops:
       z: [noise.noise, step.z_next]
 """
 _MIB = 2**20
+_LIBRARIES = ("torch", "accelerate", "diffusers", "transformers", "safetensors")
 _SIZES = {
     "stack": {"depth": 30, "width": 1280, "tokens": 128, "steps": 3},
     "t5": {"depth": 24, "width": 1024, "tokens": 120, "steps": 2},
@@ -187,7 +189,7 @@ def _compile(setting: Setting, budget: str, blocks: int) -> None:
         "pipeline=overlap", "target=host", f"target.memory={budget}",
         # By default one block to a chunk: what the peers move at a time.
         f"partition.chunk_bytes={blocks * setting.block_bytes // 1024 + 1}KiB",
-        f"out={setting.build}",
+        f"out={setting.build}", f"cache={setting.root / 'cache'}",
     ]  # fmt: skip
     given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     path = os.pathsep.join([str(ROOT), str(site), *filter(None, given)])
@@ -200,9 +202,8 @@ def _compile(setting: Setting, budget: str, blocks: int) -> None:
 def _contestants(setting: Setting, options: argparse.Namespace) -> list[str]:
     """Ours under every policy, peers all on disk and with blocks kept, and the floors."""
     kept = options.keep if options.keep is not None else _kept(setting)
-    floors = ["computing:", "eager:", "loading:double_buffer"]
-    if setting.half:
-        floors += ["eager:+cast", "eager:+bf16"]
+    torch_alone = ["eager:+cast", "eager:+bf16"] if setting.half else ["eager:"]
+    floors = ["computing:", *torch_alone, "loading:double_buffer"]
     names = [*(f"compiled:{name}" for name in policies()), *_peers(setting, kept), *floors]
     only = tuple(options.only.split(","))
     # What the report compares with is always there.
@@ -327,6 +328,8 @@ def _report(
             f"{row['wall_s'] / middle[best]['wall_s']:.2f} | {apart.get(name, '')} |"
         )
     _footnotes(middle)
+    versions = (f"{name} {version(name)}" for name in _LIBRARIES)
+    print(f"with {', '.join(versions)}")
 
 
 def _added(results: dict[str, list[dict[str, Any]]], path: Path) -> dict[str, list[dict[str, Any]]]:
