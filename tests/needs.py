@@ -45,6 +45,8 @@ NEEDS = {
     "reference/*": "convert",
     "test_advise.py": "torch",
     "test_batch.py": "convert",
+    "test_bench_overlap.py::test_the_bench_*": "convert",
+    "test_bench_overlap.py": "torch",
     "test_build_choice.py": "convert",
     "test_causal.py::test_packages_*": "convert",
     "test_causal.py": "torch",
