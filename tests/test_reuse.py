@@ -216,8 +216,11 @@ def test_what_cannot_rest_is_one_message(word):
     ("words", "message"),
     [
         (("guidance.end=9",), "`from` and `to` are of 0 to 5"),
-        (("pipeline.stages.denoise.map.rests.slices=[0, 1]",), "some of the first or of the last"),
-        (("pipeline.stages.denoise.map.rests.slices=[]",), "give a list of slices"),
+        (
+            ("guidance.over.stages.denoise.map.rests.slices=[0, 1]",),
+            "some of the first or of the last",
+        ),
+        (("guidance.over.stages.denoise.map.rests.slices=[]",), "give a list of slices"),
     ],
 )
 def test_an_interval_that_is_none_is_one_message(words, message):

@@ -76,7 +76,9 @@ def _no_constant(name: str) -> Any:
 def encode(value: Any) -> Any:
     """A frozen value as what `json.dumps` takes. Members of unions carry their type's name."""
     if is_dataclass(value) and not isinstance(value, type):
-        made = {f.name: encode(getattr(value, f.name)) for f in fields(value) if _is_said(value, f)}
+        hints = _hints(type(value))
+        assert hints.keys() == {f.name for f in fields(value)}
+        made = {f.name: encode(getattr(value, f.name)) for f in fields(value) if _told(f, value)}
         return {_TAG: type(value).__name__} | made
     if isinstance(value, Enum):
         return value.value
@@ -85,8 +87,9 @@ def encode(value: Any) -> Any:
     return value
 
 
-def _is_said(value: Any, f: Field[Any]) -> bool:
-    return not f.metadata.get("omitted") or getattr(value, f.name) != f.default
+def _told(f: Field[Any], value: Any) -> bool:
+    """Whether a field is written: one that few plans need is not, where it is its default."""
+    return not f.metadata.get("rare") or getattr(value, f.name) != f.default
 
 
 def decode(kind: Any, data: Any, where: str = "plan", depth: int = 0) -> Any:

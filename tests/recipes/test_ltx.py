@@ -183,7 +183,7 @@ def test_guidance_in_an_interval_and_resting_blocks(tmp_path):
         want = pipe(**CALL, latents=z, num_frames=49, callback_on_step_end=after).frames
     built = compiled(
         tmp_path / "folder", tmp_path / "build", *SIZES, "pipeline.options.frames=49",
-        "+pipeline.options.guidance_end=2",
+        "guidance=interval", "guidance.end=2",
         "+pipeline.over={stages:{denoise:{reuse:{first:0,last:0,at:[0,2]}}}}",
     )  # fmt: skip
     check(shown(built, GIVEN), want, "fp32")

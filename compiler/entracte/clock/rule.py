@@ -9,7 +9,7 @@ in docs/online-rule.md; tests/vectors holds its test vectors.
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, takewhile
 
 from entracte.clock.driver import Decision, Event, Evict, Fetch, LoadDone, Start
 from entracte.clock.table import SCALE, Table, Use
@@ -98,12 +98,16 @@ def _note(table: Table, ledger: Ledger, event: Event) -> Ledger:
         assert ledger.loading is not None
         nominal = _load_ns(table, ledger, ledger.loading)
         new = frozenset((ledger.loading,))
-        return replace(
-            ledger,
+        return Ledger(
+            at=ledger.at,
+            running=ledger.running,
             resident=ledger.resident | new,
             loading=None,
             seen=ledger.seen if new <= ledger.seen else ledger.seen | new,
+            exec_scale=ledger.exec_scale,
             load_scale=learned(ledger.load_scale, event.ns, nominal),
+            resting=ledger.resting,
+            held_bytes=ledger.held_bytes,
         )
     assert ledger.running
     scale, at = ledger.exec_scale, table.after(ledger.at, event.over)
@@ -133,8 +137,9 @@ def learned(scale: int, observed_ns: int, nominal_ns: int) -> int:
 def _decide(table: Table, ledger: Ledger) -> tuple[Ledger, tuple[Decision, ...]]:
     """Drop what is never used again; start the next step; start a load."""
     uses = table.uses(ledger.at, ledger.resting)
-    dead = [u for x in reversed(uses) if x.use == table.end for u in x.units]
-    ledger, decisions = _evicted(table, ledger, sorted(ledger.resident.intersection(dead)))
+    never = takewhile(lambda x: x.use == table.end, reversed(uses))
+    dead = sorted(u for x in never for u in x.units if u in ledger.resident)
+    ledger, decisions = _evicted(table, ledger, dead)
     ledger, more = _start(table, ledger, uses)
     decisions += more
     ledger, more = _fetch(table, ledger, uses)

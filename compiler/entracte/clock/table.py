@@ -441,7 +441,7 @@ def page_counts(facts: Iterable[ChunkFacts], page_bytes: int) -> dict[str, int]:
 def split(facts: ChunkFacts, n: int) -> list[Unit]:
     """Equal pages; what does not divide goes to the first ones, one byte or nanosecond each. Pages
     of twice `CUT_BYTES` or more are cut at multiples of it, the next ones above the equal cuts."""
-    size, load, cold = facts.weight_bytes, _ns(facts.load_s), _ns(facts.cold_s)
+    size, load, cold = facts.weight_bytes, whole_ns(facts.load_s), whole_ns(facts.cold_s)
 
     def cut(j: int) -> int:
         """The bytes before page j."""
@@ -463,7 +463,7 @@ def _step(step: Step, tensors_bytes: int, facts: Mapping[str, ChunkFacts]) -> Ta
     f = facts[step.chunk]
 
     def ns(function: str) -> int:
-        return step.repeat * _ns(f.exec_of(function))
+        return step.repeat * whole_ns(f.exec_of(function))
 
     return TableStep(
         step.chunk,
@@ -482,6 +482,6 @@ def _asked(steps: Sequence[Step], step: Step) -> int | None:
     return next(k for k, x in enumerate(steps) if step.rests_by in {b.tensor for b in x.outputs})
 
 
-def _ns(seconds: float) -> int:
+def whole_ns(seconds: float) -> int:
     """Nearest whole nanosecond, halves to even."""
     return round(seconds * 1e9)

@@ -24,7 +24,16 @@ from entracte.declare.words import (
 )
 from entracte.errors import ConfigError
 from entracte.graphs.checks import similar
-from entracte.ir import COMPUTE_UNITS, Collect, Loop, Pipeline, Scan, Stage, StageKind
+from entracte.ir import (
+    STAGE_UNITS,
+    SUITED,
+    Collect,
+    Loop,
+    Pipeline,
+    Scan,
+    Stage,
+    StageKind,
+)
 
 MOST_ITERATIONS = 100_000
 """Of a loop: a plan of more could not be followed step by step."""
@@ -89,8 +98,9 @@ def _stage(
     chosen = s.compression or pipeline.compression or compression
     check_allowed(f"{where}.precision", precision, tuple(PRECISION_FLOORS_DB))
     check_allowed(f"{where}.compression", chosen, compressions())
+    check_allowed("pipeline.compute_unit", pipeline.compute_unit or SUITED, STAGE_UNITS)
     if s.compute_unit is not None:
-        check_allowed(f"{where}.compute_unit", s.compute_unit, COMPUTE_UNITS)
+        check_allowed(f"{where}.compute_unit", s.compute_unit, STAGE_UNITS)
         if kind is not StageKind.GRAPH:
             raise ConfigError(f"{where}.compute_unit: a {kind} has no packages; leave it out")
     return Stage(
@@ -107,8 +117,13 @@ def _stage(
         weights_of=s.weights_of or "",
         at=read_at(f"{where}.at", s.at, count),
         reuse=read_reuse(f"{where}.reuse", s.reuse, count),
-        compute_unit=s.compute_unit or "",
+        compute_unit=s.compute_unit or _unit(kind, pipeline),
     )
+
+
+def _unit(kind: StageKind, pipeline: PipelineSettings) -> str:
+    """The pipeline's, of what has packages; empty for the target's."""
+    return pipeline.compute_unit or "" if kind is StageKind.GRAPH else ""
 
 
 def _own_weights(where: str, kind: StageKind, s: StageSettings) -> str:

@@ -25,6 +25,10 @@ class TargetSettings:
     """What folders of builds are called by; e.g. `mine`"""
     title: str = MISSING
     """What people read; e.g. `My phone`"""
+    from_run: Any = None
+    """(path, or list of paths) Recorded runs, or build folders with theirs: the rates that they
+    show take the place of these (docs/cost-model.md); `target.from=RUN` is the same; e.g.
+    `build/demo/run.json`"""
     memory: str | None = None
     """(bytes) Memory limit of the app, by default that of `limit`; give it to plan for a budget;
     e.g. `3.3GB`"""
@@ -86,7 +90,10 @@ class MapSettings:
     axis: Any = MISSING
     """(whole number, or two) One axis, or two; then so are all that follow; e.g. `2`"""
     size: Any = MISSING
-    """(whole number, or two) Of a slice; e.g. `5`"""
+    """(whole number, or two; or `auto`) Of a slice; `auto`: the fastest of `sizes`; e.g. `5`"""
+    sizes: Any = None
+    """(list of such numbers) Sizes with which the result is the same, for `size: auto`; of equally
+    fast ones the first is taken; e.g. `[4, 2, 1]`"""
     stride: Any = None
     """(whole number, or two) From slice to slice; the size by default. Below it outputs overlap and
     are blended; e.g. `4`"""
@@ -147,7 +154,8 @@ class StageSettings:
     compression: str | None = None
     """Of its weights, by default the pipeline's; e.g. `int8`"""
     compute_unit: str | None = None
-    """What its packages run on, by default `target.compute_unit`; e.g. `cpuAndNeuralEngine`"""
+    """What its packages run on, by default the pipeline's; `suited`: each on the Neural Engine
+    where what is published of it allows that, else on the target's; e.g. `cpuAndNeuralEngine`"""
     functions: dict[str, int] = field(default_factory=dict)
     """Graph variant: it runs in the first so many iterations of the stage's loop, then `main`; e.g.
     `{merged: 15}`"""
@@ -287,6 +295,9 @@ class PipelineSettings:
     """Of packages; e.g. `fp32`"""
     compression: str | None = None
     """Of weights; by default what `compression=NAME` says; e.g. `int8`"""
+    compute_unit: str | None = None
+    """What packages run on, by default `target.compute_unit`; of stages that say none; e.g.
+    `suited`"""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -328,12 +339,16 @@ class SamplerSettings:
 class GuidanceSettings:
     """How the two halves of classifier-free guidance are computed. Files: `conf/guidance/`."""
 
-    name: str = "together"
+    name: str = "own"
     """Which file; e.g. `apart`"""
     begin: int = 0
     """Of `interval`: the first step that is guided, from 0; e.g. `3`"""
     end: int | None = None
     """Of `interval`: the step before which guidance ends; null: to the end; e.g. `15`"""
+    over: dict[str, Any] = field(default_factory=dict)
+    """Keys over a pipeline that no recipe makes; e.g. `{stages: {denoise: {precision: fp32}}}`"""
+    chosen: str = ""
+    """Written by `auto`: what it chose, and why; e.g. `apart`"""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -351,8 +366,12 @@ class PartitionSettings:
     chunk_bytes: str = "auto"
     """(bytes, or `auto`) Bounds the weights of a chunk; `auto` searches; e.g. `700KiB`"""
     score_bytes: str = "256MiB"
-    """(bytes) Bounds attention's scores that are in memory at once: where there are more, queries
-    are taken in blocks, with the same result; 0: all at once; e.g. `64MiB`"""
+    """(bytes, or `auto`) Bounds attention's scores that are in memory at once: where there are
+    more, queries are taken in blocks, with the same result; 0: all at once; `auto`: what is
+    predicted to be fastest; e.g. `64MiB`"""
+    weights: str = "stored"
+    """(`stored` or `inputs`) Where weights of equal blocks are: constants of a package for each, or
+    arrays that one graph takes as inputs (docs/shared-graphs.md); e.g. `inputs`"""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -403,6 +422,9 @@ class CompileSettings:
     """See below; chosen by `compression=NAME`; e.g. `compression=int8`"""
     partition: PartitionSettings = field(default_factory=PartitionSettings)
     """See below; chosen by `partition=NAME`; e.g. `partition=auto`"""
+    chosen: dict[str, Any] = field(default_factory=dict)
+    """Written by `compile` into the plan, never typed: settings that were `auto`, each value that
+    was tried and its predicted seconds; e.g. `{partition.score_bytes: {64MiB: 41.5}}`"""
     out: str | None = None
     """Build folder; by default build/<pipeline>-<target>, one name for each variant; e.g.
     `build/mine`"""

@@ -7,12 +7,12 @@ extension Schema {
     static let chunk = Schema(
         3, "Chunk",
         "id graph start stop inputs outputs weight_bytes activation_bytes flops moved_bytes variants work "
-            + "compute_unit modules")
+            + "compute_unit modules shares")
     static let functionPorts = Schema(4, "FunctionPorts", "function inputs outputs")
     static let package = Schema(
         5, "Package",
         "chunk path digest file_bytes weight_bytes activation_bytes precision compression inputs outputs "
-            + "psnr_db functions own_ports")
+            + "psnr_db functions own_ports arrays")
     static let compared = Schema(
         6, "Compared", "chunk of floor_db db max_error inputs share repaired why")
     static let facts = Schema(
