@@ -89,7 +89,7 @@ CASES: dict[str, Any] = {
     "hunyuan_video": lambda: (
         hunyuan_video.denoise, of("hunyuan_video").tiny(True).transformer, normal(1, 4, 6, 4, 8),
         {"states": normal(2, 24, 16), "mask": mask(24), "pooled": normal(2, 8)},
-        {"told": torch.tensor([6.0])}, {}, guided),
+        {"embedded": torch.tensor([6.0])}, {}, guided),
     "flux2_klein": lambda: (
         flux2_klein.denoise, of("flux2_klein").tiny(False).transformer, normal(1, 16, 4, 6),
         {"states": normal(2, 40, 48)}, {}, {"precision": "fp32"}, guided),
