@@ -22,7 +22,7 @@ from tools.gallery import FOLDER, ROOT, SHOWN, make, page_of
 PICTURES = ROOT / "docs" / "pictures"
 CHROMIUM = Path("/usr/bin/chromium")
 ELSEWHERE = {
-    "combined.png": "python -m tools.bench_techniques --clips 154 --only 'LPL static, interval 0-8,"
+    "combined.png": "python -m tools.bench_techniques --clips 216 --only 'LPL static, interval 0-8,"
     " reuse [23]' 'LPL 11 of 20, interval 0-6, reuse 2, all' --sheet docs/pictures/combined.png",
     "perfetto.png": "python -m tools.perfetto_picture TRACE docs/pictures/perfetto.png",
     "reuse.png": "python -m tools.reuse_parts --sheet docs/pictures/reuse.png",
