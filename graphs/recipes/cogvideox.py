@@ -12,7 +12,7 @@ from entracte.graphs.recipes.parts_cogvideox import decode_video
 from entracte.graphs.recipes.parts_cogvideox_places import check_learned, factors, rotary
 from entracte.graphs.recipes.parts_halves import in_halves, texts_of
 from entracte.graphs.recipes.parts_t5 import t5_text
-from entracte.graphs.recipes.recipe import Recipe, Value, image_scale, stage
+from entracte.graphs.recipes.recipe import Recipe, image_scale, stage
 
 
 @stage
@@ -69,7 +69,7 @@ def _cogvideox(r: Recipe, *, has_image: bool) -> None:
     texts = texts_of(r, "a panda plays a guitar")
     states, _ = t5_text(r, texts, r.option("length", of["max_text_seq_length"]))
     told = {"guidance": r.number("guidance", 6.0)} if len(texts) > 1 else {}
-    image: dict[str, Value] = {}
+    image: dict[str, Any] = {}
     if has_image:
         scaling = vae["scaling_factor"]
         image["image"] = r.stage(

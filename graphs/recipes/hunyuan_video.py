@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video import DEFAULT_PROMPT_TEMPLATE
 from torch import Tensor, nn
@@ -43,12 +45,12 @@ def pool(clip: nn.Module, prompt: Tensor, negative: Tensor | None = None) -> Ten
 @stage
 def denoise(
     net: nn.Module, z: Tensor, time: Tensor, states: Tensor, mask: Tensor, pooled: Tensor,
-    told: Tensor | None = None, guidance: Tensor | None = None,
+    embedded: Tensor | None = None, guidance: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
-    """What the scheduler takes away. `told`: the guidance that the model is told; with `guidance`
-    it is guided by a second text too, else of one text."""
+    """What the scheduler takes away. `embedded`: the guidance that the model is told; with
+    `guidance` it is guided by a second text too, else of one text."""
     many = len(states)
-    told = None if told is None else told.expand(many) * 1000
+    told = None if embedded is None else embedded.expand(many) * 1000
     made: Tensor = net(twice(z) if many == 2 else z, time.expand(many), states, mask, pooled,
                        guidance=told, return_dict=False)[0]  # fmt: skip
     return made if guidance is None else guided(made, guidance)
@@ -79,7 +81,9 @@ def hunyuan_video(r: Recipe) -> None:
                            states=(many, length, wide), mask=(many, length))  # fmt: skip
     pooled = r.stage(pool, "text_encoder_2", **ids, pooled=(many, net["pooled_projection_dim"]))
     guidance = {"guidance": r.number("true_guidance", 6.0)} if many == 2 else {}
-    told = {"told": r.number("guidance", 6.0)} if net["guidance_embeds"] else {}
+    told: dict[str, Any] = {}
+    if net["guidance_embeds"]:
+        told["embedded"] = r.number("guidance", 6.0)
     z = r.noise((1, net["in_channels"], n, height // scale, width // scale))
     steps = r.sampling_steps(50)
     sigmas = [1 - i / steps for i in range(steps)]

@@ -12,7 +12,7 @@ from entracte.graphs.recipes.parts_halves import in_halves, texts_of
 from entracte.graphs.recipes.parts_ltx import encode_frame, ratios
 from entracte.graphs.recipes.parts_ltx_decoder import decode_video
 from entracte.graphs.recipes.parts_t5 import t5_masks, t5_text
-from entracte.graphs.recipes.recipe import Recipe, Value, stage
+from entracte.graphs.recipes.recipe import Recipe, stage
 
 
 @stage
@@ -54,7 +54,7 @@ def _ltx(r: Recipe, *, has_image: bool) -> None:
     states, tokens = t5_text(r, texts, r.option("length", 128))
     texts_read = {"states": states, "mask": t5_masks(r, tokens)}
     told = {"guidance": r.number("guidance", 3.0)} if len(texts) > 1 else {}
-    first: dict[str, Value] = {}
+    first: dict[str, Any] = {}
     if has_image:
         noise = r.noise((1, channels, 1, *sizes[1:]), "encode_noise", salt=4)
         first["first"] = r.stage(encode_frame, "vae", image=r.image("image", height, width),

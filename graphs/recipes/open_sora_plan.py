@@ -70,7 +70,7 @@ def sampled(r: Recipe, frames: int, size: tuple[int, int], seen: Value | None = 
     texts = _texts(r)
     told = {"guidance": r.number("guidance", 7.5)} if texts["states"].shape[0] == 2 else {}
     z = r.noise(latent_shape(r, frames, size))
-    more = {"seen": seen} if seen else {}
+    more: dict[str, Any] = {"seen": seen} if seen else {}
     with r.sampling(z, steps=100) as loop:
         # What the halves differ by is multiplied, and then by sigmas of up to 4096.
         velocity = in_halves(r, denoise, loop.input, told, sliced=texts, precise=True,

@@ -60,7 +60,7 @@ def in_halves(
         settings, options, ports: of the denoiser's stage, as `Recipe.stage` has them.
         precise: whether `guide` is computed in fp32.
     """
-    shape = output or z.shape
+    shape, given = output or z.shape, dict[str, Any](told)
     usual: dict[str, Any] = {"settings": settings, "z": z, **ports}
     if not told:
         alone: Value = r.stage(function, component, **usual, **sliced, output=shape,
@@ -69,7 +69,7 @@ def in_halves(
     way = r.way(own or (TOGETHER if inside else ""))
     fine = {"precision": "fp32"} if precise else {}
     if way == TOGETHER and inside:
-        done: Value = r.stage(function, component, **usual, **sliced, **told, output=shape,
+        done: Value = r.stage(function, component, **usual, **sliced, **given, output=shape,
                               options=options)  # fmt: skip
         return done
     if way == TOGETHER:
@@ -77,25 +77,43 @@ def in_halves(
                               options=options)  # fmt: skip
         return _guided(r, guide, both, told, fine)
     interval = r.guidance.steps(r.steps_here) if way == INTERVAL else None
-    rests = {} if interval is None else {
-        "rests": {"slices": [0], "at": {"from": interval[0], "to": interval[1]}}}  # fmt: skip
-    first = {name: value.of(1, *value.shape[1:]) for name, value in sliced.items()}
-    made: Value = r.stage(
-        function, component, **usual, **first, output=shape,
-        options={**(options or {}), "map": {"port": list(sliced), "axis": 0, "size": 1, "count": 2,
-                                           **rests}},
-    )  # fmt: skip
+    made = _apart(r, function, component, sliced, interval, shape, options, **usual)
     if interval is None:
         return _guided(r, guide, made.of(2, *shape[1:]), told, fine)
-    ports = {"given": made, "without": Value(f"{made.name}_rests", shape),
-             "within": r.within(*interval)}  # fmt: skip
+    return _within(r, guide, made, interval, told, fine)
+
+
+def _apart(
+    r: Recipe, function: Callable[..., Any], component: str, sliced: Mapping[str, Value],
+    interval: tuple[int, int] | None, shape: Shape, options: Mapping[str, Any] | None,
+    **usual: Any,
+) -> Value:  # fmt: skip
+    """One half of guidance after the other; outside of the interval the first one rests."""
+    halves: dict[str, Any] = {"port": list(sliced), "axis": 0, "size": 1, "count": 2}
+    if interval is not None:
+        halves["rests"] = {"slices": [0], "at": {"from": interval[0], "to": interval[1]}}
+    first = {name: value.of(1, *value.shape[1:]) for name, value in sliced.items()}
+    made: Value = r.stage(function, component, **usual, **first, output=shape,
+                          options={**(options or {}), "map": halves})  # fmt: skip
+    return made
+
+
+def _within(
+    r: Recipe, guide: Callable[..., Any] | None, made: Value, interval: tuple[int, int],
+    told: Mapping[str, Value], options: Mapping[str, Any],
+) -> Value:  # fmt: skip
+    """Guidance of what the steps of an interval make, and of the prompt's half alone in others."""
+    shape = made.shape
+    ports: dict[str, Any] = {"given": made, "without": Value(f"{made.name}_rests", shape),
+                             "within": r.within(*interval)}  # fmt: skip
     if guide is _PLAIN:
-        within: Value = r.stage(guide_within, name=r.free("guide"), **ports, **told, output=shape,
-                                options=fine)  # fmt: skip
+        ports |= told
+        within: Value = r.stage(guide_within, name=r.free("guide"), **ports, output=shape,
+                                options=options)  # fmt: skip
         return within
-    standing: Value = r.stage(halves_within, name=r.free("halves"), **ports, options=fine,
+    standing: Value = r.stage(halves_within, name=r.free("halves"), **ports, options=options,
                               both=(2, *shape[1:]))  # fmt: skip
-    return _guided(r, guide, standing, told, fine)
+    return _guided(r, guide, standing, told, options)
 
 
 _PLAIN = guide
@@ -107,6 +125,7 @@ def _guided(
 ) -> Value:  # fmt: skip
     if guide is None:
         return both
-    made: Value = r.stage(guide, name=r.free("guide"), both=both, **told, options=options,
+    given: dict[str, Any] = dict(told)
+    made: Value = r.stage(guide, name=r.free("guide"), both=both, **given, options=options,
                           output=(1, *both.shape[1:]))  # fmt: skip
     return made

@@ -82,7 +82,9 @@ def stable_diffusion_xl(r: Recipe) -> None:
         ports |= {"pooled": (batch, clip["projection_dim"])} if n else {}
         made.append(r.stage(text, f"text_encoder{n}", name=f"text{n}", **ports))
     first, (second, pooled) = made
-    guidance = {"guidance": r.number("guidance", 5.0)} if is_guided or is_told else {}
+    guidance: dict[str, Any] = {}
+    if is_guided or is_told:
+        guidance["guidance"] = r.number("guidance", 5.0)
     told, alone = (guidance, {}) if is_guided else ({}, guidance)
     texts_read = {"first": first, "second": second, "pooled": pooled}
     sizes = {"sizes": [height, width, 0, 0, height, width]}

@@ -21,6 +21,7 @@ from entracte.lower.backend import CORE_ML
 from entracte.run.host import run_host_step
 from entracte.run.inputs import given_inputs
 from entracte.store.cache import Cache, cache_folder
+from entracte.store.form import form_of
 from entracte.trace.shared import JoinedWeights, joined
 from entracte.trace.weights import PipelineWeights
 from entracte.trace.wire import TracedPipeline, trace_pipeline
@@ -42,7 +43,8 @@ class Planned:
 
         def call(function: str, given: Mapping[str, Any]) -> dict[str, Any]:
             traced = joined(self.traced.stages, chunk)
-            tensors = {k: v.float() for k, v in self.weights.tensors(traced).items()}
+            slots = form_of(traced.part(chunk.graph), chunk).slots
+            tensors = {k: v.float() for k, v in self.weights.tensors(traced, slots).items()}
             module = chunk_module(traced, chunk, tensors, function)
             inputs, outputs = chunk.ports_of(function)
             with torch.no_grad():
