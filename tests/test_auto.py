@@ -221,6 +221,7 @@ def test_what_compares_settings_wants_values():
     job = read(compose(["target=iphone15pro", "partition.score_bytes=auto"]))
     with pytest.raises(ConfigError, match=r"partition.score_bytes=auto: plan fits compares"):
         refuse_undecided(job, "plan fits")
+    assert job.settings != read(compose(["target=iphone15pro", "partition.score_bytes=0"])).settings
     made = decided(job, {"partition.score_bytes": "8MiB"}, {})
     assert made.undecided is None
     assert {s.score_bytes for s in made.pipeline.stages if s.kind == "graph"} == {8 * MIB}

@@ -76,7 +76,8 @@ def read(config: DictConfig, *, recorded: bool = False) -> Job:
             _check_nothing_is_chosen(given)
         undecided = undecided_of(config)
         if undecided is not None:
-            config = with_values(undecided, {}, {})
+            # Told apart from a job whose settings are these very values.
+            config = with_values(undecided, {}, {key: {} for key in undecided.keys})
         settings = OmegaConf.to_object(config)
         plain = OmegaConf.to_container(config, resolve=True)
         assert isinstance(plain, dict)
