@@ -122,6 +122,9 @@ def test_overrides_reach_the_job():
     assert made.pipeline.stage("text").precision == "fp32"
     assert made.pipeline.stage("denoise").compression == "int8"
     assert [made.pipeline.stage(s).compute_unit for s in ("text", "denoise")] == ["cpuOnly", ""]
+    both = job("pipeline.compute_unit=suited", "pipeline.stages.text.compute_unit=cpuOnly").pipeline
+    units = [both.stage(s).compute_unit for s in ("text", "denoise", "noise")]
+    assert units == ["cpuOnly", "suited", ""]
     assert (made.out, made.dry_run) == ("x", True)
 
 
@@ -152,8 +155,8 @@ def test_a_budget_below_the_footprint_is_refused():
         (["pipeline.stages.text.compression=int2"], "'int2' is not one of none, int8"),
         (
             ["pipeline.stages.text.compute_unit=cpuAndNeuralEngin"],
-            "text.compute_unit: .* is not one of cpuAndGPU, cpuAndNeuralEngine, cpuOnly, all "
-            ".did you mean cpuAndNeuralEngine",
+            "text.compute_unit: .* is not one of cpuAndGPU, cpuAndNeuralEngine, cpuOnly, all, "
+            "suited .did you mean cpuAndNeuralEngine",
         ),
         (["pipeline.stages.noise.compute_unit=all"], "noise.compute_unit: a host has no packages"),
         (

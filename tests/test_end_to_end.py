@@ -8,14 +8,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from entracte.build import compile_job
+from entracte.build import compile_job, compile_pipeline
+from entracte.calibrate.errors import class_errors, predicted_s, run_s
+from entracte.calibrate.fit import fit
+from entracte.calibrate.observed import observations
 from entracte.check.proof import check
 from entracte.errors import ConfigError, DoesNotFit
 from entracte.plan.file import check_files, check_plan, read_plan
 from entracte.plan.forecast import forecast
 from entracte.program.workload import Workload
-from entracte.run.execute import execute, make_device
-from entracte.run.record import run_of
+from entracte.run.execute import execute, make_device, run_build
+from entracte.run.record import run_of, write_run
 from entracte.run.video import to_frames
 from entracte.verify.verify import verify_plan
 from tests.demo import STEPS, job
@@ -51,6 +54,32 @@ def test_a_tight_budget_really_streams(split):
     assert run.peak_bytes <= plan.forecast.peak_bytes <= plan.target.budget_bytes
     claimed = {f.id: f.activation_bytes for f in plan.facts}
     assert all(c.peak_activation_bytes <= claimed[c.chunk] for c in run.chunks)
+    # Rates from what was observed are nearer to it than those of a phone.
+    seen = observations(plan, run)
+    assert off(seen, fit(plan.target, seen).target) < off(seen, plan.target)
+
+
+def off(seen, target):
+    """Seconds between what is predicted and what was observed, over all chunks."""
+    return sum(abs(predicted_s(o, target) - o.typical_s) for o in seen)
+
+
+@pytest.mark.slow
+def test_a_run_corrects_the_next_plan(tmp_path):
+    """The whole way: compile, run, `target.from`, and again from the same record."""
+    words = ["target=host", f"sampler.steps={STEPS}"]
+    built = compile_pipeline(words, out=tmp_path / "demo")
+    made = run_build(built.folder, device="reference").run
+    write_run(made, built.folder / "run.json")
+    again = [*words, f"target.from={built.folder}", "dry_run=true"]
+    one, two = (compile_pipeline(again).plan for _ in range(2))
+    assert one == two and one.target.name.startswith("host-")
+    seen = observations(built.plan, made)
+    assert off(seen, one.target) < off(seen, built.plan.target)
+    before, after = class_errors(seen, built.plan.target), class_errors(seen, one.target)
+    assert {e.name for e in after} >= {"first load", "matmul"} and len(before) >= 3
+    predicted = run_s(built.plan, made, one.target)
+    assert abs(predicted - made.wall_s) < abs(built.plan.forecast.makespan_s - made.wall_s)
 
 
 def test_gates_and_the_online_rule_make_the_same_video(whole, split):

@@ -7,13 +7,14 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from typer.testing import CliRunner
 
+import entracte
 from entracte.build import compile_pipeline
 from entracte.cli.fits import estimated_lines, fits_json
 from entracte.cli.plan import app
 from entracte.declare.profiles import Profile, profiles
 from entracte.declare.read import read
 from entracte.errors import ConfigError
-from entracte.fits import fits_of_job, fits_of_plan, ranked
+from entracte.fits.found import fits_of_job, fits_of_plan, ranked
 from entracte.plan.file import write_plan
 
 TIGHT = ("target.memory=24MiB", "policy=double_buffer")
@@ -131,7 +132,7 @@ def test_fast_ones_come_first_then_what_lacks_least():
 def fits_of_plan_like(*rows):
     """(least memory beyond 100, seconds) -> rows called a, b, c, ...; 0: something else is
     missing."""
-    from entracte.fits import Fit
+    from entracte.fits.found import Fit
 
     return [
         Fit(
@@ -182,3 +183,22 @@ def test_words_that_name_nothing_are_one_message(tmp_path, plan, capsys):
         done = CliRunner().invoke(app, ["fits", *words])
         assert done.exit_code == 2
         assert message in " ".join((done.output + capsys.readouterr().err).split()), words
+
+
+def test_from_python_it_is_the_command(plan, tmp_path):
+    """A build's folder and the words of a compile, each as `plan fits` has them."""
+    write_plan(plan, tmp_path)
+    rows = entracte.fits_on(tmp_path, targets="iphone15pro,macbook_m3")
+    told = CliRunner().invoke(
+        app, ["fits", str(tmp_path), "--targets", "iphone15pro,macbook_m3", "--json"]
+    )
+    assert json.loads(told.stdout)["rows"] == json.loads(fits_json(rows))["rows"]
+    (row,) = entracte.fits_on(["target=iphone15pro", *TIGHT])
+    assert (row.makespan_s, row.peak_bytes) == (plan.forecast.makespan_s, plan.forecast.peak_bytes)
+    for words, said in (
+        ([str(tmp_path), "sampler.steps=3"], "is a build, whose settings were chosen"),
+        ("nowhere", "nowhere: no build folder is there, and no pipeline has this name"),
+        ([], "plan fits: give a build folder, a pipeline's name or KEY=VALUE"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            entracte.fits_on(words)

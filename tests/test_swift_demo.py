@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from entracte.calibrate.fit import fit
+from entracte.calibrate.records import recorded as read_records
 from entracte.errors import RunError
 from entracte.plan.file import plan_sha256, read_plan
 from entracte.run.execute import open_build
@@ -18,7 +20,6 @@ from entracte.run.record import run_of
 from entracte.run.video import to_frames
 from entracte.store.origin import VERSION
 from tests.swift import entracte_run, toolchain
-from tools import calibrate
 
 SAID = {"prompt": "a red circle moves right", "seed": 3}
 WORDS = ("--prompt", SAID["prompt"], "--seed", str(SAID["seed"]))
@@ -154,9 +155,10 @@ def test_a_measurement_is_what_targets_are_fitted_to(recorded, tmp_path):
     told = json.loads(done.stdout)
     assert len(told["runs"]) == 2 and told["engine"] == "blank"
     for name, one in zip(("m.json", "m.2.json"), told["runs"], strict=True):
-        plan, run = calibrate.read_pair(build, tmp_path / name)
-        assert [c["loads"] for c in one["chunks"]] == [c.loads for c in run.chunks]
-        assert calibrate.fit_loads([(plan, run)]).values
+        (record,) = read_records([str(build), str(tmp_path / name)], "test")
+        assert [c["loads"] for c in one["chunks"]] == [c.loads for c in record.run.chunks]
+        assert {o.kind for o in record.seen} >= {"first load", "call"}
+        assert any(f.observations for f in fit(record.plan.target, record.seen).figures)
 
 
 @pytest.mark.parametrize(("words", "status", "said"), [

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from entracte.calibrate.observed import observations
 from entracte.plan.file import CONSTANTS, write_plan
 from entracte.run.record import observed_timeline, run_of
 from tests.planner.programs import DOUBLE_BUFFER, ONLINE
@@ -40,5 +41,7 @@ def test_what_the_swift_runner_records_can_be(plan, tmp_path):
     loop = {x.chunk for g in plan.program.segments if g.until for x in g.steps}
     assert all(calls[c] == n for c, n in full.items() if c not in loop)
     assert 0 < run.peak_bytes <= plan.forecast.peak_bytes
+    loads = [o for o in observations(plan, run) if o.kind != "call"]
+    assert sum(len(o.seconds) for o in loads) == sum(c.loads for c in run.chunks)
     timeline = observed_timeline(plan, run)
     assert sum(b.queue == "load" for b in timeline.bars) == sum(c.loads for c in run.chunks) > 0

@@ -29,6 +29,8 @@ from entracte.store.origin import VERSION
 
 if TYPE_CHECKING:
     from entracte.build import Built, Reporter, compile_pipeline
+    from entracte.fits.found import Fit
+    from entracte.fits.on import fits_on
     from entracte.ir import Plan, Run
     from entracte.plan.file import check_plan, read_plan
     from entracte.reference.errors import PackageError
@@ -40,12 +42,13 @@ if TYPE_CHECKING:
 
 __version__ = VERSION
 
-__all__ = ["Built", "ConfigError", "DoesNotFit", "EntracteError", "Model", "Origin",
+__all__ = ["Built", "ConfigError", "DoesNotFit", "EntracteError", "Fit", "Model", "Origin",
            "Outcome", "PackageError", "Plan", "PlanError", "Reporter", "Run", "RunError",
-           "Verified", "WriteError", "__version__", "check_plan", "compile_pipeline",
+           "Verified", "WriteError", "__version__", "check_plan", "compile_pipeline", "fits_on",
            "read_plan", "run_build", "verify_build"]  # fmt: skip
 
 _HOME = {"Built": "build", "Reporter": "build", "compile_pipeline": "build",
+         "Fit": "fits.found", "fits_on": "fits.on",
          "Plan": "ir", "Run": "ir", "check_plan": "plan.file", "read_plan": "plan.file",
          "PackageError": "reference.errors", "Model": "reference.model",
          "run_build": "run.execute", "Outcome": "run.runner",

@@ -15,6 +15,7 @@ from torch import Tensor
 from entracte.graphs.checks import GraphFault
 from entracte.graphs.opensora.upstream import denoiser_config, vae_config
 from entracte.graphs.opensora.vae import VAEConfig
+from entracte.graphs.recipes.guidance import APART, INTERVAL, TOGETHER
 from entracte.graphs.recipes.open_sora_encoder import frames_at_once
 from entracte.graphs.recipes.open_sora_image import Given, given_frames, with_noise
 from entracte.graphs.recipes.parts_rows import token_rows
@@ -25,6 +26,8 @@ _AESTHETIC = 6.5
 IMAGE_RATE = 120.0
 """Frames a second that the model is told of one image."""
 _STEPS, _GUIDANCE = 30, 7.0
+_HALVES = {"port": "text", "axis": 0, "size": 1}
+"""Of guidance, one after the other: the prompt's, then that of the null caption."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,13 +162,38 @@ def sample(
             more["x_mask"] = loop.scan("x_mask", "schedule.x_mask", lengths[:2])
             read = with_noise(r, loop, given, state)
         dt = loop.scan("dt", "schedule.dt", lengths)
+        way = r.way(TOGETHER)
+        if way != TOGETHER:
+            text, masked = _captions(r, clip, text), {**masked, "apart": True}
         r.graph("opensora.denoiser", "denoise", masked, z=read, timestep=timestep, text=text,
                 mask=mask, **more)  # fmt: skip
-        r.graph("opensora.guided_euler", "step", of_frames, z=read,
-                velocity=Value("denoise.velocity"), dt=dt, guidance=guidance)  # fmt: skip
+        ports = {"velocity": Value("denoise.velocity"), "dt": dt, "guidance": guidance}
+        if way == APART:
+            r.stages["denoise"]["map"] = _HALVES
+        if way == INTERVAL:
+            of_frames = {**of_frames, "interval": True}
+            ports |= _rested(r)
+        r.graph("opensora.guided_euler", "step", of_frames, z=read, **ports)
         r.stages["step"]["precision"] = "fp32"
         loop.next("z", Value("step.z_next", z.shape))
     return state
+
+
+def _captions(r: Recipe, clip: Clip, text: Value) -> Value:
+    """The prompt's features and the denoiser's null caption as rows, before the loop."""
+    inputs = {"text": text.name}
+    r.stages["captions"] = {"graph": "opensora.caption_rows", "params": clip.params,
+                            "inputs": inputs}  # fmt: skip
+    return Value("captions.rows")
+
+
+def _rested(r: Recipe) -> dict[str, Value]:
+    """Of guidance in an interval of steps: the other half, as it stands in the others, and which
+    steps they are."""
+    begin, end = r.guidance.steps(r.steps_here)
+    at = {"from": begin, "to": end}
+    r.stages["denoise"]["map"] = {**_HALVES, "rests": {"slices": [1], "at": at}}
+    return {"unconditional": Value("denoise.velocity_rests"), "within": r.within(begin, end)}
 
 
 def decode(r: Recipe, clip: Clip, z: Value) -> None:

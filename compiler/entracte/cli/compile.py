@@ -170,9 +170,11 @@ def _note_job(config: DictConfig, launcher: str) -> None:
 def _compile(config: DictConfig) -> None:
     """Compile and say what came out of it."""
     from entracte.build import build_folder, compile_job
+    from entracte.calibrate.derived import calibrated
     from entracte.cli.show import show_summary
     from entracte.store.times import Times
 
+    config = calibrated(config)
     with composing():
         advises = bool(config.advise)
     if advises:

@@ -10,17 +10,13 @@ import typer
 
 from entracte.cli.console import Bars, console, one_message
 from entracte.cli.shared import Shown, Silent, Wordy
-from entracte.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from entracte.declare.profiles import Profiles
-    from entracte.fits import Fit
-    from entracte.ir import Plan
+    from entracte.fits.found import Fit
 
-_TARGET = "target="
 HONEST = (
     "Nothing was run on any of these devices: memory is proven for the budget, times are what the "
     "clock predicts from each target's figures."
@@ -56,101 +52,20 @@ def fits(
     Exit status 0: on one of them at least; 1: on none; 2: an error.
     """
     from entracte.cli.progress import how_of
+    from entracte.fits.on import fits_on
 
     with one_message(status=2):
         how = how_of(progress, quiet=quiet or as_json, verbose=verbose)
         with Bars(how) as bars:
-            found = _found(words, targets, limit, config_dir, bars)
+            found = fits_on(
+                words, targets=targets, limit=limit, config_dir=config_dir, reporter=bars
+            )
         if as_json:
             typer.echo(fits_json(found))
         else:
             show_fits(console, found)
     if not any(fit.fits for fit in found):
         raise typer.Exit(1)
-
-
-def _found(
-    words: Sequence[str],
-    targets: str | None,
-    limit: str | None,
-    config_dir: Path | None,
-    bars: Bars,
-) -> "tuple[Fit, ...]":
-    """Every row, sorted. Raises `ConfigError`, and `PlanError` for a build."""
-    from entracte.declare.profiles import profiles
-    from entracte.fits import fits_of_plan, ranked
-
-    plan = _plan(words)
-    settings = [] if plan is not None else _settings(words, config_dir)
-    chosen, others = _parted(settings, targets)
-    asked = profiles(chosen, limit, others, config_dir)
-    if plan is not None:
-        return ranked(fits_of_plan(plan, asked.profiles))
-    return ranked(_of_job(asked, bars))
-
-
-def _of_job(asked: "Profiles", bars: Bars) -> "tuple[Fit, ...]":
-    from entracte.declare.read import read, refuse_undecided
-    from entracte.fits import fits_of_job
-
-    job = read(asked.config)
-    refuse_undecided(job, "plan fits")
-    bars.phase("fits", len(asked.profiles) + 1)
-    bars.start("trace")
-    done = ["trace"]
-
-    def begun(target: str) -> None:
-        bars.advance(done[-1])
-        bars.start(target)
-        done.append(target)
-
-    return fits_of_job(job, asked.profiles, begun)
-
-
-# ---------------------------------------------------------------- words
-
-
-def _plan(words: Sequence[str]) -> "Plan | None":
-    """That of the build folder which the first word names, if it names one: a folder of a sweep
-    has `=` in its name. Raises `PlanError`, and `ConfigError` for settings beside it."""
-    from entracte.plan.file import FILE, read_plan
-
-    first = Path(words[0])
-    if not (first.is_file() or (first / FILE).is_file()):
-        return None
-    if len(words) > 1:
-        raise ConfigError(
-            f"{words[1]}: {first} is a build, whose settings were chosen when it was compiled; "
-            "leave it out, or give a pipeline's name in place of the build"
-        )
-    return read_plan(first)
-
-
-def _settings(words: Sequence[str], config_dir: Path | None) -> list[str]:
-    """With `pipeline=` before a name that stands alone. Raises `ConfigError`."""
-    from entracte.declare.overrides import choices
-    from entracte.graphs.checks import similar
-
-    known = choices([] if config_dir is None else [config_dir])["pipeline"]
-    for word in words:
-        if "=" not in word and word not in known:
-            raise ConfigError(
-                f"{word}: no build folder is there, and no pipeline has this name; there are "
-                f"{', '.join(known)}{similar(word, known)}"
-            )
-    return [word if "=" in word else f"pipeline={word}" for word in words]
-
-
-def _parted(words: Sequence[str], targets: str | None) -> tuple[str, list[str]]:
-    """The targets' names, and all other words. Raises `ConfigError` where both name targets."""
-    from entracte.declare.profiles import ALL
-
-    plain = [word.lstrip("+") for word in words]
-    named = [word[len(_TARGET) :] for word in plain if word.startswith(_TARGET)]
-    if named and targets is not None:
-        raise ConfigError(f"--targets {targets}: target={named[0]} is given too; leave one out")
-    others = [word for word in words if not word.lstrip("+").startswith(_TARGET)]
-    return targets or ",".join(named) or ALL, others
 
 
 # ---------------------------------------------------------------- what is printed

@@ -17,6 +17,7 @@ from typing import Annotated
 import typer
 
 from entracte.cli import offered, one_file
+from entracte.cli.calibrate import calibrate
 from entracte.cli.console import Bars, console, one_message, print_version
 from entracte.cli.fits import fits
 from entracte.cli.one_file import graph, trace, whence
@@ -341,6 +342,7 @@ def run(  # noqa: PLR0913 - the options of a command
 
 
 app.command(short_help="On which targets a pipeline or a build fits.")(fits)
+app.command(short_help="Fit a target's figures to recorded runs.")(calibrate)
 app.command(short_help="Fit the factors that previews are drawn by.")(one_file.preview)
 app.command(short_help="How a file was made, as it says itself.")(whence)
 app.command(short_help="Check the plan, and every package against its source.")(verify)

@@ -52,10 +52,12 @@ class Asked:
 
 def asked_search(words: Sequence[str]) -> Asked:
     """What the words of `compile` say. Raises `ConfigError`."""
+    from entracte.calibrate.derived import calibrated
+
     folder, settings = _parted(words)
     with composing():
         slots = _slots(settings, folder)
-    config = compose([s[0] for s in slots], folder)
+    config = calibrated(compose([s[0] for s in slots], folder))
     usual = all(len(s) == 1 for s in slots)
     if usual:
         slots += tuple(_usual(config, [s[0] for s in slots]))

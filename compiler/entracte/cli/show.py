@@ -7,6 +7,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from entracte.calibrate.errors import class_errors
+from entracte.calibrate.observed import observations
+from entracte.cli.calibrate import error_table
 from entracte.cli.chunks import chunk_lines, chunk_table, loads_name, selected
 from entracte.cli.given import example_words
 from entracte.cli.held import budget_line, kept_table, peak_lines
@@ -15,8 +18,9 @@ from entracte.cli.observed import show_alarm, show_run
 from entracte.cli.tables import Column, fitted, hanging, say
 from entracte.cli.verdict import converted_lines, time_line, verdict_lines
 from entracte.clock.drivers import DRIVERS
-from entracte.inspect.about import about, about_lines
+from entracte.inspect.about import about, about_lines, other_units
 from entracte.inspect.compared import comparison
+from entracte.inspect.graphs import shared_lines
 from entracte.inspect.overview import Overview, StageRow, overview
 from entracte.inspect.shared import apart
 from entracte.inspect.typed import limit
@@ -28,6 +32,9 @@ from entracte.units import (
     compact_seconds,
     format_seconds,
 )
+
+_SAID = ("weights", "size", "halves", "chosen", "demo", "untried")
+"""Lines of a plan's head that `compile` says too."""
 
 
 def show_summary(
@@ -45,7 +52,7 @@ def show_summary(
     say(console, *converted_lines(plan, dry_run_s))
     show_comparison(console, plan)
     lines = about_lines(about(plan))
-    show_about(console, [x for x in lines if x[0] in ("weights", "size", "chosen", "untried")])
+    show_about(console, [x for x in lines if x[0] in _SAID])
     if not plan.built:
         say(console, f"dry run in {format_seconds(seconds)}; nothing was converted")
     else:
@@ -87,6 +94,8 @@ def show_plan(
     if is_whole:
         say(console, *verdict_lines(made), *converted_lines(plan))
         show_comparison(console, plan)
+        for line in shared_lines(plan):
+            say(console, hanging("graphs  ", line))
         for line in apart(plan):
             say(console, hanging("weights ", line), style="yellow")
     if run is not None:
@@ -105,6 +114,8 @@ def _show_observed(console: Console, plan: Plan, run: Run, is_whole: bool) -> No
     if is_whole:
         console.print()
         show_run(console, plan, run)
+        if found := class_errors(observations(plan, run), plan.target):
+            console.print(error_table(found, console.width))
     else:
         show_alarm(console, alarm_of(plan, run))
 
@@ -144,10 +155,12 @@ def show_about(console: Console, lines: Iterable[tuple[str, str]]) -> None:
 
 
 def _units(plan: Plan) -> str:
-    """The target's, and which stages have another one."""
-    target = plan.target.compute_unit
-    own = {c.graph: c.compute_unit for c in plan.chunks if c.compute_unit not in ("", target)}
-    return ", ".join([target, *(f"of {stage} {unit}" for stage, unit in own.items())])
+    """The target's, and which stages, or how many of their chunks, have another one."""
+    told = [
+        f"of {graph} {unit}" if n == whole else f"of {n} of {whole} chunks of {graph} {unit}"
+        for graph, unit, n, whole in other_units(plan)
+    ]
+    return ", ".join([plan.target.compute_unit, *told])
 
 
 # ---------------------------------------------------------------- stages

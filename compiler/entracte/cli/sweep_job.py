@@ -81,6 +81,9 @@ class SweepJob:
     @classmethod
     def of(cls, config: DictConfig, overrides: Sequence[str]) -> "SweepJob":
         """A job before it runs, from its composed configuration and its overrides."""
+        from entracte.calibrate.derived import calibrated
+
+        config = calibrated(config)
         missing = OmegaConf.is_missing(config.target, "name")
         base = Path("build/sweep" if config.dry_run else "build")
         return replace(

@@ -9,6 +9,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from entracte.declare.compose import composing
+from entracte.declare.guidance import guidance_of
 from entracte.declare.packages import check_package
 from entracte.declare.settings import CompileSettings, PipelineSettings
 from entracte.declare.strays import check_keys
@@ -85,8 +86,10 @@ def _declared(config: DictConfig, path: Path) -> dict[str, Any]:
         make = recipes.recipe_of(folder.kind)
         random = config.pipeline.weights.startswith("random:")
         steps, evaluations = config.sampler.steps, config.sampler.evaluations
-        recipe = Recipe(folder, chosen, steps, random=random, evaluations=evaluations)
+        recipe = Recipe(folder, chosen, steps, random=random, evaluations=evaluations,
+                        guidance=guidance_of(config))  # fmt: skip
         make(recipe)
+        recipe.check_guidance()
         recipe.check_options()
         recipe.check_sampler()
     except GraphFault as error:

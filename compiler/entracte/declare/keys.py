@@ -20,7 +20,7 @@ from entracte.declare.edges import FITS
 from entracte.declare.host_ops import HOST_OPS
 from entracte.declare.maps import ORDERS
 from entracte.declare.scheme import PRECISION_FLOORS_DB, compressions
-from entracte.ir import COMPUTE_UNITS, INPUT_KINDS, OUTPUT_KINDS
+from entracte.ir import INPUT_KINDS, OUTPUT_KINDS, STAGE_UNITS
 
 GROUPS = (
     ("", settings.CompileSettings),
@@ -52,7 +52,8 @@ CHOICES = {
     "pipeline.stages.NAME.compression": compressions(),
     "pipeline.stages.NAME.map.order": ORDERS,
     "pipeline.outputs.NAME.kind": OUTPUT_KINDS,
-    "pipeline.stages.NAME.compute_unit": COMPUTE_UNITS,
+    "pipeline.compute_unit": STAGE_UNITS,
+    "pipeline.stages.NAME.compute_unit": STAGE_UNITS,
     "policy.keep": settings.KEEPS,
     "policy.driver": settings.POLICY_DRIVERS,
     "compression.name": compressions(),

@@ -27,6 +27,8 @@ _CHOICE = re.compile(rf"\+{{0,2}}(?P<group>{'|'.join(_FAMILY)})=(?P<rest>[^{{].*
 """GROUP=NAME; a value in braces is one of keys."""
 _TRIALS = re.compile(r"search=([^{].*)", re.DOTALL)
 """The same as `search.trials=`."""
+_FROM = re.compile(r"(\+{0,2})target\.from=(.*)", re.DOTALL)
+"""The same as `target.from_run=`: a field cannot have a word of Python's as its name."""
 _PAIRS = {"[": "]", "{": "}", "(": ")"}
 
 
@@ -67,6 +69,8 @@ def as_typed(words: Sequence[str]) -> str:
 def _spelled(word: str) -> str:
     if (trials := _TRIALS.fullmatch(word)) is not None:
         return f"search.trials={trials[1]}"
+    if (runs := _FROM.fullmatch(word)) is not None:
+        return f"{runs[1]}target.from_run={runs[2]}"
     found = _CHOICE.fullmatch(word)
     if found is None:
         return word

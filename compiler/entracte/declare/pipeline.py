@@ -10,7 +10,7 @@ from entracte.declare.host_ops import HOST_OPS
 from entracte.declare.loras import read_loras
 from entracte.declare.maps import read_map
 from entracte.declare.order import ordered
-from entracte.declare.rests import read_at, read_reuse
+from entracte.declare.rests import read_at, read_reuse, with_tests
 from entracte.declare.scheme import PRECISION_FLOORS_DB, compressions
 from entracte.declare.settings import LoopSettings, PipelineSettings, StageSettings
 from entracte.declare.wiring import check_wiring
@@ -24,7 +24,16 @@ from entracte.declare.words import (
 )
 from entracte.errors import ConfigError
 from entracte.graphs.checks import similar
-from entracte.ir import COMPUTE_UNITS, Collect, Loop, Pipeline, Scan, Stage, StageKind
+from entracte.ir import (
+    STAGE_UNITS,
+    SUITED,
+    Collect,
+    Loop,
+    Pipeline,
+    Scan,
+    Stage,
+    StageKind,
+)
 
 MOST_ITERATIONS = 100_000
 """Of a loop: a plan of more could not be followed step by step."""
@@ -43,6 +52,7 @@ def read_pipeline(s: PipelineSettings, compression: str, score_bytes: int = 0) -
     stages = tuple(
         _stage(name, stage, s, compression, counts.get(name)) for name, stage in s.stages.items()
     )
+    stages, loops = with_tests(stages, loops)
     if not s.outputs:
         raise ConfigError("pipeline.outputs: there is none; name what a run gives")
     pipeline = Pipeline(
@@ -88,8 +98,9 @@ def _stage(
     chosen = s.compression or pipeline.compression or compression
     check_allowed(f"{where}.precision", precision, tuple(PRECISION_FLOORS_DB))
     check_allowed(f"{where}.compression", chosen, compressions())
+    check_allowed("pipeline.compute_unit", pipeline.compute_unit or SUITED, STAGE_UNITS)
     if s.compute_unit is not None:
-        check_allowed(f"{where}.compute_unit", s.compute_unit, COMPUTE_UNITS)
+        check_allowed(f"{where}.compute_unit", s.compute_unit, STAGE_UNITS)
         if kind is not StageKind.GRAPH:
             raise ConfigError(f"{where}.compute_unit: a {kind} has no packages; leave it out")
     return Stage(
@@ -106,8 +117,13 @@ def _stage(
         weights_of=s.weights_of or "",
         at=read_at(f"{where}.at", s.at, count),
         reuse=read_reuse(f"{where}.reuse", s.reuse, count),
-        compute_unit=s.compute_unit or "",
+        compute_unit=s.compute_unit or _unit(kind, pipeline),
     )
+
+
+def _unit(kind: StageKind, pipeline: PipelineSettings) -> str:
+    """The pipeline's, of what has packages; empty for the target's."""
+    return pipeline.compute_unit or "" if kind is StageKind.GRAPH else ""
 
 
 def _own_weights(where: str, kind: StageKind, s: StageSettings) -> str:

@@ -1,6 +1,6 @@
 """Names of targets and of limits -> device profiles, as a compile for each would have them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +38,11 @@ class Profiles:
 
 
 def profiles(
-    targets: str, limits: str | None, words: Sequence[str] = (), config_dir: Path | None = None
+    targets: str,
+    limits: str | None,
+    words: Sequence[str] = (),
+    config_dir: Path | None = None,
+    prepare: Callable[[DictConfig], DictConfig] = lambda config: config,
 ) -> Profiles:
     """The profiles of several targets.
 
@@ -48,11 +52,12 @@ def profiles(
             its own. Without, each has its own.
         words: of a compile; `target.KEY=VALUE` among them is said of each target.
         config_dir: a folder of yaml files of the user's own.
+        prepare: what is done to each composed configuration before its target is read.
 
     Raises `ConfigError`, also for a name of a limit that no target has.
     """
     asked = _asked(targets, config_dir)
-    configs = [compose([*words, f"target={name}"], config_dir) for name in asked]
+    configs = [prepare(compose([*words, f"target={name}"], config_dir)) for name in asked]
     wanted = _names("--limit", limits) if limits else ()
     found = [p for config in configs for p in _limited(config, wanted, targets == ALL)]
     known = sorted({name for config in configs for name in config.target.limits})

@@ -25,6 +25,10 @@ class TargetSettings:
     """What folders of builds are called by; e.g. `mine`"""
     title: str = MISSING
     """What people read; e.g. `My phone`"""
+    from_run: Any = None
+    """(path, or list of paths) Recorded runs, or build folders with theirs: the rates that they
+    show take the place of these (docs/cost-model.md); `target.from=RUN` is the same; e.g.
+    `build/demo/run.json`"""
     memory: str | None = None
     """(bytes) Memory limit of the app, by default that of `limit`; give it to plan for a budget;
     e.g. `3.3GB`"""
@@ -121,8 +125,11 @@ class ReuseSettings:
     last: int = 1
     """The same, at the end; e.g. `2`"""
     at: Any = None
-    """(list of whole numbers, or {every: N, from: A, to: B}) Iterations in which those between run,
-    0 among them; by default all; e.g. `{every: 2}`"""
+    """(list of whole numbers, {every: N, from: A, to: B}, or {change: SHARE}) Iterations in which
+    those between run, 0 among them; by default all. `change` tests in each iteration: they rest
+    where the first blocks' change differs by less than this share from what it was when they ran
+    last; `expected` beside it is in which share of the iterations they will run, so that `plan
+    show` tells that time too; e.g. `{every: 2}`"""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -147,7 +154,8 @@ class StageSettings:
     compression: str | None = None
     """Of its weights, by default the pipeline's; e.g. `int8`"""
     compute_unit: str | None = None
-    """What its packages run on, by default `target.compute_unit`; e.g. `cpuAndNeuralEngine`"""
+    """What its packages run on, by default the pipeline's; `suited`: each on the Neural Engine
+    where what is published of it allows that, else on the target's; e.g. `cpuAndNeuralEngine`"""
     functions: dict[str, int] = field(default_factory=dict)
     """Graph variant: it runs in the first so many iterations of the stage's loop, then `main`; e.g.
     `{merged: 15}`"""
@@ -287,6 +295,9 @@ class PipelineSettings:
     """Of packages; e.g. `fp32`"""
     compression: str | None = None
     """Of weights; by default what `compression=NAME` says; e.g. `int8`"""
+    compute_unit: str | None = None
+    """What packages run on, by default `target.compute_unit`; of stages that say none; e.g.
+    `suited`"""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -328,12 +339,16 @@ class SamplerSettings:
 class GuidanceSettings:
     """How the two halves of classifier-free guidance are computed. Files: `conf/guidance/`."""
 
-    name: str = "together"
+    name: str = "own"
     """Which file; e.g. `apart`"""
     begin: int = 0
     """Of `interval`: the first step that is guided, from 0; e.g. `3`"""
     end: int | None = None
     """Of `interval`: the step before which guidance ends; null: to the end; e.g. `15`"""
+    over: dict[str, Any] = field(default_factory=dict)
+    """Keys over a pipeline that no recipe makes; e.g. `{stages: {denoise: {precision: fp32}}}`"""
+    chosen: str = ""
+    """Written by `auto`: what it chose, and why; e.g. `apart`"""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -354,6 +369,9 @@ class PartitionSettings:
     """(bytes, or `auto`) Bounds attention's scores that are in memory at once: where there are
     more, queries are taken in blocks, with the same result; 0: all at once; `auto`: what is
     predicted to be fastest; e.g. `64MiB`"""
+    weights: str = "stored"
+    """(`stored` or `inputs`) Where weights of equal blocks are: constants of a package for each, or
+    arrays that one graph takes as inputs (docs/shared-graphs.md); e.g. `inputs`"""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -16,6 +16,11 @@ _MOST_CONTENTION = 1000
 
 def target_of(s: TargetSettings) -> Target:
     """The device that a configuration describes. Raises `ConfigError`."""
+    if s.from_run is not None:
+        raise ConfigError(
+            f"target.from: {str(s.from_run)[:60]} is read by `compile` and `plan fits` alone; "
+            "leave it out"
+        )
     check_file_name("target.name", s.name)
     check_allowed("target.compute_unit", s.compute_unit, (*COMPUTE_UNITS, "reference"))
     sources, estimated = _sources(s), _estimated(s)

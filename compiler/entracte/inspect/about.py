@@ -1,6 +1,7 @@
 """What to know before any figure of a plan is believed: what it makes, of which weights, how large
 it is, what was never tried, and the command that makes it again."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from typing import Any
 from entracte.codec import parse_json
 from entracte.errors import PlanError
 from entracte.inspect.command import Command, command_of
+from entracte.inspect.fidelity import harm_of
+from entracte.inspect.graphs import disk_bytes
 from entracte.ir import DType, HostStep, Plan, Run
 from entracte.run.outputs import Made, made_of
 from entracte.units import format_bytes
@@ -17,6 +20,8 @@ RANDOM = "random:"
 """`pipeline.weights` begins with it where numbers of a seed are drawn."""
 _NATIVE = "reference"
 """Compute unit of a target that is no device of Apple's."""
+_FITTED = re.compile(r"(\w+): fitted to \d+ observations? of run (.+)")
+"""The source of a figure that recorded runs gave."""
 _APPLE = "coreml"
 """`Run.device` of a run by Core ML."""
 
@@ -47,6 +52,14 @@ class About:
     """It is for the reference device, which any machine is."""
     estimated: tuple[str, ...]
     """Figures of the target that are no more than estimates."""
+    halves: str
+    """Of guidance: what `guidance=auto` chose, and why; empty without it."""
+    harm: tuple[str, ...]
+    """What options of the plan did to the demo, where they did harm."""
+    fitted: tuple[tuple[str, str], ...]
+    """(figure, runs) of a target that was derived from these (`calibrate/`)."""
+    units: tuple[tuple[str, str, int, int], ...]
+    """(graph, unit, chunks, of so many) that run on another unit than the target's."""
     command: Command | None
     chosen: tuple["Chosen", ...] = ()
 
@@ -63,7 +76,8 @@ class Chosen:
 
 def about(plan: Plan) -> About:
     """All of it, from the plan alone."""
-    settings = _pipeline(plan)
+    given = _settings(plan)
+    settings = _group(given, "pipeline")
     return About(
         makes=_makes(plan),
         loops=tuple(
@@ -76,21 +90,42 @@ def about(plan: Plan) -> About:
         loras=_count(settings.get("lora")),
         forms=_forms(plan, settings),
         weight_bytes=sum(f.weight_bytes for f in plan.facts),
-        package_bytes=sum(p.file_bytes for p in plan.packages),
+        package_bytes=disk_bytes(plan),
         table_bytes=_table_bytes(plan),
         is_native=plan.target.compute_unit == _NATIVE,
         estimated=plan.target.estimated,
+        halves=str(_group(given, "guidance").get("chosen", "")),
+        harm=harm_of(given),
+        fitted=tuple(_fitted(plan)),
+        units=other_units(plan),
         command=command_of(plan),
         chosen=tuple(_chosen(plan)),
     )
 
 
-def _pipeline(plan: Plan) -> Mapping[str, Any]:
-    """Of the settings, which may be any text."""
+def other_units(plan: Plan) -> tuple[tuple[str, str, int, int], ...]:
+    """`About.units`, in the order of the chunks."""
+    target = plan.target.compute_unit
+    counts = Counter((c.graph, c.compute_unit) for c in plan.chunks)
+    whole = Counter(c.graph for c in plan.chunks)
+    return tuple(
+        (graph, unit, n, whole[graph])
+        for (graph, unit), n in counts.items()
+        if unit not in ("", target)
+    )
+
+
+def _settings(plan: Plan) -> Mapping[str, Any]:
+    """They may be any text."""
     try:
-        found = parse_json(plan.settings)["pipeline"]
+        found = parse_json(plan.settings)
     except (ValueError, LookupError, TypeError, RecursionError):
         return {}
+    return found if isinstance(found, Mapping) else {}
+
+
+def _group(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = settings.get(name)
     return found if isinstance(found, Mapping) else {}
 
 
@@ -177,8 +212,12 @@ def about_lines(a: About, run: Run | None = None) -> tuple[tuple[str, str], ...]
         ("makes", "; ".join((*a.makes, *map(_loop, a.loops)))),
         ("weights", _weights(a)),
         ("size", _size(a)),
+        ("halves", f"of guidance: {a.halves}" if a.halves else ""),
+        ("demo", "; ".join(a.harm)),
         ("chosen", "; ".join(map(_of_choice, a.chosen))),
         ("untried", _untried(a, run)),
+        ("units", _unit_times(a)),
+        ("rates", _rates(a)),
         ("made by", a.command.text if a.command else ""),
         ("", "; ".join(a.command.notes) if a.command else ""),
     )
@@ -230,6 +269,34 @@ def _size(a: About) -> str:
         "never measured"
     )  # fmt: skip
     return f"{format_bytes(a.package_bytes)} of packages ({forms}){tables}{app}"
+
+
+def _unit_times(a: About) -> str:
+    """What their times are, where some chunks run elsewhere."""
+    units = dict.fromkeys(unit for _, unit, _, _ in a.units)
+    chunks = sum(n for _, _, n, _ in a.units)
+    if not units or a.is_native:
+        return ""
+    return (
+        f"{chunks} chunk{'s run' if chunks > 1 else ' runs'} on {', '.join(units)}; their times "
+        "are with the target's figures, which are of its own unit: of another none are published"
+    )
+
+
+def _fitted(plan: Plan) -> Iterator[tuple[str, str]]:
+    for source in plan.target.sources:
+        found = _FITTED.fullmatch(source)
+        if found is not None and source.isprintable():
+            yield found[1], found[2]
+
+
+def _rates(a: About) -> str:
+    """Which figures are from runs, by these; all others are the profile's."""
+    by_run: dict[str, list[str]] = {}
+    for figure, run in a.fitted:
+        by_run.setdefault(run, []).append(figure)
+    told = [f"{', '.join(figures)} fitted to run {run}" for run, figures in by_run.items()]
+    return f"{'; '.join(told)}; all others are the profile's" if told else ""
 
 
 def _untried(a: About, run: Run | None) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+from entracte.calibrate.records import profile_name
 from entracte.codec import parse_json
 from entracte.errors import EntracteError
 from entracte.ir import Plan
@@ -14,11 +15,11 @@ from entracte.ir import Plan
 _GROUPS = ("target", "pipeline", "policy", "sampler", "guidance", "compression")
 """Groups of `conf/` whose files have a name; in the order in which they are typed."""
 _FALLBACK = {"target": "host", "pipeline": "tiny_t2v", "policy": "optimal", "sampler": "rflow",
-             "guidance": "together", "compression": "none"}  # fmt: skip
+             "guidance": "own", "compression": "none"}  # fmt: skip
 """What is composed in the place of a file that does not ship, and what no word need be said of;
 but a target is always said."""
-_OWN = ("weights", "folder", "lora", "lora_scale", "precision", "compression", "steps", "video",
-        "options", "models")  # fmt: skip
+_OWN = ("weights", "folder", "lora", "lora_scale", "precision", "compression", "compute_unit",
+        "steps", "video", "options", "models")  # fmt: skip
 """What of a pipeline with a folder its user says; the rest its recipe gives."""
 _BARE = re.compile(r"[A-Za-z_/][\w./:@%+-]*|\d+(\.\d+)?[A-Za-z]+", re.ASCII)
 """Texts that Hydra reads as texts without quotes; but for its own words:"""
@@ -62,6 +63,8 @@ def command_of(plan: Plan) -> Command | None:
 
 def _command(recorded: Mapping[str, Any], names: Mapping[str, str]) -> Command:
     has_folder = bool(recorded["pipeline"].get("folder"))
+    # A derived target says its figures over the profile's.
+    names = {**names, "target": profile_name(names["target"])}
     files_of = {group: _file(group, names[group], has_folder) for group in _GROUPS}
     own = tuple(group for group in _GROUPS if files_of[group] is None)
     shipped = {group: files_of[group] or _FALLBACK[group] for group in _GROUPS}
@@ -97,8 +100,9 @@ def _differing(
     from omegaconf import OmegaConf
 
     from entracte.declare.compose import compose
+    from entracte.declare.guidance import written_over
 
-    config = compose([f"{g}={name}" for g, name in shipped.items()])
+    config = written_over(compose([f"{g}={name}" for g, name in shipped.items()]))
     raw = dict(_leaves(OmegaConf.to_container(config, resolve=False)))
     ends = {key for key, value in raw.items() if value != {}}
     wanted = {k: v for k, v in _leaves(recorded, ends) if _is_said(k, recorded, own)}
@@ -159,8 +163,13 @@ def _resolved(config: Any, ends: Set[str]) -> dict[str, Any]:
 def _is_said(key: str, recorded: Mapping[str, Any], own: tuple[str, ...]) -> bool:
     """Whether a user's words can be the reason of a value."""
     group, _, rest = key.partition(".")
+    if key == "target.name" and group not in own:
+        name = str(recorded["target"]["name"])
+        return profile_name(name) != name
     if group in own or group == CHOSEN or rest == "name":
         return False
+    if group == "guidance" and rest.partition(".")[0] in ("over", "chosen"):
+        return False  # written into the pipeline, and by the compiler
     if key in recorded.get(CHOSEN, {}):
         return True
     if group == "pipeline" and recorded["pipeline"].get("folder"):

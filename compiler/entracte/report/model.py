@@ -4,6 +4,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from entracte.calibrate.errors import ClassError, class_errors
+from entracte.calibrate.observed import observations
 from entracte.clock.timeline import Timeline, predicted
 from entracte.inspect.about import about, about_lines
 from entracte.inspect.bottleneck import FITS, cold_loads
@@ -67,6 +69,8 @@ class Page:
     turns: Turns | None
     """The observed run beside the predicted one; None without its events."""
     errors: tuple[Error, ...]
+    classes: tuple[ClassError, ...]
+    """Predicted and observed by class of operations."""
     clip: Clip | None
     packages: dict[str, str]
     """Chunk -> its package, of a plan that is built."""
@@ -116,6 +120,7 @@ def page_of(
         choices=choices(tracks),
         turns=turns(Side(plan, timeline), Side(plan, seen)) if seen is not None else None,
         errors=errors(plan, timeline, seen) if seen is not None else (),
+        classes=class_errors(observations(plan, run), plan.target) if run is not None else (),
         clip=clip,
         packages={p.chunk: p.path for p in plan.packages},
         stalls=stall_groups(

@@ -19,11 +19,11 @@ class Entry:
     """One job."""
 
     kind: str
-    """plan, build or run."""
+    """plan, build, run or fits."""
     line: str
     """As it is typed in the root."""
     place: str
-    """Of what it made, relative to the root."""
+    """Of what it made, relative to the root; empty where it makes nothing."""
     state: str
     """done, failed or cancelled."""
     date: str

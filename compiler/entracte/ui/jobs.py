@@ -19,7 +19,7 @@ from entracte.progress.values import Progress
 from entracte.ui.events import progress_of
 
 RUNNING, DONE, FAILED, CANCELLED = "running", "done", "failed", "cancelled"
-_LINES, _LONGEST = 400, 2000
+_LINES, _LONGEST = 2000, 2000
 """Lines that are kept of what a job prints, letters of each."""
 _GRACE_S = 10.0
 """From the first asking to the last."""
@@ -30,13 +30,13 @@ class Task:
     """What is to be done."""
 
     kind: str
-    """plan, build or run."""
+    """plan, build, run or fits."""
     words: tuple[str, ...]
     """Of the command `entracte`; how progress is told is not among them."""
     line: str
     """As it is typed in the root."""
     place: str
-    """What it makes, relative to the root."""
+    """What it makes, relative to the root; empty where it makes nothing."""
     of: str = ""
     """Of a run: the build."""
 

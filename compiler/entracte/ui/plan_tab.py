@@ -6,6 +6,7 @@ from typing import Any
 from entracte.errors import EntracteError
 from entracte.ui.asked import said
 from entracte.ui.controls import FIRST, Control, Group
+from entracte.ui.fitting import KIND, fits_html
 from entracte.ui.jobs import RUNNING
 from entracte.ui.shown import job_html, report_html
 from entracte.ui.studio import Studio
@@ -14,8 +15,8 @@ from entracte.ui.words import Chosen
 ABOUT = (
     "<p class='about'>Choose what is made and for which device. A <b>dry run</b> plans in seconds "
     "to minutes and converts nothing: it tells the time and the memory that a run would take, and "
-    "shows the timeline. <b>Compile</b> makes the packages too. Fields that are left empty keep "
-    "what stands in them in grey.</p>"
+    "shows the timeline. <b>Compile</b> makes the packages too. <b>Where it fits</b> plans for all "
+    "devices. Fields that are left empty keep what stands in them in grey.</p>"
 )
 
 
@@ -39,6 +40,7 @@ def plan_tab(studio: Studio, timer: Any) -> None:
             with gr.Row():
                 dry = gr.Button("Dry run", variant="primary", min_width=120)
                 build = gr.Button("Compile", min_width=120)
+                fits = gr.Button("Where it fits", min_width=120)
                 cancel = gr.Button("Cancel", variant="stop", min_width=120, interactive=False)
             fault = gr.HTML(elem_id="plan-fault")
             job = gr.HTML(elem_id="plan-job")
@@ -49,6 +51,10 @@ def plan_tab(studio: Studio, timer: Any) -> None:
             _starter(studio, list(files), list(values), dry_run=dry_run), given, fault,
             api_visibility="private", show_progress="minimal",
         )  # fmt: skip
+    fits.click(
+        _fitter(studio, list(files), list(values)), given, fault, api_visibility="private",
+        show_progress="minimal",
+    )  # fmt: skip
     cancel.click(studio.jobs.cancel, None, None, api_visibility="private")
     seen = gr.State("")
     timer.tick(
@@ -151,6 +157,15 @@ def _starter(studio: Studio, files: list[str], keys: list[str], *, dry_run: bool
     return start
 
 
+def _fitter(studio: Studio, files: list[str], keys: list[str]) -> Any:
+    def start(*given: str) -> str:
+        names = dict(zip(files, given, strict=False))
+        values = dict(zip(keys, given[len(files) :], strict=False))
+        return said(lambda: studio.fits(Chosen(names, values, given[-2] or "")))
+
+    return start
+
+
 def _teller(studio: Studio) -> Any:
     import gradio as gr
 
@@ -167,7 +182,10 @@ def _teller(studio: Studio) -> Any:
         runs = status is not None and status.state == RUNNING
         cancel = gr.update(interactive=runs)
         report: Any = gr.skip()
-        if status is not None and status.task.kind != "run" and status.state == "done":
+        if status is not None and status.task.kind == KIND and not runs:
+            # It fits nowhere: that is a table too.
+            report = fits_html(status)
+        elif status is not None and status.task.kind != "run" and status.state == "done":
             report = report_html(status.task.place)
         elif runs:
             report = ""

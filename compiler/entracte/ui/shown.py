@@ -18,12 +18,17 @@ from entracte.units import format_seconds
 MEDIA = {".mp4": "video", ".webm": "video", ".gif": "image", ".png": "image", ".jpg": "image",
          ".webp": "image", ".wav": "audio", ".txt": "text"}  # fmt: skip
 """Endings that are shown, and as what."""
-_KINDS = {"plan": "dry run", "build": "compile", "run": "run"}
+_KINDS = {"plan": "dry run", "build": "compile", "run": "run", "fits": "where it fits"}
 
 
 def report_at(build: str, record: str = "") -> str:
     """Address of a plan's page; with a run's record, of both."""
     return f"{SHOWN}report?{urlencode({'build': build, 'record': record})}"
+
+
+def pair_at(before: str, after: str) -> str:
+    """Address of the page of two plans, builds or runs."""
+    return f"{SHOWN}pair?{urlencode({'before': before, 'after': after})}"
 
 
 def file_at(name: str, mark: object = "") -> str:
@@ -78,7 +83,9 @@ def _said(status: Status) -> str:
     told = (
         f'<pre class="error">{escape(errors)}</pre>' if errors and status.state == "failed" else ""
     )
-    text = "\n".join((*status.lines, *(() if told else status.said)))
+    # What a program is to read is shown as what it means.
+    lines = () if status.task.kind == "fits" else status.lines
+    text = "\n".join((*lines, *(() if told else status.said)))
     if not text:
         return told
     return f"{told}<details><summary>What it printed</summary><pre>{escape(text)}</pre></details>"
@@ -94,10 +101,19 @@ def _clock(seconds: float) -> str:
 
 def report_html(build: str, record: str = "") -> str:
     """A plan's page, in a frame that can reach nothing of this page."""
-    at = escape(report_at(build, record))
+    return _framed(report_at(build, record), build)
+
+
+def pair_html(before: str, after: str) -> str:
+    """The page of two plans, builds or runs, framed as a plan's is."""
+    return _framed(pair_at(before, after), f"{before} and {after}")
+
+
+def _framed(address: str, name: str) -> str:
+    at, told = escape(address), escape(name)
     return (
-        f"<p><a href='{at}' target='_blank' rel='noopener'>{escape(build)} in a page of its own"
-        f"</a></p><iframe class='report' title='report of {escape(build)}' sandbox='allow-scripts' "
+        f"<p><a href='{at}' target='_blank' rel='noopener'>{told} in a page of its own"
+        f"</a></p><iframe class='report' title='report of {told}' sandbox='allow-scripts' "
         f"src='{at}'></iframe>"
     )
 
@@ -157,12 +173,12 @@ def history_html(entries: Sequence[Entry]) -> str:
 def _entry(number: int, e: Entry) -> str:
     made = e.state == "done"
     links = ""
-    if made:
+    if made and e.place:
         at = report_at(e.of, f"{e.place}/run.json") if e.kind == "run" else report_at(e.place)
         links = f" · <a href='{escape(at)}' target='_blank' rel='noopener'>report</a>"
     said = f"<p class='said'>{escape(e.said)}</p>" if e.said and not made else ""
     date = f"{e.date.replace('T', ' ').rstrip('Z')} UTC"
-    told = " · ".join((e.place, e.state, _clock(e.seconds), date))
+    told = " · ".join((*filter(None, (e.place,)), e.state, _clock(e.seconds), date))
     return (
         f"<div class='entry {escape(e.state)}'><p><b>{number + 1}. {_KINDS.get(e.kind, 'job')}</b> "
         f"{escape(told)}{links}</p>{said}{typed(e.line)}</div>"

@@ -15,6 +15,7 @@ from entracte.ui.tasks import (
     MOST_BYTES,
     accept,
     compile_task,
+    fits_task,
     run_task,
     takes_files,
     usual_build_name,
@@ -51,6 +52,13 @@ class Studio:
         pipeline = next(g.chosen for g in self.groups if g.name == "pipeline")
         usual = usual_build_name(words, pipeline)
         task = compile_task(self.root, words, name.strip() or usual, dry_run=dry_run)
+        self.jobs.start(task)
+        return task
+
+    def fits(self, chosen: Chosen) -> Task:
+        """Begin to look on which devices it fits."""
+        pipeline = next(g.chosen for g in self.groups if g.name == "pipeline")
+        task = fits_task(self.words.of(chosen), pipeline)
         self.jobs.start(task)
         return task
 

@@ -39,6 +39,16 @@ def compile_task(root: Root, words: Sequence[str], name: str, *, dry_run: bool) 
     return Task("plan" if dry_run else "build", typed, line(typed), place)
 
 
+def fits_task(words: Sequence[str], pipeline: str) -> Task:
+    """On which devices it fits: all of them, so the target's own word is left out; `pipeline`: what
+    is meant where the words name none."""
+    others = [w for w in words if not w.startswith("target=")]
+    if not any(w.startswith("pipeline=") for w in others):
+        others.append(f"pipeline={pipeline}")
+    typed = ("plan", "fits", *others)
+    return Task("fits", (*typed, "--json"), line(typed), "")
+
+
 def run_task(root: Root, build: str, plan: Plan, given: Mapping[str, str], device: str) -> Task:
     """A run of a build. Raises `RunError` or `ConfigError` for what cannot be given, before
     anything is started.

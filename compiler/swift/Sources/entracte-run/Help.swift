@@ -20,7 +20,7 @@ let help = """
                                             whether the plan can run here, as JSON
     entracte-run measure BUILD [--repeats N] [--engine ...] [--answers FOLDER] [--record FILE]
                                             loads, calls and settle times, as JSON; the record is for
-                                            tools/calibrate.py
+                                            `plan calibrate` and `target.from`
 
     Exit status: 0; 1 for a fault, told in one line; 2 for a command that is none; 130 when interrupted.
     """

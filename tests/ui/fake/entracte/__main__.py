@@ -41,6 +41,9 @@ def main():
             (Path(place) / "packages").mkdir()
     elif place:
         Path(place).write_bytes(Path(os.environ["ENTRACTE_FAKE_PICTURE"]).read_bytes())
+    if words[:2] == ["plan", "fits"]:
+        print(os.environ["ENTRACTE_FAKE_FITS"])
+        sys.exit(os.environ["ENTRACTE_FAKE_FITS"].count('"fits": true') == 0)
     print(json.dumps(words))
 
 
