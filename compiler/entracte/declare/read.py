@@ -144,7 +144,9 @@ def decided(job: Job, values: Mapping[str, Any], chosen: Mapping[str, Any]) -> J
     if job.undecided is None:
         return job
     made = read(with_values(job.undecided, values, chosen), recorded=True)
-    return replace(job, pipeline=made.pipeline, settings=made.settings, undecided=None)
+    # How its halves come may have been chosen before, and is told there.
+    settings = json.loads(made.settings) | {"guidance": json.loads(job.settings)["guidance"]}
+    return replace(job, pipeline=made.pipeline, settings=json.dumps(settings), undecided=None)
 
 
 def refuse_undecided(job: Job, what: str) -> None:
