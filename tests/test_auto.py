@@ -15,10 +15,11 @@ import entracte.graphs
 import entracte.trace.measure
 from entracte.build import compile_job
 from entracte.declare.compose import compose
-from entracte.declare.read import decided, read, refuse_undecided
+from entracte.declare.read import decided, guided, read, refuse_undecided
 from entracte.declare.undecided import SCORE_BYTES
 from entracte.errors import ConfigError, DoesNotFit
 from entracte.graphs.spec import Graph, Input
+from entracte.halves import _as, _noted
 from entracte.inspect.about import about, about_lines
 from entracte.inspect.command import command_of
 from entracte.inspect.compare import compare
@@ -221,9 +222,21 @@ def test_what_compares_settings_wants_values():
     job = read(compose(["target=iphone15pro", "partition.score_bytes=auto"]))
     with pytest.raises(ConfigError, match=r"partition.score_bytes=auto: plan fits compares"):
         refuse_undecided(job, "plan fits")
+    assert job.settings != read(compose(["target=iphone15pro", "partition.score_bytes=0"])).settings
     made = decided(job, {"partition.score_bytes": "8MiB"}, {})
     assert made.undecided is None
     assert {s.score_bytes for s in made.pipeline.stages if s.kind == "graph"} == {8 * MIB}
+
+
+def test_what_was_chosen_of_guidance_stays():
+    """`guidance=auto` is decided before; what is chosen after it is of the pipeline guided so."""
+    job = read(compose(["target=iphone15pro", "partition.score_bytes=auto"]))
+    apart = _noted(_as(job, guided(job, "apart")), "apart 3.1 s")
+    made = decided(apart, {"partition.score_bytes": "0"}, {})
+    assert json.loads(made.settings)["guidance"] == json.loads(apart.settings)["guidance"]
+    assert json.loads(made.settings)["guidance"]["chosen"] == "apart 3.1 s"
+    assert [s.name for s in made.pipeline.stages] == [s.name for s in apart.pipeline.stages]
+    assert made.pipeline != decided(job, {"partition.score_bytes": "0"}, {}).pipeline
 
 
 def test_whole_scores_are_tried_first_then_halves():

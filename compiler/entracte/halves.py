@@ -93,7 +93,13 @@ def _traced(job: Job, cache: Cache) -> "TracedPipeline":
 
 def _as(job: Job, other: Job) -> Job:
     """The job, guided as the other one: what a caller changed in it stays."""
-    return replace(job, pipeline=other.pipeline, settings=other.settings, guidance=other.guidance)
+    return replace(
+        job,
+        pipeline=other.pipeline,
+        settings=other.settings,
+        guidance=other.guidance,
+        undecided=other.undecided,
+    )
 
 
 def _noted(job: Job, text: str) -> Job:

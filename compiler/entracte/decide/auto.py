@@ -139,7 +139,9 @@ class _Trials:
     def _decided(self, value: Any, traced: MeasuredPipeline) -> _Trial:
         job = self.job
         try:
-            found = decide(traced, job.target, job.policy, job.chunk_bytes)
+            found = decide(
+                traced, job.target, job.policy, job.chunk_bytes, shares_graphs=job.shares_graphs
+            )
         except DoesNotFit as error:
             return _Trial(value, None, error)
         return _Trial(value, found.makespan_s)

@@ -86,7 +86,8 @@ def read(config: DictConfig, *, recorded: bool = False) -> Job:
             _check_nothing_is_chosen(given)
         undecided = undecided_of(config)
         if undecided is not None:
-            config = with_values(undecided, {}, {})
+            # Told apart from a job whose settings are these very values.
+            config = with_values(undecided, {}, {key: {} for key in undecided.keys})
         settings = OmegaConf.to_object(config)
         plain = OmegaConf.to_container(config, resolve=True)
         assert isinstance(plain, dict)
@@ -143,7 +144,9 @@ def decided(job: Job, values: Mapping[str, Any], chosen: Mapping[str, Any]) -> J
     if job.undecided is None:
         return job
     made = read(with_values(job.undecided, values, chosen), recorded=True)
-    return replace(job, pipeline=made.pipeline, settings=made.settings, undecided=None)
+    # How its halves come may have been chosen before, and is told there.
+    settings = json.loads(made.settings) | {"guidance": json.loads(job.settings)["guidance"]}
+    return replace(job, pipeline=made.pipeline, settings=json.dumps(settings), undecided=None)
 
 
 def refuse_undecided(job: Job, what: str) -> None:
