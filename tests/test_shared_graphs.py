@@ -352,3 +352,14 @@ def test_compression_and_what_has_no_equal_blocks_are_refused_with_a_remedy(
         compiled(*words, "compression=palette6")
     with pytest.raises(EntracteError, match="partition.weights=arrays: not one of stored, inputs"):
         compiled(*words, "partition.weights=arrays")
+
+
+def test_advice_on_compressions_and_shared_graphs_are_one_or_the_other() -> None:
+    from rich.console import Console
+
+    from entracte.cli.advise import show_advice
+    from entracte.declare.compose import compose
+
+    config = compose(["target=host", "pipeline=tiny_t2v", "partition=shared", "advise=true"])
+    with pytest.raises(EntracteError, match="advise=true compares compressions"):
+        show_advice(Console(), config)
