@@ -117,7 +117,7 @@ def built(compiled: Callable[..., Built]) -> Built:
 
 @pytest.mark.slow
 def test_blocks_whose_graph_cannot_take_their_weights_keep_them(
-    compiled: Callable[..., Built], monkeypatch: pytest.MonkeyPatch, caplog: Any
+    compiled: Callable[..., Built], monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     """The rules for linear layers are taken away: what Core ML takes as a constant stays one."""
     from entracte.lower import as_inputs
@@ -125,8 +125,9 @@ def test_blocks_whose_graph_cannot_take_their_weights_keep_them(
     monkeypatch.setattr(as_inputs, "_RULES", {})
     found = compiled("partition=shared", "verify=off", cache="other", out="stored")
     assert not shared_of(found.plan) and all(p.arrays is None for p in found.plan.packages)
-    assert "body.01 and 2 more that are like it keep their weights" in caplog.text
-    assert "as a constant only" in caplog.text
+    told = capsys.readouterr().err
+    assert "body.01 and 2 more that are like it keep their weights" in told
+    assert "as a constant only" in told
 
 
 @pytest.fixture
@@ -351,3 +352,14 @@ def test_compression_and_what_has_no_equal_blocks_are_refused_with_a_remedy(
         compiled(*words, "compression=palette6")
     with pytest.raises(EntracteError, match="partition.weights=arrays: not one of stored, inputs"):
         compiled(*words, "partition.weights=arrays")
+
+
+def test_advice_on_compressions_and_shared_graphs_are_one_or_the_other() -> None:
+    from rich.console import Console
+
+    from entracte.cli.advise import show_advice
+    from entracte.declare.compose import compose
+
+    config = compose(["target=host", "pipeline=tiny_t2v", "partition=shared", "advise=true"])
+    with pytest.raises(EntracteError, match="advise=true compares compressions"):
+        show_advice(Console(), config)

@@ -36,6 +36,11 @@ def show_advice(console: Console, config: DictConfig) -> None:
 
     job = read(config)
     refuse_undecided(job, "advise=true")
+    if job.shares_graphs:
+        raise ConfigError(
+            "partition.weights=inputs: advise=true compares compressions, which weights that are "
+            "inputs cannot have; give one of the two, or advise=techniques"
+        )
     cache = Cache(cache_folder(job.cache))
     sizes = tuple(_sizes(config))
     policies = tuple(p for p in _policies(config) if p.name != job.policy.name)

@@ -111,7 +111,13 @@ def _timed(
     job, words = declare(on)
     traced = trace(job)
     try:
-        decision = decide(traced.measured, job.target, job.policy, job.chunk_bytes)
+        decision = decide(
+            traced.measured,
+            job.target,
+            job.policy,
+            job.chunk_bytes,
+            shares_graphs=job.shares_graphs,
+        )
     except DoesNotFit:
         return Combination(on=on, words=words)
     result = predict(decision.workload, decision.schedule)

@@ -47,11 +47,11 @@ class Order:
     deployment: str
     key: str
     """Of the package in the cache."""
-    own_key: str
-    """The same of a package that holds its weights, where this one shares a graph."""
     twin_key: str
     """Of the template it could be stamped from."""
     repair: Repair = Repair()
+    own_key: str = ""
+    """The key of a package that holds its weights, where this one shares a graph."""
 
     @property
     def functions(self) -> tuple[str, ...]:

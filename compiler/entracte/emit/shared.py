@@ -16,13 +16,14 @@ from entracte.disk.write import write_text, writing
 from entracte.emit import make
 from entracte.emit.make import CHUNK, FACTS, PACKAGES, TEMPLATE, Order
 from entracte.ir import Arrays, Package, Port
-from entracte.lower.as_inputs import Array, weights_as_inputs
 from entracte.lower.errors import LowerError
 from entracte.store.arrays import header_of, in_order
 from entracte.store.cache import Cache, link_tree, size_bytes
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from entracte.lower.as_inputs import Array
 
 __all__ = ["ARRAYS", "GRAPHS", "NO_LAYOUT", "arrays_of", "make_arrays", "make_graph", "refusal_in"]
 
@@ -36,6 +37,8 @@ _REFUSED = "refused.txt"
 
 def make_graph(order: Order, cache: Cache, template: Path) -> None:
     """The graph of all chunks that are like this one, or why there can be none: both are kept."""
+    from entracte.lower.as_inputs import weights_as_inputs
+
     with cache.making(GRAPHS, order.twin_key) as entry:
         try:
             arrays = weights_as_inputs(template / TEMPLATE, entry / CHUNK)
@@ -53,6 +56,8 @@ def refusal_in(graph: Path) -> str:
 
 def make_arrays(order: Order, cache: Cache, template: Path) -> None:
     """A chunk's entry: the graph that its twins have, its own arrays, and the facts of both."""
+    from entracte.lower.as_inputs import Array
+
     graph = cache.folder(GRAPHS, order.twin_key)
     if graph is None:
         raise LowerError(f"{order.chunk.id}: its graph was just made and is damaged or gone")
@@ -73,7 +78,7 @@ def arrays_of(entry: Path) -> "dict[str, np.ndarray]":
     return load_file(path) if path.exists() else {}
 
 
-def _write(order: Order, arrays: tuple[Array, ...], template: Path, path: Path) -> Arrays:
+def _write(order: Order, arrays: "tuple[Array, ...]", template: Path, path: Path) -> Arrays:
     ports = in_order([a.port for a in arrays])
     of = {a.port.name: a for a in arrays}
     digest = hashlib.sha256()
@@ -85,7 +90,7 @@ def _write(order: Order, arrays: tuple[Array, ...], template: Path, path: Path) 
 
 
 def _blocks(
-    order: Order, arrays: list[Array], header: bytes, template: Path
+    order: Order, arrays: "list[Array]", header: bytes, template: Path
 ) -> Iterator[bytes | memoryview]:
     """The file, piece by piece: one weight is in memory."""
     import numpy as np

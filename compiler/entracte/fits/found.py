@@ -115,7 +115,13 @@ def _measured(job: Job) -> MeasuredPipeline:
 def _decided(job: Job, measured: MeasuredPipeline, profile: Profile) -> Fit:
     blank = _blank(profile)
     try:
-        decision = decide(measured, profile.target, job.policy, job.chunk_bytes)
+        decision = decide(
+            measured,
+            profile.target,
+            job.policy,
+            job.chunk_bytes,
+            shares_graphs=job.shares_graphs,
+        )
     except DoesNotFit as error:
         least = error.memory_bytes or None
         return replace(blank, missing=(str(error),), least_memory_bytes=least)

@@ -11,9 +11,11 @@ weights in a package.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from entracte.disk.folder import make_folder
 from entracte.ir import Port
@@ -52,7 +54,8 @@ def weights_as_inputs(template: Path, path: Path) -> tuple[Array, ...]:
     (function,) = spec.mlProgram.functions.values()
     (block,) = function.block_specializations.values()
     spans = offset_spans(template, spec)
-    graph = _Graph(block, _constant_only(function.opset), spans)
+    blob = np.memmap(template / package.WEIGHT_FILE, dtype=np.uint8, mode="r")
+    graph = _Graph(block, _constant_only(function.opset), spans, blob)
     arrays = graph.rewritten()
     for array in arrays:
         _declare(spec, function, array.port)
@@ -100,29 +103,32 @@ class _Graph:
     constant_only: Callable[[str, str], bool]
     spans: Mapping[int, tuple[int, int]]
     """Offset of a record -> start and size of its data."""
+    blob: np.ndarray
+    """The bytes of weight.bin."""
     arrays: dict[str, Array] = field(default_factory=dict)
     """By the name that the constant had."""
     made: list[Any] = field(default_factory=list)
     kinds: dict[str, Any] = field(default_factory=dict)
 
     def rewritten(self) -> tuple[Array, ...]:
-        names = self._inputs()
+        self._find_arrays()
         for op in self.block.operations:
             self.kinds |= {v.name: v.type.tensorType for v in op.outputs}
         for op in self.block.operations:
-            if op.type == "const" and op.outputs[0].name in self.arrays:
-                continue
-            self._rewrite(op)
+            if op.type != "const" or op.outputs[0].name not in self.arrays:
+                self._rewrite(op)
+        names = self._numbered()
         made = [type(op).FromString(op.SerializeToString()) for op in self.made]
         for op in made:
             _rename(op, names)
         del self.block.operations[:]
         self.block.operations.extend(made)
-        return tuple(sorted(dict.fromkeys(self.arrays.values()), key=lambda a: a.start))
+        found = {names[n]: a for n, a in self.arrays.items() if n in names}
+        arrays = (Array(replace(a.port, name=name), a.start, a.size) for name, a in found.items())
+        return tuple(sorted(arrays, key=lambda a: a.start))
 
-    def _inputs(self) -> dict[str, str]:
-        """Every stored constant as an array; constant's name -> input's name. Constants of one
-        record are one input."""
+    def _find_arrays(self) -> None:
+        """Every stored constant; constants of one record are one array."""
         found: dict[int, Array] = {}
         for op in self.block.operations:
             if _inner(op) and any(_stored(o) for b in op.blocks for o in _walk(b)):
@@ -134,13 +140,12 @@ class _Graph:
             if offset not in found:
                 found[offset] = self._array(op, kind, *self.spans[offset])
             self.arrays[op.outputs[0].name] = found[offset]
-        places = {a: i for i, a in enumerate(sorted(found.values(), key=lambda a: a.start))}
-        named = {n: f"w{places[a]}" for n, a in self.arrays.items()}
-        self.arrays = {
-            n: Array(Port(named[n], a.port.shape, a.port.dtype), a.start, a.size)
-            for n, a in self.arrays.items()
-        }
-        return named
+
+    def _numbered(self) -> dict[str, str]:
+        """Constant -> its input's name, of those that operations still read."""
+        used = {name for op in self.made for name in _reads(op)} & self.arrays.keys()
+        starts = sorted({self.arrays[n].start for n in used})
+        return {n: f"w{starts.index(self.arrays[n].start)}" for n in used}
 
     def _array(self, op: Any, kind: Any, start: int, size: int) -> Array:
         if kind.dataType not in _DTYPES:
@@ -171,6 +176,11 @@ class _Graph:
             return None
         name: str = op.inputs[argument].arguments[0].name
         return name if name in self.arrays else None
+
+    def is_zero(self, name: str) -> bool:
+        """Whether a stored constant is zeros: no weight of a template is, since markers are not."""
+        array = self.arrays.get(name)
+        return array is not None and not self.blob[array.start : array.start + array.size].any()
 
     def rank(self, op: Any, argument: str = "x") -> int:
         """Of an argument; 0 where it is no value of the block."""
@@ -240,6 +250,9 @@ def _linear(graph: _Graph, op: Any, stuck: Sequence[str]) -> bool:
         return False
     weight = op.inputs["weight"].arguments[0].name
     bias = op.inputs["bias"].arguments[0].name if "bias" in op.inputs else None
+    if bias is not None and graph.is_zero(bias):
+        # coremltools' own, where the layer has none.
+        bias = None
     out = op.outputs[0].name
     given = graph.append_flag(op, f"{out}_given_x", False)
     turned = graph.append_flag(op, f"{out}_given_y", True)
@@ -323,6 +336,15 @@ def _walk(block: Any) -> Iterator[Any]:
         yield op
         for inner in op.blocks:
             yield from _walk(inner)
+
+
+def _reads(op: Any) -> Iterator[str]:
+    for argument in op.inputs.values():
+        yield from (b.name for b in argument.arguments)
+    for block in op.blocks:
+        yield from block.outputs
+        for inner in block.operations:
+            yield from _reads(inner)
 
 
 def _rename(op: Any, names: Mapping[str, str]) -> None:

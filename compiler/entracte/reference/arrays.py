@@ -48,8 +48,8 @@ class ArrayWeights(PagedWeights):
         """An array's bytes as a storage of its own: who counts memory by storages counts it once,
         and no more than it."""
         raw = self._raw[file, i]
-        start = raw.storage_offset() - self._memory.bytes.storage_offset()
-        return self._memory.tensor(start, start + raw.numel())
+        start = int(raw.storage_offset()) - int(self._memory.bytes.storage_offset())
+        return self._memory.tensor(start, start + int(raw.numel()))
 
     def _located(self) -> dict[Key, Datum]:
         at = self._size() - sum(p.size_bytes for p in self._ports)
