@@ -9,7 +9,6 @@ cuts allow; where loading does not matter, chunks stay as large as they are (doc
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from entracte.clock.predict import predict
 from entracte.cost import predicted_facts
 from entracte.decide.grouping import (
     choosable,
@@ -46,7 +45,7 @@ from entracte.schedule.choose import (
     for_all_speeds,
     schedule_as_planned,
 )
-from entracte.schedule.look import paced_s
+from entracte.schedule.look import cost_of, paced_s
 from entracte.schedule.place import Given
 
 _PIECES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 2**40)
@@ -382,7 +381,7 @@ def _timed(p: _Problem, made: _Made) -> Decision:
 def _scheduled(p: _Problem, chosen: Decision) -> Decision:
     """The chosen partition with the policy's whole search."""
     schedule = schedule_as_planned(chosen.workload, p.policy)
-    seconds = predict(chosen.workload, schedule).makespan_s
+    seconds, _ = cost_of(chosen.workload, schedule)
     return replace(chosen, schedule=schedule, makespan_s=seconds)
 
 

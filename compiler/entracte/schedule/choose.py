@@ -14,8 +14,8 @@ from entracte.errors import PlanError
 from entracte.ir import Policy, Schedule
 from entracte.program.workload import Workload
 from entracte.schedule.by_gates import schedule_by_gates
+from entracte.schedule.look import cost_of
 from entracte.schedule.online_search import schedule_online, with_speeds
-from entracte.schedule.pace import Cost
 from entracte.schedule.place import Given
 
 BASELINES = (
@@ -54,21 +54,16 @@ def schedule_as_planned(workload: Workload, policy: Policy) -> Schedule:
 def _best(workload: Workload, policy: Policy, gates: Schedule, given: Given) -> Schedule:
     """The online rule unless gates, of this policy or a baseline, are faster."""
     trials = [gates, *(schedule_by_gates(workload, p, given=given) for p in BASELINES)]
-    costs = [_cost(workload, trial) for trial in trials]
+    costs = [cost_of(workload, trial) for trial in trials]
     fastest = min(costs)
     try:
         online = schedule_online(workload, gates)
-        if _cost(workload, online)[0] <= fastest[0] * (1 + _SLACK):
+        if cost_of(workload, online)[0] <= fastest[0] * (1 + _SLACK):
             return online
     except PlanError:
         # Programs of many hours are beyond the rule's numbers; gates are not.
         pass
     return replace(trials[costs.index(fastest)], policy=policy)
-
-
-def _cost(workload: Workload, schedule: Schedule) -> Cost:
-    made = simulated(workload, schedule)
-    return made.makespan_ns / 1e9, made.loaded_bytes
 
 
 def for_all_speeds(workload: Workload, schedule: Schedule) -> Schedule:
