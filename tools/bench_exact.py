@@ -32,7 +32,7 @@ COMPUTING = 56_000
 BYTES = 1_000_000
 """A unit of weights in bytes: tensors of the toy program are far below one."""
 POLICIES = (OPTIMAL, DOUBLE_BUFFER, CI_DL)
-SIZES = ((4, 2), (4, 3), (4, 5), (6, 2), (6, 3), (8, 2))
+SIZES = ((4, 2), (4, 3), (4, 5), (6, 2), (6, 3), (6, 5), (8, 2), (8, 3))
 POINTS = ((1.0, 0.6), (2.0, 0.6), (4.0, 0.8))
 
 
@@ -82,8 +82,14 @@ def loop(kind: str, chunks: int, count: int, point: tuple[float, float], seed: i
     ratio, share = point
     draw = Random(f"{kind} {chunks} {seed}")
 
+    large = set(Random(f"large {chunks} {seed}").sample(range(chunks), chunks // 4))
+
     def parts(total: float) -> tuple[int, ...]:
-        drawn = [1.0 if kind == "equal" else draw.lognormvariate(0, 0.5) for _ in range(chunks)]
+        drawn = [1.0] * chunks
+        if kind == "lognormal":
+            drawn = [draw.lognormvariate(0, 0.5) for _ in drawn]
+        elif kind == "bimodal":
+            drawn = [3.0 if k in large else 1.0 for k in range(chunks)]
         return tuple(max(1, round(total * x / sum(drawn))) for x in drawn)
 
     weights = parts(1000)
@@ -94,7 +100,7 @@ def loop(kind: str, chunks: int, count: int, point: tuple[float, float], seed: i
 def instances(seeds: int) -> Iterator[tuple[str, Loop]]:
     for chunks, count in SIZES:
         for point in POINTS:
-            for kind in ("equal", "lognormal"):
+            for kind in ("equal", "lognormal", "bimodal"):
                 for seed in range(1 if kind == "equal" else seeds):
                     yield f"K={chunks} N={count}", loop(kind, chunks, count, point, seed)
 
