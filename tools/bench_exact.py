@@ -201,13 +201,16 @@ def main() -> None:
         default=20.0,
         help="of each instance, in the solver's deterministic seconds",
     )
-    parser.add_argument("--seeds", type=int, default=2, help="of log-normal chunks")
+    parser.add_argument("--seeds", type=int, default=2, help="of unequal chunks")
     parser.add_argument("--equal", type=Path, nargs="+", help="lines of bench_plan.py --json")
     given = parser.parse_args()
     if given.equal:
         print(equal_table(given.equal))
         return
-    rows = [(case, compared(case, made, given.limit)) for case, made in instances(given.seeds)]
+    rows = []
+    for case, made in instances(given.seeds):
+        rows.append((case, compared(case, made, given.limit)))
+        print(case, rows[-1][1], file=sys.stderr, flush=True)
     print(table(rows))
 
 

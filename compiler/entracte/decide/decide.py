@@ -68,6 +68,8 @@ class Decision:
     workload: Workload
     schedule: Schedule
     makespan_s: float
+    given: Given | None = field(default=None, repr=False, compare=False)
+    """What was worked out for the workload already."""
 
     @property
     def program(self) -> Program:
@@ -137,7 +139,7 @@ def decide(
     return replace(
         best,
         partition=with_modules(best.partition, problem.measured),
-        schedule=for_all_speeds(best.workload, best.schedule),
+        schedule=for_all_speeds(best.workload, best.schedule, best.given),
     )
 
 
@@ -375,12 +377,12 @@ def _timed(p: _Problem, made: _Made) -> Decision:
     """At a first look: quickly scheduled, and timed on loops that are cut short."""
     schedule = quick_by_gates(made.workload, p.policy, made.given)
     seconds = paced_s(made.workload, schedule)
-    return Decision(made.partition, made.grouping, made.workload, schedule, seconds)
+    return Decision(made.partition, made.grouping, made.workload, schedule, seconds, made.given)
 
 
 def _scheduled(p: _Problem, chosen: Decision) -> Decision:
     """The chosen partition with the policy's whole search."""
-    schedule = schedule_as_planned(chosen.workload, p.policy)
+    schedule = schedule_as_planned(chosen.workload, p.policy, chosen.given)
     seconds, _ = cost_of(chosen.workload, schedule)
     return replace(chosen, schedule=schedule, makespan_s=seconds)
 

@@ -37,12 +37,14 @@ def make_schedule(workload: Workload, policy: Policy) -> Schedule:
 
     Raises `DoesNotFit` naming the chunk when even the leanest schedule exceeds the budget.
     """
-    return for_all_speeds(workload, schedule_as_planned(workload, policy))
-
-
-def schedule_as_planned(workload: Workload, policy: Policy) -> Schedule:
-    """The best if times are as predicted. Raises `DoesNotFit`."""
     given = Given(workload)
+    return for_all_speeds(workload, schedule_as_planned(workload, policy, given), given)
+
+
+def schedule_as_planned(workload: Workload, policy: Policy, given: Given | None = None) -> Schedule:
+    """The best if times are as predicted; `given` of this workload, if it was made before. Raises
+    `DoesNotFit`."""
+    given = given or Given(workload)
     gates = schedule_by_gates(workload, policy, given=given)
     if policy.driver == "gates":
         return gates
@@ -66,14 +68,14 @@ def _best(workload: Workload, policy: Policy, gates: Schedule, given: Given) -> 
     return replace(trials[costs.index(fastest)], policy=policy)
 
 
-def for_all_speeds(workload: Workload, schedule: Schedule) -> Schedule:
+def for_all_speeds(workload: Workload, schedule: Schedule, given: Given | None = None) -> Schedule:
     """A schedule of the online rule with what to keep at other speeds of loads; the same where that
     makes it slower by prediction (loads and calls that overlap may look like slow loads). Gates
     and pages have nothing to choose."""
     if schedule.driver == "gates" or workload.page_bytes:
         return schedule
     try:
-        made = with_speeds(workload, schedule)
+        made = with_speeds(workload, schedule, given)
     except PlanError:
         # Loads several times slower would be beyond the rule's numbers.
         return schedule
