@@ -170,8 +170,8 @@ class _Lp:
         shares = [self.variable(1.0) for _ in sets]
         self.row(dict.fromkeys(shares, 1.0), 1.0)
         for k, weight in enumerate(weights):
-            held = {x: -float(counts[k]) for x, counts in zip(shares, sets, strict=True)}
-            self.row(_sum((places[weight], 1.0), (held, 1.0)), 0.0)
+            full = {x: -float(counts[k]) for x, counts in zip(shares, sets, strict=True)}
+            self.row(_sum((places[weight], 1.0), (full, 1.0)), 0.0)
         return True
 
     def use(self, p: int, windows: range, start: Sum, keep: Sum) -> None:
