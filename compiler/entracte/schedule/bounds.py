@@ -15,7 +15,7 @@ from entracte.program.steps import Occurrence, expand
 from entracte.program.workload import Workload
 from entracte.schedule.window_lp import Window, least_stall_s
 
-_PIECE = 48
+_PIECE = 64
 """Calls in one LP. More are cut into pieces, each with any content at its start for nothing."""
 _LARGEST = 64
 """Loops of more calls per iteration get no LP: it grows with the cube."""
