@@ -2,11 +2,17 @@
 
     pip install -e ".[bench]"
     python tools/bench_exact.py             # --limit S: deterministic seconds of each
+    python tools/bench_exact.py --equal FILE ...      # without the extra
 
 Loops of K chunks done N times as in tools/bench_plan.py, in whole numbers: computing takes
 56,000 for an iteration, loading everything r x 56,000, the budget is f of all weights. The solver
 has its own model (tests/planner/cp_sat.py). What is not proved in the limit is counted, and left
 out of the ratios.
+
+`--equal` takes lines of `tools/bench_plan.py --json` and tells whether the bound or the planner is
+what is weak where chunks are equal and the planner is more than 2 % above the bound: by the exact
+optimum for equal chunks (tests/planner/equal.py; up to 14 chunks), and by the planner where loads
+are a millionth longer, so that none ends in the moment in which a call ends.
 """
 
 import argparse
@@ -26,13 +32,16 @@ from entracte.program.workload import Workload  # noqa: E402
 from entracte.schedule.bounds import best_bound  # noqa: E402
 from entracte.schedule.choose import schedule_as_planned  # noqa: E402
 from tests.planner.cp_sat import Numbers, solve  # noqa: E402
+from tests.planner.equal import Equal  # noqa: E402
 from tests.planner.programs import CI_DL, DOUBLE_BUFFER, OPTIMAL, Part, make_program  # noqa: E402
+from tools.bench_plan import Instance, program_of, told  # noqa: E402
 
 COMPUTING = 56_000
 BYTES = 1_000_000
 """A unit of weights in bytes: tensors of the toy program are far below one."""
 POLICIES = (OPTIMAL, DOUBLE_BUFFER, CI_DL)
-SIZES = ((4, 2), (4, 3), (4, 5), (6, 2), (6, 3), (8, 2))
+SIZES = ((4, 2), (4, 3), (4, 5), (6, 2), (6, 3), (6, 5), (8, 2), (8, 3))
+_CLOSE, _LONGER, _SOLVED = 1.02, 1 + 1e-6, 14
 POINTS = ((1.0, 0.6), (2.0, 0.6), (4.0, 0.8))
 
 
@@ -82,8 +91,14 @@ def loop(kind: str, chunks: int, count: int, point: tuple[float, float], seed: i
     ratio, share = point
     draw = Random(f"{kind} {chunks} {seed}")
 
+    large = set(Random(f"large {chunks} {seed}").sample(range(chunks), chunks // 4))
+
     def parts(total: float) -> tuple[int, ...]:
-        drawn = [1.0 if kind == "equal" else draw.lognormvariate(0, 0.5) for _ in range(chunks)]
+        drawn = [1.0] * chunks
+        if kind == "lognormal":
+            drawn = [draw.lognormvariate(0, 0.5) for _ in drawn]
+        elif kind == "bimodal":
+            drawn = [3.0 if k in large else 1.0 for k in range(chunks)]
         return tuple(max(1, round(total * x / sum(drawn))) for x in drawn)
 
     weights = parts(1000)
@@ -94,7 +109,7 @@ def loop(kind: str, chunks: int, count: int, point: tuple[float, float], seed: i
 def instances(seeds: int) -> Iterator[tuple[str, Loop]]:
     for chunks, count in SIZES:
         for point in POINTS:
-            for kind in ("equal", "lognormal"):
+            for kind in ("equal", "lognormal", "bimodal"):
                 for seed in range(1 if kind == "equal" else seeds):
                     yield f"K={chunks} N={count}", loop(kind, chunks, count, point, seed)
 
@@ -141,6 +156,43 @@ def table(rows: Sequence[tuple[str, Compared | None]]) -> str:
     return "\n".join(lines)
 
 
+def equal_table(paths: Sequence[Path]) -> str:
+    lines = [
+        "| K | N | r | f | planner / bound | bound / optimum | planner / optimum "
+        "| loads a millionth longer |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    outcomes = [told(x) for path in paths for x in path.open() if x.strip()]
+    for o in sorted(outcomes, key=lambda o: -o.over):
+        i = o.instance
+        if i is None or i.kind != "equal" or o.over <= _CLOSE or o.policy != OPTIMAL.name:
+            continue
+        workload = Workload(*program_of(i))
+        longer = {c: replace(f, load_s=f.load_s * _LONGER) for c, f in workload.facts.items()}
+        made = schedule_as_planned(replace(workload, facts=longer), OPTIMAL)
+        free = predict(replace(workload, facts=longer), made).makespan_s
+        bound = o.seconds / o.over
+        cells = [f"{o.over:.3f}", "not solved", "not solved", f"{free / bound:.3f} x the bound"]
+        if i.chunks <= _SOLVED:
+            optimum = _equal_s(workload, i)
+            cells[1:] = [f"{x:.3f}" for x in (bound / optimum, o.seconds / optimum)]
+            cells.append(f"{free / optimum:.3f} x the optimum")
+        row = [str(x) for x in (i.chunks, i.iterations, i.ratio, i.share)]
+        lines.append(f"| {' | '.join([*row, *cells])} |")
+    return "\n".join(lines)
+
+
+def _equal_s(workload: Workload, i: Instance) -> float:
+    """The exact optimum; times of calls and loads are whole multiples of a tenth of a call's."""
+    facts = next(iter(workload.facts.values()))
+    tenth = facts.exec_s / 10
+    load = round(facts.load_s / tenth)
+    assert abs(load * tenth - facts.load_s) < 1e-9
+    slots = workload.budget_bytes // facts.weight_bytes
+    order = tuple(range(i.chunks)) * i.iterations
+    return Equal(order, (10,) * len(order), load, slots).optimum() * tenth
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
@@ -149,9 +201,16 @@ def main() -> None:
         default=20.0,
         help="of each instance, in the solver's deterministic seconds",
     )
-    parser.add_argument("--seeds", type=int, default=2, help="of log-normal chunks")
+    parser.add_argument("--seeds", type=int, default=2, help="of unequal chunks")
+    parser.add_argument("--equal", type=Path, nargs="+", help="lines of bench_plan.py --json")
     given = parser.parse_args()
-    rows = [(case, compared(case, made, given.limit)) for case, made in instances(given.seeds)]
+    if given.equal:
+        print(equal_table(given.equal))
+        return
+    rows = []
+    for case, made in instances(given.seeds):
+        rows.append((case, compared(case, made, given.limit)))
+        print(case, rows[-1][1], file=sys.stderr, flush=True)
     print(table(rows))
 
 

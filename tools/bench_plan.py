@@ -289,7 +289,9 @@ def main() -> None:
     parser.add_argument("--table", type=Path, nargs="+", help="of files of such lines")
     given = parser.parse_args()
     if given.table:
-        print(grid_table([told(line) for path in given.table for line in path.open()]))
+        print(
+            grid_table([told(line) for path in given.table for line in path.open() if line.strip()])
+        )
         return
     every = not (given.grid or given.off_grid or given.pipelines or given.quick)
     instances = [*off_grid()] if given.off_grid else []
@@ -301,12 +303,12 @@ def main() -> None:
     for instance in wanted[first - 1 :: step]:
         made = solve(instance, given.ratios, given.rivals)
         loops += made
-        if given.json:
-            print(*(json.dumps(asdict(o)) for o in made), sep="\n", end="\n" * bool(made))
-            sys.stdout.flush()
+        for outcome in made if given.json else ():
+            print(json.dumps(asdict(outcome)), flush=True)
     real = list(pipelines()) if given.pipelines or every else []
     if given.json:
-        print(*(json.dumps(asdict(o)) for o in real), sep="\n")
+        for outcome in real:
+            print(json.dumps(asdict(outcome)))
         return
     if loops:
         print(grid_table(loops))

@@ -3,8 +3,8 @@
 With those, some optimal schedule follows four rules (Cao, Felten, Karlin, Li 1995, "A study of
 integrated prefetching and caching strategies", by exchange): it loads the chunk that is missed
 next; gives up the one that is needed last; never one that is needed before the one it loads; and
-makes no load later than the same load for the same chunk was possible. So all that is left to choose
-is whether to load or to wait, whenever the loader is free and a call or a load has ended: a
+makes no load later than the same load for the same chunk was possible. So all that is left to
+choose is whether to load or to wait, whenever the loader is free and a call or a load has ended: a
 dynamic programme over calls. Written from the semantics alone, nothing of the planner's.
 """
 

@@ -45,7 +45,7 @@ def test_the_bound_is_below_and_the_planner_above():
     cases = [made for case, made in instances(1) if case in ("K=4 N=2", "K=4 N=3")]
     done = [compared("", made, 10.0) for made in cases]
     assert all(x is not None for x in done)
-    assert len(done) == 12
+    assert len(done) == 18
 
 
 def test_what_runs_out_of_time_is_not_called_proved():

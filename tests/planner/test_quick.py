@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from entracte.clock.clock import Gamma, simulate
 from entracte.clock.predict import simulated
-from entracte.clock.quick import step_ends
+from entracte.clock.quick import end_and_bytes, step_ends
 from entracte.clock.quick_rule import Course, QuickRule
 from entracte.clock.rule import OnlineRule
 from entracte.clock.table import make_table
@@ -41,6 +41,7 @@ def test_every_step_ends_when_the_clock_says(drawn, policy, extra, contention, r
     assert step_ends(workload, schedule) == [
         x.end_ns for x in made.intervals if x.queue == "compute"
     ]
+    assert end_and_bytes(workload, schedule) == (made.makespan_ns, made.loaded_bytes)
 
 
 def test_by_hand():

@@ -20,6 +20,14 @@ def step_ends(workload: Workload, schedule: Schedule) -> list[int]:
     return _Run(workload, schedule).ends()
 
 
+def end_and_bytes(workload: Workload, schedule: Schedule) -> tuple[int, int]:
+    """The makespan in nanoseconds, and the bytes of all loads and switches."""
+    run, facts = _Run(workload, schedule), workload.facts
+    ends = run.ends()
+    loaded = [load.chunk for load in run.loads] + run.switches
+    return ends[-1] if ends else 0, sum(facts[c].weight_bytes for c in loaded)
+
+
 @dataclass(frozen=True, slots=True)
 class _Step:
     """A step of an iteration; without a chunk where it is the host's, or rests."""
@@ -48,6 +56,8 @@ class _Run:
         self.bound: dict[str, str] | None = {} if workload.reload_on_switch else None
         self.seen: set[str] = set()
         self.begun = self.done = 0
+        self.switches: list[str] = []
+        """Chunks that were loaded again for another function."""
 
     def ends(self) -> list[int]:
         """Of all steps."""
@@ -96,6 +106,7 @@ class _Run:
         if self.bound is None or step.chunk is None or self.bound[step.chunk] == step.function:
             return -1
         self.bound[step.chunk] = step.function
+        self.switches.append(step.chunk)
         return self.warm[step.chunk] * self.gamma.above
 
 

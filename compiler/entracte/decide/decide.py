@@ -9,7 +9,6 @@ cuts allow; where loading does not matter, chunks stay as large as they are (doc
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from entracte.clock.predict import predict
 from entracte.cost import predicted_facts
 from entracte.decide.blocks import equal_blocks, with_shares
 from entracte.decide.grouping import (
@@ -49,7 +48,7 @@ from entracte.schedule.choose import (
     for_all_speeds,
     schedule_as_planned,
 )
-from entracte.schedule.look import paced_s
+from entracte.schedule.look import cost_of, paced_s
 from entracte.schedule.place import Given
 
 _PIECES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 2**40)
@@ -72,6 +71,8 @@ class Decision:
     workload: Workload
     schedule: Schedule
     makespan_s: float
+    given: Given | None = field(default=None, repr=False, compare=False)
+    """What was worked out for the workload already."""
 
     @property
     def program(self) -> Program:
@@ -146,7 +147,7 @@ def decide(
     return replace(
         best,
         partition=with_modules(best.partition, problem.measured),
-        schedule=for_all_speeds(best.workload, best.schedule),
+        schedule=for_all_speeds(best.workload, best.schedule, best.given),
     )
 
 
@@ -396,13 +397,13 @@ def _timed(p: _Problem, made: _Made) -> Decision:
     """At a first look: quickly scheduled, and timed on loops that are cut short."""
     schedule = quick_by_gates(made.workload, p.policy, made.given)
     seconds = paced_s(made.workload, schedule)
-    return Decision(made.partition, made.grouping, made.workload, schedule, seconds)
+    return Decision(made.partition, made.grouping, made.workload, schedule, seconds, made.given)
 
 
 def _scheduled(p: _Problem, chosen: Decision) -> Decision:
     """The chosen partition with the policy's whole search."""
-    schedule = schedule_as_planned(chosen.workload, p.policy)
-    seconds = predict(chosen.workload, schedule).makespan_s
+    schedule = schedule_as_planned(chosen.workload, p.policy, chosen.given)
+    seconds, _ = cost_of(chosen.workload, schedule)
     return replace(chosen, schedule=schedule, makespan_s=seconds)
 
 

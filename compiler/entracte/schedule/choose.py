@@ -14,8 +14,8 @@ from entracte.errors import PlanError
 from entracte.ir import Policy, Schedule
 from entracte.program.workload import Workload
 from entracte.schedule.by_gates import schedule_by_gates
+from entracte.schedule.look import cost_of
 from entracte.schedule.online_search import schedule_online, with_speeds
-from entracte.schedule.pace import Cost
 from entracte.schedule.place import Given
 
 BASELINES = (
@@ -37,12 +37,14 @@ def make_schedule(workload: Workload, policy: Policy) -> Schedule:
 
     Raises `DoesNotFit` naming the chunk when even the leanest schedule exceeds the budget.
     """
-    return for_all_speeds(workload, schedule_as_planned(workload, policy))
-
-
-def schedule_as_planned(workload: Workload, policy: Policy) -> Schedule:
-    """The best if times are as predicted. Raises `DoesNotFit`."""
     given = Given(workload)
+    return for_all_speeds(workload, schedule_as_planned(workload, policy, given), given)
+
+
+def schedule_as_planned(workload: Workload, policy: Policy, given: Given | None = None) -> Schedule:
+    """The best if times are as predicted; `given` of this workload, if it was made before. Raises
+    `DoesNotFit`."""
+    given = given or Given(workload)
     gates = schedule_by_gates(workload, policy, given=given)
     if policy.driver == "gates":
         return gates
@@ -54,11 +56,11 @@ def schedule_as_planned(workload: Workload, policy: Policy) -> Schedule:
 def _best(workload: Workload, policy: Policy, gates: Schedule, given: Given) -> Schedule:
     """The online rule unless gates, of this policy or a baseline, are faster."""
     trials = [gates, *(schedule_by_gates(workload, p, given=given) for p in BASELINES)]
-    costs = [_cost(workload, trial) for trial in trials]
+    costs = [cost_of(workload, trial) for trial in trials]
     fastest = min(costs)
     try:
         online = schedule_online(workload, gates)
-        if _cost(workload, online)[0] <= fastest[0] * (1 + _SLACK):
+        if cost_of(workload, online)[0] <= fastest[0] * (1 + _SLACK):
             return online
     except PlanError:
         # Programs of many hours are beyond the rule's numbers; gates are not.
@@ -66,19 +68,14 @@ def _best(workload: Workload, policy: Policy, gates: Schedule, given: Given) -> 
     return replace(trials[costs.index(fastest)], policy=policy)
 
 
-def _cost(workload: Workload, schedule: Schedule) -> Cost:
-    made = simulated(workload, schedule)
-    return made.makespan_ns / 1e9, made.loaded_bytes
-
-
-def for_all_speeds(workload: Workload, schedule: Schedule) -> Schedule:
+def for_all_speeds(workload: Workload, schedule: Schedule, given: Given | None = None) -> Schedule:
     """A schedule of the online rule with what to keep at other speeds of loads; the same where that
     makes it slower by prediction (loads and calls that overlap may look like slow loads). Gates
     and pages have nothing to choose."""
     if schedule.driver == "gates" or workload.page_bytes:
         return schedule
     try:
-        made = with_speeds(workload, schedule)
+        made = with_speeds(workload, schedule, given)
     except PlanError:
         # Loads several times slower would be beyond the rule's numbers.
         return schedule

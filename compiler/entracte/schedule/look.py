@@ -1,12 +1,14 @@
-"""A short look at a schedule's time: long loops are run for a few iterations, then go on."""
+"""Times of schedules for comparing them: whole runs, and a short look in which long loops are run
+for a few iterations and then go on."""
 
 from dataclasses import replace
 
 from entracte.clock.predict import simulated
-from entracte.clock.quick import step_ends
+from entracte.clock.quick import end_and_bytes, step_ends
 from entracte.ir import Schedule
 from entracte.program.steps import bases, pace_of, shortened
 from entracte.program.workload import Workload
+from entracte.schedule.pace import Cost
 
 
 def paced_s(workload: Workload, schedule: Schedule) -> float:
@@ -26,6 +28,15 @@ def paced_s(workload: Workload, schedule: Schedule) -> float:
             pace = (ends[last] - ends[last - over * length]) / over
             ns += (whole.count - run.count) * pace
     return ns / 1e9
+
+
+def cost_of(workload: Workload, schedule: Schedule) -> Cost:
+    """Seconds of the whole run on the clock, and the bytes it loads."""
+    if schedule.driver == "gates":
+        ns, loaded = end_and_bytes(workload, schedule)
+        return ns / 1e9, loaded
+    made = simulated(workload, schedule)
+    return made.makespan_ns / 1e9, made.loaded_bytes
 
 
 def _step_ends(workload: Workload, schedule: Schedule) -> list[int]:

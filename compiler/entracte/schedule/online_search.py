@@ -60,11 +60,11 @@ def schedule_online(workload: Workload, by_gates: Schedule) -> Schedule:
     return replace(made, kept=_merged([Kept(0.0, chunks)]), resident=resident)
 
 
-def with_speeds(workload: Workload, online: Schedule) -> Schedule:
+def with_speeds(workload: Workload, online: Schedule, given: Given | None = None) -> Schedule:
     """The same, with what to keep where loads turn out faster or slower than planned. For whole
     packages. Raises `PlanError` where slower loads would be beyond the rule's numbers."""
     levels: list[Kept] = []
-    given = Given(workload)
+    given = given or Given(workload)
     before = planned = frozenset(c for k in online.kept for c in k.chunks)
     for slower, speed in LEVELS:
         best = planned

@@ -151,14 +151,16 @@ class _Attempt:
             t = next(t for t in range(use, free + 1) if used[t] > room)
             return Conflict(given.unrolled[t], used[t] - given.need[t] + weight)
         gate, floor = use - 1, self.floor(use)
+        # Most often there is room all the way; the built-in is much faster than the loop.
+        if gate > floor and max(used[floor + 1 : use]) <= room:
+            gate = floor
         while gate > floor and used[gate] <= room:
             gate -= 1
         if gate == given.earliest[use] and (far := self.far(use)) is not None:
             gate = far if all(x <= room for x in used[far + 1 : gate + 1]) else gate
         self.placed.append(Placed(at.chunk, use, free, gate))
         self.freed[at.chunk] = free
-        for t in range(gate + 1, free + 1):
-            used[t] += weight
+        used[gate + 1 : free + 1] = [x + weight for x in used[gate + 1 : free + 1]]
         return None
 
     def floor(self, use: int) -> int:

@@ -78,8 +78,8 @@ def least_stall_s(
 
 _SETS = 1_000
 """Largest sets of chunks beside a call that are combined; where there are more, bytes count."""
-_SHARES = 40_000
-"""And of all calls together: beyond that the LP takes longer than the plan."""
+_SHARES = 2_000_000
+"""And of all calls together, times the calls: beyond that the LP takes minutes."""
 _SUMS = 20_000
 """Subset sums that are followed; where there are more, rooms are not rounded down."""
 Sum = dict[int, float]
@@ -162,7 +162,7 @@ class _Lp:
             weight = round(self.memory[t][held] * self.scale)
             places.setdefault(weight, {})[held] = 1.0
         weights = sorted(places, reverse=True)
-        limit = min(_SETS, _SHARES - self.shares)
+        limit = min(_SETS, _SHARES // len(self.windows) - self.shares)
         sets = fullest(room, weights, [len(places[w]) for w in weights], limit)
         if not sets:
             return False
@@ -170,8 +170,8 @@ class _Lp:
         shares = [self.variable(1.0) for _ in sets]
         self.row(dict.fromkeys(shares, 1.0), 1.0)
         for k, weight in enumerate(weights):
-            held = {x: -float(counts[k]) for x, counts in zip(shares, sets, strict=True)}
-            self.row(_sum((places[weight], 1.0), (held, 1.0)), 0.0)
+            full = {x: -float(counts[k]) for x, counts in zip(shares, sets, strict=True)}
+            self.row(_sum((places[weight], 1.0), (full, 1.0)), 0.0)
         return True
 
     def use(self, p: int, windows: range, start: Sum, keep: Sum) -> None:
