@@ -91,6 +91,7 @@ NEEDS = {
     "test_resume.py": "convert",
     "test_resume_run.py": "convert",
     "test_preview.py": "light",
+    "test_repeats.py": "torch",
     "test_reuse.py": "torch",
     "test_packages.py": "convert",
     "test_store.py": "light",
