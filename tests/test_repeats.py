@@ -79,6 +79,17 @@ class HalvesModel(Model):
     block, count = Halves, 6
 
 
+class Half(HalvesModel):
+    """The last block's second result is dropped, at once or by a second trace."""
+
+    def forward(self, x: Tensor, shift: Tensor) -> Tensor:
+        other = x
+        for block in self.blocks:
+            x, other = block(x + other, shift, self.scale)
+            other = other.clamp(-9, 9)
+        return x + shift
+
+
 class Written(HalvesModel):
     """Changes in place what a block made."""
 
@@ -174,7 +185,7 @@ def pieces(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.mark.parametrize(
     ("kind", "expected"),
-    [(Model, [3]), (Tied, [3]), (HalvesModel, [2]), (Nested, [3]),
+    [(Model, [3]), (Tied, [3]), (HalvesModel, [2]), (Half, [2]), (Nested, [3]),
      (Written, []), (Numbered, []), (Keeper, [])],
 )  # fmt: skip
 def test_same_program_as_of_everything(

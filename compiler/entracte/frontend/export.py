@@ -31,7 +31,7 @@ from entracte.frontend.pairs import write_pairs
 from entracte.frontend.place import line_of, refuse_sizes
 from entracte.frontend.rank.within import within_rank
 from entracte.frontend.repeats.calls import AGAIN
-from entracte.frontend.repeats.spliced import Piece, names_made
+from entracte.frontend.repeats.spliced import Piece, names_made, unread
 from entracte.frontend.repeats.whole import in_pieces
 from entracte.frontend.returned import returning
 from entracte.frontend.selected import compute_with_all
@@ -284,6 +284,7 @@ def _wanted(
 
 
 def _write(piece: Piece, table: Any) -> None:
+    piece.unread = unread(piece.program)
     with names_made() as names:
         piece.program = _written(piece.program, table)
     piece.names = names

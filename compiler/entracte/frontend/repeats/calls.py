@@ -134,8 +134,6 @@ class Calls:
         self._found: list[Form] = []
         self._paths = {id(child): path for path, child in module.named_modules()}
         self._inside: Form | None = None
-        self.left_out: set[str] = set()
-        """Paths of modules whose calls are no forms' after all."""
         self._grouped = {id(m) for _, child, _ in self._members for m in child.modules()}
 
     def is_grouped(self, module: nn.Module) -> bool:
@@ -188,8 +186,7 @@ class Calls:
 
     def _write(self, call: _Call) -> Any:
         form = self._known(call)
-        is_fit = form is not None and form.is_fit and call.path not in self.left_out
-        if form is None or not is_fit or not self._is_covered(call):
+        if form is None or not form.is_fit or not self._is_covered(call):
             return call.run()
         given = [call.tensors[i] for i in form.read]
         made = AGAIN(given, call.path, form.number, json.dumps(form.shapes))

@@ -7,7 +7,7 @@ import contextlib
 import json
 import operator
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch.fx.graph import _Namespace
 
 from entracte.frontend.repeats.calls import AGAIN
 
-__all__ = ["Made", "Piece", "Unfit", "changes_results", "is_plain", "names_made", "partly_read",
+__all__ = ["Made", "Piece", "Unfit", "changes_results", "is_plain", "names_made", "unread",
            "splice"]  # fmt: skip
 
 _NUMBER = re.compile(r"_\d+$")
@@ -85,15 +85,14 @@ def is_plain(program: ExportedProgram) -> bool:
     )
 
 
-def partly_read(program: ExportedProgram) -> set[str]:
-    """Paths of the calls of forms of whose results some are not read: an export of everything
-    drops what makes those."""
-    return {
-        node.args[1]
-        for node in program.graph.nodes
-        if node.target is AGAIN
-        and len({user.args[1] for user in node.users if user.users}) < len(json.loads(node.args[3]))
-    }
+def unread(program: ExportedProgram) -> list[frozenset[int]]:
+    """Of each call of a form, in order, the results that nothing reads: an export of everything
+    drops what makes those before its next trace."""
+    calls = [node for node in program.graph.nodes if node.target is AGAIN]
+    return [
+        frozenset(range(len(json.loads(node.args[3])))) - {u.args[1] for u in node.users if u.users}
+        for node in calls
+    ]
 
 
 def changes_results(program: ExportedProgram) -> bool:
@@ -133,6 +132,8 @@ class Piece:
     program: ExportedProgram
     names: Sequence[Made] = ()
     """What its last trace made."""
+    unread: Sequence[frozenset[int]] = ()
+    """What of its calls' results nothing read before that."""
     path: str = ""
     """Of the module that was exported for a form."""
     read: Sequence[int] = ()
@@ -236,11 +237,18 @@ class _Splicing:
                 self._weights[target_of[node.name]] = made[node]
         return made
 
-    def body(self, place: _Place, made: dict[Node, Any]) -> None:
-        """Copy a piece's operations, under the names that a trace of everything gives them."""
+    def body(
+        self, place: _Place, made: dict[Node, Any], dead: Container[Node] = frozenset()
+    ) -> None:
+        """Copy a piece's operations but the dead ones, under the names that a trace of everything
+        gives them."""
         nodes = {n.name: n for n in place.piece.program.graph.nodes if n.op == "call_function"}
+        unread = iter(place.piece.unread)
         for one in place.piece.names:
             node = nodes.pop(one.name, None)
+            left = next(unread) if one.form is not None else frozenset()
+            if node in dead:
+                continue
             if one.is_counted:
                 name = self._name(one.name)
                 if node is not None:
@@ -248,9 +256,10 @@ class _Splicing:
             elif node is None:
                 self._drop(one.form)
             elif node.target is AGAIN:
-                made[node] = self._form(node, made, place)
+                made[node] = self._form(node, made, place, left)
             else:
-                made[node] = made[node.args[0]][node.args[1]]
+                source: Any = node.args[0]
+                made[node] = made[source][node.args[1]]
         if nodes:
             raise Unfit
 
@@ -261,23 +270,27 @@ class _Splicing:
                 self._name(one.name)
             self._drop(one.form)
 
-    def _form(self, node: Node, made: dict[Node, Any], place: _Place) -> list[Node]:
-        """What a call of a form makes here."""
+    def _form(
+        self, node: Node, made: dict[Node, Any], place: _Place, left: frozenset[int]
+    ) -> list[Node | None]:
+        """What a call of a form makes here; of the results that are `left` nothing."""
         given, path, number, _ = node.args
         piece = self._forms[number]
         inner = _Place(piece, place.moved(path), place.stack_of(node))
         own: dict[Node, Any] = {}
         signature, target_of = piece.program.graph_signature, _weights(piece.program)
-        read = (signature.user_inputs[i] for i in piece.read)
-        values = dict(zip(read, (made[g] for g in given), strict=True))
+        inputs = (signature.user_inputs[i] for i in piece.read)
+        values = dict(zip(inputs, (made[g] for g in given), strict=True))
         for source in piece.program.graph.nodes:
             if source.op == "placeholder" and source.name in target_of:
                 own[source] = self._weight(inner.path_of(target_of[source.name]))
             elif source.op == "placeholder" and source.name in values:
                 own[source] = values[source.name]
-        self.body(inner, own)
         (output,) = (n for n in piece.program.graph.nodes if n.op == "output")
-        return [own[n] for n in output.args[0]]
+        results: Any = output.args[0]
+        read = [n for i, n in enumerate(results) if i not in left]
+        self.body(inner, own, _unneeded(piece.program, read) if left else frozenset())
+        return [own.get(n) for n in results]
 
     def _weight(self, name: str) -> Node:
         known = self._known_as(name)
@@ -304,6 +317,16 @@ class _Splicing:
         if copy.name != name:
             raise Unfit
         return copy
+
+
+def _unneeded(program: ExportedProgram, results: Sequence[Node]) -> set[Node]:
+    """The operations that these results need not."""
+    needed = set(results)
+    nodes = list(program.graph.nodes)
+    for node in reversed(nodes):
+        if node in needed:
+            needed.update(node.all_input_nodes)
+    return {n for n in nodes if n.op == "call_function" and n not in needed}
 
 
 def _weights(program: ExportedProgram) -> dict[str, str]:

@@ -19,7 +19,6 @@ from entracte.frontend.repeats.spliced import (
     Piece,
     changes_results,
     is_plain,
-    partly_read,
     splice,
 )
 
@@ -83,25 +82,13 @@ def in_pieces(
     pieces = _exported(calls, mode, export)
     if not pieces:
         return None
-    outer = Piece(_outer(calls, module, args, export))
+    with calls.written():
+        outer = Piece(export(module, args))
     made = Pieces(module, outer, pieces)
     shares = any(form.shares_memory for form in calls.forms if form.number in pieces)
     if shares and any(changes_results(piece.program) for piece in made.every):
         return None
     return made
-
-
-def _outer(
-    calls: Calls, module: nn.Module, args: tuple[Tensor, ...], export: Export
-) -> ExportedProgram:
-    """The program of everything but the forms."""
-    while True:
-        with calls.written():
-            program = export(module, args)
-        partly = partly_read(program)
-        if not partly:
-            return program
-        calls.left_out |= partly
 
 
 def _look(calls: Calls, module: nn.Module, args: tuple[Tensor, ...], mode: FakeTensorMode) -> bool:
@@ -196,7 +183,7 @@ def _piece(calls: Calls, form: Form, mode: FakeTensorMode, export: Export) -> Pi
             program = export(alone, given)
     except Exception:  # noqa: BLE001  the export of everything tells what is wrong
         return None
-    if asked or not is_plain(program) or _made(program) != form.shapes or partly_read(program):
+    if asked or not is_plain(program) or _made(program) != form.shapes:
         return None
     used = {n.name for n in program.graph.nodes if n.op == "placeholder" and n.users}
     inputs = program.graph_signature.user_inputs
