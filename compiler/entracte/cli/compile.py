@@ -171,6 +171,7 @@ def _compile(config: DictConfig) -> None:
     """Compile and say what came out of it."""
     from entracte.build import build_folder, compile_job
     from entracte.cli.show import show_summary
+    from entracte.store.declared import kept_recipes
     from entracte.store.times import Times
 
     with composing():
@@ -182,7 +183,7 @@ def _compile(config: DictConfig) -> None:
         return
     if config.search.trials:
         raise ConfigError("search.trials: say it as a word, `compile search=N ...`")
-    job = read(config)
+    job = read(config, keep=kept_recipes(config.cache))
     say(console, job.pipeline.title, style="bold")
     into = " (dry run)" if job.dry_run else f" into {build_folder(job)}"
     say(console, f"for {job.target.title}{into}")

@@ -1,7 +1,9 @@
 """`pipeline.folder`: a model folder becomes stages, loops, inputs and outputs by its recipe."""
 
+import hashlib
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -24,8 +26,19 @@ _UNNAMED = "folder"
 """`pipeline.name` where nobody gave one: then the folder's own name is taken."""
 
 
-def expanded(config: DictConfig) -> DictConfig:
+Keep = Callable[[str, Any, Callable[[], dict[str, Any]]], dict[str, Any]]
+"""Class, what a declaration follows from beside the code, and what makes it -> the declaration."""
+
+
+def _always_made(_: str, __: Any, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    return make()
+
+
+def expanded(config: DictConfig, keep: Keep = _always_made) -> DictConfig:
     """The configuration with what the recipe of its folder gives; as it is where it names none.
+
+    Args:
+        keep: gives what a recipe declared before, if it knows it.
 
     Raises `ConfigError`. Of the folder only JSON is read.
     """
@@ -43,7 +56,8 @@ def expanded(config: DictConfig) -> DictConfig:
             f"{_WHERE}: {place!r} is no folder; for numbers of a seed give the folder with the "
             "configurations here, `pipeline.folder=FOLDER pipeline.weights=random:0`"
         )
-    made = _declared(config, weights_folder(place, _WHERE))
+    path = weights_folder(place, _WHERE)
+    made = keep(_kind(path), _given(config, path), lambda: _declared(config, path))
     plain = OmegaConf.to_container(without_groups(config), resolve=True)
     raw = OmegaConf.to_container(config, resolve=False)
     assert isinstance(plain, dict) and isinstance(raw, dict)
@@ -70,6 +84,36 @@ def without_groups(config: DictConfig) -> DictConfig:
 def _own(plain: Mapping[Any, Any]) -> dict[Any, Any]:
     """Without Hydra's."""
     return {k: v for k, v in plain.items() if k in {f.name for f in fields(CompileSettings)}}
+
+
+def _kind(path: Path) -> str:
+    """The class that a folder names; empty where that is not so easy to say."""
+    try:
+        index = json.loads((path / "model_index.json").read_text())
+    except (OSError, ValueError):
+        return ""
+    kind = index.get("_class_name") if isinstance(index, dict) else None
+    return kind if isinstance(kind, str) else ""
+
+
+def _given(config: DictConfig, path: Path) -> Any:
+    """All that a recipe may look at: the folder's JSON and the names of its files, and what was
+    chosen."""
+    files = sorted(p for p in path.rglob("*") if p.is_file())
+    chosen = OmegaConf.to_container(config.pipeline.options, resolve=True)
+    changes = OmegaConf.to_container(config.pipeline.models, resolve=True)
+    return [
+        str(path.absolute()),
+        [(str(p.relative_to(path)), _sha256(p) if p.suffix == ".json" else "") for p in files],
+        # As they are written, since 1 and true are equal.
+        repr((chosen, changes)),
+        config.pipeline.weights.startswith("random:"),
+        repr((config.sampler.steps, config.sampler.evaluations)),
+    ]
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _declared(config: DictConfig, path: Path) -> dict[str, Any]:

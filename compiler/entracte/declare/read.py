@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from entracte.declare.folder import expanded, without_groups
+from entracte.declare.folder import Keep, expanded, without_groups
 from entracte.declare.host_ops import HOST_OPS
 from entracte.declare.packages import check_package
 from entracte.declare.pipeline import read_pipeline
@@ -57,10 +57,11 @@ class Job:
     settings: str
 
 
-def read(config: DictConfig, *, recorded: bool = False) -> Job:
+def read(config: DictConfig, *, recorded: bool = False, keep: Keep | None = None) -> Job:
     """Check a composed configuration and freeze it. Raises `ConfigError`.
 
     Args:
+        keep: gives what a recipe declared before.
         recorded: it was read before, and its values no longer refer to each other.
     """
     with sealed():
@@ -68,7 +69,7 @@ def read(config: DictConfig, *, recorded: bool = False) -> Job:
         check_keys(_raw(config))
         given = config
         if not recorded:
-            config = expanded(config)
+            config = expanded(config) if keep is None else expanded(config, keep)
             _check_nothing_is_missing(config)
         settings = OmegaConf.to_object(config)
         plain = OmegaConf.to_container(config, resolve=True)
