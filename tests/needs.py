@@ -96,6 +96,7 @@ NEEDS = {
     "test_resume_run.py": "convert",
     "test_preview.py": "light",
     "test_guidance.py": "torch",
+    "test_repeats.py": "torch",
     "test_reuse.py": "torch",
     "test_packages.py": "convert",
     "test_store.py": "light",

@@ -1,18 +1,22 @@
-"""How long a compile takes, and how much memory, beside copying the bytes it writes.
+"""How long a compile takes, and how much memory, beside the least that it must do.
 
     python -m tools.bench_compile pipeline=on_device_sora
     python -m tools.bench_compile pipeline=on_device_sora --markdown
 
-Compiles twice, first with an empty cache, then from it; copies the build folder on the same disk,
-writing everything out (fsync) in both cases; and watches the proportional memory (PSS) of the
-command and all its workers. Linux only.
+Compiles twice, first with an empty cache, then from it; runs a bare loop that makes, casts and
+writes the same weights (`tools/bench_floor.py`); copies the build folder on the same disk, writing
+everything out (fsync) in both cases; and watches the proportional memory (PSS) of the command and
+all its workers. Processor time is of a command and all its workers; its ratio to the loop's moves
+neither with the disk nor much with what else runs. Linux only.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -25,12 +29,14 @@ from pathlib import Path
 from entracte.store.cache import size_bytes
 
 EVERY_S = 0.2
+FLOOR = "making, casting and writing the weights"
 
 
 @dataclass(frozen=True)
 class Measured:
     what: str
     wall_s: float
+    processor_s: float
     peak_bytes: int
 
 
@@ -77,7 +83,7 @@ def pss_bytes(pid: int) -> int:
 
 def compile_once(what: str, overrides: list[str], out: Path, cache: Path) -> Measured:
     command = [sys.executable, "-m", "entracte.cli.compile", *overrides]
-    begun = time.monotonic()
+    begun, used = time.monotonic(), children_s()
     process = subprocess.Popen(
         [*command, f"out={out}", f"cache={cache}"], stdout=subprocess.DEVNULL
     )
@@ -85,7 +91,24 @@ def compile_once(what: str, overrides: list[str], out: Path, cache: Path) -> Mea
         if process.wait():
             raise SystemExit(f"compile failed with exit code {process.returncode}")
     os.sync()
-    return Measured(what, time.monotonic() - begun, watch.peak_bytes)
+    return Measured(what, time.monotonic() - begun, children_s() - used, watch.peak_bytes)
+
+
+def children_s() -> float:
+    """Processor time of all processes that have ended below this one."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def floor_once(overrides: list[str], folder: Path, cache: Path) -> Measured:
+    """The loop alone, in a process of its own, with traces from the cache."""
+    command = [sys.executable, "-m", "tools.bench_floor", str(folder / "floor.bin"), *overrides]
+    begun = time.monotonic()
+    done = subprocess.run(
+        [*command, f"cache={cache}"], stdout=subprocess.PIPE, text=True, check=True
+    )
+    processor_s = json.loads(done.stdout.splitlines()[-1])["processor_s"]
+    return Measured(FLOOR, time.monotonic() - begun, processor_s, 0)
 
 
 def copy_once(source: Path, destination: Path) -> Measured:
@@ -93,7 +116,7 @@ def copy_once(source: Path, destination: Path) -> Measured:
     begun = time.monotonic()
     shutil.copytree(source, destination)
     os.sync()
-    return Measured("copying the build", time.monotonic() - begun, 0)
+    return Measured("copying the build", time.monotonic() - begun, 0.0, 0)
 
 
 def drop_caches() -> None:
@@ -109,20 +132,29 @@ def measure(overrides: list[str], folder: Path) -> tuple[list[Measured], int]:
     cache = folder / "cache"
     rows = [compile_once("compile, nothing cached", overrides, folder / "build", cache)]
     rows.append(compile_once("the same command again", overrides, folder / "again", cache))
+    rows.append(floor_once(overrides, folder, cache))
     rows.append(copy_once(folder / "build", folder / "copy"))
     return rows, size_bytes(folder / "build")
 
 
 def table(rows: list[Measured], total_bytes: int, markdown: bool) -> str:
     copy_s = rows[-1].wall_s
+    floor_s = next(row.processor_s for row in rows if row.what == FLOOR)
     bar = " | " if markdown else "  "
-    lines = [["", "wall", "of the copy", "memory peak"]]
+    lines = [["", "processor time", "of the loop", "wall", "of the copy", "memory peak"]]
     if markdown:
-        lines.append(["---", "---:", "---:", "---:"])
+        lines.append(["---", *["---:"] * 5])
     for row in rows:
-        peak = f"{row.peak_bytes / 2**30:.2f} GiB" if row.peak_bytes else ""
-        lines.append([row.what, f"{row.wall_s:.1f} s", f"{row.wall_s / copy_s:.2f}", peak])
-    width = [max(len(line[i]) for line in lines) for i in range(4)]
+        used, peak = row.processor_s, row.peak_bytes
+        lines.append([
+            row.what,
+            f"{used:.1f} s" if used else "",
+            f"{used / floor_s:.2f}" if used else "",
+            f"{row.wall_s:.1f} s",
+            f"{row.wall_s / copy_s:.2f}",
+            f"{peak / 2**30:.2f} GiB" if peak else "",
+        ])  # fmt: skip
+    width = [max(len(line[i]) for line in lines) for i in range(6)]
     text = [bar.join(cell.ljust(w) for cell, w in zip(line, width, strict=True)) for line in lines]
     if markdown:
         text = [f"| {line} |" for line in text]

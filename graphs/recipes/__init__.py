@@ -69,6 +69,11 @@ def classes() -> list[str]:
     return sorted({*_BUILT_IN, *contributed_names(GROUP)})
 
 
+def is_own(name: str) -> bool:
+    """Whether the recipe of a class is one of these, and no other package's."""
+    return name in _BUILT_IN
+
+
 def recipe_of(name: str) -> Callable[..., None]:
     """The recipe of a class. Raises `GraphFault` for one that has none."""
     place = _place(name)

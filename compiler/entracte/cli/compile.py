@@ -172,6 +172,7 @@ def _compile(config: DictConfig) -> None:
     from entracte.build import build_folder, compile_job
     from entracte.calibrate.derived import calibrated
     from entracte.cli.show import show_summary
+    from entracte.store.declared import kept_recipes
     from entracte.store.times import Times
 
     config = calibrated(config)
@@ -184,7 +185,7 @@ def _compile(config: DictConfig) -> None:
         return
     if config.search.trials:
         raise ConfigError("search.trials: say it as a word, `compile search=N ...`")
-    job = read(config)
+    job = read(config, keep=kept_recipes(config.cache))
     say(console, job.pipeline.title, style="bold")
     into = " (dry run)" if job.dry_run else f" into {build_folder(job)}"
     say(console, f"for {job.target.title}{into}")

@@ -1,8 +1,10 @@
 """`pipeline.folder`: a model folder becomes stages, loops, inputs and outputs by its recipe."""
 
+import hashlib
+import json
 import re
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -17,6 +19,7 @@ from entracte.disk.places import weights_folder
 from entracte.errors import ConfigError
 from entracte.graphs import GraphFault, recipes
 from entracte.graphs.checks import similar
+from entracte.graphs.recipes.guidance import Guidance
 
 _WHERE = "pipeline.folder"
 _OVER = ("inputs", "stages", "loops", "outputs")
@@ -25,8 +28,19 @@ _UNNAMED = "folder"
 """`pipeline.name` where nobody gave one: then the folder's own name is taken."""
 
 
-def expanded(config: DictConfig) -> DictConfig:
+Keep = Callable[[str, Any, Callable[[], dict[str, Any]]], dict[str, Any]]
+"""Class, what a declaration follows from beside the code, and what makes it -> the declaration."""
+
+
+def _always_made(_: str, __: Any, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    return make()
+
+
+def expanded(config: DictConfig, keep: Keep = _always_made) -> DictConfig:
     """The configuration with what the recipe of its folder gives; as it is where it names none.
+
+    Args:
+        keep: gives what a recipe declared before, if it knows it.
 
     Raises `ConfigError`. Of the folder only JSON is read.
     """
@@ -44,7 +58,9 @@ def expanded(config: DictConfig) -> DictConfig:
             f"{_WHERE}: {place!r} is no folder; for numbers of a seed give the folder with the "
             "configurations here, `pipeline.folder=FOLDER pipeline.weights=random:0`"
         )
-    made = _declared(config, weights_folder(place, _WHERE))
+    path = weights_folder(place, _WHERE)
+    chosen = _chosen(config)
+    made = keep(_kind(path), _follows_from(chosen, path), lambda: _declared(chosen, path))
     plain = OmegaConf.to_container(without_groups(config), resolve=True)
     raw = OmegaConf.to_container(config, resolve=False)
     assert isinstance(plain, dict) and isinstance(raw, dict)
@@ -73,21 +89,70 @@ def _own(plain: Mapping[Any, Any]) -> dict[Any, Any]:
     return {k: v for k, v in plain.items() if k in {f.name for f in fields(CompileSettings)}}
 
 
-def _declared(config: DictConfig, path: Path) -> dict[str, Any]:
+def _kind(path: Path) -> str:
+    """The class that a folder names; empty where that is not so easy to say."""
+    try:
+        index = json.loads((path / "model_index.json").read_text())
+    except (OSError, ValueError):
+        return ""
+    kind = index.get("_class_name") if isinstance(index, dict) else None
+    return kind if isinstance(kind, str) else ""
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """All of a configuration that a recipe may look at."""
+
+    options: dict[str, Any]
+    changes: dict[str, dict[str, Any]]
+    """Of the components' configurations."""
+    random: bool
+    """Whether weights are of a seed."""
+    steps: int
+    evaluations: int | None
+    guidance: Guidance
+
+
+def _chosen(config: DictConfig) -> _Chosen:
+    """Raises `ConfigError`."""
+    options = OmegaConf.to_container(config.pipeline.options, resolve=True)
+    assert isinstance(options, dict)
+    return _Chosen(
+        {str(name): value for name, value in options.items()},
+        _changes(config),
+        config.pipeline.weights.startswith("random:"),
+        config.sampler.steps,
+        config.sampler.evaluations,
+        guidance_of(config),
+    )
+
+
+def _follows_from(chosen: _Chosen, path: Path) -> Any:
+    """Of a declaration, beside the code: the folder's JSON, the names of its files, and what was
+    chosen."""
+    files = sorted(p for p in path.rglob("*") if p.is_file())
+    return [
+        str(path.absolute()),
+        [(str(p.relative_to(path)), _sha256(p) if p.suffix == ".json" else "") for p in files],
+        # As it is written, since 1 and true are equal.
+        repr(chosen),
+    ]
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _declared(chosen: _Chosen, path: Path) -> dict[str, Any]:
     """What the recipe gives, as `pipeline` has it."""
     from entracte.graphs.recipes.hub import model_folder
     from entracte.graphs.recipes.recipe import Recipe
 
-    options = OmegaConf.to_container(config.pipeline.options, resolve=True)
-    assert isinstance(options, dict)
-    chosen = {str(name): value for name, value in options.items()}
     try:
-        folder = model_folder(path, _changes(config))
+        folder = model_folder(path, chosen.changes)
         make = recipes.recipe_of(folder.kind)
-        random = config.pipeline.weights.startswith("random:")
-        steps, evaluations = config.sampler.steps, config.sampler.evaluations
-        recipe = Recipe(folder, chosen, steps, random=random, evaluations=evaluations,
-                        guidance=guidance_of(config))  # fmt: skip
+        recipe = Recipe(folder, chosen.options, chosen.steps, random=chosen.random,
+                        evaluations=chosen.evaluations, guidance=chosen.guidance)  # fmt: skip
         make(recipe)
         recipe.check_guidance()
         recipe.check_options()

@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from entracte.declare.folder import expanded, without_groups
+from entracte.declare.folder import Keep, expanded, without_groups
 from entracte.declare.guidance import with_guidance, written_over
 from entracte.declare.host_ops import HOST_OPS
 from entracte.declare.packages import check_package
@@ -68,10 +68,11 @@ class Job:
     """What the planner is to choose; till then each stands at the first value that is tried."""
 
 
-def read(config: DictConfig, *, recorded: bool = False) -> Job:
+def read(config: DictConfig, *, recorded: bool = False, keep: Keep | None = None) -> Job:
     """Check a composed configuration and freeze it. Raises `ConfigError`.
 
     Args:
+        keep: gives what a recipe declared before.
         recorded: it was read before, and its values no longer refer to each other.
     """
     with sealed():
@@ -81,7 +82,7 @@ def read(config: DictConfig, *, recorded: bool = False) -> Job:
         _check_whole(config)
         check_keys(_raw(config))
         if not recorded:
-            config = expanded(config)
+            config = expanded(config) if keep is None else expanded(config, keep)
             _check_nothing_is_missing(config)
             _check_nothing_is_chosen(given)
         undecided = undecided_of(config)

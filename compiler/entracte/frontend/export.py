@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import io
 import logging
 import warnings
@@ -30,7 +31,7 @@ from entracte.frontend.pairs import write_pairs
 from entracte.frontend.place import line_of, refuse_sizes
 from entracte.frontend.rank.within import within_rank
 from entracte.frontend.repeats.calls import AGAIN
-from entracte.frontend.repeats.spliced import Piece, names_made
+from entracte.frontend.repeats.spliced import Piece, names_made, unread
 from entracte.frontend.repeats.whole import in_pieces
 from entracte.frontend.returned import returning
 from entracte.frontend.selected import compute_with_all
@@ -74,7 +75,7 @@ def export_graph(
     _check_eval(module)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        with _on_cpu_shapes(module, args) as cpu_args, _quiet():
+        with _on_cpu_shapes(module, args) as cpu_args, _quiet(), _uncollected():
             program = _joined(module, cpu_args, outputs, is_convertible)
             if program is None:
                 program = _whole(module, cpu_args, outputs, is_convertible)
@@ -138,6 +139,18 @@ def _check_eval(module: nn.Module) -> None:
             f"{type(module).__name__}: module `{training[0]}` is in training mode; "
             "a compiled graph is for inference: call `.eval()` on the module first"
         )
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without searching for garbage: a trace makes millions of objects that are all in use."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 @contextlib.contextmanager
@@ -271,6 +284,7 @@ def _wanted(
 
 
 def _write(piece: Piece, table: Any) -> None:
+    piece.unread = unread(piece.program)
     with names_made() as names:
         piece.program = _written(piece.program, table)
     piece.names = names

@@ -7,7 +7,6 @@ import functools
 from typing import Any
 
 import numpy as np
-import torch
 
 from entracte.lower.registry import arguments, ops, register
 
@@ -17,6 +16,8 @@ __all__ = ["cure_constant_types", "cure_outer_types", "cure_partly_known"]
 def cure_constant_types() -> None:
     """A constant that is whole where torch's is float: `arange(4, dtype=torch.float32)`. A quotient
     with it is right, a product of matrices or a mean is cut off without a word."""
+    import torch
+
     module = ops()
     stock = module.convert_single_node
 

@@ -11,14 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-from torch.nn import functional
 
 from entracte.lower.registry import arguments, register, table, value
 
 __all__ = ["cure_resampling"]
-
-_aten = torch.ops.aten
 
 _MODES = {
     "upsample_nearest": ("nearest", "upsample_nearest2d"),
@@ -119,13 +115,18 @@ def _is_native(axes: list[_Axis], mode: str) -> bool:
 
 def _matrix(column: str, axis: _Axis, corners: bool | None) -> np.ndarray | None:
     """[wanted, given]; None if nothing changes. Column i is what becomes of unit vector i."""
+    import torch
+    from torch.nn import functional
+
     # two columns: of one, antialiasing takes the strides for those of channels that come last
     unit = torch.eye(axis.given).reshape(1, axis.given, axis.given, 1).repeat(1, 1, 1, 2)
     if column == _ADAPTIVE:
         made = functional.adaptive_avg_pool2d(unit, (axis.wanted, 2))
     else:
         how = [] if corners is None else [corners]
-        made = getattr(_aten, column).default(unit, [axis.wanted, 2], *how, axis.factor, None)
+        made = getattr(torch.ops.aten, column).default(
+            unit, [axis.wanted, 2], *how, axis.factor, None
+        )
     matrix: np.ndarray = made[0, :, :, 0].T.contiguous().numpy()
     same = axis.given == axis.wanted and np.array_equal(matrix, np.eye(axis.given))
     return None if same else matrix

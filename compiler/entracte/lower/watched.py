@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from entracte.lower.errors import LowerError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["number_of", "watching"]
 
@@ -55,6 +56,8 @@ def number_of(operation: Any) -> int | None:
 
 
 def _check(node: Any, made: Any, place: str) -> None:
+    import torch
+
     wanted = node.meta.get("val")
     pairs = [(wanted, made)]
     if isinstance(wanted, list | tuple):
@@ -65,7 +68,7 @@ def _check(node: Any, made: Any, place: str) -> None:
             _check_value(node, value, var, place)
 
 
-def _check_value(node: Any, value: torch.Tensor, var: Any, place: str) -> None:
+def _check_value(node: Any, value: Tensor, var: Any, place: str) -> None:
     wanted, found = tuple(value.shape), tuple(var.shape or ())
     known = all(isinstance(n, int) for n in found)
     # MIL writes a torch scalar with one element either way.
@@ -81,7 +84,9 @@ def _int(shape: tuple[Any, ...]) -> tuple[int, ...]:
     return tuple(int(n) for n in shape)
 
 
-def _kind(value: torch.Tensor) -> str:
+def _kind(value: Tensor) -> str:
+    import torch
+
     if value.dtype is torch.bool:
         return "boolean"
     return "float" if value.is_floating_point() else "whole"

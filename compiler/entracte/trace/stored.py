@@ -111,10 +111,10 @@ class Shelf:
 
     def _made(self, stage: Stage) -> str:
         """What a graph is beside its code: it may read files, or hold numbers of its own."""
-        from entracte.trace.numbers import digest_of_graph
-
         if graphs_are_code(stage):
             return ""
+        from entracte.trace.numbers import digest_of_graph
+
         # As the factory made it: tracing calls modules, and these may note what they saw.
         if stage.name not in self._digests:
             self._digests[stage.name] = digest_of_graph(self._graph(stage))

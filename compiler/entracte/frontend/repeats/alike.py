@@ -12,21 +12,25 @@ import contextlib
 import enum
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Group", "groups_of", "without"]
+__all__ = ["HOOKS", "Group", "groups_of", "without"]
 
 _OWN = frozenset(vars(nn.Module()))
 """What every module has: tables of tensors and modules, and of hooks."""
-_HOOKS = tuple(name for name in sorted(_OWN) if name.endswith("_hooks"))
+HOOKS = tuple(name for name in sorted(_OWN) if "_hooks" in name)
+"""Tables of what runs beside `forward`."""
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device,
           torch.Size, enum.Enum)  # fmt: skip
 _LEAST_MODULES = 3
 """Of a tree: smaller ones are a few operations, for which an export of their own is too dear."""
+_HEAP_TYPE = 1 << 9
+"""Flag of a class that Python code made (`Py_TPFLAGS_HEAPTYPE`)."""
+_DEEPEST = 6
+"""Levels of values that are compared."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ def _is_fit(module: nn.Module) -> bool:
     tree = list(module.named_modules(remove_duplicate=False))
     if len(tree) < _LEAST_MODULES or len({id(m) for _, m in tree}) < len(tree):
         return False
-    if any(getattr(m, hooks, None) for _, m in tree for hooks in _HOOKS):
+    if any(getattr(m, hooks, None) for _, m in tree for hooks in HOOKS):
         return False
     tensors = [id(t) for _, m in tree for t in _tensors(m).values() if t is not None]
     return len(set(tensors)) == len(tensors)
@@ -108,7 +112,9 @@ def _parted(members: Sequence[_Member]) -> list[Group]:
     counts = {name: len({row[name] for _, _, row in members}) for name in members[0][2]}
     first = members[0][1]
     parting = [
-        (n, name) for name, n in counts.items() if 1 < n < len(members) or _is_shadow(first, name, n)
+        (n, name)
+        for name, n in counts.items()
+        if 1 < n < len(members) or _is_shadow(first, name, n)
     ]
     if not parting:
         paths, modules, _ = zip(*members, strict=True)
@@ -135,17 +141,32 @@ def _attributes(module: nn.Module) -> _Row:
     }
 
 
-def _value(value: Any) -> Hashable:
-    """Equal for equal values; of an object that is not known by itself, who it is."""
+def _value(value: Any, depth: int = 0) -> Hashable:
+    """Equal for equal values; of an object whose insides cannot be told, who it is."""
     if isinstance(value, _PLAIN):
         return type(value), value
-    if isinstance(value, list | tuple):
-        return type(value), tuple(map(_value, value))
-    if isinstance(value, dict):
-        return dict, tuple((_value(k), _value(v)) for k, v in value.items())
-    if isinstance(value, FunctionType | BuiltinFunctionType | type):
+    if depth > _DEEPEST:
         return "is", id(value)
-    return "is", id(value)
+    if isinstance(value, list | tuple):
+        return type(value), tuple(_value(v, depth + 1) for v in value)
+    if isinstance(value, dict):
+        return _pairs(dict, value, depth)
+    return _pairs(type(value), vars(value), depth) if _is_data(value) else ("is", id(value))
+
+
+def _pairs(kind: type, named: dict[Any, Any], depth: int) -> Hashable:
+    return kind, tuple((_value(k), _value(v, depth + 1)) for k, v in named.items())
+
+
+def _is_data(value: Any) -> bool:
+    """An object of classes written in Python, which is all that its attributes are: processors of
+    attention, configurations."""
+    classes = type(value).__mro__[:-1]
+    return (
+        not isinstance(value, type | nn.Module | Tensor)
+        and hasattr(value, "__dict__")
+        and all(c.__flags__ & _HEAP_TYPE and "__slots__" not in vars(c) for c in classes)
+    )
 
 
 # ---------------------------------------------------------------- taken away

@@ -32,6 +32,7 @@ Shape = tuple[tuple[int, ...], tuple[int, ...], str]
 
 @torch.library.register_fake("entracte::again")
 def _again(given: list[Tensor], path: str, form: int, made: str) -> list[Tensor]:
+    del given, path, form
     return [empty(shape) for shape in json.loads(made)]
 
 
@@ -67,7 +68,11 @@ class Form:
     """The result's leaves: `Shape`s, others as they are, and `_Given` ones."""
     made_spec: Any = None
     count: int = 1
+    read: tuple[int, ...] = ()
+    """Which of the different tensors its program reads: the others may be nothing but that."""
     is_fit: bool = True
+    shares_memory: bool = False
+    """Whether its results are views of its arguments, or of each other."""
     places: tuple[Any, ...] = field(default=(), repr=False)
     """Of each leaf: its tensor's position among `tensors`, or None."""
 
@@ -129,6 +134,11 @@ class Calls:
         self._found: list[Form] = []
         self._paths = {id(child): path for path, child in module.named_modules()}
         self._inside: Form | None = None
+        self._grouped = {id(m) for _, child, _ in self._members for m in child.modules()}
+
+    def is_grouped(self, module: nn.Module) -> bool:
+        """Whether a module is one of a group, or inside of one."""
+        return id(module) in self._grouped
 
     def path_of(self, module: nn.Module) -> str | None:
         """Where the model has a module."""
@@ -149,9 +159,7 @@ class Calls:
             yield
 
     @contextlib.contextmanager
-    def _replaced(
-        self, call: Callable[..., Any], but: nn.Module | None = None
-    ) -> Iterator[None]:
+    def _replaced(self, call: Callable[..., Any], but: nn.Module | None = None) -> Iterator[None]:
         kept = [(m, p, g, vars(m).get("forward"), m.forward) for p, m, g in self._members]
         try:
             for module, path, group, _, own in kept:
@@ -180,7 +188,8 @@ class Calls:
         form = self._known(call)
         if form is None or not form.is_fit or not self._is_covered(call):
             return call.run()
-        made = AGAIN(list(call.tensors), call.path, form.number, json.dumps(form.shapes))
+        given = [call.tensors[i] for i in form.read]
+        made = AGAIN(given, call.path, form.number, json.dumps(form.shapes))
         return form.result(call.tensors, made)
 
     def _is_covered(self, call: _Call) -> bool:
@@ -295,8 +304,9 @@ def _learn(form: Form, call: _Call, result: Any) -> bool:
         if known:
             made.append(_Given(known[0]))
         elif isinstance(leaf, Tensor):
-            if leaf.is_complex() or _memory(leaf) in memory:
+            if leaf.is_complex():
                 return False
+            form.shares_memory |= _memory(leaf) in memory
             memory.add(_memory(leaf))
             try:
                 made.append(_Made(shape_of(leaf)))

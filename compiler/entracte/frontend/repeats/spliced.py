@@ -4,9 +4,10 @@ place: node for node and name for name what an export of everything gives."""
 from __future__ import annotations
 
 import contextlib
+import json
 import operator
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,8 @@ from torch.fx.graph import _Namespace
 
 from entracte.frontend.repeats.calls import AGAIN
 
-__all__ = ["Made", "Piece", "Unfit", "is_plain", "names_made", "splice"]
+__all__ = ["Made", "Piece", "Unfit", "changes_results", "is_plain", "names_made", "unread",
+           "splice"]  # fmt: skip
 
 _NUMBER = re.compile(r"_\d+$")
 
@@ -34,6 +36,8 @@ class Made:
     name: str
     is_counted: bool
     """Whether an export of everything makes it too."""
+    form: int | None = None
+    """The number of the form that it calls."""
 
 
 @contextlib.contextmanager
@@ -46,7 +50,7 @@ def names_made() -> Iterator[list[Made]]:
     def create_node(self: PythonKeyTracer, *args: Any, **kwargs: Any) -> Node:
         node = own(self, *args, **kwargs)
         if node.op == "call_function":
-            made.append(Made(node.name, not (node.target is AGAIN or _is_part(node))))
+            made.append(_told(node))
         return node
 
     PythonKeyTracer.create_node = create_node  # type: ignore[method-assign]
@@ -56,12 +60,17 @@ def names_made() -> Iterator[list[Made]]:
         PythonKeyTracer.create_node = own  # type: ignore[method-assign]
 
 
+def _told(node: Node) -> Made:
+    if node.target is AGAIN:
+        number: Any = node.args[2]
+        return Made(node.name, is_counted=False, form=number)
+    return Made(node.name, is_counted=not _is_part(node))
+
+
 def _is_part(node: Node) -> bool:
     """Whether it is one result of a form's call."""
     source = node.args[0] if node.args else None
-    return (
-        node.target is operator.getitem and isinstance(source, Node) and source.target is AGAIN
-    )
+    return node.target is operator.getitem and isinstance(source, Node) and source.target is AGAIN
 
 
 def is_plain(program: ExportedProgram) -> bool:
@@ -76,6 +85,46 @@ def is_plain(program: ExportedProgram) -> bool:
     )
 
 
+def unread(program: ExportedProgram) -> list[frozenset[int]]:
+    """Of each call of a form, in order, the results that nothing reads: an export of everything
+    drops what makes those before its next trace."""
+    calls = [node for node in program.graph.nodes if node.target is AGAIN]
+    return [
+        frozenset(range(len(json.loads(node.args[3])))) - {u.args[1] for u in node.users if u.users}
+        for node in calls
+    ]
+
+
+def changes_results(program: ExportedProgram) -> bool:
+    """Whether an operation of a program, as torch.export gives it, changes in place what a form's
+    call makes: that may be memory of more than this one value."""
+    return any(_root(target).target is AGAIN for node in program.graph.nodes
+               for target in _aliased(node, is_write=True))  # fmt: skip
+
+
+def _aliased(node: Node, is_write: bool) -> list[Node]:
+    """The arguments whose memory an operation writes to, or hands on."""
+    schema = getattr(node.target, "_schema", None)
+    if schema is None:
+        is_part = node.target is operator.getitem and not is_write
+        return [node.args[0]] if is_part else []  # type: ignore[list-item]
+    pairs = zip(schema.arguments, node.args, strict=False)
+    return [
+        given
+        for argument, given in pairs
+        if isinstance(given, Node)
+        and argument.alias_info is not None
+        and argument.alias_info.is_write == is_write
+    ]
+
+
+def _root(node: Node) -> Node:
+    """The operation that made the memory that a value lies in."""
+    while source := _aliased(node, is_write=False) or _aliased(node, is_write=True):
+        node = source[0]
+    return node
+
+
 @dataclass
 class Piece:
     """An exported program: of everything, or of a form."""
@@ -83,8 +132,12 @@ class Piece:
     program: ExportedProgram
     names: Sequence[Made] = ()
     """What its last trace made."""
+    unread: Sequence[frozenset[int]] = ()
+    """What of its calls' results nothing read before that."""
     path: str = ""
     """Of the module that was exported for a form."""
+    read: Sequence[int] = ()
+    """Which of its inputs a form's calls are given."""
     kept: Mapping[str, str] | None = None
     """Name of a module that a call is given -> its path."""
 
@@ -121,7 +174,9 @@ class _Place:
         own: dict[str, Any] = node.meta.get("nn_module_stack") or {}
         if self.piece.kept is None:
             return own
-        moved = [(self.path_of(path), kind) for path, kind in own.values() if path not in ("", BLOCK)]
+        moved = [
+            (self.path_of(path), kind) for path, kind in own.values() if path not in ("", BLOCK)
+        ]
         return {**self.stack, **{f"L__self__{path}": (path, kind) for path, kind in moved}}
 
 
@@ -182,47 +237,66 @@ class _Splicing:
                 self._weights[target_of[node.name]] = made[node]
         return made
 
-    def body(self, place: _Place, made: dict[Node, Any]) -> None:
-        """Copy a piece's operations, under the names that a trace of everything gives them."""
+    def body(
+        self, place: _Place, made: dict[Node, Any], dead: Container[Node] = frozenset()
+    ) -> None:
+        """Copy a piece's operations but the dead ones, under the names that a trace of everything
+        gives them."""
         nodes = {n.name: n for n in place.piece.program.graph.nodes if n.op == "call_function"}
+        unread = iter(place.piece.unread)
         for one in place.piece.names:
             node = nodes.pop(one.name, None)
+            left = next(unread) if one.form is not None else frozenset()
+            if node in dead:
+                continue
             if one.is_counted:
                 name = self._name(one.name)
                 if node is not None:
                     made[node] = self._copied(node, made, place, name)
             elif node is None:
-                # A call of which nothing is read is one that a trace of everything drops, too.
-                raise Unfit
+                self._drop(one.form)
             elif node.target is AGAIN:
-                made[node] = self._form(node, made, place)
+                made[node] = self._form(node, made, place, left)
             else:
-                made[node] = made[node.args[0]][node.args[1]]
+                source: Any = node.args[0]
+                made[node] = made[source][node.args[1]]
         if nodes:
             raise Unfit
 
-    def _form(self, node: Node, made: dict[Node, Any], place: _Place) -> list[Node]:
-        """What a call of a form makes here."""
+    def _drop(self, form: int | None) -> None:
+        """Count what a call of a form makes that is dropped, since nothing reads it."""
+        for one in self._forms[form].names if form is not None else ():
+            if one.is_counted:
+                self._name(one.name)
+            self._drop(one.form)
+
+    def _form(
+        self, node: Node, made: dict[Node, Any], place: _Place, left: frozenset[int]
+    ) -> list[Node | None]:
+        """What a call of a form makes here; of the results that are `left` nothing."""
         given, path, number, _ = node.args
         piece = self._forms[number]
         inner = _Place(piece, place.moved(path), place.stack_of(node))
         own: dict[Node, Any] = {}
         signature, target_of = piece.program.graph_signature, _weights(piece.program)
-        values = dict(zip(signature.user_inputs, (made[g] for g in given), strict=True))
+        inputs = (signature.user_inputs[i] for i in piece.read)
+        values = dict(zip(inputs, (made[g] for g in given), strict=True))
         for source in piece.program.graph.nodes:
             if source.op == "placeholder" and source.name in target_of:
                 own[source] = self._weight(inner.path_of(target_of[source.name]))
-            elif source.op == "placeholder":
+            elif source.op == "placeholder" and source.name in values:
                 own[source] = values[source.name]
-        self.body(inner, own)
         (output,) = (n for n in piece.program.graph.nodes if n.op == "output")
-        return [own[n] for n in output.args[0]]
+        results: Any = output.args[0]
+        read = [n for i, n in enumerate(results) if i not in left]
+        self.body(inner, own, _unneeded(piece.program, read) if left else frozenset())
+        return [own.get(n) for n in results]
 
     def _weight(self, name: str) -> Node:
-        node = self._weights.get(name) or self._weights.get(self._known_as(name))
-        if node is None:
+        known = self._known_as(name)
+        if known not in self._weights:
             raise Unfit
-        return node
+        return self._weights[known]
 
     def _name(self, name: str) -> str:
         base = _NUMBER.sub("", name)
@@ -243,6 +317,16 @@ class _Splicing:
         if copy.name != name:
             raise Unfit
         return copy
+
+
+def _unneeded(program: ExportedProgram, results: Sequence[Node]) -> set[Node]:
+    """The operations that these results need not."""
+    needed = set(results)
+    nodes = list(program.graph.nodes)
+    for node in reversed(nodes):
+        if node in needed:
+            needed.update(node.all_input_nodes)
+    return {n for n in nodes if n.op == "call_function" and n not in needed}
 
 
 def _weights(program: ExportedProgram) -> dict[str, str]:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._export.utils import _compiling_state_context
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
-from entracte.frontend.repeats.alike import groups_of, without
+from entracte.frontend.repeats.alike import HOOKS, groups_of, without
 from entracte.frontend.repeats.calls import Calls, Form, empty, shape_of
-from entracte.frontend.repeats.spliced import BLOCK, Piece, Unfit, is_plain, splice
+from entracte.frontend.repeats.spliced import (
+    BLOCK,
+    Piece,
+    changes_results,
+    is_plain,
+    splice,
+)
 
 __all__ = ["WORTH_MODULES", "Pieces", "in_pieces"]
 
-WORTH_MODULES = 12
+WORTH_MODULES = 20
 """Modules that need not be traced again, below which nothing is saved: an export by itself costs as
 much as they do."""
 
@@ -42,7 +49,8 @@ class Pieces:
             for named in (self._module.named_parameters, self._module.named_buffers)
             for name, tensor in named(remove_duplicate=False)
         }
-        known = {id(tensors[name]): name for name in reversed(tensors)}
+        # torch.export calls a tensor that has several names by the last of them.
+        known = {id(tensor): name for name, tensor in tensors.items()}
         return splice(self.outer, self.forms, lambda n: known.get(id(tensors.get(n)), n))
 
 
@@ -76,20 +84,28 @@ def in_pieces(
         return None
     with calls.written():
         outer = Piece(export(module, args))
-    return Pieces(module, outer, pieces)
+    made = Pieces(module, outer, pieces)
+    shares = any(form.shares_memory for form in calls.forms if form.number in pieces)
+    if shares and any(changes_results(piece.program) for piece in made.every):
+        return None
+    return made
 
 
 def _look(calls: Calls, module: nn.Module, args: tuple[Tensor, ...], mode: FakeTensorMode) -> bool:
-    """Find forms; false where the module cannot run, or is another one afterwards."""
+    """Find forms; false where the module cannot run, or keeps what it computed."""
     before = _state(module)
     try:
-        with calls.looked_at(mode), torch.no_grad():
+        # Libraries ask whether they are exported, and compute other masks then.
+        with calls.looked_at(mode), torch.no_grad(), _compiling_state_context():
             module(*args)
     except Exception:  # noqa: BLE001  an export tells what is wrong
         return False
     finally:
-        is_changed = _restore(module, before)
-    return not is_changed
+        changed = _restore(before)
+    return all(
+        name in HOOKS or (is_plain_value and not calls.is_grouped(child))
+        for child, name, is_plain_value in changed
+    )
 
 
 _State = list[tuple[nn.Module, dict[str, Any], dict[str, Any]]]
@@ -104,22 +120,35 @@ def _held(value: Any) -> Any:
     return value.copy() if isinstance(value, dict | list) else None
 
 
-def _restore(module: nn.Module, before: _State) -> bool:
-    """Put attributes back as they were; whether anything had changed."""
-    is_changed = False
+def _restore(before: _State) -> list[tuple[nn.Module, str, bool]]:
+    """Put attributes back as they were; (module, name, whether it was and is a plain value) of
+    each that had changed."""
+    changed = []
     for child, attributes, held in before:
         own = vars(child)
-        if own.keys() != attributes.keys() or any(own[k] is not v for k, v in attributes.items()):
-            is_changed = True
+        names = [
+            n for n in {**own, **attributes} if own.get(n, _none) is not attributes.get(n, _none)
+        ]
+        changed += [
+            (child, n, _is_plain(own.get(n)) and _is_plain(attributes.get(n))) for n in names
+        ]
+        if names:
             own.clear()
             own.update(attributes)
         for name, value in held.items():
             if value is None or _is_same(value, own[name]):
                 continue
-            is_changed = True
+            changed.append((child, name, False))
             own[name].clear()
             (own[name].update if isinstance(value, dict) else own[name].extend)(value)
-    return is_changed
+    return changed
+
+
+_none = object()
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, bool | int | float | str | None)
 
 
 def _is_same(a: Any, b: Any) -> bool:
@@ -156,7 +185,11 @@ def _piece(calls: Calls, form: Form, mode: FakeTensorMode, export: Export) -> Pi
         return None
     if asked or not is_plain(program) or _made(program) != form.shapes:
         return None
-    return Piece(program, path=form.path, kept={n: p for n, p in kept.items() if p is not None})
+    used = {n.name for n in program.graph.nodes if n.op == "placeholder" and n.users}
+    inputs = program.graph_signature.user_inputs
+    form.read = tuple(i for i, name in enumerate(inputs) if name in used)
+    known = {name: path for name, path in kept.items() if path is not None}
+    return Piece(program, path=form.path, read=form.read, kept=known) if form.read else None
 
 
 def _holds(module: nn.Module, other: nn.Module) -> bool:
