@@ -20,7 +20,7 @@ from entracte.decide.grouping import (
 )
 from entracte.decide.modules import with_modules
 from entracte.decide.partition import Measured, cut_stage
-from entracte.decide.shared import measure
+from entracte.decide.shared import Known, measure
 from entracte.decide.units import unit_of
 from entracte.errors import DoesNotFit
 from entracte.ir import (
@@ -103,6 +103,7 @@ class _Problem:
     corrections: Mapping[str, float]
     cuts: dict[tuple[str, int], tuple[Chunk, ...]] = field(default_factory=dict)
     """Remembered by graph and level; the target's memory does not change them."""
+    known: Known | None = None
 
 
 def decide(
@@ -112,11 +113,13 @@ def decide(
     chunk_bytes: int | None = None,
     *,
     corrections: Mapping[str, float] | None = None,
+    known: Known | None = None,
 ) -> Decision:
-    """`corrections` scales a stage graph's activations by what conversion was seen to add.
+    """`corrections` scales a stage graph's activations by what conversion was seen to add; `known`
+    is what decisions for other targets looked at, of this very source.
 
     Raises `DoesNotFit` with the place, the need, the budget and what would help."""
-    first = _Problem(source, target, policy, chunk_bytes, {}, corrections or {})
+    first = _Problem(source, target, policy, chunk_bytes, {}, corrections or {}, known=known)
     problem, choice, decision = _fitting(first)
     best = decision if chunk_bytes is not None else _refine(problem, choice, decision)
     best = _scheduled(problem, _regrouped(problem, choice, best))
@@ -136,7 +139,7 @@ def _fitting(p: _Problem) -> tuple[_Problem, _Choice, Decision]:
     limit = min(p.target.chunk_limit_bytes, p.chunk_bytes or p.target.chunk_limit_bytes)
     apart: frozenset[str] = frozenset()
     while True:
-        sharing = measure(p.source, limit, apart)
+        sharing = measure(p.source, limit, apart, p.known)
         problem = replace(p, measured=sharing.measured, cuts={})
         coarsest = _Choice(dict.fromkeys(problem.measured, 0))
         try:
