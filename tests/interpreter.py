@@ -184,13 +184,19 @@ class _Machine:
     def step(self, s: int, segment: Segment, iteration: int, k: int, step: Step) -> None:
         if isinstance(step, HostStep):
             self.do_host(step, iteration)
-        elif step.is_called(iteration):
+        else:
             self.call(s, segment, iteration, step)
         self.count_held(f"{s}.{iteration}.{k}")
         if not segment.is_loop:
             self.completed({b.tensor for b in step.outputs})
         for name in step.frees:
             self.drop(name)
+
+    def slices(self, call: Call, iteration: int) -> list[int]:
+        """Those of a call that do not rest."""
+        if call.rests_by and iteration > 0:
+            return np.flatnonzero(np.asarray(self.values[call.rests_by]) == 0).tolist()
+        return [] if call.at and iteration not in call.at else list(range(call.repeat))
 
     def do_host(self, step: HostStep, iteration: int) -> None:
         assert self.host is not None, step.op
@@ -202,7 +208,7 @@ class _Machine:
     def call(self, s: int, segment: Segment, iteration: int, call: Call) -> None:
         function = call.function_at(iteration)
         sums: dict[str, Any] = {}
-        for k in range(call.repeat):
+        for k in self.slices(call, iteration):
             index = {By.WHOLE: 0, By.MAP: k, By.ITERATION: iteration}
             inputs = {b.feature: self.read(b, index[b.by]) for b in call.inputs}
             made = self.chunks[call.chunk](function, inputs)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from entracte.graphs.opensora.text import TextEncoder, t5_v1_1_config
+from entracte.graphs.opensora.text import RowsEncoder, TextEncoder, t5_v1_1_config
 from tests.lower.execute import lower, psnr, run
 
 SCALE = 64.0
@@ -102,3 +102,41 @@ def test_fp16_packages_need_the_division(tmp_path):
     assert psnr(results["cured"], expected) >= 50
     broken = not torch.isfinite(results["plain"]).all()
     assert broken or psnr(results["plain"], expected) < 20
+
+
+def test_rows_of_the_checkpoints_table_give_what_its_tokens_give():
+    """Rows are not divided yet: the table is the checkpoint's, which the plain encoder holds."""
+    plain, cured = pair()
+    ids, mask = inputs()
+    rows = plain.model.shared.weight[ids.long()]
+    with torch.no_grad():
+        torch.testing.assert_close(RowsEncoder(cured)(rows, mask), cured(ids, mask))
+
+
+def by_hand(weight: torch.Tensor) -> torch.Tensor:
+    """Rounded to 127 steps of the largest magnitude of its output channel, to either side."""
+    step = weight.abs().amax(1, keepdim=True) / 127
+    return (weight / step).round() * step
+
+
+@pytest.mark.slow
+def test_an_encoder_in_int8_is_torch_with_weights_quantized_by_hand(tmp_path):
+    """To rounding. That is not the plain one: how much is lost depends on the weights, of which
+    these are random (docs/techniques.md has the demo's)."""
+    plain, _ = pair()
+    with torch.no_grad():
+        right = plain(*inputs())
+        path = tmp_path / "int8.mlpackage"
+        facts = lower(plain, inputs(), path, "fp32", "iOS18", "int8")
+        (made,) = run(path, inputs())
+        large = [p for p in plain.parameters() if p.dim() == 2 and p.numel() >= 2048]
+        for p in large:
+            p.copy_(by_hand(p))
+        wanted = plain(*inputs())
+    assert facts.compressed_tensors == len(large)
+
+    def off(found: torch.Tensor) -> float:
+        return float((found - wanted).norm() / wanted.norm())
+
+    assert off(torch.as_tensor(made)) < 1e-5
+    assert off(right) > 1e-3

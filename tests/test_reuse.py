@@ -31,6 +31,7 @@ PROMPT, SEED = "a green triangle grows", 11
 STEPS = 5
 CACHE = cache_folder("auto")
 REUSE = "pipeline.stages.denoise.reuse={first: 1, last: 1, at: {every: 2}}"
+TEST = "pipeline.stages.denoise.reuse={first: 1, last: 0, at: {change: 0.3}}"
 INTERVAL = ("guidance=interval", "guidance.begin=1", "guidance.end=3")
 
 
@@ -106,6 +107,14 @@ def by_hand(monkeypatch, skips):
 
 CASES = {
     "reuse": ((REUSE,), Skips(evaluations=STEPS, at=(0, 2, 4))),
+    "first-block test, merging": (
+        (TEST, "+pipeline.stages.denoise.functions.merged=2"),
+        Skips(evaluations=STEPS, last=0, threshold=0.3, merged=2),
+    ),
+    "first-block test, apart": (
+        (TEST, "guidance=apart"),
+        Skips(evaluations=STEPS, last=0, threshold=0.3, apart=True),
+    ),
     "apart": (("guidance=apart",), Skips(evaluations=STEPS)),
     "interval, reuse, leap": (
         (*INTERVAL, REUSE, "sampler=lpl_static", "sampler.evaluations=4"),
@@ -114,8 +123,11 @@ CASES = {
 }
 
 
+QUICK = "interval, reuse, leap"
+
+
 @pytest.mark.parametrize(
-    "case", [pytest.param(c, marks=pytest.mark.slow) if "," not in c else c for c in CASES]
+    "case", [c if c == QUICK else pytest.param(c, marks=pytest.mark.slow) for c in CASES]
 )
 def test_a_plan_computes_what_the_loop_by_hand_does(case, monkeypatch):
     words, skips = CASES[case]
@@ -186,6 +198,10 @@ WRONG = {
     "pipeline.stages.denoise.reuse={at: {every: 0}}": "every is at least 1",
     "pipeline.stages.denoise.reuse={at: [1, 2]}": "0 is one of them",
     "pipeline.stages.step.reuse={at: {every: 2}}": "none of its 0 blocks",
+    "pipeline.stages.denoise.reuse={at: {change: 0}}": "a share above 0, at most 1",
+    "pipeline.stages.denoise.reuse={at: {change: 0.1, every: 2}}": "the only other one",
+    "pipeline.stages.denoise.reuse={first: 0, at: {change: 0.1}}": "first: 0: .* give 1 or more",
+    "pipeline.stages.text.reuse={at: {change: 0.1}}": "no iterations whose changes",
     "pipeline.stages.schedule.reuse={at: {every: 2}}": "schedule is a constant|no iterations",
 }
 
@@ -200,8 +216,11 @@ def test_what_cannot_rest_is_one_message(word):
     ("words", "message"),
     [
         (("guidance.end=9",), "`from` and `to` are of 0 to 5"),
-        (("pipeline.stages.denoise.map.rests.slices=[0, 1]",), "some of the first or of the last"),
-        (("pipeline.stages.denoise.map.rests.slices=[]",), "give a list of slices"),
+        (
+            ("guidance.over.stages.denoise.map.rests.slices=[0, 1]",),
+            "some of the first or of the last",
+        ),
+        (("guidance.over.stages.denoise.map.rests.slices=[]",), "give a list of slices"),
     ],
 )
 def test_an_interval_that_is_none_is_one_message(words, message):

@@ -207,6 +207,35 @@ def test_an_output_that_nobody_reads(tmp_path):
         assert piped(words) == (128 + signal.SIGPIPE, ""), words
 
 
+HUNG_UP = """
+import socket, sys
+from entracte.cli.start import guarded
+def call():
+    here, there = socket.socketpair()
+    there.close()
+    for _ in range(2):
+        try:
+            here.sendall(b"for a browser that has gone")
+        except BrokenPipeError:
+            print("goes on", flush=True)
+guarded(call)
+"""
+
+
+def test_a_browser_that_hangs_up_ends_nothing():
+    done = subprocess.run([sys.executable, "-c", HUNG_UP], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "goes on\n" * 2, "")
+
+
+def test_signals_are_given_back_whatever_a_command_ends_with():
+    from entracte.cli.start import guarded
+
+    before = [signal.getsignal(number) for number in (*STATUS, signal.SIGPIPE)]
+    with pytest.raises(SystemExit):
+        guarded(lambda: sys.exit(2))
+    assert [signal.getsignal(number) for number in (*STATUS, signal.SIGPIPE)] == before
+
+
 def test_an_output_on_a_full_disk(tmp_path):
     command = [sys.executable, "-m", "entracte", "--help"]
     with open("/dev/full", "w") as full:

@@ -39,18 +39,18 @@ def register(monkeypatch: Any, **factories: Callable[..., Graph | Constants]) ->
         monkeypatch.setitem(globals(), f"_{name}", factory)
 
 
-def declared(text: str) -> Pipeline:
+def declared(text: str, score_bytes: int = 0) -> Pipeline:
     """A pipeline of yaml, with what every pipeline has."""
     plain = {"name": "own", "title": "own", "weights": "random:0", "precision": "fp32"}
     given = OmegaConf.merge(plain, OmegaConf.create(text))
     settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(PipelineSettings), given))
     assert isinstance(settings, PipelineSettings)
-    return read_pipeline(settings, "none")
+    return read_pipeline(settings, "none", score_bytes)
 
 
-def traced(text: str) -> TracedPipeline:
+def traced(text: str, score_bytes: int = 0) -> TracedPipeline:
     """Every stage traced, as `compile` does."""
-    return trace_pipeline(declared(text), CORE_ML)
+    return trace_pipeline(declared(text, score_bytes), CORE_ML)
 
 
 def cut(found: TracedPipeline, **pieces: int) -> Partition:

@@ -3,9 +3,12 @@
     python tools/bench_overlap.py                  # fp32, cold: every byte comes from the disk
     python tools/bench_overlap.py --cache warm     # files stay in the page cache
     python tools/bench_overlap.py --precision fp16
+    python tools/bench_overlap.py --model t5       # T5's encoder in a quarter of T5-XXL's width
+    python tools/bench_overlap.py --model t5 --width 4096 --depth 6 --precision fp16
 
-A stack of transformer blocks, four times larger than its memory budget, runs a few steps of a loop.
-Everything is built once and kept in --folder. docs/overlap.md has the method and the figures.
+A stack of transformer blocks, or transformers' T5 encoder, four times larger than its memory
+budget, runs a few steps of a loop. Everything is built once and kept in --folder, unless --remove
+is given. Wants the extra `bench`. docs/overlap.md has the method and the figures.
 """
 
 from __future__ import annotations
@@ -13,28 +16,33 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tools.overlap_contestants import Setting, policies, run_contestant  # noqa: E402
+from tools.overlap_contestants import policies, run_contestant  # noqa: E402
+from tools.overlap_peers import folder_of  # noqa: E402
+from tools.overlap_setting import Setting  # noqa: E402
 
 _ENTRY_POINTS = """[entracte.graphs]
 bench.stack = tools.overlap_model:stack
+bench.t5 = tools.overlap_model:t5
 bench.step = tools.overlap_model:step
 """
 _PIPELINE = """name: overlap
-title: A stack of {depth} transformer blocks of width {width}, {tokens} tokens
+title: "{model}: {depth} transformer blocks of width {width}, {tokens} tokens"
 weights: {weights}
-output: sample.z
+outputs: {{z: {{kind: tensor, value: sample.z}}}}
 precision: {precision}
 inputs:
   seed: {{kind: seed, default: 0}}
@@ -44,7 +52,7 @@ stages:
     params: {{shape: [1, {tokens}, {width}]}}
     inputs: {{seed: seed}}
   stack:
-    graph: bench.stack
+    graph: bench.{model}
     params: {{depth: {depth}, width: {width}, heads: {heads}, tokens: {tokens}}}
     inputs: {{z: sample.z}}
   step:
@@ -60,6 +68,12 @@ loops:
       z: [noise.noise, step.z_next]
 """
 _MIB = 2**20
+_LIBRARIES = ("torch", "accelerate", "diffusers", "transformers", "safetensors")
+_SIZES = {
+    "stack": {"depth": 30, "width": 1280, "tokens": 128, "steps": 3},
+    "t5": {"depth": 24, "width": 1024, "tokens": 120, "steps": 2},
+}
+"""By default. 120 tokens are what PixArt gives T5-XXL."""
 
 
 def main() -> None:
@@ -70,11 +84,18 @@ def main() -> None:
         _one(options.one, setting)
         return
     os.environ["OMP_NUM_THREADS"] = str(setting.threads)
+    try:
+        _bench(setting, options)
+    finally:
+        if options.remove:
+            shutil.rmtree(setting.root, ignore_errors=True)
+
+
+def _bench(setting: Setting, options: argparse.Namespace) -> None:
     build(setting, options.memory)
     if options.rounds < 1:
         return
-    names = _contestants(setting, options)
-    results = _rounds(names, setting, options.rounds)
+    results = _rounds(_contestants(setting, options), setting, options.rounds)
     if options.json:
         results = _added(results, Path(options.json))
     _report(results, setting, options)
@@ -85,27 +106,33 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--folder", default="/tmp/entracte-overlap", help="where files are kept")
     parser.add_argument("--precision", choices=("fp32", "fp16"), default="fp32")
     parser.add_argument("--cache", choices=("cold", "warm"), default="cold")
-    parser.add_argument("--depth", type=int, default=30)
-    parser.add_argument("--width", type=int, default=1280)
-    parser.add_argument("--heads", type=int, default=20)
-    parser.add_argument("--tokens", type=int, default=128)
-    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--model", choices=tuple(_SIZES), default="stack")
+    parser.add_argument("--depth", type=int, help="blocks: 30, T5 24")
+    parser.add_argument("--width", type=int, help="1280, T5 1024; T5-XXL's is 4096")
+    parser.add_argument("--tokens", type=int, help="128, T5 120")
+    parser.add_argument("--steps", type=int, help="3, T5 2: a prompt and a negative one")
     parser.add_argument("--memory", help="budget, as in target.memory; default: a quarter of it")
     parser.add_argument("--rounds", type=int, default=2, help="0: only build what is missing")
     parser.add_argument("--threads", type=int, default=1, help="torch's computing threads")
     parser.add_argument("--keep", type=int, help="blocks that the peers keep in memory")
     parser.add_argument("--json", help="add every figure of every round to this file's")
+    parser.add_argument("--only", default="", help="beginnings of names, with commas between")
+    parser.add_argument("--remove", action="store_true", help="remove what was built, at the end")
     parser.add_argument("--one", help=argparse.SUPPRESS)
-    return parser.parse_args()
+    given = parser.parse_args()
+    for name, size in _SIZES[given.model].items():
+        setattr(given, name, getattr(given, name) or size)
+    return given
 
 
 def _setting(options: argparse.Namespace) -> Setting:
     size = f"{options.precision}-{options.depth}x{options.width}x{options.tokens}x{options.steps}"
     return Setting(
-        folder=str(Path(options.folder) / size),
+        folder=str(Path(options.folder) / f"{options.model}-{size}"),
+        model=options.model,
         depth=options.depth,
         width=options.width,
-        heads=options.heads,
+        heads=max(options.width // 64, 1),
         tokens=options.tokens,
         steps=options.steps,
         half=options.precision == "fp16",
@@ -117,24 +144,23 @@ def _setting(options: argparse.Namespace) -> Setting:
 # ---------------------------------------------------------------- building
 
 
-def block_bytes(setting: Setting) -> int:
-    """Weights of one block."""
-    width = setting.width
-    return (12 * width**2 + 13 * width) * (2 if setting.half else 4)
-
-
 def build(setting: Setting, memory: str | None, blocks: int = 1) -> None:
     """Checkpoint, packages and plan, unless they are there; so many blocks to a chunk."""
     from entracte.errors import PlanError
     from entracte.plan.file import read_plan
-    from tools.overlap_model import write_checkpoint
+    from tools.overlap_model import write_checkpoint, write_config
 
     setting.checkpoint.parent.mkdir(parents=True, exist_ok=True)
     if not setting.checkpoint.is_file():
         aside = setting.checkpoint.with_suffix(".partial")
-        write_checkpoint(str(aside), setting.depth, setting.width, setting.heads, setting.half)
+        sizes = setting.depth, setting.width, setting.heads
+        write_checkpoint(str(aside), setting.model, *sizes, setting.half)
+        if setting.model == "t5":
+            write_config(str(setting.checkpoint.parent), setting.depth, setting.width)
         aside.rename(setting.checkpoint)
-    budget = memory or f"{setting.depth * block_bytes(setting) // 4 // _MIB + 40}MiB"
+    # A quarter of the model, but room for two blocks.
+    most = max(setting.depth * setting.block_bytes // 4, 9 * setting.block_bytes // 4)
+    budget = memory or f"{most // _MIB + 40}MiB"
     try:
         if (setting.build / "budget").read_text() == budget:
             read_plan(setting.build)
@@ -162,10 +188,11 @@ def _compile(setting: Setting, budget: str, blocks: int) -> None:
         sys.executable, "-m", "entracte.cli.compile", "--config-dir", str(conf),
         "pipeline=overlap", "target=host", f"target.memory={budget}",
         # By default one block to a chunk: what the peers move at a time.
-        f"partition.chunk_bytes={blocks * block_bytes(setting) // 1024 + 1}KiB",
-        f"out={setting.build}",
+        f"partition.chunk_bytes={blocks * setting.block_bytes // 1024 + 1}KiB",
+        f"out={setting.build}", f"cache={setting.root / 'cache'}",
     ]  # fmt: skip
-    path = os.pathsep.join([str(ROOT), str(site)])
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    path = os.pathsep.join([str(ROOT), str(site), *filter(None, given)])
     subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": path})
 
 
@@ -175,15 +202,36 @@ def _compile(setting: Setting, budget: str, blocks: int) -> None:
 def _contestants(setting: Setting, options: argparse.Namespace) -> list[str]:
     """Ours under every policy, peers all on disk and with blocks kept, and the floors."""
     kept = options.keep if options.keep is not None else _kept(setting)
-    peers = [
-        "accelerate:",
-        # Besides a leaf's weights it holds copies of them for a while: some 200 MiB measured.
-        f"accelerate:{max(1, kept - 2)}",
-        f"diffusers:groups-{kept + 1}",
-        f"diffusers:keep-{kept}",
-    ]
-    floors = ["computing:", "eager:", "loading:double_buffer"]
-    return [*(f"compiled:{name}" for name in policies()), *peers, *floors]
+    torch_alone = ["eager:+cast", "eager:+bf16"] if setting.half else ["eager:"]
+    floors = ["computing:", *torch_alone, "loading:double_buffer"]
+    names = [*(f"compiled:{name}" for name in policies()), *_peers(setting, kept), *floors]
+    only = tuple(options.only.split(","))
+    # What the report compares with is always there.
+    always = (*floors, "compiled:optimal")
+    return [n for n in names if n.startswith(only) or n in always]
+
+
+def _peers(setting: Setting, kept: int) -> list[str]:
+    """Every peer in fp32; of fp16 the quickest in each way to compute with it.
+
+    T5 calls each block twice only, and what a peer keeps is loaded before its time begins: there
+    none keeps blocks.
+    """
+    t5 = setting.model == "t5"
+    # Besides a leaf's weights accelerate holds copies of them for a while: some 200 MiB measured.
+    few, many = (0, 0) if t5 else (max(1, kept - 2), kept)
+    plain = ["accelerate:", f"accelerate:file-{many}", f"diffusers:groups-{kept + 1}"]
+    if t5:
+        plain.append("transformers:")
+    if not setting.half:
+        spread = [f"accelerate:{few}", f"diffusers:keep-{many}"] if not t5 else []
+        return [*plain, *spread, "diffusers:leaf", f"diffusers:thread-{max(0, many - 1)}"]
+    last = "transformers:" if t5 else f"accelerate:file-{many}"
+    thread = f"diffusers:thread-{max(0, many - 1)}"
+    # Casting leaves a copy of each weight behind: half the blocks in the same memory.
+    cast = [f"diffusers:groups-{max(1, (kept + 1) // 2)}", thread, last]
+    bf16 = [f"diffusers:groups-{kept + 1}", thread]
+    return [*plain, *(f"{n}+cast" for n in cast), *(f"{n}+bf16" for n in bf16)]
 
 
 def _kept(setting: Setting) -> int:
@@ -191,7 +239,7 @@ def _kept(setting: Setting) -> int:
     from entracte.plan.file import read_plan
 
     claim = read_plan(setting.build).forecast.peak_bytes
-    return max(1, round(claim / block_bytes(setting)) - 1)
+    return max(1, round(claim / setting.block_bytes) - 1)
 
 
 def _rounds(
@@ -199,10 +247,8 @@ def _rounds(
 ) -> dict[str, list[dict[str, Any]]]:  # fmt: skip
     """Everybody once per round, in turns; peers' files are written by a run before the first."""
     for name in names:
-        folder = setting.root / name.replace(":", "-").rstrip("-")
-        if name.startswith("diffusers") and not folder.exists():
-            _child(name)
-        if name == "accelerate:" and not folder.exists():
+        folder = folder_of(name, setting)
+        if folder is not None and not folder.exists():
             _child(name)
     results: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for number in range(rounds):
@@ -230,11 +276,12 @@ def child(script: str, name: str, variables: Mapping[str, str] | None = None) ->
 
 
 def _malloc(name: str) -> dict[str, str]:
-    """accelerate's weights live in the C library's heap, which would keep them when freed.
+    """Weights that live in the C library's heap would be kept by it when freed.
 
-    Measured without this: 1.3 GiB instead of 0.2, at the same speed.
+    Measured without this for accelerate: 1.3 GiB instead of 0.2, at the same speed.
     """
-    return {"MALLOC_MMAP_THRESHOLD_": str(_MIB)} if name.startswith("accelerate") else {}
+    heap = name.startswith(("accelerate", "transformers", "diffusers:thread"))
+    return {"MALLOC_MMAP_THRESHOLD_": str(_MIB)} if heap else {}
 
 
 def _one(name: str, setting: Setting) -> None:
@@ -254,20 +301,23 @@ def _report(
     results: dict[str, list[dict[str, Any]]], setting: Setting, options: argparse.Namespace
 ) -> None:
     middle = {name: _median(rows) for name, rows in results.items()}
-    peers = [n for n in middle if n.startswith(("accelerate", "diffusers"))]
+    peers = [n for n in middle if n.startswith(("accelerate", "diffusers", "transformers"))]
     best = min(peers, key=lambda n: middle[n]["wall_s"])
-    size = setting.depth * block_bytes(setting) / _MIB
+    apart = _apart(setting, list(middle))
+    size = setting.depth * setting.block_bytes / _MIB
     rounds = len(results[best])
     print(
-        f"\n{setting.depth} blocks of width {setting.width}, {setting.tokens} tokens, "
+        f"\n{setting.model}: {setting.depth} blocks of width {setting.width}, "
+        f"{setting.tokens} tokens, "
         f"{options.precision}: {size:.0f} MiB of weights; {setting.steps} steps; page cache "
         f"{options.cache}; {setting.threads} computing thread(s); medians of {rounds} round(s) "
         "(least to most)\n"
     )
     print(
-        "| run | wall s | waiting s | CPU s | read MiB | anon. MiB | resident MiB | of best peer |"
+        "| run | wall s | waiting s | CPU s | read MiB | anon. MiB | resident MiB | of best peer | "
+        "from torch |"
     )
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for name, row in middle.items():
         walls = [r["wall_s"] for r in results[name]]
         waiting = f"{row['stall_s']:.2f}" if "stall_s" in row else ""
@@ -275,9 +325,11 @@ def _report(
             f"| {name} | {row['wall_s']:.2f} ({min(walls):.2f} to {max(walls):.2f}) | {waiting} | "
             f"{row['cpu_s']:.2f} | {row['read_bytes'] / _MIB:.0f} | "
             f"{row['anonymous_bytes'] / _MIB:.0f} | {row['resident_bytes'] / _MIB:.0f} | "
-            f"{row['wall_s'] / middle[best]['wall_s']:.2f} |"
+            f"{row['wall_s'] / middle[best]['wall_s']:.2f} | {apart.get(name, '')} |"
         )
-    _footnotes(middle, setting)
+    _footnotes(middle)
+    versions = (f"{name} {version(name)}" for name in _LIBRARIES)
+    print(f"with {', '.join(versions)}")
 
 
 def _added(results: dict[str, list[dict[str, Any]]], path: Path) -> dict[str, list[dict[str, Any]]]:
@@ -294,7 +346,7 @@ def _median(rows: list[dict[str, Any]]) -> dict[str, float]:
     return {key: statistics.median(row[key] for row in rows) for key in rows[0]}
 
 
-def _footnotes(middle: dict[str, dict[str, float]], setting: Setting) -> None:
+def _footnotes(middle: dict[str, dict[str, float]]) -> None:
     loading = middle["loading:double_buffer"]
     print(
         f"\nreading alone: {loading['read_bytes'] / loading['wall_s'] / _MIB:.0f} MiB/s; lower "
@@ -305,24 +357,20 @@ def _footnotes(middle: dict[str, dict[str, float]], setting: Setting) -> None:
         if "claim_bytes" in row:
             print(f"claim of {name}: {row['claim_bytes'] / _MIB:.1f} MiB, anonymous memory "
                   f"measured {row['anonymous_bytes'] / _MIB:.1f} MiB")  # fmt: skip
-    _compare_outputs(setting, list(middle))
 
 
-def _compare_outputs(setting: Setting, names: list[str]) -> None:
-    """Everybody computed the same thing: relative L2 distance of the results from torch's."""
+def _apart(setting: Setting, names: list[str]) -> dict[str, str]:
+    """Relative L2 distance of each result from torch's with the same weights in fp32."""
     import numpy as np
 
     def result(name: str) -> Any:
         return np.load(setting.root / f"{name.replace(':', '-')}.npy").astype(np.float64)
 
-    wanted = result("eager:")
-    apart = {
-        name: np.linalg.norm(result(name) - wanted) / np.linalg.norm(wanted)
-        for name in names
-        if not name.startswith("loading")
-    }
-    worst = max(apart, key=lambda n: apart[n])
-    print(f"results differ from torch's by at most {apart[worst]:.1e} (relative L2, {worst})")
+    wanted = result("eager:+cast" if setting.half else "eager:")
+    apart = (np.linalg.norm(result(n) - wanted) for n in names if not n.startswith("loading"))
+    of = np.linalg.norm(wanted)
+    kept = [n for n in names if not n.startswith("loading")]
+    return {n: f"{x / of:.0e}" for n, x in zip(kept, apart, strict=True)}
 
 
 if __name__ == "__main__":

@@ -25,8 +25,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from entracte.units import format_bytes, parse_bytes  # noqa: E402
-from tools.bench_overlap import block_bytes, build, child  # noqa: E402
-from tools.overlap_contestants import Setting, planned, run_compiled  # noqa: E402
+from tools.bench_overlap import build, child  # noqa: E402
+from tools.overlap_contestants import planned, run_compiled  # noqa: E402
+from tools.overlap_setting import Setting  # noqa: E402
 
 _MIB = 2**20
 
@@ -155,7 +156,7 @@ def _report(
         name: {key: statistics.median(r[key] for r in rows) for key in rows[0] if key != "output"}
         for name, rows in results.items()
     }
-    total = setting.depth * block_bytes(setting)
+    total = setting.depth * setting.block_bytes
     print(
         f"\n{setting.depth} blocks of width {setting.width}, {setting.tokens} tokens, "
         f"{options.blocks} to a chunk: {format_bytes(total)} of fp32 weights, "

@@ -1,8 +1,14 @@
 """Every policy over the lower bound, on a grid of made-up loops and on the real pipelines.
 
     python tools/bench_plan.py --quick          # under 40 s: N = 10, r = 1 and 2, no pipelines
-    python tools/bench_plan.py --grid           # all of scheduling.md, section 5, K <= 28
+    python tools/bench_plan.py --grid           # all of scheduling.md, section 5
+    python tools/bench_plan.py --off-grid       # 108 other instances
     python tools/bench_plan.py --pipelines      # traces are cached after the first run
+    python tools/bench_plan.py --quick --rivals # what others do (tools/rivals.py) beside optimal
+
+`--ratios` does only `optimal` by package, without what it keeps at other speeds of loads.
+`--chunks K` does those of K chunks, `--part 1/5` every fifth one from the first; `--json` prints a
+line for each outcome, and `--table FILE ...` makes the table of such lines.
 
 A grid instance is a loop of K chunks done N times: per iteration, computing takes 56 s and
 loading everything r x 56 s; the budget is f of all weights, and the activations. Chunks are
@@ -17,7 +23,7 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -29,8 +35,9 @@ from entracte.errors import DoesNotFit  # noqa: E402
 from entracte.ir import ChunkFacts, Policy, Program, Schedule  # noqa: E402
 from entracte.program.workload import Workload  # noqa: E402
 from entracte.schedule.bounds import best_bound  # noqa: E402
-from entracte.schedule.choose import BASELINES, make_schedule  # noqa: E402
+from entracte.schedule.choose import BASELINES, make_schedule, schedule_as_planned  # noqa: E402
 from tests.planner.programs import OPTIMAL, Part, make_program  # noqa: E402
+from tools.rivals import RULES  # noqa: E402
 
 COMPUTING_S = 56.0
 RATIOS = (0.1, 0.3, 0.5, 1.0, 2.0, 4.0)
@@ -65,16 +72,26 @@ class Outcome:
     seconds: float
     planning_s: float
     driver: str = "gates"
+    instance: Instance | None = None
 
 
 def grid(quick: bool) -> Iterator[Instance]:
     kinds = (("equal", 0), ("lognormal", 1), ("lognormal", 2), ("bimodal", 1))
-    for chunks in (8, 28):
+    for chunks in (8, 28) if quick else (8, 28, 56):
         for iterations in (10,) if quick else (1, 10, 30):
-            for kind, seed in kinds[:2] if quick else kinds:
+            for kind, seed in kinds[:2] if quick or chunks == 56 else kinds:
                 for ratio in RATIOS[3:5] if quick else RATIOS:
                     for share in SHARES[1::2] if quick else SHARES:
                         yield Instance(chunks, iterations, ratio, share, kind, seed)
+
+
+def off_grid() -> Iterator[Instance]:
+    """108 that the grid does not have: few, middling and many chunks, other draws and points."""
+    for chunks, iterations in ((6, 20), (14, 10), (40, 5)):
+        for kind, seed in (("equal", 0), ("lognormal", 3), ("bimodal", 2)):
+            for ratio in (0.7, 1.0, 3.0):
+                for share in (0.3, 0.5, 0.7, 0.9):
+                    yield Instance(chunks, iterations, ratio, share, kind, seed)
 
 
 def program_of(i: Instance) -> tuple[Program, dict[str, ChunkFacts], int]:
@@ -99,19 +116,28 @@ def program_of(i: Instance) -> tuple[Program, dict[str, ChunkFacts], int]:
     return program, facts, int(i.share * sum(sizes)) + 64
 
 
-def solve(instance: Instance) -> list[Outcome]:
+def solve(instance: Instance, ratios: bool = False, rivals: bool = False) -> list[Outcome]:
+    """All policies, by package and by page; with `ratios` only `optimal`, by package; with
+    `rivals` what others do beside `optimal`."""
     workload = Workload(*program_of(instance))
     total = sum(f.weight_bytes for f in workload.facts.values())
     label = "equal" if instance.kind == "equal" else "unequal"
     case = f"K={instance.chunks} {label}"
+    alone = ratios or rivals
+    policies = (OPTIMAL,) if alone else POLICIES
+    plan = schedule_as_planned if ratios else make_schedule
     try:
-        made = [(p.name, *_planned(workload, p)) for p in POLICIES]
+        made = [(p.name, *_planned(workload, p, plan)) for p in policies]
     except DoesNotFit:
         return []
-    page_bytes = total // (PAGES * instance.chunks)
-    by_page = _planned(replace(workload, page_bytes=page_bytes), OPTIMAL)
+    made += _rivals(workload) if rivals else []
+    ways = [(False, made)]
+    if not alone:
+        page_bytes = total // (PAGES * instance.chunks)
+        by_page = _planned(replace(workload, page_bytes=page_bytes), OPTIMAL, plan)
+        ways.append((True, [("optimal, pages", *by_page)]))
     outcomes = []
-    for pages, own in ((False, made), (True, [("optimal, pages", *by_page)])):
+    for pages, own in ways:
         fastest = min(result.makespan_s for _, _, result, _ in own)
         bound = best_bound(workload, enough_s=fastest, pages=pages)
         outcomes += [
@@ -124,16 +150,32 @@ def solve(instance: Instance) -> list[Outcome]:
                 seconds=result.makespan_s,
                 planning_s=spent,
                 driver=schedule.driver,
+                instance=instance,
             )
             for name, schedule, result, spent in own
         ]
     return outcomes
 
 
-def _planned(workload: Workload, policy: Policy) -> tuple[Schedule, Prediction, float]:
+def _rivals(workload: Workload) -> Iterator[tuple[str, Schedule, Prediction, float]]:
+    """Those of them that fit, but the one that is `optimal`."""
+    for rule, schedule in RULES.items():
+        begin = time.process_time()
+        try:
+            ruled = schedule(workload) if rule != "ours" else None
+        except DoesNotFit:
+            continue
+        if ruled is not None:
+            spent = time.process_time() - begin
+            yield rule, ruled.schedule, predict(ruled.workload, ruled.schedule), spent
+
+
+def _planned(
+    workload: Workload, policy: Policy, plan: Callable[[Workload, Policy], Schedule]
+) -> tuple[Schedule, Prediction, float]:
     """The schedule, what it does, and the CPU seconds of planning."""
     begin = time.process_time()
-    schedule = make_schedule(workload, policy)
+    schedule = plan(workload, policy)
     spent = time.process_time() - begin
     return schedule, predict(workload, schedule), spent
 
@@ -161,19 +203,14 @@ def pipelines() -> Iterator[Outcome]:
 
 
 def planned(case: str, policy: Policy, overrides: Sequence[str]) -> Outcome:
-    from hydra import compose, initialize_config_dir
-
     from entracte.decide.decide import decide
+    from entracte.declare.compose import compose
     from entracte.declare.read import read
-    from entracte.declare.settings import register
     from entracte.lower.backend import CORE_ML
     from entracte.store.cache import Cache, cache_folder
     from entracte.trace.wire import trace_pipeline
 
-    register()
-    given = ["target=iphone15pro", f"policy={policy.name}", *overrides]
-    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
-        job = read(compose("compile", given))
+    job = read(compose(["target=iphone15pro", f"policy={policy.name}", *overrides]))
     traced = trace_pipeline(job.pipeline, CORE_ML, cache=Cache(cache_folder(job.cache)))
     begin = time.process_time()
     made = decide(traced.measured, job.target, job.policy)
@@ -242,16 +279,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a part of the grid")
     parser.add_argument("--grid", action="store_true", help="the grid only")
+    parser.add_argument("--off-grid", action="store_true", help="108 other instances only")
     parser.add_argument("--pipelines", action="store_true", help="the pipelines only")
-    parser.add_argument("--json", action="store_true", help="every outcome instead of tables")
+    parser.add_argument("--ratios", action="store_true", help="`optimal` by package only")
+    parser.add_argument("--rivals", action="store_true", help="what others do, on the grid")
+    parser.add_argument("--chunks", type=int, nargs="+", help="instances of so many chunks only")
+    parser.add_argument("--part", default="1/1", help="I/N: every N-th instance from the I-th on")
+    parser.add_argument("--json", action="store_true", help="a line for every outcome")
+    parser.add_argument("--table", type=Path, nargs="+", help="of files of such lines")
     given = parser.parse_args()
-    both = not (given.grid or given.pipelines or given.quick)
+    if given.table:
+        print(grid_table([told(line) for path in given.table for line in path.open()]))
+        return
+    every = not (given.grid or given.off_grid or given.pipelines or given.quick)
+    instances = [*off_grid()] if given.off_grid else []
+    if given.grid or given.quick or every:
+        instances += grid(given.quick)
+    wanted = [x for x in instances if not given.chunks or x.chunks in given.chunks]
+    first, step = (int(x) for x in given.part.split("/"))
     loops: list[Outcome] = []
-    if given.grid or given.quick or both:
-        loops = [o for instance in grid(given.quick) for o in solve(instance)]
-    real = list(pipelines()) if given.pipelines or both else []
+    for instance in wanted[first - 1 :: step]:
+        made = solve(instance, given.ratios, given.rivals)
+        loops += made
+        if given.json:
+            print(*(json.dumps(asdict(o)) for o in made), sep="\n", end="\n" * bool(made))
+            sys.stdout.flush()
+    real = list(pipelines()) if given.pipelines or every else []
     if given.json:
-        print(json.dumps({"grid": list(map(asdict, loops)), "pipelines": list(map(asdict, real))}))
+        print(*(json.dumps(asdict(o)) for o in real), sep="\n")
         return
     if loops:
         print(grid_table(loops))
@@ -259,6 +314,13 @@ def main() -> None:
         print(pipeline_table(real))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"\npeak memory of this process: {peak:.0f} MiB")
+
+
+def told(line: str) -> Outcome:
+    """An outcome of a line of `--json`."""
+    made = json.loads(line)
+    instance = made.pop("instance")
+    return Outcome(**made, instance=Instance(**instance) if instance else None)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ from pathlib import Path
 
 import numpy as np
 
-from entracte.build import compile_job
+from entracte.build import compile_pipeline
+from entracte.declare.scheme import SCHEMES
 from entracte.errors import PlanError
 from entracte.ir import Plan
 from entracte.plan.file import read_plan
@@ -47,6 +48,7 @@ _MERGED = "+pipeline.stages.denoise.functions.merged"
 _SLICE = "sampler.leap.over=published_slice"
 _PAPER = ("sampler.leap.tolerance=1e-4", "sampler.leap.minimum=15")
 """The paper's constants; it does not give the patience, which stays that of its code."""
+_LEAP_11 = ("sampler=lpl_static", "sampler.steps=20", "sampler.evaluations=11")
 
 
 def _interval(begin: int, end: int) -> tuple[str, ...]:
@@ -82,6 +84,14 @@ VARIANTS: dict[str, tuple[str, ...]] = {
         "sampler=lpl_static", *_interval(0, 8), *_reuse(1, 1, 2)),
     "LPL static, interval 0-8, reuse 2, all": (
         "sampler=lpl_static", *_interval(0, 8), *_reuse(0, 0, 2)),
+    "LPL static, interval 0-8, reuse 3": (
+        "sampler=lpl_static", *_interval(0, 8), *_reuse(1, 1, 3)),
+    "LPL 11 of 20, interval 0-6, reuse 2": (*_LEAP_11, *_interval(0, 6), *_reuse(1, 1, 2)),
+    "LPL 11 of 20, interval 0-6, reuse 2, all": (*_LEAP_11, *_interval(0, 6), *_reuse(0, 0, 2)),
+    **{
+        f"text {name}": (f"pipeline.stages.text.compression={name}",)
+        for name in SCHEMES
+    },
 }  # fmt: skip
 
 
@@ -94,23 +104,14 @@ def build_path(folder: Path, name: str) -> Path:
 
 def build_all(folder: Path, names: Sequence[str]) -> dict[str, Plan]:
     """The plans by name; builds that are missing are compiled."""
-    from hydra import compose, initialize_config_module
-
-    from entracte.declare.read import read
-    from entracte.declare.settings import register
-
-    register()
     plans = {}
-    with initialize_config_module("entracte.conf", version_base="1.3"):
-        for name in names:
-            overrides = VARIANTS[name]
-            path = build_path(folder, name)
-            try:
-                plans[name] = read_plan(path)
-            except PlanError:
-                print(f"compiling {name}", file=sys.stderr, flush=True)
-                given = ["target=iphone15pro", f"out={path}", *overrides]
-                plans[name] = compile_job(read(compose("compile", overrides=given))).plan
+    for name in names:
+        path = build_path(folder, name)
+        try:
+            plans[name] = read_plan(path)
+        except PlanError:
+            print(f"compiling {name}", file=sys.stderr, flush=True)
+            plans[name] = compile_pipeline(["target=iphone15pro", *VARIANTS[name]], out=path).plan
     return plans
 
 
@@ -224,18 +225,19 @@ def read_times(folder: Path) -> dict[str, list[tuple[float, float]]]:
 
 # ---------------------------------------------------------------- reporting
 
+# Without --only.
 SHEET_ROWS = ("plain", "LPL static", "LPL adaptive", "TDTM 3", "TDTM 15", "TDTM 30")
 
 
 def write_sheet(
-    clips: dict[str, Clips], cells: Sequence[Combination], path: Path, every: int = 4
-) -> list[str]:
-    """Rows are the variants of `SHEET_ROWS`, columns the first prompt of each shape: they are
-    returned."""
+    clips: dict[str, Clips], rows: Sequence[str], cells: Sequence[Combination], path: Path,
+    every: int = 4,
+) -> list[str]:  # fmt: skip
+    """Rows are variants, columns the first prompt of each shape: they are returned."""
     from tools.eval_tiny import contact_sheet
 
     columns = sorted({c.shape: k for k, c in reversed(list(enumerate(cells)))}.values())
-    chosen = [clips[name].frames[k] for name in SHEET_ROWS if name in clips for k in columns]
+    chosen = [clips[name].frames[k] for name in rows for k in columns]
     frames = np.stack(chosen).astype(np.float32) / 255
     contact_sheet(frames, path, columns=len(columns), every=every)
     return [cells[k].plain_caption for k in columns]
@@ -272,7 +274,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=1, help="clips made side by side")
     parser.add_argument("--markdown", type=Path, help="write the tables, which are also printed")
     parser.add_argument("--json", type=Path, help="write the rows")
-    parser.add_argument("--sheet", type=Path, help="write a picture of the first prompts")
+    parser.add_argument("--sheet", type=Path, help="write a picture of the first prompts: of the "
+                        "variants of --only, or of some")  # fmt: skip
     options = parser.parse_args()
     if not 1 <= options.clips <= len(COMBINATIONS):
         parser.error(f"--clips {options.clips}: give 1 to {len(COMBINATIONS)}")
@@ -301,8 +304,9 @@ def main() -> None:
     if options.json:
         options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
     if options.sheet:
-        shown = write_sheet(clips, cells, options.sheet)
-        print(f"{options.sheet}: rows {'; '.join(SHEET_ROWS)}; columns {'; '.join(shown)}")
+        names = list(clips) if options.only else [n for n in SHEET_ROWS if n in clips]
+        shown = write_sheet(clips, names, cells, options.sheet)
+        print(f"{options.sheet}: rows {'; '.join(names)}; columns {'; '.join(shown)}")
 
 
 if __name__ == "__main__":

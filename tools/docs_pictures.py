@@ -22,8 +22,11 @@ from tools.gallery import FOLDER, ROOT, SHOWN, make, page_of
 PICTURES = ROOT / "docs" / "pictures"
 CHROMIUM = Path("/usr/bin/chromium")
 ELSEWHERE = {
+    "combined.png": "python -m tools.bench_techniques --clips 216 --only 'LPL static, interval 0-8,"
+    " reuse [23]' 'LPL 11 of 20, interval 0-6, reuse 2, all' --sheet docs/pictures/combined.png",
     "perfetto.png": "python -m tools.perfetto_picture TRACE docs/pictures/perfetto.png",
     "reuse.png": "python -m tools.reuse_parts --sheet docs/pictures/reuse.png",
+    "rivals.svg": "python -m tools.bench_rivals --picture docs/pictures/rivals.svg",
     "techniques.png": "python -m tools.bench_techniques --clips 216 --sheet "
     "docs/pictures/techniques.png",
     "tiny_contact_sheet.png": "python -m tools.eval_tiny --device reference BUILD --sheet "

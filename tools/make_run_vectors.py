@@ -1,4 +1,5 @@
-"""Write tests/vectors/runs.jsonl: whole runs of programs, as docs/plan-format.md says they go.
+"""Write tests/vectors/runs.jsonl: whole runs of programs, as docs/plan-format.md says they go; and
+rests_by.jsonl, the same of programs whose calls may rest by a tensor.
 
     python -m tools.make_run_vectors
 
@@ -9,7 +10,7 @@ decides (`clock/`), and what each step does with tensors (`run/`, on `tests/plan
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from itertools import count, islice
@@ -45,10 +46,11 @@ from entracte.run import runner  # noqa: E402
 from entracte.run.blend import begins  # noqa: E402
 from entracte.run.delivery import Delivery  # noqa: E402
 from entracte.run.tensors import Tensors  # noqa: E402
-from tests.planner.runs import Timed, bare, by_hand, drawn  # noqa: E402
-from tests.planner.toy import TOY, ToyDevice, constants, crc_of, given, host_steps  # noqa: E402
+from tests.planner.runs import Timed, asking, bare, by_hand, drawn  # noqa: E402
+from tests.planner.toy import RESTS, TOY, ToyDevice, constants, crc_of, given, host_steps  # noqa: E402
 
 FILE = ROOT / "tests" / "vectors" / "runs.jsonl"
+RESTS_FILE = FILE.with_name("rests_by.jsonl")
 DRAWN = 305
 MOST_BYTES = 24_000
 """Of a line of a drawn program; longer ones are left out."""
@@ -202,6 +204,7 @@ class _Stepped:
     def __init__(self, packages: Mapping[str, Package]) -> None:
         self.packages = packages
         self.overs: list[bool] = []
+        self.resting: set[int] = set()
         self.after = lambda: None
 
     def wait_for(self, step: int) -> None: ...
@@ -211,8 +214,15 @@ class _Stepped:
     def handle(self, chunk: str) -> Package:
         return self.packages[chunk]
 
-    def step_done(self, seconds: float, *, over: bool) -> None:  # noqa: ARG002 (the machine's)
+    def step_done(
+        self,
+        seconds: float,  # noqa: ARG002 (the machine's)
+        *,
+        over: bool,
+        resting: tuple[int, ...] = (),
+    ) -> None:
         self.overs.append(over)
+        self.resting.update(resting)
         self.after()
 
 
@@ -243,7 +253,7 @@ class _Whole:
 def log_of(run: Timed) -> tuple[list[str], list[list[object]], int]:
     """What happens, the outputs, and the most bytes at once."""
     done = _steps(run)
-    events, peak = _events(run)
+    events, peak = _events(run, done.resting)
     lines, tensors = [], done.given
     steps = iter(done.steps)
     for event, decided, units in events:
@@ -266,8 +276,11 @@ def _named(event: Event | None) -> str:
     return f"step {event.ns}" + "!" * event.over
 
 
-def _events(run: Timed) -> tuple[list[tuple[Event | None, list[str], int]], int]:
-    """Each event, what was decided, and bytes of units after it; and the peak."""
+def _events(
+    run: Timed, resting: Collection[int]
+) -> tuple[list[tuple[Event | None, list[str], int]], int]:
+    """Each event, what was decided, and bytes of units after it; and the peak. `resting`: steps
+    whose calls rested by a tensor."""
     facts = {f.id: f for f in run.facts}
     workload = Workload(run.program, facts, run.schedule.budget_bytes)
     driver: Driver = make_driver(workload, run.schedule)
@@ -298,6 +311,7 @@ def _events(run: Timed) -> tuple[list[tuple[Event | None, list[str], int]], int]
         exec_ns=lambda step, n: table.exec_ns(step) * run.steps[n % len(run.steps)] // 10,
         gamma=Gamma(*run.gamma),
         ends=run.ends,
+        rests=resting.__contains__,
         watch=watch,
     )
     return found, made.peak_bytes
@@ -310,6 +324,7 @@ class _Done:
         self.given = ""
         self.steps: list[tuple[list[str], bool, str]] = []
         self.outputs: list[list[object]] = []
+        self.resting: set[int] = set()
 
 
 def _steps(run: Timed) -> _Done:
@@ -334,6 +349,7 @@ def _steps(run: Timed) -> _Done:
         runner._Interpreter(  # noqa: SLF001 (the interpreter without its threads)
             program, Path(), device, machine, tensors, _Notes(), runner.Listeners(), _Whole(program)
         ).run()
+    done.resting = machine.resting
     done.outputs = [sink.told(name) for name, sink in sinks.items()]
     return done
 
@@ -418,5 +434,14 @@ def lines() -> Iterator[str]:
     yield from islice(short, DRAWN)
 
 
+def rests_lines() -> Iterator[str]:
+    """All of the other file. A runner that makes loads for calls that rest, too, has other
+    decisions, and the same calls, values and outputs."""
+    head = FORMAT | {"toy": TOY | {"rests": RESTS}}
+    yield json.dumps({"format": head}, separators=(",", ":"))
+    yield from map(line_of, asking())
+
+
 if __name__ == "__main__":
     FILE.write_text("".join(f"{line}\n" for line in lines()))
+    RESTS_FILE.write_text("".join(f"{line}\n" for line in rests_lines()))

@@ -27,7 +27,7 @@ CHECK = (*BY_HAND, P + "test_early_end.py", P + "test_check_online.py", P + "tes
 ONLINE = (P + "test_by_hand.py", P + "test_check_online.py")
 CLOCK = (
     P + "test_clock.py", P + "test_by_hand.py", P + "test_check_plan.py",
-    P + "test_early_end.py", P + "test_schedule.py",
+    P + "test_early_end.py", P + "test_schedule.py", P + "test_rests_by.py",
 )  # fmt: skip
 RULE = (
     P + "test_rests.py",
@@ -41,6 +41,7 @@ RUN = (
     P + "test_run_by_hand.py",
     P + "test_run_null.py",
     P + "test_run_online.py",
+    P + "test_rests_by.py",
 )
 CONSTRUCTS = ("tests/test_constructs.py",)
 PROGRAM = (P + "test_by_hand.py", P + "test_schedule.py")
@@ -181,7 +182,8 @@ MUTANTS = (
          "whole bindings with slices, which runners read differently"),
         ("        if binding.by is not By.WHOLE and binding.tensor in read:", "        if False:",
          "old and new of what is made in pieces at once"),
-        ("    if binding.by is By.ITERATION and call.at:", "    if False:", "collected with gaps"),
+        ("    if binding.by is By.ITERATION and (call.at or call.rests_by):", "    if False:",
+         "collected with gaps"),
         ("        if there != many:", "        if there < many:", "pieces that are never made"),
         ("    if binding.by is By.MAP and segment.count != 1:", "    if False:",
          "streamed again in every iteration"),
@@ -224,7 +226,7 @@ MUTANTS = (
         ("        if shape != shapes[first]:", "        if False:", "parts that cannot be joined"),
     ),
     *_rows(
-        "rests", "check/rests.py", (P + "test_constructs.py",),
+        "rests", "check/rests.py", (P + "test_constructs.py", P + "test_rests_by.py"),
         ("    if call.at[0] != 0:", "    if False:", "nothing is made in the first iteration"),
         ("after <= before for before, after in pairwise(call.at)",
          "after < before for before, after in "
@@ -232,7 +234,14 @@ MUTANTS = (
         ("    if call.at[-1] >= segment.count:", "    if False:", "iterations that there are not"),
         ("        if following in made:", "        if False:", "a state takes what is not made"),
         ("    if segment.until in made:", "    if False:", "an end that is not said"),
-        ("own.issuperset(other.at)", "own", "reads of what was not made"),
+        ("bool(other.at) and set(call.at).issuperset(other.at)", "bool(other.at)",
+         "reads of what was not made"),
+        ("        return other.rests_by == call.rests_by", "        return True",
+         "reads of what was not made, by a tensor"),
+        ("    if decl is None or prod(decl.port.shape) != call.repeat or decl.slots != 1 or",
+         "    if decl is None or decl.slots > 9 or", "many numbers say whether it rests"),
+        ("    if not makers:", "    if False:", "nobody has said whether it rests"),
+        ("    if call.at:\n        raise", "    if False:\n        raise", "two ways to rest"),
     ),
     *_rows(
         "numbers", "check/numbers.py", BY_HAND,
@@ -335,6 +344,9 @@ MUTANTS = (
     ),
     *_rows(
         "gates", "clock/gates.py", CLOCK,
+        ("        return n > load.free", "        return False", "loads for what rests"),
+        ("            return self._flying not in self._freed_at.get(self._at, ())",
+         "            return True", "a step ends before the copy came that it frees"),
         ("load.gate <= self._ended:",
          "load.gate <= self._ended + 1:", "loads start a step too soon"),
         ("        self._draining = self._flying is not None\n", "        self._draining = False\n",
@@ -494,8 +506,9 @@ MUTANTS = (
         ("        ends = {b.tensor: end_of(b, done) for b in made if len(b.windows) == 1}",
          "        ends = {}",
          "a loop that ended early gives zeros to its writers"),
-        ("        return bool(said[0] != 0)", "        return bool(said[0] > 0)",
+        ("reshape(-1) != 0).tolist()", "reshape(-1) > 0).tolist()",
          "negative numbers do not end a loop"),
+        (" == 0 and not step.rests_by:", " == 0:", "what slices that rest made is dropped"),
         ("names = self._values.keys() | {b.tensor for b in step.outputs}",
          "names = self._values.keys()",
          "outputs do not count while a call runs"),
@@ -679,8 +692,8 @@ MUTANTS = (
     ),
     *_rows(
         "machine", "run/machine.py", RUN,
-        ("            self._accounts.step_done(over)\n",
-         "            self._accounts.step_done(False)\n",
+        ("            self._accounts.step_done(over, resting)\n",
+         "            self._accounts.step_done(False, resting)\n",
          "the accounts do not hear of early ends"),
         ("self._failure = self._failure or error",
          "self._failure = error", "the first error is lost"),
@@ -703,7 +716,9 @@ MUTANTS = (
          "what the loop reads is dropped after one iteration"),
         ("step.function_at(iteration)\n        for index", "step.function\n        for index",
          "functions do not switch"),
-        ("        elif step.is_called(iteration):", "        else:", "calls do not rest"),
+        ("        elif called:", "        else:", "calls do not rest"),
+        ("        if not step.rests_by or iteration == 0:", "        if not step.rests_by:",
+         "the first iteration is asked"),
         ("            early = last and iteration + 1 < segment.count", "            early = False",
          "the driver does not hear of early ends"),
     ),

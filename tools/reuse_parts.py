@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,7 @@ from tools.train_tiny.world import COMBINATIONS, Combination
 
 STEPS, LEAP, GUIDANCE = 30, 16, 4.0
 _BLOCKS = 6
+_BATCH = 24
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,9 @@ class Skips:
         interval: steps [begin, end) that are guided.
         first, last: blocks that run in every step.
         at: steps in which those between run; empty: all.
-        threshold: instead of `at`: they run where the change of the first blocks differs by more
+        threshold: instead of `at`: they rest where the change of the first blocks differs by less
             than this share from what it was when they last ran (first-block test); 0: never asked.
+        apart: each half of guidance decides for itself; else both are looked at together.
     """
 
     steps: int = 0
@@ -54,6 +56,9 @@ class Skips:
     last: int = 1
     at: tuple[int, ...] = ()
     threshold: float = 0.0
+    apart: bool = False
+    merged: int = 0
+    """First steps whose attentions run on averaged pairs of frames (token merging)."""
 
 
 @dataclass
@@ -62,8 +67,16 @@ class Half:
 
     change: Tensor | None = None
     seen: Tensor | None = None
-    blocks: list[int] = field(default_factory=list)
-    """Blocks that each evaluation ran, of each clip the same but with a test."""
+    blocks: int = 0
+    """Blocks that ran, over all evaluations and rows."""
+
+    def update(self, runs: Tensor, change: Tensor, seen: Tensor) -> None:
+        """What rows whose middle ran changed, and what their first blocks had changed."""
+        if self.change is None or self.seen is None:
+            self.change, self.seen = change, seen
+        else:
+            self.change, self.seen = self.change.clone(), self.seen.clone()
+            self.change[runs], self.seen[runs] = change, seen
 
 
 def blocks_of(model: STDiT3) -> list[nn.Module]:
@@ -82,7 +95,7 @@ class Now:
 
 
 def velocity(model: STDiT3, half: Half, skips: Skips, now: Now, z: Tensor, text: Tensor) -> Tensor:
-    """One evaluation of one half, [B, C, T, H, W]."""
+    """One evaluation of one half, or of both as one batch, [B, C, T, H, W]."""
     at = torch.full((len(z),), now.timestep)
     t = model.t_embedder(at) + model.fps_embedder(model.fps)
     t_mlp = model.t_block(t).reshape(-1, 6, model.cfg.hidden)
@@ -94,11 +107,12 @@ def velocity(model: STDiT3, half: Half, skips: Skips, now: Now, z: Tensor, text:
     for block in blocks[: skips.first]:
         x = block(x, *given)
     before, runs = x, _runs(skips, half, now.step, x - begin)
-    if runs:
+    if runs.any():
+        x, own = before[runs], _rows(given, runs)
         for block in blocks[skips.first : stop]:
-            x = block(x, *given)
-        half.change, half.seen = x - before, before - begin
-    half.blocks.append(len(blocks) if runs else skips.first + skips.last)
+            x = block(x, *own)
+        half.update(runs, x - before[runs], (before - begin)[runs])
+    half.blocks += torch.where(runs, len(blocks), skips.first + skips.last).sum().item()
     assert half.change is not None
     x = before + half.change
     for block in blocks[stop:]:
@@ -106,14 +120,24 @@ def velocity(model: STDiT3, half: Half, skips: Skips, now: Now, z: Tensor, text:
     return model._unpatchify(model.final_layer(x, t))[:, : z.shape[1]]
 
 
-def _runs(skips: Skips, half: Half, step: int, change: Tensor) -> bool:
+def _rows(given: tuple, runs: Tensor) -> tuple:
+    """Of what each clip has its own of."""
+    return tuple(x[runs] if isinstance(x, Tensor) and len(x) == len(runs) else x for x in given)
+
+
+def _runs(skips: Skips, half: Half, step: int, change: Tensor) -> Tensor:
+    """Of each row whether its middle runs. With a test of both halves as one rows are those of
+    clips with the prompt, then without."""
     if half.change is None:
-        return True
+        return torch.ones(len(change), dtype=torch.bool)
     if not skips.threshold:
-        return not skips.at or step in skips.at
+        return torch.full((len(change),), not skips.at or step in skips.at)
     assert half.seen is not None
-    share = (change - half.seen).abs().mean() / half.seen.abs().mean()
-    return bool(share > skips.threshold)
+    moved, was = (x.abs().flatten(1).mean(1) for x in (change - half.seen, half.seen))
+    if skips.apart:
+        return moved / was >= skips.threshold
+    moved, was = (x.view(2, -1).mean(0) for x in (moved, was))
+    return (moved / was >= skips.threshold).repeat(2)
 
 
 def times(skips: Skips) -> tuple[np.ndarray, np.ndarray]:
@@ -126,16 +150,24 @@ def times(skips: Skips) -> tuple[np.ndarray, np.ndarray]:
 def denoise(
     pipeline: TinyPipeline, prompts: list[str], z: Tensor, skips: Skips
 ) -> tuple[Tensor, int]:
-    """Latents, and how many blocks ran for both halves in all steps."""
+    """Latents, and how many blocks ran for both halves of all clips in all steps."""
     encoded = pipeline.tokenizer.encode_batch(prompts)
     ids = torch.tensor([e.ids for e in encoded], dtype=torch.int32)
     mask = torch.tensor([e.attention_mask for e in encoded], dtype=torch.float32)
     model = pipeline.denoiser.model
     text, bias = pipeline.text(ids, mask), mask_to_bias(mask)
     null = model.y_embedder.y_embedding.expand_as(text)
-    with_text, without = Half(), Half()
+    with_text, without, both = Half(), Half(), Half()
     for i, (at, length) in enumerate(zip(*times(skips), strict=True)):
+        for block in blocks_of(model):
+            block.merged = i < skips.merged
         now = Now(i, float(at), bias)
+        if skips.threshold and not skips.apart:
+            twice = Now(i, float(at), bias.repeat(2, *[1] * (bias.dim() - 1)))
+            pair = torch.cat((z, z)), torch.cat((text, null))
+            v, other = velocity(model, both, skips, twice, *pair).chunk(2)
+            z = z + (other + GUIDANCE * (v - other)) * float(length)
+            continue
         v = velocity(model, with_text, skips, now, z, text)
         guided = skips.interval[0] <= i < skips.interval[1]
         if guided or (i == 0 and skips.interval[1] > 0):
@@ -143,23 +175,22 @@ def denoise(
             other = velocity(model, without, skips, now, z, null)
             v = other + GUIDANCE * (v - other) if guided else v
         z = z + v * float(length)
-    return z, sum(with_text.blocks) + sum(without.blocks)
+    return z, with_text.blocks + without.blocks + both.blocks
 
 
 def clips_of(
     pipeline: TinyPipeline, indices: Sequence[int], skips: Skips
 ) -> tuple[np.ndarray, float]:
     """uint8 clips of the combinations, seeds as in `tools/eval_tiny.py`, and the share of blocks
-    that ran. With a test clips come one by one: each decides for itself."""
+    that ran. With a test each clip decides for itself."""
     shape = (TINY_DENOISER.in_channels, *TINY_DENOISER.latent)
-    batch = 1 if skips.threshold else 24
-    made, ran = [], 0.0
-    for start in range(0, len(indices), batch):
-        some = indices[start : start + batch]
+    made, ran = [], 0
+    for start in range(0, len(indices), _BATCH):
+        some = indices[start : start + _BATCH]
         noise = torch.from_numpy(np.stack([random_normal(i, shape) for i in some]))
         z, blocks = denoise(pipeline, [COMBINATIONS[i].plain_caption for i in some], noise, skips)
         made.append(decode(pipeline, z))
-        ran += blocks * len(some)
+        ran += blocks
     share = ran / (len(indices) * 2 * STEPS * _BLOCKS)
     return np.clip(np.rint(np.concatenate(made) * 255), 0, 255).astype(np.uint8), share
 
@@ -213,9 +244,16 @@ ROWS: dict[str, Skips] = {
         **_ALL, steps=20, evaluations=11, interval=(0, 6), at=every(2, 11)),
     "20 steps, LPL 11, interval 0-6, reuse 2": Skips(
         steps=20, evaluations=11, interval=(0, 6), at=every(2, 11)),
-    "test 0.1": Skips(threshold=0.1),
-    "test 0.2": Skips(threshold=0.2),
-    "test 0.4": Skips(threshold=0.4),
+    "test 0.05": Skips(last=0, threshold=0.05),
+    "test 0.1": Skips(last=0, threshold=0.1),
+    "test 0.15": Skips(last=0, threshold=0.15),
+    "test 0.2": Skips(last=0, threshold=0.2),
+    "test 0.3": Skips(last=0, threshold=0.3),
+    "LPL static, test 0.1": Skips(**_LPL, last=0, threshold=0.1),
+    "LPL static, test 0.2": Skips(**_LPL, last=0, threshold=0.2),
+    "test 0.1, apart": Skips(last=0, threshold=0.1, apart=True),
+    "TDTM 3": Skips(merged=3),
+    "TDTM 3, test 0.1": Skips(last=0, threshold=0.1, merged=3),
 }  # fmt: skip
 
 

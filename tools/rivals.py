@@ -8,11 +8,12 @@ copies in VRAM) is left out.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from entracte.check.proof import check
 from entracte.clock.predict import predict
-from entracte.errors import DoesNotFit
+from entracte.errors import DoesNotFit, PlanError
 from entracte.ir import Gate, Load, Moment, Policy, Schedule
 from entracte.program.workload import Workload
 from entracte.schedule.by_gates import schedule_by_gates
@@ -62,33 +63,39 @@ def whole_components(workload: Workload) -> Ruled:
     return Ruled(whole, schedule_by_gates(whole, ON_DEMAND))
 
 
-def two_slots(workload: Workload) -> Ruled:
+def two_buffers(workload: Workload) -> Ruled:
     """Two blocks in memory: the next one is read while one computes, nothing stays.
 
-    Source: antirez/h3.c, README, `--ssd-streaming`. The first block of the next forward is read
-    beside the last one of this.
+    Source: antirez/h3.c, README, `--ssd-streaming` ("keeps two DiT blocks in memory and reads the
+    next block from SSD while the GPU runs the current one"; "The first active block is prefetched
+    again during the final block").
     """
     return Ruled(workload, schedule_by_gates(workload, ONE_AHEAD))
 
 
 def group_offload(workload: Workload) -> Ruled:
-    """As two slots, but the first block of each forward is loaded when it is called.
+    """As two buffers, but each block of the first forward and the first block of the others are
+    loaded when they are called.
 
-    Source: diffusers, `hooks/group_offloading.py`, block level with a stream: a group's hook loads
-    the next group, and the last group has none (read in 0.42.1: shared reference scheduling.md,
-    section 2).
+    Source: diffusers 0.42.1, `hooks/group_offloading.py`, block level with a stream. The order of
+    the blocks is learnt in the first forward, whose loads block; then a group's hook loads the
+    next group, the model's own the first, and the last group has none to load.
     """
-    schedule = two_slots(workload).schedule
+    schedule = two_buffers(workload).schedule
+    called = schedule_by_gates(workload, ON_DEMAND).loads
+    gates = {(x.segment, x.step): x.gate for x in called if x.iterations == "first"}
     lengths = [len(g.steps) for g in workload.program.segments]
-    loads = tuple(_at_its_forward(x, lengths[x.segment]) for x in schedule.loads)
+    loads = tuple(_learnt(x, lengths[x.segment], gates) for x in schedule.loads)
     return Ruled(workload, replace(schedule, loads=loads))
 
 
-def _at_its_forward(load: Load, length: int) -> Load:
-    """The first load of an iteration waits for the end of the one before."""
-    if load.iterations != "each" or load.step != 0:
-        return load
-    return replace(load, gate=Gate(load.segment, length - 1, Moment.PREVIOUS))
+def _learnt(load: Load, length: int, gates: Mapping[tuple[int, int], Gate | None]) -> Load:
+    """All loads of the first iteration wait as those on demand do, later the first load of each."""
+    if load.iterations == "first":
+        return replace(load, gate=gates[load.segment, load.step])
+    if load.step == 0:
+        return replace(load, gate=Gate(load.segment, length - 1, Moment.PREVIOUS))
+    return load
 
 
 def least_recently_used(workload: Workload) -> Ruled:
@@ -96,7 +103,9 @@ def least_recently_used(workload: Workload) -> Ruled:
     goes.
 
     Source: the textbook rule (Sleator and Tarjan 1985), nearly what a mapped file of weights gets
-    from the system's page cache and what caches of experts do. A copy that is dropped before its
+    from the system's page cache and what caches of experts do. Where not all blocks of a loop fit
+    it finds none of them, and is what accelerate's `disk_offload` and diffusers'
+    `enable_sequential_cpu_offload` do: load, call, drop. A copy that is dropped before its
     next call is counted as dropped after its last one: the loads and times are the same, the peak
     lower.
     """
@@ -128,8 +137,10 @@ def lru_hits(weights: Sequence[int], room: int) -> list[int]:
 def leading_resident(workload: Workload) -> Ruled:
     """The first N blocks stay, the next of the others is loaded ahead of its call, round and round.
 
-    Source: sglang, `multimodal_gen/.../layerwise_offload.py`, `dit_layerwise_resident_layers`,
-    policy `leading` (the default), prefetch size 1. N is the fastest.
+    Source: sglang, `multimodal_gen/runtime/managers/memory_managers/layerwise_offload.py`,
+    `compute_streamed_layers` and `_next_streamed`; `dit_layerwise_resident_layers`, policy
+    `leading` (the default), prefetch size 1. N is the fastest. sglang waits for all N before its
+    first call; here each is loaded as it is called, which is better. Every component has the rule.
     """
     return _resident(workload, lambda _, n: range(n))
 
@@ -181,7 +192,7 @@ def ours(workload: Workload) -> Ruled:
 
 RULES = {
     "whole components": whole_components,
-    "two slots": two_slots,
+    "two buffers": two_buffers,
     "group offload": group_offload,
     "LRU": least_recently_used,
     "first N stay": leading_resident,
@@ -201,8 +212,11 @@ def _fastest(workload: Workload, policy: Policy, sets: Iterable[dict[int, list[s
         if isinstance(found, Conflict):
             continue
         stay = tuple(sorted({c for chunks in kept.values() for c in chunks}))
-        schedule = Schedule(
-            policy=policy, budget_bytes=workload.budget_bytes, loads=found.loads, resident=stay
+        schedule = _around(
+            workload,
+            Schedule(
+                policy=policy, budget_bytes=workload.budget_bytes, loads=found.loads, resident=stay
+            ),
         )
         made = predict(workload, schedule)
         cost = made.makespan_s, made.loaded_bytes
@@ -216,3 +230,41 @@ def _fastest(workload: Workload, policy: Policy, sets: Iterable[dict[int, list[s
             need_bytes=0,
         )
     return Ruled(workload, best[1])
+
+
+def _around(workload: Workload, schedule: Schedule) -> Schedule:
+    """From one iteration to the next: the first load of an iteration starts as the last streamed
+    block of the one before is called, where memory allows.
+
+    The planner's search gives all later iterations the gates of the second one, before which those
+    that stay are loaded too: for one load ahead that is later than the rule means.
+    """
+    if schedule.policy.lookahead == 0:
+        return schedule
+    each: dict[int, list[Load]] = {}
+    for load in schedule.loads:
+        if load.iterations == "each":
+            each.setdefault(load.segment, []).append(load)
+    for first, *_, last in (own for own in each.values() if len(own) > 1):
+        for step in range(last.step - 1, _step(first.gate, last.step)):
+            gate = Gate(first.segment, step, Moment.PREVIOUS)
+            loads = tuple(replace(x, gate=gate) if x is first else x for x in schedule.loads)
+            earlier = replace(schedule, loads=loads)
+            if _safe(workload, earlier):
+                schedule = earlier
+                break
+    return schedule
+
+
+def _step(gate: Gate | None, otherwise: int) -> int:
+    """The step that a gate of the iteration before names."""
+    return gate.step if gate is not None and gate.moment is Moment.PREVIOUS else otherwise
+
+
+def _safe(workload: Workload, schedule: Schedule) -> bool:
+    facts = tuple(workload.facts.values())
+    try:
+        check(workload.program, facts, schedule, budget_bytes=workload.budget_bytes)
+    except PlanError:
+        return False
+    return True

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from entracte.calibrate.derived import calibrated
 from entracte.clock.predict import predict
-from entracte.cost import emitted_facts
+from entracte.cost import emitted_facts, traced_activation_bytes
+from entracte.decide.auto import choose
+from entracte.decide.blocks import LEAST_BLOCKS, LEAST_BYTES
 from entracte.decide.decide import Decision, decide
 from entracte.declare.read import Job, read
 from entracte.disk import left
@@ -21,10 +23,13 @@ from entracte.emit.bundle import PACKAGES
 from entracte.emit.host_files import HostFiles, look
 from entracte.emit.ids import check_ids
 from entracte.errors import ConfigError, DoesNotFit, PlanError
+from entracte.halves import chosen, hinted
 from entracte.ir import (
     Bundle,
+    Chunk,
     ChunkFacts,
     Compared,
+    Partition,
     Plan,
     Schedule,
 )
@@ -138,7 +143,11 @@ def compile_job(job: Job, reporter: Reporter | None = None) -> Built:
         check_out(folder, dry_run=job.dry_run)
     cache = Cache(cache_folder(job.cache))
     try:
+        job = chosen(job, cache)
         host = look(job.pipeline, cache, dry_run=job.dry_run)
+        if job.undecided is not None:
+            job = _settled(job, cache, report)
+            host = look(job.pipeline, cache, dry_run=job.dry_run)
         return _compile(job, host, folder, cache, report, begun)
     finally:
         # Workers may have been ended in the middle of an entry.
@@ -156,9 +165,18 @@ def _compile(
     traced = replace(traced, pipeline=host.into(traced.pipeline))
     report.phase("plan", 2 if job.dry_run else 1)
     report.start("partition and schedule")
-    decision = _decide(job, traced, {})
+    try:
+        decision = _decide(job, traced, {})
+    except DoesNotFit as error:
+        raise hinted(job, error, cache) from None
     check_program_size(decision.program)
     report.advance("partition and schedule")
+    if job.shares_graphs and not any(c.shares for c in decision.partition.chunks):
+        raise ConfigError(
+            f"partition.weights=inputs: no stage of {job.pipeline.name} without compression and "
+            f"without functions has {LEAST_BLOCKS} equal blocks of {LEAST_BYTES >> 10} KiB of "
+            "weights or more that could share a graph; give partition=auto"
+        )
     if job.dry_run:
         report.start("proof and bounds")
         plan = _plan(job, decision, decision.facts, decision.schedule, None, ())
@@ -176,6 +194,29 @@ def _compile(
         left.remove(cache.logs(folder))
     cache.prune(job.cache_limit_bytes)
     return Built(plan, folder, time.monotonic() - begun, decision.makespan_s)
+
+
+def _settled(job: Job, cache: Cache, report: Reporter) -> Job:
+    """With values for what is left to the planner."""
+    from entracte.lower.backend import CORE_ML
+    from entracte.trace.wire import trace_pipeline
+
+    assert job.undecided is not None
+    source, tried = _source(job, cache), [_LOOKING]
+    report.phase("choose", 1 + sum(len(values) for _, values in job.undecided.settings))
+    report.start(_LOOKING)
+
+    def begun(trial: str) -> None:
+        report.advance(tried[-1])
+        report.start(trial)
+        tried.append(trial)
+
+    return choose(
+        job,
+        lambda pipeline: trace_pipeline(pipeline, CORE_ML, cache=cache, look=source.look).measured,
+        CORE_ML.score_copies,
+        begun,
+    )
 
 
 def _source(job: Job, cache: Cache) -> "PipelineWeights":
@@ -211,6 +252,7 @@ def _decide(job: Job, traced: "TracedPipeline", corrections: Mapping[str, float]
         job.policy,
         job.chunk_bytes,
         corrections=corrections,
+        shares_graphs=job.shares_graphs,
     )
 
 
@@ -229,6 +271,7 @@ def _emit_and_plan(  # noqa: PLR0913 - all that the phases before it made
     corrections: dict[str, float] = {}
     for attempt in range(_ATTEMPTS):
         bundle = _emit(job, traced, source, decision, shop)
+        decision = _as_emitted(decision, bundle)
         report.phase("schedule", 1)
         report.start("packages as they are")
         try:
@@ -255,6 +298,14 @@ def _emit_and_plan(  # noqa: PLR0913 - all that the phases before it made
     report.phase("finish", 1)
     report.start("proof and bounds")
     return _plan(job, best.decision, best.facts, best.schedule, best.bundle, files)
+
+
+def _as_emitted(decision: Decision, bundle: Bundle) -> Decision:
+    """Chunks that could not share a graph after all do not."""
+    holds = {p.chunk for p in bundle.packages if p.arrays is None}
+    chunks = decision.partition.chunks
+    chunks = tuple(replace(c, shares="") if c.id in holds else c for c in chunks)
+    return replace(decision, partition=Partition(chunks))
 
 
 def _compare(
@@ -331,7 +382,12 @@ def _decided_again(
 
 
 def _same_choice(one: Decision, other: Decision) -> bool:
-    return (one.partition, one.grouping) == (other.partition, other.grouping)
+    """What shares a graph is no choice: it was found out."""
+    return (_cuts(one), one.grouping) == (_cuts(other), other.grouping)
+
+
+def _cuts(decision: Decision) -> tuple[Chunk, ...]:
+    return tuple(replace(c, shares="") for c in decision.partition.chunks)
 
 
 def _corrections(
@@ -340,8 +396,7 @@ def _corrections(
     """Per stage graph: how much larger activations became when converted."""
     result = dict(known)
     for chunk, package in zip(decision.partition.chunks, bundle.packages, strict=True):
-        traced = max([chunk.activation_bytes, *(v.activation_bytes for v in chunk.variants)])
-        ratio = package.activation_bytes / max(1, traced)
+        ratio = package.activation_bytes / max(1, traced_activation_bytes(chunk))
         result[chunk.graph] = max(result.get(chunk.graph, 1.0), ratio)
     return result
 

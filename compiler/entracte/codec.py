@@ -8,7 +8,7 @@ import json
 import math
 import types
 from collections.abc import Iterable
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -77,14 +77,19 @@ def encode(value: Any) -> Any:
     """A frozen value as what `json.dumps` takes. Members of unions carry their type's name."""
     if is_dataclass(value) and not isinstance(value, type):
         hints = _hints(type(value))
-        made = {f.name: encode(getattr(value, f.name)) for f in fields(value)}
-        assert hints.keys() == made.keys()
+        assert hints.keys() == {f.name for f in fields(value)}
+        made = {f.name: encode(getattr(value, f.name)) for f in fields(value) if _told(f, value)}
         return {_TAG: type(value).__name__} | made
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, tuple):
         return [encode(v) for v in value]
     return value
+
+
+def _told(f: Field[Any], value: Any) -> bool:
+    """Whether a field is written: one that few plans need is not, where it is its default."""
+    return not f.metadata.get("rare") or getattr(value, f.name) != f.default
 
 
 def decode(kind: Any, data: Any, where: str = "plan", depth: int = 0) -> Any:

@@ -42,7 +42,7 @@ def work_of(ops: Sequence[Op], weight_size: dict[str, int], input_bytes: int) ->
     """FLOPs and bytes of a chunk's operations by class.
 
     A result is written once and read once, a weight is read where it is used first, the chunk's
-    inputs are read by copies. Views move nothing.
+    inputs are read by copies; blocks of attention read keys and values again. Views move nothing.
     """
     flops = dict.fromkeys(CLASSES, 0)
     moved = dict.fromkeys(CLASSES, 0) | {MOVE: input_bytes}
@@ -54,6 +54,7 @@ def work_of(ops: Sequence[Op], weight_size: dict[str, int], input_bytes: int) ->
         flops[kind] += op.flops
         moved[kind] += sum(weight_size[w] for w in fresh)
         moved[kind] += 0 if op.alias else 2 * op.output_bytes
+        moved[kind] += op.reread_bytes
     return tuple(Work(k, flops[k], moved[k]) for k in CLASSES if flops[k] or moved[k])
 
 
@@ -81,6 +82,13 @@ def work_seconds(work: Work, target: Target) -> float:
     return max(
         work.flops / (target.compute_flops * share), work.moved_bytes / target.memory_bandwidth
     )
+
+
+def traced_activation_bytes(chunk: Chunk) -> int:
+    """The hungriest function's: a switch of function is planned for nowhere, so it counts always.
+    Weights that are inputs count once more, as copies that a runtime may make of its inputs."""
+    own = max([chunk.activation_bytes, *(v.activation_bytes for v in chunk.variants)])
+    return own + (chunk.weight_bytes if chunk.shares else 0)
 
 
 def predicted_facts(chunk: Chunk, target: Target) -> ChunkFacts:
@@ -111,14 +119,23 @@ def facts_on(
 
 
 def _facts(chunk: Chunk, weight_bytes: int, emitted_bytes: int, target: Target) -> ChunkFacts:
-    """A switch of function is planned for nowhere, so the hungriest function counts always."""
-    traced_bytes = max([chunk.activation_bytes, *(v.activation_bytes for v in chunk.variants)])
+    load_s, cold_s = _load(chunk, weight_bytes, target)
+    copies_s = 2 * weight_bytes / target.memory_bandwidth if chunk.shares else 0.0
     return ChunkFacts(
         id=chunk.id,
         weight_bytes=weight_bytes,
-        activation_bytes=max(emitted_bytes, traced_bytes),
-        load_s=load_seconds(weight_bytes, target),
-        exec_s=exec_seconds(chunk, target),
-        cold_s=cold_seconds(weight_bytes, target),
+        activation_bytes=max(emitted_bytes, traced_activation_bytes(chunk)),
+        load_s=load_s,
+        exec_s=exec_seconds(chunk, target) + copies_s,
+        cold_s=cold_s,
         exec_by=tuple((v.name, exec_seconds(v, target)) for v in chunk.variants),
     )
+
+
+def _load(chunk: Chunk, weight_bytes: int, target: Target) -> tuple[float, float]:
+    """Seconds of a load, and how many more its first one takes. Arrays are read, and no more; the
+    graph that they are inputs of is loaded once, with the first chunk that it serves."""
+    if chunk.shares:
+        graph_s = target.load_overhead_s if chunk.shares == chunk.id else 0.0
+        return weight_bytes / target.load_bandwidth, graph_s
+    return load_seconds(weight_bytes, target), cold_seconds(weight_bytes, target)

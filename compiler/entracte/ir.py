@@ -13,12 +13,16 @@ or OmegaConf object, no open file. Heavy things are named by path and digest. By
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from math import prod
 
 Params = tuple[tuple[str, object], ...]
 """Frozen `{name: value}`: values are str, int, float, bool or tuples of them."""
+
+
+RARE = {"rare": True}
+"""Metadata of a field that few plans need: it is written only where it is not its default."""
 
 
 class DType(StrEnum):
@@ -108,7 +112,11 @@ class Reuse:
     last: int
     """Blocks at the begin and at the end that run in all."""
     at: tuple[int, ...]
-    """The iterations in which those between run, by rising number, 0 among them."""
+    """The iterations in which those between run, by rising number, 0 among them; empty: `change`
+    decides."""
+    change: float = 0.0
+    """First-block test: those between rest where what the first blocks change of the stream differs
+    from what it was when they ran last by less than this share of it; 0: no test."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -415,6 +423,8 @@ class Op:
     opening_bytes: int = 0
     """Scratch of its first part, which reshapes what it reads and alone needs it: what nothing else
     reads is free before the result is made. 0 where all of it reads."""
+    reread_bytes: int = 0
+    """What it reads again: keys and values, where attention comes in blocks of queries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -543,6 +553,9 @@ class Chunk:
     modules: tuple[str, ...] = ()
     """Whose weights it holds, by the names of these weights, in the order of their use. For people:
     a runner needs none of them."""
+    shares: str = field(default="", metadata=RARE)
+    """The first chunk that computes the same with other weights: one graph serves them all and
+    takes their weights as inputs. Empty: its weights are constants of a package of its own."""
 
     @property
     def others(self) -> tuple[Variant, ...]:
@@ -654,9 +667,13 @@ class Call:
     at: tuple[int, ...] = ()
     """The iterations of its segment in which it is called, by rising number, the first is 0; in the
     others its outputs stand as they are. Empty: in all."""
+    rests_by: str = field(default="", metadata=RARE)
+    """A tensor of `repeat` elements that a step before it makes in every iteration: where the k-th
+    is not zero, slice k rests in this iteration, unless that is the first. Empty: it does not
+    ask."""
 
     def is_called(self, iteration: int) -> bool:
-        """Whether it is called in an iteration of its segment."""
+        """Whether it is called in an iteration of its segment, if no tensor says that it rests."""
         return not self.at or iteration in self.at
 
     def function_at(self, iteration: int) -> str:
@@ -818,6 +835,19 @@ class FunctionPorts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Arrays:
+    """A chunk's weights as a file of arrays that its shared graph takes as inputs."""
+
+    path: str
+    """Of a safetensors file, relative to the build folder."""
+    digest: str
+    """SHA-256 of the file."""
+    file_bytes: int
+    ports: tuple[Port, ...]
+    """The arrays in the file's order, by the names of the graph's inputs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Package:
     """One package on disk and what it really needs."""
 
@@ -838,11 +868,24 @@ class Package:
     above, or their own."""
     own_ports: tuple[FunctionPorts, ...] = ()
     """Of the functions of other stages."""
+    arrays: Arrays | None = field(default=None, metadata=RARE)
+    """Of a graph that several chunks share: this chunk's weights, which are no part of it.
+    `weight_bytes` are theirs. The graph's own inputs are `in0`, `in1`, ... and its outputs `out0`,
+    ..., in the order of the ports above."""
 
     def ports_of(self, function: str) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
         """Inputs and outputs of a function."""
         own = next((p for p in self.own_ports if p.function == function), self)
         return own.inputs, own.outputs
+
+    def features_of(self, function: str) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+        """What the package itself declares: these ports, or those of a graph that is shared."""
+        inputs, outputs = self.ports_of(function)
+        if self.arrays is None:
+            return inputs, outputs
+        given = tuple(replace(p, name=f"in{i}") for i, p in enumerate(inputs))
+        made = tuple(replace(p, name=f"out{i}") for i, p in enumerate(outputs))
+        return (*given, *self.arrays.ports), made
 
 
 @dataclass(frozen=True, slots=True)
@@ -947,6 +990,9 @@ class Forecast:
     """(cause, seconds) of waiting for loads: `start` before the first step, `straight` outside
     loops, `first` in a loop's first iteration, `steady` in its others; `switch` for a copy that is
     loaded again for another function (`Target.reload_on_switch`). They add to `stall_s`."""
+    resting_s: float | None = field(default=None, metadata=RARE)
+    """Makespan when all calls that may rest by a tensor (`Call.rests_by`) do, but in the first
+    iteration; all other figures are of the run in which none does. None where there are none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ from entracte.graphs.opensora.leap import GuidedEulerLeap, check_leap
 from entracte.graphs.opensora.mask import frame_tables
 from entracte.graphs.opensora.presets import models_of
 from entracte.graphs.opensora.sampler import GuidedEuler, rflow_timesteps
+from entracte.graphs.opensora.text import RowsEncoder
 from entracte.graphs.opensora.vae import SpatialDecoder, TemporalDecoder
 from entracte.graphs.opensora.video import Video, check_batch
 from entracte.graphs.spec import Constants, Graph, Input
@@ -157,14 +158,17 @@ def _direction(cfg: STDiT3Config, over: str) -> tuple[int, int]:
     return (1, cfg.in_channels * prod(cfg.latent)) if over == "all" else cfg.latent[1:]
 
 
-def text_encoder(preset: str = "", models: str = "") -> Graph:
-    """T5 encoder: token ids and mask -> features [1, L, D]."""
+def text_encoder(preset: str = "", models: str = "", rows: bool = False) -> Graph:
+    """T5 encoder: token ids, or `rows` of its table of tokens [1, L, D], and mask -> features
+    [1, L, D]."""
     sizes = models_of(preset, models)
-    length = sizes.denoiser.text_tokens
-    module = _on_meta(lambda: sizes.text_encoder(sizes.residual_scale))
+    length, width = sizes.denoiser.text_tokens, sizes.denoiser.caption_channels
+    encoder = _on_meta(lambda: sizes.text_encoder(sizes.residual_scale))
+    module = RowsEncoder(encoder).eval() if rows else encoder
+    tokens = Input("rows", (1, length, width)) if rows else Input("input_ids", (1, length), "int")
     return Graph(
         module=module,
-        inputs=(Input("input_ids", (1, length), "int"), Input("mask", (1, length))),
+        inputs=(tokens, Input("mask", (1, length))),
         outputs=("features",),
         checkpoint="text_encoder",
         key_map=(

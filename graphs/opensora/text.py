@@ -75,3 +75,23 @@ class TextEncoder(nn.Module):
             input_ids=input_ids, attention_mask=mask_to_bias(mask), return_dict=False
         )
         return features[0]
+
+
+class RowsEncoder(nn.Module):
+    """An encoder that reads rows of the table of tokens, as the checkpoint has them: the table
+    itself, of which a prompt needs a few hundred rows, is not loaded."""
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        super().__init__()
+        self.residual_scale = encoder.residual_scale
+        self.residual_scales = encoder.residual_scales
+        self.model = encoder.model
+
+    def forward(self, rows: Tensor, mask: Tensor) -> Tensor:
+        """rows [1, L, D], mask [1, L] of zeros and ones (float) -> [1, L, D]."""
+        features = self.model(
+            inputs_embeds=rows / self.residual_scale,
+            attention_mask=mask_to_bias(mask),
+            return_dict=False,
+        )
+        return features[0]

@@ -21,8 +21,10 @@ def text(clip: nn.Module, prompt: Tensor, negative: Tensor | None = None) -> Ten
 
 @stage
 def denoise(unet: nn.Module, z: Tensor, time: Tensor, states: Tensor) -> Tensor:
-    """What one half of guidance gives; every frame reads the text."""
-    made: Tensor = unet(z, time, states.expand(z.shape[2], -1, -1), return_dict=False)[0]
+    """What one half of guidance gives, or both; every frame reads its text."""
+    count, frames = len(states), z.shape[2]
+    texts = states[:, None].expand(-1, frames, -1, -1).flatten(0, 1)
+    made: Tensor = unet(z.expand(count, -1, -1, -1, -1), time, texts, return_dict=False)[0]
     return made
 
 
@@ -53,12 +55,12 @@ def animatediff(r: Recipe) -> None:
     ids = {one.name: r.tokenize("tokenizer", one, length).ids
            for one in texts_of(r, "a red cat")}  # fmt: skip
     states = r.stage(text, "text_encoder", **ids, states=(len(ids), length, clip["hidden_size"]))
-    guidance = r.number("guidance", 7.5) if len(ids) > 1 else None
+    told = {"guidance": r.number("guidance", 7.5)} if len(ids) > 1 else {}
     rows, columns = height // scale, width // scale
     z = r.noise((1, unet["in_channels"], frames, rows, columns))
     with r.sampling(z, steps=50) as loop:
-        loop.step(in_halves(r, denoise, loop.input, guidance, sliced={"states": states},
-                            time=loop.time))  # fmt: skip
+        loop.step(in_halves(r, denoise, loop.input, told, sliced={"states": states},
+                            component="unet", time=loop.time))  # fmt: skip
     video = r.stage(decode_frame, "vae", z=loop.z.of(1, unet["in_channels"], 1, rows, columns),
                     settings={"scaling": vae["scaling_factor"]}, video=(1, 3, 1, height, width),
                     options={"map": {"port": "z", "axis": 2, "size": 1}})  # fmt: skip

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from entracte.graphs.cascade.sampler import SAMPLERS
-from entracte.graphs.recipes import clip, stable_cascade
+from entracte.graphs.recipes import clip, stable_cascade, stable_cascade_decoder
+from entracte.graphs.recipes.guidance import TOGETHER
 from entracte.graphs.recipes.parts import twice
+from entracte.graphs.recipes.parts_halves import in_halves
 from entracte.graphs.recipes.recipe import Recipe, Value, stage
 
 _SHARE = 0.7
@@ -31,13 +33,10 @@ def imagine(
     net: nn.Module, z: Tensor, step: Tensor, states: Tensor, pooled: Tensor,
     images: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
-    """Stage C's noise, of [without, with] where there are two texts. `images` (1, width) are for
-    the prompt; zeros where there are none."""
+    """Stage C's noise, of [without, with] where there are two texts. `images` has a row, (width,),
+    for each; zeros where there are none."""
     stage_c, count = cast("Any", net), len(pooled)
-    if images is None:
-        seen = torch.zeros(count, 1, stage_c.image_width)
-    else:
-        seen = torch.cat([torch.zeros_like(images)] * (count - 1) + [images])[:, None]
+    seen = torch.zeros(count, 1, stage_c.image_width) if images is None else images[:, None]
     tokens = stage_c.condition(states, pooled, seen)
     made: Tensor = stage_c.predict(_both(z, count), step.expand(count, -1), tokens)
     return made
@@ -47,9 +46,8 @@ def imagine(
 def paint(net: nn.Module, z: Tensor, step: Tensor, latents: Tensor, pooled: Tensor) -> Tensor:
     """Stage B's noise; with guidance of [without stage C's latents, with them]."""
     stage_b, count = cast("Any", net), len(pooled)
-    given = torch.cat([torch.zeros_like(latents)] * (count - 1) + [latents])
     tokens = stage_b.condition(pooled)
-    made: Tensor = stage_b.predict(_both(z, count), step.expand(count, -1), given, tokens)
+    made: Tensor = stage_b.predict(_both(z, count), step.expand(count, -1), latents, tokens)
     return made
 
 
@@ -126,7 +124,7 @@ def cascade(r: Recipe) -> None:
     latents = _sampled(
         r, imagine, _one_of(r, "stage_c"), sizes[0], steps=r.sampling_steps(20), shift=shift,
         sampler=sampler, name="imagining", guidance=guidance,
-        given={"states": states, "pooled": pooled, **_image(r)},
+        given={"states": states, "pooled": pooled, **_image(r, is_guided=is_guided)},
     )  # fmt: skip
     if r.option("preview", False):
         shape = (1, 3, *(8 * side for side in sizes[0]))
@@ -135,10 +133,11 @@ def cascade(r: Recipe) -> None:
     if is_guided and not has:
         pooled = r.stage(last, name="prompt_pooled", pooled=pooled, one=(1, *pooled.shape[1:]))
     guidance = {"guidance": r.number("decoder_guidance", 1.5)} if has else {}
+    seen = _beside_zeros(r, latents, "latents") if has else latents
     z = _sampled(
         r, paint, _one_of(r, "stage_b"), sizes[1], steps=r.size("decoder_steps", 10), shift=1.0,
         sampler=sampler, name="painting", guidance=guidance,
-        given={"latents": latents, "pooled": pooled}, salt=2,
+        given={"latents": seen, "pooled": pooled}, salt=2,
     )  # fmt: skip
     scale = 2 ** r.config("stage_a")["levels"]
     image = (1, 3, *(scale * side for side in sizes[1]))
@@ -159,7 +158,7 @@ def _one_of(r: Recipe, name: str) -> str:
     return f"{name}_lite" if r.folder.has(f"{name}_lite") else name
 
 
-def _image(r: Recipe) -> dict[str, Value]:
+def _image(r: Recipe, *, is_guided: bool) -> dict[str, Value]:
     """A picture as a condition, with `image_prompt`."""
     if not r.option("image_prompt", False):
         return {}
@@ -168,7 +167,15 @@ def _image(r: Recipe) -> dict[str, Value]:
     image = r.image("image", side, side, range=[0.0, 1.0], fit="crop")
     seen = r.stage(clip.image_embedding, "image_encoder", image=image, settings=settings,
                    seen=(1, config["projection_dim"]))  # fmt: skip
-    return {"images": seen}
+    return {"images": _beside_zeros(r, seen, "images") if is_guided else seen}
+
+
+def _beside_zeros(r: Recipe, given: Value, name: str) -> Value:
+    """[without, with] of a condition."""
+    made: Value = r.stage(
+        stable_cascade_decoder.beside_zeros, name=name, given=given, both=(2, *given.shape[1:])
+    )
+    return made
 
 
 def _sampled(
@@ -187,8 +194,8 @@ def _sampled(
         z = loop.state("z", first)
         row = loop.scan("step", f"{table}.step", (1, width * numbers))
         parts = loop.scan("parts", f"{table}.parts", (1, 3))
-        made = r.stage(function, component, z=z, step=row, **given, options={"config": config},
-                       output=(len(guidance) + 1, *shape[1:]))  # fmt: skip
+        made = in_halves(r, function, z, guidance, sliced=given, component=component, step=row,
+                         own=TOGETHER, guide=None, options={"config": config})  # fmt: skip
         more: dict[str, Any] = dict(guidance)
         if sampler == "ddpm":
             more["noise"] = r.noise(shape, f"{name}_noise", salt=salt + 1)

@@ -19,12 +19,14 @@ from entracte.graphs.recipes.recipe import Recipe, Value, image_scale, stage
 def denoise(
     transformer: Any, z: Tensor, time: Tensor, states: Tensor, image: Tensor | None = None
 ) -> Tensor:
-    """What one half of guidance gives; z and image are (1, frames, channels, rows, columns)."""
+    """What one half of guidance gives, or both; z and image are (1, frames, channels, rows,
+    columns)."""
     x = z if image is None else torch.cat([z, image], 2)
+    x = x.expand(len(states), -1, -1, -1, -1)
     ofs = None if transformer.config.ofs_embed_dim is None else z.new_full((1,), 2.0)
     places = rotary(transformer.config, x.shape)
-    made: Tensor = transformer(x, states, time, ofs=ofs, image_rotary_emb=places,
-                               return_dict=False)[0]  # fmt: skip
+    made: Tensor = transformer(x, states, time.expand(len(states)), ofs=ofs, return_dict=False,
+                               image_rotary_emb=places)[0]  # fmt: skip
     return made
 
 
@@ -66,7 +68,7 @@ def _cogvideox(r: Recipe, *, has_image: bool) -> None:
     shape = (1, padded, vae["latent_channels"], height // scale, width // scale)
     texts = texts_of(r, "a panda plays a guitar")
     states, _ = t5_text(r, texts, r.option("length", of["max_text_seq_length"]))
-    guidance = r.number("guidance", 6.0) if len(texts) > 1 else None
+    told = {"guidance": r.number("guidance", 6.0)} if len(texts) > 1 else {}
     image: dict[str, Value] = {}
     if has_image:
         scaling = vae["scaling_factor"]
@@ -78,10 +80,11 @@ def _cogvideox(r: Recipe, *, has_image: bool) -> None:
         )  # fmt: skip
     is_dynamic = r.option("dynamic_guidance", False)
     with r.sampling(r.noise(shape), steps=50) as loop:
-        if guidance and is_dynamic:
+        if told and is_dynamic:
             settings = {"times": loop.times, "factors": factors(loop.times, r.sampling_steps(50))}
-            guidance = r.stage(dynamic, None, guidance=guidance, time=loop.time, now=(1,),
-                               settings=settings, options={"precision": "fp32"})  # fmt: skip
-        loop.step(in_halves(r, denoise, loop.input, guidance, sliced={"states": states},
+            told = {"guidance": r.stage(dynamic, None, **told, time=loop.time, now=(1,),
+                                        settings=settings,
+                                        options={"precision": "fp32"})}  # fmt: skip
+        loop.step(in_halves(r, denoise, loop.input, told, sliced={"states": states},
                             time=loop.time, **image))  # fmt: skip
     decode_video(r, loop.z, padded - frames, r.option("fps", 16 if pairs > 1 else 8))

@@ -12,6 +12,7 @@ from torch.nn.functional import pixel_shuffle
 
 from entracte.graphs.recipes.parts import guided, twice
 from entracte.graphs.recipes.parts_flow import even_sigmas, places, within_fp16
+from entracte.graphs.recipes.parts_halves import in_halves
 from entracte.graphs.recipes.parts_language import causal
 from entracte.graphs.recipes.parts_rows import token_rows
 from entracte.graphs.recipes.recipe import Recipe, image_scale, stage
@@ -80,8 +81,8 @@ def flux2_klein(r: Recipe) -> None:
     count = r.sampling_steps(50)
     mu = compute_empirical_mu(z.shape[2] * z.shape[3], count)
     with r.sampling(z, steps=count, given={**even_sigmas(flow, count), "mu": mu}) as loop:
-        loop.step(r.stage(denoise, "transformer", z=loop.input, time=loop.time, states=states,
-                          **more, output=z,
-                          settings={"precision": "${pipeline.precision}"}))  # fmt: skip
+        loop.step(in_halves(r, denoise, loop.input, more, sliced={"states": states}, inside=True,
+                            time=loop.time,
+                            settings={"precision": "${pipeline.precision}"}))  # fmt: skip
     r.picture(r.stage(decode, "vae", z=loop.z, settings={"epsilon": vae["batch_norm_eps"]},
                       image=(1, 3, height, width)))  # fmt: skip

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from entracte.graphs.opensora.denoiser import MASKED
 from entracte.graphs.recipes.hunyuan_video_decoder import decoded
 from entracte.graphs.recipes.parts import guided, twice
+from entracte.graphs.recipes.parts_halves import in_halves
 from entracte.graphs.recipes.parts_rows import token_rows
 from entracte.graphs.recipes.recipe import Recipe, stage
 
@@ -42,23 +43,15 @@ def pool(clip: nn.Module, prompt: Tensor, negative: Tensor | None = None) -> Ten
 @stage
 def denoise(
     net: nn.Module, z: Tensor, time: Tensor, states: Tensor, mask: Tensor, pooled: Tensor,
-    guidance: Tensor | None = None,
+    told: Tensor | None = None, guidance: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
-    """What the scheduler takes away."""
+    """What the scheduler takes away. `told`: the guidance that the model is told; with `guidance`
+    it is guided by a second text too, else of one text."""
     many = len(states)
-    told = None if guidance is None else guidance.expand(many) * 1000
+    told = None if told is None else told.expand(many) * 1000
     made: Tensor = net(twice(z) if many == 2 else z, time.expand(many), states, mask, pooled,
                        guidance=told, return_dict=False)[0]  # fmt: skip
-    return made
-
-
-@stage
-def denoise_guided(
-    net: nn.Module, z: Tensor, time: Tensor, states: Tensor, mask: Tensor, pooled: Tensor,
-    true_guidance: Tensor, guidance: Tensor | None = None,
-) -> Tensor:  # fmt: skip
-    """The same, guided by a second text."""
-    return guided(denoise(net, z, time, states, mask, pooled, guidance), true_guidance)
+    return made if guidance is None else guided(made, guidance)
 
 
 def hunyuan_video(r: Recipe) -> None:
@@ -85,13 +78,12 @@ def hunyuan_video(r: Recipe) -> None:
     states, mask = r.stage(read, "text_encoder", settings={"start": start}, **rows,
                            states=(many, length, wide), mask=(many, length))  # fmt: skip
     pooled = r.stage(pool, "text_encoder_2", **ids, pooled=(many, net["pooled_projection_dim"]))
-    told = {"true_guidance": r.number("true_guidance", 6.0)} if many == 2 else {}
-    told |= {"guidance": r.number("guidance", 6.0)} if net["guidance_embeds"] else {}
+    guidance = {"guidance": r.number("true_guidance", 6.0)} if many == 2 else {}
+    told = {"told": r.number("guidance", 6.0)} if net["guidance_embeds"] else {}
     z = r.noise((1, net["in_channels"], n, height // scale, width // scale))
     steps = r.sampling_steps(50)
     sigmas = [1 - i / steps for i in range(steps)]
     with r.sampling(z, steps=50, given={"sigmas": sigmas}) as loop:
-        loop.step(r.stage(denoise_guided if many == 2 else denoise, "transformer", z=loop.input,
-                          time=loop.time, states=states, mask=mask, pooled=pooled, **told,
-                          output=z))  # fmt: skip
+        loop.step(in_halves(r, denoise, loop.input, guidance, inside=True, time=loop.time, **told,
+                            sliced={"states": states, "mask": mask, "pooled": pooled}))  # fmt: skip
     r.video(decoded(r, loop.z), _RATE)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from entracte.graphs.recipes.parts import guided, twice
+from entracte.graphs.recipes.parts_halves import in_halves
 from entracte.graphs.recipes.parts_t5_masked import t5_states
 from entracte.graphs.recipes.recipe import Recipe, image_scale, stage
 
@@ -19,13 +20,18 @@ the pipeline has them."""
 
 @stage
 def denoise(
-    net: nn.Module, z: Tensor, time: Tensor, states: Tensor, mask: Tensor, guidance: Tensor
-) -> Tensor:
-    """What the scheduler takes away. Both texts are cut where the prompt ends: here by its mask."""
-    bias = ((1 - mask) * -1e4).reshape(1, 1, -1).repeat(2 * z.shape[2], 1, 1)
-    made = net(twice(z), timestep=time.expand(2), encoder_hidden_states=states,
-               encoder_attention_mask=bias, return_dict=False)[0]  # fmt: skip
-    return guided(made, guidance).chunk(2, dim=1)[0]
+    net: nn.Module, z: Tensor, time: Tensor, states: Tensor, mask: Tensor,
+    guidance: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """What the scheduler takes away; without `guidance` of one text. Both texts are cut where the
+    prompt ends: here by its mask."""
+    count = len(states)
+    bias = ((1 - mask) * -1e4).reshape(1, 1, -1).repeat(count * z.shape[2], 1, 1)
+    made = net(z if guidance is None else twice(z), timestep=time.expand(count),
+               encoder_hidden_states=states, encoder_attention_mask=bias,
+               return_dict=False)[0]  # fmt: skip
+    made = made if guidance is None else guided(made, guidance)
+    return cast("Tensor", made.chunk(2, dim=1)[0])
 
 
 @stage
@@ -52,12 +58,12 @@ def latte(r: Recipe) -> None:
     prompt = r.tokenize("tokenizer", r.text("prompt", "a red cat"), _LENGTH, clean="caption")
     negative = r.tokenize("tokenizer", r.text("negative"), _LENGTH, clean="caption")
     states = t5_states(r, prompt, negative)
-    guidance = r.number("guidance", 7.5)
+    told = {"guidance": r.number("guidance", 7.5)}
     channels, h, w = net["in_channels"], height // scale, width // scale
     z = r.noise((1, channels, frames, h, w))
     with r.sampling(z, steps=50) as loop:
-        loop.step(r.stage(denoise, "transformer", z=loop.input, time=loop.time, states=states,
-                          mask=prompt.mask, guidance=guidance, output=z))  # fmt: skip
+        loop.step(in_halves(r, denoise, loop.input, told, sliced={"states": states}, inside=True,
+                            time=loop.time, mask=prompt.mask))  # fmt: skip
     is_temporal = r.folder.component("vae").kind == "AutoencoderKLTemporalDecoder"
     each = frames if is_temporal else 1
     settings = {"scaling": vae["scaling_factor"], "is_temporal": is_temporal}

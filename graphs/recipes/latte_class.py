@@ -10,6 +10,7 @@ from torch import Tensor
 from entracte.graphs.latte.net import ALONE, CLASS, guided_latents
 from entracte.graphs.minisora.dit import sizes_of
 from entracte.graphs.recipes.minisora_video import frame_by_frame
+from entracte.graphs.recipes.parts_halves import in_halves
 from entracte.graphs.recipes.parts_minisora import ddpm_loop
 from entracte.graphs.recipes.recipe import Recipe, Value, image_scale, stage
 
@@ -33,6 +34,12 @@ def denoise(
     return (made if guidance is None else guided_latents(made, guidance)).transpose(1, 2)
 
 
+@stage
+def guide(both: Tensor, guidance: Tensor) -> Tensor:
+    """Of [without, with], (2, C, F, h, w), computed one after the other."""
+    return guided_latents(both.transpose(1, 2), guidance).transpose(1, 2)
+
+
 def latte_class(r: Recipe) -> None:
     """A class's row once, a transformer over a clip, respaced DDPM, frames decoded one by one."""
     config, shape = _latents(r)
@@ -40,8 +47,8 @@ def latte_class(r: Recipe) -> None:
     learned = bool(config["learn_sigma"])
     made = (1, shape[1] * (1 + learned), *shape[2:])
     with ddpm_loop(r, r.noise(shape), learn_sigma=learned) as loop:
-        loop.step(r.stage(denoise, "transformer", z=loop.z, time=loop.time, **y, **guidance,
-                          output=made, options={"config": config}))  # fmt: skip
+        loop.step(in_halves(r, denoise, loop.z, guidance, sliced=y, inside=True, guide=guide,
+                            output=made, time=loop.time, options={"config": config}))  # fmt: skip
     frame_by_frame(r, Value("sample.z", shape))
 
 

@@ -20,12 +20,13 @@ def denoise(
     transformer: nn.Module, z: Tensor, time: Tensor, states: Tensor, mask: Tensor,
     first: Tensor | None = None, *, sizes: list[int], scales: list[float],
 ) -> Tensor:  # fmt: skip
-    """The velocity of one half of guidance; tokens of a first frame are given, and at time 0."""
-    begin = 0 if first is None else first.shape[1]
+    """The velocity of one half of guidance, or of both; tokens of a first frame are given, and at
+    time 0."""
+    begin, count = 0 if first is None else first.shape[1], len(states)
     tokens = z if first is None else torch.cat([first, z], 1)
-    times = (
-        time if first is None else torch.cat([time.new_zeros(begin), time.expand(z.shape[1])])[None]
-    )
+    tokens, times = tokens.expand(count, -1, -1), time.expand(count)
+    if first is not None:
+        times = torch.cat([time.new_zeros(begin), time.expand(z.shape[1])])[None].expand(count, -1)
     frames, rows, columns = sizes
     made: Tensor = transformer(tokens, states, times, mask, frames, rows, columns, scales,
                                return_dict=False)[0]  # fmt: skip
@@ -52,7 +53,7 @@ def _ltx(r: Recipe, *, has_image: bool) -> None:
     texts = texts_of(r, "a red circle moves right")
     states, tokens = t5_text(r, texts, r.option("length", 128))
     texts_read = {"states": states, "mask": t5_masks(r, tokens)}
-    guidance = r.number("guidance", 3.0) if len(texts) > 1 else None
+    told = {"guidance": r.number("guidance", 3.0)} if len(texts) > 1 else {}
     first: dict[str, Value] = {}
     if has_image:
         noise = r.noise((1, channels, 1, *sizes[1:]), "encode_noise", salt=4)
@@ -61,7 +62,7 @@ def _ltx(r: Recipe, *, has_image: bool) -> None:
     z = r.noise((1, (sizes[0] - has_image) * places, channels))
     settings = {"sizes": list(sizes), "scales": [long / rate, wide, wide]}
     with r.sampling(z, steps=50, given=_sigmas(r, sizes[0] * places)) as loop:
-        loop.step(in_halves(r, denoise, loop.input, guidance, sliced=texts_read, settings=settings,
+        loop.step(in_halves(r, denoise, loop.input, told, sliced=texts_read, settings=settings,
                             time=loop.time, **first))  # fmt: skip
     decode_video(r, loop.z, sizes, rate, **first)
 

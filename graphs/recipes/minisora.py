@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from entracte.graphs.recipes.parts import decode_image
+from entracte.graphs.recipes.parts_halves import in_halves
 from entracte.graphs.recipes.parts_minisora import (
     Stepping,
     ddpm_loop,
     denoise,
+    guide,
     latents_of,
     transport_loop,
 )
@@ -44,12 +46,10 @@ def condition(r: Recipe, config: dict[str, Any]) -> tuple[Value, dict[str, Value
 
 def output_of(r: Recipe, loop: Stepping, y: Value, guidance: dict[str, Value],
               config: dict[str, Any], channels: int) -> Value:  # fmt: skip
-    """What the model makes in a step, both halves of guidance in one call."""
-    made: Value = r.stage(
-        denoise, "transformer", z=loop.z, time=loop.time, y=y, options={"config": config},
-        output=(1, channels, *loop.z.shape[2:]), **guidance,
-    )  # fmt: skip
-    return made
+    """What the model makes in a step."""
+    return in_halves(r, denoise, loop.z, guidance, sliced={"y": y}, inside=True, guide=guide,
+                     output=(1, channels, *loop.z.shape[2:]), precise=True, time=loop.time,
+                     options={"config": config})  # fmt: skip
 
 
 def picture(r: Recipe, z: Value) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from entracte.graphs.recipes.latte import decode
-from entracte.graphs.recipes.parts_halves import texts_of
+from entracte.graphs.recipes.parts_halves import in_halves, texts_of
 from entracte.graphs.recipes.parts_minisora import ddpm_loop, denoise, guide, latents_of
 from entracte.graphs.recipes.recipe import Recipe, Value, image_scale, stage
 
@@ -34,18 +34,10 @@ def minisora_video(r: Recipe) -> None:
                 y=(len(texts), config["hidden_size"]))  # fmt: skip
     learned = bool(config["learn_sigma"])
     with ddpm_loop(r, r.noise(shape), learn_sigma=learned) as loop:
-        made = (1, shape[1] * (1 + learned), *shape[2:])
-        options: dict[str, Any] = {"config": config}
-        if len(texts) == 2:
-            options["map"] = {"port": "y", "axis": 0, "size": 1}
-        one = y.of(1, config["hidden_size"])
-        output = r.stage(denoise, "transformer", z=loop.z, time=loop.time, y=one, output=made,
-                         options=options)  # fmt: skip
-        if len(texts) == 2:
-            output = r.stage(guide, both=output.of(2, *made[1:]), output=made,
-                             guidance=r.number("guidance", 4.0),
-                             options={"precision": "fp32"})  # fmt: skip
-        loop.step(output)
+        told = {"guidance": r.number("guidance", 4.0)} if len(texts) == 2 else {}
+        loop.step(in_halves(r, denoise, loop.z, told, sliced={"y": y}, guide=guide, precise=True,
+                            output=(1, shape[1] * (1 + learned), *shape[2:]), time=loop.time,
+                            options={"config": config}))  # fmt: skip
     frame_by_frame(r, Value("sample.z", shape))
 
 

@@ -12,6 +12,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from entracte.graphs.opensora.denoiser import MASKED
 from entracte.graphs.recipes.mochi_decoder import decoded
 from entracte.graphs.recipes.parts import guided, twice
+from entracte.graphs.recipes.parts_halves import in_halves
+from entracte.graphs.recipes.parts_t5 import t5_masks
 from entracte.graphs.recipes.parts_t5_masked import t5_states
 from entracte.graphs.recipes.recipe import Recipe, stage
 
@@ -52,18 +54,18 @@ def attend(
 
 @stage
 def denoise(
-    net: nn.Module, z: Tensor, time: Tensor, states: Tensor, negative_mask: Tensor, mask: Tensor,
-    guidance: Tensor, *, is_zeroed: bool,
+    net: nn.Module, z: Tensor, time: Tensor, states: Tensor, mask: Tensor,
+    guidance: Tensor | None = None, *, is_zeroed: bool,
 ) -> Tensor:  # fmt: skip
-    """What the scheduler takes away. `is_zeroed`: of an empty text, which is its end mark alone,
-    no token takes part."""
-    masks = torch.cat([negative_mask, mask])
+    """What the scheduler takes away; without `guidance` of one text. `is_zeroed`: of an empty text,
+    which is its end mark alone, no token takes part."""
+    both = z if guidance is None else twice(z)
     if is_zeroed:
-        masks = masks * (masks.sum(1, keepdim=True) - 1).clamp(0, 1)
+        mask = mask * (mask.sum(1, keepdim=True) - 1).clamp(0, 1)
     for block in net.transformer_blocks:  # type: ignore[union-attr]
         block.attn1.processor = attend
-    made = net(twice(z), states, time.expand(2), masks, return_dict=False)[0]
-    return guided(made, guidance)
+    made: Tensor = net(both, states, time.expand(len(both)), mask, return_dict=False)[0]
+    return made if guidance is None else guided(made, guidance)
 
 
 def mochi(r: Recipe) -> None:
@@ -77,12 +79,12 @@ def mochi(r: Recipe) -> None:
     n = (r.size("frames", 19, 6, 1) - 1) // 6 + 1
     prompt = r.tokenize("tokenizer", r.text("prompt", "a red cat"), _LENGTH)
     negative = r.tokenize("tokenizer", r.text("negative"), _LENGTH)
-    states, guidance = t5_states(r, prompt, negative), r.number("guidance", 4.5)
+    texts = {"states": t5_states(r, prompt, negative), "mask": t5_masks(r, [negative, prompt])}
+    told = {"guidance": r.number("guidance", 4.5)}
     z = r.noise((1, net["in_channels"], n, height // 8, width // 8))
     sigmas = [float(s) for s in linear_quadratic_schedule(steps, _NOISE)]
     settings = {"is_zeroed": bool(r.folder.index.get("force_zeros_for_empty_prompt"))}
     with r.sampling(z, steps=64, given={"sigmas": sigmas}) as loop:
-        loop.step(r.stage(denoise, "transformer", z=loop.input, time=loop.time, states=states,
-                          negative_mask=negative.mask, mask=prompt.mask, guidance=guidance,
-                          settings=settings, output=z))  # fmt: skip
+        loop.step(in_halves(r, denoise, loop.input, told, sliced=texts, inside=True,
+                            time=loop.time, settings=settings))  # fmt: skip
     r.video(decoded(r, loop.z), _RATE)

@@ -15,8 +15,10 @@ from torch import Tensor
 from entracte.graphs.checks import GraphFault
 from entracte.graphs.opensora.upstream import denoiser_config, vae_config
 from entracte.graphs.opensora.vae import VAEConfig
+from entracte.graphs.recipes.guidance import APART, INTERVAL, TOGETHER
 from entracte.graphs.recipes.open_sora_encoder import frames_at_once
 from entracte.graphs.recipes.open_sora_image import Given, given_frames, with_noise
+from entracte.graphs.recipes.parts_rows import token_rows
 from entracte.graphs.recipes.recipe import Recipe, Tokens, Value, stage
 
 _AESTHETIC = 6.5
@@ -24,6 +26,8 @@ _AESTHETIC = 6.5
 IMAGE_RATE = 120.0
 """Frames a second that the model is told of one image."""
 _STEPS, _GUIDANCE = 30, 7.0
+_HALVES = {"port": "text", "axis": 0, "size": 1}
+"""Of guidance, one after the other: the prompt's, then that of the null caption."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +123,14 @@ def text_states(r: Recipe, tokens: Tokens) -> Value:
             f"denoiser reads {net['caption_channels']} (caption_channels); give both the same"
         )
     sizes = {k: net[k] for k in ("caption_channels", "model_max_length")}
-    params = {"models": json.dumps({"text_encoder": text, "denoiser": sizes}, sort_keys=True)}
-    made = r.graph("opensora.text_encoder", "text", params, input_ids=tokens.ids, mask=tokens.mask)
+    params: dict[str, Any] = {
+        "models": json.dumps({"text_encoder": text, "denoiser": sizes}, sort_keys=True)
+    }
+    read = {"input_ids": tokens.ids}
+    if r.option("text_rows", False):
+        params["rows"] = True
+        read = {"rows": token_rows(r, "text_encoder", "shared.weight", text["d_model"], tokens)}
+    made = r.graph("opensora.text_encoder", "text", params, **read, mask=tokens.mask)
     return Value(f"{made}.features", (1, net["model_max_length"], text["d_model"]))
 
 
@@ -152,13 +162,38 @@ def sample(
             more["x_mask"] = loop.scan("x_mask", "schedule.x_mask", lengths[:2])
             read = with_noise(r, loop, given, state)
         dt = loop.scan("dt", "schedule.dt", lengths)
+        way = r.way(TOGETHER)
+        if way != TOGETHER:
+            text, masked = _captions(r, clip, text), {**masked, "apart": True}
         r.graph("opensora.denoiser", "denoise", masked, z=read, timestep=timestep, text=text,
                 mask=mask, **more)  # fmt: skip
-        r.graph("opensora.guided_euler", "step", of_frames, z=read,
-                velocity=Value("denoise.velocity"), dt=dt, guidance=guidance)  # fmt: skip
+        ports = {"velocity": Value("denoise.velocity"), "dt": dt, "guidance": guidance}
+        if way == APART:
+            r.stages["denoise"]["map"] = _HALVES
+        if way == INTERVAL:
+            of_frames = {**of_frames, "interval": True}
+            ports |= _rested(r)
+        r.graph("opensora.guided_euler", "step", of_frames, z=read, **ports)
         r.stages["step"]["precision"] = "fp32"
         loop.next("z", Value("step.z_next", z.shape))
     return state
+
+
+def _captions(r: Recipe, clip: Clip, text: Value) -> Value:
+    """The prompt's features and the denoiser's null caption as rows, before the loop."""
+    inputs = {"text": text.name}
+    r.stages["captions"] = {"graph": "opensora.caption_rows", "params": clip.params,
+                            "inputs": inputs}  # fmt: skip
+    return Value("captions.rows")
+
+
+def _rested(r: Recipe) -> dict[str, Value]:
+    """Of guidance in an interval of steps: the other half, as it stands in the others, and which
+    steps they are."""
+    begin, end = r.guidance.steps(r.steps_here)
+    at = {"from": begin, "to": end}
+    r.stages["denoise"]["map"] = {**_HALVES, "rests": {"slices": [1], "at": at}}
+    return {"unconditional": Value("denoise.velocity_rests"), "within": r.within(begin, end)}
 
 
 def decode(r: Recipe, clip: Clip, z: Value) -> None:
@@ -173,7 +208,10 @@ def decode(r: Recipe, clip: Clip, z: Value) -> None:
     size = r.option("decode_frames", frames_at_once(clip.vae, clip.frames, sides))
     params = {**clip.params, "batch": "${pipeline.stages.decode_space.map.size}"}
     r.graph("opensora.spatial_decoder", "decode_space", params, x=latents)
-    r.stages["decode_space"]["map"] = {"port": "x", "axis": 2, "size": size}
+    # Frames do not know of each other: any number of them at once gives the same.
+    others = [n for n in range(clip.vae.micro_frames, 0, -1) if clip.frames % n == 0 and n != size]
+    r.stages["decode_space"]["map"] = {"port": "x", "axis": 2, "size": size,
+                                       "sizes": [size, *others]}  # fmt: skip
     r.output("video", "video", Value("decode_space.pixels"), rate=clip.params["fps"])
 
 

@@ -33,8 +33,12 @@ def denoise(
     transformer: nn.Module, z: Tensor, time: Tensor, states: Tensor, mask: Tensor,
     seen: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
-    """The velocity that one text asks for; `seen` is of the frames that are given."""
-    made: Tensor = transformer(z, time, states, mask, seen)
+    """The velocity that each text asks for; `seen` is of the frames that are given."""
+    count = len(states)
+    seen = None if seen is None else seen.expand(count, *seen.shape[1:])
+    made: Tensor = transformer(
+        z.expand(count, -1, -1, -1, -1), time.expand(count), states, mask, seen
+    )
     return made
 
 
@@ -64,15 +68,14 @@ def latent_shape(r: Recipe, frames: int, size: tuple[int, int]) -> tuple[int, ..
 def sampled(r: Recipe, frames: int, size: tuple[int, int], seen: Value | None = None) -> None:
     """The output of the texts, and of what is seen."""
     texts = _texts(r)
-    guidance = r.number("guidance", 7.5) if texts["states"].shape[0] == 2 else None
+    told = {"guidance": r.number("guidance", 7.5)} if texts["states"].shape[0] == 2 else {}
     z = r.noise(latent_shape(r, frames, size))
     more = {"seen": seen} if seen else {}
     with r.sampling(z, steps=100) as loop:
-        velocity = in_halves(r, denoise, loop.input, guidance, sliced=texts, time=loop.time, **more)
-        loop.step(velocity)
-    if guidance:
         # What the halves differ by is multiplied, and then by sigmas of up to 4096.
-        r.stages["guide"]["precision"] = "fp32"
+        velocity = in_halves(r, denoise, loop.input, told, sliced=texts, precise=True,
+                             time=loop.time, **more)  # fmt: skip
+        loop.step(velocity)
     _decoded(r, loop.z)
 
 

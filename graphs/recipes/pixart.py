@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from entracte.graphs.recipes.parts import decode_image, guided, twice
 from entracte.graphs.recipes.parts_bins import binned_sizes
+from entracte.graphs.recipes.parts_halves import in_halves
 from entracte.graphs.recipes.parts_latents import upcast
+from entracte.graphs.recipes.parts_t5 import t5_masks
 from entracte.graphs.recipes.parts_t5_masked import t5_states
 from entracte.graphs.recipes.recipe import Recipe, image_scale, stage
 
@@ -23,20 +25,21 @@ _TOLD = 128
 
 @stage
 def denoise(
-    transformer: nn.Module, z: Tensor, time: Tensor, states: Tensor, negative_mask: Tensor,
-    prompt_mask: Tensor, guidance: Tensor, *, sizes: Sequence[float], is_learned: bool,
+    transformer: nn.Module, z: Tensor, time: Tensor, states: Tensor, mask: Tensor,
+    guidance: Tensor | None = None, *, sizes: Sequence[float], is_learned: bool,
 ) -> Tensor:  # fmt: skip
     """What the scheduler takes away; of a model that learned its variance too, the first half.
-    `sizes` is height and width."""
+    Without `guidance` of one text. `sizes` is height and width."""
+    count = len(states)
     told: dict[str, Any] = {"resolution": None, "aspect_ratio": None}
     if sizes:
-        told["resolution"] = torch.tensor([list(sizes)] * 2)
-        told["aspect_ratio"] = torch.tensor([[sizes[0] / sizes[1]]] * 2)
+        told["resolution"] = torch.tensor([list(sizes)] * count)
+        told["aspect_ratio"] = torch.tensor([[sizes[0] / sizes[1]]] * count)
     made: Tensor = transformer(
-        twice(z), states, timestep=time.expand(2), added_cond_kwargs=told, return_dict=False,
-        encoder_attention_mask=torch.cat([negative_mask, prompt_mask]),
+        z if guidance is None else twice(z), states, timestep=time.expand(count),
+        added_cond_kwargs=told, return_dict=False, encoder_attention_mask=mask,
     )[0]  # fmt: skip
-    made = guided(made, guidance)
+    made = made if guidance is None else guided(made, guidance)
     return made.chunk(2, dim=1)[0] if is_learned else made
 
 
@@ -62,14 +65,14 @@ def _pixart(r: Recipe, length: int, *, is_told: bool) -> None:
     prompt = r.tokenize("tokenizer", r.text("prompt", "a red cat"), length, clean="caption")
     negative = r.tokenize("tokenizer", r.text("negative"), length, clean="caption")
     states = t5_states(r, prompt, negative)
-    guidance, channels = r.number("guidance", 4.5), net["in_channels"]
+    texts = {"states": states, "mask": t5_masks(r, [negative, prompt])}
+    told, channels = {"guidance": r.number("guidance", 4.5)}, net["in_channels"]
     settings = {"sizes": [float(height), float(width)] if is_told else [],
                 "is_learned": net["out_channels"] // 2 == channels}  # fmt: skip
     z = r.noise((1, channels, height // scale, width // scale))
     with r.sampling(z, steps=20) as loop:
-        loop.step(r.stage(denoise, "transformer", z=loop.input, time=loop.time, states=states,
-                          negative_mask=negative.mask, prompt_mask=prompt.mask, guidance=guidance,
-                          settings=settings, output=z))  # fmt: skip
+        loop.step(in_halves(r, denoise, loop.input, told, sliced=texts, inside=True,
+                            time=loop.time, settings=settings))  # fmt: skip
     options = upcast({"force_upcast": False, **vae})
     r.picture(r.stage(decode_image, "vae", z=loop.z, settings={"scaling": vae["scaling_factor"]},
                       options=options, image=(1, 3, height, width)))  # fmt: skip

@@ -21,6 +21,7 @@ from typing import Any
 
 from entracte.graphs.recipes import graph_name
 from entracte.graphs.recipes.called import takes_of
+from entracte.graphs.recipes.guidance import APART, OWN, TOGETHER, Guidance
 from entracte.graphs.recipes.hub import ModelFolder, tokens_in
 from entracte.graphs.recipes.loops import Loop, Sampling
 from entracte.graphs.recipes.options import Options
@@ -54,6 +55,7 @@ class Recipe(Options):
         steps: of the sampler, as the user wants them.
         random: whether weights are drawn from a seed: then a folder may lack tokenizers.
         evaluations: of them, as the user wants them; None for all.
+        guidance: how the user wants both halves of it.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Recipe(Options):
         *,
         random: bool = False,
         evaluations: int | None = None,
+        guidance: Guidance = Guidance(),  # noqa: B008 - frozen
     ) -> None:
         super().__init__(folder.kind, options)
         self.folder = folder
@@ -74,6 +77,9 @@ class Recipe(Options):
         self.steps = steps
         self._evaluations, self._leaps = evaluations, False
         self._random, self._loop = random, ""
+        self.guidance = guidance
+        self.ways: set[str] = set()
+        """How halves of guidance come; none where there is no guidance."""
 
     # ---------------------------------------------------------------- what is read
 
@@ -98,6 +104,21 @@ class Recipe(Options):
             raise ValueError(
                 f"sampler.evaluations: {self._evaluations} of {self.steps} steps: a {self._kind} "
                 "takes all of its scheduler's; leave `sampler` as it is, or give sampler.steps"
+            )
+
+    def way(self, own: str) -> str:
+        """How both halves of guidance come in the loop that is declared now: as the user wants, or
+        as the recipe has it, `own` (apart, where it does not say)."""
+        chosen = (own or APART) if self.guidance.way == OWN else self.guidance.way
+        self.ways.add(TOGETHER if chosen == TOGETHER else APART)
+        return chosen
+
+    def check_guidance(self) -> None:
+        """Raises `ValueError` for a way of guidance where there is none."""
+        if self.guidance.way != OWN and not self.ways:
+            raise ValueError(
+                f"guidance={self.guidance.way}: a {self._kind} has no guidance with two halves "
+                "here; leave it out"
             )
 
     # ---------------------------------------------------------------- what a user gives
@@ -267,6 +288,10 @@ class Recipe(Options):
         return name
 
     # ---------------------------------------------------------------- loops
+
+    def free(self, name: str) -> str:
+        """The name, or where a stage has it, with the loop's behind it."""
+        return name if name not in self.stages else f"{name}_{self._loop}"
 
     @property
     def steps_here(self) -> int:

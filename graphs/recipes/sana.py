@@ -12,6 +12,7 @@ from torch.nn.functional import pad
 
 from entracte.graphs.recipes.parts import decode_image, guided, twice
 from entracte.graphs.recipes.parts_bins import binned_sizes
+from entracte.graphs.recipes.parts_halves import in_halves
 from entracte.graphs.recipes.parts_language import causal
 from entracte.graphs.recipes.parts_rows import token_rows
 from entracte.graphs.recipes.recipe import Recipe, stage
@@ -41,13 +42,14 @@ def read(
 
 @stage
 def denoise(
-    net: nn.Module, z: Tensor, time: Tensor, states: Tensor, mask: Tensor, guidance: Tensor, *,
-    scale: float, is_learned: bool,
+    net: nn.Module, z: Tensor, time: Tensor, states: Tensor, mask: Tensor,
+    guidance: Tensor | None = None, *, scale: float, is_learned: bool,
 ) -> Tensor:  # fmt: skip
-    """What the scheduler takes away."""
-    made: Tensor = net(twice(z), states, (time * scale).expand(2), encoder_attention_mask=mask,
+    """What the scheduler takes away; without `guidance` of one text."""
+    both = z if guidance is None else twice(z)
+    made: Tensor = net(both, states, (time * scale).expand(len(both)), encoder_attention_mask=mask,
                        return_dict=False)[0]  # fmt: skip
-    made = guided(made, guidance)
+    made = made if guidance is None else guided(made, guidance)
     return made.chunk(2, dim=1)[0] if is_learned else made
 
 
@@ -68,12 +70,12 @@ def sana(r: Recipe) -> None:
     states, mask = r.stage(read, "text_encoder", name="text", **rows, prompt_mask=prompt.mask,
                            negative_mask=negative.mask, states=(2, length, width),
                            mask=(2, length))  # fmt: skip
-    guidance, channels = r.number("guidance", 4.5), net["in_channels"]
+    told, channels = {"guidance": r.number("guidance", 4.5)}, net["in_channels"]
     settings = {"scale": net.get("timestep_scale", 1.0),
                 "is_learned": net["out_channels"] // 2 == channels}  # fmt: skip
     z = r.noise((1, channels, high // scale, wide // scale))
     with r.sampling(z, steps=20) as loop:
-        loop.step(r.stage(denoise, "transformer", z=loop.input, time=loop.time, states=states,
-                          mask=mask, guidance=guidance, settings=settings, output=z))  # fmt: skip
+        loop.step(in_halves(r, denoise, loop.input, told, sliced={"states": states, "mask": mask},
+                            inside=True, time=loop.time, settings=settings))  # fmt: skip
     r.picture(r.stage(decode_image, "vae", z=loop.z, settings={"scaling": vae["scaling_factor"]},
                       image=(1, 3, high, wide)))  # fmt: skip

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from entracte.graphs.recipes.parts import guided, twice
+from entracte.graphs.recipes.parts_halves import in_halves
 from entracte.graphs.recipes.recipe import Recipe, Value, stage
 
 _ONLY = "DDPMWuerstchenScheduler"
@@ -79,8 +80,9 @@ def prior(r: Recipe, prefix: str = "", *, size: int = 1024, steps: int = 20) -> 
     check_scheduler(r, f"{prefix}scheduler")
     z = r.noise(embedding_shape(r, model["in_channels"], size))
     with r.sampling(z, steps=steps, component=f"{prefix}scheduler", fixed=bool(prefix)) as loop:
-        loop.step(r.stage(imagine, f"{prefix}prior", z=loop.input, time=loop.time, states=states,
-                          pooled=pooled, **guidance, output=z))  # fmt: skip
+        loop.step(in_halves(r, imagine, loop.input, guidance, component=f"{prefix}prior",
+                            sliced={"states": states, "pooled": pooled}, inside=True,
+                            time=loop.time))  # fmt: skip
     return loop.z, pooled
 
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from entracte.graphs.recipes import stable_cascade
 from entracte.graphs.recipes.parts import guided, twice
+from entracte.graphs.recipes.parts_halves import in_halves
 from entracte.graphs.recipes.recipe import Recipe, Value, stage
 
 _CHANNELS = 4
@@ -18,13 +19,20 @@ def denoise(
     decoder: nn.Module, z: Tensor, time: Tensor, embedding: Tensor, pooled: Tensor,
     guidance: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
-    """What the scheduler takes away; without `guidance` of the prompt alone."""
+    """What the scheduler takes away; with `guidance` of [without the embedding, with it]. Without
+    it of one: where `pooled` has another text's row before the prompt's, that is left out."""
     if guidance is None:
         pooled = pooled[-1:]
-    else:
-        z, embedding = twice(z), torch.cat([torch.zeros_like(embedding), embedding])
-    made: Tensor = decoder(z, time.expand(len(z)), pooled, effnet=embedding, return_dict=False)[0]
+    both = z if guidance is None else twice(z)
+    made: Tensor = decoder(both, time.expand(len(both)), pooled, effnet=embedding,
+                           return_dict=False)[0]  # fmt: skip
     return made if guidance is None else guided(made, guidance)
+
+
+@stage
+def beside_zeros(given: Tensor) -> Tensor:
+    """[without, with] of a condition."""
+    return torch.cat([torch.zeros_like(given), given])
 
 
 @stage
@@ -59,9 +67,13 @@ def painted(
     shape = (1, _CHANNELS, *sides)
     stable_cascade.check_scheduler(r, "scheduler")
     z = r.noise(shape, "noise_decoder", salt=2)
+    if guidance:
+        embedding = r.stage(beside_zeros, name="embeddings", given=embedding,
+                            both=(2, *embedding.shape[1:]))  # fmt: skip
     with r.sampling(z, steps=steps, name="decoding", salt=3) as loop:
-        loop.step(r.stage(denoise, "decoder", z=loop.input, time=loop.time, embedding=embedding,
-                          pooled=pooled, **guidance, output=z))  # fmt: skip
+        loop.step(in_halves(r, denoise, loop.input, guidance, component="decoder", inside=True,
+                            sliced={"embedding": embedding, "pooled": pooled},
+                            time=loop.time))  # fmt: skip
     pixels = vqgan["up_down_scale_factor"] * 2 ** (vqgan["levels"] - 1)
     image = r.stage(decode, "vqgan", z=loop.z, settings={"scaling": vqgan["scale_factor"]},
                     image=(1, 3, *(n * pixels for n in shape[2:])))  # fmt: skip

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from entracte.graphs.recipes.parts import decode_image, guided, twice
+from entracte.graphs.recipes.parts_halves import in_halves
 from entracte.graphs.recipes.recipe import Recipe, image_scale, stage
 
 
@@ -17,9 +18,12 @@ def text(clip: nn.Module, negative: Tensor, prompt: Tensor) -> Tensor:
 
 
 @stage
-def denoise(unet: nn.Module, z: Tensor, time: Tensor, states: Tensor, guidance: Tensor) -> Tensor:
-    """What the scheduler takes away."""
-    return guided(unet(twice(z), time, states, return_dict=False)[0], guidance)
+def denoise(
+    unet: nn.Module, z: Tensor, time: Tensor, states: Tensor, guidance: Tensor | None = None
+) -> Tensor:
+    """What the scheduler takes away; without `guidance` of one text."""
+    made: Tensor = unet(z if guidance is None else twice(z), time, states, return_dict=False)[0]
+    return made if guidance is None else guided(made, guidance)
 
 
 def stable_diffusion(r: Recipe) -> None:
@@ -32,12 +36,12 @@ def stable_diffusion(r: Recipe) -> None:
     negative = r.tokenize("tokenizer", r.text("negative"), length)
     states = r.stage(text, "text_encoder", negative=negative.ids, prompt=prompt.ids,
                      states=(2, length, clip["hidden_size"]))  # fmt: skip
-    guidance = r.number("guidance", 7.5)
+    told = {"guidance": r.number("guidance", 7.5)}
     z = r.noise((1, unet["in_channels"], height // scale, width // scale))
     # Folders that say otherwise are mended by the pipeline's constructor.
     with r.sampling(z, steps=50, over={"steps_offset": 1, "clip_sample": False}) as loop:
-        loop.step(r.stage(denoise, "unet", z=loop.input, time=loop.time, states=states,
-                          guidance=guidance, output=z))  # fmt: skip
+        loop.step(in_halves(r, denoise, loop.input, told, sliced={"states": states},
+                            component="unet", inside=True, time=loop.time))  # fmt: skip
     image = r.stage(decode_image, "vae", z=loop.z, settings={"scaling": vae["scaling_factor"]},
                     image=(1, 3, height, width))  # fmt: skip
     r.picture(image)

@@ -10,6 +10,7 @@ from torch.nn.functional import pad
 
 from entracte.graphs.recipes.parts import decode_image, guided, twice
 from entracte.graphs.recipes.parts_flow import shift_of
+from entracte.graphs.recipes.parts_halves import in_halves
 from entracte.graphs.recipes.parts_t5 import t5_text
 from entracte.graphs.recipes.recipe import Recipe, image_scale, stage
 from entracte.graphs.recipes.stable_diffusion_xl import text
@@ -70,8 +71,8 @@ def stable_diffusion_3(r: Recipe) -> None:
     mu = shift_of(flow, z.shape[2] * z.shape[3] // patch**2, 1.16)
     given = {"mu": mu} if flow.get("use_dynamic_shifting") else {}
     with r.sampling(z, steps=28, given=given) as loop:
-        loop.step(r.stage(denoise, "transformer", z=loop.input, time=loop.time, states=states,
-                          pooled=pooled, **more, output=z))  # fmt: skip
+        loop.step(in_halves(r, denoise, loop.input, more, inside=True, time=loop.time,
+                            sliced={"states": states, "pooled": pooled}))  # fmt: skip
     settings = {"scaling": vae["scaling_factor"], "shift": vae["shift_factor"]}
     r.picture(r.stage(decode_image, "vae", z=loop.z, settings=settings,
                       image=(1, 3, height, width)))  # fmt: skip

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from entracte.graphs.recipes.parts import guided, twice
+from entracte.graphs.recipes.parts_halves import in_halves
 from entracte.graphs.recipes.parts_latents import guidance_embedding, upcast
 from entracte.graphs.recipes.recipe import Recipe, image_scale, stage
 
@@ -82,11 +83,13 @@ def stable_diffusion_xl(r: Recipe) -> None:
         made.append(r.stage(text, f"text_encoder{n}", name=f"text{n}", **ports))
     first, (second, pooled) = made
     guidance = {"guidance": r.number("guidance", 5.0)} if is_guided or is_told else {}
+    told, alone = (guidance, {}) if is_guided else ({}, guidance)
+    texts_read = {"first": first, "second": second, "pooled": pooled}
     sizes = {"sizes": [height, width, 0, 0, height, width]}
     z = r.noise((1, unet["in_channels"], height // scale, width // scale))
     with r.sampling(z, steps=50) as loop:
-        loop.step(r.stage(denoise, "unet", z=loop.input, time=loop.time, first=first, second=second,
-                          pooled=pooled, **guidance, settings=sizes, output=z))  # fmt: skip
+        loop.step(in_halves(r, denoise, loop.input, told, sliced=texts_read, inside=True,
+                            component="unet", time=loop.time, **alone, settings=sizes))  # fmt: skip
     settings = {"scaling": vae["scaling_factor"], "mean": vae.get("latents_mean") or [],
                 "std": vae.get("latents_std") or []}  # fmt: skip
     r.picture(r.stage(decode, "vae", z=loop.z, settings=settings, options=upcast(vae),

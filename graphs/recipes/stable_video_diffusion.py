@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from entracte.graphs.recipes.parts_halves import in_halves
 from entracte.graphs.recipes.parts_latents import upcast
 from entracte.graphs.recipes.parts_svd import decoded, encode, see
 from entracte.graphs.recipes.recipe import Recipe, image_scale, stage
@@ -15,8 +16,9 @@ def denoise(
     unet: nn.Module, z: Tensor, time: Tensor, image: Tensor, states: Tensor, motion: Tensor,
     strength: Tensor, rate: int,
 ) -> Tensor:  # fmt: skip
-    """What one half of guidance gives."""
+    """What one half of guidance gives, or both."""
     ids = torch.cat([torch.full_like(motion, rate - 1), motion, strength])[None]
+    ids, z = ids.expand(len(states), -1), z.expand(len(states), -1, -1, -1, -1)
     x = torch.cat([z, image[:, None].expand(-1, z.shape[1], -1, -1, -1)], 2)
     made: Tensor = unet(x, time, states, ids, return_dict=False)[0]
     return made
@@ -53,17 +55,12 @@ def stable_video_diffusion(r: Recipe) -> None:
                    options=upcast(vae))  # fmt: skip
     z = r.noise((1, frames, unet["in_channels"] // 2, rows, columns))
     motion = r.number("motion_bucket", 127)
-    one = {"image": seen.of(1, *seen.shape[1:]), "states": states.of(1, *states.shape[1:])}
-    # The halves of guidance one after the other: half the activations.
-    options = {"map": {"port": list(one), "axis": 0, "size": 1}} if is_guided else {}
+    told = {}
+    if is_guided:
+        told = {"least": r.number("min_guidance", 1.0), "most": r.number("max_guidance", 3.0)}
     with r.sampling(z, steps=25) as loop:
-        made = r.stage(denoise, "unet", z=loop.input, time=loop.time, **one, motion=motion,
-                       strength=strength, settings={"rate": rate}, options=options,
-                       output=z)  # fmt: skip
-        if is_guided:
-            made = r.stage(guide, both=made.of(2, *z.shape[1:]), output=z,
-                           least=r.number("min_guidance", 1.0),
-                           most=r.number("max_guidance", 3.0))  # fmt: skip
-        loop.step(made)
+        loop.step(in_halves(r, denoise, loop.input, told, guide=guide, component="unet",
+                            sliced={"image": seen, "states": states}, time=loop.time,
+                            motion=motion, strength=strength, settings={"rate": rate}))  # fmt: skip
     parts = [(0, count), (frames - frames % count, frames % count)]
     r.video([decoded(r, loop.z, start, size) for start, size in parts if size], rate)

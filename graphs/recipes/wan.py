@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from entracte.graphs.recipes.parts_halves import guide
+from entracte.graphs.recipes.parts_halves import in_halves
 from entracte.graphs.recipes.parts_umt5 import text_features
 from entracte.graphs.recipes.recipe import Recipe, Value, stage
 from entracte.graphs.recipes.wan_decoder import decode_video
@@ -54,18 +54,7 @@ def latent_sizes(r: Recipe) -> tuple[int, int, int]:
 
 
 def velocity(r: Recipe, z: Value, states: Value, **more: Any) -> Value:
-    """What the scheduler reads. The halves of guidance one after the other: half the activations;
-    with `batch` 2 in one call."""
-    guidance = r.number("guidance", 5.0) if states.shape[0] == 2 else None
-    batch = min(r.option("batch", 1), states.shape[0])
-    options: dict[str, Any] = {}
-    if batch < states.shape[0]:
-        options["map"] = {"port": "states", "axis": 0, "size": 1}
-    made: Value = r.stage(
-        denoise, "transformer", z=z, states=states.of(batch, *states.shape[1:]), options=options,
-        velocity=(batch, *z.shape[1:]), **more,
-    )  # fmt: skip
-    if guidance is None:
-        return made
-    return r.stage(guide, both=made.of(2, *z.shape[1:]), guidance=guidance, guided=z,
-                   options={"precision": "fp32"})  # fmt: skip
+    """What the scheduler reads; halves of guidance one after the other, where the user says nothing
+    else."""
+    told = {"guidance": r.number("guidance", 5.0)} if states.shape[0] == 2 else {}
+    return in_halves(r, denoise, z, told, sliced={"states": states}, precise=True, **more)

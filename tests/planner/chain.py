@@ -31,9 +31,9 @@ class Part:
     switch: int = 0
     """So many first iterations use the function `merged` of all chunks."""
     also: tuple[str, ...] = ()
-    """What else it has, of `constructs.py`: `collect`, `stream`, `cast`, `rest` and `irregular` of
-    loops, `given` of what is no loop; or what it is in place of a chain: `slices`, `groups`,
-    `tiles`, `shared`."""
+    """What else it has, of `constructs.py`: `collect`, `stream`, `cast`, `rest`, `irregular` and
+    `ask` of loops, `given` of what is no loop; or what it is in place of a chain: `slices`,
+    `groups`, `tiles`, `shared`."""
 
 
 def port(name: str, size: int = 4, dtype: DType = DType.FP16) -> Port:
@@ -170,6 +170,8 @@ class Chain:
         if part.switch:
             steps = [self.with_switch(step, part.switch) for step in steps]
         steps = self.resting(part, self.collecting(p, part, steps))
+        if "ask" in part.also:
+            steps = self.asking(f"asked{p}", steps)
         self.segments.append(
             Segment(name=f"p{p}", count=part.count, steps=tuple(steps), state=carried, until=until)
         )
@@ -203,12 +205,21 @@ class Chain:
         rests = [replace(s, at=at[:: 1 + k % 2]) for k, s in enumerate(steps)]
         return [steps[0], *rests[1:-1], *steps[1:][-1:]]
 
-    def with_done(self, step: Call, until: str) -> Call:
+    def asking(self, name: str, steps: list[Call]) -> list[Call]:
+        """The first chunk says whether all but it and the last one rest."""
+        if len(steps) < 3:
+            return steps
+        first, *middle, last = steps
+        rests = [replace(s, rests_by=name) for s in middle]
+        return [self.with_done(first, name, "rests"), *rests, last]
+
+    def with_done(self, step: Call, until: str, feature: str = "done") -> Call:
         """The chunk also says whether the loop is over, which is read after the last one."""
         self.declare(until, 1)
         k = next(i for i, c in enumerate(self.chunks) if c.id == step.chunk)
-        self.chunks[k] = replace(self.chunks[k], outputs=(*self.chunks[k].outputs, port("done", 1)))
-        return replace(step, outputs=(*step.outputs, Binding("done", until)))
+        made = (*self.chunks[k].outputs, port(feature, 1))
+        self.chunks[k] = replace(self.chunks[k], outputs=made)
+        return replace(step, outputs=(*step.outputs, Binding(feature, until)))
 
     def with_switch(self, step: Call, first: int) -> Call:
         """Its chunk gets a second function: half the time, one byte more."""

@@ -9,10 +9,15 @@ planner, the clock or the proof. Any order of loads, any retention, nothing peri
     dropped; beside each call all copies, with what the call needs itself, fit in the budget
 
 A copy that serves no later call is dropped when its call ends: to keep it longer only costs room.
+
+Every solution is said in one way only, without which proofs took minutes for nine calls: `there`
+is true if and only if the load began before that call ended (so it is for all later ones), and a
+load that does not happen "begins" when the copy's last call ends.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,7 @@ class Numbers:
     Attributes:
         order: the chunk of each call.
         weights, loads: of each chunk.
-        times, needs: of each call.
+        times, needs: of each call; times are above 0.
     """
 
     order: Sequence[int]
@@ -47,15 +52,39 @@ class Solved:
 
 
 def solve(given: Numbers, *, limit: float = 60.0) -> Solved | None:
-    """None where no schedule fits, or none was found in the limit, in the solver's own
-    deterministic seconds, which do not depend on what else the machine does."""
+    """None where no schedule fits. `limit` is in the solver's own deterministic seconds, which do
+    not depend on what else the machine does; where they run out `Solved.proved` is False."""
+    from ortools.sat.python import cp_model
+
+    if any(
+        given.weights[c] + need > given.budget
+        for c, need in zip(given.order, given.needs, strict=True)
+    ):
+        return None
+    solver = cp_model.CpSolver()
+    solver.parameters.max_deterministic_time = limit
+    solver.parameters.num_workers = 1
+    model = _model(given)
+    status = solver.solve(model)
+    at_least = round(solver.best_objective_bound)
+    if status == cp_model.UNKNOWN:
+        # One after the other, nothing kept, always fits.
+        return Solved(_serial(given), at_least)
+    assert status in (cp_model.OPTIMAL, cp_model.FEASIBLE), solver.status_name(status)
+    return Solved(round(solver.objective_value), at_least)
+
+
+def _serial(given: Numbers) -> int:
+    return sum(given.times) + sum(given.loads[c] for c in given.order)
+
+
+def _model(given: Numbers) -> Any:
     from ortools.sat.python import cp_model
 
     model = cp_model.CpModel()
-    calls = range(len(given.order))
-    latest = sum(given.times) + sum(given.loads[c] for c in given.order)
+    calls, latest = range(len(given.order)), _serial(given)
     ends = [model.new_int_var(0, latest, f"end{t}") for t in calls]
-    beside: list[list] = [[] for _ in calls]
+    beside: list[list[Any]] = [[] for _ in calls]
     busy = []
     last: dict[int, int] = {}
     for t in calls:
@@ -70,11 +99,10 @@ def solve(given: Numbers, *, limit: float = 60.0) -> Solved | None:
         model.add(starts >= begin + length).only_enforce_if(loads)
         if before is not None:
             model.add(begin >= ends[before]).only_enforce_if(loads)
-        for other in range(0 if before is None else before + 1, t):
-            there = model.new_bool_var(f"there{t}_{other}")
-            if stays is not None:
-                model.add_implication(stays, there)
+            model.add(begin == ends[before]).only_enforce_if(stays)
+        for other, there in _places(model, t, before, stays):
             model.add(begin >= ends[other]).only_enforce_if(there.negated())
+            model.add(begin < ends[other]).only_enforce_if(there)
             beside[other].append(given.weights[chunk] * there)
         last[chunk] = t
     model.add_no_overlap(busy)
@@ -82,9 +110,16 @@ def solve(given: Numbers, *, limit: float = 60.0) -> Solved | None:
         room = given.budget - given.needs[t] - given.weights[given.order[t]]
         model.add(sum(beside[t]) <= room)
     model.minimize(ends[-1])
-    solver = cp_model.CpSolver()
-    solver.parameters.max_deterministic_time = limit
-    solver.parameters.num_workers = 1
-    if solver.solve(model) not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-        return None
-    return Solved(round(solver.objective_value), round(solver.best_objective_bound))
+    return model
+
+
+def _places(model: Any, t: int, before: int | None, stays: Any) -> Iterator[tuple[int, Any]]:
+    """The calls since the last one of a chunk, and whether its copy counts beside each: once it
+    does, it does beside the later ones too."""
+    earlier = stays
+    for other in range(0 if before is None else before + 1, t):
+        there = model.new_bool_var(f"there{t}_{other}")
+        if earlier is not None:
+            model.add_implication(earlier, there)
+        earlier = there
+        yield other, there

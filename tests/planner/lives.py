@@ -15,7 +15,7 @@ from entracte.ir import By, Call, HostStep, Program, Segment, Step
 def reads(step: Step) -> set[str]:
     if isinstance(step, HostStep):
         return {value for _, value in step.inputs}
-    return {b.tensor for b in step.inputs}
+    return {b.tensor for b in step.inputs} | ({step.rests_by} - {""})
 
 
 def writes(step: Step) -> set[str]:
@@ -81,9 +81,11 @@ def _last_in(segment: Segment, name: str, streamed: set[str]) -> int | None:
 
 def _always(segment: Segment, name: str, maker: Step) -> bool:
     """Whether what it makes is there whenever somebody reads it."""
-    if not isinstance(maker, Call) or not maker.at:
+    if not isinstance(maker, Call) or not (maker.at or maker.rests_by):
         return True
     readers = [s for s in segment.steps if name in reads(s)]
+    if maker.rests_by:
+        return all(isinstance(r, Call) and r.rests_by == maker.rests_by for r in readers)
     return all(isinstance(r, Call) and r.at and set(r.at) <= set(maker.at) for r in readers)
 
 

@@ -93,7 +93,7 @@ def chains(also) -> st.SearchStrategy[tuple[Part, ...]]:
     ).map(tuple)
 
 
-parts = chains(ALSO)
+parts = chains((*ALSO, ("ask",), ("ask", "cast", "collect")))
 
 
 def drawn_parts(rng: Random) -> tuple[Part, ...]:

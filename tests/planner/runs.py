@@ -33,6 +33,7 @@ from tests.planner.programs import (
     ONLINE,
     POLICIES,
     SEQUENTIAL,
+    Part,
     drawn_parts,
     make_program,
     packages,
@@ -80,6 +81,30 @@ def drawn(n: int) -> Timed:
         schedule=schedule,
         **_timing(program, rng),
     )
+
+
+def asking() -> Iterator[Timed]:
+    """Loops of which some calls may rest by a tensor, and other things beside it."""
+    shapes = {
+        "alone": (Part(7, (90, 60, 80), also=("ask",)),),
+        "two rest": (Part(1, (40,)), Part(9, (30, 50, 70, 90), also=("ask",))),
+        "ends early": (Part(9, (90, 60, 80), until=True, also=("ask", "collect")),),
+        "switch": (Part(7, (50, 60, 70), switch=3, also=("ask", "cast")), Part(1, (20,))),
+    }
+    for name, shape in shapes.items():
+        program, chunks, facts = make_program(shape)
+        ends = {s: 6 for s, g in enumerate(program.segments) if g.until}
+        for policy, room in ((SEQUENTIAL, 0), (DOUBLE_BUFFER, 60), (ONLINE, 30), (ONLINE, 900)):
+            budget = least_budget(program, facts) + room
+            yield Timed(
+                name=f"{name}, {policy.name} {room}",
+                program=program,
+                facts=facts,
+                packages=packages(chunks),
+                schedule=_schedule(program, facts, chunks, budget, policy),
+                ends=ends,
+                loads=(10, 3, 25),
+            )
 
 
 def _with_ports(program: Program, chunks: tuple[Chunk, ...]) -> tuple[Chunk, ...]:

@@ -1,6 +1,7 @@
 """bound <= exact optimum <= every policy, on programs small enough to solve exactly."""
 
 from dataclasses import replace
+from itertools import product
 from unittest import mock
 
 import pytest
@@ -15,6 +16,7 @@ from entracte.program.workload import Workload
 from entracte.schedule.bounds import best_bound, lower_bound, periodic_s, volume, window
 from entracte.schedule.by_gates import schedule_by_gates
 from entracte.schedule.choose import make_schedule
+from entracte.schedule.room import fullest
 from tests.planner.exact import exact_s
 from tests.planner.lives import with_lives
 from tests.planner.programs import OPTIMAL, POLICIES, STRIDED, Part, make_program
@@ -159,6 +161,51 @@ def test_nothing_overlaps_in_room_for_one():
     assert exact_s(program, by_id(facts), budget) == pytest.approx(24.0)
     assert window(Workload(program, by_id(facts), budget)).seconds == pytest.approx(24.0, abs=1.0)
     assert volume(Workload(program, by_id(facts), budget)).seconds <= 24.0
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    weights=st.lists(st.integers(20, 90), min_size=4, max_size=4),
+    load_s=st.integers(1, 40),
+    extra=st.integers(0, 150),
+)
+def test_combinations_of_unlike_chunks_hold_for_every_schedule(weights, load_s, extra):
+    """Four chunks, three iterations, of which the middle one is an average; as short calls as
+    loads allow, so that what memory holds decides."""
+    program, facts = program_of(3, weights, [load_s / 10] * 4, [0.5] * 4)
+    budget = least_budget(program, facts) + extra
+    with mock.patch("entracte.schedule.bounds._WRITTEN_OUT", 0):
+        bound = window(Workload(program, by_id(facts), budget)).seconds
+    assert bound <= exact_s(program, by_id(facts), budget) + ROUND
+
+
+def test_shares_of_chunks_that_do_not_fit_whole_are_not_had():
+    """Three chunks of 6, 7 and 8 in room for any two, loads of 2, calls of 1, three iterations:
+    bytes alone would hold a seventh of a third one. The exhaustive search needs 19."""
+    program, facts = program_of(3, [600, 700, 800], [2.0] * 3, [1.0] * 3)
+    workload = Workload(program, by_id(facts), 1600 + 64)
+    assert exact_s(program, by_id(facts), 1664) == pytest.approx(19.0)
+    assert window(workload).seconds == pytest.approx(19.0, abs=ROUND)
+    with mock.patch("entracte.schedule.window_lp._SETS", 0):
+        assert window(workload).seconds < 18.0
+
+
+@given(
+    st.lists(st.integers(1, 30), min_size=1, max_size=7),
+    st.integers(0, 90),
+)
+def test_the_fullest_sets_are_those_of_brute_force(chunks, room):
+    kinds = sorted(set(chunks), reverse=True)
+    numbers = [chunks.count(w) for w in kinds]
+    fitting = {
+        counts
+        for counts in product(*(range(n + 1) for n in numbers))
+        if sum(n * w for n, w in zip(counts, kinds, strict=True)) <= room
+    }
+    above = {(*c[:k], c[k] - 1, *c[k + 1 :]) for c in fitting for k in range(len(kinds)) if c[k]}
+    found = fullest(room, kinds, numbers, limit=1000)
+    assert sorted(found) == sorted(fitting - above)
+    assert fullest(room, kinds, numbers, limit=len(found) - 1) == []
 
 
 def test_bounds_grow_as_the_budget_shrinks():

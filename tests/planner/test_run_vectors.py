@@ -8,7 +8,15 @@ import pytest
 from entracte.ir import Call, HostStep
 from entracte.program.slices import is_blended
 from tests.planner.runs import by_hand, drawn
-from tools.make_run_vectors import FILE, MOST_BYTES, line_of, lines, read
+from tools.make_run_vectors import (
+    FILE,
+    MOST_BYTES,
+    RESTS_FILE,
+    line_of,
+    lines,
+    read,
+    rests_lines,
+)
 
 HEAD, *LINES = FILE.read_text().splitlines()
 RUNS = [json.loads(line) for line in LINES]
@@ -27,6 +35,18 @@ def test_the_lines_are_those_of_the_tool():
     for run in RUNS[40::60]:
         n = int(run["name"].split()[1])
         assert line_of(drawn(n)) in LINES
+
+
+def test_the_file_of_calls_that_rest_is_what_the_tool_writes():
+    """Another runner finds both: calls that rest, and loads that are left out for them."""
+    assert RESTS_FILE.read_text() == "".join(f"{line}\n" for line in rests_lines())
+    for line in RESTS_FILE.read_text().splitlines()[1:]:
+        run = read(line)
+        (loop,) = (g for g in run.program.segments if g.is_loop)
+        asks = [x.chunk for x in loop.steps if x.rests_by]
+        happened = " ; ".join(json.loads(line)["log"])
+        for chunk in asks:
+            assert 2 <= happened.count(f" ; call {chunk} ") < loop.count
 
 
 @pytest.mark.slow

@@ -89,10 +89,25 @@ def _peak(driver, program, facts, random, scale) -> int:
         exec_ns=lambda *_: int(1e9 * random.random()),
         ends=ends,
         gamma=random.choice((Gamma(), Gamma(13, 10))),
+        rests=_decided(program, table, random),
         watch=watch,
         at=_somewhere(program, ends, random),
     )
     return worst
+
+
+def _decided(program, table, random):
+    """Whether calls that ask a tensor rest: drawn for each iteration but the first."""
+    said: dict[tuple[int, int, str], bool] = {}
+
+    def rests(number):
+        s, iteration, k = table.where(number)
+        by = getattr(program.segments[s].steps[k], "rests_by", "")
+        if not by or iteration == 0:
+            return False
+        return said.setdefault((s, iteration, by), random.random() < 0.5)
+
+    return rests
 
 
 def _somewhere(program, ends, random) -> int:

@@ -44,6 +44,12 @@ TOY = {
     "given": "texts are the input's name, seeds 7, numbers 0.5, choices 1, tensors as above",
 }
 
+RESTS = (
+    "an output by which calls rest (`rests_by`) is 1 or 0: (hash + how often it was made before) "
+    "modulo 2"
+)
+"""Where programs have such calls."""
+
 _GOLDEN = 0x9E3779B97F4A7C15
 _MASK = 2**64 - 1
 
@@ -100,6 +106,15 @@ class ToyDevice(NumpyValues):
             for b in step.outputs
             if b.tensor == g.until
         }
+        steps = [x for g in program.segments for x in g.steps]
+        asked = {x.rests_by for x in steps if isinstance(x, Call)} - {""}
+        self._asked = {
+            (step.chunk, b.feature)
+            for step in steps
+            if isinstance(step, Call)
+            for b in step.outputs
+            if b.tensor in asked
+        }
         self._done = Counter[tuple[str, str]]()
         self._made: list[weakref.ref[np.ndarray]] = []
         self.loaded_bytes = 0
@@ -124,6 +139,10 @@ class ToyDevice(NumpyValues):
 
     def _output(self, chunk: str, function: str, port: Port, inputs: Mapping[str, Any]) -> Any:
         at = (chunk, port.name)
+        if at in self._asked:
+            odd = (hash_of((chunk, function, port.name), inputs) + self._done[at]) % 2
+            self._done[at] += 1
+            return self.made(np.full(port.shape, odd, NUMPY[port.dtype]))
         if at not in self._until:
             return self.made(numbers(hash_of((chunk, function, port.name), inputs), port))
         self._done[at] += 1

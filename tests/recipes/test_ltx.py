@@ -12,6 +12,7 @@ from diffusers import (
     LTXPipeline,
     LTXVideoTransformer3DModel,
 )
+from diffusers.hooks import FirstBlockCacheConfig, apply_first_block_cache
 from PIL import Image
 
 from entracte.graphs.recipes.parts_ltx_decoder import last_block, lower, upper
@@ -182,7 +183,30 @@ def test_guidance_in_an_interval_and_resting_blocks(tmp_path):
         want = pipe(**CALL, latents=z, num_frames=49, callback_on_step_end=after).frames
     built = compiled(
         tmp_path / "folder", tmp_path / "build", *SIZES, "pipeline.options.frames=49",
-        "+pipeline.options.guidance_end=2",
+        "guidance=interval", "guidance.end=2",
         "+pipeline.over={stages:{denoise:{reuse:{first:0,last:0,at:[0,2]}}}}",
     )  # fmt: skip
     check(shown(built, GIVEN), want, "fp32")
+
+
+@torch.no_grad()
+@pytest.mark.slow
+def test_blocks_rest_by_a_first_block_test(tmp_path):
+    """As `apply_first_block_cache` of the library has it, in its own pipeline."""
+    pipe = folder(LTXPipeline, tmp_path / "folder", is_told=False)
+    z = normal(3, 1, 7 * ROWS * COLUMNS, CHANNELS)
+    apply_first_block_cache(pipe.transformer, FirstBlockCacheConfig(threshold=0.12))
+    last = pipe.transformer.transformer_blocks[-1]
+    ran = []
+    inner = last.attn1.register_forward_hook(lambda *_: ran.append(1))
+    call = {**CALL, "guidance_scale": 1.0, "num_inference_steps": 6}
+    with inner:
+        want = pipe(**call, latents=z, num_frames=49).frames
+    assert 1 < len(ran) < 6
+    built = compiled(
+        tmp_path / "folder", tmp_path / "build", *SIZES, "sampler.steps=6",
+        "pipeline.options.frames=49", "+pipeline.options.guided=false",
+        "+pipeline.over={stages:{denoise:{reuse:{first:1,last:0,at:{change:0.12}}}}}",
+    )  # fmt: skip
+    given = {name: GIVEN[name] for name in ("prompt", "seed")}
+    check(shown(built, given), want, "fp32")

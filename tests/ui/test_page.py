@@ -148,7 +148,13 @@ def test_it_fits_and_its_text_can_be_read(opened, size, scheme):
         return
     for tab in ("Run", "History", "Compare"):
         page.get_by_role("tab", name=tab).click()
-    page.get_by_role("button", name="Compare").wait_for()
+    for label, name in (("before", "plans/one"), ("after", "builds/toy")):
+        page.get_by_label(label, exact=True).fill(name)
+        page.keyboard.press("Enter")
+    page.get_by_role("button", name="Compare").click()
+    both = page.frame_locator("#compared iframe")
+    both.get_by_text("plans/one").first.wait_for()
+    both.locator("#timeline").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
 
 
@@ -182,6 +188,7 @@ def test_the_server_itself_refuses_what_the_guard_does(place):
     assert asked("/shown/file?name=../../etc/passwd") == 404
     assert asked("/shown/report?build=../x") == 404
     assert asked("/shown/report?build=plans/one") == 200
+    assert asked("/shown/pair?before=plans/one&after=../x") == 404
 
 
 @pytest.mark.slow

@@ -262,7 +262,7 @@ def reads_of(step: Step) -> set[str]:
     """The tensors, or inputs, that a step reads."""
     if isinstance(step, HostStep):
         return {value for _, value in step.inputs}
-    return {b.tensor for b in step.inputs}
+    return {b.tensor for b in step.inputs} | ({step.rests_by} - {""})
 
 
 def name_of(at: At) -> str:

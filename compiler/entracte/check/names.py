@@ -12,9 +12,9 @@ def check_names(plan: Plan) -> None:
     once("plan.chunks: two chunks are called", (c.id for c in plan.chunks))
     once("plan.facts: the facts of two chunks are called", (f.id for f in plan.facts))
     once("plan.packages: two packages are for chunk", (p.chunk for p in plan.packages))
-    once("plan.packages: two packages are at", (p.path for p in plan.packages))
+    once("plan.packages: two packages are at", package_paths(plan))
     once("plan.files: two files are called", (path for path, _ in plan.files))
-    both = {p.path for p in plan.packages} & {path for path, _ in plan.files}
+    both = set(package_paths(plan)) & {path for path, _ in plan.files}
     if both:
         raise PlanError(f"plan.files: {sorted(both)[0]!r} is a package as well")
     for i, chunk in enumerate(plan.chunks):
@@ -31,6 +31,13 @@ def check_names(plan: Plan) -> None:
     once("plan.target.efficiency: two shares are of", (name for name, _ in plan.target.efficiency))
     once("plan.forecast.stage_s: two times are of", (name for name, _ in plan.forecast.stage_s))
     once("plan.forecast.stalls: two times are of", (name for name, _ in plan.forecast.stalls))
+
+
+def package_paths(plan: Plan) -> tuple[str, ...]:
+    """Where packages and arrays are: a graph that several chunks share is there once."""
+    graphs = dict.fromkeys(p.path for p in plan.packages if p.arrays is not None)
+    own = (p.path for p in plan.packages if p.arrays is None)
+    return (*graphs, *own, *(p.arrays.path for p in plan.packages if p.arrays is not None))
 
 
 def check_program_names(program: Program) -> None:

@@ -138,7 +138,7 @@ def _check_output(
     if binding.by is By.WHOLE:
         _check_whole(binding, decl, place)
         return
-    if binding.by is By.ITERATION and call.at:
+    if binding.by is By.ITERATION and (call.at or call.rests_by):
         raise PlanError(f"{place} is bound by iteration, and rests in some: it would leave gaps")
     many, times = _times(binding, call, segment)
     if decl.streamed:

@@ -27,6 +27,8 @@ class _Sums:
     """Of all calls, alone."""
     shortest_s: float
     """The same where every loop that may ends after its first iteration."""
+    resting_s: float
+    """The same where calls that may rest by a tensor happen in the first iteration only."""
     loads: int
     loads_s: float
     loaded_bytes: int
@@ -49,6 +51,7 @@ def check_promise(plan: Plan, peak_step: str) -> None:
     _check_loads(f, sums)
     _check_stages(plan, sums)
     _check_early(plan, sums)
+    _check_resting(plan, sums)
     weights = {x.id: x.weight_bytes for x in plan.facts}
     for i, bar in enumerate(f.bars):
         where = f"plan.forecast.bars[{i}] ({bar.queue} of {bar.label})"
@@ -79,6 +82,7 @@ def _sums(plan: Plan) -> _Sums:
         calls=calls,
         calls_s=sum(_call_s(x, facts, g.count) for g, x in steps),
         shortest_s=sum(_call_s(x, facts, 1 if g.until is not None else g.count) for g, x in steps),
+        resting_s=sum(_call_s(x, facts, 1 if x.rests_by else g.count) for g, x in steps),
         loads=loads,
         loads_s=sum(n * facts[c].load_s + facts[c].cold_s for c, n in times.items()),
         loaded_bytes=sum(n * facts[c].weight_bytes for c, n in times.items()),
@@ -196,6 +200,22 @@ def _check_early(plan: Plan, sums: _Sums) -> None:
         rest = sum(x.load_s + x.cold_s for x in plan.facts) * plan.target.contention
         most = f.makespan_s + rest
         _within("a run that ends early", f.earliest_s, sums.shortest_s, most, sums.slack_s)
+
+
+def _check_resting(plan: Plan, sums: _Sums) -> None:
+    f = plan.forecast
+    steps = [x for g in plan.program.segments for x in g.steps if isinstance(x, Call)]
+    may = any(x.rests_by for x in steps)
+    if may != (f.resting_s is not None):
+        told = "not told" if f.resting_s is None else f"{f.resting_s} s"
+        raise PlanError(
+            f"plan: {'calls' if may else 'no calls'} may rest by a tensor, and the run in which "
+            f"they do is {told}"
+        )
+    if f.resting_s is not None:
+        # A load may be waited for in full that a call hid.
+        most = f.makespan_s + max(f.loading_s, sums.loads_s)
+        _within("a run in which calls rest", f.resting_s, sums.resting_s, most, sums.slack_s)
 
 
 def _check_bar(bar: Bar, weights: Mapping[str, int], where: str) -> None:

@@ -1,4 +1,4 @@
-"""The checker's half about calls that happen in some iterations only (`Call.at`).
+"""The checker's half about calls that happen in some iterations only (`at`, or `rests_by`).
 
 Everything else is proven of the program in which they happen in all of them. That covers the runs
 in which they rest:
@@ -13,13 +13,24 @@ What is not covered is what a call that rests does not make. Either it was made 
 iteration and stays, because no step frees it; or those who read it happen only where it is made.
 And nobody waits for it at an iteration's end: it is no state's next value, ends no loop, and is
 collected by none (`check.pieces`).
+
+Where a tensor says in each iteration whether a call rests (`rests_by`), the iterations are known
+only when the plan runs. Nothing above asks which they are, but that the first is among them, where
+no tensor is asked. A load that would serve only calls that rest may have begun before that is
+known: then it is finished before the step that frees its copy ends, and both are as in the run in
+which the call happens. If it has not begun it may be left out, as above. So whatever is decided in
+whatever order, memory is never more than in the run in which all happens. A value that the loop
+frees may be read by calls that rest by the same tensor, which is made once in an iteration, before
+all of them.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
+from math import prod
 
 from entracte.check.life import label_of, reads_of
 from entracte.errors import PlanError
-from entracte.ir import Call, Program, Segment
+from entracte.ir import Call, Program, Segment, Step
 
 
 def check_rests(program: Program) -> None:
@@ -27,10 +38,40 @@ def check_rests(program: Program) -> None:
     for segment in program.segments:
         freed = {name for step in segment.steps for name in step.frees}
         for k, step in enumerate(segment.steps):
-            if isinstance(step, Call) and step.at:
-                where = f"plan: segment {segment.name}, step {k} ({step.chunk})"
+            where = f"plan: segment {segment.name}, step {k} ({label_of(step)})"
+            if not isinstance(step, Call) or not (step.at or step.rests_by):
+                continue
+            if step.rests_by:
+                _check_asked(program, step, segment.steps[:k], where)
+                _check_made_once(step.rests_by, segment, where)
+            else:
                 _check_iterations(step, segment, where)
-                _check_made(step, segment, freed, where)
+            _check_made(step, segment, freed, where)
+
+
+def _check_asked(program: Program, call: Call, before: Sequence[Step], where: str) -> None:
+    """What says whether it rests is a number for each of its slices, which each iteration makes
+    before it."""
+    if call.at:
+        raise PlanError(f"{where} rests by {call.rests_by} and by its iterations; one of them")
+    decl = next((t for t in program.tensors if t.name == call.rests_by), None)
+    if decl is None or prod(decl.port.shape) != call.repeat or decl.slots != 1 or decl.streamed:
+        number = "one number" if call.repeat == 1 else f"{call.repeat} numbers"
+        raise PlanError(f"{where} rests by {call.rests_by}, which is not {number}")
+    if any(w.stride < w.size and w.count > 1 for b in call.outputs for w in b.windows):
+        raise PlanError(f"{where} rests by {call.rests_by}, and makes slices that overlap")
+    makers = [s for s in before if call.rests_by in {b.tensor for b in s.outputs}]
+    if not makers:
+        raise PlanError(f"{where} rests by {call.rests_by}, which no step before it makes")
+    if any(isinstance(s, Call) and (s.at or s.rests_by) for s in makers):
+        raise PlanError(f"{where} rests by {call.rests_by}, which is made in some iterations only")
+
+
+def _check_made_once(name: str, segment: Segment, where: str) -> None:
+    if sum(b.tensor == name for s in segment.steps for b in s.outputs) > 1:
+        raise PlanError(f"{where} rests by {name}, which is made twice in an iteration")
+    if name in {state for state, _, _ in segment.state}:
+        raise PlanError(f"{where} rests by {name}, which is a state of the loop")
 
 
 def _check_iterations(call: Call, segment: Segment, where: str) -> None:
@@ -49,13 +90,19 @@ def _check_made(call: Call, segment: Segment, freed: set[str], where: str) -> No
             raise PlanError(f"{where} rests, and makes {following}, which state {name} takes")
     if segment.until in made:
         raise PlanError(f"{where} rests, and makes {segment.until}, by which the loop may end")
-    own = set(call.at)
     for name in sorted(made & freed):
         for other in segment.steps:
-            if name in reads_of(other) and not (
-                isinstance(other, Call) and other.at and own.issuperset(other.at)
-            ):
+            if name in reads_of(other) and not _rests_with(call, other):
                 raise PlanError(
                     f"{where} makes {name}, which a step of the loop frees, and "
                     f"{label_of(other)} reads it where this one rests"
                 )
+
+
+def _rests_with(call: Call, other: Step) -> bool:
+    """Whether a step rests wherever a call does."""
+    if not isinstance(other, Call):
+        return False
+    if call.rests_by:
+        return other.rests_by == call.rests_by
+    return bool(other.at) and set(call.at).issuperset(other.at)

@@ -13,7 +13,7 @@ from entracte.advise import Choice, Option, advise, count, verdict
 from entracte.cli.console import Bars
 from entracte.cli.tables import Column, fitted, say
 from entracte.cli.techniques import TECHNIQUES, show_techniques
-from entracte.declare.read import Job, read
+from entracte.declare.read import Job, read, refuse_undecided
 from entracte.declare.settings import PolicySettings
 from entracte.errors import ConfigError
 from entracte.ir import Policy
@@ -35,6 +35,7 @@ def show_advice(console: Console, config: DictConfig) -> None:
     from entracte.trace.wire import trace_pipeline
 
     job = read(config)
+    refuse_undecided(job, "advise=true")
     cache = Cache(cache_folder(job.cache))
     sizes = tuple(_sizes(config))
     policies = tuple(p for p in _policies(config) if p.name != job.policy.name)

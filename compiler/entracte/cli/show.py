@@ -20,6 +20,7 @@ from entracte.cli.verdict import converted_lines, time_line, verdict_lines
 from entracte.clock.drivers import DRIVERS
 from entracte.inspect.about import about, about_lines, other_units
 from entracte.inspect.compared import comparison
+from entracte.inspect.graphs import shared_lines
 from entracte.inspect.overview import Overview, StageRow, overview
 from entracte.inspect.shared import apart
 from entracte.inspect.typed import limit
@@ -31,6 +32,9 @@ from entracte.units import (
     compact_seconds,
     format_seconds,
 )
+
+_SAID = ("weights", "size", "halves", "chosen", "demo", "untried")
+"""Lines of a plan's head that `compile` says too."""
 
 
 def show_summary(
@@ -48,7 +52,7 @@ def show_summary(
     say(console, *converted_lines(plan, dry_run_s))
     show_comparison(console, plan)
     lines = about_lines(about(plan))
-    show_about(console, [x for x in lines if x[0] in ("weights", "size", "untried")])
+    show_about(console, [x for x in lines if x[0] in _SAID])
     if not plan.built:
         say(console, f"dry run in {format_seconds(seconds)}; nothing was converted")
     else:
@@ -90,6 +94,8 @@ def show_plan(
     if is_whole:
         say(console, *verdict_lines(made), *converted_lines(plan))
         show_comparison(console, plan)
+        for line in shared_lines(plan):
+            say(console, hanging("graphs  ", line))
         for line in apart(plan):
             say(console, hanging("weights ", line), style="yellow")
     if run is not None:

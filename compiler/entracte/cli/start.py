@@ -8,6 +8,7 @@ too long, the same is done without asking anybody.
 
 import contextlib
 import os
+import select
 import signal
 import sys
 import threading
@@ -73,8 +74,8 @@ def guarded(call: Callable[[], None]) -> None:
         raise
     finally:
         _clear()
-    for number, handler in before.items():
-        signal.signal(number, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def is_ending() -> bool:
@@ -116,10 +117,21 @@ def _written(call: Callable[[], None]) -> None:
             call()
         finally:
             sys.stdout.flush()
-    except BrokenPipeError:
-        _end(signal.SIGPIPE)
+    except BrokenPipeError as error:
+        if _is_unread():
+            _end(signal.SIGPIPE)
+        _unwritten(error)
     except OSError as error:
         _unwritten(error)
+
+
+def _is_unread() -> bool:
+    """Whether nobody reads what is printed any more."""
+    streams = select.poll()
+    for number in (1, 2):
+        streams.register(number, 0)
+    # A descriptor that is closed (POLLNVAL) was never read.
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in streams.poll(0))
 
 
 def _unwritten(error: OSError) -> NoReturn:
@@ -132,6 +144,8 @@ def _unwritten(error: OSError) -> NoReturn:
 
 
 def _handler(number: int, _: FrameType | None) -> None:
+    if number == signal.SIGPIPE and not _is_unread():
+        return  # a browser or a worker hung up: whoever wrote to it gets a BrokenPipeError
     _told.append(number)
     if len(_told) == 1:
         watch = threading.Timer(_GRACE_S, _end, (number,))

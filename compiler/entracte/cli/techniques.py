@@ -1,6 +1,5 @@
 """`compile ... advise=techniques`: what leaps, intervals of guidance and resting blocks save."""
 
-import json
 from importlib.resources import files
 
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -19,7 +18,8 @@ from entracte.cli.techniques_ranked import (
     combinations,
     ranked,
 )
-from entracte.declare.read import Job, read
+from entracte.declare.guidance import with_guidance
+from entracte.declare.read import Job, read, refuse_undecided
 from entracte.ir import Pipeline, StageKind
 from entracte.store.cache import Cache, cache_folder
 from entracte.units import compact_bytes, compact_seconds
@@ -40,6 +40,7 @@ def show_techniques(console: Console, config: DictConfig) -> None:
     from entracte.trace.wire import trace_pipeline
 
     job = read(config)
+    refuse_undecided(job, "advise=techniques")
     cache = Cache(cache_folder(job.cache))
     with Bars() as bars:
         bars.phase("advise", len(list(combinations())))
@@ -94,7 +95,7 @@ def _declared(config: DictConfig, plain: Job, on: Technique) -> tuple[Job, tuple
         OmegaConf.update(changed, "sampler", _file("sampler", "lpl_static"))
         words.append("sampler=lpl_static")
     if APART in on:
-        changed = _over(changed, "guidance", "apart")
+        changed = with_guidance(changed, APART)
         words.append("guidance=apart")
     if INTERVAL in on:
         changed = _guided(changed, plain, words)
@@ -107,34 +108,23 @@ def _declared(config: DictConfig, plain: Job, on: Technique) -> tuple[Job, tuple
 
 
 def _guided(config: DictConfig, plain: Job, words: list[str]) -> DictConfig:
-    """Guided in the first half of the steps: by the recipe's own option, where it has one."""
-    own = "guidance_end" in json.loads(plain.settings)["pipeline"]["options"]
+    """Guided in the first half of the steps."""
     given = config.sampler.evaluations or config.sampler.steps
     count = given or next((loop.count for loop in plain.pipeline.loops), 0)
     end = max(1, int(count) // 2)
-    if own:
-        _set(config, words, "pipeline.options.guidance_end", end)
-        return config
     words.append("guidance=interval")
-    changed = _over(config, "guidance", "interval")
+    changed = with_guidance(config, INTERVAL)
     _set(changed, words, "guidance.end", end)
     return changed
 
 
 def _set(config: DictConfig, words: list[str], place: str, value: object) -> None:
     """And the word for it."""
-    is_new = OmegaConf.select(config, place.rpartition(".")[0]) is None or ".options." in place
+    is_new = OmegaConf.select(config, place.rpartition(".")[0]) is None
     with open_dict(config):
         OmegaConf.update(config, place, value, force_add=True)
     shown = f"{{every:{_EVERY}}}" if isinstance(value, dict) else value
     words.append(f"{'++' if is_new else ''}{place}={shown}")
-
-
-def _over(config: DictConfig, group: str, name: str) -> DictConfig:
-    with open_dict(config):
-        made = OmegaConf.merge(config, _file(group, name))
-    assert isinstance(made, DictConfig)
-    return made
 
 
 def _file(group: str, name: str) -> DictConfig:

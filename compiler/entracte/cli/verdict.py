@@ -4,6 +4,7 @@ from entracte.cli.tables import hanging, listed
 from entracte.inspect.bottleneck import FITS
 from entracte.inspect.causes import CAUSES
 from entracte.inspect.converted import measured_otherwise
+from entracte.inspect.expected import expected
 from entracte.inspect.overview import Overview, page_bytes
 from entracte.ir import Plan
 from entracte.units import format_bytes, format_seconds
@@ -14,6 +15,19 @@ _ROOM = 160
 """Letters, at most, of what conversion changed."""
 
 
+def _resting(plan: Plan) -> str:
+    """The other ends of a run in which blocks may rest by a test."""
+    if plan.forecast.resting_s is None:
+        return ""
+    told = (
+        f"\n        if no blocks rest; {format_seconds(plan.forecast.resting_s)} if all do that "
+        "may, but in the\n        first iteration"
+    )
+    if (found := expected(plan)) is not None:
+        told += f"; {format_seconds(found[1])} if they run in {found[0]:.0%} of them"
+    return told
+
+
 def time_line(plan: Plan) -> str:
     """The predicted time and what it is made of."""
     f = plan.forecast
@@ -21,6 +35,7 @@ def time_line(plan: Plan) -> str:
         f"\n        without an early end; {format_seconds(f.earliest_s)} if loops that may end "
         "early do\n        after one iteration"
     )  # fmt: skip
+    early += _resting(plan)
     times = f.makespan_s / max(f.lower_bound_s, 1e-12)
     loads = "page loads" if page_bytes(plan) else "loads"
     waits = [f"{format_seconds(s)} {CAUSES.get(cause, cause)}" for cause, s in f.stalls]

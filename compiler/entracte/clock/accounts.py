@@ -29,6 +29,8 @@ class Accounts:
         self.peak_bytes = 0
         """Most bytes of units and of what steps need at once."""
         self._last_step = at
+        self._resting: tuple[int, ...] = ()
+        """Steps whose calls do not happen."""
         self._units_bytes = 0
         self._left_bytes = self._left_by(at - 1) if at else 0
 
@@ -66,11 +68,13 @@ class Accounts:
         self.there.add(unit)
         return unit
 
-    def step_done(self, over: bool) -> int:
-        """The running step ended, and its loop too if `over`; returns its number."""
+    def step_done(self, over: bool, resting: tuple[int, ...] = ()) -> int:
+        """The running step ended, and its loop too if `over`; returns its number. `resting`: see
+        `StepDone`."""
         step, self.running = self.running, None
         if step is None:
             raise AssertionError("a step ended that was not begun")
+        self._resting = (*(n for n in self._resting if n > step), *resting)
         self._last_step, self.next_step = step, self._table.after(step, over)
         self._left_bytes = self._left_by(step)
         self._weigh()
@@ -116,7 +120,7 @@ class Accounts:
 
     def _units_of(self, step: int) -> tuple[int, ...]:
         chunk = self._table.step(step).chunk
-        return () if chunk is None else self._table.units_of[chunk]
+        return () if chunk is None or step in self._resting else self._table.units_of[chunk]
 
     def _weigh(self) -> None:
         """Between steps the tensors are those that the last one left."""

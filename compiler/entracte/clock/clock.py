@@ -82,6 +82,7 @@ def simulate(  # noqa: PLR0913 - what may be other than nominal
     gamma: Gamma = Gamma(),  # noqa: B008 (frozen)
     ends: Mapping[int, int] | None = None,
     functions: Callable[[int], str] | None = None,
+    rests: Callable[[int], bool] | None = None,
     watch: Watch | None = None,
     at: int = 0,
 ) -> Simulation:
@@ -94,11 +95,12 @@ def simulate(  # noqa: PLR0913 - what may be other than nominal
         functions: step -> the function that its call uses, on a device whose loaded copies serve
             one function: that of the step which a load serves. A step that calls another one waits
             until the copy was dropped and loaded again (a switch). None: copies serve all.
+        rests: steps whose calls a tensor lets rest: they take no time. None: there are none.
         at: the step that comes first; those before it were done elsewhere.
 
     Raises `AssertionError` where the driver decides what is wrong, or stops before the end.
     """
-    clock = _Clock(driver.table, load_ns, exec_ns, gamma, ends or {}, functions)
+    clock = _Clock(driver.table, load_ns, exec_ns, gamma, ends or {}, functions, rests)
     clock.accounts = Accounts(driver.table, at)
     event: Event | None = None
     while True:
@@ -124,7 +126,7 @@ class _Work:
 class _Clock:
     """Working state of `simulate`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - as of `simulate`
         self,
         table: Table,
         load_ns: Times | None,
@@ -132,8 +134,10 @@ class _Clock:
         gamma: Gamma,
         ends: Mapping[int, int],
         functions: Callable[[int], str] | None,
+        rests: Callable[[int], bool] | None,
     ) -> None:
         self.table, self.gamma, self.ends, self.functions = table, gamma, ends, functions
+        self.rests = rests or (lambda _: False)
         self.load_ns, self.exec_ns = load_ns or self._nominal_load, exec_ns or self._nominal_step
         self.accounts = Accounts(table)
         self.now = 0
@@ -173,7 +177,7 @@ class _Clock:
     def _start(self, step: int) -> None:
         """The step, or first the switch that it needs."""
         chunk = self.table.step(step).chunk
-        if self.functions is not None and chunk is not None:
+        if self.functions is not None and chunk is not None and not self.rests(step):
             function = self.functions(step)
             if self.bound[chunk] != function:
                 self.bound[chunk] = function
@@ -193,7 +197,7 @@ class _Clock:
         return total
 
     def _begin(self, step: int) -> None:
-        self.step = self._work(self.exec_ns(step, self.steps))
+        self.step = self._work(0 if self.rests(step) else self.exec_ns(step, self.steps))
         self.steps += 1
 
     @property
@@ -256,9 +260,10 @@ class _Clock:
         segment = self.table.segments[s]
         last = k + 1 == len(segment.steps) and iteration + 1 < segment.count
         over = last and self.ends.get(s) == iteration + 1
-        self.accounts.step_done(over)
+        resting = tuple(n for n in self.table.asking(number) if self.rests(n))
+        self.accounts.step_done(over, resting)
         self.intervals.append(Interval("compute", number, number, work.began_ns, self.now))
-        return StepDone(self.now - work.began_ns, over)
+        return StepDone(self.now - work.began_ns, over, resting)
 
     def result(self) -> Simulation:
         return Simulation(

@@ -20,10 +20,12 @@ class LoadDone:
 
 @dataclass(frozen=True, slots=True)
 class StepDone:
-    """The running step ended. `over`: it was the last of its loop, whose `until` says stop."""
+    """The running step ended. `over`: it was the last of its loop, whose `until` says stop.
+    `resting`: later steps of its iteration whose calls will not happen, as what it made says."""
 
     ns: int
     over: bool = False
+    resting: tuple[int, ...] = ()
 
 
 Event = LoadDone | StepDone

@@ -27,6 +27,8 @@ class Gates:
         """A loop ended early while a load was in flight: it is finished first."""
         self._freed_at: defaultdict[int, list[int]] = defaultdict(list)
         """Step -> units whose copies go when it ends."""
+        self._resting: set[int] = set()
+        """Steps of this iteration that are known to rest."""
 
     def begin(self, at: int = 0) -> tuple[Decision, ...]:
         """See `Driver`. What served earlier steps only is left out; what serves later ones too is
@@ -45,6 +47,7 @@ class Gates:
         if isinstance(event, LoadDone):
             return (*self._landed(), *self._decide())
         self._running = False
+        self._resting = {n for n in self._resting if n > self._at} | set(event.resting)
         drops = self._end_early() if event.over else self._end_step()
         return (*drops, *self._decide())
 
@@ -79,17 +82,36 @@ class Gates:
     def _decide(self) -> Iterator[Decision]:
         if self._draining:
             return
-        if not self._running and self._at < self.table.end:
-            chunk = self.table.step(self._at).chunk
-            if chunk is None or self._unit(chunk) in self._there:
-                self._running = True
-                yield Start(self._at)
-        load = self._next
+        if not self._running and self._at < self.table.end and self._may_start():
+            self._running = True
+            yield Start(self._at)
+        load = self._next_needed()
         if load is not None and self._flying is None and load.gate <= self._ended:
             self._flying = self._unit(load.chunk)
             self._freed_at[load.free].append(self._flying)
             self._next = next(self._loads, None)
             yield Fetch(self._flying)
+
+    def _may_start(self) -> bool:
+        """A step that rests needs no copy, but one on the way that goes with it must have come."""
+        if self._at in self._resting:
+            return self._flying not in self._freed_at.get(self._at, ())
+        chunk = self.table.step(self._at).chunk
+        return chunk is None or self._unit(chunk) in self._there
+
+    def _next_needed(self) -> Placement | None:
+        """The next load; those that would serve nothing but what rests are left out."""
+        while (load := self._next) is not None and self._serves_rests_only(load):
+            self._next = next(self._loads, None)
+        return load
+
+    def _serves_rests_only(self, load: Placement) -> bool:
+        if not self._resting and load.use >= self._at:
+            return False
+        n = self.table.next_use(load.chunk, max(load.use, self._at))
+        while n in self._resting:
+            n = self.table.next_use(load.chunk, n + 1)
+        return n > load.free
 
     def _unit(self, chunk: str) -> int:
         (unit,) = self.table.units_of[chunk]

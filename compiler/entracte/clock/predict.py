@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from entracte.clock.clock import Gamma, Interval, Simulation, simulate
 from entracte.clock.drivers import make_driver
 from entracte.ir import Bar, Program, Schedule
-from entracte.program.steps import functions_of
+from entracte.program.steps import functions_of, resting
 from entracte.program.workload import Workload
 
 
@@ -45,24 +45,35 @@ class Prediction:
 
 
 def predict(
-    workload: Workload, schedule: Schedule, *, ends: Mapping[int, int] | None = None
+    workload: Workload,
+    schedule: Schedule,
+    *,
+    ends: Mapping[int, int] | None = None,
+    share: float = 1.0,
 ) -> Prediction:
     """Run the schedule's driver on the clock.
 
     Args:
         ends: segment -> iterations it does, of loops that end early (`until`).
+        share: of a loop's iterations, those in which calls happen that ask a tensor (`rests_by`):
+            the first one always, the others evenly over the loop.
     """
-    return told(workload.program, simulated(workload, schedule, ends=ends))
+    return told(workload.program, simulated(workload, schedule, ends=ends, share=share))
 
 
 def simulated(
-    workload: Workload, schedule: Schedule, *, ends: Mapping[int, int] | None = None
+    workload: Workload,
+    schedule: Schedule,
+    *,
+    ends: Mapping[int, int] | None = None,
+    share: float = 1.0,
 ) -> Simulation:
     """The same in numbers: enough to compare schedules by."""
+    rests = resting(workload.program, share) if share < 1 else None
     driver = make_driver(workload, schedule)
     functions = functions_of(workload.program) if workload.reload_on_switch else None
     gamma = Gamma.of(workload.contention)
-    return simulate(driver, gamma=gamma, ends=ends, functions=functions)
+    return simulate(driver, gamma=gamma, ends=ends, functions=functions, rests=rests)
 
 
 def told(program: Program, made: Simulation) -> Prediction:

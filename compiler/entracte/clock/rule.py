@@ -9,7 +9,7 @@ in docs/online-rule.md; tests/vectors holds its test vectors.
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, takewhile
 
 from entracte.clock.driver import Decision, Event, Evict, Fetch, LoadDone, Start
 from entracte.clock.table import SCALE, Table, Use
@@ -37,6 +37,8 @@ class Ledger:
     exec_scale: int = ONE
     """Observed over nominal times of steps, in 1/4096."""
     load_scale: int = ONE
+    resting: frozenset[int] = frozenset()
+    """Steps from `at` on, of its iteration, that are known to rest."""
     held_bytes: int = 0
     """Of `resident` and `loading`: their sum, kept so that it need not be made again."""
 
@@ -96,20 +98,23 @@ def _note(table: Table, ledger: Ledger, event: Event) -> Ledger:
         assert ledger.loading is not None
         nominal = _load_ns(table, ledger, ledger.loading)
         new = frozenset((ledger.loading,))
-        return replace(
-            ledger,
+        return Ledger(
+            at=ledger.at,
+            running=ledger.running,
             resident=ledger.resident | new,
             loading=None,
             seen=ledger.seen if new <= ledger.seen else ledger.seen | new,
+            exec_scale=ledger.exec_scale,
             load_scale=learned(ledger.load_scale, event.ns, nominal),
+            resting=ledger.resting,
+            held_bytes=ledger.held_bytes,
         )
     assert ledger.running
-    return replace(
-        ledger,
-        at=table.after(ledger.at, event.over),
-        running=False,
-        exec_scale=learned(ledger.exec_scale, event.ns, table.exec_ns(ledger.at)),
-    )
+    scale, at = ledger.exec_scale, table.after(ledger.at, event.over)
+    if ledger.at not in ledger.resting:
+        scale = learned(scale, event.ns, table.exec_ns(ledger.at))
+    resting = frozenset(n for n in (*ledger.resting, *event.resting) if n >= at)
+    return replace(ledger, at=at, running=False, exec_scale=scale, resting=resting)
 
 
 def _load_ns(table: Table, ledger: Ledger, unit: int) -> int:
@@ -131,9 +136,10 @@ def learned(scale: int, observed_ns: int, nominal_ns: int) -> int:
 
 def _decide(table: Table, ledger: Ledger) -> tuple[Ledger, tuple[Decision, ...]]:
     """Drop what is never used again; start the next step; start a load."""
-    uses = table.uses(ledger.at)
-    dead = [u for x in reversed(uses) if x.use == table.end for u in x.units]
-    ledger, decisions = _evicted(table, ledger, sorted(ledger.resident.intersection(dead)))
+    uses = table.uses(ledger.at, ledger.resting)
+    never = takewhile(lambda x: x.use == table.end, reversed(uses))
+    dead = sorted(u for x in never for u in x.units if u in ledger.resident)
+    ledger, decisions = _evicted(table, ledger, dead)
     ledger, more = _start(table, ledger, uses)
     decisions += more
     ledger, more = _fetch(table, ledger, uses)
@@ -154,7 +160,8 @@ def _start(table: Table, ledger: Ledger, uses: tuple[Use, ...]) -> tuple[Ledger,
     if ledger.running or ledger.at == table.end:
         return ledger, []
     step = table.step(ledger.at)
-    own = table.units_of[step.chunk] if step.chunk is not None else ()
+    rests = step.chunk is None or ledger.at in ledger.resting
+    own = () if rests else table.units_of[step.chunk or ""]
     if not ledger.resident.issuperset(own):
         return ledger, []
     victims = _victims(table, ledger, uses, step.need_bytes, ledger.at)

@@ -6,7 +6,7 @@ docs/online-rule.md, whose names are used here.
 """
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 
@@ -54,6 +54,8 @@ class TableStep:
     """The iterations of its segment in which it is called; empty: in all. In others it takes no
     time, and needs no chunk and `idle_bytes`."""
     idle_bytes: int = 0
+    asks: int | None = None
+    """The step of its iteration by which it may rest."""
 
     def exec_at(self, iteration: int) -> int:
         """Nominal nanoseconds in an iteration of its segment."""
@@ -174,6 +176,11 @@ class Table:
         """Segment, iteration and step of the step with this number."""
         return where_is(self.segments, self.bases, n)
 
+    def asking(self, n: int) -> tuple[int, ...]:
+        """The steps of its iteration that may rest by what step n makes."""
+        s, _, k = self.where(n)
+        return tuple(n - k + j for j, x in enumerate(self.segments[s].steps) if x.asks == k)
+
     def after(self, n: int, over: bool) -> int:
         """The step after step n; if the loop of step n is over, the first one after the loop."""
         if not over:
@@ -188,8 +195,21 @@ class Table:
                 return use
         return self.end
 
-    def uses(self, n: int) -> tuple[Use, ...]:
-        """The next use of every chunk from step n on, by rising use, then by number."""
+    def uses(self, n: int, resting: Collection[int] = ()) -> tuple[Use, ...]:
+        """The next use of every chunk from step n on, by rising use, then by number, without those
+        steps that are known to rest."""
+        found = self._all_uses(n)
+        if not resting:
+            return found
+        return tuple(sorted((self._use_but(x, resting) for x in found), key=_when))
+
+    def _use_but(self, use: Use, resting: Collection[int]) -> Use:
+        n = use.use
+        while n in resting:
+            n = self.next_use(use.chunk, n + 1)
+        return use if n == use.use else replace(use, use=n, before_ns=self.nominal_before(n))
+
+    def _all_uses(self, n: int) -> tuple[Use, ...]:
         if n not in self._uses:
             if len(self._uses) >= _REMEMBERED:
                 self._uses = {n - 1: self._uses[n - 1]} if n - 1 in self._uses else {}
@@ -373,7 +393,8 @@ def make_table(
         during, after, at_end = (
             sum(sizes[n] for n in x) for x in (names.during, names.after, names.at_end)
         )
-        return replace(_step(what, during, facts), left_bytes=after, end_bytes=at_end)
+        made = replace(_step(what, during, facts), left_bytes=after, end_bytes=at_end)
+        return replace(made, asks=_asked(workload.program.segments[s].steps, what))
 
     segments = tuple(
         TableSegment(g.count, tuple(step(s, k, x) for k, x in enumerate(g.steps)))
@@ -420,7 +441,7 @@ def page_counts(facts: Iterable[ChunkFacts], page_bytes: int) -> dict[str, int]:
 def split(facts: ChunkFacts, n: int) -> list[Unit]:
     """Equal pages; what does not divide goes to the first ones, one byte or nanosecond each. Pages
     of twice `CUT_BYTES` or more are cut at multiples of it, the next ones above the equal cuts."""
-    size, load, cold = facts.weight_bytes, _ns(facts.load_s), _ns(facts.cold_s)
+    size, load, cold = facts.weight_bytes, whole_ns(facts.load_s), whole_ns(facts.cold_s)
 
     def cut(j: int) -> int:
         """The bytes before page j."""
@@ -442,7 +463,7 @@ def _step(step: Step, tensors_bytes: int, facts: Mapping[str, ChunkFacts]) -> Ta
     f = facts[step.chunk]
 
     def ns(function: str) -> int:
-        return step.repeat * _ns(f.exec_of(function))
+        return step.repeat * whole_ns(f.exec_of(function))
 
     return TableStep(
         step.chunk,
@@ -454,6 +475,13 @@ def _step(step: Step, tensors_bytes: int, facts: Mapping[str, ChunkFacts]) -> Ta
     )
 
 
-def _ns(seconds: float) -> int:
+def _asked(steps: Sequence[Step], step: Step) -> int | None:
+    """The step that makes what says whether a call rests."""
+    if not isinstance(step, Call) or not step.rests_by:
+        return None
+    return next(k for k, x in enumerate(steps) if step.rests_by in {b.tensor for b in x.outputs})
+
+
+def whole_ns(seconds: float) -> int:
     """Nearest whole nanosecond, halves to even."""
     return round(seconds * 1e9)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from entracte.clock.predict import predict
 from entracte.cost import predicted_facts
+from entracte.decide.blocks import equal_blocks, with_shares
 from entracte.decide.grouping import (
     choosable,
     groupings,
@@ -22,6 +23,7 @@ from entracte.decide.modules import with_modules
 from entracte.decide.partition import Measured, cut_stage
 from entracte.decide.shared import Known, measure
 from entracte.decide.units import unit_of
+from entracte.declare.scheme import UNCOMPRESSED
 from entracte.errors import DoesNotFit
 from entracte.ir import (
     Chunk,
@@ -48,6 +50,7 @@ from entracte.schedule.choose import (
     schedule_as_planned,
 )
 from entracte.schedule.look import paced_s
+from entracte.schedule.place import Given
 
 _PIECES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 2**40)
 """Of equal weight bytes. The last one, a piece at every cut, is for what does not fit otherwise:
@@ -94,6 +97,16 @@ class _Choice:
 
 
 @dataclass(frozen=True)
+class _Made:
+    """Chunks, and what is the same for every policy on them."""
+
+    partition: Partition
+    grouping: Grouping
+    workload: Workload
+    given: Given
+
+
+@dataclass(frozen=True)
 class _Problem:
     source: MeasuredPipeline
     target: Target
@@ -101,25 +114,33 @@ class _Problem:
     chunk_bytes: int | None
     measured: Mapping[str, Measured]
     corrections: Mapping[str, float]
+    shares_graphs: bool = False
     cuts: dict[tuple[str, int], tuple[Chunk, ...]] = field(default_factory=dict)
     """Remembered by graph and level; the target's memory does not change them."""
+    made: dict[object, _Made] = field(default_factory=dict)
+    """Remembered by choice: baselines look at the same chunks."""
     known: Known | None = None
 
 
-def decide(
+def decide(  # noqa: PLR0913 - what a decision follows from, and what is known already
     source: MeasuredPipeline,
     target: Target,
     policy: Policy,
     chunk_bytes: int | None = None,
     *,
     corrections: Mapping[str, float] | None = None,
+    shares_graphs: bool = False,
     known: Known | None = None,
 ) -> Decision:
-    """`corrections` scales a stage graph's activations by what conversion was seen to add; `known`
-    is what decisions for other targets looked at, of this very source.
+    """`corrections` scales a stage graph's activations by what conversion was seen to add. With
+    `shares_graphs` equal blocks of a stage without compression share one graph. `known` is what
+    decisions for other targets looked at, of this very source.
 
     Raises `DoesNotFit` with the place, the need, the budget and what would help."""
-    first = _Problem(source, target, policy, chunk_bytes, {}, corrections or {}, known=known)
+    first = _Problem(
+        source, target, policy, chunk_bytes, {}, corrections or {}, shares_graphs=shares_graphs,
+        known=known,
+    )  # fmt: skip
     problem, choice, decision = _fitting(first)
     best = decision if chunk_bytes is not None else _refine(problem, choice, decision)
     best = _scheduled(problem, _regrouped(problem, choice, best))
@@ -140,7 +161,8 @@ def _fitting(p: _Problem) -> tuple[_Problem, _Choice, Decision]:
     apart: frozenset[str] = frozenset()
     while True:
         sharing = measure(p.source, limit, apart, p.known)
-        problem = replace(p, measured=sharing.measured, cuts={})
+        blocks = {n: _in_blocks(p, m) for n, m in sharing.measured.items()}
+        problem = replace(p, measured=blocks, cuts={}, made={})
         coarsest = _Choice(dict.fromkeys(problem.measured, 0))
         try:
             return problem, *_first_fit(problem, coarsest)
@@ -278,7 +300,7 @@ def _tried_grouped(p: _Problem, best: Decision, grouping: Grouping) -> Decision 
     if grouping == best.grouping:
         return None
     try:
-        return _evaluate(p, best.partition, grouping)
+        return _timed(p, _made(p, best.partition, grouping))
     except DoesNotFit:
         return None
 
@@ -327,7 +349,18 @@ def _cut_anew(p: _Problem, graph: str, level: int) -> tuple[Chunk, ...]:
     if p.chunk_bytes is not None:
         limit = min(limit, p.chunk_bytes)
     calls = max(_calls(p, g.graph) for g in (measured, *(m for m, _ in measured.others)))
-    return cut_stage(measured, limit, p.target, calls)
+    chunks = cut_stage(measured, limit, p.target, calls)
+    return with_shares(measured, chunks) if _may_share(p, measured) else chunks
+
+
+def _in_blocks(p: _Problem, measured: Measured) -> Measured:
+    """Cut at equal blocks in any case, where these may share a graph."""
+    return replace(measured, blocks=equal_blocks(measured)) if _may_share(p, measured) else measured
+
+
+def _may_share(p: _Problem, measured: Measured) -> bool:
+    stage = p.source.pipeline.stage(measured.graph.stage)
+    return p.shares_graphs and not measured.graph.variants and stage.compression == UNCOMPRESSED
 
 
 def _calls(p: _Problem, graph: StageGraph) -> int:
@@ -348,18 +381,26 @@ def _partition(p: _Problem, choice: _Choice) -> Partition:
 
 
 def _looked_at(p: _Problem, choice: _Choice) -> Decision:
-    partition = _partition(p, choice)
-    named = [s for s in choosable(p.source.pipeline) if s.name in choice.slice_major]
-    return _evaluate(p, partition, {s.name: together(s, partition) for s in named})
+    key = (tuple(choice.levels.items()), choice.slice_major)
+    if key not in p.made:
+        partition = _partition(p, choice)
+        named = [s for s in choosable(p.source.pipeline) if s.name in choice.slice_major]
+        p.made[key] = _made(p, partition, {s.name: together(s, partition) for s in named})
+    return _timed(p, p.made[key])
 
 
-def _evaluate(p: _Problem, partition: Partition, grouping: Grouping) -> Decision:
-    """At a first look: quickly scheduled, and timed on loops that are cut short."""
+def _made(p: _Problem, partition: Partition, grouping: Grouping) -> _Made:
     program = build_program(p.source, partition, grouping)
     grouping = whole_grouping(p.source.pipeline, partition, grouping)
     workload = Workload.on(p.target, program, (_facts(p, c) for c in partition.chunks))
-    schedule = quick_by_gates(workload, p.policy)
-    return Decision(partition, grouping, workload, schedule, paced_s(workload, schedule))
+    return _Made(partition, grouping, workload, Given(workload))
+
+
+def _timed(p: _Problem, made: _Made) -> Decision:
+    """At a first look: quickly scheduled, and timed on loops that are cut short."""
+    schedule = quick_by_gates(made.workload, p.policy, made.given)
+    seconds = paced_s(made.workload, schedule)
+    return Decision(made.partition, made.grouping, made.workload, schedule, seconds)
 
 
 def _scheduled(p: _Problem, chosen: Decision) -> Decision:
@@ -395,7 +436,8 @@ def _enough_bytes(p: _Problem, coarsest: _Choice, error: DoesNotFit) -> int:
         wanted = need / (1 - target.settle_fraction) + target.base_footprint_bytes
         memory = (int(wanted) // 2**20 + 1) * 2**20
         try:
-            _first_fit(replace(p, target=replace(target, memory_bytes=memory)), coarsest)
+            larger = replace(p, target=replace(target, memory_bytes=memory), made={})
+            _first_fit(larger, coarsest)
         except DoesNotFit as again:
             need = max(again.need_bytes, need + 2**20)
             continue

@@ -25,6 +25,8 @@ class Measured:
     """A stage graph with what the search asks again and again, computed once."""
 
     graph: StageGraph
+    blocks: tuple[int, ...] = ()
+    """Where equal blocks begin and end, if they are to be chunks."""
 
     @cached_property
     def weight_size(self) -> dict[str, int]:
@@ -83,8 +85,8 @@ class Measured:
 
     @property
     def fences(self) -> tuple[int, ...]:
-        """Where the graph is cut in any case: what rests lies between."""
-        return self.graph.rests or ()
+        """Where the graph is cut in any case: what rests lies between, or a block."""
+        return (*(self.graph.rests or ()), *self.blocks)
 
     @cached_property
     def variants(self) -> tuple["Measured", ...]:

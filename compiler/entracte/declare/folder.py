@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from entracte.declare.compose import composing
+from entracte.declare.guidance import guidance_of
 from entracte.declare.packages import check_package
 from entracte.declare.settings import CompileSettings, PipelineSettings
 from entracte.declare.strays import check_keys
@@ -85,8 +86,10 @@ def _declared(config: DictConfig, path: Path) -> dict[str, Any]:
         make = recipes.recipe_of(folder.kind)
         random = config.pipeline.weights.startswith("random:")
         steps, evaluations = config.sampler.steps, config.sampler.evaluations
-        recipe = Recipe(folder, chosen, steps, random=random, evaluations=evaluations)
+        recipe = Recipe(folder, chosen, steps, random=random, evaluations=evaluations,
+                        guidance=guidance_of(config))  # fmt: skip
         make(recipe)
+        recipe.check_guidance()
         recipe.check_options()
         recipe.check_sampler()
     except GraphFault as error:
@@ -165,10 +168,24 @@ def _kind_of(key: str) -> Any:
 
 
 def _plain(group: Mapping[str, Any], kind: Any) -> dict[str, Any]:
-    """Without the keys that say nothing: composing filled them in."""
+    """Without the keys that say nothing: composing filled them in, also those of groups inside."""
     filled = OmegaConf.to_container(OmegaConf.structured(kind))
     assert isinstance(filled, dict)
-    return {k: v for k, v in group.items() if v != filled.get(k)}
+    said = {k: v for k, v in group.items() if v != filled.get(k)}
+    for key, inner in _groups_of(kind).items():
+        if isinstance(said.get(key), Mapping):
+            said[key] = _plain(said[key], inner)
+    return {k: v for k, v in said.items() if v != {} or k not in _groups_of(kind)}
+
+
+def _groups_of(kind: Any) -> dict[str, Any]:
+    """Of settings the keys that are groups, or none, and their settings."""
+    found = {}
+    for key, hint in get_type_hints(kind).items():
+        inner = [t for t in (hint, *get_args(hint)) if is_dataclass(t)]
+        if inner and get_origin(hint) is not dict:
+            found[key] = inner[0]
+    return found
 
 
 def _merged(made: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

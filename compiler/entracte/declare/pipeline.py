@@ -10,7 +10,7 @@ from entracte.declare.host_ops import HOST_OPS
 from entracte.declare.loras import read_loras
 from entracte.declare.maps import read_map
 from entracte.declare.order import ordered
-from entracte.declare.rests import read_at, read_reuse
+from entracte.declare.rests import read_at, read_reuse, with_tests
 from entracte.declare.scheme import PRECISION_FLOORS_DB, compressions
 from entracte.declare.settings import LoopSettings, PipelineSettings, StageSettings
 from entracte.declare.wiring import check_wiring
@@ -52,6 +52,7 @@ def read_pipeline(s: PipelineSettings, compression: str, score_bytes: int = 0) -
     stages = tuple(
         _stage(name, stage, s, compression, counts.get(name)) for name, stage in s.stages.items()
     )
+    stages, loops = with_tests(stages, loops)
     if not s.outputs:
         raise ConfigError("pipeline.outputs: there is none; name what a run gives")
     pipeline = Pipeline(

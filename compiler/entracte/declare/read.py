@@ -1,8 +1,8 @@
 """settings -> Pipeline, Target, Policy: the declared values, with every fault reported."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from entracte.declare.folder import expanded, without_groups
+from entracte.declare.guidance import with_guidance, written_over
 from entracte.declare.host_ops import HOST_OPS
 from entracte.declare.packages import check_package
 from entracte.declare.pipeline import read_pipeline
+from entracte.declare.scheme import UNCOMPRESSED
 from entracte.declare.sealed import sealed
 from entracte.declare.settings import (
     KEEPS,
@@ -25,6 +27,7 @@ from entracte.declare.settings import (
 from entracte.declare.sizes import check_keys_are_read
 from entracte.declare.strays import check_keys
 from entracte.declare.target import target_of
+from entracte.declare.undecided import AUTO, Undecided, undecided_of, with_values
 from entracte.declare.values import check_kinds, check_values, not_negative, positive
 from entracte.declare.words import check_allowed, check_file_name
 from entracte.errors import ConfigError
@@ -48,6 +51,8 @@ class Job:
     target: Target
     policy: Policy
     chunk_bytes: int | None
+    shares_graphs: bool
+    """Equal blocks share one graph, which takes their weights as inputs."""
     out: str | None
     dry_run: bool
     verify: bool
@@ -55,6 +60,12 @@ class Job:
     cache: str
     cache_limit_bytes: int
     settings: str
+    guidance: str
+    """Which file of `conf/guidance` says how its halves come."""
+    composed: str
+    """The configuration as it was given, JSON: `guided` reads it again."""
+    undecided: Undecided | None = None
+    """What the planner is to choose; till then each stands at the first value that is tried."""
 
 
 def read(config: DictConfig, *, recorded: bool = False) -> Job:
@@ -64,12 +75,18 @@ def read(config: DictConfig, *, recorded: bool = False) -> Job:
         recorded: it was read before, and its values no longer refer to each other.
     """
     with sealed():
+        given = config
+        if not recorded:
+            config = written_over(config)
         _check_whole(config)
         check_keys(_raw(config))
-        given = config
         if not recorded:
             config = expanded(config)
             _check_nothing_is_missing(config)
+            _check_nothing_is_chosen(given)
+        undecided = undecided_of(config)
+        if undecided is not None:
+            config = with_values(undecided, {}, {})
         settings = OmegaConf.to_object(config)
         plain = OmegaConf.to_container(config, resolve=True)
         assert isinstance(plain, dict)
@@ -99,6 +116,7 @@ def read(config: DictConfig, *, recorded: bool = False) -> Job:
         target=target_of(settings.target),
         policy=_policy(settings.policy),
         chunk_bytes=_chunk_bytes(settings.partition.chunk_bytes),
+        shares_graphs=_shares_graphs(settings.partition.weights, pipeline),
         out=settings.out,
         dry_run=settings.dry_run,
         verify=_verify(settings.verify),
@@ -106,7 +124,36 @@ def read(config: DictConfig, *, recorded: bool = False) -> Job:
         cache=settings.cache,
         cache_limit_bytes=parse_bytes(settings.cache_limit, "cache_limit"),
         settings=text,
+        guidance=settings.guidance.name,
+        composed=json.dumps({k: v for k, v in _raw(given).items() if k in plain}),
+        undecided=undecided,
     )
+
+
+def guided(job: Job, name: str) -> Job:
+    """The same job with another file of `conf/guidance`. Raises `ConfigError` where its pipeline
+    cannot be guided so."""
+    config = OmegaConf.merge(OmegaConf.structured(CompileSettings), json.loads(job.composed))
+    assert isinstance(config, DictConfig)
+    return read(with_guidance(config, name))
+
+
+def decided(job: Job, values: Mapping[str, Any], chosen: Mapping[str, Any]) -> Job:
+    """A job with values for what was left to the planner (`with_values`). Raises `ConfigError`."""
+    if job.undecided is None:
+        return job
+    made = read(with_values(job.undecided, values, chosen), recorded=True)
+    return replace(job, pipeline=made.pipeline, settings=made.settings, undecided=None)
+
+
+def refuse_undecided(job: Job, what: str) -> None:
+    """Raises `ConfigError` where something is left to the planner and `what` needs values."""
+    if job.undecided is not None:
+        key = job.undecided.keys[0]
+        raise ConfigError(
+            f"{key}={AUTO}: {what} compares plans whose settings are given; give a value, for "
+            f"instance the one that `compile {key}={AUTO} dry_run=true` chooses"
+        )
 
 
 def read_target(config: DictConfig) -> Target:
@@ -147,6 +194,15 @@ def _check_nothing_is_missing(config: DictConfig) -> None:
         raise ConfigError(f"{missing[0]}: a value is missing (of {len(missing)} missing in all)")
 
 
+def _check_nothing_is_chosen(config: DictConfig) -> None:
+    if config.chosen:
+        key = next(iter(config.chosen))
+        raise ConfigError(
+            f"chosen.{key}: is written by `compile`, for those who read the plan; leave it out, "
+            f"and say {AUTO} where the planner is to choose"
+        )
+
+
 def _verify(word: str) -> bool:
     if word not in _VERIFY:
         raise ConfigError(f"verify={word}: not one of on, off")
@@ -175,6 +231,23 @@ def _chunk_bytes(text: str) -> int | None:
     if text == "auto":
         return None
     return int(positive("partition.chunk_bytes", parse_bytes(text, "partition.chunk_bytes")))
+
+
+def _shares_graphs(word: str, pipeline: Pipeline) -> bool:
+    """Codes and tables can be constants of a package only, so some stage must have neither."""
+    if word not in ("stored", "inputs"):
+        raise ConfigError(
+            f"partition.weights={word}: not one of stored, inputs; `partition=shared` has inputs"
+        )
+    compiled = [s for s in pipeline.stages if s.kind is StageKind.GRAPH]
+    packed = sorted({s.compression for s in compiled} - {UNCOMPRESSED})
+    if word == "inputs" and packed and all(s.compression != UNCOMPRESSED for s in compiled):
+        raise ConfigError(
+            f"partition.weights=inputs: inputs of a graph are fp16, fp32 or int32, and "
+            f"compression={', '.join(packed)} stores codes, which only constants of a package can "
+            "be; give compression=none, or partition=auto"
+        )
+    return word == "inputs"
 
 
 def _policy(s: PolicySettings) -> Policy:

@@ -1,11 +1,12 @@
 """What rests in some iterations of its loop: a stage, its blocks, or slices of its map."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from entracte.declare.settings import ReuseSettings
 from entracte.declare.words import is_whole
 from entracte.errors import ConfigError
-from entracte.ir import Reuse
+from entracte.ir import Loop, Map, Params, Reuse, Stage, StageKind
 
 _KEYS = ("every", "from", "to")
 _WAYS = "give a list of iterations, or {every: N}, {from: A, to: B}, or all three"
@@ -57,5 +58,95 @@ def read_reuse(where: str, s: ReuseSettings, count: int | None) -> Reuse | None:
     for key in ("first", "last"):
         if not is_whole(getattr(s, key)) or getattr(s, key) < 0:
             raise ConfigError(f"{where}.{key}: {getattr(s, key)}: give how many blocks, 0 or more")
+    if isinstance(s.at, Mapping) and _CHANGE in s.at:
+        return Reuse(s.first, s.last, (), _read_change(where, s, count))
     at = read_at(f"{where}.at", s.at, count)
     return Reuse(s.first, s.last, at) if at else None
+
+
+# ---------------------------------------------------------------- first-block test
+
+COPIES = "copies"
+"""Of zeros whose shape is another graph's: (axis, how many of them lie along it)."""
+_CHANGE = "change"
+EXPECTED = "expected"
+"""Beside it: in which share of the iterations those blocks are expected to run."""
+SEEN = "first_change"
+"""Input of a stage with a first-block test: what its first blocks changed when those behind them
+ran last."""
+SEEN_NEXT, RESTS = "first_change_next", "rests"
+"""Its outputs: the same for the next iteration, and whether those blocks rest in this one (1 or
+0)."""
+
+
+def _read_change(where: str, s: ReuseSettings, count: int | None) -> float:
+    shares = [v for v in s.at.values() if _is_share(v)]
+    if set(s.at) - {_CHANGE, EXPECTED} or len(shares) < len(s.at):
+        raise ConfigError(
+            f"{where}.at: {dict(s.at)}: `change` is a share above 0, at most 1, and so is "
+            "`expected`, the only other one that may stand beside it: {change: 0.1}"
+        )
+    if count is None or count == 1:
+        raise ConfigError(
+            f"{where}.at.{_CHANGE}: the stage has no iterations whose changes could be compared; "
+            "leave it out"
+        )
+    if s.first < 1:
+        raise ConfigError(
+            f"{where}.first: {s.first}: what is compared is the change of the first blocks; give 1 "
+            "or more"
+        )
+    return float(s.at[_CHANGE])
+
+
+def _with_slices(stage: Stage, given: Map) -> tuple[Stage, tuple[int, int]]:
+    """Each slice of a map decides for itself, by what it saw itself: its input is cut like the
+    others. Gives the axis too, and how many there are."""
+    where = f"pipeline.stages.{stage.name}"
+    cut, *others = given.slices
+    if others or cut.axis != cut.output_axis or cut.stride < cut.size or given.rests:
+        raise ConfigError(
+            f"{where}.reuse.at.{_CHANGE}: its map has slices that rest, overlap, or lie along two "
+            "axes, so what each slice saw cannot be kept; give the iterations instead"
+        )
+    if cut.count is None:
+        raise ConfigError(
+            f"{where}.map.count: with {where}.reuse.at.{_CHANGE} say how many slices there are"
+        )
+    ports = replace(given, ports=(*given.ports, SEEN))
+    return replace(stage, map=ports), (cut.axis, cut.count)
+
+
+def _is_share(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1
+
+
+def with_tests(
+    stages: Iterable[Stage], loops: Iterable[Loop]
+) -> tuple[tuple[Stage, ...], tuple[Loop, ...]]:
+    """Stages whose blocks rest by a test read, as a state of their loop, what they saw when the
+    blocks ran last; it begins as zeros. Raises `ConfigError` where its names are taken."""
+    found, added = list(stages), []
+    states: dict[str, list[tuple[str, str, str]]] = {}
+    for i, stage in enumerate(found):
+        if stage.reuse is None or not stage.reuse.change:
+            continue
+        loop = next(x for x in loops if stage.name in x.stages)
+        zeros, state = f"{stage.name}_no_change", f"{stage.name}_{SEEN}"
+        if zeros in {s.name for s in found} or SEEN in dict(stage.inputs):
+            raise ConfigError(
+                f"pipeline.stages.{stage.name}.reuse.at.{_CHANGE}: it adds a stage {zeros} and an "
+                f"input {SEEN}, and there is one already; give that another name"
+            )
+        shape: Params = (("shape_of", f"{stage.name}.{SEEN}"), ("dtype", stage.precision))
+        if stage.map is not None:
+            stage, copies = _with_slices(stage, stage.map)
+            shape = (*shape, (COPIES, copies))
+        added.append(Stage(name=zeros, kind=StageKind.CONSTANT, op="zeros", params=shape))
+        states.setdefault(loop.name, []).append(
+            (state, f"{zeros}.zeros", f"{stage.name}.{SEEN_NEXT}")
+        )
+        found[i] = replace(stage, inputs=(*stage.inputs, (SEEN, f"{loop.name}.{state}")))
+    return (*found, *added), tuple(
+        replace(x, state=(*x.state, *states.get(x.name, ()))) for x in loops
+    )

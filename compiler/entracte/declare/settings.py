@@ -90,7 +90,10 @@ class MapSettings:
     axis: Any = MISSING
     """(whole number, or two) One axis, or two; then so are all that follow; e.g. `2`"""
     size: Any = MISSING
-    """(whole number, or two) Of a slice; e.g. `5`"""
+    """(whole number, or two; or `auto`) Of a slice; `auto`: the fastest of `sizes`; e.g. `5`"""
+    sizes: Any = None
+    """(list of such numbers) Sizes with which the result is the same, for `size: auto`; of equally
+    fast ones the first is taken; e.g. `[4, 2, 1]`"""
     stride: Any = None
     """(whole number, or two) From slice to slice; the size by default. Below it outputs overlap and
     are blended; e.g. `4`"""
@@ -122,8 +125,11 @@ class ReuseSettings:
     last: int = 1
     """The same, at the end; e.g. `2`"""
     at: Any = None
-    """(list of whole numbers, or {every: N, from: A, to: B}) Iterations in which those between run,
-    0 among them; by default all; e.g. `{every: 2}`"""
+    """(list of whole numbers, {every: N, from: A, to: B}, or {change: SHARE}) Iterations in which
+    those between run, 0 among them; by default all. `change` tests in each iteration: they rest
+    where the first blocks' change differs by less than this share from what it was when they ran
+    last; `expected` beside it is in which share of the iterations they will run, so that `plan
+    show` tells that time too; e.g. `{every: 2}`"""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -333,12 +339,16 @@ class SamplerSettings:
 class GuidanceSettings:
     """How the two halves of classifier-free guidance are computed. Files: `conf/guidance/`."""
 
-    name: str = "together"
+    name: str = "own"
     """Which file; e.g. `apart`"""
     begin: int = 0
     """Of `interval`: the first step that is guided, from 0; e.g. `3`"""
     end: int | None = None
     """Of `interval`: the step before which guidance ends; null: to the end; e.g. `15`"""
+    over: dict[str, Any] = field(default_factory=dict)
+    """Keys over a pipeline that no recipe makes; e.g. `{stages: {denoise: {precision: fp32}}}`"""
+    chosen: str = ""
+    """Written by `auto`: what it chose, and why; e.g. `apart`"""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -356,8 +366,12 @@ class PartitionSettings:
     chunk_bytes: str = "auto"
     """(bytes, or `auto`) Bounds the weights of a chunk; `auto` searches; e.g. `700KiB`"""
     score_bytes: str = "256MiB"
-    """(bytes) Bounds attention's scores that are in memory at once: where there are more, queries
-    are taken in blocks, with the same result; 0: all at once; e.g. `64MiB`"""
+    """(bytes, or `auto`) Bounds attention's scores that are in memory at once: where there are
+    more, queries are taken in blocks, with the same result; 0: all at once; `auto`: what is
+    predicted to be fastest; e.g. `64MiB`"""
+    weights: str = "stored"
+    """(`stored` or `inputs`) Where weights of equal blocks are: constants of a package for each, or
+    arrays that one graph takes as inputs (docs/shared-graphs.md); e.g. `inputs`"""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -408,6 +422,9 @@ class CompileSettings:
     """See below; chosen by `compression=NAME`; e.g. `compression=int8`"""
     partition: PartitionSettings = field(default_factory=PartitionSettings)
     """See below; chosen by `partition=NAME`; e.g. `partition=auto`"""
+    chosen: dict[str, Any] = field(default_factory=dict)
+    """Written by `compile` into the plan, never typed: settings that were `auto`, each value that
+    was tried and its predicted seconds; e.g. `{partition.score_bytes: {64MiB: 41.5}}`"""
     out: str | None = None
     """Build folder; by default build/<pipeline>-<target>, one name for each variant; e.g.
     `build/mine`"""

@@ -8,7 +8,7 @@ takes this one's place.
 import platform
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +17,8 @@ import numpy as np
 
 from entracte.devices.arrays import NUMPY, NumpyValues
 from entracte.errors import RunError
-from entracte.ir import DType, Package
+from entracte.ir import Arrays, DType, Package
+from entracte.store.arrays import header_of, places_of
 from entracte.store.cache import Cache, cache_folder, digest
 
 COMPUTE_UNITS = {
@@ -88,6 +89,8 @@ class _Copy:
     path: Path
     function: str
     model: Any
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    """Of a chunk that shares a graph: its weights, which the graph takes as inputs."""
 
 
 class CoreMLDevice(NumpyValues):
@@ -133,6 +136,8 @@ class CoreMLDevice(NumpyValues):
         self._compute_unit = compute_unit
         self._cache = cache or Cache(cache_folder("auto"))
         self._resident: dict[int, int] = {}
+        self._graphs: dict[Path, Any] = {}
+        """Models of graphs that chunks share."""
 
     @property
     def numerics(self) -> str:
@@ -142,9 +147,25 @@ class CoreMLDevice(NumpyValues):
 
     def load(self, package: Package, folder: Path, function: str = "main") -> "_Copy":
         path = folder / package.path
-        handle = _Copy(package, path, function, self._load(package, path, function))
+        if package.arrays is not None:
+            handle = self._load_arrays(package, package.arrays, folder)
+        else:
+            handle = _Copy(package, path, function, self._load(package, path, function))
         self._resident[id(handle)] = package.weight_bytes
         return handle
+
+    def _load_arrays(self, package: Package, arrays: Arrays, folder: Path) -> "_Copy":
+        """The weights alone are read; their graph is loaded with the first chunk that it serves,
+        and stays: it holds none."""
+        path = folder / package.path
+        if path not in self._graphs:
+            self._graphs[path] = self._load(package, path, "main")
+        data = np.fromfile(folder / arrays.path, np.uint8, offset=len(header_of(arrays.ports)))
+        found = {
+            p.name: data[a:b].view(NUMPY[p.dtype]).reshape(p.shape)
+            for p, (a, b) in zip(arrays.ports, places_of(arrays.ports), strict=True)
+        }
+        return _Copy(package, path, "main", self._graphs[path], found)
 
     def call(
         self, handle: "_Copy", function: str, inputs: Mapping[str, Any]
@@ -154,7 +175,10 @@ class CoreMLDevice(NumpyValues):
             handle.model = None
             handle.model = self._load(package, handle.path, function)
             handle.function = function
-        given = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
+        wanted, outputs = package.features_of(function)
+        names = {p.name: w.name for p, w in zip(package.ports_of(function)[0], wanted)}  # noqa: B905 (arrays follow)
+        given = {names[name]: np.ascontiguousarray(value) for name, value in inputs.items()}
+        given |= handle.arrays
         try:
             results = self._engine.predict(handle.model, given)
         except Exception as error:
@@ -162,8 +186,11 @@ class CoreMLDevice(NumpyValues):
                 f"device coreml: {handle.path.name}, function {function!r}: the call failed "
                 f"({error}); try it alone with `plan predict`, or `--device reference`"
             ) from error
-        _, outputs = package.ports_of(function)
-        return {p.name: _as_declared(results, p.name, p.dtype, p.shape) for p in outputs}
+        made = package.ports_of(function)[1]
+        return {
+            p.name: _as_declared(results, feature.name, p.dtype, p.shape)
+            for p, feature in zip(made, outputs, strict=True)
+        }
 
     def _load(self, package: Package, path: Path, function: str) -> Any:
         """A model. coremltools and the system raise kinds of their own: each is a `RunError`."""
@@ -206,6 +233,7 @@ class CoreMLDevice(NumpyValues):
         # Core ML has no unload call: dropping the last reference is the way.
         del self._resident[id(handle)]
         handle.model = None
+        handle.arrays = {}
 
     def resident_bytes(self) -> int:
         return sum(list(self._resident.values()))

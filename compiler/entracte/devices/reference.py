@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from entracte.devices.arrays import NumpyValues
+from entracte.devices.shared_graphs import SharedCopies, SharedCopy
 from entracte.errors import RunError
 from entracte.ir import Package
 
@@ -102,7 +103,8 @@ class ReferenceDevice(NumpyValues):
         self._policy, self._direct = policy, direct
         self._programs: dict[Path, Any] = {}
         self._first_calls: dict[tuple[Path, str], Any] = {}
-        self._loaded: dict[int, _Copy | _Paged] = {}
+        self._loaded: dict[int, _Copy | _Paged | SharedCopy] = {}
+        self._shared = SharedCopies(direct)
         self._closed: dict[tuple[Path, tuple[int, ...]], list[_Paged]] = {}
         """Packages loaded by pages that are not open now: without weights, maybe prepared."""
         self._peak = 0
@@ -120,9 +122,15 @@ class ReferenceDevice(NumpyValues):
         threads, kernels = torch.get_num_threads(), torch.backends.cpu.get_cpu_capability()
         return f"{self._policy}, {threads} threads, {kernels}"
 
-    def load(self, package: Package, folder: Path, function: str = "main") -> "_Copy":
+    def load(
+        self, package: Package, folder: Path, function: str = "main"
+    ) -> "_Copy | _Paged | SharedCopy":
         from entracte import reference
 
+        if package.arrays is not None:
+            whole = self.open(package, folder, (package.weight_bytes,), function)
+            self.load_page(whole, 0)
+            return whole
         path = folder / package.path
         owner = reference.load(
             self._program(path),
@@ -150,10 +158,14 @@ class ReferenceDevice(NumpyValues):
 
     def open(
         self, package: Package, folder: Path, sizes: Sequence[int], function: str = "main"
-    ) -> "_Paged":
+    ) -> "_Paged | SharedCopy":
         from entracte.reference.errors import malformed
         from entracte.reference.pages import PagedWeights
 
+        if package.arrays is not None:
+            shared = self._shared.copy_of(package, folder, sizes, self._graph)
+            self._loaded[id(shared)] = shared
+            return shared
         key = folder / package.path, tuple(sizes)
         spare = self._closed.get(key)
         if spare:
@@ -167,33 +179,52 @@ class ReferenceDevice(NumpyValues):
         self._loaded[id(handle)] = handle
         return handle
 
-    def load_page(self, handle: "_Paged", page: int) -> None:
+    def _graph(self, path: Path) -> Any:
+        """A graph that chunks share, prepared; it holds no weights and stays."""
+        from entracte import reference
+
+        return reference.load(self._program(path), policy=self._policy)
+
+    def load_page(self, handle: "_Paged | SharedCopy", page: int) -> None:
         handle.weights.load(page)
+        if isinstance(handle, SharedCopy):
+            return
         with handle.lock:
             if handle.weights.complete and not handle.functions:
                 handle.prepare()
                 self._trust(handle)
 
-    def free_page(self, handle: "_Paged", page: int) -> None:
+    def free_page(self, handle: "_Paged | SharedCopy", page: int) -> None:
+        if isinstance(handle, SharedCopy):
+            handle.weights.free(page)
+            return
         with handle.lock:
             if handle.weights.copied:
                 handle.unprepare()
             handle.weights.free(page)
 
     def call(
-        self, handle: "_Copy | _Paged", function: str, inputs: Mapping[str, Any]
+        self, handle: "_Copy | _Paged | SharedCopy", function: str, inputs: Mapping[str, Any]
     ) -> dict[str, np.ndarray]:
-        if isinstance(handle, _Paged) and not handle.weights.complete:
+        if not isinstance(handle, _Copy) and not handle.weights.complete:
             page = handle.weights.missing
             raise RunError(f"device reference: {handle.path} is called without its page {page}")
+        if isinstance(handle, SharedCopy):
+            made = handle.call(inputs)
+            # They are read where they lie: no copies of these inputs are made here.
+            self._peak = handle.graph.observed_peak_bytes - handle.package.weight_bytes
+            return made
         loaded = handle.functions[function]
         outputs = loaded.predict(inputs)
         self._peak = loaded.observed_peak_bytes
         self._first_calls.setdefault((handle.path, function), loaded.first_call)
         return {name: tensor.numpy() for name, tensor in outputs.items()}
 
-    def free(self, handle: "_Copy | _Paged") -> None:
+    def free(self, handle: "_Copy | _Paged | SharedCopy") -> None:
         del self._loaded[id(handle)]
+        if isinstance(handle, SharedCopy):
+            self._shared.rest(handle)
+            return
         if isinstance(handle, _Paged):
             if handle.weights.copied:
                 handle.unprepare()

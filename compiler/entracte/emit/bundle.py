@@ -4,18 +4,19 @@ What the cache holds is linked. Of the rest, chunks that are the same program wi
 are converted once, as a template, and stamped (`entracte.lower.stamp`); the others are converted.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from entracte.emit import compare, make
+from entracte.emit import compare, make, shared
 from entracte.emit.compare import Court, Known
 from entracte.emit.make import CHUNK, Order
 from entracte.errors import ConfigError, EntracteError
 from entracte.ir import Bundle, Chunk, Compared, Package
-from entracte.store.cache import Cache, DigestMemo, digest, link_tree, size_bytes
+from entracte.store.cache import Cache, DigestMemo, digest, link_file, link_tree, size_bytes
 from entracte.store.form import form_of
 from entracte.store.origin import maker_digest
 from entracte.store.seal import sealed
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
     from entracte.trace.traced import Traced
     from entracte.trace.weights import WeightSource
 
+_LOG = logging.getLogger("entracte")
 PACKAGES = "packages"
-_MAKERS = ("entracte.emit.make", "entracte.trace.stored")
+_MAKERS = ("entracte.emit.make", "entracte.emit.shared", "entracte.trace.stored")
 """Which code a package is from; a `Traced` exports its programs by a function of the latter."""
 _SOURCE = "one pass of the source"
 """What runs before the first package is compared."""
@@ -94,9 +96,40 @@ def emit(
     orders = _orders(traced, chunks, source, deployment, shop)
     if shop.verify:
         orders = Court.of(orders, shop.cache).repaired(orders)
-    missing = [o for o in orders if not _is_made(o, shop.cache)]
+    missing = [o for o in orders if not _is_made(_settled(o, shop.cache), shop.cache)]
     _make(missing, shop)
-    return Bundle(tuple(_link(o, shop.cache, shop.folder) for o in orders))
+    settled = [_settled(o, shop.cache) for o in orders]
+    _tell_refused(orders, shop.cache)
+    return Bundle(tuple(_link(o, shop.cache, shop.folder) for o in settled))
+
+
+def _settled(order: Order, cache: Cache) -> Order:
+    """With its own weights, where it was found that its graph cannot take them as inputs."""
+    if not order.chunk.shares or not _refusal(order, cache):
+        return order
+    return replace(order, chunk=replace(order.chunk, shares=""), key=order.own_key)
+
+
+def _refusal(order: Order, cache: Cache) -> str:
+    """Why chunks like this one cannot share a graph; empty: they can, or it was not tried."""
+    template = cache.folder(make.TEMPLATES, order.twin_key)
+    if template is not None and make.read_layout(template) is None:
+        return shared.NO_LAYOUT
+    graph = cache.folder(shared.GRAPHS, order.twin_key)
+    return "" if graph is None else shared.refusal_in(graph)
+
+
+def _tell_refused(orders: Sequence[Order], cache: Cache) -> None:
+    """Once for all chunks that are alike."""
+    alike: dict[str, list[Order]] = {}
+    for order in orders:
+        if order.chunk.shares and _refusal(order, cache):
+            alike.setdefault(order.twin_key, []).append(order)
+    for same in alike.values():
+        _LOG.warning(
+            "%s and %d more that are like it keep their weights in packages of their own: %s",
+            same[0].chunk.id, len(same) - 1, _refusal(same[0], cache),
+        )  # fmt: skip
 
 
 def compare_all(
@@ -162,13 +195,15 @@ def _order(
     sides = [side for f in _functions(chunk) for side in chunk.ports_of(f)]
     ports = [[p.name for p in side] for side in sides]
     values = source.identity(stage, form.slots, memo)
+    own = digest(form.digest, form.slots, values, ports, how)
     return Order(
         traced=stage,
         chunk=chunk,
         form=form,
         source=source,
         deployment=deployment,
-        key=digest(form.digest, form.slots, values, ports, how),
+        key=digest(own, shared.GRAPHS) if chunk.shares else own,
+        own_key=own,
         twin_key=digest(form.twin_key, source.identity(stage, form.shared, memo), how),
     )
 
@@ -186,12 +221,16 @@ def _make(missing: Sequence[Order], shop: Workshop) -> None:
     templates = [
         orders[0]
         for key, orders in twins.items()
-        if len(orders) >= _TWINS_FROM and shop.cache.folder(make.TEMPLATES, key) is None
+        if (len(orders) >= _TWINS_FROM or any(o.chunk.shares for o in orders))
+        and shop.cache.folder(make.TEMPLATES, key) is None
     ]
     marked = len(make.SEEDS) * sum(_work_bytes(o) for o in templates)
     shop.progress.begin(sum(_work_bytes(o) for o in missing) + marked)
     _make_templates(templates, shop)
     stampable = _stampable(twins, shop.cache)
+    _make_graphs(missing, stampable, shop)
+    settled = [_settled(o, shop.cache) for o in missing]
+    missing = [o for o in settled if o.chunk.shares or not _is_made(o, shop.cache)]
     rest = [o for o in missing if o.twin_key not in stampable]
     shop.run(_conversions(rest, "", make.convert_order, shop))
     stamped = [o for o in missing if o.twin_key in stampable]
@@ -204,6 +243,26 @@ def _make_templates(orders: Sequence[Order], shop: Workshop) -> None:
         marked = [o for o in orders if not make.is_marked(o, shop.cache, seed)]
         shop.run(_conversions(marked, "template", make.convert_marked, shop, seed))
     shop.run(_comparisons(orders, shop))
+
+
+def _make_graphs(orders: Sequence[Order], templates: Mapping[str, Path], shop: Workshop) -> None:
+    """One for all chunks that are alike and share it."""
+    from entracte.lower.worker import Task
+
+    first: dict[str, Order] = {}
+    for order in (o for o in orders if o.chunk.shares):
+        known = shop.cache.folder(shared.GRAPHS, order.twin_key) is not None
+        if order.twin_key in templates and not known:
+            first.setdefault(order.twin_key, order)
+    shop.run(
+        Task(
+            f"{o.chunk.id} graph",
+            shared.make_graph,
+            (o, shop.cache, templates[key]),
+            shop.log(o),
+        )
+        for key, o in first.items()
+    )
 
 
 def _stampable(twin_keys: Iterable[str], cache: Cache) -> dict[str, Path]:
@@ -259,7 +318,7 @@ def _stamps(
         largest = max(prod(order.traced.shapes[n]) for n in order.form.slots)
         yield Task(
             name=order.chunk.id,
-            call=make.stamp_order,
+            call=shared.make_arrays if order.chunk.shares else make.stamp_order,
             arguments=(order, shop.cache, templates[order.twin_key]),
             log=shop.log(order),
             memory_bytes=_FIXED_BYTES + _BYTES_PER_ELEMENT * largest,
@@ -276,6 +335,7 @@ def _is_made(order: Order, cache: Cache) -> bool:
         facts = make.facts_of(entry)
         whole = size_bytes(entry / CHUNK) == facts.file_bytes
         whole = whole and facts.digest == _sealed_digest(entry)
+        whole = whole and (facts.arrays is not None) == bool(order.chunk.shares)
     except (OSError, ValueError, EntracteError):
         whole = False
     if not whole:
@@ -299,6 +359,12 @@ def _link(order: Order, cache: Cache, folder: Path) -> Package:
             f"cache: the package of {order.chunk.id} was just made and is damaged or gone; is the "
             "disk full or broken, or another process removing entries? try `cache=FOLDER`"
         )
-    path = f"{PACKAGES}/{order.chunk.id}.mlpackage"
-    link_tree(entry / CHUNK, folder / path)
-    return replace(make.facts_of(entry), chunk=order.chunk.id, path=path)
+    facts, id = make.facts_of(entry), order.chunk.id
+    path = f"{PACKAGES}/{order.chunk.shares or id}.mlpackage"
+    if not (folder / path).exists():
+        link_tree(entry / CHUNK, folder / path)
+    if facts.arrays is None:
+        return replace(facts, chunk=id, path=path)
+    beside = f"{PACKAGES}/{id}.safetensors"
+    link_file(entry / shared.ARRAYS, folder / beside)
+    return replace(facts, chunk=id, path=path, arrays=replace(facts.arrays, path=beside))

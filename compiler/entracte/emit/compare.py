@@ -91,6 +91,7 @@ def _repaired(order: Order, verdict: Verdict | None) -> Order:
         order,
         repair=repair,
         key=digest(order.key, repair.parts),
+        own_key=digest(order.own_key, repair.parts),
         twin_key=digest(order.twin_key, repair.parts),
     )
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from entracte.declare.scheme import floor_db
 from entracte.disk.folder import fresh
+from entracte.emit import shared
 from entracte.emit.draws import Values, draws, positive
 from entracte.emit.make import CHUNK, PACKAGES, Order, chunk_module, convert_neutral
 from entracte.emit.repair import WHOLE, Repair, islands, ops_of
@@ -103,7 +104,7 @@ def _subjects(
     if not trial.pieces:
         entry = cache.folder(PACKAGES, trial.order.key)
         assert entry is not None
-        yield 0, _Subject(trial.order, known, entry / CHUNK)
+        yield 0, _Subject(trial.order, known, entry / CHUNK, shared.arrays_of(entry))
         return
     for i, piece in enumerate(trial.pieces):
         # Without its own package: it is converted as a chunk of its own.
@@ -126,8 +127,15 @@ class _Score:
 class _Subject:
     """A chunk with its torch source, its inputs and what torch makes of them."""
 
-    def __init__(self, order: Order, known: Known, package: Path | None) -> None:
-        self._order, self._package = order, package
+    def __init__(
+        self,
+        order: Order,
+        known: Known,
+        package: Path | None,
+        arrays: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
+        """`arrays`: the chunk's weights, where its package is a graph that takes them."""
+        self._order, self._package, self._arrays = order, package, arrays or {}
         self._stage = order.traced.stage
         self.floor_db = floor_db(self._stage.precision, self._stage.compression)
         self._tensors = order.source.tensors(order.traced, order.form.slots)
@@ -186,7 +194,7 @@ class _Subject:
         """Compared, and repaired if need be."""
         if self._why:
             return Verdict(None, 0.0, self._how, Repair(), self._why)
-        path, is_neutral = self._package, False
+        path, is_neutral = self._package, bool(self._arrays)
         if path is None:
             path, is_neutral = self._converted(self._order, scratch / "plain.mlpackage"), True
         score = self._score(path, is_neutral)
@@ -237,19 +245,22 @@ class _Subject:
                 names = self._outputs(function, is_neutral)
                 for i, (_, values) in enumerate(self._draws[function]):
                     wanted = self._torch(function, i)
-                    found = package.predict(self._features(function, values, is_neutral))
+                    found = package.predict(self._features(function, values, path, is_neutral))
                     for array, name in zip(wanted, names, strict=True):
                         made = found[name].double().numpy().reshape(array.shape)
                         db, error = compared(array, made)
                         worst, largest = min(worst, db), max(largest, error)
         return _Score(worst, largest)
 
-    def _features(self, function: str, values: Values, is_neutral: bool) -> dict[str, np.ndarray]:
+    def _features(
+        self, function: str, values: Values, path: Path, is_neutral: bool
+    ) -> dict[str, np.ndarray]:
         from entracte.lower.rename import input_name
 
         ports = self._order.chunk.ports_of(function)[0]
         names = [input_name(i) if is_neutral else p.name for i, p in enumerate(ports)]
-        return dict(zip(names, values, strict=True))
+        arrays = self._arrays if path == self._package else {}
+        return dict(zip(names, values, strict=True)) | dict(arrays)
 
     def _outputs(self, function: str, is_neutral: bool) -> list[str]:
         from entracte.lower.rename import output_name
@@ -283,7 +294,7 @@ class _Subject:
         for function in self._order.functions:
             blame = Blame(self._modules[function], self._order.traced.backend, self.floor_db)
             for i, (_, values) in enumerate(self._draws[function]):
-                features = self._features(function, values, is_neutral)
+                features = self._features(function, values, path, is_neutral)
                 nodes = blame.nodes(path, function, self._arguments(function, i), features)
                 found.update(dict.fromkeys(nodes))
         return list(found)

@@ -47,6 +47,8 @@ class Order:
     deployment: str
     key: str
     """Of the package in the cache."""
+    own_key: str
+    """The same of a package that holds its weights, where this one shares a graph."""
     twin_key: str
     """Of the template it could be stamped from."""
     repair: Repair = Repair()
@@ -302,6 +304,14 @@ def stamp_order(order: Order, cache: Cache, template: Path) -> None:
             _write_facts(order, path, digest, entry)
     except Unstampable:
         convert_order(order, cache)
+
+
+def finite_values(order: Order, slot: int) -> "np.ndarray":
+    """A weight of the chunk, by its slot. Raises `LowerError` where it is not finite."""
+    from entracte.lower.stamp import finite
+
+    name = order.form.slots[slot]
+    return finite(_values(order, name), name)
 
 
 def _values(order: Order, name: str) -> "np.ndarray":

@@ -15,6 +15,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from entracte.check.names import package_paths
 from entracte.disk.folder import fresh, make_folder, open_to_readers, put
 from entracte.disk.write import told, write_text
 from entracte.errors import RunError
@@ -55,6 +56,11 @@ def export_app(build: Path, out: Path) -> Exported:
         WriteError: it cannot be written.
     """
     plan = read_plan(build)
+    if shared := [c.id for c in plan.chunks if c.shares]:
+        raise RunError(
+            f"{build}: {shared[0]} and {len(shared) - 1} more chunks run graphs that take their "
+            "weights as inputs, which the Swift runner does not; compile with partition=auto"
+        )
     check_files(plan, build)
     check_facts(plan, build)
     check_all_bytes(plan, build)
@@ -105,7 +111,7 @@ def _put_app(place: Path) -> None:
 
 def _put_build(plan: Plan, build: Path, place: Path) -> int:
     """What the plan names and nothing else; returns its bytes."""
-    names = [FILE, *(path for path, _ in plan.files), *(p.path for p in plan.packages)]
+    names = [FILE, *(path for path, _ in plan.files), *package_paths(plan)]
     with fresh(place.parent, place.name) as aside:
         with told(aside):
             for name in names:

@@ -117,7 +117,14 @@ def _measured(job: Job) -> MeasuredPipeline:
 def _decided(job: Job, measured: MeasuredPipeline, profile: Profile, looked_at: Known) -> Fit:
     blank = _blank(profile)
     try:
-        decision = decide(measured, profile.target, job.policy, job.chunk_bytes, known=looked_at)
+        decision = decide(
+            measured,
+            profile.target,
+            job.policy,
+            job.chunk_bytes,
+            shares_graphs=job.shares_graphs,
+            known=looked_at,
+        )
     except DoesNotFit as error:
         least = error.memory_bytes or None
         return replace(blank, missing=(str(error),), least_memory_bytes=least)

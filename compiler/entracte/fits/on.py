@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from entracte.calibrate.derived import calibrated
 from entracte.declare.overrides import choices
 from entracte.declare.profiles import ALL, profiles
-from entracte.declare.read import read
+from entracte.declare.read import read, refuse_undecided
 from entracte.errors import ConfigError
 from entracte.fits.found import Fit, fits_of_job, fits_of_plan, ranked
 from entracte.graphs.checks import similar
@@ -52,6 +52,7 @@ def fits_on(
     if plan is not None:
         return ranked(fits_of_plan(plan, asked.profiles))
     job = read(asked.config)
+    refuse_undecided(job, "plan fits")
     if reporter is None:
         return ranked(fits_of_job(job, asked.profiles))
     reporter.phase("fits", len(asked.profiles) + 1)

@@ -29,18 +29,27 @@ def in_query_blocks(program: ExportedProgram, most_scores: int) -> None:
     graph = program.graph_module.graph
     for node in list(graph.nodes):
         if node.target is _ATTENTION and not _given(node, _CAUSAL, "is_causal"):
-            _split(graph, node, most_scores)
+            made = _split(graph, node, most_scores)
+            _follow(program, node.name, made.name)
     graph.lint()
     program.graph_module.recompile()
 
 
-def _split(graph: Graph, node: Node, most_scores: int) -> None:
+def _follow(program: ExportedProgram, before: str, after: str) -> None:
+    """An output that was attention's own result is what it became."""
+    for spec in program.graph_signature.output_specs:
+        if getattr(spec.arg, "name", None) == before:
+            spec.arg.name = after
+
+
+def _split(graph: Graph, node: Node, most_scores: int) -> Node:
+    """What has the result: the node itself where its scores are few enough."""
     given: Any = node.args
     query, key = (tuple(part.meta["val"].shape) for part in given[:2])
     queries, row = query[-2], prod(query[:-2]) * key[-2]
     blocks = -(-queries // max(1, most_scores // row))
     if blocks <= 1:
-        return
+        return node
     rows, write = -(-queries // blocks), Writer(graph, node)
     mask = _given(node, _MASK, "attn_mask")
     named = {k: v for k, v in node.kwargs.items() if k != "attn_mask"}
@@ -53,6 +62,7 @@ def _split(graph: Graph, node: Node, most_scores: int) -> None:
     made = write(_aten.cat.default, parts, -2)
     node.replace_all_uses_with(made)
     graph.erase_node(node)
+    return made
 
 
 def _rows_of(write: Writer, mask: Any, begin: int, end: int) -> Any:

@@ -29,6 +29,9 @@ from entracte.frontend.narrow import narrow
 from entracte.frontend.pairs import write_pairs
 from entracte.frontend.place import line_of, refuse_sizes
 from entracte.frontend.rank.within import within_rank
+from entracte.frontend.repeats.calls import AGAIN
+from entracte.frontend.repeats.spliced import Piece, names_made
+from entracte.frontend.repeats.whole import in_pieces
 from entracte.frontend.returned import returning
 from entracte.frontend.selected import compute_with_all
 from entracte.frontend.simpler.table import SIMPLER, is_written_out
@@ -72,16 +75,49 @@ def export_graph(
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         with _on_cpu_shapes(module, args) as cpu_args, _quiet():
-            program = _export(module, cpu_args, outputs)
-            try:
-                program = _decompose(program, is_convertible)
-            except GraphError:
-                raise
-            except Exception as error:
-                raise GraphError(_undecomposed(module, error)) from error
+            program = _joined(module, cpu_args, outputs, is_convertible)
+            if program is None:
+                program = _whole(module, cpu_args, outputs, is_convertible)
     clean(program)
     within_rank(program, _MOST_DIMENSIONS)
     return program
+
+
+def _joined(
+    module: nn.Module,
+    args: tuple[Tensor, ...],
+    outputs: Sequence[str],
+    is_convertible: Callable[[object], bool],
+) -> ExportedProgram | None:
+    """Exported with each repeated module once; None where only all of it can be."""
+
+    def export(part: nn.Module, given: tuple[Tensor, ...]) -> ExportedProgram:
+        return _export(part, given, outputs if part is module else ())
+
+    try:
+        pieces = in_pieces(module, args, export)
+        if pieces is None:
+            return None
+        _decompose(pieces.every, is_convertible)
+        return pieces.joined()
+    except Exception:  # noqa: BLE001  what is wrong with the module is told of all of it
+        return None
+
+
+def _whole(
+    module: nn.Module,
+    args: tuple[Tensor, ...],
+    outputs: Sequence[str],
+    is_convertible: Callable[[object], bool],
+) -> ExportedProgram:
+    piece = Piece(_export(module, args, outputs))
+    try:
+        _decompose([piece], is_convertible)
+    except GraphError:
+        raise
+    except Exception as error:
+        raise GraphError(_undecomposed(module, error)) from error
+    return piece.program
 
 
 def _export(module: nn.Module, args: tuple[Tensor, ...], outputs: Sequence[str]) -> ExportedProgram:
@@ -205,25 +241,39 @@ def _fake_argument(arg: Tensor, mode: FakeTensorMode) -> Tensor:
     return mode.from_tensor(arg.contiguous())
 
 
-def _decompose(
-    program: ExportedProgram, is_convertible: Callable[[object], bool]
-) -> ExportedProgram:
-    """Functional ATen, with what the converter lacks written in simpler terms."""
-    table = _decomposition_table()
-    program = _written(program, {})
-    compute_with_all(program)
-    refuse_sizes(program)
-    narrow(program)
-    write_pairs(program)
+def _decompose(pieces: Sequence[Piece], is_convertible: Callable[[object], bool]) -> None:
+    """Functional ATen, with what the converter lacks written in simpler terms: the same in all
+    pieces of a program."""
+    for piece in pieces:
+        _write(piece, {})
+        compute_with_all(piece.program)
+        refuse_sizes(piece.program)
+        narrow(piece.program)
+        write_pairs(piece.program)
     for _ in range(_DECOMPOSITION_ROUNDS):
-        calls = [node for node in program.graph.nodes if node.op == "call_function"]
-        wanted = {n.target: SIMPLER[n.target] for n in calls if is_written_out(n)}
-        lacking = {n.target for n in calls if not is_convertible(n.target)} - set(SIMPLER)
-        wanted |= {target: table[target] for target in lacking if target in table}
+        wanted = _wanted(pieces, is_convertible)
         if not wanted:
             break
-        program = _written(program, wanted)
-    return program
+        for piece in pieces:
+            _write(piece, wanted)
+
+
+def _wanted(
+    pieces: Sequence[Piece], is_convertible: Callable[[object], bool]
+) -> dict[object, object]:
+    """The operations that must be written in others -> what writes them."""
+    table = _decomposition_table()
+    nodes = [n for piece in pieces for n in piece.program.graph.nodes if n.target is not AGAIN]
+    calls = [node for node in nodes if node.op == "call_function"]
+    wanted: dict[object, object] = {n.target: SIMPLER[n.target] for n in calls if is_written_out(n)}
+    lacking = {n.target for n in calls if not is_convertible(n.target)} - set(SIMPLER)
+    return wanted | {target: table[target] for target in lacking if target in table}
+
+
+def _write(piece: Piece, table: Any) -> None:
+    with names_made() as names:
+        piece.program = _written(piece.program, table)
+    piece.names = names
 
 
 def _written(program: ExportedProgram, table: Any) -> ExportedProgram:

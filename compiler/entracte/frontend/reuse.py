@@ -8,6 +8,13 @@ program is written so that all that the middle does is one change of the stream,
 which may stand while the stream moves on (DeepCache, Ma et al. 2023, for a U-Net's inner levels;
 Delta-DiT, Chen et al. 2024, for a transformer's blocks). Where the middle runs, the result is the
 same but for rounding.
+
+When it runs may be tested in each iteration (First Block Cache, of ParaAttention and diffusers):
+of what the first blocks change of the stream, and what that was when the middle ran last,
+
+    rests = mean |change - seen| < share * mean |seen|;    seen' = seen if it rests, else change
+
+Nothing was seen in the first iteration: zeros, to which no change is near.
 """
 
 from __future__ import annotations
@@ -19,17 +26,27 @@ from typing import Any
 import torch
 from torch import nn
 from torch.export import ExportedProgram
+from torch.export.graph_signature import (
+    InputKind,
+    InputSpec,
+    OutputKind,
+    OutputSpec,
+    TensorArgument,
+)
 from torch.fx import Node
 
 from entracte.frontend.errors import GraphError
 from entracte.frontend.rewrite import Writer
+from entracte.frontend.statistics import size_of
 
-__all__ = ["CHANGE", "RESTS", "blocks_of", "with_reuse"]
+__all__ = ["CHANGE", "RESTS", "TEST", "blocks_of", "with_reuse"]
 
 RESTS = "entracte_rests"
 """Of a node's meta data: whether it is of the middle."""
 CHANGE = "entracte_change"
 """Of a change: its number. The same one stands for the same in every function."""
+TEST = "entracte_test"
+"""Of what a test computes that fp16 cannot hold: sums over a whole stream."""
 
 _aten = torch.ops.aten
 _SHOWN = 3
@@ -88,9 +105,15 @@ def _shape(node: Node) -> tuple[int, ...] | None:
 # ---------------------------------------------------------------- the middle
 
 
-def with_reuse(module: nn.Module, program: ExportedProgram, first: int, last: int) -> None:
+def with_reuse(
+    module: nn.Module, program: ExportedProgram, first: int, last: int, share: float = 0.0
+) -> None:
     """Rewrite `program` in place: all blocks but the first and the last ones change the stream by
     one sum, and are marked (`RESTS`).
+
+    With a `share` it also tests whether they rest: its last input is `seen`, of the stream's shape,
+    its last outputs are `seen'` and `rests`, 1 or 0 in shape (1,). Of several streams the largest
+    is looked at.
 
     Raises `GraphError` where there are no blocks between, or these hand on more than a stream.
     """
@@ -101,7 +124,10 @@ def with_reuse(module: nn.Module, program: ExportedProgram, first: int, last: in
             f"{len(blocks)} blocks between; a block is a child of a ModuleList that hands on a "
             "tensor of the shape that it reads"
         )
-    _Middle(program, blocks, first, len(blocks) - last).write()
+    middle = _Middle(program, blocks, first, len(blocks) - last)
+    middle.write()
+    if share:
+        _Test(program, middle, share).write()
     program.graph_module.graph.lint()
     program.graph_module.recompile()
 
@@ -127,8 +153,9 @@ class _Middle:
         """Move out what depends on no stream, then write each stream as it was and a change."""
         self._move_out()
         self._number()
-        streams, made = self._streams(), self._made()
+        streams, made = self._streams(self.begin, self.end), self._made()
         pairs = [(self._partner(node, streams), node) for node in made]
+        self.begins, self.largest = self.nodes[self.begin], max((x for x, _ in pairs), key=size_of)
         before, place = self.nodes[self.end], self.blocks[self.stop - 1].last
         write = Writer(self.graph, before)
         changes = [write(_aten.sub.Tensor, node, stream) for stream, node in pairs]
@@ -151,21 +178,32 @@ class _Middle:
             if getattr(spec.arg, "name", None) == node.name:
                 spec.arg.name = total.name
 
-    def _streams(self) -> list[Node]:
-        """What comes from before, is read in the middle, and nowhere behind it."""
+    def _streams(self, begin: int, end: int) -> list[Node]:
+        """What comes from before a range, is read in it, and nowhere behind it."""
         given = set(self.program.graph_signature.user_inputs)
         varies: set[Node] = set()
-        for node in self.nodes[: self.begin]:
+        for node in self.nodes[:begin]:
             if node.name in given or any(x in varies for x in node.all_input_nodes):
                 varies.add(node)
-        inside = range(self.begin, self.end)
         return [
             node
-            for node in self.nodes[: self.begin]
+            for node in self.nodes[:begin]
             if node in varies
-            and any(self.at[user] in inside for user in node.users)
-            and not any(self.at[user] >= self.end for user in node.users)
+            and any(self.at[user] in range(begin, end) for user in node.users)
+            and not any(self.at[user] >= end for user in node.users)
         ]
+
+    def at_begin(self, stream: Node) -> Node:
+        """What a stream, as the middle reads it, was before the first blocks."""
+        alike = [s for s in self._streams(self.at[self.blocks[0].first], self.begin)
+                 if _alike(s, stream)]  # fmt: skip
+        if not alike:
+            raise GraphError(
+                f"reuse: nothing that {self.blocks[0].path} reads, and only the first blocks, is a "
+                f"stream of {_shape(stream)}, so its change cannot be tested; give the iterations "
+                "(`at: {every: 2}`), or another `first`"
+            )
+        return alike[0]
 
     def _made(self) -> list[Node]:
         """What the middle makes and somebody behind it reads."""
@@ -174,7 +212,7 @@ class _Middle:
 
     def _move_out(self) -> None:
         """What is computed between blocks for later ones, of no stream, runs in every iteration."""
-        depends = set(self._streams())
+        depends = set(self._streams(self.begin, self.end))
         inside = self.nodes[self.begin : self.end]
         for node in inside:
             if any(x in depends for x in node.all_input_nodes):
@@ -202,6 +240,56 @@ class _Middle:
             )
         streams.remove(alike[0])
         return alike[0]
+
+
+class _Test:
+    """Working state: the test of a middle that is written."""
+
+    def __init__(self, program: ExportedProgram, middle: _Middle, share: float) -> None:
+        self.program, self.graph, self.share = program, program.graph_module.graph, share
+        self.stream, self.before = middle.largest, middle.begins
+        self.begin = middle.at_begin(self.stream)
+
+    def write(self) -> None:
+        """Before the middle: its first operation reads nothing of this."""
+        seen, write = self._input(), Writer(self.graph, self.before)
+        change = write(_aten.sub.Tensor, self.stream, self.begin)
+        moved = self._mean(write, write(_aten.sub.Tensor, change, seen))
+        limit = write(_aten.mul.Tensor, self._mean(write, seen), self.share)
+        rests = write(_aten.lt.Tensor, moved, limit)
+        for node in (moved, limit):
+            node.meta[TEST] = True
+        dtype = self.stream.meta["val"].dtype
+        one, zero = (write(_aten.full.default, [1], x, dtype=dtype) for x in (1.0, 0.0))
+        wide = write(_aten.reshape.default, rests, [1] * self.stream.meta["val"].dim())
+        following = write(_aten.where.self, wide, seen, change)
+        self._output(following, write(_aten.where.self, rests, one, zero))
+
+    def _mean(self, write: Writer, node: Node) -> Node:
+        """Of magnitudes, shape (1,)."""
+        sizes = write(_aten.abs.default, node)
+        flat = write(_aten.reshape.default, sizes, [1, size_of(node)])
+        mean = write(_aten.mean.dim, flat, [1])
+        for made in (sizes, flat, mean):
+            made.meta[TEST] = True
+        return mean
+
+    def _input(self) -> Node:
+        last = [n for n in self.graph.nodes if n.op == "placeholder"][-1]
+        with self.graph.inserting_after(last):
+            node: Node = self.graph.placeholder("seen")
+        node.meta["val"] = self.stream.meta["val"].detach()
+        self.program.graph_signature.input_specs.append(
+            InputSpec(InputKind.USER_INPUT, TensorArgument(node.name), None)
+        )
+        return node
+
+    def _output(self, *made: Node) -> None:
+        (output,) = (n for n in self.graph.nodes if n.op == "output")
+        output.args = ((*output.args[0], *made),)
+        self.program.graph_signature.output_specs.extend(
+            OutputSpec(OutputKind.USER_OUTPUT, TensorArgument(n.name), None) for n in made
+        )
 
 
 def _alike(one: Node, other: Node) -> bool:

@@ -10,6 +10,8 @@ from typing import Any
 from entracte.codec import parse_json
 from entracte.errors import PlanError
 from entracte.inspect.command import Command, command_of
+from entracte.inspect.fidelity import harm_of
+from entracte.inspect.graphs import disk_bytes
 from entracte.ir import DType, HostStep, Plan, Run
 from entracte.run.outputs import Made, made_of
 from entracte.units import format_bytes
@@ -50,16 +52,32 @@ class About:
     """It is for the reference device, which any machine is."""
     estimated: tuple[str, ...]
     """Figures of the target that are no more than estimates."""
+    halves: str
+    """Of guidance: what `guidance=auto` chose, and why; empty without it."""
+    harm: tuple[str, ...]
+    """What options of the plan did to the demo, where they did harm."""
     fitted: tuple[tuple[str, str], ...]
     """(figure, runs) of a target that was derived from these (`calibrate/`)."""
     units: tuple[tuple[str, str, int, int], ...]
     """(graph, unit, chunks, of so many) that run on another unit than the target's."""
     command: Command | None
+    chosen: tuple["Chosen", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A setting that was left to the planner: its value, and (value, predicted seconds) of all
+    that were tried, None where one does not fit."""
+
+    key: str
+    value: str
+    tried: tuple[tuple[str, float | None], ...]
 
 
 def about(plan: Plan) -> About:
     """All of it, from the plan alone."""
-    settings = _pipeline(plan)
+    given = _settings(plan)
+    settings = _group(given, "pipeline")
     return About(
         makes=_makes(plan),
         loops=tuple(
@@ -72,13 +90,16 @@ def about(plan: Plan) -> About:
         loras=_count(settings.get("lora")),
         forms=_forms(plan, settings),
         weight_bytes=sum(f.weight_bytes for f in plan.facts),
-        package_bytes=sum(p.file_bytes for p in plan.packages),
+        package_bytes=disk_bytes(plan),
         table_bytes=_table_bytes(plan),
         is_native=plan.target.compute_unit == _NATIVE,
         estimated=plan.target.estimated,
+        halves=str(_group(given, "guidance").get("chosen", "")),
+        harm=harm_of(given),
         fitted=tuple(_fitted(plan)),
         units=other_units(plan),
         command=command_of(plan),
+        chosen=tuple(_chosen(plan)),
     )
 
 
@@ -94,13 +115,32 @@ def other_units(plan: Plan) -> tuple[tuple[str, str, int, int], ...]:
     )
 
 
-def _pipeline(plan: Plan) -> Mapping[str, Any]:
-    """Of the settings, which may be any text."""
+def _settings(plan: Plan) -> Mapping[str, Any]:
+    """They may be any text."""
     try:
-        found = parse_json(plan.settings)["pipeline"]
+        found = parse_json(plan.settings)
     except (ValueError, LookupError, TypeError, RecursionError):
         return {}
     return found if isinstance(found, Mapping) else {}
+
+
+def _group(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = settings.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _chosen(plan: Plan) -> Iterator[Chosen]:
+    """As the settings tell it; nothing where they are not what a compile writes."""
+    try:
+        settings = parse_json(plan.settings)
+        for key, tried in settings.get("chosen", {}).items():
+            value: Any = settings
+            for part in key.split("."):
+                value = value[part]
+            seconds = ((str(v), None if s is None else float(s)) for v, s in tried.items())
+            yield Chosen(str(key), str(value), tuple(seconds))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return
 
 
 def _of_stages(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -172,6 +212,9 @@ def about_lines(a: About, run: Run | None = None) -> tuple[tuple[str, str], ...]
         ("makes", "; ".join((*a.makes, *map(_loop, a.loops)))),
         ("weights", _weights(a)),
         ("size", _size(a)),
+        ("halves", f"of guidance: {a.halves}" if a.halves else ""),
+        ("demo", "; ".join(a.harm)),
+        ("chosen", "; ".join(map(_of_choice, a.chosen))),
         ("untried", _untried(a, run)),
         ("units", _unit_times(a)),
         ("rates", _rates(a)),
@@ -179,6 +222,15 @@ def about_lines(a: About, run: Run | None = None) -> tuple[tuple[str, str], ...]
         ("", "; ".join(a.command.notes) if a.command else ""),
     )
     return tuple((label, text) for label, text in lines if text)
+
+
+def _of_choice(made: Chosen) -> str:
+    """Only what can be shown: settings may hold any text."""
+    tried = ", ".join(
+        f"{value} ({'does not fit' if s is None else f'{s:.5g} s'})" for value, s in made.tried
+    )
+    text = f"{made.key}={made.value} by predicted time, of {tried}"
+    return text if text.isprintable() else repr(text)
 
 
 def _loop(loop: tuple[str, int, bool]) -> str:

@@ -15,7 +15,7 @@ from entracte.ir import Plan
 _GROUPS = ("target", "pipeline", "policy", "sampler", "guidance", "compression")
 """Groups of `conf/` whose files have a name; in the order in which they are typed."""
 _FALLBACK = {"target": "host", "pipeline": "tiny_t2v", "policy": "optimal", "sampler": "rflow",
-             "guidance": "together", "compression": "none"}  # fmt: skip
+             "guidance": "own", "compression": "none"}  # fmt: skip
 """What is composed in the place of a file that does not ship, and what no word need be said of;
 but a target is always said."""
 _OWN = ("weights", "folder", "lora", "lora_scale", "precision", "compression", "compute_unit",
@@ -30,6 +30,8 @@ _MISSING = object()
 _MOST = 100
 """Words: a plan may come from anywhere."""
 
+CHOSEN = "chosen"
+"""The group in which a compile tells what it tried for settings that were `auto`."""
 OF_FOLDER = "a name, a title and keys of single stages, where some were given, are not told"
 OF_OTHERS = "files of a folder of one's own (--config-dir) do not stand in a plan"
 UNTOLD = "some settings cannot be typed as words"
@@ -98,8 +100,9 @@ def _differing(
     from omegaconf import OmegaConf
 
     from entracte.declare.compose import compose
+    from entracte.declare.guidance import written_over
 
-    config = compose([f"{g}={name}" for g, name in shipped.items()])
+    config = written_over(compose([f"{g}={name}" for g, name in shipped.items()]))
     raw = dict(_leaves(OmegaConf.to_container(config, resolve=False)))
     ends = {key for key, value in raw.items() if value != {}}
     wanted = {k: v for k, v in _leaves(recorded, ends) if _is_said(k, recorded, own)}
@@ -163,8 +166,12 @@ def _is_said(key: str, recorded: Mapping[str, Any], own: tuple[str, ...]) -> boo
     if key == "target.name" and group not in own:
         name = str(recorded["target"]["name"])
         return profile_name(name) != name
-    if group in own or rest == "name":
+    if group in own or group == CHOSEN or rest == "name":
         return False
+    if group == "guidance" and rest.partition(".")[0] in ("over", "chosen"):
+        return False  # written into the pipeline, and by the compiler
+    if key in recorded.get(CHOSEN, {}):
+        return True
     if group == "pipeline" and recorded["pipeline"].get("folder"):
         return rest.partition(".")[0] in _OWN
     return True

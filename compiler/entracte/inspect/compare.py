@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from entracte.errors import ConfigError
+from entracte.inspect.command import CHOSEN
 from entracte.inspect.overview import ChunkRow, Overview, overview
 from entracte.ir import Plan
 from entracte.units import parse_bytes
@@ -107,12 +108,13 @@ def compare(before: Plan, after: Plan) -> Comparison:
 
 def _settings(before: Plan, after: Plan) -> Iterator[Setting]:
     """Key paths with dots, in the order of the first plan, then the second's own; and the driver,
-    gates or the online rule, which may differ where all settings are the same."""
+    gates or the online rule, which may differ where all settings are the same. What was tried for a
+    setting is none."""
     a, b = flat(before.settings), flat(after.settings)
     a[DRIVER], b[DRIVER] = json.dumps(before.schedule.driver), json.dumps(after.schedule.driver)
     for key in dict.fromkeys((*a, *b)):
         pair = (a.get(key, MISSING), b.get(key, MISSING))
-        if pair[0] != pair[1]:
+        if pair[0] != pair[1] and key.partition(".")[0] != CHOSEN:
             yield Setting(key, *pair)
 
 

@@ -7,6 +7,7 @@ against its own dry run.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from entracte.cost import traced_activation_bytes
 from entracte.ir import Chunk, Package, Plan
 
 _WORTH = 0.01
@@ -37,7 +38,7 @@ def _of_chunk(chunk: Chunk, package: Package) -> Iterator[Measured]:
     weights = Measured(chunk.id, "weights", chunk.weight_bytes, package.weight_bytes)
     if _share(weights) >= _WORTH:
         yield weights
-    traced_bytes = max([chunk.activation_bytes, *(v.activation_bytes for v in chunk.variants)])
+    traced_bytes = traced_activation_bytes(chunk)
     activations = Measured(chunk.id, "activations", traced_bytes, package.activation_bytes)
     if activations.package_bytes > traced_bytes and _share(activations) >= _WORTH:
         yield activations

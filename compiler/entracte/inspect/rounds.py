@@ -15,6 +15,8 @@ def rounds(segment: Segment) -> str:
 
 def rests(call: Call, count: int) -> str:
     """In which of `count` iterations it happens; empty: in all."""
+    if call.rests_by:
+        return f"the first iteration, others by {call.rests_by}"
     if not call.at:
         return ""
     every = call.at[1] if len(call.at) > 1 else count

@@ -29,8 +29,10 @@ from entracte.reference.protos import protos
 from entracte.store.seal import file_sha256
 
 __all__ = [
+    "ARRAY_TYPES",
     "FLOAT32",
     "MANIFEST",
+    "MIL_TYPES",
     "MODEL_FILE",
     "WEIGHT_FILE",
     "add_copies",
@@ -38,17 +40,20 @@ __all__ = [
     "combined_digest",
     "described_ports",
     "digest_of",
+    "flag_value",
     "manifest_text",
     "normalise",
     "read_spec",
+    "string_value",
     "write_manifest",
+    "write_spec",
 ]
 
 FLOAT32 = 11
 """MIL.proto's number for fp32 values."""
-_MIL_TYPES = {DType.FP16: 10, DType.FP32: FLOAT32, DType.INT32: 23}
+MIL_TYPES = {DType.FP16: 10, DType.FP32: FLOAT32, DType.INT32: 23}
 """MIL.proto's numbers for values."""
-_ARRAY_TYPES = {DType.FP16: 65552, DType.FP32: 65568, DType.INT32: 131104}
+ARRAY_TYPES = {DType.FP16: 65552, DType.FP32: 65568, DType.INT32: 131104}
 """FeatureTypes.proto's numbers for the same."""
 
 
@@ -59,7 +64,8 @@ def read_spec(path: Path) -> Any:
     return spec
 
 
-def _write_spec(path: Path, spec: Any) -> None:
+def write_spec(path: Path, spec: Any) -> None:
+    """The package's model: the same message gives the same bytes."""
     write_bytes(path / MODEL_FILE, spec.SerializeToString(deterministic=True))
 
 
@@ -77,7 +83,7 @@ def normalise(path: Path) -> None:
     spec = read_spec(path)
     spec.description.metadata.userDefined.clear()
     spec.mlProgram.attributes.clear()
-    _write_spec(path, spec)
+    write_spec(path, spec)
     _remove_strangers(path)
     weights = path / WEIGHT_FILE
     write_manifest(path, file_sha256(weights) if weights.exists() else None)
@@ -139,7 +145,7 @@ def drop_repeated(path: Path, asked: Sequence[str]) -> dict[str, str]:
     block.outputs[:] = list(dict.fromkeys(made))
     del spec.description.output[:]
     spec.description.output.extend(kind.FromString(described[n]) for n in block.outputs)
-    _write_spec(path, spec)
+    write_spec(path, spec)
     return {want: name for want, name in zip(asked, made, strict=True) if want != name}
 
 
@@ -162,7 +168,7 @@ def add_copies(path: Path, copies: Sequence[Copy], order: Sequence[str]) -> None
         feature = type(features[copy.source])()
         feature.CopyFrom(features[copy.source])
         feature.name = copy.port.name
-        feature.type.multiArrayType.dataType = _ARRAY_TYPES[copy.port.dtype]
+        feature.type.multiArrayType.dataType = ARRAY_TYPES[copy.port.dtype]
         features[copy.port.name] = feature
     # copies of the messages, since deleting the list below ends those it holds
     chosen = [features[name] for name in order]
@@ -170,33 +176,43 @@ def add_copies(path: Path, copies: Sequence[Copy], order: Sequence[str]) -> None
     del spec.description.output[:]
     spec.description.output.extend(ordered)
     block.outputs[:] = list(order)
-    _write_spec(path, spec)
+    write_spec(path, spec)
 
 
 def _append_copy(block: Any, copy: Copy, source_type: Any) -> None:
     dtype = copy.port.dtype
-    is_same = source_type.tensorType.dataType == _MIL_TYPES[dtype]
+    is_same = source_type.tensorType.dataType == MIL_TYPES[dtype]
     if not is_same:
         constant = block.operations.add(type="const")
         name = f"copy_{copy.port.name}_dtype"
-        constant.attributes["name"].CopyFrom(_string(name))
-        constant.attributes["val"].CopyFrom(_string(str(dtype)))
-        constant.outputs.add(name=name, type=_string("").type)
+        constant.attributes["name"].CopyFrom(string_value(name))
+        constant.attributes["val"].CopyFrom(string_value(str(dtype)))
+        constant.outputs.add(name=name, type=string_value("").type)
     operation = block.operations.add(type="identity" if is_same else "cast")
     operation.inputs["x"].arguments.add(name=copy.source)
     if not is_same:
         operation.inputs["dtype"].arguments.add(name=name)
     made = operation.outputs.add(name=copy.port.name, type=source_type)
-    made.type.tensorType.dataType = _MIL_TYPES[dtype]
-    operation.attributes["name"].CopyFrom(_string(f"copy_{copy.port.name}"))
+    made.type.tensorType.dataType = MIL_TYPES[dtype]
+    operation.attributes["name"].CopyFrom(string_value(f"copy_{copy.port.name}"))
 
 
-def _string(text: str) -> Any:
+def string_value(text: str) -> Any:
+    """A text as a constant's value."""
     mil = protos()[0]
     value = mil.Value()
     value.type.tensorType.dataType = mil.DataType.STRING
     value.immediateValue.tensor.strings.values.append(text)
     return value
+
+
+def flag_value(value: bool) -> Any:
+    """A truth value as a constant's value."""
+    mil = protos()[0]
+    made = mil.Value()
+    made.type.tensorType.dataType = mil.DataType.BOOL
+    made.immediateValue.tensor.bools.values.append(value)
+    return made
 
 
 def described_ports(path: Path) -> dict[str, list[tuple[str, tuple[int, ...], DType]]]:
@@ -215,7 +231,7 @@ def described_ports(path: Path) -> dict[str, list[tuple[str, tuple[int, ...], DT
 
 def _feature(feature: Any) -> tuple[str, tuple[int, ...], DType]:
     array = feature.type.multiArrayType
-    names = {number: dtype for dtype, number in _ARRAY_TYPES.items()}
+    names = {number: dtype for dtype, number in ARRAY_TYPES.items()}
     if array.dataType not in names:
         raise LowerError(f"feature `{feature.name}`: array type {array.dataType} is not supported")
     return feature.name, tuple(array.shape), names[array.dataType]

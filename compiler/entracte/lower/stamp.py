@@ -23,7 +23,7 @@ from entracte.lower.compress import pieces
 from entracte.lower.errors import LowerError
 from entracte.lower.rename import rename
 
-__all__ = ["Field", "Layout", "Pieces", "Unstampable", "forms", "stamp"]
+__all__ = ["Field", "Layout", "Pieces", "Unstampable", "finite", "forms", "stamp"]
 
 _FP16, _FP32 = "fp16", "fp32"
 _TYPES: dict[str, np.dtype[Any]] = {
@@ -149,7 +149,7 @@ def stamp(
     make_folder((path / package.WEIGHT_FILE).parent)
     write_bytes(path / package.MODEL_FILE, spec.SerializeToString(deterministic=True))
     digest = hashlib.sha256()
-    found = Pieces(layout, lambda slot: _finite(weights(slot), names[slot]))
+    found = Pieces(layout, lambda slot: finite(weights(slot), names[slot]))
     source = np.memmap(template / package.WEIGHT_FILE, dtype=np.uint8, mode="r")
     with writing(path / package.WEIGHT_FILE) as aside, aside.open("wb") as file:
 
@@ -168,7 +168,8 @@ def stamp(
     return package.digest_of(path, digest.hexdigest())
 
 
-def _finite(values: np.ndarray, name: str) -> np.ndarray:
+def finite(values: np.ndarray, name: str) -> np.ndarray:
+    """The values themselves. Raises `LowerError` naming the weight where one is none."""
     if not np.isfinite(max(float(values.max()), -float(values.min()))):
         raise LowerError(f"weight `{name}` contains NaN or infinity: the checkpoint is damaged")
     return values

@@ -22,7 +22,7 @@ from entracte.lower import package
 from entracte.lower.errors import LowerError
 from entracte.lower.stamp import Field, Layout, Pieces, forms
 
-__all__ = ["find_layout", "marker"]
+__all__ = ["find_layout", "marker", "offset_spans"]
 
 _RECORD = struct.Struct("<IIQQQ")
 _SENTINEL = 0xDEADBEEF
@@ -75,20 +75,30 @@ def find_layout(
     return layout if agree and _same_elsewhere(bins, layout) else None
 
 
+def offset_spans(path: Path, spec: Any) -> dict[int, tuple[int, int]]:
+    """Offset of every record that a package's program reads -> start and size of its data."""
+    blob = np.memmap(path / package.WEIGHT_FILE, dtype=np.uint8, mode="r")
+    return {at: (s.start, s.stop - s.start) for at, s in _records(blob, spec).items()}
+
+
 def _spans(blob: np.ndarray, spec: Any) -> list[slice]:
     """The data of every constant that the program reads from the file, in the file's order."""
+    return sorted(_records(blob, spec).values(), key=lambda span: span.start)
+
+
+def _records(blob: np.ndarray, spec: Any) -> dict[int, slice]:
     offsets: set[int] = set()
     for function in spec.mlProgram.functions.values():
         for block in function.block_specializations.values():
             offsets |= set(_offsets(block))
-    spans = []
+    spans = {}
     for offset in sorted(offsets):
         raw = bytes(blob[offset : offset + _RECORD.size])
         sentinel, _, size, start, _ = _RECORD.unpack(raw)
         if sentinel != _SENTINEL:
             raise LowerError(f"weight.bin: no record at {offset}")
-        spans.append(slice(start, start + size))
-    return sorted(spans, key=lambda span: span.start)
+        spans[offset] = slice(start, start + size)
+    return spans
 
 
 def _offsets(block: Any) -> Iterator[int]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import PurePosixPath
 
-from entracte.check.names import once
+from entracte.check.names import once, package_paths
 from entracte.cost import emitted_facts, predicted_facts
 from entracte.declare.scheme import PRECISION_FLOORS_DB, compressions, floor_db
 from entracte.errors import PlanError
@@ -25,6 +25,7 @@ from entracte.ir import (
     Plan,
     Variant,
 )
+from entracte.plan.shared import check_shared
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NEAR = 1e-9
@@ -41,13 +42,14 @@ def check_agreement(plan: Plan) -> None:
         _check_chunk(chunk)
     _check_others(plan)
     _check_packages(plan)
+    check_shared(plan)
     _check_compared(plan)
     _check_facts(plan)
 
 
 def _check_paths(plan: Plan) -> None:
     """No two things in one place, nor one inside the other, however their paths are spelled."""
-    paths = [p.path for p in plan.packages] + [path for path, _ in plan.files]
+    paths = [*package_paths(plan), *(path for path, _ in plan.files)]
     spelled = [PurePosixPath(path) for path in paths]
     once(
         "plan: two paths are, but for large and small letters,",
@@ -149,7 +151,7 @@ def _check_package(package: Package, chunk: Chunk) -> None:
         )
     if not _SHA256.fullmatch(package.digest):
         raise PlanError(f"{where} has no SHA-256 but {package.digest!r}")
-    if not 0 <= package.weight_bytes <= package.file_bytes:
+    if package.arrays is None and not 0 <= package.weight_bytes <= package.file_bytes:
         raise PlanError(
             f"{where}: {package.weight_bytes} bytes of weights in {package.file_bytes} bytes of "
             "files"

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from entracte.check.names import check_names
+from entracte.check.names import check_names, package_paths
 from entracte.check.numbers import check_numbers
 from entracte.check.pieces import check_features
 from entracte.check.promise import check_promise
@@ -112,7 +112,7 @@ def check_plan(plan: Plan) -> Proof:
 
 def _check_files(plan: Plan) -> None:
     """Nothing leads out of the build folder, and what holds the constants is one of its files."""
-    for path in (*(p.path for p in plan.packages), *(path for path, _ in plan.files)):
+    for path in (*package_paths(plan), *(path for path, _ in plan.files)):
         _check_relative(path)
     if plan.built and plan.program.constants and CONSTANTS not in dict(plan.files):
         raise PlanError(f"plan: has constants, but {CONSTANTS} is no file of it")
@@ -251,6 +251,8 @@ def check_files(plan: Plan, folder: Path) -> None:
                 f"{folder}: {stray.relative_to(folder)} leads out of the build folder, or is a "
                 "device or a pipe; compile again"
             )
+        if package.arrays is not None:
+            _check_inside(folder, package.arrays.path, "file")
     if plan.program.constants and CONSTANTS not in dict(plan.files):
         raise PlanError(f"{folder}: the plan names no digest of {CONSTANTS}; compile again")
     exact = exact_bytes(plan)

@@ -21,13 +21,16 @@ def forecast(workload: Workload, schedule: Schedule, proof: Proof) -> Forecast:
     """The plan's promise: nominal times, the proven peak, and the lower bound.
 
     When a loop ends early is known only when it runs, so all figures are of the run in which
-    none does; `earliest_s` says what an end after the first iteration would make of it.
+    none does; `earliest_s` says what an end after the first iteration would make of it. So it is
+    with calls that rest by a tensor: `resting_s` says what it is where they rest.
     """
 
     program = workload.program
     result = predict(workload, schedule)
     early = {s: 1 for s, g in enumerate(program.segments) if g.until is not None}
     ended = predict(workload, schedule, ends=early) if early else None
+    asks = any(isinstance(x, Call) and x.rests_by for g in program.segments for x in g.steps)
+    resting = predict(workload, schedule, share=0.0) if asks else None
     pages = workload.page_bytes > 0 and kind_of(schedule).by_pages
     bound = best_bound(workload, enough_s=result.makespan_s, pages=pages)
     return Forecast(
@@ -45,6 +48,7 @@ def forecast(workload: Workload, schedule: Schedule, proof: Proof) -> Forecast:
         bars=tuple(b for b in result.bars if _worth_keeping(program, b)),
         earliest_s=ended.makespan_s if ended else None,
         stalls=result.stalls,
+        resting_s=resting.makespan_s if resting else None,
     )
 
 

@@ -30,7 +30,7 @@ from entracte.ir import (
 )
 from entracte.program.builder import Builder
 from entracte.program.frees import reads, with_frees, writes
-from entracte.program.groups import Grouping, Piece, at_of
+from entracte.program.groups import Grouping, Piece, at_of, rests_by
 from entracte.program.loops import axis_of, is_dissolved, is_steady
 from entracte.program.mapped import add_map, map_calls
 from entracte.program.writers import with_streams
@@ -196,6 +196,7 @@ def _call(b: Builder, stage: Stage, graph: StageGraph, piece: Piece, loop: Loop 
         function=piece.function,
         switch=stage.functions if iterates else (),
         at=at_of(stage, piece) if iterates else (),
+        rests_by=rests_by(stage, piece) if iterates else "",
     )
 
 

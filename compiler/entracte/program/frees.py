@@ -11,7 +11,7 @@ def reads(step: Step) -> set[str]:
     """The tensors a step reads."""
     if isinstance(step, HostStep):
         return {value for _, value in step.inputs}
-    return {x.tensor for x in step.inputs}
+    return {x.tensor for x in step.inputs} | ({step.rests_by} - {""})
 
 
 def writes(step: Step) -> set[str]:
@@ -89,8 +89,8 @@ def _outliving(segment: Segment) -> set[str]:
     return {x for s in segment.steps for x in reads(s) if x in made and made[x] != _at(s)}
 
 
-def _at(step: Step) -> tuple[int, ...]:
-    return () if isinstance(step, HostStep) else step.at
+def _at(step: Step) -> tuple[int, ...] | str:
+    return () if isinstance(step, HostStep) else step.at or step.rests_by
 
 
 def _step_frees(segment: Segment, droppable: set[str]) -> tuple[Step, ...]:

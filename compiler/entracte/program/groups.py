@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
+from entracte.declare.rests import RESTS
 from entracte.ir import Partition, Port, Stage
 
 Grouping = Mapping[str, tuple[int, ...]]
@@ -84,3 +85,9 @@ def carried_spans(stage: Stage, pieces: Sequence[Piece]) -> list[tuple[int, int]
         touch = [i for i, p in enumerate(pieces) if name in p.reads or following in p.makes]
         spans.append((touch[0], touch[-1]))
     return spans
+
+
+def rests_by(stage: Stage, piece: Piece) -> str:
+    """The value by which a piece of a stage rests; empty where no test says it."""
+    tests = stage.reuse is not None and stage.reuse.change and piece.rests
+    return f"{stage.name}.{RESTS}" if tests else ""

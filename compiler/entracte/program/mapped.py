@@ -11,7 +11,7 @@ from functools import cached_property
 
 from entracte.ir import Binding, By, Call, Loop, Port, Segment, Stage, StageGraph, Window
 from entracte.program.builder import Builder
-from entracte.program.groups import Piece, at_of, groups_of
+from entracte.program.groups import Piece, at_of, groups_of, rests_by
 from entracte.program.slices import Run, input_windows, output_windows, runs_of, slice_count
 
 
@@ -112,11 +112,16 @@ class _Mapped:
             # Only a loop has iterations to tell apart.
             switch=functions if self.loop is not None else (),
             at=self._at(piece),
+            rests_by=rests_by(self.stage, piece) if self._is_iterated else "",
         )
+
+    @property
+    def _is_iterated(self) -> bool:
+        return self.loop is not None and self.graph.part == "body"
 
     def _at(self, piece: Piece) -> tuple[int, ...]:
         """In which iterations of its loop: of slices and blocks that rest, those of both."""
-        if self.loop is None or self.graph.part != "body":
+        if not self._is_iterated:
             return ()
         own, run = at_of(self.stage, piece), self.run.at
         return tuple(i for i in own if i in run) if own and run else own or run

@@ -185,6 +185,22 @@ def functions_of(program: Program) -> Callable[[int], str]:
     return function_at
 
 
+def resting(program: Program, share: float) -> Callable[[int], bool]:
+    """By the absolute number of a step: whether its call rests, where those that ask a tensor
+    happen in this share of the iterations, evenly, the first one among them."""
+    base = bases(program)
+
+    def rests(number: int) -> bool:
+        s, i, k = where_is(program.segments, base, number)
+        step, count = program.segments[s].steps[k], program.segments[s].count
+        happen = max(1, round(share * count))
+        if not isinstance(step, Call) or not step.rests_by or i == 0:
+            return False
+        return i * happen // count == (i - 1) * happen // count
+
+    return rests
+
+
 class Stepped(Protocol):
     """A segment, of a program or of the online rule's table."""
 

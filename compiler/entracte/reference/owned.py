@@ -102,6 +102,14 @@ class Reserved:
         with memoryview(self._map) as whole:
             return whole[self._shift + start : self._shift + stop]
 
+    def tensor(self, start: int, stop: int) -> torch.Tensor:
+        """Bytes as a tensor whose storage they are, and no more."""
+        if start == stop:
+            return self.bytes[start:stop]
+        return torch.frombuffer(
+            self._map, dtype=torch.uint8, count=stop - start, offset=self._shift + start
+        )
+
     def huge(self, start: int, stop: int) -> None:
         """Use 2 MiB pages where they lie inside: dropping it then splits none of them, for only
         whole ones go back to the system at once."""

@@ -32,7 +32,11 @@ def key_of(
     program = plan.program
     steps = [_step(program, place) for place in condition.before]
     chunks = {x.chunk for x in steps if isinstance(x, Call)}
-    packages = [(p.chunk, p.digest) for p in plan.packages if p.chunk in chunks]
+    packages = [
+        (p.chunk, p.digest, "" if p.arrays is None else p.arrays.digest)
+        for p in plan.packages
+        if p.chunk in chunks
+    ]
     segments = [program.segments[s] for s in sorted({s for s, _ in condition.before})]
     files = _files(plan, steps, segments)
     inputs = [(encode(i), told[i.name]) for i in program.inputs if i.name in condition.inputs]

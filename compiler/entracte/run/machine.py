@@ -129,12 +129,12 @@ class Machine:
         self._journal.loaded(chunk, size_bytes, step, begun, ended)
         self._journal.waited(ended - begun)
 
-    def step_done(self, seconds: float, *, over: bool) -> None:
-        """The started step ended, and with it, if `over`, its loop."""
+    def step_done(self, seconds: float, *, over: bool, resting: tuple[int, ...] = ()) -> None:
+        """The started step ended, and with it, if `over`, its loop. `resting`: see `StepDone`."""
         with self._change:
-            self._accounts.step_done(over)
+            self._accounts.step_done(over, resting)
             if not self._goes_on:
-                self._tell(StepDone(_ns(seconds), over))
+                self._tell(StepDone(_ns(seconds), over, resting))
 
     # ------------------------------------------------------------ both threads, with the lock
 

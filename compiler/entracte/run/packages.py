@@ -11,6 +11,7 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from entracte.errors import PlanError
 from entracte.ir import Package, Plan, Port
@@ -23,6 +24,7 @@ from entracte.lower.identity import (
 )
 from entracte.reference.errors import PackageError
 from entracte.reference.info import Feature, PackageInfo, describe_all
+from entracte.store.arrays import header_of
 from entracte.store.seal import forget_sha256, known_sha256
 
 _REMEDY = "compile again, or copy the build again"
@@ -35,6 +37,7 @@ def check_facts(plan: Plan, folder: Path) -> None:
     """
     for package in plan.packages:
         _check_files(package, folder)
+        _check_arrays(package, folder)
         _check_declared(package, folder)
 
 
@@ -48,6 +51,10 @@ def check_bytes(package: Package, folder: Path) -> None:
         _fail(package, folder, f"{_changed(path, model)} holds other bytes than the plan says")
     if (path / MANIFEST).read_bytes() != manifest_text(model, weights).encode():
         _fail(package, folder, f"{MANIFEST} does not describe the model and the weights")
+    if package.arrays is not None:
+        _check_arrays(package, folder)
+        if known_sha256(folder / package.arrays.path) != package.arrays.digest:
+            _refuse(folder / package.arrays.path, "it holds other bytes than the plan says")
 
 
 def check_all_bytes(plan: Plan, folder: Path) -> None:
@@ -82,6 +89,27 @@ def _check_files(package: Package, folder: Path) -> None:
         _differs(package, folder, "bytes of files", size_bytes, package.file_bytes)
 
 
+def _check_arrays(package: Package, folder: Path) -> None:
+    """Of a graph that is shared: the chunk's arrays are a file as long as they make it, which
+    begins as they say."""
+    if package.arrays is None:
+        return
+    path, header = folder / package.arrays.path, header_of(package.arrays.ports)
+    found = path.lstat() if path.exists() else None
+    if found is None or not stat.S_ISREG(found.st_mode):
+        _refuse(path, "it is missing, or no file")
+    wanted = len(header) + package.weight_bytes
+    for what, size_bytes in (
+        ("it has", found.st_size),
+        ("the plan says", package.arrays.file_bytes),
+    ):
+        if size_bytes != wanted:
+            _refuse(path, f"{what} {size_bytes} bytes, its arrays make {wanted}")
+    with path.open("rb") as file:
+        if file.read(len(header)) != header:
+            _refuse(path, "its header is not that of its arrays")
+
+
 def _files(path: Path) -> Iterator[tuple[str, os.stat_result]]:
     for place in sorted(path.rglob("*")):
         if place.is_symlink() or not place.is_dir():
@@ -99,8 +127,9 @@ def _check_declared(package: Package, folder: Path) -> None:
     peaks = [p for info in infos.values() if (p := info.activation_peak_bytes) is not None]
     if len(peaks) < len(infos):
         _fail(package, folder, "it has open shapes; all must be static")
+    own_bytes = package.weight_bytes if package.arrays is None else 0
     for what, found, wanted in (
-        ("bytes of weights", weight_bytes, package.weight_bytes),
+        ("bytes of weights", weight_bytes, own_bytes),
         ("bytes of activations", max(peaks), package.activation_bytes),
     ):
         if found != wanted:
@@ -112,7 +141,7 @@ def _check_declared(package: Package, folder: Path) -> None:
 def _check_ports(package: Package, folder: Path, info: PackageInfo) -> None:
     if info.states:
         _fail(package, folder, f"function {info.function} has states, which no plan has")
-    inputs, outputs = package.ports_of(info.function)
+    inputs, outputs = package.features_of(info.function)
     where = "" if len(package.functions) == 1 else f" of function {info.function}"
     for what, features, ports in (
         ("inputs", info.inputs, inputs),
@@ -136,5 +165,9 @@ def _differs(package: Package, folder: Path, what: str, found: object, wanted: o
     _fail(package, folder, f"it has {what} {found}, the plan says {wanted}")
 
 
-def _fail(package: Package, folder: Path, what: str) -> None:
-    raise PlanError(f"{folder / package.path}: {what}; {_REMEDY}")
+def _fail(package: Package, folder: Path, what: str) -> NoReturn:
+    _refuse(folder / package.path, what)
+
+
+def _refuse(path: Path, what: str) -> NoReturn:
+    raise PlanError(f"{path}: {what}; {_REMEDY}")

@@ -6,7 +6,7 @@ hears of it with the end of the iteration's last step.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -194,6 +194,14 @@ def _driver_and_copies(
     return driver, PagedCopies(paged, build, driver.table)
 
 
+@dataclass(frozen=True, slots=True)
+class _Did:
+    """How long a step took, and the later steps that rest by what it made."""
+
+    seconds: float
+    resting: tuple[int, ...]
+
+
 @dataclass
 class _Interpreter:
     """Working state of the computing thread."""
@@ -231,9 +239,9 @@ class _Interpreter:
                 self.keeper.is_last(Position(s, iteration))
             number = base + iteration * length
             for k, step in enumerate(segment.steps[:-1]):
-                seconds = self._step(number + k, segment, step, iteration)
-                self._done(number + k, step, seconds, over=False)
-            seconds = self._step(number + length - 1, segment, segment.steps[-1], iteration)
+                did = self._step(number + k, segment, step, iteration)
+                self._done(number + k, step, did, over=False)
+            did = self._step(number + length - 1, segment, segment.steps[-1], iteration)
             over = self.tensors.is_over(segment)
             self.tensors.move_state(segment)
             if segment.is_loop:
@@ -244,7 +252,7 @@ class _Interpreter:
             if last and segment.until is not None:
                 self.journal.ended(segment.name, iteration + 1)
             early = last and iteration + 1 < segment.count
-            self._done(number + length - 1, segment.steps[-1], seconds, over=early)
+            self._done(number + length - 1, segment.steps[-1], did, over=early)
             self._keep(Position(s + 1, 0) if last else Position(s, iteration + 1))
             if last:
                 return
@@ -254,38 +262,65 @@ class _Interpreter:
         if self.keeper is not None and at.segment < len(self.program.segments):
             self.keeper.at(at, self.tensors)
 
-    def _done(self, number: int, step: Step, seconds: float, *, over: bool) -> None:
+    def _done(self, number: int, step: Step, did: "_Did", *, over: bool) -> None:
         """The driver hears of it first: whoever watches must not hold memory up."""
-        self.machine.step_done(seconds, over=over)
+        self.machine.step_done(did.seconds, over=over, resting=did.resting)
         self.begun.made(number, self.tensors.slots)
         named, count = self.begun.rest.number(number), self.begun.whole.program.step_count
         self.listeners.progress(step.stage, named + 1, count)
 
-    def _step(self, number: int, segment: Segment, step: Step, iteration: int) -> float:
-        """Do a step when it may; returns its seconds."""
+    def _step(self, number: int, segment: Segment, step: Step, iteration: int) -> "_Did":
+        """Do a step when it may."""
         self.machine.wait_for(number)
-        if isinstance(step, Call) and step.is_called(iteration):
+        slices = self._slices(step, iteration) if isinstance(step, Call) else []
+        called = bool(slices)
+        if isinstance(step, Call) and called:
             self.machine.switch(step.chunk, number)
         begun = time.perf_counter()
         if isinstance(step, HostStep):
             inputs, note = self.tensors.host_inputs(step), partial(self._noted, number)
             arrays = run_host_step(step, inputs, self.folder, iteration, note)
             self.tensors.put_arrays(step, arrays)
-        elif step.is_called(iteration):
-            self._call(step, iteration)
+        elif called:
+            self._call(step, iteration, slices)
             self.journal.called(step.chunk, number, begun, time.perf_counter())
+        resting = self._resting(number, segment, step, iteration)
         self.tensors.end(step, segment)
         seconds = time.perf_counter() - begun
         self.journal.done(step.stage, seconds)
-        return seconds
+        if isinstance(step, Call) and slices:
+            # What the driver hears of is all slices.
+            seconds *= step.repeat / len(slices)
+        return _Did(seconds, resting)
+
+    def _slices(self, step: Call, iteration: int) -> list[int]:
+        """The slices of a call that happen: what the others made last stands."""
+        if not step.rests_by or iteration == 0:
+            return list(range(step.repeat)) if step.is_called(iteration) else []
+        return [k for k, rests in enumerate(self.tensors.said(step.rests_by)) if not rests]
+
+    def _resting(
+        self, number: int, segment: Segment, step: Step, iteration: int
+    ) -> tuple[int, ...]:
+        """The later steps of the iteration that rest by what this one made."""
+        made = {b.tensor for b in step.outputs}
+        asking = {
+            number + j: x.rests_by
+            for j, x in enumerate(segment.steps[segment.steps.index(step) :])
+            if isinstance(x, Call) and x.rests_by in made
+        }
+        if not asking or iteration == 0:
+            return ()
+        says = {name: all(self.tensors.said(name)) for name in set(asking.values())}
+        return tuple(n for n, name in asking.items() if says[name])
 
     def _noted(self, number: int, text: str) -> None:
         self.journal.noted(text)
         self.begun.said(number, text)
 
-    def _call(self, step: Call, iteration: int) -> None:
+    def _call(self, step: Call, iteration: int, slices: Sequence[int]) -> None:
         handle, function = self.machine.handle(step.chunk), step.function_at(iteration)
-        for index in range(step.repeat):
+        for index in slices:
             inputs = self.tensors.inputs(step, index, iteration)
             before_bytes, begun = self.device.resident_bytes(), time.perf_counter()
             outputs = self.device.call(handle, function, inputs)

@@ -117,6 +117,9 @@ class Tensors:
     def put(self, step: Call, index: int, iteration: int, made: Mapping[str, Any]) -> None:
         """What one slice of a call made, by feature."""
         for b in step.outputs:
+            if _k(b, index, iteration) == 0 and not step.rests_by:
+                # A map inside a loop makes it anew; what slices that rest made last stands.
+                self._values.pop(b.tensor, None)
             self._write(b, _k(b, index, iteration), made[b.feature])
 
     def end(self, step: Step, segment: Segment) -> None:
@@ -146,9 +149,6 @@ class Tensors:
 
     def _write(self, b: Binding, k: int, made: Any) -> None:
         decl = self._decls[b.tensor]
-        if k == 0:
-            # A map inside a loop makes it anew.
-            self._values.pop(b.tensor, None)
         if decl.streamed:
             self._delivery.piece(b.tensor, self._device.fetch(made))
         if decl.streamed or b.by is By.WHOLE:
@@ -197,12 +197,21 @@ class Tensors:
         """Whether the iteration that was done says that it is the last."""
         if segment.until is None:
             return False
-        import numpy as np
-
-        said = np.asarray(self.fetch(segment.until)).reshape(-1)
+        said = self.says(segment.until)
         if segment.until not in {following for _, _, following in segment.state}:
             del self._values[segment.until]
-        return bool(said[0] != 0)
+        return said
+
+    def says(self, name: str) -> bool:
+        """Whether a tensor of one element is not zero."""
+        return self.said(name)[0]
+
+    def said(self, name: str) -> list[bool]:
+        """Which elements of a tensor are not zero."""
+        import numpy as np
+
+        found: list[bool] = (np.asarray(self.fetch(name)).reshape(-1) != 0).tolist()
+        return found
 
     def move_state(self, segment: Segment) -> None:
         """After an iteration: old states go, then each takes its next value, which is its alone

@@ -17,24 +17,27 @@ from entracte.errors import DoesNotFit
 from entracte.ir import Policy, Schedule
 from entracte.program.workload import Workload
 from entracte.schedule.ci_dl import kept_blocks
-from entracte.schedule.place import Conflict
+from entracte.schedule.place import Conflict, Given
 from entracte.schedule.search import Found, Searcher
 from entracte.units import format_bytes
 
 
-def schedule_by_gates(workload: Workload, policy: Policy, *, effort: float = 1.0) -> Schedule:
+def schedule_by_gates(
+    workload: Workload, policy: Policy, *, effort: float = 1.0, given: Given | None = None
+) -> Schedule:
     """The best that this policy's own search finds, by simulated time, then by bytes loaded.
 
-    `effort` is the share of its work that the search may do. Raises `DoesNotFit` naming the chunk
+    `effort` is the share of its work that the search may do. `given`: of this workload, if it was
+    made before, perhaps with other times. Raises `DoesNotFit` naming the chunk
     when even the leanest schedule exceeds the budget.
     """
-    searcher = Searcher(workload, policy, effort)
+    searcher = Searcher(workload, policy, effort, given)
     return _schedule(searcher, _found(searcher, searcher.best))
 
 
-def quick_by_gates(workload: Workload, policy: Policy) -> Schedule:
-    """For comparing many programs: few kept sets are tried."""
-    searcher = Searcher(workload, policy)
+def quick_by_gates(workload: Workload, policy: Policy, given: Given | None = None) -> Schedule:
+    """For comparing many programs: few kept sets are tried. `given`: of this workload, if made."""
+    searcher = Searcher(workload, policy, given=given)
     return _schedule(searcher, _found(searcher, searcher.first_look))
 
 

@@ -16,6 +16,7 @@ from entracte.program.workload import Workload
 from entracte.schedule.by_gates import schedule_by_gates
 from entracte.schedule.online_search import schedule_online, with_speeds
 from entracte.schedule.pace import Cost
+from entracte.schedule.place import Given
 
 BASELINES = (
     Policy("sequential", 0, False),
@@ -41,17 +42,18 @@ def make_schedule(workload: Workload, policy: Policy) -> Schedule:
 
 def schedule_as_planned(workload: Workload, policy: Policy) -> Schedule:
     """The best if times are as predicted. Raises `DoesNotFit`."""
-    gates = schedule_by_gates(workload, policy)
+    given = Given(workload)
+    gates = schedule_by_gates(workload, policy, given=given)
     if policy.driver == "gates":
         return gates
     if policy.driver == "online":
         return schedule_online(workload, gates)
-    return _best(workload, policy, gates)
+    return _best(workload, policy, gates, given)
 
 
-def _best(workload: Workload, policy: Policy, gates: Schedule) -> Schedule:
+def _best(workload: Workload, policy: Policy, gates: Schedule, given: Given) -> Schedule:
     """The online rule unless gates, of this policy or a baseline, are faster."""
-    trials = [gates, *(schedule_by_gates(workload, p) for p in BASELINES)]
+    trials = [gates, *(schedule_by_gates(workload, p, given=given) for p in BASELINES)]
     costs = [_cost(workload, trial) for trial in trials]
     fastest = min(costs)
     try:

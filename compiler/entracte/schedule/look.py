@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from entracte.clock.predict import simulated
+from entracte.clock.quick import step_ends
 from entracte.ir import Schedule
 from entracte.program.steps import bases, pace_of, shortened
 from entracte.program.workload import Workload
@@ -15,9 +16,8 @@ def paced_s(workload: Workload, schedule: Schedule) -> float:
     """
     program = workload.program
     short = shortened(program)
-    made = simulated(replace(workload, program=short), schedule)
-    ends = {x.what: x.end_ns for x in made.intervals if x.queue == "compute"}
-    ns = float(made.makespan_ns)
+    ends = _step_ends(replace(workload, program=short), schedule)
+    ns = float(ends[-1]) if ends else 0.0
     for base, whole, run in zip(bases(short), program.segments, short.segments, strict=True):
         if run.count < whole.count:
             length = len(run.steps)
@@ -26,3 +26,11 @@ def paced_s(workload: Workload, schedule: Schedule) -> float:
             pace = (ends[last] - ends[last - over * length]) / over
             ns += (whole.count - run.count) * pace
     return ns / 1e9
+
+
+def _step_ends(workload: Workload, schedule: Schedule) -> list[int]:
+    """Nanoseconds at which each step ends."""
+    if schedule.driver == "gates":
+        return step_ends(workload, schedule)
+    made = simulated(workload, schedule)
+    return [x.end_ns for x in made.intervals if x.queue == "compute"]

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from entracte.clock.clock import Gamma, Simulation, simulate
+from entracte.clock.quick_rule import Course, QuickRule
 from entracte.clock.rule import OnlineRule
 from entracte.clock.table import Table, make_table, pages_of
 from entracte.ir import Call, Kept, Policy, Program, Schedule
@@ -22,6 +23,7 @@ from entracte.program.workload import Workload
 from entracte.schedule.bounds import lower_bound
 from entracte.schedule.by_gates import schedule_by_gates
 from entracte.schedule.pace import Cost
+from entracte.schedule.place import Given
 from entracte.schedule.retention import neighbours
 
 LEVELS = ((0.0, 0.5), (0.7, 1.0), (1.2, 1.5), (1.75, 2.0), (2.5, 3.0), (3.5, 4.5), (5.5, 7.0))
@@ -62,25 +64,26 @@ def with_speeds(workload: Workload, online: Schedule) -> Schedule:
     """The same, with what to keep where loads turn out faster or slower than planned. For whole
     packages. Raises `PlanError` where slower loads would be beyond the rule's numbers."""
     levels: list[Kept] = []
+    given = Given(workload)
     before = planned = frozenset(c for k in online.kept for c in k.chunks)
     for slower, speed in LEVELS:
         best = planned
         if speed != 1.0:
             search = _Search(workload, speed)
-            best = search.best(_hints(search, planned, before)).kept
+            best = search.best(_hints(search, planned, before, given)).kept
         levels.append(Kept(slower, tuple(sorted(best))))
         before = best
     return replace(online, kept=_merged(levels))
 
 
 def _hints(
-    search: "_Search", planned: frozenset[str], before: frozenset[str]
+    search: "_Search", planned: frozenset[str], before: frozenset[str], given: Given
 ) -> Iterator[frozenset[str]]:
     """Lazily: where nothing needs to be kept, nothing is searched."""
     yield frozenset()
     yield planned
     yield before
-    yield search.by_gates()
+    yield search.by_gates(given)
 
 
 def _merged(kept: list[Kept]) -> tuple[Kept, ...]:
@@ -107,6 +110,7 @@ class _Search:
         short = replace(self.workload, program=self.short)
         self.table = make_table(short, pages=pages_of(short))
         self.functions = functions_of(self.short) if workload.reload_on_switch else None
+        self.course = None if workload.page_bytes else Course(self.table, self.functions)
         self.enough_s = lower_bound(self.workload)[0] * _CLOSE
         self.weights_bytes = sum(f.weight_bytes for f in self.facts.values())
         self.trials: dict[tuple[str, ...], Cost] = {}
@@ -125,9 +129,10 @@ class _Search:
             best = self._climb(chunks, best)
         return best
 
-    def by_gates(self) -> frozenset[str]:
+    def by_gates(self, given: Given) -> frozenset[str]:
         """What the best gates found keep at this speed."""
-        return frozenset(schedule_by_gates(self.workload, _GATES, effort=_EFFORT).resident)
+        made = schedule_by_gates(self.workload, _GATES, effort=_EFFORT, given=given)
+        return frozenset(made.resident)
 
     def tried(self, kept: frozenset[str]) -> _Trial:
         table = self.table.keeping((Kept(0.0, tuple(kept)),))
@@ -187,29 +192,24 @@ class _Search:
 
     def _cost(self, table: Table) -> Cost:
         """Of the whole program: loops that were cut short go on at their last pace."""
-        run = self._run(table)
-        seconds, loaded = run.makespan_ns / 1e9, float(run.loaded_bytes)
+        assert self.course is not None, "by pages nothing is kept"
+        run = QuickRule(self.course, table, self.gamma)
+        seconds, loaded = max(run.ends[-1], run.loads[-1][0]) / 1e9, float(run.loaded_bytes)
         for s, segment in enumerate(self.program.segments):
             more = segment.count - self.short.segments[s].count
             if more > 0:
-                ns, bytes_ = _pace(run, s, pace_of(segment))
+                ns, bytes_ = _pace(table, s, pace_of(segment), run)
                 seconds += more * ns / 1e9
                 loaded += more * bytes_
         return round(seconds, 9), loaded
 
 
-def _pace(run: Simulation, segment: int, over: int) -> tuple[float, float]:
+def _pace(table: Table, segment: int, over: int, run: QuickRule) -> tuple[float, float]:
     """Nanoseconds and bytes loaded per iteration, over so many of the last ones that were run."""
-    table = run.table
     count, length = table.segments[segment].count, len(table.segments[segment].steps)
     last = table.bases[segment] + count * length - 1
-    ends = {x.what: x.end_ns for x in run.intervals if x.queue == "compute"}
-    begin, end = ends[last - over * length], ends[last]
-    loaded = sum(
-        table.units[x.what].size_bytes
-        for x in run.intervals
-        if x.queue == "load" and begin < x.end_ns <= end
-    )
+    begin, end = run.ends[last - over * length], run.ends[last]
+    loaded = sum(table.units[u].size_bytes for at, u in run.loads if begin < at <= end)
     return (end - begin) / over, loaded / over
 
 

@@ -41,6 +41,20 @@ class _Shape:
     """Of all iterations."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A load in numbers."""
+
+    load: Load
+    """Kept, so that no other object gets its identity."""
+    bytes: int
+    seconds: float
+    """Of all its times."""
+    step: _Step
+    when: frozenset[int] | None
+    """The iterations in which it happens, where calls rest."""
+
+
 class Pace:
     """Prepared for one workload."""
 
@@ -49,6 +63,8 @@ class Pace:
         self.program, self.facts, self.contention = program, facts, workload.contention
         self.shapes = [_shape(segment, facts) for segment in program.segments]
         self.compute_s = sum(shape.compute_s for shape in self.shapes)
+        self._known: dict[int, _Known] = {}
+        """By identity: attempts share most loads (`place.Given.said`)."""
         self.base: list[int] = []
         total = 0
         for shape, segment in zip(self.shapes, program.segments, strict=True):
@@ -57,29 +73,43 @@ class Pace:
 
     def cost(self, loads: Iterable[Load]) -> Cost:
         """Seconds of the whole run, to a nanosecond, and the bytes it loads."""
-        first: list[dict[int, Load]] = [{} for _ in self.shapes]
-        each: list[dict[int, Load]] = [{} for _ in self.shapes]
+        first: list[dict[int, _Known]] = [{} for _ in self.shapes]
+        each: list[dict[int, _Known]] = [{} for _ in self.shapes]
         loaded, loading = 0, 0.0
         for load in loads:
+            known = self._known.get(id(load)) or self._known_anew(load)
             kind = first if load.iterations == "first" else each
-            often = times(load, self.program.segments[load.segment])
-            kind[load.segment][load.step] = load
-            loaded += often * self.facts[load.chunk].weight_bytes
-            loading += often * self.facts[load.chunk].load_s
+            kind[load.segment][load.step] = known
+            loaded += known.bytes
+            loading += known.seconds
         seconds = self._run(first, each)
         # What loads behind computing slows both: about that much longer (scheduling.md, 7).
         hidden = max(0.0, loading - (seconds - self.compute_s))
         return round(seconds + (self.contention - 1) * hidden, 9), loaded
 
-    def _run(self, first: list[dict[int, Load]], each: list[dict[int, Load]]) -> float:
+    def _known_anew(self, load: Load) -> _Known:
+        facts, segment = self.facts[load.chunk], self.program.segments[load.segment]
+        often = times(load, segment)
+        self._known[id(load)] = known = _Known(
+            load,
+            often * facts.weight_bytes,
+            often * facts.load_s,
+            self._step(load.step, load),
+            happens(load, segment) if load.iterations == "each" else None,
+        )
+        return known
+
+    def _run(self, first: list[dict[int, _Known]], each: list[dict[int, _Known]]) -> float:
         ends: list[float] = []
         free = 0.0
         for s, shape in enumerate(self.shapes):
             length = len(self.program.segments[s].steps)
-            begin = [self._step(k, first[s].get(k)) for k in range(length)]
-            again = [self._step(k, each[s].get(k)) for k in range(length)]
-            segment = self.program.segments[s]
-            happen = {k: w for k, x in each[s].items() if (w := happens(x, segment)) is not None}
+            begin, again = [_NOTHING] * length, [_NOTHING] * length
+            for k, x in first[s].items():
+                begin[k] = x.step
+            for k, x in each[s].items():
+                again[k] = x.step
+            happen = {k: x.when for k, x in each[s].items() if x.when is not None}
             for i in range(shape.run):
                 seconds = shape.seconds[min(i, len(shape.seconds) - 1)]
                 own = again if i else begin
@@ -94,9 +124,7 @@ class Pace:
                 free += shift
         return ends[-1] if ends else 0.0
 
-    def _step(self, step: int, load: Load | None) -> _Step:
-        if load is None:
-            return _NOTHING
+    def _step(self, step: int, load: Load) -> _Step:
         facts, gate = self.facts[load.chunk], load.gate
         # A package's first load in a run is cold.
         seconds = facts.load_s + (facts.cold_s if load.iterations == "first" else 0.0)

@@ -40,7 +40,8 @@ class Conflict:
 
 
 class Given:
-    """What is the same for every attempt at one program: its steps, needs and last uses."""
+    """What is the same for every attempt at one program: its steps, needs and last uses. Times do
+    not matter here."""
 
     def __init__(self, workload: Workload) -> None:
         self.program, self.facts = workload.program, workload.facts
@@ -55,6 +56,15 @@ class Given:
             begin.setdefault((s.segment, s.iteration), t)
         self.earliest = [self._earliest(s, begin) for s in self.unrolled]
         self.ends = {s.segment: t for t, s in enumerate(self.unrolled)}
+        uses = range(len(self.unrolled))
+        self.again = [self._again(use) for use in uses]
+        """The last of the calls in a row, in an iteration, that are of a use's chunk."""
+        self.before = [self._before(use) for use in uses]
+        """A still earlier gate of each use, where there is one (`_before`)."""
+        self.made: dict[object, tuple[Load, ...] | Conflict] = {}
+        """Attempts, by what a policy allows and the chunks that are kept."""
+        self.said: dict[tuple[int, int, int], Load] = {}
+        """Loads as a plan says them, by use, end and gate: attempts differ in few of them."""
 
     def _earliest(self, at: Occurrence, begin: Mapping[tuple[int, int], int]) -> int:
         """The earliest gate a plan can name: a step of the load's own iteration, of the one
@@ -70,8 +80,7 @@ class Given:
             return first - 1
         return first - 1 - last.step
 
-    def again(self, use: int) -> int:
-        """The last of the calls in a row, in an iteration, that are of this one's chunk."""
+    def _again(self, use: int) -> int:
         at = self.unrolled[use]
         while use + 1 < len(self.unrolled):
             after = self.unrolled[use + 1]
@@ -81,7 +90,7 @@ class Given:
             use += 1
         return use
 
-    def before(self, use: int) -> int | None:
+    def _before(self, use: int) -> int | None:
         """A still earlier gate, for a segment's first loads: where the segment before is one of
         short iterations (slices of a map, or loops of one step), the moment at which that begins.
         Its last iteration alone would hide too little."""
@@ -93,6 +102,19 @@ class Given:
         if not short or other.until is not None:
             return None
         return self.ends.get(at.segment - 2, START)
+
+
+def loads_of(
+    given: Given, policy: Policy, kept: Mapping[int, frozenset[str]]
+) -> tuple[Load, ...] | Conflict:
+    """The loads of an attempt as a plan says them, remembered: policies and speeds of loads try
+    the same sets."""
+    key = (policy.lookahead, policy.keep == "published", frozenset(kept.items()))
+    if key not in given.made:
+        placed = place(given, policy, kept)
+        made = placed if isinstance(placed, Conflict) else compress(given, placed)
+        given.made[key] = made
+    return given.made[key]
 
 
 def place(given: Given, policy: Policy, kept: KeptBy) -> list[Placed] | Conflict:
@@ -122,12 +144,12 @@ class _Attempt:
         keep = at.chunk in self.kept.get(at.segment, ())
         if self.freed.get(at.chunk, START) >= use or (keep and at.iteration > 0):
             return None
-        free = given.last[at.segment, at.chunk] if keep else given.again(use)
+        free = given.last[at.segment, at.chunk] if keep else given.again[use]
         weight = given.weight[use]
         room = given.budget - weight
-        for t in range(use, free + 1):
-            if used[t] > room:
-                return Conflict(given.unrolled[t], used[t] - given.need[t] + weight)
+        if max(used[use : free + 1]) > room:
+            t = next(t for t in range(use, free + 1) if used[t] > room)
+            return Conflict(given.unrolled[t], used[t] - given.need[t] + weight)
         gate, floor = use - 1, self.floor(use)
         while gate > floor and used[gate] <= room:
             gate -= 1
@@ -147,7 +169,7 @@ class _Attempt:
 
     def far(self, use: int) -> int | None:
         """The gate before that one, where there is one and nothing is against it."""
-        far = self.given.before(use)
+        far = self.given.before[use]
         if far is None or self.policy.lookahead == 0:
             return None
         return far if self.limit(use, far) == far else None
@@ -170,21 +192,23 @@ class _Attempt:
 
 def compress(given: Given, placed: list[Placed]) -> tuple[Load, ...]:
     """Loads of iteration 0 as `first`; those of later iterations, alike, as `each`."""
-    first: list[Load] = []
-    each: dict[tuple[int, int], Load] = {}
+    first: list[list[Load]] = [[] for _ in given.program.segments]
+    each: list[dict[int, Load]] = [{} for _ in given.program.segments]
     for load in placed:
-        at = given.unrolled[load.use]
-        made = _load(given.unrolled, load)
-        if at.iteration == 0:
-            first.append(made)
+        key = (load.use, load.free, load.gate)
+        made = given.said.get(key)
+        if made is None:
+            made = given.said[key] = _load(given.unrolled, load)
+        if made.iterations == "first":
+            first[made.segment].append(made)
             continue
-        key = (at.segment, at.step)
-        old = each.get(key)
-        each[key] = made if old is None else _later(old, made)
-    ordered = []
-    for s in range(len(given.program.segments)):
-        ordered += [x for x in first if x.segment == s]
-        ordered += [x for (seg, _), x in sorted(each.items()) if seg == s]
+        own = each[made.segment]
+        old = own.get(made.step)
+        own[made.step] = made if old is None or old is made else _later(old, made)
+    ordered: list[Load] = []
+    for begin, again in zip(first, each, strict=True):
+        ordered += begin
+        ordered += [again[step] for step in sorted(again)]
     return tuple(ordered)
 
 

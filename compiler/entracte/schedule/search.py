@@ -9,10 +9,10 @@ work is bounded by counts, never by a clock, so the same input always gives the 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from entracte.ir import Call, Load, Policy
+from entracte.ir import Call, ChunkFacts, Load, Policy
 from entracte.program.workload import Workload
 from entracte.schedule.pace import Cost, Pace
-from entracte.schedule.place import Conflict, Given, compress, place
+from entracte.schedule.place import Conflict, Given, loads_of
 from entracte.schedule.retention import (
     Positions,
     belady,
@@ -43,21 +43,29 @@ class Found:
 class Searcher:
     """One program under one budget. Attempts that were made are remembered."""
 
-    def __init__(self, workload: Workload, policy: Policy, effort: float = 1.0) -> None:
+    def __init__(
+        self,
+        workload: Workload,
+        policy: Policy,
+        effort: float = 1.0,
+        given: Given | None = None,
+    ) -> None:
+        """`given`: of this workload, if it was made before, perhaps with other times."""
         self.workload, self.policy = workload, policy
         self.work = int(effort * _WORK)
-        self.given = Given(workload)
+        self.given = given or Given(workload)
         self.pace = Pace(workload)
         segments = workload.program.segments
-        self.loops = [_Loop(self.given, s) for s, g in enumerate(segments) if g.is_loop]
+        self.loops = [
+            _Loop(self.given, s, workload.facts) for s, g in enumerate(segments) if g.is_loop
+        ]
 
     def attempt(self, kept: Mapping[int, Iterable[str]]) -> Found | Conflict:
         """Keep these chunks of each loop: the loads and their cost, or what is in the way."""
         chosen = {s: frozenset(chunks) for s, chunks in kept.items()}
-        placed = place(self.given, self.policy, chosen)
-        if isinstance(placed, Conflict):
-            return placed
-        loads = compress(self.given, placed)
+        loads = loads_of(self.given, self.policy, chosen)
+        if isinstance(loads, Conflict):
+            return loads
         return Found(loads, chosen, self.pace.cost(loads))
 
     def best(self, base: Found) -> Found:
@@ -150,20 +158,20 @@ class Searcher:
 class _Loop:
     """The chunks of a loop in order of use, in numbers."""
 
-    def __init__(self, given: Given, segment: int) -> None:
+    def __init__(self, given: Given, segment: int, facts_of: Mapping[str, ChunkFacts]) -> None:
         self.segment, own = segment, given.program.segments[segment]
         calls: dict[str, float] = {}
         again: dict[str, set[int]] = {}
         for step in own.steps:
             if isinstance(step, Call):
-                seconds = step.repeat * given.facts[step.chunk].exec_s
+                seconds = step.repeat * facts_of[step.chunk].exec_s
                 share = (len(step.at) or own.count) / own.count
                 calls[step.chunk] = calls.get(step.chunk, 0.0) + share * seconds
                 again.setdefault(step.chunk, set()).update(step.at or range(own.count))
         self.chunks = list(calls)
         self.again = [len(again[c] - {0}) for c in self.chunks]
         """In how many iterations after the first each chunk is called."""
-        facts = [given.facts[c] for c in self.chunks]
+        facts = [facts_of[c] for c in self.chunks]
         self.weights = [f.weight_bytes for f in facts]
         self.load_s = [f.load_s for f in facts]
         self.exec_s = list(calls.values())

@@ -13,9 +13,10 @@ load time l and weight w), whose previous use is q and which is call p, and each
     l (G_t - G_t-1) - y_t >= 0,  x <= G_t <= b_t,  b does not fall
     y_t <= e_t (b_t - x)                    (a load in progress has the whole chunk's memory)
     sum_j y_jt <= e_t;  sum_j (l_j (G_jt - G_j,t-1) - y_jt) <= s_t     (one loader)
-    sum_j w_j b_jt <= room_t - w of call t                            (memory)
+    b of call t is a combination of sets of whole chunks that fit      (memory)
 
-Every real schedule gives such numbers, so no schedule stalls less than the optimum. `room_t` is
+Every real schedule gives such numbers, so no schedule stalls less than the optimum. Where there
+are too many sets (`_SETS`), memory is sum_j w_j b_jt <= room_t - w of call t instead, with room_t
 the largest sum of chunk weights that fits beside what call t needs.
 
 **n iterations of a loop in one.** The numbers of n iterations in the middle of a loop are averaged
@@ -38,6 +39,8 @@ inexact (weak duality: the dual's rest is charged at the variables' bounds).
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from entracte.schedule.room import fullest
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,10 @@ def least_stall_s(
     return _Lp(before, loop, after, repeats, cold, pages).solve()
 
 
+_SETS = 1_000
+"""Largest sets of chunks beside a call that are combined; where there are more, bytes count."""
+_SHARES = 40_000
+"""And of all calls together: beyond that the LP takes longer than the plan."""
 _SUMS = 20_000
 """Subset sums that are followed; where there are more, rooms are not rounded down."""
 Sum = dict[int, float]
@@ -107,6 +114,7 @@ class _Lp:
         self.memory: list[Sum] = [{} for _ in self.windows]
         self.others: list[dict[str, int]] = [{} for _ in self.windows]
         """Chunks that have a place in a window's memory here, with their weights."""
+        self.shares = 0
         self.build()
 
     def times(self, t: int) -> float:
@@ -141,10 +149,30 @@ class _Lp:
         for t, w in enumerate(self.windows):
             self.row(self.loading[t], w.exec_s)
             self.row(self.waiting[t], -self.fixed_wait[t])
-            room = w.room_bytes - w.weight_bytes
-            if not self.pages:
-                room = _filled(room, self.others[t])
-            self.row(self.memory[t], max(0.0, room / self.scale))
+            room = max(0, w.room_bytes - w.weight_bytes)
+            if self.pages or not self.whole(t, room):
+                room = room if self.pages else _filled(room, self.others[t])
+                self.row(self.memory[t], room / self.scale)
+
+    def whole(self, t: int, room: int) -> bool:
+        """Rows that hold the copies beside call t to combinations of whole ones that fit; False
+        where they are too many."""
+        places: dict[int, Sum] = {}
+        for held in self.memory[t]:
+            weight = round(self.memory[t][held] * self.scale)
+            places.setdefault(weight, {})[held] = 1.0
+        weights = sorted(places, reverse=True)
+        limit = min(_SETS, _SHARES - self.shares)
+        sets = fullest(room, weights, [len(places[w]) for w in weights], limit)
+        if not sets:
+            return False
+        self.shares += len(sets)
+        shares = [self.variable(1.0) for _ in sets]
+        self.row(dict.fromkeys(shares, 1.0), 1.0)
+        for k, weight in enumerate(weights):
+            held = {x: -float(counts[k]) for x, counts in zip(shares, sets, strict=True)}
+            self.row(_sum((places[weight], 1.0), (held, 1.0)), 0.0)
+        return True
 
     def use(self, p: int, windows: range, start: Sum, keep: Sum) -> None:
         """Call p finds what is there at the start, and what is loaded in these windows; what is
@@ -251,24 +279,34 @@ class _Lp:
         self.row(present, 1.0)
 
     def solve(self) -> float:
-        """The dual bound."""
+        """The dual bound; the better method first (interior point, several times faster here), the
+        other one where that fails."""
         import numpy as np
-        from scipy.optimize import linprog
         from scipy.sparse import csr_array
 
         rows, columns, values = (np.array(x) for x in zip(*self.entries, strict=True))
         shape = (len(self.right), len(self.upper))
         matrix: Any = csr_array((values, (rows, columns)), shape=shape)
         cost, right, upper = (np.array(x) for x in (self.cost, self.right, self.upper))
-        bounds = np.stack([np.zeros_like(upper), upper], axis=1)
-        done = linprog(cost, A_ub=matrix, b_ub=right, bounds=bounds, method="highs")
-        if done.ineqlin is None or done.ineqlin.marginals is None:
-            return 0.0
-        dual = np.minimum(np.asarray(done.ineqlin.marginals, dtype=float), 0.0)
-        if dual.shape != right.shape or not np.isfinite(dual).all():
-            return 0.0
-        rest = cost - matrix.T @ dual
-        return max(0.0, float(dual @ right + np.minimum(rest, 0.0) @ upper))
+        for method in ("highs-ipm", "highs-ds"):
+            dual = _dual(method, cost, matrix, right, upper)
+            if dual is not None:
+                rest = cost - matrix.T @ dual
+                return max(0.0, float(dual @ right + np.minimum(rest, 0.0) @ upper))
+        return 0.0
+
+
+def _dual(method: str, cost: Any, matrix: Any, right: Any, upper: Any) -> Any:
+    """The dual solution, none of it positive; None where HiGHS has none. All are arrays."""
+    import numpy as np
+    from scipy.optimize import linprog
+
+    bounds = np.stack([np.zeros_like(upper), upper], axis=1)
+    done = linprog(cost, A_ub=matrix, b_ub=right, bounds=bounds, method=method)
+    if not done.success or done.ineqlin is None or done.ineqlin.marginals is None:
+        return None
+    dual = np.minimum(np.asarray(done.ineqlin.marginals, dtype=float), 0.0)
+    return dual if dual.shape == right.shape and np.isfinite(dual).all() else None
 
 
 def _filled(room: int, others: Mapping[str, int]) -> int:

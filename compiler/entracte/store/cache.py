@@ -207,11 +207,16 @@ def link_tree(source: Path, destination: Path) -> None:
             make_folder(place)
             continue
         make_folder(place.parent)
-        try:
-            os.link(file, place)
-        except OSError:
-            with told(place):
-                shutil.copyfile(file, place)
+        link_file(file, place)
+
+
+def link_file(file: Path, place: Path) -> None:
+    """Make `place` hold a file: as a hard link, or a copy across disks."""
+    try:
+        os.link(file, place)
+    except OSError:
+        with told(place):
+            shutil.copyfile(file, place)
 
 
 def size_bytes(path: Path) -> int:

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 
 from entracte.errors import ConfigError
 from entracte.frontend.attention import in_query_blocks
-from entracte.frontend.backend import Backend
+from entracte.frontend.backend import Backend, Islands
 from entracte.frontend.export import export_graph
 from entracte.frontend.extract import constants_of
 from entracte.frontend.place import places_of, refuse_unconvertible
 from entracte.frontend.precision import fp32_values
-from entracte.frontend.reuse import RESTS, with_reuse
+from entracte.frontend.reuse import RESTS, TEST, with_reuse
 from entracte.ir import DType, Stage
 from entracte.trace.codes import Coder
 from entracte.trace.flops import shape_of
 from entracte.trace.names import MAIN
 from entracte.trace.numbers import tensor_digest
+from entracte.trace.tested import own_of
 from entracte.trace.variants import Identities, identities, same_values
 
 if TYPE_CHECKING:
@@ -43,13 +44,14 @@ def export_stage(
             f"pipeline.stages.{stage.name}.functions: graph {stage.op} has no variant "
             f"{function!r}; it has {', '.join(graph.variants) or 'none'}"
         )
-    module = modules[function]
+    module, own = modules[function], own_of(graph)
     try:
-        program = export_graph(module, _examples(graph), backend.is_convertible, graph.outputs)
+        program = export_graph(module, _examples(own), backend.is_convertible, own.outputs)
         if stage.score_bytes:
             in_query_blocks(program, stage.score_bytes // DType(stage.precision).width_bytes)
         if stage.reuse is not None:
-            with_reuse(module, program, stage.reuse.first, stage.reuse.last)
+            reuse = stage.reuse
+            with_reuse(module, program, reuse.first, reuse.last, reuse.change)
         # here, where it costs seconds, and not in the chunk that is converted last
         refuse_unconvertible(program, backend.is_convertible, places_of(module, program))
     except ValueError as error:
@@ -160,10 +162,15 @@ def exported_of(
         input_of=dict(zip(signature.user_inputs, (i.name for i in graph.inputs), strict=True)),
         calls=tuple(n for n in program.graph.nodes if n.op == "call_function"),
         constants={},
-        fp32_nodes=fp32_values(program, islands) if stage.precision == "fp16" else frozenset(),
+        fp32_nodes=_fp32_nodes(program, islands) if stage.precision == "fp16" else frozenset(),
     )
     weight_of = {node: made.weight_name(name) for node, name in names.items()}
     return replace(made, weight_of=weight_of, constants=_constants(made.calls, weight_of))
+
+
+def _fp32_nodes(program: "ExportedProgram", islands: Islands) -> frozenset[str]:
+    tests = frozenset(n.name for n in program.graph.nodes if n.meta.get(TEST))
+    return fp32_values(program, islands) | tests
 
 
 def _constants(calls: "tuple[fx.Node, ...]", weight_of: Mapping[str, str]) -> dict[str, None]:

@@ -101,6 +101,18 @@ def workspace_elements(node: Node, backend: Backend, precision: str) -> int:
     return 0
 
 
+def reread_elements(node: Node) -> int:
+    """Elements that an operation reads though others of its kind did: of attention in blocks of
+    queries, the keys and values of each block but the first."""
+    if kind_of(node) != "scaled_dot_product_attention":
+        return 0
+    key, value = node.args[1], node.args[2]
+    assert isinstance(key, Node)
+    readers = (u for u in key.users if kind_of(u) == kind_of(node))
+    same = [u for u in readers if u.args[1] is key and u.args[2] is value]
+    return 0 if same[0] is node else prod(shape_of(key)) + prod(shape_of(value))
+
+
 def opening_elements(node: Node) -> int:
     """The same of its first part, if that alone reads its inputs: a group norm's centring."""
     return prod(shape_of(node.args[0])) if kind_of(node) in _GROUP_NORMS else 0

@@ -17,7 +17,13 @@ from entracte.trace.exported import (
     names_beside,
     value_names,
 )
-from entracte.trace.flops import flops_of, kind_of, opening_elements, workspace_elements
+from entracte.trace.flops import (
+    flops_of,
+    kind_of,
+    opening_elements,
+    reread_elements,
+    workspace_elements,
+)
 from entracte.trace.names import MAIN, variant_graph
 from entracte.trace.numbers import module_state, ties
 from entracte.trace.own import check_numbers, own_numbers
@@ -243,6 +249,7 @@ class _Measurement:
             casts=self._types.casts(node),
             unrounded_bytes=self._types.unrounded_bytes(node),
             opening_bytes=opening_elements(node) * self._width_bytes,
+            reread_bytes=reread_elements(node) * self._width_bytes,
         )
 
     def parts(self) -> list[StageGraph]:

@@ -36,6 +36,7 @@ class Shelf:
         self._built: dict[str, Graph | Constants] = {}
         self._traced: dict[str, Traced] = {}
         self._digests: dict[str, str] = {}
+        self._with_tests: dict[str, Graph] = {}
 
     def traced(
         self,
@@ -74,7 +75,10 @@ class Shelf:
             )
         from entracte.trace.measure import trace_stage
 
-        graph, given = self._graph(stage), (wired.ports, wired.loop, wired.backend, wired.pinned)
+        graph, given = (
+            self._with_test(stage),
+            (wired.ports, wired.loop, wired.backend, wired.pinned),
+        )
         traced = trace_stage(stage, graph, *given)
         if self._cache:
             self._cache.keep("traces", place, traced.record)
@@ -124,11 +128,14 @@ class Shelf:
     def input_shapes(self, stage: Stage) -> dict[str, tuple[int, ...]]:
         """Shapes of the inputs that a stage's graph declares."""
         if not graphs_are_code(stage):
-            return {i.name: i.shape for i in self._graph(stage).inputs}
+            return {i.name: i.shape for i in self._with_test(stage).inputs}
         key = _graph_key(stage)
+        if stage.reuse is not None and stage.reuse.change:
+            # What a test reads is found where the graph is exported.
+            key = digest(key, self._backend.identity, _code(stage, self._backend.is_convertible))
         found = self._cache.record("inputs", key, _Shapes) if self._cache else None
         if found is None:
-            found = tuple((i.name, i.shape) for i in self._graph(stage).inputs)
+            found = tuple((i.name, i.shape) for i in self._with_test(stage).inputs)
             if self._cache:
                 self._cache.keep("inputs", key, found)
         return dict(found)
@@ -165,6 +172,18 @@ class Shelf:
         from entracte.trace.exported import export_stage
 
         return export_stage(stage, self._graph(stage), function, self._backend)
+
+    def _with_test(self, stage: Stage) -> "Graph":
+        """A stage's graph with what its first-block test reads and makes, if it has one."""
+        from entracte.trace.names import MAIN
+        from entracte.trace.tested import tested
+
+        graph = self._graph(stage)
+        if stage.reuse is None or not stage.reuse.change:
+            return graph
+        if stage.name not in self._with_tests:
+            self._with_tests[stage.name] = tested(stage, graph, self._export(stage, MAIN))
+        return self._with_tests[stage.name]
 
     def _graph(self, stage: Stage) -> "Graph":
         import entracte.graphs as graphs

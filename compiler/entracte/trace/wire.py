@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from entracte.declare.edges import SINGLE, output_fault
 from entracte.declare.host_ops import HOST_OPS, SHAPE_OF, TENSOR
+from entracte.declare.rests import COPIES
 from entracte.errors import ConfigError
 from entracte.ir import (
     DType,
@@ -137,7 +138,7 @@ def _with_shapes(pipeline: Pipeline, shelf: Shelf) -> Pipeline:
 
 
 def _with_shape(pipeline: Pipeline, stage: Stage, shelf: Shelf) -> Stage:
-    params = dict(stage.params)
+    params: dict[str, Any] = dict(stage.params)
     fills = stage.kind is StageKind.HOST or stage.op == _ZEROS
     if not fills or SHAPE_OF not in params:
         return stage
@@ -154,7 +155,16 @@ def _with_shape(pipeline: Pipeline, stage: Stage, shelf: Shelf) -> Stage:
             f"pipeline.stages.{stage.name}.params.shape_of: no graph declares {name}.{port}; "
             f"known: {', '.join(there)}"
         )
-    return replace(stage, params=tuple((params | {"shape": shapes[port]}).items()))
+    shape = list(shapes[port])
+    if COPIES in params:
+        axis, many = params.pop(COPIES)
+        if axis >= len(shape):
+            raise ConfigError(
+                f"pipeline.stages.{name}.map.axis: {axis}: the stream of its blocks has shape "
+                f"{tuple(shape)}; a first-block test needs slices along an axis of it"
+            )
+        shape[axis] *= many
+    return replace(stage, params=tuple((params | {"shape": tuple(shape)}).items()))
 
 
 def _input_ports(pipeline: Pipeline) -> dict[str, Port]:

@@ -5,6 +5,7 @@ from typing import Any
 from entracte.errors import EntracteError
 from entracte.ui.asked import fault_html
 from entracte.ui.compared import compared_html, thing
+from entracte.ui.shown import pair_html
 from entracte.ui.studio import Studio
 
 ABOUT = (
@@ -35,7 +36,7 @@ def compare_tab(studio: Studio, tab: Any) -> None:
         try:
             entries = studio.history.entries()
             pair = [thing(studio.root, name, entries) for name in (one, two)]
-            return compared_html(*pair)
+            return compared_html(*pair) + pair_html(one, two)
         except EntracteError as error:
             return fault_html(error)
 

@@ -19,6 +19,8 @@ from entracte.units import format_bytes, format_seconds
 
 _MOST = 40
 """Settings that are listed."""
+_TYPED = ("compare", "report")
+"""The tables, and the page of both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,8 @@ def compared_html(before: Thing, after: Thing) -> str:
     parts = [_observed(before, after)]
     if before.build != after.build:
         parts += [_planned(before, after, made)]
-        words = ("plan", "compare", before.build, after.build)
-        parts.append(f"<p class='typed'>In a terminal, in the same folder:</p>{typed(line(words))}")
+        told = "".join(typed(line(("plan", w, before.build, after.build))) for w in _TYPED)
+        parts.append(f"<p class='typed'>In a terminal, in the same folder:</p>{told}")
     return "".join(parts) or "<p class='quiet'>The same plan, and no two recorded runs.</p>"
 
 

@@ -14,9 +14,12 @@ from entracte.plan.file import read_plan
 from entracte.report.helps import helps
 from entracte.report.model import page_of
 from entracte.report.page import render
+from entracte.report.pair import Given, pair_of, render_pair
 from entracte.report.policies import compared
 from entracte.run.record import run_of
+from entracte.ui.compared import Thing, thing
 from entracte.ui.guard import SHOWN
+from entracte.ui.history import History
 from entracte.ui.places import RUNS, Root
 from entracte.ui.shown import MEDIA
 
@@ -50,6 +53,19 @@ def _mark(path: Path) -> tuple[int, int]:
     return (found.st_mtime_ns, found.st_size)
 
 
+def pair_page(root: Root, before: str, after: str) -> str:
+    """The page of two plans, builds or runs that lie in the root, as `plan report A B` makes it.
+
+    Raises `ConfigError` or `PlanError`.
+    """
+    entries = History(root.folder).entries()
+    return render_pair(pair_of(*(_given(thing(root, name, entries)) for name in (before, after))))
+
+
+def _given(one: Thing) -> Given:
+    return Given(one.name, one.plan, one.run, None)
+
+
 def media_file(root: Root, name: str) -> Path:
     """A file that a run made. Raises `ConfigError`."""
     path = root.existing(name)
@@ -61,7 +77,7 @@ def media_file(root: Root, name: str) -> Path:
 
 
 def add_routes(app: Any, root: Root) -> None:
-    """`/shown/report` and `/shown/file` of a Starlette application."""
+    """`/shown/report`, `/shown/pair` and `/shown/file` of a Starlette application."""
     from starlette.requests import Request
     from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
 
@@ -77,6 +93,14 @@ def add_routes(app: Any, root: Root) -> None:
             return refused(error)
         return HTMLResponse(text, headers={"content-security-policy": _SANDBOX})
 
+    def pair(request: Request) -> Response:
+        asked = request.query_params
+        try:
+            text = pair_page(root, asked.get("before", ""), asked.get("after", ""))
+        except EntracteError as error:
+            return refused(error)
+        return HTMLResponse(text, headers={"content-security-policy": _SANDBOX})
+
     def file(request: Request) -> Response:
         try:
             path = media_file(root, request.query_params.get("name", ""))
@@ -87,4 +111,5 @@ def add_routes(app: Any, root: Root) -> None:
         return FileResponse(path, media_type=kind, headers=headers)
 
     app.add_route(f"{SHOWN}report", report, methods=["GET"])
+    app.add_route(f"{SHOWN}pair", pair, methods=["GET"])
     app.add_route(f"{SHOWN}file", file, methods=["GET", "HEAD"])

@@ -26,6 +26,11 @@ def report_at(build: str, record: str = "") -> str:
     return f"{SHOWN}report?{urlencode({'build': build, 'record': record})}"
 
 
+def pair_at(before: str, after: str) -> str:
+    """Address of the page of two plans, builds or runs."""
+    return f"{SHOWN}pair?{urlencode({'before': before, 'after': after})}"
+
+
 def file_at(name: str, mark: object = "") -> str:
     """Address of a file of a run; `mark` changes where the file does."""
     return f"{SHOWN}file?{urlencode({'name': name, 'mark': str(mark)})}"
@@ -96,10 +101,19 @@ def _clock(seconds: float) -> str:
 
 def report_html(build: str, record: str = "") -> str:
     """A plan's page, in a frame that can reach nothing of this page."""
-    at = escape(report_at(build, record))
+    return _framed(report_at(build, record), build)
+
+
+def pair_html(before: str, after: str) -> str:
+    """The page of two plans, builds or runs, framed as a plan's is."""
+    return _framed(pair_at(before, after), f"{before} and {after}")
+
+
+def _framed(address: str, name: str) -> str:
+    at, told = escape(address), escape(name)
     return (
-        f"<p><a href='{at}' target='_blank' rel='noopener'>{escape(build)} in a page of its own"
-        f"</a></p><iframe class='report' title='report of {escape(build)}' sandbox='allow-scripts' "
+        f"<p><a href='{at}' target='_blank' rel='noopener'>{told} in a page of its own"
+        f"</a></p><iframe class='report' title='report of {told}' sandbox='allow-scripts' "
         f"src='{at}'></iframe>"
     )
 

@@ -6,7 +6,8 @@ end-to-end comparison runs the whole plan twice, once on packages and once on so
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from entracte.run.execute import execute
 from entracte.run.runner import Progress
 from entracte.verify.sampled import sample_inputs, tried_inputs
 from entracte.verify.source import NOWHERE_ELSE, Origin, SourceDevice
+
+Predict = Callable[[dict[str, Any]], Mapping[str, np.ndarray]]
 
 _SAMPLED_CALLS = (1, 8, 64)
 """Calls of each chunk that are compared: early and late in a loop, without keeping all of it."""
@@ -197,14 +200,28 @@ def _outputs(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(from the source, from the package) of each output of each call; the package is called
     through the public door, as anyone may call it."""
-    from entracte.reference import Model
-
     handle = source.load(package, folder)
     for function in dict.fromkeys(name for name, _ in samples):
         given = [inputs for name, inputs in samples if name == function]
-        with Model(folder / package.path, function_name=function) as model:
+        with _opened(package, folder, function) as predict:
             for inputs in given:
-                yield from _matched(source.call(handle, function, inputs), model.predict(inputs))
+                yield from _matched(source.call(handle, function, inputs), predict(inputs))
+
+
+@contextmanager
+def _opened(package: Package, folder: Path, function: str) -> Iterator[Predict]:
+    """A package as a function of its inputs by name."""
+    from entracte.devices.reference import ReferenceDevice
+    from entracte.reference import Model
+
+    if package.arrays is None:
+        with Model(folder / package.path, function_name=function) as model:
+            yield model.predict
+        return
+    device = ReferenceDevice()
+    handle = device.load(package, folder)
+    yield lambda inputs: device.call(handle, function, inputs)
+    device.free(handle)
 
 
 def _matched(

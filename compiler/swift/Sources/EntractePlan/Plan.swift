@@ -205,6 +205,8 @@ public struct Forecast: Equatable, Sendable {
     public let bars: [Bar]
     public let earliestSeconds: Double?
     public let stalls: [NamedNumber]
+    /// Of the run in which all calls that may rest by a tensor do, but in the first iteration.
+    public let restingSeconds: Double?
 }
 
 /// A device profile.

@@ -114,8 +114,11 @@ public struct Call: Equatable, Sendable {
     public let `switch`: [Switch]
     /// The iterations in which it is called; empty: all.
     public let at: [Int]
+    /// A tensor of `repeat` elements: where the k-th is not zero slice k rests, unless the iteration is the
+    /// first; empty: it does not ask.
+    public let restsBy: String
 
-    /// Whether it is called in an iteration of its segment.
+    /// Whether it is called in an iteration of its segment, if no tensor says that it rests.
     public func isCalled(_ iteration: Int) -> Bool { at.isEmpty || at.contains(iteration) }
 
     /// The function that it uses in an iteration of its segment.
@@ -181,7 +184,7 @@ public enum Step: Equatable, Sendable {
     /// The tensors (and plain inputs) that it reads.
     public var reads: [String] {
         switch self {
-        case .call(let x): x.inputs.map(\.tensor)
+        case .call(let x): x.inputs.map(\.tensor) + (x.restsBy.isEmpty ? [] : [x.restsBy])
         case .host(let x): x.inputs.map(\.value)
         }
     }

@@ -1,9 +1,10 @@
 // What a driver is: it hears what ended, and decides what is loaded, started and dropped next.
 
 /// What ended, and how long it took. `over`: the step was the last of its loop, whose `until` says stop.
+/// `rested`: its call, or slices of it, did not happen, because a tensor said so; its time tells nothing.
 package enum Event: Equatable, Sendable {
     case loadDone(ns: Int)
-    case stepDone(ns: Int, over: Bool)
+    case stepDone(ns: Int, over: Bool, rested: Bool = false)
 }
 
 /// To be carried out in the given order. `evict` and `fetch` name a unit of the table, `start` a

@@ -40,7 +40,7 @@ package struct Gates: Driver {
         switch event {
         case .loadDone:
             return landed() + decide()
-        case .stepDone(_, let over):
+        case .stepDone(_, let over, _):
             guard running else { return [] }
             running = false
             return (over ? endEarly() : endStep()) + decide()

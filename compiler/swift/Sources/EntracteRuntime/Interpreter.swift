@@ -18,6 +18,7 @@ public actor Interpreter: Performing {
     private var segment = 0
     private var iteration = 0
     private var step = 0
+    private var lastRested = -1
 
     /// `given` and `constants` are the program's inputs and constants, by name (`Given`); `sinks` take
     /// outputs by name, others are dropped. Throws `Fault` for a program whose names do not fit together.
@@ -55,13 +56,30 @@ public actor Interpreter: Performing {
         let own = here.steps[step]
         switch own.step {
         case .host(let host): try await self.host(host, own)
-        case .call(let call) where call.isCalled(iteration): try await self.call(call, own, number, model)
+        case .call(let call) where call.isCalled(iteration):
+            let slices = try self.slices(call, own)
+            if slices.count < call.repeat { lastRested = number }
+            if slices.isEmpty {
+                journal.rested(number)
+            } else {
+                try await self.call(call, own, number, model, slices)
+            }
         case .call: break
         }
         try await deliver(tensors.ended(own, here))
         free(own.frees)
         step += 1
         return step == here.steps.count ? try await endIteration(here) : false
+    }
+
+    /// See `Performing`.
+    public func rested(_ number: Int) -> Bool { number == lastRested }
+
+    /// The slices of a call that do not rest; in the first iteration nobody is asked.
+    private func slices(_ call: Call, _ own: WiredStep) throws -> [Int] {
+        guard let by = own.restsBy, iteration > 0 else { return Array(0..<call.repeat) }
+        let said = try tensors.tensor(by)
+        return (0..<call.repeat).filter { $0 < said.count && !said.isNotZero($0) }
     }
 
     private func outOfOrder(_ number: Int) -> Fault {
@@ -122,7 +140,7 @@ public actor Interpreter: Performing {
     }
 
     private func call(
-        _ call: Call, _ own: WiredStep, _ number: Int, _ model: (any LoadedModel)?
+        _ call: Call, _ own: WiredStep, _ number: Int, _ model: (any LoadedModel)?, _ slices: [Int]
     ) async throws {
         guard let model else {
             throw Fault.run("\(call.chunk) is called and not loaded; this is a fault of the runner's")
@@ -133,7 +151,7 @@ public actor Interpreter: Performing {
         // What is in memory is the same before and after: the driver does not hear of it.
         let isSwitched = try await (model as? any OneFunctionModel)?.ready(for: function) ?? false
         let begun = Journal.now()
-        for slice in 0..<call.repeat {
+        for slice in slices {
             let inputs = try self.inputs(call, own, function, slice)
             let sliceBegun = Journal.now()
             journal.slicing(heldBytes: held)
@@ -143,7 +161,7 @@ public actor Interpreter: Performing {
                 guard let value = made[binding.feature] else {
                     throw missing(binding, call.chunk, call.stage)
                 }
-                try await put(binding, value, slice: slice)
+                try await put(binding, value, slice: slice, stands: own.restsBy != nil)
             }
         }
         journal.called(number, ns: Journal.now() - begun, switchNs: isSwitched ? begun - asked : nil)
@@ -175,8 +193,10 @@ public actor Interpreter: Performing {
         return inputs
     }
 
-    private func put(_ binding: WiredBinding, _ value: Tensor, slice: Int) async throws {
-        let due = try tensors.put(binding, value, slice: slice, iteration: iteration)
+    private func put(
+        _ binding: WiredBinding, _ value: Tensor, slice: Int, stands: Bool = false
+    ) async throws {
+        let due = try tensors.put(binding, value, slice: slice, iteration: iteration, stands: stands)
         if let watcher {
             let (place, piece) = place(binding, slice)
             watcher(.wrote(tensor: name(binding.tensor), place: place, piece: piece))

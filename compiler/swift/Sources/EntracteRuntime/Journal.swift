@@ -48,6 +48,8 @@ public final class Journal: MachineListener, @unchecked Sendable {
     private var footprintPeak = 0
     /// The step that was called last, how long, and how long its package took to be loaded again before it.
     private var lastCall = LastCall(number: -1, ns: 0, switchNs: nil)
+    /// The last step whose call rested because a tensor said so.
+    private var restedNumber = -1
 
     /// `units` are the table's: the chunk of each and its bytes. Numbers of chunks not in `packages` are
     /// refused by the table before.
@@ -104,7 +106,9 @@ public final class Journal: MachineListener, @unchecked Sendable {
             let (s, i, k) = place(number)
             guard segments.indices.contains(s), segments[s].steps.indices.contains(k) else { return }
             let step = segments[s].steps[k]
-            if case .call(let call) = step, call.isCalled(i), let chunk = numbers[call.chunk] {
+            if case .call(let call) = step, call.isCalled(i), number != restedNumber,
+                let chunk = numbers[call.chunk]
+            {
                 let all = LastCall(number: number, ns: endNs - startNs, switchNs: nil)
                 let own = lastCall.number == number ? lastCall : all
                 let start = startNs + (own.switchNs ?? 0)
@@ -145,6 +149,9 @@ public final class Journal: MachineListener, @unchecked Sendable {
     func called(_ number: Int, ns: Int, switchNs: Int?) {
         lock.withLock { lastCall = LastCall(number: number, ns: ns, switchNs: switchNs) }
     }
+
+    /// The call of a step rested, because a tensor said so.
+    func rested(_ number: Int) { lock.withLock { restedNumber = number } }
 
     /// A loop that may end early did so many iterations.
     func ended(_ loop: String, _ done: Int) { lock.withLock { iterations.append((loop, done)) } }

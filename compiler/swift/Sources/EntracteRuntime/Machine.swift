@@ -94,9 +94,15 @@ public struct Machine: Sendable {
 /// What a child task of the machine has to say.
 private enum Report: Sendable {
     case loaded(Result<any LoadedModel, any Error>, Span)
-    case stepped(Result<Bool, any Error>, Span)
+    case stepped(Result<StepEnd, any Error>, Span)
     case switched(Int, Result<any LoadedModel, any Error>, Span)
     case opened
+}
+
+/// Whether a step was the last of its loop, and whether its call rested.
+private struct StepEnd: Sendable {
+    let over: Bool
+    let rested: Bool
 }
 
 private struct Span: Sendable {
@@ -193,12 +199,12 @@ private struct Turn {
     }
 
     private mutating func stepped(
-        _ over: Bool, _ span: Span, _ group: inout TaskGroup<Report>
+        _ end: StepEnd, _ span: Span, _ group: inout TaskGroup<Report>
     ) async throws {
-        let step = try accounts.stepDone(over: over)
+        let step = try accounts.stepDone(over: end.over)
         idleSinceNs = span.endNs
         listener.stepped(step, startNs: span.startNs - begunNs, endNs: span.endNs - begunNs)
-        await tell(.stepDone(ns: span.endNs - span.startNs, over: over), &group)
+        await tell(.stepDone(ns: span.endNs - span.startNs, over: end.over, rested: end.rested), &group)
     }
 
     /// A model was loaded again for the function of a step that was started. The driver does not hear of it:
@@ -311,13 +317,14 @@ private struct Turn {
         let model = table.chunk(number).flatMap { models[$0] }
         group.addTask { [performing] in
             let start = nowNs()
-            let over: Result<Bool, any Error>
+            let end: Result<StepEnd, any Error>
             do {
-                over = .success(try await performing.perform(number, model))
+                let over = try await performing.perform(number, model)
+                end = .success(StepEnd(over: over, rested: await performing.rested(number)))
             } catch {
-                over = .failure(error)
+                end = .failure(error)
             }
-            return .stepped(over, Span(startNs: start, endNs: nowNs()))
+            return .stepped(end, Span(startNs: start, endNs: nowNs()))
         }
     }
 

@@ -89,9 +89,11 @@ package struct OnlineRule: Driver {
             ledger.resident.insert(unit)
             ledger.seen.insert(unit)
             ledger.loading = nil
-        case .stepDone(let ns, let over):
+        case .stepDone(let ns, let over, let rested):
             guard ledger.running else { return }
-            ledger.execScale = OnlineRule.learned(ledger.execScale, ns, table.execNs(ledger.at))
+            if !rested {
+                ledger.execScale = OnlineRule.learned(ledger.execScale, ns, table.execNs(ledger.at))
+            }
             ledger.at = table.after(ledger.at, over: over)
             ledger.running = false
         }

@@ -6,6 +6,13 @@ public protocol Performing: Sendable {
     /// iteration's last one `until` is read and they move on. `model` is the step's chunk where it calls
     /// one in this iteration. Gives whether a loop ended before all its iterations were done.
     func perform(_ number: Int, _ model: (any LoadedModel)?) async throws -> Bool
+
+    /// Whether the call of a step that was just done rested, or slices of it, because a tensor said so.
+    func rested(_ number: Int) async -> Bool
+}
+
+extension Performing {
+    public func rested(_ number: Int) async -> Bool { false }
 }
 
 /// Is told what a machine does. Times are nanoseconds since the machine's begin.

@@ -138,14 +138,16 @@ struct Tensors {
 
     /// What one slice of a call made, or (slice 0) what a host step did. Throws `Fault` where it is not of
     /// the shape and type that it is declared to be.
-    mutating func put(_ binding: WiredBinding, _ made: Tensor, slice: Int, iteration: Int) throws -> [Due] {
+    mutating func put(
+        _ binding: WiredBinding, _ made: Tensor, slice: Int, iteration: Int, stands: Bool = false
+    ) throws -> [Due] {
         guard let decl = wiring.decls[binding.tensor] else { return [] }
         let k = binding.piece(slice: slice, iteration: iteration)
         guard made.shape == binding.shape, made.dtype == decl.port.dtype || binding.isBlended else {
             throw misfit(binding, made)
         }
-        // A map inside a loop makes it anew.
-        if k == 0 { drop(binding.tensor) }
+        // A map inside a loop makes it anew; what slices that rest made last stands.
+        if k == 0, !stands { drop(binding.tensor) }
         if decl.streamed > 0 {
             let due = try delivery.piece(binding.tensor, decl.name, made)
             set(binding.tensor, .tensor(made))
@@ -283,12 +285,14 @@ extension Tensor {
     }
 
     /// Of one element that says whether a loop is over: a NaN is not zero.
-    var isFirstNotZero: Bool {
-        guard count > 0 else { return false }
+    var isFirstNotZero: Bool { count > 0 && isNotZero(0) }
+
+    /// Of an element that there is.
+    func isNotZero(_ k: Int) -> Bool {
         switch dtype {
-        case .fp16: return halves[0] & 0x7FFF != 0
-        case .fp32: return floats[0] != 0
-        case .int32: return ints[0] != 0
+        case .fp16: halves[k] & 0x7FFF != 0
+        case .fp32: floats[k] != 0
+        case .int32: ints[k] != 0
         }
     }
 }

@@ -23,6 +23,8 @@ struct WiredStep: Sendable {
     /// (port, number) of a host step.
     let reads: [(port: String, value: Int)]
     let frees: [Int]
+    /// What says whether its call rests.
+    let restsBy: Int?
 }
 
 struct WiredState: Sendable {
@@ -128,10 +130,11 @@ private struct NameBook {
         case .call(let call):
             return WiredStep(
                 step: step, inputs: try call.inputs.map { try wired($0) }, outputs: outputs, reads: [],
-                frees: frees)
+                frees: frees, restsBy: call.restsBy.isEmpty ? nil : try number(call.restsBy))
         case .host(let host):
             let reads = try host.inputs.map { (port: $0.port, value: try number($0.value)) }
-            return WiredStep(step: step, inputs: [], outputs: outputs, reads: reads, frees: frees)
+            return WiredStep(
+                step: step, inputs: [], outputs: outputs, reads: reads, frees: frees, restsBy: nil)
         }
     }
 

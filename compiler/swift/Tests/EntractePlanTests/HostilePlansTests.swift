@@ -36,6 +36,19 @@ import Testing
 
     private static func sorted(_ value: JSON) -> Data { value.data(order: .sorted) }
 
+    @Test(arguments: [("Chunk", "\"shares\": \"a.00\""), ("Package", "\"arrays\": {}")])
+    func sharedGraphsAreRefusedInOneMessage(kind: String, field: String) throws {
+        let tag = "\"type\": \"\(kind)\""
+        let all = vectors.plans.sorted { $0.key < $1.key }
+        let texts = all.map { String(decoding: HostilePlans.written($0.value), as: UTF8.self) }
+        let text = try #require(texts.first { $0.contains(tag) })
+        let at = try #require(text.range(of: tag))
+        let changed = text.replacingCharacters(in: at, with: "\(field), \(tag)")
+        let said = Self.said(HostilePlans.framed(Data(changed.utf8))) ?? ""
+        #expect(said.contains("it runs a graph that takes its weights as inputs (partition=shared)"))
+        #expect(said.contains("compile with partition=auto"))
+    }
+
     @Test func thereAreMany() { #expect(vectors.records.count > 400) }
 
     @Test(arguments: 0 ..< 8) func refusalsAreTheSame(share: Int) throws {

@@ -91,7 +91,7 @@ struct Drawn: Sendable {
         return .call(
             Call(
                 stage: "c", chunk: chunk, inputs: [], outputs: [], repeat: 1, frees: [], function: "main",
-                switch: [], at: step.at))
+                switch: [], at: step.at, restsBy: ""))
     }
 
     static func package(_ chunk: String, weightBytes: Int = 0, inputs: [Port] = [], outputs: [Port] = []) -> Package {

@@ -40,7 +40,7 @@ import Testing
         for moment in vector.trace {
             switch moment.event {
             case .loadDone: try accounts.loadDone()
-            case .stepDone(_, let over): try accounts.stepDone(over: over)
+            case .stepDone(_, let over, _): try accounts.stepDone(over: over)
             case nil: break
             }
             for decision in moment.decisions { try accounts.decided(decision) }

@@ -20,12 +20,17 @@ struct RunVector: Sendable, CustomTestStringConvertible {
 
     var testDescription: String { name }
 
-    static let lines: [String] = {
-        guard let data = try? Vectors.data("runs.jsonl") else { return [] }
-        return String(decoding: data, as: UTF8.self).split(separator: "\n").dropFirst().map(String.init)
-    }()
+    static let lines = lines(of: "runs.jsonl")
 
     static let all: [RunVector] = lines.compactMap { try? RunVector($0) }
+
+    /// Of programs whose calls may rest by a tensor.
+    static let asking: [RunVector] = lines(of: "rests_by.jsonl").compactMap { try? RunVector($0) }
+
+    private static func lines(of file: String) -> [String] {
+        guard let data = try? Vectors.data(file) else { return [] }
+        return String(decoding: data, as: UTF8.self).split(separator: "\n").dropFirst().map(String.init)
+    }
 
     init(_ line: String) throws {
         let made = try JSON(parsing: line)

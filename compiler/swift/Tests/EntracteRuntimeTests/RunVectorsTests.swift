@@ -25,7 +25,17 @@ import Testing
         #expect(run.peakBytes == vector.peakBytes)
     }
 
-    @Test(arguments: RunVector.all) func theMachineDoesTheSame(_ vector: RunVector) async throws {
+    @Test func thereAreVectorsOfCallsThatRest() {
+        #expect(RunVector.asking.count == 16)
+        let rested = RunVector.asking.filter { v in
+            let calls = v.plan.program.segments.reduce(0) { $0 + $1.count * $1.steps.count }
+            return v.calls.count < calls
+        }
+        #expect(rested.count == 16)
+    }
+
+    @Test(arguments: RunVector.all + RunVector.asking)
+    func theMachineDoesTheSame(_ vector: RunVector) async throws {
         let plan = vector.plan
         let world = ToyWorld(plan.program, ends: vector.ends)
         let sinks = ToySink.of(plan.program)
@@ -217,7 +227,7 @@ private func events<D: Driver>(of vector: RunVector, _ driver: D) throws -> ([Pl
         var text = "begin", over = false
         switch event {
         case .loadDone(let ns): text = "load \(ns)"
-        case .stepDone(let ns, let isOver):
+        case .stepDone(let ns, let isOver, _):
             (ended, over) = (running, isOver)
             text = "step \(ns)" + (isOver ? "!" : "")
         case nil: break

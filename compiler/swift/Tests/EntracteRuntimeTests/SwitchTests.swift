@@ -14,7 +14,7 @@ import Testing
             budgetBytes: 20, kept: [])
         let call = Call(
             stage: "c", chunk: "c", inputs: [], outputs: [], repeat: 1, frees: [], function: "main",
-            switch: [Switch(function: "first", below: 2)], at: [])
+            switch: [Switch(function: "first", below: 2)], at: [], restsBy: "")
         let segment = Segment(
             name: "loop", count: 5, steps: [.call(call)], state: [], frees: [], until: nil, sliced: false)
         let program = Program(inputs: [], constants: [], tensors: [], segments: [segment], outputs: [])

@@ -127,7 +127,7 @@ struct Pieces {
                     + "\(call.repeat) repetitions would overwrite it; bind it by map")
         }
         if binding.by == .whole { return try checkWhole(binding, decl, place) }
-        if binding.by == .iteration, !call.at.isEmpty {
+        if binding.by == .iteration, !call.at.isEmpty || !call.restsBy.isEmpty {
             throw Fault.plan("\(place()) is bound by iteration, and rests in some: it would leave gaps")
         }
         let many = Times(binding, call, segment)

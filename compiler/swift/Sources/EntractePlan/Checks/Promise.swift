@@ -12,6 +12,9 @@ struct Promise {
     private var callsSeconds = 0.0
     /// The same where every loop that may ends after its first iteration.
     private var shortestSeconds = 0.0
+    /// The same where calls that may rest by a tensor happen in the first iteration only.
+    private var restingSeconds = 0.0
+    private var mayRest = false
     private var loads = 0
     private var loadsSeconds = 0.0
     private var loadedBytes = 0
@@ -34,6 +37,8 @@ struct Promise {
                 slices = plus(slices, times(often, call.repeat))
                 callsSeconds += seconds(call, segment.count)
                 shortestSeconds += seconds(call, segment.until == nil ? segment.count : 1)
+                restingSeconds += seconds(call, call.restsBy.isEmpty ? segment.count : 1)
+                mayRest = mayRest || !call.restsBy.isEmpty
                 called.insert(call.chunk)
             }
         }
@@ -62,6 +67,7 @@ struct Promise {
         try checkLoads(f)
         try checkStages(f)
         try checkEarly(f)
+        try checkResting(f)
         for (i, bar) in f.bars.enumerated() {
             func place() -> String { "plan.forecast.bars[\(i)] (\(bar.queue) of \(bar.label))" }
             try check(bar, place)
@@ -199,6 +205,19 @@ struct Promise {
         // A load in flight when a loop ends is finished first.
         let rest = plan.facts.reduce(0) { $0 + $1.loadSeconds + $1.coldSeconds } * plan.target.contention
         try checkWithin("a run that ends early", earliest, shortestSeconds, f.makespanSeconds + rest)
+    }
+
+    private func checkResting(_ f: Forecast) throws {
+        if mayRest != (f.restingSeconds != nil) {
+            let told = f.restingSeconds.map { "\(words($0)) s" } ?? "not told"
+            throw Fault.plan(
+                "plan: \(mayRest ? "calls" : "no calls") may rest by a tensor, and the run in which they do "
+                    + "is \(told)")
+        }
+        guard let resting = f.restingSeconds else { return }
+        // A load may be waited for in full that a call hid.
+        let most = f.makespanSeconds + max(f.loadingSeconds, loadsSeconds)
+        try checkWithin("a run in which calls rest", resting, restingSeconds, most)
     }
 
     private func check(_ bar: Bar, _ place: () -> String) throws {

@@ -181,7 +181,7 @@ extension Forecast {
             ("lower_bound", .text(lowerBound)), ("stage_s", numbers(stageSeconds)),
             ("bars", list(bars) { $0.encoded }), ("earliest_s", number(earliestSeconds)),
             ("stalls", numbers(stalls)),
-        ])
+        ] + (restingSeconds == nil ? [] : [("resting_s", number(restingSeconds))]))
     }
 }
 
@@ -275,7 +275,7 @@ extension Call {
             ("frees", texts(frees)), ("function", .text(function)),
             ("switch", list(self.switch) { .list([.text($0.function), .whole($0.below)]) }),
             ("at", wholes(at)),
-        ])
+        ] + (restsBy.isEmpty ? [] : [("rests_by", .text(restsBy))]))
     }
 }
 

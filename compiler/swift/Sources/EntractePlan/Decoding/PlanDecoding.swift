@@ -58,6 +58,9 @@ extension Decoder {
 
     private func chunk(_ node: Int) throws -> Chunk {
         let f = try opened(node, .chunk)
+        if let shares = try self.node(f, 14).map({ try text($0) }), !shares.isEmpty {
+            throw sharesGraph(node)
+        }
         let made = Chunk(
             id: try text(needed(f, 0)),
             graph: try text(needed(f, 1)),
@@ -75,6 +78,13 @@ extension Decoder {
             modules: try self.node(f, 13).map { try texts($0) } ?? [])
         closed(f)
         return made
+    }
+
+    /// This runner loads packages that hold their own weights.
+    private func sharesGraph(_ node: Int) -> Fault {
+        fault(
+            "it runs a graph that takes its weights as inputs (partition=shared), which this runner "
+                + "does not; compile with partition=auto, or run it with `plan run`", node)
     }
 
     private func ports(_ node: Int) throws -> [Port] { try list(node) { try port($0) } }
@@ -106,6 +116,9 @@ extension Decoder {
 
     private func package(_ node: Int) throws -> Package {
         let f = try opened(node, .package)
+        if let arrays = self.node(f, 13), try nullable(arrays, { _ in true }) != nil {
+            throw sharesGraph(node)
+        }
         let made = Package(
             chunk: try text(needed(f, 0)),
             path: try text(needed(f, 1)),
@@ -234,7 +247,8 @@ extension Decoder {
             stageSeconds: try namedNumbers(needed(f, 10), .seconds),
             bars: try list(needed(f, 11)) { try bar($0) },
             earliestSeconds: try self.node(f, 12).flatMap { try nullable($0) { try number($0, .seconds) } },
-            stalls: try self.node(f, 13).map { try namedNumbers($0, .seconds) } ?? [])
+            stalls: try self.node(f, 13).map { try namedNumbers($0, .seconds) } ?? [],
+            restingSeconds: try self.node(f, 14).flatMap { try nullable($0) { try number($0, .seconds) } })
         closed(f)
         return made
     }

@@ -157,7 +157,8 @@ extension Decoder {
             frees: try self.node(f, 5).map { try texts($0) } ?? [],
             function: try self.node(f, 6).map { try text($0) } ?? "main",
             switch: try self.node(f, 7).map { try list($0) { try oneSwitch($0) } } ?? [],
-            at: try self.node(f, 8).map { try wholes($0) } ?? [])
+            at: try self.node(f, 8).map { try wholes($0) } ?? [],
+            restsBy: try self.node(f, 9).map { try text($0) } ?? "")
         closed(f)
         return made
     }

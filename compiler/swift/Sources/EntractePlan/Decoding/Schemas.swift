@@ -7,12 +7,12 @@ extension Schema {
     static let chunk = Schema(
         3, "Chunk",
         "id graph start stop inputs outputs weight_bytes activation_bytes flops moved_bytes variants work "
-            + "compute_unit modules")
+            + "compute_unit modules shares")
     static let functionPorts = Schema(4, "FunctionPorts", "function inputs outputs")
     static let package = Schema(
         5, "Package",
         "chunk path digest file_bytes weight_bytes activation_bytes precision compression inputs outputs "
-            + "psnr_db functions own_ports")
+            + "psnr_db functions own_ports arrays")
     static let compared = Schema(
         6, "Compared", "chunk of floor_db db max_error inputs share repaired why")
     static let facts = Schema(
@@ -28,7 +28,7 @@ extension Schema {
     static let forecast = Schema(
         14, "Forecast",
         "makespan_s compute_s loading_s stall_s loaded_bytes loads peak_bytes peak_step lower_bound_s "
-            + "lower_bound stage_s bars earliest_s stalls")
+            + "lower_bound stage_s bars earliest_s stalls resting_s")
     static let target = Schema(
         15, "Target",
         "name title memory_bytes base_footprint_bytes settle_fraction chunk_limit_bytes deployment "
@@ -46,7 +46,7 @@ extension Schema {
     static let binding = Schema(20, "Binding", "feature tensor by windows")
     static let tensor = Schema(21, "TensorDecl", "port slots streamed")
     static let call = Schema(
-        22, "Call", "stage chunk inputs outputs repeat frees function switch at")
+        22, "Call", "stage chunk inputs outputs repeat frees function switch at rests_by")
     static let host = Schema(23, "HostStep", "stage op params inputs outputs frees")
     static let segment = Schema(24, "Segment", "name count steps state frees until sliced")
     static let program = Schema(25, "Program", "inputs constants tensors segments outputs")

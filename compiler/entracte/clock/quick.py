@@ -1,0 +1,116 @@
+"""Gates on the clock with nothing but times: for comparing many schedules.
+
+The same whole nanoseconds as `simulate` with the driver `Gates` (`clock/clock.py`), contention
+and switches included; no accounts, no table, no intervals, several times faster. Loops do all
+their iterations.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from entracte.clock.clock import Gamma
+from entracte.clock.table import whole_ns
+from entracte.ir import Call, Schedule
+from entracte.program.steps import Placement, unroll
+from entracte.program.workload import Workload
+
+
+def step_ends(workload: Workload, schedule: Schedule) -> list[int]:
+    """When each step of all iterations ends, in nanoseconds."""
+    return _Run(workload, schedule).ends()
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A step of an iteration; without a chunk where it is the host's, or rests."""
+
+    chunk: str | None
+    ns: int
+    function: str
+
+
+class _Run:
+    """What is under way: seconds left are nanoseconds times gamma's numerator, below zero where
+    nothing is."""
+
+    def __init__(self, workload: Workload, schedule: Schedule) -> None:
+        self.gamma = Gamma.of(workload.contention)
+        self.loads = list(unroll(workload.program, schedule))
+        self.steps = list(_steps(workload))
+        self.first = [_first_use(load, self.steps) for load in self.loads]
+        self.awaits = [0] * len(self.steps)
+        """How many loads, in their order, must be done before each step."""
+        for number, first in enumerate(self.first, start=1):
+            self.awaits[first] = number
+        facts = workload.facts
+        self.warm = {c: whole_ns(f.load_s) for c, f in facts.items()}
+        self.cold = {c: whole_ns(f.cold_s) for c, f in facts.items()}
+        self.bound: dict[str, str] | None = {} if workload.reload_on_switch else None
+        self.seen: set[str] = set()
+        self.begun = self.done = 0
+
+    def ends(self) -> list[int]:
+        """Of all steps."""
+        ends: list[int] = []
+        gamma, steps, awaits = self.gamma, self.steps, self.awaits
+        now, load, step, switch = 0, -1, -1, -1
+        while len(ends) < len(steps):
+            at = len(ends)
+            if step < 0 and switch < 0 and awaits[at] <= self.done:
+                switch = self._switch(steps[at])
+                step = steps[at].ns * gamma.above if switch < 0 else -1
+            if load < 0 and self.begun < len(self.loads) and self.loads[self.begun].gate < at:
+                load = self._load()
+            other = max(step, switch)
+            both = load >= 0 and other >= 0
+            left = min(load, other) if both else max(load, other)
+            assert left >= 0, "deadlock"
+            speed = gamma.below if both else gamma.above
+            passed = -(-left // speed)
+            now += passed
+            load = max(0, load - passed * speed) if load >= 0 else load
+            other = max(0, other - passed * speed) if other >= 0 else other
+            step, switch = (other, -1) if switch < 0 else (-1, other)
+            # Of two ends at once the load's comes first.
+            if load == 0:
+                load, self.done = -1, self.done + 1
+            elif switch == 0:
+                switch, step = -1, steps[at].ns * gamma.above
+            elif step == 0:
+                step = -1
+                ends.append(now)
+        return ends
+
+    def _load(self) -> int:
+        """Begin the next load."""
+        chunk = self.loads[self.begun].chunk
+        ns = self.warm[chunk] + (0 if chunk in self.seen else self.cold[chunk])
+        self.seen.add(chunk)
+        if self.bound is not None:
+            self.bound[chunk] = self.steps[self.first[self.begun]].function
+        self.begun += 1
+        return ns * self.gamma.above
+
+    def _switch(self, step: _Step) -> int:
+        """Load a copy again that was loaded for another function; -1 where it serves."""
+        if self.bound is None or step.chunk is None or self.bound[step.chunk] == step.function:
+            return -1
+        self.bound[step.chunk] = step.function
+        return self.warm[step.chunk] * self.gamma.above
+
+
+def _steps(workload: Workload) -> Iterator[_Step]:
+    for segment in workload.program.segments:
+        for i in range(segment.count):
+            for x in segment.steps:
+                if isinstance(x, Call) and x.is_called(i):
+                    function = x.function_at(i)
+                    ns = x.repeat * whole_ns(workload.facts[x.chunk].exec_of(function))
+                    yield _Step(x.chunk, ns, function)
+                else:
+                    yield _Step(None, 0, "")
+
+
+def _first_use(load: Placement, steps: list[_Step]) -> int:
+    """The first step that its copy serves: the call that it is for may rest."""
+    return next(n for n in range(load.use, len(steps)) if steps[n].chunk == load.chunk)

@@ -1,0 +1,258 @@
+"""A program in which every call of a form is an operation, with the form's own program in its
+place: node for node and name for name what an export of everything gives."""
+
+from __future__ import annotations
+
+import contextlib
+import operator
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch.export import ExportedProgram
+from torch.export.graph_signature import OutputKind
+from torch.fx import Graph, Node, map_arg
+from torch.fx.experimental.proxy_tensor import PythonKeyTracer
+from torch.fx.graph import _Namespace
+
+from entracte.frontend.repeats.calls import AGAIN
+
+__all__ = ["Made", "Piece", "Unfit", "is_plain", "names_made", "splice"]
+
+_NUMBER = re.compile(r"_\d+$")
+
+
+class Unfit(Exception):
+    """The pieces do not make up the whole: it must be exported as one."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A node that a trace made."""
+
+    name: str
+    is_counted: bool
+    """Whether an export of everything makes it too."""
+
+
+@contextlib.contextmanager
+def names_made() -> Iterator[list[Made]]:
+    """Inside, the operations that a trace makes, in order, also those that it drops later: they
+    count in the numbers of those that stay."""
+    made: list[Made] = []
+    own = PythonKeyTracer.create_node
+
+    def create_node(self: PythonKeyTracer, *args: Any, **kwargs: Any) -> Node:
+        node = own(self, *args, **kwargs)
+        if node.op == "call_function":
+            made.append(Made(node.name, not (node.target is AGAIN or _is_part(node))))
+        return node
+
+    PythonKeyTracer.create_node = create_node  # type: ignore[method-assign]
+    try:
+        yield made
+    finally:
+        PythonKeyTracer.create_node = own  # type: ignore[method-assign]
+
+
+def _is_part(node: Node) -> bool:
+    """Whether it is one result of a form's call."""
+    source = node.args[0] if node.args else None
+    return (
+        node.target is operator.getitem and isinstance(source, Node) and source.target is AGAIN
+    )
+
+
+def is_plain(program: ExportedProgram) -> bool:
+    """Whether a program only computes: it changes nothing in place and holds no literals."""
+    signature = program.graph_signature
+    kinds = {spec.kind for spec in signature.output_specs}
+    calls = {node.op for node in program.graph.nodes}
+    return (
+        kinds == {OutputKind.USER_OUTPUT}
+        and not signature.inputs_to_lifted_tensor_constants
+        and calls <= {"placeholder", "call_function", "output"}
+    )
+
+
+@dataclass
+class Piece:
+    """An exported program: of everything, or of a form."""
+
+    program: ExportedProgram
+    names: Sequence[Made] = ()
+    """What its last trace made."""
+    path: str = ""
+    """Of the module that was exported for a form."""
+    kept: Mapping[str, str] | None = None
+    """Name of a module that a call is given -> its path."""
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a piece goes."""
+
+    piece: Piece
+    path: str
+    """Of the module that it stands for here."""
+    stack: Mapping[str, Any]
+    """The modules around it, itself the last."""
+
+    def moved(self, path: str) -> str:
+        """The path of a module, as in the model, of the call that is written here."""
+        own = self.piece.path
+        is_below = path == own or path.startswith(f"{own}.")
+        return self.path + path[len(own) :] if is_below else path
+
+    def path_of(self, name: str) -> str:
+        """The path of what the exported program calls `name`."""
+        first, _, rest = name.partition(".")
+        kept = self.piece.kept or {}
+        if self.piece.kept is None:
+            return name
+        base = self.path if first == BLOCK else kept.get(first)
+        if base is None:
+            raise Unfit
+        return f"{base}.{rest}" if rest else base
+
+    def stack_of(self, node: Node) -> dict[str, Any]:
+        """The modules that an operation is in, here."""
+        own: dict[str, Any] = node.meta.get("nn_module_stack") or {}
+        if self.piece.kept is None:
+            return own
+        moved = [(self.path_of(path), kind) for path, kind in own.values() if path not in ("", BLOCK)]
+        return {**self.stack, **{f"L__self__{path}": (path, kind) for path, kind in moved}}
+
+
+BLOCK = "block"
+"""What the program of a form calls its module."""
+
+
+def splice(
+    outer: Piece, forms: Mapping[int, Piece], known_as: Callable[[str], str]
+) -> ExportedProgram:
+    """The program of everything, in place of `outer`'s.
+
+    Args:
+        forms: by number.
+        known_as: the name that `outer` has for a weight of another name.
+
+    Raises:
+        Unfit: names or weights do not fit together.
+    """
+    splicing = _Splicing(outer, forms, known_as)
+    made = splicing.inputs()
+    splicing.body(_Place(outer, "", {}), made)
+    program = outer.program
+    (output,) = (n for n in program.graph.nodes if n.op == "output")
+    renamed = {n.name: m.name for n, m in made.items() if isinstance(m, Node)}
+    splicing.graph.node_copy(output, made.__getitem__)
+    for spec in program.graph_signature.output_specs:
+        spec.arg.name = renamed[spec.arg.name]
+    splicing.graph._codegen = program.graph._codegen
+    program.graph_module.graph = splicing.graph
+    return program
+
+
+class _Splicing:
+    """Working state: the graph that is being written."""
+
+    def __init__(
+        self, outer: Piece, forms: Mapping[int, Piece], known_as: Callable[[str], str]
+    ) -> None:
+        self._outer, self._forms, self._known_as = outer, forms, known_as
+        self.graph = Graph()
+        self._names = _Namespace()
+        self._weights: dict[str, Node] = {}
+        self._inputs: set[str] = set()
+        for piece in (outer, *forms.values()):
+            _check_names(piece)
+
+    def inputs(self) -> dict[Node, Any]:
+        """Of everything: as `outer` has them."""
+        target_of = _weights(self._outer.program)
+        made: dict[Node, Any] = {}
+        for node in self._outer.program.graph.nodes:
+            if node.op != "placeholder":
+                continue
+            made[node] = self.graph.node_copy(node)
+            self._inputs.add(_NUMBER.sub("", node.name))
+            if node.name in target_of:
+                self._weights[target_of[node.name]] = made[node]
+        return made
+
+    def body(self, place: _Place, made: dict[Node, Any]) -> None:
+        """Copy a piece's operations, under the names that a trace of everything gives them."""
+        nodes = {n.name: n for n in place.piece.program.graph.nodes if n.op == "call_function"}
+        for one in place.piece.names:
+            node = nodes.pop(one.name, None)
+            if one.is_counted:
+                name = self._name(one.name)
+                if node is not None:
+                    made[node] = self._copied(node, made, place, name)
+            elif node is None:
+                # A call of which nothing is read is one that a trace of everything drops, too.
+                raise Unfit
+            elif node.target is AGAIN:
+                made[node] = self._form(node, made, place)
+            else:
+                made[node] = made[node.args[0]][node.args[1]]
+        if nodes:
+            raise Unfit
+
+    def _form(self, node: Node, made: dict[Node, Any], place: _Place) -> list[Node]:
+        """What a call of a form makes here."""
+        given, path, number, _ = node.args
+        piece = self._forms[number]
+        inner = _Place(piece, place.moved(path), place.stack_of(node))
+        own: dict[Node, Any] = {}
+        signature, target_of = piece.program.graph_signature, _weights(piece.program)
+        values = dict(zip(signature.user_inputs, (made[g] for g in given), strict=True))
+        for source in piece.program.graph.nodes:
+            if source.op == "placeholder" and source.name in target_of:
+                own[source] = self._weight(inner.path_of(target_of[source.name]))
+            elif source.op == "placeholder":
+                own[source] = values[source.name]
+        self.body(inner, own)
+        (output,) = (n for n in piece.program.graph.nodes if n.op == "output")
+        return [own[n] for n in output.args[0]]
+
+    def _weight(self, name: str) -> Node:
+        node = self._weights.get(name) or self._weights.get(self._known_as(name))
+        if node is None:
+            raise Unfit
+        return node
+
+    def _name(self, name: str) -> str:
+        base = _NUMBER.sub("", name)
+        if base in self._inputs:
+            raise Unfit
+        return self._names.create_name(base, None)
+
+    def _copied(self, node: Node, made: dict[Node, Any], place: _Place, name: str) -> Node:
+        copy = self.graph.create_node(
+            node.op,
+            node.target,
+            map_arg(node.args, made.__getitem__),  # type: ignore[arg-type]
+            map_arg(node.kwargs, made.__getitem__),  # type: ignore[arg-type]
+            name,
+            node.type,
+        )
+        copy.meta = {**node.meta, "nn_module_stack": place.stack_of(node)}
+        if copy.name != name:
+            raise Unfit
+        return copy
+
+
+def _weights(program: ExportedProgram) -> dict[str, str]:
+    """Placeholder -> name of the parameter or buffer."""
+    signature = program.graph_signature
+    return {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+
+
+def _check_names(piece: Piece) -> None:
+    """Names follow from the order of what is made, in each piece by itself."""
+    names = _Namespace()
+    if any(names.create_name(_NUMBER.sub("", m.name), None) != m.name for m in piece.names):
+        raise Unfit

@@ -1,0 +1,103 @@
+"""Both halves of guidance in one batch or one after the other: `guidance=auto` takes what is faster
+under the target's budget, and a refusal says where the other way would fit.
+
+Both are decided as `compile dry_run=true` would decide them, so the choice is that of the planner's
+own arithmetic: bytes of activations, of what stays loaded, and predicted time.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from entracte.decide.decide import decide
+from entracte.declare.guidance import AUTO
+from entracte.declare.read import Job, guided
+from entracte.errors import ConfigError, DoesNotFit
+from entracte.graphs.recipes.guidance import APART, OWN, TOGETHER
+from entracte.store.cache import Cache
+from entracte.units import format_bytes, format_seconds
+
+if TYPE_CHECKING:
+    from entracte.trace.wire import TracedPipeline
+
+
+@dataclass(frozen=True)
+class _Way:
+    """One way, and what it would cost."""
+
+    name: str
+    job: Job
+    makespan_s: float | None
+    """None where it does not fit."""
+    need_bytes: int = 0
+    """Where it does not fit: what it needs at least."""
+
+    @property
+    def told(self) -> str:
+        """For instance `apart 3.1 s`."""
+        if self.makespan_s is None:
+            return f"{self.name} does not fit: it needs {format_bytes(self.need_bytes)}"
+        return f"{self.name} {format_seconds(self.makespan_s)}"
+
+
+def chosen(job: Job, cache: Cache) -> Job:
+    """The job with `guidance=auto` decided; as it is where it asks for something else.
+
+    The fastest that fits; in one batch where both take as long; where none fits, the one that lacks
+    least. A pipeline without two halves is compiled as it is. Raises `ConfigError`.
+    """
+    if job.guidance != AUTO:
+        return job
+    ways = [way for name in (TOGETHER, APART) if (way := _way(job, name, cache)) is not None]
+    if not ways:
+        return _noted(_as(job, guided(job, OWN)), "this pipeline has no guidance with two halves")
+    best = min(ways, key=lambda w: (w.makespan_s is None, w.makespan_s or w.need_bytes))
+    others = "; ".join(w.told for w in ways if w is not best)
+    budget = f"under a budget of {format_bytes(job.target.budget_bytes)}"
+    return _noted(best.job, f"{best.told}, {others or 'the only way'}, {budget}")
+
+
+def hinted(job: Job, error: DoesNotFit, cache: Cache) -> DoesNotFit:
+    """The refusal of a job, with `guidance=apart` among its remedies where that fits."""
+    if job.guidance not in (OWN, TOGETHER):
+        return error
+    way = _way(job, APART, cache)
+    if way is None or way.makespan_s is None or way.job.pipeline == job.pipeline:
+        return error
+    return DoesNotFit(f"{error} or `guidance={APART}`", error.chunk, error.need_bytes,
+                      error.memory_bytes)  # fmt: skip
+
+
+def _way(job: Job, name: str, cache: Cache) -> _Way | None:
+    """None where the pipeline cannot be guided so."""
+    try:
+        other = _as(job, guided(job, name))
+        traced = _traced(other, cache)
+    except ConfigError:
+        return None
+    try:
+        decision = decide(traced.measured, other.target, other.policy, other.chunk_bytes)
+    except DoesNotFit as error:
+        return _Way(name, other, None, error.need_bytes)
+    return _Way(name, other, decision.makespan_s)
+
+
+def _traced(job: Job, cache: Cache) -> "TracedPipeline":
+    from entracte.lower.backend import CORE_ML
+    from entracte.trace.weights import PipelineWeights
+    from entracte.trace.wire import trace_pipeline
+
+    source = PipelineWeights(job.pipeline, cache)
+    return trace_pipeline(job.pipeline, CORE_ML, cache=cache, look=source.look)
+
+
+def _as(job: Job, other: Job) -> Job:
+    """The job, guided as the other one: what a caller changed in it stays."""
+    return replace(job, pipeline=other.pipeline, settings=other.settings, guidance=other.guidance)
+
+
+def _noted(job: Job, text: str) -> Job:
+    """With what was chosen in the settings, from where `plan show` and the report have it."""
+    settings = json.loads(job.settings)
+    settings["guidance"]["chosen"] = text
+    return replace(job, settings=json.dumps(settings))
