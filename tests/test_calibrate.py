@@ -25,10 +25,12 @@ from entracte.declare.compose import compose
 from entracte.declare.read import read, read_target
 from entracte.devices.null import NullDevice
 from entracte.errors import ConfigError
+from entracte.inspect.about import about, about_lines
 from entracte.inspect.command import command_of
 from entracte.ir import Bar, Chunk, Run, Settled, Work
 from entracte.plan.file import read_plan, write_plan
 from entracte.program.workload import Workload
+from entracte.report.model import page_of
 from entracte.run.origin import plan_digest
 from entracte.run.record import read_run, write_run
 from entracte.run.runner import run_plan
@@ -484,3 +486,28 @@ def test_a_plan_says_the_figures_in_the_command_that_makes_it_again(build):
     words = shlex.split(command.text)[1:]
     assert not command.notes and words[0] == "target=iphone15pro" and "target.from" not in words
     assert read(compose(words)).settings == said
+
+
+def test_show_and_the_report_tell_it(build):
+    plan, run = read_plan(build), read_run(build)
+    shown = CliRunner().invoke(app, ["show", str(build)])
+    assert "Errors by class" in shown.output and "first load" in shown.output
+    found = class_errors(observations(plan, run), plan.target)
+    told = json.loads(CliRunner().invoke(app, ["show", str(build), "--json"]).output)
+    assert [e["name"] for e in told["errors"]] == [e.name for e in found]
+    assert page_of(plan, (), run).classes == found
+    # What a run gave, and what is the profile's.
+    made = calibration(plan.target, recorded([str(build)], "x"))
+    lines = dict(about_lines(about(replace(plan, target=made.target))))
+    assert f"fitted to run {made.records[0].digest[:12]} of toy on coreml" in lines["rates"]
+    assert lines["rates"].endswith("; all others are the profile's")
+    assert "rates" not in dict(about_lines(about(plan)))
+
+
+def test_a_unit_of_its_own_is_told():
+    plan = make_plan()
+    first, *rest = plan.chunks
+    plan = replace(plan, chunks=(replace(first, compute_unit="cpuAndNeuralEngine"), *rest))
+    told = about(plan)
+    assert [(unit, n) for _, unit, n, _ in told.units] == [("cpuAndNeuralEngine", 1)]
+    assert dict(about_lines(told))["units"].startswith("1 chunk runs on cpuAndNeuralEngine; their")

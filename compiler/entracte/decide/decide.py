@@ -20,7 +20,7 @@ from entracte.decide.grouping import (
 )
 from entracte.decide.modules import with_modules
 from entracte.decide.partition import Measured, cut_stage
-from entracte.decide.shared import measure
+from entracte.decide.shared import Known, measure
 from entracte.decide.units import unit_of
 from entracte.declare.scheme import UNCOMPRESSED
 from entracte.errors import DoesNotFit
@@ -120,9 +120,10 @@ class _Problem:
     """Remembered by graph and level; the target's memory does not change them."""
     made: dict[object, _Made] = field(default_factory=dict)
     """Remembered by choice: baselines look at the same chunks."""
+    known: Known | None = None
 
 
-def decide(
+def decide(  # noqa: PLR0913 - what a decision follows from, and what is known already
     source: MeasuredPipeline,
     target: Target,
     policy: Policy,
@@ -130,14 +131,17 @@ def decide(
     *,
     corrections: Mapping[str, float] | None = None,
     shares_graphs: bool = False,
+    known: Known | None = None,
 ) -> Decision:
     """`corrections` scales a stage graph's activations by what conversion was seen to add. With
-    `shares_graphs` equal blocks of a stage without compression share one graph.
+    `shares_graphs` equal blocks of a stage without compression share one graph. `known` is what
+    decisions for other targets looked at, of this very source.
 
     Raises `DoesNotFit` with the place, the need, the budget and what would help."""
     first = _Problem(
-        source, target, policy, chunk_bytes, {}, corrections or {}, shares_graphs=shares_graphs
-    )
+        source, target, policy, chunk_bytes, {}, corrections or {}, shares_graphs=shares_graphs,
+        known=known,
+    )  # fmt: skip
     problem, choice, decision = _fitting(first)
     best = decision if chunk_bytes is not None else _refine(problem, choice, decision)
     best = _scheduled(problem, _regrouped(problem, choice, best))
@@ -157,7 +161,7 @@ def _fitting(p: _Problem) -> tuple[_Problem, _Choice, Decision]:
     limit = min(p.target.chunk_limit_bytes, p.chunk_bytes or p.target.chunk_limit_bytes)
     apart: frozenset[str] = frozenset()
     while True:
-        sharing = measure(p.source, limit, apart)
+        sharing = measure(p.source, limit, apart, p.known)
         blocks = {n: _in_blocks(p, m) for n, m in sharing.measured.items()}
         problem = replace(p, measured=blocks, cuts={}, made={})
         coarsest = _Choice(dict.fromkeys(problem.measured, 0))

@@ -112,7 +112,15 @@ class Measured:
 
     def chunk(self, start: int, stop: int, index: int) -> Chunk:
         """Ops [start, stop) as the graph's chunk number `index`."""
-        return _measure(self, start, stop, index)
+        key = (start, stop, index)
+        if key not in self._chunks:
+            self._chunks[key] = _measure(self, *key)
+        return self._chunks[key]
+
+    @cached_property
+    def _chunks(self) -> dict[tuple[int, int, int], Chunk]:
+        """Those that were asked for."""
+        return {}
 
 
 def _thin(cuts: Sequence[Cut], weights_before: list[int]) -> list[int]:

@@ -28,12 +28,21 @@ class Sharing:
         return frozenset(m.graph.name for m, _ in self.measured[graph].others)
 
 
-def measure(source: MeasuredPipeline, limit: int, apart: Collection[str] = ()) -> Sharing:
+Known = dict[tuple[str, ...], Measured]
+"""Graphs of one pipeline that were looked at before, by their names: what is asked of them again
+follows from no target."""
+
+
+def measure(
+    source: MeasuredPipeline, limit: int, apart: Collection[str] = (), known: Known | None = None
+) -> Sharing:
     """All graphs of the pipeline, in order; those in `apart` share with none.
 
     Args:
         limit: bytes of weights that a package may have.
+        known: of this source; it is added to.
     """
+    known = {} if known is None else known
     graphs = {g.name: g for parts in source.graphs.values() for g in parts}
     led: dict[str, list[StageGraph]] = {}
     for name, graph in graphs.items():
@@ -41,11 +50,14 @@ def measure(source: MeasuredPipeline, limit: int, apart: Collection[str] = ()) -
         if leader is not None and _can_follow(leader, graph, led.get(leader.name, []), limit):
             led.setdefault(leader.name, []).append(graph)
     followers = {g.name for group in led.values() for g in group}
-    measured = {
-        name: Measured(_beside(graph, led.get(name, [])))
-        for name, graph in graphs.items()
-        if name not in followers
-    }
+    measured = {}
+    for name, graph in graphs.items():
+        if name not in followers:
+            beside = led.get(name, [])
+            key = (name, *(g.name for g in beside))
+            if key not in known:
+                known[key] = Measured(_beside(graph, beside))
+            measured[name] = known[key]
     return Sharing(measured)
 
 

@@ -13,6 +13,7 @@ from entracte.check.proof import check
 from entracte.clock.predict import simulated
 from entracte.cost import facts_on
 from entracte.decide.decide import Decision, decide
+from entracte.decide.shared import Known
 from entracte.declare.profiles import Profile
 from entracte.declare.read import Job
 from entracte.errors import DoesNotFit, PlanError
@@ -91,13 +92,14 @@ def fits_of_job(
     """
     measured = _measured(job)
     known: dict[Target, Fit] = {}
+    looked_at: Known = {}
     found = []
     for profile in profiles:
         report(profile.target.name)
         # Some targets have other targets' figures, and what is decided follows from figures.
         key = replace(profile.target, name="", title="", sources=(), estimated=())
         if key not in known:
-            known[key] = _decided(job, measured, profile)
+            known[key] = _decided(job, measured, profile, looked_at)
         found.append(_named(known[key], profile))
     return tuple(found)
 
@@ -112,7 +114,7 @@ def _measured(job: Job) -> MeasuredPipeline:
     return trace_pipeline(job.pipeline, CORE_ML, cache=cache, look=source.look).measured
 
 
-def _decided(job: Job, measured: MeasuredPipeline, profile: Profile) -> Fit:
+def _decided(job: Job, measured: MeasuredPipeline, profile: Profile, looked_at: Known) -> Fit:
     blank = _blank(profile)
     try:
         decision = decide(
@@ -121,6 +123,7 @@ def _decided(job: Job, measured: MeasuredPipeline, profile: Profile) -> Fit:
             job.policy,
             job.chunk_bytes,
             shares_graphs=job.shares_graphs,
+            known=looked_at,
         )
     except DoesNotFit as error:
         least = error.memory_bytes or None
