@@ -220,7 +220,7 @@ def _paths(model: Any) -> list[str]:
 
 
 def _others(model: Any) -> Iterator[str]:
-    """Names of what lies beside the blocks: norms, T5's one row of a table."""
+    """Names of what lies beside the blocks: norms, T5's two rows of a table."""
     blocks = tuple(f"{p}." for p in _paths(model))
     names = (n for n in model.state_dict() if not n.startswith(blocks))
     yield from dict.fromkeys(n.rpartition(".")[0] for n in names)
