@@ -99,7 +99,7 @@ def test_the_bench_runs_to_its_table_and_leaves_nothing(model, tmp_path):
     rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")][2:]
     apart = {row[0].strip("| "): row[-1].strip("| ") for row in rows}
     assert float(apart["eager:+cast"]) == 0
-    for name, limit in (("compiled:optimal", 5e-3), ("diffusers:thread-0+cast", 1e-5)):
+    for name, limit in (("compiled:optimal", 5e-3), ("diffusers:thread-0+cast", 1e-3)):
         found = apart.get(name, apart.get(name.replace("-0", "-1"), "1"))
         assert float(found) < limit, (name, apart)
     assert list(tmp_path.iterdir()) == []
