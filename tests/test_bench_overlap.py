@@ -88,7 +88,7 @@ def test_the_bench_runs_to_its_table_and_leaves_nothing(model, tmp_path):
     """A minute: built through the public doors, each run in a process of its own."""
     pytest.importorskip("accelerate")
     sizes = ["--depth", "4", "--width", "128", "--tokens", "8", "--precision", "fp16"]
-    peers = "compiled:double,diffusers:groups,diffusers:thread"
+    peers = "compiled:optimal,diffusers:thread"
     done = subprocess.run(
         [sys.executable, str(ROOT / "tools" / "bench_overlap.py"), "--model", model, *sizes,
          "--folder", str(tmp_path), "--rounds", "1", "--only", peers, "--remove"],
