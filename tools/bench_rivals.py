@@ -2,6 +2,7 @@
 
     python tools/bench_rivals.py            # tables in Markdown; --json FILE: every row
     python tools/bench_rivals.py --windows  # the window LP among the bounds: minutes, not seconds
+    python tools/bench_rivals.py --grid     # the quick part of the grid of tools/bench_plan.py
 
 Made-up chunks with the sizes of three published models. Seconds are predicted; each rule's schedule
 is proven to stay within the budget before it is timed (`tools/rivals.py`: the rules and their
@@ -36,8 +37,9 @@ from entracte.cost import ATTENTION, MATMUL, cold_seconds, load_seconds, work_se
 from entracte.errors import DoesNotFit  # noqa: E402
 from entracte.ir import ChunkFacts, Target, Work  # noqa: E402
 from entracte.program.workload import Workload  # noqa: E402
-from entracte.schedule.bounds import Bound, lower_bound, volume, window  # noqa: E402
+from entracte.schedule.bounds import Bound, best_bound, lower_bound, volume, window  # noqa: E402
 from tests.planner.programs import Part, make_program  # noqa: E402
+from tools.bench_plan import grid, program_of  # noqa: E402
 from tools.rivals import RULES, Ruled  # noqa: E402
 from tools.rivals_picture import picture  # noqa: E402
 
@@ -113,7 +115,7 @@ class Row:
     planning_s: float
 
 
-# ---------------------------------------------------------------- the models
+# ---------------------------------------------------------------- the models, and the grid
 
 
 def models() -> Iterator[Model]:
@@ -161,6 +163,21 @@ def target(name: str) -> Target:
     register()
     with initialize_config_dir(str(ROOT / "conf"), version_base=None):
         return read(compose("compile", [f"+target={name}"])).target
+
+
+def on_grid() -> Iterator[tuple[str, str, float, float]]:
+    """Of each instance and rule that fits: equal or unequal chunks, the rule, its time over the
+    best bound, bytes read in models for an iteration."""
+    for instance in grid(quick=True):
+        workload = Workload(*program_of(instance))
+        made = {rule: own for rule, f in RULES.items() if (own := ran(f, workload)) is not None}
+        if "ours" not in made:
+            continue
+        total = sum(f.weight_bytes for f in workload.facts.values()) * instance.iterations
+        bound = best_bound(workload, enough_s=min(own.seconds for own in made.values()))
+        kind = "equal" if instance.kind == "equal" else "unequal"
+        for rule, own in made.items():
+            yield kind, rule, own.seconds / bound.seconds, own.read_bytes / total
 
 
 # ---------------------------------------------------------------- runs and tables
@@ -257,12 +274,34 @@ def summary(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+def grid_table(made: Sequence[tuple[str, str, float, float]]) -> str:
+    """A line for each rule, over the best bound."""
+    lines = [
+        "| rule | fits | mean | median | worst | within 5 % | equal, mean | unequal | reads |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for rule in dict.fromkeys(name for _, name, *_ in made):
+        own = [(kind, over, read) for kind, name, over, read in made if name == rule]
+        over = [x for _, x, _ in own]
+        by_kind = [statistics.mean(x for k, x, _ in own if k == w) for w in ("equal", "unequal")]
+        lines.append(
+            f"| {rule} | {len(own)} | {statistics.mean(over):.3f} | {statistics.median(over):.3f} "
+            f"| {max(over):.3f} | {100 * sum(x <= 1.05 for x in over) / len(own):.0f} % | "
+            f"{by_kind[0]:.3f} | {by_kind[1]:.3f} | {statistics.mean(x for *_, x in own):.2f} |"
+        )
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, help="every row, into this file")
     parser.add_argument("--picture", type=Path, help="a picture of them, into this SVG file")
     parser.add_argument("--windows", action="store_true", help="the window LP too")
+    parser.add_argument("--grid", action="store_true", help="instances of tools/bench_plan.py")
     given = parser.parse_args()
+    if given.grid:
+        print(grid_table([*on_grid()]))
+        return
     rows = [row for model in models() for row in rows_of(model, given.windows)]
     if given.json:
         given.json.write_text(json.dumps([asdict(r) for r in rows], indent=1))

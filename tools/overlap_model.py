@@ -61,14 +61,14 @@ class Stack(nn.Module):
 class Encoder(nn.Module):
     """transformers' T5 v1.1 encoder by its published names: T5-XXL's is 24 layers of width 4096.
 
-    Its table is one row: a text's 512 rows are read alone, by us as by whoever maps the file.
+    Its table is two rows: a text's 512 rows are read alone, by us as by whoever maps the file.
     """
 
     def __init__(self, depth: int, width: int) -> None:
         from transformers import T5EncoderModel
 
         super().__init__()
-        config = t5_v1_1_config(width, depth, width // _HEAD, _HEAD, 5 * width // 2, 1)
+        config = t5_v1_1_config(width, depth, width // _HEAD, _HEAD, 5 * width // 2, 2)
         self.encoder = T5EncoderModel(config).encoder
 
     def forward(self, z: Tensor) -> Tensor:
@@ -164,6 +164,6 @@ def write_config(path: str, depth: int, width: int) -> None:
     """T5's config.json, into the folder `path`."""
     from transformers import T5EncoderModel
 
-    config = t5_v1_1_config(width, depth, width // _HEAD, _HEAD, 5 * width // 2, 1)
+    config = t5_v1_1_config(width, depth, width // _HEAD, _HEAD, 5 * width // 2, 2)
     config.architectures = [T5EncoderModel.__name__]
     config.save_pretrained(path)

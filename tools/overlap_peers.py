@@ -180,7 +180,8 @@ _OFFLOADS: dict[str, Callable[[Any, Path, int], None]] = {
 def _widen(model: Any, setting: Setting) -> None:
     """diffusers' layerwise casting: fp16 weights are widened for each layer's call.
 
-    Norms are kept in fp32, and inputs of products are made fp32: it widens weights only.
+    Norms are kept in fp32, and inputs of products are made fp32: it widens weights only. (T5 itself
+    rounds the input of one product to its weight's type, which is fp16 outside of that call.)
     """
     import torch
     from diffusers.hooks import apply_layerwise_casting
@@ -220,7 +221,7 @@ def _paths(model: Any) -> list[str]:
 
 
 def _others(model: Any) -> Iterator[str]:
-    """Names of what lies beside the blocks: norms, T5's one row of a table."""
+    """Names of what lies beside the blocks: norms, T5's two rows of a table."""
     blocks = tuple(f"{p}." for p in _paths(model))
     names = (n for n in model.state_dict() if not n.startswith(blocks))
     yield from dict.fromkeys(n.rpartition(".")[0] for n in names)
