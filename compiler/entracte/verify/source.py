@@ -314,9 +314,10 @@ def _source_input(value: Any, dtype: DType) -> Any:
 
 def _check_same(measured: Measured, chunk: Chunk) -> None:
     index = int(chunk.id.rsplit(".", 1)[1])
-    # Names of modules are for people, and a graph is shared by packages: nothing follows from them
-    # for what is computed.
-    if measured.chunk(chunk.start, chunk.stop, index) != replace(chunk, modules=(), shares=""):
+    # Names of modules are for people, a graph is shared by packages, and a unit is where they run:
+    # nothing follows from them for what is computed.
+    plain = replace(chunk, modules=(), shares="", compute_unit="")
+    if measured.chunk(chunk.start, chunk.stop, index) != plain:
         raise PlanError(
             f"plan: chunk {chunk.id} is not what the graphs give now: they, or the versions of "
             "torch and transformers, changed since it was compiled; compile again"
