@@ -4,7 +4,6 @@
     python tools/bench_plan.py --grid           # all of scheduling.md, section 5
     python tools/bench_plan.py --off-grid       # 108 other instances
     python tools/bench_plan.py --pipelines      # traces are cached after the first run
-    python tools/bench_plan.py --quick --rivals # what others do (tools/rivals.py) beside optimal
 
 `--ratios` does only `optimal` by package, without what it keeps at other speeds of loads.
 `--chunks K` does those of K chunks, `--part 1/5` every fifth one from the first; `--json` prints a
@@ -37,7 +36,6 @@ from entracte.program.workload import Workload  # noqa: E402
 from entracte.schedule.bounds import best_bound  # noqa: E402
 from entracte.schedule.choose import BASELINES, make_schedule, schedule_as_planned  # noqa: E402
 from tests.planner.programs import OPTIMAL, Part, make_program  # noqa: E402
-from tools.rivals import RULES  # noqa: E402
 
 COMPUTING_S = 56.0
 RATIOS = (0.1, 0.3, 0.5, 1.0, 2.0, 4.0)
@@ -116,23 +114,20 @@ def program_of(i: Instance) -> tuple[Program, dict[str, ChunkFacts], int]:
     return program, facts, int(i.share * sum(sizes)) + 64
 
 
-def solve(instance: Instance, ratios: bool = False, rivals: bool = False) -> list[Outcome]:
-    """All policies, by package and by page; with `ratios` only `optimal`, by package; with
-    `rivals` what others do beside `optimal`."""
+def solve(instance: Instance, ratios: bool = False) -> list[Outcome]:
+    """All policies, by package and by page; with `ratios` only `optimal`, by package."""
     workload = Workload(*program_of(instance))
     total = sum(f.weight_bytes for f in workload.facts.values())
     label = "equal" if instance.kind == "equal" else "unequal"
     case = f"K={instance.chunks} {label}"
-    alone = ratios or rivals
-    policies = (OPTIMAL,) if alone else POLICIES
+    policies = (OPTIMAL,) if ratios else POLICIES
     plan = schedule_as_planned if ratios else make_schedule
     try:
         made = [(p.name, *_planned(workload, p, plan)) for p in policies]
     except DoesNotFit:
         return []
-    made += _rivals(workload) if rivals else []
     ways = [(False, made)]
-    if not alone:
+    if not ratios:
         page_bytes = total // (PAGES * instance.chunks)
         by_page = _planned(replace(workload, page_bytes=page_bytes), OPTIMAL, plan)
         ways.append((True, [("optimal, pages", *by_page)]))
@@ -155,19 +150,6 @@ def solve(instance: Instance, ratios: bool = False, rivals: bool = False) -> lis
             for name, schedule, result, spent in own
         ]
     return outcomes
-
-
-def _rivals(workload: Workload) -> Iterator[tuple[str, Schedule, Prediction, float]]:
-    """Those of them that fit, but the one that is `optimal`."""
-    for rule, schedule in RULES.items():
-        begin = time.process_time()
-        try:
-            ruled = schedule(workload) if rule != "ours" else None
-        except DoesNotFit:
-            continue
-        if ruled is not None:
-            spent = time.process_time() - begin
-            yield rule, ruled.schedule, predict(ruled.workload, ruled.schedule), spent
 
 
 def _planned(
@@ -282,7 +264,6 @@ def main() -> None:
     parser.add_argument("--off-grid", action="store_true", help="108 other instances only")
     parser.add_argument("--pipelines", action="store_true", help="the pipelines only")
     parser.add_argument("--ratios", action="store_true", help="`optimal` by package only")
-    parser.add_argument("--rivals", action="store_true", help="what others do, on the grid")
     parser.add_argument("--chunks", type=int, nargs="+", help="instances of so many chunks only")
     parser.add_argument("--part", default="1/1", help="I/N: every N-th instance from the I-th on")
     parser.add_argument("--json", action="store_true", help="a line for every outcome")
@@ -301,7 +282,7 @@ def main() -> None:
     first, step = (int(x) for x in given.part.split("/"))
     loops: list[Outcome] = []
     for instance in wanted[first - 1 :: step]:
-        made = solve(instance, given.ratios, given.rivals)
+        made = solve(instance, given.ratios)
         loops += made
         for outcome in made if given.json else ():
             print(json.dumps(asdict(outcome)), flush=True)
