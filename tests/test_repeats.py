@@ -76,7 +76,7 @@ class Halves(Block):
 
 
 class HalvesModel(Model):
-    block, count = Halves, 6
+    block = Halves
 
 
 class Half(HalvesModel):
@@ -185,7 +185,7 @@ def pieces(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.mark.parametrize(
     ("kind", "expected"),
-    [(Model, [3]), (Tied, [3]), (HalvesModel, [2]), (Half, [2]), (Nested, [3]),
+    [(Model, [3]), (Tied, [3]), (HalvesModel, [3]), (Half, [3]), (Nested, [3]),
      (Written, []), (Numbered, []), (Keeper, [])],
 )  # fmt: skip
 def test_same_program_as_of_everything(
