@@ -274,7 +274,8 @@ class _Splicing:
         self, node: Node, made: dict[Node, Any], place: _Place, left: frozenset[int]
     ) -> list[Node | None]:
         """What a call of a form makes here; of the results that are `left` nothing."""
-        given, path, number, _ = node.args
+        arguments: Any = node.args
+        given, path, number, _ = arguments
         piece = self._forms[number]
         inner = _Place(piece, place.moved(path), place.stack_of(node))
         own: dict[Node, Any] = {}
