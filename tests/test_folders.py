@@ -76,6 +76,36 @@ def test_what_users_say_lies_over_it(folder):
     assert next(i for i in made.inputs if i.name == "prompt").default == "hello"
 
 
+def test_a_kept_declaration_is_of_the_same_words_alone(folder):
+    """What a recipe reads is in the key; what it does not, is not."""
+
+    def key(*words):
+        keys = []
+
+        def keep(kind, given, make):
+            keys.append((kind, json.dumps(given)))
+            return make()
+
+        read(compose(["target=host", f"pipeline.weights='{folder}'", "pipeline=folder", *words]),
+             keep=keep)  # fmt: skip
+        return keys[0]
+
+    plain = key()
+    assert key("target.memory=1GB", "policy=online", "pipeline.name=mine") == plain
+    changes = [
+        ["guidance=apart"],
+        ["guidance=interval", "guidance.end=20"],
+        ["guidance=interval", "guidance.end=30"],
+        ["sampler.steps=7"],
+        ["pipeline.options.height=32"],
+        ["+pipeline.models.unet.in_channels=4"],
+    ]
+    keys = {key(*words) for words in changes}
+    assert len(keys | {plain}) == 1 + len(changes)
+    write(folder / "unet" / "config.json", UNET | {"out_channels": 4})
+    assert key() not in keys | {plain}
+
+
 def test_the_settings_recorded_are_whole(folder):
     """A plan is read again where the folder is not."""
     settings = json.loads(job(folder, "sampler.steps=7").settings)

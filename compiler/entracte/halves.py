@@ -76,7 +76,13 @@ def _way(job: Job, name: str, cache: Cache) -> _Way | None:
     except ConfigError:
         return None
     try:
-        decision = decide(traced.measured, other.target, other.policy, other.chunk_bytes)
+        decision = decide(
+            traced.measured,
+            other.target,
+            other.policy,
+            other.chunk_bytes,
+            shares_graphs=other.shares_graphs,
+        )
     except DoesNotFit as error:
         return _Way(name, other, None, error.need_bytes)
     return _Way(name, other, decision.makespan_s)
@@ -104,6 +110,13 @@ def _as(job: Job, other: Job) -> Job:
 
 def _noted(job: Job, text: str) -> Job:
     """With what was chosen in the settings, from where `plan show` and the report have it."""
-    settings = json.loads(job.settings)
-    settings["guidance"]["chosen"] = text
-    return replace(job, settings=json.dumps(settings))
+    left = job.undecided
+    if left is not None:  # these settings are made again when the rest is decided
+        left = replace(left, config=_with(left.config, text))
+    return replace(job, settings=_with(job.settings, text), undecided=left)
+
+
+def _with(settings: str, text: str) -> str:
+    made = json.loads(settings)
+    made["guidance"]["chosen"] = text
+    return json.dumps(made)
