@@ -32,7 +32,9 @@ def test_a_package_is_scored_against_its_source(make, function, passes):
         return y, mb.reduce_sum(x=y, axes=[0], name="total")
 
     path = make.mil(build, [((4,), "fp32")])
-    package = SimpleNamespace(chunk="c", path=path.name, precision="fp32", compression="none")
+    package = SimpleNamespace(
+        chunk="c", path=path.name, precision="fp32", compression="none", arrays=None
+    )
     given = (np.linspace(0, 1, 4, dtype=np.float32), np.ones(4, np.float32))
     samples = [("main", {"x0": x}) for x in given]
     score = _score(package, path.parent, Source(function), samples)

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from entracte.declare.settings import ReuseSettings
 from entracte.declare.words import is_whole
 from entracte.errors import ConfigError
 from entracte.ir import Loop, Map, Params, Reuse, Stage, StageKind
+
+if TYPE_CHECKING:
+    from entracte.declare.settings import ReuseSettings
 
 _KEYS = ("every", "from", "to")
 _WAYS = "give a list of iterations, or {every: N}, {from: A, to: B}, or all three"
@@ -53,7 +56,7 @@ def _range(where: str, given: Mapping[object, object], count: int) -> list[int]:
     return sorted({0, *range(first, stop, every)})
 
 
-def read_reuse(where: str, s: ReuseSettings, count: int | None) -> Reuse | None:
+def read_reuse(where: str, s: "ReuseSettings", count: int | None) -> Reuse | None:
     """Nothing where nothing rests. Raises `ConfigError`."""
     for key in ("first", "last"):
         if not is_whole(getattr(s, key)) or getattr(s, key) < 0:
@@ -79,7 +82,7 @@ SEEN_NEXT, RESTS = "first_change_next", "rests"
 0)."""
 
 
-def _read_change(where: str, s: ReuseSettings, count: int | None) -> float:
+def _read_change(where: str, s: "ReuseSettings", count: int | None) -> float:
     shares = [v for v in s.at.values() if _is_share(v)]
     if set(s.at) - {_CHANGE, EXPECTED} or len(shares) < len(s.at):
         raise ConfigError(

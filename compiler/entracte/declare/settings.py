@@ -453,6 +453,8 @@ class CompileSettings:
     `[mine]`"""
 
 
+WRITTEN = ("chosen",)
+"""Keys, of any group, that `compile` writes for those who read the plan."""
 LOCAL = (
     "out",
     "dry_run",

@@ -59,5 +59,5 @@ def explained(message: str) -> str:
 
 
 def _told(place: str, key: str, kind: Any) -> str:
-    known = [f.name for f in fields(kind)]
+    known = [f.name for f in fields(kind) if f.name not in settings.WRITTEN]
     return f"{place}: there is no such key{similar(key, known)}; there are {', '.join(known)}"
