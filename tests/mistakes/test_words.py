@@ -89,7 +89,8 @@ ONE = {
         "sampler=rflo: there is no such sampler (did you mean rflow?); there are " + SAMPLERS,
     "compile target=host partition=auto.yml":
         "partition=auto.yml: there is no such partition (did you mean auto?); there are auto, "
-        "shared; a file of your own is DIR/partition/auto.yaml: write --config-dir DIR partition=auto",
+        "shared; a file of your own is DIR/partition/auto.yaml: write --config-dir DIR "
+        "partition=auto",
     "compile target=host policy=mine/fast.yaml":
         f"policy=mine/fast.yaml: there is no such policy; there are {POLICIES}; a file of your own "
         "is DIR/policy/fast.yaml: write --config-dir DIR policy=fast",
