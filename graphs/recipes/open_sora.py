@@ -209,7 +209,8 @@ def decode(r: Recipe, clip: Clip, z: Value) -> None:
     params = {**clip.params, "batch": "${pipeline.stages.decode_space.map.size}"}
     r.graph("opensora.spatial_decoder", "decode_space", params, x=latents)
     # Frames do not know of each other: any number of them at once gives the same.
-    others = [n for n in range(clip.vae.micro_frames, 0, -1) if clip.frames % n == 0 and n != size]
+    most = min(clip.vae.micro_frames, clip.frames)
+    others = [n for n in range(most, 0, -1) if clip.frames % n == 0 and n != size]
     r.stages["decode_space"]["map"] = {"port": "x", "axis": 2, "size": size,
                                        "sizes": [size, *others]}  # fmt: skip
     r.output("video", "video", Value("decode_space.pixels"), rate=clip.params["fps"])
