@@ -13,7 +13,7 @@ from entracte.clock.predict import predict
 from entracte.cost import emitted_facts, traced_activation_bytes
 from entracte.decide.auto import choose
 from entracte.decide.blocks import LEAST_BLOCKS, LEAST_BYTES
-from entracte.decide.decide import Decision, decide
+from entracte.decide.decide import Decision, decide_job
 from entracte.declare.read import Job, read
 from entracte.disk import left
 from entracte.disk.folder import can_write, fresh, put
@@ -246,14 +246,7 @@ def _trace(job: Job, source: "PipelineWeights", cache: Cache, report: Reporter) 
 
 
 def _decide(job: Job, traced: "TracedPipeline", corrections: Mapping[str, float]) -> Decision:
-    return decide(
-        traced.measured,
-        job.target,
-        job.policy,
-        job.chunk_bytes,
-        corrections=corrections,
-        shares_graphs=job.shares_graphs,
-    )
+    return decide_job(job, traced.measured, corrections=corrections)
 
 
 def _emit_and_plan(  # noqa: PLR0913 - all that the phases before it made

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from entracte.decide.decide import decide
+from entracte.decide.decide import decide_job
 from entracte.declare.guidance import AUTO
 from entracte.declare.read import Job, guided
 from entracte.errors import ConfigError, DoesNotFit
@@ -76,13 +76,7 @@ def _way(job: Job, name: str, cache: Cache) -> _Way | None:
     except ConfigError:
         return None
     try:
-        decision = decide(
-            traced.measured,
-            other.target,
-            other.policy,
-            other.chunk_bytes,
-            shares_graphs=other.shares_graphs,
-        )
+        decision = decide_job(other, traced.measured)
     except DoesNotFit as error:
         return _Way(name, other, None, error.need_bytes)
     return _Way(name, other, decision.makespan_s)

@@ -29,12 +29,14 @@ class CaptionRows(nn.Module):
         return torch.cat((text, self.y_embedder.y_embedding[None]))
 
 
-class RowDenoiser(nn.Module):
-    """One half of classifier-free guidance; what it reads says which. `merged`: see `STDiT3`."""
-
+class _Denoiser(nn.Module):
     def __init__(self, cfg: STDiT3Config, merged: bool = False) -> None:
         super().__init__()
         self.model = STDiT3(cfg, merged)
+
+
+class RowDenoiser(_Denoiser):
+    """One half of classifier-free guidance; what it reads says which. `merged`: see `STDiT3`."""
 
     def forward(
         self,
@@ -48,16 +50,12 @@ class RowDenoiser(nn.Module):
         return self.model(z, timestep, text, mask_to_bias(mask), x_mask)
 
 
-class GuidedDenoiser(nn.Module):
+class GuidedDenoiser(_Denoiser):
     """Both halves of classifier-free guidance in one batch, in the order [cond, uncond].
 
     The unconditional half reads the stored null caption under the *conditional* mask, as upstream.
     `merged`: see `STDiT3`.
     """
-
-    def __init__(self, cfg: STDiT3Config, merged: bool = False) -> None:
-        super().__init__()
-        self.model = STDiT3(cfg, merged)
 
     def forward(
         self,

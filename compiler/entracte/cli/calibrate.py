@@ -62,6 +62,7 @@ def calibrate(
 def show_calibration(console: "Console", made: "Calibration", paths: Sequence[str]) -> None:
     """Figures, errors by class, the whole runs, and what to type next."""
     from entracte.calibrate.errors import class_errors
+    from entracte.calibrate.records import profile_name
     from entracte.cli.tables import say
 
     console.print(figure_table(made, console.width))
@@ -77,16 +78,9 @@ def show_calibration(console: "Console", made: "Calibration", paths: Sequence[st
     say(console, f"target {made.target.name}, digest {made.digest[:12]}")
     profile = made.profile.name
     console.print(
-        f"next:  compile target={profile_of(profile)} target.from={named}", soft_wrap=True,
+        f"next:  compile target={profile_name(profile)} target.from={named}", soft_wrap=True,
         markup=False, highlight=False,
     )  # fmt: skip
-
-
-def profile_of(name: str) -> str:
-    """The name to choose it by."""
-    from entracte.calibrate.records import profile_name
-
-    return profile_name(name)
 
 
 def _runs(made: "Calibration") -> list[str]:

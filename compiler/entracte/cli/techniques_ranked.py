@@ -12,7 +12,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from entracte.clock.predict import predict
-from entracte.decide.decide import decide
+from entracte.decide.decide import decide_job
 from entracte.declare.read import Job
 from entracte.errors import ConfigError, DoesNotFit
 
@@ -111,13 +111,7 @@ def _timed(
     job, words = declare(on)
     traced = trace(job)
     try:
-        decision = decide(
-            traced.measured,
-            job.target,
-            job.policy,
-            job.chunk_bytes,
-            shares_graphs=job.shares_graphs,
-        )
+        decision = decide_job(job, traced.measured)
     except DoesNotFit:
         return Combination(on=on, words=words)
     result = predict(decision.workload, decision.schedule)

@@ -13,7 +13,7 @@ from typing import Any
 
 from entracte.cost import ATTENTION, class_of
 from entracte.decide.activations import activation_peak
-from entracte.decide.decide import decide
+from entracte.decide.decide import decide_job
 from entracte.declare.read import Job, decided
 from entracte.declare.undecided import SCORES
 from entracte.errors import ConfigError, DoesNotFit
@@ -137,11 +137,8 @@ class _Trials:
         }
 
     def _decided(self, value: Any, traced: MeasuredPipeline) -> _Trial:
-        job = self.job
         try:
-            found = decide(
-                traced, job.target, job.policy, job.chunk_bytes, shares_graphs=job.shares_graphs
-            )
+            found = decide_job(self.job, traced)
         except DoesNotFit as error:
             return _Trial(value, None, error)
         return _Trial(value, found.makespan_s)

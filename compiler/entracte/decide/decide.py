@@ -8,6 +8,7 @@ cuts allow; where loading does not matter, chunks stay as large as they are (doc
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from entracte.cost import predicted_facts
 from entracte.decide.blocks import equal_blocks, with_shares
@@ -50,6 +51,9 @@ from entracte.schedule.choose import (
 )
 from entracte.schedule.look import cost_of, paced_s
 from entracte.schedule.place import Given
+
+if TYPE_CHECKING:
+    from entracte.declare.read import Job
 
 _PIECES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 2**40)
 """Of equal weight bytes. The last one, a piece at every cut, is for what does not fit otherwise:
@@ -121,6 +125,26 @@ class _Problem:
     made: dict[object, _Made] = field(default_factory=dict)
     """Remembered by choice: baselines look at the same chunks."""
     known: Known | None = None
+
+
+def decide_job(
+    job: "Job",
+    source: MeasuredPipeline,
+    target: Target | None = None,
+    *,
+    corrections: Mapping[str, float] | None = None,
+    known: Known | None = None,
+) -> Decision:
+    """`decide` with all that a job says; `target`: another device than its own."""
+    return decide(
+        source,
+        target or job.target,
+        job.policy,
+        job.chunk_bytes,
+        corrections=corrections,
+        shares_graphs=job.shares_graphs,
+        known=known,
+    )
 
 
 def decide(  # noqa: PLR0913 - what a decision follows from, and what is known already

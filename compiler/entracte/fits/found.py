@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from entracte.check.proof import check
 from entracte.clock.predict import simulated
 from entracte.cost import facts_on
-from entracte.decide.decide import Decision, decide
+from entracte.decide.decide import Decision, decide_job
 from entracte.decide.shared import Known
 from entracte.declare.profiles import Profile
 from entracte.declare.read import Job
@@ -117,14 +117,7 @@ def _measured(job: Job) -> MeasuredPipeline:
 def _decided(job: Job, measured: MeasuredPipeline, profile: Profile, looked_at: Known) -> Fit:
     blank = _blank(profile)
     try:
-        decision = decide(
-            measured,
-            profile.target,
-            job.policy,
-            job.chunk_bytes,
-            shares_graphs=job.shares_graphs,
-            known=looked_at,
-        )
+        decision = decide_job(job, measured, profile.target, known=looked_at)
     except DoesNotFit as error:
         least = error.memory_bytes or None
         return replace(blank, missing=(str(error),), least_memory_bytes=least)

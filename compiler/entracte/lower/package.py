@@ -199,19 +199,19 @@ def _append_copy(block: Any, copy: Copy, source_type: Any) -> None:
 
 def string_value(text: str) -> Any:
     """A text as a constant's value."""
-    mil = protos()[0]
-    value = mil.Value()
-    value.type.tensorType.dataType = mil.DataType.STRING
-    value.immediateValue.tensor.strings.values.append(text)
-    return value
+    return _constant("STRING", "strings", text)
 
 
 def flag_value(value: bool) -> Any:
     """A truth value as a constant's value."""
+    return _constant("BOOL", "bools", value)
+
+
+def _constant(kind: str, field: str, value: object) -> Any:
     mil = protos()[0]
     made = mil.Value()
-    made.type.tensorType.dataType = mil.DataType.BOOL
-    made.immediateValue.tensor.bools.values.append(value)
+    made.type.tensorType.dataType = getattr(mil.DataType, kind)
+    getattr(made.immediateValue.tensor, field).values.append(value)
     return made
 
 

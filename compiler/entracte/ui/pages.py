@@ -5,6 +5,7 @@ the UI, also where it is opened in a page of its own. Files have the endings of 
 below `runs/`, and are never run as a page.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -85,21 +86,16 @@ def add_routes(app: Any, root: Root) -> None:
         headers = {"content-security-policy": _NO_SCRIPTS}
         return PlainTextResponse(str(error), status_code=404, headers=headers)
 
-    def report(request: Request) -> Response:
-        asked = request.query_params
-        try:
-            text = report_page(root, asked.get("build", ""), asked.get("record", ""))
-        except EntracteError as error:
-            return refused(error)
-        return HTMLResponse(text, headers={"content-security-policy": _SANDBOX})
+    def page(make: Callable[[Root, str, str], str], *names: str) -> Callable[[Request], Response]:
+        def shown(request: Request) -> Response:
+            one, two = (request.query_params.get(name, "") for name in names)
+            try:
+                text = make(root, one, two)
+            except EntracteError as error:
+                return refused(error)
+            return HTMLResponse(text, headers={"content-security-policy": _SANDBOX})
 
-    def pair(request: Request) -> Response:
-        asked = request.query_params
-        try:
-            text = pair_page(root, asked.get("before", ""), asked.get("after", ""))
-        except EntracteError as error:
-            return refused(error)
-        return HTMLResponse(text, headers={"content-security-policy": _SANDBOX})
+        return shown
 
     def file(request: Request) -> Response:
         try:
@@ -110,6 +106,6 @@ def add_routes(app: Any, root: Root) -> None:
         headers = {"content-security-policy": _NO_SCRIPTS}
         return FileResponse(path, media_type=kind, headers=headers)
 
-    app.add_route(f"{SHOWN}report", report, methods=["GET"])
-    app.add_route(f"{SHOWN}pair", pair, methods=["GET"])
+    app.add_route(f"{SHOWN}report", page(report_page, "build", "record"), methods=["GET"])
+    app.add_route(f"{SHOWN}pair", page(pair_page, "before", "after"), methods=["GET"])
     app.add_route(f"{SHOWN}file", file, methods=["GET", "HEAD"])
