@@ -33,14 +33,14 @@ def make(cache: Cache, key: str = "aabb") -> Path:
     return found
 
 
-def spoil(path: Path, data: bytes, *, keep_time: bool = False) -> None:
-    """As a disk or a careless user does it: in place, though the file is read-only."""
+def spoil(path: Path, data: bytes) -> None:
+    """As a careless user does it: in place, though the file is read-only."""
     found = path.stat()
     path.chmod(0o644)
     path.write_bytes(data)
     path.chmod(0o444)
-    if keep_time:
-        os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+    # Tests are quicker than some systems' clocks tick.
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns + 1))
 
 
 # ---------------------------------------------------------------- folders
@@ -79,12 +79,40 @@ def test_a_file_behind_a_link_is_not_the_entry_s(cache, tmp_path):
 
 
 def test_damage_before_the_first_use_is_seen(cache):
-    """Though size, inode and time of change are those of the file that was kept."""
     with cache.making("things", "aabb") as folder:
         (folder / "data").write_bytes(b"0123456789")
     (path,) = cache._root.glob("things/*/aabb")
-    spoil(path / "data", b"9876543210", keep_time=True)
+    spoil(path / "data", b"9876543210")
     assert cache.folder("things", "aabb") is None
+
+
+@pytest.mark.parametrize("size", [10, 2 << 20])
+def test_what_was_written_is_read_at_most_once_for_its_digest(cache, monkeypatch, size):
+    """By the seal: not again when it is used, nor where whoever wrote it knows its digest."""
+    read, whole = [], seal.file_sha256
+    monkeypatch.setattr(seal, "file_sha256", lambda p: (read.append(p.name), whole(p))[1])
+    data = os.urandom(size)
+    for known in (False, True):
+        read.clear()
+        with cache.making("things", f"aabb{known}") as folder:
+            (folder / "aside").write_bytes(data)
+            if known:
+                seal.note_sha256(folder / "aside", hashlib.sha256(data).hexdigest())
+            (folder / "aside").rename(folder / "data")
+            assert seal.known_sha256(folder / "data") == hashlib.sha256(data).hexdigest()
+        path = cache.folder("things", f"aabb{known}")
+        assert seal.sealed(path) == {"data": hashlib.sha256(data).hexdigest()}
+        assert len(read) == (2 if size == 10 else 1 - known)
+
+
+def test_a_large_file_that_changed_has_another_digest(tmp_path):
+    path = tmp_path / "data"
+    path.write_bytes(bytes(2 << 20))
+    assert seal.known_sha256(path) == hashlib.sha256(bytes(2 << 20)).hexdigest()
+    with path.open("r+b") as file:
+        file.write(b"other")
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+    assert seal.known_sha256(path) == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize("change", ["inode", "time", "nothing"])

