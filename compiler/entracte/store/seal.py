@@ -22,10 +22,9 @@ SEEN = ".seen.json"
 State = tuple[int, int, int]
 """Of a file: inode, size, time of change in nanoseconds."""
 _LARGE_BYTES = 1 << 20
-"""Writing so much takes longer than a clock's tick: two such files never have one state. Reading
-less costs nothing."""
-_KNOWN: dict[tuple[int, State], str] = {}
-"""Device and state -> SHA-256, of what this process read or wrote."""
+"""Writing so much takes longer than a clock's tick: two such files never have one state."""
+_KNOWN: dict[tuple[str, int, State], str] = {}
+"""Name (of a small file), device and state -> SHA-256, of what this process read or wrote."""
 
 
 def file_sha256(path: Path) -> str:
@@ -35,10 +34,8 @@ def file_sha256(path: Path) -> str:
 
 
 def known_sha256(path: Path) -> str:
-    """`file_sha256`; a large file is read again only when its inode, size or time of change is
-    another one, whatever it is called by then."""
-    if path.lstat().st_size < _LARGE_BYTES:
-        return file_sha256(path)
+    """`file_sha256`, read again only when inode, size or time of change is another one; of a large
+    file under any name."""
     found = _KNOWN.get(_whose(path))
     if found is None:
         found = _KNOWN[_whose(path)] = file_sha256(path)
@@ -55,8 +52,9 @@ def forget_sha256() -> None:
     _KNOWN.clear()
 
 
-def _whose(path: Path) -> tuple[int, State]:
-    return path.lstat().st_dev, state_of(path)
+def _whose(path: Path) -> tuple[str, int, State]:
+    state = state_of(path)
+    return "" if state[1] >= _LARGE_BYTES else str(path), path.lstat().st_dev, state
 
 
 def state_of(path: Path) -> State:
