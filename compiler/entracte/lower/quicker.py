@@ -1,9 +1,10 @@
-"""What coremltools 9 does several times with each weight's bytes, and with each operation, done once.
+"""What coremltools 9 does several times with each weight's bytes, and with each operation, done
+once.
 
 Nothing here changes what it makes: the same conversion gives the same bytes, which tests compare.
 Of a chunk of 386 million weights a conversion took 2.9 s to copy them for their number and for
-their bytes and 1.9 s to copy the written file; of a graph of 1,400 operations it took a third of the
-time to look through all of it before and after each of 112 passes.
+their bytes, and 1.9 s to copy the written file; of a graph of 1,400 operations it took a third of
+the time to look through all of it before and after each of 112 passes.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ def move_weights() -> None:
 
 
 def validate_seldom() -> None:
-    """After each elimination of dead code, of which its pipelines have many, not after each pass."""
+    """After each elimination of dead code, which its pipelines do often, not after each pass."""
     from coremltools.converters.mil.mil.program import Program
 
     stock = Program.validate

@@ -55,8 +55,8 @@ def is_convertible(target: object) -> bool:
 
 @functools.cache
 def install_cures() -> None:
-    """Apply every cure to the coremltools of this process, and what makes it quicker; later calls do
-    nothing.
+    """Apply every cure, and what makes it quicker, to the coremltools of this process; later calls
+    do nothing.
 
     Raises:
         LowerError: coremltools is not of major version 9.

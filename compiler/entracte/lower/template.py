@@ -30,7 +30,7 @@ _MOST_EXCHANGES = 3
 
 
 def marker(slot: int, shape: Sequence[int], seed: int) -> np.ndarray:
-    """Random fp32 numbers from [-1, 1) that belong to one slot: no two slots or seeds give the same.
+    """Random fp32 numbers of [-1, 1) that belong to one slot: no two slots or seeds give the same.
 
     A smaller shape gives the first of the same numbers.
     """
