@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import Node
+from torch.fx.node import map_arg
 
 from entracte.frontend.cleanup import clean_graph
 from entracte.frontend.errors import GraphError
 from entracte.frontend.export import _written
-from entracte.frontend.extract import constants_of, extract
+from entracte.frontend.extract import constants_of, extract, is_aten
 from tests.lower.core_ml import export_graph, fp32_values
 from tests.lower.models import CASES, on_meta
 
@@ -132,6 +133,47 @@ def test_chained_pieces_are_the_module(name: str, count: int) -> None:
     values = _run(program, _chunks(program, count), _weights(module), args)
     (output,) = program.graph_signature.user_outputs
     torch.testing.assert_close(values[output], module(*args)[0], rtol=1e-6, atol=1e-6)
+
+
+def _numbered(program: ExportedProgram) -> list[tuple[object, ...]]:
+    """The graph with nodes by their places, whatever they are called."""
+    number = {node: i for i, node in enumerate(program.graph.nodes)}
+    return [
+        (n.op, str(n.target), map_arg((n.args, n.kwargs), number.get), n.meta.get("val") is None)
+        for n in program.graph.nodes
+        if n.op != "placeholder"
+    ]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_piece_exports_as_torch_writes_it(name: str) -> None:
+    """Though it is not written in functional operations again: it has no others."""
+    module, args = CASES[name]()
+    program = _real(name)
+    outputs = program.graph_signature.user_outputs
+    given = (_operations(program), _user_inputs(program), outputs, _weights(module))
+    piece = extract(program, *given)
+    assert is_aten(piece)
+    quick = export_graph(piece, args)
+    piece.meta.clear()
+    whole = export_graph(piece, args)
+    assert _numbered(quick) == _numbered(whole)
+    assert quick.dialect == whole.dialect
+    assert len(quick.graph_signature.input_specs) == len(whole.graph_signature.input_specs)
+
+
+def test_a_piece_of_what_is_not_written_out_is_written_out() -> None:
+    """A graph of operations that change their inputs in place is none of the converter's."""
+
+    class InPlace(nn.Module):
+        def forward(self, x: Tensor) -> tuple[Tensor]:
+            return (torch.zeros(3).add_(x),)
+
+    program = torch.export.export(InPlace().eval(), (torch.ones(3),), strict=False)
+    piece = extract(program, _operations(program), ["x"], program.graph_signature.user_outputs, {})
+    assert not is_aten(piece)
+    kinds = {str(n.target) for n in export_graph(piece, (torch.ones(3),)).graph.nodes}
+    assert "aten.add.Tensor" in kinds and not any("add_" in k for k in kinds)
 
 
 def test_single_operations_stay_single() -> None:

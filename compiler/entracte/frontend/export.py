@@ -21,11 +21,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._export.verifier import Verifier
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.export import ExportedProgram
 
 from entracte.frontend.cleanup import clean, is_view, view_as_reshape
 from entracte.frontend.errors import GraphError
+from entracte.frontend.extract import is_aten
 from entracte.frontend.narrow import narrow
 from entracte.frontend.pairs import write_pairs
 from entracte.frontend.place import line_of, refuse_sizes
@@ -39,6 +41,8 @@ from entracte.frontend.simpler.table import SIMPLER, is_written_out
 
 __all__ = ["export_graph"]
 
+_ATEN = "ATEN"
+"""The dialect of programs that `run_decompositions` makes."""
 _MOST_DIMENSIONS = 5
 """Of a value inside a graph: fewer than any runtime refuses, so it is no backend's own."""
 _STAND_INS = ("SymInt", "SymFloat", "SymBool", "tensor subclasses", "FakeTensor")
@@ -112,6 +116,8 @@ def _whole(
     is_convertible: Callable[[object], bool],
 ) -> ExportedProgram:
     piece = Piece(_export(module, args, outputs))
+    if is_aten(module):
+        piece.program = _as_aten(piece.program)
     try:
         _decompose([piece], is_convertible)
     except GraphError:
@@ -258,7 +264,8 @@ def _decompose(pieces: Sequence[Piece], is_convertible: Callable[[object], bool]
     """Functional ATen, with what the converter lacks written in simpler terms: the same in all
     pieces of a program."""
     for piece in pieces:
-        _write(piece, {})
+        if piece.program.dialect != _ATEN:
+            _write(piece, {})
         compute_with_all(piece.program)
         refuse_sizes(piece.program)
         narrow(piece.program)
@@ -269,6 +276,22 @@ def _decompose(pieces: Sequence[Piece], is_convertible: Callable[[object], bool]
             break
         for piece in pieces:
             _write(piece, wanted)
+
+
+def _as_aten(program: ExportedProgram) -> ExportedProgram:
+    """The same, declared to be what `run_decompositions({})` would make of it: tracing a graph
+    twice more takes as long as exporting it."""
+    return ExportedProgram(
+        root=program.graph_module,
+        graph=program.graph,
+        graph_signature=program.graph_signature,
+        state_dict=program.state_dict,
+        range_constraints=program.range_constraints,
+        module_call_graph=program.module_call_graph,
+        example_inputs=program.example_inputs,
+        constants=program.constants,
+        verifiers=[Verifier],
+    )
 
 
 def _wanted(

@@ -17,8 +17,9 @@ from entracte.frontend.cleanup import is_view, view_as_reshape
 from entracte.frontend.errors import GraphError
 from entracte.frontend.place import PLACE_KEYS
 
-__all__ = ["constants_of", "extract", "has_data"]
+__all__ = ["constants_of", "extract", "has_data", "is_aten"]
 
+_IS_ATEN = "entracte_is_aten"
 _WEIGHT_KINDS = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
 
 
@@ -84,7 +85,17 @@ def extract(
         _copy(piece, node, copies)
     piece.output(tuple(_copied(copies, node, "an output") for node in returned))
     module = GraphModule(nn.Module(), piece) if not attributes else GraphModule(attributes, piece)
+    module.meta[_IS_ATEN] = _is_aten(source)
     return module.requires_grad_(False).eval()
+
+
+def is_aten(module: nn.Module) -> bool:
+    """Whether it was cut out of a program of functional ATen operations: it has no others."""
+    return isinstance(module, GraphModule) and bool(module.meta.get(_IS_ATEN))
+
+
+def _is_aten(source: ExportedProgram | GraphModule) -> bool:
+    return source.dialect == "ATEN" if isinstance(source, ExportedProgram) else is_aten(source)
 
 
 def constants_of(program: ExportedProgram) -> dict[str, Tensor]:
