@@ -312,6 +312,7 @@ def _comparisons(orders: Sequence[Order], shop: Workshop) -> "Iterator[Task]":
 def _stamps(
     orders: Sequence[Order], templates: Mapping[str, Path], shop: Workshop
 ) -> "Iterator[Task]":
+    from entracte.lower.child import KEPT_BYTES
     from entracte.lower.worker import Task
 
     for order in orders:
@@ -321,8 +322,9 @@ def _stamps(
             call=shared.make_arrays if order.chunk.shares else make.stamp_order,
             arguments=(order, shop.cache, templates[order.twin_key]),
             log=shop.log(order),
-            memory_bytes=_FIXED_BYTES + _BYTES_PER_ELEMENT * largest,
+            memory_bytes=_FIXED_BYTES + _BYTES_PER_ELEMENT * largest + KEPT_BYTES,
             work_bytes=_work_bytes(order),
+            keeps_memory=True,
         )
 
 

@@ -13,11 +13,14 @@ from collections.abc import Iterator
 from multiprocessing import connection, parent_process
 from pathlib import Path
 
-__all__ = ["settle_in", "undisturbed"]
+__all__ = ["KEPT_BYTES", "keep_memory", "settle_in", "undisturbed"]
 
 _SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 """That end a command."""
 _PR_SET_PDEATHSIG = 1
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+KEPT_BYTES = 256 << 20
+"""What a process that keeps freed memory keeps at most: a weight in fp32 and its copies in fp16."""
 
 
 @contextlib.contextmanager
@@ -63,6 +66,16 @@ def settle_in(scratch: Path) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     tempfile.tempdir = str(scratch)
     os.environ["TMPDIR"] = str(scratch)
+
+
+def keep_memory() -> None:
+    """Let what is freed serve the next weight. Otherwise the C library gives each large piece back
+    to the system at once, which clears its pages anew: a third of the time of stamping. With
+    another library nothing changes."""
+    with contextlib.suppress(OSError, AttributeError):
+        allocator = ctypes.CDLL(None)
+        for setting in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
+            allocator.mallopt(setting, KEPT_BYTES)
 
 
 def _end_with_parent() -> None:

@@ -27,7 +27,7 @@ from entracte.disk import left
 from entracte.disk.folder import make_folder
 from entracte.disk.write import told
 from entracte.errors import EntracteError
-from entracte.lower.child import settle_in, undisturbed
+from entracte.lower.child import keep_memory, settle_in, undisturbed
 from entracte.lower.errors import LowerError
 from entracte.lower.quiet import TAIL_CHARS
 
@@ -54,6 +54,8 @@ class Task:
     """What the process is expected to take."""
     work_bytes: int = 0
     """Of weights that are done with it, for whoever counts them."""
+    keeps_memory: bool = False
+    """It takes and frees large pieces one after the other (`child.keep_memory`)."""
 
 
 def run_task(call: Callable[..., Any], arguments: tuple[Any, ...], log: Path) -> Any:
@@ -165,6 +167,8 @@ def _child(task: Task, sender: Connection) -> None:
         with told(task.log):
             _say_into(task.log)
         torch.set_num_threads(1)
+        if task.keeps_memory:
+            keep_memory()
         # What the parent hands over lives as long as this process. Each conversion collects twice,
         # and would look through it, and so copy it: half of a small chunk's processor time.
         gc.freeze()
