@@ -3,9 +3,9 @@
     python -m tools.make_plan_vectors
 
 JSON has a record a line. `digests.json`: SHA-256 of messages, packages and files of arrays.
-`plans.json`: right plans of every construct. `hostile_plans.json`: what was changed in one of them, and what its reader
-must say. `fp16.bin`: of each of the 65,536 patterns of fp16 the pattern in fp32. `fp32.bin`:
-patterns of fp32, and behind them those of fp16 that they become.
+`plans.json`: right plans of every construct. `hostile_plans.json`: what was changed in one of them,
+and what its reader must say. `fp16.bin`: of each of the 65,536 patterns of fp16 the pattern in
+fp32. `fp32.bin`: patterns of fp32, and behind them those of fp16 that they become.
 """
 
 import base64

@@ -87,21 +87,30 @@ private let values = Data((0 ..< 38).map { UInt8($0) })
     #expect(check() == "B/w: it is missing, or no file" + remedy)
     try place.put("w", whole)
     #expect(check() == "")
-    for (made, what) in [
-        (whole.dropLast(2), "it has \(whole.count - 2) bytes, its arrays make \(whole.count)"),
-        (whole + [0, 0], "it has \(whole.count + 2) bytes, its arrays make \(whole.count)"),
-        (Data(), "it has 0 bytes, its arrays make \(whole.count)"),
-        (Data([7]) + whole.dropFirst(), "its header is not that of its arrays"),
-        (whole.prefix(12) + [120] + whole.dropFirst(13), "its header is not that of its arrays"),
-        (whole.dropLast() + [0], "it holds other bytes than the plan says"),
-    ] {
+    let size = whole.count
+    func said(of made: Data) throws -> String {
         try place.put("w", made)
-        #expect(check() == "B/w: " + what + remedy)
+        return check()
+    }
+    func wrong(_ size: Int) -> String { "B/w: it has \(size) bytes, its arrays make \(whole.count)" + remedy }
+    func changed(at place: Int) -> Data {
+        var made = whole
+        made[place] ^= 1
+        return made
+    }
+    #expect(try said(of: Data(whole.dropLast(2))) == wrong(size - 2))
+    #expect(try said(of: whole + Data(count: 2)) == wrong(size + 2))
+    #expect(try said(of: Data()) == wrong(0))
+    for place in [0, 12, 16_383] {
+        #expect(try said(of: changed(at: place)) == "B/w: its header is not that of its arrays" + remedy)
+    }
+    for place in [16_384, size - 1] {
+        #expect(try said(of: changed(at: place)) == "B/w: it holds other bytes than the plan says" + remedy)
     }
     try place.put("w", whole)
     let other = Arrays(path: "w", digest: arrays.digest, fileBytes: 7, ports: ports)
-    let said = fault(place) { _ = try package.mapped(other, in: place.url) }
-    #expect(said == "B/w: the plan says 7 bytes, its arrays make \(whole.count)" + remedy)
+    let told = fault(place) { _ = try package.mapped(other, in: place.url) }
+    #expect(told == "B/w: the plan says 7 bytes, its arrays make \(whole.count)" + remedy)
     try place.remove("w")
     try place.link("w", to: place.url.path + "/p/\(PackageFiles.weights)")
     #expect(check() == "B/w: it is missing, or no file" + remedy)
