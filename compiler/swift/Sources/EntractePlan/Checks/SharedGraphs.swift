@@ -75,11 +75,11 @@ enum SharedGraphs {
         guard Paths.isSHA256(arrays.digest) else {
             throw Fault.plan("\(place): they have no SHA-256 but \(words(arrays.digest))")
         }
-        let heldBytes = arrays.ports.reduce(0) { plus($0, $1.sizeBytes) }
+        let layout = ArraysLayout(arrays.ports), heldBytes = layout.dataBytes
         guard heldBytes == weightBytes else {
             throw Fault.plan("\(place): \(heldBytes) bytes, the package says \(weightBytes)")
         }
-        let wantedBytes = plus(ArraysLayout(arrays.ports).headerBytes, heldBytes)
+        let wantedBytes = plus(layout.header.count, heldBytes)
         guard arrays.fileBytes == wantedBytes else {
             throw Fault.plan("\(place): a file of \(arrays.fileBytes) bytes, they make \(wantedBytes)")
         }

@@ -33,7 +33,8 @@ package struct ArraysLayout: Sendable {
         header = withUnsafeBytes(of: length) { Array($0) } + text + spaces
     }
 
-    package var headerBytes: Int { header.count }
+    /// Of all arrays.
+    package var dataBytes: Int { places.last?.upperBound ?? 0 }
 
     private static func name(_ dtype: DType) -> String {
         switch dtype {

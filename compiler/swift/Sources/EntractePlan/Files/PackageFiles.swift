@@ -89,7 +89,7 @@ extension Package {
         guard FileState(path, follow: false)?.kind == .regular, let file = try? RegularFile(path) else {
             throw Self.fault(path, "it is missing, or no file")
         }
-        let wanted = plus(layout.header.count, weightBytes)
+        let wanted = plus(layout.header.count, layout.dataBytes)
         for (what, size) in [("it has", file.state.sizeBytes), ("the plan says", arrays.fileBytes)]
         where size != wanted {
             throw Self.fault(path, "\(what) \(size) bytes, its arrays make \(wanted)")
