@@ -108,7 +108,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...,
 @pytest.fixture(scope="module")
 def planned(compiled: Callable[..., Built]) -> Plan:
     """A dry run."""
-    return compiled("partition=shared", "dry_run=true").plan
+    return compiled("partition=shared", "dry_run=true", out="dry").plan
 
 
 @pytest.fixture(scope="module")
