@@ -130,6 +130,13 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _compiled(tmp_path_factory, "split", *overrides)
 
 
+@pytest.fixture(scope="session")
+def one_graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo whose equal blocks run one graph; two of them fit, and are loaded in every step."""
+    overrides = ("partition=shared", "target.memory=25MiB", "verify=off")
+    return _compiled(tmp_path_factory, "one-graph", *overrides)
+
+
 def _compiled(factory: pytest.TempPathFactory, name: str, *overrides: str) -> Path:
     """The demo, compiled once for all tests of all processes.
 

@@ -36,6 +36,17 @@ def test_the_build_in_it_is_the_build(whole, exported):
     assert names(exported.folder / "Build") <= names(whole)
 
 
+@pytest.mark.slow
+def test_a_graph_is_there_once_and_its_arrays_beside_it(one_graph, tmp_path):
+    build = export_app(one_graph, tmp_path / "app").folder / "Build"
+    plan = read_plan(build)
+    check_files(plan, build)
+    check_all_bytes(plan, build)
+    arrays = {p.arrays.path: p.path for p in plan.packages if p.arrays is not None}
+    assert arrays.keys() == {f"packages/{p.name}" for p in build.glob("packages/*.safetensors")}
+    assert len(set(arrays.values())) < len(arrays) - 3
+
+
 def test_the_runner_in_it_is_the_runner_without_its_tests(exported):
     found = names(exported.folder / "Entracte")
     assert found == {"Package.swift"} | {f"Sources/{n}" for n in names(RUNNER / "Sources")}

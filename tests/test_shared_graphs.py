@@ -29,6 +29,7 @@ from entracte.run.execute import run_build
 from entracte.run.packages import check_all_bytes, check_facts
 from entracte.store.arrays import PAGE_BYTES, header_of, in_order
 from entracte.store.cache import Cache
+from tests.planner.plans import make_shared_plan
 
 WIDTH, LAYERS, EQUAL = 96, 4, 3
 """The first layer reads the input of the stage, which is of another type than what layers give."""
@@ -107,7 +108,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...,
 @pytest.fixture(scope="module")
 def planned(compiled: Callable[..., Built]) -> Plan:
     """A dry run."""
-    return compiled("partition=shared", "dry_run=true").plan
+    return compiled("partition=shared", "dry_run=true", out="dry").plan
 
 
 @pytest.fixture(scope="module")
@@ -329,6 +330,27 @@ def test_the_core_ml_device_loads_the_graph_once_and_gives_it_each_chunks_weight
         np.testing.assert_allclose(y, wanted.numpy(), atol=2e-2)
         device.free(handle)
     assert len(loads) == 1 and device.resident_bytes() == 0
+
+
+def test_a_graph_is_loaded_once_for_each_of_its_units(tmp_path: Path) -> None:
+    loads: list[str] = []
+    engine = SimpleNamespace(
+        system=lambda: "24A335 Mac14,2",
+        compile=shutil.copytree,
+        load=lambda _, unit, __: loads.append(unit),
+    )
+    units, cache = {"c1.02": "cpuOnly"}, Cache(tmp_path / "cache")
+    device = CoreMLDevice("all", engine, units=units, cache=cache)  # type: ignore[arg-type]
+    packages = [p for p in make_shared_plan().packages if p.arrays is not None]
+    assert [p.chunk for p in packages] == ["c1.00", "c1.01", "c1.02"]
+    (tmp_path / packages[0].path).mkdir(parents=True)
+    (tmp_path / packages[0].path / "model").write_text("a graph")
+    for package in packages * 2:
+        assert package.arrays is not None
+        path = tmp_path / package.arrays.path
+        path.write_bytes(header_of(package.arrays.ports) + bytes(70))
+        device.free(device.load(package, tmp_path))
+    assert loads == ["all", "cpuOnly"]
 
 
 def test_a_file_of_arrays_is_one_that_safetensors_reads(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from entracte.calibrate.fit import fit
 from entracte.calibrate.records import recorded as read_records
 from entracte.errors import RunError
+from entracte.inspect.graphs import disk_bytes
 from entracte.plan.file import plan_sha256, read_plan
 from entracte.run.execute import open_build
 from entracte.run.metadata import read_metadata
@@ -25,7 +26,10 @@ SAID = {"prompt": "a red circle moves right", "seed": 3}
 WORDS = ("--prompt", SAID["prompt"], "--seed", str(SAID["seed"]))
 
 
-@pytest.fixture(scope="session", params=["whole", "split"])
+BUILDS = ["whole", "split", pytest.param("one_graph", marks=pytest.mark.slow)]
+
+
+@pytest.fixture(scope="session", params=BUILDS)
 def recorded(request, tmp_path_factory) -> tuple[Path, Path, np.ndarray]:
     """A build, what its packages answered, and the video."""
     toolchain()
@@ -142,7 +146,7 @@ def test_a_probe_is_json(recorded):
     told = json.loads(ran("probe", build, "--memory", "3GB").stdout)
     assert told["ready"] and told["fits"] and not told["faults"]
     assert told["bytes"]["claimed_peak"] == plan.forecast.peak_bytes
-    assert told["bytes"]["files"] == sum(p.file_bytes for p in plan.packages)
+    assert told["bytes"]["files"] == disk_bytes(plan)
     tight = json.loads(ran("probe", build, "--memory", "5MB").stdout)
     assert not tight["ready"] and tight["fits"] is False and "too much" in tight["refusal"]
 
@@ -192,3 +196,22 @@ def test_a_changed_build_is_refused(recorded, tmp_path):
     done = entracte_run("run", build, *WORDS, "--engine", "blank", "--out", tmp_path / "x.npy")
     assert done.returncode == 1 and "holds other bytes than the plan says" in done.stderr
     assert not (tmp_path / "x.npy").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("place", "said"), [
+    (-1, "it holds other bytes than the plan says"),
+    (20, "its header is not that of its arrays"),
+])  # fmt: skip
+def test_changed_arrays_are_refused(one_graph, tmp_path, place, said):
+    import shutil
+
+    toolchain()
+    build = shutil.copytree(one_graph, tmp_path / "build")
+    arrays = sorted(build.glob("packages/*.safetensors"))[1]
+    data = bytearray(arrays.read_bytes())
+    data[place] ^= 1
+    arrays.unlink()
+    arrays.write_bytes(data)
+    done = entracte_run("run", build, *WORDS, "--engine", "blank", "--out", tmp_path / "x.npy")
+    assert done.returncode == 1 and said in done.stderr and arrays.name in done.stderr

@@ -71,6 +71,25 @@ def _package(k: int, **changes: Any) -> Change:
     return lambda p: p["packages"][k].update(changes)
 
 
+def _arrays(k: int, **changes: Any) -> Change:
+    return lambda p: p["packages"][k]["arrays"].update(changes)
+
+
+def _every_array(*ports: Any) -> Change:
+    """The same arrays for all chunks of the graph."""
+
+    def change(p: Any) -> None:
+        for package in p["packages"]:
+            if "arrays" in package:
+                package["arrays"]["ports"] = list(ports)
+
+    return change
+
+
+def _array(name: str, shape: list[int], dtype: str = "fp16") -> Any:
+    return {"type": "Port", "name": name, "shape": shape, "dtype": dtype}
+
+
 def _compared(**changes: Any) -> Change:
     return lambda p: p["compared"][0].update(changes)
 
@@ -89,6 +108,10 @@ def _more(what: str, times: int) -> Change:
 
 
 _PORT = {"type": "Port", "name": "x", "shape": [4], "dtype": "fp16"}
+_ARRAYS = {
+    "type": "Arrays", "path": "packages/a.safetensors", "digest": "0" * 64, "file_bytes": 16_388,
+    "ports": [{"type": "Port", "name": "w0", "shape": [2], "dtype": "fp16"}],
+}  # fmt: skip
 _WORK = {"type": "Work", "kind": "conv", "flops": 1, "moved_bytes": 1}
 _BAR = {
     "type": "Bar", "queue": "compute", "label": "c0.01", "segment": 0, "iteration": 1, "step": 1,
@@ -281,4 +304,77 @@ NUMBERS: tuple[tuple[str, Change], ...] = (
     ("sampler", _segment(1, count=1.0)),
 )  # fmt: skip
 
-CHANGES = {"loads": LOADS, "lives": LIVES, "parts": PARTS, "agreement": NUMBERS}
+_OTHER = [{"type": "Port", "name": "in", "shape": [5], "dtype": "fp16"}]
+_VARIANT = {
+    "type": "Variant", "name": "f", "start": 0, "stop": 1, "activation_bytes": 1, "flops": 1,
+    "moved_bytes": 1, "graph": "f", "inputs": [], "outputs": [],
+}  # fmt: skip
+_OWN = {"type": "FunctionPorts", "function": "f", "inputs": [], "outputs": []}
+
+GRAPHS: tuple[tuple[str, Change], ...] = (
+    ("one graph", _chunk(1, shares="")),
+    ("one graph", _chunk(1, shares="c1.01")),
+    ("one graph", _chunk(2, shares="")),
+    ("one graph", _chunk(2, shares="c1.02")),
+    ("one graph", _chunk(2, shares="nobody's")),
+    ("one graph", _chunk(2, shares=7)),
+    ("one graph", _chunk(2, shares="c1\x07")),
+    ("one graph", _chunk(2, graph="c2")),
+    ("one graph", _chunk(0, shares="c1.00")),
+    ("one graph", _chunk(0, shares="c0.00")),
+    ("one graph", _chunk(2, flops=2)),
+    ("one graph", _chunk(2, weight_bytes=2)),
+    ("one graph", _chunk(2, activation_bytes=2)),
+    ("one graph", _all(_chunk(2, inputs=_OTHER), _package(2, inputs=_OTHER))),
+    ("one graph", _all(_chunk(2, outputs=[]), _package(2, outputs=[]))),
+    ("one graph", _all(
+        _chunk(2, variants=[_VARIANT]), _package(2, functions=["main", "f"], own_ports=[_OWN])
+    )),
+    ("one graph", _package(2, arrays=None)),
+    ("one graph", _package(0, arrays=_ARRAYS)),
+    ("one graph", lambda p: p["packages"][2].pop("arrays")),
+    ("one graph", _package(2, path="packages/c1.02.mlpackage")),
+    ("one graph", _package(2, path="packages/c0.00.mlpackage")),
+    ("one graph", _package(2, digest="f" * 64)),
+    ("one graph", _package(2, file_bytes=13)),
+    ("one graph", _package(2, activation_bytes=21)),
+    ("one graph", _package(2, weight_bytes=71)),
+    ("one graph", _all(*(_package(k, compression="int8") for k in (1, 2, 3)))),
+    ("one graph", _all(*(_package(k, weight_bytes=72) for k in (1, 2, 3)))),
+    ("one graph", _arrays(2, path="../c1.01.safetensors")),
+    ("one graph", _arrays(2, path="")),
+    ("one graph", _arrays(2, path="packages/c1.00.safetensors")),
+    ("one graph", _arrays(2, path="packages/C1.00.safetensors")),
+    ("one graph", _arrays(2, path="packages/c1.00.mlpackage")),
+    ("one graph", _arrays(2, path="packages/c1.00.mlpackage/x")),
+    ("one graph", _arrays(2, path="constants.safetensors")),
+    ("one graph", _arrays(2, digest="E" * 64)),
+    ("one graph", _arrays(2, digest="")),
+    ("one graph", _arrays(2, file_bytes=70)),
+    ("one graph", _arrays(2, file_bytes=-1)),
+    ("one graph", _arrays(2, file_bytes="70")),
+    ("one graph", _arrays(2, more=1)),
+    ("one graph", _arrays(2, ports=[_array("w0", [27])])),
+    ("one graph", lambda p: p["packages"][2]["arrays"]["ports"].reverse()),
+    ("one graph", lambda p: p["packages"][2]["arrays"].pop("digest")),
+    ("one graph", lambda p: p["packages"][2]["arrays"].update(type="Port")),
+    ("one graph", _every_array(_array("w0", [27]), _array("w1", [2, 2], "fp32"))),
+    ("one graph", _every_array(_array("w0", [2, 2], "fp32"), _array("w0", [27]))),
+    ("one graph", _every_array(_array("w0", [2, 2], "fp32"), _array("w2", [27]))),
+    ("one graph", _every_array(_array("w0", [2, 2], "fp32"), _array("w1", [28]))),
+    ("one graph", _every_array(_array("w0", [2, 2], "fp32"), _array("w1", [3, 9]))),
+    ("one graph", _every_array(_array("w0", [4], "int32"), _array("w1", [27]))),
+    ("one graph", _every_array(_array("w0", [0]))),
+    ("one graph", _every_array()),
+    ("one graph", lambda p: p["facts"][2].update(activation_bytes=20)),
+    ("one graph", lambda p: p["facts"][2].update(exec_s=1.0)),
+    ("one graph", lambda p: p["facts"][2].update(load_s=0.95)),
+    ("one graph", lambda p: p["facts"][2].update(cold_s=0.25)),
+    ("one graph", lambda p: p["facts"][1].update(cold_s=0.0)),
+    ("gates", _chunk(1, shares="c1.00")),
+    ("dry", _chunk(1, shares="c1.00")),
+    ("gates", _package(1, arrays={})),
+    ("gates", _package(1, arrays=[])),
+)  # fmt: skip
+
+CHANGES = {"loads": LOADS, "lives": LIVES, "parts": PARTS, "agreement": NUMBERS, "graphs": GRAPHS}

@@ -2,10 +2,10 @@
 
     python -m tools.make_plan_vectors
 
-JSON has a record a line. `digests.json`: SHA-256 of messages and packages. `plans.json`: right
-plans of every construct. `hostile_plans.json`: what was changed in one of them, and what its reader
-must say. `fp16.bin`: of each of the 65,536 patterns of fp16 the pattern in fp32. `fp32.bin`:
-patterns of fp32, and behind them those of fp16 that they become.
+JSON has a record a line. `digests.json`: SHA-256 of messages, packages and files of arrays.
+`plans.json`: right plans of every construct. `hostile_plans.json`: what was changed in one of them,
+and what its reader must say. `fp16.bin`: of each of the 65,536 patterns of fp16 the pattern in
+fp32. `fp32.bin`: patterns of fp32, and behind them those of fp16 that they become.
 """
 
 import base64
@@ -23,13 +23,21 @@ import numpy as np
 
 from entracte.codec import encode
 from entracte.errors import PlanError
-from entracte.ir import Compared, Plan
+from entracte.ir import Compared, DType, Plan, Port
 from entracte.lower.identity import combined_digest, manifest_text
 from entracte.plan import file as plan_file
+from entracte.store.arrays import header_of, places_of
 from entracte.store.origin import VERSION as ENTRACTE
 from tests.fuzz.mutate import broken, mutated
 from tests.planner import test_check_plan, test_plan_file
-from tests.planner.plans import SHAPE, heavier, make_plan, make_special_plan, plan_of
+from tests.planner.plans import (
+    SHAPE,
+    heavier,
+    make_plan,
+    make_shared_plan,
+    make_special_plan,
+    plan_of,
+)
 from tests.planner.programs import DOUBLE_BUFFER, ONLINE, Part
 from tools.hostile_changes import CHANGES
 
@@ -54,7 +62,8 @@ def write_lines(path: Path, records: list[Any]) -> None:
 
 
 def digests() -> list[Any]:
-    """SHA-256 of messages of all lengths around blocks; digests and manifests of packages."""
+    """SHA-256 of messages of all lengths around blocks; digests and manifests of packages; headers
+    of files of arrays."""
     lengths = [*range(132), 191, 192, 193, 255, 256, 257, 1000, 4095, 4096, 65_537]
     made: list[Any] = [{"bytes": n, "sha256": _sha256(message(n))} for n in lengths]
     for n, has_weights in ((1, True), (2, False), (3, True)):
@@ -64,7 +73,31 @@ def digests() -> list[Any]:
             "model": model, "weights": weights, "digest": combined_digest(model, weights),
             "manifest": manifest_text(model, weights),
         })  # fmt: skip
-    return made
+    return made + [_arrays(ports) for ports in ARRAYS]
+
+
+def _port(name: str, shape: tuple[int, ...], dtype: DType = DType.FP16) -> Port:
+    return Port(name, shape, dtype)
+
+
+ARRAYS: tuple[tuple[Port, ...], ...] = (
+    (),
+    (_port("w0", ()),),
+    (_port("w1", (2, 3, 4), DType.FP32), _port("w2", (5,), DType.INT32), _port("w0", (7, 1))),
+    tuple(_port(f"w{i}", (i + 1, 1152)) for i in range(300)),
+)
+"""Of files, in their order: none, a number alone, all types, more than a page of header."""
+
+
+def _arrays(ports: tuple[Port, ...]) -> Any:
+    """Where the arrays of a file lie, and the SHA-256 of all that stands before them."""
+    header, places = header_of(ports), places_of(ports)
+    return {
+        "ports": [[p.name, list(p.shape), str(p.dtype)] for p in ports],
+        "places": [list(p) for p in places],
+        "header_bytes": len(header),
+        "sha256": _sha256(header),
+    }
 
 
 def message(n: int) -> bytes:
@@ -138,6 +171,7 @@ PLANS: Mapping[str, Callable[[], Plan]] = {
     "tiles in a loop": _of(Part(4, (70,), also=("tiles", "stream"))),
     "shared": _of(Part(1, (70,)), Part(1, (5,), also=("shared",))),
     "given": _of(Part(1, (70,), also=("given",))),
+    "one graph": make_shared_plan,
 }
 
 

@@ -28,6 +28,7 @@ from entracte.program.workload import Workload
 from entracte.schedule.choose import make_schedule
 from tests.planner.lives import with_lives
 from tests.planner.online import with_long_lives
+from tests.planner.plans import make_shared_plan
 from tests.planner.programs import (
     DOUBLE_BUFFER,
     ONLINE,
@@ -170,6 +171,7 @@ def by_hand() -> Iterator[Timed]:
         yield _of_plan(f"sampler, {policy.name}", sampler(policy))
         for end in (0, 1, 2, 3):
             yield _corners(f"corners until {end}, {policy.name}", policy, {1: end} if end else {})
+        yield _of_plan(f"one graph, {policy.name}", make_shared_plan(policy))
 
 
 def _of_plan(name, plan, ends=None) -> Timed:

@@ -136,8 +136,8 @@ class CoreMLDevice(NumpyValues):
         self._compute_unit = compute_unit
         self._cache = cache or Cache(cache_folder("auto"))
         self._resident: dict[int, int] = {}
-        self._graphs: dict[Path, Any] = {}
-        """Models of graphs that chunks share."""
+        self._graphs: dict[tuple[Path, str], Any] = {}
+        """Models of graphs that chunks share, on each of their units."""
 
     @property
     def numerics(self) -> str:
@@ -158,14 +158,18 @@ class CoreMLDevice(NumpyValues):
         """The weights alone are read; their graph is loaded with the first chunk that it serves,
         and stays: it holds none."""
         path = folder / package.path
-        if path not in self._graphs:
-            self._graphs[path] = self._load(package, path, "main")
+        graph = path, self._unit(package)
+        if graph not in self._graphs:
+            self._graphs[graph] = self._load(package, path, "main")
         data = np.fromfile(folder / arrays.path, np.uint8, offset=len(header_of(arrays.ports)))
         found = {
             p.name: data[a:b].view(NUMPY[p.dtype]).reshape(p.shape)
             for p, (a, b) in zip(arrays.ports, places_of(arrays.ports), strict=True)
         }
-        return _Copy(package, path, "main", self._graphs[path], found)
+        return _Copy(package, path, "main", self._graphs[graph], found)
+
+    def _unit(self, package: Package) -> str:
+        return self._units.get(package.chunk, self._compute_unit)
 
     def call(
         self, handle: "_Copy", function: str, inputs: Mapping[str, Any]
@@ -194,7 +198,7 @@ class CoreMLDevice(NumpyValues):
 
     def _load(self, package: Package, path: Path, function: str) -> Any:
         """A model. coremltools and the system raise kinds of their own: each is a `RunError`."""
-        unit = self._units.get(package.chunk, self._compute_unit)
+        unit = self._unit(package)
         compiled = self._compiled(package, path)
         try:
             return self._engine.load(compiled, unit, function)

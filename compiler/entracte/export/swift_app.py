@@ -56,11 +56,6 @@ def export_app(build: Path, out: Path) -> Exported:
         WriteError: it cannot be written.
     """
     plan = read_plan(build)
-    if shared := [c.id for c in plan.chunks if c.shares]:
-        raise RunError(
-            f"{build}: {shared[0]} and {len(shared) - 1} more chunks run graphs that take their "
-            "weights as inputs, which the Swift runner does not; compile with partition=auto"
-        )
     check_files(plan, build)
     check_facts(plan, build)
     check_all_bytes(plan, build)

@@ -19,6 +19,7 @@ public final class CoreMLEngine: Engine {
     private let settle: Settle
     private let pause: Pause
     private let loads = LoadCounts()
+    private let graphs = SharedGraphs()
 
     /// `installed` is what `CoreMLInstallation.install` gave. Refused, before anything is loaded: a plan whose
     /// packages are not all installed, one that this process cannot hold, and packages of several functions
@@ -51,6 +52,10 @@ public final class CoreMLEngine: Engine {
         let again = await loads.add(package.chunk) > 1
         let place = CoreMLPlace(
             package: package, compiled: found.compiled, unit: found.unit, isMultifunction: package.functions.count > 1)
+        if let arrays = package.arrays {
+            let graph = try await pause.again { try await graphs.graph(place) }
+            return try await ArraysModel(package, arrays, in: folder, graph, pause)
+        }
         let bound = try await pause.again { try await BoundModel.load(place, function) }
         if bound.hasStates {
             if let fault = Self.statesFault(package.chunk, again: again, functions: package.functions) { throw fault }

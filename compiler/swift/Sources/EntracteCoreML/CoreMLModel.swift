@@ -78,19 +78,23 @@ final class BoundModel: @unchecked Sendable {
     let hasStates: Bool
     private let model: MLModel
     private let chunk: String
-    private let inputs: [Port]
+    /// Names are the chunk's; of a shared graph it calls them otherwise.
     private let outputs: [Port]
+    private let features: [Port]
     private let state: AnyObject?
-    private var kept: KeptInputs?
+    private let inputs: CallInputs
 
     private init(_ model: MLModel, _ place: CoreMLPlace, _ function: String, addedBytes: Int) throws {
         self.model = model
         self.function = function
         self.addedBytes = addedBytes
         chunk = place.package.chunk
-        (inputs, outputs) = place.package.ports(of: function)
+        outputs = place.package.ports(of: function).outputs
+        let own = place.package.features(of: function)
+        features = own.outputs
+        inputs = CallInputs(place.package, function)
         try FeatureCheck(chunk: chunk, function: function)
-            .check(model.modelDescription, inputs: inputs, outputs: outputs)
+            .check(model.modelDescription, inputs: own.inputs, outputs: own.outputs)
         state = Self.newState(of: model)
         hasStates = state != nil
     }
@@ -113,22 +117,23 @@ final class BoundModel: @unchecked Sendable {
         return try BoundModel(model, place, function, addedBytes: min(max(0, after - before), most))
     }
 
-    /// Call it once with tensors of all its inputs. Gives new tensors, in row-major order without gaps.
-    func call(_ given: [String: Tensor]) async throws -> [String: Tensor] {
-        let features = try provider(given)
-        let proposed = try outputs.map { try OutputArray($0) }
+    /// Call it once with tensors of all its inputs, by the names of the chunk's ports. Gives new tensors by its
+    /// outputs', in row-major order without gaps. `arrays`: of a shared graph the weights of who calls.
+    func call(_ given: [String: Tensor], _ arrays: CallInputs? = nil) async throws -> [String: Tensor] {
+        let provider = try (arrays ?? inputs).provider(given)
+        let proposed = try zip(outputs, features).map { try OutputArray($0, feature: $1.name) }
         let options = MLPredictionOptions()
-        options.outputBackings = Dictionary(proposed.map { ($0.port.name, $0.array as Any) }) { first, _ in first }
+        options.outputBackings = Dictionary(proposed.map { ($0.feature, $0.array as Any) }) { first, _ in first }
         let results: any MLFeatureProvider
         do {
-            results = try await predict(features, options)
+            results = try await predict(provider, options)
         } catch let error where !(error is CancellationError) {
             throw Fault.run(
                 "package \(chunk), function '\(function)': the call failed (\(error.localizedDescription)); try "
                     + "another `target.compute_unit`, or run the plan on the reference device")
         }
         // Core ML reads the inputs' memory until here.
-        withExtendedLifetime(given) {}
+        withExtendedLifetime((given, arrays)) {}
         let taken = try autoreleasepool {
             try proposed.map { ($0.port.name, try $0.taken(from: results, chunk)) }
         }
@@ -142,22 +147,6 @@ final class BoundModel: @unchecked Sendable {
             return try await model.prediction(from: features, using: state, options: options)
         }
         return try await model.prediction(from: features, options: options)
-    }
-
-    /// The features of the last call where all tensors are the same ones, whose bytes may be others.
-    private func provider(_ given: [String: Tensor]) throws -> MLDictionaryFeatureProvider {
-        let tensors = try inputs.map { port in
-            guard let tensor = given[port.name], tensor.shape == port.shape, tensor.dtype == port.dtype else {
-                throw Fault.run(
-                    "package \(chunk), function '\(function)': input '\(port.name)' must be \(port.dtype.rawValue) "
-                        + "\(port.shape)")
-            }
-            return tensor
-        }
-        if let kept, kept.isOf(tensors) { return kept.provider }
-        let made = try KeptInputs(inputs, tensors)
-        kept = made
-        return made.provider
     }
 
     private static func configuration(_ place: CoreMLPlace, _ function: String) throws -> MLModelConfiguration {

@@ -25,7 +25,7 @@ public struct CoreMLCompiler: PackageCompiler {
     }
 
     public func probe(
-        _ compiled: URL, _ package: Package, function: String, unit: ComputeUnit,
+        _ compiled: URL, _ package: Package, in folder: URL, function: String, unit: ComputeUnit,
         phase: @Sendable (InstallPhase) throws -> Void
     ) async throws -> ProbeTimes {
         let place = CoreMLPlace(
@@ -37,7 +37,8 @@ public struct CoreMLCompiler: PackageCompiler {
         // A load may succeed after a failed compilation for the Neural Engine: the first call tells.
         try phase(.probe)
         let zeros = package.ports(of: function).inputs.map { ($0.name, Tensor(zeros: $0.shape, $0.dtype)) }
-        _ = try await bound.call(Dictionary(zeros) { first, _ in first })
+        let arrays = try package.arrays.map { try CallInputs(package, $0, package.mapped($0, in: folder)) }
+        _ = try await bound.call(Dictionary(zeros) { first, _ in first }, arrays)
         let called = DispatchTime.now().uptimeNanoseconds
         return ProbeTimes(
             function: function, loadSeconds: Double(loaded - begin) / 1e9,

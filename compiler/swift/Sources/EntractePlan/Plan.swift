@@ -36,6 +36,9 @@ public struct Chunk: Equatable, Sendable {
     public let computeUnit: String
     /// Whose weights it holds, as the checkpoint names them: for people.
     public let modules: [String]
+    /// The first chunk that computes the same with other weights: one graph serves them all and takes their
+    /// weights as inputs. Empty: its weights are constants of a package of its own.
+    public let shares: String
 
     /// Inputs and outputs of a function: the chunk's, or those of another stage's function.
     public func ports(of function: String) -> (inputs: [Port], outputs: [Port]) {
@@ -48,6 +51,17 @@ public struct FunctionPorts: Equatable, Sendable {
     public let function: String
     public let inputs: [Port]
     public let outputs: [Port]
+}
+
+/// A chunk's weights as a file of arrays that its shared graph takes as inputs.
+public struct Arrays: Equatable, Sendable {
+    /// Of a safetensors file, relative to the build folder.
+    public let path: String
+    /// SHA-256 of the file.
+    public let digest: String
+    public let fileBytes: Int
+    /// The arrays in the file's order, by the names of the graph's inputs.
+    public let ports: [Port]
 }
 
 /// One package on disk and what it really needs.
@@ -66,11 +80,25 @@ public struct Package: Equatable, Sendable {
     public let psnrDb: Double?
     public let functions: [String]
     public let ownPorts: [FunctionPorts]
+    /// Of a graph that several chunks share: this chunk's weights, which are no part of it. `weightBytes` are
+    /// theirs.
+    public let arrays: Arrays?
 
     /// Inputs and outputs of a function.
     public func ports(of function: String) -> (inputs: [Port], outputs: [Port]) {
         ownPorts.first { $0.function == function }.map { ($0.inputs, $0.outputs) }
             ?? (inputs, outputs)
+    }
+
+    /// What the package itself declares: these ports, or those of a graph that is shared, which calls them by
+    /// their places and takes the arrays too.
+    public func features(of function: String) -> (inputs: [Port], outputs: [Port]) {
+        let (inputs, outputs) = ports(of: function)
+        guard let arrays else { return (inputs, outputs) }
+        func numbered(_ ports: [Port], _ name: String) -> [Port] {
+            ports.enumerated().map { Port(name: "\(name)\($0)", shape: $1.shape, dtype: $1.dtype) }
+        }
+        return (numbered(inputs, "in") + arrays.ports, numbered(outputs, "out"))
     }
 }
 
@@ -260,4 +288,11 @@ public struct Plan: Equatable, Sendable {
     public let compared: [Compared]
     /// SHA-256 of the plan's bytes as they stand in its file: what a record of a run names.
     public let sha256: String
+
+    /// Bytes of all packages, and of the arrays beside a graph; a graph that chunks share is there once.
+    public var packageBytes: Int {
+        let files = Dictionary(packages.map { ($0.path, $0.fileBytes) }) { first, _ in first }
+        return plus(
+            files.values.reduce(0, plus), packages.reduce(0) { plus($0, $1.arrays?.fileBytes ?? 0) })
+    }
 }

@@ -9,9 +9,10 @@ public protocol PackageCompiler: Sendable {
     /// Compile a package. Gives where the compiled model lies, in a folder from which it may be moved.
     func compile(_ package: Package, in folder: URL) async throws -> URL
 
-    /// Load a compiled model for a function, call it once with zeros, drop it.
+    /// Load a compiled model for a function, call it once with zeros (of a graph that chunks share with the
+    /// package's own arrays, which lie in the build folder), drop it.
     func probe(
-        _ compiled: URL, _ package: Package, function: String, unit: ComputeUnit,
+        _ compiled: URL, _ package: Package, in folder: URL, function: String, unit: ComputeUnit,
         phase: @Sendable (InstallPhase) throws -> Void
     ) async throws -> ProbeTimes
 }
@@ -43,7 +44,8 @@ public struct Installed: Equatable, Sendable {
 }
 
 /// Makes packages ready on a device: each is checked, compiled, loaded, called once and dropped, one by one,
-/// the smallest first. What is done stays done: another start goes on where the last one ended.
+/// the smallest first; a graph that chunks share once. What is done stays done: another start goes on where the
+/// last one ended.
 ///
 /// A device's first load of a package may take minutes, more memory than all later ones, and may end the
 /// process. So a mark is written before each part: at the next start it names the chunk.
@@ -121,7 +123,7 @@ public struct Installer: Sendable {
                 continue
             }
             do {
-                let times = try await self.pause.again { try await probe(compiled, package, unit, count) }
+                let times = try await self.pause.again { try await probe(compiled, package, in: folder, unit, count) }
                 return try keep(package, asked, unit, compiled, times, failed)
             } catch let error where !(error is CancellationError) {
                 failed.append("\(unit.rawValue): \(error)")
@@ -153,7 +155,7 @@ public struct Installer: Sendable {
     }
 
     private func probe(
-        _ compiled: URL, _ package: Package, _ unit: ComputeUnit, _ count: Progress
+        _ compiled: URL, _ package: Package, in folder: URL, _ unit: ComputeUnit, _ count: Progress
     ) async throws -> [ProbeTimes] {
         defer { log.end(package) }
         var times: [ProbeTimes] = []
@@ -161,7 +163,7 @@ public struct Installer: Sendable {
             await self.pause.untilOpen()
             try Task.checkCancellation()
             times.append(
-                try await compiler.probe(compiled, package, function: function, unit: unit) { phase in
+                try await compiler.probe(compiled, package, in: folder, function: function, unit: unit) { phase in
                     count.tell(package, phase, unit)
                     try log.begin(phase, package, unit, function)
                 })

@@ -38,7 +38,7 @@ struct ProbeCommand {
             ("claimed_peak", .whole(plan.forecast.peakBytes)), ("base_footprint", .whole(plan.target.baseFootprintBytes)),
             ("limit", maybe(reading.limitBytes)), ("footprint", maybe(reading.footprintBytes)),
             ("available", maybe(reading.availableBytes)), ("working_set", maybe(reading.workingSetBytes)),
-            ("files", .whole(plan.packages.reduce(0) { $0 + $1.fileBytes })),
+            ("files", .whole(plan.packageBytes)),
         ])
     }
 

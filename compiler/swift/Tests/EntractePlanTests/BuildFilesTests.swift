@@ -28,7 +28,7 @@ final class Place {
 
 private let model = Data("model".utf8), weights = Data(repeating: 3, count: 2_000_000)
 
-private func package(_ place: Place) throws -> Package {
+private func package(_ place: Place, arrays: Arrays? = nil, weightBytes: Int = 1) throws -> Package {
     let (one, other) = (SHA256.hex(model), SHA256.hex(weights))
     let manifest = Data(PackageFiles.manifest(model: one, weights: other).utf8)
     try place.put("p/\(PackageFiles.model)", model)
@@ -36,9 +36,9 @@ private func package(_ place: Place) throws -> Package {
     try place.put("p/\(PackageFiles.manifest)", manifest)
     return Package(
         chunk: "c", path: "p", digest: PackageFiles.digest(model: one, weights: other),
-        fileBytes: model.count + weights.count + manifest.count, weightBytes: 1, activationBytes: 1,
+        fileBytes: model.count + weights.count + manifest.count, weightBytes: weightBytes, activationBytes: 1,
         precision: "fp16", compression: "none", inputs: [], outputs: [], psnrDb: nil, functions: ["main"],
-        ownPorts: [])
+        ownPorts: [], arrays: arrays)
 }
 
 private func fault(_ place: Place, _ work: () throws -> Void) -> String {
@@ -68,6 +68,89 @@ private func fault(_ place: Place, _ work: () throws -> Void) -> String {
     #expect(check().hasPrefix("B/p: it has bytes of files \(package.fileBytes + 1), the plan says"))
     try place.remove("p/\(PackageFiles.model)")
     #expect(check() == "B/p: \(PackageFiles.model) is missing" + remedy)
+}
+
+private let ports = [
+    Port(name: "w1", shape: [2, 3], dtype: .fp32), Port(name: "w2", shape: [1], dtype: .int32),
+    Port(name: "w0", shape: [5], dtype: .fp16),
+]
+private let values = Data((0 ..< 38).map { UInt8($0) })
+
+@Test func arraysHoldTheirBytes() throws {
+    let place = try Place()
+    let whole = Data(ArraysLayout(ports).header) + values
+    let arrays = Arrays(path: "w", digest: SHA256.hex(whole), fileBytes: whole.count, ports: ports)
+    let package = try package(place, arrays: arrays, weightBytes: 38)
+    let digests = FileDigests()
+    let check = { fault(place) { try package.checkBytes(in: place.url, digests: digests) } }
+    let remedy = "; compile again, or copy the build again"
+    #expect(check() == "B/w: it is missing, or no file" + remedy)
+    try place.put("w", whole)
+    #expect(check() == "")
+    let size = whole.count
+    func said(of made: Data) throws -> String {
+        try place.put("w", made)
+        return check()
+    }
+    func wrong(_ size: Int) -> String { "B/w: it has \(size) bytes, its arrays make \(whole.count)" + remedy }
+    func changed(at place: Int) -> Data {
+        var made = whole
+        made[place] ^= 1
+        return made
+    }
+    #expect(try said(of: Data(whole.dropLast(2))) == wrong(size - 2))
+    #expect(try said(of: whole + Data(count: 2)) == wrong(size + 2))
+    #expect(try said(of: Data()) == wrong(0))
+    for place in [0, 12, 16_383] {
+        #expect(try said(of: changed(at: place)) == "B/w: its header is not that of its arrays" + remedy)
+    }
+    for place in [16_384, size - 1] {
+        #expect(try said(of: changed(at: place)) == "B/w: it holds other bytes than the plan says" + remedy)
+    }
+    try place.put("w", whole)
+    let other = Arrays(path: "w", digest: arrays.digest, fileBytes: 7, ports: ports)
+    let told = fault(place) { _ = try package.mapped(other, in: place.url) }
+    #expect(told == "B/w: the plan says 7 bytes, its arrays make \(whole.count)" + remedy)
+    try place.remove("w")
+    try place.link("w", to: place.url.path + "/p/\(PackageFiles.weights)")
+    #expect(check() == "B/w: it is missing, or no file" + remedy)
+}
+
+@Test func arraysAreMappedWhereTheyLie() async throws {
+    let place = try Place()
+    let whole = Data(ArraysLayout(ports).header) + values
+    let arrays = Arrays(path: "w", digest: "", fileBytes: whole.count, ports: ports)
+    try place.put("w", whole)
+    let package = try package(place, arrays: arrays, weightBytes: 38)
+    let file = try package.mapped(arrays, in: place.url)
+    try await file.readAll()
+    let found = withExtendedLifetime(file) { file.arrays.map { Array($0) } }
+    #expect(found == [Array(values[..<24]), Array(values[24 ..< 28]), Array(values[28...])])
+    // The data begins on a page, wherever the system maps it.
+    let first = withExtendedLifetime(file) { file.arrays[0].baseAddress }
+    #expect(first.map { Int(bitPattern: $0) % 4096 } == 0)
+}
+
+@Test func arraysLieInTheBuildFolder() throws {
+    let place = try Place()
+    let vectors = try HostilePlans.shared.get()
+    var text = String(decoding: HostilePlans.written(try #require(vectors.plans["one graph"])), as: UTF8.self)
+    text = text.replacingOccurrences(of: String(repeating: "0", count: 64), with: SHA256.hex("c"))
+    let plan = try Plan.decode(Data(text.utf8))
+    for package in plan.packages { try place.put("\(package.path)/x", Data()) }
+    try place.put("constants.safetensors", Data("c".utf8))
+    let check = { fault(place) { try plan.checkFiles(in: place.url, rows: [], digests: FileDigests()) } }
+    let paths = plan.packages.compactMap(\.arrays?.path)
+    #expect(check() == "B: \(paths[0]) is missing; compile again")
+    for path in paths { try place.put(path, Data()) }
+    #expect(check() == "")
+    try place.remove(paths[1])
+    try place.link(paths[1], to: "/etc/passwd")
+    #expect(
+        check() == "B: \(paths[1]) leads out of the build folder, or is a device or a pipe; compile again")
+    try place.remove(paths[1])
+    try place.put(paths[1] + "/x", Data())
+    #expect(check() == "B: \(paths[1]) is no file; compile again")
 }
 
 @Test func linksInPackagesAreRefused() throws {

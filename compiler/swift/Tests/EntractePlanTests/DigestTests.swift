@@ -16,6 +16,8 @@ import Testing
                 pieces.update(message[start ..< min(n, start + 13)])
             }
             #expect(hexadecimal(pieces.finished()) == record["sha256"]?.asText, "\(n) bytes in pieces")
+        } else if let ports = record["ports"]?.asList {
+            try checkArrays(ports, record)
         } else {
             let model = try #require(record["model"]?.asText)
             let weights = record["weights"]?.asText
@@ -23,6 +25,19 @@ import Testing
             #expect(PackageFiles.manifest(model: model, weights: weights) == record["manifest"]?.asText)
         }
     }
+}
+
+/// Files of arrays begin with these bytes, and arrays lie there.
+private func checkArrays(_ ports: [JSON], _ record: JSON) throws {
+    let layout = ArraysLayout(try ports.map { port in
+        Port(
+            name: try #require(port[0]?.asText), shape: (port[1]?.asList ?? []).compactMap(\.asWhole),
+            dtype: try #require(DType(rawValue: port[2]?.asText ?? "")))
+    })
+    #expect(layout.header.count == record["header_bytes"]?.asWhole)
+    #expect(SHA256.hex(Data(layout.header)) == record["sha256"]?.asText)
+    let places = (record["places"]?.asList ?? []).map { ($0[0]?.asWhole ?? -1) ..< ($0[1]?.asWhole ?? -1) }
+    #expect(layout.places == places)
 }
 
 @Test func everyHalfIsAFloat() throws {

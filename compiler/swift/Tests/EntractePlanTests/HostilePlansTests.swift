@@ -36,17 +36,14 @@ import Testing
 
     private static func sorted(_ value: JSON) -> Data { value.data(order: .sorted) }
 
-    @Test(arguments: [("Chunk", "\"shares\": \"a.00\""), ("Package", "\"arrays\": {}")])
-    func sharedGraphsAreRefusedInOneMessage(kind: String, field: String) throws {
-        let tag = "\"type\": \"\(kind)\""
-        let all = vectors.plans.sorted { $0.key < $1.key }
-        let texts = all.map { String(decoding: HostilePlans.written($0.value), as: UTF8.self) }
-        let text = try #require(texts.first { $0.contains(tag) })
-        let at = try #require(text.range(of: tag))
-        let changed = text.replacingCharacters(in: at, with: "\(field), \(tag)")
-        let said = Self.said(HostilePlans.framed(Data(changed.utf8))) ?? ""
-        #expect(said.contains("it runs a graph that takes its weights as inputs (partition=shared)"))
-        #expect(said.contains("compile with partition=auto"))
+    @Test func aSharedGraphHasFeaturesOfItsOwn() throws {
+        let read = try Plan.decode(HostilePlans.written(try #require(vectors.plans["one graph"])))
+        let package = try #require(read.packages.first { $0.arrays != nil })
+        let (inputs, outputs) = package.features(of: "main")
+        #expect(inputs.map(\.name) == ["in0", "w1", "w0"] && outputs.map(\.name) == ["out0"])
+        #expect(inputs.map(\.dtype) == [.fp16, .fp32, .fp16] && inputs[2].shape == [27])
+        // Two packages of 90 and 40 bytes, a graph of 12, three files of arrays with a page of header each.
+        #expect(read.packageBytes == 90 + 40 + 12 + 3 * (16_384 + 70))
     }
 
     @Test func thereAreMany() { #expect(vectors.records.count > 400) }

@@ -94,11 +94,13 @@ struct Drawn: Sendable {
                 switch: [], at: step.at, restsBy: ""))
     }
 
-    static func package(_ chunk: String, weightBytes: Int = 0, inputs: [Port] = [], outputs: [Port] = []) -> Package {
+    static func package(
+        _ chunk: String, weightBytes: Int = 0, inputs: [Port] = [], outputs: [Port] = [], arrays: Arrays? = nil
+    ) -> Package {
         Package(
             chunk: chunk, path: "packages/\(chunk).mlpackage", digest: "", fileBytes: 0, weightBytes: weightBytes,
             activationBytes: 0, precision: "", compression: "", inputs: inputs, outputs: outputs, psnrDb: nil,
-            functions: ["main"], ownPorts: [])
+            functions: ["main"], ownPorts: [], arrays: arrays)
     }
 
     /// Each call's chunk is loaded when the step before has ended, and dropped when the call has.

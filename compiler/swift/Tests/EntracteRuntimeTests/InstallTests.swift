@@ -37,7 +37,7 @@ private final class FakeCompiler: PackageCompiler, @unchecked Sendable {
     }
 
     func probe(
-        _ compiled: URL, _ package: Package, function: String, unit: ComputeUnit,
+        _ compiled: URL, _ package: Package, in folder: URL, function: String, unit: ComputeUnit,
         phase: @Sendable (InstallPhase) throws -> Void
     ) async throws -> ProbeTimes {
         try phase(.load)
@@ -69,7 +69,7 @@ private func package(_ chunk: String, _ digest: String, _ bytes: Int, _ function
     Package(
         chunk: chunk, path: "packages/\(chunk).mlpackage", digest: digest, fileBytes: bytes, weightBytes: bytes,
         activationBytes: 0, precision: "fp16", compression: "none", inputs: [], outputs: [], psnrDb: nil,
-        functions: functions, ownPorts: [])
+        functions: functions, ownPorts: [], arrays: nil)
 }
 
 private func temporary() throws -> URL {
@@ -117,6 +117,21 @@ private func installer(
         let (second, _, _) = try installer(again, store)
         #expect(try await second.install(packages, in: root) { _ in .all } == done)
         #expect(again.did == [])
+    }
+
+    /// Chunks that share a graph have packages of one digest; on another unit it is tried again.
+    @Test func aSharedGraphIsInstalledOnce() async throws {
+        let compiler = FakeCompiler(root)
+        let packages = [package("a", digestA, 10), package("b", digestA, 10), package("c", digestA, 10)]
+        let (installer, _, _) = try installer(compiler, store)
+        let done = try await installer.install(packages, in: root) { $0 == "c" ? .cpuOnly : .all }
+        #expect(
+            compiler.did == [
+                "check a", "compile a", "load a main all", "probe a main all", "load c main cpuOnly",
+                "probe c main cpuOnly",
+            ])
+        #expect(done.map(\.chunk) == ["a", "b", "c"] && done.map(\.unit) == [.all, .all, .cpuOnly])
+        #expect(Set(done.map(\.compiled)).count == 1)
     }
 
     @Test func anotherSystemOrDigestCompilesAnew() async throws {

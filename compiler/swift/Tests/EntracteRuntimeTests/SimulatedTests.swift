@@ -126,6 +126,37 @@ import Testing
         #expect(abs((peak.peakBytes ?? 0) - size) < slack)
     }
 
+    /// Of a graph that chunks share the arrays are read, from behind the header on, and looked at in every call.
+    @Test func arraysAreInputsOfEachCall() async throws {
+        let folder = try Folder()
+        defer { folder.remove() }
+        try folder.record([folder.call(), folder.call()])
+        let answers = try RecordedAnswers(folder.url, planSHA256: "p")
+        let ports = [EntractePlan.Port(name: "w0", shape: [3, 4000], dtype: .fp32)]
+        let whole = Data(ArraysLayout(ports).header) + Data((0..<48_000).map { UInt8(truncatingIfNeeded: $0 * 7) })
+        let package = { (digest: String) in
+            Drawn.package(
+                "a", weightBytes: 48_000, inputs: Self.ports, outputs: Self.outputs,
+                arrays: Arrays(path: "a.safetensors", digest: digest, fileBytes: whole.count, ports: ports))
+        }
+        let right = package(SHA256.hex(whole)), wrong = package(SHA256.hex("others"))
+        try folder.make(right)
+        #expect(
+            await said { _ = try await Simulated().load(right, in: folder.url, function: "main") }
+                .contains("a.safetensors: it is missing, or no file"))
+        try whole.write(to: folder.url.appendingPathComponent("a.safetensors"))
+        let model = try await Simulated(answers).load(right, in: folder.url, function: "main")
+        _ = try await model.call("main", Self.inputs)
+        let other = try await Simulated(answers).load(wrong, in: folder.url, function: "main")
+        #expect(
+            await said { _ = try await other.call("main", Self.inputs) }
+                == "a: the arrays in memory have SHA-256 \(SHA256.hex(whole)), the plan says \(SHA256.hex("others"))")
+        await model.free()
+        #expect(
+            await said { _ = try await model.call("main", Self.inputs) }.contains("the arrays in memory have SHA-256"))
+        await other.free()
+    }
+
     private func said(_ body: () async throws -> Void) async -> String {
         do {
             try await body()

@@ -10,6 +10,7 @@ enum Agreement {
         for chunk in plan.chunks { try check(chunk) }
         try checkOthers(plan)
         try checkPackages(plan)
+        try SharedGraphs.check(plan)
         try checkCompared(plan)
         try checkFacts(plan)
     }
@@ -127,7 +128,7 @@ enum Agreement {
         if !Paths.isSHA256(package.digest) {
             throw Fault.plan("\(place) has no SHA-256 but \(words(package.digest))")
         }
-        if package.weightBytes > package.fileBytes {
+        if package.arrays == nil, package.weightBytes > package.fileBytes {
             throw Fault.plan(
                 "\(place): \(package.weightBytes) bytes of weights in \(package.fileBytes) bytes of files")
         }
@@ -258,15 +259,30 @@ struct CostModel {
     func facts(_ chunk: Chunk, _ package: Package?) throws -> ChunkFacts {
         let weightBytes = package?.weightBytes ?? chunk.weightBytes
         let traced = chunk.variants.reduce(chunk.activationBytes) { max($0, $1.activationBytes) }
+        // Weights that are inputs count once more, as copies that a runtime may make of its inputs.
+        let isShared = !chunk.shares.isEmpty
+        let copies = isShared ? 2 * Double(weightBytes) / target.memoryBandwidth : 0
+        let (load, cold) = loadSeconds(chunk, Double(weightBytes))
         return ChunkFacts(
             id: chunk.id, weightBytes: weightBytes,
-            activationBytes: max(package?.activationBytes ?? 0, traced),
-            loadSeconds: target.loadOverheadSeconds + Double(weightBytes) / target.loadBandwidth,
-            execSeconds: try exec(chunk.work, chunk.flops, chunk.movedBytes),
-            coldSeconds: cold(Double(weightBytes)),
+            activationBytes: max(
+                package?.activationBytes ?? 0, isShared ? plus(traced, chunk.weightBytes) : traced),
+            loadSeconds: load,
+            execSeconds: try exec(chunk.work, chunk.flops, chunk.movedBytes) + copies,
+            coldSeconds: cold,
             execBy: try chunk.variants.map {
                 NamedNumber(name: $0.name, value: try exec($0.work, $0.flops, $0.movedBytes))
             })
+    }
+
+    /// Of a load, and how many more its first one takes. Arrays are read, and no more; the graph that they
+    /// are inputs of is loaded once, with the first chunk that it serves.
+    private func loadSeconds(_ chunk: Chunk, _ weightBytes: Double) -> (Double, Double) {
+        if chunk.shares.isEmpty {
+            return (target.loadOverheadSeconds + weightBytes / target.loadBandwidth, cold(weightBytes))
+        }
+        let graph = chunk.shares == chunk.id ? target.loadOverheadSeconds : 0
+        return (weightBytes / target.loadBandwidth, graph)
     }
 
     private func cold(_ weightBytes: Double) -> Double {

@@ -7,9 +7,9 @@ enum Names {
         try once("plan.chunks: two chunks are called", plan.chunks.lazy.map(\.id))
         try once("plan.facts: the facts of two chunks are called", plan.facts.lazy.map(\.id))
         try once("plan.packages: two packages are for chunk", plan.packages.lazy.map(\.chunk))
-        try once("plan.packages: two packages are at", plan.packages.lazy.map(\.path))
+        try once("plan.packages: two packages are at", plan.packagePaths)
         try once("plan.files: two files are called", plan.files.lazy.map(\.path))
-        let both = Set(plan.packages.map(\.path)).intersection(plan.files.map(\.path))
+        let both = Set(plan.packagePaths).intersection(plan.files.map(\.path))
         if let path = both.inOrder().first {
             throw Fault.plan("plan.files: \(words(path)) is a package as well")
         }

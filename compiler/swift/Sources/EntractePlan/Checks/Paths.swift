@@ -1,8 +1,18 @@
+extension Plan {
+    /// Where packages and arrays are: a graph that several chunks share is there once.
+    var packagePaths: [String] {
+        var seen: Set<String> = []
+        let graphs = packages.filter { $0.arrays != nil }.map(\.path).filter { seen.insert($0).inserted }
+        return graphs + packages.filter { $0.arrays == nil }.map(\.path)
+            + packages.compactMap { $0.arrays?.path }
+    }
+}
+
 /// Paths of a plan: nothing leads out of the build folder, and no two things lie in one place.
 enum Paths {
     /// What holds the constants is one of the files.
     static func checkFiles(_ plan: Plan) throws {
-        for path in plan.packages.map(\.path) + plan.files.map(\.path) { try checkRelative(path) }
+        for path in plan.packagePaths + plan.files.map(\.path) { try checkRelative(path) }
         let hasConstants = plan.files.contains { $0.path == PlanFormat.constants }
         if plan.built, !plan.program.constants.isEmpty, !hasConstants {
             throw Fault.plan("plan: has constants, but \(PlanFormat.constants) is no file of it")
@@ -22,7 +32,7 @@ enum Paths {
 
     /// No two things in one place, nor one inside the other, however their paths are spelled.
     static func checkSides(_ plan: Plan) throws {
-        let spelled = (plan.packages.map(\.path) + plan.files.map(\.path)).map(parts)
+        let spelled = (plan.packagePaths + plan.files.map(\.path)).map(parts)
         let joined = spelled.map { $0.isEmpty ? "." : $0.joined(separator: "/") }
         let what = "plan: two paths are, but for large and small letters,"
         try Names.once(what, joined.map { $0.lowercased() })

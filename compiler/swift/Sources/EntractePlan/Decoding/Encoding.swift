@@ -83,7 +83,7 @@ extension Chunk {
             ("flops", .whole(flops)), ("moved_bytes", .whole(movedBytes)),
             ("variants", list(variants) { $0.encoded }), ("work", list(work) { $0.encoded }),
             ("compute_unit", .text(computeUnit)), ("modules", texts(modules)),
-        ])
+        ] + (shares.isEmpty ? [] : [("shares", .text(shares))]))
     }
 }
 
@@ -105,6 +105,15 @@ extension Package {
             ("compression", .text(compression)), ("inputs", list(inputs) { $0.encoded }),
             ("outputs", list(outputs) { $0.encoded }), ("psnr_db", number(psnrDb)),
             ("functions", texts(functions)), ("own_ports", list(ownPorts) { $0.encoded }),
+        ] + (arrays.map { [("arrays", $0.encoded)] } ?? []))
+    }
+}
+
+extension Arrays {
+    var encoded: JSON {
+        tagged("Arrays", [
+            ("path", .text(path)), ("digest", .text(digest)), ("file_bytes", .whole(fileBytes)),
+            ("ports", list(ports) { $0.encoded }),
         ])
     }
 }

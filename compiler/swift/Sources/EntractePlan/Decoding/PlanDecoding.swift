@@ -58,9 +58,6 @@ extension Decoder {
 
     private func chunk(_ node: Int) throws -> Chunk {
         let f = try opened(node, .chunk)
-        if let shares = try self.node(f, 14).map({ try text($0) }), !shares.isEmpty {
-            throw sharesGraph(node)
-        }
         let made = Chunk(
             id: try text(needed(f, 0)),
             graph: try text(needed(f, 1)),
@@ -75,16 +72,10 @@ extension Decoder {
             variants: try self.node(f, 10).map { try list($0) { try variant($0) } } ?? [],
             work: try self.node(f, 11).map { try list($0) { try work($0) } } ?? [],
             computeUnit: try self.node(f, 12).map { try text($0) } ?? "",
-            modules: try self.node(f, 13).map { try texts($0) } ?? [])
+            modules: try self.node(f, 13).map { try texts($0) } ?? [],
+            shares: try self.node(f, 14).map { try text($0) } ?? "")
         closed(f)
         return made
-    }
-
-    /// This runner loads packages that hold their own weights.
-    private func sharesGraph(_ node: Int) -> Fault {
-        fault(
-            "it runs a graph that takes its weights as inputs (partition=shared), which this runner "
-                + "does not; compile with partition=auto, or run it with `plan run`", node)
     }
 
     private func ports(_ node: Int) throws -> [Port] { try list(node) { try port($0) } }
@@ -116,9 +107,6 @@ extension Decoder {
 
     private func package(_ node: Int) throws -> Package {
         let f = try opened(node, .package)
-        if let arrays = self.node(f, 13), try nullable(arrays, { _ in true }) != nil {
-            throw sharesGraph(node)
-        }
         let made = Package(
             chunk: try text(needed(f, 0)),
             path: try text(needed(f, 1)),
@@ -132,7 +120,17 @@ extension Decoder {
             outputs: try ports(needed(f, 9)),
             psnrDb: try self.node(f, 10).flatMap { try nullable($0) { try number($0, .signed) } },
             functions: try self.node(f, 11).map { try texts($0) } ?? ["main"],
-            ownPorts: try self.node(f, 12).map { try list($0) { try functionPorts($0) } } ?? [])
+            ownPorts: try self.node(f, 12).map { try list($0) { try functionPorts($0) } } ?? [],
+            arrays: try self.node(f, 13).flatMap { try nullable($0) { try arrays($0) } })
+        closed(f)
+        return made
+    }
+
+    private func arrays(_ node: Int) throws -> Arrays {
+        let f = try opened(node, .arrays)
+        let made = Arrays(
+            path: try text(needed(f, 0)), digest: try text(needed(f, 1)),
+            fileBytes: try whole(needed(f, 2)), ports: try ports(needed(f, 3)))
         closed(f)
         return made
     }

@@ -50,4 +50,5 @@ extension Schema {
     static let host = Schema(23, "HostStep", "stage op params inputs outputs frees")
     static let segment = Schema(24, "Segment", "name count steps state frees until sliced")
     static let program = Schema(25, "Program", "inputs constants tensors segments outputs")
+    static let arrays = Schema(26, "Arrays", "path digest file_bytes ports")
 }

@@ -14,6 +14,7 @@ extension Plan {
         for package in packages {
             _ = try existing(place, package.path, isFolder: true)
             try checkAllInside(place, package.path)
+            if let arrays = package.arrays { _ = try existing(place, arrays.path, isFolder: false) }
         }
         if !program.constants.isEmpty, !files.contains(where: { $0.path == PlanFormat.constants }) {
             throw Fault.plan("\(place): the plan names no digest of \(PlanFormat.constants); compile again")

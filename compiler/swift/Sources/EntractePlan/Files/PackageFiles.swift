@@ -73,6 +73,32 @@ extension Package {
         guard manifest == Data(PackageFiles.manifest(model: model, weights: weights).utf8) else {
             throw fault(folder, "\(PackageFiles.manifest) does not describe the model and the weights")
         }
+        if let arrays {
+            let file = try mapped(arrays, in: folder)
+            if try digests.sha256(file.path) != arrays.digest {
+                throw Self.fault(file.path, "it holds other bytes than the plan says")
+            }
+        }
+    }
+
+    /// Of a graph that is shared: the chunk's arrays, mapped. Raises `Fault` unless they are a file as long as
+    /// they make it, which begins as they say.
+    package func mapped(_ arrays: Arrays, in folder: URL) throws -> ArraysFile {
+        let path = folder.path + "/" + arrays.path
+        let layout = ArraysLayout(arrays.ports)
+        guard FileState(path, follow: false)?.kind == .regular, let file = try? RegularFile(path) else {
+            throw Self.fault(path, "it is missing, or no file")
+        }
+        let wanted = plus(layout.header.count, layout.dataBytes)
+        for (what, size) in [("it has", file.state.sizeBytes), ("the plan says", arrays.fileBytes)]
+        where size != wanted {
+            throw Self.fault(path, "\(what) \(size) bytes, its arrays make \(wanted)")
+        }
+        let made = try ArraysFile(path, file, layout)
+        guard made.header.elementsEqual(layout.header) else {
+            throw Self.fault(path, "its header is not that of its arrays")
+        }
+        return made
     }
 
     /// The model, its weights, the manifest, and nothing else; as many bytes as the plan says. Raises
@@ -106,8 +132,10 @@ extension Package {
         return isNamed && hasWeights ? PackageFiles.weights : PackageFiles.model
     }
 
-    private func fault(_ folder: URL, _ what: String) -> Fault {
-        .plan("\(folder.path)/\(path): \(what); \(Self.remedy)")
+    private func fault(_ folder: URL, _ what: String) -> Fault { Self.fault("\(folder.path)/\(path)", what) }
+
+    private static func fault(_ path: String, _ what: String) -> Fault {
+        .plan("\(path): \(what); \(remedy)")
     }
 }
 

@@ -39,6 +39,15 @@ package final class RegularFile: Sendable {
     }
 }
 
+extension RegularFile {
+    /// All of its bytes, at least one, mapped for reading; whoever asks unmaps them. Raises `Fault`.
+    func mapped(_ path: String) throws -> UnsafeMutableRawPointer {
+        guard let memory = mmap(nil, state.sizeBytes, PROT_READ, MAP_PRIVATE, handle, 0), memory != MAP_FAILED
+        else { throw Fault.plan("\(path): cannot be mapped (\(systemWords(errno)))") }
+        return memory
+    }
+}
+
 /// Bytes of an open file from a place on until the buffer is full or the file ends; gives how many, nil where the
 /// system refuses (`errno`).
 package func readBytes(_ handle: Int32, at place: Int, into buffer: UnsafeMutableRawBufferPointer) -> Int? {

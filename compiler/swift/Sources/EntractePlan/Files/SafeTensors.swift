@@ -79,10 +79,6 @@ package final class SafeTensors: @unchecked Sendable {
         guard let file, file.state.sizeBytes > 8 else {
             throw Fault.plan("\(path): is no whole safetensors file; compile again")
         }
-        let size = file.state.sizeBytes
-        guard let memory = mmap(nil, size, PROT_READ, MAP_PRIVATE, file.handle, 0), memory != MAP_FAILED else {
-            throw Fault.plan("\(path): cannot be mapped (\(systemWords(errno)))")
-        }
-        return (memory, size)
+        return (try file.mapped(path), file.state.sizeBytes)
     }
 }

@@ -40,11 +40,17 @@ public struct Simulated: Engine {
         self.hook = hook
     }
 
-    /// See `Engine`. Reads the weights: `weightBytes` of them.
+    /// See `Engine`. Reads the weights: `weightBytes` of them, of a graph that chunks share its arrays.
     public func load(_ package: Package, in folder: URL, function: String) async throws -> any LoadedModel {
         try await hook(.load(chunk: package.chunk))
         let memory = try WeightMemory(sizeBytes: package.weightBytes, of: package.chunk)
-        try await memory.fill(from: try weights(of: package, in: folder))
+        let own = try weights(of: package, in: folder)
+        if let arrays = package.arrays {
+            let file = try package.mapped(arrays, in: folder)
+            try await memory.fill(from: file.path, at: ArraysLayout(arrays.ports).header.count)
+        } else {
+            try await memory.fill(from: own)
+        }
         return SimulatedModel(package, memory, answering, hook)
     }
 
@@ -90,7 +96,9 @@ private final class SimulatedModel: LoadedModel {
         let ports = package.ports(of: function)
         try check(inputs, ports.inputs)
         switch answering {
-        case .recorded(let answers): return try answers.answer(package, function, inputs)
+        case .recorded(let answers):
+            try checkArrays()
+            return try answers.answer(package, function, inputs)
         case .blank(let number): return blanks(ports.outputs, number)
         }
     }
@@ -111,6 +119,19 @@ private final class SimulatedModel: LoadedModel {
         guard inputs.count == ports.count else {
             throw Fault.run(
                 "\(package.chunk): \(inputs.count) inputs are given, the package takes \(ports.count)")
+        }
+    }
+
+    /// Arrays are inputs of every call: those in memory are the plan's, whichever chunk ran the graph before.
+    private func checkArrays() throws {
+        guard let arrays = package.arrays else { return }
+        var hash = SHA256()
+        ArraysLayout(arrays.ports).header.withUnsafeBytes { hash.update($0) }
+        hash.update(memory.bytes)
+        let found = hexadecimal(hash.finished())
+        guard found == arrays.digest else {
+            throw Fault.run(
+                "\(package.chunk): the arrays in memory have SHA-256 \(found), the plan says \(arrays.digest)")
         }
     }
 

@@ -45,21 +45,25 @@ final class WeightMemory: @unchecked Sendable {
         memory = nil
     }
 
-    /// Read a file as far as it goes, at most `sizeBytes`; what it lacks is zeros. Other tasks have their
-    /// turn meanwhile. Throws a `Fault` where it cannot be read.
-    func fill(from path: String?) async throws {
+    /// The bytes as they are now; empty after `free`.
+    var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: memory, count: memory == nil ? 0 : sizeBytes) }
+
+    /// Read a file from a place on as far as it goes, at most `sizeBytes`; what it lacks is zeros. Other tasks
+    /// have their turn meanwhile. Throws a `Fault` where it cannot be read.
+    func fill(from path: String?, at place: Int = 0) async throws {
         var read = 0
-        if let path { read = try await readAll(path) }
+        if let path { read = try await readAll(path, at: place) }
         touch(from: read)
     }
 
-    private func readAll(_ path: String) async throws -> Int {
+    private func readAll(_ path: String, at place: Int) async throws -> Int {
         let file = open(path, O_RDONLY)
         guard file >= 0 else { throw unreadable(path) }
         defer { close(file) }
         var done = 0
         while done < sizeBytes, let memory {
-            let count = unsafeRead(file, memory + done, min(sizeBytes - done, WeightMemory.sliceBytes))
+            let most = min(sizeBytes - done, WeightMemory.sliceBytes)
+            let count = pread(file, memory + done, most, off_t(place + done))
             if count < 0 && errno == EINTR { continue }
             guard count >= 0 else { throw unreadable(path) }
             if count == 0 { break }
@@ -80,8 +84,4 @@ final class WeightMemory: @unchecked Sendable {
         }
         if begin < sizeBytes { memory.storeBytes(of: 0, toByteOffset: sizeBytes - 1, as: UInt8.self) }
     }
-}
-
-private func unsafeRead(_ file: Int32, _ to: UnsafeMutableRawPointer, _ count: Int) -> Int {
-    read(file, to, count)
 }
