@@ -33,6 +33,7 @@ from entracte.ir import (
     Plan,
     Schedule,
 )
+from entracte.memory import seldom_collected
 from entracte.plan.file import (
     CONSTANTS,
     FILE,
@@ -147,9 +148,9 @@ def compile_job(job: Job, reporter: Reporter | None = None) -> Built:
         check_out(folder, dry_run=job.dry_run)
     cache = Cache(cache_folder(job.cache))
     try:
-        if job.dry_run:
-            return _dry_run(job, folder, cache, report, begun)
-        return _compile(job, folder, cache, report, begun)
+        with seldom_collected():
+            make = _dry_run if job.dry_run else _compile
+            return make(job, folder, cache, report, begun)
     finally:
         # Workers may have been ended in the middle of an entry.
         cache.sweep()

@@ -41,6 +41,7 @@ from entracte.declare.sealed import sealed
 from entracte.declare.settings import register
 from entracte.disk import left
 from entracte.errors import ConfigError
+from entracte.memory import seldom_collected
 
 register()
 
@@ -68,7 +69,8 @@ _sweep: list[SweepJob] = []
 
 def main() -> None:
     """Entry point of the console script. Hydra reads its words."""
-    guarded(_main)
+    with seldom_collected():
+        guarded(_main)
 
 
 def _main() -> None:
