@@ -14,7 +14,7 @@ from entracte.cost import emitted_facts, traced_activation_bytes
 from entracte.decide.auto import choose
 from entracte.decide.blocks import LEAST_BLOCKS, LEAST_BYTES
 from entracte.decide.decide import Decision, decide_job
-from entracte.declare.read import Job, read
+from entracte.declare.read import Job
 from entracte.disk import left
 from entracte.disk.folder import can_write, fresh, put
 from entracte.disk.places import expanded
@@ -33,6 +33,7 @@ from entracte.ir import (
     Plan,
     Schedule,
 )
+from entracte.memory import seldom_collected
 from entracte.plan.file import (
     CONSTANTS,
     FILE,
@@ -41,10 +42,12 @@ from entracte.plan.file import (
     read_plan,
     write_plan,
 )
+from entracte.plan.kept import Planned, planned
 from entracte.plan.limits import check_program_size
 from entracte.program.workload import Workload
 from entracte.schedule.choose import make_schedule
 from entracte.store.cache import Cache, cache_folder
+from entracte.store.declared import read_job
 from entracte.store.seal import file_sha256
 
 if TYPE_CHECKING:
@@ -58,6 +61,8 @@ _ATTEMPTS = 3
 """Conversions may need more activations than traced; then chunks are chosen again."""
 _WORTH = 0.98
 """Packages are converted once more if that makes the plan so much faster."""
+_DECIDING = "partition and schedule"
+_PROOF = "proof and bounds"
 _LOOKING = "graphs and weights"
 """What runs before the first stage is traced."""
 
@@ -130,7 +135,7 @@ def compile_pipeline(
     config = calibrated(compose(overrides, config_dir))
     if config.advise:
         raise ConfigError("advise=true: only the command `compile` prints advice; leave it out")
-    job = read(config)
+    job = read_job(config)
     return compile_job(job if out is None else replace(job, out=str(out)), reporter)
 
 
@@ -143,57 +148,82 @@ def compile_job(job: Job, reporter: Reporter | None = None) -> Built:
         check_out(folder, dry_run=job.dry_run)
     cache = Cache(cache_folder(job.cache))
     try:
-        job = chosen(job, cache)
-        host = look(job.pipeline, cache, dry_run=job.dry_run)
-        if job.undecided is not None:
-            job = _settled(job, cache, report)
-            host = look(job.pipeline, cache, dry_run=job.dry_run)
-        return _compile(job, host, folder, cache, report, begun)
+        with seldom_collected():
+            make = _dry_run if job.dry_run else _compile
+            return make(job, folder, cache, report, begun)
     finally:
         # Workers may have been ended in the middle of an entry.
         cache.sweep()
 
 
-def _compile(
-    job: Job, host: HostFiles, folder: Path, cache: Cache, report: Reporter, begun: float
-) -> Built:
-    writes = not job.dry_run or job.out is not None
+def _dry_run(job: Job, folder: Path, cache: Cache, report: Reporter, begun: float) -> Built:
+    def make() -> Planned:
+        r = _ready(job, cache, report)
+        report.start(_PROOF)
+        plan = _plan(r.job, r.decision, r.decision.facts, r.decision.schedule, None, ())
+        report.advance(_PROOF)
+        return Planned(plan, r.decision.makespan_s)
+
+    made = planned(job, cache, make)
+    writes = job.out is not None
+    if writes:
+        with _aside(folder, dry_run=True) as aside:
+            write_plan(made.plan, aside)
+    seconds = time.monotonic() - begun
+    return Built(made.plan, folder if writes else None, seconds, made.makespan_s)
+
+
+def _compile(job: Job, folder: Path, cache: Cache, report: Reporter, begun: float) -> Built:
+    r = _ready(job, cache, report)
+    job = r.job
+    with _aside(folder, dry_run=False) as aside:
+        files = _write_files(r.host, r.traced.constants, aside)
+        shop = _shop(job, aside, cache, report)
+        plan = _emit_and_plan(job, r.traced, r.source, r.decision, files, shop, report)
+        write_plan(plan, aside)
+        left.remove(cache.logs(folder))
+    cache.prune(job.cache_limit_bytes)
+    return Built(plan, folder, time.monotonic() - begun, r.decision.makespan_s)
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """All that is found out before anything is converted."""
+
+    job: Job
+    """With values for what was left to the planner."""
+    host: HostFiles
+    source: "PipelineWeights"
+    traced: "TracedPipeline"
+    decision: Decision
+
+
+def _ready(job: Job, cache: Cache, report: Reporter) -> _Ready:
+    job = chosen(job, cache)
+    host = look(job.pipeline, cache, dry_run=job.dry_run)
+    if job.undecided is not None:
+        job = _settled(job, cache, report)
+        host = look(job.pipeline, cache, dry_run=job.dry_run)
     source = _source(job, cache)
     traced = _trace(job, source, cache, report)
     source.check_all(traced.stages)
     check_ids(traced.stages, host.ids)
     traced = replace(traced, pipeline=host.into(traced.pipeline))
     report.phase("plan", 2 if job.dry_run else 1)
-    report.start("partition and schedule")
+    report.start(_DECIDING)
     try:
         decision = _decide(job, traced, {})
     except DoesNotFit as error:
         raise hinted(job, error, cache) from None
     check_program_size(decision.program)
-    report.advance("partition and schedule")
+    report.advance(_DECIDING)
     if job.shares_graphs and not any(c.shares for c in decision.partition.chunks):
         raise ConfigError(
             f"partition.weights=inputs: no stage of {job.pipeline.name} without compression and "
             f"without functions has {LEAST_BLOCKS} equal blocks of {LEAST_BYTES >> 10} KiB of "
             "weights or more that could share a graph; give partition=auto"
         )
-    if job.dry_run:
-        report.start("proof and bounds")
-        plan = _plan(job, decision, decision.facts, decision.schedule, None, ())
-        report.advance("proof and bounds")
-        if writes:
-            with _aside(folder, dry_run=True) as aside:
-                write_plan(plan, aside)
-        seconds = time.monotonic() - begun
-        return Built(plan, folder if writes else None, seconds, decision.makespan_s)
-    with _aside(folder, dry_run=False) as aside:
-        files = _write_files(host, traced.constants, aside)
-        shop = _shop(job, aside, cache, report)
-        plan = _emit_and_plan(job, traced, source, decision, files, shop, report)
-        write_plan(plan, aside)
-        left.remove(cache.logs(folder))
-    cache.prune(job.cache_limit_bytes)
-    return Built(plan, folder, time.monotonic() - begun, decision.makespan_s)
+    return _Ready(job, host, source, traced, decision)
 
 
 def _settled(job: Job, cache: Cache, report: Reporter) -> Job:
@@ -289,7 +319,7 @@ def _emit_and_plan(  # noqa: PLR0913 - all that the phases before it made
             best = _scheduled_again(job, best.decision, bundle, compared)
         best = replace(best, bundle=replace(best.bundle, verify="on", compared=compared))
     report.phase("finish", 1)
-    report.start("proof and bounds")
+    report.start(_PROOF)
     return _plan(job, best.decision, best.facts, best.schedule, best.bundle, files)
 
 

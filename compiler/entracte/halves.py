@@ -15,6 +15,7 @@ from entracte.declare.read import Job, guided
 from entracte.errors import ConfigError, DoesNotFit
 from entracte.graphs.recipes.guidance import APART, OWN, TOGETHER
 from entracte.store.cache import Cache
+from entracte.store.declared import kept_recipes
 from entracte.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
@@ -50,7 +51,10 @@ def chosen(job: Job, cache: Cache) -> Job:
         return job
     ways = [way for name in (TOGETHER, APART) if (way := _way(job, name, cache)) is not None]
     if not ways:
-        return _noted(_as(job, guided(job, OWN)), "this pipeline has no guidance with two halves")
+        return _noted(
+            _as(job, guided(job, OWN, kept_recipes(job.cache))),
+            "this pipeline has no guidance with two halves",
+        )
     best = min(ways, key=lambda w: (w.makespan_s is None, w.makespan_s or w.need_bytes))
     others = "; ".join(w.told for w in ways if w is not best)
     budget = f"under a budget of {format_bytes(job.target.budget_bytes)}"
@@ -71,7 +75,7 @@ def hinted(job: Job, error: DoesNotFit, cache: Cache) -> DoesNotFit:
 def _way(job: Job, name: str, cache: Cache) -> _Way | None:
     """None where the pipeline cannot be guided so."""
     try:
-        other = _as(job, guided(job, name))
+        other = _as(job, guided(job, name, kept_recipes(job.cache)))
         traced = _traced(other, cache)
     except ConfigError:
         return None

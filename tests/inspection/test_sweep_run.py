@@ -18,6 +18,7 @@ from entracte.declare.compose import compose
 from entracte.declare.read import sweep_jobs
 from entracte.errors import ConfigError, DoesNotFit
 from entracte.plan.file import write_plan
+from entracte.store import decisive
 from tests.planner.plans import make_plan
 
 GIB = 2**30
@@ -191,23 +192,18 @@ def test_a_sweep_typed_again_does_only_what_is_missing(sweep, tmp_path):
     assert compiled == ["24"]
 
 
-def test_other_code_or_other_weights_are_another_job(sweep, monkeypatch, tmp_path):
+def test_other_code_or_another_folder_is_another_job(sweep, monkeypatch, tmp_path):
     (o,) = sweep(24)
     key = shelf.job_key(o.job, o.place)
     assert key == shelf.job_key(o.job, o.place) is not None
     with monkeypatch.context() as changed:
-        changed.setattr(shelf, "maker_digest", lambda *_: "other code")
+        changed.setattr(decisive, "maker_digest", lambda *_: "other code")
         assert shelf.job_key(o.job, o.place) != key
     with monkeypatch.context() as changed:
-        changed.setattr(shelf.graphs, "is_code", lambda _: False)
+        changed.setattr(decisive.graphs, "is_code", lambda _: False)
         assert shelf.job_key(o.job, o.place) is None
-    weights = tmp_path / "weights"
-    weights.mkdir()
-    (weights / "a.safetensors").write_bytes(b"one")
-    before = list(shelf._states(str(weights)))
-    (weights / "a.safetensors").write_bytes(b"other")
-    assert list(shelf._states(str(weights))) != before != []
-    assert list(shelf._states("random:3")) == []
+    assert shelf.job_key(o.job, tmp_path) != key
+    assert shelf.job_key(o.job, o.place, verifies=True) != key
 
 
 @pytest.mark.parametrize("jobs", [2, "auto"])

@@ -13,11 +13,12 @@ from entracte.advise import Choice, Option, advise, count, verdict
 from entracte.cli.console import Bars
 from entracte.cli.tables import Column, fitted, say
 from entracte.cli.techniques import TECHNIQUES, show_techniques
-from entracte.declare.read import Job, read, refuse_undecided
+from entracte.declare.read import Job, refuse_undecided
 from entracte.declare.settings import PolicySettings
 from entracte.errors import ConfigError
 from entracte.ir import Policy
 from entracte.store.cache import Cache, cache_folder
+from entracte.store.declared import read_job
 from entracte.units import compact_bytes, compact_seconds
 
 POLICIES = ("sequential", "double_buffer", "ci_dl")
@@ -34,7 +35,7 @@ def show_advice(console: Console, config: DictConfig) -> None:
     from entracte.lower.backend import CORE_ML
     from entracte.trace.wire import trace_pipeline
 
-    job = read(config)
+    job = read_job(config)
     refuse_undecided(job, "advise=true")
     if job.shares_graphs:
         raise ConfigError(
@@ -85,7 +86,7 @@ def _job(config: DictConfig, choice: Choice, precision: str, compression: str) -
         ("compression.name", compression),
     ):
         OmegaConf.update(changed, key, value)
-    return read(changed)
+    return read_job(changed)
 
 
 def _policies(config: DictConfig) -> Iterator[Policy]:
@@ -97,7 +98,7 @@ def _policies(config: DictConfig) -> Iterator[Policy]:
         plain = {f.name: f.default for f in fields(PolicySettings) if f.default != MISSING}
         OmegaConf.update(changed, "policy", plain)
         OmegaConf.update(changed, "policy", OmegaConf.create(text))
-        yield replace(read(changed).policy)
+        yield replace(read_job(changed).policy)
 
 
 def option_table(options: tuple[Option, ...], width: int = 80) -> Table:

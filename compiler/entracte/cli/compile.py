@@ -37,11 +37,11 @@ from entracte.cli.sweep_job import SweepJob
 from entracte.cli.tables import say
 from entracte.cli.words import asks_search, take_words
 from entracte.declare.compose import composing
-from entracte.declare.read import read
 from entracte.declare.sealed import sealed
 from entracte.declare.settings import register
 from entracte.disk import left
 from entracte.errors import ConfigError
+from entracte.memory import seldom_collected
 
 register()
 
@@ -69,7 +69,8 @@ _sweep: list[SweepJob] = []
 
 def main() -> None:
     """Entry point of the console script. Hydra reads its words."""
-    guarded(_main)
+    with seldom_collected():
+        guarded(_main)
 
 
 def _main() -> None:
@@ -172,7 +173,7 @@ def _compile(config: DictConfig) -> None:
     from entracte.build import build_folder, compile_job
     from entracte.calibrate.derived import calibrated
     from entracte.cli.show import show_summary
-    from entracte.store.declared import kept_recipes
+    from entracte.store.declared import read_job
     from entracte.store.times import Times
 
     config = calibrated(config)
@@ -185,7 +186,7 @@ def _compile(config: DictConfig) -> None:
         return
     if config.search.trials:
         raise ConfigError("search.trials: say it as a word, `compile search=N ...`")
-    job = read(config, keep=kept_recipes(config.cache))
+    job = read_job(config)
     say(console, job.pipeline.title, style="bold")
     into = " (dry run)" if job.dry_run else f" into {build_folder(job)}"
     say(console, f"for {job.target.title}{into}")

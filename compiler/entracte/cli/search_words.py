@@ -10,13 +10,13 @@ from omegaconf import DictConfig
 from entracte.cli.words import options_of
 from entracte.declare.compose import compose, composing
 from entracte.declare.overrides import choices
-from entracte.declare.read import read
 from entracte.declare.scheme import SCHEMES, UNCOMPRESSED
 from entracte.declare.settings import LOCAL, SEARCH_METHODS
 from entracte.declare.words import check_allowed
 from entracte.errors import ConfigError
 from entracte.report.objectives import OBJECTIVES
 from entracte.search.points import Knob, Point, Search
+from entracte.store.declared import read_job
 from entracte.units import format_bytes, parse_bytes
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _usual(config: DictConfig, fixed: Sequence[str]) -> Iterator[Knob]:
     from entracte.lower.targets import can_read
 
     said = {w.lstrip("+").partition("=")[0] for w in fixed}
-    target = read(config).target
+    target = read_job(config).target
     if not said & {"compression", "compression.name", "pipeline.compression"}:
         schemes = [s for s in SCHEMES.values() if can_read(target.deployment, s.since[0])]
         yield tuple(f"compression={name}" for name in (UNCOMPRESSED, *(s.name for s in schemes)))

@@ -51,7 +51,7 @@ def show_summary(
     say(console, budget_line(plan), time_line(plan), *verdict_lines(made))
     say(console, *converted_lines(plan, dry_run_s))
     show_comparison(console, plan)
-    lines = about_lines(about(plan))
+    lines = about_lines(about(plan, composes=False))
     show_about(console, [x for x in lines if x[0] in _SAID])
     if not plan.built:
         say(console, f"dry run in {format_seconds(seconds)}; nothing was converted")

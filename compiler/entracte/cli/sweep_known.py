@@ -8,18 +8,14 @@ the folder that it wrote is still as it left it.
 from collections.abc import Iterator
 from pathlib import Path
 
-import entracte.graphs as graphs
 from entracte.build import Built
 from entracte.cli.sweep_job import Made
-from entracte.declare.host_ops import HOST_OPS
 from entracte.declare.read import Job
-from entracte.disk.places import place
 from entracte.errors import DoesNotFit, EntracteError
-from entracte.ir import Pipeline, StageKind
 from entracte.plan.file import FILE
 from entracte.store.cache import Cache, cache_folder, digest
-from entracte.store.origin import graph_digest, maker_digest
-from entracte.store.seal import file_sha256, state_of
+from entracte.store.decisive import decisive_digest
+from entracte.store.seal import file_sha256
 
 _JOBS, _MEMORY = "sweep_jobs", "sweep_memory"
 """Kinds of cache entries."""
@@ -65,38 +61,8 @@ def keep(job: Job, folder: Path, made: Made, verifies: bool = False) -> None:
 
 
 def job_key(job: Job, folder: Path, verifies: bool = False) -> str | None:
-    """The digest of all that a job's result depends on; None where that cannot be known: a graph
-    of another package may read whatever it wants."""
-    stages = [s for s in job.pipeline.stages if s.kind is not StageKind.HOST]
-    if not all(graphs.is_code(s.op) for s in stages):
-        return None
-    try:
-        files = [(p, *_states(p)) for p in _places(job.pipeline)]
-    except (EntracteError, OSError):
-        return None  # the compile itself says what is missing
-    makers = sorted({graph_digest(graphs.package_of(s.op)) for s in stages})
-    code = (maker_digest("entracte.build"), *makers)
-    how = (job.dry_run, verifies)
-    return digest(job.settings, *how, str(folder.absolute()), files, code)
-
-
-def _places(p: Pipeline) -> list[str]:
-    """Where numbers, words and tables are read from, as the settings spell it."""
-    found = {p.weights, *(lora.file for lora in p.loras), *(s.weights for s in p.stages)}
-    for stage in p.stages:
-        if stage.kind is StageKind.HOST:
-            sources = HOST_OPS[stage.op].sources(dict(stage.params), stage.weights or p.weights)
-            found |= {str(source.place) for source in sources}
-    return sorted(found - {""})
-
-
-def _states(spec: str) -> Iterator[object]:
-    """Changes when a file of the place is replaced or written to, links followed."""
-    if spec.startswith("random:"):
-        return
-    root = place(spec, "pipeline.weights")
-    files = sorted(p for p in root.rglob("*") if p.is_file()) if root.is_dir() else [root]
-    yield from ((str(p), state_of(p.resolve(strict=True))) for p in files)
+    """The digest of all that a job's result depends on; None where that cannot be known."""
+    return decisive_digest(job, job.dry_run, verifies, str(folder.absolute()))
 
 
 def _is_there(made: Made, folder: Path) -> bool:

@@ -23,10 +23,11 @@ from entracte.cli.sweep_pool import Answer, Call, run_calls
 from entracte.cli.sweep_verify import origin_of, verified
 from entracte.cli.tables import say
 from entracte.cli.verdict import time_line
-from entracte.declare.read import Job, read, sweep_jobs
+from entracte.declare.read import Job, sweep_jobs
 from entracte.disk.folder import fresh
 from entracte.errors import ConfigError, DoesNotFit, EntracteError
 from entracte.store.cache import cache_folder
+from entracte.store.declared import read_job
 from entracte.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def _read(o: SweepJob) -> None:
     if o.error is not None or o.config is None or o.advises:
         return
     try:
-        job = read(o.config)
+        job = read_job(o.config)
     except Exception as error:  # noqa: BLE001 - the other jobs go on
         o.error = fault_of(error)
         return

@@ -19,9 +19,10 @@ from entracte.cli.techniques_ranked import (
     ranked,
 )
 from entracte.declare.guidance import with_guidance
-from entracte.declare.read import Job, read, refuse_undecided
+from entracte.declare.read import Job, refuse_undecided
 from entracte.ir import Pipeline, StageKind
 from entracte.store.cache import Cache, cache_folder
+from entracte.store.declared import read_job
 from entracte.units import compact_bytes, compact_seconds
 
 TECHNIQUES = "techniques"
@@ -39,7 +40,7 @@ def show_techniques(console: Console, config: DictConfig) -> None:
     from entracte.lower.backend import CORE_ML
     from entracte.trace.wire import trace_pipeline
 
-    job = read(config)
+    job = read_job(config)
     refuse_undecided(job, "advise=techniques")
     cache = Cache(cache_folder(job.cache))
     with Bars() as bars:
@@ -104,7 +105,7 @@ def _declared(config: DictConfig, plain: Job, on: Technique) -> tuple[Job, tuple
         # A recipe's stage that the configuration does not have is reached by what is put over it.
         over = "" if name in changed.pipeline.stages else "over."
         _set(changed, words, f"pipeline.{over}stages.{name}.reuse.at", {"every": _EVERY})
-    return read(changed), tuple(words)
+    return read_job(changed), tuple(words)
 
 
 def _guided(config: DictConfig, plain: Job, words: list[str]) -> DictConfig:

@@ -132,12 +132,12 @@ def read(config: DictConfig, *, recorded: bool = False, keep: Keep | None = None
     )
 
 
-def guided(job: Job, name: str) -> Job:
-    """The same job with another file of `conf/guidance`. Raises `ConfigError` where its pipeline
-    cannot be guided so."""
+def guided(job: Job, name: str, keep: Keep | None = None) -> Job:
+    """The same job with another file of `conf/guidance`; `keep` as of `read`. Raises `ConfigError`
+    where its pipeline cannot be guided so."""
     config = OmegaConf.merge(OmegaConf.structured(CompileSettings), json.loads(job.composed))
     assert isinstance(config, DictConfig)
-    return read(with_guidance(config, name))
+    return read(with_guidance(config, name), keep=keep)
 
 
 def decided(job: Job, values: Mapping[str, Any], chosen: Mapping[str, Any]) -> Job:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from entracte.calibrate.derived import calibrated
 from entracte.declare.overrides import choices
 from entracte.declare.profiles import ALL, profiles
-from entracte.declare.read import read, refuse_undecided
+from entracte.declare.read import refuse_undecided
 from entracte.errors import ConfigError
 from entracte.fits.found import Fit, fits_of_job, fits_of_plan, ranked
 from entracte.graphs.checks import similar
 from entracte.ir import Plan
 from entracte.plan.file import FILE, read_plan
+from entracte.store.declared import read_job
 
 if TYPE_CHECKING:
     from entracte.build import Reporter
@@ -51,7 +52,7 @@ def fits_on(
     asked = profiles(chosen, limit, others, folder, calibrated)
     if plan is not None:
         return ranked(fits_of_plan(plan, asked.profiles))
-    job = read(asked.config)
+    job = read_job(asked.config)
     refuse_undecided(job, "plan fits")
     if reporter is None:
         return ranked(fits_of_job(job, asked.profiles))

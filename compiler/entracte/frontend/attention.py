@@ -27,12 +27,17 @@ def in_query_blocks(program: ExportedProgram, most_scores: int) -> None:
     """Rewrite `program` in place: no attention has more than `most_scores` scores at once, or its
     blocks are of one query. A causal one stays: its mask is the operation's own."""
     graph = program.graph_module.graph
-    for node in list(graph.nodes):
-        if node.target is _ATTENTION and not _given(node, _CAUSAL, "is_causal"):
-            made = _split(graph, node, most_scores)
-            _follow(program, node.name, made.name)
-    graph.lint()
-    program.graph_module.recompile()
+    split = [
+        node
+        for node in graph.nodes
+        if node.target is _ATTENTION and not _given(node, _CAUSAL, "is_causal")
+    ]
+    for node in split:
+        made = _split(graph, node, most_scores)
+        _follow(program, node.name, made.name)
+    if split:
+        graph.lint()
+        program.graph_module.recompile()
 
 
 def _follow(program: ExportedProgram, before: str, after: str) -> None:

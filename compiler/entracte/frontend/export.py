@@ -83,8 +83,8 @@ def export_graph(
             program = _joined(module, cpu_args, outputs, is_convertible)
             if program is None:
                 program = _whole(module, cpu_args, outputs, is_convertible)
-    clean(program)
-    within_rank(program, _MOST_DIMENSIONS)
+            clean(program)
+            within_rank(program, _MOST_DIMENSIONS)
     return program
 
 

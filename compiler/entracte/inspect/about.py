@@ -74,8 +74,12 @@ class Chosen:
     tried: tuple[tuple[str, float | None], ...]
 
 
-def about(plan: Plan) -> About:
-    """All of it, from the plan alone."""
+def about(plan: Plan, *, composes: bool = True) -> About:
+    """All of it, from the plan alone.
+
+    Args:
+        composes: the command too, for which a configuration is composed.
+    """
     given = _settings(plan)
     settings = _group(given, "pipeline")
     return About(
@@ -98,7 +102,7 @@ def about(plan: Plan) -> About:
         harm=harm_of(given),
         fitted=tuple(_fitted(plan)),
         units=other_units(plan),
-        command=command_of(plan),
+        command=command_of(plan) if composes else None,
         chosen=tuple(_chosen(plan)),
     )
 

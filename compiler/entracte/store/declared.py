@@ -5,18 +5,25 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from omegaconf import DictConfig
+
+from entracte.declare.folder import Keep
+from entracte.declare.read import Job, read
 from entracte.graphs.recipes import is_own
 from entracte.store.cache import Cache, cache_folder, digest
 from entracte.store.origin import graph_digest
 
-__all__ = ["kept_recipes"]
+__all__ = ["kept_recipes", "read_job"]
 
 _GRAPHS = "entracte.graphs"
 
 
-def kept_recipes(
-    setting: str,
-) -> Callable[[str, Any, Callable[[], dict[str, Any]]], dict[str, Any]]:
+def read_job(config: DictConfig) -> Job:
+    """`read`, with recipes' declarations kept where the configuration says that the cache is."""
+    return read(config, keep=lambda *given: kept_recipes(config.cache)(*given))
+
+
+def kept_recipes(setting: str) -> Keep:
     """What gives the declaration of a class from what it follows from, made at most once.
 
     Args:

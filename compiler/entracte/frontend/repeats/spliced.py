@@ -17,6 +17,7 @@ from torch.fx import Graph, Node, map_arg
 from torch.fx.experimental.proxy_tensor import PythonKeyTracer
 from torch.fx.graph import _Namespace
 
+from entracte.frontend.repeats.aside import Aside
 from entracte.frontend.repeats.calls import AGAIN
 
 __all__ = ["Made", "Piece", "Unfit", "changes_results", "is_plain", "names_made", "unread",
@@ -140,6 +141,8 @@ class Piece:
     """Which of its inputs a form's calls are given."""
     kept: Mapping[str, str] | None = None
     """Name of a module that a call is given -> its path."""
+    aside: Aside | None = None
+    """Of the program of everything: the weights that only forms read."""
 
 
 @dataclass(frozen=True)
@@ -206,6 +209,8 @@ def splice(
     for spec in program.graph_signature.output_specs:
         spec.arg.name = renamed[spec.arg.name]
     splicing.graph._codegen = program.graph._codegen
+    assert outer.aside is not None
+    outer.aside.put_back(program)
     program.graph_module.graph = splicing.graph
     return program
 
@@ -226,11 +231,11 @@ class _Splicing:
 
     def inputs(self) -> dict[Node, Any]:
         """Of everything: as `outer` has them."""
-        target_of = _weights(self._outer.program)
+        program, aside = self._outer.program, self._outer.aside
+        assert aside is not None
+        target_of = _weights(program) | aside.targets
         made: dict[Node, Any] = {}
-        for node in self._outer.program.graph.nodes:
-            if node.op != "placeholder":
-                continue
+        for node in aside.placeholders(program):
             made[node] = self.graph.node_copy(node)
             self._inputs.add(_NUMBER.sub("", node.name))
             if node.name in target_of:

@@ -13,6 +13,7 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from entracte.frontend.repeats.alike import HOOKS, groups_of, without
+from entracte.frontend.repeats.aside import set_aside
 from entracte.frontend.repeats.calls import Calls, Form, empty, shape_of
 from entracte.frontend.repeats.spliced import (
     BLOCK,
@@ -88,6 +89,7 @@ def in_pieces(
     shares = any(form.shares_memory for form in calls.forms if form.number in pieces)
     if shares and any(changes_results(piece.program) for piece in made.every):
         return None
+    outer.aside = set_aside(outer.program)
     return made
 
 
