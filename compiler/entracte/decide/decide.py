@@ -435,7 +435,7 @@ def _timed(p: _Problem, made: _Made) -> Decision:
 def _scheduled(p: _Problem, chosen: Decision) -> Decision:
     """The chosen partition with the policy's whole search."""
     schedule = schedule_as_planned(chosen.workload, p.policy, chosen.given)
-    seconds, _ = cost_of(chosen.workload, schedule)
+    seconds, _ = cost_of(chosen.workload, schedule, chosen.given)
     return replace(chosen, schedule=schedule, makespan_s=seconds)
 
 

@@ -14,7 +14,7 @@ from entracte.ir import Gate, Load, Moment, Policy
 from entracte.program.steps import START, Occurrence, expand
 from entracte.program.workload import Workload
 from entracte.schedule.ci_dl import earliest_gate
-from entracte.schedule.pace import Pace
+from entracte.schedule.pace import Cost, Pace
 
 _UNROLL = 4
 """Iterations looked at: the first, two alike in the middle, the last."""
@@ -72,13 +72,16 @@ class Given:
         """Attempts, by what a policy allows and the chunks that are kept."""
         self.said: dict[tuple[int, int, int], Load] = {}
         """Loads as a plan says them, by use, end and gate: attempts differ in few of them."""
+        self.costs: dict[object, tuple[Workload, Cost]] = {}
+        """Of whole runs (`look.cost_of`), with the workload that they are of."""
         self.paces: dict[int, Pace] = {}
         """By the identity of a workload with these steps: policies time the same loads."""
 
     def within(self, budget_bytes: int) -> "Given":
         """The same under another budget."""
         other = copy(self)
-        other.budget, other.made, other.paces = budget_bytes, {}, {}
+        other.budget, other.made = budget_bytes, {}
+        other.costs, other.paces = {}, {}
         return other
 
     def pace(self, workload: Workload) -> Pace:
