@@ -8,6 +8,7 @@ tests/planner/test_quick.py compares the two.
 
 from bisect import insort
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 from entracte.clock.clock import Gamma
 from entracte.clock.rule import ONE, check_table, learned
@@ -184,10 +185,13 @@ class QuickRule:
             self._fetch(at, order)
 
     def _fetch(self, at: int, order: Order) -> None:
-        missing = [x for x in order if x[1] not in self.there and x[0] < self.course.end]
-        if not missing or (self.running and not self._is_due(at, missing)):
+        there = self.there
+        first = next((k for k, x in enumerate(order) if x[1] not in there), None)
+        if first is None or order[first][0] >= self.course.end:
             return
-        use, unit = missing[0]
+        if self.running and not self._is_due(at, order, first):
+            return
+        use, unit = order[first]
         room = self.course.size[unit] + self.course.most_need(at, use)
         if self._make_room(order, at, room, use):
             self.loading = unit
@@ -195,13 +199,19 @@ class QuickRule:
                 self.bound[unit] = self.course.function[use]
             self.held += self.course.size[unit]
 
-    def _is_due(self, at: int, missing: list[tuple[int, int]]) -> bool:
-        course, before = self.course, self.course.before
-        ahead = course.table.margin_ns(missing[0][0])
-        for use, unit in missing:
-            ahead += self._nominal(unit)
-            until = (before[use] - before[at + 1]) * self.exec_scale // ONE
-            if until <= ahead * self.load_scale // ONE:
+    def _is_due(self, at: int, order: Order, first: int) -> bool:
+        """`first`: where the first missing unit stands in the order."""
+        course, there, seen, end = self.course, self.there, self.seen, self.course.end
+        before, load_ns, cold_ns = course.before, course.load_ns, course.cold_ns
+        begin, execs, loads = before[at + 1], self.exec_scale, self.load_scale
+        ahead = course.table.margin_ns(order[first][0])
+        for use, unit in islice(order, first, None):
+            if unit in there:
+                continue
+            if use >= end:
+                return False
+            ahead += load_ns[unit] if unit in seen else load_ns[unit] + cold_ns[unit]
+            if (before[use] - begin) * execs // ONE <= ahead * loads // ONE:
                 return True
         return False
 

@@ -110,6 +110,13 @@ class _Made:
     workload: Workload
     given: Given
 
+    def within(self, budget_bytes: int) -> "_Made":
+        """The same under another budget."""
+        if self.workload.budget_bytes == budget_bytes:
+            return self
+        workload = replace(self.workload, budget_bytes=budget_bytes)
+        return replace(self, workload=workload, given=self.given.within(budget_bytes))
+
 
 @dataclass(frozen=True)
 class _Problem:
@@ -123,7 +130,7 @@ class _Problem:
     cuts: dict[tuple[str, int], tuple[Chunk, ...]] = field(default_factory=dict)
     """Remembered by graph and level; the target's memory does not change them."""
     made: dict[object, _Made] = field(default_factory=dict)
-    """Remembered by choice: baselines look at the same chunks."""
+    """Remembered by choice: baselines look at the same chunks, and so do larger memories."""
     known: Known | None = None
 
 
@@ -374,7 +381,11 @@ def _cut_anew(p: _Problem, graph: str, level: int) -> tuple[Chunk, ...]:
     if p.chunk_bytes is not None:
         limit = min(limit, p.chunk_bytes)
     calls = max(_calls(p, g.graph) for g in (measured, *(m for m, _ in measured.others)))
-    chunks = cut_stage(measured, limit, p.target, calls)
+    stage = p.source.pipeline.stage(measured.graph.stage)
+    chunks = tuple(
+        replace(c, compute_unit=unit_of(stage, measured.graph, c, p.target))
+        for c in cut_stage(measured, limit, p.target, calls)
+    )
     return with_shares(measured, chunks) if _may_share(p, measured) else chunks
 
 
@@ -395,14 +406,7 @@ def _calls(p: _Problem, graph: StageGraph) -> int:
 
 def _partition(p: _Problem, choice: _Choice) -> Partition:
     levels = choice.levels
-    stages = {s.name: s for s in p.source.pipeline.stages}
-    return Partition(
-        tuple(
-            replace(c, compute_unit=unit_of(stages[m.graph.stage], m.graph, c, p.target))
-            for graph, m in p.measured.items()
-            for c in _cut(p, graph, levels[graph])
-        )
-    )
+    return Partition(tuple(c for graph in p.measured for c in _cut(p, graph, levels[graph])))
 
 
 def _looked_at(p: _Problem, choice: _Choice) -> Decision:
@@ -411,7 +415,7 @@ def _looked_at(p: _Problem, choice: _Choice) -> Decision:
         partition = _partition(p, choice)
         named = [s for s in choosable(p.source.pipeline) if s.name in choice.slice_major]
         p.made[key] = _made(p, partition, {s.name: together(s, partition) for s in named})
-    return _timed(p, p.made[key])
+    return _timed(p, p.made[key].within(p.target.budget_bytes))
 
 
 def _made(p: _Problem, partition: Partition, grouping: Grouping) -> _Made:
@@ -431,7 +435,7 @@ def _timed(p: _Problem, made: _Made) -> Decision:
 def _scheduled(p: _Problem, chosen: Decision) -> Decision:
     """The chosen partition with the policy's whole search."""
     schedule = schedule_as_planned(chosen.workload, p.policy, chosen.given)
-    seconds, _ = cost_of(chosen.workload, schedule)
+    seconds, _ = cost_of(chosen.workload, schedule, chosen.given)
     return replace(chosen, schedule=schedule, makespan_s=seconds)
 
 
@@ -461,7 +465,7 @@ def _enough_bytes(p: _Problem, coarsest: _Choice, error: DoesNotFit) -> int:
         wanted = need / (1 - target.settle_fraction) + target.base_footprint_bytes
         memory = (int(wanted) // 2**20 + 1) * 2**20
         try:
-            larger = replace(p, target=replace(target, memory_bytes=memory), made={})
+            larger = replace(p, target=replace(target, memory_bytes=memory))
             _first_fit(larger, coarsest)
         except DoesNotFit as again:
             need = max(again.need_bytes, need + 2**20)

@@ -39,6 +39,11 @@ class Measured:
         return {op.name: i for i, op in enumerate(self.graph.ops)}
 
     @cached_property
+    def last_read(self) -> dict[str, int]:
+        """The index of the last op that reads a value."""
+        return {name: i for i, op in enumerate(self.graph.ops) for name in op.inputs}
+
+    @cached_property
     def position_weights(self) -> list[int]:
         """Bytes of weights first used before each position (a running sum)."""
         sums = self.weights_beside(frozenset())
@@ -120,6 +125,11 @@ class Measured:
     @cached_property
     def _chunks(self) -> dict[tuple[int, int, int], Chunk]:
         """Those that were asked for."""
+        return {}
+
+    @cached_property
+    def needs(self) -> "dict[tuple[int, int], _Needs]":
+        """Of the runs of operations that were asked for; a chunk has another number elsewhere."""
         return {}
 
 
@@ -241,6 +251,12 @@ class _Needs:
 
 
 def _needs(m: Measured, start: int, stop: int) -> _Needs:
+    if (start, stop) not in m.needs:
+        m.needs[start, stop] = _needs_anew(m, start, stop)
+    return m.needs[start, stop]
+
+
+def _needs_anew(m: Measured, start: int, stop: int) -> _Needs:
     ops = m.graph.ops[start:stop]
     inputs = _inputs(m, ops, start)
     outputs = _outputs(m, ops, stop)
@@ -301,9 +317,8 @@ def _inputs(m: Measured, ops: Sequence[Op], start: int) -> tuple[Port, ...]:
 
 def _outputs(m: Measured, ops: Sequence[Op], stop: int) -> tuple[Port, ...]:
     final = {p.name: p for p in m.graph.outputs}
-    later = {name for op in m.graph.ops[stop:] for name in op.inputs}
     return tuple(
         final.get(op.name) or m.graph.value(op.name)
         for op in ops
-        if op.name in later or op.name in final
+        if m.last_read.get(op.name, -1) >= stop or op.name in final
     )

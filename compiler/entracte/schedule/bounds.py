@@ -15,10 +15,10 @@ from entracte.program.steps import Occurrence, expand
 from entracte.program.workload import Workload
 from entracte.schedule.window_lp import Window, least_stall_s
 
-_PIECE = 64
+_PIECE = 256
 """Calls in one LP. More are cut into pieces, each with any content at its start for nothing."""
-_LARGEST = 64
-"""Loops of more calls per iteration get no LP: it grows with the cube."""
+_LARGEST = 256
+"""Loops of more calls per iteration get no LP."""
 _RESTS = " rests "
 """In place of a chunk's name, which has no blank."""
 _WRITTEN_OUT = 40

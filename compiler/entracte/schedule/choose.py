@@ -9,7 +9,6 @@ fits; predicted times choose among safe schedules, nothing else.
 
 from dataclasses import replace
 
-from entracte.clock.predict import simulated
 from entracte.errors import PlanError
 from entracte.ir import Policy, Schedule
 from entracte.program.workload import Workload
@@ -56,11 +55,11 @@ def schedule_as_planned(workload: Workload, policy: Policy, given: Given | None 
 def _best(workload: Workload, policy: Policy, gates: Schedule, given: Given) -> Schedule:
     """The online rule unless gates, of this policy or a baseline, are faster."""
     trials = [gates, *(schedule_by_gates(workload, p, given=given) for p in BASELINES)]
-    costs = [cost_of(workload, trial) for trial in trials]
+    costs = [cost_of(workload, trial, given) for trial in trials]
     fastest = min(costs)
     try:
         online = schedule_online(workload, gates)
-        if cost_of(workload, online)[0] <= fastest[0] * (1 + _SLACK):
+        if cost_of(workload, online, given)[0] <= fastest[0] * (1 + _SLACK):
             return online
     except PlanError:
         # Programs of many hours are beyond the rule's numbers; gates are not.
@@ -79,5 +78,5 @@ def for_all_speeds(workload: Workload, schedule: Schedule, given: Given | None =
     except PlanError:
         # Loads several times slower would be beyond the rule's numbers.
         return schedule
-    old, new = (simulated(workload, x).makespan_ns for x in (schedule, made))
+    old, new = (cost_of(workload, x, given)[0] for x in (schedule, made))
     return made if new <= old else schedule

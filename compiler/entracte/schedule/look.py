@@ -3,12 +3,16 @@ for a few iterations and then go on."""
 
 from dataclasses import replace
 
+from entracte.clock.clock import Gamma
 from entracte.clock.predict import simulated
 from entracte.clock.quick import end_and_bytes, step_ends
+from entracte.clock.quick_rule import Course, QuickRule
+from entracte.clock.table import make_table
 from entracte.ir import Schedule
-from entracte.program.steps import bases, pace_of, shortened
+from entracte.program.steps import bases, functions_of, pace_of, shortened
 from entracte.program.workload import Workload
 from entracte.schedule.pace import Cost
+from entracte.schedule.place import Given
 
 
 def paced_s(workload: Workload, schedule: Schedule) -> float:
@@ -30,13 +34,30 @@ def paced_s(workload: Workload, schedule: Schedule) -> float:
     return ns / 1e9
 
 
-def cost_of(workload: Workload, schedule: Schedule) -> Cost:
-    """Seconds of the whole run on the clock, and the bytes it loads."""
+def cost_of(workload: Workload, schedule: Schedule, given: Given | None = None) -> Cost:
+    """Seconds of the whole run on the clock, and the bytes it loads. `given` of this workload
+    remembers them: several policies may load alike."""
+    if given is None:
+        return _cost(workload, schedule)
+    is_gates = schedule.driver == "gates"
+    key = (id(workload), schedule.driver, schedule.loads if is_gates else schedule.kept)
+    if key not in given.costs:
+        given.costs[key] = workload, _cost(workload, schedule)
+    return given.costs[key][1]
+
+
+def _cost(workload: Workload, schedule: Schedule) -> Cost:
     if schedule.driver == "gates":
         ns, loaded = end_and_bytes(workload, schedule)
         return ns / 1e9, loaded
-    made = simulated(workload, schedule)
-    return made.makespan_ns / 1e9, made.loaded_bytes
+    if workload.page_bytes:
+        made = simulated(workload, schedule)
+        return made.makespan_ns / 1e9, made.loaded_bytes
+    table = make_table(workload, kept=schedule.kept)
+    functions = functions_of(workload.program) if workload.reload_on_switch else None
+    run = QuickRule(Course(table, functions), table, Gamma.of(workload.contention))
+    ends = (*run.ends[-1:], *(at for at, _ in run.loads[-1:]))
+    return max(ends, default=0) / 1e9, run.loaded_bytes
 
 
 def _step_ends(workload: Workload, schedule: Schedule) -> list[int]:

@@ -10,7 +10,7 @@ them; where they follow none, the loop is run whole.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from entracte.ir import Call, ChunkFacts, Load, Moment, Segment, Step
+from entracte.ir import Call, ChunkFacts, Load, Moment, Program, Segment, Step
 from entracte.program.steps import START, happens, period, times
 from entracte.program.workload import Workload
 
@@ -18,6 +18,9 @@ _WHOLE = 12
 _STEADY = 6
 """Iterations over which the pace is averaged: a multiple of two and of three, in case loads
 fall into a pattern of several iterations."""
+
+_ROUNDING_S = 1e-6
+"""More than sums of seconds in another order differ by."""
 
 Cost = tuple[float, float]
 """Seconds, then bytes loaded."""
@@ -60,19 +63,39 @@ class Pace:
 
     def __init__(self, workload: Workload) -> None:
         program, facts = workload.program, workload.facts
+        self.workload = workload
         self.program, self.facts, self.contention = program, facts, workload.contention
         self.shapes = [_shape(segment, facts) for segment in program.segments]
         self.compute_s = sum(shape.compute_s for shape in self.shapes)
         self._known: dict[int, _Known] = {}
         """By identity: attempts share most loads (`place.Given.said`)."""
+        self._costs: dict[int, tuple[tuple[Load, ...], Cost]] = {}
+        """By the identity of all loads."""
+        self.straight_s, self.first_s = _firsts(program, facts)
         self.base: list[int] = []
         total = 0
         for shape, segment in zip(self.shapes, program.segments, strict=True):
             self.base.append(total)
             total += shape.run * len(segment.steps)
 
-    def cost(self, loads: Iterable[Load]) -> Cost:
+    def least_s(self, again_s: float) -> float:
+        """No loads that take so many seconds after first iterations cost less than this.
+
+        Calls are serial, and those before the end of the first loop's first iteration wait for the
+        first loads whatever is kept. Then what `cost` adds grows by less than the seconds it is
+        taken from.
+        """
+        hidden = max(0.0, self.first_s + again_s - self.straight_s)
+        slower = min(1.0, self.contention - 1)
+        return self.compute_s + self.straight_s + slower * hidden - _ROUNDING_S
+
+    def cost(self, loads: tuple[Load, ...]) -> Cost:
         """Seconds of the whole run, to a nanosecond, and the bytes it loads."""
+        if id(loads) not in self._costs:
+            self._costs[id(loads)] = loads, self._cost(loads)
+        return self._costs[id(loads)][1]
+
+    def _cost(self, loads: Iterable[Load]) -> Cost:
         first: list[dict[int, _Known]] = [{} for _ in self.shapes]
         each: list[dict[int, _Known]] = [{} for _ in self.shapes]
         loaded, loading = 0, 0.0
@@ -136,6 +159,26 @@ class Pace:
             return seconds, self.base[gate.segment] + last + gate.step, False
         back = length if gate.moment is Moment.PREVIOUS else 0
         return seconds, gate.step - step - back, True
+
+
+def _firsts(program: Program, facts: Mapping[str, ChunkFacts]) -> tuple[float, float]:
+    """Seconds that calls wait, at least, up to the end of the first loop's first iteration; and
+    seconds of all loads of first iterations."""
+    waiting = loading = computing = total = 0.0
+    is_before = True
+    for segment in program.segments:
+        seen: set[str] = set()
+        for step in segment.steps:
+            if isinstance(step, Call) and step.is_called(0):
+                f = facts[step.chunk]
+                if step.chunk not in seen:
+                    loading += f.load_s + f.cold_s
+                    total += f.load_s
+                seen.add(step.chunk)
+                waiting = max(waiting, loading - computing) if is_before else waiting
+                computing += _seconds(step, 0, facts)
+        is_before = is_before and segment.count == 1
+    return waiting, total
 
 
 def _iterate(

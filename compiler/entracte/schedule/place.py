@@ -7,12 +7,14 @@ the gates. So what a policy chooses is which chunks to keep (scheduling.md, sect
 """
 
 from collections.abc import Collection, Mapping
+from copy import copy
 from dataclasses import dataclass
 
 from entracte.ir import Gate, Load, Moment, Policy
 from entracte.program.steps import START, Occurrence, expand
 from entracte.program.workload import Workload
 from entracte.schedule.ci_dl import earliest_gate
+from entracte.schedule.pace import Cost, Pace
 
 _UNROLL = 4
 """Iterations looked at: the first, two alike in the middle, the last."""
@@ -49,10 +51,15 @@ class Given:
         self.unrolled = expand(self.program, self.facts, _UNROLL)
         self.need = [at.need_bytes for at in self.unrolled]
         self.weight = [self.facts[s.chunk].weight_bytes if s.chunk else 0 for s in self.unrolled]
+        self.most: dict[tuple[int, str | None], int] = {}
+        """The largest need beside which a segment's chunk is called."""
         self.last: dict[tuple[int, str | None], int] = {}
         begin: dict[tuple[int, int], int] = {}
         for t, s in enumerate(self.unrolled):
             self.last[s.segment, s.chunk] = t
+            self.most[s.segment, s.chunk] = max(
+                s.need_bytes, self.most.get((s.segment, s.chunk), 0)
+            )
             begin.setdefault((s.segment, s.iteration), t)
         self.earliest = [self._earliest(s, begin) for s in self.unrolled]
         self.ends = {s.segment: t for t, s in enumerate(self.unrolled)}
@@ -65,6 +72,23 @@ class Given:
         """Attempts, by what a policy allows and the chunks that are kept."""
         self.said: dict[tuple[int, int, int], Load] = {}
         """Loads as a plan says them, by use, end and gate: attempts differ in few of them."""
+        self.costs: dict[object, tuple[Workload, Cost]] = {}
+        """Of whole runs (`look.cost_of`), with the workload that they are of."""
+        self.paces: dict[int, Pace] = {}
+        """By the identity of a workload with these steps: policies time the same loads."""
+
+    def within(self, budget_bytes: int) -> "Given":
+        """The same under another budget."""
+        other = copy(self)
+        other.budget, other.made = budget_bytes, {}
+        other.costs, other.paces = {}, {}
+        return other
+
+    def pace(self, workload: Workload) -> Pace:
+        """Times of a workload with these steps."""
+        if id(workload) not in self.paces:
+            self.paces[id(workload)] = Pace(workload)
+        return self.paces[id(workload)]
 
     def _earliest(self, at: Occurrence, begin: Mapping[tuple[int, int], int]) -> int:
         """The earliest gate a plan can name: a step of the load's own iteration, of the one

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from entracte.ir import Call, ChunkFacts, Load, Policy
 from entracte.program.workload import Workload
-from entracte.schedule.pace import Cost, Pace
+from entracte.schedule.pace import Cost
 from entracte.schedule.place import Conflict, Given, loads_of
 from entracte.schedule.retention import (
     Positions,
@@ -54,7 +54,7 @@ class Searcher:
         self.workload, self.policy = workload, policy
         self.work = int(effort * _WORK)
         self.given = given or Given(workload)
-        self.pace = Pace(workload)
+        self.pace = self.given.pace(workload)
         segments = workload.program.segments
         self.loops = [
             _Loop(self.given, s, workload.facts) for s, g in enumerate(segments) if g.is_loop
@@ -128,12 +128,18 @@ class Searcher:
             return best
         seen.add(kept)
         # One loader: nothing is faster than this set's own loads in the loop's later iterations.
-        if loop.reload_s(kept) > best.cost[0]:
+        again_s = loop.reload_s(kept)
+        if again_s > best.cost[0] or self._least_s(loop, again_s, best) > best.cost[0]:
             return best
         trial = self.attempt(best.kept | {loop.segment: [loop.chunks[i] for i in kept]})
         if isinstance(trial, Conflict) or trial.cost >= best.cost:
             return best
         return trial
+
+    def _least_s(self, loop: "_Loop", again_s: float, best: Found) -> float:
+        """Of all that keeps what `best` does in the other loops."""
+        others = (x for x in self.loops if x is not loop)
+        return self.pace.least_s(again_s + sum(x.reloading_s(best) for x in others))
 
     def _climb(self, loop: "_Loop", best: Found, seen: set[Positions]) -> Found:
         """First improvement, until a whole round brings nothing or the work is used up."""
@@ -175,14 +181,8 @@ class _Loop:
         self.weights = [f.weight_bytes for f in facts]
         self.load_s = [f.load_s for f in facts]
         self.exec_s = list(calls.values())
-        self.room = [self._room(given, c) for c in self.chunks]
-
-    def _room(self, given: Given, chunk: str) -> int:
-        """Bytes that chunks may take while this one is called."""
-        needs = [
-            s.need_bytes for s in given.unrolled if s.segment == self.segment and s.chunk == chunk
-        ]
-        return given.budget - max(needs)
+        self.room = [given.budget - given.most[segment, c] for c in self.chunks]
+        """Bytes that chunks may take while each is called."""
 
     def can_keep(self, kept: Positions) -> bool:
         """All of them beside each chunk's own call: necessary, cheap to ask."""
@@ -194,6 +194,10 @@ class _Loop:
 
     def keeps_all(self, found: Found) -> bool:
         return len(found.kept.get(self.segment, ())) == len(self.chunks)
+
+    def reloading_s(self, found: Found) -> float:
+        kept = found.kept.get(self.segment, ())
+        return self.reload_s(tuple(i for i, c in enumerate(self.chunks) if c in kept))
 
     def reload_s(self, kept: Positions) -> float:
         own = set(kept)

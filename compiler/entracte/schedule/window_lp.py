@@ -29,6 +29,13 @@ is last used in call q and next used in the iteration after, the share present a
 with A what the iterations before hand on and Z what the last of the middle ones hands on; likewise
 the retained shares x. Only that memory there does not have to grow (b) across the border is lost.
 
+**Groups of windows.** K chunks over K windows are K^2 variables, so where they are many, consecutive
+windows are one group, which ends with one of its calls: G and b are of that call alone, y and s are sums
+over the group. G and b are looked at nowhere else, and both only grow before a use, so each row above
+still holds, or is a sum of such rows with b of the group's end in it, where it is largest. What is lost
+is memory beside the other calls, and the order of loads within a group. The windows before a use in
+its own group are a piece without a look at memory.
+
 **Pages.** Where parts of chunks can be loaded and evicted, a load in progress has only the memory
 of what is loaded: b = G, without the y-row, and room_t is not rounded down.
 
@@ -36,11 +43,15 @@ The value is not the solver's word: it is computed from its dual solution, which
 inexact (weak duality: the dual's rest is charged at the variables' bounds).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from entracte.schedule.room import fullest
+
+
+MOST = 1_200
+"""A few tenths of a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +73,7 @@ def least_stall_s(
     repeats: int = 1,
     cold: bool = False,
     pages: bool = False,
+    most: int = MOST,
 ) -> float:
     """Seconds that any schedule waits in these windows, at least.
 
@@ -70,17 +82,30 @@ def least_stall_s(
             are called in `before` and in `after` too.
         cold: nothing is loaded before the first one; else anything may be.
         pages: parts of chunks can be loaded and evicted.
+        most: looks at a chunk in a group of windows, about: a second's work are some thousands.
 
     0.0 where HiGHS fails.
     """
-    return _Lp(before, loop, after, repeats, cold, pages).solve()
+    size = max(1, -(-_looks(before, loop, after) // most))
+    return _Lp(before, loop, after, repeats, cold, pages, size).solve()
+
+
+def _looks(
+    before: Sequence[Window], loop: Sequence[Window], after: Sequence[Window]
+) -> int:
+    """At a chunk in a window between two of its uses, in all."""
+    total, last = len(loop) ** 2 // 2, dict[str, int]()
+    for p, w in enumerate([*before, *loop, *after]):
+        total += p - last.get(w.chunk, 0)
+        last[w.chunk] = p
+    return total
 
 
 _SETS = 1_000
 """Largest sets of chunks beside a call that are combined; where there are more, bytes count."""
 _SHARES = 2_000_000
 """And of all calls together, times the calls: beyond that the LP takes minutes."""
-_SUMS = 20_000
+_SUMS = 2_000
 """Subset sums that are followed; where there are more, rooms are not rounded down."""
 Sum = dict[int, float]
 """A sum of variables with factors."""
@@ -97,20 +122,32 @@ class _Lp:
         repeats: int,
         cold: bool,
         pages: bool,
+        size: int,
     ) -> None:
         self.windows = [*before, *loop, *after]
         self.begin, self.end = len(before), len(before) + len(loop)
         self.repeats, self.cold, self.pages = repeats, cold, pages
+        self.last: list[int] = []
+        """The last window of each group."""
+        self.group: list[int] = []
+        """Of each window, the number of its group."""
+        for start, stop in ((0, self.begin), (self.begin, self.end), (self.end, len(self.windows))):
+            for first, end in _groups(start, stop, size):
+                self.group += [len(self.last)] * (end - first)
+                self.last.append(end - 1)
         self.scale = float(max([1, *(w.weight_bytes for w in self.windows)]))
         self.upper: list[float] = []
         self.cost: list[float] = []
         self.entries: list[tuple[int, int, float]] = []
         self.right: list[float] = []
         total = sum(w.load_s for w in self.windows)
-        self.stall = [self.variable(total, self.times(t)) for t in range(len(self.windows))]
-        self.loading: list[Sum] = [{} for _ in self.windows]
+        self.stall = [self.variable(total, self.times(t)) for t in self.last]
+        self.loading: list[Sum] = [{} for _ in self.last]
         self.waiting: list[Sum] = [{s: -1.0} for s in self.stall]
-        self.fixed_wait = [0.0] * len(self.windows)
+        self.fixed_wait = [0.0] * len(self.last)
+        self.exec_s = [0.0] * len(self.last)
+        for g, w in zip(self.group, self.windows, strict=True):
+            self.exec_s[g] += w.exec_s
         self.memory: list[Sum] = [{} for _ in self.windows]
         self.others: list[dict[str, int]] = [{} for _ in self.windows]
         """Chunks that have a place in a window's memory here, with their weights."""
@@ -146,9 +183,10 @@ class _Lp:
                 # Called before and after the loop, not in it: may have been kept for nothing.
                 self.use(p, range(self.end, p), {self.variable(1.0): 1.0}, {})
             last[w.chunk] = p
-        for t, w in enumerate(self.windows):
-            self.row(self.loading[t], w.exec_s)
-            self.row(self.waiting[t], -self.fixed_wait[t])
+        for g, t in enumerate(self.last):
+            self.row(self.loading[g], self.exec_s[g])
+            self.row(self.waiting[g], -self.fixed_wait[g])
+            w = self.windows[t]
             room = max(0, w.room_bytes - w.weight_bytes)
             if self.pages or not self.whole(t, room):
                 room = room if self.pages else _filled(room, self.others[t])
@@ -201,10 +239,10 @@ class _Lp:
         w = self.windows[p]
         given = self.span(p, range(self.begin), {}, {})
         loaded: Sum = {}
-        for t in range(self.begin, self.end):
+        for g in sorted(set(self.group[self.begin : self.end])):
             during, waited = self.variable(w.load_s), self.variable(w.load_s)
-            self.loading[t][during] = 1.0
-            self.waiting[t][waited] = 1.0
+            self.loading[g][during] = 1.0
+            self.waiting[g][waited] = 1.0
             loaded |= {during: float(self.repeats), waited: float(self.repeats)}
         self.row(_sum((present, w.load_s), (given, -w.load_s), (loaded, -1.0)), 0.0)
         return present
@@ -251,31 +289,44 @@ class _Lp:
         """Windows between two uses; returns what is present at their end."""
         w = self.windows[p]
         reserved = None
-        for t in windows:
-            own = self.windows[t]
+        for g, last, exec_s in self.pieces(windows):
             part = self.variable(1.0)
-            during = self.variable(min(own.exec_s, w.load_s))
-            held = part if self.pages else self.variable(1.0)
-            if not self.pages:
+            during = self.variable(min(exec_s, w.load_s))
+            held = part if self.pages or last != self.last[g] else self.variable(1.0)
+            if last != self.last[g]:
+                # Before its own call, beside others whose memory is not looked at.
+                self.row(_sum(({during: 1.0}, 1.0), (keep, exec_s)), exec_s)
+            elif not self.pages:
                 self.row({part: 1.0, held: -1.0}, 0.0)
-                progress = _sum((keep, own.exec_s), ({held: 1.0}, -own.exec_s))
+                progress = _sum((keep, exec_s), ({held: 1.0}, -exec_s))
                 self.row(_sum(({during: 1.0}, 1.0), (progress, 1.0)), 0.0)
                 if reserved is not None:
                     self.row({reserved: 1.0, held: -1.0}, 0.0)
-            reserved = held
-            self.memory[t][held] = w.weight_bytes / self.scale
-            self.others[t][w.chunk] = w.weight_bytes
-            self.loading[t][during] = 1.0
+            if last == self.last[g]:
+                reserved = held
+                self.memory[last][held] = w.weight_bytes / self.scale
+                self.others[last][w.chunk] = w.weight_bytes
+            self.loading[g][during] = 1.0
             # l (G - G before) - y >= 0, and it is part of the stall.
             grows = _sum(({part: 1.0}, w.load_s), ({during: 1.0}, -1.0), (start, -w.load_s))
             self.row(_sum((grows, -1.0)), 0.0)
-            self.waiting[t] = _sum((self.waiting[t], 1.0), (grows, 1.0))
+            self.waiting[g] = _sum((self.waiting[g], 1.0), (grows, 1.0))
             start = {part: 1.0}
         return start
 
+    def pieces(self, windows: range) -> Iterator[tuple[int, int, float]]:
+        """Group by group: its number, the last of these windows in it, and their calls' seconds."""
+        t = windows.start
+        while t < windows.stop:
+            g = self.group[t]
+            stop = min(windows.stop, self.last[g] + 1)
+            yield g, stop - 1, sum(w.exec_s for w in self.windows[t:stop])
+            t = stop
+
     def wait(self, p: int, load_s: float, present: Sum) -> None:
-        self.fixed_wait[p] += load_s
-        self.waiting[p] = _sum((self.waiting[p], 1.0), (present, -load_s))
+        g = self.group[p]
+        self.fixed_wait[g] += load_s
+        self.waiting[g] = _sum((self.waiting[g], 1.0), (present, -load_s))
         self.row(present, 1.0)
 
     def solve(self) -> float:
@@ -307,6 +358,13 @@ def _dual(method: str, cost: Any, matrix: Any, right: Any, upper: Any) -> Any:
         return None
     dual = np.minimum(np.asarray(done.ineqlin.marginals, dtype=float), 0.0)
     return dual if dual.shape == right.shape and np.isfinite(dual).all() else None
+
+
+def _groups(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
+    """Runs of about `size` windows, as nearly equal as can be."""
+    number = -(-(stop - start) // size)
+    ends = [start + (stop - start) * k // number for k in range(1, number + 1)] if number else []
+    return zip([start, *ends], ends, strict=False)
 
 
 def _filled(room: int, others: Mapping[str, int]) -> int:
