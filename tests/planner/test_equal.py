@@ -53,8 +53,8 @@ def test_the_planner_finds_it_where_no_two_ends_coincide(load, slots):
 
 
 def test_the_planner_finds_it_where_loads_end_with_calls():
-    """Loads of two calls each. With loads a millionth shorter a load ends before the call beside it:
-    the rule gives up another chunk than the one in use, and is 4 % above."""
+    """Loads of two calls each. With loads a millionth shorter a load ends before the call
+    beside it: the rule gives up another chunk than the one in use, and is 4 % above."""
     order = tuple(range(8)) * 10
     optimum = Equal(order, (10,) * 80, 20, 4).optimum()
     longer, tied, shorter = (
