@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entracte.clock.clock import Gamma, Simulation, simulate
-from entracte.clock.driver import Decision, Event, Evict, Fetch, Start
+from entracte.clock.driver import Decision, Event, Evict, Fetch, LoadDone, Start, StepDone
 from entracte.clock.predict import predict
 from entracte.clock.table import Table, TableSegment, TableStep, Unit
 from entracte.program.workload import Workload
@@ -63,6 +63,18 @@ def test_what_is_left_of_a_load_goes_on_alone():
     made = simulate(Scripted(two((10, 40), (20, 10)), *script), gamma=Gamma(2, 1))
     assert bars(made) == [("load", 0, 0, 10), ("compute", 0, 10, 50), ("load", 1, 10, 70),
                           ("compute", 1, 70, 80)]  # fmt: skip
+
+
+def test_of_two_ends_in_one_moment_the_step_is_told_first():
+    """A load of 20 beside a call of 20: the chunk that was in use may go for the load after."""
+    told = []
+    script = ((Fetch(0),), (Start(0), Fetch(1)), (Evict(0),), (Start(1),), (Evict(1),))
+    simulate(
+        Scripted(two((10, 20), (20, 5)), *script),
+        watch=lambda now, event, _: told.append((now, event)),
+    )
+    ends = [(10, LoadDone(10)), (30, StepDone(20)), (30, LoadDone(20)), (35, StepDone(5))]
+    assert told == [(0, None), *ends]
 
 
 WRONG = {

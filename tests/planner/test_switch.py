@@ -73,7 +73,7 @@ def test_a_switch_beside_a_load_is_as_slow_as_a_step_would_be():
     )
     told = [(x.queue, x.what, x.start_ns, x.end_ns) for x in made.intervals if x.queue != "free"]
     assert told[2:] == [
-        ("switch", 0, 140, 160), ("load", 1, 140, 170), ("compute", 1, 160, 170),
+        ("switch", 0, 140, 160), ("compute", 1, 160, 170), ("load", 1, 140, 170),
         ("compute", 2, 170, 171),
     ]  # fmt: skip
     # While both are under way, loading is one time.

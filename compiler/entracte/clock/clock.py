@@ -1,8 +1,9 @@
 """The machine that predicts: a driver's decisions on a clock, with whole nanoseconds.
 
 One loader and one compute unit. While a load and a step overlap, both proceed at 1/gamma of their
-speed (shared reference scheduling.md, section 7). Of two ends at the same moment the load's comes
-first. Every decision is entered into accounts of its own (`Accounts`), which raise
+speed (shared reference scheduling.md, section 7). Of two ends at the same moment the step's comes
+first: then what to load next is decided when all that ended is known, and the chunk that was in
+use may go. Every decision is entered into accounts of its own (`Accounts`), which raise
 `AssertionError` at the first that is wrong.
 """
 
@@ -216,16 +217,17 @@ class _Clock:
         return self.table.exec_ns(step)
 
     def advance(self) -> Event:
-        """To the next end of a load or a step; of two at once, the load's comes first."""
+        """To the next end of a load or a step; of two at once, the step's comes first."""
         while True:
             load, switch, step = self.load, self.switch, self.step
             self._pass([w for w in (load, switch, step) if w is not None])
-            if load is not None and load.left <= 0:
-                return self._end_load(load)
-            if switch is None:
-                assert step is not None
+            if step is not None and step.left <= 0:
                 return self._end_step(step)
-            self._end_switch(switch)
+            if switch is not None and switch.left <= 0:
+                self._end_switch(switch)
+                continue
+            assert load is not None
+            return self._end_load(load)
 
     def _pass(self, under_way: list[_Work]) -> None:
         """To the next end of any of them: one, or two of which each slows the other down."""

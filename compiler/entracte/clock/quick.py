@@ -81,14 +81,14 @@ class _Run:
             load = max(0, load - passed * speed) if load >= 0 else load
             other = max(0, other - passed * speed) if other >= 0 else other
             step, switch = (other, -1) if switch < 0 else (-1, other)
-            # Of two ends at once the load's comes first.
-            if load == 0:
-                load, self.done = -1, self.done + 1
-            elif switch == 0:
-                switch, step = -1, steps[at].ns * gamma.above
-            elif step == 0:
+            # Of two ends at once the step's comes first.
+            if step == 0:
                 step = -1
                 ends.append(now)
+            elif switch == 0:
+                switch, step = -1, steps[at].ns * gamma.above
+            elif load == 0:
+                load, self.done = -1, self.done + 1
         return ends
 
     def _load(self) -> int:

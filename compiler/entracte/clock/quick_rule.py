@@ -129,18 +129,18 @@ class QuickRule:
                 now += passed
                 load = max(0, load - passed * speed) if load >= 0 else load
                 step = max(0, step - passed * speed) if step >= 0 else step
-                if load == 0 or not switching:
+                if step != 0 or not switching:
                     break
                 # Of a switch the rule does not hear.
                 switching, step_began = False, now
                 step = self.course.exec_ns[len(self.ends)] * above
-            # Of two ends at once the load's comes first.
-            if load == 0:
-                load = -1
-                self._loaded(now, now - load_began)
-            else:
+            # Of two ends at once the step's comes first.
+            if step == 0:
                 step = -1
                 self._stepped(now, now - step_began)
+            else:
+                load = -1
+                self._loaded(now, now - load_began)
         if len(self.ends) < self.course.end:
             raise AssertionError(f"deadlock before step {len(self.ends)}")
 

@@ -3,7 +3,7 @@ import EntractePlan
 // The machine that predicts: a driver's decisions on a clock, with whole nanoseconds.
 //
 // One loader and one compute unit. While a load and a step overlap, both proceed at 1/gamma of their
-// speed. Of two ends at the same moment the load's comes first. Every decision is entered into accounts
+// speed. Of two ends at the same moment the step's comes first. Every decision is entered into accounts
 // of its own, which throw at the first that is wrong.
 
 /// Mutual slow-down as a fraction, at least 1.
@@ -162,7 +162,7 @@ private struct SimulatedClock {
         return Work(beganNs: now, left: left)
     }
 
-    /// To the next end of a load or a step; of two at once, the load's comes first. Nil when nothing is
+    /// To the next end of a load or a step; of two at once, the step's comes first. Nil when nothing is
     /// under way.
     mutating func advance() throws -> Event? {
         guard let least = [load?.left, step?.left].compactMap({ $0 }).min() else { return nil }
@@ -170,16 +170,16 @@ private struct SimulatedClock {
         let passed = (least + speed - 1) / speed
         guard passed <= SimulatedClock.mostNs - now else { throw Fault.run("clock: the run takes too long") }
         now += passed
-        if step != nil {
-            computing += passed
-            step?.left -= passed * speed
-        }
         if load != nil {
             loading += passed
             load?.left -= passed * speed
-            if let load, load.left <= 0 { return try endLoad(load) }
         }
-        return try step.map { try endStep($0) }
+        if step != nil {
+            computing += passed
+            step?.left -= passed * speed
+            if let step, step.left <= 0 { return try endStep(step) }
+        }
+        return try load.map { try endLoad($0) }
     }
 
     private mutating func endLoad(_ work: Work) throws -> Event {
