@@ -158,8 +158,7 @@ def _compile(
     job: Job, host: HostFiles, folder: Path, cache: Cache, report: Reporter, begun: float
 ) -> Built:
     writes = not job.dry_run or job.out is not None
-    source = _source(job, cache)
-    traced = _trace(job, source, cache, report)
+    traced, source = _trace(job, cache, report)
     source.check_all(traced.stages)
     check_ids(traced.stages, host.ids)
     traced = replace(traced, pipeline=host.into(traced.pipeline))
@@ -199,10 +198,10 @@ def _compile(
 def _settled(job: Job, cache: Cache, report: Reporter) -> Job:
     """With values for what is left to the planner."""
     from entracte.lower.backend import CORE_ML
-    from entracte.trace.wire import trace_pipeline
+    from entracte.lower.traced import trace_with_weights
 
     assert job.undecided is not None
-    source, tried = _source(job, cache), [_LOOKING]
+    tried = [_LOOKING]
     report.phase("choose", 1 + sum(len(values) for _, values in job.undecided.settings))
     report.start(_LOOKING)
 
@@ -213,21 +212,14 @@ def _settled(job: Job, cache: Cache, report: Reporter) -> Job:
 
     return choose(
         job,
-        lambda pipeline: trace_pipeline(pipeline, CORE_ML, cache=cache, look=source.look).measured,
+        lambda pipeline: trace_with_weights(pipeline, cache)[0].measured,
         CORE_ML.score_copies,
         begun,
     )
 
 
-def _source(job: Job, cache: Cache) -> "PipelineWeights":
-    from entracte.trace.weights import PipelineWeights
-
-    return PipelineWeights(job.pipeline, cache)
-
-
-def _trace(job: Job, source: "PipelineWeights", cache: Cache, report: Reporter) -> "TracedPipeline":
-    from entracte.lower.backend import CORE_ML
-    from entracte.trace.wire import trace_pipeline
+def _trace(job: Job, cache: Cache, report: Reporter) -> "tuple[TracedPipeline, PipelineWeights]":
+    from entracte.lower.traced import trace_with_weights
 
     names = [s.name for s in job.pipeline.stages]
     report.phase("trace", len(names))
@@ -240,9 +232,9 @@ def _trace(job: Job, source: "PipelineWeights", cache: Cache, report: Reporter) 
             report.advance(_LOOKING, 0)
         report.start(stage)
 
-    traced = trace_pipeline(job.pipeline, CORE_ML, begun, cache, source.look)
+    found = trace_with_weights(job.pipeline, cache, begun)
     report.advance(names[-1])
-    return traced
+    return found
 
 
 def _decide(job: Job, traced: "TracedPipeline", corrections: Mapping[str, float]) -> Decision:
