@@ -53,8 +53,7 @@ def take(at: str, out: Path, *, has_build: bool) -> None:
         page.goto(at)
         page.get_by_label("target.memory").fill("24MiB")
         press(page, "Dry run", "#plan-job")
-        frame = page.frame_locator("#plan-report iframe")
-        frame.locator("#timeline").scroll_into_view_if_needed()
+        show_timeline(page, "#plan-report")
         shot(page, out / "ui_plan.png")
         press(page, "Where it fits", "#plan-job")
         page.locator("#plan-report table.rows").scroll_into_view_if_needed()
@@ -87,8 +86,14 @@ def compare(page: Any, before: str, after: str) -> None:
         page.get_by_label(label, exact=True).click()
         page.get_by_role("option", name=name, exact=True).click()
     page.get_by_role("button", name="Compare", exact=True).click()
-    frame = page.frame_locator("#compared iframe")
-    frame.locator("#timeline").scroll_into_view_if_needed()
+    show_timeline(page, "#compared")
+
+
+def show_timeline(page: Any, place: str) -> None:
+    """Of the page in a frame: below that page's own bar, which stays at its top."""
+    frame = page.locator(f"{place} iframe")
+    frame.scroll_into_view_if_needed()
+    frame.content_frame.locator("#timeline").evaluate("e => e.scrollIntoView()")
 
 
 def press(page: Any, button: str, job: str) -> None:
