@@ -16,6 +16,7 @@ from entracte.declare.read import read
 from entracte.errors import ConfigError
 from entracte.fits.found import fits_of_job, fits_of_plan, ranked
 from entracte.plan.file import write_plan
+from entracte.ui.tasks import fits_task
 
 TIGHT = ("target.memory=24MiB", "policy=double_buffer")
 
@@ -167,10 +168,11 @@ def test_the_command_on_a_build(plan, tmp_path, golden):
     done = CliRunner().invoke(app, ["fits", str(tmp_path), "--quiet"], env={"COLUMNS": "80"})
     assert done.exit_code == 0, done.output
     golden.check(done.output)
-    words = ["fits", "tiny_t2v", "target.memory=21MiB", "--targets", "iphone15pro", "--json"]
-    done = CliRunner().invoke(app, words)
-    assert done.exit_code == 1
-    assert json.loads(done.output)["rows"][0]["fits"] is False
+    # As the web UI asks.
+    _, *words = fits_task(("target.memory=21MiB",), "tiny_t2v").words
+    done = CliRunner().invoke(app, [*words, "--targets", "iphone15pro", "--progress", "json"])
+    assert done.exit_code == 1, done.output
+    assert json.loads(done.stdout)["rows"][0]["fits"] is False
 
 
 def test_words_that_name_nothing_are_one_message(tmp_path, plan, capsys):

@@ -141,6 +141,43 @@ def test_the_checker_imports_only_the_data_model():
         assert rooms <= {"ir", "errors", "check"}, path
 
 
+def bound(path: Path) -> set[str]:
+    """Every name that a module's own statements bind, at any depth outside functions and classes;
+    of a package, its modules too."""
+    found = {p.stem for p in path.parent.iterdir()} if path.name == "__init__.py" else set()
+    nodes: list[ast.AST] = [ast.parse(path.read_text())]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+            continue
+        if isinstance(node, ast.alias):
+            found.add((node.asname or node.name).partition(".")[0])
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        nodes += ast.iter_child_nodes(node)
+    return found
+
+
+def test_what_tools_import_is_there():
+    """Most of them are run by hand, so a name that moved would not be missed by any test."""
+    places = {"entracte": ROOT / "compiler", "tools": ROOT, "tests": ROOT}
+    known: dict[Path, set[str]] = {}
+    for path in (ROOT / "tools").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            root = (getattr(node, "module", "") or "").partition(".")[0]
+            if not isinstance(node, ast.ImportFrom) or root not in places:
+                continue
+            base = places[root] / node.module.replace(".", "/")
+            if base.is_dir() and not (base / "__init__.py").exists():
+                continue  # a folder of modules, which mere import finds
+            file = base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
+            names = known.setdefault(file, bound(file) if file.exists() else set())
+            lacks = [a.name for a in node.names if a.name not in names | {"*"}]
+            if "__getattr__" not in names:
+                assert not lacks, f"{path}: {node.module} has no {', '.join(lacks)}"
+
+
 def test_the_compiler_names_no_model_and_no_device_figure():
     """Models are files in graphs/ and conf/, devices are files in conf/."""
     words = ("stdit", "opensora", "open_sora", "iphone", "ipad", "macbook", "a17")

@@ -27,15 +27,11 @@ def stages(overrides: Sequence[str]) -> tuple[PipelineWeights, list[Traced]]:
     """Where a pipeline's weights come from, and its stages as they were traced."""
     from entracte.declare.compose import compose
     from entracte.declare.read import read
-    from entracte.lower.backend import CORE_ML
+    from entracte.lower.traced import trace_with_weights
     from entracte.store.cache import Cache, cache_folder
-    from entracte.trace.weights import PipelineWeights
-    from entracte.trace.wire import trace_pipeline
 
     job = read(compose(overrides))
-    cache = Cache(cache_folder(job.cache))
-    source = PipelineWeights(job.pipeline, cache)
-    traced = trace_pipeline(job.pipeline, CORE_ML, lambda *_: None, cache, source.look)
+    traced, source = trace_with_weights(job.pipeline, Cache(cache_folder(job.cache)))
     return source, list(traced.stages.values())
 
 

@@ -35,7 +35,10 @@ ELSEWHERE = {
     "docs/pictures/tiny_i2v.png",
     "tiny_sit.png": "python -m tools.eval_tiny_sit --device reference BUILD --sheet "
     "docs/pictures/tiny_sit.png",
-    **{f"ui_{name}.png": "python -m tools.ui_pictures" for name in ("plan", "run", "phone")},
+    **{
+        f"ui_{name}.png": "python -m tools.ui_pictures"
+        for name in ("plan", "fits", "run", "compare", "phone")
+    },
 }
 """Of trained weights (from a quarter of an hour to two), of another program, of the web UI."""
 _WIDTH = 1200

@@ -1,4 +1,5 @@
-"""The web UI's pictures in docs/: a dry run, a run, and the page on a phone.
+"""The web UI's pictures in docs/: a dry run, where it fits, a run, two plans compared, and the page
+on a phone.
 
     python -m tools.ui_pictures [--build BUILD] [--out docs/pictures]
 
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from entracte.ui.studio import Studio
-from tests.report.conftest import CHROMIUM, FLAGS
+from tests.conftest import CHROMIUM, FLAGS
 from tests.ui.serving import served
 
 WIDE, PHONE = {"width": 1180, "height": 860}, {"width": 390, "height": 780}
@@ -52,9 +53,14 @@ def take(at: str, out: Path, *, has_build: bool) -> None:
         page.goto(at)
         page.get_by_label("target.memory").fill("24MiB")
         press(page, "Dry run", "#plan-job")
-        frame = page.frame_locator("#plan-report iframe")
-        frame.locator("#timeline").scroll_into_view_if_needed()
+        show_timeline(page, "#plan-report")
         shot(page, out / "ui_plan.png")
+        press(page, "Where it fits", "#plan-job")
+        page.locator("#plan-report table.rows").scroll_into_view_if_needed()
+        shot(page, out / "ui_fits.png")
+        page.get_by_label("target.memory").fill("36MiB")
+        page.get_by_role("textbox", name="Name Of the folder").fill("roomy")
+        press(page, "Dry run", "#plan-job")
         if not has_build:
             press(page, "Compile", "#plan-job")
         page.get_by_role("tab", name="Run").click()
@@ -62,6 +68,8 @@ def take(at: str, out: Path, *, has_build: bool) -> None:
         press(page, "Run", "#run-job")
         page.wait_for_function("document.querySelector('#run-made video').videoWidth > 0")
         shot(page, out / "ui_run.png")
+        compare(page, "plans/tiny_t2v-host", "plans/roomy")
+        shot(page, out / "ui_compare.png")
         phone = browser.new_context(viewport=PHONE, color_scheme="dark").new_page()
         phone.set_default_timeout(WAIT)
         phone.goto(at)
@@ -69,6 +77,23 @@ def take(at: str, out: Path, *, has_build: bool) -> None:
         phone.locator(".entry").first.wait_for()
         shot(phone, out / "ui_phone.png")
         browser.close()
+
+
+def compare(page: Any, before: str, after: str) -> None:
+    """The page of both, with its timelines in view."""
+    page.get_by_role("tab", name="Compare").click()
+    for label, name in (("before", before), ("after", after)):
+        page.get_by_label(label, exact=True).click()
+        page.get_by_role("option", name=name, exact=True).click()
+    page.get_by_role("button", name="Compare", exact=True).click()
+    show_timeline(page, "#compared")
+
+
+def show_timeline(page: Any, place: str) -> None:
+    """Of the page in a frame: below that page's own bar, which stays at its top."""
+    frame = page.locator(f"{place} iframe")
+    frame.scroll_into_view_if_needed()
+    frame.content_frame.locator("#timeline").evaluate("e => e.scrollIntoView()")
 
 
 def press(page: Any, button: str, job: str) -> None:

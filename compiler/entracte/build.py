@@ -204,8 +204,7 @@ def _ready(job: Job, cache: Cache, report: Reporter) -> _Ready:
     if job.undecided is not None:
         job = _settled(job, cache, report)
         host = look(job.pipeline, cache, dry_run=job.dry_run)
-    source = _source(job, cache)
-    traced = _trace(job, source, cache, report)
+    traced, source = _trace(job, cache, report)
     source.check_all(traced.stages)
     check_ids(traced.stages, host.ids)
     traced = replace(traced, pipeline=host.into(traced.pipeline))
@@ -229,10 +228,10 @@ def _ready(job: Job, cache: Cache, report: Reporter) -> _Ready:
 def _settled(job: Job, cache: Cache, report: Reporter) -> Job:
     """With values for what is left to the planner."""
     from entracte.lower.backend import CORE_ML
-    from entracte.trace.wire import trace_pipeline
+    from entracte.lower.traced import trace_with_weights
 
     assert job.undecided is not None
-    source, tried = _source(job, cache), [_LOOKING]
+    tried = [_LOOKING]
     report.phase("choose", 1 + sum(len(values) for _, values in job.undecided.settings))
     report.start(_LOOKING)
 
@@ -243,21 +242,14 @@ def _settled(job: Job, cache: Cache, report: Reporter) -> Job:
 
     return choose(
         job,
-        lambda pipeline: trace_pipeline(pipeline, CORE_ML, cache=cache, look=source.look).measured,
+        lambda pipeline: trace_with_weights(pipeline, cache)[0].measured,
         CORE_ML.score_copies,
         begun,
     )
 
 
-def _source(job: Job, cache: Cache) -> "PipelineWeights":
-    from entracte.trace.weights import PipelineWeights
-
-    return PipelineWeights(job.pipeline, cache)
-
-
-def _trace(job: Job, source: "PipelineWeights", cache: Cache, report: Reporter) -> "TracedPipeline":
-    from entracte.lower.backend import CORE_ML
-    from entracte.trace.wire import trace_pipeline
+def _trace(job: Job, cache: Cache, report: Reporter) -> "tuple[TracedPipeline, PipelineWeights]":
+    from entracte.lower.traced import trace_with_weights
 
     names = [s.name for s in job.pipeline.stages]
     report.phase("trace", len(names))
@@ -270,9 +262,9 @@ def _trace(job: Job, source: "PipelineWeights", cache: Cache, report: Reporter) 
             report.advance(_LOOKING, 0)
         report.start(stage)
 
-    traced = trace_pipeline(job.pipeline, CORE_ML, begun, cache, source.look)
+    found = trace_with_weights(job.pipeline, cache, begun)
     report.advance(names[-1])
-    return traced
+    return found
 
 
 def _decide(job: Job, traced: "TracedPipeline", corrections: Mapping[str, float]) -> Decision:

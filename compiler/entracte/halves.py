@@ -7,7 +7,6 @@ own arithmetic: bytes of activations, of what stays loaded, and predicted time.
 
 import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from entracte.decide.decide import decide_job
 from entracte.declare.guidance import AUTO
@@ -17,9 +16,6 @@ from entracte.graphs.recipes.guidance import APART, OWN, TOGETHER
 from entracte.store.cache import Cache
 from entracte.store.declared import kept_recipes
 from entracte.units import format_bytes, format_seconds
-
-if TYPE_CHECKING:
-    from entracte.trace.wire import TracedPipeline
 
 
 @dataclass(frozen=True)
@@ -74,9 +70,11 @@ def hinted(job: Job, error: DoesNotFit, cache: Cache) -> DoesNotFit:
 
 def _way(job: Job, name: str, cache: Cache) -> _Way | None:
     """None where the pipeline cannot be guided so."""
+    from entracte.lower.traced import trace_with_weights
+
     try:
         other = _as(job, guided(job, name, kept_recipes(job.cache)))
-        traced = _traced(other, cache)
+        traced, _ = trace_with_weights(other.pipeline, cache)
     except ConfigError:
         return None
     try:
@@ -84,15 +82,6 @@ def _way(job: Job, name: str, cache: Cache) -> _Way | None:
     except DoesNotFit as error:
         return _Way(name, other, None, error.need_bytes)
     return _Way(name, other, decision.makespan_s)
-
-
-def _traced(job: Job, cache: Cache) -> "TracedPipeline":
-    from entracte.lower.backend import CORE_ML
-    from entracte.trace.weights import PipelineWeights
-    from entracte.trace.wire import trace_pipeline
-
-    source = PipelineWeights(job.pipeline, cache)
-    return trace_pipeline(job.pipeline, CORE_ML, cache=cache, look=source.look)
 
 
 def _as(job: Job, other: Job) -> Job:

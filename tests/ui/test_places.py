@@ -1,6 +1,8 @@
 """One folder: nothing outside is found, made or read."""
 
 import os
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -73,3 +75,21 @@ def test_history_is_kept_and_whatever_is_no_entry_is_left_out(root):
     assert history.entries() == ()
     history.add(one)
     assert not (root.folder / FILE).is_symlink() and history.entries() == (one,)
+
+
+def test_history_is_read_when_it_changed_and_not_each_time(root, monkeypatch):
+    """Another process may write it too."""
+    history, other = History(root.folder), History(root.folder)
+    one = Entry("plan", "compile target=host", "plans/one", "done", "2026-11-29T00:00:00Z", 1.5)
+    two = replace(one, line="compile target=mac", place="plans/two")
+    other.add(one)
+    assert history.entries() == (one,)
+    other.add(two)
+    assert history.entries() == (one, two)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", lambda _: pytest.fail("it is read again"))
+        assert history.entries() == (one, two)
+    (root.folder / FILE).unlink()
+    assert history.entries() == ()
+    other.add(two)
+    assert history.entries() == (two,)

@@ -55,7 +55,9 @@ def fits(
     from entracte.fits.on import fits_on
 
     with one_message(status=2):
-        how = how_of(progress, quiet=quiet or as_json, verbose=verbose)
+        # JSON is for programs: progress only if it is asked for, as the web UI does.
+        asked = progress is not None or verbose
+        how = how_of(progress, quiet=quiet or (as_json and not asked), verbose=verbose)
         with Bars(how) as bars:
             found = fits_on(
                 words, targets=targets, limit=limit, config_dir=config_dir, reporter=bars

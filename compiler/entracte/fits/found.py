@@ -90,7 +90,10 @@ def fits_of_job(
 
     Raises `ConfigError` where the pipeline itself cannot be traced.
     """
-    measured = _measured(job)
+    from entracte.lower.traced import trace_with_weights
+
+    traced, _ = trace_with_weights(job.pipeline, Cache(cache_folder(job.cache)))
+    measured = traced.measured
     known: dict[Target, Fit] = {}
     looked_at: Known = {}
     found = []
@@ -102,16 +105,6 @@ def fits_of_job(
             known[key] = _decided(job, measured, profile, looked_at)
         found.append(_named(known[key], profile))
     return tuple(found)
-
-
-def _measured(job: Job) -> MeasuredPipeline:
-    from entracte.lower.backend import CORE_ML
-    from entracte.trace.weights import PipelineWeights
-    from entracte.trace.wire import trace_pipeline
-
-    cache = Cache(cache_folder(job.cache))
-    source = PipelineWeights(job.pipeline, cache)
-    return trace_pipeline(job.pipeline, CORE_ML, cache=cache, look=source.look).measured
 
 
 def _decided(job: Job, measured: MeasuredPipeline, profile: Profile, looked_at: Known) -> Fit:

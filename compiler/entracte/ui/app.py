@@ -4,6 +4,7 @@ from html import escape
 from typing import Any
 
 from entracte.ui.compare_tab import compare_tab
+from entracte.ui.history import Entry
 from entracte.ui.look import TITLE
 from entracte.ui.plan_tab import plan_tab
 from entracte.ui.run_tab import run_tab
@@ -46,11 +47,13 @@ def _history_tab(studio: Studio, timer: Any) -> None:
         "type.</p>"
     )
     listed = gr.HTML()
-    seen = gr.State("")
+    seen = gr.State(None)
 
-    def tell(before: str) -> tuple[Any, Any]:
+    def tell(before: tuple[Entry, ...] | None) -> tuple[Any, Any]:
         """A job that ends while it is looked at appears."""
-        text = history_html(studio.history.entries())
-        return (gr.skip(), gr.skip()) if text == before else (text, text)
+        entries = studio.history.entries()
+        if entries == before:
+            return gr.skip(), gr.skip()
+        return entries, history_html(entries)
 
     timer.tick(tell, seen, [seen, listed], show_progress="hidden", api_visibility="private")

@@ -8,6 +8,7 @@ from pathlib import Path
 from entracte.codec import parse_json
 from entracte.disk.read import inside
 from entracte.disk.write import write_text
+from entracte.store.seal import state_of
 
 FILE = "ui-history.json"
 _MOST, _MOST_BYTES, _LONGEST = 500, 4 * 2**20, 20_000
@@ -40,24 +41,34 @@ class History:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._read: tuple[object, tuple[Entry, ...]] = (None, ())
 
     def entries(self) -> tuple[Entry, ...]:
-        """All that can be read."""
+        """All that can be read; the very same tuple as long as the file is: pages ask each
+        second."""
         path = inside(self._root, FILE)
-        if path is None or path.stat().st_size > _MOST_BYTES:
+        if path is None:
             return ()
-        try:
-            found = parse_json(path.read_bytes())
-        except (OSError, ValueError, RecursionError):
-            return ()
-        items = found if isinstance(found, list) else []
-        return tuple(e for e in map(_entry, items) if e is not None)
+        # Looked at before it is read: what is written meanwhile is read the next time.
+        now = state_of(path)
+        if now != self._read[0]:
+            self._read = (now, _entries(path))
+        return self._read[1]
 
     def add(self, entry: Entry) -> None:
         """Write it too. Raises `WriteError`."""
         kept: Sequence[Entry] = (*self.entries(), entry)[-_MOST:]
         text = json.dumps([asdict(e) for e in kept], indent=1) + "\n"
         write_text(self._root / FILE, text, remedy="make room, or start with another --root")
+
+
+def _entries(path: Path) -> tuple[Entry, ...]:
+    try:
+        found = parse_json(path.read_bytes()) if path.stat().st_size <= _MOST_BYTES else None
+    except (OSError, ValueError, RecursionError):
+        return ()
+    items = found if isinstance(found, list) else []
+    return tuple(e for e in map(_entry, items) if e is not None)
 
 
 def _entry(item: object) -> Entry | None:

@@ -194,15 +194,11 @@ class SourceDevice(NumpyValues):
     @classmethod
     def of(cls, plan: Plan, origin: Origin = NOWHERE_ELSE) -> "SourceDevice":
         """Retrace what the plan was compiled from. Raises `PlanError` if it has changed."""
-        from entracte.lower.backend import CORE_ML
-        from entracte.trace.weights import PipelineWeights
-        from entracte.trace.wire import trace_pipeline
+        from entracte.lower.traced import trace_with_weights
 
         job = job_of(plan, origin)
         check_settings(plan, job)
-        known = Cache(cache_folder(job.cache))
-        weights = PipelineWeights(job.pipeline, known)
-        traced = trace_pipeline(job.pipeline, CORE_ML, cache=known, look=weights.look)
+        traced, weights = trace_with_weights(job.pipeline, Cache(cache_folder(job.cache)))
         weights.check_loras(traced.stages.values())
         for stage in traced.stages.values():
             for function in stage.functions:
