@@ -100,7 +100,8 @@ def test_a_declared_share_is_taken(shown):
     text, _ = shown(OWN, only=({TEST}, {}))
     assert row(text, "test")[:3] == [compact_seconds(30 * (1 + 9 * 0.3)), "30.0s-5m00s", "30%"]
     assert row(text, "plain")[0] == "5m00s", "the plain one has no test"
-    assert "as declared" in text and "{change:0.1,expected:0.3}" in text
+    assert "the share `at` that is declared" in " ".join(text.split())
+    assert "{change:0.1,expected:0.3}" in text
     assert row(text, "test")[4:] == ["98% / 100%", "43.5 dB"]
 
 
@@ -109,6 +110,7 @@ def test_of_another_test_nothing_was_measured(shown):
     text, _ = shown(OTHER, only=({TEST}, {REUSE}))
     assert row(text, "test") == ["5m00s", "30.0s-5m00s", "0B"], "neither a share nor fidelity"
     assert "{first:2,last:1,at:{change:0.2}}" in text
+    assert "in all, since the demo's test was another one" in " ".join(text.split())
     assert row(text, "reuse")[-1] == "38.9 dB"
 
 

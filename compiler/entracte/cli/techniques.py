@@ -42,8 +42,8 @@ _DEMO = (
 )
 _SHARES = (
     "A first-block test decides while the plan runs. `ends`: its blocks run in the first step "
-    "alone, or in all; `time`: in the share `at`, {}. What another model decides is not known: "
-    "declare its share as `expected` beside `change`."
+    "alone, or in all; `time`: in {}. What another model decides is not known: declare its share "
+    "as `expected` beside `change`."
 )
 
 
@@ -71,9 +71,7 @@ def show_techniques(console: Console, config: DictConfig) -> None:
         if one.makespan_s is not None and one.on:
             say(console, f"{one.name}: {' '.join(one.words)}")
     if any(TEST in one.on and not one.refused for one in found):
-        is_own = own is not None and "expected" in own["at"]
-        whose = "as declared" if is_own else "which is the demo's, measured (without one in all)"
-        say(console, _SHARES.format(whose), style="dim")
+        say(console, _SHARES.format(_whose(own)), style="dim")
     say(console, _DEMO, style="dim")
 
 
@@ -139,6 +137,15 @@ def _blocks(own: DictConfig) -> dict[str, int]:
     """What is put over a recipe's stage need not be whole."""
     usual = ReuseSettings()
     return {key: own.get(key, getattr(usual, key)) for key in _DEMOS}
+
+
+def _whose(own: DictConfig | None) -> str:
+    """Which share the times are of."""
+    if own is not None and "expected" in own["at"]:
+        return "the share `at` that is declared"
+    if own is None or _is_demos(own):
+        return "the share `at`, which is the demo's, measured there"
+    return "all, since the demo's test was another one"
 
 
 def _without_test(config: DictConfig, own: DictConfig | None) -> DictConfig:
