@@ -57,10 +57,12 @@ _BUILT_IN = {
     "schedule.start": "entracte.graphs.schedules.step:start",
     "schedule.step": "entracte.graphs.schedules.step:step",
     "schedule.table": "entracte.graphs.schedules.step:table",
+    "seen.goes_on": "entracte.graphs.seen:goes_on",
+    "seen.joined": "entracte.graphs.seen:joined",
     "zeros": "entracte.graphs.zeros:zeros",
 }
 GROUP = "entracte.graphs"
-_CODE = ("cascade.", "minisora.", "opensora.", "schedule.")
+_CODE = ("cascade.", "minisora.", "opensora.", "schedule.", "seen.")
 """Built-in graphs whose names begin so are made by code and parameters alone; recipes' are too."""
 _FILES = {"onnx": ("file",)}
 """Parameters that name a file: the compiler finds it, and hands in its path."""

@@ -194,9 +194,11 @@ class _Machine:
 
     def slices(self, call: Call, iteration: int) -> list[int]:
         """Those of a call that do not rest."""
+        if call.at and iteration not in call.at:
+            return []
         if call.rests_by and iteration > 0:
             return np.flatnonzero(np.asarray(self.values[call.rests_by]) == 0).tolist()
-        return [] if call.at and iteration not in call.at else list(range(call.repeat))
+        return list(range(call.repeat))
 
     def do_host(self, step: HostStep, iteration: int) -> None:
         assert self.host is not None, step.op

@@ -44,6 +44,7 @@ NEEDS = {
     "reference/test_apple_suites.py": "apple",
     "reference/*": "convert",
     "test_advise.py": "torch",
+    "test_advise_techniques.py": "light",
     "test_batch.py": "convert",
     "test_bench_overlap.py::test_the_bench_*": "convert",
     "test_bench_overlap.py": "torch",

@@ -16,6 +16,7 @@ from torch import nn
 
 from entracte.frontend.export import export_graph
 from entracte.frontend.reuse import RESTS, with_reuse
+from entracte.graphs.seen import goes_on, joined
 
 SHARE, STEPS = 0.1, 8
 
@@ -110,6 +111,40 @@ def test_it_decides_and_computes_as_diffusers_does(model_of):
     for mine, its, full, is_resting in zip(got, want, plain, rested, strict=True):
         assert (mine - its).abs().max() <= 1e-5
         assert ((its - full).abs().max() > 1e-4) == is_resting
+
+
+# ---------------------------------------------------------------- slices that rest
+
+
+@pytest.mark.parametrize(
+    ("count", "at", "want"),
+    [
+        (5, (0, 2, 3), [0, 0, 1, 0, 0]),
+        (5, (0, 1, 2), [1, 1, 0, 0, 0]),
+        (4, (0,), [0, 0, 0, 0]),
+        (3, (), [1, 1, 0]),
+    ],
+)
+def test_where_slices_go_on(count, at, want):
+    assert goes_on(count, at).arrays["goes_on"].tolist() == want
+
+
+def test_iterations_that_there_are_not_are_refused():
+    with pytest.raises(ValueError, match="give iterations of 0 to 2"):
+        goes_on(3, (0, 3))
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_what_slices_saw_lies_in_their_order(first):
+    always, resting = torch.full((1, 2, 2), 7.0), torch.full((1, 1, 2), 5.0)
+    graph = joined((1, 1, 2), axis=1, always=2, resting=1, first=first)
+    assert {i.name: i.shape for i in graph.inputs} == {
+        "always": (1, 2, 2), "resting": (1, 1, 2), "goes_on": (1,)
+    }  # fmt: skip
+    for on in (0.0, 1.0):
+        made = graph.module(always, resting, torch.tensor([on]))
+        own = [5.0 * on, 7.0, 7.0] if first else [7.0, 7.0, 5.0 * on]
+        assert made[0, :, 0].tolist() == own
 
 
 def _seen_shape(program):

@@ -136,6 +136,7 @@ def settings(**groups):
 LEAP = {"steps": 30, "evaluations": 16}
 EARLY = {"name": "interval", "begin": 0, "end": 8}
 RESTING = {"stages": {"denoise": {"reuse": {"at": {"every": 2}}}}}
+TESTING = {"stages": {"denoise": {"reuse": {"at": {"change": 0.1}}}}}
 HARM = {
     "plain": (settings(), ()),
     "leap": (settings(sampler=LEAP), ()),
@@ -144,6 +145,8 @@ HARM = {
     "merged": (settings(pipeline={"stages": {"d": {"functions": {"merged": 3}}}}),
                (fidelity.MERGING,)),
     "short": (settings(sampler=LEAP, guidance=EARLY | {"end": 6}), (fidelity.SHORT,)),
+    "tested": (settings(sampler=LEAP, guidance=EARLY, pipeline=TESTING), (fidelity.TESTED,)),
+    "test alone": (settings(guidance=EARLY, pipeline=TESTING), ()),
     "all": (settings(sampler=LEAP, guidance=EARLY, pipeline=RESTING), (fidelity.ALL,)),
     "anything": ({"sampler": 3, "pipeline": None, "guidance": []}, ()),
 }  # fmt: skip
@@ -157,6 +160,12 @@ def test_options_that_harm_say_so(case):
 
 def test_their_figures_are_those_of_the_page():
     page = DOCS.read_text()
-    for sentence in (fidelity.MERGING, fidelity.LATE, fidelity.SHORT, fidelity.ALL):
+    for sentence in (
+        fidelity.MERGING,
+        fidelity.LATE,
+        fidelity.SHORT,
+        fidelity.ALL,
+        fidelity.TESTED,
+    ):
         for figure in re.findall(r"\d+\.\d(?= %| dB)|\b21\d\b", sentence):
             assert re.search(rf"\b{re.escape(figure)}\b", page), (figure, sentence)

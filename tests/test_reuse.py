@@ -115,6 +115,16 @@ CASES = {
         (TEST, "guidance=apart"),
         Skips(evaluations=STEPS, last=0, threshold=0.3, apart=True),
     ),
+    # Of the half that is away in step 1 the test would let step 2 rest, were it not to begin anew.
+    "first-block test, interval": (
+        (
+            "pipeline.stages.denoise.reuse={first: 1, last: 0, at: {change: 0.7}}",
+            "guidance=interval",
+            "guidance.begin=2",
+            "guidance.end=4",
+        ),
+        Skips(evaluations=STEPS, last=0, threshold=0.7, interval=(2, 4)),
+    ),
     "apart": (("guidance=apart",), Skips(evaluations=STEPS)),
     "interval, reuse, leap": (
         (*INTERVAL, REUSE, "sampler=lpl_static", "sampler.evaluations=4"),
@@ -123,11 +133,11 @@ CASES = {
 }
 
 
-QUICK = "interval, reuse, leap"
+QUICK = ("interval, reuse, leap", "first-block test, interval")
 
 
 @pytest.mark.parametrize(
-    "case", [c if c == QUICK else pytest.param(c, marks=pytest.mark.slow) for c in CASES]
+    "case", [c if c in QUICK else pytest.param(c, marks=pytest.mark.slow) for c in CASES]
 )
 def test_a_plan_computes_what_the_loop_by_hand_does(case, monkeypatch):
     words, skips = CASES[case]

@@ -87,6 +87,9 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "test 0.2": _test(0.2),
     "LPL static, test 0.1": ("sampler=lpl_static", *_test(0.1)),
     "TDTM 3, test 0.1": (f"{_MERGED}=3", *_test(0.1)),
+    "interval 0-15, test 0.1": (*_interval(0, 15), *_test(0.1)),
+    "LPL static, interval 0-8, test 0.1": (
+        "sampler=lpl_static", *_interval(0, 8), *_test(0.1)),
     "LPL static, interval 0-8": ("sampler=lpl_static", *_interval(0, 8)),
     "LPL static, reuse 2": ("sampler=lpl_static", *_reuse(1, 1, 2)),
     "LPL static, interval 0-8, reuse 2": (

@@ -30,6 +30,11 @@ def _segment(s: int, **changes: Any) -> Change:
     return lambda p: p["program"]["segments"][s].update(changes)
 
 
+def _lasting(*names: str) -> Change:
+    """The first segment drops these too."""
+    return lambda p: p["program"]["segments"][0]["frees"].extend(names)
+
+
 def _outputs(s: int, k: int, *names: str) -> Change:
     """What a step makes, bound to these tensors."""
 
@@ -194,6 +199,18 @@ LIVES: tuple[tuple[str, Change], ...] = (
     ("resting", _step(0, 1, at=[0, 7])),
     ("resting", _all(_step(0, 2, frees=["t1"]), _segment(0, frees=["x"]))),
     ("resting", lambda p: p["forecast"].update(bars=[_BAR, *p["forecast"]["bars"]])),
+    ("asking", _step(0, 2, rests_by="nothing")),
+    ("asking", _step(0, 2, at=[])),
+    ("asking", _step(0, 2, at=[0, 1, 2])),
+    ("asking", _all(_step(0, 2, at=[], frees=[]), _lasting("t1", "asked0"))),
+    ("asking", _all(_step(0, 2, at=[0, 5], frees=[]), _lasting("t1", "asked0"))),
+    ("asking", _step(0, 2, at=[2, 3])),
+    ("asking", _step(0, 1, rests_by="asked0")),
+    ("asking", _step(0, 2, rests_by="")),
+    ("asking", _tensor("asked0", shape=[2])),
+    ("asking", _all(_step(0, 3, frees=["t0", "t2"], at=[0, 2]), _segment(0, frees=["s0", "x"]))),
+    ("asking", lambda p: p["forecast"].pop("resting_s")),
+    ("asking", lambda p: p["forecast"].update(resting_s=1.0)),
     ("cast", _tensor("s0", dtype="int32")),
     ("slices", _segment(2, frees=[])),
     ("gates", _tensor("t0", shape=[2**60])),

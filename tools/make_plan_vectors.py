@@ -165,6 +165,7 @@ PLANS: Mapping[str, Callable[[], Plan]] = {
     "collected": _of(Part(4, (70, 80), also=("collect",)), Part(1, (50,), also=("collect",))),
     "cast": _of(Part(4, (70, 80), also=("cast",))),
     "resting": _of(Part(7, (70, 80, 60), also=("rest",))),
+    "asking": _of(Part(7, (70, 80, 60, 50), also=("ask within",))),
     "slices": _of(Part(3, (70, 80), also=("slices", "stream"))),
     "groups": _of(Part(3, (70, 80), also=("groups",))),
     "tiles": _of(Part(1, (70,), also=("tiles",))),

@@ -46,7 +46,8 @@ class Skips:
         at: steps in which those between run; empty: all.
         threshold: instead of `at`: they rest where the change of the first blocks differs by less
             than this share from what it was when they last ran (first-block test); 0: never asked.
-        apart: each half of guidance decides for itself; else both are looked at together.
+        apart: each half of guidance decides for itself; else both are looked at together. With an
+            interval it is so in any case, and the half that comes again begins anew.
     """
 
     steps: int = 0
@@ -60,6 +61,11 @@ class Skips:
     merged: int = 0
     """First steps whose attentions run on averaged pairs of frames (token merging)."""
 
+    @property
+    def is_interval(self) -> bool:
+        """Whether a half of guidance is missing in some steps."""
+        return self.interval[0] > 0 or self.interval[1] < self.evaluations
+
 
 @dataclass
 class Half:
@@ -69,6 +75,10 @@ class Half:
     seen: Tensor | None = None
     blocks: int = 0
     """Blocks that ran, over all evaluations and rows."""
+
+    def forget(self) -> None:
+        """Its middle runs next: nothing stands that could be compared with."""
+        self.change = self.seen = None
 
     def update(self, runs: Tensor, change: Tensor, seen: Tensor) -> None:
         """What rows whose middle ran changed, and what their first blocks had changed."""
@@ -134,7 +144,7 @@ def _runs(skips: Skips, half: Half, step: int, change: Tensor) -> Tensor:
         return torch.full((len(change),), not skips.at or step in skips.at)
     assert half.seen is not None
     moved, was = (x.abs().flatten(1).mean(1) for x in (change - half.seen, half.seen))
-    if skips.apart:
+    if skips.apart or skips.is_interval:
         return moved / was >= skips.threshold
     moved, was = (x.view(2, -1).mean(0) for x in (moved, was))
     return (moved / was >= skips.threshold).repeat(2)
@@ -158,11 +168,13 @@ def denoise(
     text, bias = pipeline.text(ids, mask), mask_to_bias(mask)
     null = model.y_embedder.y_embedding.expand_as(text)
     with_text, without, both = Half(), Half(), Half()
+    together = not (skips.apart or skips.is_interval)
+    ran = -1
     for i, (at, length) in enumerate(zip(*times(skips), strict=True)):
         for block in blocks_of(model):
             block.merged = i < skips.merged
         now = Now(i, float(at), bias)
-        if skips.threshold and not skips.apart:
+        if skips.threshold and together:
             twice = Now(i, float(at), bias.repeat(2, *[1] * (bias.dim() - 1)))
             pair = torch.cat((z, z)), torch.cat((text, null))
             v, other = velocity(model, both, skips, twice, *pair).chunk(2)
@@ -172,6 +184,9 @@ def denoise(
         guided = skips.interval[0] <= i < skips.interval[1]
         if guided or (i == 0 and skips.interval[1] > 0):
             # A plan makes in step 0 all that may stand later.
+            if skips.threshold and i > ran + 1:
+                without.forget()
+            ran = i
             other = velocity(model, without, skips, now, z, null)
             v = other + GUIDANCE * (v - other) if guided else v
         z = z + v * float(length)
@@ -205,6 +220,7 @@ def every(n: int, count: int = STEPS, early: int = 1) -> tuple[int, ...]:
 
 _LPL = {"evaluations": LEAP}
 _ALL = {"first": 0, "last": 0}
+_TEST = {"last": 0, "threshold": 0.1}
 _BEST = {**_LPL, **_ALL, "interval": (0, 8)}
 ROWS: dict[str, Skips] = {
     "plain": Skips(),
@@ -252,6 +268,13 @@ ROWS: dict[str, Skips] = {
     "LPL static, test 0.1": Skips(**_LPL, last=0, threshold=0.1),
     "LPL static, test 0.2": Skips(**_LPL, last=0, threshold=0.2),
     "test 0.1, apart": Skips(last=0, threshold=0.1, apart=True),
+    "interval 0-15, test 0.1": Skips(**_TEST, interval=(0, 15)),
+    "interval 0-8, test 0.1": Skips(**_TEST, interval=(0, 8)),
+    "interval 4-15, test 0.1": Skips(**_TEST, interval=(4, 15)),
+    "interval 0-8, test 0.05": Skips(last=0, threshold=0.05, interval=(0, 8)),
+    "LPL static, interval 0-8, test 0.1": Skips(**_LPL, **_TEST, interval=(0, 8)),
+    "LPL static, interval 0-8, test 0.05": Skips(
+        **_LPL, last=0, threshold=0.05, interval=(0, 8)),
     "TDTM 3": Skips(merged=3),
     "TDTM 3, test 0.1": Skips(last=0, threshold=0.1, merged=3),
 }  # fmt: skip

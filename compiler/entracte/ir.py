@@ -668,9 +668,9 @@ class Call:
     """The iterations of its segment in which it is called, by rising number, the first is 0; in the
     others its outputs stand as they are. Empty: in all."""
     rests_by: str = field(default="", metadata=RARE)
-    """A tensor of `repeat` elements that a step before it makes in every iteration: where the k-th
-    is not zero, slice k rests in this iteration, unless that is the first. Empty: it does not
-    ask."""
+    """A tensor of `repeat` elements that a step before it makes in every iteration in which it is
+    called: where the k-th is not zero, slice k rests in this iteration, unless that is the first.
+    Empty: it does not ask."""
 
     def is_called(self, iteration: int) -> bool:
         """Whether it is called in an iteration of its segment, if no tensor says that it rests."""

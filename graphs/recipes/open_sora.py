@@ -26,7 +26,7 @@ _AESTHETIC = 6.5
 IMAGE_RATE = 120.0
 """Frames a second that the model is told of one image."""
 _STEPS, _GUIDANCE = 30, 7.0
-_HALVES = {"port": "text", "axis": 0, "size": 1}
+_HALVES = {"port": "text", "axis": 0, "size": 1, "count": 2}
 """Of guidance, one after the other: the prompt's, then that of the null caption."""
 
 

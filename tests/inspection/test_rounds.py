@@ -3,6 +3,7 @@ they are made."""
 
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -40,6 +41,14 @@ def plan():
 def test_in_which_iterations(at, count, words):
     call = Call(stage="s", chunk="c", inputs=(), outputs=(), at=at)
     assert rests(call, count) == words
+
+
+def test_in_which_iterations_it_is_asked():
+    call = Call(stage="s", chunk="c", inputs=(), outputs=(), rests_by="asked")
+    assert rests(call, 9) == "the first iteration and those in which asked is 0"
+    within = replace(call, at=(0, 1, 5))
+    words = "the first iteration and those of iterations 0, 1 and 5 in which asked is 0"
+    assert rests(within, 9) == words
 
 
 def test_how_often(plan):

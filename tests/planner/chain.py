@@ -31,9 +31,9 @@ class Part:
     switch: int = 0
     """So many first iterations use the function `merged` of all chunks."""
     also: tuple[str, ...] = ()
-    """What else it has, of `constructs.py`: `collect`, `stream`, `cast`, `rest`, `irregular` and
-    `ask` of loops, `given` of what is no loop; or what it is in place of a chain: `slices`,
-    `groups`, `tiles`, `shared`."""
+    """What else it has, of `constructs.py`: `collect`, `stream`, `cast`, `rest`, `irregular`, `ask`
+    and `ask within` of loops, `given` of what is no loop; or what it is in place of a chain:
+    `slices`, `groups`, `tiles`, `shared`."""
 
 
 def port(name: str, size: int = 4, dtype: DType = DType.FP16) -> Port:
@@ -172,6 +172,8 @@ class Chain:
         steps = self.resting(part, self.collecting(p, part, steps))
         if "ask" in part.also:
             steps = self.asking(f"asked{p}", steps)
+        if "ask within" in part.also:
+            steps = self.asking_within(f"asked{p}", steps, part.count)
         self.segments.append(
             Segment(name=f"p{p}", count=part.count, steps=tuple(steps), state=carried, until=until)
         )
@@ -212,6 +214,19 @@ class Chain:
         first, *middle, last = steps
         rests = [replace(s, rests_by=name) for s in middle]
         return [self.with_done(first, name, "rests"), *rests, last]
+
+    def asking_within(self, name: str, steps: list[Call], count: int) -> list[Call]:
+        """All but the first and the last happen in some iterations, not all of them in a row; the
+        first of these says whether those behind it rest in them, the last ones in fewer still."""
+        if len(steps) < 4:
+            return steps
+        first, asks, *middle, last = steps
+        at = tuple(i for i in range(count) if i % 4 != 1)
+        asks = self.with_done(replace(asks, at=at), name, "rests")
+        rests = [
+            replace(s, at=at[: max(1, len(at) - k)], rests_by=name) for k, s in enumerate(middle)
+        ]
+        return [first, asks, *rests, last]
 
     def with_done(self, step: Call, until: str, feature: str = "done") -> Call:
         """The chunk also says whether the loop is over, which is read after the last one."""

@@ -84,9 +84,12 @@ def _always(segment: Segment, name: str, maker: Step) -> bool:
     if not isinstance(maker, Call) or not (maker.at or maker.rests_by):
         return True
     readers = [s for s in segment.steps if name in reads(s)]
-    if maker.rests_by:
-        return all(isinstance(r, Call) and r.rests_by == maker.rests_by for r in readers)
-    return all(isinstance(r, Call) and r.at and set(r.at) <= set(maker.at) for r in readers)
+    for r in readers:
+        if not isinstance(r, Call) or maker.rests_by not in ("", r.rests_by):
+            return False
+        if maker.at and not (r.at and set(r.at) <= set(maker.at)):
+            return False
+    return True
 
 
 def _turns(program: Program) -> dict[str, tuple[int, int]]:

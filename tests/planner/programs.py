@@ -93,7 +93,9 @@ def chains(also) -> st.SearchStrategy[tuple[Part, ...]]:
     ).map(tuple)
 
 
-parts = chains((*ALSO, ("ask",), ("ask", "cast", "collect")))
+parts = chains(
+    (*ALSO, ("ask",), ("ask", "cast", "collect"), ("ask within",), ("ask within", "collect"))
+)
 
 
 def drawn_parts(rng: Random) -> tuple[Part, ...]:

@@ -91,6 +91,11 @@ def asking() -> Iterator[Timed]:
         "two rest": (Part(1, (40,)), Part(9, (30, 50, 70, 90), also=("ask",))),
         "ends early": (Part(9, (90, 60, 80), until=True, also=("ask", "collect")),),
         "switch": (Part(7, (50, 60, 70), switch=3, also=("ask", "cast")), Part(1, (20,))),
+        "within iterations": (
+            Part(1, (20,)),
+            Part(13, (30, 50, 70, 90, 40), also=("ask within", "collect")),
+        ),
+        "within, ends early": (Part(9, (60, 50, 70, 90), until=True, also=("ask within",)),),
     }
     for name, shape in shapes.items():
         program, chunks, facts = make_program(shape)

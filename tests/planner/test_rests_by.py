@@ -81,6 +81,35 @@ def functions(said):
     }  # fmt: skip
 
 
+WITHIN = Part(6, (100, 100, 100, 100), also=("ask within",))
+"""The second chunk is called in iterations 0, 2, 3 and 4, and says whether the third one rests,
+which asks in these alone."""
+
+
+@pytest.mark.parametrize("policy", [STREAM, ONLINE])
+def test_it_is_asked_in_its_iterations_alone(policy, tmp_path):
+    """By hand, from 0: 22.5; 22.5 (both rest: nobody is asked); 22.5 (33.5 is made, 22 stands);
+    67.5; 67.5; 67.5."""
+    plan = plan_of((WITHIN,), policy, 100)
+    said = iter([1, 1, 0, 1])
+    device = Small({
+        "c0.00": lambda **x: {"out": x["in"] + np.float16(1)},
+        "c0.01": lambda **x: {"out": x["in"] + np.float16(10),
+                              "rests": np.array([next(said)], np.float16)},
+        "c0.02": lambda **x: {"out": x["in"] * np.float16(2)},
+        "c0.03": lambda **x: {"out": x["in"] + np.float16(0.5)},
+    })  # fmt: skip
+    done = run_plan(plan, tmp_path, device, {}, constants={"x": np.zeros(4, np.float16)})
+    assert done.output.tolist() == [67.5] * 4 and next(said, None) is None
+    assert {c.chunk: c.calls for c in done.run.chunks} == {
+        "c0.00": 6, "c0.01": 4, "c0.02": 2, "c0.03": 6,
+    }  # fmt: skip
+    called = [b.iteration for b in done.run.bars if (b.queue, b.label) == ("compute", "c0.02")]
+    assert called == [0, 3]
+    assert fault_of(plan, done.run) is None and done.alarm is None
+    assert done.run.peak_bytes <= plan.forecast.peak_bytes
+
+
 @pytest.mark.parametrize("policy", [STREAM, ONLINE])
 def test_what_it_made_last_stands(policy, tmp_path):
     """By hand, from 0: 2.5; 2.5 again (3.5 is made, 2 stands); 7.5; 7.5; 7.5; 17.5. In the first
@@ -119,6 +148,15 @@ def test_both_ends_are_promised(policy):
     check_plan(plan)
     assert (plan.forecast.makespan_s, plan.forecast.resting_s) == (19, 14)
     assert plan.forecast.compute_s == 18
+
+
+def test_both_ends_of_what_is_asked_in_some_iterations():
+    """With room for all: a load is waited for, then 6 + 4 + 4 + 6 calls, or 6 + 4 + 1 + 6."""
+    plan = plan_of((WITHIN,), DOUBLE_BUFFER, 10_000)
+    check_plan(plan)
+    assert (plan.forecast.makespan_s, plan.forecast.resting_s) == (21, 18)
+    # At half of the iterations, 0, 2 and 4: those are among the four.
+    assert predict(Workload.of(plan), plan.schedule, share=0.5).makespan_s == 1 + 6 + 4 + 3 + 6
 
 
 def test_a_share_of_the_iterations():
@@ -215,9 +253,38 @@ def test_what_says_so_is_one_number_that_every_iteration_makes_before_it():
         facts, "makes asked0, which a step of the loop frees, and c0.01 reads it where",
     )  # fmt: skip
     refused(
-        with_steps(program, lambda a, b, c: (a, replace(b, at=(0, 2)), c)),
-        facts, "by asked0 and by its iterations",
+        with_steps(program, lambda a, b, c: (replace(a, at=(0, 2)), replace(b, at=(0, 1, 2)), c)),
+        facts, "makes asked0, which a step of the loop frees, and c0.01 reads it where this one",
     )  # fmt: skip
+
+
+def test_what_asks_in_some_iterations_is_refused_elsewhere():
+    program, _, facts = make_program((WITHIN,))
+    loop = program.segments[0]
+    assert [x.at for x in loop.steps] == [(), (0, 2, 3, 4), (0, 2, 3, 4), ()]
+    assert [x.rests_by for x in loop.steps] == ["", "", "asked0", ""]
+
+    def refuses(words, change):
+        steps = with_steps(program, change).segments[0].steps
+        wrong = replace(program, segments=(replace(loop, steps=steps),))
+        schedule = make_schedule(Workload(program, by_id(facts), 10_000), DOUBLE_BUFFER)
+        with pytest.raises(PlanError, match=words):
+            check(wrong, tuple(facts), schedule, budget_bytes=10_000)
+
+    # Nothing is freed by a step, so that only what is asked can be missing.
+    loop = replace(loop, frees=(*loop.frees, "t1", "asked0"))
+    for at in ((), (0, 1, 2), (0, 5)):
+        refuses(
+            "c0.02. rests by asked0, which is made in some iterations only",
+            lambda a, b, c, d, at=at: (a, b, replace(c, at=at, frees=()), d),
+        )
+    loop = program.segments[0]
+    refuses("rests in the first", lambda a, b, c, d: (a, b, replace(c, at=(2, 3)), d))
+    # Within its iterations it rests too, where the tensor says so: what it made is read then.
+    loop = replace(loop, frees=tuple(set(loop.frees) - {"t2"}))
+    refuses("makes t2, which a step of the loop frees, and c0.03 reads it where this one rests",
+            lambda a, b, c, d: (a, b, c, replace(d, frees=(*d.frees, "t2"), at=(0, 2, 3, 4))),
+            )  # fmt: skip
 
 
 def test_what_was_said_before_the_loop_is_refused():

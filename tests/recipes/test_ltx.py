@@ -210,3 +210,42 @@ def test_blocks_rest_by_a_first_block_test(tmp_path):
     )  # fmt: skip
     given = {name: GIVEN[name] for name in ("prompt", "seed")}
     check(shown(built, given), want, "fp32")
+
+
+def apart(model, **given):
+    """Both halves of guidance one after the other, each with its own memory of the library's."""
+    call, made = torch.nn.Module.__call__, []
+    for k, name in enumerate(("without", "with")):
+        own = {x: v[k : k + 1] if torch.is_tensor(v) else v for x, v in given.items()}
+        with model.cache_context(name):
+            made.append(call(model, **own)[0])
+    return (torch.cat(made),)
+
+
+@torch.no_grad()
+@pytest.mark.slow
+def test_a_first_block_test_with_guidance_in_an_interval(tmp_path):
+    """The library's own pipeline and test, its guidance switched off after the fourth of six steps:
+    each half decides for itself."""
+    pipe = folder(LTXPipeline, tmp_path / "folder", is_told=False)
+    z = normal(3, 1, 7 * ROWS * COLUMNS, CHANNELS)
+    apply_first_block_cache(pipe.transformer, FirstBlockCacheConfig(threshold=0.12))
+    ran = []
+    inner = pipe.transformer.transformer_blocks[-1].attn1.register_forward_hook(
+        lambda *_: ran.append(1)
+    )
+
+    def after(pipe, step, _, given):
+        pipe._guidance_scale = 4.0 if step + 1 < 4 else 1.0 + 1e-9
+        return given
+
+    call = {**CALL, "num_inference_steps": 6}
+    with inner, mock.patch.object(type(pipe.transformer), "__call__", apart):
+        want = pipe(**call, latents=z, num_frames=49, callback_on_step_end=after).frames
+    assert 3 < len(ran) < 11
+    built = compiled(
+        tmp_path / "folder", tmp_path / "build", *SIZES, "sampler.steps=6",
+        "pipeline.options.frames=49", "guidance=interval", "guidance.end=4",
+        "+pipeline.over={stages:{denoise:{reuse:{first:1,last:0,at:{change:0.12}}}}}",
+    )  # fmt: skip
+    check(shown(built, GIVEN), want, "fp32")

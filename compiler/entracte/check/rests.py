@@ -22,6 +22,10 @@ which the call happens. If it has not begun it may be left out, as above. So wha
 whatever order, memory is never more than in the run in which all happens. A value that the loop
 frees may be read by calls that rest by the same tensor, which is made once in an iteration, before
 all of them.
+
+A call may have both. Outside of its iterations it rests and no tensor is asked; in them the tensor
+says so, which is made in all of them. Both kinds of rest are covered above, one by one; who reads
+what it makes and the loop frees must rest in both.
 """
 
 from collections.abc import Sequence
@@ -41,19 +45,17 @@ def check_rests(program: Program) -> None:
             where = f"plan: segment {segment.name}, step {k} ({label_of(step)})"
             if not isinstance(step, Call) or not (step.at or step.rests_by):
                 continue
+            if step.at:
+                _check_iterations(step, segment, where)
             if step.rests_by:
                 _check_asked(program, step, segment.steps[:k], where)
                 _check_made_once(step.rests_by, segment, where)
-            else:
-                _check_iterations(step, segment, where)
             _check_made(step, segment, freed, where)
 
 
 def _check_asked(program: Program, call: Call, before: Sequence[Step], where: str) -> None:
-    """What says whether it rests is a number for each of its slices, which each iteration makes
-    before it."""
-    if call.at:
-        raise PlanError(f"{where} rests by {call.rests_by} and by its iterations; one of them")
+    """What says whether it rests is a number for each of its slices, which each of its iterations
+    makes before it."""
     decl = next((t for t in program.tensors if t.name == call.rests_by), None)
     if decl is None or prod(decl.port.shape) != call.repeat or decl.slots != 1 or decl.streamed:
         number = "one number" if call.repeat == 1 else f"{call.repeat} numbers"
@@ -63,7 +65,7 @@ def _check_asked(program: Program, call: Call, before: Sequence[Step], where: st
     makers = [s for s in before if call.rests_by in {b.tensor for b in s.outputs}]
     if not makers:
         raise PlanError(f"{where} rests by {call.rests_by}, which no step before it makes")
-    if any(isinstance(s, Call) and (s.at or s.rests_by) for s in makers):
+    if any(isinstance(s, Call) and (s.rests_by or not _within(call, s)) for s in makers):
         raise PlanError(f"{where} rests by {call.rests_by}, which is made in some iterations only")
 
 
@@ -103,6 +105,11 @@ def _rests_with(call: Call, other: Step) -> bool:
     """Whether a step rests wherever a call does."""
     if not isinstance(other, Call):
         return False
-    if call.rests_by:
-        return other.rests_by == call.rests_by
-    return bool(other.at) and set(call.at).issuperset(other.at)
+    if call.rests_by and other.rests_by != call.rests_by:
+        return False
+    return _within(other, call)
+
+
+def _within(one: Call, other: Call) -> bool:
+    """Whether the iterations of one are among those of the other."""
+    return not other.at or (bool(one.at) and set(other.at).issuperset(one.at))

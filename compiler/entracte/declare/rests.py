@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from entracte.declare.words import is_whole
 from entracte.errors import ConfigError
-from entracte.ir import Loop, Map, Params, Reuse, Stage, StageKind
+from entracte.ir import Loop, Map, Params, Reuse, Scan, Stage, StageKind
 
 if TYPE_CHECKING:
     from entracte.declare.settings import ReuseSettings
@@ -77,6 +77,10 @@ EXPECTED = "expected"
 SEEN = "first_change"
 """Input of a stage with a first-block test: what its first blocks changed when those behind them
 ran last."""
+JOINED = "seen.joined"
+"""The graph that puts what slices saw that rest beside what the others saw."""
+ASIDE = "_rests"
+"""Behind the names of what slices make that rest."""
 SEEN_NEXT, RESTS = "first_change_next", "rests"
 """Its outputs: the same for the next iteration, and whether those blocks rest in this one (1 or
 0)."""
@@ -107,10 +111,10 @@ def _with_slices(stage: Stage, given: Map) -> tuple[Stage, tuple[int, int]]:
     others. Gives the axis too, and how many there are."""
     where = f"pipeline.stages.{stage.name}"
     cut, *others = given.slices
-    if others or cut.axis != cut.output_axis or cut.stride < cut.size or given.rests:
+    if others or cut.axis != cut.output_axis or cut.stride < cut.size:
         raise ConfigError(
-            f"{where}.reuse.at.{_CHANGE}: its map has slices that rest, overlap, or lie along two "
-            "axes, so what each slice saw cannot be kept; give the iterations instead"
+            f"{where}.reuse.at.{_CHANGE}: its map has slices that overlap, or lie along two axes, "
+            "so what each slice saw cannot be kept; give the iterations instead"
         )
     if cut.count is None:
         raise ConfigError(
@@ -129,27 +133,73 @@ def with_tests(
 ) -> tuple[tuple[Stage, ...], tuple[Loop, ...]]:
     """Stages whose blocks rest by a test read, as a state of their loop, what they saw when the
     blocks ran last; it begins as zeros. Raises `ConfigError` where its names are taken."""
-    found, added = list(stages), []
-    states: dict[str, list[tuple[str, str, str]]] = {}
+    found, by_name = list(stages), {x.name: x for x in loops}
     for i, stage in enumerate(found):
         if stage.reuse is None or not stage.reuse.change:
             continue
-        loop = next(x for x in loops if stage.name in x.stages)
-        zeros, state = f"{stage.name}_no_change", f"{stage.name}_{SEEN}"
-        if zeros in {s.name for s in found} or SEEN in dict(stage.inputs):
-            raise ConfigError(
-                f"pipeline.stages.{stage.name}.reuse.at.{_CHANGE}: it adds a stage {zeros} and an "
-                f"input {SEEN}, and there is one already; give that another name"
-            )
-        shape: Params = (("shape_of", f"{stage.name}.{SEEN}"), ("dtype", stage.precision))
-        if stage.map is not None:
-            stage, copies = _with_slices(stage, stage.map)
-            shape = (*shape, (COPIES, copies))
-        added.append(Stage(name=zeros, kind=StageKind.CONSTANT, op="zeros", params=shape))
-        states.setdefault(loop.name, []).append(
-            (state, f"{zeros}.zeros", f"{stage.name}.{SEEN_NEXT}")
+        loop = next(x for x in by_name.values() if stage.name in x.stages)
+        found[i], added, by_name[loop.name] = _with_test(stage, loop)
+        _check_free(stage, {s.name for s in found} & {s.name for s in added})
+        found += added
+    return tuple(found), tuple(by_name.values())
+
+
+def _check_free(stage: Stage, taken: Iterable[str]) -> None:
+    for name in sorted(taken):
+        raise ConfigError(
+            f"pipeline.stages.{stage.name}.reuse.at.{_CHANGE}: it adds a stage {name}, and there "
+            "is one already; give that another name"
         )
-        found[i] = replace(stage, inputs=(*stage.inputs, (SEEN, f"{loop.name}.{state}")))
-    return (*found, *added), tuple(
-        replace(x, state=(*x.state, *states.get(x.name, ()))) for x in loops
+
+
+def _with_test(stage: Stage, loop: Loop) -> tuple[Stage, list[Stage], Loop]:
+    """The stage, those that it needs beside it, and the loop with its state."""
+    if SEEN in dict(stage.inputs):
+        raise ConfigError(
+            f"pipeline.stages.{stage.name}.reuse.at.{_CHANGE}: it adds an input {SEEN}, and there "
+            "is one already; give that another name"
+        )
+    zeros, state = f"{stage.name}_no_change", f"{stage.name}_{SEEN}"
+    shape: Params = (("shape_of", f"{stage.name}.{SEEN}"), ("dtype", stage.precision))
+    added, following = list[Stage](), f"{stage.name}.{SEEN_NEXT}"
+    if stage.map is not None:
+        stage, copies = _with_slices(stage, stage.map)
+        shape = (*shape, (COPIES, copies))
+        if stage.map is not None and stage.map.rests:
+            added, loop = _kept(stage, stage.map, loop, *copies)
+            following = f"{added[-1].name}.seen"
+    begin = Stage(name=zeros, kind=StageKind.CONSTANT, op="zeros", params=shape)
+    loop = replace(loop, state=(*loop.state, (state, f"{zeros}.zeros", following)))
+    stage = replace(stage, inputs=(*stage.inputs, (SEEN, f"{loop.name}.{state}")))
+    return stage, [begin, *added], loop
+
+
+def _kept(stage: Stage, given: Map, loop: Loop, axis: int, count: int) -> tuple[list[Stage], Loop]:
+    """Where slices rest, what they saw stands, and a stage of the loop puts it beside what the
+    others saw; what it makes is the last one's `seen`."""
+    table = Stage(
+        name=f"{stage.name}_goes_on",
+        kind=StageKind.CONSTANT,
+        op="seen.goes_on",
+        params=(("count", loop.count), ("at", given.at)),
     )
+    resting = len(given.rests)
+    joined = Stage(
+        name=f"{stage.name}_seen",
+        kind=StageKind.GRAPH,
+        op=JOINED,
+        params=(
+            ("shape_of", f"{stage.name}.{SEEN}"), ("axis", axis), ("always", count - resting),
+            ("resting", resting), ("first", given.rests[0] == 0),
+        ),
+        inputs=(
+            ("always", f"{stage.name}.{SEEN_NEXT}"),
+            ("resting", f"{stage.name}.{SEEN_NEXT}{ASIDE}"),
+            ("goes_on", f"{loop.name}.{table.name}"),
+        ),
+        precision=stage.precision,
+        compute_unit=stage.compute_unit,
+    )  # fmt: skip
+    scan = (*loop.scan, Scan(table.name, f"{table.name}.goes_on"))
+    stages = (*loop.stages, joined.name)
+    return [table, joined], replace(loop, stages=stages, scan=scan)

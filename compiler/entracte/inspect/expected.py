@@ -15,16 +15,21 @@ def expected(plan: Plan) -> tuple[float, float] | None:
     largest), and the predicted seconds; None where there is none."""
     if plan.forecast.resting_s is None:
         return None
-    share = max(_shares(plan), default=None)
+    share = declared_share(plan.settings)
     if share is None:
         return None
     return share, predict(Workload.of(plan), plan.schedule, share=share).makespan_s
 
 
-def _shares(plan: Plan) -> Iterator[float]:
+def declared_share(settings: str) -> float | None:
+    """Of the settings of a plan or of a job; of several the largest."""
+    return max(_shares(settings), default=None)
+
+
+def _shares(settings: str) -> Iterator[float]:
     """A plan may be a stranger's: what is no share is none."""
     try:
-        pipeline = json.loads(plan.settings)["pipeline"]
+        pipeline = json.loads(settings)["pipeline"]
     except (ValueError, LookupError, TypeError):
         return
     for places in (pipeline, _at(pipeline, "over")):

@@ -21,6 +21,10 @@ ALL = (
     "216 (blocks every second step, guidance in 8), 213 (a leap at 11 of 20 steps, guidance in 6), "
     "212 (blocks every third step), plain 215"
 )
+TESTED = (
+    "a leap with a first-block test costs the demo right clips: 212 of 216 at change 0.1, plain "
+    "215; at 0.2 80.7 % of those seen in training and 53.3 % of the others"
+)
 ELSEWHERE = "what another model loses was not measured"
 _FEW = 6
 
@@ -45,9 +49,13 @@ def _harm(settings: Mapping[str, Any]) -> Iterator[str]:
     is_interval, end = guidance.get("name") == "interval", guidance.get("end")
     if is_interval and guidance.get("begin"):
         yield LATE
+    at = [found for s in staged if (found := _group(s, "reuse").get("at"))]
+    tests = [x for x in at if isinstance(x, Mapping) and x.get("change")]
+    if leaps and tests:
+        yield TESTED
     if not (leaps and is_interval):
         return
-    if any(_group(s, "reuse").get("at") for s in staged):
+    if len(tests) < len(at):
         yield ALL
     elif isinstance(end, int) and end <= _FEW:
         yield SHORT

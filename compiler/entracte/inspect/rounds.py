@@ -16,9 +16,12 @@ def rounds(segment: Segment) -> str:
 def rests(call: Call, count: int) -> str:
     """In which of `count` iterations it happens; empty: in all."""
     if call.rests_by:
-        return f"the first iteration and those in which {call.rests_by} is 0"
-    if not call.at:
-        return ""
+        those = f"those of {_listed(call, count)}" if call.at else "those"
+        return f"the first iteration and {those} in which {call.rests_by} is 0"
+    return _listed(call, count) if call.at else ""
+
+
+def _listed(call: Call, count: int) -> str:
     every = call.at[1] if len(call.at) > 1 else count
     if call.at == tuple(range(0, count, every)) and every < count:
         return f"every {_ordinal(every)} iteration"

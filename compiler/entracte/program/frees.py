@@ -85,12 +85,28 @@ def _collected(segment: Segment) -> set[str]:
 
 def _outliving(segment: Segment) -> set[str]:
     """What is made in some iterations and read by a step that runs in others."""
-    made = {x: _at(s) for s in segment.steps if _at(s) for x in writes(s)}
-    return {x for s in segment.steps for x in reads(s) if x in made and made[x] != _at(s)}
+    made = {x: _when(s) for s in segment.steps if _when(s) != _ALWAYS for x in writes(s)}
+    return {
+        x
+        for s in segment.steps
+        for x in reads(s)
+        if x in made and not _rests_with(made[x], _when(s))
+    }
 
 
-def _at(step: Step) -> tuple[int, ...] | str:
-    return () if isinstance(step, HostStep) else step.at or step.rests_by
+_When = tuple[tuple[int, ...], str]
+"""The iterations in which a step happens (empty: all), and the tensor by which it rests in them."""
+_ALWAYS: _When = ((), "")
+
+
+def _when(step: Step) -> _When:
+    return _ALWAYS if isinstance(step, HostStep) else (step.at, step.rests_by)
+
+
+def _rests_with(maker: _When, reader: _When) -> bool:
+    """Whether a reader rests wherever the maker does. It may ask a tensor that the maker does not
+    ask, as those do that read the tensor itself."""
+    return maker[0] == reader[0] and maker[1] in ("", reader[1])
 
 
 def _step_frees(segment: Segment, droppable: set[str]) -> tuple[Step, ...]:

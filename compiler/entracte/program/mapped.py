@@ -112,12 +112,17 @@ class _Mapped:
             # Only a loop has iterations to tell apart.
             switch=functions if self.loop is not None else (),
             at=self._at(piece),
-            rests_by=rests_by(self.stage, piece) if self._is_iterated else "",
+            rests_by=self._rests_by(piece),
         )
 
     @property
     def _is_iterated(self) -> bool:
         return self.loop is not None and self.graph.part == "body"
+
+    def _rests_by(self, piece: Piece) -> str:
+        """Slices that rest in some iterations say it for themselves."""
+        name = rests_by(self.stage, piece) if self._is_iterated else ""
+        return name and f"{name}{self.run.suffix}"
 
     def _at(self, piece: Piece) -> tuple[int, ...]:
         """In which iterations of its loop: of slices and blocks that rest, those of both."""

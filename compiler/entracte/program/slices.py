@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
+from entracte.declare.rests import ASIDE
 from entracte.errors import ConfigError
 from entracte.ir import DType, Map, Port, Slices, Window
 
@@ -51,9 +52,6 @@ class Run:
     """Of the stage's loop; empty: all."""
 
 
-RESTS = "_rests"
-
-
 def runs_of(where: str, given: Map, windows: tuple[Window, ...]) -> tuple[Run, ...]:
     """All slices, or those that always run and those that rest. Raises `ConfigError`."""
     if not given.rests:
@@ -66,7 +64,7 @@ def runs_of(where: str, given: Map, windows: tuple[Window, ...]) -> tuple[Run, .
         )
     begin = many if first == 0 else 0
     always = _part(window, begin, window.count - many)
-    return Run((always,), ""), Run((_part(window, first, many),), RESTS, given.at)
+    return Run((always,), ""), Run((_part(window, first, many),), ASIDE, given.at)
 
 
 def _part(window: Window, first: int, count: int) -> Window:

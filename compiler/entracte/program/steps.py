@@ -194,7 +194,7 @@ def resting(program: Program, share: float) -> Callable[[int], bool]:
         s, i, k = where_is(program.segments, base, number)
         step, count = program.segments[s].steps[k], program.segments[s].count
         happen = max(1, round(share * count))
-        if not isinstance(step, Call) or not step.rests_by or i == 0:
+        if not isinstance(step, Call) or not step.rests_by or i == 0 or not step.is_called(i):
             return False
         return i * happen // count == (i - 1) * happen // count
 

@@ -295,22 +295,24 @@ class _Interpreter:
 
     def _slices(self, step: Call, iteration: int) -> list[int]:
         """The slices of a call that happen: what the others made last stands."""
+        if not step.is_called(iteration):
+            return []
         if not step.rests_by or iteration == 0:
-            return list(range(step.repeat)) if step.is_called(iteration) else []
+            return list(range(step.repeat))
         return [k for k, rests in enumerate(self.tensors.said(step.rests_by)) if not rests]
 
     def _resting(
         self, number: int, segment: Segment, step: Step, iteration: int
     ) -> tuple[int, ...]:
         """The later steps of the iteration that rest by what this one made."""
+        if iteration == 0 or (isinstance(step, Call) and not step.is_called(iteration)):
+            return ()
         made = {b.tensor for b in step.outputs}
         asking = {
             number + j: x.rests_by
             for j, x in enumerate(segment.steps[segment.steps.index(step) :])
-            if isinstance(x, Call) and x.rests_by in made
+            if isinstance(x, Call) and x.rests_by in made and x.is_called(iteration)
         }
-        if not asking or iteration == 0:
-            return ()
         says = {name: all(self.tensors.said(name)) for name in set(asking.values())}
         return tuple(n for n, name in asking.items() if says[name])
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from entracte.declare.edges import SINGLE, output_fault
 from entracte.declare.host_ops import HOST_OPS, SHAPE_OF, TENSOR
-from entracte.declare.rests import COPIES
+from entracte.declare.rests import COPIES, JOINED
 from entracte.errors import ConfigError
 from entracte.ir import (
     DType,
@@ -88,7 +88,7 @@ def trace_pipeline(
     shelf = Shelf(backend, cache)
     if look is not None:
         for stage in pipeline.stages:
-            if stage.kind is StageKind.GRAPH:
+            if stage.kind is StageKind.GRAPH and stage.op != JOINED:
                 look(stage, shelf.checkpoint(stage))
     pipeline = _with_shapes(pipeline, shelf)
     result = TracedPipeline(pipeline, _input_ports(pipeline), {}, {})
@@ -133,13 +133,14 @@ def _build_loop(result: TracedPipeline, loop: Loop, shelf: Shelf) -> None:
 
 
 def _with_shapes(pipeline: Pipeline, shelf: Shelf) -> Pipeline:
-    """`shape_of: STAGE.INPUT` of host steps and zeros becomes the shape that graph declares."""
+    """`shape_of: STAGE.INPUT` of host steps, zeros and what tests saw becomes the shape that graph
+    declares."""
     return replace(pipeline, stages=tuple(_with_shape(pipeline, s, shelf) for s in pipeline.stages))
 
 
 def _with_shape(pipeline: Pipeline, stage: Stage, shelf: Shelf) -> Stage:
     params: dict[str, Any] = dict(stage.params)
-    fills = stage.kind is StageKind.HOST or stage.op == _ZEROS
+    fills = stage.kind is StageKind.HOST or stage.op in (_ZEROS, JOINED)
     if not fills or SHAPE_OF not in params:
         return stage
     if "shape" in params:

@@ -26,12 +26,12 @@ import Testing
     }
 
     @Test func thereAreVectorsOfCallsThatRest() {
-        #expect(RunVector.asking.count == 16)
+        #expect(RunVector.asking.count == 24)
         let rested = RunVector.asking.filter { v in
             let calls = v.plan.program.segments.reduce(0) { $0 + $1.count * $1.steps.count }
             return v.calls.count < calls
         }
-        #expect(rested.count == 16)
+        #expect(rested.count == 24)
     }
 
     @Test(arguments: RunVector.all + RunVector.asking)

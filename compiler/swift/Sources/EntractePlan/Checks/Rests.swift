@@ -5,9 +5,8 @@ enum Rests {
             for (k, step) in segment.steps.enumerated() {
                 guard case .call(let call) = step, !(call.at.isEmpty && call.restsBy.isEmpty) else { continue }
                 let place = "plan: segment \(segment.name), step \(k) (\(call.chunk))"
-                if call.restsBy.isEmpty {
-                    try checkIterations(call, segment, place)
-                } else {
+                if !call.at.isEmpty { try checkIterations(call, segment, place) }
+                if !call.restsBy.isEmpty {
                     try checkAsked(program, call, segment.steps[..<k], place)
                     try checkMadeOnce(call.restsBy, segment, place)
                 }
@@ -16,12 +15,12 @@ enum Rests {
         }
     }
 
-    /// What says whether it rests is a number for each of its slices, which each iteration makes before it.
+    /// What says whether it rests is a number for each of its slices, which each of its iterations makes
+    /// before it.
     private static func checkAsked(
         _ program: Program, _ call: Call, _ before: ArraySlice<Step>, _ place: String
     ) throws {
         let rests = "\(place) rests by \(call.restsBy)"
-        if !call.at.isEmpty { throw Fault.plan("\(rests) and by its iterations; one of them") }
         let decl = program.tensors.first { $0.name == call.restsBy }
         let count = decl.map { $0.port.shape.reduce(1, times) }
         guard let decl, count == call.repeat, decl.slots == 1, decl.streamed == 0 else {
@@ -33,7 +32,7 @@ enum Rests {
         }
         let makers = before.filter { $0.outputs.contains { $0.tensor == call.restsBy } }
         if makers.isEmpty { throw Fault.plan("\(rests), which no step before it makes") }
-        for case .call(let maker) in makers where !(maker.at.isEmpty && maker.restsBy.isEmpty) {
+        for case .call(let maker) in makers where !maker.restsBy.isEmpty || !isWithin(call, maker) {
             throw Fault.plan("\(rests), which is made in some iterations only")
         }
     }
@@ -50,8 +49,13 @@ enum Rests {
     /// Whether a step rests wherever a call does.
     private static func rests(_ other: Step, with call: Call) -> Bool {
         guard case .call(let x) = other else { return false }
-        if !call.restsBy.isEmpty { return x.restsBy == call.restsBy }
-        return !x.at.isEmpty && Set(call.at).isSuperset(of: x.at)
+        if !call.restsBy.isEmpty && x.restsBy != call.restsBy { return false }
+        return isWithin(x, call)
+    }
+
+    /// Whether the iterations of one are among those of the other.
+    private static func isWithin(_ one: Call, _ other: Call) -> Bool {
+        other.at.isEmpty || (!one.at.isEmpty && Set(other.at).isSuperset(of: one.at))
     }
 
     private static func checkIterations(_ call: Call, _ segment: Segment, _ place: String) throws {
