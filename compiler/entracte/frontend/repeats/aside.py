@@ -32,9 +32,9 @@ class Aside:
     constants: Mapping[str, Any]
 
     @property
-    def targets(self) -> dict[str, str | None]:
+    def targets(self) -> dict[str, str]:
         """Placeholder that was taken out -> name of the weight."""
-        return {name: spec.target for name, spec in self.specs.items()}
+        return {name: spec.target for name, spec in self.specs.items() if spec.target is not None}
 
     def placeholders(self, program: ExportedProgram) -> list[Node]:
         """Those of a program, and what was taken out in its place."""
