@@ -90,9 +90,7 @@ def least_stall_s(
     return _Lp(before, loop, after, repeats, cold, pages, size).solve()
 
 
-def _looks(
-    before: Sequence[Window], loop: Sequence[Window], after: Sequence[Window]
-) -> int:
+def _looks(before: Sequence[Window], loop: Sequence[Window], after: Sequence[Window]) -> int:
     """At a chunk in a window between two of its uses, in all."""
     total, last = len(loop) ** 2 // 2, dict[str, int]()
     for p, w in enumerate([*before, *loop, *after]):
