@@ -38,6 +38,7 @@ from entracte.ir import (
     StageGraph,
     Target,
 )
+from entracte.memory import uncollected
 from entracte.program.assemble import build_program
 from entracte.program.groups import Grouping
 from entracte.program.steps import times
@@ -173,6 +174,12 @@ def decide(  # noqa: PLR0913 - what a decision follows from, and what is known a
         source, target, policy, chunk_bytes, {}, corrections or {}, shares_graphs=shares_graphs,
         known=known,
     )  # fmt: skip
+    with uncollected():
+        return _decided(first)
+
+
+def _decided(first: _Problem) -> Decision:
+    policy, chunk_bytes = first.policy, first.chunk_bytes
     problem, choice, decision = _fitting(first)
     best = decision if chunk_bytes is not None else _refine(problem, choice, decision)
     best = _scheduled(problem, _regrouped(problem, choice, best))
