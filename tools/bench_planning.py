@@ -164,9 +164,7 @@ def changes(made: Sequence[Outcome], before: Sequence[Outcome]) -> str:
             )
     same = sum(a.plan == b.plan for a, b in pairs)
     spent = [sum(p[i].planning_s for p in pairs) for i in (0, 1)]
-    text = (
-        f"{same} of {len(pairs)} plans the same; {spent[0]:.1f} s of planning, now {spent[1]:.1f} s"
-    )
+    text = f"{same} of {len(pairs)} the same; planning {spent[0]:.1f} s, now {spent[1]:.1f} s"
     return "\n".join([*lines, "", text]) if same < len(pairs) else text
 
 

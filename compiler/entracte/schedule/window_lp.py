@@ -31,7 +31,7 @@ the retained shares x. Only that memory there does not have to grow (b) across t
 
 **Groups of windows.** K chunks over K windows are K^2 variables, so where they are many,
 consecutive windows are one group, which ends with one of its calls: G and b are of that call alone,
-y and s are sums over the group. G and b only grow before a use, so each row above still holds, or is
+y and s are sums over the group. G and b only grow before a use, so each row still holds, or is
 a sum of such rows with b of the group's end in it, where it is largest. What is lost is memory
 beside the other calls, and the order of loads within a group. The windows before a use in its own
 group are a piece without a look at memory.
