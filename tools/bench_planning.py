@@ -1,15 +1,16 @@
 """Processor seconds of planning alone, for full-size pipelines under several budgets.
 
-    python -m tools.bench_planning                                # every full-size pipeline, 1 to 6 GB
+    python -m tools.bench_planning                     # every full-size pipeline, 1 to 6 GB
     python -m tools.bench_planning --pipelines on_device_sora --memory 1.35GB 1.5GB
     python -m tools.bench_planning --shared --pipelines on_device_sora   # partition=shared
     python -m tools.bench_planning --json > now.jsonl             # a line for each case
     python -m tools.bench_planning --table now.jsonl --before then.jsonl
 
-Counted is all between traces and plan: the choice of chunks and loads (`decide_job`), and the forecast
-with its lower bound. Not counted are tracing, imports, the proof and the checks of the plan. Each case is
-planned in a process of its own, which knows nothing of the cases before. The first run traces, seconds to
-minutes a pipeline; then traces come from the cache. `--before` tells which plans are no longer the same.
+Counted is all between traces and plan: the choice of chunks and loads (`decide_job`), and the
+forecast with its lower bound. Not counted are tracing, imports, the proof and the checks of the
+plan. Each case is planned in a process of its own, which knows nothing of the cases before. The
+first run traces, seconds to minutes a pipeline; then traces come from the cache. `--before` tells
+which plans are no longer the same.
 """
 
 import argparse
@@ -163,8 +164,8 @@ def changes(made: Sequence[Outcome], before: Sequence[Outcome]) -> str:
             )
     same = sum(a.plan == b.plan for a, b in pairs)
     spent = [sum(p[i].planning_s for p in pairs) for i in (0, 1)]
-    told = f"{same} of {len(pairs)} the same; {spent[0]:.1f} s of planning before, {spent[1]:.1f} s now"
-    return "\n".join([*lines, "", told]) if same < len(pairs) else told
+    text = f"{same} of {len(pairs)} the same; planning {spent[0]:.1f} s, now {spent[1]:.1f} s"
+    return "\n".join([*lines, "", text]) if same < len(pairs) else text
 
 
 def told(paths: Sequence[Path]) -> list[Outcome]:

@@ -1,5 +1,6 @@
 """bound <= exact optimum <= every policy, on programs small enough to solve exactly."""
 
+import sys
 from dataclasses import replace
 from itertools import product
 from unittest import mock
@@ -26,6 +27,8 @@ SEARCHED = Policy("optimal", 1_000_000, True, "optimal")
 ROUND = 1e-6
 """Seconds: sums of a dozen times of about a second, in another order, and the exact solver's
 rounding of states to a nanosecond."""
+GROUPED = (9, 1)
+"""Looks at which windows are in groups of two or three, and all in one."""
 
 
 def program_of(counts, weights, load_s, exec_s):
@@ -66,6 +69,7 @@ def check_order(program, facts, budget):
         volume(Workload(program, by_id(facts), budget)).seconds,
         window(Workload(program, by_id(facts), budget)).seconds,
         window(Workload(program, by_id(facts), budget), pages=True).seconds,
+        *(window(Workload(program, by_id(facts), budget), most=n).seconds for n in GROUPED),
     ):
         assert bound <= exact + ROUND
     for policy in POLICIES:
@@ -112,7 +116,9 @@ def test_two_segments_are_bounded_too(case, chunks):
     timed = tuple(replace(f, load_s=f.weight_bytes / 30) for f in made)
     budget = least_budget(program, timed) + extra % 97
     exact = exact_s(program, by_id(timed), budget)
-    assert window(Workload(program, by_id(timed), budget)).seconds <= exact + ROUND
+    for most in (sys.maxsize, *GROUPED):
+        bound = window(Workload(program, by_id(timed), budget), most=most).seconds
+        assert bound <= exact + ROUND
     schedule = make_schedule(Workload(program, by_id(timed), budget), OPTIMAL)
     assert (
         predict(Workload(program, by_id(timed), schedule.budget_bytes), schedule).makespan_s
@@ -142,9 +148,19 @@ def test_what_follows_a_loop_may_be_loaded_in_it(
     budget = least_budget(program, timed) + extra
     exact = exact_s(program, by_id(timed), budget)
     with mock.patch("entracte.schedule.bounds._WRITTEN_OUT", written_out):
-        for pages in (False, True):
-            bound = window(Workload(program, by_id(timed), budget), pages=pages).seconds
-            assert bound <= exact + ROUND
+        for pages, most in product((False, True), (sys.maxsize, *GROUPED)):
+            workload = Workload(program, by_id(timed), budget)
+            assert window(workload, pages=pages, most=most).seconds <= exact + ROUND
+
+
+def test_groups_of_windows_bound_no_more_than_windows_one_by_one():
+    """Ten iterations of eight unlike chunks: in pairs little is lost, most with all in one."""
+    weights = [30, 70, 40, 90, 20, 60, 50, 80]
+    program, facts = program_of(10, weights, [w / 20 for w in weights], [2.5] * 8)
+    workload = Workload(program, by_id(facts), least_budget(program, facts) + 150)
+    alone, pairs, one = (window(workload, most=most).seconds for most in (sys.maxsize, 100, 1))
+    assert one < pairs * (1 - ROUND)
+    assert 0.95 * alone < pairs <= alone * (1 + ROUND)
 
 
 def test_the_window_bound_is_tight_where_loads_hide_exactly():

@@ -38,6 +38,7 @@ from entracte.ir import (
     StageGraph,
     Target,
 )
+from entracte.memory import uncollected
 from entracte.program.assemble import build_program
 from entracte.program.groups import Grouping
 from entracte.program.steps import times
@@ -173,6 +174,12 @@ def decide(  # noqa: PLR0913 - what a decision follows from, and what is known a
         source, target, policy, chunk_bytes, {}, corrections or {}, shares_graphs=shares_graphs,
         known=known,
     )  # fmt: skip
+    with uncollected():
+        return _decided(first)
+
+
+def _decided(first: _Problem) -> Decision:
+    policy, chunk_bytes = first.policy, first.chunk_bytes
     problem, choice, decision = _fitting(first)
     best = decision if chunk_bytes is not None else _refine(problem, choice, decision)
     best = _scheduled(problem, _regrouped(problem, choice, best))
@@ -275,7 +282,11 @@ def _refine(p: _Problem, choice: _Choice, best: Decision) -> Decision:
     because it neither leaves room for a second chunk nor ends a stall (three chunks of a third
     of the budget are no faster than two of a half, six are). Each round tries at most
     `len(_PIECES)` levels of each stage that waits for loads; there are at most `_ROUNDS`.
+    Where loads never run beside calls and only what is alone in its loop stays, finer chunks are
+    as many bytes in more loads.
     """
+    if p.policy.lookahead == 0:
+        return best
     for _ in range(_ROUNDS):
         if _near_bound(best):
             break

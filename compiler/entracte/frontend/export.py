@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import gc
 import io
 import logging
 import warnings
@@ -38,6 +37,7 @@ from entracte.frontend.repeats.whole import in_pieces
 from entracte.frontend.returned import returning
 from entracte.frontend.selected import compute_with_all
 from entracte.frontend.simpler.table import SIMPLER, is_written_out
+from entracte.memory import uncollected
 
 __all__ = ["export_graph"]
 
@@ -79,7 +79,7 @@ def export_graph(
     _check_eval(module)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        with _on_cpu_shapes(module, args) as cpu_args, _quiet(), _uncollected():
+        with _on_cpu_shapes(module, args) as cpu_args, _quiet(), uncollected():
             program = _joined(module, cpu_args, outputs, is_convertible)
             if program is None:
                 program = _whole(module, cpu_args, outputs, is_convertible)
@@ -145,18 +145,6 @@ def _check_eval(module: nn.Module) -> None:
             f"{type(module).__name__}: module `{training[0]}` is in training mode; "
             "a compiled graph is for inference: call `.eval()` on the module first"
         )
-
-
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without searching for garbage: a trace makes millions of objects that are all in use."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from itertools import pairwise
 from entracte.ir import Call, ChunkFacts, Segment
 from entracte.program.steps import Occurrence, expand
 from entracte.program.workload import Workload
-from entracte.schedule.window_lp import Window, least_stall_s
+from entracte.schedule.window_lp import MOST, Window, least_stall_s
 
 _PIECE = 256
 """Calls in one LP. More are cut into pieces, each with any content at its start for nothing."""
@@ -33,13 +33,19 @@ class Bound:
     name: str
 
 
-def best_bound(workload: Workload, *, enough_s: float | None = None, pages: bool = False) -> Bound:
-    """The largest of all. The LP (seconds of work) is left out where the others already reach
-    `enough_s`, the time of a schedule, to a thousandth."""
+def best_bound(
+    workload: Workload,
+    *,
+    enough_s: float | None = None,
+    pages: bool = False,
+    most: int = MOST,
+) -> Bound:
+    """The largest of all. The LP, most of the work, is left out where the others already reach
+    `enough_s`, the time of a schedule, to a thousandth. `most`: see `window_lp.least_stall_s`."""
     best = max(Bound(*lower_bound(workload)), volume(workload), key=lambda b: b.seconds)
     if enough_s is not None and enough_s <= best.seconds * 1.001:
         return best
-    found = window(workload, pages=pages)
+    found = window(workload, pages=pages, most=most)
     # A sum of many numbers may be above another's by its rounding alone.
     return found if found.seconds > best.seconds * (1 + 1e-9) else best
 
@@ -139,7 +145,7 @@ def _saved_s(chunks: Sequence[str], facts: Mapping[str, ChunkFacts], room: int) 
     return saved
 
 
-def window(workload: Workload, *, pages: bool = False) -> Bound:
+def window(workload: Workload, *, pages: bool = False, most: int = MOST) -> Bound:
     """All computing, and the stalls that the window LP proves (`entracte/schedule/window_lp.py`).
 
     The calls are cut into runs whose stalls add up: each is a straight part with a loop's first
@@ -154,7 +160,13 @@ def window(workload: Workload, *, pages: bool = False) -> Bound:
     stalls = 0.0
     for run in _runs(workload):
         stalls += least_stall_s(
-            run.before, run.loop, run.after, repeats=run.repeats, cold=run.cold, pages=pages
+            run.before,
+            run.loop,
+            run.after,
+            repeats=run.repeats,
+            cold=run.cold,
+            pages=pages,
+            most=most,
         )
     return Bound(computing + stalls, "window")
 

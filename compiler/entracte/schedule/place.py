@@ -6,7 +6,7 @@ later load (which cannot start before load k) could have used it; and the clock 
 the gates. So what a policy chooses is which chunks to keep (scheduling.md, section 1).
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ from entracte.schedule.pace import Cost, Pace
 _UNROLL = 4
 """Iterations looked at: the first, two alike in the middle, the last."""
 
-KeptBy = Mapping[int, Collection[str]]
+KeptBy = Mapping[int, frozenset[str]]
 """Segment number -> chunks that stay loaded over that loop."""
 
 
@@ -72,6 +72,13 @@ class Given:
         """Attempts, by what a policy allows and the chunks that are kept."""
         self.said: dict[tuple[int, int, int], Load] = {}
         """Loads as a plan says them, by use, end and gate: attempts differ in few of them."""
+        self.begins = [
+            begin[s, 0] for s, g in enumerate(self.program.segments) if g.is_loop and begin[s, 0]
+        ]
+        """The first use of each loop."""
+        self.begun: dict[object, _Attempt] = {}
+        """Attempts as they were there: others go on from them."""
+        self._published: dict[int, int] = {}
         self.costs: dict[object, tuple[Workload, Cost]] = {}
         """Of whole runs (`look.cost_of`), with the workload that they are of."""
         self.paces: dict[int, Pace] = {}
@@ -81,7 +88,7 @@ class Given:
         """The same under another budget."""
         other = copy(self)
         other.budget, other.made = budget_bytes, {}
-        other.costs, other.paces = {}, {}
+        other.costs, other.paces, other.begun = {}, {}, {}
         return other
 
     def pace(self, workload: Workload) -> Pace:
@@ -89,6 +96,12 @@ class Given:
         if id(workload) not in self.paces:
             self.paces[id(workload)] = Pace(workload)
         return self.paces[id(workload)]
+
+    def published(self, use: int) -> int:
+        """The gate of the published rule."""
+        if use not in self._published:
+            self._published[use] = earliest_gate(self.program, self.unrolled, use)
+        return self._published[use]
 
     def _earliest(self, at: Occurrence, begin: Mapping[tuple[int, int], int]) -> int:
         """The earliest gate a plan can name: a step of the load's own iteration, of the one
@@ -143,12 +156,32 @@ def loads_of(
 
 def place(given: Given, policy: Policy, kept: KeptBy) -> list[Placed] | Conflict:
     """All loads of the shortened program, or where they do not fit."""
-    attempt = _Attempt(given, policy, kept)
-    for use in range(len(given.unrolled)):
+    attempt, begin = _begun(given, policy, kept)
+    for use in range(begin, len(given.unrolled)):
+        if use in given.begins and use > begin:
+            given.begun[_before(given, policy, kept, use)] = attempt.copy()
         conflict = attempt.place(use)
         if conflict is not None:
             return conflict
     return attempt.placed
+
+
+def _begun(given: Given, policy: Policy, kept: KeptBy) -> tuple["_Attempt", int]:
+    """An attempt that has come as far as one before it with the same in all loops up to there."""
+    for use in reversed(given.begins):
+        found = given.begun.get(_before(given, policy, kept, use))
+        if found is not None:
+            attempt = found.copy()
+            attempt.kept = kept
+            return attempt, use
+    return _Attempt(given, policy, kept), 0
+
+
+def _before(given: Given, policy: Policy, kept: KeptBy, use: int) -> object:
+    """All that the loads before a use follow from."""
+    own = given.unrolled[use].segment
+    held = frozenset((s, chunks) for s, chunks in kept.items() if s < own)
+    return use, policy.lookahead, policy.keep == "published", held
 
 
 class _Attempt:
@@ -159,6 +192,13 @@ class _Attempt:
         self.used = list(given.need)
         self.placed: list[Placed] = []
         self.freed: dict[str, int] = {}
+
+    def copy(self) -> "_Attempt":
+        """Which goes on by itself."""
+        other = copy(self)
+        other.used, other.placed = [*self.used], [*self.placed]
+        other.freed = {**self.freed}
+        return other
 
     def place(self, use: int) -> Conflict | None:
         given, used = self.given, self.used
@@ -209,7 +249,7 @@ class _Attempt:
         # A chunk is never in memory twice.
         floor = max(floor, self.freed.get(given.unrolled[use].chunk or "", START))
         if self.policy.keep == "published":
-            floor = max(floor, earliest_gate(given.program, given.unrolled, use))
+            floor = max(floor, given.published(use))
         return floor
 
 

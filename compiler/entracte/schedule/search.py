@@ -55,6 +55,8 @@ class Searcher:
         self.work = int(effort * _WORK)
         self.given = given or Given(workload)
         self.pace = self.given.pace(workload)
+        self._others: tuple[Found | None, _Loop | None, float] = (None, None, 0.0)
+        """Seconds of loads again in all loops but one."""
         segments = workload.program.segments
         self.loops = [
             _Loop(self.given, s, workload.facts) for s, g in enumerate(segments) if g.is_loop
@@ -138,8 +140,10 @@ class Searcher:
 
     def _least_s(self, loop: "_Loop", again_s: float, best: Found) -> float:
         """Of all that keeps what `best` does in the other loops."""
-        others = (x for x in self.loops if x is not loop)
-        return self.pace.least_s(again_s + sum(x.reloading_s(best) for x in others))
+        if self._others[0] is not best or self._others[1] is not loop:
+            others = (x for x in self.loops if x is not loop)
+            self._others = best, loop, sum(x.reloading_s(best) for x in others)
+        return self.pace.least_s(again_s + self._others[2])
 
     def _climb(self, loop: "_Loop", best: Found, seen: set[Positions]) -> Found:
         """First improvement, until a whole round brings nothing or the work is used up."""

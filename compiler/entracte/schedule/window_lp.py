@@ -29,12 +29,12 @@ is last used in call q and next used in the iteration after, the share present a
 with A what the iterations before hand on and Z what the last of the middle ones hands on; likewise
 the retained shares x. Only that memory there does not have to grow (b) across the border is lost.
 
-**Groups of windows.** K chunks over K windows are K^2 variables, so where they are many, consecutive
-windows are one group, which ends with one of its calls: G and b are of that call alone, y and s are sums
-over the group. G and b are looked at nowhere else, and both only grow before a use, so each row above
-still holds, or is a sum of such rows with b of the group's end in it, where it is largest. What is lost
-is memory beside the other calls, and the order of loads within a group. The windows before a use in
-its own group are a piece without a look at memory.
+**Groups of windows.** K chunks over K windows are K^2 variables, so where they are many,
+consecutive windows are one group, which ends with one of its calls: G and b are of that call alone,
+y and s are sums over the group. G and b only grow before a use, so each row still holds, or is
+a sum of such rows with b of the group's end in it, where it is largest. What is lost is memory
+beside the other calls, and the order of loads within a group. The windows before a use in its own
+group are a piece without a look at memory.
 
 **Pages.** Where parts of chunks can be loaded and evicted, a load in progress has only the memory
 of what is loaded: b = G, without the y-row, and room_t is not rounded down.
@@ -48,7 +48,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from entracte.schedule.room import fullest
-
 
 MOST = 1_200
 """A few tenths of a second."""
@@ -65,7 +64,7 @@ class Window:
     room_bytes: int
 
 
-def least_stall_s(
+def least_stall_s(  # noqa: PLR0913 - the windows, and what is known of them
     before: Sequence[Window],
     loop: Sequence[Window] = (),
     after: Sequence[Window] = (),
@@ -90,9 +89,7 @@ def least_stall_s(
     return _Lp(before, loop, after, repeats, cold, pages, size).solve()
 
 
-def _looks(
-    before: Sequence[Window], loop: Sequence[Window], after: Sequence[Window]
-) -> int:
+def _looks(before: Sequence[Window], loop: Sequence[Window], after: Sequence[Window]) -> int:
     """At a chunk in a window between two of its uses, in all."""
     total, last = len(loop) ** 2 // 2, dict[str, int]()
     for p, w in enumerate([*before, *loop, *after]):
@@ -114,7 +111,7 @@ Sum = dict[int, float]
 class _Lp:
     """Rows and columns as lists; all variables are between 0 and an upper bound."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the same, and the size of groups
         self,
         before: Sequence[Window],
         loop: Sequence[Window],
