@@ -3,6 +3,7 @@
     pip install -e ".[bench]"
     python tools/bench_exact.py             # --limit S: deterministic seconds of each
     python tools/bench_exact.py --weak FILE ...       # without the extra
+    python tools/bench_exact.py --lengths             # nor this
 
 Loops of K chunks done N times as in tools/bench_plan.py, in whole numbers: computing takes
 56,000 for an iteration, loading everything r x 56,000, the budget is f of all weights. The solver
@@ -12,6 +13,9 @@ out of the ratios.
 `--weak` takes lines of `tools/bench_plan.py --json` and tells whether the bound or the planner is
 what is weak where `optimal` is more than 2 % above the bound: by the exact optimum for equal chunks
 (tests/planner/equal.py; up to 14 chunks) and for unlike ones (tests/planner/unlike.py; up to 8).
+
+`--lengths`: `optimal` over the exact optimum for ten iterations of eight equal chunks whose loads
+take half a call to four and a half.
 """
 
 import argparse
@@ -120,7 +124,7 @@ def instances(seeds: int) -> Iterator[tuple[str, Loop]]:
 
 def compared(case: str, made: Loop, limit: float) -> Compared | None:
     """None where nothing fits, or the optimum is not proved in time. Raises `AssertionError` if a
-    bound is above the optimum or a policy below it."""
+    bound is above the optimum, a policy below it, or the two solvers do not agree."""
     workload = made.workload()
     try:
         schedules = {p.name: schedule_as_planned(workload, p) for p in POLICIES}
@@ -130,6 +134,9 @@ def compared(case: str, made: Loop, limit: float) -> Compared | None:
     if solved is None or not solved.proved:
         return None
     found = {name: predict(workload, s).makespan_s for name, s in schedules.items()}
+    n = made.numbers()
+    other = Unlike(n.order, n.times, n.weights, n.loads, n.budget)
+    assert other.optimum(solved.end) == solved.end, (case, made, solved)
     optimum, bound = solved.end / 1000, best_bound(workload).seconds
     assert bound <= optimum + 1e-6, (case, made, bound, optimum)
     assert min(found.values()) >= optimum - 1e-6, (case, made, found, optimum)
@@ -210,6 +217,25 @@ def _equal_s(workload: Workload, i: Instance) -> float:
     return Equal(order, (10,) * len(order), load, slots).optimum() * tenth
 
 
+def lengths_table() -> str:
+    lines = [
+        "| room for | loops | above 1.005 | worst: planner / optimum | a load in calls |",
+        "| ---: | ---: | ---: | ---: | ---: |",
+    ]
+    order, times = tuple(range(8)) * 10, (10,) * 80
+    for slots in (2, 3, 4, 6, 7):
+        over = []
+        for load in range(5, 45):
+            made = Loop((1,) * 8, (load,) * 8, (10,) * 8, 10, slots)
+            workload = made.workload()
+            planned = predict(workload, schedule_as_planned(workload, OPTIMAL)).makespan_s
+            over.append((1000 * planned / Equal(order, times, load, slots).optimum(), load))
+        worst, load = max(over)
+        above = sum(x > 1.005 for x, _ in over)
+        lines.append(f"| {slots} | {len(over)} | {above} | {worst:.3f} | {load / 10} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
@@ -220,7 +246,11 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, default=2, help="of unequal chunks")
     parser.add_argument("--weak", type=Path, nargs="+", help="lines of bench_plan.py --json")
+    parser.add_argument("--lengths", action="store_true", help="loads of many lengths")
     given = parser.parse_args()
+    if given.lengths:
+        print(lengths_table())
+        return
     if given.weak:
         print(weak_table(given.weak))
         return
