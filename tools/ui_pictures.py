@@ -90,10 +90,11 @@ def compare(page: Any, before: str, after: str) -> None:
 
 
 def show_timeline(page: Any, place: str) -> None:
-    """Of the page in a frame: below that page's own bar, which stays at its top."""
+    """Of the page in a frame: below that page's own bar; then all of the frame, for ours was
+    scrolled with it."""
     frame = page.locator(f"{place} iframe")
-    frame.scroll_into_view_if_needed()
     frame.content_frame.locator("#timeline").evaluate("e => e.scrollIntoView()")
+    frame.evaluate("e => e.scrollIntoView({block: 'end'})")
 
 
 def press(page: Any, button: str, job: str) -> None:

@@ -34,6 +34,7 @@ def test_it_is_a_command_and_its_rows_are_a_table(studio, monkeypatch):
         assert f">{cell}</td>" in text, cell
     assert "<li>b: too &lt;b&gt;large&lt;/b&gt;</li>" in text
     assert "Nothing was run on any of these devices" in text
+    assert "<b>where it fits</b>: done" in job_html(status)
     # The job says what to type, not what a program reads; the history has no report of it.
     assert "makespan_s" not in job_html(status) and task.line.split()[1] in job_html(status)
     told = history_html(studio.history.entries())

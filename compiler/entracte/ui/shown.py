@@ -44,9 +44,10 @@ def job_html(status: Status | None) -> str:
     if status is None:
         return '<p class="quiet">Nothing runs.</p>'
     task = status.task
+    place = f" {task.place}" if task.place else ""
     parts = [
         f'<div class="job {escape(status.state)}" role="status">',
-        f"<p><b>{_KINDS.get(task.kind, 'job')}</b> {escape(task.place)}: "
+        f"<p><b>{_KINDS.get(task.kind, 'job')}</b>{escape(place)}: "
         f"{escape(status.state)}, {escape(_clock(status.seconds))}</p>",
         _progress(status),
         _said(status),
