@@ -24,6 +24,8 @@ CHROMIUM = Path("/usr/bin/chromium")
 ELSEWHERE = {
     "combined.png": "python -m tools.bench_techniques --clips 216 --only 'LPL static, interval 0-8,"
     " reuse [23]' 'LPL 11 of 20, interval 0-6, reuse 2, all' --sheet docs/pictures/combined.png",
+    "single.png": "python -m tools.bench_techniques --clips 216 --only 'interval 0-8' 'reuse 2'"
+    " 'test 0.1' 'LPL static, interval 0-8, test 0.1' --sheet docs/pictures/single.png",
     "perfetto.png": "python -m tools.perfetto_picture TRACE docs/pictures/perfetto.png",
     "reuse.png": "python -m tools.reuse_parts --sheet docs/pictures/reuse.png",
     "rivals.svg": "python -m tools.bench_rivals --picture docs/pictures/rivals.svg",
