@@ -4,6 +4,7 @@ import json
 import logging
 import os
 from dataclasses import fields, replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from entracte.store import decisive
 from entracte.store.cache import Cache
 from entracte.store.decisive import HOW, decisive_digest
 from entracte.store.declared import read_job
+from tests.planner.plans import make_plan
 
 WORDS = ("target=iphone15pro", "sampler.steps=3")
 CHANGES = (
@@ -31,6 +33,7 @@ CHANGES = (
 SAME = ("out=there", "cache=elsewhere", "cache_limit=1GiB", "workers=3", "dry_run=true")
 
 
+@cache
 def job(*words: str) -> Job:
     return read(compose([*WORDS, *words]))
 
@@ -119,9 +122,9 @@ def test_what_is_missing_or_endless_is_not_known(tmp_path, monkeypatch):
 # ---------------------------------------------------------------- plans
 
 
-def dry(cache: Path, *words: str, out: Path) -> bytes:
+def dry(store: Path, *words: str, out: Path) -> bytes:
     """The plan of a dry run, as it is written."""
-    told = [*WORDS, "dry_run=true", f"cache={cache}", *words]
+    told = [*WORDS, "dry_run=true", f"cache={store}", *words]
     compile_pipeline(told, out=out)
     return (out / FILE).read_bytes()
 
@@ -150,35 +153,35 @@ def test_a_kept_plan_is_the_one_that_would_be_made(filled, tmp_path, monkeypatch
         dry(filled, "target.memory=64MiB", out=tmp_path / "other")
 
 
-def key_of(cache: Path) -> tuple[Cache, str]:
-    key = decisive_digest(job("dry_run=true", f"cache={cache}"), kept._KIND)
+def key_of(store: Path) -> tuple[Cache, str]:
+    key = decisive_digest(job("dry_run=true", f"cache={store}"), kept._KIND)
     assert key is not None
-    return Cache(cache), key
+    return Cache(store), key
 
 
 def test_what_the_checker_refuses_is_made_again(filled, tmp_path):
     first = dry(filled, out=tmp_path / "first")
-    cache, key = key_of(filled)
-    found = cache.record(kept._KIND, key, Planned)
+    store, key = key_of(filled)
+    found = store.record(kept._KIND, key, Planned)
     assert found is not None
     forecast = replace(found.plan.forecast, peak_bytes=found.plan.forecast.peak_bytes - 1)
-    cache.keep(kept._KIND, key, replace(found, plan=replace(found.plan, forecast=forecast)))
+    store.keep(kept._KIND, key, replace(found, plan=replace(found.plan, forecast=forecast)))
     assert dry(filled, out=tmp_path / "again") == first
 
 
-def test_what_had_something_to_say_is_said_again(filled, tmp_path, monkeypatch, log):
+@pytest.mark.parametrize(("note", "times"), [("", 1), ("a note", 2)])
+def test_what_had_something_to_say_is_said_again(note, times, tmp_path, log):
     made = []
 
-    def ready(*given: object) -> object:
-        made.append(given)
-        logging.getLogger("entracte").warning("a note")
-        return old(*given)
+    def make() -> Planned:
+        made.append(note)
+        if note:
+            logging.getLogger("entracte").warning(note)
+        return Planned(make_plan(built=False), 1.5)
 
-    old = build._ready
-    monkeypatch.setattr(build, "_ready", ready)
-    for name in ("one", "two"):
-        dry(filled, "sampler.steps=4", out=tmp_path / name)
-    assert len(made) == 2 and log == ["a note"] * 2
+    first, second = (kept.planned(job(), Cache(tmp_path), make) for _ in range(2))
+    assert first == second and len(made) == times
+    assert log == [note] * times if note else not log
 
 
 # ---------------------------------------------------------------- recipes
