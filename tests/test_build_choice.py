@@ -52,7 +52,8 @@ def emitted(made, found, decision, aside, cache):
     """As `compile_job` does it."""
     files = build._write_files(look(made.pipeline, cache), found.constants, aside)
     source, shop = build._source(made, cache), build._shop(made, aside, cache, Quiet())
-    return build._emit_and_plan(made, found, source, decision, files, shop, Quiet())
+    plan, _ = build._emit_and_plan(made, found, source, decision, files, shop, Quiet())
+    return plan
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ from entracte.disk.write import write_bytes
 from entracte.emit.bundle import PACKAGES
 from entracte.emit.host_files import HostFiles, look
 from entracte.emit.ids import check_ids
+from entracte.emit.kept import BUILDS, KeptBuild, found_build, keep_build, place_build
 from entracte.errors import ConfigError, DoesNotFit, PlanError
 from entracte.halves import chosen, hinted
 from entracte.ir import (
@@ -42,11 +43,12 @@ from entracte.plan.file import (
     read_plan,
     write_plan,
 )
-from entracte.plan.kept import Planned, planned
+from entracte.plan.kept import Planned, listening, planned
 from entracte.plan.limits import check_program_size
 from entracte.program.workload import Workload
 from entracte.schedule.choose import make_schedule
 from entracte.store.cache import Cache, cache_folder
+from entracte.store.decisive import decisive_digest
 from entracte.store.declared import read_job
 from entracte.store.seal import file_sha256
 
@@ -174,16 +176,36 @@ def _dry_run(job: Job, folder: Path, cache: Cache, report: Reporter, begun: floa
 
 
 def _compile(job: Job, folder: Path, cache: Cache, report: Reporter, begun: float) -> Built:
+    key = decisive_digest(job, BUILDS)
+    found = found_build(cache, key)
+    if found is not None:
+        kept, entries = found
+        with _aside(folder, dry_run=False) as aside:
+            place_build(kept, entries, aside)
+            write_plan(kept.plan, aside)
+    else:
+        with listening() as said:
+            kept = _made(job, folder, cache, report, "" if key is None else key, said)
+    cache.prune(job.cache_limit_bytes)
+    return Built(kept.plan, folder, time.monotonic() - begun, kept.makespan_s)
+
+
+def _made(
+    job: Job, folder: Path, cache: Cache, report: Reporter, key: str, said: Sequence[str]
+) -> KeptBuild:
+    """Built anew, and kept under `key` if there is one and nothing was said that would have to be
+    said again."""
     r = _ready(job, cache, report)
-    job = r.job
     with _aside(folder, dry_run=False) as aside:
         files = _write_files(r.host, r.traced.constants, aside)
-        shop = _shop(job, aside, cache, report)
-        plan = _emit_and_plan(job, r.traced, r.source, r.decision, files, shop, report)
+        shop = _shop(r.job, aside, cache, report)
+        plan, bundle = _emit_and_plan(r.job, r.traced, r.source, r.decision, files, shop, report)
         write_plan(plan, aside)
+        kept = KeptBuild(plan, r.decision.makespan_s, bundle.entries)
+        if key and not said:
+            keep_build(cache, key, kept, aside)
         left.remove(cache.logs(folder))
-    cache.prune(job.cache_limit_bytes)
-    return Built(plan, folder, time.monotonic() - begun, r.decision.makespan_s)
+    return kept
 
 
 @dataclass(frozen=True)
@@ -279,7 +301,7 @@ def _emit_and_plan(  # noqa: PLR0913 - all that the phases before it made
     files: tuple[tuple[str, str], ...],
     shop: "Workshop",
     report: Reporter,
-) -> Plan:
+) -> tuple[Plan, Bundle]:
     """Convert; if packages need more room than traced, choose again with what was learnt: because
     they do not fit, or because other chunks are then faster."""
     best: _Emitted | None = None
@@ -312,7 +334,8 @@ def _emit_and_plan(  # noqa: PLR0913 - all that the phases before it made
         best = replace(best, bundle=replace(best.bundle, verify="on", compared=compared))
     report.phase("finish", 1)
     report.start(_PROOF)
-    return _plan(job, best.decision, best.facts, best.schedule, best.bundle, files)
+    plan = _plan(job, best.decision, best.facts, best.schedule, best.bundle, files)
+    return plan, best.bundle
 
 
 def _as_emitted(decision: Decision, bundle: Bundle) -> Decision:

@@ -896,6 +896,8 @@ class Bundle:
     verify: str = "off"
     """`on`: they were compared with their torch source."""
     compared: tuple["Compared", ...] = ()
+    entries: tuple[str, ...] = ()
+    """Under which keys the cache has the packages, in their order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -100,7 +100,8 @@ def emit(
     _make(missing, shop)
     settled = [_settled(o, shop.cache) for o in orders]
     _tell_refused(orders, shop.cache)
-    return Bundle(tuple(_link(o, shop.cache, shop.folder) for o in settled))
+    packages = tuple(_link(o, shop.cache, shop.folder) for o in settled)
+    return Bundle(packages, entries=tuple(o.key for o in settled))
 
 
 def _settled(order: Order, cache: Cache) -> Order:
@@ -362,11 +363,26 @@ def _link(order: Order, cache: Cache, folder: Path) -> Package:
             "disk full or broken, or another process removing entries? try `cache=FOLDER`"
         )
     facts, id = make.facts_of(entry), order.chunk.id
+    arrays = facts.arrays
+    if arrays is not None:
+        arrays = replace(arrays, path=f"{PACKAGES}/{id}.safetensors")
     path = f"{PACKAGES}/{order.chunk.shares or id}.mlpackage"
-    if not (folder / path).exists():
-        link_tree(entry / CHUNK, folder / path)
-    if facts.arrays is None:
-        return replace(facts, chunk=id, path=path)
-    beside = f"{PACKAGES}/{id}.safetensors"
-    link_file(entry / shared.ARRAYS, folder / beside)
-    return replace(facts, chunk=id, path=path, arrays=replace(facts.arrays, path=beside))
+    package = replace(facts, chunk=id, path=path, arrays=arrays)
+    place(entry, package, folder)
+    return package
+
+
+def place(entry: Path, package: Package, folder: Path) -> None:
+    """Link a package from its entry of the cache into a build folder; of chunks that share a graph
+    the graph once."""
+    if not (folder / package.path).exists():
+        link_tree(entry / CHUNK, folder / package.path)
+    if package.arrays is not None:
+        link_file(entry / shared.ARRAYS, folder / package.arrays.path)
+
+
+def holds(entry: Path, package: Package) -> bool:
+    """Whether an entry of the cache, whose files are as they were sealed, is that package."""
+    arrays = package.arrays.digest if package.arrays is not None else None
+    same = sealed(entry).get(shared.ARRAYS) == arrays
+    return same and _sealed_digest(entry) == package.digest

@@ -34,9 +34,9 @@ def planned(job: Job, cache: Cache, make: Callable[[], Planned]) -> Planned:
     """
     key = decisive_digest(job, _KIND)
     found = cache.record(_KIND, key, Planned) if key is not None else None
-    if found is not None and _holds(found.plan):
+    if found is not None and is_proven(found.plan):
         return found
-    with _listening() as said:
+    with listening() as said:
         made = make()
     if key is not None and not said:
         # A cache that others own may be read-only.
@@ -45,7 +45,8 @@ def planned(job: Job, cache: Cache, make: Callable[[], Planned]) -> Planned:
     return made
 
 
-def _holds(plan: Plan) -> bool:
+def is_proven(plan: Plan) -> bool:
+    """Whether everything that a plan claims about itself is found again, its peak proven."""
     try:
         check_plan(plan)
     except PlanError:
@@ -54,7 +55,7 @@ def _holds(plan: Plan) -> bool:
 
 
 @contextlib.contextmanager
-def _listening() -> Iterator[list[str]]:
+def listening() -> Iterator[list[str]]:
     """What is said in the log meanwhile."""
     said: list[str] = []
     log, handler = logging.getLogger("entracte"), _Ear(said)
