@@ -81,6 +81,7 @@ NEEDS = {
     "test_host_steps.py": "convert",
     "test_host_tables.py": "torch",
     "test_imports.py": "light",
+    "test_kept_builds.py": "convert",
     "test_kept_plans.py": "torch",
     "test_media.py::test_a_stretched_picture_*": "torch",
     "test_media.py": "light",

@@ -5,12 +5,13 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from entracte.disk.folder import make_folder
 from entracte.emit.bundle import holds, place
 from entracte.emit.make import PACKAGES
 from entracte.errors import WriteError
 from entracte.ir import Plan
 from entracte.plan.kept import is_proven
-from entracte.store.cache import Cache, link_file, link_tree
+from entracte.store.cache import Cache, link_file
 from entracte.store.seal import sealed
 
 __all__ = ["BUILDS", "KeptBuild", "found_build", "keep_build", "place_build"]
@@ -55,7 +56,7 @@ def place_build(kept: KeptBuild, folders: tuple[Path, ...], folder: Path) -> Non
     """Link all but the plan into a new build folder."""
     for entry, package in zip(folders, kept.plan.packages, strict=False):
         place(entry, package, folder)
-    link_tree(folders[-1], folder)
+    _link(kept.plan, folders[-1], folder)
 
 
 def keep_build(cache: Cache, key: str, kept: KeptBuild, folder: Path) -> None:
@@ -64,6 +65,11 @@ def keep_build(cache: Cache, key: str, kept: KeptBuild, folder: Path) -> None:
     with contextlib.suppress(OSError, WriteError):
         if cache.folder(_FILES, key) is None:
             with cache.making(_FILES, key) as entry:
-                for path, _ in kept.plan.files:
-                    link_file(folder / path, entry / path)
+                _link(kept.plan, folder, entry)
         cache.keep(BUILDS, key, kept)
+
+
+def _link(plan: Plan, source: Path, folder: Path) -> None:
+    for path, _ in plan.files:
+        make_folder((folder / path).parent)
+        link_file(source / path, folder / path)
