@@ -10,6 +10,7 @@ from entracte.declare.read import Job
 from entracte.emit.host_files import look
 from entracte.ir import Bundle, Compared, Package
 from entracte.store.cache import Cache, cache_folder
+from entracte.trace.weights import PipelineWeights
 from tests.demo import job
 
 
@@ -44,14 +45,14 @@ def traced(tmp_path_factory):
     made = job(tmp_path_factory.mktemp("choice"), "target.memory=24MiB", "sampler.steps=30",
                "verify=off")  # fmt: skip
     cache = Cache(cache_folder(made.cache))
-    found = build._trace(made, build._source(made, cache), cache, Quiet())
+    found, _ = build._trace(made, cache, Quiet())
     return made, replace(found, pipeline=look(made.pipeline, cache).into(found.pipeline))
 
 
 def emitted(made, found, decision, aside, cache):
     """As `compile_job` does it."""
     files = build._write_files(look(made.pipeline, cache), found.constants, aside)
-    source, shop = build._source(made, cache), build._shop(made, aside, cache, Quiet())
+    source, shop = PipelineWeights(made.pipeline, cache), build._shop(made, aside, cache, Quiet())
     plan, _ = build._emit_and_plan(made, found, source, decision, files, shop, Quiet())
     return plan
 
