@@ -24,6 +24,7 @@ from entracte.emit.host_files import HostFiles, look
 from entracte.emit.ids import check_ids
 from entracte.emit.kept import BUILDS, KeptBuild, found_build, keep_build, place_build
 from entracte.errors import ConfigError, DoesNotFit, PlanError
+from entracte.garbage import seldom_collected
 from entracte.halves import chosen, hinted
 from entracte.ir import (
     Bundle,
@@ -34,7 +35,6 @@ from entracte.ir import (
     Plan,
     Schedule,
 )
-from entracte.memory import seldom_collected
 from entracte.plan.file import (
     CONSTANTS,
     FILE,

@@ -1,37 +1,17 @@
-"""What the process really holds: anonymous memory, as the system counts it; and how often it looks
-for garbage.
+"""What the process really holds: anonymous memory, as the system counts it.
 
 Anonymous is what a phone's limit counts and nothing can take back: the heap, owned weights,
-tensors, an operation's own workspace. Mapped files are not in it. Linux only. And how to leave
-Python's search for garbage out of what makes millions of objects.
+tensors, an operation's own workspace. Mapped files are not in it. Linux only.
 """
 
-import contextlib
-import gc
 import os
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
 _STATM = Path("/proc/self/statm")
 _EVERY_S = 0.002
 """Between samples: far below the length of a load or a call worth measuring, 1 % of a core."""
-
-_SELDOM = 200_000
-"""Objects more than were freed, after which garbage is looked for; Python's own figure is 700."""
-
-
-@contextlib.contextmanager
-def seldom_collected() -> Iterator[None]:
-    """Inside, garbage is looked for less often: a compile imports and makes millions of small
-    objects that stay, and looking through them again and again is an eighth of its time."""
-    before = gc.get_threshold()
-    gc.set_threshold(max(before[0], _SELDOM), *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 class AnonymousPeak:
@@ -109,15 +89,3 @@ class AnonymousPeak:
         _, resident, shared, *_ = os.pread(self._file, 128, 0).split()
         anonymous = int(resident) - int(shared)
         return anonymous * self._page_bytes, int(resident) * self._page_bytes
-
-
-@contextlib.contextmanager
-def uncollected() -> Iterator[None]:
-    """Without searching for garbage: for what makes millions of objects that are all in use."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

@@ -41,7 +41,7 @@ from entracte.declare.sealed import sealed
 from entracte.declare.settings import register
 from entracte.disk import left
 from entracte.errors import ConfigError
-from entracte.memory import seldom_collected
+from entracte.garbage import seldom_collected
 
 register()
 

@@ -25,6 +25,7 @@ from entracte.decide.shared import Known, measure
 from entracte.decide.units import unit_of
 from entracte.declare.scheme import UNCOMPRESSED
 from entracte.errors import DoesNotFit
+from entracte.garbage import uncollected
 from entracte.ir import (
     Chunk,
     ChunkFacts,
@@ -38,7 +39,6 @@ from entracte.ir import (
     StageGraph,
     Target,
 )
-from entracte.memory import uncollected
 from entracte.program.assemble import build_program
 from entracte.program.groups import Grouping
 from entracte.program.steps import times

@@ -37,7 +37,7 @@ from entracte.frontend.repeats.whole import in_pieces
 from entracte.frontend.returned import returning
 from entracte.frontend.selected import compute_with_all
 from entracte.frontend.simpler.table import SIMPLER, is_written_out
-from entracte.memory import uncollected
+from entracte.garbage import uncollected
 
 __all__ = ["export_graph"]
 
