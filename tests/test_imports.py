@@ -19,6 +19,7 @@ ROOMS = [
     "units",
     "ir",
     "codec",
+    "garbage",
     "memory",
     "cost",
     "progress",
