@@ -29,6 +29,7 @@ def test_the_table_of_the_demo_in_a_tight_budget(golden):
     golden.check(text)
 
 
+@pytest.mark.slow
 def test_nothing_fits_names_the_remedy():
     out = io.StringIO()
     show_advice(Console(file=out, width=80), composed("target.memory=21MiB"))

@@ -1,4 +1,4 @@
-"""250 cases of every kind keep the bounds; and what watches them can see what breaks one."""
+"""300 cases of every kind keep the bounds; and what watches them can see what breaks one."""
 
 import os
 import random
@@ -16,7 +16,7 @@ from tests.fuzz.kinds import KINDS, spread
 from tests.fuzz.loop import outcomes
 from tests.fuzz.sound import by_hand
 
-CASES = 250
+CASES = 300
 
 
 @pytest.fixture(scope="module")

@@ -93,6 +93,7 @@ def drawing(where: str, draw) -> Iterator[None]:
 
 
 @torch.no_grad()
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_text_becomes_a_video(tmp_path, precision):
     """2B's kind."""

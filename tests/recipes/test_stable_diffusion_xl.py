@@ -63,6 +63,7 @@ PRECISIONS = ["fp32", pytest.param("fp16", marks=pytest.mark.slow)]
 
 
 @torch.no_grad()
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_folder_becomes_a_picture(tmp_path, precision):
     pipe = tiny(BASE)

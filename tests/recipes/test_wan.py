@@ -76,7 +76,8 @@ WORDS = [f"pipeline.options.{name}={size}" for name, size in SIZES.items()]
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("precision", ["fp32", pytest.param("fp16", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_a_folder_becomes_a_video(folder, tmp_path, precision):
     place, pipe = folder
     want = pipe(
