@@ -9,6 +9,7 @@ import entracte.build as build
 from entracte.build import compile_job
 from entracte.emit.kept import BUILDS, KeptBuild, found_build, keep_build
 from entracte.emit.make import PACKAGES
+from entracte.plan.kept import kept_or_made
 from entracte.store.cache import Cache, cache_folder
 from entracte.store.decisive import decisive_digest
 from tests.demo import job
@@ -94,5 +95,9 @@ def test_nothing_is_kept_without_a_key_or_by_others(kept, tmp_path, monkeypatch)
         raise OSError(30, "read-only")
 
     monkeypatch.setattr(other, "making", read_only)
-    keep_build(other, key, found, tmp_path)
+
+    def keep(key: str, made: KeptBuild) -> None:
+        keep_build(other, key, made, tmp_path)
+
+    assert kept_or_made(key, lambda _: None, lambda: found, keep) is found
     assert found_build(other, key) is None

@@ -43,7 +43,7 @@ from entracte.plan.file import (
     read_plan,
     write_plan,
 )
-from entracte.plan.kept import Planned, listening, planned
+from entracte.plan.kept import Planned, kept_or_made, planned
 from entracte.plan.limits import check_program_size
 from entracte.program.workload import Workload
 from entracte.schedule.choose import make_schedule
@@ -176,36 +176,35 @@ def _dry_run(job: Job, folder: Path, cache: Cache, report: Reporter, begun: floa
 
 
 def _compile(job: Job, folder: Path, cache: Cache, report: Reporter, begun: float) -> Built:
-    key = decisive_digest(job, BUILDS)
-    found = found_build(cache, key)
-    if found is not None:
+    def find(key: str) -> KeptBuild | None:
+        found = found_build(cache, key)
+        if found is None:
+            return None
         kept, entries = found
         with _aside(folder, dry_run=False) as aside:
             place_build(kept, entries, aside)
             write_plan(kept.plan, aside)
-    else:
-        with listening() as said:
-            kept = _made(job, folder, cache, report, "" if key is None else key, said)
+        return kept
+
+    def keep(key: str, made: KeptBuild) -> None:
+        keep_build(cache, key, made, folder)
+
+    kept = kept_or_made(
+        decisive_digest(job, BUILDS), find, lambda: _made(job, folder, cache, report), keep
+    )
     cache.prune(job.cache_limit_bytes)
     return Built(kept.plan, folder, time.monotonic() - begun, kept.makespan_s)
 
 
-def _made(
-    job: Job, folder: Path, cache: Cache, report: Reporter, key: str, said: Sequence[str]
-) -> KeptBuild:
-    """Built anew, and kept under `key` if there is one and nothing was said that would have to be
-    said again."""
+def _made(job: Job, folder: Path, cache: Cache, report: Reporter) -> KeptBuild:
     r = _ready(job, cache, report)
     with _aside(folder, dry_run=False) as aside:
         files = _write_files(r.host, r.traced.constants, aside)
         shop = _shop(r.job, aside, cache, report)
         plan, bundle = _emit_and_plan(r.job, r.traced, r.source, r.decision, files, shop, report)
         write_plan(plan, aside)
-        kept = KeptBuild(plan, r.decision.makespan_s, bundle.entries)
-        if key and not said:
-            keep_build(cache, key, kept, aside)
         left.remove(cache.logs(folder))
-    return kept
+    return KeptBuild(plan, r.decision.makespan_s, bundle.entries)
 
 
 @dataclass(frozen=True)

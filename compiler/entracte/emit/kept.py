@@ -1,14 +1,12 @@
 """Builds that were made before: the same job is not traced, planned and emitted again. What is
 claimed for it is proven anew, and its files are read again where they changed."""
 
-import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from entracte.disk.folder import make_folder
 from entracte.emit.bundle import holds, place
 from entracte.emit.make import PACKAGES
-from entracte.errors import WriteError
 from entracte.ir import Plan
 from entracte.plan.kept import is_proven
 from entracte.store.cache import Cache, link_file
@@ -61,12 +59,10 @@ def place_build(kept: KeptBuild, folders: tuple[Path, ...], folder: Path) -> Non
 
 def keep_build(cache: Cache, key: str, kept: KeptBuild, folder: Path) -> None:
     """Keep a build that was just made in `folder`."""
-    # A cache that others own may be read-only.
-    with contextlib.suppress(OSError, WriteError):
-        if cache.folder(_FILES, key) is None:
-            with cache.making(_FILES, key) as entry:
-                _link(kept.plan, folder, entry)
-        cache.keep(BUILDS, key, kept)
+    if cache.folder(_FILES, key) is None:
+        with cache.making(_FILES, key) as entry:
+            _link(kept.plan, folder, entry)
+    cache.keep(BUILDS, key, kept)
 
 
 def _link(plan: Plan, source: Path, folder: Path) -> None:

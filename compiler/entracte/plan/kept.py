@@ -1,10 +1,11 @@
-"""Plans of dry runs that were made before: the same job is not traced and not planned again, but
-what is claimed for it is proven anew."""
+"""What was made before under all that decides it: the plan of a dry run, which is not traced and
+not planned again, but whose claims are proven anew."""
 
 import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from entracte.declare.read import Job
 from entracte.errors import PlanError, WriteError
@@ -14,6 +15,7 @@ from entracte.store.cache import Cache
 from entracte.store.decisive import decisive_digest
 
 _KIND = "plans"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,21 +29,37 @@ class Planned:
 
 def planned(job: Job, cache: Cache, make: Callable[[], Planned]) -> Planned:
     """The plan of a dry run: the one that was kept under all that decides it, if the independent
-    checker proves it again; else made now, and kept.
+    checker proves it again; else made now, and kept."""
 
-    One that was made with something to say (a note in the log) is made again, so that it is said
-    again.
+    def find(key: str) -> Planned | None:
+        found = cache.record(_KIND, key, Planned)
+        return found if found is not None and is_proven(found.plan) else None
+
+    def keep(key: str, made: Planned) -> None:
+        cache.keep(_KIND, key, made)
+
+    return kept_or_made(decisive_digest(job, _KIND), find, make, keep)
+
+
+def kept_or_made(
+    key: str | None,
+    find: Callable[[str], T | None],
+    make: Callable[[], T],
+    keep: Callable[[str, T], None],
+) -> T:
+    """What `find` gives under a key; else what is made now, and kept under it.
+
+    What was made with something to say (a note in the log) is made again, so that it is said again.
     """
-    key = decisive_digest(job, _KIND)
-    found = cache.record(_KIND, key, Planned) if key is not None else None
-    if found is not None and is_proven(found.plan):
+    found = find(key) if key is not None else None
+    if found is not None:
         return found
-    with listening() as said:
+    with _listening() as said:
         made = make()
     if key is not None and not said:
         # A cache that others own may be read-only.
         with contextlib.suppress(OSError, WriteError):
-            cache.keep(_KIND, key, made)
+            keep(key, made)
     return made
 
 
@@ -55,7 +73,7 @@ def is_proven(plan: Plan) -> bool:
 
 
 @contextlib.contextmanager
-def listening() -> Iterator[list[str]]:
+def _listening() -> Iterator[list[str]]:
     """What is said in the log meanwhile."""
     said: list[str] = []
     log, handler = logging.getLogger("entracte"), _Ear(said)
