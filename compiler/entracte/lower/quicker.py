@@ -20,12 +20,12 @@ from entracte.disk.folder import make_folder
 from entracte.disk.write import move, write_bytes
 from entracte.lower import package
 from entracte.lower.quiet import coremltools
+from entracte.lower.rounding import FEW
+from entracte.lower.rounding import cast as rounded
 from entracte.store.seal import known_sha256
 
 __all__ = ["QUICKER"]
 
-_FEW = 400
-"""Values of so many elements are not looked at by its check for underflow."""
 _COMPRESSED = "constexpr_"
 _LARGE = 1 << 14
 """Elements from which on torch's cast is worth the call."""
@@ -39,14 +39,14 @@ def check_underflow_once() -> None:
 
     @functools.wraps(stock)
     def check(self: Any, new_var: Any, var: Any) -> None:
-        if np.size(var.val) < _FEW:
+        if np.size(var.val) < FEW:
             stock(self, new_var, var)
 
     FP16ComputePrecision._check_underflow_to_zero = check
 
 
 def cast_by_torch() -> None:
-    """numpy rounds to fp16 one by one, most slowly what is subnormal there, as weights are."""
+    """Its casts are numpy's (`entracte.lower.rounding`)."""
     from coremltools.converters.mil.mil.ops.defs.iOS15.elementwise_unary import cast
 
     stock = cast.get_cast_value.__func__
@@ -57,7 +57,7 @@ def cast_by_torch() -> None:
         is_fp32 = isinstance(given, np.ndarray) and given.dtype == np.float32
         if not is_fp32 or dtype_val != "fp16" or given.size < _LARGE:
             return stock(cls, input_var, dtype_val)
-        return torch.from_numpy(np.ascontiguousarray(given)).to(torch.float16).numpy()
+        return rounded(np.ascontiguousarray(given), torch.float16)
 
     cast.get_cast_value = classmethod(value)
 

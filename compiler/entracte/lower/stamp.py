@@ -23,6 +23,7 @@ from entracte.lower import package
 from entracte.lower.compress import pieces
 from entracte.lower.errors import LowerError
 from entracte.lower.rename import rename
+from entracte.lower.rounding import FEW, cast
 from entracte.store.seal import note_sha256
 
 __all__ = ["Field", "Layout", "Pieces", "Unstampable", "finite", "forms", "stamp"]
@@ -34,9 +35,6 @@ _TYPES: dict[str, np.dtype[Any]] = {
 }
 _TORCH = {_FP16: torch.float16, _FP32: torch.float32}
 _FP16_MAX = 65504.0
-_FEW = 400
-"""Below so many elements coremltools keeps values that fp16 would round to zero (its
-`_check_underflow_to_zero`)."""
 _SMALLEST = np.nextafter(np.float16(0), np.float16(1))
 
 
@@ -87,9 +85,8 @@ def _bytes(values: np.ndarray) -> np.ndarray:
 
 def _cast(values: np.ndarray, name: str) -> np.ndarray:
     """To the stored type, as coremltools does it: what is too large becomes infinite."""
-    # Rounded as numpy does it (to nearest, ties to even), in a third of its time.
-    made = torch.from_numpy(values).to(_TORCH[name]).numpy()
-    if name == _FP16 and values.size < _FEW:
+    made = cast(values, _TORCH[name])
+    if name == _FP16 and values.size < FEW:
         lost = (made == 0) & (values != 0)
         made[lost] = np.copysign(_SMALLEST, values[lost])
     return made
