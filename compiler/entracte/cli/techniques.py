@@ -53,9 +53,11 @@ def show_techniques(console: Console, config: DictConfig) -> None:
     from entracte.lower.backend import CORE_ML
     from entracte.trace.wire import trace_pipeline
 
-    own = _own_test(config, read_job(config))
-    config = _without_test(config, own)
     job = read_job(config)
+    own = _own_test(config, job)
+    if own is not None:
+        config = _without_test(config, job)
+        job = read_job(config)
     refuse_undecided(job, "advise=techniques")
     cache = Cache(cache_folder(job.cache))
     with Bars() as bars:
@@ -149,13 +151,11 @@ def _whose(own: DictConfig | None) -> str:
     return "all, since the demo's test was another one"
 
 
-def _without_test(config: DictConfig, own: DictConfig | None) -> DictConfig:
+def _without_test(config: DictConfig, job: Job) -> DictConfig:
     """The plain configuration of one that has a test."""
-    if own is None:
-        return config
     changed = config.copy()
     usual = OmegaConf.structured(ReuseSettings)
-    OmegaConf.update(changed, _place(config, read_job(config)), usual, merge=False)
+    OmegaConf.update(changed, _place(config, job), usual, merge=False)
     return changed
 
 

@@ -26,7 +26,7 @@ from torch.export import ExportedProgram
 
 from entracte.frontend.cleanup import clean, is_view, view_as_reshape
 from entracte.frontend.errors import GraphError
-from entracte.frontend.extract import is_aten
+from entracte.frontend.extract import ATEN, is_aten
 from entracte.frontend.narrow import narrow
 from entracte.frontend.pairs import write_pairs
 from entracte.frontend.place import line_of, refuse_sizes
@@ -41,8 +41,6 @@ from entracte.garbage import uncollected
 
 __all__ = ["export_graph"]
 
-_ATEN = "ATEN"
-"""The dialect of programs that `run_decompositions` makes."""
 _MOST_DIMENSIONS = 5
 """Of a value inside a graph: fewer than any runtime refuses, so it is no backend's own."""
 _STAND_INS = ("SymInt", "SymFloat", "SymBool", "tensor subclasses", "FakeTensor")
@@ -252,7 +250,7 @@ def _decompose(pieces: Sequence[Piece], is_convertible: Callable[[object], bool]
     """Functional ATen, with what the converter lacks written in simpler terms: the same in all
     pieces of a program."""
     for piece in pieces:
-        if piece.program.dialect != _ATEN:
+        if piece.program.dialect != ATEN:
             _write(piece, {})
         compute_with_all(piece.program)
         refuse_sizes(piece.program)

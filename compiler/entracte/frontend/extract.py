@@ -17,8 +17,10 @@ from entracte.frontend.cleanup import is_view, view_as_reshape
 from entracte.frontend.errors import GraphError
 from entracte.frontend.place import PLACE_KEYS
 
-__all__ = ["constants_of", "extract", "has_data", "is_aten"]
+__all__ = ["ATEN", "constants_of", "extract", "has_data", "is_aten"]
 
+ATEN = "ATEN"
+"""The dialect of programs that `run_decompositions` makes."""
 _IS_ATEN = "entracte_is_aten"
 _WEIGHT_KINDS = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
 
@@ -95,7 +97,7 @@ def is_aten(module: nn.Module) -> bool:
 
 
 def _is_aten(source: ExportedProgram | GraphModule) -> bool:
-    return source.dialect == "ATEN" if isinstance(source, ExportedProgram) else is_aten(source)
+    return source.dialect == ATEN if isinstance(source, ExportedProgram) else is_aten(source)
 
 
 def constants_of(program: ExportedProgram) -> dict[str, Tensor]:

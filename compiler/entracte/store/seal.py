@@ -36,10 +36,10 @@ def file_sha256(path: Path) -> str:
 def known_sha256(path: Path) -> str:
     """`file_sha256`, read again only when inode, size or time of change is another one; of a large
     file under any name."""
-    found = _KNOWN.get(_whose(path))
-    if found is None:
-        found = _KNOWN[_whose(path)] = file_sha256(path)
-    return found
+    whose = _whose(path)
+    if whose not in _KNOWN:
+        _KNOWN[whose] = file_sha256(path)
+    return _KNOWN[whose]
 
 
 def note_sha256(path: Path, digest: str) -> None:
