@@ -6,12 +6,21 @@ from typing import Any
 
 import numpy as np
 
+from entracte.run.metadata import Metadata, comment_of
 from tools.media_cases import Record, output_of
 
 _PLAN = "0a" * 32
 _RUNNER = {"made_by": "entracte 0.1.0", "pipeline": "tiny_t2v", "plan": _PLAN}
 _ODD = 'a "red" \\ circle,\n\tmoves\x7f\x00 \u00fc \u2028 \U0001f680 \ud7ff\ue000'
 _COMMENT = '{"made_by":"entracte 0.1.0","inputs":{"prompt":"a \\"b\\" \\u00fc","seed":3}}'
+
+
+def metadata_of(record: Record) -> str:
+    """What a file says of how it was made, from a record's fields."""
+    inputs = [(k, v[0] * v[1] if isinstance(v, list | tuple) else v) for k, v in record["inputs"]]
+    tables = {"inputs": tuple(inputs), "versions": tuple((k, v) for k, v in record["versions"])}
+    names = ("made_by", "pipeline", "plan", "device", "arithmetic")
+    return comment_of(Metadata(**{k: record[k] for k in names}, **tables))
 
 
 def _metadata(
@@ -39,8 +48,6 @@ def _said() -> Iterator[Record]:
 
 
 def _written_bytes(record: Record) -> int:
-    from tools.make_media_vectors import metadata_of
-
     return len(metadata_of(record))
 
 

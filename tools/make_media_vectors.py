@@ -24,13 +24,13 @@ from entracte.errors import RunError
 from entracte.ir import DType, Input, Output, Port
 from entracte.run import media
 from entracte.run.batch import batch_of, named
-from entracte.run.metadata import Metadata, comment_of
 from entracte.run.outputs import Made
 from entracte.run.resample import resize, samples_needed, sound
 from entracte.run.sinks import FileSink, place_of
 from entracte.run.video import to_pictures
 from entracte.run.wave import to_samples
 from tools.comment_cases import given as given_runs
+from tools.comment_cases import metadata_of
 from tools.media_cases import Record, as_text, given, pixels_of, samples_of
 
 FILE = Path(__file__).parent.parent / "tests" / "vectors" / "media.jsonl"
@@ -202,14 +202,6 @@ def _text_chunks(data: bytes) -> bytes:
 
 
 # ---------------------------------------------------------------- runs
-
-
-def metadata_of(record: Record) -> str:
-    """What a file says of how it was made, from a record's fields."""
-    inputs = [(k, v[0] * v[1] if isinstance(v, list | tuple) else v) for k, v in record["inputs"]]
-    tables = {"inputs": tuple(inputs), "versions": tuple((k, v) for k, v in record["versions"])}
-    names = ("made_by", "pipeline", "plan", "device", "arithmetic")
-    return comment_of(Metadata(**{k: record[k] for k in names}, **tables))
 
 
 def _gives_said(record: Record) -> Record:

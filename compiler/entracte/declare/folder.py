@@ -15,7 +15,7 @@ from entracte.declare.guidance import guidance_of
 from entracte.declare.packages import check_package
 from entracte.declare.settings import CompileSettings, PipelineSettings
 from entracte.declare.strays import check_keys
-from entracte.disk.places import weights_folder
+from entracte.disk.places import is_random, weights_folder
 from entracte.errors import ConfigError
 from entracte.graphs import GraphFault, recipes
 from entracte.graphs.checks import similar
@@ -53,7 +53,7 @@ def expanded(config: DictConfig, keep: Keep = _always_made) -> DictConfig:
             "`pipeline.weights=FOLDER`"
         )
     check_package(_WHERE, place, config.allow_packages)
-    if place.startswith("random:"):
+    if is_random(place):
         raise ConfigError(
             f"{_WHERE}: {place!r} is no folder; for numbers of a seed give the folder with the "
             "configurations here, `pipeline.folder=FOLDER pipeline.weights=random:0`"
@@ -120,7 +120,7 @@ def _chosen(config: DictConfig) -> _Chosen:
     return _Chosen(
         {str(name): value for name, value in options.items()},
         _changes(config),
-        config.pipeline.weights.startswith("random:"),
+        is_random(config.pipeline.weights),
         config.sampler.steps,
         config.sampler.evaluations,
         guidance_of(config),

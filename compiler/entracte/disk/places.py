@@ -7,6 +7,13 @@ from pathlib import Path
 from entracte.disk.read import inside
 from entracte.errors import ConfigError
 
+_RANDOM = "random:"
+
+
+def is_random(spec: str) -> bool:
+    """Whether a place of weights is `random:SEED`: numbers of a seed, and no files."""
+    return spec.startswith(_RANDOM)
+
 
 def expanded(text: str, where: str) -> Path:
     """A path as a user wrote it, `~` included. Raises `ConfigError` for one that can be none."""

@@ -14,7 +14,7 @@ from typing import Any, cast
 from entracte.declare.host_ops import HOST_OPS, FileKind, Source
 from entracte.declare.host_ops.kinds import MOST_ID
 from entracte.declare.host_ops.words import length_fault
-from entracte.disk.places import weights_folder
+from entracte.disk.places import is_random, weights_folder
 from entracte.disk.read import inside
 from entracte.disk.write import write_bytes
 from entracte.emit.bundle import PACKAGES
@@ -99,7 +99,7 @@ def look(pipeline: Pipeline, cache: Cache | None = None, *, dry_run: bool = Fals
 
 
 def _is_blank(kind: FileKind, place: str) -> bool:
-    return kind in (FileKind.TOKENIZER, FileKind.DECODER) and place.startswith("random:")
+    return kind in (FileKind.TOKENIZER, FileKind.DECODER) and is_random(place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +228,7 @@ def tokenizer_at(where: str, place: str, name: str) -> Tokenizer:
         place: spelled like `pipeline.weights`.
         name: of a file or a folder in it; `.json` may be left out.
     """
-    if place.startswith("random:"):
+    if is_random(place):
         raise ConfigError(
             f"{where}: random weights ({place}) bring no tokenizer; say where one is, with "
             "`stand_in` (package:entracte.graphs/weights/stand_in has one of bytes)"

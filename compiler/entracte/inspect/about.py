@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from entracte.codec import parse_json
+from entracte.disk.places import is_random
 from entracte.errors import PlanError
 from entracte.inspect.command import Command, command_of
 from entracte.inspect.fidelity import harm_of
@@ -16,8 +17,6 @@ from entracte.ir import DType, HostStep, Plan, Run
 from entracte.run.outputs import Made, made_of
 from entracte.units import format_bytes
 
-RANDOM = "random:"
-"""`pipeline.weights` begins with it where numbers of a seed are drawn."""
 _NATIVE = "reference"
 """Compute unit of a target that is no device of Apple's."""
 _FITTED = re.compile(r"(\w+): fitted to \d+ observations? of run (.+)")
@@ -253,7 +252,7 @@ def _weights(a: About) -> str:
 
 
 def _place(place: str) -> str:
-    if place.startswith(RANDOM):
+    if is_random(place):
         return (
             f"random numbers ({place}): sizes and planned times are those of the model, "
             "what it makes is noise"

@@ -84,7 +84,7 @@ def _block(block: mil.Block, ledger: _Ledger, ordered: set[str], held: set[str])
     last = _last_uses(block)
     kept = held | set(block.outputs)
     for index, operation in enumerate(block.operations):
-        if operation.type == "const" or operation.type.startswith("constexpr_"):
+        if operation.type == "const" or operation.unpacks:
             ordered.update(n.name for n in operation.outputs)
             continue
         for inner in operation.blocks:

@@ -101,6 +101,12 @@ class Operation:
     outputs: tuple[Named, ...]
     blocks: tuple[Block, ...] = ()
 
+    @property
+    def unpacks(self) -> bool:
+        """Whether it makes a weight of what is stored of it (compressed): Core ML's `constexpr_`
+        operations, which are evaluated when a model is loaded."""
+        return self.type.startswith("constexpr_")
+
 
 @dataclass(frozen=True, slots=True)
 class Block:

@@ -160,7 +160,7 @@ class CodeBuilder:
             self._types[named.name] = named.type
         if operation.type == "const":
             self._constant_operation(operation)
-        elif operation.type.startswith("constexpr_"):
+        elif operation.unpacks:
             # It becomes an instruction where its result is used.
             self._meanings.update((named.name, operation) for named in operation.outputs)
         else:
@@ -183,7 +183,7 @@ class CodeBuilder:
         inner = self._inner
         groups = [self._argument(bind, *both) for both in zip(handler.args, given, strict=True)]
         run = _grouped(run, handler.args, [len(group) for group in groups])
-        if operation.type.startswith("constexpr_"):
+        if operation.unpacks:
             run = _unpacking(run)
         ins = tuple(chain.from_iterable(groups))
         new = self._common.session.new_register
@@ -216,7 +216,7 @@ class CodeBuilder:
             return [constants.plain(operation, arg.name, bind.const(arg.name))]
         if len(bindings) > 1 and not arg.many:
             raise bind.fail(f"several values for {arg.name!r}")
-        stored = operation.type.startswith("constexpr_")
+        stored = operation.unpacks
         return [self._register(binding, operation.name, stored=stored) for binding in bindings]
 
     def _register(self, binding: mil.Binding, op: str, *, stored: bool = False) -> int:

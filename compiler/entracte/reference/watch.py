@@ -53,7 +53,7 @@ class Accounts:
             self._check(operation, result)
         if self._hook is not None:
             self._hook(operation.name, operation.type, result)
-        weight = operation.type.startswith("constexpr_")
+        weight = operation.unpacks
         for register, value in zip(out, result, strict=True):
             self._release(register)
             if not weight:

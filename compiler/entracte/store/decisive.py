@@ -12,7 +12,7 @@ from entracte.codec import encode
 from entracte.declare.host_ops import HOST_OPS
 from entracte.declare.read import Job
 from entracte.declare.settings import LOCAL
-from entracte.disk.places import place
+from entracte.disk.places import is_random, place
 from entracte.errors import EntracteError
 from entracte.ir import Pipeline, StageKind
 from entracte.store.cache import digest
@@ -23,7 +23,6 @@ _MAKER = "entracte.build"
 """The module that compiles: everything that it may use takes part."""
 HOW = ("out", "dry_run", "workers", "cache", "cache_limit_bytes")
 """Of a `Job`: how to work, not what to make; who asks says what of it matters."""
-_RANDOM = "random:"
 _MOST_FILES = 10_000
 """Folders of weights have fewer; to look at more would take longer than it saves."""
 
@@ -65,7 +64,7 @@ def _places(p: Pipeline) -> list[str]:
 
 def _states(spec: str) -> Iterator[object]:
     """Changes when a file of the place is replaced or written to, links followed."""
-    if spec.startswith(_RANDOM):
+    if is_random(spec):
         return
     root = place(spec, "pipeline.weights")
     yield state_of(root.resolve(strict=True))

@@ -3,12 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
-from entracte.disk.places import expanded, weights_folder
+from entracte.disk.places import expanded, is_random, weights_folder
 from entracte.disk.read import inside
 from entracte.errors import ConfigError
 from entracte.ir import Pipeline, Stage, StageKind
-
-_RANDOM = "random:"
 
 
 def with_files(pipeline: Pipeline) -> Pipeline:
@@ -74,4 +72,4 @@ def _is_file(place: Path) -> bool:
 def _folder(pipeline: Pipeline, stage: Stage) -> Path | None:
     """That of a stage's weights, if they are in one."""
     spec = stage.weights or pipeline.weights
-    return None if not spec or spec.startswith(_RANDOM) else weights_folder(spec)
+    return None if not spec or is_random(spec) else weights_folder(spec)

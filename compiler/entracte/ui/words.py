@@ -12,6 +12,7 @@ from typing import Any
 from entracte.declare.compose import compose
 from entracte.declare.sealed import sealed
 from entracte.declare.settings import LOCAL, CompileSettings
+from entracte.disk.places import is_random
 from entracte.errors import ConfigError
 from entracte.inspect.command import spelled
 from entracte.ui.controls import FIRST, Control, Group, others
@@ -20,7 +21,6 @@ from entracte.ui.places import Root
 _WORD = re.compile(r"(?P<sign>\+{0,2}|~)(?P<key>[A-Za-z_]\w*(\.\w+)*)(=(?P<value>.*))?", re.ASCII)
 _NUMBER = re.compile(r"-?\d+(\.\d+)?(e-?\d+)?", re.ASCII | re.IGNORECASE)
 _KEYS = tuple(f.name for f in fields(CompileSettings) if f.name not in LOCAL)
-_RANDOM = "random:"
 _OURS = "package:entracte."
 _MOST = 200
 """Words."""
@@ -123,7 +123,7 @@ class Words:
             return OmegaConf.to_container(config, resolve=False)
 
     def _check_path(self, key: str, value: str) -> None:
-        if value.startswith((_RANDOM, _OURS)):
+        if is_random(value) or value.startswith(_OURS):
             return
         if value.startswith("package:") or "${" in value or "\0" in value:
             raise ConfigError(f"{key}: {value[:200]!r}: is for the terminal; give a folder here")

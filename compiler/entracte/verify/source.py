@@ -17,6 +17,7 @@ from entracte.declare.packages import OWN, package_of
 from entracte.declare.read import Job, read
 from entracte.declare.settings import LOCAL, CompileSettings, PipelineSettings
 from entracte.devices.arrays import NumpyValues
+from entracte.disk.places import is_random
 from entracte.errors import PlanError
 from entracte.ir import Chunk, DType, Output, Package, Pipeline, Plan, StageGraph
 from entracte.store.cache import Cache, cache_folder
@@ -143,7 +144,7 @@ def _weights(recorded: str, given: str | None, way: str, origin: Origin) -> str:
     """A place of weights: what is `given`, or what was `recorded`, if that is harmless."""
     if given is not None:
         return given
-    is_harmless = not recorded or recorded.startswith("random:")
+    is_harmless = not recorded or is_random(recorded)
     if is_harmless or package_of(recorded) in (OWN, *origin.packages):
         return recorded
     raise PlanError(

@@ -32,6 +32,7 @@ from entracte.declare.host_ops.row import (
     Source,
     unheard,
 )
+from entracte.disk.places import is_random
 from entracte.errors import RunError
 from entracte.ir import DType, Port
 
@@ -204,7 +205,7 @@ def _run_again(params: Given, inputs: Mapping[str, Any], place: Place) -> "dict[
 def _sources(params: Given, weights: str) -> tuple[Source, ...]:
     """Beside the weights; random ones, or those that a module holds, have none: `stand_in` names a
     place for it."""
-    random = not weights or weights.startswith("random:")
+    random = not weights or is_random(weights)
     place = params.get("stand_in", weights) if random else weights
     found = [Source("tokenizer", FileKind.TOKENIZER, place, params["tokenizer"])]
     if "decoder" in params:
