@@ -142,7 +142,7 @@ def _compiled(factory: pytest.TempPathFactory, name: str, *overrides: str) -> Pa
 
     Each process has a copy: tests write records of runs into it.
     """
-    from entracte.build import compile_job
+    from entracte.compile.job import compile_job
     from tests.demo import job
 
     made = _shared(factory) / f"entracte-{name}"

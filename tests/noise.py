@@ -33,7 +33,7 @@ def build(folder: Path, shape: tuple[int, ...], output: str = "kind: tensor") ->
     """Its build folder, compiled; `output` in the words of a configuration."""
     from hydra import compose, initialize_config_module
 
-    from entracte.build import compile_job
+    from entracte.compile.job import compile_job
     from entracte.declare.read import read
 
     own = conf(folder / "conf", shape, output)

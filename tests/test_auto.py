@@ -13,7 +13,7 @@ from torch.nn import functional
 
 import entracte.graphs
 import entracte.trace.measure
-from entracte.build import compile_job
+from entracte.compile.job import compile_job
 from entracte.declare.compose import compose
 from entracte.declare.read import decided, guided, read, refuse_undecided
 from entracte.declare.undecided import SCORE_BYTES

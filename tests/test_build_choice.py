@@ -4,11 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-import entracte.build as build
-from entracte.build import Quiet
+import entracte.compile.emitted as build
+from entracte.compile.job import write_files
+from entracte.compile.ready import trace
+from entracte.decide.decide import decide_job
 from entracte.declare.read import Job
 from entracte.emit.host_files import look
 from entracte.ir import Bundle, Compared, Package
+from entracte.progress.reporter import Quiet
 from entracte.store.cache import Cache, cache_folder
 from entracte.trace.weights import PipelineWeights
 from tests.demo import job
@@ -45,15 +48,18 @@ def traced(tmp_path_factory):
     made = job(tmp_path_factory.mktemp("choice"), "target.memory=24MiB", "sampler.steps=30",
                "verify=off")  # fmt: skip
     cache = Cache(cache_folder(made.cache))
-    found, _ = build._trace(made, cache, Quiet())
+    found, _ = trace(made, cache, Quiet())
     return made, replace(found, pipeline=look(made.pipeline, cache).into(found.pipeline))
 
 
 def emitted(made, found, decision, aside, cache):
     """As `compile_job` does it."""
-    files = build._write_files(look(made.pipeline, cache), found.constants, aside)
-    source, shop = PipelineWeights(made.pipeline, cache), build._shop(made, aside, cache, Quiet())
-    plan, _ = build._emit_and_plan(made, found, source, decision, files, shop, Quiet())
+    files = write_files(look(made.pipeline, cache), found.constants, aside)
+    source, shop = (
+        PipelineWeights(made.pipeline, cache),
+        build.workshop(made, aside, cache, Quiet()),
+    )
+    plan, _ = build.emit_and_plan(made, found, source, decision, files, shop, Quiet())
     return plan
 
 
@@ -61,14 +67,14 @@ def emitted(made, found, decision, aside, cache):
 def slow(traced):
     """A decision that is not the best: all chunks are small, so there are many loads."""
     made, found = traced
-    return build._decide(replace(made, chunk_bytes=150 * 2**10), found, {})
+    return decide_job(replace(made, chunk_bytes=150 * 2**10), found.measured)
 
 
 def compiled(traced, tmp_path, monkeypatch, factor, first=None):
     made, found = traced
     converter = Converter(factor)
     monkeypatch.setattr(build, "_emit", converter)
-    first = first or build._decide(made, found, {})
+    first = first or decide_job(made, found.measured)
     cache = Cache(cache_folder(made.cache))
     plan = emitted(made, found, first, tmp_path, cache)
     return made, first, plan, converter
@@ -100,7 +106,7 @@ def test_the_best_of_all_attempts_is_kept(traced, slow, tmp_path, monkeypatch):
     made, found = traced
     converter = Converter(1.1)
     monkeypatch.setattr(build, "_emit", converter)
-    stuck, good = slow, build._decide(made, found, {})
+    stuck, good = slow, decide_job(made, found.measured)
     before = build._scheduled(made, good, converter(made, None, None, good, None))
     promised = iter([stuck])
     monkeypatch.setattr(build, "_decided_again", lambda *_: next(promised, None))
@@ -129,7 +135,7 @@ def test_chunks_that_were_chosen_again_are_compared_too(traced, tmp_path, monkey
 
     monkeypatch.setattr(bundle, "compare_all", compare_all)
     cache = Cache(cache_folder(made.cache))
-    first = build._decide(made, found, {})
+    first = decide_job(made, found.measured)
     emitted(replace(made, verify=True), found, first, tmp_path, cache)
     assert len(converter.partitions) > 1
     assert plans and plans[0].built

@@ -251,7 +251,7 @@ def test_packages_make_the_same_video_in_either_order(worlds, latent, tmp_path):
     """The whole way: converted, planned, proven, run on the reference device, piece by piece."""
     from safetensors.torch import save_file
 
-    from entracte.build import compile_pipeline
+    from entracte.compile.job import compile_pipeline
     from entracte.run.execute import run_build
 
     (tmp_path / "conf" / "pipeline").mkdir(parents=True)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 import entracte.graphs
-from entracte.build import Built, compile_pipeline
+from entracte.compile.job import Built, compile_pipeline
 from entracte.declare.host_ops import random_normal
 from entracte.emit import trials
 from entracte.errors import EntracteError

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from entracte.build import compile_pipeline
 from entracte.cli.show import show_plan
+from entracte.compile.job import compile_pipeline
 from entracte.ir import Plan
 
 ROOT = Path(__file__).parent.parent

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 import entracte.graphs
-from entracte.build import compile_pipeline
 from entracte.cli.plan import app
+from entracte.compile.job import compile_pipeline
 from entracte.graphs.spec import Graph, Input
 from entracte.plan.file import read_plan
 from entracte.run.execute import run_build

@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from entracte.build import compile_job, compile_pipeline
 from entracte.calibrate.errors import class_errors, predicted_s, run_s
 from entracte.calibrate.fit import fit
 from entracte.calibrate.observed import observations
 from entracte.check.proof import check
+from entracte.compile.job import compile_job, compile_pipeline
 from entracte.errors import ConfigError, DoesNotFit
 from entracte.plan.file import check_files, check_plan, read_plan
 from entracte.plan.forecast import forecast

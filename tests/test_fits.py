@@ -8,9 +8,9 @@ from hydra.core.global_hydra import GlobalHydra
 from typer.testing import CliRunner
 
 import entracte
-from entracte.build import compile_pipeline
 from entracte.cli.fits import estimated_lines, fits_json
 from entracte.cli.plan import app
+from entracte.compile.job import compile_pipeline
 from entracte.declare.profiles import Profile, profiles
 from entracte.declare.read import read
 from entracte.errors import ConfigError

@@ -12,7 +12,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from entracte.build import compile_pipeline
+from entracte.compile.job import compile_pipeline
 from entracte.errors import ConfigError
 from entracte.graphs import build
 from entracte.graphs.onnx.faults import OnnxFault

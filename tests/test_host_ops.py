@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hydra import compose, initialize_config_module
 
-from entracte.build import Built, compile_job
+from entracte.compile.job import Built, compile_job
 from entracte.declare.host_ops import (
     HOST_OPS,
     SIZE,

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 import entracte.graphs
-from entracte.build import compile_pipeline
+from entracte.compile.job import compile_pipeline
 from entracte.errors import ConfigError
 from entracte.graphs.spec import Graph, Input
 from entracte.plan.file import read_plan

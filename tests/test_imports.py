@@ -46,7 +46,7 @@ ROOMS = [
     "report",
     "export",
     "halves",
-    "build",
+    "compile",
     "advise",
     "fits",
     "search",

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-import entracte.build as build
-from entracte.build import compile_job
+import entracte.compile.job as whole_way
+from entracte.compile.job import compile_job
 from entracte.emit.kept import BUILDS, KeptBuild, found_build, keep_build
 from entracte.emit.make import PACKAGES
+from entracte.plan.file import read_plan
 from entracte.plan.kept import kept_or_made
 from entracte.store.cache import Cache, cache_folder
 from entracte.store.decisive import decisive_digest
@@ -27,10 +28,10 @@ def refuse(*_: object) -> None:
 
 def test_the_same_job_again_is_the_same_folder(whole, tmp_path, monkeypatch):
     """Also where packages go one graph to several chunks: `test_shared_graphs.py` has that."""
-    monkeypatch.setattr(build, "_ready", refuse)
+    monkeypatch.setattr(whole_way, "ready", refuse)
     built = compile_job(job(tmp_path / "again"))
     assert contents(tmp_path / "again") == contents(whole)
-    assert built.plan == build.read_plan(whole)
+    assert built.plan == read_plan(whole)
     with pytest.raises(AssertionError, match="made again"):
         compile_job(job(tmp_path / "other", "target.memory=64MiB"))
     assert not (tmp_path / "other").exists()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-import entracte.build as build
-from entracte.build import compile_job, compile_pipeline
+import entracte.compile.job as whole_way
+from entracte.compile.job import compile_job, compile_pipeline
 from entracte.declare import folder as folders
 from entracte.declare.compose import compose
 from entracte.declare.read import Job, read
@@ -146,7 +146,7 @@ def test_a_kept_plan_is_the_one_that_would_be_made(filled, tmp_path, monkeypatch
     with monkeypatch.context() as without:
         without.setattr(Cache, "record", lambda *_: None)
         assert dry(tmp_path / "none", out=tmp_path / "anew") == first
-    monkeypatch.setattr(build, "_ready", refuse)
+    monkeypatch.setattr(whole_way, "ready", refuse)
     assert dry(filled, out=tmp_path / "again") == first
     assert compile_job(read(compose([*WORDS, "dry_run=true", f"cache={filled}"]))).folder is None
     with pytest.raises(AssertionError, match="made again"):

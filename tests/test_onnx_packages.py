@@ -178,7 +178,7 @@ loops:
 
 
 def compiled(folder: Path, text: str) -> Path:
-    from entracte.build import compile_job
+    from entracte.compile.job import compile_job
     from entracte.declare.compose import compose
     from entracte.declare.read import read
 

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import entracte.graphs
-from entracte.build import Built, compile_pipeline
+from entracte.compile.job import Built, compile_pipeline
 from entracte.declare.host_ops import random_normal
 from entracte.errors import ConfigError, PlanError
 from entracte.graphs.spec import Graph, Input

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from entracte.build import check_out, compile_job
+from entracte.compile.folder import check_out
+from entracte.compile.job import compile_job
 from entracte.declare.compose import compose
 from entracte.declare.read import Job, read
 from entracte.disk import left
@@ -105,7 +106,7 @@ def test_what_is_put_there_meanwhile_stays(tmp_path, monkeypatch):
         (out / "mine").mkdir(parents=True)
         return write_plan(*arguments, **options)
 
-    monkeypatch.setattr("entracte.build.write_plan", intrude)
+    monkeypatch.setattr("entracte.compile.job.write_plan", intrude)
     with pytest.raises(ConfigError, match="no build folder"):
         noise(tmp_path, out)
     assert names(out) == ["mine"] and names(tmp_path) == ["build"]

@@ -61,7 +61,7 @@ print(json.dumps(before))
 """
     places = json.loads(python(script))
     assert not set(entracte.__all__) & set(ROOMS)
-    assert places["compile_pipeline"] == "entracte.build.compile_pipeline"
+    assert places["compile_pipeline"] == "entracte.compile.job.compile_pipeline"
     assert places["run_build"] == "entracte.run.execute.run_build"
     assert places["Model"] == "entracte.reference.model.Model"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-import entracte.build as build
-from entracte.build import compile_job
+import entracte.compile.job as whole_way
+from entracte.compile.job import compile_job
 from entracte.emit.bundle import Workshop
 from entracte.plan.file import read_plan
 from entracte.store.cache import Cache, DigestMemo, digest
@@ -109,7 +109,7 @@ def test_a_killed_compile_goes_on_and_a_second_converts_nothing(whole, tmp_path,
     assert not [p for p in found if found[p] != wanted[p]]
     made = []
     monkeypatch.setattr(Workshop, "run", lambda self, tasks: made.extend(t.name for t in tasks))
-    monkeypatch.setattr(build, "found_build", lambda *_: None)
+    monkeypatch.setattr(whole_way, "found_build", lambda *_: None)
     compile_job(job(tmp_path / "again", f"cache={tmp_path / 'cache'}"))
     assert made == []
     assert digests(tmp_path / "again") == digests(whole)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import entracte.graphs
-from entracte.build import Built, compile_pipeline
+from entracte.compile.job import Built, compile_pipeline
 from entracte.cost import predicted_facts
 from entracte.declare.host_ops import random_normal
 from entracte.devices.coreml import CoreMLDevice

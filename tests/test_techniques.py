@@ -9,7 +9,7 @@ import pytest
 from hydra import compose, initialize_config_module
 
 import entracte.emit.make
-from entracte.build import compile_job
+from entracte.compile.job import compile_job
 from entracte.declare.read import read
 from entracte.plan.file import read_plan
 from entracte.run.execute import execute, make_device

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import entracte.graphs
-from entracte.build import Built, compile_pipeline
+from entracte.compile.job import Built, compile_pipeline
 from entracte.errors import ConfigError, PlanError
 from entracte.graphs.spec import Graph
 from entracte.inspect.shared import apart

@@ -28,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 
-from entracte.build import compile_pipeline
+from entracte.compile.job import compile_pipeline
 from entracte.declare.scheme import SCHEMES
 from entracte.errors import PlanError
 from entracte.ir import Plan

@@ -34,7 +34,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from entracte.build import compile_pipeline
+from entracte.compile.job import compile_pipeline
 from entracte.graphs import on_meta
 from entracte.graphs.models import build_model
 from entracte.graphs.opensora_plan.wfvae_layers import Frames

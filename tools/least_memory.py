@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from entracte.build import compile_pipeline
+from entracte.compile.job import compile_pipeline
 from entracte.errors import DoesNotFit
 from entracte.graphs.recipes.recipe import Recipe
 from entracte.ir import Plan

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from entracte.build import compile_job
+from entracte.compile.job import compile_job
 from entracte.ir import Target
 from tools.published_sora import App, Case, Walls, job_of
 

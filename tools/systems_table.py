@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from entracte.build import compile_pipeline
+from entracte.compile.job import compile_pipeline
 from entracte.errors import DoesNotFit
 from entracte.units import format_bytes, format_seconds
 

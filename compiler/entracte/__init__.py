@@ -28,11 +28,12 @@ from entracte.errors import (
 from entracte.store.origin import VERSION
 
 if TYPE_CHECKING:
-    from entracte.build import Built, Reporter, compile_pipeline
+    from entracte.compile.job import Built, compile_pipeline
     from entracte.fits.found import Fit
     from entracte.fits.on import fits_on
     from entracte.ir import Plan, Run
     from entracte.plan.file import check_plan, read_plan
+    from entracte.progress.reporter import Reporter
     from entracte.reference.errors import PackageError
     from entracte.reference.model import Model
     from entracte.run.execute import run_build
@@ -47,7 +48,8 @@ __all__ = ["Built", "ConfigError", "DoesNotFit", "EntracteError", "Fit", "Model"
            "Verified", "WriteError", "__version__", "check_plan", "compile_pipeline", "fits_on",
            "read_plan", "run_build", "verify_build"]  # fmt: skip
 
-_HOME = {"Built": "build", "Reporter": "build", "compile_pipeline": "build",
+_HOME = {"Built": "compile.job", "compile_pipeline": "compile.job",
+         "Reporter": "progress.reporter",
          "Fit": "fits.found", "fits_on": "fits.on",
          "Plan": "ir", "Run": "ir", "check_plan": "plan.file", "read_plan": "plan.file",
          "PackageError": "reference.errors", "Model": "reference.model",

@@ -78,8 +78,8 @@ def _job() -> "Job":
 
 def _weights(spec: str, out: str) -> None:
     """`compile` from where its settings are read: composing them each time would cost the most."""
-    from entracte.build import compile_job
     from entracte.cli.console import one_message
+    from entracte.compile.job import compile_job
 
     with one_message():
         job = _job()

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from entracte.build import Built
 from entracte.cli import search as command
 from entracte.cli import sweep_run
 from entracte.cli.console import console
 from entracte.cli.sweep import show_sweep
 from entracte.cli.sweep_verify import origin_of
 from entracte.cli.words import hydra_words
+from entracte.compile.job import Built
 from entracte.errors import ConfigError, DoesNotFit
 from entracte.plan.file import write_plan
 from tests.planner.plans import make_plan

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from entracte.build import check_out, compile_job
 from entracte.cli.sweep import counts, reasons, show_sweep, sweep_table
 from entracte.cli.sweep_job import Made, SweepJob, labels
+from entracte.compile.folder import check_out
+from entracte.compile.job import compile_job
 from entracte.errors import ConfigError, DoesNotFit
 from entracte.plan.file import read_plan, write_plan
 from entracte.report.pareto import usual, with_pareto

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from entracte.build import Built
 from entracte.cli import compile as command
 from entracte.cli import machine, sweep_run
 from entracte.cli import sweep_known as shelf
 from entracte.cli.machine import Machine, jobs_at_once
 from entracte.cli.sweep_job import SweepJob
 from entracte.cli.sweep_pool import Call, run_calls
+from entracte.compile.job import Built
 from entracte.declare.compose import compose
 from entracte.declare.read import sweep_jobs
 from entracte.errors import ConfigError, DoesNotFit

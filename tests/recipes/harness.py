@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 import entracte
-from entracte.build import Built
+from entracte.compile.job import Built
 from entracte.declare.host_ops.noise import random_normal, stream_seed
 
 NEAR = 1e-4

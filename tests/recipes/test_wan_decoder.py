@@ -8,7 +8,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from entracte.build import compile_pipeline
+from entracte.compile.job import compile_pipeline
 from entracte.graphs.recipes.hub import model_folder
 from entracte.graphs.recipes.recipe import Recipe
 from entracte.graphs.recipes.wan_decoder import decode_video, kept_by

@@ -9,7 +9,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from entracte.build import compile_pipeline
+from entracte.compile.job import compile_pipeline
 from entracte.graphs.models import build_model
 from entracte.graphs.recipes import function_of
 from entracte.graphs.recipes.hub import model_folder

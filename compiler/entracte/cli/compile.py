@@ -170,9 +170,10 @@ def _note_job(config: DictConfig, launcher: str) -> None:
 
 def _compile(config: DictConfig) -> None:
     """Compile and say what came out of it."""
-    from entracte.build import build_folder, compile_job
     from entracte.calibrate.derived import calibrated
     from entracte.cli.show import show_summary
+    from entracte.compile.folder import build_folder
+    from entracte.compile.job import compile_job
     from entracte.store.declared import read_job
     from entracte.store.times import Times
 

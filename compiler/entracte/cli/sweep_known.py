@@ -8,8 +8,8 @@ the folder that it wrote is still as it left it.
 from collections.abc import Iterator
 from pathlib import Path
 
-from entracte.build import Built
 from entracte.cli.sweep_job import Made
+from entracte.compile.job import Built
 from entracte.declare.read import Job
 from entracte.errors import DoesNotFit, EntracteError
 from entracte.plan.file import FILE

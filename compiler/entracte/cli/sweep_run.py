@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from entracte.build import Built, compile_job
 from entracte.cli import machine
 from entracte.cli import sweep_known as shelf
 from entracte.cli.console import Bars, console, show_error
@@ -23,6 +22,7 @@ from entracte.cli.sweep_pool import Answer, Call, run_calls
 from entracte.cli.sweep_verify import origin_of, verified
 from entracte.cli.tables import say
 from entracte.cli.verdict import time_line
+from entracte.compile.job import Built, compile_job
 from entracte.declare.read import Job, sweep_jobs
 from entracte.disk.folder import fresh
 from entracte.errors import ConfigError, DoesNotFit, EntracteError

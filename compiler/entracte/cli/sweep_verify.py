@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from entracte.build import Built
 from entracte.cli import sweep_known as shelf
 from entracte.cli.console import console
 from entracte.cli.sweep_job import Made, SweepJob
 from entracte.cli.tables import say
+from entracte.compile.job import Built
 from entracte.errors import ConfigError
 from entracte.inspect.compared import decibels
 

@@ -16,7 +16,7 @@ from entracte.plan.file import FILE, read_plan
 from entracte.store.declared import read_job
 
 if TYPE_CHECKING:
-    from entracte.build import Reporter
+    from entracte.progress.reporter import Reporter
 
 _TARGET = "target="
 

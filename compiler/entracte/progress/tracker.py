@@ -14,7 +14,7 @@ _TOLERATED_S = 1.0
 
 
 class Tracker:
-    """A `build.Reporter` that turns what it is told into `Progress`.
+    """A `Reporter` that turns what it is told into `Progress`.
 
     Args:
         expected: what phases took last time.

@@ -19,7 +19,7 @@ from entracte.store.cache import digest
 from entracte.store.origin import graph_digest, maker_digest
 from entracte.store.seal import state_of
 
-_MAKER = "entracte.build"
+_MAKER = "entracte.compile.job"
 """The module that compiles: everything that it may use takes part."""
 HOW = ("out", "dry_run", "workers", "cache", "cache_limit_bytes")
 """Of a `Job`: how to work, not what to make; who asks says what of it matters."""
