@@ -656,7 +656,7 @@ MUTANTS = (
         "files", "trace/graph_files.py", ("tests/test_graphs_onnx_files.py",),
         ("    places = [] if folder is None else [folder / text]", "    places = []",
          "an ONNX file beside its weights is not found"),
-        ("    return None if not spec or spec", "    return None if spec",
+        ("    return None if not spec or is_random", "    return None if is_random",
          "a file that holds its numbers asks for others"),
     ),
     *_rows(
