@@ -6,6 +6,7 @@ import pytest
 
 import entracte.build as build
 from entracte.build import Quiet
+from entracte.decide.decide import decide_job
 from entracte.declare.read import Job
 from entracte.emit.host_files import look
 from entracte.ir import Bundle, Compared, Package
@@ -61,14 +62,14 @@ def emitted(made, found, decision, aside, cache):
 def slow(traced):
     """A decision that is not the best: all chunks are small, so there are many loads."""
     made, found = traced
-    return build._decide(replace(made, chunk_bytes=150 * 2**10), found, {})
+    return decide_job(replace(made, chunk_bytes=150 * 2**10), found.measured)
 
 
 def compiled(traced, tmp_path, monkeypatch, factor, first=None):
     made, found = traced
     converter = Converter(factor)
     monkeypatch.setattr(build, "_emit", converter)
-    first = first or build._decide(made, found, {})
+    first = first or decide_job(made, found.measured)
     cache = Cache(cache_folder(made.cache))
     plan = emitted(made, found, first, tmp_path, cache)
     return made, first, plan, converter
@@ -100,7 +101,7 @@ def test_the_best_of_all_attempts_is_kept(traced, slow, tmp_path, monkeypatch):
     made, found = traced
     converter = Converter(1.1)
     monkeypatch.setattr(build, "_emit", converter)
-    stuck, good = slow, build._decide(made, found, {})
+    stuck, good = slow, decide_job(made, found.measured)
     before = build._scheduled(made, good, converter(made, None, None, good, None))
     promised = iter([stuck])
     monkeypatch.setattr(build, "_decided_again", lambda *_: next(promised, None))
@@ -129,7 +130,7 @@ def test_chunks_that_were_chosen_again_are_compared_too(traced, tmp_path, monkey
 
     monkeypatch.setattr(bundle, "compare_all", compare_all)
     cache = Cache(cache_folder(made.cache))
-    first = build._decide(made, found, {})
+    first = decide_job(made, found.measured)
     emitted(replace(made, verify=True), found, first, tmp_path, cache)
     assert len(converter.partitions) > 1
     assert plans and plans[0].built

@@ -91,19 +91,18 @@ def _run(trial: Any, cache: Any) -> None:
 
 
 def _orders(overrides: list[str]) -> tuple[list[Any], Any]:
-    from entracte.build import Quiet, _decide, _trace
+    from entracte.build import Quiet, _trace
+    from entracte.decide.decide import decide_job
     from entracte.declare.compose import compose
     from entracte.declare.read import read
     from entracte.emit.bundle import ByteProgress, Workshop, _orders
     from entracte.store.cache import Cache, cache_folder
-    from entracte.trace.weights import weight_source
 
     job = read(compose(["target=iphone15pro", *overrides]))
     cache = Cache(cache_folder(job.cache))
-    traced = _trace(job, cache, Quiet())
-    decision = _decide(job, traced, {})
+    traced, source = _trace(job, cache, Quiet())
+    decision = decide_job(job, traced.measured)
     shop = Workshop(Path(os.devnull), cache, 1, ByteProgress(), Path(os.devnull))
-    source = weight_source(job.pipeline.weights)
     chunks = decision.partition.chunks
     return _orders(traced.stages, chunks, source, job.target.deployment, shop), cache
 

@@ -14,6 +14,7 @@ from entracte.cost import emitted_facts, traced_activation_bytes
 from entracte.decide.auto import choose
 from entracte.decide.blocks import LEAST_BLOCKS, LEAST_BYTES
 from entracte.decide.decide import Decision, decide_job
+from entracte.decide.remembered import Decide, remembered
 from entracte.declare.read import Job
 from entracte.disk import left
 from entracte.disk.folder import can_write, fresh, put
@@ -31,6 +32,7 @@ from entracte.ir import (
     Chunk,
     ChunkFacts,
     Compared,
+    MeasuredPipeline,
     Partition,
     Plan,
     Schedule,
@@ -220,10 +222,16 @@ class _Ready:
 
 
 def _ready(job: Job, cache: Cache, report: Reporter) -> _Ready:
-    job = chosen(job, cache)
     host = look(job.pipeline, cache, dry_run=job.dry_run)
+    known = remembered()
+
+    def decide(job: Job, source: MeasuredPipeline) -> Decision:
+        return known(job, replace(source, pipeline=host.into(source.pipeline)))
+
+    asked, job = job, chosen(job, cache, decide)
     if job.undecided is not None:
-        job = _settled(job, cache, report)
+        job = _settled(job, cache, report, decide)
+    if job.pipeline != asked.pipeline:
         host = look(job.pipeline, cache, dry_run=job.dry_run)
     traced, source = _trace(job, cache, report)
     source.check_all(traced.stages)
@@ -232,9 +240,9 @@ def _ready(job: Job, cache: Cache, report: Reporter) -> _Ready:
     report.phase("plan", 2 if job.dry_run else 1)
     report.start(_DECIDING)
     try:
-        decision = _decide(job, traced, {})
+        decision = decide(job, traced.measured)
     except DoesNotFit as error:
-        raise hinted(job, error, cache) from None
+        raise hinted(job, error, cache, decide) from None
     check_program_size(decision.program)
     report.advance(_DECIDING)
     if job.shares_graphs and not any(c.shares for c in decision.partition.chunks):
@@ -246,7 +254,7 @@ def _ready(job: Job, cache: Cache, report: Reporter) -> _Ready:
     return _Ready(job, host, source, traced, decision)
 
 
-def _settled(job: Job, cache: Cache, report: Reporter) -> Job:
+def _settled(job: Job, cache: Cache, report: Reporter, decide: Decide) -> Job:
     """With values for what is left to the planner."""
     from entracte.lower.backend import CORE_ML
     from entracte.lower.traced import trace_with_weights
@@ -266,6 +274,7 @@ def _settled(job: Job, cache: Cache, report: Reporter) -> Job:
         lambda pipeline: trace_with_weights(pipeline, cache)[0].measured,
         CORE_ML.score_copies,
         begun,
+        decide,
     )
 
 
@@ -286,10 +295,6 @@ def _trace(job: Job, cache: Cache, report: Reporter) -> "tuple[TracedPipeline, P
     found = trace_with_weights(job.pipeline, cache, begun)
     report.advance(names[-1])
     return found
-
-
-def _decide(job: Job, traced: "TracedPipeline", corrections: Mapping[str, float]) -> Decision:
-    return decide_job(job, traced.measured, corrections=corrections)
 
 
 def _emit_and_plan(  # noqa: PLR0913 - all that the phases before it made
@@ -409,7 +414,7 @@ def _decided_again(
 ) -> Decision | None:
     """What would be chosen now; None if something fits already and this is hardly faster."""
     try:
-        again = _decide(job, traced, corrections)
+        again = decide_job(job, traced.measured, corrections=corrections)
     except DoesNotFit:
         if best is None:
             raise
