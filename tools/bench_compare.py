@@ -2,7 +2,7 @@
 
     python -m tools.bench_compare                              # the demo, compiled with and without
     python -m tools.bench_compare --estimate pipeline=open_sora
-    python -m tools.bench_compare --chunk pipeline=open_sora denoise.00
+    python -m tools.bench_compare --chunk denoise.00 pipeline=open_sora
 
 The first form compiles twice with empty caches, `verify=off` and `verify=on`, and prints processor
 seconds of the command and its workers. `--estimate` converts nothing: it traces and decides, then
@@ -85,7 +85,7 @@ def _run(trial: Any, cache: Any) -> None:
     if not trial.pieces:
         convert_order(trial.order, cache)
     converted = time.process_time()
-    judge_trial(trial, cache, None, Path(tempfile.gettempdir()))
+    judge_trial(trial, cache, {}, Path(tempfile.gettempdir()))
     judged = time.process_time()
     print(f"converted in {converted - began:.1f} s, compared in {judged - converted:.1f} s")
 
