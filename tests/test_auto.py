@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+import entracte.decide.remembered
 import entracte.graphs
 import entracte.trace.measure
 from entracte.compile.job import compile_job
@@ -167,6 +168,21 @@ def test_blocks_are_taken_where_whole_scores_do_not_fit(own):
     assert json.loads(plan.settings)["partition"]["score_bytes"] == "16MiB"
     with pytest.raises(DoesNotFit, match=r"with the best partition.score_bytes of 0, 32MiB, 16MiB"):
         compile_job(own("partition.score_bytes=auto", "target.memory=3MiB"))
+
+
+def test_what_was_chosen_is_not_decided_again(own, monkeypatch):
+    """Each value once: the one that is taken was decided when it was tried."""
+    asked, decide = [], entracte.decide.remembered.decide_job
+    monkeypatch.setattr(
+        entracte.decide.remembered,
+        "decide_job",
+        lambda job, source: asked.append(source) or decide(job, source),
+    )
+    plan = compile_job(own("partition.score_bytes=auto", "target.memory=40MiB")).plan
+    assert len(asked) == len(tried(plan)[1]) > 2
+    asked.clear()
+    plan = compile_job(own(pipeline="sliced")).plan
+    assert len(asked) == len(tried(plan)[1]) == 3
 
 
 def test_the_plan_tells_what_was_tried_and_is_made_again_by_its_command(own):

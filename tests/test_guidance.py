@@ -46,7 +46,7 @@ def test_auto_chooses(case, monkeypatch):
     together, apart, name, said = CHOICES[case]
     figures = {"together": together, "apart": apart}
 
-    def way(job, name, _):
+    def way(job, name, *_):
         settings = json.dumps(json.loads(job.settings) | {"guidance": {"name": name}})
         found = figures[name]
         return None if found is None else _Way(name, replace(job, settings=settings), *found)

@@ -2,7 +2,7 @@
 
     python -m tools.bench_compare                              # the demo, compiled with and without
     python -m tools.bench_compare --estimate pipeline=open_sora
-    python -m tools.bench_compare --chunk pipeline=open_sora denoise.00
+    python -m tools.bench_compare --chunk denoise.00 pipeline=open_sora
 
 The first form compiles twice with empty caches, `verify=off` and `verify=on`, and prints processor
 seconds of the command and its workers. `--estimate` converts nothing: it traces and decides, then
@@ -85,7 +85,7 @@ def _run(trial: Any, cache: Any) -> None:
     if not trial.pieces:
         convert_order(trial.order, cache)
     converted = time.process_time()
-    judge_trial(trial, cache, None, Path(tempfile.gettempdir()))
+    judge_trial(trial, cache, {}, Path(tempfile.gettempdir()))
     judged = time.process_time()
     print(f"converted in {converted - began:.1f} s, compared in {judged - converted:.1f} s")
 
@@ -98,14 +98,12 @@ def _orders(overrides: list[str]) -> tuple[list[Any], Any]:
     from entracte.emit.bundle import ByteProgress, Workshop, _orders
     from entracte.progress.reporter import Quiet
     from entracte.store.cache import Cache, cache_folder
-    from entracte.trace.weights import weight_source
 
     job = read(compose(["target=iphone15pro", *overrides]))
     cache = Cache(cache_folder(job.cache))
-    traced = trace(job, cache, Quiet())
+    traced, source = trace(job, cache, Quiet())
     decision = decide_job(job, traced.measured)
     shop = Workshop(Path(os.devnull), cache, 1, ByteProgress(), Path(os.devnull))
-    source = weight_source(job.pipeline.weights)
     chunks = decision.partition.chunks
     return _orders(traced.stages, chunks, source, job.target.deployment, shop), cache
 

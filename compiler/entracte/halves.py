@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass, replace
 
 from entracte.decide.decide import decide_job
+from entracte.decide.remembered import Decide
 from entracte.declare.guidance import AUTO
 from entracte.declare.read import Job, guided
 from entracte.errors import ConfigError, DoesNotFit
@@ -37,15 +38,19 @@ class _Way:
         return f"{self.name} {format_seconds(self.makespan_s)}"
 
 
-def chosen(job: Job, cache: Cache) -> Job:
+def chosen(job: Job, cache: Cache, decide: Decide = decide_job) -> Job:
     """The job with `guidance=auto` decided; as it is where it asks for something else.
 
     The fastest that fits; in one batch where both take as long; where none fits, the one that lacks
     least. A pipeline without two halves is compiled as it is. Raises `ConfigError`.
+
+    Args:
+        decide: what the job is decided by afterwards, so that it may remember.
     """
     if job.guidance != AUTO:
         return job
-    ways = [way for name in (TOGETHER, APART) if (way := _way(job, name, cache)) is not None]
+    asked = (_way(job, name, cache, decide) for name in (TOGETHER, APART))
+    ways = [way for way in asked if way is not None]
     if not ways:
         return _noted(
             _as(job, guided(job, OWN, kept_recipes(job.cache))),
@@ -57,18 +62,18 @@ def chosen(job: Job, cache: Cache) -> Job:
     return _noted(best.job, f"{best.told}, {others or 'the only way'}, {budget}")
 
 
-def hinted(job: Job, error: DoesNotFit, cache: Cache) -> DoesNotFit:
+def hinted(job: Job, error: DoesNotFit, cache: Cache, decide: Decide = decide_job) -> DoesNotFit:
     """The refusal of a job, with `guidance=apart` among its remedies where that fits."""
     if job.guidance not in (OWN, TOGETHER):
         return error
-    way = _way(job, APART, cache)
+    way = _way(job, APART, cache, decide)
     if way is None or way.makespan_s is None or way.job.pipeline == job.pipeline:
         return error
     return DoesNotFit(f"{error} or `guidance={APART}`", error.chunk, error.need_bytes,
                       error.memory_bytes)  # fmt: skip
 
 
-def _way(job: Job, name: str, cache: Cache) -> _Way | None:
+def _way(job: Job, name: str, cache: Cache, decide: Decide) -> _Way | None:
     """None where the pipeline cannot be guided so."""
     from entracte.lower.traced import trace_with_weights
 
@@ -78,7 +83,7 @@ def _way(job: Job, name: str, cache: Cache) -> _Way | None:
     except ConfigError:
         return None
     try:
-        decision = decide_job(other, traced.measured)
+        decision = decide(other, traced.measured)
     except DoesNotFit as error:
         return _Way(name, other, None, error.need_bytes)
     return _Way(name, other, decision.makespan_s)

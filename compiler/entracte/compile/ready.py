@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING
 
 from entracte.decide.auto import choose
 from entracte.decide.blocks import LEAST_BLOCKS, LEAST_BYTES
-from entracte.decide.decide import Decision, decide_job
+from entracte.decide.decide import Decision
+from entracte.decide.remembered import Decide, remembered
 from entracte.declare.read import Job
 from entracte.emit.host_files import HostFiles, look
 from entracte.emit.ids import check_ids
 from entracte.errors import ConfigError, DoesNotFit
 from entracte.halves import chosen, hinted
+from entracte.ir import MeasuredPipeline
 from entracte.plan.limits import check_program_size
 from entracte.progress.reporter import Reporter
 from entracte.store.cache import Cache
@@ -38,10 +40,16 @@ class Ready:
 
 def ready(job: Job, cache: Cache, report: Reporter) -> Ready:
     """Trace and decide. Raises `ConfigError`, and `DoesNotFit` with what else would fit."""
-    job = chosen(job, cache)
     host = look(job.pipeline, cache, dry_run=job.dry_run)
+    known = remembered()
+
+    def decide(job: Job, source: MeasuredPipeline) -> Decision:
+        return known(job, replace(source, pipeline=host.into(source.pipeline)))
+
+    asked, job = job, chosen(job, cache, decide)
     if job.undecided is not None:
-        job = _settled(job, cache, report)
+        job = _settled(job, cache, report, decide)
+    if job.pipeline != asked.pipeline:
         host = look(job.pipeline, cache, dry_run=job.dry_run)
     traced, source = trace(job, cache, report)
     source.check_all(traced.stages)
@@ -50,9 +58,9 @@ def ready(job: Job, cache: Cache, report: Reporter) -> Ready:
     report.phase("plan", 2 if job.dry_run else 1)
     report.start(_DECIDING)
     try:
-        decision = decide_job(job, traced.measured)
+        decision = decide(job, traced.measured)
     except DoesNotFit as error:
-        raise hinted(job, error, cache) from None
+        raise hinted(job, error, cache, decide) from None
     check_program_size(decision.program)
     report.advance(_DECIDING)
     if job.shares_graphs and not any(c.shares for c in decision.partition.chunks):
@@ -64,7 +72,7 @@ def ready(job: Job, cache: Cache, report: Reporter) -> Ready:
     return Ready(job, host, source, traced, decision)
 
 
-def _settled(job: Job, cache: Cache, report: Reporter) -> Job:
+def _settled(job: Job, cache: Cache, report: Reporter, decide: Decide) -> Job:
     """With values for what is left to the planner."""
     from entracte.lower.backend import CORE_ML
     from entracte.lower.traced import trace_with_weights
@@ -84,6 +92,7 @@ def _settled(job: Job, cache: Cache, report: Reporter) -> Job:
         lambda pipeline: trace_with_weights(pipeline, cache)[0].measured,
         CORE_ML.score_copies,
         begun,
+        decide,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from entracte.cost import ATTENTION, class_of
 from entracte.decide.activations import activation_peak
 from entracte.decide.decide import decide_job
+from entracte.decide.remembered import Decide
 from entracte.declare.read import Job, decided
 from entracte.declare.undecided import SCORES
 from entracte.errors import ConfigError, DoesNotFit
@@ -39,6 +40,7 @@ def choose(
     trace: Callable[[Pipeline], MeasuredPipeline],
     score_copies: int,
     report: Callable[[str], None] = lambda _: None,
+    decide: Decide = decide_job,
 ) -> Job:
     """The job with a value for each setting that is `auto`; its settings tell what was tried.
 
@@ -46,6 +48,7 @@ def choose(
         trace: a pipeline, measured as `compile` measures it.
         score_copies: of the backend: how often attention holds its scores.
         report: told each value before it is tried.
+        decide: what the job is decided by afterwards, so that it may remember.
 
     Raises `DoesNotFit` where no value fits, and `ConfigError` where none can be traced.
     """
@@ -55,7 +58,7 @@ def choose(
     told: dict[str, Any] = {}
     scores: dict[str, int] = {}
     for key, tried in job.undecided.settings:
-        trials = _Trials(job, values, trace, score_copies, report)
+        trials = _Trials(job, values, trace, score_copies, report, decide)
         found = list(trials.of_scores(tried, scores) if key == SCORES else trials.of(key, tried))
         values[key] = _best(key, found).value
         told[key] = {
@@ -90,6 +93,7 @@ class _Trials:
     trace: Callable[[Pipeline], MeasuredPipeline]
     score_copies: int
     report: Callable[[str], None]
+    decide: Decide
 
     def of(self, key: str, tried: tuple[Any, ...]) -> Iterator[_Trial]:
         """Every value that can be traced. Raises `ConfigError` where none can."""
@@ -138,7 +142,7 @@ class _Trials:
 
     def _decided(self, value: Any, traced: MeasuredPipeline) -> _Trial:
         try:
-            found = decide_job(self.job, traced)
+            found = self.decide(self.job, traced)
         except DoesNotFit as error:
             return _Trial(value, None, error)
         return _Trial(value, found.makespan_s)
