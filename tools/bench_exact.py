@@ -49,8 +49,8 @@ POLICIES = (OPTIMAL, DOUBLE_BUFFER, CI_DL)
 SIZES = ((4, 2), (4, 3), (4, 5), (6, 2), (6, 3), (6, 5), (8, 2), (8, 3))
 _CLOSE = 1.02
 _SOLVED = 14
-"""Most chunks of which the optimum is found: in seconds for equal ones and 8 unlike ones, in minutes
-for more."""
+"""Most chunks of which the optimum is found: of equal ones and 8 unlike ones in seconds, of 14 in
+minutes."""
 POINTS = ((1.0, 0.6), (2.0, 0.6), (4.0, 0.8))
 
 
