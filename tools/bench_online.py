@@ -1,6 +1,6 @@
 """Robustness of the online rule: planned with wrong times, run with the true ones.
 
-    python tools/bench_online.py [--quick] [--json FILE]
+    python -m tools.bench_online [--quick] [--json FILE]
 
 For each instance and each way of being wrong, runs under the same true times: the online rule with
 the wrong nominal times and with the true ones, alone and with the chunks that `policy=online` keeps
@@ -24,23 +24,11 @@ from entracte.clock.driver import Driver
 from entracte.clock.gates import Gates
 from entracte.clock.rule import OnlineRule
 from entracte.clock.table import Table, make_table
-from entracte.ir import (
-    Binding,
-    Call,
-    ChunkFacts,
-    DType,
-    Kept,
-    Policy,
-    Port,
-    Program,
-    Schedule,
-    Segment,
-    TensorDecl,
-)
-from entracte.program.assemble import with_frees
+from entracte.ir import ChunkFacts, Kept, Policy, Program, Schedule
 from entracte.program.workload import Workload
 from entracte.schedule.by_gates import schedule_by_gates
 from entracte.schedule.online_search import schedule_online, with_speeds
+from tests.planner.programs import Part, make_program
 
 GATES = (
     Policy("double_buffer", 1, True),
@@ -56,9 +44,14 @@ NOISE = 0.3
 # ---------------------------------------------------------------- instances
 
 
+Numbers = tuple[int, float, float]
+"""Of a chunk: bytes, seconds of a load, seconds of a call."""
+
+
 @dataclass(frozen=True)
 class Instance:
     name: str
+    kind: str
     program: Program
     facts: Mapping[str, ChunkFacts]
     budget_bytes: int
@@ -79,39 +72,18 @@ class Truth:
         return f"loads x{self.loads:g}, steps x{self.steps:g}{noise}, gamma {self.gamma:g}"
 
 
-def chain(parts: list[tuple[str, int, list[str]]]) -> Program:
-    """Segments (name, count, chunks) that hand one small tensor on."""
-    tensors, segments, current = [TensorDecl(Port("x", (1,), DType.FP16))], [], "x"
-    for name, count, chunks in parts:
-        state, first = f"{name}.state", current
-        looped = count > 1
-        current = state if looped else first
-        tensors += [TensorDecl(Port(state, (1,), DType.FP16))] if looped else []
-        steps = []
-        for chunk in chunks:
-            made = f"{chunk}.out"
-            tensors.append(TensorDecl(Port(made, (1,), DType.FP16)))
-            read, write = (Binding("in", current),), (Binding("out", made),)
-            steps.append(Call(stage=name, chunk=chunk, inputs=read, outputs=write))
-            current = made
-        carried = ((state, first, current),) if looped else ()
-        current = state if looped else current
-        segments.append(Segment(name=name, count=count, steps=tuple(steps), state=carried))
-    constants = (Port("x", (1,), DType.FP16),)
-    made_program = Program(
-        inputs=(),
-        constants=constants,
-        tensors=tuple(tensors),
-        segments=tuple(segments),
-        output=current,
-    )
-    return with_frees(made_program)
-
-
-def facts_of(chunk: str, weight: int, load_s: float, exec_s: float) -> ChunkFacts:
-    return ChunkFacts(
-        id=chunk, weight_bytes=weight, activation_bytes=1000, load_s=load_s, exec_s=exec_s
-    )
+def instance_of(
+    name: str, kind: str, parts: list[tuple[int, list[Numbers]]], budget_bytes: int
+) -> Instance:
+    """Segments (iterations, chunks) that hand one small tensor on."""
+    own = tuple(Part(count, tuple(size for size, _, _ in chunks)) for count, chunks in parts)
+    program, _, made = make_program(own)
+    rows = [row for _, chunks in parts for row in chunks]
+    facts = {
+        f.id: replace(f, activation_bytes=1000, load_s=load_s, exec_s=exec_s)
+        for f, (_, load_s, exec_s) in zip(made, rows, strict=True)
+    }
+    return Instance(name, kind, program, facts, budget_bytes)
 
 
 def loop_instance(chunks: int, count: int, ratio: float, share: float, seed: int) -> Instance:
@@ -122,31 +94,30 @@ def loop_instance(chunks: int, count: int, ratio: float, share: float, seed: int
         raw = [math.exp(rng.gauss(0, 0.5)) if seed else 1.0 for _ in range(chunks)]
         return [x * chunks / sum(raw) for x in raw]
 
-    names = [f"c.{k:02d}" for k in range(chunks)]
     sizes, loads, steps = spread(), spread(), spread()
     each = 56.0 / chunks
-    facts = {
-        n: facts_of(n, int(1e6 * w), ratio * each * x, each * e)
-        for n, w, x, e in zip(names, sizes, loads, steps, strict=True)
-    }
-    largest = max(f.weight_bytes for f in facts.values())
-    budget = max(int(share * sum(f.weight_bytes for f in facts.values())), 2 * largest) + 2000
-    kind = f"log-normal {seed}" if seed else "equal"
-    name = f"K={chunks} N={count} r={ratio:g} f={share:g} {kind}"
-    return Instance(name, chain([("loop", count, names)]), facts, budget)
+    rows = [
+        (int(1e6 * w), ratio * each * x, each * e)
+        for w, x, e in zip(sizes, loads, steps, strict=True)
+    ]
+    weights = [size for size, _, _ in rows]
+    budget = max(int(share * sum(weights)), 2 * max(weights)) + 2000
+    drawn = f"log-normal {seed}" if seed else "equal"
+    name = f"K={chunks} N={count} r={ratio:g} f={share:g} {drawn}"
+    kind = f"K = {chunks}, {'unequal' if seed else 'equal'} chunks"
+    return instance_of(name, kind, [(count, rows)], budget)
 
 
 def staged_instance(share: float) -> Instance:
     """An encoder of 12 large chunks that are slow to load, a loop of 28, a decoder of 4."""
-    encoder = [f"a.{k:02d}" for k in range(12)]
-    body = [f"b.{k:02d}" for k in range(28)]
-    decoder = [f"d.{k:02d}" for k in range(4)]
-    facts = {c: facts_of(c, 2_000_000, 2.0, 1.0) for c in encoder}
-    facts |= {c: facts_of(c, 1_000_000, 1.0, 0.8) for c in body}
-    facts |= {c: facts_of(c, 1_500_000, 1.5, 4.0) for c in decoder}
+    parts = [
+        (1, 12 * [(2_000_000, 2.0, 1.0)]),
+        (10, 28 * [(1_000_000, 1.0, 0.8)]),
+        (1, 4 * [(1_500_000, 1.5, 4.0)]),
+    ]
     budget = int(share * 28_000_000) + 2000
-    parts = [("encoder", 1, encoder), ("loop", 10, body), ("decoder", 1, decoder)]
-    return Instance(f"12 + 10 x 28 + 4, f={share:g}", chain(parts), facts, budget)
+    kind = "encoder, loop, decoder; equal chunks in each"
+    return instance_of(f"12 + 10 x 28 + 4, f={share:g}", kind, parts, budget)
 
 
 def instances(quick: bool) -> Iterator[Instance]:
@@ -181,6 +152,7 @@ class Row:
     """One instance under one truth: time and bytes of each way to run it."""
 
     instance: str
+    kind: str
     truth: str
     group: str
     wrong: dict[str, tuple[int, int]]
@@ -210,6 +182,7 @@ class Bench:
         as_planned = replace(truth, loads=1.0, steps=1.0)
         return Row(
             instance=self.instance.name,
+            kind=self.instance.kind,
             truth=truth.name,
             group=_group(truth),
             wrong=self.ways(self.instance.facts, as_planned, times),
@@ -286,27 +259,45 @@ def _drawn(table: Table, truth: Truth, seed: int) -> Times:
 # ---------------------------------------------------------------- table
 
 
-def table_of(rows: list[Row]) -> str:
-    """Mean and worst of each group, as Markdown."""
+AGAIN = (("online", 0), ("online", 1), ("online, kept", 0), ("online, kept", 1))
+AGAIN += (("searched gates", 0),)
+"""What is compared with itself re-planned: of which way, 0 its time or 1 its bytes."""
+
+
+def again_table(rows: list[Row]) -> str:
+    """Of each group of truths: over the same policy re-planned."""
+    heads = [f"{name}, {('time', 'bytes')[what]}" for name, what in AGAIN]
+    cells = [lambda r, n=n, what=what: r.over_again(n, what) for n, what in AGAIN]
+    return _table("truth (rows)", heads, rows, lambda r: r.group, cells)
+
+
+def best_table(rows: list[Row]) -> str:
+    """Of each kind of instances: time over the best of all re-planned."""
     names = list(rows[0].wrong)
-    head = [
-        "truth",
-        "online / itself re-planned",
-        "its bytes",
-        "online, kept / itself",
-        "its bytes",
-    ]
-    lines = ["| " + " | ".join([*head, *(f"{n} / best" for n in names)]) + " |"]
-    lines.append("|" + "---|" * (len(head) + len(names)))
-    for group in [*dict.fromkeys(r.group for r in rows), "all"]:
-        some = [r for r in rows if group in (r.group, "all")]
-        cells = [
-            _cell([r.over_again(n, what) for r in some])
-            for n in ("online", "online, kept")
-            for what in (0, 1)
-        ]
-        cells += [_cell([r.over_best(n) for r in some]) for n in names]
-        lines.append("| " + " | ".join([group, *cells]) + " |")
+    cells = [lambda r, n=n: r.over_best(n) for n in names]
+    return _table("instances (rows)", names, rows, lambda r: r.kind, cells)
+
+
+def bytes_table(rows: list[Row]) -> str:
+    """Of each kind of instances: bytes read over those of `online` re-planned."""
+    names = list(rows[0].wrong)
+    cells = [lambda r, n=n: r.wrong[n][1] / r.again["online"][1] for n in names]
+    return _table("instances (rows)", names, rows, lambda r: r.kind, cells)
+
+
+def _table(
+    first: str,
+    heads: list[str],
+    rows: list[Row],
+    group_of: Callable[[Row], str],
+    cells: list[Callable[[Row], float]],
+) -> str:
+    """Mean and worst of each group, as Markdown."""
+    lines = ["| " + " | ".join([first, *heads]) + " |", "|" + "---|" * (1 + len(heads))]
+    for group in [*dict.fromkeys(group_of(r) for r in rows), "all"]:
+        some = [r for r in rows if group in (group_of(r), "all")]
+        own = [_cell([cell(r) for r in some]) for cell in cells]
+        lines.append("| " + " | ".join([f"{group} ({len(some)})", *own]) + " |")
     return "\n".join(lines)
 
 
@@ -325,19 +316,19 @@ def main() -> None:
         rows += [bench.row(truth) for truth in truths(options.quick)]
         sys.stderr.write(f"\r{len(rows)} rows")
     sys.stderr.write("\n")
-    print(table_of(rows))
-    for name in ("online", "online, kept"):
-        above = sorted((r for r in rows if r.over_again(name) > 1.05), key=_worst(name))
-        print(f"\n{name}: above 1.05 of itself re-planned in {len(above)} of {len(rows)}")
-        for r in above[:5]:
-            print(f"* {r.over_again(name):.3f} {r.instance}; {r.truth}")
+    print(again_table(rows), best_table(rows), bytes_table(rows), sep="\n\n")
+    ways: dict[str, Callable[[Row], float]] = {
+        "itself re-planned": lambda r: r.over_again("online, kept"),
+        "the best re-planned": lambda r: r.over_best("online, kept"),
+    }
+    for what, over in ways.items():
+        above = sorted((r for r in rows if over(r) > 1.05), key=over, reverse=True)
+        print(f"\nonline, kept: above 1.05 of {what} in {len(above)} of {len(rows)}")
+        for r in above[:10]:
+            print(f"* {over(r):.3f} {r.instance}; {r.truth}")
     if options.json:
         body = [{f: getattr(r, f) for f in Row.__dataclass_fields__} for r in rows]
         options.json.write_text(json.dumps(body, indent=1))
-
-
-def _worst(name: str) -> Callable[[Row], float]:
-    return lambda row: -row.over_again(name)
 
 
 if __name__ == "__main__":

@@ -10,11 +10,19 @@ once or later. Of all schedules some best one follows these rules, each by movin
 
 Any order of loads, any retention, nothing periodic; calls need no room of their own. Written from
 the semantics alone, nothing of the planner's, its clock or its proof. Sets are bits of a number.
+
+What cannot end sooner than a schedule that is known is left out: of each set that may be held, the
+loads that must follow, as if memory were needed by calls alone, are found before (`_rest`).
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+_NEVER = 1 << 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +54,52 @@ class Unlike:
         self.bytes = lru_cache(None)(self._bytes)
         self.victims = lru_cache(None)(self._victims)
         self._seen: set[tuple[int, int, int]] = set()
+        self.most = 0
+        """The most states between two calls."""
 
     def optimum(self, known: int) -> int:
         """The end of the last call, where some schedule's is `known`."""
         assert max(self.weights) <= self.budget
-        states, left = [_State(0, -1, 0, 0)], sum(self.times)
+        states, left, rest = [_State(0, -1, 0, 0)], sum(self.times), self._rest()
         for t in range(len(self.order)):
             left -= self.times[t]
+            loads = rest[t + 1].tolist()
             self._seen.clear()
-            after = {s for state in states for s in self._call(t, state) if s.now + left <= known}
+            after = {
+                s
+                for state in states
+                for s in self._call(t, state)
+                if s.now + left <= known and max(s.now, s.free) + loads[s.held] <= known
+            }
             states = _undominated(after)
+            self.most = max(self.most, len(states))
         return min(s.now for s in states)
+
+    def _rest(self) -> list[NDArray[np.int64]]:
+        """From each call on, and of each set that is held before it: at least so long from the
+        moment when the loader is free to the end.
+
+        Loads in the order of use; each is followed by its call and all later ones. Memory is asked
+        for beside each call only, what is loaded ahead needs none. From the last call back: a chunk
+        that is not held is loaded after giving up any of the others.
+        """
+        sets = 1 << len(self.weights)
+        sizes = np.zeros(sets, np.int64)
+        for c in self.chunks:
+            sizes[1 << c : 2 << c] = sizes[: 1 << c] + self.weights[c]
+        made, left = [np.zeros(sets, np.int64)], 0
+        for t in reversed(range(len(self.order))):
+            chunk, left, after = self.order[t], left + self.times[t], made[-1].copy()
+            # Sets without the chunk, and the same with it.
+            without, held = after.reshape(-1, 2, 1 << chunk).transpose(1, 0, 2)
+            fits = sizes.reshape(-1, 2, 1 << chunk)[:, 1] <= self.budget
+            best = np.where(fits, self.loads[chunk] + np.maximum(left, held), _NEVER).reshape(-1)
+            for c in range(len(self.weights) - 1):
+                pairs = best.reshape(-1, 2, 1 << c)
+                np.minimum(pairs[:, 1], pairs[:, 0], out=pairs[:, 1])
+            without[:] = best.reshape(without.shape)
+            made.append(after)
+        return made[::-1]
 
     def _call(self, t: int, state: _State) -> Iterator[_State]:
         """All ways through a call, from the end of the one before."""

@@ -179,6 +179,7 @@ class _Loop:
                 calls[step.chunk] = calls.get(step.chunk, 0.0) + share * seconds
                 again.setdefault(step.chunk, set()).update(step.at or range(own.count))
         self.chunks = list(calls)
+        self.is_twice = own.count == 2 and not any(isinstance(x, Call) and x.at for x in own.steps)
         self.again = [len(again[c] - {0}) for c in self.chunks]
         """In how many iterations after the first each chunk is called."""
         facts = [facts_of[c] for c in self.chunks]
@@ -189,12 +190,25 @@ class _Loop:
         """Bytes that chunks may take while each is called."""
 
     def can_keep(self, kept: Positions) -> bool:
-        """All of them beside each chunk's own call: necessary, cheap to ask."""
+        """All that are there beside each chunk's own call: necessary, cheap to ask."""
         total, own = sum(self.weights[i] for i in kept), set(kept)
+        if self.is_twice:
+            return self._can_keep_once(own, total)
         return all(
             total + (0 if i in own else w) <= room
             for i, (w, room) in enumerate(zip(self.weights, self.room, strict=True))
         )
+
+    def _can_keep_once(self, own: set[int], total: int) -> bool:
+        """Of two iterations the first has only those that were called already, the second only
+        those that are still to be called: together they may be more than fit."""
+        before = 0
+        for i, (w, room) in enumerate(zip(self.weights, self.room, strict=True)):
+            mine = w if i in own else 0
+            if max(before, total - before - mine) + w > room:
+                return False
+            before += mine
+        return True
 
     def keeps_all(self, found: Found) -> bool:
         return len(found.kept.get(self.segment, ())) == len(self.chunks)
