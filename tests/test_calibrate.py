@@ -409,7 +409,7 @@ def test_what_is_no_record_of_this_target_is_refused(build, tmp_path):
     for paths, words, said in (
         ((tmp_path / "gone.json",), WORDS, "gone.json: there is no such file; `plan run BUILD"),
         ((empty,), WORDS, r"empty is no build folder \(it has no plan.json\); give a folder that"),
-        ((text,), WORDS, "text.json: wants a Run, finds"),
+        ((text,), WORDS, "text.json: no record of a run"),
         ((other,), WORDS, r"a record of none of the builds given; .* \[BUILD,.*other.json\]"),
         ((build, other), WORDS, "a record of none of the builds given"),
         ((build,), ["target=iphone15pro"], "run of a plan for toy, and the target is iphone15pro;"),

@@ -9,10 +9,12 @@ import pytest
 from typer.testing import CliRunner
 
 from entracte.cli.plan import app
+from entracte.errors import WriteError
 from entracte.export.swift_app import export_app
 from entracte.export.xcode import RUNNER, fixed_settings, identifier, project_text
 from entracte.plan.file import check_files, read_plan
 from entracte.run.packages import check_all_bytes
+from tests.disk.test_write import file_limit
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +101,14 @@ def test_what_cannot_be_is_one_message(whole, tmp_path, monkeypatch, words, said
     assert done.exit_code == 1 and said in told
     assert [p.name for p in (tmp_path / "full").iterdir()] == ["mine.txt"]
     assert not (tmp_path / "new").exists() and not (tmp_path / "y").exists()
+
+
+def test_what_could_not_be_written_is_not_there_at_all(whole, tmp_path):
+    """For files of this process above so many bytes it is as on a full disk: the runner's sources
+    are smaller, the packages are not."""
+    with file_limit(200_000), pytest.raises(WriteError, match="cannot be written .File too large"):
+        export_app(whole, tmp_path / "new")
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_project_names_what_it_has():

@@ -85,6 +85,8 @@ def compare(page: Any, before: str, after: str) -> None:
     for label, name in (("before", before), ("after", after)):
         page.get_by_label(label, exact=True).click()
         page.get_by_role("option", name=name, exact=True).click()
+        # Its list fades out, with the same names as the next one.
+        page.get_by_role("listbox").wait_for(state="detached")
     page.get_by_role("button", name="Compare", exact=True).click()
     show_timeline(page, "#compared")
 

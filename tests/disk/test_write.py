@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import stat
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from entracte.disk import left
-from entracte.disk.write import write_bytes, write_text, writing
+from entracte.disk.write import told, write_bytes, write_text, writing
 from entracte.errors import WriteError
 
 
@@ -112,6 +113,29 @@ def test_folders_devices_and_pipes_are_not_replaced(tmp_path, make):
 def test_a_missing_folder_is_one_message(tmp_path):
     with pytest.raises(WriteError, match="no/f: cannot be written .No such file"):
         write_text(tmp_path / "no" / "f", "x")
+
+
+def test_of_two_files_the_one_that_is_written_is_named(tmp_path):
+    """As the system says it, on a disk without room."""
+    source, place = tmp_path / "source", tmp_path / "place"
+    source.write_text("x")
+    full = Path("/dev/full")
+    for copy in (shutil.copyfile, os.replace):
+        with pytest.raises(WriteError) as caught, told(place):
+            copy(source, full if copy is shutil.copyfile else place / "there")
+        assert str(source) not in str(caught.value)
+
+
+def test_a_tree_that_cannot_be_copied_is_one_message(tmp_path):
+    source, place = tmp_path / "source", tmp_path / "place"
+    for folder in (source, place):
+        (folder / "a").mkdir(parents=True)
+        (folder / "a" / "b").symlink_to("/dev/full")
+    (source / "a" / "b").unlink()
+    (source / "a" / "b").write_text("x")
+    with pytest.raises(WriteError) as caught, told(place):
+        shutil.copytree(source, place, dirs_exist_ok=True)
+    assert str(caught.value).startswith(f"{place}: cannot be written (No space left on device);")
 
 
 def test_what_a_killed_process_left_goes_with_the_next_write(tmp_path):

@@ -273,7 +273,7 @@ def test_damaged_files_are_refused(folder):
         with pytest.raises(PlanError, match=r"run\.json"):
             read_run(folder)
     path.write_text("[]")
-    with pytest.raises(PlanError, match="wants a Run"):
+    with pytest.raises(PlanError, match="no record of a run"):
         read_run(folder)
 
 

@@ -12,6 +12,7 @@ from entracte.decide.partition import Measured
 from entracte.emit import bundle, make
 from entracte.emit.bundle import ByteProgress, Workshop
 from entracte.emit.make import CHUNK, FACTS
+from entracte.errors import WriteError
 from entracte.graphs.spec import Graph, Input
 from entracte.ir import DType, Port, Stage, StageKind
 from entracte.lower.backend import CORE_ML
@@ -164,6 +165,16 @@ def test_a_whole_emit_repairs_its_cache(traced, cache, tmp_path, monkeypatch):
         {"tiny": traced}, [order.chunk], order.source, deployment="iOS18", shop=shop
     ).packages[0]
     assert files(tmp_path / "build" / made.path) == wanted
+
+
+def test_a_disk_that_is_too_small_is_told_before_anything_is_converted(traced, tmp_path):
+    """2**60 bytes are more than any disk has."""
+    order = order_of(traced, Cache(tmp_path / "cache"))
+    huge = replace(order.chunk, weight_bytes=2**60)
+    shop = Workshop(tmp_path / "build", Cache(tmp_path / "cache"), 1, ByteProgress(), tmp_path)
+    with pytest.raises(WriteError, match=r"cache/v1: packages take about 1073741824 GiB, "):
+        bundle.emit({"tiny": traced}, [huge], order.source, deployment="iOS18", shop=shop)
+    assert not list(tmp_path.glob("*.log"))
 
 
 # ---------------------------------------------------------------- keys

@@ -103,6 +103,27 @@ def test_failures_name_the_chunk_and_the_log(tmp_path, call, arguments, message)
         run_task(call, arguments, tmp_path / "chunk.log")
 
 
+def _fill() -> None:
+    """What Linux says of a disk without room."""
+    with Path("/dev/full").open("w") as file:
+        file.write("x")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no such device")
+@pytest.mark.parametrize("log_is_full", [False, True])
+def test_a_full_disk_is_told_also_where_the_log_is_on_it(tmp_path, log_is_full) -> None:
+    log = tmp_path / ".made.partial" / "chunk.log"
+    log.parent.mkdir()
+    if log_is_full:
+        log.symlink_to("/dev/full")
+    with pytest.raises(LowerError) as caught:
+        run_task(_fill, (), log)
+    assert str(caught.value) == (
+        f"chunk: cannot be written in {tmp_path} (No space left on device): no room on its disk? "
+        f"make some, or name another place with cache=FOLDER; log {log}"
+    )
+
+
 def test_a_failure_ends_the_others(tmp_path: Path) -> None:
     tasks = [
         Task("slow", _sleep, (60,), tmp_path / "slow.log"),

@@ -217,7 +217,7 @@ def test_missing_and_truncated_files(tmp_path):
     with pytest.raises(PlanError, match="not a whole JSON file"):
         read_plan(tmp_path)
     path.write_text("[]")
-    with pytest.raises(PlanError, match="not a whole JSON file"):
+    with pytest.raises(PlanError, match="JSON, but no plan; give a build folder"):
         read_plan(tmp_path)
     path.write_bytes(reframed(b"[]"))
     with pytest.raises(PlanError, match="holds no plan"):

@@ -224,8 +224,11 @@ def test_the_command_shows_the_folders_run_or_the_one_given(build, plan, run, tm
         (lambda f: cut(f / "plan.json"), "not a whole JSON file"),
         (lambda f: age(f / "plan.json"), "plan version 99, this Entracte"),
         (lambda f: (f / "run.json").write_text("{"), "run.json: not a whole JSON file"),
-        (lambda f: (f / "run.json").write_text("[]"), "run.json: wants a Run"),
-        (lambda f: (f / "run.json").write_text('{"device": 3}'), "device: wants str, finds 3"),
+        (lambda f: (f / "run.json").write_text("[]"), "run.json: no record of a run"),
+        (
+            lambda f: (f / "run.json").write_text('{"wall_s": 1}'),
+            "Run lacks 'device'",
+        ),
     ],
 )
 def test_bad_files_end_with_one_message_and_leave_nothing(build, spoil, told):

@@ -8,6 +8,8 @@ names is another matter (`follow`): there a link is the user's own, and stays.
 
 import contextlib
 import os
+import re
+import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,11 +27,19 @@ def told(place: Path | str, remedy: str = REMEDY) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        said = error.strerror or str(error)
-        other = error.filename if isinstance(error.filename, str) else None
-        if other is not None and not _same(Path(other), Path(place)):
-            said += f": {other}"
-        raise WriteError(f"{place}: cannot be written ({said}); {remedy}") from error
+        raise WriteError(f"{place}: cannot be written ({_said(error, place)}); {remedy}") from error
+
+
+def _said(error: OSError, place: Path | str) -> str:
+    """What the system has against it, and of which file, where that is another one."""
+    if isinstance(error, shutil.Error):  # of a whole tree: (from, to, what was said) of each file
+        return re.sub(r"^\[Errno \d+\] |: '.*", "", str(error.args[0][0][-1]), flags=re.DOTALL)
+    said = error.strerror or str(error)
+    # Of two files the second is what is written, or the name that it gets.
+    other = error.filename2 or error.filename
+    if isinstance(other, str) and not _same(Path(other), Path(place)):
+        said += f": {other}"
+    return said
 
 
 def _same(other: Path, place: Path) -> bool:

@@ -97,11 +97,18 @@ def emit(
     if shop.verify:
         orders = Court.of(orders, shop.cache).repaired(orders)
     missing = [o for o in orders if not _is_made(_settled(o, shop.cache), shop.cache)]
+    # Nobody wants to hear after an hour that a disk was too small.
+    shop.cache.check_room(_bytes_of(missing), shop.folder, _bytes_of(orders))
     _make(missing, shop)
     settled = [_settled(o, shop.cache) for o in orders]
     _tell_refused(orders, shop.cache)
     packages = tuple(_link(o, shop.cache, shop.folder) for o in settled)
     return Bundle(packages, entries=tuple(o.key for o in settled))
+
+
+def _bytes_of(orders: Sequence[Order]) -> int:
+    """About what their packages take on a disk, each once."""
+    return sum({o.key: o.chunk.weight_bytes for o in orders}.values())
 
 
 def _settled(order: Order, cache: Cache) -> Order:

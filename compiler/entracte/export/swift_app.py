@@ -48,7 +48,7 @@ class Exported:
 
 
 def export_app(build: Path, out: Path) -> Exported:
-    """Write the project into a folder, each of its folders whole or not at all.
+    """Write the project into a folder, whole or not at all; of one that is there, each folder so.
 
     Raises:
         PlanError: no whole build, or packages with other bytes than the plan says.
@@ -60,17 +60,26 @@ def export_app(build: Path, out: Path) -> Exported:
     check_facts(plan, build)
     check_all_bytes(plan, build)
     out = out.absolute()
-    kept = _is_export(out)
-    make_folder(out)
+    if _is_export(out):
+        _put_runner(out / PACKAGE)
+        return Exported(out, _put_build(plan, build, out / BUILD), kept_app=True)
+    with fresh(out.parent, out.name) as aside:
+        size_bytes = _fill(plan, build, aside)
+        open_to_readers(aside)
+        put(aside, out)
+    return Exported(out, size_bytes, kept_app=False)
+
+
+def _fill(plan: Plan, build: Path, out: Path) -> int:
+    """A new project; the bytes of its build."""
     _put_runner(out / PACKAGE)
     size_bytes = _put_build(plan, build, out / BUILD)
-    if not kept:
-        _put_app(out / SOURCES)
-        project = out / f"{APP}.xcodeproj"
-        make_folder(project)
-        write_text(project / "project.pbxproj", project_text(_bundle(plan), plan.title))
-        write_text(out / README, _readme(plan, size_bytes))
-    return Exported(out, size_bytes, kept)
+    _put_app(out / SOURCES)
+    project = out / f"{APP}.xcodeproj"
+    make_folder(project)
+    write_text(project / "project.pbxproj", project_text(_bundle(plan), plan.title))
+    write_text(out / README, _readme(plan, size_bytes))
+    return size_bytes
 
 
 def _is_export(out: Path) -> bool:
@@ -88,7 +97,7 @@ def _is_export(out: Path) -> bool:
 
 def _put_runner(place: Path) -> None:
     with fresh(place.parent, place.name) as aside:
-        with told(aside):
+        with told(place):
             shutil.copy(RUNNER / "Package.swift", aside)
             shutil.copytree(RUNNER / "Sources", aside / "Sources")
         open_to_readers(aside)
@@ -97,7 +106,7 @@ def _put_runner(place: Path) -> None:
 
 def _put_app(place: Path) -> None:
     with fresh(place.parent, place.name) as aside:
-        with told(aside):
+        with told(place):
             others = shutil.ignore_patterns(README, SETTINGS)
             shutil.copytree(RUNNER / SOURCES, aside, dirs_exist_ok=True, ignore=others)
         open_to_readers(aside)
@@ -108,7 +117,7 @@ def _put_build(plan: Plan, build: Path, place: Path) -> int:
     """What the plan names and nothing else; returns its bytes."""
     names = [FILE, *(path for path, _ in plan.files), *package_paths(plan)]
     with fresh(place.parent, place.name) as aside:
-        with told(aside):
+        with told(place):
             for name in names:
                 (aside / name).parent.mkdir(parents=True, exist_ok=True)
                 copy = shutil.copytree if (build / name).is_dir() else shutil.copyfile

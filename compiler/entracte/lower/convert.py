@@ -31,7 +31,7 @@ from entracte.lower.arguments import check_arguments_read
 from entracte.lower.backend import CORE_ML
 from entracte.lower.boundary import Copy, check_inputs_used, settle_outputs, user_inputs
 from entracte.lower.compress import check_compression, compress
-from entracte.lower.errors import LowerError
+from entracte.lower.errors import LowerError, full_disk
 from entracte.lower.islands import fp16_selector
 from entracte.lower.ports import DType, Port, check_arguments, check_distinct, check_ports
 from entracte.lower.quiet import TAIL_CHARS, captured_output, coremltools
@@ -123,7 +123,7 @@ def convert_chunk(
     target = target_of(how.deployment)
     scheme = check_compression(how.compression, how.deployment)
     places: dict[str, str] = {}
-    with _scratch(path) as scratch, _told(places):
+    with _scratch(path) as scratch, _told(places, path.parent):
         program = _export(module, example_inputs, how.backend, places)
         check_numbers(program, places)
         selected = _selected(module, program, inputs, how)
@@ -174,17 +174,20 @@ def _scratch(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _told(places: Mapping[str, str]) -> Iterator[None]:
+def _told(places: Mapping[str, str], folder: Path) -> Iterator[None]:
     """Silence inside; whatever fails leaves as a LowerError, with what was said as its note.
 
-    `places`, filled inside, are those of the operations in the model's source.
+    `places`, filled inside, are those of the operations in the model's source; the package is
+    written in `folder`.
     """
     said: list[str] = []
     try:
         with captured_output() as said:
             yield
     except Exception as error:
-        refusal = error if isinstance(error, LowerError) else LowerError(_explain(error, places))
+        refusal = error
+        if not isinstance(error, LowerError):
+            refusal = LowerError(full_disk(error, folder) or _explain(error, places))
         if said and said[0]:
             refusal.add_note(f"coremltools said:\n{said[0][-TAIL_CHARS:]}")
         raise refusal from (error.__cause__ if refusal is error else error)

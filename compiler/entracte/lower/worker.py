@@ -28,7 +28,7 @@ from entracte.disk.folder import make_folder
 from entracte.disk.write import told
 from entracte.errors import EntracteError
 from entracte.lower.child import keep_memory, settle_in, undisturbed
-from entracte.lower.errors import LowerError
+from entracte.lower.errors import LowerError, full_disk
 from entracte.lower.quiet import TAIL_CHARS
 
 __all__ = ["Task", "run_task", "run_tasks"]
@@ -174,15 +174,27 @@ def _child(task: Task, sender: Connection) -> None:
         gc.freeze()
         answer = (_DONE, task.call(*task.arguments))
     except EntracteError as error:
-        traceback.print_exc()  # with the notes, which are too long for the message
+        _log_trace()  # with the notes, which are too long for the message
         answer = (_REFUSED, str(error))
     except BaseException as error:  # noqa: BLE001 - whatever it is, the parent must hear of it
-        traceback.print_exc()
-        answer = (_FAILED, _short(error))
+        _log_trace()
+        answer = _failure(error, task.log.parent)
     with contextlib.suppress(Exception):
         sys.stdout.flush()
         sys.stderr.flush()
     _send(sender, answer)
+
+
+def _log_trace() -> None:
+    """Where the log's disk is full too, the answer matters more."""
+    with contextlib.suppress(OSError):
+        traceback.print_exc()
+
+
+def _failure(error: BaseException, place: Path) -> tuple[str, str]:
+    """The answer for what no code of ours foresaw."""
+    full = full_disk(error, place)
+    return (_REFUSED, full) if full else (_FAILED, _short(error))
 
 
 def _say_into(log: Path) -> None:

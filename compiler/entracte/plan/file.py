@@ -185,7 +185,7 @@ def _read_body(path: Path) -> dict[str, object]:
         data = path.read_bytes()
     except OSError as error:
         raise PlanError(f"{path}: cannot be read ({error.strerror})") from None
-    _check_version(path, _old_version(data))
+    _check_old(path, data)
     sha256, text = unframed(data, path)
     try:
         body = parse_json(text)
@@ -207,14 +207,19 @@ def _check_version(path: Path, version: object) -> None:
         )
 
 
-def _old_version(data: bytes) -> object:
-    """Of a plan in the frame that older versions had; this version for any other file."""
+def _check_old(path: Path, data: bytes) -> None:
+    """JSON without the frame is a plan as older versions wrote it, or no plan. Raises
+    `PlanError`."""
     try:
         whole = None if _HEAD.match(data) else parse_json(data)
     except ValueError:
-        return VERSION
+        return
+    if whole is None:
+        return
     body = whole.get("plan") if isinstance(whole, dict) else None
-    return body.get("version") if isinstance(body, dict) else VERSION
+    if not isinstance(body, dict):
+        raise PlanError(f"{path}: JSON, but no plan; give a build folder that `compile` made")
+    _check_version(path, body.get("version"))
 
 
 _PROSE = ("settings", "default", "sources")

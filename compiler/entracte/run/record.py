@@ -21,6 +21,8 @@ from entracte.run.possible import fault_of
 
 FILE = "run.json"
 MAX_BYTES = 64 * 2**20
+_OWN = {"wall_s", "stall_s"}
+"""Fields of every record, and of no other file of ours."""
 NULL = "null"
 """The device that computes nothing: what it counts is no observation."""
 
@@ -78,6 +80,8 @@ def read_run(place: Path) -> Run | None:
         body = _json(path)
     except OSError as error:
         raise PlanError(f"{path}: cannot be read ({error.strerror}); run again") from None
+    if not isinstance(body, dict) or not _OWN & body.keys():
+        raise PlanError(f"{path}: no record of a run; give what `plan run --record FILE` wrote")
     try:
         run: Run = decode(Run, body, str(path))
     except OverflowError:
@@ -96,7 +100,9 @@ def _json(path: Path) -> object:
     try:
         return parse_json(text)
     except ValueError as error:
-        raise PlanError(f"{path}: not a whole JSON file ({error}); run again") from None
+        raise PlanError(
+            f"{path}: not a whole JSON file ({error}); run again, or give a recorded run"
+        ) from None
 
 
 def run_of(plan: Plan, place: Path) -> Run | None:

@@ -26,6 +26,7 @@ from entracte.disk.places import expanded
 from entracte.disk.write import told, write_bytes
 from entracte.errors import ConfigError, PlanError, WriteError
 from entracte.store.seal import damage, seal, state_of
+from entracte.units import format_bytes
 
 LAYOUT = "v1"
 """Part of every path: raise it when entries change their meaning."""
@@ -123,6 +124,16 @@ class Cache:
                 if not path.is_dir():  # else another compile was faster; its bytes are the same
                     raise
 
+    def check_room(self, made_bytes: int, folder: Path, linked_bytes: int) -> None:
+        """Whether about so many bytes of packages can be made, and so many be put into a build
+        folder, which is a copy on another disk. Raises `WriteError`."""
+        for place in (self._root, folder):
+            make_folder(place)
+        _check_room(self._root, made_bytes, REMEDY)
+        if folder.stat().st_dev != self._root.stat().st_dev:
+            remedy = "make room there, or give another folder with `out=FOLDER`"
+            _check_room(folder.parent, linked_bytes, remedy)
+
     def sweep(self) -> None:
         """Remove what killed processes had begun."""
         left.share(self._scratch)
@@ -197,6 +208,15 @@ def _checked(text: str, name: str) -> str:
     if sha256 != _sha256(name, body):
         raise ValueError("it holds other bytes, or is another entry")
     return body
+
+
+def _check_room(place: Path, need_bytes: int, remedy: str) -> None:
+    free_bytes = shutil.disk_usage(place).free
+    if free_bytes < need_bytes:
+        raise WriteError(
+            f"{place}: packages take about {format_bytes(need_bytes)}, and its disk has "
+            f"{format_bytes(free_bytes)} left; {remedy}"
+        )
 
 
 def link_tree(source: Path, destination: Path) -> None:

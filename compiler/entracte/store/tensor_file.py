@@ -128,7 +128,7 @@ def _header(path: Path) -> tuple[bytes, int]:
 def what_it_is(first: bytes, size: int, wanted: str = "a safetensors file") -> str:
     """What lies where weights should, by its first bytes."""
     if size == 0:
-        return "empty"
+        return "empty; download it again"
     found = (what for mark, what in _OTHERS if first.startswith(mark))
     return next(found, f"not {wanted}, or only a part of one ({_SIGNS[wanted]})")
 
