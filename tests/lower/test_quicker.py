@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from coremltools.converters import _converters_entry
 from coremltools.converters.mil.backend.mil import helper
 from coremltools.converters.mil.mil import types
 from coremltools.converters.mil.mil.block import Function
@@ -35,6 +36,7 @@ PLACES = (
     (Operation, "type_value_inference"),
     (Function, "to_str"),
     (types, "is_tensor"),
+    (_converters_entry, "gc"),
 )
 """What `QUICKER` replaces."""
 
