@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from coremltools.converters import _converters_entry
 from coremltools.converters.mil.backend.mil import helper
-from coremltools.converters.mil.mil import Program
+from coremltools.converters.mil.mil import types
 from coremltools.converters.mil.mil.block import Function
+from coremltools.converters.mil.mil.operation import Operation
 from coremltools.converters.mil.mil.ops.defs.iOS15.elementwise_unary import cast
 from coremltools.converters.mil.mil.passes.defs.quantization import FP16ComputePrecision
+from coremltools.converters.mil.mil.passes.pass_pipeline import PassPipelineManager
 from coremltools.models import model
 from torch import nn
 
@@ -28,8 +31,12 @@ PLACES = (
     (cast, "get_cast_value"),
     (helper, "_get_offset_by_writing_data"),
     (model, "_create_mlpackage"),
-    (Program, "validate"),
+    (PassPipelineManager, "apply_pipeline"),
     (Function, "_propagate_nonreplaceable_vars"),
+    (Operation, "type_value_inference"),
+    (Function, "to_str"),
+    (types, "is_tensor"),
+    (_converters_entry, "gc"),
 )
 """What `QUICKER` replaces."""
 
@@ -37,8 +44,8 @@ PLACES = (
 def _stock(place: tuple[Any, str]) -> Any:
     """What coremltools itself has there."""
     changed = vars(place[0])[place[1]]
-    if isinstance(changed, classmethod):
-        return classmethod(changed.__func__.__wrapped__)
+    if isinstance(changed, classmethod | staticmethod):
+        return type(changed)(changed.__func__.__wrapped__)
     return changed.__wrapped__
 
 

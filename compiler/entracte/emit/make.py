@@ -296,7 +296,7 @@ def stamp_order(order: Order, cache: Cache, template: Path) -> None:
             digest = stamp(
                 template / TEMPLATE,
                 layout,
-                lambda slot: _values(order, slots[slot]),
+                lambda slot: values_of(order, slot),
                 features=order.features,
                 names=dict(enumerate(slots)),
                 path=path,
@@ -306,13 +306,7 @@ def stamp_order(order: Order, cache: Cache, template: Path) -> None:
         convert_order(order, cache)
 
 
-def finite_values(order: Order, slot: int) -> "np.ndarray":
-    """A weight of the chunk, by its slot. Raises `LowerError` where it is not finite."""
-    from entracte.lower.stamp import finite
-
+def values_of(order: Order, slot: int) -> "np.ndarray":
+    """A weight of the chunk, by its slot."""
     name = order.form.slots[slot]
-    return finite(_values(order, name), name)
-
-
-def _values(order: Order, name: str) -> "np.ndarray":
     return order.source.tensors(order.traced, [name])[name].numpy()

@@ -103,7 +103,8 @@ def _blocks(
     layout = make.read_layout(template)
     assert layout is not None
     fields = {f.start: f for f in layout.fields}
-    pieces = Pieces(layout, lambda slot: make.finite_values(order, slot))
+    names = dict(enumerate(order.form.slots))
+    pieces = Pieces(layout, lambda slot: make.values_of(order, slot), names)
     stored = np.memmap(template / TEMPLATE / package.WEIGHT_FILE, dtype=np.uint8, mode="r")
     yield header
     for array in arrays:

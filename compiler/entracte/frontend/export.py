@@ -37,6 +37,7 @@ from entracte.frontend.repeats.whole import in_pieces
 from entracte.frontend.returned import returning
 from entracte.frontend.selected import compute_with_all
 from entracte.frontend.simpler.table import SIMPLER, is_written_out
+from entracte.frontend.uncompiled import uncompiled
 from entracte.garbage import uncollected
 
 __all__ = ["export_graph"]
@@ -77,7 +78,7 @@ def export_graph(
     _check_eval(module)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        with _on_cpu_shapes(module, args) as cpu_args, _quiet(), uncollected():
+        with _on_cpu_shapes(module, args) as cpu_args, _quiet(), uncollected(), uncompiled():
             program = _joined(module, cpu_args, outputs, is_convertible)
             if program is None:
                 program = _whole(module, cpu_args, outputs, is_convertible)

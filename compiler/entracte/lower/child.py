@@ -12,8 +12,9 @@ import threading
 from collections.abc import Iterator
 from multiprocessing import connection, parent_process
 from pathlib import Path
+from typing import Any
 
-__all__ = ["KEPT_BYTES", "keep_memory", "settle_in", "undisturbed"]
+__all__ = ["KEPT_BYTES", "keep_memory", "settle_in", "small_pages", "undisturbed"]
 
 _SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 """That end a command."""
@@ -76,6 +77,16 @@ def keep_memory() -> None:
         allocator = ctypes.CDLL(None)
         for setting in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
             allocator.mallopt(setting, KEPT_BYTES)
+
+
+def small_pages() -> None:
+    """numpy asks for huge pages for what is large; a system whose memory is in pieces, or full of
+    files, first makes room for each: three of the eight seconds of a template's conversion."""
+    with contextlib.suppress(ImportError, AttributeError):
+        from numpy._core import multiarray
+
+        settings: Any = multiarray
+        settings._set_madvise_hugepage(False)
 
 
 def _end_with_parent() -> None:

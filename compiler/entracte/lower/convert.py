@@ -26,6 +26,7 @@ from entracte.frontend.export import export_graph
 from entracte.frontend.place import by_target, places_of, refuse_unconvertible
 from entracte.frontend.precision import fp32_operations
 from entracte.frontend.steady import steady_norms
+from entracte.frontend.uncompiled import uncompiled
 from entracte.lower import package
 from entracte.lower.arguments import check_arguments_read
 from entracte.lower.backend import CORE_ML
@@ -123,7 +124,8 @@ def convert_chunk(
     target = target_of(how.deployment)
     scheme = check_compression(how.compression, how.deployment)
     places: dict[str, str] = {}
-    with _scratch(path) as scratch, _told(places, path.parent):
+    gc.collect()  # coremltools' graph is cyclic: an earlier one would still hold its weights
+    with _scratch(path) as scratch, _told(places, path.parent), uncompiled():
         program = _export(module, example_inputs, how.backend, places)
         check_numbers(program, places)
         selected = _selected(module, program, inputs, how)
@@ -140,7 +142,6 @@ def convert_chunk(
         with watching(numbers, places):
             _convert(program, inputs, kept, target, made, in_fp16)
         del program
-        gc.collect()  # coremltools' graph is cyclic and holds the chunk's weights
         copies = _with_merged(copies, package.drop_repeated(made, [p.name for p in kept]), kept)
         made = _finish(made, scheme, copies, outputs)
         facts = _facts(made, tuple(clamped))
@@ -220,8 +221,8 @@ def _prepare(
         The copies to add to the finished package; what was clamped, as in `ConversionFacts`.
     """
     check_inputs_used(program, inputs)
-    check_weights(program)
-    clamped = clamp_masks(program) if precision == "fp16" else []
+    lowest = check_weights(program)
+    clamped = clamp_masks(program, lowest) if precision == "fp16" else []
     if precision == "fp16":
         steady_norms(program, in_fp32)
     _, copies = settle_outputs(program, inputs, outputs)
@@ -312,6 +313,7 @@ def _finish(
 ) -> Path:
     """Compress, add repeated outputs, normalise; the folder that holds the result."""
     if scheme is not None:
+        gc.collect()  # as above
         dense, made = made, made.with_name("compressed.mlpackage")
         compress(dense, scheme, made)
     if copies:

@@ -10,7 +10,10 @@ the time to look through all of it before and after each of 112 passes.
 from __future__ import annotations
 
 import functools
+import gc
+import logging
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,7 +29,6 @@ from entracte.store.seal import known_sha256
 
 __all__ = ["QUICKER"]
 
-_COMPRESSED = "constexpr_"
 _LARGE = 1 << 14
 """Elements from which on torch's cast is worth the call."""
 
@@ -103,37 +105,92 @@ def move_weights() -> None:
     model._create_mlpackage = create
 
 
-def validate_seldom() -> None:
-    """After each elimination of dead code, which its pipelines do often, not after each pass."""
+def validate_between_steps() -> None:
+    """Not after each of a pipeline's passes: the program is validated when it comes from torch, and
+    twice before it is written."""
+    from coremltools.converters.mil.mil.passes.pass_pipeline import PassPipelineManager
     from coremltools.converters.mil.mil.program import Program
 
-    stock = Program.validate
+    stock = PassPipelineManager.apply_pipeline
 
     @functools.wraps(stock)
-    def validate(self: Any, check_essential_scope: bool | None = False) -> None:
-        if check_essential_scope:
-            stock(self, check_essential_scope)
+    def apply(*arguments: Any) -> None:
+        validate = Program.validate
+        Program.validate = lambda *_, **__: None
+        try:
+            stock(*arguments)
+        finally:
+            Program.validate = validate
 
-    Program.validate = validate
+    PassPipelineManager.apply_pipeline = staticmethod(apply)
 
 
-def propagate_nothing() -> None:
+def propagate_what_is_there() -> None:
     """Which compressed constants a value is made from is noted anew for each value after each pass;
-    mostly there are none."""
+    mostly there are none. What is noted begins with one that is found to be compressed."""
     from coremltools.converters.mil.mil.block import Function
+    from coremltools.converters.mil.mil.var import Var
 
-    stock = Function._propagate_nonreplaceable_vars
+    stock, is_one = Function._propagate_nonreplaceable_vars, Var._is_nonreplaceable_var
+    seen = False
+
+    def notice(var: Any) -> bool:
+        nonlocal seen
+        found: bool = is_one(var)
+        seen = seen or found
+        return found
 
     @functools.wraps(stock)
     def propagate(self: Any) -> None:
-        if any(op.blocks or op.op_type.startswith(_COMPRESSED) for op in self.operations):
+        if seen:
             stock(self)
-            return
-        for value in (o for op in self.operations for o in op.outputs or ()):
-            if value.nonreplaceable_vars_upstream:
-                value.nonreplaceable_vars_upstream = set()
 
+    Var._is_nonreplaceable_var = staticmethod(notice)
     Function._propagate_nonreplaceable_vars = propagate
+
+
+def infer_constants_once() -> None:
+    """One pass infers all again, three times over: a constant's value was compared with itself."""
+    from coremltools.converters.mil.mil.operation import Operation
+
+    stock = Operation.type_value_inference
+
+    @functools.wraps(stock)
+    def infer(self: Any, overwrite_output: bool = False) -> None:
+        if not overwrite_output or self.op_type != "const":
+            stock(self, overwrite_output)
+
+    Operation.type_value_inference = infer
+
+
+def describe_seldom() -> None:
+    """Whole programs were written out as text for a log that nobody reads."""
+    from coremltools.converters.mil.mil.block import Function
+
+    stock = Function.to_str
+
+    @functools.wraps(stock)
+    def text(self: Any, func_name: str | None = None, print_attr: bool = False) -> str:
+        if not logging.getLogger("coremltools").isEnabledFor(logging.DEBUG):
+            return f"{func_name} ..."
+        made: str = stock(self, func_name, print_attr)
+        return made
+
+    Function.to_str = text
+
+
+def know_tensors() -> None:
+    """Whether a type is a tensor's was found out by making a description of it, each time."""
+    from coremltools.converters.mil.mil import types
+
+    types.is_tensor = functools.cache(types.is_tensor)
+
+
+def collect_nothing() -> None:
+    """It looked for garbage in all that it made, when the caller still had hold of that."""
+    from coremltools.converters import _converters_entry as entry
+
+    entry.gc = SimpleNamespace(collect=lambda: 0, __wrapped__=gc)
 
 
 QUICKER = (
@@ -141,7 +198,11 @@ QUICKER = (
     cast_by_torch,
     write_without_copies,
     move_weights,
-    validate_seldom,
-    propagate_nothing,
+    validate_between_steps,
+    propagate_what_is_there,
+    infer_constants_once,
+    describe_seldom,
+    know_tensors,
+    collect_nothing,
 )
 """Applied once per process, with the cures (`entracte.lower.registrations`)."""

@@ -26,6 +26,7 @@ from entracte.lower.registry import register as _register
 from entracte.lower.registry import table as _registry
 from entracte.lower.registry import value as _value
 from entracte.lower.resample import cure_resampling
+from entracte.lower.rounding import extremes
 
 __all__ = ["FAILED_NODE", "SUPPORTED_MAJOR", "install_cures", "is_convertible"]
 
@@ -370,7 +371,10 @@ def _is_fp32_constant(var: Any) -> bool:
 def exceeds_fp16(value: Any) -> bool:
     """Whether some |element| lies in (65504, 1e38); what is larger counts as infinite."""
     array = np.asarray(value)
-    if array.size == 0 or max(float(array.max()), -float(array.min())) <= _FP16_MAX:
+    if array.size == 0:
+        return False
+    low, high = extremes(array)
+    if max(high, -low) <= _FP16_MAX:
         return False
     magnitude = np.abs(array)  # rare path: only now an array of the constant's size is made
     return bool(((magnitude > _FP16_MAX) & (magnitude < _INFINITE)).any())

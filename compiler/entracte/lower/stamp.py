@@ -23,10 +23,10 @@ from entracte.lower import package
 from entracte.lower.compress import pieces
 from entracte.lower.errors import LowerError
 from entracte.lower.rename import rename
-from entracte.lower.rounding import FEW, cast
+from entracte.lower.rounding import FEW, cast, extremes
 from entracte.store.seal import note_sha256
 
-__all__ = ["Field", "Layout", "Pieces", "Unstampable", "finite", "forms", "stamp"]
+__all__ = ["Field", "Layout", "Pieces", "Unstampable", "forms", "stamp"]
 
 _FP16, _FP32 = "fp16", "fp32"
 _TYPES: dict[str, np.dtype[Any]] = {
@@ -95,30 +95,33 @@ def _cast(values: np.ndarray, name: str) -> np.ndarray:
 class Pieces:
     """The bytes of a layout's fields; what was computed for a weight serves its other pieces."""
 
-    def __init__(self, layout: Layout, weights: Callable[[int], np.ndarray]) -> None:
+    def __init__(
+        self, layout: Layout, weights: Callable[[int], np.ndarray], names: Mapping[int, str]
+    ) -> None:
+        """`weights`: slot -> fp32 values; `names` are told in errors."""
         self._scheme = scheme_of(layout.compression)
-        self._weights = weights
+        self._weights, self._names = weights, names
         self._last: tuple[tuple[int, tuple[int, ...]], dict[str, np.ndarray]] | None = None
 
     def of(self, field: Field) -> np.ndarray:
-        """Raises `Unstampable` for values that fp16 cannot hold."""
+        """Raises `Unstampable` for values that fp16 cannot hold, `LowerError` for NaN, infinity."""
         if field.piece in _TYPES:
-            values = _arranged(self._weights(field.slot), field.exchange)
-            if field.piece == _FP16:
-                _check_range(values)
-            return _bytes(_cast(values, field.piece))
+            return _bytes(_cast(self._taken(field), field.piece))
         key = (field.slot, field.exchange)
         if self._last is None or self._last[0] != key:
-            values = _arranged(self._weights(field.slot), field.exchange)
-            _check_range(values)
             assert self._scheme is not None, "a dense layout has no pieces"
-            self._last = (key, pieces(_cast(values, _FP16), self._scheme))
+            self._last = (key, pieces(_cast(self._taken(field), _FP16), self._scheme))
         return self._last[1][field.piece]
 
-
-def _check_range(values: np.ndarray) -> None:
-    if max(float(values.max()), -float(values.min())) > _FP16_MAX:
-        raise Unstampable("a weight exceeds fp16")
+    def _taken(self, field: Field) -> np.ndarray:
+        values = self._weights(field.slot)
+        low, high = extremes(values)
+        if not np.isfinite(max(high, -low)):
+            name = self._names[field.slot]
+            raise LowerError(f"weight `{name}` contains NaN or infinity: the checkpoint is damaged")
+        if field.piece != _FP32 and max(high, -low) > _FP16_MAX:
+            raise Unstampable("a weight exceeds fp16")
+        return _arranged(values, field.exchange)
 
 
 def stamp(
@@ -149,7 +152,7 @@ def stamp(
     make_folder((path / package.WEIGHT_FILE).parent)
     write_bytes(path / package.MODEL_FILE, spec.SerializeToString(deterministic=True))
     digest = hashlib.sha256()
-    found = Pieces(layout, lambda slot: finite(weights(slot), names[slot]))
+    found = Pieces(layout, weights, names)
     source = np.memmap(template / package.WEIGHT_FILE, dtype=np.uint8, mode="r")
     with writing(path / package.WEIGHT_FILE) as aside, aside.open("wb") as file:
 
@@ -167,13 +170,6 @@ def stamp(
     note_sha256(path / package.WEIGHT_FILE, digest.hexdigest())
     package.write_manifest(path, digest.hexdigest())
     return package.digest_of(path, digest.hexdigest())
-
-
-def finite(values: np.ndarray, name: str) -> np.ndarray:
-    """The values themselves. Raises `LowerError` naming the weight where one is none."""
-    if not np.isfinite(max(float(values.max()), -float(values.min()))):
-        raise LowerError(f"weight `{name}` contains NaN or infinity: the checkpoint is damaged")
-    return values
 
 
 def _of_size(data: np.ndarray, field: Field, name: str) -> np.ndarray:

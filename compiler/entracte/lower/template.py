@@ -74,7 +74,7 @@ def find_layout(
         for span, place in zip(spans, places, strict=True)
     )
     layout = Layout(fields, len(bins[0]), compression)
-    again = Pieces(layout, lambda slot: marker(slot, shapes[slot], 1))
+    again = Pieces(layout, lambda slot: marker(slot, shapes[slot], 1), dict.fromkeys(shapes, ""))
     agree = all(np.array_equal(bins[1][f.start : f.start + f.size], again.of(f)) for f in fields)
     return layout if agree and _same_elsewhere(bins, layout) else None
 

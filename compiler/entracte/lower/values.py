@@ -50,14 +50,18 @@ _SUBTRACTED = {
 `(mask - 1) * 1e9`."""
 
 
-def check_weights(program: ExportedProgram) -> None:
+def check_weights(program: ExportedProgram) -> dict[str, float]:
     """Refuse NaN and infinity, which coremltools converts without a word.
 
     Minus infinity is allowed in buffers and constants: masks are stored that way.
 
+    Returns:
+        The lowest value of each, by its name.
+
     Raises:
         LowerError: naming the parameter, buffer or constant.
     """
+    lowest = {}
     for spec in _weight_specs(program):
         low, high = _extremes(_tensor(program, spec))
         if math.isnan(low) or math.isnan(high):
@@ -68,6 +72,8 @@ def check_weights(program: ExportedProgram) -> None:
                 f"weight `{spec.target}` contains infinity: the checkpoint is damaged, "
                 "or was saved in fp16 after an overflow"
             )
+        lowest[str(spec.target)] = low
+    return lowest
 
 
 _ARITHMETIC = frozenset({"add", "sub", "rsub", "mul", "floor_divide", "remainder", "fmod", "div"})
@@ -102,8 +108,9 @@ def _kind(node: Node) -> str:
     return str(node.target).split(".")[1] if "." in str(node.target) else ""
 
 
-def clamp_masks(program: ExportedProgram) -> list[str]:
-    """Replace mask values below fp16's range by `MASKED`, in place.
+def clamp_masks(program: ExportedProgram, lowest: Mapping[str, float]) -> list[str]:
+    """Replace mask values below fp16's range by `MASKED`, in place; `lowest` as from
+    `check_weights`.
 
     A fully masked row gives NaN from -inf and a finite result from -3e4 (measured, section 1.5).
 
@@ -121,7 +128,8 @@ def clamp_masks(program: ExportedProgram) -> list[str]:
         if position is not None and _clamp_subtracted(node, position):
             changed.append(node.name)
     held = (s for s in _weight_specs(program) if s.kind is not InputKind.PARAMETER)
-    return changed + [str(spec.target) for spec in held if _clamp_tensor(program, spec)]
+    low = (s for s in held if lowest[str(s.target)] < -FP16_MAX)
+    return changed + [_clamp_tensor(program, spec) for spec in low]
 
 
 def _weight_specs(program: ExportedProgram) -> list[InputSpec]:
@@ -194,12 +202,9 @@ def _takes(user: Node, node: Node) -> bool:
     return is_subtrahend or user.target is _aten.neg.default
 
 
-def _clamp_tensor(program: ExportedProgram, spec: InputSpec) -> bool:
+def _clamp_tensor(program: ExportedProgram, spec: InputSpec) -> str:
     tensor = _tensor(program, spec)
-    low, _ = _extremes(tensor)
-    if low >= -FP16_MAX:
-        return False
     clamped = torch.where(tensor < -FP16_MAX, MASKED, tensor)
     table = program.constants if spec.target in program.constants else program.state_dict
     table[spec.target] = clamped
-    return True
+    return str(spec.target)

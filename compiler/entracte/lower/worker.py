@@ -27,7 +27,7 @@ from entracte.disk import left
 from entracte.disk.folder import make_folder
 from entracte.disk.write import told
 from entracte.errors import EntracteError
-from entracte.lower.child import keep_memory, settle_in, undisturbed
+from entracte.lower.child import keep_memory, settle_in, small_pages, undisturbed
 from entracte.lower.errors import LowerError, full_disk
 from entracte.lower.quiet import TAIL_CHARS
 
@@ -167,6 +167,7 @@ def _child(task: Task, sender: Connection) -> None:
         with told(task.log):
             _say_into(task.log)
         torch.set_num_threads(1)
+        small_pages()
         if task.keeps_memory:
             keep_memory()
         # What the parent hands over lives as long as this process. Each conversion collects twice,
