@@ -49,12 +49,14 @@ class Course:
         self.size = [u.size_bytes for u in table.units]
         self.load_ns = [u.load_ns for u in table.units]
         self.cold_ns = [u.cold_ns for u in table.units]
+        self.after = self._next_uses()
+        """Of each step's unit, the next use after the step."""
         self.orders = list(self._orders())
         self._most: dict[tuple[int, int], int] = {}
 
     def _orders(self) -> Iterator[Order]:
         """From each step on, and from the end."""
-        after = self._next_uses()
+        after = self.after
         first = {u: n for n, u in reversed(list(enumerate(self.units)))}
         order = sorted((first.get(u, self.end), u) for u in range(len(self.size)))
         yield tuple(order)
@@ -65,7 +67,6 @@ class Course:
             yield tuple(order)
 
     def _next_uses(self) -> list[int]:
-        """Of each step's unit, after the step."""
         after, seen = [self.end] * self.end, dict[int, int]()
         for n in range(self.end - 1, -1, -1):
             after[n] = seen.get(self.units[n], self.end)
@@ -166,17 +167,17 @@ class QuickRule:
         self.loads.append((now, unit))
 
     def _stepped(self, now: int, ns: int) -> None:
-        self.exec_scale = learned(self.exec_scale, ns, self.course.exec_ns[len(self.ends)])
+        at, course = len(self.ends), self.course
+        self.exec_scale = learned(self.exec_scale, ns, course.exec_ns[at])
         self.running = False
         self.ends.append(now)
+        # What is never used again is dropped at once, and nothing of the kind is loaded.
+        if course.units[at] >= 0 and course.after[at] >= course.end:
+            self._evict(course.units[at])
 
     def _decide(self) -> None:
         at, end = len(self.ends), self.course.end
         order = self.course.orders[at]
-        for use, unit in reversed(order):
-            if use < end:
-                break
-            self._evict(unit)
         if not self.running and at < end:
             unit = self.course.units[at]
             if unit < 0 or unit in self.there:
@@ -186,8 +187,12 @@ class QuickRule:
 
     def _fetch(self, at: int, order: Order) -> None:
         there = self.there
-        first = next((k for k, x in enumerate(order) if x[1] not in there), None)
-        if first is None or order[first][0] >= self.course.end:
+        first = 0
+        for _, unit in order:
+            if unit not in there:
+                break
+            first += 1
+        if first == len(order) or order[first][0] >= self.course.end:
             return
         if self.running and not self._is_due(at, order, first):
             return

@@ -385,13 +385,14 @@ def make_table(
         pages: chunk -> into how many pages it is split; 1 where it is not named.
         kept: chunks that stay loaded over their loop, e.g. a plan's `schedule.kept`.
     """
-    facts, sizes = workload.facts, {t.name: t.size_bytes for t in workload.program.tensors}
+    facts = workload.facts
+    size = {t.name: t.size_bytes for t in workload.program.tensors}.__getitem__
     alive = lifetimes(workload.program)
 
     def step(s: int, k: int, what: Step) -> TableStep:
         names = alive[s, k]
         during, after, at_end = (
-            sum(sizes[n] for n in x) for x in (names.during, names.after, names.at_end)
+            sum(map(size, x)) for x in (names.during, names.after, names.at_end)
         )
         made = replace(_step(what, during, facts), left_bytes=after, end_bytes=at_end)
         return replace(made, asks=_asked(workload.program.segments[s].steps, what))

@@ -8,7 +8,7 @@ the program in which no call rests: never less than what is there.
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from entracte.ir import Call, ChunkFacts, Load, Moment, Program, Schedule, Segment, Step
 from entracte.program.assemble import reads, writes
@@ -16,9 +16,8 @@ from entracte.program.assemble import reads, writes
 START = -1
 
 
-@dataclass(frozen=True, slots=True)
-class Occurrence:
-    """One step of one iteration of the expanded program."""
+class Occurrence(NamedTuple):
+    """One step of one iteration of the expanded program. (A tuple: planning makes many.)"""
 
     segment: int
     iteration: int
@@ -73,7 +72,8 @@ def _iteration(segment: Segment, alive: set[str], known: set[str]) -> Iterator[A
         alive |= (reads(step) | writes(step)) & known
         during = frozenset(alive)
         alive -= set(step.frees)
-        yield Alive(during, frozenset(alive), frozenset(alive))
+        after = frozenset(alive)
+        yield Alive(during, after, after)
     alive |= (reads(last) | writes(last)) & known
     during = frozenset(alive)
     alive -= set(last.frees) | moved
@@ -85,16 +85,17 @@ def expand(
     program: Program, facts: Mapping[str, ChunkFacts], iterations: int | None = None
 ) -> list[Occurrence]:
     """The steps in order; at most `iterations` of each loop (all of them when None)."""
-    size = {t.name: t.size_bytes for t in program.tensors}
-    held = {at: sum(size[x] for x in a.during) for at, a in lifetimes(program).items()}
+    size = {t.name: t.size_bytes for t in program.tensors}.__getitem__
+    held = {at: sum(map(size, a.during)) for at, a in lifetimes(program).items()}
     unrolled = []
     for s, segment in enumerate(program.segments):
         count = segment.count if iterations is None else min(segment.count, iterations)
-        for i in range(count):
-            for k, step in enumerate(segment.steps):
-                chunk = step.chunk if isinstance(step, Call) else None
-                activation = facts[chunk].activation_bytes if chunk is not None else 0
-                unrolled.append(Occurrence(s, i, k, chunk, held[s, k] + activation))
+        once: list[tuple[int, str | None, int]] = []
+        for k, step in enumerate(segment.steps):
+            chunk = step.chunk if isinstance(step, Call) else None
+            activation = facts[chunk].activation_bytes if chunk is not None else 0
+            once.append((k, chunk, held[s, k] + activation))
+        unrolled += [Occurrence(s, i, *own) for i in range(count) for own in once]
     return unrolled
 
 

@@ -5,11 +5,16 @@ ended and its chunk is there (max-plus): the times of `Gates` on the clock. A lo
 `_WHOLE` iterations is run that far and then goes on at the pace of its last few: the search ranks
 with that figure, and compares its best on the clock. Where calls rest, that is whole periods of
 them; where they follow none, the loop is run whole.
+
+Moments are whole nanoseconds in floating point, which adds them exactly. So an iteration that ends
+as the one before it, later by so much, is told from all others, and all after it are as it is: two
+of three iterations need not be run.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from entracte.clock.table import whole_ns
 from entracte.ir import Call, ChunkFacts, Load, Moment, Program, Segment, Step
 from entracte.program.steps import START, happens, period, times
 from entracte.program.workload import Workload
@@ -19,28 +24,29 @@ _STEADY = 6
 """Iterations over which the pace is averaged: a multiple of two and of three, in case loads
 fall into a pattern of several iterations."""
 
-_ROUNDING_S = 1e-6
-"""More than sums of seconds in another order differ by."""
+_ROUNDING_S = 1e-5
+"""More than sums of seconds and sums of whole nanoseconds differ by."""
 
 Cost = tuple[float, float]
 """Seconds, then bytes loaded."""
 
 _Step = tuple[float, int, bool]
-"""Seconds to load before the step (negative: nothing), its gate, whether the gate is relative."""
+"""Nanoseconds to load before the step (negative: nothing), its gate, whether the gate is
+relative."""
 _NOTHING: _Step = (-1.0, START, False)
 
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """A segment in numbers: how many iterations are run, and the seconds of each one's steps."""
+    """A segment in numbers: how many iterations are run, and the times of each one's steps."""
 
     count: int
     run: int
     pace: int
     """Iterations over which the pace is averaged."""
-    seconds: tuple[tuple[float, ...], ...]
+    ns: tuple[tuple[float, ...], ...]
     """Of iterations 0, 1, ... as long as they differ; the last entry is all the others'."""
-    compute_s: float
+    compute_ns: float
     """Of all iterations."""
 
 
@@ -66,7 +72,7 @@ class Pace:
         self.workload = workload
         self.program, self.facts, self.contention = program, facts, workload.contention
         self.shapes = [_shape(segment, facts) for segment in program.segments]
-        self.compute_s = sum(shape.compute_s for shape in self.shapes)
+        self.compute_s = sum(shape.compute_ns for shape in self.shapes) / 1e9
         self._known: dict[int, _Known] = {}
         """By identity: attempts share most loads (`place.Given.said`)."""
         self._costs: dict[int, tuple[tuple[Load, ...], Cost]] = {}
@@ -134,31 +140,41 @@ class Pace:
                 again[k] = x.step
             happen = {k: x.when for k, x in each[s].items() if x.when is not None}
             for i in range(shape.run):
-                seconds = shape.seconds[min(i, len(shape.seconds) - 1)]
                 own = again if i else begin
                 if i and happen:
                     own = [_NOTHING if i not in happen.get(k, (i,)) else x
                            for k, x in enumerate(again)]  # fmt: skip
-                free = _iterate(own, seconds, ends, free)
+                before = free
+                free = _iterate(own, shape.ns[min(i, len(shape.ns) - 1)], ends, free)
+                if i < max(1, len(shape.ns) - 1) or happen:
+                    continue
+                later = ends[-1] - ends[-1 - length]
+                freed = later if each[s] else 0.0
+                if free - before == freed and _is_steady(ends, length, later):
+                    more = shape.run - 1 - i
+                    _go_on(ends, length, more, later)
+                    free += more * freed
+                    break
             if shape.run < shape.count:
                 pace = (ends[-1] - ends[-1 - shape.pace * length]) / shape.pace
-                shift = (shape.count - shape.run) * pace
+                shift = float(round((shape.count - shape.run) * pace))
                 ends[-length:] = [t + shift for t in ends[-length:]]
                 free += shift
-        return ends[-1] if ends else 0.0
+        return (ends[-1] if ends else 0.0) / 1e9
 
     def _step(self, step: int, load: Load) -> _Step:
         facts, gate = self.facts[load.chunk], load.gate
         # A package's first load in a run is cold.
-        seconds = facts.load_s + (facts.cold_s if load.iterations == "first" else 0.0)
+        cold_s = facts.cold_s if load.iterations == "first" else 0.0
+        ns = float(whole_ns(facts.load_s) + whole_ns(cold_s))
         if gate is None:
-            return seconds, START, False
+            return ns, START, False
         length = len(self.program.segments[gate.segment].steps)
         if gate.moment is Moment.LAST:
             last = (self.shapes[gate.segment].run - 1) * length
-            return seconds, self.base[gate.segment] + last + gate.step, False
+            return ns, self.base[gate.segment] + last + gate.step, False
         back = length if gate.moment is Moment.PREVIOUS else 0
-        return seconds, gate.step - step - back, True
+        return ns, gate.step - step - back, True
 
 
 def _firsts(program: Program, facts: Mapping[str, ChunkFacts]) -> tuple[float, float]:
@@ -181,20 +197,33 @@ def _firsts(program: Program, facts: Mapping[str, ChunkFacts]) -> tuple[float, f
     return waiting, total
 
 
-def _iterate(
-    steps: list[_Step], seconds: tuple[float, ...], ends: list[float], free: float
-) -> float:
+def _iterate(steps: list[_Step], ns: tuple[float, ...], ends: list[float], free: float) -> float:
     """One iteration of a segment; appends the end of each step, returns when the loader is free."""
     now = ends[-1] if ends else 0.0
-    for (load, gate, relative), own in zip(steps, seconds, strict=True):
+    for (load, gate, relative), own in zip(steps, ns, strict=True):
         if load >= 0.0:
             at = len(ends) + gate if relative else gate
-            opened = ends[at] if at >= 0 else 0.0
-            free = max(free, opened) + load
-            now = max(now, free)
+            if at >= 0 and ends[at] > free:
+                free = ends[at]
+            free += load
+            if free > now:
+                now = free
         now += own
         ends.append(now)
     return free
+
+
+def _is_steady(ends: list[float], length: int, later: float) -> bool:
+    """Whether all steps of the last iteration ended by so much later than those before it."""
+    pairs = zip(ends[-length:], ends[-2 * length : -length], strict=True)
+    return all(now - before == later for now, before in pairs)
+
+
+def _go_on(ends: list[float], length: int, more: int, later: float) -> None:
+    """Appends so many iterations like the last one."""
+    last = ends[-length:]
+    for i in range(1, more + 1):
+        ends += [t + i * later for t in last]
 
 
 def _shape(segment: Segment, facts: Mapping[str, ChunkFacts]) -> _Shape:
@@ -206,13 +235,21 @@ def _shape(segment: Segment, facts: Mapping[str, ChunkFacts]) -> _Shape:
     run = min(segment.count, distinct + _WHOLE - _STEADY + pace)
     run += (segment.count - run) % every
     resting = any(s.at for s in calls)
-    seconds = tuple(
-        tuple(_seconds(s, i, facts) for s in segment.steps)
+    ns = tuple(
+        tuple(_ns(s, i, facts) for s in segment.steps)
         for i in range(segment.count if resting else distinct)
     )
-    alone = [sum(own) for own in seconds]
+    alone = [sum(own) for own in ns]
     compute = sum(alone) + (segment.count - len(alone)) * alone[-1]
-    return _Shape(segment.count, run, pace, seconds, compute)
+    return _Shape(segment.count, run, pace, ns, compute)
+
+
+def _ns(step: Step, iteration: int, facts: Mapping[str, ChunkFacts]) -> float:
+    """As the clock has it: whole."""
+    if not isinstance(step, Call) or not step.is_called(iteration):
+        return 0.0
+    function = step.function_at(iteration)
+    return float(step.repeat * whole_ns(facts[step.chunk].exec_of(function)))
 
 
 def _seconds(step: Step, iteration: int, facts: Mapping[str, ChunkFacts]) -> float:

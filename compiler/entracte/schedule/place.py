@@ -6,9 +6,11 @@ later load (which cannot start before load k) could have used it; and the clock 
 the gates. So what a policy chooses is which chunks to keep (scheduling.md, section 1).
 """
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from entracte.ir import Gate, Load, Moment, Policy
 from entracte.program.steps import START, Occurrence, expand
@@ -23,9 +25,9 @@ KeptBy = Mapping[int, frozenset[str]]
 """Segment number -> chunks that stay loaded over that loop."""
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """A load in numbers of the shortened program: four iterations of each loop."""
+class Placed(NamedTuple):
+    """A load in numbers of the shortened program: four iterations of each loop. (A tuple: planning
+    makes many.)"""
 
     chunk: str
     use: int
@@ -70,12 +72,13 @@ class Given:
         """A still earlier gate of each use, where there is one (`_before`)."""
         self.made: dict[object, tuple[Load, ...] | Conflict] = {}
         """Attempts, by what a policy allows and the chunks that are kept."""
-        self.said: dict[tuple[int, int, int], Load] = {}
-        """Loads as a plan says them, by use, end and gate: attempts differ in few of them."""
-        self.begins = [
-            begin[s, 0] for s, g in enumerate(self.program.segments) if g.is_loop and begin[s, 0]
-        ]
-        """The first use of each loop."""
+        self.said: dict[Placed, Load] = {}
+        """Loads as a plan says them: attempts differ in few of them."""
+        self.equal: dict[Load, Load] = {}
+        """Of equal ones (of iterations alike) the first: equal loads are one object."""
+        self.calls = [t for t, s in enumerate(self.unrolled) if s.chunk is not None]
+        self.begins = self._begins()
+        """The first call of each loop, in order, where there is one before it."""
         self.begun: dict[object, _Attempt] = {}
         """Attempts as they were there: others go on from them."""
         self._published: dict[int, int] = {}
@@ -83,6 +86,13 @@ class Given:
         """Of whole runs (`look.cost_of`), with the workload that they are of."""
         self.paces: dict[int, Pace] = {}
         """By the identity of a workload with these steps: policies time the same loads."""
+
+    def _begins(self) -> list[int]:
+        first: dict[int, int] = {}
+        for t in self.calls:
+            first.setdefault(self.unrolled[t].segment, t)
+        loops = [s for s in first if self.program.segments[s].is_loop]
+        return [first[s] for s in loops if first[s] > self.calls[0]]
 
     def within(self, budget_bytes: int) -> "Given":
         """The same under another budget."""
@@ -157,7 +167,7 @@ def loads_of(
 def place(given: Given, policy: Policy, kept: KeptBy) -> list[Placed] | Conflict:
     """All loads of the shortened program, or where they do not fit."""
     attempt, begin = _begun(given, policy, kept)
-    for use in range(begin, len(given.unrolled)):
+    for use in given.calls[bisect_left(given.calls, begin) :]:
         if use in given.begins and use > begin:
             given.begun[_before(given, policy, kept, use)] = attempt.copy()
         conflict = attempt.place(use)
@@ -201,31 +211,37 @@ class _Attempt:
         return other
 
     def place(self, use: int) -> Conflict | None:
+        """`use` is a call."""
         given, used = self.given, self.used
-        at = given.unrolled[use]
-        if at.chunk is None:
+        segment, iteration, _, chunk, _ = given.unrolled[use]
+        assert chunk is not None
+        keep = chunk in self.kept.get(segment, ())
+        if self.freed.get(chunk, START) >= use or (keep and iteration > 0):
             return None
-        keep = at.chunk in self.kept.get(at.segment, ())
-        if self.freed.get(at.chunk, START) >= use or (keep and at.iteration > 0):
-            return None
-        free = given.last[at.segment, at.chunk] if keep else given.again[use]
+        free = given.last[segment, chunk] if keep else given.again[use]
         weight = given.weight[use]
         room = given.budget - weight
-        if max(used[use : free + 1]) > room:
+        if used[use] > room or (free > use and max(used[use : free + 1]) > room):
             t = next(t for t in range(use, free + 1) if used[t] > room)
             return Conflict(given.unrolled[t], used[t] - given.need[t] + weight)
-        gate, floor = use - 1, self.floor(use)
-        # Most often there is room all the way; the built-in is much faster than the loop.
-        if gate > floor and max(used[floor + 1 : use]) <= room:
-            gate = floor
-        while gate > floor and used[gate] <= room:
-            gate -= 1
-        if gate == given.earliest[use] and (far := self.far(use)) is not None:
-            gate = far if all(x <= room for x in used[far + 1 : gate + 1]) else gate
-        self.placed.append(Placed(at.chunk, use, free, gate))
-        self.freed[at.chunk] = free
+        gate = self.gate(use, room)
+        self.placed.append(Placed(chunk, use, free, gate))
+        self.freed[chunk] = free
         used[gate + 1 : free + 1] = [x + weight for x in used[gate + 1 : free + 1]]
         return None
+
+    def gate(self, use: int, room: int) -> int:
+        """The earliest one, where so many bytes are enough beside what is there."""
+        used, gate, floor = self.used, use - 1, self.floor(use)
+        if gate > floor and used[gate] <= room:
+            # Most often there is room all the way; the built-in is much faster than the loop.
+            if max(used[floor + 1 : use]) <= room:
+                gate = floor
+            while gate > floor and used[gate] <= room:
+                gate -= 1
+        if gate == self.given.earliest[use] and (far := self.far(use)) is not None:
+            gate = far if all(x <= room for x in used[far + 1 : gate + 1]) else gate
+        return gate
 
     def floor(self, use: int) -> int:
         """The earliest gate: by the policy, the order of loads, and what a plan can say."""
@@ -241,13 +257,15 @@ class _Attempt:
         return far if self.limit(use, far) == far else None
 
     def limit(self, use: int, floor: int) -> int:
-        given, placed = self.given, self.placed
-        if len(placed) >= self.policy.lookahead:
-            floor = max(floor, placed[-self.policy.lookahead].use - 1)
-        if placed:
-            floor = max(floor, placed[-1].gate)
+        given, placed, ahead = self.given, self.placed, self.policy.lookahead
+        if len(placed) >= ahead:
+            floor = max(floor, placed[-ahead].use - 1)
+        if placed and placed[-1].gate > floor:
+            floor = placed[-1].gate
         # A chunk is never in memory twice.
-        floor = max(floor, self.freed.get(given.unrolled[use].chunk or "", START))
+        freed = self.freed.get(given.unrolled[use].chunk or "", START)
+        if freed > floor:
+            floor = freed
         if self.policy.keep == "published":
             floor = max(floor, given.published(use))
         return floor
@@ -261,10 +279,10 @@ def compress(given: Given, placed: list[Placed]) -> tuple[Load, ...]:
     first: list[list[Load]] = [[] for _ in given.program.segments]
     each: list[dict[int, Load]] = [{} for _ in given.program.segments]
     for load in placed:
-        key = (load.use, load.free, load.gate)
-        made = given.said.get(key)
+        made = given.said.get(load)
         if made is None:
-            made = given.said[key] = _load(given.unrolled, load)
+            made = _load(given.unrolled, load)
+            made = given.said[load] = given.equal.setdefault(made, made)
         if made.iterations == "first":
             first[made.segment].append(made)
             continue
