@@ -201,6 +201,76 @@ def test_same_program_as_of_everything(
     assert joined == rows(exported(kind, is_convertible))
 
 
+class Operations(nn.Module):
+    """Composite operations, literals, several results, strides of attention, names that count."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.out, self.table = nn.Linear(WIDTH, WIDTH), nn.Buffer(torch.ones(2, 2))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        heads = self.out(x).unflatten(-1, (2, 4)).transpose(1, 2)
+        seen = nn.functional.scaled_dot_product_attention(heads, heads, heads * -0.0 + 0.0)
+        low, high = nn.functional.gelu(seen).transpose(1, 2).reshape(1, 4, WIDTH).chunk(2, -1)
+        low = nn.functional.dropout(low, 0.5, self.training).to(torch.float32).contiguous()
+        scale = torch.tensor([0.5, 2.0, 1.0, 1.0])
+        top, _ = (low * scale @ high.transpose(1, 2)).max(-1)
+        return (*torch.unbind(top.expand(2, 4), 0), self.table.flatten() + low.pow(2).flatten()[:4])
+
+
+class Changing(nn.Module):
+    """Results that are changed in place where nobody else reads them."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        sums = x @ x.transpose(1, 2)
+        low = sums.exp()
+        sums += 1
+        sums.mul_(low).clamp_(-2, 2)
+        return sums.softmax(-1), low
+
+
+class Shared(Changing):
+    """A result that is changed in place after a view of it was taken."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        sums = x @ x.transpose(1, 2)
+        row = sums[:, 0]
+        sums += 1
+        return sums.softmax(-1), row * 2
+
+
+class Given(Changing):
+    """An input that is changed in place."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return (x.mul_(2) + 1,)
+
+
+def is_simple(target: object) -> bool:
+    return not any(name in str(target) for name in ("gelu", "linear", "softmax", "attention"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "traces"), [(Operations, 0), (Changing, 0), (Shared, 1), (Given, 1)]
+)
+def test_operations_written_once_are_what_torch_makes_of_the_whole(
+    kind: type[nn.Module], traces: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, left = export.once, list[int]()
+
+    def once(*args: Any) -> Any:
+        found = own(*args)
+        left.append(found.count(None))
+        return found
+
+    monkeypatch.setattr(export, "once", once)
+    args = (torch.empty(1, 4, WIDTH),)
+    made = rows(export_graph(built(kind), args, is_simple))
+    assert left[0] == traces
+    monkeypatch.setattr(export, "once", lambda programs, *_: [None] * len(programs))
+    assert made == rows(export_graph(built(kind), args, is_simple))
+
+
 def test_joined_program_computes_what_the_module_does(pieces: list[int]) -> None:
     torch.manual_seed(0)
     module = Model().eval()

@@ -32,6 +32,7 @@ from entracte.frontend.pairs import write_pairs
 from entracte.frontend.place import line_of, refuse_sizes
 from entracte.frontend.rank.within import within_rank
 from entracte.frontend.repeats.calls import AGAIN
+from entracte.frontend.repeats.once import once
 from entracte.frontend.repeats.spliced import Piece, names_made, unread
 from entracte.frontend.repeats.whole import in_pieces
 from entracte.frontend.returned import returning
@@ -250,9 +251,8 @@ def _fake_argument(arg: Tensor, mode: FakeTensorMode) -> Tensor:
 def _decompose(pieces: Sequence[Piece], is_convertible: Callable[[object], bool]) -> None:
     """Functional ATen, with what the converter lacks written in simpler terms: the same in all
     pieces of a program."""
+    _write([piece for piece in pieces if piece.program.dialect != ATEN], {})
     for piece in pieces:
-        if piece.program.dialect != ATEN:
-            _write(piece, {})
         compute_with_all(piece.program)
         refuse_sizes(piece.program)
         narrow(piece.program)
@@ -261,8 +261,7 @@ def _decompose(pieces: Sequence[Piece], is_convertible: Callable[[object], bool]
         wanted = _wanted(pieces, is_convertible)
         if not wanted:
             break
-        for piece in pieces:
-            _write(piece, wanted)
+        _write(pieces, wanted)
 
 
 def _as_aten(program: ExportedProgram) -> ExportedProgram:
@@ -293,11 +292,17 @@ def _wanted(
     return wanted | {target: table[target] for target in lacking if target in table}
 
 
-def _write(piece: Piece, table: Any) -> None:
-    piece.unread = unread(piece.program)
-    with names_made() as names:
-        piece.program = _written(piece.program, table)
-    piece.names = names
+def _write(pieces: Sequence[Piece], table: dict[object, object]) -> None:
+    for piece in pieces:
+        piece.unread = unread(piece.program)
+    written = once([p.program for p in pieces], table, lambda program: _written(program, table))
+    for piece, found in zip(pieces, written, strict=True):
+        if found is not None:
+            piece.program, piece.names = found
+            continue
+        with names_made() as names:
+            piece.program = _written(piece.program, table)
+        piece.names = names
 
 
 def _written(program: ExportedProgram, table: Any) -> ExportedProgram:
