@@ -168,11 +168,10 @@ def table(rows: Sequence[tuple[str, Compared | None]]) -> str:
     return "\n".join(lines)
 
 
-def weak_table(paths: Sequence[Path]) -> str:
-    lines = [
-        "| K | N | chunks | r | f | planner / bound | bound / optimum | planner / optimum |",
-        "| ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: |",
-    ]
+def weak_table(paths: Sequence[Path]) -> Iterator[str]:
+    """Lines, each as soon as it is found: some take minutes."""
+    yield "| K | N | chunks | r | f | planner / bound | bound / optimum | planner / optimum |"
+    yield "| ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: |"
     outcomes = [told(x) for path in paths for x in path.open() if x.strip()]
     for o in sorted(outcomes, key=lambda o: -o.over):
         i = o.instance
@@ -184,8 +183,7 @@ def weak_table(paths: Sequence[Path]) -> str:
             cells = [f"{x:.3f}" for x in (o.seconds / o.over / optimum, o.seconds / optimum)]
         kind = i.kind if i.kind == "equal" else f"{i.kind} {i.seed}"
         row = [str(x) for x in (i.chunks, i.iterations, kind, i.ratio, i.share)]
-        lines.append(f"| {' | '.join([*row, f'{o.over:.3f}', *cells])} |")
-    return "\n".join(lines)
+        yield f"| {' | '.join([*row, f'{o.over:.3f}', *cells])} |"
 
 
 def _optimum_s(i: Instance, planned_s: float) -> float:
@@ -253,7 +251,8 @@ def main() -> None:
         print(lengths_table())
         return
     if given.weak:
-        print(weak_table(given.weak))
+        for line in weak_table(given.weak):
+            print(line, flush=True)
         return
     rows = []
     for case, made in instances(given.seeds):
