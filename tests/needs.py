@@ -34,6 +34,7 @@ NEEDS = {
     "report/test_browser_memory.py": "browser",
     "report/test_browser_area.py": "browser",
     "report/*": "light",
+    "ui/test_real.py": "convert",
     "ui/test_page.py::test_the_demo_*": "convert",
     "ui/test_page.py": "browser",
     "ui/*": "light",

@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 
 from entracte.cli import console as shown
+from entracte.cli.batch import expected_of
 from entracte.cli.console import Bars
 from entracte.cli.progress import How, bar_text, how_of, left, line_text, taken, times_text, turn
 from entracte.errors import ConfigError
-from entracte.inspect.pace import loops_of, pace_of, steps_s
+from entracte.inspect.pace import Pace, loops_of, pace_of, steps_s
 from entracte.ir import Bar
 from entracte.progress.tracker import Tracker
 from entracte.progress.values import Expected, LoopSpan, PhaseTime, Progress, merged
@@ -148,6 +149,28 @@ def test_a_share_never_goes_back(clock):
     assert now(tracker).share == pytest.approx(0.1)
     tracker.advance("b", 40 * MIB)
     assert now(tracker).share == pytest.approx(90 / 178)
+
+
+def test_of_several_runs_each_is_a_part_of_all(clock):
+    """Three runs of four seconds each."""
+    pace = Pace((1.0, 3.0), ("text", "denoise"), (), same=True)
+    names = ["run 1/3", "run 2/3", "run 3/3"]
+    tracker = Tracker(expected_of(pace, names), clock)
+    told = []
+    for k, name in enumerate(names):
+        tracker.phase(name, 2, units_s=pace.steps_s, names=pace.names)
+        told.append((now(tracker).share, now(tracker).left_s))
+        clock.to(4 * k + 1)
+        tracker.at("text", 1)
+        clock.to(4 * k + 4)
+        tracker.at("denoise", 2)
+    assert told == [
+        (0.0, 12.0), (pytest.approx(1 / 3), 8.0), (pytest.approx(2 / 3), 4.0),
+    ]  # fmt: skip
+    assert now(tracker).share == 1.0
+    # What another device's run took is no ground for a time left.
+    assert expected_of(replace(pace, same=False), names).ground == ""
+    assert expected_of(pace, []) == Expected()
 
 
 def test_several_run_at_once_by_name(clock):

@@ -44,6 +44,7 @@ def test_it_is_a_command_and_its_rows_are_a_table(studio, monkeypatch):
 def test_nowhere_is_a_table_too_and_no_rows_are_none(studio, monkeypatch):
     status = looked(studio, monkeypatch, LACKS)[1]
     assert status.state == "failed" and ">no</td>" in fits_html(status)
+    assert "it fits on none of them" in history_html(studio.history.entries())
     chosen = Chosen({"target": "host", "pipeline": "on_device_sora"}, {})
     monkeypatch.setenv("ENTRACTE_FAKE_FITS", "{}")
     task = studio.fits(chosen)

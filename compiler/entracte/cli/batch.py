@@ -24,9 +24,9 @@ from entracte.cli.progress import How
 from entracte.cli.tables import say
 from entracte.disk.folder import fresh
 from entracte.errors import ConfigError, RunError
-from entracte.inspect.pace import pace_of
+from entracte.inspect.pace import Pace, pace_of
 from entracte.ir import Input, Plan
-from entracte.progress.values import Expected
+from entracte.progress.values import Expected, PhaseTime
 from entracte.run.batch import MOST_RUNS, BatchRun, batch_of, files_there, named, out_of
 from entracte.run.conditioning import Conditioning
 from entracte.run.execute import OpenBuild
@@ -206,15 +206,16 @@ def _run_all(
     todo = [p for p in planned if not p.is_done]
     then = {id(p): q.run.inputs for p, q in pairwise(todo)}
     pace = pace_of(opened.plan, opened.folder, opened.device.name)
-    ground = Expected(ground="run" if pace.same else "")
-    with Bars(how, ground) as bars, Series(opened.plan, opened.device) as series:
+    phases = {id(p): f"run {k}/{len(planned)}" for k, p in enumerate(planned, 1)}
+    expected = expected_of(pace, [phases[id(p)] for p in todo])
+    with Bars(how, expected) as bars, Series(opened.plan, opened.device) as series:
         carrying = series if carries and Series.suits(opened.plan) else None
         for k, p in enumerate(planned, 1):
             title = f"{k}/{len(planned)} {_title(p.run)}"
             if p.is_done:
                 say(console, f"{title}: is there already", style="dim")
                 continue
-            bars.steps(f"run {k}/{len(planned)}", pace)
+            bars.steps(phases[id(p)], pace)
             outcome = p.opened.compute(
                 p.run.inputs,
                 lambda stage, done, _: bars.at(stage, done),
@@ -228,6 +229,12 @@ def _run_all(
     if faults:
         raise RunError("; ".join(faults))
     return alarmed
+
+
+def expected_of(pace: Pace, phases: Sequence[str]) -> Expected:
+    """Runs of one plan, each a phase: all as long as the one whose pace is known."""
+    each = [PhaseTime(name, sum(pace.steps_s), len(pace.names)) for name in phases]
+    return Expected(tuple(each), ground=next(iter(phases), "") if pace.same else "")
 
 
 def _planned(opened: OpenBuild, run: BatchRun, record: Path | None, resume: bool) -> _Planned:

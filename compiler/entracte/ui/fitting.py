@@ -9,8 +9,6 @@ from entracte.ui.jobs import Status
 from entracte.ui.shown import table
 from entracte.units import compact_bytes, compact_seconds
 
-KIND = "fits"
-"""Of such a task."""
 _MOST = 200
 """Rows that are shown."""
 _HEAD = ("target", "limit", "fits", "peak", "of budget", "needs", "time", "chunks")

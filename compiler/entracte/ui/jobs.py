@@ -19,6 +19,8 @@ from entracte.progress.values import Progress
 from entracte.ui.events import progress_of
 
 RUNNING, DONE, FAILED, CANCELLED = "running", "done", "failed", "cancelled"
+FITS = "fits"
+"""Kind of a task that tells by its status whether there is a device on which it fits."""
 _LINES, _LONGEST = 2000, 2000
 """Lines that are kept of what a job prints, letters of each."""
 _GRACE_S = 10.0
@@ -180,5 +182,7 @@ def _environment() -> dict[str, str]:
 def last_words(status: Status) -> str:
     """What a job that ended has to say: its error, or its last line."""
     errors: Sequence[str] = [s for s in status.said if s.startswith("error:")]
+    if status.task.kind == FITS and status.lines and not errors:
+        return "it fits on none of them"  # what it printed is for programs
     said = errors or status.said or status.lines
     return said[-1] if said else ""

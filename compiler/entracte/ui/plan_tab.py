@@ -6,8 +6,8 @@ from typing import Any
 from entracte.errors import EntracteError
 from entracte.ui.asked import said
 from entracte.ui.controls import FIRST, Control, Group
-from entracte.ui.fitting import KIND, fits_html
-from entracte.ui.jobs import RUNNING
+from entracte.ui.fitting import fits_html
+from entracte.ui.jobs import FITS, RUNNING
 from entracte.ui.shown import job_html, report_html
 from entracte.ui.studio import Studio
 from entracte.ui.words import Chosen
@@ -182,7 +182,7 @@ def _teller(studio: Studio) -> Any:
         runs = status is not None and status.state == RUNNING
         cancel = gr.update(interactive=runs)
         report: Any = gr.skip()
-        if status is not None and status.task.kind == KIND and not runs:
+        if status is not None and status.task.kind == FITS and not runs:
             # It fits nowhere: that is a table too.
             report = fits_html(status)
         elif status is not None and status.task.kind != "run" and status.state == "done":

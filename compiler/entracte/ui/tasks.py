@@ -12,7 +12,7 @@ from entracte.ir import Input, Plan
 from entracte.run.inputs import given_inputs
 from entracte.run.media import check_file, decode
 from entracte.run.outputs import usual_name
-from entracte.ui.jobs import Task
+from entracte.ui.jobs import FITS, Task
 from entracte.ui.places import BUILDS, GIVEN, PLANS, PREVIEWS, RUNS, Root
 from entracte.ui.words import line
 
@@ -46,7 +46,7 @@ def fits_task(words: Sequence[str], pipeline: str) -> Task:
     if not any(w.startswith("pipeline=") for w in others):
         others.append(f"pipeline={pipeline}")
     typed = ("plan", "fits", *others)
-    return Task("fits", (*typed, "--json"), line(typed), "")
+    return Task(FITS, (*typed, "--json"), line(typed), "")
 
 
 def run_task(root: Root, build: str, plan: Plan, given: Mapping[str, str], device: str) -> Task:
