@@ -65,7 +65,20 @@ def test_every_shortcut_is_undone_below() -> None:
     assert len(PLACES) == len(QUICKER)
 
 
-@pytest.mark.parametrize("case", ["dit fp32 none", "dit fp16 palette6"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "dit fp32 none",
+        "dit fp16 palette6",
+        # Of its permutations one is given as int64 and counted from the end.
+        "t5 fp16 none",
+        *(
+            pytest.param(f"{name} {how}", marks=pytest.mark.slow)
+            for name in ("vae", "causal")
+            for how in ("fp16 none", "fp32 none")
+        ),
+    ],
+)
 def test_coremltools_makes_the_same_bytes(
     as_it_is: pytest.MonkeyPatch, tmp_path: Path, case: str
 ) -> None:

@@ -150,14 +150,19 @@ def propagate_what_is_there() -> None:
 
 
 def infer_constants_once() -> None:
-    """One pass infers all again, three times over: a constant's value was compared with itself."""
+    """One pass infers all again, three times over: a weight's value was compared with itself.
+
+    What is another than the constant was given (int32 for int64, a permutation counted from the
+    end) is inferred again: coremltools changes such values in place.
+    """
     from coremltools.converters.mil.mil.operation import Operation
 
     stock = Operation.type_value_inference
 
     @functools.wraps(stock)
     def infer(self: Any, overwrite_output: bool = False) -> None:
-        if not overwrite_output or self.op_type != "const":
+        is_constant = overwrite_output and self.op_type == "const"
+        if not is_constant or self.val.val is not self.outputs[0].val:
             stock(self, overwrite_output)
 
     Operation.type_value_inference = infer
