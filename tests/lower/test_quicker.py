@@ -21,7 +21,7 @@ from coremltools.converters.mil.mil.passes.pass_pipeline import PassPipelineMana
 from coremltools.models import model
 from torch import nn
 
-from entracte.lower.quicker import QUICKER
+from entracte.lower.quicker import KINDS, QUICKER
 from entracte.lower.registrations import install_cures
 from tests.lower.determinism import convert
 from tests.lower.execute import lower
@@ -35,7 +35,7 @@ PLACES = (
     (Function, "_propagate_nonreplaceable_vars"),
     (Operation, "type_value_inference"),
     (Function, "to_str"),
-    (types, "is_tensor"),
+    *((types, name) for name in KINDS),
     (_converters_entry, "gc"),
 )
 """What `QUICKER` replaces."""
@@ -62,7 +62,8 @@ def _undo(patch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_shortcut_is_undone_below() -> None:
-    assert len(PLACES) == len(QUICKER)
+    assert len({place for place, _ in PLACES}) == len(QUICKER) - 1
+    assert len(PLACES) == len(QUICKER) - 1 + len(KINDS)
 
 
 @pytest.mark.parametrize(
