@@ -204,6 +204,15 @@ def test_markers_are_told_apart():
     assert len(halves) == len(found)
 
 
+def test_rows_and_columns_of_a_marker_are_told_apart():
+    """Its numbers come again, which no exchange, cut or repetition of axes may hide."""
+    large = marker(3, (2048, 1024), 0)
+    assert len({row.tobytes() for row in large}) == 2048
+    assert len({column.tobytes() for column in large.T}) == 1024
+    np.testing.assert_array_equal(marker(3, (5, 1024), 0), large[:5])
+    assert -1 <= large.min() < -0.99 and 0.99 < large.max() < 1
+
+
 def test_values_that_fp16_would_lose_are_kept_as_the_converter_keeps_them(tmp_path):
     class Small(RandomWeights):
         def tensors(self, traced, names=None):

@@ -313,8 +313,13 @@ def _comparisons(orders: Sequence[Order], shop: Workshop) -> "Iterator[Task]":
     from entracte.lower.worker import Task
 
     for order in orders:
-        name = f"{order.chunk.id} template"
-        yield Task(name, make.make_template, (order, shop.cache), shop.log(order))
+        yield Task(
+            name=f"{order.chunk.id} template",
+            call=make.make_template,
+            arguments=(order, shop.cache),
+            log=shop.log(order),
+            keeps_memory=True,
+        )
 
 
 def _stamps(

@@ -17,6 +17,7 @@ from entracte.errors import ConfigError
 from entracte.ir import Chunk, DType, FunctionPorts, Package, Port
 from entracte.store.cache import Cache, link_tree, size_bytes
 from entracte.store.form import Form
+from entracte.store.seal import note_sha256, sealed
 from entracte.trace.names import MAIN
 
 if TYPE_CHECKING:
@@ -234,6 +235,7 @@ def make_template(order: Order, cache: Cache) -> bool:
 
     halves = [cache.folder(MARKED, _marked_key(order, seed)) for seed in SEEDS]
     first, second = (half / TEMPLATE for half in halves if half is not None)
+    _note_digests(first.parent)
     shapes = {i: order.traced.shapes[order.form.slots[i]] for i in _own_slots(order)}
     with cache.making(TEMPLATES, order.twin_key) as entry:
         layout = find_layout(first, second, shapes, order.traced.stage.compression)
@@ -242,6 +244,12 @@ def make_template(order: Order, cache: Cache) -> bool:
     for seed in SEEDS:
         cache.drop(MARKED, _marked_key(order, seed))
     return layout is not None
+
+
+def _note_digests(entry: Path) -> None:
+    """Of files that the cache just found to be what they were: links to them are not read again."""
+    for name, known in sealed(entry).items():
+        note_sha256(entry / name, known)
 
 
 def is_marked(order: Order, cache: Cache, seed: int) -> bool:

@@ -27,8 +27,10 @@ from entracte.lower.rounding import FEW
 from entracte.lower.rounding import cast as rounded
 from entracte.store.seal import known_sha256
 
-__all__ = ["QUICKER"]
+__all__ = ["KINDS", "QUICKER"]
 
+KINDS = ("is_tensor", "is_list")
+"""Questions about a type of MIL."""
 _LARGE = 1 << 14
 """Elements from which on torch's cast is worth the call."""
 
@@ -150,14 +152,19 @@ def propagate_what_is_there() -> None:
 
 
 def infer_constants_once() -> None:
-    """One pass infers all again, three times over: a constant's value was compared with itself."""
+    """One pass infers all again, three times over: a weight's value was compared with itself.
+
+    What is another than the constant was given (int32 for int64, a permutation counted from the
+    end) is inferred again: coremltools changes such values in place.
+    """
     from coremltools.converters.mil.mil.operation import Operation
 
     stock = Operation.type_value_inference
 
     @functools.wraps(stock)
     def infer(self: Any, overwrite_output: bool = False) -> None:
-        if not overwrite_output or self.op_type != "const":
+        is_constant = overwrite_output and self.op_type == "const"
+        if not is_constant or self.val.val is not self.outputs[0].val:
             stock(self, overwrite_output)
 
     Operation.type_value_inference = infer
@@ -179,11 +186,12 @@ def describe_seldom() -> None:
     Function.to_str = text
 
 
-def know_tensors() -> None:
-    """Whether a type is a tensor's was found out by making a description of it, each time."""
+def know_types() -> None:
+    """Of what kind a type is was found out by making a description of it, each time."""
     from coremltools.converters.mil.mil import types
 
-    types.is_tensor = functools.cache(types.is_tensor)
+    for name in KINDS:
+        setattr(types, name, functools.cache(getattr(types, name)))
 
 
 def collect_nothing() -> None:
@@ -202,7 +210,7 @@ QUICKER = (
     propagate_what_is_there,
     infer_constants_once,
     describe_seldom,
-    know_tensors,
+    know_types,
     collect_nothing,
 )
 """Applied once per process, with the cures (`entracte.lower.registrations`)."""

@@ -9,9 +9,9 @@ with two axes exchanged) or the same whatever the weights are, and that nothing 
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +27,26 @@ __all__ = ["find_layout", "marker", "offset_spans"]
 _RECORD = struct.Struct("<IIQQQ")
 _SENTINEL = 0xDEADBEEF
 _MOST_EXCHANGES = 3
+_DRAWN = 1_048_573
+"""Numbers that are drawn for one marker: the largest prime below 2**20."""
+_PREFIX_BYTES = 64
+"""By which data that may be the same is found."""
 
 
 def marker(slot: int, shape: Sequence[int], seed: int) -> np.ndarray:
     """Random fp32 numbers of [-1, 1) that belong to one slot: no two slots or seeds give the same.
 
-    A smaller shape gives the first of the same numbers.
+    A smaller shape gives the first of the same numbers. They come again after a prime number of
+    elements, so that no two rows or columns are alike: a large chunk has a billion, and copying is
+    quicker than drawing.
     """
+    size = prod(shape)
     generator = np.random.default_rng([seed, slot])
-    # Even: normal numbers take eight times as long, and a large chunk has a billion of them.
-    values = generator.random(tuple(shape), dtype=np.float32)
+    # Even: normal numbers take eight times as long.
+    values = generator.random(min(size, _DRAWN), dtype=np.float32)
     values *= 2
     values -= 1
-    return values
+    return np.resize(values, size).reshape(tuple(shape))
 
 
 def find_layout(
@@ -127,16 +134,17 @@ def _places(
     scheme: Scheme | None,
 ) -> list[_Place]:
     """Which weight, in which form, each span holds; fewer than spans if one holds none."""
-    wanted = {_sha(blob[span]): i for i, span in enumerate(spans)}
-    sizes = {span.stop - span.start for span in spans}
+    wanted: dict[tuple[int, bytes], list[int]] = {}
+    for i, span in enumerate(spans):
+        wanted.setdefault(_start(blob[span]), []).append(i)
     found: dict[int, _Place] = {}
     for slot, exchange in _tries(shapes):
-        if len(found) == len(wanted):
+        if len(found) == len(spans):
             break
         for piece, data in forms(marker(slot, shapes[slot], 0), exchange, scheme):
-            i = wanted.get(_sha(data)) if len(data) in sizes else None
-            if i is not None:
-                found.setdefault(i, (slot, exchange, piece))
+            for i in wanted.get(_start(data), ()):
+                if i not in found and np.array_equal(blob[spans[i]], data):
+                    found[i] = (slot, exchange, piece)
     return [found[i] for i in sorted(found)]
 
 
@@ -147,8 +155,9 @@ def _tries(shapes: Mapping[int, Sequence[int]]) -> Iterator[tuple[int, tuple[int
         yield from ((slot, e[turn]) for slot, e in exchanges.items() if turn < len(e))
 
 
-def _sha(data: np.ndarray) -> bytes:
-    return hashlib.sha256(np.ascontiguousarray(data).data).digest()
+def _start(data: np.ndarray) -> tuple[int, bytes]:
+    """Size and first bytes."""
+    return len(data), data[:_PREFIX_BYTES].tobytes()
 
 
 def _exchanges(rank: int) -> Iterator[tuple[int, ...]]:
