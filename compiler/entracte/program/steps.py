@@ -46,8 +46,9 @@ def lifetimes(program: Program) -> dict[tuple[int, int], Alive]:
     for s, segment in enumerate(program.segments):
         alive |= {name for name, _, _ in segment.state}
         alive -= firsts_taken(program, segment)
+        touched = [(reads(step) | writes(step)) & known for step in segment.steps]
         for _ in range(min(segment.count, 2)):
-            found |= {(s, k): a for k, a in enumerate(_iteration(segment, alive, known))}
+            found |= {(s, k): a for k, a in enumerate(_iteration(segment, touched, alive))}
         alive -= set(segment.frees)
     return found
 
@@ -63,18 +64,20 @@ def firsts_taken(program: Program, segment: Segment) -> set[str]:
     return {first for _, first, _ in segment.state} & set(segment.frees) - read - others
 
 
-def _iteration(segment: Segment, alive: set[str], known: set[str]) -> Iterator[Alive]:
-    """Step by step; `alive` goes along. A state keeps its last value: the tensor it came from is
+def _iteration(
+    segment: Segment, touched: Sequence[set[str]], alive: set[str]
+) -> Iterator[Alive]:
+    """Step by step, which reads or writes `touched`; `alive` goes along. A state keeps its last value: the tensor it came from is
     renamed, not copied."""
     moved = {after for _, _, after in segment.state} | {segment.until or ""}
     *steps, last = segment.steps
-    for step in steps:
-        alive |= (reads(step) | writes(step)) & known
+    for step, names in zip(steps, touched, strict=False):
+        alive |= names
         during = frozenset(alive)
         alive -= set(step.frees)
         after = frozenset(alive)
         yield Alive(during, after, after)
-    alive |= (reads(last) | writes(last)) & known
+    alive |= touched[-1]
     during = frozenset(alive)
     alive -= set(last.frees) | moved
     alive |= {name for name, _, _ in segment.state}
