@@ -17,10 +17,11 @@ from entracte.program.workload import Workload
 from entracte.schedule.bounds import best_bound, lower_bound, periodic_s, volume, window
 from entracte.schedule.by_gates import schedule_by_gates
 from entracte.schedule.choose import make_schedule
+from entracte.schedule.look import cost_of
 from entracte.schedule.room import fullest
 from tests.planner.exact import exact_s
 from tests.planner.lives import with_lives
-from tests.planner.programs import OPTIMAL, POLICIES, STRIDED, Part, make_program
+from tests.planner.programs import ONLINE, OPTIMAL, POLICIES, STRIDED, Part, make_program, parts
 from tests.planner.test_schedule import by_id, least_budget
 
 SEARCHED = Policy("optimal", 1_000_000, True, "optimal")
@@ -245,6 +246,44 @@ def test_the_periodic_form_is_below_every_periodic_schedule(slots, load_s):
         ends = [e.end_s for e in made.bars if e.queue == "compute"]
         period = (ends[8 * 26 - 1] - ends[8 * 14 - 1]) / 12
         assert period >= periodic_s(8, slots, load_s, 1.0) - ROUND
+
+
+def test_loads_and_calls_slow_each_other_by_hand():
+    """Two packages of 3 s and calls of 1 s, room for both: the second load begins with the first
+    call at 3 s. At 1.5 the call ends at 4.5 s, the load has 2 s left, and its call ends at 7.5 s;
+    at 3 the call ends at 6 s and all at 9 s, where one after the other would take 8 s."""
+    program, facts = program_of(1, [50, 50], [3.0, 3.0], [1.0, 1.0])
+    for contention, bound_s, takes_s in ((1.0, 7.0, 7.0), (1.5, 7.5, 7.5), (3.0, 8.0, 9.0)):
+        workload = Workload(program, by_id(facts), 1000, contention=contention)
+        assert lower_bound(workload)[0] == pytest.approx(bound_s)
+        assert volume(workload).seconds == pytest.approx(bound_s)
+        plan = schedule_by_gates(workload, STRIDED)
+        assert predict(workload, plan).makespan_s == pytest.approx(takes_s)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    parts,
+    st.sampled_from((*POLICIES, ONLINE)),
+    st.integers(0, 300),
+    st.sampled_from((1.0, 1.337, 1.6, 2.5)),
+    st.booleans(),
+)
+def test_no_run_is_faster_than_its_bound_with_contention(drawn, policy, extra, contention, reload):
+    """And where the LP is left out because it cannot be above, it is not."""
+    program, _, facts = make_program(drawn)
+    cold = tuple(replace(f, cold_s=f.load_s / 3 + k / 7) for k, f in enumerate(facts))
+    budget = least_budget(program, cold) + extra
+    workload = Workload(
+        program, by_id(cold), budget, contention=contention, reload_on_switch=reload
+    )
+    schedule = make_schedule(workload, policy)
+    makespan_s = predict(workload, schedule).makespan_s
+    assert max(lower_bound(workload)[0], volume(workload).seconds) <= makespan_s + ROUND
+    apart_s = cost_of(replace(workload, contention=1.0), schedule)[0]
+    bound = best_bound(workload, apart_s=lambda: apart_s)
+    assert bound.seconds == pytest.approx(best_bound(workload).seconds, rel=1e-6)
+    assert bound.seconds <= makespan_s + ROUND
 
 
 def test_cold_loads_count_once():

@@ -6,7 +6,7 @@ their iterations.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from entracte.clock.clock import Gamma
 from entracte.clock.table import whole_ns
@@ -28,8 +28,7 @@ def end_and_bytes(workload: Workload, schedule: Schedule) -> tuple[int, int]:
     return ends[-1] if ends else 0, sum(facts[c].weight_bytes for c in loaded)
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(NamedTuple):
     """A step of an iteration; without a chunk where it is the host's, or rests."""
 
     chunk: str | None
@@ -111,17 +110,23 @@ class _Run:
 
 
 def _steps(workload: Workload) -> Iterator[_Step]:
+    rest = _Step(None, 0, "")
     for segment in workload.program.segments:
+        called = [_functions(x, workload) if isinstance(x, Call) else {} for x in segment.steps]
         for i in range(segment.count):
-            for x in segment.steps:
-                if isinstance(x, Call) and x.is_called(i):
-                    function = x.function_at(i)
-                    ns = x.repeat * whole_ns(workload.facts[x.chunk].exec_of(function))
-                    yield _Step(x.chunk, ns, function)
-                else:
-                    yield _Step(None, 0, "")
+            for x, own in zip(segment.steps, called, strict=True):
+                is_called = isinstance(x, Call) and x.is_called(i)
+                yield own[x.function_at(i)] if is_called else rest
+
+
+def _functions(call: Call, workload: Workload) -> dict[str, _Step]:
+    """The step that a call is, by the function that it uses."""
+    facts, names = workload.facts[call.chunk], (call.function, *(name for name, _ in call.switch))
+    return {n: _Step(call.chunk, call.repeat * whole_ns(facts.exec_of(n)), n) for n in names}
 
 
 def _first_use(load: Placement, steps: list[_Step]) -> int:
     """The first step that its copy serves: the call that it is for may rest."""
+    if steps[load.use].chunk == load.chunk:
+        return load.use
     return next(n for n in range(load.use, len(steps)) if steps[n].chunk == load.chunk)

@@ -37,16 +37,15 @@ def _ended(ops: Sequence[Op]) -> list[list[str]]:
     """Per operation what it is the last to read, or makes though nothing reads it."""
     last: dict[str, int] = {}
     for i, op in enumerate(ops):
-        last |= dict.fromkeys((*_read(op), op.name), i)
+        for name in op.inputs:
+            last[name] = i
+        for name, _ in op.casts:
+            last[name + _CAST] = i
+        last[op.name] = i
     ended: list[list[str]] = [[] for _ in ops]
     for name, i in last.items():
         ended[i].append(name)
     return ended
-
-
-def _read(op: Op) -> Iterable[str]:
-    casts = (name + _CAST for name, _ in op.casts)
-    return (*op.inputs, *casts)
 
 
 @dataclass(eq=False)
@@ -73,10 +72,12 @@ class _Held:
         self.pieces[name] = pieces
         if in_order:
             self.in_order.add(name)
-        self.peak_bytes = max(self.peak_bytes, self.live_bytes)
+        if self.live_bytes > self.peak_bytes:
+            self.peak_bytes = self.live_bytes
 
     def drop(self, name: str) -> None:
-        self.free(self.pieces.pop(name, ()))
+        if name in self.pieces:
+            self.free(self.pieces.pop(name))
 
     def free(self, pieces: tuple[_Piece, ...]) -> None:
         for piece in pieces:

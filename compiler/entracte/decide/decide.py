@@ -439,7 +439,7 @@ def _made(p: _Problem, partition: Partition, grouping: Grouping) -> _Made:
 def _timed(p: _Problem, made: _Made) -> Decision:
     """At a first look: quickly scheduled, and timed on loops that are cut short."""
     schedule = quick_by_gates(made.workload, p.policy, made.given)
-    seconds = paced_s(made.workload, schedule)
+    seconds = paced_s(made.workload, schedule, made.given)
     return Decision(made.partition, made.grouping, made.workload, schedule, seconds, made.given)
 
 

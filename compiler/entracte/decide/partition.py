@@ -306,11 +306,9 @@ def _function(name: str, start: int, stop: int, needs: _Needs) -> Variant:
 
 
 def _inputs(m: Measured, ops: Sequence[Op], start: int) -> tuple[Port, ...]:
-    names: dict[str, None] = {}
-    for op in ops:
-        for name in op.inputs:
-            if m.made_at.get(name, -1) < start:
-                names[name] = None
+    made_at = m.made_at
+    read = dict.fromkeys(name for op in ops for name in op.inputs)
+    names = [name for name in read if made_at.get(name, -1) < start]
     declared = {p.name: p for p in m.graph.inputs}
     return tuple(declared.get(n) or m.graph.value(n) for n in names)
 

@@ -1,7 +1,7 @@
 """Schedule -> Forecast: what a plan promises, simulated under nominal times."""
 
 import math
-from dataclasses import astuple, fields
+from dataclasses import astuple, fields, replace
 
 from entracte.check.proof import Proof
 from entracte.clock.drivers import kind_of
@@ -11,6 +11,7 @@ from entracte.ir import Bar, Call, Forecast, Plan, Program, Schedule
 from entracte.plan.agree import near
 from entracte.program.workload import Workload
 from entracte.schedule.bounds import best_bound
+from entracte.schedule.look import cost_of
 
 _SOLVED = 1e-6
 _NEARBY = 4
@@ -32,7 +33,13 @@ def forecast(workload: Workload, schedule: Schedule, proof: Proof) -> Forecast:
     asks = any(isinstance(x, Call) and x.rests_by for g in program.segments for x in g.steps)
     resting = predict(workload, schedule, share=0.0) if asks else None
     pages = workload.page_bytes > 0 and kind_of(schedule).by_pages
-    bound = best_bound(workload, enough_s=result.makespan_s, pages=pages)
+    alone = replace(workload, contention=1.0)
+    bound = best_bound(
+        workload,
+        enough_s=result.makespan_s,
+        apart_s=lambda: cost_of(alone, schedule)[0],
+        pages=pages,
+    )
     return Forecast(
         makespan_s=result.makespan_s,
         compute_s=result.compute_s,

@@ -46,8 +46,9 @@ def lifetimes(program: Program) -> dict[tuple[int, int], Alive]:
     for s, segment in enumerate(program.segments):
         alive |= {name for name, _, _ in segment.state}
         alive -= firsts_taken(program, segment)
+        touched = [(reads(step) | writes(step)) & known for step in segment.steps]
         for _ in range(min(segment.count, 2)):
-            found |= {(s, k): a for k, a in enumerate(_iteration(segment, alive, known))}
+            found |= {(s, k): a for k, a in enumerate(_iteration(segment, touched, alive))}
         alive -= set(segment.frees)
     return found
 
@@ -63,18 +64,20 @@ def firsts_taken(program: Program, segment: Segment) -> set[str]:
     return {first for _, first, _ in segment.state} & set(segment.frees) - read - others
 
 
-def _iteration(segment: Segment, alive: set[str], known: set[str]) -> Iterator[Alive]:
-    """Step by step; `alive` goes along. A state keeps its last value: the tensor it came from is
+def _iteration(
+    segment: Segment, touched: Sequence[set[str]], alive: set[str]
+) -> Iterator[Alive]:
+    """Step by step, which reads or writes `touched`; `alive` goes along. A state keeps its last value: the tensor it came from is
     renamed, not copied."""
     moved = {after for _, _, after in segment.state} | {segment.until or ""}
     *steps, last = segment.steps
-    for step in steps:
-        alive |= (reads(step) | writes(step)) & known
+    for step, names in zip(steps, touched, strict=False):
+        alive |= names
         during = frozenset(alive)
         alive -= set(step.frees)
         after = frozenset(alive)
         yield Alive(during, after, after)
-    alive |= (reads(last) | writes(last)) & known
+    alive |= touched[-1]
     during = frozenset(alive)
     alive -= set(last.frees) | moved
     alive |= {name for name, _, _ in segment.state}
@@ -146,9 +149,9 @@ def _cut(step: Step, count: int) -> Step:
 # ---------------------------------------------------------------- meaning of a schedule
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """One load of the unrolled program, in absolute step numbers (-1 is the start)."""
+class Placement(NamedTuple):
+    """One load of the unrolled program, in absolute step numbers (-1 is the start). (A tuple:
+    planning makes many.)"""
 
     chunk: str
     gate: int
@@ -237,27 +240,37 @@ def unroll(program: Program, schedule: Schedule) -> Iterator[Placement]:
     for load in schedule.loads:
         loads.setdefault((load.segment, load.iterations == "first"), []).append(load)
     for s, segment in enumerate(program.segments):
-        own = [(x, happens(x, segment)) for x in loads.get((s, False), ())]
-        for i in range(segment.count):
-            for load, when in own if i else [(x, None) for x in loads.get((s, True), ())]:
+        length = len(segment.steps)
+        yield from (_absolute(program, base, x) for x in loads.get((s, True), ()))
+        own = [
+            (_absolute(program, base, x), *_moves(x), happens(x, segment))
+            for x in loads.get((s, False), ())
+        ]
+        for i in range(1, segment.count):
+            for (chunk, gate, use, free), gates, frees, when in own:
                 if when is None or i in when:
-                    yield _absolute(program, base, load, i)
+                    by = i * length
+                    yield Placement(chunk, gate + gates * by, use + by, free + frees * by)
 
 
-def _absolute(program: Program, base: list[int], load: Load, iteration: int) -> Placement:
+def _absolute(program: Program, base: list[int], load: Load) -> Placement:
+    """In iteration 0; a gate in the iteration before that is below its segment's begin."""
     segment = program.segments[load.segment]
-    length = len(segment.steps)
-
-    def at(i: int, step: int) -> int:
-        return base[load.segment] + i * length + step
-
+    begin, length = base[load.segment], len(segment.steps)
     gate = START
     if load.gate is not None and load.gate.moment is Moment.LAST:
         before = program.segments[load.gate.segment]
         last = (before.count - 1) * len(before.steps)
         gate = base[load.gate.segment] + last + load.gate.step
     elif load.gate is not None:
-        back = 1 if load.gate.moment is Moment.PREVIOUS else 0
-        gate = at(iteration - back, load.gate.step)
-    last_iteration = segment.count - 1 if load.free_moment is Moment.LAST else iteration
-    return Placement(load.chunk, gate, at(iteration, load.step), at(last_iteration, load.free_step))
+        back = length if load.gate.moment is Moment.PREVIOUS else 0
+        gate = begin + load.gate.step - back
+    last_iteration = segment.count - 1 if load.free_moment is Moment.LAST else 0
+    free = begin + last_iteration * length + load.free_step
+    return Placement(load.chunk, gate, begin + load.step, free)
+
+
+def _moves(load: Load) -> tuple[bool, bool]:
+    """Whether its gate and its free are of the load's own iteration."""
+    own = load.gate is not None and load.gate.moment is not Moment.LAST
+    return own, load.free_moment is not Moment.LAST

@@ -6,7 +6,7 @@ whatever order it loads; with `pages=True` also for those that load and evict pa
 the run in which they do.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -37,13 +37,18 @@ def best_bound(
     workload: Workload,
     *,
     enough_s: float | None = None,
+    apart_s: Callable[[], float] | None = None,
     pages: bool = False,
     most: int = MOST,
 ) -> Bound:
     """The largest of all. The LP, most of the work, is left out where the others already reach
-    `enough_s`, the time of a schedule, to a thousandth. `most`: see `window_lp.least_stall_s`."""
+    `enough_s`, the time of a schedule, to a thousandth; or the time `apart_s` that a schedule would
+    take if loads and calls did not slow each other: the LP does not know that they do, so it is
+    never above that. `most`: see `window_lp.least_stall_s`."""
     best = max(Bound(*lower_bound(workload)), volume(workload), key=lambda b: b.seconds)
     if enough_s is not None and enough_s <= best.seconds * 1.001:
+        return best
+    if apart_s is not None and workload.contention > 1 and apart_s() <= best.seconds:
         return best
     found = window(workload, pages=pages, most=most)
     # A sum of many numbers may be above another's by its rounding alone.
@@ -56,19 +61,47 @@ def lower_bound(workload: Workload) -> tuple[float, str]:
     `compute`: calls are serial and the first one waits for its load. `load`: every chunk is
     read at least once by one loader, and the last chunk's calls come after all loads.
     """
+    calls = _calls(workload)
+    if not calls:
+        return 0.0, "compute"
     facts = workload.facts
-    calls = [
+    loading = sum(_first_s(facts[call.chunk]) for call, _ in _once(calls))
+    computing = sum(sum(times) for _, times in calls)
+    first_s, last_s = _ends_s(calls, facts)
+    name = "compute" if computing + first_s >= loading + last_s else "load"
+    return _together(workload, calls, loading), name
+
+
+def _calls(workload: Workload) -> list[tuple[Call, list[float]]]:
+    """All calls, each with its seconds in all iterations."""
+    facts = workload.facts
+    return [
         (step, _all_seconds(step, facts[step.chunk], segment))
         for segment in workload.program.segments
         for step in segment.steps
         if isinstance(step, Call)
     ]
-    if not calls:
-        return 0.0, "compute"
-    compute = _first_s(facts[calls[0][0].chunk]) + sum(sum(times) for _, times in calls)
-    shortest = min(min(times) for _, times in calls)
-    load = sum(_first_s(facts[call.chunk]) for call, _ in _once(calls)) + shortest
-    return (compute, "compute") if compute >= load else (load, "load")
+
+
+def _ends_s(
+    calls: Sequence[tuple[Call, list[float]]], facts: Mapping[str, ChunkFacts]
+) -> tuple[float, float]:
+    """The load before the first call, and the least call: one comes after the last load."""
+    return _first_s(facts[calls[0][0].chunk]), min(min(times) for _, times in calls)
+
+
+def _together(
+    workload: Workload, calls: Sequence[tuple[Call, list[float]]], loading: float
+) -> float:
+    """Seconds of calls and of so many of loads, at least.
+
+    Beside each other are at most all calls but one after the last load, and all loads but the one
+    before the first call. A second of both takes `contention` seconds, alone they would take two.
+    """
+    computing = sum(sum(times) for _, times in calls)
+    first_s, last_s = _ends_s(calls, workload.facts)
+    beside = min(loading - first_s, computing - last_s)
+    return loading + computing - max(0.0, 2.0 - workload.contention) * beside
 
 
 def _first_s(facts: ChunkFacts) -> float:
@@ -92,15 +125,11 @@ def volume(workload: Workload) -> Bound:
     every span; spans may be several iterations long.
     """
     program, facts = workload.program, workload.facts
+    calls = _calls(workload)
+    if not calls:
+        return Bound(0.0, "volume")
     unrolled = expand(program, facts, 1)
-    once = dict.fromkeys(s.chunk for s in unrolled if s.chunk is not None)
-    total = sum(_first_s(facts[c]) for c in once)
-    shortest = [
-        min(_all_seconds(step, facts[step.chunk], g))
-        for g in program.segments
-        for step in g.steps
-        if isinstance(step, Call)
-    ]
+    total = sum(_first_s(facts[call.chunk]) for call, _ in _once(calls))
     for s, segment in enumerate(program.segments):
         own = [at for at in unrolled if at.segment == s and at.chunk is not None]
         if segment.count == 1 or not own:
@@ -113,7 +142,7 @@ def volume(workload: Workload) -> Bound:
             more = sum(facts[c].load_s for c in chunks) - _saved_s(chunks, facts, room)
             again.append((segment.count - 1) // span * max(0.0, more))
         total += max(again)
-    return Bound(total + min(shortest, default=0.0), "volume")
+    return Bound(_together(workload, calls, total), "volume")
 
 
 def _at(segment: Segment, at: Occurrence) -> tuple[int, ...]:
@@ -151,12 +180,7 @@ def window(workload: Workload, *, pages: bool = False, most: int = MOST) -> Boun
     The calls are cut into runs whose stalls add up: each is a straight part with a loop's first
     iteration, its middle iterations at once, and its last one.
     """
-    computing = sum(
-        sum(_all_seconds(step, workload.facts[step.chunk], g))
-        for g in workload.program.segments
-        for step in g.steps
-        if isinstance(step, Call)
-    )
+    computing = sum(sum(times) for _, times in _calls(workload))
     stalls = 0.0
     for run in _runs(workload):
         stalls += least_stall_s(

@@ -70,7 +70,9 @@ def _schedule(searcher: Searcher, found: Found) -> Schedule:
 def _published(searcher: Searcher) -> Found:
     """CI-DL's kept blocks, fewer where they would break the budget: its margin is a guess."""
     workload, policy = searcher.workload, searcher.policy
-    kept = _alone(searcher) | (kept_blocks(workload, policy) if policy.retain else {})
+    kept = _alone(searcher)
+    if policy.retain:
+        kept |= kept_blocks(workload, policy, searcher.given.unrolled)
     while True:
         attempt = searcher.attempt(kept)
         if isinstance(attempt, Found):

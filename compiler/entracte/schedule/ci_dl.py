@@ -15,10 +15,10 @@ the paper has: a first part, blocks, a last part. The rule:
   chunk at its use. (The only chunk of a loop is kept by every policy: `schedule/by_gates.py`.)
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from entracte.ir import Call, Policy, Program, Segment
-from entracte.program.steps import Occurrence, expand
+from entracte.program.steps import Occurrence
 from entracte.program.workload import Workload
 
 
@@ -33,14 +33,16 @@ def blocks(segment: Segment) -> list[int]:
     return sorted(k for own in steps.values() for k in own[1:-1])
 
 
-def kept_blocks(workload: Workload, policy: Policy) -> dict[int, list[str]]:
+def kept_blocks(
+    workload: Workload, policy: Policy, unrolled: Sequence[Occurrence]
+) -> dict[int, list[str]]:
     """For each loop (by its segment's number) the chunks that the rule keeps, in order of use.
+    `unrolled`: the program's steps, of each loop at least one iteration.
 
     `available` is what is free before the loop's first block is loaded, `needed` what it took
     to run that block: the published first-iteration measurement, by accounting.
     """
     facts, kept = workload.facts, dict[int, list[str]]()
-    unrolled = expand(workload.program, facts, 1)
     for s, segment in enumerate(workload.program.segments):
         inner = blocks(segment) if segment.is_loop else []
         if not inner:
@@ -60,8 +62,11 @@ def kept_blocks(workload: Workload, policy: Policy) -> dict[int, list[str]]:
     return kept
 
 
-def earliest_gate(program: Program, unrolled: Sequence[Occurrence], use: int) -> int:
-    """The step after which the rule starts the load for step `use`.
+def earliest_gate(
+    program: Program, unrolled: Sequence[Occurrence], use: int, inner: Set[int]
+) -> int:
+    """The step after which the rule starts the load for step `use`, of a segment with the `blocks`
+    `inner`.
 
     `use - 2`: beside the chunk before it. `use - 1`: at its use.
     """
@@ -74,7 +79,7 @@ def earliest_gate(program: Program, unrolled: Sequence[Occurrence], use: int) ->
     if step.stage != before.stage or step.repeat > 1 or segment.sliced:
         return use - 1
     if segment.is_loop:
-        beside = {at.step - 1, at.step} <= set(blocks(segment))
+        beside = {at.step - 1, at.step} <= inner
         if at.iteration == 0 or not beside:
             return use - 1
     return use - 2

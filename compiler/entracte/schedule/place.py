@@ -15,7 +15,7 @@ from typing import NamedTuple
 from entracte.ir import Gate, Load, Moment, Policy
 from entracte.program.steps import START, Occurrence, expand
 from entracte.program.workload import Workload
-from entracte.schedule.ci_dl import earliest_gate
+from entracte.schedule.ci_dl import blocks, earliest_gate
 from entracte.schedule.pace import Cost, Pace
 
 _UNROLL = 4
@@ -82,8 +82,11 @@ class Given:
         self.begun: dict[object, _Attempt] = {}
         """Attempts as they were there: others go on from them."""
         self._published: dict[int, int] = {}
+        self._inner: dict[int, frozenset[int]] = {}
         self.costs: dict[object, tuple[Workload, Cost]] = {}
         """Of whole runs (`look.cost_of`), with the workload that they are of."""
+        self.looks: dict[object, tuple[Workload, float]] = {}
+        """Seconds of first looks (`look.paced_s`), likewise."""
         self.paces: dict[int, Pace] = {}
         """By the identity of a workload with these steps: policies time the same loads."""
 
@@ -98,7 +101,7 @@ class Given:
         """The same under another budget."""
         other = copy(self)
         other.budget, other.made = budget_bytes, {}
-        other.costs, other.paces, other.begun = {}, {}, {}
+        other.costs, other.looks, other.paces, other.begun = {}, {}, {}, {}
         return other
 
     def pace(self, workload: Workload) -> Pace:
@@ -110,7 +113,11 @@ class Given:
     def published(self, use: int) -> int:
         """The gate of the published rule."""
         if use not in self._published:
-            self._published[use] = earliest_gate(self.program, self.unrolled, use)
+            s = self.unrolled[use].segment
+            if s not in self._inner:
+                self._inner[s] = frozenset(blocks(self.program.segments[s]))
+            inner = self._inner[s]
+            self._published[use] = earliest_gate(self.program, self.unrolled, use, inner)
         return self._published[use]
 
     def _earliest(self, at: Occurrence, begin: Mapping[tuple[int, int], int]) -> int:

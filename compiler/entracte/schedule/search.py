@@ -81,11 +81,19 @@ class Searcher:
         return best
 
     def first_look(self, base: Found) -> Found:
-        """The best of few sets."""
-        best = base
-        for loop in self.loops:
-            best = self._best_of(loop, self._few_candidates(loop), best, set())
-        return best
+        """The best of few sets, remembered: where loops have many chunks, policies try the same."""
+        subsets_too = any(self._few_subsets(x) for x in self.loops)
+        key = (self.policy.lookahead, self.policy.keep == "even", subsets_too)
+        known = self.pace.first_looks.get(key)
+        if known is None:
+            best = base
+            for loop in self.loops:
+                best = self._best_of(loop, self._few_candidates(loop), best, set())
+            known = self.pace.first_looks[key] = best.loads, best.kept, best.cost
+        return Found(*known)
+
+    def _few_subsets(self, loop: "_Loop") -> bool:
+        return self.policy.keep == "searched" and len(loop.chunks) <= _FEW
 
     def _best_of(
         self, loop: "_Loop", sets: Iterable[Positions], best: Found, seen: set[Positions]
@@ -107,7 +115,7 @@ class Searcher:
             yield from (spread(total, keep) for keep in range(total, 0, -1))
             return
         yield from sweep(loop.weights, loop.load_s, coarse=True)
-        if self.policy.keep == "searched" and total <= _FEW:
+        if self._few_subsets(loop):
             yield from subsets(total)
 
     def _candidates(self, loop: "_Loop") -> Iterator[Positions]:
