@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from entracte.build import Quiet, _emit, _ready, _shop
-from entracte.declare.compose import compose
 from entracte.decide.decide import Decision
+from entracte.declare.compose import compose
 from entracte.devices.reference import ReferenceDevice
 from entracte.ir import Chunk, DType, Package, Partition, Port
 from entracte.store.cache import Cache, cache_folder
