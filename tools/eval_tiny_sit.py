@@ -2,6 +2,10 @@
 
 python -m tools.eval_tiny_sit --device torch
 python -m tools.eval_tiny_sit --device reference build/picture
+python -m tools.eval_tiny_sit --device reference build/test --beside build/picture
+
+`--beside` draws the same pictures by another build too and tells how far both are apart, and in
+which share of the steps blocks ran that may rest by a first-block test.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from torch import Tensor, nn
 from entracte.declare.host_ops import random_normal
 from entracte.graphs.opensora.tiny import TINY_VAE
 from entracte.graphs.opensora.vae import SPATIAL_SCALE, spatial_vae
+from tools.techniques_table import psnr_summary
 from tools.tiny_world_detect import detect
 from tools.train_tiny import world
 from tools.train_tiny.sit_stage import SIZES, fresh_model
@@ -66,17 +71,35 @@ def draw_with_torch(
 
 def draw_with_plan(build: Path, classes: np.ndarray, seeds: range, guidance: float) -> np.ndarray:
     """Pictures [N, 64, 64, 3] in [0, 1], made by executing the packages of `build`."""
+    return run_plan(build, classes, seeds, guidance)[0]
+
+
+def run_plan(
+    build: Path, classes: np.ndarray, seeds: range, guidance: float
+) -> tuple[np.ndarray, float | None]:
+    """The pictures, and the share of steps in which chunks were called that a tensor lets rest;
+    None where there are none."""
+    from entracte.ir import Call
     from entracte.plan.file import read_plan
     from entracte.run.execute import execute, make_device
 
     torch.set_num_threads(1)
     plan = read_plan(build)
     device = make_device("reference", plan)
-    made = []
+    asking = {
+        step.chunk: segment.count
+        for segment in plan.program.segments
+        for step in segment.steps
+        if isinstance(step, Call) and step.rests_by
+    }
+    made, called = [], 0
     for label, seed in zip(classes, seeds, strict=True):
         given = {"label": int(label), "seed": seed, "guidance": guidance}
-        made.append(np.asarray(execute(plan, build, device, given).output)[0])
-    return (np.stack(made).transpose(0, 2, 3, 1) * 0.5 + 0.5).clip(0, 1)
+        outcome = execute(plan, build, device, given)
+        made.append(np.asarray(outcome.output)[0])
+        called += sum(c.calls for c in outcome.run.chunks if c.chunk in asking)
+    share = called / (len(made) * sum(asking.values())) if asking else None
+    return (np.stack(made).transpose(0, 2, 3, 1) * 0.5 + 0.5).clip(0, 1), share
 
 
 def accuracy(classes: np.ndarray, pictures: np.ndarray) -> dict[str, float]:
@@ -108,6 +131,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", choices=("torch", "reference"), default="torch")
     parser.add_argument("build", type=Path, nargs="?", help="build folder, for --device reference")
+    parser.add_argument("--beside", type=Path, help="another build, to compare the pictures with")
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="other weights (torch only)")
     parser.add_argument("--points", type=int, default=31, help="points in time (torch only)")
     parser.add_argument("--guidance", type=float, default=4.0)
@@ -123,9 +147,14 @@ def main() -> None:
             classes, seeds, arguments.points, arguments.guidance, arguments.weights
         )
     else:
-        pictures = draw_with_plan(arguments.build, classes, seeds, arguments.guidance)
+        pictures, share = run_plan(arguments.build, classes, seeds, arguments.guidance)
     result = {"device": arguments.device, "guidance": arguments.guidance}
     result |= {"accuracy": accuracy(classes, pictures), "seconds": round(time.time() - start, 1)}
+    if arguments.beside:
+        plain = draw_with_plan(arguments.beside, classes, seeds, arguments.guidance)
+        mean, least, _ = psnr_summary(plain * 255, pictures * 255)
+        result |= {"beside": accuracy(classes, plain), "share_of_steps": share}
+        result |= {"psnr_mean_db": round(mean, 1), "psnr_least_db": round(least, 1)}
     print(json.dumps(result, indent=1))
     if arguments.sheet:
         sheet(pictures[: 4 * len(world.CLASSES)], arguments.sheet)

@@ -283,25 +283,42 @@ def test_verify_judges_by_what_the_stage_declares(traced, cache):
 
 @pytest.mark.slow
 def test_all_that_takes_part_in_a_process_is_in_the_key(tmp_path):
-    """Truth from Python itself: what a process has imported after it traced, converted, stamped."""
+    """Truth from Python itself: what a process has imported once it has imported the makers, and
+    what is imported while it traces, converts and stamps. This file brings more; were that used
+    in the making, its import would be seen there."""
     import subprocess
     import sys
 
+    makers = (*bundle._MAKERS, "entracte.decide.partition")
     code = (
-        "import sys\n"
+        "import builtins, importlib, sys\n"
         "from pathlib import Path\n"
+        f"[importlib.import_module(m) for m in {makers}]\n"
         "from entracte.store.cache import Cache\n"
         "from entracte.store.origin import closure\n"
+        "used = set(sys.modules)\n"
         "from tests.lower import test_kept as t\n"
+        "brought, known = set(sys.modules), builtins.__import__\n"
+        "def noted(name, *given, **named):\n"
+        "    names = named.get('fromlist') or (given[2] if len(given) > 2 else None) or ()\n"
+        "    used.update((name, *(f'{name}.{n}' for n in names)))\n"
+        "    return known(name, *given, **named)\n"
+        "builtins.__import__ = noted\n"
+        "traced = t.traced_as(compression='int8')\n"
+        "builtins.__import__ = known\n"
         f"cache = Cache(Path({str(tmp_path)!r}))\n"
-        "order = t.order_of(t.traced_as(compression='int8'), cache)\n"
+        "order = t.order_of(traced, cache)\n"
+        "builtins.__import__ = noted\n"
         "t.make.convert_order(order, cache)\n"
         "[t.make.convert_marked(order, cache, s) for s in t.make.SEEDS]\n"
         "t.make.make_template(order, cache)\n"
         "t.make.stamp_order(order, cache, cache.folder(t.make.TEMPLATES, order.twin_key))\n"
-        "files, _ = closure((*t.bundle._MAKERS, 'entracte.decide.partition'))\n"
-        "mine = (m for m in sys.modules if m.partition('.')[0] == 'entracte')\n"
-        "print(sorted(m for m in mine if m not in files))"
+        "builtins.__import__ = known\n"
+        "used = (used | (set(sys.modules) - brought)) & set(sys.modules)\n"
+        "mine = {m for m in used if m.partition('.')[0] == 'entracte'}\n"
+        f"files, _ = closure({makers})\n"
+        "print(len(mine), sorted(mine - files.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+    count, _, rest = done.stdout.strip().partition(" ")
+    assert rest == "[]" and int(count) > 50, done.stdout + done.stderr

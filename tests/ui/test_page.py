@@ -14,6 +14,7 @@ pytest.importorskip("gradio", reason='pip install "entracte[ui]"')
 
 from entracte.plan.file import write_plan
 from entracte.ui.studio import Studio
+from tests.test_signals import heard
 from tests.ui.serving import served
 
 WIDE, PHONE = (1280, 900), (390, 844)
@@ -198,8 +199,9 @@ def test_the_command_ends_with_ctrl_c_and_leaves_nothing(tmp_path):
     root = tmp_path / "root"
     root.mkdir()
     with subprocess.Popen(
-        [*command, "--root", str(root)], stdout=subprocess.PIPE, text=True, env=environment
-    ) as process:
+        [*command, "--root", str(root)], stdout=subprocess.PIPE, text=True, env=environment,
+        preexec_fn=heard,
+    ) as process:  # fmt: skip
         at = process.stdout.readline().split()[0]
         connection = http.client.HTTPConnection(urlsplit(at).netloc, timeout=120)
         connection.request("GET", "/")

@@ -28,8 +28,14 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("entracte")
 PACKAGES = "packages"
-_MAKERS = ("entracte.emit.make", "entracte.emit.shared", "entracte.trace.stored")
-"""Which code a package is from; a `Traced` exports its programs by a function of the latter."""
+_MAKERS = (
+    "entracte.emit.make",
+    "entracte.emit.shared",
+    "entracte.trace.shared",
+    "entracte.trace.stored",
+)
+"""Which code a package is from. A `Traced` exports its programs by a function of the last, one with
+functions of several stages, and what gives their weights, by functions of the one before."""
 _SOURCE = "one pass of the source"
 """What runs before the first package is compared."""
 _TWINS_FROM = 3
