@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -269,6 +270,17 @@ def test_operations_written_once_are_what_torch_makes_of_the_whole(
     assert left[0] == traces
     monkeypatch.setattr(export, "once", lambda programs, *_: [None] * len(programs))
     assert made == rows(export_graph(built(kind), args, is_simple))
+
+
+def test_shortcuts_tell_the_places_that_torch_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    def places() -> list[Any]:
+        program = export_graph(built(Operations), (torch.empty(1, 4, WIDTH),), is_simple)
+        return [(n.name, n.meta.get("stack_trace")) for n in program.graph.nodes]
+
+    made = places()
+    assert any("seen = nn.functional" in (place or "") for _, place in made)
+    monkeypatch.setattr(export, "quicker", contextlib.nullcontext)
+    assert made == places()
 
 
 def test_joined_program_computes_what_the_module_does(pieces: list[int]) -> None:

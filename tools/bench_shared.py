@@ -19,11 +19,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from entracte.build import Quiet, _emit, _ready, _shop
+from entracte.compile.emitted import _emit, workshop
+from entracte.compile.ready import ready
 from entracte.decide.decide import Decision
 from entracte.declare.compose import compose
 from entracte.devices.reference import ReferenceDevice
 from entracte.ir import Chunk, DType, Package, Partition, Port
+from entracte.progress.reporter import Quiet
 from entracte.store.cache import Cache, cache_folder
 from entracte.store.declared import read_job
 from entracte.units import format_bytes
@@ -68,16 +70,16 @@ def main() -> None:
     words = ["target=host", "partition=shared", "dry_run=true", *given.overrides]
     job = read_job(compose(words))
     cache = Cache(cache_folder(job.cache))
-    ready = _ready(job, cache, Quiet())
-    chunks = _firsts(ready.decision)
+    found = ready(job, cache, Quiet())
+    chunks = _firsts(found.decision)
     with tempfile.TemporaryDirectory() as scratch:
 
         def side(name: str, how: Callable[[Chunk], Chunk]) -> list[Side]:
             folder = Path(scratch, name)
             folder.mkdir()
-            decision = replace(ready.decision, partition=Partition(tuple(map(how, chunks))))
-            shop = _shop(replace(ready.job, verify=False), folder, cache, Quiet())
-            bundle = _emit(ready.job, ready.traced, ready.source, decision, shop)
+            decision = replace(found.decision, partition=Partition(tuple(map(how, chunks))))
+            shop = workshop(replace(found.job, verify=False), folder, cache, Quiet())
+            bundle = _emit(found.job, found.traced, found.source, decision, shop)
             device = ReferenceDevice()
             return [Side(device, p, folder, [], []) for p in bundle.packages]
 

@@ -137,7 +137,7 @@ class _Projections(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.in_proj_weight = nn.Parameter(torch.zeros(3 * channels, channels))
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * channels, channels))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * channels))
         self.out_proj = nn.Linear(channels, channels)
         nn.init.xavier_uniform_(self.in_proj_weight)

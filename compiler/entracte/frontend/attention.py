@@ -6,6 +6,7 @@ that one call gives; what is in memory at once is a block's scores.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from math import prod
 from typing import Any
 
@@ -32,8 +33,9 @@ def in_query_blocks(program: ExportedProgram, most_scores: int) -> None:
         for node in graph.nodes
         if node.target is _ATTENTION and not _given(node, _CAUSAL, "is_causal")
     ]
+    known: dict[Hashable, Any] = {}
     for node in split:
-        made = _split(graph, node, most_scores)
+        made = _split(graph, node, most_scores, known)
         _follow(program, node.name, made.name)
     if split:
         graph.lint()
@@ -47,7 +49,7 @@ def _follow(program: ExportedProgram, before: str, after: str) -> None:
             spec.arg.name = after
 
 
-def _split(graph: Graph, node: Node, most_scores: int) -> Node:
+def _split(graph: Graph, node: Node, most_scores: int, known: dict[Hashable, Any]) -> Node:
     """What has the result: the node itself where its scores are few enough."""
     given: Any = node.args
     query, key = (tuple(part.meta["val"].shape) for part in given[:2])
@@ -55,7 +57,7 @@ def _split(graph: Graph, node: Node, most_scores: int) -> Node:
     blocks = -(-queries // max(1, most_scores // row))
     if blocks <= 1:
         return node
-    rows, write = -(-queries // blocks), Writer(graph, node)
+    rows, write = -(-queries // blocks), Writer(graph, node, known)
     mask = _given(node, _MASK, "attn_mask")
     named = {k: v for k, v in node.kwargs.items() if k != "attn_mask"}
     parts = []

@@ -30,6 +30,7 @@ from entracte.frontend.extract import ATEN, is_aten
 from entracte.frontend.narrow import narrow
 from entracte.frontend.pairs import write_pairs
 from entracte.frontend.place import line_of, refuse_sizes
+from entracte.frontend.quicker import quicker
 from entracte.frontend.rank.within import within_rank
 from entracte.frontend.repeats.calls import AGAIN
 from entracte.frontend.repeats.once import once
@@ -79,7 +80,13 @@ def export_graph(
     _check_eval(module)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        with _on_cpu_shapes(module, args) as cpu_args, _quiet(), uncollected(), uncompiled():
+        with (
+            _on_cpu_shapes(module, args) as cpu_args,
+            _quiet(),
+            uncollected(),
+            uncompiled(),
+            quicker(),
+        ):
             program = _joined(module, cpu_args, outputs, is_convertible)
             if program is None:
                 program = _whole(module, cpu_args, outputs, is_convertible)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,10 +14,18 @@ __all__ = ["Writer"]
 
 
 class Writer:
-    """Writes operations before a node; each result knows its shape and where it comes from."""
+    """Writes operations before a node; each result knows its shape and where it comes from.
 
-    def __init__(self, graph: Graph, before: Node) -> None:
+    Args:
+        known: what operations make, by what they are and are given; it is added to. For many that
+            are alike, of which torch is asked once.
+    """
+
+    def __init__(
+        self, graph: Graph, before: Node, known: dict[Hashable, Any] | None = None
+    ) -> None:
         self._graph, self._before = graph, before
+        self._known = known
 
     def __call__(self, target: Any, *args: Any, **kwargs: Any) -> Node:
         """The node of `target(*args, **kwargs)`."""
@@ -25,9 +34,32 @@ class Writer:
         for key in PLACE_KEYS:
             if key in self._before.meta:
                 made.meta[key] = self._before.meta[key]
-        with torch.no_grad():
-            made.meta["val"] = target(*map(_value, args), **kwargs)
+        made.meta["val"] = self._made(target, args, kwargs)
         return made
+
+    def _made(self, target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        if self._known is None:
+            return _computed(target, args, kwargs)
+        named = [part for pair in kwargs.items() for part in pair]
+        key = (target, len(args), *map(_told, (*args, *named)))
+        if key not in self._known:
+            self._known[key] = _computed(target, args, kwargs)
+        return self._known[key]
+
+
+def _computed(target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    with torch.no_grad():
+        return target(*map(_value, args), **kwargs)
+
+
+def _told(argument: Any) -> Hashable:
+    """Of a tensor all that decides what is made of it: the rest is its numbers."""
+    if isinstance(argument, Node):
+        value = argument.meta["val"]
+        return "tensor", tuple(value.shape), value.stride(), value.dtype
+    if isinstance(argument, list | tuple):
+        return tuple(map(_told, argument))
+    return type(argument), argument
 
 
 def _value(argument: Any) -> Any:

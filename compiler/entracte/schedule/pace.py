@@ -77,7 +77,9 @@ class Pace:
         """By identity: attempts share most loads (`place.Given.said`)."""
         self._costs: dict[int, tuple[tuple[Load, ...], Cost]] = {}
         """By the identity of all loads."""
-        self.first_looks: dict[object, tuple[tuple[Load, ...], dict[int, frozenset[str]], Cost]] = {}
+        self.first_looks: dict[
+            object, tuple[tuple[Load, ...], dict[int, frozenset[str]], Cost]
+        ] = {}
         """What quick searches found (`search.Searcher.first_look`), by what they try."""
         self.straight_s, self.first_s = _firsts(program, facts)
         self.base: list[int] = []

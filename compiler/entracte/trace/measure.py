@@ -1,6 +1,6 @@
 """One stage's torch module -> its measured parts, and the torch graph they were measured on."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -34,19 +34,21 @@ from entracte.trace.variants import needed_ops, with_variant
 
 if TYPE_CHECKING:
     from torch import fx
+    from torch.export import ExportedProgram
 
     from entracte.graphs.spec import Graph
 
 __all__ = ["checkpoint_key", "trace_stage"]
 
 
-def trace_stage(
+def trace_stage(  # noqa: PLR0913
     stage: Stage,
     graph: "Graph",
     ports: Mapping[str, Port],
     loop: Loop | None,
     backend: Backend,
     pinned: Collection[str] = (),
+    export: Callable[[str], "ExportedProgram"] | None = None,
 ) -> Traced:
     """Export and measure a stage.
 
@@ -55,6 +57,7 @@ def trace_stage(
         loop: the loop the stage is in, for hoisting.
         backend: what it is traced for; its chunks are converted for the same.
         pinned: outputs that every iteration of the loop makes.
+        export: function -> its program, where somebody keeps them; nothing here changes one.
 
     Raises:
         ConfigError: the ports do not suit the graph, or torch.export refuses the module.
@@ -64,7 +67,8 @@ def trace_stage(
         stage=stage, ports=ports, loop=loop, backend=backend, pinned=frozenset(pinned), graph=graph
     )
     functions = (MAIN, *(name for name, _ in stage.functions))
-    programs = {name: export_stage(stage, graph, name, backend) for name in functions}
+    make = export or (lambda name: export_stage(stage, graph, name, backend))
+    programs = {name: make(name) for name in functions}
     exported = [
         exported_of(stage, graph, program, name, backend) for name, program in programs.items()
     ]

@@ -37,6 +37,7 @@ class Shelf:
         self._traced: dict[str, Traced] = {}
         self._digests: dict[str, str] = {}
         self._with_tests: dict[str, Graph] = {}
+        self._programs: dict[tuple[str, str], ExportedProgram] = {}
 
     def traced(
         self,
@@ -79,7 +80,8 @@ class Shelf:
             self._with_test(stage),
             (wired.ports, wired.loop, wired.backend, wired.pinned),
         )
-        traced = trace_stage(stage, graph, *given)
+        # Rounds of a loop differ in types and in what is pinned, of which no export knows.
+        traced = trace_stage(stage, graph, *given, lambda name: self._export(stage, name))
         if self._cache:
             self._cache.keep("traces", place, traced.record)
         return traced
@@ -171,7 +173,11 @@ class Shelf:
     def _export(self, stage: Stage, function: str) -> "ExportedProgram":
         from entracte.trace.exported import export_stage
 
-        return export_stage(stage, self._graph(stage), function, self._backend)
+        key = stage.name, function
+        if key not in self._programs:
+            given = stage, self._graph(stage), function, self._backend
+            self._programs[key] = export_stage(*given)
+        return self._programs[key]
 
     def _with_test(self, stage: Stage) -> "Graph":
         """A stage's graph with what its first-block test reads and makes, if it has one."""
