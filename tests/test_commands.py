@@ -1,5 +1,6 @@
 """The commands: `compile`, `plan`, and both as `entracte`; versions, help, faults, exit status."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -22,6 +23,18 @@ NAMES = {
 def run(name: str, *arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", *NAMES[name], *arguments]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120)
+
+
+def test_a_tool_that_is_asked_for_help_writes_nothing():
+    """One that took its words by number made a folder of the name `--help`."""
+    numbered = [
+        path.name for path in sorted((ROOT / "tools").rglob("*.py"))
+        if re.search(r"sys\.argv\[\d+\]", path.read_text())
+    ]  # fmt: skip
+    assert numbered == []
+    command = [sys.executable, "-m", "tools.page_links", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120)
+    assert done.returncode == 0 and "site" in done.stdout
 
 
 def test_every_script_is_there():

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from entracte.emit import trials
+from entracte.errors import WriteError
 from entracte.store import origin, seal
 from entracte.store.cache import Cache, DigestMemo
 from tests.test_imports import MODULES, PACKAGE, imports_of
@@ -31,6 +32,16 @@ def make(cache: Cache, key: str = "aabb") -> Path:
     found = cache.folder("things", key)
     assert found is not None
     return found
+
+
+def test_a_place_where_no_cache_can_be_made_is_told_at_once(tmp_path, monkeypatch):
+    """One that is there may be read-only."""
+    made = Cache(tmp_path / "made")
+    made.keep("things", "aabb", (("a", 1),))
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    made.check_place()
+    with pytest.raises(WriteError, match="no/v1: no cache can be made there; make room there, or"):
+        Cache(tmp_path / "no").check_place()
 
 
 def spoil(path: Path, data: bytes) -> None:

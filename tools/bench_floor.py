@@ -9,8 +9,8 @@ a time; traces are read from the cache, and neither they nor imports count.
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -58,9 +58,13 @@ def loop(overrides: Sequence[str], path: Path) -> tuple[float, int]:
 
 
 def main() -> None:
-    path = Path(sys.argv[1])
+    reader = argparse.ArgumentParser(description=__doc__)
+    reader.add_argument("file", type=Path)
+    reader.add_argument("overrides", nargs="*")
+    words = reader.parse_args()
+    path = words.file
     try:
-        seconds, size = loop(sys.argv[2:], path)
+        seconds, size = loop(words.overrides, path)
     finally:
         path.unlink(missing_ok=True)
     print(json.dumps({"processor_s": seconds, "size_bytes": size}))

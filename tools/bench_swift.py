@@ -6,6 +6,7 @@
 The plan is made of numbers: a text encoder, a loop of 14 iterations over 990 chunks, a decoder.
 """
 
+import argparse
 import random
 import sys
 from dataclasses import replace
@@ -20,12 +21,16 @@ CHUNKS = 990
 
 def main() -> None:
     """Write it into the folder that is named."""
-    folder = Path(sys.argv[1])
+    reader = argparse.ArgumentParser(description=__doc__)
+    reader.add_argument("folder", type=Path)
+    reader.add_argument("driver", nargs="?", choices=("online",), help="gates without it")
+    words = reader.parse_args()
+    folder = words.folder
     folder.mkdir(parents=True, exist_ok=True)
     drawn = random.Random(1)
     weights = tuple(drawn.randrange(10**6, 10**7) for _ in range(CHUNKS))
     shape = (Part(1, weights[:8]), Part(14, weights), Part(1, weights[:2]))
-    policy = ONLINE if "online" in sys.argv[2:] else DOUBLE_BUFFER
+    policy = ONLINE if words.driver else DOUBLE_BUFFER
     plan = plan_of(shape, replace(policy, retain=False), 3 * 10**7)
     path = write_plan(plan, folder)
     sys.stdout.write(f"{path}: {path.stat().st_size} bytes, {len(plan.chunks)} chunks\n")

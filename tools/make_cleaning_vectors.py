@@ -18,6 +18,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tools.one_word import place
+
 FILE = Path(__file__).parents[1] / "tests" / "vectors" / "text_cleaning_more.json"
 _PAIRS, _SEED = 400, 20
 
@@ -122,4 +124,4 @@ def _windows(byte: int) -> str:
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    main(place(__doc__, FILE))

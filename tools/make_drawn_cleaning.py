@@ -9,13 +9,13 @@ library; characters are of Unicode 3.2, or named here, so that every Python draw
 
 import json
 import random
-import sys
 import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from entracte.declare.host_ops.clean import CLEAN
 from tools.make_cleaning_vectors import _MISREAD, _drawn, _pieces
+from tools.one_word import place
 
 FILE = Path(__file__).parents[1] / "tests" / "vectors" / "cleaning_drawn.jsonl"
 _COUNT, _SEED = 1500, 16
@@ -113,4 +113,4 @@ def made() -> str:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1] if len(sys.argv) > 1 else FILE).write_text(made(), encoding="ascii")
+    place(__doc__, FILE).write_text(made(), encoding="ascii")

@@ -15,7 +15,6 @@ Tokenizers are those of tests/vectors/tokenizers; other files of a build folder 
 
 import hashlib
 import json
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -30,6 +29,7 @@ from entracte.errors import PlanError, RunError
 from entracte.ir import Binding, DType, HostStep, Input, Port, TensorDecl
 from entracte.plan.host_steps import check_host_steps
 from entracte.run.host import run_host_step
+from tools.one_word import place
 
 VECTORS = Path(__file__).parents[1] / "tests" / "vectors"
 FILE = VECTORS / "host_steps.jsonl"
@@ -329,4 +329,4 @@ def _text(name: str, ids: Sequence[int], end: Sequence[int]) -> _Record:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1] if len(sys.argv) > 1 else FILE).write_text(made(), encoding="ascii")
+    place(__doc__, FILE).write_text(made(), encoding="ascii")

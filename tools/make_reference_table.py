@@ -6,10 +6,11 @@ One text, read once by the Swift side: each name without its `;`, `:`, its chara
 hexadecimal, `+` between two; `!` before the names that also stand without a `;`.
 """
 
-import sys
 from html.entities import html5
 from pathlib import Path
 from textwrap import wrap
+
+from tools.one_word import place
 
 FILE = (
     Path(__file__).parents[1] / "compiler" / "swift" / "Sources" / "EntracteText" / "Clean"
@@ -38,4 +39,4 @@ def table() -> str:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1] if len(sys.argv) > 1 else FILE).write_text(table(), encoding="ascii")
+    place(__doc__, FILE).write_text(table(), encoding="ascii")

@@ -9,6 +9,7 @@ asked.
 
 from __future__ import annotations
 
+import argparse
 import re
 import sys
 from collections.abc import Iterator
@@ -138,7 +139,10 @@ def site_faults(site: Path) -> list[str]:
 
 def main() -> None:
     """Print them."""
-    found = site_faults(Path(sys.argv[1])) if sys.argv[1:] else markdown_faults()
+    reader = argparse.ArgumentParser(description=__doc__)
+    reader.add_argument("site", type=Path, nargs="?", help="built by mkdocs; else the pages here")
+    site = reader.parse_args().site
+    found = markdown_faults() if site is None else site_faults(site)
     print(*found, sep="\n", end="\n" if found else "")
     sys.exit(1 if found else 0)
 

@@ -2,6 +2,7 @@
 off before and after."""
 
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -64,6 +65,7 @@ def show_calibration(console: "Console", made: "Calibration", paths: Sequence[st
     from entracte.calibrate.errors import class_errors
     from entracte.calibrate.records import profile_name
     from entracte.cli.tables import say
+    from entracte.inspect.command import spelled
 
     console.print(figure_table(made, console.width))
     notes = dict.fromkeys(f.note for f in made.figures if f.note)
@@ -74,11 +76,13 @@ def show_calibration(console: "Console", made: "Calibration", paths: Sequence[st
     after = class_errors(made.seen, made.target, by=made.profile)
     console.print(error_table(before, console.width, after))
     say(console, *_runs(made), "")
-    named = paths[0] if len(paths) == 1 else f"[{','.join(paths)}]"
+    typed = [spelled(p) or p for p in paths]
+    given = typed[0] if len(typed) == 1 else f"[{','.join(typed)}]"
+    named = shlex.quote(f"target.from={given}")
     say(console, f"target {made.target.name}, digest {made.digest[:12]}")
     profile = made.profile.name
     console.print(
-        f"next:  compile target={profile_name(profile)} target.from={named}", soft_wrap=True,
+        f"next:  compile target={profile_name(profile)} {named}", soft_wrap=True,
         markup=False, highlight=False,
     )  # fmt: skip
 

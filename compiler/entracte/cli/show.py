@@ -1,5 +1,6 @@
 """Tables about a plan, for 80 columns and more."""
 
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -59,9 +60,10 @@ def show_summary(
         say(console, f"compiled in {format_seconds(seconds)}")
     if folder is None:
         return
-    commands = [f"next:  plan show {folder}", f"       plan report {folder}"]
+    place = shlex.quote(str(folder))
+    commands = [f"next:  plan show {place}", f"       plan report {place}"]
     if plan.built:
-        commands.append(f"       plan run {folder} {example_words(plan)}")
+        commands.append(f"       plan run {place} {example_words(plan)}")
     console.print(Text("\n" + "\n".join(commands)), soft_wrap=True)
 
 

@@ -77,6 +77,7 @@ def compile_job(job: Job, reporter: Reporter | None = None) -> Built:
     if not job.dry_run or job.out is not None:
         check_out(folder, dry_run=job.dry_run)
     cache = Cache(cache_folder(job.cache))
+    cache.check_place()
     try:
         with seldom_collected():
             make = _dry_run if job.dry_run else _compile

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from entracte.disk import left
-from entracte.disk.write import told
+from entracte.disk.write import REMEDY, told
 
 _ROUNDS = 20
 """Others may put folders at the same place while this one tries."""
@@ -19,9 +19,9 @@ _UNKNOWN = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
 """What a system or a file system says that cannot exchange."""
 
 
-def make_folder(folder: Path) -> None:
+def make_folder(folder: Path, remedy: str = REMEDY) -> None:
     """It and its parents, where they are not there. Raises `WriteError`."""
-    with told(folder):
+    with told(folder, remedy):
         folder.mkdir(parents=True, exist_ok=True)
 
 

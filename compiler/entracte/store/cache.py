@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from entracte.codec import decode, encode
 from entracte.disk import left
-from entracte.disk.folder import fresh, make_folder, open_to_readers
+from entracte.disk.folder import can_write, fresh, make_folder, open_to_readers
 from entracte.disk.places import expanded
 from entracte.disk.write import told, write_bytes
 from entracte.errors import ConfigError, PlanError, WriteError
@@ -61,6 +61,12 @@ class Cache:
         self._scratch = self._root / "unfinished"
         """All in one place: what killed processes left is found without looking everywhere."""
 
+    def check_place(self) -> None:
+        """Raises `WriteError` where there is no cache, and none can be made. One that is there may
+        be read-only: what it has may be all that is wanted."""
+        if not self._root.exists() and not can_write(self._root):
+            raise WriteError(f"{self._root}: no cache can be made there; {REMEDY}")
+
     def record(self, kind: str, key: str, type_: type[T]) -> T | None:
         """The record kept under `key`; None if there is none, or it is damaged."""
         path = self._place(kind, key).with_suffix(".json")
@@ -81,8 +87,8 @@ class Cache:
     def keep(self, kind: str, key: str, value: Any) -> None:
         """Write a record in one step."""
         path = self._place(kind, key).with_suffix(".json")
-        make_folder(path.parent)
-        make_folder(self._scratch)
+        make_folder(path.parent, REMEDY)
+        make_folder(self._scratch, REMEDY)
         text = json.dumps(encode(value))
         data = f"{_sha256(f'{kind}/{key}', text)}\n{text}".encode()
         write_bytes(path, data, scratch=self._scratch, remedy=REMEDY)
@@ -111,7 +117,7 @@ class Cache:
     def making(self, kind: str, key: str) -> Iterator[Path]:
         """An empty folder that becomes the entry when the block ends well."""
         path = self._place(kind, key)
-        make_folder(path.parent)
+        make_folder(path.parent, REMEDY)
         self.sweep()
         with told(path, REMEDY), fresh(self._scratch, key) as aside:
             yield aside
@@ -158,7 +164,7 @@ class Cache:
             left.remove(path)
             return
         # Renamed first: a half-removed entry must never be taken for a whole one.
-        make_folder(self._scratch)
+        make_folder(self._scratch, REMEDY)
         doomed = self._scratch / left.new_name(path.name)
         with contextlib.suppress(OSError):
             os.rename(path, doomed)
