@@ -64,9 +64,7 @@ def firsts_taken(program: Program, segment: Segment) -> set[str]:
     return {first for _, first, _ in segment.state} & set(segment.frees) - read - others
 
 
-def _iteration(
-    segment: Segment, touched: Sequence[set[str]], alive: set[str]
-) -> Iterator[Alive]:
+def _iteration(segment: Segment, touched: Sequence[set[str]], alive: set[str]) -> Iterator[Alive]:
     """Step by step, which reads or writes `touched`; `alive` goes along. A state keeps its last value: the tensor it came from is
     renamed, not copied."""
     moved = {after for _, _, after in segment.state} | {segment.until or ""}
