@@ -395,7 +395,7 @@ MUTANTS = (
     ),
     *_rows(
         "place", "schedule/place.py", (P + "test_rests.py",),
-        ("        if gate == given.earliest[use] and (far :=", "        if False and (far :=",
+        ("        if gate == self.given.earliest[use] and (far :=", "        if False and (far :=",
          "a map's next chunk waits for its last slice"),
         ("all(x <= room for x in used[far + 1 : gate + 1])", "True",
          "loads where there is no room"),

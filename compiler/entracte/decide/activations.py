@@ -5,7 +5,7 @@ memory with the last value that is in it. What is read as another type is a copy
 operation that reads it so.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from entracte.ir import Memory, Op, Order, Port
