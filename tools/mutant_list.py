@@ -395,7 +395,7 @@ MUTANTS = (
     ),
     *_rows(
         "place", "schedule/place.py", (P + "test_rests.py",),
-        ("        if gate == given.earliest[use] and (far :=", "        if False and (far :=",
+        ("        if gate == self.given.earliest[use] and (far :=", "        if False and (far :=",
          "a map's next chunk waits for its last slice"),
         ("all(x <= room for x in used[far + 1 : gate + 1])", "True",
          "loads where there is no room"),
@@ -415,12 +415,12 @@ MUTANTS = (
     ),
     *_rows(
         "steps", "program/steps.py", PROGRAM,
-        ("        alive -= set(step.frees)\n        yield",
-         "        yield", "tensors live for ever"),
-        ("back = 1 if load.gate.moment is Moment.PREVIOUS else 0", "back = 0",
+        ("        alive -= set(step.frees)\n        after",
+         "        after", "tensors live for ever"),
+        ("back = length if load.gate.moment is Moment.PREVIOUS else 0", "back = 0",
          "wrap-around loads an iteration late"),
-        ("last_iteration = segment.count - 1 if load.free_moment is Moment.LAST else iteration",
-         "last_iteration = iteration", "kept chunks are dropped"),
+        ("last_iteration = segment.count - 1 if load.free_moment is Moment.LAST else 0",
+         "last_iteration = 0", "kept chunks are dropped"),
     ),
     *_rows(
         "frees", "program/frees.py", (*PROGRAM, *CONSTRUCTS),

@@ -115,8 +115,10 @@ def _steps(workload: Workload) -> Iterator[_Step]:
         called = [_functions(x, workload) if isinstance(x, Call) else {} for x in segment.steps]
         for i in range(segment.count):
             for x, own in zip(segment.steps, called, strict=True):
-                is_called = isinstance(x, Call) and x.is_called(i)
-                yield own[x.function_at(i)] if is_called else rest
+                if isinstance(x, Call) and x.is_called(i):
+                    yield own[x.function_at(i)]
+                else:
+                    yield rest
 
 
 def _functions(call: Call, workload: Workload) -> dict[str, _Step]:

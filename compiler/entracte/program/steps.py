@@ -65,8 +65,8 @@ def firsts_taken(program: Program, segment: Segment) -> set[str]:
 
 
 def _iteration(segment: Segment, touched: Sequence[set[str]], alive: set[str]) -> Iterator[Alive]:
-    """Step by step, which reads or writes `touched`; `alive` goes along. A state keeps its last value: the tensor it came from is
-    renamed, not copied."""
+    """Step by step, which reads or writes `touched`; `alive` goes along. A state keeps its last
+    value: the tensor it came from is renamed, not copied."""
     moved = {after for _, _, after in segment.state} | {segment.until or ""}
     *steps, last = segment.steps
     for step, names in zip(steps, touched, strict=False):

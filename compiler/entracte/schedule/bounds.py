@@ -95,13 +95,15 @@ def _together(
 ) -> float:
     """Seconds of calls and of so many of loads, at least.
 
-    Beside each other are at most all calls but one after the last load, and all loads but the one
-    before the first call. A second of both takes `contention` seconds, alone they would take two.
+    One after the other but for what is beside each other: at most all calls but one after the last
+    load, and all loads but the one before the first call. A second of both takes `contention`
+    seconds.
     """
     computing = sum(sum(times) for _, times in calls)
     first_s, last_s = _ends_s(calls, workload.facts)
     beside = min(loading - first_s, computing - last_s)
-    return loading + computing - max(0.0, 2.0 - workload.contention) * beside
+    longer = max(computing + first_s, loading + last_s)
+    return longer + min(1.0, workload.contention - 1) * beside
 
 
 def _first_s(facts: ChunkFacts) -> float:

@@ -91,13 +91,14 @@ class Pace:
     def least_s(self, again_s: float) -> float:
         """No loads that take so many seconds after first iterations cost less than this.
 
-        Calls are serial, and those before the end of the first loop's first iteration wait for the
-        first loads whatever is kept. Then what `cost` adds grows by less than the seconds it is
-        taken from.
+        Calls are serial, those before the end of the first loop's first iteration wait for the
+        first loads whatever is kept, and there is one loader. Then what `cost` adds grows by less
+        than the seconds it is taken from.
         """
-        hidden = max(0.0, self.first_s + again_s - self.straight_s)
-        slower = min(1.0, self.contention - 1)
-        return self.compute_s + self.straight_s + slower * hidden - _ROUNDING_S
+        loading = self.first_s + again_s
+        seconds = max(self.compute_s + self.straight_s, loading)
+        hidden = max(0.0, loading - (seconds - self.compute_s))
+        return seconds + min(1.0, self.contention - 1) * hidden - _ROUNDING_S
 
     def cost(self, loads: tuple[Load, ...]) -> Cost:
         """Seconds of the whole run, to a nanosecond, and the bytes it loads."""

@@ -77,6 +77,8 @@ class Given:
         self.equal: dict[Load, Load] = {}
         """Of equal ones (of iterations alike) the first: equal loads are one object."""
         self.calls = [t for t, s in enumerate(self.unrolled) if s.chunk is not None]
+        self.later = [(s.segment, s.chunk) if s.iteration > 0 else None for s in self.unrolled]
+        """Which chunk of which loop is called after its first iteration."""
         self.begins = self._begins()
         """The first call of each loop, in order, where there is one before it."""
         self.begun: dict[object, _Attempt] = {}
@@ -174,7 +176,10 @@ def loads_of(
 def place(given: Given, policy: Policy, kept: KeptBy) -> list[Placed] | Conflict:
     """All loads of the shortened program, or where they do not fit."""
     attempt, begin = _begun(given, policy, kept)
+    stay = {(s, chunk) for s, chunks in kept.items() for chunk in chunks}
     for use in given.calls[bisect_left(given.calls, begin) :]:
+        if given.later[use] in stay:
+            continue
         if use in given.begins and use > begin:
             given.begun[_before(given, policy, kept, use)] = attempt.copy()
         conflict = attempt.place(use)
@@ -218,13 +223,14 @@ class _Attempt:
         return other
 
     def place(self, use: int) -> Conflict | None:
-        """`use` is a call."""
+        """`use` is a call, the first in its loop where the chunk is kept."""
         given, used = self.given, self.used
-        segment, iteration, _, chunk, _ = given.unrolled[use]
+        at = given.unrolled[use]
+        segment, chunk = at.segment, at.chunk
         assert chunk is not None
-        keep = chunk in self.kept.get(segment, ())
-        if self.freed.get(chunk, START) >= use or (keep and iteration > 0):
+        if self.freed.get(chunk, START) >= use:
             return None
+        keep = chunk in self.kept.get(segment, ())
         free = given.last[segment, chunk] if keep else given.again[use]
         weight = given.weight[use]
         room = given.budget - weight
