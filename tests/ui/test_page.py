@@ -55,6 +55,16 @@ def module_commands(tmp_path_factory):
 
 
 @pytest.fixture
+def real_commands(monkeypatch):
+    """What stands in for the commands in other tests of this file does not here."""
+    from tests.ui.conftest import FAKE
+
+    places = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    kept = [p for p in places if p not in ("", str(FAKE))]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(kept))
+
+
+@pytest.fixture
 def opened(browser, place):
     """A page, and all that it asked for."""
     contexts = []
@@ -193,7 +203,7 @@ def test_the_server_itself_refuses_what_the_guard_does(place):
 
 
 @pytest.mark.slow
-def test_the_command_ends_with_ctrl_c_and_leaves_nothing(tmp_path):
+def test_the_command_ends_with_ctrl_c_and_leaves_nothing(real_commands, tmp_path):
     command = [sys.executable, "-m", "entracte", "ui", "--port", "0", "--no-browser"]
     environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
     root = tmp_path / "root"
@@ -202,7 +212,9 @@ def test_the_command_ends_with_ctrl_c_and_leaves_nothing(tmp_path):
         [*command, "--root", str(root)], stdout=subprocess.PIPE, text=True, env=environment,
         preexec_fn=heard,
     ) as process:  # fmt: skip
-        at = process.stdout.readline().split()[0]
+        line = process.stdout.readline()
+        assert line.startswith("http://"), line
+        at = line.split()[0]
         connection = http.client.HTTPConnection(urlsplit(at).netloc, timeout=120)
         connection.request("GET", "/")
         assert connection.getresponse().status == 200
@@ -213,7 +225,7 @@ def test_the_command_ends_with_ctrl_c_and_leaves_nothing(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_demo_is_planned_compiled_and_run(browser, tmp_path):
+def test_the_demo_is_planned_compiled_and_run(browser, real_commands, tmp_path):
     """With the real commands: minutes."""
     folder = tmp_path / "root"
     folder.mkdir()

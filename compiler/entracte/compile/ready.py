@@ -54,7 +54,6 @@ def ready(job: Job, cache: Cache, report: Reporter) -> Ready:
     traced, source = trace(job, cache, report)
     source.check_all(traced.stages)
     check_ids(traced.stages, host.ids)
-    traced = replace(traced, pipeline=host.into(traced.pipeline))
     report.phase("plan", 2 if job.dry_run else 1)
     report.start(_DECIDING)
     try:
@@ -69,6 +68,7 @@ def ready(job: Job, cache: Cache, report: Reporter) -> Ready:
             f"without functions has {LEAST_BLOCKS} equal blocks of {LEAST_BYTES >> 10} KiB of "
             "weights or more that could share a graph; give partition=auto"
         )
+    traced = replace(traced, pipeline=host.into(traced.pipeline))
     return Ready(job, host, source, traced, decision)
 
 
