@@ -133,17 +133,19 @@ struct PlanFrame {
         return String(decoding: digits, as: UTF8.self)
     }
 
-    /// Plans of older versions had another frame: they say their version before they are refused.
+    /// Plans of older versions had another frame: they say their version before they are refused. Other
+    /// JSON is no plan.
     private static func checkOld(_ data: Data, path: String) throws {
         let tape = try? data.withUnsafeBytes { try Parser.parse($0, mostNodes: PlanFormat.mostNodes) }
-        guard let tape, tape.nodes[0].kind == .object else { return }
+        guard let tape, tape.nodes[0].kind != .null else { return }
         var key = 1
-        while key < Int(tape.nodes[0].next) {
+        while tape.nodes[0].kind == .object, key < Int(tape.nodes[0].next) {
             if tape.text(key) == "plan", tape.nodes[key + 1].kind == .object {
-                try checkVersion(version(tape, key + 1), path: path)
+                return try checkVersion(version(tape, key + 1), path: path)
             }
             key = tape.behind(key + 1)
         }
+        throw Fault.plan("\(path): JSON, but no plan; give a build folder that `compile` made")
     }
 
     private static func version(_ tape: Tape, _ object: Int) -> String {
