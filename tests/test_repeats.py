@@ -247,12 +247,19 @@ class Given(Changing):
         return (x.mul_(2) + 1,)
 
 
+class Named(Changing):
+    """An input with the name of a function of Python's, which is an operation's too."""
+
+    def forward(self, sum: Tensor) -> tuple[Tensor, ...]:
+        return (sum.sum(-1) + sum.softmax(-1).sum(-1),)
+
+
 def is_simple(target: object) -> bool:
     return not any(name in str(target) for name in ("gelu", "linear", "softmax", "attention"))
 
 
 @pytest.mark.parametrize(
-    ("kind", "traces"), [(Operations, 0), (Changing, 0), (Shared, 1), (Given, 1)]
+    ("kind", "traces"), [(Operations, 0), (Changing, 0), (Named, 0), (Shared, 1), (Given, 1)]
 )
 def test_operations_written_once_are_what_torch_makes_of_the_whole(
     kind: type[nn.Module], traces: int, monkeypatch: pytest.MonkeyPatch

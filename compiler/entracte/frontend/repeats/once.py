@@ -162,7 +162,7 @@ class _Copy:
         """Of the source's nodes: a node here, or a list of them; itself where it is not known."""
         for node in program.graph.nodes:
             if node.op == "placeholder":
-                self._values[node] = self.graph.node_copy(node)
+                self._values[node] = self._input(node)
             elif node.op == "call_function":
                 self._values[node] = self._written(node)
 
@@ -187,6 +187,13 @@ class _Copy:
             constants=source.constants,
             verifiers=[Verifier],
         )
+
+    def _input(self, node: Node) -> Node:
+        """Under its own name, whatever it is: graphs give nothing they make the name of a function
+        of Python's (`input`, `sum`)."""
+        made = self.graph.create_node("placeholder", "given", node.args)
+        made.name, made.target, made.meta = node.name, node.target, dict(node.meta)
+        return made
 
     def _written(self, node: Node) -> Any:
         target: Any = node.target
