@@ -80,8 +80,8 @@ def once(
             missing |= copy.missing if copy is not None else {}
             if copy is None or not copy.missing:
                 left.pop(i)
-            if copy is not None and not copy.missing:
-                made[i] = copy.program(), copy.names
+            if copy is not None and not copy.missing and (program := _whole(copy)) is not None:
+                made[i] = program, copy.names
         if not left or not _learned(known, missing, next(iter(left.values())), trace):
             break
     return [made.get(i) for i in range(len(programs))]
@@ -96,6 +96,13 @@ def _copied(
     try:
         return _Copy(program, mode, known, decomposed)
     except Exception:  # noqa: BLE001  a trace of the whole tells what is wrong
+        return None
+
+
+def _whole(copy: _Copy) -> ExportedProgram | None:
+    try:
+        return copy.program()
+    except Exception:  # noqa: BLE001  as above
         return None
 
 
@@ -158,6 +165,7 @@ class _Copy:
         self.graph, self.names = Graph(), list[Made]()
         self.missing: dict[Hashable, Example] = {}
         self._namespace = _Namespace()
+        self._inputs = {n.name for n in program.graph.nodes if n.op == "placeholder"}
         self._values: dict[Node, Any] = {}
         """Of the source's nodes: a node here, or a list of them; itself where it is not known."""
         for node in program.graph.nodes:
@@ -317,6 +325,8 @@ class _Copy:
 
     def _name(self, base: str, form: Any = None, part_of: Node | None = None) -> str:
         name: str = self._namespace.create_name(base, None)
+        if name in self._inputs:
+            raise Unfit  # torch gives it another name
         is_of_form = form is not None or part_of is not None and part_of.target is AGAIN
         self.names.append(Made(name, not is_of_form, form))
         return name
