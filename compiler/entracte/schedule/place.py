@@ -81,7 +81,7 @@ class Given:
         """Which chunk of which loop is called after its first iteration."""
         self.begins = self._begins()
         """The first call of each loop, in order, where there is one before it."""
-        self.begun: dict[object, _Attempt] = {}
+        self.begun: dict[object, _State] = {}
         """Attempts as they were there: others go on from them."""
         self._published: dict[int, int] = {}
         self._inner: dict[int, frozenset[int]] = {}
@@ -181,11 +181,11 @@ def place(given: Given, policy: Policy, kept: KeptBy) -> list[Placed] | Conflict
         if given.later[use] in stay:
             continue
         if use in given.begins and use > begin:
-            given.begun[_before(given, policy, kept, use)] = attempt.copy()
+            given.begun[_before(given, policy, kept, use)] = attempt.state.copy()
         conflict = attempt.place(use)
         if conflict is not None:
             return conflict
-    return attempt.placed
+    return attempt.state.placed
 
 
 def _begun(given: Given, policy: Policy, kept: KeptBy) -> tuple["_Attempt", int]:
@@ -193,10 +193,8 @@ def _begun(given: Given, policy: Policy, kept: KeptBy) -> tuple["_Attempt", int]
     for use in reversed(given.begins):
         found = given.begun.get(_before(given, policy, kept, use))
         if found is not None:
-            attempt = found.copy()
-            attempt.kept = kept
-            return attempt, use
-    return _Attempt(given, policy, kept), 0
+            return _Attempt(given, policy, kept, found.copy()), use
+    return _Attempt(given, policy, kept, _State([*given.need], [], {})), 0
 
 
 def _before(given: Given, policy: Policy, kept: KeptBy, use: int) -> object:
@@ -206,21 +204,26 @@ def _before(given: Given, policy: Policy, kept: KeptBy, use: int) -> object:
     return use, policy.lookahead, policy.keep == "published", held
 
 
-class _Attempt:
-    """Working state of `place`."""
+class _State(NamedTuple):
+    """How far an attempt has come. (Not the attempt: who remembers it is what that looks at.)"""
 
-    def __init__(self, given: Given, policy: Policy, kept: KeptBy) -> None:
-        self.given, self.policy, self.kept = given, policy, kept
-        self.used = list(given.need)
-        self.placed: list[Placed] = []
-        self.freed: dict[str, int] = {}
+    used: list[int]
+    """Bytes at each step."""
+    placed: list[Placed]
+    freed: dict[str, int]
+    """Of each chunk loaded, the step behind which it goes."""
 
-    def copy(self) -> "_Attempt":
+    def copy(self) -> "_State":
         """Which goes on by itself."""
-        other = copy(self)
-        other.used, other.placed = [*self.used], [*self.placed]
-        other.freed = {**self.freed}
-        return other
+        return _State([*self.used], [*self.placed], {**self.freed})
+
+
+class _Attempt:
+    """What `place` does step by step."""
+
+    def __init__(self, given: Given, policy: Policy, kept: KeptBy, state: _State) -> None:
+        self.given, self.policy, self.kept, self.state = given, policy, kept, state
+        self.used, self.placed, self.freed = state
 
     def place(self, use: int) -> Conflict | None:
         """`use` is a call, the first in its loop where the chunk is kept."""
