@@ -20,13 +20,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._export.verifier import Verifier
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.export import ExportedProgram
 
 from entracte.frontend.cleanup import clean, is_view, view_as_reshape
 from entracte.frontend.errors import GraphError
-from entracte.frontend.extract import ATEN, is_aten
+from entracte.frontend.extract import ATEN, as_aten, is_aten
 from entracte.frontend.narrow import narrow
 from entracte.frontend.pairs import write_pairs
 from entracte.frontend.place import line_of, refuse_sizes
@@ -124,7 +123,8 @@ def _whole(
 ) -> ExportedProgram:
     piece = Piece(_export(module, args, outputs))
     if is_aten(module):
-        piece.program = _as_aten(piece.program)
+        whole = piece.program
+        piece.program = as_aten(whole, whole.graph, whole.graph_signature)
     try:
         _decompose([piece], is_convertible)
     except GraphError:
@@ -269,22 +269,6 @@ def _decompose(pieces: Sequence[Piece], is_convertible: Callable[[object], bool]
         if not wanted:
             break
         _write(pieces, wanted)
-
-
-def _as_aten(program: ExportedProgram) -> ExportedProgram:
-    """The same, declared to be what `run_decompositions({})` would make of it: tracing a graph
-    twice more takes as long as exporting it."""
-    return ExportedProgram(
-        root=program.graph_module,
-        graph=program.graph,
-        graph_signature=program.graph_signature,
-        state_dict=program.state_dict,
-        range_constraints=program.range_constraints,
-        module_call_graph=program.module_call_graph,
-        example_inputs=program.example_inputs,
-        constants=program.constants,
-        verifiers=[Verifier],
-    )
 
 
 def _wanted(

@@ -8,16 +8,17 @@ from difflib import get_close_matches
 
 import torch
 from torch import Tensor, nn
+from torch._export.verifier import Verifier
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.export import ExportedProgram
-from torch.export.graph_signature import InputKind
+from torch.export.graph_signature import ExportGraphSignature, InputKind
 from torch.fx import Graph, GraphModule, Node
 
 from entracte.frontend.cleanup import is_view, view_as_reshape
 from entracte.frontend.errors import GraphError
 from entracte.frontend.place import PLACE_KEYS
 
-__all__ = ["ATEN", "constants_of", "extract", "has_data", "is_aten"]
+__all__ = ["ATEN", "as_aten", "constants_of", "extract", "has_data", "is_aten"]
 
 ATEN = "ATEN"
 """The dialect of programs that `run_decompositions` makes."""
@@ -94,6 +95,24 @@ def extract(
 def is_aten(module: nn.Module) -> bool:
     """Whether it was cut out of a program of functional ATen operations: it has no others."""
     return isinstance(module, GraphModule) and bool(module.meta.get(_IS_ATEN))
+
+
+def as_aten(
+    program: ExportedProgram, graph: Graph, signature: ExportGraphSignature
+) -> ExportedProgram:
+    """A program with that graph, declared to be what `run_decompositions` makes: tracing a graph
+    twice more takes as long as exporting it."""
+    return ExportedProgram(
+        root=program.graph_module,
+        graph=graph,
+        graph_signature=signature,
+        state_dict=program.state_dict,
+        range_constraints=program.range_constraints,
+        module_call_graph=program.module_call_graph,
+        example_inputs=program.example_inputs,
+        constants=program.constants,
+        verifiers=[Verifier],
+    )
 
 
 def _is_aten(source: ExportedProgram | GraphModule) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import operator
 import re
@@ -26,10 +25,10 @@ from torch.export.graph_signature import (
     TensorArgument,
 )
 from torch.fx import Graph, Node, map_arg
-from torch.fx.experimental.proxy_tensor import PythonKeyTracer
 from torch.utils import _pytree as pytree
 
 from entracte.frontend.repeats.calls import AGAIN
+from entracte.frontend.repeats.spliced import nodes_made
 
 __all__ = ["Example", "Given", "Own", "Step", "Unfit", "Written", "written"]
 
@@ -98,7 +97,7 @@ def written(
     """What `trace` makes of each. Raises `Unfit`."""
     examples = list(wanted.values())
     source = _program_of(examples, mode)
-    with _made() as made:
+    with nodes_made(_made) as made:
         program = trace(source)
     return dict(zip(wanted, _told(program, made, examples), strict=True))
 
@@ -198,23 +197,8 @@ class _Made:
     name: str
 
 
-@contextlib.contextmanager
-def _made() -> Iterator[list[_Made]]:
-    """Inside, the operations that a trace makes, in order, also those that it drops later."""
-    made: list[_Made] = []
-    own = PythonKeyTracer.create_node
-
-    def create_node(self: PythonKeyTracer, *args: Any, **kwargs: Any) -> Node:
-        node = own(self, *args, **kwargs)
-        if node.op == "call_function":
-            made.append(_Made(str(node.meta.get("stack_trace")), node.name))
-        return node
-
-    PythonKeyTracer.create_node = create_node  # type: ignore[method-assign]
-    try:
-        yield made
-    finally:
-        PythonKeyTracer.create_node = own  # type: ignore[method-assign]
+def _made(node: Node) -> _Made:
+    return _Made(str(node.meta.get("stack_trace")), node.name)
 
 
 def _told(

@@ -17,7 +17,6 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch._export.verifier import Verifier
 from torch._ops import OpOverload
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.export import ExportedProgram
@@ -26,6 +25,7 @@ from torch.fx import Graph, Node, map_arg
 from torch.fx.graph import _Namespace
 from torch.utils import _pytree as pytree
 
+from entracte.frontend.extract import as_aten
 from entracte.frontend.repeats.calls import AGAIN
 from entracte.frontend.repeats.examples import (
     Example,
@@ -184,17 +184,8 @@ class _Copy:
         self.graph.eliminate_dead_code()
         signature = source.graph_signature
         outputs = [replace(s, arg=names[s.arg.name]) for s in signature.output_specs]
-        return ExportedProgram(
-            root=source.graph_module,
-            graph=self.graph,
-            graph_signature=ExportGraphSignature(list(signature.input_specs), outputs),
-            state_dict=source.state_dict,
-            range_constraints=source.range_constraints,
-            module_call_graph=source.module_call_graph,
-            example_inputs=source.example_inputs,
-            constants=source.constants,
-            verifiers=[Verifier],
-        )
+        made = ExportGraphSignature(list(signature.input_specs), outputs)
+        return as_aten(source, self.graph, made)
 
     def _input(self, node: Node) -> Node:
         """Under its own name, whatever it is: graphs give nothing they make the name of a function

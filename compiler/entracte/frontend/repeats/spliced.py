@@ -9,7 +9,7 @@ import operator
 import re
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from torch.export import ExportedProgram
 from torch.export.graph_signature import OutputKind
@@ -20,10 +20,11 @@ from torch.fx.graph import _Namespace
 from entracte.frontend.repeats.aside import Aside
 from entracte.frontend.repeats.calls import AGAIN
 
-__all__ = ["Made", "Piece", "Unfit", "changes_results", "is_plain", "names_made", "unread",
-           "splice"]  # fmt: skip
+__all__ = ["Made", "Piece", "Unfit", "changes_results", "is_plain", "names_made",
+           "nodes_made", "splice", "unread"]  # fmt: skip
 
 _NUMBER = re.compile(r"_\d+$")
+T = TypeVar("T")
 
 
 class Unfit(Exception):
@@ -41,17 +42,22 @@ class Made:
     """The number of the form that it calls."""
 
 
-@contextlib.contextmanager
-def names_made() -> Iterator[list[Made]]:
+def names_made() -> contextlib.AbstractContextManager[list[Made]]:
     """Inside, the operations that a trace makes, in order, also those that it drops later: they
     count in the numbers of those that stay."""
-    made: list[Made] = []
+    return nodes_made(_told)
+
+
+@contextlib.contextmanager
+def nodes_made(told: Callable[[Node], T]) -> Iterator[list[T]]:
+    """Inside, what is told of each operation that a trace makes, in order, when it is made."""
+    made: list[T] = []
     own = PythonKeyTracer.create_node
 
     def create_node(self: PythonKeyTracer, *args: Any, **kwargs: Any) -> Node:
         node = own(self, *args, **kwargs)
         if node.op == "call_function":
-            made.append(_told(node))
+            made.append(told(node))
         return node
 
     PythonKeyTracer.create_node = create_node  # type: ignore[method-assign]
