@@ -49,12 +49,12 @@ def work_of(ops: Sequence[Op], weight_size: dict[str, int], input_bytes: int) ->
     seen: set[str] = set()
     for op in ops:
         kind = class_of(op)
-        fresh = set(op.weights) - seen
-        seen |= fresh
+        if op.weights:
+            fresh = set(op.weights) - seen
+            seen |= fresh
+            moved[kind] += sum(weight_size[w] for w in fresh)
         flops[kind] += op.flops
-        moved[kind] += sum(weight_size[w] for w in fresh)
-        moved[kind] += 0 if op.alias else 2 * op.output_bytes
-        moved[kind] += op.reread_bytes
+        moved[kind] += (0 if op.alias else 2 * op.output_bytes) + op.reread_bytes
     return tuple(Work(k, flops[k], moved[k]) for k in CLASSES if flops[k] or moved[k])
 
 

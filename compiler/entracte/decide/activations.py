@@ -5,7 +5,7 @@ memory with the last value that is in it. What is read as another type is a copy
 operation that reads it so.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from entracte.ir import Memory, Op, Order, Port
@@ -28,13 +28,14 @@ def activation_peak(ops: Sequence[Op], inputs: Sequence[Port], outputs: Sequence
     for port in inputs:
         held.put(port.name, (_Piece(port.size_bytes),), in_order=True)
     kept = {p.name for p in (*inputs, *outputs)}
-    for op, ended in zip(ops, _ended(ops), strict=True):
-        _run(held, op, [name for name in ended if name not in kept])
+    for op, ended in zip(ops, _ended(ops, kept), strict=True):
+        _run(held, op, ended)
     return held.peak_bytes
 
 
-def _ended(ops: Sequence[Op]) -> list[list[str]]:
-    """Per operation what it is the last to read, or makes though nothing reads it."""
+def _ended(ops: Sequence[Op], kept: Set[str]) -> list[list[str]]:
+    """Per operation what it is the last to read, or makes though nothing reads it; but for what is
+    kept."""
     last: dict[str, int] = {}
     for i, op in enumerate(ops):
         for name in op.inputs:
@@ -44,11 +45,12 @@ def _ended(ops: Sequence[Op]) -> list[list[str]]:
         last[op.name] = i
     ended: list[list[str]] = [[] for _ in ops]
     for name, i in last.items():
-        ended[i].append(name)
+        if name not in kept:
+            ended[i].append(name)
     return ended
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class _Piece:
     """One allocation, and how many values are in it."""
 
@@ -56,7 +58,7 @@ class _Piece:
     values: int = 0
 
 
-@dataclass
+@dataclass(slots=True)
 class _Held:
     """What is in memory."""
 
@@ -86,10 +88,11 @@ class _Held:
 
 
 def _run(held: _Held, op: Op, ended: Sequence[str]) -> None:
-    casts = {name: name + _CAST for name, _ in op.casts}
+    casts: dict[str, str] = {}
     for name, size_bytes in op.casts:
-        if casts[name] not in held.pieces:
-            held.put(casts[name], (_Piece(size_bytes),), in_order=name in held.in_order)
+        casts[name] = copied = name + _CAST
+        if copied not in held.pieces:
+            held.put(copied, (_Piece(size_bytes),), in_order=name in held.in_order)
     if op.opening_bytes:
         _open(held, op, ended)
     pieces = _pieces(held, op, casts)

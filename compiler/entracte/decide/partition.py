@@ -34,6 +34,21 @@ class Measured:
         return {w.name: w.size_bytes for w in self.graph.weights}
 
     @cached_property
+    def read_as(self) -> dict[str, Port]:
+        """What operations read, as a chunk's input; graph inputs have their own names."""
+        return {v.name: v for v in (*self.graph.values, *self.graph.inputs)}
+
+    @cached_property
+    def written_as(self) -> dict[str, Port]:
+        """What operations make, as a chunk's output."""
+        return {v.name: v for v in (*self.graph.values, *self.graph.outputs)}
+
+    @cached_property
+    def final(self) -> frozenset[str]:
+        """Names of the graph's outputs."""
+        return frozenset(p.name for p in self.graph.outputs)
+
+    @cached_property
     def made_at(self) -> dict[str, int]:
         """The index of the op that makes a value."""
         return {op.name: i for i, op in enumerate(self.graph.ops)}
@@ -309,14 +324,12 @@ def _inputs(m: Measured, ops: Sequence[Op], start: int) -> tuple[Port, ...]:
     made_at = m.made_at
     read = dict.fromkeys(name for op in ops for name in op.inputs)
     names = [name for name in read if made_at.get(name, -1) < start]
-    declared = {p.name: p for p in m.graph.inputs}
-    return tuple(declared.get(n) or m.graph.value(n) for n in names)
+    return tuple(m.read_as[n] for n in names)
 
 
 def _outputs(m: Measured, ops: Sequence[Op], stop: int) -> tuple[Port, ...]:
-    final = {p.name: p for p in m.graph.outputs}
     return tuple(
-        final.get(op.name) or m.graph.value(op.name)
+        m.written_as[op.name]
         for op in ops
-        if m.last_read.get(op.name, -1) >= stop or op.name in final
+        if m.last_read.get(op.name, -1) >= stop or op.name in m.final
     )

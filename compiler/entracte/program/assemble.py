@@ -201,7 +201,7 @@ def _call(b: Builder, stage: Stage, graph: StageGraph, piece: Piece, loop: Loop 
 
 
 def _input(b: Builder, stage: Stage, graph: StageGraph, port: Port, loop: Loop | None) -> Binding:
-    declared = dict(stage.inputs).get(port.name)
+    declared = b.declared[stage.name].get(port.name)
     if declared is not None:
         return b.source(port.name, declared, loop, graph.part)
     # A value made by an earlier chunk of the same stage, maybe by another part of it.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from entracte.ir import (
     Binding,
@@ -34,13 +35,18 @@ class Builder:
     aliases: dict[str, str] = field(default_factory=dict)
     """Value -> tensor, where a tensor is called otherwise."""
 
+    @cached_property
+    def declared(self) -> dict[str, dict[str, str]]:
+        """Of each stage: what its inputs are read from."""
+        return {s.name: dict(s.inputs) for s in self.pipeline.stages}
+
     def tensor(self, value: str) -> str:
         """The tensor that holds a declared value."""
         return self.aliases.get(value, value)
 
     def declare(self, name: str, port: Port, slots: int = 1) -> str:
         """A tensor of a port's shape and type; its name."""
-        self.tensors[name] = TensorDecl(replace(port, name=name), slots=slots)
+        self.tensors[name] = TensorDecl(Port(name, port.shape, port.dtype), slots=slots)
         return name
 
     def pieces(self, graph: str) -> list[Piece]:

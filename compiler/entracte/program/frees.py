@@ -115,6 +115,7 @@ def _step_frees(segment: Segment, droppable: set[str]) -> tuple[Step, ...]:
     seen: set[str] = set()
     for step in reversed(segment.steps):
         own = (reads(step) | writes(step)) & droppable
-        steps.append(replace(step, frees=tuple(sorted(own - seen))))
+        frees = tuple(sorted(own - seen))
+        steps.append(step if step.frees == frees else replace(step, frees=frees))
         seen |= own
     return tuple(reversed(steps))

@@ -80,9 +80,11 @@ def groups_of(stage: Stage, pieces: Sequence[Piece], grouping: Grouping) -> list
 def carried_spans(stage: Stage, pieces: Sequence[Piece]) -> list[tuple[int, int]]:
     """First and last chunk that read or make what slices hand on."""
     assert stage.map is not None
-    spans = []
+    if not stage.map.carry:
+        return []
+    spans, names = [], [(p.reads, p.makes) for p in pieces]
     for name, _, following in stage.map.carry:
-        touch = [i for i, p in enumerate(pieces) if name in p.reads or following in p.makes]
+        touch = [i for i, (read, made) in enumerate(names) if name in read or following in made]
         spans.append((touch[0], touch[-1]))
     return spans
 

@@ -79,8 +79,28 @@ class _Mapped:
     def inner(self) -> set[str]:
         return self.b.inner(self.stage.name)
 
-    def group(self, i: int) -> range:
-        return next(g for g in self.groups if i in g)
+    @cached_property
+    def by_piece(self) -> list[range]:
+        """The group of each piece."""
+        return [g for g in self.groups for _ in g]
+
+    @cached_property
+    def makers(self) -> dict[str, int]:
+        """Of each value the first piece that makes it."""
+        makers: dict[str, int] = {}
+        for i, piece in enumerate(self.pieces):
+            for port in piece.outputs:
+                makers.setdefault(port.name, i)
+        return makers
+
+    @cached_property
+    def readers(self) -> dict[str, list[int]]:
+        """Of each value the pieces that read it, in order."""
+        readers: dict[str, list[int]] = {}
+        for i, piece in enumerate(self.pieces):
+            for port in piece.inputs:
+                readers.setdefault(port.name, []).append(i)
+        return readers
 
     def is_sliced(self, group: range) -> bool:
         return len(group) > 1 or bool(self.carried(group))
@@ -97,7 +117,7 @@ class _Mapped:
         return tuple((f"{own}.{n}", b.tensor(first), f"{own}.{x}") for n, first, x in carried)
 
     def call(self, i: int) -> Call:
-        piece, sliced = self.pieces[i], self.is_sliced(self.group(i))
+        piece, sliced = self.pieces[i], self.is_sliced(self.by_piece[i])
         by = By.ITERATION if sliced else By.MAP
         inputs = tuple(self._input(i, port, by) for port in piece.inputs)
         outputs = tuple(x for port in piece.outputs for x in self._outputs(i, port, by))
@@ -137,7 +157,7 @@ class _Mapped:
         own, name = self.stage.name, port.name
         if name in {carried for carried, _, _ in self.carry}:
             return Binding(name, f"{own}.{name}")
-        declared = dict(self.stage.inputs).get(name)
+        declared = self.b.declared[self.stage.name].get(name)
         if declared is None:
             return self._inner_input(i, name, by)
         assert self.stage.map is not None
@@ -146,17 +166,17 @@ class _Mapped:
         return self.b.source(name, declared, self.loop, self.graph.part)
 
     def _inner_input(self, i: int, name: str, by: By) -> Binding:
-        if name in self._made_beside(i):
+        if self._is_made_beside(i, name):
             return Binding(name, self._piece_name(name))
         tensor = self._slots_name(name)
         return (
             Binding(name, tensor, by) if self.b.tensors[tensor].slots > 1 else Binding(name, tensor)
         )
 
-    def _made_beside(self, i: int) -> set[str]:
-        """By earlier chunks of the same group."""
-        group = self.group(i)
-        return set().union(*(self.pieces[j].makes for j in range(group.start, i)))
+    def _is_made_beside(self, i: int, name: str) -> bool:
+        """By an earlier chunk of the same group."""
+        maker = self.makers.get(name)
+        return maker is not None and self.by_piece[i].start <= maker < i
 
     # ------------------------------------------------------------ outputs
 
@@ -176,10 +196,9 @@ class _Mapped:
 
     def _readers(self, i: int, name: str) -> tuple[bool, bool]:
         """Whether chunks of the same group read it, and whether others of the stage do."""
-        group = self.group(i)
-        beside = any(name in self.pieces[j].reads for j in range(i + 1, group.stop))
-        rest = self.pieces[group.stop :]
-        later = any(name in piece.reads for piece in rest)
+        stop, readers = self.by_piece[i].stop, self.readers.get(name, [])
+        beside = any(i < j < stop for j in readers)
+        later = any(j >= stop for j in readers)
         if self.graph.part != "body":
             later = name in self.inner
         return beside, later
@@ -212,7 +231,7 @@ class _Mapped:
         """Of what is there for all slices, side by side."""
         full = self._full(name)
         alone = not (self._is_final(name) or self._is_carried(name))
-        maker = next((i for i, p in enumerate(self.pieces) if name in p.makes), None)
+        maker = self.makers.get(name)
         if maker is None or self.graph.part != "body":
             return full if alone else f"{full}@slices"
         beside, _ = self._readers(maker, name)

@@ -78,27 +78,30 @@ def _in_turn(program: Program, made: Mapping[str, _Made], value: str, when: _Whe
 
 
 def _made(program: Program) -> dict[str, _Made]:
-    """Of all that can be part of an output; a tensor with several makers is complete with the
-    last of them."""
+    """Of all that is part of an output; a tensor with several makers is complete with the last
+    of them."""
+    parts = set(program.output_values)
     given = [*(i.name for i in program.inputs), *(c.name for c in program.constants)]
-    made = dict.fromkeys(given, _Made(_GIVEN, _GIVEN))
+    made = dict.fromkeys(parts.intersection(given), _Made(_GIVEN, _GIVEN))
     for s, segment in enumerate(program.segments):
-        for value, when in _made_in(s, segment):
+        for value, when in _made_in(s, segment, parts):
             first = made.get(value, when).begun
             made[value] = _Made(min(first, when.begun), when.complete)
     return made
 
 
-def _made_in(s: int, segment: Segment) -> list[tuple[str, _Made]]:
+def _made_in(s: int, segment: Segment, parts: set[str]) -> list[tuple[str, _Made]]:
     over = _Made((s, -1), (s, _END))
     if not segment.is_loop:
         return [
             (b.tensor, _Made((s, k), (s, k)))
             for k, step in enumerate(segment.steps)
             for b in step.outputs
+            if b.tensor in parts
         ]
-    collected = [b.tensor for x in segment.steps for b in x.outputs if b.by is By.ITERATION]
-    return [(name, over) for name in (*collected, *(name for name, _, _ in segment.state))]
+    names = [b.tensor for x in segment.steps for b in x.outputs if b.by is By.ITERATION]
+    names += [name for name, _, _ in segment.state]
+    return [(name, over) for name in names if name in parts]
 
 
 def _read(program: Program) -> set[str]:
