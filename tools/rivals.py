@@ -18,7 +18,7 @@ from entracte.ir import Gate, Load, Moment, Policy, Schedule
 from entracte.program.workload import Workload
 from entracte.schedule.by_gates import schedule_by_gates
 from entracte.schedule.choose import BASELINES, make_schedule
-from entracte.schedule.place import Conflict
+from entracte.schedule.given import Conflict
 from entracte.schedule.search import Searcher
 from tests.planner.programs import OPTIMAL, Part, make_program
 

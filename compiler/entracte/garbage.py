@@ -24,11 +24,15 @@ def seldom_collected() -> Iterator[None]:
 
 @contextlib.contextmanager
 def uncollected() -> Iterator[None]:
-    """Without searching for garbage: for what makes millions of objects that are all in use."""
+    """Without searching for garbage: for what makes millions of objects that are all in use. Those
+    that are left when it is over count as old, and are not looked through then either."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if was_enabled:
+            if gc.get_freeze_count() == 0:
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()

@@ -17,9 +17,10 @@ from entracte.ir import Kept
 from entracte.program.steps import functions_of, times
 from entracte.program.workload import Workload
 from entracte.schedule.by_gates import schedule_by_gates
+from entracte.schedule.given import Given
 from entracte.schedule.look import cost_of
 from entracte.schedule.pace import Pace
-from entracte.schedule.place import Given, loads_of, place
+from entracte.schedule.place import loads_of, place
 from tests.planner.programs import OPTIMAL, POLICIES, STRIDED, Part, make_program, parts
 from tests.planner.test_schedule import by_id, least_budget
 
@@ -88,6 +89,7 @@ def test_the_online_rule_does_the_same(drawn, extra, contention, levels, reload)
     quick = QuickRule(Course(table, functions), table, gamma)
     assert quick.ends == [x.end_ns for x in made.intervals if x.queue == "compute"]
     assert quick.loads == [(x.end_ns, x.what) for x in made.intervals if x.queue == "load"]
+    assert quick.serves == [x.step for x in made.intervals if x.queue == "load"]
     assert quick.loaded_bytes == made.loaded_bytes
 
 

@@ -17,12 +17,12 @@ from entracte.program.workload import Workload
 
 def step_ends(workload: Workload, schedule: Schedule) -> list[int]:
     """When each step of all iterations ends, in nanoseconds."""
-    return _Run(workload, schedule).ends()
+    return Nominal(workload).step_ends(schedule)
 
 
 def end_and_bytes(workload: Workload, schedule: Schedule) -> tuple[int, int]:
     """The makespan in nanoseconds, and the bytes of all loads and switches."""
-    run, facts = _Run(workload, schedule), workload.facts
+    run, facts = _Run(Nominal(workload), schedule), workload.facts
     ends = run.ends()
     loaded = [load.chunk for load in run.loads] + run.switches
     return ends[-1] if ends else 0, sum(facts[c].weight_bytes for c in loaded)
@@ -36,22 +36,35 @@ class _Step(NamedTuple):
     function: str
 
 
+class Nominal:
+    """What is the same for every schedule of a workload: its steps, and all times."""
+
+    def __init__(self, workload: Workload) -> None:
+        self.workload, facts = workload, workload.facts
+        self.gamma = Gamma.of(workload.contention)
+        self.steps = list(_steps(workload))
+        self.warm = {c: whole_ns(f.load_s) for c, f in facts.items()}
+        self.cold = {c: whole_ns(f.cold_s) for c, f in facts.items()}
+
+    def step_ends(self, schedule: Schedule) -> list[int]:
+        """When each step of all iterations ends, in nanoseconds."""
+        return _Run(self, schedule).ends()
+
+
 class _Run:
     """What is under way: seconds left are nanoseconds times gamma's numerator, below zero where
     nothing is."""
 
-    def __init__(self, workload: Workload, schedule: Schedule) -> None:
-        self.gamma = Gamma.of(workload.contention)
+    def __init__(self, nominal: Nominal, schedule: Schedule) -> None:
+        workload = nominal.workload
+        self.gamma, self.steps = nominal.gamma, nominal.steps
+        self.warm, self.cold = nominal.warm, nominal.cold
         self.loads = list(unroll(workload.program, schedule))
-        self.steps = list(_steps(workload))
         self.first = [_first_use(load, self.steps) for load in self.loads]
         self.awaits = [0] * len(self.steps)
         """How many loads, in their order, must be done before each step."""
         for number, first in enumerate(self.first, start=1):
             self.awaits[first] = number
-        facts = workload.facts
-        self.warm = {c: whole_ns(f.load_s) for c, f in facts.items()}
-        self.cold = {c: whole_ns(f.cold_s) for c, f in facts.items()}
         self.bound: dict[str, str] | None = {} if workload.reload_on_switch else None
         self.seen: set[str] = set()
         self.begun = self.done = 0
@@ -61,14 +74,14 @@ class _Run:
     def ends(self) -> list[int]:
         """Of all steps."""
         ends: list[int] = []
-        gamma, steps, awaits = self.gamma, self.steps, self.awaits
-        now, load, step, switch = 0, -1, -1, -1
-        while len(ends) < len(steps):
-            at = len(ends)
+        gamma, steps, awaits, loads = self.gamma, self.steps, self.awaits, self.loads
+        now, load, step, switch, at = 0, -1, -1, -1, 0
+        while at < len(steps):
             if step < 0 and switch < 0 and awaits[at] <= self.done:
-                switch = self._switch(steps[at])
+                if self.bound is not None:
+                    switch = self._switch(self.bound, steps[at])
                 step = steps[at].ns * gamma.above if switch < 0 else -1
-            if load < 0 and self.begun < len(self.loads) and self.loads[self.begun].gate < at:
+            if load < 0 and self.begun < len(loads) and loads[self.begun].gate < at:
                 load = self._load()
             other = max(step, switch)
             both = load >= 0 and other >= 0
@@ -82,7 +95,7 @@ class _Run:
             step, switch = (other, -1) if switch < 0 else (-1, other)
             # Of two ends at once the step's comes first.
             if step == 0:
-                step = -1
+                step, at = -1, at + 1
                 ends.append(now)
             elif switch == 0:
                 switch, step = -1, steps[at].ns * gamma.above
@@ -100,11 +113,11 @@ class _Run:
         self.begun += 1
         return ns * self.gamma.above
 
-    def _switch(self, step: _Step) -> int:
+    def _switch(self, bound: dict[str, str], step: _Step) -> int:
         """Load a copy again that was loaded for another function; -1 where it serves."""
-        if self.bound is None or step.chunk is None or self.bound[step.chunk] == step.function:
+        if step.chunk is None or bound[step.chunk] == step.function:
             return -1
-        self.bound[step.chunk] = step.function
+        bound[step.chunk] = step.function
         self.switches.append(step.chunk)
         return self.warm[step.chunk] * self.gamma.above
 

@@ -46,6 +46,7 @@ class Course:
         if functions is not None:
             self.function = [functions(n) if u >= 0 else "" for n, u in enumerate(self.units)]
         self.before = [table.nominal_before(n) for n in range(table.end + 2)]
+        self.margin_ns = [table.margin_ns(n) for n in range(table.end)]
         self.size = [u.size_bytes for u in table.units]
         self.load_ns = [u.load_ns for u in table.units]
         self.cold_ns = [u.cold_ns for u in table.units]
@@ -81,14 +82,15 @@ class Course:
 
 
 class QuickRule:
-    """One run. `ends` are those of all steps, `loads` (end, unit), in nanoseconds; `switches` the
-    units that were loaded again for another function."""
+    """One run. `ends` are those of all steps, `loads` (end, unit), in nanoseconds; `serves` is
+    the step that each load is for, `switches` the units loaded again for another function."""
 
     def __init__(self, course: Course, table: Table, gamma: Gamma) -> None:
         """`table`: the course's, perhaps with other chunks to keep."""
         self.course, self.table, self.gamma = course, table, gamma
         self.ends: list[int] = []
         self.loads: list[tuple[int, int]] = []
+        self.serves: list[int] = []
         self.switches: list[int] = []
         self.bound: dict[int, str] = {}
         self.there: set[int] = set()
@@ -200,6 +202,7 @@ class QuickRule:
         room = self.course.size[unit] + self.course.most_need(at, use)
         if self._make_room(order, at, room, use):
             self.loading = unit
+            self.serves.append(use)
             if self.course.function is not None:
                 self.bound[unit] = self.course.function[use]
             self.held += self.course.size[unit]
@@ -209,7 +212,7 @@ class QuickRule:
         course, there, seen, end = self.course, self.there, self.seen, self.course.end
         before, load_ns, cold_ns = course.before, course.load_ns, course.cold_ns
         begin, execs, loads = before[at + 1], self.exec_scale, self.load_scale
-        ahead = course.table.margin_ns(order[first][0])
+        ahead = course.margin_ns[order[first][0]]
         for use, unit in islice(order, first, None):
             if unit in there:
                 continue

@@ -50,8 +50,8 @@ from entracte.schedule.choose import (
     for_all_speeds,
     schedule_as_planned,
 )
+from entracte.schedule.given import Given
 from entracte.schedule.look import cost_of, paced_s
-from entracte.schedule.place import Given
 
 if TYPE_CHECKING:
     from entracte.declare.read import Job
@@ -130,6 +130,8 @@ class _Problem:
     shares_graphs: bool = False
     cuts: dict[tuple[str, int], tuple[Chunk, ...]] = field(default_factory=dict)
     """Remembered by graph and level; the target's memory does not change them."""
+    facts: dict[int, ChunkFacts] = field(default_factory=dict)
+    """Likewise, by the identity of chunks that `cuts` keeps."""
     made: dict[object, _Made] = field(default_factory=dict)
     """Remembered by choice: baselines look at the same chunks, and so do larger memories."""
     known: Known | None = None
@@ -201,7 +203,7 @@ def _fitting(p: _Problem) -> tuple[_Problem, _Choice, Decision]:
     while True:
         sharing = measure(p.source, limit, apart, p.known)
         blocks = {n: _in_blocks(p, m) for n, m in sharing.measured.items()}
-        problem = replace(p, measured=blocks, cuts={}, made={})
+        problem = replace(p, measured=blocks, cuts={}, facts={}, made={})
         coarsest = _Choice(dict.fromkeys(problem.measured, 0))
         try:
             return problem, *_first_fit(problem, coarsest)
@@ -217,7 +219,9 @@ def _fitting(p: _Problem) -> tuple[_Problem, _Choice, Decision]:
 def _against_rivals(p: _Problem, choice: _Choice, best: Decision) -> Decision:
     """With the chunks of the best baseline, where ours is faster with them."""
     rival = min((_rival(p, choice, b) for b in BASELINES), key=lambda d: d.makespan_s)
-    if rival.makespan_s >= best.makespan_s:
+    # With the same chunks the search would find again what it found: it may have taken the online
+    # rule though gates were a little faster (`choose._SLACK`).
+    if rival.makespan_s >= best.makespan_s or rival.workload is best.workload:
         return best
     return min(best, _scheduled(p, rival), key=lambda d: d.makespan_s)
 
@@ -343,7 +347,7 @@ def _tried_grouped(p: _Problem, best: Decision, grouping: Grouping) -> Decision 
     if grouping == best.grouping:
         return None
     try:
-        return _timed(p, _made(p, best.partition, grouping))
+        return _timed(p, _grouped(p, best.partition, grouping))
     except DoesNotFit:
         return None
 
@@ -429,6 +433,15 @@ def _looked_at(p: _Problem, choice: _Choice) -> Decision:
     return _timed(p, p.made[key].within(p.target.budget_bytes))
 
 
+def _grouped(p: _Problem, partition: Partition, grouping: Grouping) -> _Made:
+    """Chunks that were looked at already, in other groups."""
+    # What is remembered keeps the partition, so that no other gets its identity.
+    key = (id(partition), tuple(grouping.items()))
+    if key not in p.made:
+        p.made[key] = _made(p, partition, grouping)
+    return p.made[key].within(p.target.budget_bytes)
+
+
 def _made(p: _Problem, partition: Partition, grouping: Grouping) -> _Made:
     program = build_program(p.source, partition, grouping)
     grouping = whole_grouping(p.source.pipeline, partition, grouping)
@@ -451,6 +464,12 @@ def _scheduled(p: _Problem, chosen: Decision) -> Decision:
 
 
 def _facts(p: _Problem, chunk: Chunk) -> ChunkFacts:
+    if id(chunk) not in p.facts:
+        p.facts[id(chunk)] = _facts_anew(p, chunk)
+    return p.facts[id(chunk)]
+
+
+def _facts_anew(p: _Problem, chunk: Chunk) -> ChunkFacts:
     facts = predicted_facts(chunk, p.target)
     factor = p.corrections.get(chunk.graph, 1.0)
     return replace(facts, activation_bytes=int(facts.activation_bytes * factor))

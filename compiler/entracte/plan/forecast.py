@@ -7,7 +7,7 @@ from entracte.check.proof import Proof
 from entracte.clock.drivers import kind_of
 from entracte.clock.predict import predict
 from entracte.errors import PlanError
-from entracte.ir import Bar, Call, Forecast, Plan, Program, Schedule
+from entracte.ir import Call, Forecast, Plan, Schedule, Segment
 from entracte.plan.agree import near
 from entracte.program.workload import Workload
 from entracte.schedule.bounds import best_bound
@@ -34,6 +34,7 @@ def forecast(workload: Workload, schedule: Schedule, proof: Proof) -> Forecast:
     resting = predict(workload, schedule, share=0.0) if asks else None
     pages = workload.page_bytes > 0 and kind_of(schedule).by_pages
     alone = replace(workload, contention=1.0)
+    kept = [_iterations_kept(segment) for segment in program.segments]
     bound = best_bound(
         workload,
         enough_s=result.makespan_s,
@@ -52,7 +53,11 @@ def forecast(workload: Workload, schedule: Schedule, proof: Proof) -> Forecast:
         lower_bound_s=bound.seconds,
         lower_bound=bound.name,
         stage_s=result.stage_s,
-        bars=tuple(b for b in result.bars if _worth_keeping(program, b)),
+        bars=tuple(
+            b
+            for b in result.bars
+            if b.iteration in kept[b.segment] or (b.queue == "load" and b.iteration == 3)
+        ),
         earliest_s=ended.makespan_s if ended else None,
         stalls=result.stalls,
         resting_s=resting.makespan_s if resting else None,
@@ -79,12 +84,11 @@ def check_forecast(plan: Plan, proof: Proof) -> None:
             raise PlanError(f"plan: promises other {field.name}{told}; compile again")
 
 
-def _worth_keeping(program: Program, bar: Bar) -> bool:
-    """First, a steady and last iteration, and the loads a steady one makes for the next: the
-    file must not grow with the steps. Where calls rest, also an iteration of each kind nearby."""
-    segment = program.segments[bar.segment]
-    steady = min(2, segment.count - 1)
-    kept = {0, steady, segment.count - 1}
+def _iterations_kept(segment: Segment) -> set[int]:
+    """Whose bars are kept, beside the loads that a steady iteration makes for the next: the first,
+    a steady and the last. The file must not grow with the steps. Where calls rest, also an
+    iteration of each kind nearby."""
+    kept = {0, min(2, segment.count - 1), segment.count - 1}
     if any(isinstance(x, Call) and x.at for x in segment.steps):
         kept |= set(range(min(_NEARBY, segment.count)))
-    return bar.iteration in kept or (bar.queue == "load" and bar.iteration == 3)
+    return kept

@@ -17,7 +17,7 @@ from entracte.errors import DoesNotFit
 from entracte.ir import Policy, Schedule
 from entracte.program.workload import Workload
 from entracte.schedule.ci_dl import kept_blocks
-from entracte.schedule.place import Conflict, Given
+from entracte.schedule.given import Conflict, Given
 from entracte.schedule.search import Found, Searcher
 from entracte.units import format_bytes
 

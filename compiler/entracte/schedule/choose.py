@@ -13,9 +13,9 @@ from entracte.errors import PlanError
 from entracte.ir import Policy, Schedule
 from entracte.program.workload import Workload
 from entracte.schedule.by_gates import schedule_by_gates
+from entracte.schedule.given import Given
 from entracte.schedule.look import cost_of
 from entracte.schedule.online_search import schedule_online, with_speeds
-from entracte.schedule.place import Given
 
 BASELINES = (
     Policy("sequential", 0, False),

@@ -5,14 +5,14 @@ from dataclasses import replace
 
 from entracte.clock.clock import Gamma
 from entracte.clock.predict import simulated
-from entracte.clock.quick import end_and_bytes, step_ends
+from entracte.clock.quick import Nominal, end_and_bytes
 from entracte.clock.quick_rule import Course, QuickRule
 from entracte.clock.table import make_table
 from entracte.ir import Schedule
 from entracte.program.steps import bases, functions_of, pace_of, shortened
 from entracte.program.workload import Workload
+from entracte.schedule.given import Given
 from entracte.schedule.pace import Cost
-from entracte.schedule.place import Given
 
 
 def paced_s(workload: Workload, schedule: Schedule, given: Given | None = None) -> float:
@@ -22,19 +22,25 @@ def paced_s(workload: Workload, schedule: Schedule, given: Given | None = None) 
     this workload remembers it: several policies may load alike.
     """
     if given is None:
-        return _paced_s(workload, schedule)
+        return _paced_s(_shortened(workload), workload, schedule)
     key = (id(workload), schedule.loads)
     if key not in given.looks:
-        given.looks[key] = workload, _paced_s(workload, schedule)
+        if id(workload) not in given.shorts:
+            given.shorts[id(workload)] = _shortened(workload)
+        given.looks[key] = workload, _paced_s(given.shorts[id(workload)], workload, schedule)
     return given.looks[key][1]
 
 
-def _paced_s(workload: Workload, schedule: Schedule) -> float:
-    program = workload.program
-    short = shortened(program)
-    ends = step_ends(replace(workload, program=short), schedule)
+def _shortened(workload: Workload) -> Nominal:
+    return Nominal(replace(workload, program=shortened(workload.program)))
+
+
+def _paced_s(nominal: Nominal, workload: Workload, schedule: Schedule) -> float:
+    short, ends = nominal.workload.program, nominal.step_ends(schedule)
     ns = float(ends[-1]) if ends else 0.0
-    for base, whole, run in zip(bases(short), program.segments, short.segments, strict=True):
+    for base, whole, run in zip(
+        bases(short), workload.program.segments, short.segments, strict=True
+    ):
         if run.count < whole.count:
             length = len(run.steps)
             last = base + run.count * length - 1

@@ -13,7 +13,7 @@ speed that it sees. The work is bounded by counts, never by a clock.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from entracte.clock.clock import Gamma, Simulation, simulate
+from entracte.clock.clock import Gamma, simulate
 from entracte.clock.quick_rule import Course, QuickRule
 from entracte.clock.rule import OnlineRule
 from entracte.clock.table import Table, make_table, pages_of
@@ -22,8 +22,8 @@ from entracte.program.steps import functions_of, pace_of, shortened
 from entracte.program.workload import Workload
 from entracte.schedule.bounds import lower_bound
 from entracte.schedule.by_gates import schedule_by_gates
+from entracte.schedule.given import Given
 from entracte.schedule.pace import Cost
-from entracte.schedule.place import Given
 from entracte.schedule.retention import neighbours
 
 LEVELS = ((0.0, 0.5), (0.7, 1.0), (1.2, 1.5), (1.75, 2.0), (2.5, 3.0), (3.5, 4.5), (5.5, 7.0))
@@ -143,13 +143,11 @@ class _Search:
 
     def resident(self, kept: Kept) -> tuple[str, ...]:
         """Chunks of loops that a run under these times loads at most once in each loop."""
-        run = self._run(self.table.keeping((replace(kept, slower=0.0),)))
         loads: dict[tuple[int, str], int] = {}
-        for x in run.intervals:
-            if x.queue == "load":
-                unit = self.table.units[x.what]
-                key = (self.table.where(x.step)[0], unit.chunk)
-                loads[key] = loads.get(key, 0) + (unit.page == 0)
+        for step, unit in self._loads(self.table.keeping((replace(kept, slower=0.0),))):
+            u = self.table.units[unit]
+            key = (self.table.where(step)[0], u.chunk)
+            loads[key] = loads.get(key, 0) + (u.page == 0)
         return tuple(
             sorted(
                 {chunk for s, chunk in _loop_chunks(self.program) if loads.get((s, chunk), 0) <= 1}
@@ -187,8 +185,13 @@ class _Search:
             by_loop.setdefault(s, []).append(chunk)
         return list(by_loop.values())
 
-    def _run(self, table: Table) -> Simulation:
-        return simulate(OnlineRule(table), gamma=self.gamma, functions=self.functions)
+    def _loads(self, table: Table) -> list[tuple[int, int]]:
+        """(step that it is for, unit) of each."""
+        if self.course is not None:
+            run = QuickRule(self.course, table, self.gamma)
+            return list(zip(run.serves, (unit for _, unit in run.loads), strict=True))
+        made = simulate(OnlineRule(table), gamma=self.gamma, functions=self.functions)
+        return [(x.step, x.what) for x in made.intervals if x.queue == "load"]
 
     def _cost(self, table: Table) -> Cost:
         """Of the whole program: loops that were cut short go on at their last pace."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from entracte.clock.table import whole_ns
 from entracte.ir import Call, ChunkFacts, Load, Moment, Program, Segment, Step
-from entracte.program.steps import START, happens, period, times
+from entracte.program.steps import START, happens, period
 from entracte.program.workload import Workload
 
 _WHOLE = 12
@@ -123,13 +123,14 @@ class Pace:
 
     def _known_anew(self, load: Load) -> _Known:
         facts, segment = self.facts[load.chunk], self.program.segments[load.segment]
-        often = times(load, segment)
+        when = happens(load, segment)
+        often = segment.count - 1 if when is None else len(when)
         self._known[id(load)] = known = _Known(
             load,
             often * facts.weight_bytes,
             often * facts.load_s,
             self._step(load.step, load),
-            happens(load, segment) if load.iterations == "each" else None,
+            when if load.iterations == "each" else None,
         )
         return known
 
@@ -144,6 +145,7 @@ class Pace:
             for k, x in each[s].items():
                 again[k] = x.step
             happen = {k: x.when for k, x in each[s].items() if x.when is not None}
+            steady_ns = -1.0
             for i in range(shape.run):
                 own = again if i else begin
                 if i and happen:
@@ -156,12 +158,14 @@ class Pace:
                 later = ends[-1] - ends[-1 - length]
                 freed = later if each[s] else 0.0
                 if free - before == freed and _is_steady(ends, length, later):
-                    more = shape.run - 1 - i
+                    more, steady_ns = shape.run - 1 - i, later
                     _go_on(ends, length, more, later)
                     free += more * freed
                     break
             if shape.run < shape.count:
-                pace = (ends[-1] - ends[-1 - shape.pace * length]) / shape.pace
+                pace = steady_ns
+                if pace < 0:
+                    pace = (ends[-1] - ends[-1 - shape.pace * length]) / shape.pace
                 shift = float(round((shape.count - shape.run) * pace))
                 ends[-length:] = [t + shift for t in ends[-length:]]
                 free += shift
@@ -225,10 +229,11 @@ def _is_steady(ends: list[float], length: int, later: float) -> bool:
 
 
 def _go_on(ends: list[float], length: int, more: int, later: float) -> None:
-    """Appends so many iterations like the last one."""
+    """Appends so many iterations like the last one; when those between end nobody asks."""
     last = ends[-length:]
-    for i in range(1, more + 1):
-        ends += [t + i * later for t in last]
+    if more > 0:
+        ends += last * (more - 1)
+        ends += [t + more * later for t in last]
 
 
 def _shape(segment: Segment, facts: Mapping[str, ChunkFacts]) -> _Shape:

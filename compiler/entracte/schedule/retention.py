@@ -38,13 +38,27 @@ def spread(total: int, keep: int) -> Positions:
     return tuple(i for i in range(total) if (i + 1) * keep // total > i * keep // total)
 
 
+def evenly(total: int) -> Iterator[Positions]:
+    """Of every size but none, the largest first."""
+    return (spread(total, keep) for keep in range(total, 0, -1))
+
+
+def few(sets: Sequence[Positions]) -> Iterator[Positions]:
+    """Of the first ones more than of the others: 0, 1, 3, 9, 27 and so on."""
+    at = 0
+    while at < len(sets):
+        yield sets[at]
+        at = 3 * at or 1
+
+
 def sweep(
-    weights: Sequence[int], load_s: Sequence[float], *, coarse: bool = False
+    weights: Sequence[int], load_s: Sequence[float], *, coarse: bool = False, by_count: bool = False
 ) -> Iterator[Positions]:
     """Strided sets of every size: by count, by bytes and by load time. The fullest come first.
 
     Chunks far smaller than the average cost little to keep and a load each to stream: always
-    kept. `coarse` is for a first look: a dozen sizes, by count only.
+    kept. `by_count` leaves out the others, which for equal chunks are the same; `coarse` is for a
+    first look: a dozen sizes, by count.
     """
     mean = sum(weights) / len(weights)
     large = [i for i, w in enumerate(weights) if w * _SMALL > mean]
@@ -53,7 +67,7 @@ def sweep(
     for keep in range(len(large), -1, -step):
         streamed = 1 - keep / max(1, len(large))
         sets = [spread(len(large), keep)]
-        if not coarse:
+        if not coarse and not by_count:
             sets.append(strided([weights[i] for i in large], streamed))
             sets.append(strided([load_s[i] for i in large], streamed))
         for chosen in sets:

@@ -9,16 +9,19 @@ work is bounded by counts, never by a clock, so the same input always gives the 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from entracte.ir import Call, ChunkFacts, Load, Policy
+from entracte.ir import Load, Policy
 from entracte.program.workload import Workload
+from entracte.schedule.given import Conflict, Given
+from entracte.schedule.loop import Loop
 from entracte.schedule.pace import Cost
-from entracte.schedule.place import Conflict, Given, loads_of
+from entracte.schedule.place import loads_of
 from entracte.schedule.retention import (
     Positions,
     belady,
+    evenly,
+    few,
     neighbours,
     prefixes,
-    spread,
     subsets,
     sweep,
 )
@@ -52,15 +55,12 @@ class Searcher:
     ) -> None:
         """`given`: of this workload, if it was made before, perhaps with other times."""
         self.workload, self.policy = workload, policy
-        self.work = int(effort * _WORK)
+        self.work, self.hurries = int(effort * _WORK), effort < 1
         self.given = given or Given(workload)
         self.pace = self.given.pace(workload)
-        self._others: tuple[Found | None, _Loop | None, float] = (None, None, 0.0)
+        self._others: tuple[Found | None, Loop | None, float] = (None, None, 0.0)
         """Seconds of loads again in all loops but one."""
-        segments = workload.program.segments
-        self.loops = [
-            _Loop(self.given, s, workload.facts) for s, g in enumerate(segments) if g.is_loop
-        ]
+        self.loops = self.given.loops(workload)
 
     def attempt(self, kept: Mapping[int, Iterable[str]]) -> Found | Conflict:
         """Keep these chunks of each loop: the loads and their cost, or what is in the way."""
@@ -92,48 +92,49 @@ class Searcher:
             known = self.pace.first_looks[key] = best.loads, best.kept, best.cost
         return Found(*known)
 
-    def _few_subsets(self, loop: "_Loop") -> bool:
+    def _few_subsets(self, loop: Loop) -> bool:
         return self.policy.keep == "searched" and len(loop.chunks) <= _FEW
 
     def _best_of(
-        self, loop: "_Loop", sets: Iterable[Positions], best: Found, seen: set[Positions]
+        self, loop: Loop, sets: Iterable[Positions], best: Found, seen: set[Positions]
     ) -> Found:
         """Of `best` and those with the loop's sets; everything kept is not improved on."""
         for kept in sets:
             best = self._better(loop, kept, best, seen)
-            if len(kept) == len(loop.chunks) and loop.keeps_all(best):
+            if len(kept) == len(loop.chunks) and loop.keeps_all(best.kept):
                 break
         return best
 
-    def _searches_all(self, loop: "_Loop", best: Found) -> bool:
+    def _searches_all(self, loop: Loop, best: Found) -> bool:
         """Nothing is left to be found by climbing."""
-        return len(loop.chunks) <= _SUBSETS or loop.keeps_all(best)
+        return len(loop.chunks) <= _SUBSETS or loop.keeps_all(best.kept)
 
-    def _few_candidates(self, loop: "_Loop") -> Iterator[Positions]:
+    def _few_candidates(self, loop: Loop) -> Iterator[Positions]:
         total = len(loop.chunks)
         if self.policy.keep == "even":
-            yield from (spread(total, keep) for keep in range(total, 0, -1))
+            yield from few([x for x in evenly(total) if loop.can_keep(x)])
             return
         yield from sweep(loop.weights, loop.load_s, coarse=True)
         if self._few_subsets(loop):
             yield from subsets(total)
 
-    def _candidates(self, loop: "_Loop") -> Iterator[Positions]:
+    def _candidates(self, loop: Loop) -> Iterator[Positions]:
         total = len(loop.chunks)
         if self.policy.keep == "even":
-            yield from (spread(total, keep) for keep in range(total, 0, -1))
+            yield from evenly(total)
             return
-        yield from sweep(loop.weights, loop.load_s)
+        yield from sweep(loop.weights, loop.load_s, by_count=self.hurries)
         if self.policy.keep != "searched":
             return
         if total <= _SUBSETS:
             yield from subsets(total)
             return
-        yield from prefixes(total)
+        if not self.hurries:
+            yield from prefixes(total)
         for lookahead in (1, 2, 4, total):
             yield from belady(loop.weights, loop.load_s, loop.exec_s, loop.room, lookahead)
 
-    def _better(self, loop: "_Loop", kept: Positions, best: Found, seen: set[Positions]) -> Found:
+    def _better(self, loop: Loop, kept: Positions, best: Found, seen: set[Positions]) -> Found:
         if kept in seen or not loop.can_keep(kept):
             return best
         seen.add(kept)
@@ -146,14 +147,14 @@ class Searcher:
             return best
         return trial
 
-    def _least_s(self, loop: "_Loop", again_s: float, best: Found) -> float:
+    def _least_s(self, loop: Loop, again_s: float, best: Found) -> float:
         """Of all that keeps what `best` does in the other loops."""
         if self._others[0] is not best or self._others[1] is not loop:
             others = (x for x in self.loops if x is not loop)
-            self._others = best, loop, sum(x.reloading_s(best) for x in others)
+            self._others = best, loop, sum(x.reloading_s(best.kept) for x in others)
         return self.pace.least_s(again_s + self._others[2])
 
-    def _climb(self, loop: "_Loop", best: Found, seen: set[Positions]) -> Found:
+    def _climb(self, loop: Loop, best: Found, seen: set[Positions]) -> Found:
         """First improvement, until a whole round brings nothing or the work is used up."""
         left = max(1, self.work // len(self.given.unrolled))
         improved = True
@@ -171,61 +172,3 @@ class Searcher:
                     best, improved = found, True
                     break
         return best
-
-
-class _Loop:
-    """The chunks of a loop in order of use, in numbers."""
-
-    def __init__(self, given: Given, segment: int, facts_of: Mapping[str, ChunkFacts]) -> None:
-        self.segment, own = segment, given.program.segments[segment]
-        calls: dict[str, float] = {}
-        again: dict[str, set[int]] = {}
-        for step in own.steps:
-            if isinstance(step, Call):
-                seconds = step.repeat * facts_of[step.chunk].exec_s
-                share = (len(step.at) or own.count) / own.count
-                calls[step.chunk] = calls.get(step.chunk, 0.0) + share * seconds
-                again.setdefault(step.chunk, set()).update(step.at or range(own.count))
-        self.chunks = list(calls)
-        self.is_twice = own.count == 2 and not any(isinstance(x, Call) and x.at for x in own.steps)
-        self.again = [len(again[c] - {0}) for c in self.chunks]
-        """In how many iterations after the first each chunk is called."""
-        facts = [facts_of[c] for c in self.chunks]
-        self.weights = [f.weight_bytes for f in facts]
-        self.load_s = [f.load_s for f in facts]
-        self.exec_s = list(calls.values())
-        self.room = [given.budget - given.most[segment, c] for c in self.chunks]
-        """Bytes that chunks may take while each is called."""
-
-    def can_keep(self, kept: Positions) -> bool:
-        """All that are there beside each chunk's own call: necessary, cheap to ask."""
-        total, own = sum(self.weights[i] for i in kept), set(kept)
-        if self.is_twice:
-            return self._can_keep_once(own, total)
-        return all(
-            total + (0 if i in own else w) <= room
-            for i, (w, room) in enumerate(zip(self.weights, self.room, strict=True))
-        )
-
-    def _can_keep_once(self, own: set[int], total: int) -> bool:
-        """Of two iterations the first has only those that were called already, the second only
-        those that are still to be called: together they may be more than fit."""
-        before = 0
-        for i, (w, room) in enumerate(zip(self.weights, self.room, strict=True)):
-            mine = w if i in own else 0
-            if max(before, total - before - mine) + w > room:
-                return False
-            before += mine
-        return True
-
-    def keeps_all(self, found: Found) -> bool:
-        return len(found.kept.get(self.segment, ())) == len(self.chunks)
-
-    def reloading_s(self, found: Found) -> float:
-        kept = found.kept.get(self.segment, ())
-        return self.reload_s(tuple(i for i, c in enumerate(self.chunks) if c in kept))
-
-    def reload_s(self, kept: Positions) -> float:
-        own = set(kept)
-        each = enumerate(zip(self.again, self.load_s, strict=True))
-        return sum(times * s for i, (times, s) in each if i not in own)

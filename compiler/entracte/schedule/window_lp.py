@@ -45,8 +45,8 @@ inexact (weak duality: the dual's rest is charged at the variables' bounds).
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from entracte.schedule.dual import Entries, dual_bound
 from entracte.schedule.room import fullest
 
 MOST = 1_200
@@ -135,7 +135,7 @@ class _Lp:
         self.scale = float(max([1, *(w.weight_bytes for w in self.windows)]))
         self.upper: list[float] = []
         self.cost: list[float] = []
-        self.entries: list[tuple[int, int, float]] = []
+        self.entries: Entries = [], [], []
         self.right: list[float] = []
         total = sum(w.load_s for w in self.windows)
         self.stall = [self.variable(total, self.times(t)) for t in self.last]
@@ -162,8 +162,10 @@ class _Lp:
 
     def row(self, terms: Sum, right: float) -> None:
         """sum of terms <= right"""
-        number = len(self.right)
-        self.entries += [(number, column, value) for column, value in terms.items()]
+        rows, columns, values = self.entries
+        rows += [len(self.right)] * len(terms)
+        columns += terms.keys()
+        values += terms.values()
         self.right.append(right)
 
     def build(self) -> None:
@@ -327,34 +329,8 @@ class _Lp:
         self.row(present, 1.0)
 
     def solve(self) -> float:
-        """The dual bound; the better method first (interior point, several times faster here), the
-        other one where that fails."""
-        import numpy as np
-        from scipy.sparse import csr_array
-
-        rows, columns, values = (np.array(x) for x in zip(*self.entries, strict=True))
-        shape = (len(self.right), len(self.upper))
-        matrix: Any = csr_array((values, (rows, columns)), shape=shape)
-        cost, right, upper = (np.array(x) for x in (self.cost, self.right, self.upper))
-        for method in ("highs-ipm", "highs-ds"):
-            dual = _dual(method, cost, matrix, right, upper)
-            if dual is not None:
-                rest = cost - matrix.T @ dual
-                return max(0.0, float(dual @ right + np.minimum(rest, 0.0) @ upper))
-        return 0.0
-
-
-def _dual(method: str, cost: Any, matrix: Any, right: Any, upper: Any) -> Any:
-    """The dual solution, none of it positive; None where HiGHS has none. All are arrays."""
-    import numpy as np
-    from scipy.optimize import linprog
-
-    bounds = np.stack([np.zeros_like(upper), upper], axis=1)
-    done = linprog(cost, A_ub=matrix, b_ub=right, bounds=bounds, method=method)
-    if not done.success or done.ineqlin is None or done.ineqlin.marginals is None:
-        return None
-    dual = np.minimum(np.asarray(done.ineqlin.marginals, dtype=float), 0.0)
-    return dual if dual.shape == right.shape and np.isfinite(dual).all() else None
+        """The dual bound."""
+        return dual_bound(self.entries, self.cost, self.right, self.upper)
 
 
 def _groups(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
