@@ -465,10 +465,6 @@ class StageGraph:
     """Operations [start, stop) that rest in some iterations (`Stage.reuse`); the graph is cut at
     both."""
 
-    def value(self, name: str) -> Port:
-        """The value of that name; there is one."""
-        return next(v for v in self.values if v.name == name)
-
     @property
     def frontiers(self) -> tuple[Frontier, ...]:
         """Of the cuts, in order. Two functions may be cut where theirs are the same."""

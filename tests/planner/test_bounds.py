@@ -17,6 +17,7 @@ from entracte.program.workload import Workload
 from entracte.schedule.bounds import best_bound, lower_bound, periodic_s, volume, window
 from entracte.schedule.by_gates import schedule_by_gates
 from entracte.schedule.choose import make_schedule
+from entracte.schedule.dual import dual_bound
 from entracte.schedule.look import cost_of
 from entracte.schedule.room import fullest
 from tests.planner.exact import exact_s
@@ -205,6 +206,25 @@ def test_shares_of_chunks_that_do_not_fit_whole_are_not_had():
     assert window(workload).seconds == pytest.approx(19.0, abs=ROUND)
     with mock.patch("entracte.schedule.window_lp._SETS", 0):
         assert window(workload).seconds < 18.0
+
+
+@pytest.mark.parametrize("rows", [0, 6_000])
+def test_a_dual_bound_by_hand_is_the_same_by_either_method(rows):
+    """2 x + 3 y with x + y >= 4, x <= 3, y <= 5: three x, one y."""
+    entries = [0, 0], [0, 1], [-1.0, -1.0]
+    with mock.patch("entracte.schedule.dual._ROWS", rows):
+        assert dual_bound(entries, [2.0, 3.0], [-4.0], [3.0, 5.0]) == pytest.approx(9.0)
+
+
+def test_where_one_method_fails_the_other_is_asked():
+    entries, asked = ([0, 0], [0, 1], [-1.0, -1.0]), []
+
+    def fails(method, *_):
+        asked.append(method)
+
+    with mock.patch("entracte.schedule.dual._dual", fails):
+        assert dual_bound(entries, [2.0, 3.0], [-4.0], [3.0, 5.0]) == 0.0
+    assert asked == ["highs-ds", "highs-ipm"]
 
 
 @given(

@@ -17,7 +17,6 @@ from entracte.schedule.pace import Cost, Pace
 _UNROLL = 4
 """Iterations looked at: the first, two alike in the middle, the last."""
 
-
 Placed = tuple[str, int, int, int]
 """A load in numbers of the shortened program, four iterations of each loop: its chunk, use, last
 use and gate. (A bare tuple: planning makes many.)"""
@@ -42,8 +41,8 @@ class State:
     """Of each chunk loaded, the step behind which it goes."""
     known: int = 0
     held_bytes: int = 0
-    """Of chunks kept over their loop. (Added to steps as they are reached: to add each to all the
-    steps that it stays for took a third of planning.)"""
+    """Of chunks kept over their loop. They are added to steps as these are reached, since each of
+    them stays for most of the loop's."""
     going: dict[int, int] = field(default_factory=dict)
     """How many of them go, behind which step."""
 
