@@ -658,7 +658,7 @@ MUTANTS = (
          "is_read = graph.checkpoint is None", "tables beside a checkpoint do not count"),
     ),
     *_rows(
-        "mapped", "program/mapped.py", CONSTRUCTS,
+        "mapped", "program/mapped.py", (P + "test_grouping.py", "tests/test_causal.py"),
         ("return len(group) > 1 or bool(self.carried(group))", "return len(group) > 1",
          "what one chunk carries is not carried"),
         ("        b.aliases[f\"{stage.name}.{after}\"] = f\"{stage.name}.{name}\"\n",
