@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from entracte.clock.clock import Gamma, simulate
 from entracte.clock.predict import simulated
-from entracte.clock.quick import end_and_bytes, step_ends
+from entracte.clock.quick import Nominal, end_and_bytes
 from entracte.clock.quick_rule import Course, QuickRule
 from entracte.clock.rule import OnlineRule
 from entracte.clock.table import make_table
@@ -42,7 +42,7 @@ def test_every_step_ends_when_the_clock_says(drawn, policy, extra, contention, r
     )
     schedule = schedule_by_gates(workload, replace(policy, driver="gates"))
     made = simulated(workload, schedule)
-    assert step_ends(workload, schedule) == [
+    assert Nominal(workload).step_ends(schedule) == [
         x.end_ns for x in made.intervals if x.queue == "compute"
     ]
     assert end_and_bytes(workload, schedule) == (made.makespan_ns, made.loaded_bytes)
@@ -55,12 +55,12 @@ def test_by_hand():
     timed = by_id(tuple(replace(f, activation_bytes=0, load_s=3.0, exec_s=1.0) for f in facts))
     one = Workload(program, timed, 50 + 32)
     second = 10**9
-    assert step_ends(one, schedule_by_gates(one, STRIDED)) == [
+    assert Nominal(one).step_ends(schedule_by_gates(one, STRIDED)) == [
         4 * second, 8 * second, 12 * second, 16 * second,
     ]  # fmt: skip
     both = Workload(program, timed, 100 + 32, contention=2.0)
     # The first call takes 3 to 5, and half of that counts for the load: 2 are left of it.
-    assert step_ends(both, schedule_by_gates(both, STRIDED)) == pytest.approx(
+    assert Nominal(both).step_ends(schedule_by_gates(both, STRIDED)) == pytest.approx(
         [5 * second, 8 * second, 9 * second, 10 * second]
     )
 

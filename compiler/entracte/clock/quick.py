@@ -15,11 +15,6 @@ from entracte.program.steps import Placement, unroll
 from entracte.program.workload import Workload
 
 
-def step_ends(workload: Workload, schedule: Schedule) -> list[int]:
-    """When each step of all iterations ends, in nanoseconds."""
-    return Nominal(workload).step_ends(schedule)
-
-
 def end_and_bytes(workload: Workload, schedule: Schedule) -> tuple[int, int]:
     """The makespan in nanoseconds, and the bytes of all loads and switches."""
     run, facts = _Run(Nominal(workload), schedule), workload.facts

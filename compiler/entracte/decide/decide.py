@@ -6,7 +6,7 @@ makespan shrinks by more than one per cent. Pieces of a level have equal weight 
 cuts allow; where loading does not matter, chunks stay as large as they are (docs/planner.md).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -425,20 +425,25 @@ def _partition(p: _Problem, choice: _Choice) -> Partition:
 
 
 def _looked_at(p: _Problem, choice: _Choice) -> Decision:
-    key = (tuple(choice.levels.items()), choice.slice_major)
-    if key not in p.made:
+    def make() -> _Made:
         partition = _partition(p, choice)
         named = [s for s in choosable(p.source.pipeline) if s.name in choice.slice_major]
-        p.made[key] = _made(p, partition, {s.name: together(s, partition) for s in named})
-    return _timed(p, p.made[key].within(p.target.budget_bytes))
+        return _made(p, partition, {s.name: together(s, partition) for s in named})
+
+    key = (tuple(choice.levels.items()), choice.slice_major)
+    return _timed(p, _remembered(p, key, make))
 
 
 def _grouped(p: _Problem, partition: Partition, grouping: Grouping) -> _Made:
     """Chunks that were looked at already, in other groups."""
     # What is remembered keeps the partition, so that no other gets its identity.
     key = (id(partition), tuple(grouping.items()))
+    return _remembered(p, key, lambda: _made(p, partition, grouping))
+
+
+def _remembered(p: _Problem, key: object, make: Callable[[], _Made]) -> _Made:
     if key not in p.made:
-        p.made[key] = _made(p, partition, grouping)
+        p.made[key] = make()
     return p.made[key].within(p.target.budget_bytes)
 
 

@@ -227,7 +227,11 @@ def happens(load: Load, segment: Segment) -> frozenset[int] | None:
 
 def times(load: Load, segment: Segment) -> int:
     """How often a load happens, if no loop ends early."""
-    when = happens(load, segment)
+    return number_of(happens(load, segment), segment)
+
+
+def number_of(when: frozenset[int] | None, segment: Segment) -> int:
+    """How many iterations those are that `happens` names."""
     return segment.count - 1 if when is None else len(when)
 
 

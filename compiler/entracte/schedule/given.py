@@ -94,10 +94,10 @@ class Given:
         self.weight = [self.facts[s.chunk].weight_bytes if s.chunk else 0 for s in self.unrolled]
         self.most: dict[tuple[int, str | None], int] = {}
         """The largest need beside which a segment's chunk is called."""
-        self.last: dict[tuple[int, str | None], int] = {}
+        last: dict[tuple[int, str | None], int] = {}
         begin: dict[tuple[int, int], int] = {}
         for t, s in enumerate(self.unrolled):
-            self.last[s.segment, s.chunk] = t
+            last[s.segment, s.chunk] = t
             self.most[s.segment, s.chunk] = max(
                 s.need_bytes, self.most.get((s.segment, s.chunk), 0)
             )
@@ -118,7 +118,7 @@ class Given:
         self.calls = [t for t, s in enumerate(self.unrolled) if s.chunk is not None]
         self.names = [(s.segment, s.chunk or "") for s in self.unrolled]
         """Which chunk of which segment a step calls."""
-        self.until = [self.last[s.segment, s.chunk] for s in self.unrolled]
+        self.until = [last[s.segment, s.chunk] for s in self.unrolled]
         """The last use, in its segment, of a step's chunk."""
         self.is_later = [s.iteration > 0 for s in self.unrolled]
         self.begins = self._begins()

@@ -27,8 +27,6 @@ class Loop:
                 again.setdefault(step.chunk, set()).update(step.at or range(own.count))
         self.chunks = list(calls)
         self.is_twice = own.count == 2 and not any(isinstance(x, Call) and x.at for x in own.steps)
-        self.again = [len(again[c] - {0}) for c in self.chunks]
-        """In how many iterations after the first each chunk is called."""
         facts = [facts_of[c] for c in self.chunks]
         self.weights = [f.weight_bytes for f in facts]
         self.load_s = [f.load_s for f in facts]
@@ -39,8 +37,9 @@ class Loop:
         each = zip(self.room, self.weights, strict=True)
         self.room_for_all = min((room - w for room, w in each), default=0)
         """Beside each chunk's own call, whichever it is."""
-        self.again_s = [n * s for n, s in zip(self.again, self.load_s, strict=True)]
-        """Of each chunk, if it is loaded for every call after the first iteration."""
+        times = [len(again[c] - {0}) for c in self.chunks]
+        self.again_s = [n * s for n, s in zip(times, self.load_s, strict=True)]
+        """Of each chunk, if it is loaded in every iteration after the first that calls it."""
 
     def can_keep(self, kept: Positions) -> bool:
         """All that are there beside each chunk's own call: necessary, cheap to ask."""

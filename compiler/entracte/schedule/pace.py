@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from entracte.clock.table import whole_ns
 from entracte.ir import Call, ChunkFacts, Load, Moment, Program, Segment, Step
-from entracte.program.steps import START, happens, period
+from entracte.program.steps import START, happens, number_of, period
 from entracte.program.workload import Workload
 
 _WHOLE = 12
@@ -124,7 +124,7 @@ class Pace:
     def _known_anew(self, load: Load) -> _Known:
         facts, segment = self.facts[load.chunk], self.program.segments[load.segment]
         when = happens(load, segment)
-        often = segment.count - 1 if when is None else len(when)
+        often = number_of(when, segment)
         self._known[id(load)] = known = _Known(
             load,
             often * facts.weight_bytes,
